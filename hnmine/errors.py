@@ -1,0 +1,64 @@
+"""Every error hnmine raises, in one tree.
+
+A message says what was wrong, the value, the place (`train.jsonl:17 $.pos[1]`) and what to do about it, so the command
+line and the app can show it as it is. `exit_status` is what `python -m hnmine` ends with: 2 for what the user can mend
+in the call or the input, 1 for the rest, 130 when someone asked us to stop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hnmine.rows import Problem
+
+__all__ = ["Cancelled", "EncodeError", "HnmineError", "InputError", "ModelError", "OutputError", "SettingsError", "WorkspaceError"]
+
+
+class HnmineError(Exception):
+    """Base of all errors of this package."""
+
+    exit_status = 1
+
+
+class SettingsError(HnmineError, ValueError):
+    """A setting is out of range, or two settings contradict each other."""
+
+    exit_status = 2
+
+
+class InputError(HnmineError, ValueError):
+    """An input file cannot be read, or holds rows that somebody has to decide about.
+
+    `problems` lists every one of them, not only the first; it is empty when the file as a whole is at fault.
+    """
+
+    exit_status = 2
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class ModelError(HnmineError):
+    """The embedding model cannot be had or loaded."""
+
+
+class EncodeError(HnmineError):
+    """The embedding model answered with something that is no set of vectors, one per text."""
+
+
+class OutputError(HnmineError):
+    """The result cannot be written where it was asked for."""
+
+
+class WorkspaceError(HnmineError):
+    """The workspace folder lacks what was asked for, or cannot be written."""
+
+
+class Cancelled(HnmineError):
+    """Somebody asked the work to stop; nothing was written."""
+
+    exit_status = 130

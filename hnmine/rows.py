@@ -1,0 +1,443 @@
+"""Training rows and pool passages: reading JSONL with every problem found, each with its line, field and remedy.
+
+A reader never drops or changes anything on its own. It reports all problems of the file at once; a row with one is kept
+out until somebody decides: `repair` names the kinds that may be mended, `skip_bad_rows` leaves out the rest, and
+`InputFile.require_decided` raises when neither was said. What a field of a row says beyond `query`, `pos` and `neg` is
+never parsed, only carried: `Row.fields` holds the bytes of each value as they stood (`msgspec.Raw`), so `1.0`, `1e5` and
+`"\\u00e9"` leave as they came.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from hnmine.errors import InputError, SettingsError
+
+__all__ = ["MAX_LINE_BYTES", "PROBLEM_KINDS", "REPAIRS", "InputFile", "Problem", "Row", "read_pool", "read_training", "repairs_from"]
+
+# A row of a few megabytes is legal; one of 32 MiB is nearly always a file without line ends, and would be tokenised whole.
+MAX_LINE_BYTES = 32 * 2**20
+
+# kind -> what it means, in the words of the screens.
+PROBLEM_KINDS = {
+    "not-utf8": "not UTF-8",
+    "not-json": "not JSON",
+    "not-an-object": "not a JSON object",
+    "line-too-long": "line too long",
+    "missing-field": "field missing",
+    "wrong-type": "wrong type",
+    "empty-text": "empty text",
+    "no-positive": "no positive",
+    "string-instead-of-list": "string instead of a list",
+    "null-instead-of-list": "null instead of a list",
+    "blank-passage": "blank passage",
+    "nan": "NaN or infinity",
+    "duplicate-row": "repeated row",
+    "byte-order-mark": "byte order mark",
+    "crlf": "Windows line ends",
+    "blank-line": "blank lines",
+}
+
+# The kinds that can be mended without guessing, and how.
+REPAIRS = {
+    "string-instead-of-list": "wrap it in a list",
+    "null-instead-of-list": "read it as an empty list",
+    "blank-passage": "drop the blank passages",
+    "nan": "remove the fields that hold it",
+    "duplicate-row": "keep the first of them",
+}
+
+T = TypeVar("T")
+Severity = Literal["error", "notice"]
+Resolution = Literal["open", "repaired", "skipped", "noted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong, or worth knowing, about one place of an input file.
+
+    Attributes:
+        file: name of the file as given.
+        line: line number from 1.
+        path: JSON path in that line, such as `$.pos[1]`.
+        kind: a key of PROBLEM_KINDS.
+        message: what was found.
+        remedy: what to do about it.
+        severity: an "error" keeps the row out until it is repaired or skipped; a "notice" asks for nothing.
+        resolution: what became of it.
+    """
+
+    file: str
+    line: int
+    path: str
+    kind: str
+    message: str
+    remedy: str
+    severity: Severity = "error"
+    resolution: Resolution = "open"
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} {self.path}  {self.message}  -> {self.remedy}"
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One training row: the parsed texts, and every field as it stood in the file, in order."""
+
+    line: int
+    query: str
+    pos: list[str]
+    neg: list[str]
+    fields: dict[str, msgspec.Raw]
+
+
+@dataclass(slots=True, eq=False)
+class InputFile(Generic[T]):
+    """What a file held: its usable items, and every problem found in it.
+
+    `items` are `Row`s (training file) or passages as str (pool).
+    """
+
+    path: str
+    items: list[T]
+    problems: list[Problem] = field(default_factory=list)
+    lines: int = 0
+
+    @property
+    def open_problems(self) -> list[Problem]:
+        """The problems that somebody has to decide about."""
+        return [problem for problem in self.problems if problem.resolution == "open"]
+
+    def require_decided(self) -> None:
+        """Raise InputError, with all of them, when a problem is neither repaired nor skipped."""
+        if open_problems := self.open_problems:
+            raise InputError(_refusal(self.path, open_problems), open_problems)
+
+
+def _refusal(path: str, problems: list[Problem], *, shown: int = 50) -> str:
+    bad = len({problem.line for problem in problems})
+    lines = [f"{path}: {bad:,} row{'s' if bad != 1 else ''} cannot be used as {'they stand' if bad != 1 else 'it stands'}"]
+    lines += [f"  {problem}" for problem in problems[:shown]]
+    if len(problems) > shown:
+        rest = Counter(problem.kind for problem in problems[shown:])
+        lines.append("  ... and " + ", ".join(f"{count:,} x {PROBLEM_KINDS[kind]}" for kind, count in rest.items()))
+    kinds = [kind for kind in REPAIRS if any(problem.kind == kind for problem in problems)]
+    choices = ["mend the file", "--skip_bad_rows to leave these rows out"]
+    if kinds:
+        choices.insert(1, f"--repair {' '.join(kinds)}")
+    return "\n".join([*lines, "Choose: " + ", or ".join(choices) + "."])
+
+
+def repairs_from(kinds: Iterable[str]) -> frozenset[str]:
+    """Check the names of repairs ("all" stands for every one).
+
+    Raises:
+        SettingsError: a name is unknown.
+    """
+    chosen = set(kinds)
+    if "all" in chosen:
+        return frozenset(REPAIRS)
+    if unknown := sorted(chosen - REPAIRS.keys()):
+        raise SettingsError(f"unknown repair {unknown[0]!r}; known are: {', '.join(REPAIRS)}, all")
+    return frozenset(chosen)
+
+
+class _Reader:
+    """Collects the problems of one file, and decides for each row whether it may pass."""
+
+    def __init__(self, path: str | os.PathLike[str], repair: Iterable[str], skip_bad_rows: bool, max_line_bytes: int) -> None:
+        self.path = Path(path)
+        self.name = self.path.name
+        self.repair = repairs_from(repair)
+        self.skip_bad_rows = skip_bad_rows
+        self.max_line_bytes = max_line_bytes
+        self.problems: list[Problem] = []
+        self.line = 0
+
+    def problem(self, path: str, kind: str, message: str, remedy: str) -> Problem:
+        return Problem(file=self.name, line=self.line, path=path, kind=kind, message=message, remedy=remedy)
+
+    def notice(self, line: int, kind: str, message: str, remedy: str) -> None:
+        self.problems.append(
+            Problem(file=self.name, line=line, path="$", kind=kind, message=message, remedy=remedy, severity="notice", resolution="noted")
+        )
+
+    def admit(self, found: list[Problem]) -> bool:
+        """Record the problems of the current line; True when all of them are mended, so the row may pass."""
+        mended = all(problem.kind in self.repair for problem in found)
+        resolution: Resolution = "repaired" if mended else "skipped" if self.skip_bad_rows else "open"
+        self.problems += [replace(problem, resolution=resolution) for problem in found]
+        return mended
+
+    def objects(self) -> Iterator[tuple[dict[str, msgspec.Raw], list[Problem]]]:
+        """Yield each line that is a JSON object, with the problems found while parsing it."""
+        decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+        for raw in self._lines():
+            try:
+                raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                self.admit(
+                    [
+                        self.problem(
+                            "$",
+                            "not-utf8",
+                            f"not UTF-8: byte 0x{raw[error.start]:02x} at column {error.start + 1}",
+                            "save the file as UTF-8",
+                        )
+                    ]
+                )
+                continue
+            try:
+                yield decode(raw), []
+            except msgspec.ValidationError as error:
+                try:
+                    message, kind = f"expected an object, found {_kind(raw)}", "not-an-object"
+                except msgspec.DecodeError:
+                    message, kind = f"not JSON: {error}", "not-json"
+                self.admit([self.problem("$", kind, message, 'write one object a line, such as {"query": ..., "pos": [...]}')])
+            except msgspec.DecodeError as error:
+                fields, found = self._constants(raw, str(error))
+                if fields is None:
+                    self.admit(found)
+                else:
+                    yield fields, found
+
+    def _constants(self, raw: bytes, reason: str) -> tuple[dict[str, msgspec.Raw] | None, list[Problem]]:
+        """Tell NaN and Infinity (which Python's own json writes) from what is no JSON at all."""
+        broken = [self.problem("$", "not-json", f"not JSON: {reason}", "mend the line; one JSON object a line")]
+        try:
+            value = json.loads(raw)
+        except ValueError:
+            return None, broken
+        if not isinstance(value, dict):
+            return None, broken
+        found: list[Problem] = []
+        for key, item in list(value.items()):
+            if places := list(_non_finite(item, f"$.{key}")):
+                found += [
+                    self.problem(place, "nan", f"{number} is no JSON number", f"remove `{key}` from the row, or compute it again")
+                    for place, number in places
+                ]
+                del value[key]
+        if not found:
+            return None, broken
+        return {key: msgspec.Raw(json.dumps(item, ensure_ascii=False).encode()) for key, item in value.items()}, found
+
+    def _lines(self) -> Iterator[bytes]:
+        """Yield the lines that hold something, without their ends; report marks, line ends and lines beyond the limit."""
+        blank, crlf = [], []
+        try:
+            file = self.path.open("rb")
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be read ({error.strerror or error}); check the path") from error
+        with file:
+            head = file.peek(4)[:4]
+            if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise InputError(f"{self.path}:1 the file is UTF-16; save it as UTF-8")
+            if head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"PK\x03\x04")):
+                raise InputError(f"{self.path}:1 the file is compressed or binary, not JSON lines; unpack it first")
+            if head.startswith(codecs.BOM_UTF8):
+                file.seek(len(codecs.BOM_UTF8))
+                self.notice(1, "byte-order-mark", "the file begins with a byte order mark", "nothing to do: it is not read as text")
+            first = True
+            while raw := file.readline(self.max_line_bytes + 2):
+                self.line += 1
+                length = len(raw)
+                if length > self.max_line_bytes and not raw.endswith(b"\n"):
+                    while (rest := file.readline(2**20)) and not rest.endswith(b"\n"):
+                        length += len(rest)
+                    self.admit(
+                        [
+                            self.problem(
+                                "$",
+                                "line-too-long",
+                                f"the line has over {length / 2**20:,.0f} MiB; the limit is {self.max_line_bytes / 2**20:,.0f} MiB",
+                                "check for lost line ends, or split the row",
+                            )
+                        ]
+                    )
+                    continue
+                if raw.endswith(b"\r\n"):
+                    crlf.append(self.line)
+                raw = raw.strip(b" \t\r\n")
+                if not raw:
+                    blank.append(self.line)
+                    continue
+                if first and (raw == b"[" or raw.startswith((b"[{", b"[ {"))):
+                    raise InputError(f"{self.path}:{self.line} the file is one JSON array; write one object a line (jq -c '.[]' IN > OUT)")
+                first = False
+                yield raw
+        if crlf:
+            self.notice(crlf[0], "crlf", f"{len(crlf):,} lines end in CR LF", "nothing to do: they are read the same")
+        if blank:
+            self.notice(blank[0], "blank-line", f"{len(blank):,} blank lines, the first here", "nothing to do: they hold no row")
+
+    def text(self, raw: msgspec.Raw, path: str, found: list[Problem]) -> str:
+        """Decode a non-blank str, or report."""
+        try:
+            text = msgspec.json.decode(raw, type=str)
+        except msgspec.ValidationError:
+            found.append(self.problem(path, "wrong-type", f"expected a string, found {_kind(raw)}", "write it as a string"))
+            return ""
+        except msgspec.DecodeError as error:
+            found.append(self.problem(path, "not-json", f"not a valid string: {error}", "mend the escape in the text"))
+            return ""
+        if not text.strip():
+            found.append(self.problem(path, "empty-text", "the text is empty", "fill it in, or skip the row"))
+        return text
+
+    def texts(self, raw: msgspec.Raw, path: str, found: list[Problem]) -> tuple[list[str], bool]:
+        """Decode a list of non-blank strings; what can be mended is. Returns the list and whether it was changed."""
+        try:
+            value: Any = msgspec.json.decode(raw)
+        except msgspec.DecodeError as error:
+            found.append(self.problem(path, "not-json", f"not valid: {error}", "mend the escape in the text"))
+            return [], False
+        changed = not isinstance(value, list)
+        if isinstance(value, str):
+            found.append(self.problem(path, "string-instead-of-list", "expected a list, found a string", REPAIRS["string-instead-of-list"]))
+            value = [value]
+        elif value is None:
+            found.append(self.problem(path, "null-instead-of-list", "expected a list, found null", REPAIRS["null-instead-of-list"]))
+            value = []
+        elif not isinstance(value, list):
+            found.append(self.problem(path, "wrong-type", f"expected a list of strings, found {_kind(raw)}", "write a list of strings"))
+            return [], False
+        kept: list[str] = []
+        for index, item in enumerate(value):
+            place = f"{path}[{index}]"
+            if not isinstance(item, str):
+                found.append(
+                    self.problem(place, "wrong-type", f"expected a string, found {_WORD[type(item).__name__]}", "write it as a string")
+                )
+            elif not item.strip():
+                found.append(self.problem(place, "blank-passage", "the passage is blank", REPAIRS["blank-passage"]))
+                changed = True
+            else:
+                kept.append(item)
+        return kept, changed
+
+
+_WORD = {
+    "str": "a string",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "NoneType": "null",
+    "list": "a list",
+    "dict": "an object",
+}
+
+
+def _kind(raw: msgspec.Raw | bytes) -> str:
+    return _WORD[type(msgspec.json.decode(raw)).__name__]
+
+
+def _non_finite(value: object, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        yield path, "NaN" if value != value else "Infinity"
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _non_finite(item, f"{path}[{index}]")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _non_finite(item, f"{path}.{key}")
+
+
+def read_training(
+    path: str | os.PathLike[str],
+    *,
+    repair: Iterable[str] = (),
+    skip_bad_rows: bool = False,
+    max_line_bytes: int = MAX_LINE_BYTES,
+) -> InputFile[Row]:
+    """Read training JSONL: `query` (str), `pos` (list of str), optional `neg` (list of str), any other fields.
+
+    Args:
+        path: a UTF-8 file, one JSON object a line.
+        repair: kinds of REPAIRS that may be mended, or "all".
+        skip_bad_rows: leave out the rows that stay bad, instead of leaving them open.
+        max_line_bytes: longer lines are reported and not read.
+
+    Raises:
+        InputError: the file as a whole cannot be read. Bad rows do not raise: see `InputFile.require_decided`.
+    """
+    reader = _Reader(path, repair, skip_bad_rows, max_line_bytes)
+    rows: list[Row] = []
+    seen: dict[tuple[str, ...], int] = {}
+    for fields, found in reader.objects():
+        query = ""
+        pos: list[str] = []
+        neg: list[str] = []
+        if "query" in fields:
+            query = reader.text(fields["query"], "$.query", found)
+        else:
+            found.append(reader.problem("$.query", "missing-field", "`query` is missing", _missing("query", fields)))
+        if "pos" in fields:
+            before = len(found)
+            pos, changed = reader.texts(fields["pos"], "$.pos", found)
+            if changed:
+                fields["pos"] = msgspec.Raw(_dump(pos))
+            if not pos and all(problem.kind in REPAIRS for problem in found[before:]):
+                found.append(reader.problem("$.pos", "no-positive", "`pos` holds no passage", "add a positive, or skip the row"))
+        else:
+            found.append(reader.problem("$.pos", "missing-field", "`pos` is missing", _missing("pos", fields)))
+        if "neg" in fields:
+            neg, changed = reader.texts(fields["neg"], "$.neg", found)
+            if changed:
+                fields["neg"] = msgspec.Raw(_dump(neg))
+        if not found:
+            # Exactly the same question and positives: the trainer would see the row twice.
+            first = seen.setdefault((query, *pos), reader.line)
+            if first != reader.line:
+                repeat = reader.problem("$", "duplicate-row", f"repeats line {first}", REPAIRS["duplicate-row"])
+                if "duplicate-row" in reader.repair:
+                    reader.problems.append(replace(repeat, severity="notice", resolution="repaired"))
+                    continue
+                reader.problems.append(replace(repeat, severity="notice", resolution="noted"))
+        if not found or reader.admit(found):
+            rows.append(Row(reader.line, query, pos, neg, fields))
+    return InputFile(str(path), rows, reader.problems, reader.line)
+
+
+def read_pool(
+    path: str | os.PathLike[str],
+    *,
+    repair: Iterable[str] = (),
+    skip_bad_rows: bool = False,
+    max_line_bytes: int = MAX_LINE_BYTES,
+) -> InputFile[str]:
+    """Read a candidate pool: JSONL with `text` (str) on each line; other fields are not used.
+
+    Arguments and errors as in `read_training`; a blank `text` is mended by leaving the line out.
+    """
+    reader = _Reader(path, repair, skip_bad_rows, max_line_bytes)
+    texts: list[str] = []
+    for fields, found in reader.objects():
+        text = ""
+        if "text" in fields:
+            text = reader.text(fields["text"], "$.text", found)
+        else:
+            found.append(reader.problem("$.text", "missing-field", "`text` is missing", _missing("text", fields)))
+        if [problem.kind for problem in found] == ["empty-text"]:
+            reader.admit([replace(found[0], kind="blank-passage", remedy=REPAIRS["blank-passage"])])
+        elif not found or reader.admit(found):
+            texts.append(text)
+    return InputFile(str(path), texts, reader.problems, reader.line)
+
+
+def _missing(wanted: str, fields: dict[str, msgspec.Raw]) -> str:
+    present = ", ".join(f"`{key}`" for key in list(fields)[:6]) or "no field"
+    return f"add `{wanted}`; the line has {present}"
+
+
+_dump: Callable[[object], bytes] = msgspec.json.encode
