@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hnmine.encoder import Encoder, FlagEncoder
     from hnmine.errors import HnmineError
-    from hnmine.mine import Summary, find_knn_neg
+    from hnmine.mine import find_knn_neg
     from hnmine.models import ModelSettings
     from hnmine.select import SelectionSettings
+    from hnmine.summary import Summary
 
 __all__ = ["Encoder", "FlagEncoder", "HnmineError", "ModelSettings", "SelectionSettings", "Summary", "__version__", "find_knn_neg"]
 
@@ -25,7 +26,7 @@ _HOMES = {
     "HnmineError": "errors",
     "ModelSettings": "models",
     "SelectionSettings": "select",
-    "Summary": "mine",
+    "Summary": "summary",
     "find_knn_neg": "mine",
 }
 

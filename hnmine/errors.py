@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hnmine.rows import Problem
+    from hnmine.problems import Problem
 
 __all__ = ["Cancelled", "EncodeError", "HnmineError", "InputError", "ModelError", "OutputError", "SettingsError", "WorkspaceError"]
 

@@ -1,0 +1,88 @@
+"""The input files of a run, read and made into a corpus, with fingerprints that tell later whether they are still the same."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hnmine.corpus import Corpus, PoolMode, build_corpus
+from hnmine.errors import InputError
+from hnmine.problems import InputFile, Problem
+from hnmine.rows import Row, read_pool, read_training
+
+__all__ = ["Inputs", "read_inputs"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """What was read: usable rows, the pool, the corpus built from them, all problems, and the files' fingerprints (name, bytes, sha256)."""
+
+    rows: Sequence[Row]
+    pool: Sequence[str] | None
+    corpus: Corpus
+    problems: tuple[Problem, ...]
+    files: dict[str, dict[str, Any]]
+
+
+def _file_fingerprint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    try:
+        with Path(path).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return {"name": Path(path).name, "bytes": file.seek(0, os.SEEK_END), "sha256": digest}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+
+
+def read_inputs(
+    input_file: str | os.PathLike[str],
+    candidate_pool: str | os.PathLike[str] | Sequence[str] | None = None,
+    *,
+    pool_mode: PoolMode = "extend",
+    repair: Iterable[str] = (),
+    skip_bad_rows: bool = False,
+) -> Inputs:
+    """Read a training file and a pool (path or list of str) and build their corpus.
+
+    Raises:
+        InputError: a file cannot be read, or rows of either file are bad and neither repaired nor skipped: then `problems`
+            holds those of both.
+        SettingsError: `pool_mode` does not fit.
+    """
+    files = {"input_file": _file_fingerprint(input_file)}
+    training = read_training(input_file, repair=repair, skip_bad_rows=skip_bad_rows)
+    pool: Sequence[str] | None = None
+    problems = list(training.problems)
+    if isinstance(candidate_pool, (str, os.PathLike)):
+        files["candidate_pool"] = _file_fingerprint(candidate_pool)
+        pool_file = read_pool(candidate_pool, repair=repair, skip_bad_rows=skip_bad_rows)
+        pool = pool_file.items
+        problems += pool_file.problems
+        _require_decided(training, pool_file)
+    elif candidate_pool is not None:
+        pool = list(candidate_pool)
+        for index, text in enumerate(pool):
+            if not isinstance(text, str) or not text.strip():
+                raise InputError(f"candidate_pool[{index}] is {text!r}; every passage must be a string that is not blank")
+        digest = hashlib.sha256(msgspec.json.encode(pool))
+        files["candidate_pool"] = {"name": "list", "bytes": sum(map(len, pool)), "sha256": digest.hexdigest()}
+    _require_decided(training)
+    corpus = build_corpus(training.items, pool, pool_mode=pool_mode)
+    return Inputs(training.items, pool, corpus, tuple(problems), files)
+
+
+def _require_decided(*files: InputFile[Any]) -> None:
+    """As InputFile.require_decided, for several files at once."""
+    refusals: list[InputError] = []
+    for file in files:
+        try:
+            file.require_decided()
+        except InputError as error:
+            refusals.append(error)
+    if refusals:
+        raise InputError("\n".join(map(str, refusals)), [problem for each in refusals for problem in each.problems])

@@ -1,0 +1,182 @@
+"""Numbers about a selection for the screens: histograms, one line a query, one line a candidate.
+
+All is aggregated here, in numpy, so that a browser gets a few hundred numbers and not two million scores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hnmine.corpus import SOURCE_NEG, SOURCE_POOL, SOURCE_POS, Corpus
+from hnmine.ranking import Ranking
+from hnmine.select import Reason, Selection, positive_anchors
+
+__all__ = ["Candidates", "Histograms", "QueryTable", "candidates_of", "explain", "positive_ranks", "query_table", "score_histograms"]
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histograms:
+    """Similarities in bins: `edges` (b + 1,) and, for each group, the counts (b,) int64.
+
+    Groups: the positives, the chosen negatives (back-filled ones too), all candidates in the rank window.
+    """
+
+    edges: npt.NDArray[np.float64]
+    positives: Ints
+    chosen: Ints
+    candidates: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryTable:
+    """One entry a query, all (q,).
+
+    `positive`: mean score of its positives; `hardest`: score of its hardest negative, NaN without one; `margin`: positive
+    minus hardest; `share`: hardest over positive, NaN where the positive scores 0 or less; `positive_rank`: rank of its
+    best positive from 0, or the depth when that is not among the ranked; `negatives`, `backfilled`: counts.
+    """
+
+    positive: Floats
+    hardest: Floats
+    margin: Floats
+    share: Floats
+    positive_rank: npt.NDArray[np.int32]
+    negatives: Ints
+    backfilled: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """The ranked candidates of one query, then its back-filled negatives.
+
+    `ranks`: from 0, -1 for back-filled ones; `ids`: passages; `scores`; `shares`: of the mean positive's score;
+    `to_positive`: similarity to the nearest positive passage; `chosen`: 1 for the hardest negative, 2, ...; 0 when not
+    chosen; `states`: in words.
+    """
+
+    ranks: Ints
+    ids: npt.NDArray[np.int32]
+    scores: Floats
+    shares: Floats
+    to_positive: Floats
+    chosen: Ints
+    states: list[str]
+
+
+def score_histograms(ranking: Ranking, selection: Selection, *, bins: int = 60) -> Histograms:
+    """Count the similarities of positives, chosen negatives and the window's candidates in common bins."""
+    settings = selection.settings
+    window = ranking.scores[:, settings.window_start : settings.window_end]
+    chosen = selection.scores[selection.negatives >= 0]
+    groups = [ranking.positive_scores, chosen, window]
+    filled = [group for group in groups if group.size]
+    low = min((float(group.min()) for group in filled), default=0.0)
+    high = max((float(group.max()) for group in filled), default=1.0)
+    # Bins on a round grid, so that moving a slider does not make the bars jump.
+    width = max(1e-3, float(np.ceil((high - low) / bins * 200) / 200))
+    edges = np.arange(np.floor(low / width), np.ceil(high / width) + 1.5) * width
+    positives, picked, candidates = (np.histogram(group, bins=edges)[0].astype(np.int64) for group in groups)
+    return Histograms(edges, positives, picked, candidates)
+
+
+def positive_ranks(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.int32]:
+    """Return the rank (from 0) of each entry of `Corpus.positive_ids`, or the depth where it is not ranked: int32."""
+    ranks = np.full(len(corpus.positive_ids), ranking.depth, dtype=np.int32)
+    owners = corpus.positive_queries
+    for start in range(0, len(owners), 8_192):
+        block = slice(start, start + 8_192)
+        pairs, places = np.nonzero(ranking.ids[owners[block]] == corpus.positive_ids[block, None])
+        ranks[start + pairs] = places
+    return ranks
+
+
+def query_table(corpus: Corpus, ranking: Ranking, selection: Selection) -> QueryTable:
+    """Gather what the Inspect screen says of each query."""
+    positive = positive_anchors(corpus, ranking)
+    hardest = selection.scores[:, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(positive > 0, hardest / positive, np.nan).astype(np.float32)
+    return QueryTable(
+        positive=positive,
+        hardest=hardest,
+        margin=positive - hardest,
+        share=share,
+        positive_rank=np.minimum.reduceat(positive_ranks(corpus, ranking), corpus.positive_starts[:-1]),
+        negatives=selection.counts,
+        backfilled=selection.backfilled.sum(axis=1).astype(np.int64),
+    )
+
+
+def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
+    """Say in words what became of a candidate; `order` counts the chosen ones, hardest first, from 1."""
+    settings = selection.settings
+    match Reason(reason):
+        case Reason.CHOSEN:
+            return f"chosen {order}"
+        case Reason.NOT_DRAWN:
+            return "not drawn"
+        case Reason.BEFORE_WINDOW:
+            return f"before the window (rank below {settings.window_start})"
+        case Reason.BEHIND_WINDOW:
+            return f"behind the window (rank {settings.window_end} or later)"
+        case Reason.POSITIVE:
+            return "positive of this query"
+        case Reason.QUERY_ITSELF:
+            return "the query itself"
+        case Reason.MAX_SCORE:
+            return f"score above {settings.max_score:g}"
+        case Reason.MIN_SCORE:
+            return f"score below {settings.min_score:g}"
+        case Reason.POSITIVE_SHARE:
+            return f"PercPos: above {settings.max_positive_share:.0%} of the positive"
+        case Reason.MARGIN:
+            return f"margin: less than {settings.margin:g} below the positive"
+
+
+def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query: int) -> Candidates:
+    """Return every ranked candidate of one query, and its back-filled negatives, each with what became of it."""
+    anchor = float(positive_anchors(corpus, ranking)[query])
+    held = selection.negatives[query]
+    held = held[held >= 0]
+    place = {int(passage): number for number, passage in enumerate(held.tolist(), start=1)}
+    filled = selection.negatives[query][selection.backfilled[query]]
+    ids = np.concatenate([ranking.ids[query], filled]).astype(np.int32)
+    scores = np.concatenate([ranking.scores[query], selection.scores[query][selection.backfilled[query]]]).astype(np.float32)
+    depth = ranking.depth
+    ranks = np.concatenate([np.arange(depth), np.full(len(filled), -1)])
+    chosen = np.zeros(len(ids), dtype=np.int64)
+    states: list[str] = []
+    filled_set = set(filled.tolist())
+    for index, passage in enumerate(ids.tolist()):
+        if index >= depth:
+            chosen[index] = place[passage]
+            states.append(f"chosen {place[passage]}, back-filled")
+            continue
+        reason = int(selection.reasons[query, index])
+        if reason == Reason.CHOSEN:
+            chosen[index] = place[passage]
+        state = explain(reason, selection, order=int(chosen[index]))
+        states.append(f"{state}; back-filled" if passage in filled_set else state)
+    positives = ranking.passage_vectors[corpus.positives(query)]
+    nearest = (ranking.passage_vectors[ids] @ positives.T).max(axis=1)
+    return Candidates(
+        ranks=ranks,
+        ids=ids,
+        scores=scores,
+        shares=(scores / np.float32(anchor) if anchor > 0 else np.full(len(scores), np.nan)).astype(np.float32),
+        to_positive=nearest.astype(np.float32),
+        chosen=chosen,
+        states=states,
+    )
+
+
+def sources_in_words(flags: int) -> str:
+    """Say where a passage was seen: "positive", "negative", "pool"."""
+    names = {SOURCE_POS: "positive of a row", SOURCE_NEG: "negative of a row", SOURCE_POOL: "pool"}
+    return ", ".join(name for flag, name in names.items() if flags & flag)

@@ -1,0 +1,142 @@
+"""What a server holds once for everybody: the workspace, the job runner, the loaded model, opened data sets and runs.
+
+The one module of hnmine that imports streamlit, for `st.cache_resource`. All it hands out may be used by several
+sessions at once: rankings are read-only memory maps, selections and corpora are never changed, and the encoder guards
+its model with a lock. Keys are ids and JSON, never objects that Streamlit would hash by a sample.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import streamlit as st
+
+from hnmine.encoder import FlagEncoder
+from hnmine.inputs import Inputs, read_inputs
+from hnmine.jobs import JobRunner
+from hnmine.models import ModelSettings
+from hnmine.problems import InputFile
+from hnmine.progress import OnProgress
+from hnmine.ranking import Ranking
+from hnmine.rows import Row, read_pool, read_training
+from hnmine.search import top_k
+from hnmine.select import Selection, SelectionSettings, select
+from hnmine.tokens import token_counts
+from hnmine.workspace import Run, Workspace
+
+__all__ = ["OpenRun", "encoder", "files", "inputs", "jobs", "nearest", "open_run", "selection", "text_lengths", "workspace"]
+
+# Hugging Face's progress bars would write into the server's log.
+for _name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
+    os.environ.setdefault(_name, "1")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenRun:
+    """A run with everything needed to select from it: its description, what was read, and its ranking."""
+
+    run: Run
+    inputs: Inputs
+    ranking: Ranking
+
+
+@st.cache_resource(show_spinner=False)
+def workspace() -> Workspace:
+    """Return the server's workspace."""
+    return Workspace()
+
+
+@st.cache_resource(show_spinner=False)
+def jobs() -> JobRunner:
+    """Return the server's job runner."""
+    return JobRunner()
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _encoder(settings: str, _on_progress: OnProgress | None) -> FlagEncoder:
+    return FlagEncoder.load(msgspec.json.decode(settings, type=ModelSettings), on_progress=_on_progress)
+
+
+def encoder(settings: ModelSettings, on_progress: OnProgress | None = None) -> FlagEncoder:
+    """Return the loaded model, the same one for all sessions that ask for the same settings.
+
+    Raises:
+        ModelError: it cannot be had or loaded; the next call tries again.
+    """
+    return _encoder(msgspec.json.encode(settings).decode(), on_progress)
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def files(dataset_id: str) -> tuple[InputFile[Row], InputFile[str] | None]:
+    """Return a data set's files as they are, nothing repaired or skipped: for the Data screen."""
+    pool = workspace().pool_path(dataset_id)
+    return read_training(workspace().training_path(dataset_id)), read_pool(pool) if pool else None
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def inputs(dataset_id: str, pool_mode: str, repair: tuple[str, ...], skip_bad_rows: bool) -> Inputs:
+    """Return a data set read with the decisions that were made about it.
+
+    Raises:
+        InputError: a bad row is neither repaired nor skipped.
+    """
+    space = workspace()
+    return read_inputs(
+        space.training_path(dataset_id),
+        space.pool_path(dataset_id),
+        pool_mode=pool_mode,  # type: ignore[arg-type]  # checked where the corpus is built
+        repair=repair,
+        skip_bad_rows=skip_bad_rows,
+    )
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def text_lengths(dataset_id: str, folder: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None:
+    """Return the token counts of a data set's queries and passages (samples), or None without a tokenizer."""
+    training, pool = files(dataset_id)
+    passages = list(dict.fromkeys([text for row in training.items for text in (*row.pos, *row.neg)] + (pool.items if pool else [])))
+    queries = token_counts(Path(folder), [row.query for row in training.items])
+    counts = token_counts(Path(folder), passages)
+    return None if queries is None or counts is None else (queries, counts)
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def open_run(run_id: str) -> OpenRun:
+    """Open a run: its ranking memory-mapped, its files read again.
+
+    Raises:
+        WorkspaceError: there is no such run, or it is damaged.
+    """
+    run = workspace().run(run_id)
+    settings = run.settings
+    read = inputs(run.dataset_id, settings.pool_mode, settings.repair, settings.skip_bad_rows)
+    return OpenRun(run, read, workspace().ranking(run_id))
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _selection(run_id: str, settings: str) -> Selection:
+    opened = open_run(run_id)
+    return select(opened.inputs.corpus, opened.ranking, msgspec.json.decode(settings, type=SelectionSettings))
+
+
+def selection(run_id: str, settings: SelectionSettings) -> Selection:
+    """Select from a stored ranking: no encoding, no search. The same settings are computed once a server.
+
+    Raises:
+        SettingsError: the window ends behind what was ranked.
+    """
+    return _selection(run_id, msgspec.json.encode(settings).decode())
+
+
+def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    """Return scores and ids of the k passages of a run nearest to any text, with the model the run was made with."""
+    opened = open_run(run_id)
+    model = encoder(opened.run.settings.model or ModelSettings())
+    candidates = opened.ranking.passage_vectors[: opened.inputs.corpus.n_candidates]
+    scores, ids = top_k(model.encode_queries([text]), candidates, k)
+    return scores[0], ids[0]

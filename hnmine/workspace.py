@@ -1,0 +1,234 @@
+"""A folder that outlives the server: data sets, runs, and what was chosen on the screens.
+
+Layout: `files/` is for people to put large files into; `datasets/<id>/` holds what was uploaded, once (the id is a hash
+of its bytes); `runs/<id>/` holds a manifest, the ranking's arrays and the last selection settings. Everything appears
+by rename, so a killed process leaves either all of a data set or run, or nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import msgspec
+
+from hnmine.errors import WorkspaceError
+from hnmine.export import write_atomic
+from hnmine.mine import MineSettings
+from hnmine.ranking import Ranking
+from hnmine.select import SelectionSettings
+
+__all__ = ["Dataset", "Run", "Workspace"]
+
+T = TypeVar("T")
+
+
+class Dataset(msgspec.Struct, frozen=True, kw_only=True):
+    """An uploaded training file, and a pool when there is one.
+
+    `id` is a hash of the bytes, `name` what the training file was called, `created` an ISO 8601 time in UTC.
+    """
+
+    id: str
+    name: str
+    pool_name: str | None
+    created: str
+    bytes: int
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished ranking of a data set: settings, and the manifest as it was written."""
+
+    id: str
+    dataset_id: str
+    created: str
+    settings: MineSettings
+    manifest: dict[str, Any]
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+class Workspace:
+    """The folder `root` (by default HNMINE_HOME, else ./workspace); made when it is missing.
+
+    Raises:
+        WorkspaceError: the folder cannot be made.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
+        self.root = Path(root or os.environ.get("HNMINE_HOME") or "workspace")
+        try:
+            for name in ("files", "datasets", "runs"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkspaceError(
+                f"the workspace {self.root} cannot be made ({error.strerror or error}); set HNMINE_HOME to a folder you may write to"
+            ) from error
+
+    # Data sets
+
+    def files(self) -> list[str]:
+        """Return the .jsonl files that somebody put into `files/`, as paths relative to it, sorted."""
+        root = self.root / "files"
+        return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.jsonl") if path.is_file())
+
+    def file(self, name: str) -> Path:
+        """Return the path of one of `files()`; names that lead out of the folder are refused.
+
+        Raises:
+            WorkspaceError: no such file.
+        """
+        if name not in self.files():
+            raise WorkspaceError(f"there is no file {name!r} in {self.root / 'files'}")
+        return self.root / "files" / name
+
+    def add_dataset(
+        self, name: str, training: BinaryIO | Path, pool_name: str | None = None, pool: BinaryIO | Path | None = None
+    ) -> Dataset:
+        """Copy a training file, and a pool when given, into the workspace. The same bytes again give the same data set.
+
+        Raises:
+            WorkspaceError: the disk is full, or a file cannot be read.
+        """
+        with self._new_folder(self.root / "datasets") as folder:
+            digest = hashlib.sha256()
+            size = 0
+            for file_name, source in (("train.jsonl", training), ("pool.jsonl", pool)):
+                if source is not None:
+                    file_size, file_digest = _copy(source, folder / file_name)
+                    size += file_size
+                    digest.update(f"{file_name} {file_digest}\n".encode())
+            dataset = Dataset(
+                id=digest.hexdigest()[:12], name=name, pool_name=pool_name if pool is not None else None, created=_now(), bytes=size
+            )
+            (folder / "dataset.json").write_bytes(msgspec.json.encode(dataset))
+            target = self.root / "datasets" / dataset.id
+            if not target.exists():
+                folder.rename(target)
+        return self.dataset(dataset.id)
+
+    def dataset(self, dataset_id: str) -> Dataset:
+        """Return a data set's description.
+
+        Raises:
+            WorkspaceError: there is none with this id.
+        """
+        return _read(self._folder("datasets", dataset_id) / "dataset.json", Dataset, f"there is no data set {dataset_id!r} in {self.root}")
+
+    def datasets(self) -> list[Dataset]:
+        """Return all data sets, newest first."""
+        found = [self.dataset(path.parent.name) for path in (self.root / "datasets").glob("[!.]*/dataset.json")]
+        return sorted(found, key=lambda dataset: dataset.created, reverse=True)
+
+    def training_path(self, dataset_id: str) -> Path:
+        """Return where the training file of a data set lies."""
+        return self._folder("datasets", dataset_id) / "train.jsonl"
+
+    def pool_path(self, dataset_id: str) -> Path | None:
+        """Return where the pool of a data set lies, or None when it has none."""
+        path = self._folder("datasets", dataset_id) / "pool.jsonl"
+        return path if path.exists() else None
+
+    # Runs
+
+    def save_run(self, dataset_id: str, settings: MineSettings, ranking: Ranking, manifest: dict[str, Any]) -> Run:
+        """Store a ranking with its settings and manifest.
+
+        Raises:
+            WorkspaceError: the disk is full.
+        """
+        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+        run = Run(id=f"{stamp}-{secrets.token_hex(2)}", dataset_id=dataset_id, created=_now(), settings=settings, manifest=manifest)
+        with self._new_folder(self.root / "runs") as folder:
+            ranking.save(folder)
+            (folder / "manifest.json").write_bytes(msgspec.json.encode(run))
+            folder.rename(self.root / "runs" / run.id)
+        return run
+
+    def run(self, run_id: str) -> Run:
+        """Return a run's description.
+
+        Raises:
+            WorkspaceError: there is none with this id.
+        """
+        return _read(self._folder("runs", run_id) / "manifest.json", Run, f"there is no run {run_id!r} in {self.root}")
+
+    def runs(self, dataset_id: str | None = None) -> list[Run]:
+        """Return all runs, or those of one data set, newest first."""
+        found = [self.run(path.parent.name) for path in (self.root / "runs").glob("[!.]*/manifest.json")]
+        found = [run for run in found if dataset_id in (None, run.dataset_id)]
+        return sorted(found, key=lambda run: (run.created, run.id), reverse=True)
+
+    def ranking(self, run_id: str) -> Ranking:
+        """Open a run's ranking, memory-mapped.
+
+        Raises:
+            WorkspaceError: there is none, or it is damaged.
+        """
+        return Ranking.open(self._folder("runs", run_id))
+
+    def save_selection(self, run_id: str, settings: SelectionSettings) -> None:
+        """Remember the selection settings that were last shown for a run."""
+        write_atomic(self._folder("runs", run_id) / "selection.json", [msgspec.json.encode(settings)])
+
+    def selection(self, run_id: str) -> SelectionSettings:
+        """Return the selection settings last shown for a run, or those it was mined with."""
+        path = self._folder("runs", run_id) / "selection.json"
+        if not path.exists():
+            return self.run(run_id).settings.selection
+        return _read(path, SelectionSettings, f"{path} cannot be read")
+
+    def _folder(self, kind: str, name: str) -> Path:
+        # Ids come from addresses too: nothing but the plain name of a folder may pass.
+        if not name or not all(char.isalnum() or char == "-" for char in name):
+            raise WorkspaceError(f"{name!r} is no id of the workspace")
+        return self.root / kind / name
+
+    @contextmanager
+    def _new_folder(self, parent: Path) -> Iterator[Path]:
+        """Give a hidden folder to fill and rename; what is left of it afterwards goes."""
+        folder = parent / f".new-{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            folder.mkdir()
+            yield folder
+        except OSError as error:
+            raise WorkspaceError(f"the workspace {self.root} cannot be written ({error.strerror or error})") from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy(source: BinaryIO | Path, target: Path) -> tuple[int, str]:
+    """Copy a file; return its bytes and sha256."""
+    digest, size = hashlib.sha256(), 0
+    with target.open("wb") as out:
+        if isinstance(source, Path):
+            with source.open("rb") as file:
+                shutil.copyfileobj(file, out, 2**22)
+        else:
+            source.seek(0)
+            shutil.copyfileobj(source, out, 2**22)
+        out.flush()
+        os.fsync(out.fileno())
+    with target.open("rb") as file:
+        while chunk := file.read(2**22):
+            digest.update(chunk)
+            size += len(chunk)
+    return size, digest.hexdigest()
+
+
+def _read(path: Path, kind: type[T], missing: str) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except OSError as error:
+        raise WorkspaceError(missing) from error
+    except msgspec.DecodeError as error:
+        raise WorkspaceError(f"{path} is damaged ({error}); remove its folder and do it again") from error
