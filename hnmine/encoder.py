@@ -292,8 +292,11 @@ def _as_array(answer: Any, count: int, name: str) -> Vectors:
         answer = answer["dense_vecs"]
     if hasattr(answer, "detach"):  # a tensor; bfloat16 has no .numpy()
         answer = answer.detach().float().cpu().numpy()
-    vectors = np.array(answer, dtype=np.float32)
-    if vectors.ndim != 2 or len(vectors) != count:
+    try:
+        vectors = np.array(answer, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise EncodeError(f"{name}.encode answered a {type(answer).__name__} that is no array of numbers ({error})") from error
+    if vectors.ndim != 2 or len(vectors) != count or not vectors.shape[1]:
         raise EncodeError(f"{name}.encode answered an array of shape {vectors.shape} for {count} texts; (texts, dimension) is needed")
     return vectors
 

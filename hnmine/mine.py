@@ -11,7 +11,7 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -231,7 +231,12 @@ def find_knn_neg(
     )
     if output_file is None:
         raise SettingsError("output_file is missing; name the file to write")
-    _check_output(output_file, input_file, candidate_pool)
+    inputs = {"input_file": input_file, "candidate_pool": candidate_pool}
+    _check_output("output_file", output_file, inputs)
+    if manifest_file is not None:
+        _check_output("manifest_file", manifest_file, inputs)
+        if Path(manifest_file).resolve() == Path(output_file).resolve():
+            raise SettingsError(f"manifest_file is the output_file itself ({manifest_file}); write to another file")
 
     mined = mine(
         input_file, candidate_pool, settings, lambda: _encoder(model, on_progress), on_progress=on_progress, should_stop=should_stop
@@ -261,16 +266,16 @@ def _window(values: Sequence[int]) -> tuple[int, int]:
     return int(values[0]), int(values[1])
 
 
-def _check_output(output_file: str | os.PathLike[str], input_file: object, candidate_pool: object) -> None:
+def _check_output(argument: str, path: str | os.PathLike[str], inputs: Mapping[str, object]) -> None:
     """Refuse, before hours of encoding, an output that cannot be written or would cost the user a file."""
-    output = Path(output_file)
+    output = Path(path)
     if not output.parent.is_dir():
         raise OutputError(f"{output.parent} is no folder; make it first, or write elsewhere")
     if output.is_dir() or not os.access(output.parent, os.W_OK):
         raise OutputError(f"{output} cannot be written; check the folder's permissions, or write elsewhere")
-    for name, other in (("input_file", input_file), ("candidate_pool", candidate_pool)):
+    for name, other in inputs.items():
         if isinstance(other, (str, os.PathLike)) and output.exists() and Path(other).exists() and os.path.samefile(output, other):
-            raise SettingsError(f"output_file is the {name} itself ({output}); write to another file")
+            raise SettingsError(f"{argument} is the {name} itself ({output}); write to another file")
     if output.exists():
         # Newer hn_mine.py has output_file before candidate_pool: swapped by position, this call would overwrite the pool.
         with output.open("rb") as file:
@@ -281,6 +286,6 @@ def _check_output(output_file: str | os.PathLike[str], input_file: object, candi
             return
         if isinstance(first, dict) and "text" in first and "query" not in first:
             raise SettingsError(
-                f"output_file {output} exists and holds a candidate pool; did output_file and candidate_pool change places? "
+                f"{argument} {output} exists and holds a candidate pool; did output_file and candidate_pool change places? "
                 "The order is (model, input_file, candidate_pool, output_file, ...): name the arguments"
             )

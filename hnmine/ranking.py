@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from hnmine.corpus import Corpus
 from hnmine.encoder import Encoder
-from hnmine.errors import SettingsError, WorkspaceError
+from hnmine.errors import EncodeError, SettingsError, WorkspaceError
 from hnmine.progress import OnProgress, ShouldStop
 from hnmine.search import pair_scores, top_k
 
@@ -108,11 +109,20 @@ def rank(
     if depth < 1:
         raise SettingsError(f"the rank window ends at {depth}; it must end at 1 or later")
     began = time.monotonic()
-    passages = encoder.encode_passages(corpus.passages, on_progress=on_progress, should_stop=should_stop)
-    queries = encoder.encode_queries(corpus.queries, on_progress=on_progress, should_stop=should_stop)
+    passages = _checked(encoder.encode_passages(corpus.passages, on_progress=on_progress, should_stop=should_stop), corpus.passages)
+    queries = _checked(encoder.encode_queries(corpus.queries, on_progress=on_progress, should_stop=should_stop), corpus.queries)
     encoded = time.monotonic()
     scores, ids = top_k(queries, passages[: corpus.n_candidates], depth, use_gpu=use_gpu, on_progress=on_progress, should_stop=should_stop)
     positive_scores = pair_scores(queries, corpus.positive_queries, passages, corpus.positive_ids)
     if timings is not None:
         timings |= {"encode": encoded - began, "search": time.monotonic() - encoded}
     return Ranking(ids=ids, scores=scores, positive_scores=positive_scores, query_vectors=queries, passage_vectors=passages)
+
+
+def _checked(vectors: npt.NDArray[np.float32], texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Refuse what an Encoder must not answer: a NaN would leave holes (-1, the last passage) in the ranked list."""
+    if vectors.ndim != 2 or len(vectors) != len(texts):
+        raise EncodeError(f"the encoder answered an array of shape {vectors.shape} for {len(texts):,} texts; (texts, dimension) is needed")
+    if not np.isfinite(vectors).all():
+        raise EncodeError("the encoder answered NaN or infinity; check its weights and precision")
+    return np.asarray(vectors, dtype=np.float32)

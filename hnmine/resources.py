@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
+from hnmine.corpus import text_hash
 from hnmine.encoder import FlagEncoder
+from hnmine.export import flagembedding_lines, write_atomic
 from hnmine.inputs import Inputs, read_inputs
 from hnmine.jobs import JobRunner
 from hnmine.models import ModelSettings
@@ -29,7 +31,9 @@ from hnmine.select import Selection, SelectionSettings, select
 from hnmine.tokens import token_counts
 from hnmine.workspace import Run, Workspace
 
-__all__ = ["OpenRun", "encoder", "files", "inputs", "jobs", "nearest", "open_run", "selection", "text_lengths", "workspace"]
+__all__ = ["OpenRun", "encoder", "export", "files", "inputs", "jobs", "nearest", "open_run", "selection", "text_lengths", "workspace"]
+
+EXPORTS_KEPT = 4
 
 # Hugging Face's progress bars would write into the server's log.
 for _name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
@@ -140,3 +144,27 @@ def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], np
     candidates = opened.ranking.passage_vectors[: opened.inputs.corpus.n_candidates]
     scores, ids = top_k(model.encode_queries([text]), candidates, k)
     return scores[0], ids[0]
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _export(run_id: str, settings: str, with_scores: bool) -> tuple[Path, int]:
+    opened = open_run(run_id)
+    chosen = selection(run_id, msgspec.json.decode(settings, type=SelectionSettings))
+    lines = flagembedding_lines(opened.inputs.rows, opened.inputs.corpus, opened.ranking, chosen, with_scores=with_scores)
+    name = f"export-{text_hash(settings + str(with_scores)):016x}.jsonl"
+    path = workspace().run_folder(run_id) / name
+    for old in sorted(path.parent.glob("export-*.jsonl"), key=lambda each: each.stat().st_mtime)[:-EXPORTS_KEPT]:
+        old.unlink(missing_ok=True)
+    return path, write_atomic(path, lines)
+
+
+def export(run_id: str, settings: SelectionSettings, with_scores: bool) -> tuple[Path, int]:
+    """Write the training file of a selection into the run's folder; return its path and size in bytes.
+
+    A file on disk keeps a large export out of every session's memory until somebody downloads it.
+    """
+    path, size = _export(run_id, msgspec.json.encode(settings).decode(), with_scores)
+    if not path.exists():  # an older one, cleared away since
+        _export.clear()
+        path, size = _export(run_id, msgspec.json.encode(settings).decode(), with_scores)
+    return path, size

@@ -12,6 +12,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,40 +86,48 @@ class _Reader:
                 )
                 continue
             try:
-                yield decode(raw), []
-            except msgspec.ValidationError as error:
-                try:
-                    message, kind = f"expected an object, found {_kind(raw)}", "not-an-object"
-                except msgspec.DecodeError:
-                    message, kind = f"not JSON: {error}", "not-json"
-                self.admit([self.problem("$", kind, message, 'write one object a line, such as {"query": ..., "pos": [...]}')])
-            except msgspec.DecodeError as error:
-                fields, found = self._constants(raw, str(error))
-                if fields is None:
-                    self.admit(found)
-                else:
-                    yield fields, found
+                fields, found = self._parse(decode, raw)
+            except RecursionError:
+                fields, found = None, [self.problem("$", "not-json", "nested too deeply to be read", "flatten the row, or skip it")]
+            if fields is None:
+                self.admit(found)
+            else:
+                yield fields, found
+
+    def _parse(self, decode: Callable[[bytes], dict[str, msgspec.Raw]], raw: bytes) -> tuple[dict[str, msgspec.Raw] | None, list[Problem]]:
+        """Parse one line; without fields when it is no JSON object."""
+        try:
+            return decode(raw), []
+        except msgspec.ValidationError as error:
+            try:
+                msgspec.json.decode(raw)
+                message, kind = f"expected an object, found {_kind(raw)}", "not-an-object"
+            except msgspec.DecodeError:
+                message, kind = f"not JSON: {error}", "not-json"
+            return None, [self.problem("$", kind, message, 'write one object a line, such as {"query": ..., "pos": [...]}')]
+        except msgspec.DecodeError as error:
+            return self._constants(raw, str(error))
 
     def _constants(self, raw: bytes, reason: str) -> tuple[dict[str, msgspec.Raw] | None, list[Problem]]:
         """Tell NaN and Infinity (which Python's own json writes) from what is no JSON at all."""
         broken = [self.problem("$", "not-json", f"not JSON: {reason}", "mend the line; one JSON object a line")]
+        found: list[Problem] = []
+        fields: dict[str, msgspec.Raw] = {}
         try:
-            value = json.loads(raw)
+            if not isinstance(json.loads(raw), dict):
+                return None, broken
+            for key, item, source in _members(raw.decode()):
+                if places := list(_non_finite(item, f"$.{key}")):
+                    found += [
+                        self.problem(place, "nan", f"{number} is no JSON number", f"remove `{key}` from the row, or compute it again")
+                        for place, number in places
+                    ]
+                else:
+                    key.encode()  # half a surrogate pair could not be written again
+                    fields[key] = msgspec.Raw(source.encode())
         except ValueError:
             return None, broken
-        if not isinstance(value, dict):
-            return None, broken
-        found: list[Problem] = []
-        for key, item in list(value.items()):
-            if places := list(_non_finite(item, f"$.{key}")):
-                found += [
-                    self.problem(place, "nan", f"{number} is no JSON number", f"remove `{key}` from the row, or compute it again")
-                    for place, number in places
-                ]
-                del value[key]
-        if not found:
-            return None, broken
-        return {key: msgspec.Raw(json.dumps(item, ensure_ascii=False).encode()) for key, item in value.items()}, found
+        return (fields, found) if found else (None, broken)
 
     def _lines(self) -> Iterator[bytes]:
         """Yield the lines that hold something, without their ends; report marks, line ends and lines beyond the limit."""
@@ -183,14 +192,17 @@ class _Reader:
             found.append(self.problem(path, "empty-text", "the text is empty", "fill it in, or skip the row"))
         return text
 
-    def texts(self, raw: msgspec.Raw, path: str, found: list[Problem]) -> tuple[list[str], bool]:
-        """Decode a list of non-blank strings; what can be mended is. Returns the list and whether it was changed."""
+    def texts(self, raw: msgspec.Raw, path: str, found: list[Problem]) -> tuple[list[str], list[int] | None]:
+        """Decode a list of non-blank strings; what can be mended is.
+
+        Returns the list, and None where it stands as it came, else the indices that were dropped.
+        """
         try:
             value: Any = msgspec.json.decode(raw)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             found.append(self.problem(path, "not-json", f"not valid: {error}", "mend the escape in the text"))
-            return [], False
-        changed = not isinstance(value, list)
+            return [], None
+        dropped: list[int] | None = None if isinstance(value, list) else []
         if isinstance(value, str):
             found.append(self.problem(path, "string-instead-of-list", "expected a list, found a string", REPAIRS["string-instead-of-list"]))
             value = [value]
@@ -199,7 +211,7 @@ class _Reader:
             value = []
         elif not isinstance(value, list):
             found.append(self.problem(path, "wrong-type", f"expected a list of strings, found {_kind(raw)}", "write a list of strings"))
-            return [], False
+            return [], None
         kept: list[str] = []
         for index, item in enumerate(value):
             place = f"{path}[{index}]"
@@ -209,10 +221,10 @@ class _Reader:
                 )
             elif not item.strip():
                 found.append(self.problem(place, "blank-passage", "the passage is blank", REPAIRS["blank-passage"]))
-                changed = True
+                dropped = [*(dropped or []), index]
             else:
                 kept.append(item)
-        return kept, changed
+        return kept, dropped
 
 
 _WORD = {
@@ -226,8 +238,43 @@ _WORD = {
 }
 
 
+_WORD_BY_FIRST_BYTE = {'"': "a string", "[": "a list", "{": "an object", "n": "null", "t": "true or false", "f": "true or false"}
+
+
 def _kind(raw: msgspec.Raw | bytes) -> str:
-    return _WORD[type(msgspec.json.decode(raw)).__name__]
+    # By the first byte: the value may be nested too deeply to be parsed.
+    return _WORD_BY_FIRST_BYTE.get(chr(bytes(raw).lstrip()[0]), "a number")
+
+
+_GAP = re.compile(r"[\s,:]*")
+
+
+def _members(text: str) -> Iterator[tuple[str, Any, str]]:
+    """Yield key, value and the value's own spelling for each member of an object that `json.loads` accepts."""
+    scan = json.JSONDecoder().raw_decode
+
+    def skip(place: int) -> int:
+        gap = _GAP.match(text, place)
+        return gap.end() if gap else place
+
+    place = skip(text.index("{") + 1)
+    while text[place] != "}":
+        key, place = scan(text, place)
+        start = skip(place)
+        value, place = scan(text, start)
+        yield key, value, text[start:place]
+        place = skip(place)
+
+
+def _without(raw: msgspec.Raw, dropped: list[int], kept: int) -> msgspec.Raw:
+    """Drop the scores of dropped passages, so that each of the rest stays with its own passage."""
+    try:
+        scores = msgspec.json.decode(raw, type=list[msgspec.Raw])
+    except msgspec.DecodeError:
+        return raw
+    if len(scores) != kept + len(dropped):
+        return raw
+    return msgspec.Raw(b"[" + b", ".join(bytes(score) for index, score in enumerate(scores) if index not in dropped) + b"]")
 
 
 def _non_finite(value: object, path: str) -> Iterator[tuple[str, str]]:
@@ -272,28 +319,30 @@ def read_training(
             found.append(reader.problem("$.query", "missing-field", "`query` is missing", _missing("query", fields)))
         if "pos" in fields:
             before = len(found)
-            pos, changed = reader.texts(fields["pos"], "$.pos", found)
-            if changed:
+            pos, dropped = reader.texts(fields["pos"], "$.pos", found)
+            if dropped is not None:
                 fields["pos"] = msgspec.Raw(_dump(pos))
+                if "pos_scores" in fields:
+                    fields["pos_scores"] = _without(fields["pos_scores"], dropped, len(pos))
             if not pos and all(problem.kind in REPAIRS for problem in found[before:]):
                 found.append(reader.problem("$.pos", "no-positive", "`pos` holds no passage", "add a positive, or skip the row"))
         else:
             found.append(reader.problem("$.pos", "missing-field", "`pos` is missing", _missing("pos", fields)))
         if "neg" in fields:
-            neg, changed = reader.texts(fields["neg"], "$.neg", found)
-            if changed:
+            neg, dropped = reader.texts(fields["neg"], "$.neg", found)
+            if dropped is not None:
                 fields["neg"] = msgspec.Raw(_dump(neg))
-        if not found:
-            # Exactly the same question and positives: the trainer would see the row twice.
-            first = seen.setdefault((query, *pos), reader.line)
-            if first != reader.line:
-                repeat = reader.problem("$", "duplicate-row", f"repeats line {first}", REPAIRS["duplicate-row"])
-                if "duplicate-row" in reader.repair:
-                    reader.problems.append(replace(repeat, severity="notice", resolution="repaired"))
-                    continue
-                reader.problems.append(replace(repeat, severity="notice", resolution="noted"))
-        if not found or reader.admit(found):
-            rows.append(Row(reader.line, query, pos, neg, fields))
+        if found and not reader.admit(found):
+            continue
+        # Exactly the same question and positives: the trainer would see the row twice.
+        first = seen.setdefault((query, *pos), reader.line)
+        if first != reader.line:
+            repeat = reader.problem("$", "duplicate-row", f"repeats line {first}", REPAIRS["duplicate-row"])
+            if "duplicate-row" in reader.repair:
+                reader.problems.append(replace(repeat, severity="notice", resolution="repaired"))
+                continue
+            reader.problems.append(replace(repeat, severity="notice", resolution="noted"))
+        rows.append(Row(reader.line, query, pos, neg, fields))
     return InputFile(str(path), rows, reader.problems, reader.line)
 
 

@@ -13,6 +13,7 @@ passages.
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
@@ -77,6 +78,11 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     margin: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("window_start", "window_end", "negative_number", "seed"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+                raise SettingsError(f"{name} is {value!r}; it must be an integer")
+            msgspec.structs.force_setattr(self, name, int(value))  # NumPy's own numbers would not go into a manifest
         if not 0 <= self.window_start < self.window_end:
             raise SettingsError(
                 f"the rank window is {self.window_start}-{self.window_end}; it must be START-END with 0 <= START < END, such as 10-210"
@@ -87,8 +93,11 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             raise SettingsError(f"strategy is {self.strategy!r}; it must be 'random' or 'hardest'")
         for name in ("max_score", "min_score", "max_positive_share", "margin"):
             value = getattr(self, name)
-            if value is not None and not math.isfinite(value):
-                raise SettingsError(f"{name} is {value}; it must be a finite number, or left out")
+            if value is None:
+                continue
+            if not isinstance(value, numbers.Real) or not math.isfinite(value):
+                raise SettingsError(f"{name} is {value!r}; it must be a finite number, or left out")
+            msgspec.structs.force_setattr(self, name, float(value))
         if self.max_positive_share is not None and self.max_positive_share <= 0:
             raise SettingsError(f"max_positive_share is {self.max_positive_share}; it is a share of the positive's score, such as 0.95")
         if self.margin is not None and self.margin < 0:

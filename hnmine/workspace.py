@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -126,7 +126,10 @@ class Workspace:
 
     def datasets(self) -> list[Dataset]:
         """Return all data sets, newest first."""
-        found = [self.dataset(path.parent.name) for path in (self.root / "datasets").glob("[!.]*/dataset.json")]
+        found: list[Dataset] = []
+        for path in (self.root / "datasets").glob("[!.]*/dataset.json"):
+            with suppress(WorkspaceError):
+                found.append(self.dataset(path.parent.name))
         return sorted(found, key=lambda dataset: dataset.created, reverse=True)
 
     def training_path(self, dataset_id: str) -> Path:
@@ -164,7 +167,10 @@ class Workspace:
 
     def runs(self, dataset_id: str | None = None) -> list[Run]:
         """Return all runs, or those of one data set, newest first."""
-        found = [self.run(path.parent.name) for path in (self.root / "runs").glob("[!.]*/manifest.json")]
+        found: list[Run] = []
+        for path in (self.root / "runs").glob("[!.]*/manifest.json"):
+            with suppress(WorkspaceError):  # a damaged one is told when it is asked for by name
+                found.append(self.run(path.parent.name))
         found = [run for run in found if dataset_id in (None, run.dataset_id)]
         return sorted(found, key=lambda run: (run.created, run.id), reverse=True)
 
@@ -175,6 +181,10 @@ class Workspace:
             WorkspaceError: there is none, or it is damaged.
         """
         return Ranking.open(self._folder("runs", run_id))
+
+    def run_folder(self, run_id: str) -> Path:
+        """Return where a run lies."""
+        return self._folder("runs", run_id)
 
     def save_selection(self, run_id: str, settings: SelectionSettings) -> None:
         """Remember the selection settings that were last shown for a run."""

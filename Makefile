@@ -1,0 +1,60 @@
+# Everything runs from a checkout, in .venv, and may be run again: what is up to date is left alone.
+#   make app PORT=9000          another port
+#   make setup PYTHON=python3.12  another Python
+
+PORT ?= 8501
+PYTHON ?=
+# At most this many pytest processes: each that loads the model holds about 1 GB.
+WORKERS ?= 4
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help setup app demo test clean
+
+help: ## Show this list
+	@echo "make TARGET, where TARGET is one of:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 10
+
+setup: $(INSTALLED) ## Create .venv and install what the app and the command line need
+
+app: setup ## Start the app on http://127.0.0.1:8501 (another port: make app PORT=9000)
+	$(PY) -m streamlit run app.py --server.port $(PORT)
+
+demo: setup ## Mine the bundled example without a browser, into build/demo.jsonl
+	@mkdir -p build
+	$(PY) -m hnmine mine --input_file examples/bikeshare/train.jsonl --candidate_pool examples/bikeshare/pool.jsonl \
+		--output_file build/demo.jsonl
+
+test: $(INSTALLED_DEV) ## Check style and types, and run all tests
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m pytest -n auto --maxprocesses $(WORKERS) --dist loadfile
+
+clean: ## Remove caches and build outputs; .venv and the workspace stay
+	rm -rf build dist hnmine.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -rf {} +
+
+# The stamps are written last, so an interrupted installation is taken up again.
+$(INSTALLED): requirements.txt
+	@python=""; \
+	for each in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
+		if "$$each" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python="$$each"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "hnmine needs Python 3.11 or newer, and $(or $(PYTHON),python3) is not. Install it, or name it: make setup PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi; \
+	"$$python" -m venv $(VENV) || { echo "No virtual environment could be made with $$python (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
+	@echo "Installing into $(VENV); the first time this takes some minutes ..."
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(INSTALLED_DEV): requirements-dev.txt $(INSTALLED)
+	@$(PIP) -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,21 @@
+"""The entry of the app: page settings and navigation. Run it with `make app`, or `streamlit run app.py`."""
+
+import streamlit as st
+
+from pages.parts import state
+
+st.set_page_config(page_title="hnmine", page_icon=":material/target:", layout="wide")
+
+page = st.navigation(
+    [
+        st.Page(
+            "pages/views/data.py", title="Data", icon=":material/dataset:", help="Open training data and a candidate pool.", default=True
+        ),
+        st.Page("pages/views/mine.py", title="Mine", icon=":material/filter_alt:", help="Rank passages, set the window, choose negatives."),
+        st.Page("pages/views/inspect.py", title="Inspect", icon=":material/search:", help="See each query's negatives, and why."),
+        st.Page("pages/views/export.py", title="Export", icon=":material/download:", help="Download the training file."),
+    ]
+)
+state.restore()
+state.sidebar()
+page.run()

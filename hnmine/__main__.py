@@ -1,0 +1,13 @@
+"""`python -m hnmine`: the command line of `hnmine.cli`."""
+
+from __future__ import annotations
+
+import sys
+
+try:
+    from hnmine.cli import main
+
+    status = main()
+except KeyboardInterrupt:  # while importing, before the handlers of main() stand
+    status = 130
+sys.exit(status)

@@ -1,0 +1,255 @@
+"""The settings of a run, as widgets: which model, and how negatives are chosen."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from hnmine import devices, models
+from hnmine.corpus import PoolMode
+from hnmine.errors import HnmineError
+from hnmine.models import ModelSettings
+from hnmine.select import SelectionSettings
+
+PACKAGED = f"{models.PACKAGED_NAME} (packaged, no download)"
+KNOWN = (
+    "BAAI/bge-small-en-v1.5",
+    "BAAI/bge-base-en-v1.5",
+    "BAAI/bge-large-en-v1.5",
+    "BAAI/bge-m3",
+    "BAAI/bge-small-zh-v1.5",
+    "BAAI/bge-base-zh-v1.5",
+    "BAAI/bge-large-zh-v1.5",
+)
+
+
+def model(key: str, initial: ModelSettings) -> ModelSettings | None:
+    """Draw the choice of the model and what is known of it; None when the choice cannot be used."""
+    name = st.selectbox(
+        "Model",
+        [PACKAGED, *KNOWN],
+        index=0 if initial.name_or_path is None else None,
+        accept_new_options=True,
+        placeholder=initial.name_or_path or "choose, or type a hub name or a folder",
+        key=f"model-{key}",
+        persist_state="session",
+        help="Any FlagEmbedding model: pick one, or type a hub name or the path of a folder on the server. "
+        "Mine with the model you are about to train: its own mistakes are the hardest negatives.",
+    )
+    path = initial.name_or_path if name is None else None if name == PACKAGED else name.strip()
+    settings = ModelSettings(name_or_path=path)
+    try:
+        card = models.describe(settings)
+    except HnmineError as error:
+        st.error("This model cannot be used", icon=":material/error:")
+        st.text(str(error))
+        return None
+    text = f"pooling {card.pooling_method} · {card.passage_max_length} tokens · {devices.in_words()}"
+    if card.folder is None:
+        text += " · not on this machine yet: it is fetched from the hub when you mine"
+    st.caption(text)
+    with st.expander("Model settings", icon=":material/tune:"):
+        st.caption("Filled in from the model's folder where it says so. Empty fields keep what is written in grey.")
+        instruction = st.text_input(
+            "Query instruction",
+            value=initial.query_instruction if initial.name_or_path == path and initial.query_instruction is not None else "",
+            placeholder=card.query_instruction or "none",
+            key=f"instruction-{key}-{path}",
+            persist_state="session",
+            help="Put before each query, not before passages. BGE models were trained with one; MiniLM was not.",
+        )
+        left, middle, right = st.columns(3)
+        pooling = left.selectbox(
+            "Pooling",
+            ["cls", "mean", "last_token"],
+            index=None if initial.pooling_method is None else ["cls", "mean", "last_token"].index(initial.pooling_method),
+            placeholder=f"{card.pooling_method} ({card.origins['pooling_method']})",
+            key=f"pooling-{key}-{path}",
+            persist_state="session",
+            help="How token vectors become one vector. The wrong one gives poor vectors without any error.",
+        )
+        length = middle.number_input(
+            "Tokens read of a passage",
+            min_value=8,
+            max_value=32_768,
+            value=initial.passage_max_length,
+            placeholder=f"{card.passage_max_length}",
+            key=f"length-{key}-{path}",
+            persist_state="session",
+            help="Longer texts are cut. More tokens cost more time.",
+        )
+        kind = right.selectbox(
+            "Class of model",
+            list(models.MODEL_CLASSES),
+            index=None if initial.model_class is None else list(models.MODEL_CLASSES).index(initial.model_class),
+            placeholder=card.model_class,
+            key=f"class-{key}-{path}",
+            persist_state="session",
+            help="Needed only for a folder of your own that is not an ordinary encoder.",
+        )
+    return ModelSettings(
+        name_or_path=path,
+        query_instruction=instruction or None,
+        pooling_method=pooling,
+        passage_max_length=None if length is None else int(length),
+        model_class=kind,
+    )
+
+
+def pool_mode(key: str, initial: PoolMode) -> PoolMode:
+    """Draw how the pool is used."""
+    chosen: PoolMode | None = st.segmented_control(
+        "Candidates",
+        ["extend", "replace"],
+        default=initial,
+        required=True,
+        format_func={"extend": "all passages of the data set + pool", "replace": "the pool alone"}.get,
+        key=f"pool-{key}",
+        persist_state="session",
+        help="hn_mine.py ranks the pool alone when there is one.",
+    )
+    return chosen or initial
+
+
+def _guard(
+    label: str, key: str, value: float | None, default: float, low: float, high: float, text: str, removed: int | None
+) -> float | None:
+    """Draw one guard: a switch, its limit, and how many candidates it removes."""
+    with st.container(border=True):
+        on = st.toggle(label, value=value is not None, key=f"{key}-on", persist_state="session", help=text)
+        limit = st.slider(
+            f"{label}: limit",
+            low,
+            high,
+            value if value is not None else default,
+            0.01,
+            disabled=not on,
+            key=key,
+            persist_state="session",
+            label_visibility="collapsed",
+        )
+        if on and removed is not None:
+            st.caption(f"removes {removed:,} candidates")
+        else:
+            st.caption("off" if not on else "counts appear after mining")
+    return float(limit) if on else None
+
+
+def selection(key: str, initial: SelectionSettings, deepest: int, funnel: dict[str, int] | None) -> SelectionSettings:
+    """Draw window, number, strategy, seed and guards.
+
+    `deepest` is the last rank the slider reaches; `funnel` (of the selection shown) tells what each guard removes.
+    """
+    end = min(initial.window_end, deepest)
+    start, stop = st.slider(
+        "Rank window",
+        0,
+        deepest,
+        (min(initial.window_start, end - 1), end),
+        key=f"window-{key}",
+        persist_state="session",
+        help="Which ranks of each query's nearest passages may become negatives, counted from 0. "
+        "The nearest few are often positives that nobody labelled, so they are skipped.",
+    )
+    if start >= stop:
+        st.warning("The window is empty: move its two ends apart.", icon=":material/warning:")
+        start, stop = (start - 1, stop) if start else (0, 1)
+    st.caption(
+        f"ranks {start:,} to {stop - 1:,}"
+        + (f"; skips the {start:,} nearest, which are often positives that nobody labelled" if start else "; skips nothing")
+    )
+    number, strategy, seed = st.columns(3)
+    negatives = number.number_input(
+        "Negatives per query",
+        1,
+        1_000,
+        initial.negative_number,
+        key=f"number-{key}",
+        persist_state="session",
+        help="What the trainer gets.",
+    )
+    way = strategy.segmented_control(
+        "Choose",
+        ["random", "hardest"],
+        default=initial.strategy,
+        required=True,
+        format_func={"random": "at random", "hardest": "hardest first"}.get,
+        key=f"strategy-{key}",
+        persist_state="session",
+        help="At random, by the seed, as hn_mine.py samples; or those with the highest similarity.",
+    )
+    seed_value = seed.number_input(
+        "Seed",
+        0,
+        2**31 - 1,
+        initial.seed,
+        key=f"seed-{key}",
+        persist_state="session",
+        help="The same seed gives the same negatives, whatever the order of the rows.",
+    )
+
+    def removed(step: str, before: str) -> int | None:
+        return None if funnel is None else funnel[before] - funnel[step]
+
+    with (
+        st.expander(
+            "Guards against false negatives",
+            icon=":material/shield:",
+            expanded=any(each is not None for each in (initial.max_positive_share, initial.margin, initial.max_score, initial.min_score)),
+        ),
+        st.grid(4, min_column_width=220),
+    ):
+        share = _guard(
+            "PercPos: share of the positive",
+            f"share-{key}",
+            initial.max_positive_share,
+            0.95,
+            0.05,
+            1.5,
+            "Rejects candidates that score above this share of the positive's score (NV-Retriever: 0.95). "
+            "What comes that close to the right answer often is one.",
+            removed("past_positive_share", "past_min_score"),
+        )
+        margin = _guard(
+            "Margin below the positive",
+            f"margin-{key}",
+            initial.margin,
+            0.05,
+            0.0,
+            0.5,
+            "Rejects candidates that score less than this below the positive.",
+            removed("past_margin", "past_positive_share"),
+        )
+        high = _guard(
+            "Maximum score",
+            f"max-{key}",
+            initial.max_score,
+            0.8,
+            -1.0,
+            1.0,
+            "Rejects candidates whose similarity to the query is above this.",
+            removed("past_max_score", "not_positive"),
+        )
+        low = _guard(
+            "Minimum score",
+            f"min-{key}",
+            initial.min_score,
+            0.1,
+            -1.0,
+            1.0,
+            "Rejects candidates whose similarity to the query is below this: too easy to teach anything.",
+            removed("past_min_score", "past_max_score"),
+        )
+    if low is not None and high is not None and low > high:
+        st.warning("The minimum score is above the maximum: the minimum is ignored until you change one.", icon=":material/warning:")
+        low = None
+    return SelectionSettings(
+        window_start=int(start),
+        window_end=int(stop),
+        negative_number=int(negatives),
+        strategy=way or "random",  # type: ignore[arg-type]  # one of the two options
+        seed=int(seed_value),
+        max_score=high,
+        min_score=low,
+        max_positive_share=share,
+        margin=margin,
+    )

@@ -1,0 +1,119 @@
+"""What a session has open: data set, run, decisions and selection settings; mirrored in the address, so that a reload keeps it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from hnmine import resources
+from hnmine.errors import HnmineError
+from hnmine.select import Selection, SelectionSettings
+from hnmine.workspace import Dataset
+
+Decisions = tuple[tuple[str, ...], bool]
+
+
+def restore() -> None:
+    """Take the data set and the run from the address in a new session, and keep the address up to date after that."""
+    state = st.session_state
+    if "dataset" not in state:
+        state.dataset = state.run = None
+        space = resources.workspace()
+        try:
+            if run_id := st.query_params.get("run"):
+                open_run(run_id)
+            elif dataset_id := st.query_params.get("dataset"):
+                open_dataset(space.dataset(dataset_id).id)
+        except HnmineError as error:
+            state.message = str(error)
+    for name in ("dataset", "run"):
+        if state[name] is None:
+            st.query_params.pop(name, None)
+        elif st.query_params.get(name) != state[name]:
+            st.query_params[name] = state[name]
+    if message := state.pop("message", None):
+        st.error("What the address names cannot be opened", icon=":material/link_off:")
+        st.text(message)
+
+
+def open_dataset(dataset_id: str) -> None:
+    """Make a data set the current one; its newest run, if it has one, is opened with it."""
+    st.session_state.dataset = dataset_id
+    runs = resources.workspace().runs(dataset_id)
+    st.session_state.run = runs[0].id if runs else None
+
+
+def open_run(run_id: str) -> None:
+    """Make a run, and the data set it was made from, the current ones."""
+    run = resources.workspace().run(run_id)
+    st.session_state.dataset, st.session_state.run = run.dataset_id, run.id
+    st.session_state[f"decisions-{run.dataset_id}"] = (run.settings.repair, run.settings.skip_bad_rows)
+
+
+def dataset() -> Dataset | None:
+    """Return the current data set."""
+    dataset_id = st.session_state.dataset
+    return None if dataset_id is None else resources.workspace().dataset(dataset_id)
+
+
+def decisions(dataset_id: str) -> Decisions:
+    """Return (repairs, skip_bad_rows) as decided for a data set; nothing is mended or skipped before somebody says so."""
+    chosen: Decisions = st.session_state.get(f"decisions-{dataset_id}", ((), False))
+    return chosen
+
+
+def decide(dataset_id: str, chosen: Decisions) -> None:
+    """Keep what was decided about a data set's bad rows."""
+    st.session_state[f"decisions-{dataset_id}"] = chosen
+
+
+def selection_settings(run_id: str) -> SelectionSettings:
+    """Return the selection settings of a run as this session, or else the last one, left them."""
+    settings: SelectionSettings | None = st.session_state.get(f"selection-{run_id}")
+    return settings if settings is not None else resources.workspace().selection(run_id)
+
+
+def keep_selection(run_id: str, settings: SelectionSettings) -> None:
+    """Keep selection settings for the other screens, and in the workspace for later sessions."""
+    if settings != selection_settings(run_id):
+        resources.workspace().save_selection(run_id, settings)
+    st.session_state[f"selection-{run_id}"] = settings
+
+
+def opened() -> tuple[resources.OpenRun, Selection]:
+    """Return the current run with its selection; draws an empty state and ends the page when there is none."""
+    if st.session_state.run is None:
+        nothing_yet("No run is open", "Mine a data set first; its negatives then appear here.", "pages/views/mine.py", "Go to Mine")
+    try:
+        run = resources.open_run(st.session_state.run)
+        return run, resources.selection(run.run.id, selection_settings(run.run.id))
+    except HnmineError as error:
+        st.error("This run cannot be opened", icon=":material/error:")
+        st.text(str(error))
+        st.stop()
+
+
+def nothing_yet(title: str, text: str, page: str, label: str) -> None:
+    """Draw an empty state with the way on, and end the page."""
+    with st.container(border=True, horizontal_alignment="center"):
+        st.subheader(title, anchor=False)
+        st.write(text)
+        st.page_link(page, label=label, icon=":material/arrow_forward:")
+    st.stop()
+
+
+def sidebar() -> None:
+    """Draw what is loaded."""
+    with st.sidebar:
+        current = dataset()
+        st.caption("Data set")
+        st.text(current.name if current else "none yet", wrap=False)
+        if current and current.pool_name:
+            st.text(f"+ {current.pool_name}", wrap=False)
+        st.caption("Run")
+        if st.session_state.run is None:
+            st.text("none yet")
+            return
+        run = resources.workspace().run(st.session_state.run)
+        st.text(run.created.replace("T", " ").removesuffix("+00:00") + " UTC", wrap=False)
+        st.caption("Model")
+        st.text(str(run.manifest.get("model", {}).get("name", "")), wrap=False)

@@ -1,0 +1,190 @@
+"""Screen 1, Data: open training rows and a pool, see what is in them, decide about what is wrong with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pandas as pd
+import streamlit as st
+
+from hnmine import models, resources
+from hnmine.errors import HnmineError
+from hnmine.problems import PROBLEM_KINDS, REPAIRS, Problem
+from pages.parts import charts, opening, state
+
+SHOWN_ROWS = 100
+SHOWN_PROBLEMS = 1_000
+
+st.title("Hard negatives for your embedding model", anchor=False)
+current = state.dataset()
+
+if current is None:
+    st.write(
+        "For each query, find passages that look right and are wrong. Open training data, choose where in the ranking to look, "
+        "see every negative and why it was chosen, and download the finished file."
+    )
+    columns = st.columns(3)
+    for column, draw in zip(columns, (opening.example, opening.upload, opening.workspace), strict=True):
+        with column:
+            draw()
+    st.stop()
+
+with st.expander("Open other data", icon=":material/folder_open:"):
+    columns = st.columns(3)
+    for column, draw in zip(columns, (opening.example, opening.upload, opening.workspace), strict=True):
+        with column:
+            draw()
+
+try:
+    with st.spinner("Reading the files ..."):
+        training, pool = resources.files(current.id)
+except HnmineError as error:
+    st.error("This file cannot be read", icon=":material/error:")
+    st.text(str(error))
+    st.stop()
+
+repair, skip = state.decisions(current.id)
+problems: list[Problem] = [*training.problems, *(pool.problems if pool else ())]
+errors = [problem for problem in problems if problem.severity == "error"]
+
+# What is in it
+
+heading, forward = st.columns([3, 1], vertical_alignment="bottom")
+with heading:
+    st.subheader("What is in it", anchor=False)
+try:
+    read = resources.inputs(current.id, "extend", repair, skip)
+except HnmineError as error:
+    read, undecided = None, str(error)
+with forward:
+    if st.button(
+        "Continue to Mine",
+        type="primary",
+        icon=":material/arrow_forward:",
+        icon_position="right",
+        disabled=read is None,
+        width="stretch",
+        key="continue",
+    ):
+        st.switch_page("pages/views/mine.py")
+
+rows = read.rows if read else training.items
+with st.grid(5, min_column_width=150):
+    st.metric("Rows", f"{len(rows):,}", border=True, help="Lines of the training file that can be used.")
+    st.metric(
+        "Different queries",
+        f"{len(read.corpus.queries):,}" if read else "–",
+        border=True,
+        help="Rows that ask the same share their positives and get the same negatives. Case and blanks do not count.",
+    )
+    st.metric("Positives", f"{sum(len(row.pos) for row in rows):,}", border=True)
+    st.metric("Negatives so far", f"{sum(len(row.neg) for row in rows):,}", border=True, help="They join the candidates and are replaced.")
+    st.metric(
+        "Different passages",
+        f"{read.corpus.n_candidates:,}" if read else "–",
+        border=True,
+        help="All positives, negatives and the pool, each once: what can be mined.",
+    )
+fields = Counter(key for row in rows for key in row.fields)
+others = [f"{key} ({count:,})" if count != len(rows) else key for key, count in fields.items() if key not in ("query", "pos", "neg")]
+st.text("Other fields, carried through untouched: " + (", ".join(others) if others else "none"))
+
+# What is wrong with it
+
+if errors or any(problem.kind in REPAIRS for problem in problems):
+    bad_rows = len({(problem.file, problem.line) for problem in errors})
+    if read is None and errors:
+        st.warning(
+            f"{bad_rows:,} {'row needs' if bad_rows == 1 else 'rows need'} a decision before mining. "
+            "Nothing is changed or left out unless you say so.",
+            icon=":material/rule:",
+            title="Problems in the data",
+        )
+    else:
+        st.success("All problems are decided.", icon=":material/rule:", title="Problems in the data")
+    counts = Counter(problem.kind for problem in problems)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        chosen = []
+        for kind, remedy in REPAIRS.items():
+            if counts[kind] and st.checkbox(
+                f"{PROBLEM_KINDS[kind].capitalize()}: {remedy} ({counts[kind]:,})", value=kind in repair, key=f"repair-{kind}-{current.id}"
+            ):
+                chosen.append(kind)
+        if errors:
+            leave = st.checkbox(
+                "Leave out the rows that stay bad",
+                value=skip,
+                key=f"skip-{current.id}",
+                help="They will be missing from the exported file.",
+            )
+        else:
+            leave = skip
+    if (tuple(sorted(chosen)), leave) != (repair, skip):
+        state.decide(current.id, (tuple(sorted(chosen)), leave))
+        st.rerun()
+elif read is None:
+    st.error("This data cannot be mined", icon=":material/error:")
+    st.text(undecided)
+
+if problems:
+    shown = problems[:SHOWN_PROBLEMS]
+    with st.expander(f"All findings ({len(problems):,})", expanded=bool(errors), icon=":material/list:"):
+        st.dataframe(
+            pd.DataFrame(
+                {
+                    "file": [problem.file for problem in shown],
+                    "line": [problem.line for problem in shown],
+                    "field": [problem.path for problem in shown],
+                    "what": [problem.message for problem in shown],
+                    "remedy": [problem.remedy for problem in shown],
+                    "": ["must be decided" if problem.severity == "error" else "for information" for problem in shown],
+                }
+            ),
+            hide_index=True,
+            alt="Problems found in the files, with line, field and remedy",
+        )
+        if len(problems) > len(shown):
+            st.caption(f"The first {len(shown):,} of {len(problems):,}.")
+
+# How long its texts are
+
+card = models.describe(models.ModelSettings())
+lengths = resources.text_lengths(current.id, str(card.folder)) if rows else None
+if lengths is not None:
+    for column, counts_, limit, what in zip(
+        st.columns(2), lengths, (card.query_max_length, card.passage_max_length), ("query", "passage"), strict=True
+    ):
+        with column:
+            longer = float((counts_ > limit).mean()) if len(counts_) else 0.0
+            st.altair_chart(
+                charts.length_histogram(counts_, limit, what),
+                alt=f"Histogram of {what} lengths; {longer:.1%} are longer than {limit} tokens",
+            )
+            st.caption(
+                f"{longer:.1%} are longer than {card.name} reads ({limit} tokens); the rest of such a text is cut off when it is encoded."
+                if longer
+                else f"All fit into what {card.name} reads ({limit} tokens)."
+            )
+
+# The rows themselves
+
+st.subheader(f"Rows (the first {min(SHOWN_ROWS, len(rows)):,})", anchor=False)
+head = rows[:SHOWN_ROWS]
+st.dataframe(
+    pd.DataFrame(
+        {
+            "line": [row.line for row in head],
+            "query": [row.query for row in head],
+            "positives": [row.pos for row in head],
+            "negatives so far": [len(row.neg) for row in head],
+            **{
+                key: [bytes(row.fields[key]).decode() if key in row.fields else None for row in head]
+                for key in list(fields)[:8]
+                if key not in ("query", "pos", "neg")
+            },
+        }
+    ),
+    hide_index=True,
+    column_config={"query": st.column_config.TextColumn(width="large"), "positives": st.column_config.ListColumn(width="large")},
+    alt="The first training rows",
+)

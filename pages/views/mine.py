@@ -1,0 +1,171 @@
+"""Screen 2, Mine: choose model and settings, mine in the background, then tune the selection live."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import streamlit as st
+
+from hnmine import devices, models, quality, resources
+from hnmine.errors import HnmineError
+from hnmine.jobs import Job, mine_dataset
+from hnmine.mine import MineSettings
+from hnmine.select import SelectionSettings
+from hnmine.summary import summarise
+from pages.parts import charts, controls, state
+
+# Candidates ranked for each query, so that the slider has room beyond the window: ranking 500 instead of 210 costs 2 ms a query.
+DEPTH = 500
+
+st.title("Mine", anchor=False)
+dataset = state.dataset()
+if dataset is None:
+    state.nothing_yet("No data is open", "Open training data first: the bundled example is one click.", "pages/views/data.py", "Go to Data")
+assert dataset is not None  # the page ended otherwise
+
+runner = resources.jobs()
+job = runner.latest(dataset.id)
+run_id = st.session_state.run
+run = None
+if run_id is not None:
+    try:
+        run = resources.open_run(run_id)
+    except HnmineError as error:
+        st.warning("The last run cannot be opened; mine again.", icon=":material/warning:")
+        st.text(str(error))
+repair, skip = state.decisions(dataset.id)
+previous = run.run.settings if run else MineSettings()
+
+# What to mine with; once there is a result, only what changes it live stays in view
+
+with st.expander("Model and candidates", icon=":material/model_training:") if run else st.container(border=True):
+    model = controls.model(dataset.id, previous.model or models.ModelSettings())
+    pool_mode = controls.pool_mode(dataset.id, previous.pool_mode) if dataset.pool_name is not None else "extend"
+    again = st.container()
+try:
+    read = resources.inputs(dataset.id, pool_mode, repair, skip)
+except HnmineError:
+    state.nothing_yet(
+        "The data needs a decision",
+        "Some rows cannot be used as they stand. Say what to do about them first.",
+        "pages/views/data.py",
+        "Go to Data",
+    )
+
+deepest = run.ranking.depth if run else min(DEPTH, read.corpus.n_candidates)
+shown = state.selection_settings(run.run.id) if run else SelectionSettings(window_end=min(210, deepest), window_start=min(10, deepest - 1))
+current = resources.selection(run.run.id, shown) if run else None
+with st.container(border=True):
+    chosen = controls.selection(run_id or dataset.id, shown, deepest, current.funnel if current else None)
+if run and chosen != shown:
+    state.keep_selection(run.run.id, chosen)
+    st.rerun()  # the guards' counts above belong to what was just chosen
+
+wanted = MineSettings(selection=chosen, model=model, pool_mode=pool_mode, use_gpu=devices.gpu_here(), repair=repair, skip_bad_rows=skip)
+
+
+def start() -> None:
+    """Queue the run; it goes on without this page."""
+    space, dataset_id = resources.workspace(), dataset.id
+    runner.submit(
+        dataset_id,
+        lambda on_progress, should_stop: mine_dataset(
+            space,
+            dataset_id,
+            wanted,
+            DEPTH,
+            lambda tell: resources.encoder(wanted.model or models.ModelSettings(), tell),
+            on_progress,
+            should_stop,
+        ),
+    )
+
+
+@st.fragment(run_every="1s" if job is not None and job.active else None)
+def progress(job_id: int) -> None:
+    """Show a job while it works, and draw the page anew once when it ends."""
+    now = runner.get(job_id)
+    if not now.active:
+        if now.state == "done" and now.result is not None:
+            state.open_run(now.result)
+        st.rerun()
+    with st.container(border=True):
+        st.progress(now.done / now.total if now.total else 0.0, text=_progress_text(now))
+        if st.button("Cancel", icon=":material/stop_circle:", key=f"cancel-{job_id}"):
+            runner.cancel(job_id)
+            st.caption("Stopping at the next batch ...")
+
+
+def _progress_text(now: Job) -> str:
+    if not now.total:
+        return now.stage
+    left = "" if now.seconds_left is None else f" · about {now.seconds_left:,.0f} s left"
+    return f"{now.stage}: {now.done:,} of {now.total:,} · {now.rate:,.0f} a second{left}"
+
+
+before = (previous.model, previous.pool_mode, previous.repair, previous.skip_bad_rows)
+same = run is not None and (model, pool_mode, repair, skip) == before
+if job is not None and job.active:
+    progress(job.id)
+else:
+    if run is not None and not same:
+        st.warning("The result below was mined with another model, other candidates or other rows.", icon=":material/sync_problem:")
+    with again if same else st.container():
+        label = "Mine again" if same else f"Mine {len(read.corpus.queries):,} queries"
+        if st.button(label, type="secondary" if same else "primary", icon=":material/play_arrow:", disabled=model is None, key="mine"):
+            start()
+            st.rerun()
+    if job is not None and job.state == "failed":
+        st.error("The run failed", icon=":material/error:")
+        st.text(job.error or "")
+    elif job is not None and job.state == "cancelled":
+        st.info("The run was cancelled; nothing of it was kept.", icon=":material/stop_circle:")
+
+# The result, live
+
+if run is None or current is None:
+    st.stop()
+summary = summarise(run.inputs, run.ranking, current)
+with st.grid(4, min_column_width=150):
+    st.metric("Negatives", f"{summary.negatives:,}", border=True, help="Over all rows.")
+    st.metric(
+        "Back-filled",
+        f"{summary.backfilled:,}",
+        border=True,
+        help="Taken at random from elsewhere because the window had too few; far easier.",
+    )
+    st.metric("Rows left short", f"{summary.short_rows:,}", border=True, help="The candidates could not supply the number asked for.")
+    mean = summary.scores["negatives"]
+    st.metric(
+        "Mean similarity",
+        "–" if mean is None else f"{mean:.3f}",
+        border=True,
+        help=f"Of the negatives to their queries: their hardness. The positives have {summary.scores['positives']:.3f}.",
+    )
+st.altair_chart(
+    charts.similarity_histogram(quality.score_histograms(run.ranking, current), chosen),
+    alt="Similarity to the query: positives, chosen negatives and candidates in the window",
+    key="mine-histogram",
+)
+names = {
+    "ranked": "ranked",
+    "in_window": "in the window",
+    "not_positive": "not positive",
+    "past_max_score": "below the maximum score",
+    "past_min_score": "above the minimum score",
+    "past_positive_share": "past PercPos",
+    "past_margin": "past the margin",
+    "chosen": "chosen",
+}
+always = ("in_window", "not_positive", "chosen")
+funnel = [("ranked", current.funnel["ranked"])] + [
+    (step, current.funnel[step]) for earlier, step in pairwise(names) if step in always or current.funnel[step] != current.funnel[earlier]
+]
+st.caption("Candidates over all queries: " + " → ".join(f"{names[step]} {count:,}" for step, count in funnel))
+if above := summary.scores["above_positive"]:
+    st.caption(f"{above:.1%} of the negatives score above their positive: look at those first.")
+for note in dict.fromkeys([*summary.notes, *(run.run.manifest.get("summary", {}).get("notes") or ())]):
+    st.caption(note)
+with st.container(horizontal=True):
+    st.page_link("pages/views/inspect.py", label="Inspect the negatives", icon=":material/search:")
+    st.page_link("pages/views/export.py", label="Export", icon=":material/download:")

@@ -1,0 +1,107 @@
+"""Fixtures that several test files share: a deterministic encoder, a writer of JSONL, the real packaged model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+
+from hnmine.progress import check
+
+for _name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):
+    os.environ[_name] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+# Runs on shared machines pause for reasons of their own: a deadline would fail for the neighbour's load.
+hypothesis.settings.register_profile("hnmine", deadline=None, derandomize=True, max_examples=60)
+hypothesis.settings.load_profile("hnmine")
+
+ROOT = Path(__file__).parent.parent
+
+
+def trigram_vector(text: str, dimension: int = 64) -> np.ndarray:
+    """A unit vector from the hashed character trigrams of a text: like texts are near, and nothing is random."""
+    vector = np.zeros(dimension, dtype=np.float32)
+    padded = f"  {text} "
+    for start in range(len(padded) - 2):
+        digest = hashlib.blake2b(padded[start : start + 3].encode("utf-8", "surrogatepass"), digest_size=4).digest()
+        value = int.from_bytes(digest, "little")
+        vector[value % dimension] += 1 if value >> 31 else -1
+    length = float(np.linalg.norm(vector))
+    return vector / np.float32(length) if length else vector
+
+
+class FakeEncoder:
+    """An Encoder that counts its calls; queries and passages are encoded alike."""
+
+    def __init__(self, dimension: int = 64, batch: int = 8) -> None:
+        self.dimension = dimension
+        self.batch = batch
+        self.passage_calls = 0
+        self.query_calls = 0
+
+    def _encode(self, texts: Sequence[str], note: str, on_progress: Any, should_stop: Any) -> np.ndarray:
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for start in range(0, len(texts), self.batch):
+            check(should_stop)
+            for index in range(start, min(start + self.batch, len(texts))):
+                vectors[index] = trigram_vector(texts[index], self.dimension)
+            if on_progress is not None:
+                on_progress(min(start + self.batch, len(texts)), len(texts), note)
+        return vectors
+
+    def encode_passages(self, texts: Sequence[str], *, on_progress: Any = None, should_stop: Any = None) -> np.ndarray:
+        self.passage_calls += 1
+        return self._encode(texts, "encoding passages", on_progress, should_stop)
+
+    def encode_queries(self, texts: Sequence[str], *, on_progress: Any = None, should_stop: Any = None) -> np.ndarray:
+        self.query_calls += 1
+        return self._encode(texts, "encoding queries", on_progress, should_stop)
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": "trigrams", "dimension": self.dimension}
+
+
+@pytest.fixture
+def fake_encoder() -> FakeEncoder:
+    """A deterministic stand-in for a model."""
+    return FakeEncoder()
+
+
+@pytest.fixture
+def write_jsonl(tmp_path: Path) -> Callable[..., Path]:
+    """Write items (dicts or str lines) as a JSONL file below tmp_path, and return its path."""
+
+    def write(items: Iterable[object], name: str = "train.jsonl") -> Path:
+        path = tmp_path / name
+        lines = [item if isinstance(item, str) else json.dumps(item, ensure_ascii=False) for item in items]
+        path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def flag_model() -> Any:
+    """The packaged all-MiniLM-L6-v2 as a FlagEmbedding model, loaded once."""
+    from FlagEmbedding import FlagModel
+
+    from hnmine.models import packaged_folder
+
+    return FlagModel(str(packaged_folder()), pooling_method="mean", use_fp16=False, devices="cpu")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets beside the checkout, which is no part of the project."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("real data is not beside the checkout (../shared/data)")
+    return folder

@@ -1,0 +1,234 @@
+"""Every screen, through app.py as a server runs it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from hnmine.encoder import FlagEncoder
+from hnmine.jobs import mine_dataset
+from hnmine.mine import MineSettings, find_knn_neg
+from hnmine.models import ModelSettings
+from hnmine.select import SelectionSettings
+from hnmine.workspace import Workspace
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "bikeshare"
+
+
+@pytest.fixture(scope="module")
+def encoder() -> FlagEncoder:
+    return FlagEncoder.load(ModelSettings())
+
+
+@pytest.fixture(scope="module")
+def mined(tmp_path_factory: pytest.TempPathFactory, encoder: FlagEncoder) -> tuple[Workspace, str, str]:
+    """A workspace with one run of the bundled example: (workspace, data set's id, run's id)."""
+    space = Workspace(tmp_path_factory.mktemp("workspace"))
+    dataset = space.add_dataset("bikeshare/train.jsonl", EXAMPLE / "train.jsonl", "bikeshare/pool.jsonl", EXAMPLE / "pool.jsonl")
+    settings = MineSettings(model=ModelSettings())
+    run_id = mine_dataset(space, dataset.id, settings, 500, lambda tell: encoder, lambda done, total, note: None, lambda: False)
+    return space, dataset.id, run_id
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """An empty workspace for a server that has just started."""
+    monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "workspace"))
+    st.cache_resource.clear()
+    yield tmp_path / "workspace"
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def with_run(monkeypatch: pytest.MonkeyPatch, mined: tuple[Workspace, str, str]) -> Iterator[str]:
+    """The workspace of `mined`, as a new server finds it; gives the run's id."""
+    space, _, run_id = mined
+    monkeypatch.setenv("HNMINE_HOME", str(space.root))
+    st.cache_resource.clear()
+    (space.run_folder(run_id) / "selection.json").unlink(missing_ok=True)
+    yield run_id
+    st.cache_resource.clear()
+
+
+def open_app(page: str | None = None, **query: str) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    for name, value in query.items():
+        at.query_params[name] = value
+    at.run()
+    if page is not None:
+        at.switch_page(f"pages/views/{page}.py").run()
+    assert not at.exception, [each.value for each in at.exception]
+    return at
+
+
+def texts(at: AppTest) -> str:
+    """Everything that is written on the screen in words."""
+    kinds = (at.text, at.markdown, at.caption, at.warning, at.error, at.info, at.success, at.title, at.subheader, at.code)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def test_the_first_screen_leads_to_the_example(fresh: Path) -> None:
+    at = open_app()
+    assert "Hard negatives for your embedding model" in texts(at)
+    at.button(key="open-example").click().run()
+    assert not at.exception
+    values = {metric.label: metric.value for metric in at.metric}
+    assert values["Rows"] == "124"
+    assert values["Different queries"] == "121"
+    assert values["Different passages"] == "397"
+    assert not at.button(key="continue").disabled
+    assert "prompt, id" in texts(at)
+
+
+@pytest.mark.parametrize("page", ["mine", "inspect", "export"])
+def test_a_screen_without_data_says_where_to_go(fresh: Path, page: str) -> None:
+    at = open_app(page)
+    assert "No data is open" in texts(at) or "No run is open" in texts(at)
+
+
+def test_bad_rows_wait_for_a_decision_and_nothing_is_changed_before(fresh: Path, tmp_path: Path) -> None:
+    lines = ['{"query": "a question", "pos": "one string"}', '{"query": "", "pos": ["x"]}', "not json at all"]
+    lines += [json.dumps({"query": f"question {i}", "pos": [f"answer {i}"]}) for i in range(5)]
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("\n".join(lines) + "\n", "utf-8")
+    dataset = Workspace(fresh).add_dataset("bad.jsonl", bad)
+    at = open_app(dataset=dataset.id)
+    assert at.button(key="continue").disabled
+    found = at.dataframe[0].value
+    assert list(found["line"]) == [1, 2, 3]
+    assert found["remedy"].str.len().min() > 0
+    at.switch_page("pages/views/mine.py").run()
+    assert "needs a decision" in texts(at)
+
+    at.switch_page("pages/views/data.py").run()
+    at.checkbox(key=f"repair-string-instead-of-list-{dataset.id}").check().run()
+    assert at.button(key="continue").disabled  # two rows cannot be mended
+    at.checkbox(key=f"skip-{dataset.id}").check().run()
+    assert not at.exception
+    assert not at.button(key="continue").disabled
+    assert {metric.label: metric.value for metric in at.metric}["Rows"] == "6"
+    assert bad.read_text("utf-8").startswith('{"query": "a question", "pos": "one string"}')
+
+
+def test_corpus_text_is_shown_literally(fresh: Path, tmp_path: Path) -> None:
+    """Markdown, HTML and icon syntax of the data never reach an element that renders them."""
+    nasty = "<b>bold</b> **stars** :material/home: $x$ [link](javascript:alert(1))"
+    file = tmp_path / "nasty.jsonl"
+    file.write_text(json.dumps({"query": nasty, "pos": [nasty + " positive"], nasty: 1}) + "\n", "utf-8")
+    at = open_app(dataset=Workspace(fresh).add_dataset(nasty, file).id)
+    rendering = (at.markdown, at.caption, at.title, at.subheader, at.header, at.warning, at.error, at.info, at.success)
+    assert all("javascript" not in str(element.value) for kind in rendering for element in kind)
+    assert any(nasty in str(element.value) for element in at.text)
+
+
+def test_mining_runs_in_the_background_and_its_result_opens(fresh: Path, monkeypatch: pytest.MonkeyPatch, encoder: FlagEncoder) -> None:
+    from hnmine import resources
+
+    monkeypatch.setattr(resources, "encoder", lambda settings, on_progress=None: encoder)
+    at = open_app()
+    at.button(key="open-example").click().run()
+    at.switch_page("pages/views/mine.py").run()
+    at.button(key="mine").click().run()
+    assert not at.exception
+    job = resources.jobs().latest(at.session_state["dataset"])
+    assert job is not None
+    deadline = time.monotonic() + 120
+    while resources.jobs().get(job.id).active:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert resources.jobs().get(job.id).error is None
+    at = open_app("mine", run=str(resources.jobs().get(job.id).result))
+    assert {metric.label: metric.value for metric in at.metric}["Negatives"] == "1,860"
+
+
+def test_a_slider_selects_again_without_encoding_or_searching(with_run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError("nothing may be encoded or searched for a slider")
+
+    monkeypatch.setattr("hnmine.resources.encoder", never)
+    monkeypatch.setattr("hnmine.ranking.top_k", never)
+    at = open_app("mine", run=with_run)
+    before = {metric.label: metric.value for metric in at.metric}
+    at.slider(key=f"window-{with_run}").set_range(0, 20).run()
+    assert not at.exception
+    after = {metric.label: metric.value for metric in at.metric}
+    assert float(after["Mean similarity"]) > float(before["Mean similarity"])
+    assert "ranks 0 to 19" in texts(at)
+    at.number_input(key=f"number-{with_run}").set_value(3).run()
+    assert {metric.label: metric.value for metric in at.metric}["Negatives"] == "372"
+    at.toggle(key=f"share-{with_run}-on").set_value(True).run()
+    assert not at.exception
+    assert any(caption.value.startswith("removes ") and caption.value != "removes 0 candidates" for caption in at.caption)
+
+
+def test_a_guard_without_room_is_said_not_raised(with_run: str) -> None:
+    at = open_app("mine", run=with_run)
+    at.toggle(key=f"max-{with_run}-on").set_value(True).run()
+    at.slider(key=f"max-{with_run}").set_value(-0.5).run()
+    at.toggle(key=f"min-{with_run}-on").set_value(True).run()
+    assert not at.exception
+    assert "minimum score is above the maximum" in texts(at)
+
+
+def test_settings_survive_a_restart_of_the_server(with_run: str) -> None:
+    at = open_app("mine", run=with_run)
+    at.slider(key=f"window-{with_run}").set_range(5, 60).run()
+    st.cache_resource.clear()
+    at = open_app("mine", run=with_run)
+    assert at.slider(key=f"window-{with_run}").value == (5, 60)
+
+
+def test_inspect_lists_queries_and_explains_every_candidate(with_run: str, mined: tuple[Workspace, str, str]) -> None:
+    at = open_app("inspect", run=with_run)
+    queries, candidates = at.dataframe[0].value, at.dataframe[1].value
+    assert len(queries) == 121
+    assert queries["hardest negative"].notna().all()
+    states = set(candidates["state"].str.split().str[0])
+    assert {"before", "chosen", "not"} <= states
+    assert candidates["state"].str.len().min() > 0
+    at.text_input(key="inspect-search").set_value("helmet").run()
+    assert not at.exception
+    assert 0 < len(at.dataframe[0].value) < 121
+    at.text_input(key="inspect-search").set_value("no query says this").run()
+    assert "No query fits" in texts(at)
+
+
+def test_export_shows_the_command_that_writes_the_same_bytes(with_run: str, tmp_path: Path, encoder: FlagEncoder) -> None:
+    from hnmine import resources
+
+    at = open_app("mine", run=with_run)
+    at.slider(key=f"window-{with_run}").set_range(5, 60).run()
+    at.switch_page("pages/views/export.py").run()
+    assert not at.exception
+    command = at.code[0].value
+    assert "python -m hnmine mine" in command
+    assert "--range_for_sampling 5-60" in command
+    path, size = resources.export(with_run, resources.workspace().selection(with_run), False)
+    out = tmp_path / "cli.jsonl"
+    find_knn_neg(encoder, EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", out, "5-60", 15)
+    assert path.read_bytes() == out.read_bytes()
+    assert size == out.stat().st_size
+
+
+def test_an_address_that_names_nothing_is_explained(fresh: Path) -> None:
+    at = open_app(run="20200101-000000-abcd")
+    assert "there is no run" in texts(at)
+    at = open_app(run="../../etc")
+    assert "no id of the workspace" in texts(at)
+
+
+def test_exports_do_not_pile_up(with_run: str) -> None:
+    from hnmine import resources
+
+    for seed in range(8):
+        resources.export(with_run, SelectionSettings(seed=seed, negative_number=1), False)
+    assert len(list(resources.workspace().run_folder(with_run).glob("export-*.jsonl"))) <= resources.EXPORTS_KEPT + 1
+    path, _ = resources.export(with_run, SelectionSettings(seed=0, negative_number=1), False)
+    assert path.exists()
