@@ -38,7 +38,7 @@ test: $(INSTALLED_DEV) ## Check style and types, and run all tests
 
 clean: ## Remove caches and build outputs; .venv and the workspace stay
 	rm -rf build dist hnmine.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -rf {} +
+	find . -path ./$(VENV) -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps are written last, so an interrupted installation is taken up again.
 $(INSTALLED): requirements.txt

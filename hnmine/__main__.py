@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-try:
-    from hnmine.cli import main
+if __name__ == "__main__":  # FlagEmbedding's process pool imports this module again in each worker
+    try:
+        from hnmine.cli import main
 
-    status = main()
-except KeyboardInterrupt:  # while importing, before the handlers of main() stand
-    status = 130
-sys.exit(status)
+        status = main()
+    except KeyboardInterrupt:  # while importing, before the handlers of main() stand
+        status = 130
+    sys.exit(status)

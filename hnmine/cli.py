@@ -293,18 +293,22 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def _silence_libraries() -> None:
     """Keep bars, advice and warnings of the libraries off stderr; must run before they are imported."""
     os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("TQDM_DELAY", "1000000000")  # FlagEmbedding passes `disable` itself; a bar due in 30 years is not drawn
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")  # FlagEmbedding's process pool leaves semaphores
     warnings.simplefilter("ignore")
 
 
 def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
     settings = settings_from(arguments)
+    several = len(settings.model.devices or ()) > 1 if settings.model else False
     progress = None if arguments.quiet or sys.stderr is None else Progress(sys.stderr)
 
     def on_progress(done: int, total: int, note: str) -> None:
-        interrupts.batches_began |= total > 0
+        # Ctrl-C reaches the workers of FlagEmbedding's process pool too: waiting for the batch of a dead one would never end.
+        interrupts.batches_began |= total > 0 and not several
         if progress is not None:
             progress(done, total, note)
 

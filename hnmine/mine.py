@@ -28,7 +28,7 @@ from hnmine.models import ModelSettings
 from hnmine.problems import repairs_from
 from hnmine.progress import OnProgress, ShouldStop, check
 from hnmine.ranking import Ranking, rank
-from hnmine.search import GPU_K_LIMIT, gpu_count
+from hnmine.search import GPU_K_LIMIT, SLACK, gpu_count
 from hnmine.select import Selection, SelectionSettings, parse_window, select
 from hnmine.summary import Summary, summarise
 
@@ -73,14 +73,14 @@ def search_device(use_gpu: bool, depth: int) -> tuple[bool, str | None]:
 
     Args:
         use_gpu: what was asked.
-        depth: candidates a query; a GPU takes at most 2,048.
+        depth: candidates a query; a GPU finds at most 2,048, of which `top_k` needs SLACK to be sure of the rest.
     """
     if not use_gpu:
         return False, None
     if gpu_count() == 0:
         return False, "a GPU was asked for, but FAISS finds none here: the CPU searched"
-    if depth > GPU_K_LIMIT:
-        return False, f"a GPU ranks at most {GPU_K_LIMIT:,} candidates a query and {depth:,} were asked for: the CPU searched"
+    if depth > GPU_K_LIMIT - SLACK:
+        return False, f"a GPU ranks at most {GPU_K_LIMIT - SLACK:,} candidates a query and {depth:,} were asked for: the CPU searched"
     return True, None
 
 

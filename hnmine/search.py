@@ -21,7 +21,7 @@ import numpy.typing as npt
 from hnmine.errors import EncodeError, SettingsError
 from hnmine.progress import OnProgress, ShouldStop, check
 
-__all__ = ["GPU_K_LIMIT", "gpu_count", "pair_scores", "top_k"]
+__all__ = ["GPU_K_LIMIT", "SLACK", "gpu_count", "pair_scores", "top_k"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]

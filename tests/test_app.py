@@ -81,8 +81,8 @@ def test_the_first_screen_leads_to_the_example(fresh: Path) -> None:
     assert not at.exception
     values = {metric.label: metric.value for metric in at.metric}
     assert values["Rows"] == "124"
-    assert values["Different queries"] == "121"
-    assert values["Different passages"] == "397"
+    assert values["Queries"] == "121"
+    assert values["Passages"] == "397"
     assert not at.button(key="continue").disabled
     assert "prompt, id" in texts(at)
 

@@ -69,18 +69,18 @@ with forward:
         st.switch_page("pages/views/mine.py")
 
 rows = read.rows if read else training.items
-with st.grid(5, min_column_width=150):
+with st.grid(5, min_column_width=115):
     st.metric("Rows", f"{len(rows):,}", border=True, help="Lines of the training file that can be used.")
     st.metric(
-        "Different queries",
+        "Queries",
         f"{len(read.corpus.queries):,}" if read else "–",
         border=True,
-        help="Rows that ask the same share their positives and get the same negatives. Case and blanks do not count.",
+        help="Different ones: rows that ask the same share their positives and get the same negatives. Case and blanks do not count.",
     )
     st.metric("Positives", f"{sum(len(row.pos) for row in rows):,}", border=True)
-    st.metric("Negatives so far", f"{sum(len(row.neg) for row in rows):,}", border=True, help="They join the candidates and are replaced.")
+    st.metric("Old negatives", f"{sum(len(row.neg) for row in rows):,}", border=True, help="They join the candidates and are replaced.")
     st.metric(
-        "Different passages",
+        "Passages",
         f"{read.corpus.n_candidates:,}" if read else "–",
         border=True,
         help="All positives, negatives and the pool, each once: what can be mined.",

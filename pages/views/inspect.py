@@ -102,7 +102,7 @@ chosen_rows = st.dataframe(
     on_select="rerun",
     selection_mode="single-row",
     column_config={
-        "query": st.column_config.TextColumn(width="large"),
+        "query": st.column_config.TextColumn(width=330),
         "positive": st.column_config.NumberColumn(format="%.3f", help="Mean similarity of the query to its positives."),
         "positive's rank": st.column_config.TextColumn(help="Rank of the best positive, counted from 0.", alignment="right"),
         "hardest negative": st.column_config.NumberColumn(format="%.3f", help="Similarity of the hardest negative."),
@@ -167,8 +167,8 @@ candidates = st.dataframe(
         {
             "rank": [int(rank) if rank >= 0 else None for rank in details.ranks[rows]],
             "score": details.scores[rows],
-            "of the positive": details.shares[rows],
-            "like a positive": details.to_positive[rows],
+            "of pos.": np.minimum(details.shares[rows], SHARE_SHOWN),
+            "like pos.": details.to_positive[rows],
             "state": [details.states[i] for i in rows],
             "passage": [corpus.passages[i] for i in details.ids[rows]],
             "seen as": [quality.sources_in_words(int(corpus.sources[i])) for i in details.ids[rows]],
@@ -180,15 +180,15 @@ candidates = st.dataframe(
     on_select="rerun",
     selection_mode="single-row",
     column_config={
-        "rank": st.column_config.NumberColumn(format="%d", help="Counted from 0; empty for back-filled ones.", width="small"),
-        "score": st.column_config.NumberColumn(format="%.3f", help="Similarity to the query.", width="small"),
+        "rank": st.column_config.NumberColumn(format="%d", help="Counted from 0; empty for back-filled ones.", width=55),
+        "score": st.column_config.NumberColumn(format="%.3f", help="Similarity to the query.", width=65),
         "of pos.": st.column_config.NumberColumn(
-            format="percent", help="Score as a share of the positive's; 200 % stands for that or more.", width="small"
+            format="percent", help="Score as a share of the positive's; 200 % stands for that or more.", width=80
         ),
         "like pos.": st.column_config.NumberColumn(
-            format="%.3f", help="Similarity to the nearest positive passage: near 1 it says the same.", width="small"
+            format="%.3f", help="Similarity to the nearest positive passage: near 1 it says the same.", width=75
         ),
-        "state": st.column_config.TextColumn(width="medium"),
+        "state": st.column_config.TextColumn(width=230),
         "passage": st.column_config.TextColumn(width="large"),
         "seen as": st.column_config.TextColumn(help="Where this passage stands in the data.", width="small"),
     },

@@ -1,0 +1,197 @@
+"""The journey of a user in a real browser: upload, mine, move the slider, inspect, download, compare with the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "bikeshare"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WAIT = 120_000  # milliseconds; the first run of a model imports torch
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    if CHROMIUM is None:
+        reason = "no Chromium on PATH: install it (Debian: apt install chromium) to run the browser tests"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        yield started
+        started.close()
+
+
+class Server:
+    """A server as `make app` starts it, on a free port with its own workspace."""
+
+    def __init__(self, workspace: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = workspace.parent / f"{workspace.name}-{self.port}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "pages.parts.serve", "--server.port", str(self.port)],
+                cwd=ROOT,
+                env=os.environ | {"HNMINE_HOME": str(workspace)},
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:
+                    assert answer.read() == b"ok"
+                    return
+            except OSError:
+                assert self.process.poll() is None, self.log.read_text()
+                assert time.monotonic() < deadline, "the server did not come up"
+                time.sleep(0.2)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("browser") / "workspace"
+
+
+@pytest.fixture
+def server(workspace: Path) -> Iterator[Server]:
+    running = Server(workspace)
+    yield running
+    running.stop()
+
+
+def page_of(browser, url: str):  # type: ignore[no-untyped-def]
+    context = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    page.goto(url)
+    return page
+
+
+def metric(page, label: str) -> str:  # type: ignore[no-untyped-def]
+    return str(page.get_by_test_id("stMetric").filter(has_text=label).get_by_test_id("stMetricValue").inner_text())
+
+
+def settled(page) -> None:  # type: ignore[no-untyped-def]
+    """Wait until the script has run to its end."""
+    page.wait_for_function("() => document.querySelector('[data-test-script-state]')?.dataset.testScriptState === 'notRunning'")
+
+
+def test_from_upload_to_download_as_the_command_line_writes_it(browser, server: Server, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    page = page_of(browser, server.url)
+    uploads = page.get_by_test_id("stFileUploaderDropzoneInput")
+    uploads.nth(0).set_input_files(EXAMPLE / "train.jsonl")
+    uploads.nth(1).set_input_files(EXAMPLE / "pool.jsonl")
+    page.get_by_role("button", name="Open these files").click()
+    page.get_by_text("What is in it").wait_for()
+    assert metric(page, "Rows") == "124"
+    page.get_by_role("button", name="Continue to Mine").click()
+
+    page.get_by_role("button", name="Mine 121 queries").click()
+    page.get_by_role("button", name="Cancel").wait_for()
+    second = page_of(browser, page.url)  # another tab sees the same job, or already its result
+    page.get_by_text("Mean similarity").wait_for(timeout=WAIT)
+    second.get_by_text("Mean similarity").wait_for(timeout=WAIT)
+    second.context.close()
+    assert metric(page, "Negatives") == "1,860"
+    easy = float(metric(page, "Mean similarity"))
+
+    # The lower end to 0: nothing is encoded again, the negatives get harder.
+    lower = page.get_by_role("slider").first
+    lower.focus()
+    for _ in range(10):
+        lower.press("ArrowLeft")
+    page.get_by_text("skips nothing").wait_for()
+    settled(page)
+    page.wait_for_function(
+        "easy => [...document.querySelectorAll('[data-testid=stMetric]')].some("
+        "each => each.innerText.includes('Mean similarity') && parseFloat(each.innerText.match(/0\\.\\d+/)?.[0] ?? '0') > easy)",
+        arg=easy,
+    )
+    page.reload()
+    page.get_by_text("skips nothing").wait_for()  # what was set is still set
+
+    page.get_by_test_id("stSidebarNavLink").filter(has_text="Inspect").click()
+    page.get_by_text("121 of 121 queries").wait_for()
+    page.get_by_role("textbox", name="Search the queries").fill("helmet")
+    page.get_by_role("textbox", name="Search the queries").press("Enter")
+    page.get_by_text("of 121 queries").wait_for()
+    page.get_by_text("Positive ·").first.wait_for()
+    assert page.get_by_test_id("stVegaLiteChart").count() == 2
+
+    page.get_by_test_id("stSidebarNavLink").filter(has_text="Export").click()
+    button = page.get_by_test_id("stDownloadButton").filter(has_text="124 rows")
+    button.wait_for()
+    command = page.get_by_test_id("stCode").inner_text().split()
+    with page.expect_download() as download:
+        button.get_by_role("button").click()
+    downloaded = Path(download.value.path()).read_bytes()
+    assert download.value.suggested_filename == "train_hn.jsonl"
+    page.context.close()
+
+    # The very command that the screen shows, but for the interpreter and where it writes.
+    assert command[:4] == ["python", "-m", "hnmine", "mine"]
+    assert command[command.index("--range_for_sampling") + 1] == "0-210"
+    command[0] = sys.executable
+    command[command.index("--output_file") + 1] = str(tmp_path / "cli.jsonl")
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    assert downloaded == (tmp_path / "cli.jsonl").read_bytes()
+    rows = [json.loads(line) for line in downloaded.splitlines()]
+    assert len(rows) == 124
+    assert all(len(row["neg"]) == 15 for row in rows)
+
+
+def test_an_address_of_a_screen_works_on_a_server_that_has_just_started(browser, server: Server, workspace: Path) -> None:  # type: ignore[no-untyped-def]
+    """It goes through app.py (the sidebar is there), opens the run, and no page is said to be missing."""
+    runs = sorted(path.parent.name for path in (workspace / "runs").glob("*/manifest.json"))
+    if not runs:
+        pytest.skip("the journey above left no run")
+    page = page_of(browser, f"{server.url}/inspect?run={runs[-1]}")
+    page.get_by_text("121 of 121 queries").wait_for()
+    page.get_by_test_id("stSidebarNavLink").filter(has_text="Export").wait_for()
+    assert page.get_by_text("Page not found").count() == 0
+    assert page.get_by_text("train.jsonl", exact=True).count() == 1
+    page.context.close()
+
+
+def test_the_first_paint_needs_no_model(browser, server: Server) -> None:  # type: ignore[no-untyped-def]
+    page = page_of(browser, server.url)
+    page.get_by_role("button", name="Open the example").wait_for()
+    page.context.close()
+    maps = Path(f"/proc/{server.process.pid}/maps")
+    if not maps.exists():
+        pytest.skip("the libraries of another process cannot be listed here")
+    loaded = maps.read_text()
+    assert "libtorch" not in loaded
+    assert "_swigfaiss" not in loaded
