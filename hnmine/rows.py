@@ -174,9 +174,19 @@ class _Reader:
                 first = False
                 yield raw
         if crlf:
-            self.notice(crlf[0], "crlf", f"{len(crlf):,} lines end in CR LF", "nothing to do: they are read the same")
+            self.notice(
+                crlf[0],
+                "crlf",
+                f"{len(crlf):,} {'line ends' if len(crlf) == 1 else 'lines end'} in CR LF",
+                "nothing to do: they are read the same",
+            )
         if blank:
-            self.notice(blank[0], "blank-line", f"{len(blank):,} blank lines, the first here", "nothing to do: they hold no row")
+            self.notice(
+                blank[0],
+                "blank-line",
+                "a blank line" if len(blank) == 1 else f"{len(blank):,} blank lines, the first here",
+                "nothing to do: they hold no row",
+            )
 
     def text(self, raw: msgspec.Raw, path: str, found: list[Problem]) -> str:
         """Decode a non-blank str, or report."""

@@ -189,7 +189,7 @@ def test_inspect_lists_queries_and_explains_every_candidate(with_run: str, mined
     at = open_app("inspect", run=with_run)
     queries, candidates = at.dataframe[0].value, at.dataframe[1].value
     assert len(queries) == 121
-    assert queries["hardest negative"].notna().all()
+    assert queries["hardest neg."].notna().all()
     states = set(candidates["state"].str.split().str[0])
     assert {"before", "chosen", "not"} <= states
     assert candidates["state"].str.len().min() > 0

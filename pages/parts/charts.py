@@ -65,7 +65,9 @@ def similarity_histogram(histograms: Histograms, settings: SelectionSettings, *,
 def length_histogram(counts: npt.NDArray[np.int32], limit: int, what: str) -> alt.LayerChart:
     """Draw token counts, with the model's limit as a rule; what is longer than twice the limit stands in the last bar."""
     clipped = np.minimum(counts, max(limit * 2, 8))
-    bars, edges = np.histogram(clipped, bins=min(40, max(8, int(clipped.max(initial=1)))))
+    first, last = int(clipped.min(initial=limit)), int(clipped.max(initial=1))
+    step = max(1, -(-(last - first + 1) // 40))
+    bars, edges = np.histogram(clipped, bins=np.arange(first, last + step + 1, step))
     data = pd.DataFrame({"from": edges[:-1], "to": edges[1:], "count": bars})
     data = data[data["count"] > 0]
     chart = (
@@ -104,7 +106,7 @@ def rank_curve(candidates: Candidates, settings: SelectionSettings, positive: fl
         .mark_rect(opacity=0.12)
         .encode(x=alt.X("from:Q", title="rank"), x2="to:Q")
     )
-    curve = alt.Chart(data).mark_line(color="#8a94a6").encode(x=alt.X("rank:Q", title="rank"), y=alt.Y("score:Q", title="similarity"))
+    curve = alt.Chart(data).mark_line(color="#8190a5").encode(x=alt.X("rank:Q", title="rank"), y=alt.Y("score:Q", title="similarity"))
     level = pd.DataFrame({"at": [positive], "group": [GROUPS[0]]})
     line = (
         alt.Chart(level)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from hnmine import devices, models
 from hnmine.corpus import PoolMode
 from hnmine.errors import HnmineError
 from hnmine.models import ModelSettings
 from hnmine.select import SelectionSettings
+
+Slots = dict[str, DeltaGenerator]
 
 PACKAGED = f"{models.PACKAGED_NAME} (packaged, no download)"
 KNOWN = (
@@ -111,9 +114,9 @@ def pool_mode(key: str, initial: PoolMode) -> PoolMode:
 
 
 def _guard(
-    label: str, key: str, value: float | None, default: float, low: float, high: float, text: str, removed: int | None
-) -> float | None:
-    """Draw one guard: a switch, its limit, and how many candidates it removes."""
+    label: str, key: str, value: float | None, default: float, low: float, high: float, text: str
+) -> tuple[float | None, DeltaGenerator]:
+    """Draw one guard: a switch and its limit; returns the limit, and where to say how many candidates it removes."""
     with st.container(border=True):
         on = st.toggle(label, value=value is not None, key=f"{key}-on", persist_state="session", help=text)
         limit = st.slider(
@@ -127,17 +130,15 @@ def _guard(
             persist_state="session",
             label_visibility="collapsed",
         )
-        if on and removed is not None:
-            st.caption(f"removes {removed:,} candidates")
-        else:
-            st.caption("off" if not on else "counts appear after mining")
-    return float(limit) if on else None
+        slot = st.empty()
+        slot.caption("off" if not on else "counts appear after mining")
+    return (float(limit) if on else None), slot
 
 
-def selection(key: str, initial: SelectionSettings, deepest: int, funnel: dict[str, int] | None) -> SelectionSettings:
-    """Draw window, number, strategy, seed and guards.
+def selection(key: str, initial: SelectionSettings, deepest: int) -> tuple[SelectionSettings, Slots]:
+    """Draw window, number, strategy, seed and guards; `deepest` is where the window's slider ends.
 
-    `deepest` is the last rank the slider reaches; `funnel` (of the selection shown) tells what each guard removes.
+    Returns the settings, and for each guard in use the place where `show_removed` says what it removed.
     """
     end = min(initial.window_end, deepest)
     start, stop = st.slider(
@@ -187,18 +188,17 @@ def selection(key: str, initial: SelectionSettings, deepest: int, funnel: dict[s
         help="The same seed gives the same negatives, whatever the order of the rows.",
     )
 
-    def removed(step: str, before: str) -> int | None:
-        return None if funnel is None else funnel[before] - funnel[step]
-
+    in_use = (initial.max_positive_share, initial.margin, initial.max_score, initial.min_score)
+    unfolded = st.session_state.setdefault(f"guards-unfolded-{key}", any(each is not None for each in in_use))
     with (
         st.expander(
             "Guards against false negatives",
             icon=":material/shield:",
-            expanded=any(each is not None for each in (initial.max_positive_share, initial.margin, initial.max_score, initial.min_score)),
+            expanded=unfolded,
         ),
-        st.grid(4, min_column_width=220),
+        st.grid(2, min_column_width=220),
     ):
-        share = _guard(
+        share, share_slot = _guard(
             "PercPos: share of the positive",
             f"share-{key}",
             initial.max_positive_share,
@@ -207,9 +207,8 @@ def selection(key: str, initial: SelectionSettings, deepest: int, funnel: dict[s
             1.5,
             "Rejects candidates that score above this share of the positive's score (NV-Retriever: 0.95). "
             "What comes that close to the right answer often is one.",
-            removed("past_positive_share", "past_min_score"),
         )
-        margin = _guard(
+        margin, margin_slot = _guard(
             "Margin below the positive",
             f"margin-{key}",
             initial.margin,
@@ -217,9 +216,8 @@ def selection(key: str, initial: SelectionSettings, deepest: int, funnel: dict[s
             0.0,
             0.5,
             "Rejects candidates that score less than this below the positive.",
-            removed("past_margin", "past_positive_share"),
         )
-        high = _guard(
+        high, high_slot = _guard(
             "Maximum score",
             f"max-{key}",
             initial.max_score,
@@ -227,9 +225,8 @@ def selection(key: str, initial: SelectionSettings, deepest: int, funnel: dict[s
             -1.0,
             1.0,
             "Rejects candidates whose similarity to the query is above this.",
-            removed("past_max_score", "not_positive"),
         )
-        low = _guard(
+        low, low_slot = _guard(
             "Minimum score",
             f"min-{key}",
             initial.min_score,
@@ -237,12 +234,11 @@ def selection(key: str, initial: SelectionSettings, deepest: int, funnel: dict[s
             -1.0,
             1.0,
             "Rejects candidates whose similarity to the query is below this: too easy to teach anything.",
-            removed("past_min_score", "past_max_score"),
         )
     if low is not None and high is not None and low > high:
         st.warning("The minimum score is above the maximum: the minimum is ignored until you change one.", icon=":material/warning:")
         low = None
-    return SelectionSettings(
+    settings = SelectionSettings(
         window_start=int(start),
         window_end=int(stop),
         negative_number=int(negatives),
@@ -253,3 +249,17 @@ def selection(key: str, initial: SelectionSettings, deepest: int, funnel: dict[s
         max_positive_share=share,
         margin=margin,
     )
+    guards = {
+        "past_max_score": (high, high_slot),
+        "past_min_score": (low, low_slot),
+        "past_positive_share": (share, share_slot),
+        "past_margin": (margin, margin_slot),
+    }
+    return settings, {step: slot for step, (limit, slot) in guards.items() if limit is not None}
+
+
+def show_removed(slots: Slots, funnel: dict[str, int]) -> None:
+    """Say under each guard in use how many candidates it removed."""
+    steps = list(funnel)
+    for step, slot in slots.items():
+        slot.caption(f"removes {funnel[steps[steps.index(step) - 1]] - funnel[step]:,} candidates")

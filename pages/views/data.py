@@ -44,7 +44,10 @@ except HnmineError as error:
     st.stop()
 
 repair, skip = state.decisions(current.id)
-problems: list[Problem] = [*training.problems, *(pool.problems if pool else ())]
+names = {"train.jsonl": current.name, "pool.jsonl": current.pool_name or ""}  # as they were called before the workspace stored them
+problems: list[Problem] = sorted(
+    [*training.problems, *(pool.problems if pool else ())], key=lambda each: (each.file != "train.jsonl", each.line)
+)
 errors = [problem for problem in problems if problem.severity == "error"]
 
 # What is in it
@@ -107,7 +110,9 @@ if errors or any(problem.kind in REPAIRS for problem in problems):
         chosen = []
         for kind, remedy in REPAIRS.items():
             if counts[kind] and st.checkbox(
-                f"{PROBLEM_KINDS[kind].capitalize()}: {remedy} ({counts[kind]:,})", value=kind in repair, key=f"repair-{kind}-{current.id}"
+                f"{PROBLEM_KINDS[kind][0].upper()}{PROBLEM_KINDS[kind][1:]}: {remedy} ({counts[kind]:,})",
+                value=kind in repair,
+                key=f"repair-{kind}-{current.id}",
             ):
                 chosen.append(kind)
         if errors:
@@ -132,7 +137,7 @@ if problems:
         st.dataframe(
             pd.DataFrame(
                 {
-                    "file": [problem.file for problem in shown],
+                    "file": [names[problem.file] for problem in shown],
                     "line": [problem.line for problem in shown],
                     "field": [problem.path for problem in shown],
                     "what": [problem.message for problem in shown],

@@ -88,9 +88,9 @@ chosen_rows = st.dataframe(
     pd.DataFrame(
         {
             "query": [corpus.queries[i] for i in shown],
-            "positive": table.positive[shown],
-            "positive's rank": [str(rank) if rank < ranking.depth else f"{ranking.depth}+" for rank in ranks],
-            "hardest negative": table.hardest[shown],
+            "pos.": table.positive[shown],
+            "pos. rank": [str(rank) if rank < ranking.depth else f"{ranking.depth}+" for rank in ranks],
+            "hardest neg.": table.hardest[shown],
             "margin": table.margin[shown],
             "of pos.": np.minimum(table.share[shown], SHARE_SHOWN),
             "negatives": table.negatives[shown],
@@ -103,9 +103,9 @@ chosen_rows = st.dataframe(
     selection_mode="single-row",
     column_config={
         "query": st.column_config.TextColumn(width=330),
-        "positive": st.column_config.NumberColumn(format="%.3f", help="Mean similarity of the query to its positives."),
-        "positive's rank": st.column_config.TextColumn(help="Rank of the best positive, counted from 0.", alignment="right"),
-        "hardest negative": st.column_config.NumberColumn(format="%.3f", help="Similarity of the hardest negative."),
+        "pos.": st.column_config.NumberColumn(format="%.3f", help="Mean similarity of the query to its positives."),
+        "pos. rank": st.column_config.TextColumn(help="Rank of the best positive, counted from 0.", alignment="right"),
+        "hardest neg.": st.column_config.NumberColumn(format="%.3f", help="Similarity of the hardest negative."),
         "margin": st.column_config.NumberColumn(format="%.3f", help="Positive minus hardest negative; below 0 the negative is nearer."),
         "of pos.": st.column_config.ProgressColumn(
             format="percent",

@@ -54,12 +54,13 @@ except HnmineError:
 
 deepest = run.ranking.depth if run else min(DEPTH, read.corpus.n_candidates)
 shown = state.selection_settings(run.run.id) if run else SelectionSettings(window_end=min(210, deepest), window_start=min(10, deepest - 1))
-current = resources.selection(run.run.id, shown) if run else None
 with st.container(border=True):
-    chosen = controls.selection(run_id or dataset.id, shown, deepest, current.funnel if current else None)
-if run and chosen != shown:
+    chosen, slots = controls.selection(run_id or dataset.id, shown, deepest)
+current = None
+if run:
     state.keep_selection(run.run.id, chosen)
-    st.rerun()  # the guards' counts above belong to what was just chosen
+    current = resources.selection(run.run.id, chosen)
+    controls.show_removed(slots, current.funnel)
 
 wanted = MineSettings(selection=chosen, model=model, pool_mode=pool_mode, use_gpu=devices.gpu_here(), repair=repair, skip_bad_rows=skip)
 
