@@ -33,7 +33,7 @@ from hnmine.problems import REPAIRS, repairs_from
 from hnmine.select import SelectionSettings, parse_window
 from hnmine.terminal import Interrupts, Progress
 
-__all__ = ["FLAGS", "Flag", "command_line", "main", "settings_from"]
+__all__ = ["FLAGS", "Flag", "command_line", "main", "parse", "settings_from"]
 
 DEFAULTS = MineSettings(model=ModelSettings())
 
@@ -257,7 +257,7 @@ def _add(group: argparse._ArgumentGroup, flag: Flag) -> None:
         group.add_argument(*negated, dest=flag.name, action="store_false", default=True, help=argparse.SUPPRESS)
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
+def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Parse; wrong usage ends in SystemExit(2), as argparse does, and `--help` in SystemExit(0)."""
     parser = _Parser(
         prog="python -m hnmine",
@@ -362,7 +362,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     interrupts = Interrupts()
     try:
         with interrupts.installed(), warnings.catch_warnings():
-            arguments = _parse(sys.argv[1:] if argv is None else argv)
+            arguments = parse(sys.argv[1:] if argv is None else argv)
             if not debug:
                 _silence_libraries()
             _mine(arguments, interrupts)

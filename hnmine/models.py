@@ -25,7 +25,7 @@ import msgspec
 
 from hnmine.errors import ModelError, SettingsError
 
-__all__ = ["MODEL_CLASSES", "PACKAGED_NAME", "ModelCard", "ModelClass", "ModelSettings", "describe", "fingerprint", "obtain"]
+__all__ = ["MODEL_CLASSES", "PACKAGED_NAME", "ModelCard", "ModelClass", "ModelSettings", "describe", "fingerprint", "obtain", "stamp"]
 
 ModelClass = Literal["encoder-only-base", "encoder-only-m3", "decoder-only-base", "decoder-only-icl", "decoder-only-pseudo_moe"]
 MODEL_CLASSES: tuple[ModelClass, ...] = (
@@ -376,15 +376,32 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    """Weights, tokenizer and settings of a model folder, without what a trainer leaves beside them."""
+    keep = {".safetensors", ".bin", ".pt", ".json", ".txt", ".model", ".py"}
+    trainer = {"optimizer.pt", "scheduler.pt", "optimizer.bin", "scheduler.bin", "training_args.bin", "trainer_state.json"}
+    paths = (path for path in folder.rglob("*") if path.suffix in keep and path.name not in trainer and path.is_file())
+    return sorted((path.relative_to(folder).as_posix(), path) for path in paths)
+
+
 def fingerprint(folder: Path) -> str:
     """Return the sha256 over a model folder's weights, tokenizer and settings (never over its name).
 
     Training again into the same folder gives another fingerprint. About 1.5 GB a second.
     """
-    keep = {".safetensors", ".bin", ".pt", ".json", ".txt", ".model", ".py"}
-    trainer = {"optimizer.pt", "scheduler.pt", "optimizer.bin", "scheduler.bin", "training_args.bin", "trainer_state.json"}
-    paths = (path for path in folder.rglob("*") if path.suffix in keep and path.name not in trainer and path.is_file())
     digest = hashlib.sha256()
-    for name, path in sorted((path.relative_to(folder).as_posix(), path) for path in paths):
+    for name, path in _files(folder):
         digest.update(f"{name} {_sha256(path)}\n".encode())
     return digest.hexdigest()
+
+
+def stamp(settings: ModelSettings) -> str:
+    """Return a mark that changes when the files of a local model change (names, sizes and times; nothing is read).
+
+    A model kept in memory is to be loaded again when its mark has changed: a new checkpoint in the same folder is another model.
+    """
+    folder = describe(settings).folder
+    if folder is None:
+        return ""
+    stats = ((name, path.stat()) for name, path in _files(folder))
+    return hashlib.sha256(repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]).encode()).hexdigest()

@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
+from hnmine import models
 from hnmine.corpus import text_hash
 from hnmine.encoder import FlagEncoder
+from hnmine.errors import ModelError
 from hnmine.export import flagembedding_lines, write_atomic
 from hnmine.inputs import Inputs, read_inputs
 from hnmine.jobs import JobRunner
@@ -62,17 +64,19 @@ def jobs() -> JobRunner:
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
-def _encoder(settings: str, _on_progress: OnProgress | None) -> FlagEncoder:
+def _encoder(settings: str, stamp: str, _on_progress: OnProgress | None) -> FlagEncoder:
     return FlagEncoder.load(msgspec.json.decode(settings, type=ModelSettings), on_progress=_on_progress)
 
 
 def encoder(settings: ModelSettings, on_progress: OnProgress | None = None) -> FlagEncoder:
     """Return the loaded model, the same one for all sessions that ask for the same settings.
 
+    A new checkpoint in the same folder is loaded anew.
+
     Raises:
         ModelError: it cannot be had or loaded; the next call tries again.
     """
-    return _encoder(msgspec.json.encode(settings).decode(), on_progress)
+    return _encoder(msgspec.json.encode(settings).decode(), models.stamp(settings), on_progress)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -138,9 +142,15 @@ def selection(run_id: str, settings: SelectionSettings) -> Selection:
 
 
 def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    """Return scores and ids of the k passages of a run nearest to any text, with the model the run was made with."""
+    """Return scores and ids of the k passages of a run nearest to any text, with the model the run was made with.
+
+    Raises:
+        ModelError: the model cannot be had, or its weights are others than they were.
+    """
     opened = open_run(run_id)
     model = encoder(opened.run.settings.model or ModelSettings())
+    if model.describe()["weights_sha256"] != opened.run.manifest["model"]["weights_sha256"]:
+        raise ModelError("the model's weights have changed since this run was mined; mine again to search with the new ones")
     candidates = opened.ranking.passage_vectors[: opened.inputs.corpus.n_candidates]
     scores, ids = top_k(model.encode_queries([text]), candidates, k)
     return scores[0], ids[0]

@@ -232,3 +232,39 @@ def test_exports_do_not_pile_up(with_run: str) -> None:
     assert len(list(resources.workspace().run_folder(with_run).glob("export-*.jsonl"))) <= resources.EXPORTS_KEPT + 1
     path, _ = resources.export(with_run, SelectionSettings(seed=0, negative_number=1), False)
     assert path.exists()
+
+
+def test_a_new_checkpoint_in_the_same_folder_is_another_model(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual loop is mine, train, mine again: a loaded model must not outlive its files."""
+    from hnmine import resources
+
+    loads: list[ModelSettings] = []
+
+    def load(settings: ModelSettings, *, on_progress: object = None) -> object:
+        loads.append(settings)
+        return object()
+
+    monkeypatch.setattr(FlagEncoder, "load", load)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"one")
+    settings = ModelSettings(name_or_path=str(folder))
+    first = resources.encoder(settings)
+    assert resources.encoder(settings) is first
+    (folder / "model.safetensors").write_bytes(b"another")
+    assert resources.encoder(settings) is not first
+    assert len(loads) == 2
+
+
+def test_own_words_find_the_nearest_passages(with_run: str, monkeypatch: pytest.MonkeyPatch, encoder: FlagEncoder) -> None:
+    from hnmine import resources
+
+    monkeypatch.setattr(resources, "encoder", lambda settings, on_progress=None: encoder)
+    at = open_app("inspect", run=with_run)
+    at.text_input(key="inspect-ask").set_value("where do I find a helmet?").run()
+    assert not at.exception
+    answers = at.dataframe[-1].value
+    assert len(answers) == 10
+    assert answers["score"].is_monotonic_decreasing
+    assert answers["passage"].str.contains("helmet", case=False).any()

@@ -166,6 +166,27 @@ def test_a_stop_is_heard_between_the_shards_of_a_model_with_its_own_encode(monke
     assert steps[-1] == (len(TEXTS), len(TEXTS), "encoding passages")
 
 
+def test_shards_are_planned_from_the_set_of_texts_whatever_their_order(monkeypatch):
+    """A model's vectors depend, by a bit, on what is encoded beside them."""
+    monkeypatch.setattr("hnmine.encoder.SHARD_BATCHES", 1)
+
+    class Recorder:
+        batch_size = 4
+
+        def __init__(self):
+            self.shards = []
+
+        def encode(self, texts):
+            self.shards.append(list(texts))
+            return np.ones((len(texts), 2))
+
+    one, other = Recorder(), Recorder()
+    passages(FlagEncoder(one))
+    passages(FlagEncoder(other), TEXTS[::-1])
+    assert one.shards == other.shards
+    assert sorted(map(len, one.shards)) == [len(TEXTS) % 4 or 4, *[4] * (-(-len(TEXTS) // 4) - 1)]
+
+
 def test_shards_of_different_dimensions_are_an_error(monkeypatch):
     monkeypatch.setattr("hnmine.encoder.SHARD_BATCHES", 1)
 

@@ -207,8 +207,7 @@ def _answers():
 
     class Unscaled(Model):
         def _vectors(self, texts):
-            vectors = super()._vectors(texts)
-            return vectors * np.float32(4)
+            return super()._vectors(texts) * np.array([[2.0 ** (len(text) % 5)] for text in texts], dtype=np.float32)
 
     return {"dict of BGE-M3": M3, "tensor": Tensor, "lists": Lists, "not normalised": Unscaled}
 
@@ -258,7 +257,7 @@ def test_an_answer_that_is_no_set_of_vectors_is_an_encode_error(train, out, answ
     assert out.read_text() == "old"
 
 
-@pytest.mark.parametrize("vectors", [lambda n: np.full((n, 4), np.nan, np.float32), lambda n: np.ones((n + 1, 4), np.float32)])
+@pytest.mark.parametrize("vectors", [lambda n: np.full((n, 64), np.nan, np.float32), lambda n: np.ones((n + 1, 64), np.float32)])
 def test_an_encoder_of_ones_own_is_checked_too(train, out, fake_encoder, monkeypatch, vectors):
     """A NaN would leave -1 in the ranked list, which is the last passage of the corpus."""
     monkeypatch.setattr(fake_encoder, "encode_queries", lambda texts, **_: vectors(len(texts)))

@@ -28,6 +28,13 @@ BAD_LINES = {
     "unreadable JSON": ('{"query": "q", "pos": ["p"]', "$", "not-json", "not JSON", "mend the line"),
     "two objects on a line": (GOOD + GOOD, "$", "not-json", "trailing", "one JSON object a line"),
     "single quotes": ("{'query': 'q', 'pos': ['p']}", "$", "not-json", "not JSON", "mend the line"),
+    "a half surrogate pair in a name beside NaN": (
+        '{"\\ud800": 1, "query": "q", "pos": ["p"], "x": NaN}',
+        "$",
+        "not-json",
+        "not JSON",
+        "mend",
+    ),
     "a half surrogate pair": ('{"query": "q\\ud800", "pos": ["p"]}', "$", "not-json", "not JSON", "mend the line"),
     "a list": ('["q", "p"]', "$", "not-an-object", "found a list", "one object a line"),
     "an unclosed list": ('["q", "p"', "$", "not-json", "not JSON", "one object a line"),
@@ -210,7 +217,9 @@ def test_nan_as_text_is_text(tmp_path):
     assert file.items[0].query == "NaN"
 
 
-@pytest.mark.parametrize(("scores", "left"), [("[0.9, 0.10, 0.7]", b"[0.9, 0.7]"), ("[0.9]", b"[0.9]"), ("null", b"null"), ('"x"', b'"x"')])
+@pytest.mark.parametrize(
+    ("scores", "left"), [("[0.9, 0.10, 0.7]", b"[0.9, 0.7]"), ("[0.9, 0.8]", b"[0.9, 0.8]"), ("null", b"null"), ('"x"', b'"x"')]
+)
 def test_dropping_a_blank_positive_drops_its_score_too(tmp_path, scores, left):
     """Else every score behind it would silently belong to another passage. Scores that never fitted are left as they are."""
     path = written(tmp_path, f'{{"query": "q", "pos": ["a", " ", "c"], "pos_scores": {scores}}}\n')
@@ -324,6 +333,12 @@ def test_a_json_array_is_refused_with_the_way_out(tmp_path):
     for text in (f"[{GOOD}]\n", f"[\n{GOOD},\n{GOOD}\n]\n"):
         with pytest.raises(InputError, match=r"one JSON array.*jq"):
             read_training(written(tmp_path, text))
+
+
+def test_a_later_line_that_is_an_array_is_a_bad_row_and_no_reason_to_refuse_the_file(tmp_path):
+    file = read_training(written(tmp_path, f"{GOOD}\n[{GOOD}]\n"))
+    assert [(problem.line, problem.kind) for problem in file.problems] == [(2, "not-an-object")]
+    assert len(file.items) == 1
 
 
 def test_a_compressed_file_is_refused(tmp_path):

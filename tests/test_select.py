@@ -277,6 +277,16 @@ def test_the_seed_alone_moves_a_random_draw_and_nothing_moves_the_hardest():
     assert hardest[0] == hardest[1]
 
 
+def test_passages_outside_the_window_have_no_say():
+    """They move every id behind them, and a draw must not go by ids."""
+    settings = SelectionSettings(window_start=0, window_end=40, negative_number=10)
+    corpus, ranking = ladder(50)
+    expected = names(corpus, select(corpus, ranking, settings), 0)
+    for more in (60, 75, 90):
+        corpus, ranking = ladder(more)
+        assert names(corpus, select(corpus, ranking, settings), 0) == expected
+
+
 def test_queries_draw_independently_of_each_other():
     corpus, ranking = ladder(100, queries=[f"question {i}" for i in range(20)])
     selection = select(corpus, ranking, SelectionSettings(window_start=0, window_end=100, negative_number=10))

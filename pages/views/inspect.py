@@ -14,6 +14,8 @@ from pages.parts import charts, state
 SHOWN_QUERIES = 2_000
 # A positive that scores near 0 (a wrong label) would give shares of thousands of percent.
 SHARE_SHOWN = 2.0
+# Passages of more characters scroll in a box of this many pixels, so that the candidates stay in sight.
+LONG_TEXT, LONG_HEIGHT = 900, 300
 
 st.title("Inspect", anchor=False)
 run, selection = state.opened()
@@ -39,9 +41,9 @@ else:
 # Queries
 
 FILTERS = {
-    "close": "closer than 95 % of the positive",
-    "above": "negative above the positive",
-    "low": "positive not in the top 10",
+    "close": "over 95 % of the positive",
+    "above": "above the positive",
+    "low": "positive below the top 10",
     "short": "short or back-filled",
 }
 with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -51,7 +53,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         key="inspect-search",
         persist_state="session",
         icon=":material/search:",
-        width=320,
+        width=300,
     )
     narrowed = st.segmented_control(
         "Show only",
@@ -59,7 +61,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         format_func=FILTERS.get,
         key="inspect-filter",
         persist_state="session",
-        help="Click again for all queries.",
+        help="Queries whose hardest negative comes that close to the positive; whose best positive ranks low; "
+        "or that got too few negatives from the window. Click again for all.",
     )
 keep = np.ones(len(corpus.queries), dtype=bool)
 if words.strip():
@@ -127,7 +130,6 @@ query = int(shown[picked[0]]) if picked and picked[0] < len(shown) else int(show
 
 # One query
 
-st.divider()
 st.caption("Query")
 st.text(corpus.queries[query])
 details = quality.candidates_of(corpus, ranking, selection, query)
@@ -137,12 +139,13 @@ with left:
     for number in range(corpus.positive_starts[query], corpus.positive_starts[query + 1]):
         passage = int(corpus.positive_ids[number])
         rank = found_at.get(passage)
-        with st.container(border=True):
+        text = corpus.passages[passage]
+        with st.container(border=True, height=LONG_HEIGHT if len(text) > LONG_TEXT else "content"):
             st.caption(
                 f":material/check_circle: Positive · similarity {ranking.positive_scores[number]:.3f} · "
                 + (f"rank {rank}" if rank is not None else f"not among the {ranking.depth:,} nearest")
             )
-            st.text(corpus.passages[passage])
+            st.text(text)
 with right:
     st.altair_chart(
         charts.rank_curve(details, settings, float(table.positive[query])),
