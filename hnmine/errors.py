@@ -7,12 +7,8 @@ in the call or the input, 1 for the rest, 130 when someone asked us to stop.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from hnmine.problems import Problem
+from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["Cancelled", "EncodeError", "HnmineError", "InputError", "ModelError", "OutputError", "SettingsError", "WorkspaceError"]
 
@@ -32,12 +28,13 @@ class SettingsError(HnmineError, ValueError):
 class InputError(HnmineError, ValueError):
     """An input file cannot be read, or holds rows that somebody has to decide about.
 
-    `problems` lists every one of them, not only the first; it is empty when the file as a whole is at fault.
+    `problems` lists every one of them (`hnmine.problems.Problem`), not only the first; it is empty when the file as a whole is at
+    fault.
     """
 
     exit_status = 2
 
-    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+    def __init__(self, message: str, problems: Sequence[Any] = ()) -> None:
         super().__init__(message)
         self.problems = tuple(problems)
 

@@ -5,8 +5,7 @@ which for a mean-pooled model of 256 tokens is silently wrong. So the folder's o
 (`1_Pooling/config.json`, `sentence_bert_config.json`, `config_sentence_transformers.json`), every value with the place
 it came from, and what the user set wins.
 
-Nothing here imports torch or FlagEmbedding, so the app can show a model's card at once. A hub model is looked up under
-a deadline, and then always loaded from its local snapshot: a hub that does not answer cannot hang a run.
+Nothing here imports torch or FlagEmbedding, so the app can show a model's card at once.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import hashlib
 import json
 import os
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from hnmine import hub
 from hnmine.errors import ModelError, SettingsError
 
 __all__ = ["MODEL_CLASSES", "PACKAGED_NAME", "ModelCard", "ModelClass", "ModelSettings", "describe", "fingerprint", "obtain", "stamp"]
@@ -42,9 +41,6 @@ _PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128
 # The instructions that the BGE v1 and v1.5 models were trained with (FlagEmbedding's model list); bge-m3 takes none.
 _BGE_ENGLISH = "Represent this sentence for searching relevant passages: "
 _BGE_CHINESE = "为这个句子生成表示以用于检索相关文章："
-
-# The hub must answer within this many seconds; the transfer that follows may take as long as it needs.
-HUB_DEADLINE = 20.0
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -121,16 +117,6 @@ class ModelCard:
     notes: tuple[str, ...] = ()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read ({error}); the model folder looks damaged: copy or save it again") from error
-    return value if isinstance(value, dict) else {}
-
-
 def packaged_folder() -> Path:
     """Return the folder of the packaged all-MiniLM-L6-v2."""
     try:
@@ -159,7 +145,7 @@ def _base_name(name: str) -> str:
 
 
 def _folder_pooling(folder: Path) -> tuple[str | None, str]:
-    config = _read_json(folder / "1_Pooling" / "config.json")
+    config = hub.read_json(folder / "1_Pooling" / "config.json")
     if not config:
         return None, ""
     place = "1_Pooling/config.json"
@@ -180,10 +166,10 @@ def _folder_pooling(folder: Path) -> tuple[str | None, str]:
 
 
 def _folder_max_length(folder: Path) -> tuple[int | None, str]:
-    length = _read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    length = hub.read_json(folder / "sentence_bert_config.json").get("max_seq_length")
     if isinstance(length, int) and length > 0:
         return length, "sentence_bert_config.json"
-    length = _read_json(folder / "tokenizer_config.json").get("model_max_length")
+    length = hub.read_json(folder / "tokenizer_config.json").get("model_max_length")
     # Tokenizers without a limit store a huge number; beyond 512 FlagEmbedding's own default stands.
     if isinstance(length, int) and 0 < length < 512:
         return length, "tokenizer_config.json"
@@ -194,7 +180,7 @@ def _guess_class(folder: Path | None, base: str) -> tuple[str, str]:
     if folder is not None:
         if (folder / "colbert_linear.pt").exists():
             return "encoder-only-m3", "colbert_linear.pt in the folder"
-        if any(str(each).endswith("ForCausalLM") for each in _read_json(folder / "config.json").get("architectures") or ()):
+        if any(str(each).endswith("ForCausalLM") for each in hub.read_json(folder / "config.json").get("architectures") or ()):
             return "decoder-only-base", "config.json"
     if base == "bge-m3":
         return "encoder-only-m3", "the model's name"
@@ -219,7 +205,7 @@ def _card(settings: ModelSettings, name: str, folder: Path | None, notes: tuple[
         ("last_token", "default of decoder-only models") if decoder else ("cls", "FlagEmbedding's default"),
     )
     folder_length = _folder_max_length(folder) if folder is not None else (None, "")
-    prompts = (_read_json(folder / "config_sentence_transformers.json").get("prompts") or {}) if folder is not None else {}
+    prompts = (hub.read_json(folder / "config_sentence_transformers.json").get("prompts") or {}) if folder is not None else {}
     passage_prompt = next((prompts[key] for key in ("passage", "document", "corpus") if prompts.get(key)), None)
     bge = None
     if re.match(r"bge-(small|base|large)-(en|zh)", base):
@@ -305,70 +291,8 @@ def obtain(settings: ModelSettings, *, on_note: Callable[[str], None] | None = N
         if not (local / "config.json").exists():
             raise ModelError(f"{local} holds no config.json, so it is no model folder; give the folder that save_pretrained wrote")
         return _card(settings, name, local)
-    return _card(settings, name, _hub_folder(name, settings.cache_dir, on_note))
-
-
-def _complete(folder: Path) -> bool:
-    """Whether a snapshot holds its config and all its weights (an interrupted download leaves a part)."""
-    if not (folder / "config.json").exists():
-        return False
-    for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
-        if shards := set(_read_json(folder / index).get("weight_map", {}).values()):
-            return all((folder / shard).exists() for shard in shards)
-    return any((folder / weights).exists() for weights in ("model.safetensors", "pytorch_model.bin"))
-
-
-def _hub_folder(name: str, cache_dir: str | None, on_note: Callable[[str], None] | None) -> Path:
-    """Find or fetch a hub model's snapshot; the hub has HUB_DEADLINE seconds to answer at all."""
-    from huggingface_hub import HfApi, snapshot_download
-
-    def refuse(reason: str) -> ModelError:
-        return ModelError(
-            f"the model {name!r} cannot be had: {reason}. Check the name and the network, give a folder that holds the model, "
-            f"or leave the model out to use the packaged {PACKAGED_NAME}"
-        )
-
-    try:
-        folder = Path(snapshot_download(name, cache_dir=cache_dir, local_files_only=True))
-        if _complete(folder):
-            return folder
-    except Exception:  # noqa: BLE001 - not in the cache, in whichever way this release of the hub's client says so
-        folder = None
-
-    answer: list[Any] = []
-
-    def ask() -> None:
-        try:
-            answer.append(HfApi().model_info(name, timeout=HUB_DEADLINE / 2))
-        except Exception as error:  # noqa: BLE001 - told to the user below, whatever it is
-            answer.append(error)
-
-    # A name server that does not answer is not covered by the client's own timeout, so the wait is bounded from outside.
-    thread = threading.Thread(target=ask, name="hub-lookup", daemon=True)
-    thread.start()
-    thread.join(HUB_DEADLINE)
-    if not answer:
-        raise refuse(f"the hub did not answer within {HUB_DEADLINE:.0f} seconds")
-    if isinstance(answer[0], Exception):
-        raise refuse(_first_line(answer[0])) from answer[0]
-
-    files = [each.rfilename for each in answer[0].siblings or ()]
-    patterns = ["*.json", "*.txt", "*.model", "*.pt", "*.py", "*.tiktoken"]
-    patterns.append("*.safetensors" if any(each.endswith(".safetensors") for each in files) else "*.bin")
-    if on_note is not None:
-        on_note(f"fetching {name} from the hub")
-    try:
-        folder = Path(snapshot_download(name, cache_dir=cache_dir, allow_patterns=patterns, ignore_patterns=["onnx/*", "openvino/*"]))
-    except Exception as error:
-        raise refuse(_first_line(error)) from error
-    if not _complete(folder):
-        raise refuse("the hub holds no PyTorch weights for it")
-    return folder
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    instead = f"give a folder that holds the model, or leave the model out to use the packaged {PACKAGED_NAME}"
+    return _card(settings, name, hub.snapshot(name, cache_dir=settings.cache_dir, on_note=on_note, instead=instead))
 
 
 def _sha256(path: Path) -> str:

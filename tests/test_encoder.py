@@ -438,7 +438,7 @@ def test_a_hub_that_never_answers_does_not_hang_the_run(tmp_path, monkeypatch):
 
     release = threading.Event()
     monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: release.wait(60))
-    monkeypatch.setattr(models, "HUB_DEADLINE", 0.2)
+    monkeypatch.setattr("hnmine.hub.HUB_DEADLINE", 0.2)
     began = time.monotonic()
     try:
         with pytest.raises(ModelError, match=r"'org/name' cannot be had: the hub did not answer .*all-MiniLM-L6-v2"):

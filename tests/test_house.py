@@ -19,7 +19,7 @@ SCREEN = [path for path in (ROOT / "app.py", *PAGES) if path.exists()]
 # From the ground up. A module imports from floors below its own, never from its own floor or above.
 FLOORS = [
     ["errors"],
-    ["progress", "problems"],
+    ["progress", "problems", "hub"],
     ["rows"],
     ["corpus"],
     ["models", "tokens", "devices", "terminal", "search"],
