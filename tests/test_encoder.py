@@ -65,6 +65,27 @@ def test_the_order_of_the_texts_changes_no_bit(encoder, vectors):
     assert passages(encoder, [TEXTS[i] for i in order]).tobytes() == vectors[order].tobytes()
 
 
+def test_batches_are_planned_from_the_set_of_texts_whatever_their_order(flag_model, monkeypatch):
+    """Texts of one length too go to the model in the same company, for a bit can depend on it."""
+    from FlagEmbedding.utils import tokenizer_compat
+
+    pad, batches = tokenizer_compat.pad_with_compat, []
+
+    def record(tokenizer, features, **options):
+        batches.append([tuple(each["input_ids"]) for each in features])
+        return pad(tokenizer, features, **options)
+
+    monkeypatch.setattr(tokenizer_compat, "pad_with_compat", record)
+    texts = [f"a {colour} wheel" for colour in ("red", "blue", "green", "white", "black", "brown", "grey")]
+    encoder = FlagEncoder(flag_model, batch_size=3)
+    passages(encoder, texts)
+    planned = batches.copy()
+    batches.clear()
+    passages(encoder, texts[::-1])
+    assert [len(batch) for batch in planned] == [3, 3, 1]
+    assert batches == planned
+
+
 def test_the_number_of_threads_changes_no_bit(encoder):
     import torch
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 import streamlit as st
-from hnmine.cli import command_line
 
 from hnmine import resources
+from hnmine.cli import command_line
 from hnmine.errors import HnmineError
 from hnmine.summary import summarise
 from pages.parts import state
