@@ -11,10 +11,22 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.corpus import SOURCE_NEG, SOURCE_POOL, SOURCE_POS, Corpus
+from hnmine.inputs import Inputs
 from hnmine.ranking import Ranking
 from hnmine.select import Reason, Selection, positive_anchors
 
-__all__ = ["Candidates", "Histograms", "QueryTable", "candidates_of", "explain", "positive_ranks", "query_table", "score_histograms"]
+__all__ = [
+    "Candidates",
+    "Histograms",
+    "QueryTable",
+    "candidates_of",
+    "explain",
+    "oddities",
+    "positive_ranks",
+    "query_table",
+    "score_histograms",
+    "sources_in_words",
+]
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -67,6 +79,21 @@ class Candidates:
     to_positive: Floats
     chosen: Ints
     states: list[str]
+
+
+def oddities(inputs: Inputs) -> dict[str, int]:
+    """Count what is no fault of a data set but worth knowing before mining.
+
+    "repeated_queries": queries that stand on several rows; "folded_passages": passages that differ from another only in case, blanks
+    or Unicode form; "queries_as_passages": queries that stand word for word among the passages.
+    """
+    corpus = inputs.corpus
+    spellings = {text for row in inputs.rows for text in (*row.pos, *row.neg)} | set(inputs.pool or ())
+    return {
+        "repeated_queries": int((np.bincount(corpus.row_queries) > 1).sum()),
+        "folded_passages": len(spellings) - len(corpus.passages),
+        "queries_as_passages": int((corpus.query_passages >= 0).sum()),
+    }
 
 
 def score_histograms(ranking: Ranking, selection: Selection, *, bins: int = 60) -> Histograms:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from hnmine import models
+from hnmine import models, quality
 from hnmine.corpus import text_hash
 from hnmine.encoder import FlagEncoder
 from hnmine.errors import ModelError
@@ -33,7 +33,20 @@ from hnmine.select import Selection, SelectionSettings, select
 from hnmine.tokens import token_counts
 from hnmine.workspace import Run, Workspace
 
-__all__ = ["OpenRun", "encoder", "export", "files", "inputs", "jobs", "nearest", "open_run", "selection", "text_lengths", "workspace"]
+__all__ = [
+    "OpenRun",
+    "encoder",
+    "export",
+    "files",
+    "inputs",
+    "jobs",
+    "nearest",
+    "oddities",
+    "open_run",
+    "selection",
+    "text_lengths",
+    "workspace",
+]
 
 EXPORTS_KEPT = 4
 
@@ -101,6 +114,12 @@ def inputs(dataset_id: str, pool_mode: str, repair: tuple[str, ...], skip_bad_ro
         repair=repair,
         skip_bad_rows=skip_bad_rows,
     )
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def oddities(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool) -> dict[str, int]:
+    """Return `quality.oddities` of a data set with its pool."""
+    return quality.oddities(inputs(dataset_id, "extend", repair, skip_bad_rows))
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)

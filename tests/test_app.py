@@ -85,6 +85,23 @@ def test_the_first_screen_leads_to_the_example(fresh: Path) -> None:
     assert values["Passages"] == "397"
     assert not at.button(key="continue").disabled
     assert "prompt, id" in texts(at)
+    # The planted traps that can be told before mining (examples/README.md, 2, 3 and 6).
+    assert "3 queries stand on several rows" in texts(at)
+    assert "3 passages differ from another only in case" in texts(at)
+    assert "2 queries stand word for word" in texts(at)
+
+
+def test_a_large_file_is_picked_from_the_workspace(fresh: Path) -> None:
+    space = Workspace(fresh)
+    (space.root / "files" / "big.jsonl").write_bytes((EXAMPLE / "train.jsonl").read_bytes())
+    (space.root / "files" / "more.jsonl").write_bytes((EXAMPLE / "pool.jsonl").read_bytes())
+    at = open_app()
+    at.selectbox(key="pick-training").select("big.jsonl").run()
+    at.selectbox(key="pick-pool").select("more.jsonl").run()
+    at.button(key="open-files").click().run()
+    assert not at.exception
+    assert {metric.label: metric.value for metric in at.metric}["Passages"] == "397"
+    assert "more.jsonl" in texts(at)
 
 
 @pytest.mark.parametrize("page", ["mine", "inspect", "export"])

@@ -91,6 +91,15 @@ with st.grid(5, min_column_width=115):
 fields = Counter(key for row in rows for key in row.fields)
 others = [f"{key} ({count:,})" if count != len(rows) else key for key, count in fields.items() if key not in ("query", "pos", "neg")]
 st.text("Other fields, carried through untouched: " + (", ".join(others) if others else "none"))
+if read:
+    odd = resources.oddities(current.id, repair, skip)
+    remarks = [
+        ("repeated_queries", "queries stand on several rows: they share their positives, and get the same negatives"),
+        ("folded_passages", "passages differ from another only in case, blanks or Unicode form: each counts once"),
+        ("queries_as_passages", "queries stand word for word among the passages: never mined for themselves"),
+    ]
+    if found := [f"{odd[key]:,} {text}" for key, text in remarks if odd[key]]:
+        st.caption(" · ".join(found))
 
 # What is wrong with it
 
