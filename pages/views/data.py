@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-import pandas as pd
 import streamlit as st
 
 from hnmine import models, resources
 from hnmine.errors import HnmineError
 from hnmine.problems import PROBLEM_KINDS, REPAIRS, Problem
-from pages.parts import charts, opening, state
+from pages.parts import opening, state
 
 SHOWN_ROWS = 100
 SHOWN_PROBLEMS = 1_000
@@ -144,16 +143,14 @@ if problems:
     shown = problems[:SHOWN_PROBLEMS]
     with st.expander(f"All findings ({len(problems):,})", expanded=bool(errors), icon=":material/list:"):
         st.dataframe(
-            pd.DataFrame(
-                {
-                    "file": [names[problem.file] for problem in shown],
-                    "line": [problem.line for problem in shown],
-                    "field": [problem.path for problem in shown],
-                    "what": [problem.message for problem in shown],
-                    "remedy": [problem.remedy for problem in shown],
-                    "": ["must be decided" if problem.severity == "error" else "for information" for problem in shown],
-                }
-            ),
+            {
+                "file": [names[problem.file] for problem in shown],
+                "line": [problem.line for problem in shown],
+                "field": [problem.path for problem in shown],
+                "what": [problem.message for problem in shown],
+                "remedy": [problem.remedy for problem in shown],
+                "": ["must be decided" if problem.severity == "error" else "for information" for problem in shown],
+            },
             hide_index=True,
             alt="Problems found in the files, with line, field and remedy",
         )
@@ -165,6 +162,8 @@ if problems:
 card = models.describe(models.ModelSettings())
 lengths = resources.text_lengths(current.id, str(card.folder)) if rows else None
 if lengths is not None:
+    from pages.parts import charts  # Altair takes a third of a second, which the first screen does not have
+
     for column, counts_, limit, what in zip(
         st.columns(2), lengths, (card.query_max_length, card.passage_max_length), ("query", "passage"), strict=True
     ):
@@ -185,19 +184,17 @@ if lengths is not None:
 st.subheader(f"Rows (the first {min(SHOWN_ROWS, len(rows)):,})", anchor=False)
 head = rows[:SHOWN_ROWS]
 st.dataframe(
-    pd.DataFrame(
-        {
-            "line": [row.line for row in head],
-            "query": [row.query for row in head],
-            "positives": [row.pos for row in head],
-            "negatives so far": [len(row.neg) for row in head],
-            **{
-                key: [bytes(row.fields[key]).decode() if key in row.fields else None for row in head]
-                for key in list(fields)[:8]
-                if key not in ("query", "pos", "neg")
-            },
-        }
-    ),
+    {
+        "line": [row.line for row in head],
+        "query": [row.query for row in head],
+        "positives": [row.pos for row in head],
+        "negatives so far": [len(row.neg) for row in head],
+        **{
+            key: [bytes(row.fields[key]).decode() if key in row.fields else None for row in head]
+            for key in list(fields)[:8]
+            if key not in ("query", "pos", "neg")
+        },
+    },
     hide_index=True,
     column_config={"query": st.column_config.TextColumn(width="large"), "positives": st.column_config.ListColumn(width="large")},
     alt="The first training rows",

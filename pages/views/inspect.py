@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from hnmine import quality, resources
@@ -88,17 +87,15 @@ if not len(shown):
 
 ranks = table.positive_rank[shown]
 chosen_rows = st.dataframe(
-    pd.DataFrame(
-        {
-            "query": [corpus.queries[i] for i in shown],
-            "pos.": table.positive[shown],
-            "pos. rank": [str(rank) if rank < ranking.depth else f"{ranking.depth}+" for rank in ranks],
-            "hardest neg.": table.hardest[shown],
-            "margin": table.margin[shown],
-            "of pos.": np.minimum(table.share[shown], SHARE_SHOWN),
-            "negatives": table.negatives[shown],
-        }
-    ),
+    {
+        "query": [corpus.queries[i] for i in shown],
+        "pos.": table.positive[shown],
+        "pos. rank": [str(rank) if rank < ranking.depth else f"{ranking.depth}+" for rank in ranks],
+        "hardest neg.": table.hardest[shown],
+        "margin": table.margin[shown],
+        "of pos.": np.minimum(table.share[shown], SHARE_SHOWN),
+        "negatives": table.negatives[shown],
+    },
     key="inspect-queries",
     hide_index=True,
     height=280,
@@ -166,17 +163,15 @@ elif view == "all":
 else:
     rows = np.flatnonzero(details.ranks < settings.window_end)
 candidates = st.dataframe(
-    pd.DataFrame(
-        {
-            "rank": [int(rank) if rank >= 0 else None for rank in details.ranks[rows]],
-            "score": details.scores[rows],
-            "of pos.": np.minimum(details.shares[rows], SHARE_SHOWN),
-            "like pos.": details.to_positive[rows],
-            "state": [details.states[i] for i in rows],
-            "passage": [corpus.passages[i] for i in details.ids[rows]],
-            "seen as": [quality.sources_in_words(int(corpus.sources[i])) for i in details.ids[rows]],
-        }
-    ),
+    {
+        "rank": [int(rank) if rank >= 0 else None for rank in details.ranks[rows]],
+        "score": details.scores[rows],
+        "of pos.": np.minimum(details.shares[rows], SHARE_SHOWN),
+        "like pos.": details.to_positive[rows],
+        "state": [details.states[i] for i in rows],
+        "passage": [corpus.passages[i] for i in details.ids[rows]],
+        "seen as": [quality.sources_in_words(int(corpus.sources[i])) for i in details.ids[rows]],
+    },
     key=f"inspect-candidates-{query}",
     hide_index=True,
     height=420,
@@ -219,7 +214,7 @@ with st.expander("Search the passages with your own words", icon=":material/trav
             st.text(str(error))
         else:
             st.dataframe(
-                pd.DataFrame({"score": scores, "passage": [corpus.passages[i] for i in ids]}),
+                {"score": scores, "passage": [corpus.passages[i] for i in ids]},
                 hide_index=True,
                 column_config={
                     "score": st.column_config.NumberColumn(format="%.3f", width="small"),
