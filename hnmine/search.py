@@ -29,6 +29,7 @@ Ids = npt.NDArray[np.int32]
 GPU_K_LIMIT = 2_048  # beyond it knn_gpu aborts the whole process, so it must never be asked
 SLACK = 16
 QUERY_BLOCK = 4_096
+QUERY_BLOCK_GPU = 65_536  # knn_gpu copies the passages to the device at each call, so it gets few and large ones
 # Rows of vectors gathered at a time when pairs are scored again: 16,384 x 384 float64 is 50 MB.
 PAIR_BLOCK = 16_384
 
@@ -77,7 +78,8 @@ def top_k(
         queries: (m, d) float32, finite.
         passages: (n, d) float32, finite.
         k: how many; more than n gives n.
-        use_gpu: search on the first GPU; the caller has checked `gpu_count()`. Beyond 2,048 candidates the CPU takes over.
+        use_gpu: search on the first GPU; the caller has checked `gpu_count()`. Where more than 2,048 candidates are needed
+            the CPU takes over.
 
     Returns:
         scores (m, min(k, n)) float32 descending, ids (m, min(k, n)) int32; equal scores in ascending id.
@@ -97,9 +99,10 @@ def top_k(
     ids = np.empty((total, k), dtype=np.int32)
     # The error of a float32 inner product is at most d * 2^-24 * |q| |p|; twice that separates two scores for certain.
     bound = 2 * queries.shape[1] * 2.0**-24 * _longest(queries) * _longest(passages)
-    for start in range(0, total, QUERY_BLOCK):
+    size = QUERY_BLOCK_GPU if use_gpu else QUERY_BLOCK
+    for start in range(0, total, size):
         check(should_stop)
-        pending = np.arange(start, min(start + QUERY_BLOCK, total))
+        pending = np.arange(start, min(start + size, total))
         depth = min(k + SLACK, count)
         while len(pending):
             block = np.ascontiguousarray(queries[pending])
@@ -113,9 +116,8 @@ def top_k(
             sure = np.full(len(pending), depth == count) | (exact[:, k - 1] - exact[:, -1] > bound)
             scores[pending[sure]], ids[pending[sure]] = exact[sure, :k], found[sure, :k]
             pending, depth = pending[~sure], min(depth * 2, count)
-        done = min(start + QUERY_BLOCK, total)
         if on_progress is not None:
-            on_progress(done, total, "searching")
+            on_progress(min(start + size, total), total, "searching")
     return scores, ids
 
 
