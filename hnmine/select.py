@@ -3,11 +3,7 @@
 Pure and vectorised: no file, no model, no clock, so a slider can call it on every move. Each (query, rank) gets one
 reason, the first that applies in the order of `Reason`; the funnel is counted from those reasons.
 
-Chance is order-free. A candidate's lot is a hash of seed, query text and passage text, and the lowest lots win.
-Back-filling walks the corpus, in its canonical order, along a pseudo-random permutation keyed by seed and query text (a
-four-round Feistel network with cycle walking): uniform, without repeats, ending when the corpus does, and only as far
-as needed. Hashing every (query, passage) pair instead would cost 10^11 operations for 100,000 short queries x 1,000,000
-passages.
+Chance is order-free: a candidate's lot is a hash of seed, query text and passage text, and the lowest lots win.
 """
 
 from __future__ import annotations
@@ -22,6 +18,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from hnmine.backfill import backfill
+from hnmine.chance import mix, query_keys
 from hnmine.corpus import Corpus
 from hnmine.errors import SettingsError
 from hnmine.ranking import Ranking
@@ -31,7 +29,7 @@ __all__ = ["Reason", "Selection", "SelectionSettings", "parse_window", "positive
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
-Hashes = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.int64]
 
 
 class Reason(IntEnum):
@@ -108,7 +106,7 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selection:
-    """The negatives of q queries, N = `settings.negative_number` at most for each.
+    """The negatives of q queries, N = `settings.negative_number` at most for each (fewer when there are fewer candidates).
 
     Attributes:
         settings: what it was made with.
@@ -192,11 +190,12 @@ def select(corpus: Corpus, ranking: Ranking, settings: SelectionSettings) -> Sel
     reasons[:, start:end] = inside
     reasons[:, end:] = Reason.BEHIND_WINDOW
 
-    negatives = np.full((rows, settings.negative_number), -1, dtype=np.int32)
+    # A corpus of fewer candidates than negatives asked for bounds the arrays, not the count of what is short.
+    negatives = np.full((rows, min(settings.negative_number, corpus.n_candidates)), -1, dtype=np.int32)
     chosen_scores = np.full(negatives.shape, np.nan, dtype=np.float32)
     negatives[:, : places.shape[1]][drawn] = window[which, places[drawn]]
     chosen_scores[:, : places.shape[1]][drawn] = scores[which, places[drawn]]
-    backfilled = _backfill(corpus, ranking, settings, limits, negatives, chosen_scores, start)
+    backfilled = backfill(corpus, ranking, limits, settings.seed, negatives, chosen_scores, start)
 
     counts = np.bincount(inside.ravel(), minlength=len(Reason))
     return Selection(
@@ -205,11 +204,11 @@ def select(corpus: Corpus, ranking: Ranking, settings: SelectionSettings) -> Sel
         negatives=negatives,
         scores=chosen_scores,
         backfilled=backfilled,
-        funnel=_funnel(ranking.ids.size, counts, negatives, backfilled),
+        funnel=_funnel(ranking.ids.size, counts, settings, negatives, backfilled),
     )
 
 
-def _funnel(ranked: int, counts: npt.NDArray[np.int64], negatives: Ids, backfilled: Bools) -> dict[str, int]:
+def _funnel(ranked: int, counts: npt.NDArray[np.int64], settings: SelectionSettings, negatives: Ids, backfilled: Bools) -> dict[str, int]:
     """Count what is left after each step: ranked, in window, not positive, past each guard, chosen; then back-filled and short."""
     left = int(counts.sum())
     funnel = {"ranked": ranked, "in_window": left}
@@ -224,7 +223,7 @@ def _funnel(ranked: int, counts: npt.NDArray[np.int64], negatives: Ids, backfill
         funnel[name] = left
     funnel["chosen"] = int(counts[Reason.CHOSEN])
     funnel["backfilled"] = int(backfilled.sum())
-    funnel["short_queries"] = int((negatives[:, -1] < 0).sum())
+    funnel["short_queries"] = int(((negatives >= 0).sum(axis=1) < settings.negative_number).sum())
     return funnel
 
 
@@ -241,157 +240,45 @@ class _Limits:
         settings = self.settings
         return any(each is not None for each in (settings.max_score, settings.min_score, settings.max_positive_share, settings.margin))
 
-    def rejections(self, scores: Floats, queries: npt.NDArray[np.int64] | None = None) -> list[tuple[Reason, Bools]]:
+    def rejections(self, scores: Floats, queries: Rows | None = None, *, tolerance: float = 0.0) -> list[tuple[Reason, Bools]]:
         """Return (reason, mask) of each guard in use, in reverse order of `Reason`.
 
-        `scores` is (q, w), or (p,) with the query of each.
+        `scores` is (q, w), or (p,) with the query of each. Scores beyond a limit by less than `tolerance` are let pass.
         """
         settings = self.settings
         anchors = self.anchors[:, None] if queries is None else self.anchors[queries]
+        slack = np.float32(tolerance)
         found: list[tuple[Reason, Bools]] = []
         if settings.margin is not None:
-            found.append((Reason.MARGIN, scores > anchors - np.float32(settings.margin)))
+            found.append((Reason.MARGIN, scores > anchors - np.float32(settings.margin) + slack))
         if settings.max_positive_share is not None:
             # share * anchor, written so that it lowers the limit for a negative anchor too.
             limit = anchors - np.float32(1 - settings.max_positive_share) * np.abs(anchors)
-            found.append((Reason.POSITIVE_SHARE, scores > limit))
+            found.append((Reason.POSITIVE_SHARE, scores > limit + slack))
         if settings.min_score is not None:
-            found.append((Reason.MIN_SCORE, scores < np.float32(settings.min_score)))
+            found.append((Reason.MIN_SCORE, scores < np.float32(settings.min_score) - slack))
         if settings.max_score is not None:
-            found.append((Reason.MAX_SCORE, scores > np.float32(settings.max_score)))
+            found.append((Reason.MAX_SCORE, scores > np.float32(settings.max_score) + slack))
         return found
 
-
-def _mix(values: Hashes) -> Hashes:
-    """Scramble 64-bit values (the finaliser of SplitMix64: Steele, Lea and Flood, 2014)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-def _query_keys(corpus: Corpus, seed: int, purpose: int) -> Hashes:
-    salt = np.array([(seed * 0x9E3779B97F4A7C15 + purpose * 0xD1B54A32D192ED03) % 2**64], dtype=np.uint64)
-    return _mix(corpus.query_hashes ^ _mix(salt))
+    def rejected(self, scores: Floats, queries: Rows, *, tolerance: float = 0.0) -> Bools:
+        """Return which scores (p,) any guard rejects."""
+        masks = [mask for _, mask in self.rejections(scores, queries, tolerance=tolerance)]
+        return np.logical_or.reduce(masks) if masks else np.zeros(len(scores), dtype=bool)
 
 
 def _draw(corpus: Corpus, window: Ids, running: Bools, settings: SelectionSettings) -> npt.NDArray[np.int64]:
     """Return the places in the window of the candidates taken, ascending (hardest first), -1 behind the last: (q, <= N)."""
     rows, width = window.shape
-    take = min(settings.negative_number, width)
+    take = min(settings.negative_number, width, corpus.n_candidates)
     if take == 0 or rows == 0:
         return np.full((rows, 0), -1, dtype=np.int64)
     if settings.strategy == "hardest":
         places = np.where(running, np.arange(width), width)
     else:
-        lots = _mix(_query_keys(corpus, settings.seed, 1)[:, None] ^ corpus.passage_hashes[window])
+        lots = mix(query_keys(corpus.query_hashes, settings.seed, 1)[:, None] ^ corpus.passage_hashes[window])
         lots[~running] = np.iinfo(np.uint64).max
         lowest = np.argpartition(lots, take - 1, axis=1)[:, :take] if take < width else np.broadcast_to(np.arange(width), window.shape)
         places = np.where(np.take_along_axis(running, lowest, 1), lowest, width)
     places = np.sort(places, axis=1)[:, :take]
     return np.where(places == width, -1, places)
-
-
-def _backfill(
-    corpus: Corpus, ranking: Ranking, settings: SelectionSettings, limits: _Limits, negatives: Ids, scores: Floats, start: int
-) -> Bools:
-    """Fill the free places of `negatives` and `scores` in place; return which are filled so.
-
-    A passage is taken when it is no positive, not the query, not chosen and passes the guards. Those that the window
-    skipped (ranks below `start`: often positives that nobody labelled) come last, when the corpus has nothing else.
-    """
-    backfilled = np.zeros(negatives.shape, dtype=bool)
-    for skipped in (start, 0):
-        short = np.flatnonzero(negatives[:, -1] < 0)
-        if not len(short):
-            break
-        taken = _walk(corpus, ranking, settings, limits, negatives, short, skipped)
-        for query, passages in taken.items():
-            free = int((negatives[query] >= 0).sum())
-            negatives[query, free : free + len(passages)] = passages
-            backfilled[query, free : free + len(passages)] = True
-    queries, places = np.nonzero(backfilled)
-    if len(queries):
-        scores[queries, places] = ranking.score_pairs(queries.astype(np.int32), negatives[queries, places])
-        touched = np.unique(queries)
-        # Hardest first over chosen and back-filled alike; NaN (nothing there) sorts last, equal scores by id.
-        order = np.lexsort((negatives[touched], -scores[touched]))
-        for array in (negatives, scores, backfilled):
-            array[touched] = np.take_along_axis(array[touched], order, 1)
-    return backfilled
-
-
-def _walk(
-    corpus: Corpus,
-    ranking: Ranking,
-    settings: SelectionSettings,
-    limits: _Limits,
-    negatives: Ids,
-    short: npt.NDArray[np.int64],
-    skipped: int,
-) -> dict[int, Ids]:
-    """Walk each short query's own permutation of the candidates until its need is met or the corpus ends."""
-    count = corpus.n_candidates
-    keys = _query_keys(corpus, settings.seed, 2)
-    need = (negatives[short] < 0).sum(axis=1)
-    found: dict[int, Ids] = {}
-    width, position = 2 * settings.negative_number + 8, 0
-    while len(short) and position < count:
-        # Bound the block to 4 million pairs, and look further each round: few queries need more than one.
-        width = min(width, count - position)
-        block = max(1, 4_000_000 // width)
-        still: list[npt.NDArray[np.int64]] = []
-        for first in range(0, len(short), block):
-            part = slice(first, first + block)
-            queries, wanted = short[part], need[part]
-            passages = _permute(keys[queries], np.arange(position, position + width, dtype=np.uint64), count)
-            usable = _usable(corpus, ranking, limits, queries, passages, negatives, skipped)
-            usable &= np.cumsum(usable, axis=1) <= wanted[:, None]
-            for query, row, mask in zip(queries.tolist(), passages, usable, strict=True):
-                if mask.any():
-                    found[query] = np.concatenate([found[query], row[mask]]) if query in found else row[mask]
-            need[part] = wanted - usable.sum(axis=1)
-            still.append(queries)
-        short, need = np.concatenate(still)[need > 0], need[need > 0]
-        position, width = position + width, width * 4
-    return found
-
-
-def _usable(
-    corpus: Corpus, ranking: Ranking, limits: _Limits, queries: npt.NDArray[np.int64], passages: Ids, negatives: Ids, skipped: int
-) -> Bools:
-    """Tell which of `passages` (s, w) may be back-filled for `queries` (s,)."""
-    count = np.int64(len(corpus.passages))
-    base = np.arange(len(queries), dtype=np.int64)[:, None] * count
-    sizes = corpus.positive_starts[queries + 1] - corpus.positive_starts[queries]
-    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    positives = corpus.positive_ids[np.repeat(corpus.positive_starts[queries], sizes) + within]
-    barred = [corpus.query_passages[queries][:, None], negatives[queries], ranking.ids[queries, :skipped]]
-    pairs = [np.repeat(base[:, 0], sizes) + positives, *((base + ids)[ids >= 0] for ids in barred)]
-    usable = ~np.isin(base + passages, np.concatenate(pairs))
-    if limits.active:
-        flat = np.flatnonzero(usable)
-        rows = np.repeat(queries, passages.shape[1])[flat]
-        values = ranking.score_pairs(rows.astype(np.int32), passages.ravel()[flat])
-        for _, rejected in limits.rejections(values, rows):
-            usable.ravel()[flat[rejected]] = False
-    return usable
-
-
-def _permute(keys: Hashes, positions: Hashes, count: int) -> Ids:
-    """Return where each position lands in the permutation of [0, count) that each key stands for: (s, w) int32.
-
-    A balanced Feistel network over the next even power of two is a bijection; walking on while the value is outside
-    keeps it one over [0, count).
-    """
-    half = max(1, ((count - 1).bit_length() + 1) // 2)
-    mask, shift = np.uint64(2**half - 1), np.uint64(half)
-    values = np.broadcast_to(positions, (len(keys), len(positions))).copy()
-    outside = np.ones(values.shape, dtype=bool)
-    row_keys = np.broadcast_to(keys[:, None], values.shape)
-    while outside.any():
-        left, right, own = values[outside] >> shift, values[outside] & mask, row_keys[outside]
-        for turn in range(4):
-            left, right = right, left ^ (_mix(right ^ _mix(own + np.uint64(turn))) & mask)
-        values[outside] = (left << shift) | right
-        outside = values >= count
-    return values.astype(np.int32)

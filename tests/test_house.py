@@ -19,12 +19,13 @@ SCREEN = [path for path in (ROOT / "app.py", *PAGES) if path.exists()]
 # From the ground up. A module imports from floors below its own, never from its own floor or above.
 FLOORS = [
     ["errors"],
-    ["progress", "problems", "hub"],
+    ["progress", "problems", "hub", "chance"],
     ["rows"],
     ["corpus"],
     ["models", "tokens", "devices", "terminal", "search"],
     ["encoder", "vectors"],
     ["ranking"],
+    ["backfill"],
     ["select"],
     ["inputs", "review", "export"],
     ["summary", "quality"],

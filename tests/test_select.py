@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hnmine.chance import permute, position_of
 from hnmine.corpus import build_corpus, fold
 from hnmine.errors import SettingsError
 from hnmine.ranking import Ranking
 from hnmine.rows import Row
 from hnmine.search import pair_scores, top_k
-from hnmine.select import Reason, SelectionSettings, _permute, parse_window, positive_anchors, select
+from hnmine.select import Reason, SelectionSettings, parse_window, positive_anchors, select
 
 
 def row(query, pos, neg=()):
@@ -77,7 +78,8 @@ def check(corpus, ranking, settings):
     wanted = settings.negative_number
     depth = ranking.depth
     assert selection.reasons.shape == ranking.ids.shape
-    assert selection.negatives.shape == selection.scores.shape == selection.backfilled.shape == (len(corpus.queries), wanted)
+    places = (len(corpus.queries), min(wanted, corpus.n_candidates))
+    assert selection.negatives.shape == selection.scores.shape == selection.backfilled.shape == places
     for query in range(len(corpus.queries)):
         positives = set(corpus.positives(query).tolist())
         positive_scores = [float(ranking.query_vectors[query, p]) for p in sorted(positives)]
@@ -381,13 +383,37 @@ def test_back_fill_finds_the_few_that_a_guard_leaves_in_a_large_corpus():
 @pytest.mark.parametrize("count", [*range(1, 70), 255, 256, 257, 1_000, 4_095, 4_097, 70_000])
 def test_the_walk_visits_every_passage_once(count):
     keys = np.array([0, 1, 0xFFFF_FFFF_FFFF_FFFF, 0x1234_5678_9ABC_DEF0], dtype=np.uint64)
-    walks = _permute(keys, np.arange(count, dtype=np.uint64), count)
+    walks = permute(keys, np.arange(count, dtype=np.uint64), count)
     assert walks.dtype == np.int32
     assert (np.sort(walks, axis=1) == np.arange(count)).all()
     if count > 60:
         assert len({walk.tobytes() for walk in walks}) == len(keys), "each key has its own way"
-        part = _permute(keys, np.arange(20, 40, dtype=np.uint64), count)
+        part = permute(keys, np.arange(20, 40, dtype=np.uint64), count)
         assert (part == walks[:, 20:40]).all(), "a walk can be taken up where it was left"
+    for key, walk in zip(keys, walks, strict=True):
+        assert (position_of(np.full(count, key), walk, count) == np.arange(count)).all(), "and be read backwards"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"min_score": 0.35}, {"max_score": -0.05}, {"max_positive_share": 0.02}, {"margin": 0.05, "min_score": -0.05}]
+)
+def test_sifting_gives_what_walking_would_give(monkeypatch, settings):
+    """Where guards let little through, a matrix product replaces the walk; the choice must not know."""
+    rng = np.random.default_rng(5)
+    corpus = build_corpus([row(f"q{i}", [f"p{i}"]) for i in range(12)], [f"passage {i}" for i in range(900)])
+    passages = rng.standard_normal((len(corpus.passages), 8)).astype(np.float32)
+    passages /= np.linalg.norm(passages, axis=1, keepdims=True)
+    queries = passages[rng.integers(0, len(passages), 12)] * np.float32(0.5)
+    scores, ids = top_k(queries, passages, 30)
+    positive_scores = pair_scores(queries, corpus.positive_queries, passages, corpus.positive_ids)
+    ranking = Ranking(ids=ids, scores=scores, positive_scores=positive_scores, query_vectors=queries, passage_vectors=passages)
+    wanted = SelectionSettings(window_start=3, window_end=12, negative_number=20, **settings)
+    sifted = select(corpus, ranking, wanted)
+    monkeypatch.setattr("hnmine.backfill.ROUNDS", 10**9)
+    walked = select(corpus, ranking, wanted)
+    assert sifted.backfilled.any()
+    assert (sifted.negatives == walked.negatives).all()
+    assert (sifted.backfilled == walked.backfilled).all()
 
 
 # Guards
