@@ -9,6 +9,8 @@ passages.
 from __future__ import annotations
 
 import os
+import secrets
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -72,8 +74,9 @@ def write_atomic(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> int:
     Raises:
         OutputError: the folder is missing or cannot be written, or the disk is full. An old file stays as it was.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path = Path(os.path.realpath(path))  # a link stays a link, and what it points to is replaced
+    # Threads of one process may write the same file at the same time: each its own temporary one, the last rename stands.
+    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     size = 0
     try:
         try:
@@ -82,6 +85,8 @@ def write_atomic(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> int:
                     size += file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
+            if path.exists():
+                temporary.chmod(stat.S_IMODE(path.stat().st_mode))
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from hnmine.corpus import Corpus, PoolMode, build_corpus
-from hnmine.errors import InputError
+from hnmine.errors import InputError, SettingsError
 from hnmine.problems import InputFile, Problem
 from hnmine.rows import Row, read_pool, read_training
 
@@ -32,6 +32,8 @@ class Inputs:
 
 def _file_fingerprint(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise InputError(f"{path} is no ordinary file; a pipe cannot be read twice: write it to a file first")
         with Path(path).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return {"name": Path(path).name, "bytes": file.seek(0, os.SEEK_END), "sha256": digest}
@@ -65,15 +67,25 @@ def read_inputs(
         problems += pool_file.problems
         _require_decided(training, pool_file)
     elif candidate_pool is not None:
-        pool = list(candidate_pool)
-        for index, text in enumerate(pool):
-            if not isinstance(text, str) or not text.strip():
-                raise InputError(f"candidate_pool[{index}] is {text!r}; every passage must be a string that is not blank")
+        if not isinstance(candidate_pool, Iterable):
+            raise SettingsError(f"candidate_pool is {candidate_pool!r}; give a path, a list of strings, or None")
+        pool = [_pool_text(index, text) for index, text in enumerate(candidate_pool)]
         digest = hashlib.sha256(msgspec.json.encode(pool))
         files["candidate_pool"] = {"name": "list", "bytes": sum(map(len, pool)), "sha256": digest.hexdigest()}
     _require_decided(training)
     corpus = build_corpus(training.items, pool, pool_mode=pool_mode)
     return Inputs(training.items, pool, corpus, tuple(problems), files)
+
+
+def _pool_text(index: int, text: object) -> str:
+    """Check one passage of a pool given as a list; NumPy's own strings become plain ones."""
+    if not isinstance(text, str) or not text.strip():
+        raise InputError(f"candidate_pool[{index}] is {text!r}; every passage must be a string that is not blank")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"candidate_pool[{index}] holds half a surrogate pair and cannot be written as UTF-8; mend the text") from error
+    return str(text)
 
 
 def _require_decided(*files: InputFile[Any]) -> None:

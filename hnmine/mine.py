@@ -242,13 +242,13 @@ def find_knn_neg(
         input_file, candidate_pool, settings, lambda: _encoder(model, on_progress), on_progress=on_progress, should_stop=should_stop
     )
     check(should_stop)
+    mined.summary.output_file = str(output_file)
+    if manifest_file is not None:  # first: if it cannot be written, the old output is still the old one
+        write_atomic(manifest_file, [msgspec.json.format(msgspec.json.encode(mined.manifest)), b"\n"])
     write_atomic(
         output_file,
         flagembedding_lines(mined.inputs.rows, mined.inputs.corpus, mined.ranking, mined.selection, with_scores=with_scores),
     )
-    mined.summary.output_file = str(output_file)
-    if manifest_file is not None:
-        write_atomic(manifest_file, [msgspec.json.format(msgspec.json.encode(mined.manifest)), b"\n"])
     return mined.summary
 
 
@@ -261,7 +261,11 @@ def _encoder(model: Any, on_progress: OnProgress | None) -> Encoder:
 
 
 def _window(values: Sequence[int]) -> tuple[int, int]:
-    if len(values) != 2 or not all(isinstance(value, (int, np.integer)) for value in values):
+    if (
+        not isinstance(values, (Sequence, np.ndarray))
+        or len(values) != 2
+        or not all(isinstance(value, (int, np.integer)) for value in values)
+    ):
         raise SettingsError(f"sample_range is {values!r}; write [START, END] with ranks from 0, such as [10, 210]")
     return int(values[0]), int(values[1])
 
@@ -271,18 +275,19 @@ def _check_output(argument: str, path: str | os.PathLike[str], inputs: Mapping[s
     output = Path(path)
     if not output.parent.is_dir():
         raise OutputError(f"{output.parent} is no folder; make it first, or write elsewhere")
-    if output.is_dir() or not os.access(output.parent, os.W_OK):
+    if output.exists() and not output.is_file():  # a device or a pipe would be replaced by a file
+        raise SettingsError(f"{argument} {output} is no ordinary file; write to a file, and copy it from there")
+    if not os.access(output.parent, os.W_OK):
         raise OutputError(f"{output} cannot be written; check the folder's permissions, or write elsewhere")
     for name, other in inputs.items():
         if isinstance(other, (str, os.PathLike)) and output.exists() and Path(other).exists() and os.path.samefile(output, other):
             raise SettingsError(f"{argument} is the {name} itself ({output}); write to another file")
     if output.exists():
         # Newer hn_mine.py has output_file before candidate_pool: swapped by position, this call would overwrite the pool.
-        with output.open("rb") as file:
-            head = file.readline(2**20)
         try:
-            first = msgspec.json.decode(head)
-        except msgspec.DecodeError:
+            with output.open("rb") as file:
+                first = msgspec.json.decode(file.readline(2**20))
+        except (OSError, msgspec.DecodeError):
             return
         if isinstance(first, dict) and "text" in first and "query" not in first:
             raise SettingsError(

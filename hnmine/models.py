@@ -39,6 +39,29 @@ PACKAGED_NAME = "all-MiniLM-L6-v2"
 _PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 # The instructions that the BGE v1 and v1.5 models were trained with (FlagEmbedding's model list); bge-m3 takes none.
+# FlagEmbedding's own table of models, where it differs from an ordinary encoder with `cls`: (class, pooling, query format).
+_INSTRUCT, _TAGS = "Instruct: {}\nQuery: {}", "<instruct>{}\n<query>{}"
+KNOWN_MODELS = {
+    "bge-reasoner-embed-qwen3-8b-0923": ("decoder-only-base", "last_token", _INSTRUCT),
+    "bge-code-v1": ("decoder-only-base", "last_token", _TAGS),
+    "bge-en-icl": ("decoder-only-icl", "last_token", _TAGS),
+    "bge-multilingual-gemma2": ("decoder-only-base", "last_token", _TAGS),
+    "bge-m3": ("encoder-only-m3", "cls", "{}{}"),
+    **{f"Qwen3-Embedding-{size}": ("decoder-only-base", "last_token", "Instruct: {}\nQuery:{}") for size in ("0.6B", "4B", "8B")},
+    "e5-mistral-7b-instruct": ("decoder-only-base", "last_token", _INSTRUCT),
+    "multilingual-e5-large-instruct": ("encoder-only-base", "mean", _INSTRUCT),
+    **{f"e5-{size}{version}": ("encoder-only-base", "mean", "{}{}") for size in ("large", "base", "small") for version in ("", "-v2")},
+    **{f"multilingual-e5-{size}": ("encoder-only-base", "mean", "{}{}") for size in ("large", "base", "small")},
+    **{f"gte-{size}": ("encoder-only-base", "mean", "{}{}") for size in ("large", "base", "small")},
+    "gte-Qwen2-7B-instruct": ("decoder-only-base", "last_token", _INSTRUCT),
+    "gte-Qwen2-1.5B-instruct": ("decoder-only-base", "last_token", _INSTRUCT),
+    "gte-Qwen1.5-7B-instruct": ("decoder-only-base", "last_token", _INSTRUCT),
+    "SFR-Embedding-2_R": ("decoder-only-base", "last_token", _INSTRUCT),
+    "SFR-Embedding-Mistral": ("decoder-only-base", "last_token", _INSTRUCT),
+    "Linq-Embed-Mistral": ("decoder-only-base", "last_token", _INSTRUCT),
+}
+_DECODERS = {"gemma", "gemma2", "gemma3_text", "llama", "mistral", "phi3", "qwen2", "qwen3"}
+
 _BGE_ENGLISH = "Represent this sentence for searching relevant passages: "
 _BGE_CHINESE = "为这个句子生成表示以用于检索相关文章："
 
@@ -129,6 +152,8 @@ def packaged_folder() -> Path:
 def _local_folder(name: str) -> Path | None:
     path = Path(name).expanduser()
     if path.is_dir():
+        if not (path / "config.json").exists():
+            raise ModelError(f"{path} holds no config.json, so it is no model folder; give the folder that save_pretrained wrote")
         return path.resolve()
     if path.is_file():
         raise ModelError(f"{name!r} is a file; give the folder that holds the model's config.json")
@@ -177,13 +202,15 @@ def _folder_max_length(folder: Path) -> tuple[int | None, str]:
 
 
 def _guess_class(folder: Path | None, base: str) -> tuple[str, str]:
+    if base in KNOWN_MODELS:
+        return KNOWN_MODELS[base][0], "FlagEmbedding's table of models"
     if folder is not None:
         if (folder / "colbert_linear.pt").exists():
             return "encoder-only-m3", "colbert_linear.pt in the folder"
-        if any(str(each).endswith("ForCausalLM") for each in hub.read_json(folder / "config.json").get("architectures") or ()):
+        config = hub.read_json(folder / "config.json")
+        named = any(str(each).endswith("ForCausalLM") for each in config.get("architectures") or ())
+        if named or config.get("model_type") in _DECODERS:
             return "decoder-only-base", "config.json"
-    if base == "bge-m3":
-        return "encoder-only-m3", "the model's name"
     return "encoder-only-base", "default"
 
 
@@ -198,10 +225,12 @@ def _card(settings: ModelSettings, name: str, folder: Path | None, notes: tuple[
 
     model_class = choose("model_class", settings.model_class, _guess_class(folder, base))
     decoder = model_class.startswith("decoder-only")
+    known, table = KNOWN_MODELS.get(base), "FlagEmbedding's table of models"
     pooling = choose(
         "pooling_method",
         settings.pooling_method,
         *([_folder_pooling(folder)] if folder is not None and settings.pooling_method is None else []),
+        *([(known[1], table)] if known else []),
         ("last_token", "default of decoder-only models") if decoder else ("cls", "FlagEmbedding's default"),
     )
     folder_length = _folder_max_length(folder) if folder is not None else (None, "")
@@ -234,7 +263,9 @@ def _card(settings: ModelSettings, name: str, folder: Path | None, notes: tuple[
             ("", "none"),
         )
         or None,
-        query_instruction_format=choose("query_instruction_format", settings.query_instruction_format, ("{}{}", "default")),
+        query_instruction_format=choose(
+            "query_instruction_format", settings.query_instruction_format, (known[2] if known else None, table), ("{}{}", "default")
+        ),
         passage_instruction=choose(
             "passage_instruction", settings.passage_instruction, (passage_prompt, "config_sentence_transformers.json"), ("", "none")
         )
@@ -288,8 +319,6 @@ def obtain(settings: ModelSettings, *, on_note: Callable[[str], None] | None = N
     name = settings.name_or_path
     local = _local_folder(name)
     if local is not None:
-        if not (local / "config.json").exists():
-            raise ModelError(f"{local} holds no config.json, so it is no model folder; give the folder that save_pretrained wrote")
         return _card(settings, name, local)
     instead = f"give a folder that holds the model, or leave the model out to use the packaged {PACKAGED_NAME}"
     return _card(settings, name, hub.snapshot(name, cache_dir=settings.cache_dir, on_note=on_note, instead=instead))

@@ -17,6 +17,7 @@ PROBLEM_KINDS = {
     "not-json": "not JSON",
     "not-an-object": "not a JSON object",
     "line-too-long": "line too long",
+    "duplicate-key": "field twice",
     "missing-field": "field missing",
     "wrong-type": "wrong type",
     "empty-text": "empty text",

@@ -30,6 +30,8 @@ GPU_K_LIMIT = 2_048  # beyond it knn_gpu aborts the whole process, so it must ne
 SLACK = 16
 QUERY_BLOCK = 4_096
 QUERY_BLOCK_GPU = 65_536  # knn_gpu copies the passages to the device at each call, so it gets few and large ones
+# Candidates held at a time: 32 million ids and scores are 400 MB.
+RESULT_BLOCK = 32_000_000
 # Rows of vectors gathered at a time when pairs are scored again: 16,384 x 384 float64 is 50 MB.
 PAIR_BLOCK = 16_384
 
@@ -105,17 +107,23 @@ def top_k(
         pending = np.arange(start, min(start + size, total))
         depth = min(k + SLACK, count)
         while len(pending):
-            block = np.ascontiguousarray(queries[pending])
-            found = _faiss_ids(block, passages, depth, use_gpu)
-            exact = pair_scores(block, np.repeat(np.arange(len(block), dtype=np.int32), depth), passages, found.ravel()).reshape(
-                found.shape
-            )
-            order = np.lexsort((found, -exact))
-            found, exact = np.take_along_axis(found, order, 1), np.take_along_axis(exact, order, 1)
-            # What FAISS left out scores at most as the last it kept, give or take the bound.
-            sure = np.full(len(pending), depth == count) | (exact[:, k - 1] - exact[:, -1] > bound)
-            scores[pending[sure]], ids[pending[sure]] = exact[sure, :k], found[sure, :k]
-            pending, depth = pending[~sure], min(depth * 2, count)
+            unsure: list[npt.NDArray[np.int64]] = []
+            # Deeper rounds take fewer queries at a time: many equal vectors (texts cut at the same tokens) can lead far down.
+            piece = max(1, min(size, RESULT_BLOCK // depth))
+            for first in range(0, len(pending), piece):
+                check(should_stop)
+                part = pending[first : first + piece]
+                block = np.ascontiguousarray(queries[part])
+                found = _faiss_ids(block, passages, depth, use_gpu)
+                owners = np.repeat(np.arange(len(block), dtype=np.int32), depth)
+                exact = pair_scores(block, owners, passages, found.ravel()).reshape(found.shape)
+                order = np.lexsort((found, -exact))
+                found, exact = np.take_along_axis(found, order, 1), np.take_along_axis(exact, order, 1)
+                # What FAISS left out scores at most as the last it kept, give or take the bound.
+                sure = np.full(len(part), depth == count) | (exact[:, k - 1] - exact[:, -1] > bound)
+                scores[part[sure]], ids[part[sure]] = exact[sure, :k], found[sure, :k]
+                unsure.append(part[~sure])
+            pending, depth = np.concatenate(unsure), min(depth * 2, count)
         if on_progress is not None:
             on_progress(min(start + size, total), total, "searching")
     return scores, ids

@@ -96,6 +96,8 @@ def summarise(inputs: Inputs, ranking: Ranking, selection: Selection, *, with_sc
     notes = []
     if (stale := stale_scores(inputs.rows)) and not with_scores:
         notes.append(f"{stale:,} rows had neg_scores for the negatives that were replaced: left out (with_scores writes new ones)")
+    if empty := int((row_counts == 0).sum()):
+        notes.append(f"{empty:,} rows have no negative at all, because there is none to be had: FlagEmbedding's trainer stops on them")
     if inputs.pool is not None and corpus.pool_mode == "extend" and len(inputs.pool) > corpus.n_candidates:
         notes.append("the pool repeats passages: each counts once")
     return Summary(

@@ -227,7 +227,7 @@ def test_an_encoder_stays_itself_and_a_model_is_wrapped(fake_encoder, flag_model
     assert as_encoder(fake_encoder) is fake_encoder
     assert isinstance(as_encoder(flag_model), FlagEncoder)
     assert isinstance(FlagEncoder(flag_model), Encoder)
-    with pytest.raises(SettingsError, match=r"int without an `encode`"):
+    with pytest.raises(SettingsError, match=r"int without `encode`"):
         as_encoder(3)
 
 
@@ -512,3 +512,14 @@ def test_half_a_download_is_not_taken_for_a_model(tmp_path, tiny, monkeypatch):
     monkeypatch.setattr(HfApi, "model_info", refuse)
     with pytest.raises(ModelError, match=r"cannot be had: ConnectionError: no route\. Check the name and the network"):
         obtain(ModelSettings(name_or_path="org/name", cache_dir=str(tmp_path)))
+
+
+def test_the_table_of_known_models_is_flagembeddings():
+    """hn_mine.py finds class, pooling and query format of a model by its name; so must we, for all it knows."""
+    from FlagEmbedding.inference.embedder.model_mapping import AUTO_EMBEDDER_MAPPING, EMBEDDER_CLASS_MAPPING
+
+    names = {model: kind.value for kind, model in EMBEDDER_CLASS_MAPPING.items()}
+    for name, config in AUTO_EMBEDDER_MAPPING.items():
+        card = describe(ModelSettings(name_or_path=f"owner/{name}"))
+        found = (card.model_class, card.pooling_method, card.query_instruction_format)
+        assert found == (names[config.model_class], config.pooling_method.value, config.query_instruction_format), name

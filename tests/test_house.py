@@ -20,6 +20,7 @@ SCREEN = [path for path in (ROOT / "app.py", *PAGES) if path.exists()]
 FLOORS = [
     ["errors"],
     ["progress", "problems", "hub", "chance"],
+    ["jsonl"],
     ["rows"],
     ["corpus"],
     ["models", "tokens", "devices", "terminal", "search"],

@@ -144,6 +144,7 @@ def test_every_kind_has_words(tmp_path):
         "not-utf8",
         "line-too-long",
         "duplicate-row",
+        "duplicate-key",
         "byte-order-mark",
         "crlf",
         "blank-line",
@@ -429,3 +430,16 @@ def test_files_in_flagembeddings_own_format_are_read_without_a_complaint(shared_
         file = read_training(path)
         assert file.items, path
         assert not file.open_problems, path
+
+
+def test_a_field_that_stands_twice_is_no_row(tmp_path):
+    """JSON keeps the last of them: the first positive would be lost, and could be mined as a negative."""
+    path = tmp_path / "twice.jsonl"
+    path.write_text(
+        '{"query": "a", "pos": ["right"], "pos": ["other"]}\n{"query": "\\"pos\\" and", "pos": ["pos", "query"], "id": 1}\n', "utf-8"
+    )
+    file = read_training(path)
+    assert [row.line for row in file.items] == [2]
+    (problem,) = file.problems
+    assert (problem.line, problem.path, problem.kind, problem.resolution) == (1, "$.pos", "duplicate-key", "open")
+    assert "keep one" in problem.remedy

@@ -35,7 +35,6 @@ summary = summarise(run.inputs, run.ranking, selection, with_scores=with_scores)
 
 rows = run.inputs.rows
 number = selection.settings.negative_number
-empty = int((selection.counts[run.inputs.corpus.row_queries] == 0).sum())
 prompts = sum("prompt" in row.fields for row in rows)
 findings: list[tuple[bool, str]] = [
     (summary.short_rows == 0, f"every row has {number:,} negatives")
@@ -43,8 +42,6 @@ findings: list[tuple[bool, str]] = [
     else (False, f"{summary.short_rows:,} of {summary.rows:,} rows have fewer than {number:,} negatives: trainers repeat those they have"),
     (True, "no positive, no query and no repeat among the negatives"),
 ]
-if empty:
-    findings.append((False, f"{empty:,} rows have no negative at all: FlagEmbedding's trainer stops on them"))
 if 0 < prompts < len(rows):
     findings.append((False, f"{len(rows) - prompts:,} rows have no `prompt` and the others do: the trainer would read None there"))
 if summary.backfilled:
