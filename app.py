@@ -1,10 +1,12 @@
 """The entry of the app: page settings and navigation. Run it with `make app`, or `streamlit run app.py`."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from pages.parts import state
 
-st.set_page_config(page_title="hnmine", page_icon=":material/target:", layout="wide")
+st.set_page_config(page_title="hnmine", page_icon=str(Path(__file__).parent / "docs" / "icon.png"), layout="wide")
 
 page = st.navigation(
     [

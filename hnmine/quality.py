@@ -149,9 +149,9 @@ def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
         case Reason.NOT_DRAWN:
             return "not drawn"
         case Reason.BEFORE_WINDOW:
-            return f"before the window (rank below {settings.window_start})"
+            return "before the window"
         case Reason.BEHIND_WINDOW:
-            return f"behind the window (rank {settings.window_end} or later)"
+            return "behind the window"
         case Reason.POSITIVE:
             return "positive of this query"
         case Reason.QUERY_ITSELF:

@@ -182,7 +182,7 @@ def _export(run_id: str, settings: str, with_scores: bool) -> tuple[Path, int]:
     lines = flagembedding_lines(opened.inputs.rows, opened.inputs.corpus, opened.ranking, chosen, with_scores=with_scores)
     name = f"export-{text_hash(settings + str(with_scores)):016x}.jsonl"
     path = workspace().run_folder(run_id) / name
-    for old in sorted(path.parent.glob("export-*.jsonl"), key=lambda each: each.stat().st_mtime)[:-EXPORTS_KEPT]:
+    for old in sorted(path.parent.glob("export-*.jsonl"), key=lambda each: each.stat().st_mtime)[: -EXPORTS_KEPT + 1]:
         old.unlink(missing_ok=True)
     return path, write_atomic(path, lines)
 

@@ -141,6 +141,27 @@ class Workspace:
         path = self._folder("datasets", dataset_id) / "pool.jsonl"
         return path if path.exists() else None
 
+    def save_decisions(self, dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool) -> None:
+        """Remember what was decided about a data set's bad rows."""
+        write_atomic(self._folder("datasets", dataset_id) / "decisions.json", [msgspec.json.encode((repair, skip_bad_rows))])
+
+    def decisions(self, dataset_id: str) -> tuple[tuple[str, ...], bool]:
+        """Return (repairs, skip_bad_rows) as decided for a data set; nothing is mended or skipped before somebody says so."""
+        path = self._folder("datasets", dataset_id) / "decisions.json"
+        if not path.exists():
+            return (), False
+        return msgspec.json.decode(path.read_bytes(), type=tuple[tuple[str, ...], bool])
+
+    def remove_dataset(self, dataset_id: str) -> None:
+        """Remove a data set that no run was made from.
+
+        Raises:
+            WorkspaceError: there are runs of it.
+        """
+        if self.runs(dataset_id):
+            raise WorkspaceError(f"the data set {dataset_id!r} has runs; they could not be opened without it")
+        shutil.rmtree(self._folder("datasets", dataset_id), ignore_errors=True)
+
     # Runs
 
     def save_run(self, dataset_id: str, settings: MineSettings, ranking: Ranking, manifest: dict[str, Any]) -> Run:

@@ -131,7 +131,33 @@ def test_bad_rows_wait_for_a_decision_and_nothing_is_changed_before(fresh: Path,
     assert not at.exception
     assert not at.button(key="continue").disabled
     assert {metric.label: metric.value for metric in at.metric}["Rows"] == "6"
+    assert list(at.dataframe[0].value["becomes"]) == ["repaired", "left out", "left out"]
+    assert not open_app(dataset=dataset.id).button(key="continue").disabled  # the decision outlives the session
     assert bad.read_text("utf-8").startswith('{"query": "a question", "pos": "one string"}')
+
+
+def test_a_file_that_cannot_be_read_is_refused_and_not_kept(fresh: Path) -> None:
+    space = Workspace(fresh)
+    (space.root / "files" / "array.jsonl").write_text('[{"query": "a", "pos": ["b"]}]')
+    at = open_app()
+    at.selectbox(key="pick-training").select("array.jsonl").run()
+    at.button(key="open-files").click().run()
+    assert not at.exception
+    assert "array.jsonl:1 the file is one JSON array" in texts(at)
+    assert space.datasets() == []
+
+
+def test_a_run_of_repaired_rows_opens_with_its_decisions(fresh: Path, encoder: FlagEncoder, tmp_path: Path) -> None:
+    """Whichever way the data set is opened: its result must not hide behind a decision that was made."""
+    lines = [json.dumps({"query": f"question {i}", "pos": f"answer {i}"}) for i in range(6)]
+    file = tmp_path / "strings.jsonl"
+    file.write_text("\n".join(lines), "utf-8")
+    space = Workspace(fresh)
+    dataset = space.add_dataset("strings.jsonl", file)
+    settings = MineSettings(model=ModelSettings(), repair=("string-instead-of-list",), selection=SelectionSettings(window_start=0))
+    mine_dataset(space, dataset.id, settings, 500, lambda tell: encoder, lambda done, total, note: None, lambda: False)
+    at = open_app("mine", dataset=dataset.id)
+    assert {metric.label: metric.value for metric in at.metric}["Negatives"] == "30"
 
 
 def test_corpus_text_is_shown_literally(fresh: Path, tmp_path: Path) -> None:
@@ -191,7 +217,7 @@ def test_a_guard_without_room_is_said_not_raised(with_run: str) -> None:
     at.slider(key=f"max-{with_run}").set_value(-0.5).run()
     at.toggle(key=f"min-{with_run}-on").set_value(True).run()
     assert not at.exception
-    assert "minimum score is above the maximum" in texts(at)
+    assert "ignored: the minimum score is above the maximum" in texts(at)
 
 
 def test_settings_survive_a_restart_of_the_server(with_run: str) -> None:
@@ -246,7 +272,7 @@ def test_exports_do_not_pile_up(with_run: str) -> None:
 
     for seed in range(8):
         resources.export(with_run, SelectionSettings(seed=seed, negative_number=1), False)
-    assert len(list(resources.workspace().run_folder(with_run).glob("export-*.jsonl"))) <= resources.EXPORTS_KEPT + 1
+    assert len(list(resources.workspace().run_folder(with_run).glob("export-*.jsonl"))) <= resources.EXPORTS_KEPT
     path, _ = resources.export(with_run, SelectionSettings(seed=0, negative_number=1), False)
     assert path.exists()
 

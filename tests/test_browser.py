@@ -28,6 +28,8 @@ FLAGS = [
 ]
 WAIT = 120_000  # milliseconds; the first run of a model imports torch
 
+OUTSIDE: list[str] = []  # what a page asked of other hosts: corpora are private, and there may be no network
+
 pytestmark = pytest.mark.browser
 
 
@@ -95,6 +97,7 @@ def page_of(browser, url: str):  # type: ignore[no-untyped-def]
     context = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
     page = context.new_page()
     page.set_default_timeout(30_000)
+    page.on("request", lambda request: OUTSIDE.append(request.url) if "127.0.0.1" not in request.url and "://" in request.url else None)
     page.goto(url)
     return page
 
@@ -183,6 +186,28 @@ def test_an_address_of_a_screen_works_on_a_server_that_has_just_started(browser,
     assert page.get_by_text("Page not found").count() == 0
     assert page.get_by_text("train.jsonl", exact=True).count() == 1
     page.context.close()
+
+
+def test_one_step_back_is_the_screen_before(browser, server: Server, workspace: Path) -> None:  # type: ignore[no-untyped-def]
+    runs = sorted(path.parent.name for path in (workspace / "runs").glob("*/manifest.json"))
+    if not runs:
+        pytest.skip("the journey above left no run")
+    page = page_of(browser, f"{server.url}/mine?run={runs[-1]}")
+    page.get_by_text("Mean similarity").wait_for()
+    page.get_by_test_id("stSidebarNavLink").filter(has_text="Inspect").click()
+    page.get_by_text("121 of 121 queries").wait_for()
+    settled(page)
+    for _ in range(2):  # one step for the screen, at most one more for what is open on it
+        page.go_back()
+        settled(page)
+        if page.url.split("?")[0].endswith("/mine"):
+            break
+    page.get_by_text("Mean similarity").wait_for()
+    page.context.close()
+
+
+def test_nothing_is_asked_of_other_hosts() -> None:
+    assert [url for url in OUTSIDE if not url.startswith(("data:", "blob:"))] == []
 
 
 def test_the_first_paint_needs_no_model(browser, server: Server) -> None:  # type: ignore[no-untyped-def]

@@ -31,13 +31,13 @@ def similarity_histogram(histograms: Histograms, settings: SelectionSettings, *,
                 }
             )
         )
-    data = pd.concat(frames, ignore_index=True)
-    data = data[data["count"] > 0]
+    axis = alt.Scale(domain=[float(histograms.edges[0]), float(histograms.edges[-1])], nice=False)
+    filled = pd.concat(frames[:2], ignore_index=True)
     bars = (
-        alt.Chart(data)
+        alt.Chart(filled[filled["count"] > 0])
         .mark_bar(opacity=0.55, binSpacing=0)
         .encode(
-            x=alt.X("from:Q", bin="binned", title="similarity to the query"),
+            x=alt.X("from:Q", bin="binned", title="similarity to the query", scale=axis),
             x2="to:Q",
             y=alt.Y("share:Q", stack=None, title="share of the group", axis=alt.Axis(format="%")),
             color=_COLOUR,
@@ -52,14 +52,20 @@ def similarity_histogram(histograms: Histograms, settings: SelectionSettings, *,
     )
     if brush:
         bars = bars.add_params(alt.selection_interval(name="brush", encodings=["x"]))
+    # Chosen negatives lie among the candidates: an outline keeps both to be seen.
+    outline = (
+        alt.Chart(frames[2])
+        .mark_line(interpolate="step-after", strokeWidth=2)
+        .encode(x=alt.X("from:Q", scale=axis), y="share:Q", color=_COLOUR)
+    )
     limits = [("minimum score", settings.min_score), ("maximum score", settings.max_score)]
     rules = pd.DataFrame([{"at": at, "guard": name} for name, at in limits if at is not None], columns=["at", "guard"])
     lines = (
         alt.Chart(rules)
-        .mark_rule(strokeDash=[4, 3], size=2, color="#888")
-        .encode(x="at:Q", tooltip=[alt.Tooltip("guard:N"), alt.Tooltip("at:Q", format=".3f")])
+        .mark_rule(strokeDash=[4, 3], size=2, color="#888", clip=True)
+        .encode(x=alt.X("at:Q", scale=axis), tooltip=[alt.Tooltip("guard:N"), alt.Tooltip("at:Q", format=".3f")])
     )
-    return alt.layer(bars, lines).properties(height=height)
+    return alt.layer(bars, outline, lines).properties(height=height)
 
 
 def length_histogram(counts: npt.NDArray[np.int32], limit: int, what: str) -> alt.LayerChart:
@@ -74,7 +80,7 @@ def length_histogram(counts: npt.NDArray[np.int32], limit: int, what: str) -> al
         alt.Chart(data)
         .mark_bar(binSpacing=1)
         .encode(
-            x=alt.X("from:Q", bin="binned", title=f"{what} length in tokens"),
+            x=alt.X("from:Q", bin="binned", title=f"{what} length in tokens", axis=alt.Axis(tickMinStep=1, format="d")),
             x2="to:Q",
             y=alt.Y("count:Q", title=what.replace("query", "queries").replace("passage", "passages")),
             tooltip=[

@@ -46,19 +46,18 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
         st.error("This model cannot be used", icon=":material/error:")
         st.text(str(error))
         return None
-    text = f"pooling {card.pooling_method} · {card.passage_max_length} tokens · {devices.in_words()}"
-    if card.folder is None:
-        text += " · not on this machine yet: it is fetched from the hub when you mine"
-    st.caption(text)
+    told = st.empty()  # filled below, with what the settings make of it
     with st.expander("Model settings", icon=":material/tune:"):
-        st.caption("Filled in from the model's folder where it says so. Empty fields keep what is written in grey.")
+        st.caption("Read from the model's folder where it says so. Fields that show grey keep that value.")
         instruction = st.text_input(
             "Query instruction",
-            value=initial.query_instruction if initial.name_or_path == path and initial.query_instruction is not None else "",
-            placeholder=card.query_instruction or "none",
+            value=initial.query_instruction
+            if initial.name_or_path == path and initial.query_instruction is not None
+            else card.query_instruction or "",
+            placeholder="none",
             key=f"instruction-{key}-{path}",
             persist_state="session",
-            help="Put before each query, not before passages. BGE models were trained with one; MiniLM was not.",
+            help="Put before each query, not before passages; empty for none. BGE models were trained with one; MiniLM was not.",
         )
         left, middle, right = st.columns(3)
         pooling = left.selectbox(
@@ -89,13 +88,19 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
             persist_state="session",
             help="Needed only for a folder of your own that is not an ordinary encoder.",
         )
-    return ModelSettings(
+    chosen = ModelSettings(
         name_or_path=path,
-        query_instruction=instruction or None,
+        query_instruction=None if instruction == (card.query_instruction or "") else instruction,
         pooling_method=pooling,
         passage_max_length=None if length is None else int(length),
         model_class=kind,
     )
+    card = models.describe(chosen)
+    text = f"pooling {card.pooling_method} · {card.passage_max_length} tokens · {devices.in_words()}"
+    if card.folder is None:
+        text += " · not on this machine yet: it is fetched from the hub when you mine"
+    told.caption(text)
+    return chosen
 
 
 def pool_mode(key: str, initial: PoolMode) -> PoolMode:
@@ -151,13 +156,15 @@ def selection(key: str, initial: SelectionSettings, deepest: int) -> tuple[Selec
         help="Which ranks of each query's nearest passages may become negatives, counted from 0. "
         "The nearest few are often positives that nobody labelled, so they are skipped.",
     )
+    notice = st.empty()  # always there, so that the widgets below keep their places
     if start >= stop:
-        st.warning("The window is empty: move its two ends apart.", icon=":material/warning:")
         start, stop = (start - 1, stop) if start else (0, 1)
-    st.caption(
-        f"ranks {start:,} to {stop - 1:,}"
-        + (f"; skips the {start:,} nearest, which are often positives that nobody labelled" if start else "; skips nothing")
-    )
+        notice.warning(f"The two ends are the same: rank {start} alone is used until you move one.", icon=":material/warning:")
+    else:
+        notice.caption(
+            f"ranks {start:,} to {stop - 1:,}"
+            + (f"; skips the {start:,} nearest, which are often positives that nobody labelled" if start else "; skips nothing")
+        )
     number, strategy, seed = st.columns(3)
     negatives = number.number_input(
         "Negatives per query",
@@ -236,7 +243,7 @@ def selection(key: str, initial: SelectionSettings, deepest: int) -> tuple[Selec
             "Rejects candidates whose similarity to the query is below this: too easy to teach anything.",
         )
     if low is not None and high is not None and low > high:
-        st.warning("The minimum score is above the maximum: the minimum is ignored until you change one.", icon=":material/warning:")
+        low_slot.warning("ignored: the minimum score is above the maximum", icon=":material/warning:")
         low = None
     settings = SelectionSettings(
         window_start=int(start),
@@ -259,7 +266,16 @@ def selection(key: str, initial: SelectionSettings, deepest: int) -> tuple[Selec
 
 
 def show_removed(slots: Slots, funnel: dict[str, int]) -> None:
-    """Say under each guard in use how many candidates it removed."""
+    """Say under each guard in use, and in one line below the folded guards, how many candidates they removed."""
     steps = list(funnel)
+    removed = {step: funnel[steps[steps.index(step) - 1]] - funnel[step] for step in slots}
     for step, slot in slots.items():
-        slot.caption(f"removes {funnel[steps[steps.index(step) - 1]] - funnel[step]:,} candidates")
+        slot.caption(f"removes {removed[step]:,} candidates")
+    if removed:
+        names = {
+            "past_max_score": "maximum score",
+            "past_min_score": "minimum score",
+            "past_positive_share": "PercPos",
+            "past_margin": "margin",
+        }
+        st.caption("Guards: " + ", ".join(f"{names[step]} removes {count:,}" for step, count in removed.items()))

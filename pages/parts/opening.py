@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import streamlit as st
 
@@ -14,9 +15,26 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "bikeshare"
 NO_POOL = "no pool"
 
 
-def _refused(error: HnmineError) -> None:
-    st.error("The data could not be opened", icon=":material/error:")
-    st.text(str(error))
+def _open(name: str, training: BinaryIO | Path, pool_name: str | None, pool: BinaryIO | Path | None) -> None:
+    """Store a data set and go on with it; a file that cannot be read at all is refused here, and not kept."""
+    space = resources.workspace()
+    try:
+        opened = space.add_dataset(name, training, pool_name, pool)
+    except HnmineError as error:
+        st.error("The data could not be stored", icon=":material/error:")
+        st.text(str(error))
+        return
+    try:
+        resources.files(opened.id)
+    except HnmineError as error:
+        message = str(error).replace(str(space.training_path(opened.id)), name)
+        message = message.replace(str(space.training_path(opened.id).with_name("pool.jsonl")), str(pool_name))
+        space.remove_dataset(opened.id)
+        st.error("This file cannot be read", icon=":material/error:")
+        st.text(message)
+        return
+    state.open_dataset(opened.id)
+    st.rerun()
 
 
 def example() -> None:
@@ -25,15 +43,7 @@ def example() -> None:
         st.subheader("Open the example", anchor=False)
         st.write("124 questions to the help centre of a bicycle-sharing service, 400 passages, with planted traps.")
         if st.button("Open the example", type="primary", icon=":material/play_arrow:", key="open-example"):
-            try:
-                opened = resources.workspace().add_dataset(
-                    "bikeshare/train.jsonl", EXAMPLE / "train.jsonl", "bikeshare/pool.jsonl", EXAMPLE / "pool.jsonl"
-                )
-            except HnmineError as error:
-                _refused(error)
-            else:
-                state.open_dataset(opened.id)
-                st.rerun()
+            _open("bikeshare/train.jsonl", EXAMPLE / "train.jsonl", "bikeshare/pool.jsonl", EXAMPLE / "pool.jsonl")
 
 
 def upload() -> None:
@@ -61,13 +71,7 @@ def upload() -> None:
             key="open-upload",
         ):
             assert training is not None  # the button is disabled without it
-            try:
-                opened = resources.workspace().add_dataset(training.name, training, pool.name if pool else None, pool)
-            except HnmineError as error:
-                _refused(error)
-            else:
-                state.open_dataset(opened.id)
-                st.rerun()
+            _open(training.name, training, pool.name if pool else None, pool)
 
 
 def workspace() -> None:
@@ -95,15 +99,8 @@ def workspace() -> None:
             training = st.selectbox("Training file in the folder", names, key="pick-training")
             pool = st.selectbox("Candidate pool in the folder", [NO_POOL, *names], key="pick-pool")
             if st.button("Open these files", key="open-files", icon=":material/folder_open:"):
-                try:
-                    opened = space.add_dataset(
-                        training, space.file(training), None if pool == NO_POOL else pool, None if pool == NO_POOL else space.file(pool)
-                    )
-                except HnmineError as error:
-                    _refused(error)
-                else:
-                    state.open_dataset(opened.id)
-                    st.rerun()
+                chosen_pool = None if pool == NO_POOL else pool
+                _open(training, space.file(training), chosen_pool, None if chosen_pool is None else space.file(chosen_pool))
         else:
             st.caption("Large files: put them into this folder of the server, and they can be picked here.")
             st.code(str((space.root / "files").resolve()), language=None, wrap_lines=True)

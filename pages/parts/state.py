@@ -7,7 +7,7 @@ import streamlit as st
 from hnmine import resources
 from hnmine.errors import HnmineError
 from hnmine.select import Selection, SelectionSettings
-from hnmine.workspace import Dataset
+from hnmine.workspace import Dataset, Run
 
 Decisions = tuple[tuple[str, ...], bool]
 
@@ -25,11 +25,9 @@ def restore() -> None:
                 open_dataset(space.dataset(dataset_id).id)
         except HnmineError as error:
             state.message = str(error)
-    for name in ("dataset", "run"):
-        if state[name] is None:
-            st.query_params.pop(name, None)
-        elif st.query_params.get(name) != state[name]:
-            st.query_params[name] = state[name]
+    wanted = {name: state[name] for name in ("run", "dataset") if state[name] is not None}
+    if st.query_params.to_dict() != wanted:  # written at once: each write is a step of the browser's history
+        st.query_params.from_dict(wanted)
     if message := state.pop("message", None):
         st.error("What the address names cannot be opened", icon=":material/link_off:")
         st.text(message)
@@ -37,9 +35,10 @@ def restore() -> None:
 
 def open_dataset(dataset_id: str) -> None:
     """Make a data set the current one; its newest run, if it has one, is opened with it."""
-    st.session_state.dataset = dataset_id
-    runs = resources.workspace().runs(dataset_id)
-    st.session_state.run = runs[0].id if runs else None
+    if runs := resources.workspace().runs(dataset_id):
+        open_run(runs[0].id)
+    else:
+        st.session_state.dataset, st.session_state.run = dataset_id, None
 
 
 def open_run(run_id: str) -> None:
@@ -57,13 +56,14 @@ def dataset() -> Dataset | None:
 
 def decisions(dataset_id: str) -> Decisions:
     """Return (repairs, skip_bad_rows) as decided for a data set; nothing is mended or skipped before somebody says so."""
-    chosen: Decisions = st.session_state.get(f"decisions-{dataset_id}", ((), False))
-    return chosen
+    chosen: Decisions | None = st.session_state.get(f"decisions-{dataset_id}")
+    return chosen if chosen is not None else resources.workspace().decisions(dataset_id)
 
 
 def decide(dataset_id: str, chosen: Decisions) -> None:
-    """Keep what was decided about a data set's bad rows."""
+    """Keep what was decided about a data set's bad rows, for later sessions too."""
     st.session_state[f"decisions-{dataset_id}"] = chosen
+    resources.workspace().save_decisions(dataset_id, *chosen)
 
 
 def selection_settings(run_id: str) -> SelectionSettings:
@@ -101,6 +101,10 @@ def nothing_yet(title: str, text: str, page: str, label: str) -> None:
     st.stop()
 
 
+def _when(run: Run) -> str:
+    return run.created.replace("T", " ").removesuffix("+00:00") + " UTC"
+
+
 def sidebar() -> None:
     """Draw what is loaded."""
     with st.sidebar:
@@ -113,7 +117,16 @@ def sidebar() -> None:
         if st.session_state.run is None:
             st.text("none yet")
             return
-        run = resources.workspace().run(st.session_state.run)
-        st.text(run.created.replace("T", " ").removesuffix("+00:00") + " UTC", wrap=False)
+        runs = {run.id: run for run in resources.workspace().runs(st.session_state.dataset)}
+        run = runs[st.session_state.run]
+        if len(runs) == 1:
+            st.text(_when(run), wrap=False)
+        else:
+            chosen = st.selectbox(
+                "Run", list(runs), index=list(runs).index(run.id), format_func=lambda key: _when(runs[key]), label_visibility="collapsed"
+            )
+            if chosen != run.id:
+                open_run(chosen)
+                st.rerun()
         st.caption("Model")
         st.text(str(run.manifest.get("model", {}).get("name", "")), wrap=False)

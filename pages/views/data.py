@@ -13,6 +13,7 @@ from pages.parts import opening, state
 
 SHOWN_ROWS = 100
 SHOWN_PROBLEMS = 1_000
+BECOMES = {"open": "must be decided", "repaired": "repaired", "skipped": "left out", "noted": "for information"}
 
 st.title("Hard negatives for your embedding model", anchor=False)
 current = state.dataset()
@@ -44,10 +45,6 @@ except HnmineError as error:
 
 repair, skip = state.decisions(current.id)
 names = {"train.jsonl": current.name, "pool.jsonl": current.pool_name or ""}  # as they were called before the workspace stored them
-problems: list[Problem] = sorted(
-    [*training.problems, *(pool.problems if pool else ())], key=lambda each: (each.file != "train.jsonl", each.line)
-)
-errors = [problem for problem in problems if problem.severity == "error"]
 
 # What is in it
 
@@ -58,6 +55,10 @@ try:
     read = resources.inputs(current.id, "extend", repair, skip)
 except HnmineError as error:
     read, undecided = None, str(error)
+# Before a decision, the findings as they are; behind it, with what became of each.
+found = read.problems if read else [*training.problems, *(pool.problems if pool else ())]
+problems: list[Problem] = sorted(found, key=lambda each: (each.file != "train.jsonl", each.line))
+errors = [problem for problem in problems if problem.severity == "error"]
 with forward:
     if st.button(
         "Continue to Mine",
@@ -112,7 +113,13 @@ if errors or any(problem.kind in REPAIRS for problem in problems):
             title="Problems in the data",
         )
     else:
-        st.success("All problems are decided.", icon=":material/rule:", title="Problems in the data")
+        mended = len({(problem.file, problem.line) for problem in problems if problem.resolution == "repaired"})
+        left_out = len({(problem.file, problem.line) for problem in problems if problem.resolution == "skipped"})
+        st.success(
+            f"All are decided: {mended:,} repaired, {left_out:,} left out; {len(rows):,} rows remain.",
+            icon=":material/rule:",
+            title="Problems in the data",
+        )
     counts = Counter(problem.kind for problem in problems)
     with st.container(horizontal=True, vertical_alignment="center"):
         chosen = []
@@ -147,9 +154,9 @@ if problems:
                 "file": [names[problem.file] for problem in shown],
                 "line": [problem.line for problem in shown],
                 "field": [problem.path for problem in shown],
+                "becomes": [BECOMES[problem.resolution] for problem in shown],
                 "what": [problem.message for problem in shown],
                 "remedy": [problem.remedy for problem in shown],
-                "": ["must be decided" if problem.severity == "error" else "for information" for problem in shown],
             },
             hide_index=True,
             alt="Problems found in the files, with line, field and remedy",
@@ -181,7 +188,7 @@ if lengths is not None:
 
 # The rows themselves
 
-st.subheader(f"Rows (the first {min(SHOWN_ROWS, len(rows)):,})", anchor=False)
+st.subheader(f"The first {SHOWN_ROWS} rows" if len(rows) > SHOWN_ROWS else "All rows", anchor=False)
 head = rows[:SHOWN_ROWS]
 st.dataframe(
     {

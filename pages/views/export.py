@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from pathlib import Path
 
@@ -30,6 +31,9 @@ with st.container(border=True):
 
 settings = msgspec.structs.replace(run.run.settings, selection=selection.settings, with_scores=with_scores)
 summary = summarise(run.inputs, run.ranking, selection, with_scores=with_scores)
+mined = run.run.manifest.get("summary", {})
+summary.timings = mined.get("timings", {})
+summary.notes = list(dict.fromkeys([*summary.notes, *(note for note in mined.get("notes", ()) if "neg_scores" not in note)]))
 
 # What a trainer would trip over
 
@@ -45,7 +49,9 @@ findings: list[tuple[bool, str]] = [
 if 0 < prompts < len(rows):
     findings.append((False, f"{len(rows) - prompts:,} rows have no `prompt` and the others do: the trainer would read None there"))
 if summary.backfilled:
-    findings.append((False, f"{summary.backfilled:,} negatives are back-filled at random: far easier than mined ones; widen the window"))
+    findings.append(
+        (False, f"{summary.backfilled:,} negatives are back-filled at random: usually easier than mined ones; a wider window helps")
+    )
 if summary.scores["above_positive"]:
     findings.append(
         (
@@ -80,7 +86,7 @@ unit, value = next((unit, size / scale) for unit, scale in (("MB", 1e6), ("kB", 
 with st.container(horizontal=True, vertical_alignment="center"):
     st.download_button(
         f"Download {summary.rows:,} rows, {value:,.0f} {unit}",
-        data=path.read_bytes,
+        data=lambda: resources.export(run.run.id, selection.settings, with_scores)[0].read_bytes(),
         file_name=f"{stem}_hn.jsonl",
         mime="application/jsonl",
         icon=":material/download:",
@@ -88,7 +94,16 @@ with st.container(horizontal=True, vertical_alignment="center"):
         on_click="ignore",
         key="download",
     )
-    manifest = run.run.manifest | {"settings": msgspec.to_builtins(settings), "summary": msgspec.to_builtins(summary)}
+    names = {"input_file": dataset.name, "candidate_pool": dataset.pool_name}
+    inputs = {key: {**file, "name": names.get(key) or file["name"]} for key, file in run.run.manifest.get("inputs", {}).items()}
+    with path.open("rb") as written:
+        output = {"name": f"{stem}_hn.jsonl", "bytes": size, "sha256": hashlib.file_digest(written, "sha256").hexdigest()}
+    manifest = run.run.manifest | {
+        "settings": msgspec.to_builtins(settings),
+        "inputs": inputs,
+        "output": output,
+        "summary": msgspec.to_builtins(summary),
+    }
     st.download_button(
         "Manifest",
         data=msgspec.json.format(msgspec.json.encode(manifest)),

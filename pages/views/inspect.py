@@ -93,7 +93,7 @@ chosen_rows = st.dataframe(
         "pos. rank": [str(rank) if rank < ranking.depth else f"{ranking.depth}+" for rank in ranks],
         "hardest neg.": table.hardest[shown],
         "margin": table.margin[shown],
-        "of pos.": np.minimum(table.share[shown], SHARE_SHOWN),
+        "of pos.": 100 * np.minimum(table.share[shown], SHARE_SHOWN),
         "negatives": table.negatives[shown],
     },
     key="inspect-queries",
@@ -108,9 +108,9 @@ chosen_rows = st.dataframe(
         "hardest neg.": st.column_config.NumberColumn(format="%.3f", help="Similarity of the hardest negative."),
         "margin": st.column_config.NumberColumn(format="%.3f", help="Positive minus hardest negative; below 0 the negative is nearer."),
         "of pos.": st.column_config.ProgressColumn(
-            format="percent",
+            format="%.0f %%",
             min_value=0.0,
-            max_value=SHARE_SHOWN,
+            max_value=100 * SHARE_SHOWN,
             help="Hardest negative as a share of the positive: the higher, the more suspicious. 200 % stands for that or more.",
         ),
         "negatives": st.column_config.NumberColumn(format="%d"),
@@ -120,7 +120,7 @@ chosen_rows = st.dataframe(
 st.caption(
     f"{len(found):,} of {len(corpus.queries):,} queries, the most suspicious first"
     + (f"; the first {len(shown):,} are listed" if len(found) > len(shown) else "")
-    + ". Select a row to see its candidates."
+    + ". Select a row to see its candidates; until then the first is shown."
 )
 picked = chosen_rows.selection.rows
 query = int(shown[picked[0]]) if picked and picked[0] < len(shown) else int(shown[0])
@@ -166,7 +166,7 @@ candidates = st.dataframe(
     {
         "rank": [int(rank) if rank >= 0 else None for rank in details.ranks[rows]],
         "score": details.scores[rows],
-        "of pos.": np.minimum(details.shares[rows], SHARE_SHOWN),
+        "of pos.": 100 * np.minimum(details.shares[rows], SHARE_SHOWN),
         "like pos.": details.to_positive[rows],
         "state": [details.states[i] for i in rows],
         "passage": [corpus.passages[i] for i in details.ids[rows]],
@@ -181,12 +181,12 @@ candidates = st.dataframe(
         "rank": st.column_config.NumberColumn(format="%d", help="Counted from 0; empty for back-filled ones.", width=55),
         "score": st.column_config.NumberColumn(format="%.3f", help="Similarity to the query.", width=65),
         "of pos.": st.column_config.NumberColumn(
-            format="percent", help="Score as a share of the positive's; 200 % stands for that or more.", width=80
+            format="%.0f %%", help="Score as a share of the positive's; 200 % stands for that or more.", width=80
         ),
         "like pos.": st.column_config.NumberColumn(
             format="%.3f", help="Similarity to the nearest positive passage: near 1 it says the same.", width=75
         ),
-        "state": st.column_config.TextColumn(width=230),
+        "state": st.column_config.TextColumn(width=170),
         "passage": st.column_config.TextColumn(width="large"),
         "seen as": st.column_config.TextColumn(help="Where this passage stands in the data.", width="small"),
     },

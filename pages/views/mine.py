@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
 import streamlit as st
 
 from hnmine import devices, models, quality, resources
-from hnmine.errors import HnmineError
+from hnmine.errors import HnmineError, InputError
 from hnmine.jobs import Job, mine_dataset
 from hnmine.mine import MineSettings
 from hnmine.select import SelectionSettings
@@ -44,23 +45,28 @@ with st.expander("Model and candidates", icon=":material/model_training:") if ru
     again = st.container()
 try:
     read = resources.inputs(dataset.id, pool_mode, repair, skip)
-except HnmineError:
-    state.nothing_yet(
-        "The data needs a decision",
-        "Some rows cannot be used as they stand. Say what to do about them first.",
-        "pages/views/data.py",
-        "Go to Data",
-    )
+except HnmineError as error:
+    if run is None:
+        undecided = isinstance(error, InputError) and bool(error.problems)
+        state.nothing_yet(
+            "The data needs a decision" if undecided else "The data cannot be mined",
+            "Some rows cannot be used as they stand. Say what to do about them first." if undecided else "The Data screen says why.",
+            "pages/views/data.py",
+            "Go to Data",
+        )
+    read = None  # the result stands; only mining again waits for a decision
 
 deepest = run.ranking.depth if run else min(DEPTH, read.corpus.n_candidates)
-shown = state.selection_settings(run.run.id) if run else SelectionSettings(window_end=min(210, deepest), window_start=min(10, deepest - 1))
+# In a small corpus skipping the ten nearest would leave too few.
+roomy = deepest >= SelectionSettings().window_start + 2 * SelectionSettings().negative_number
+shown = state.selection_settings(run.run.id) if run else SelectionSettings(window_end=min(210, deepest), window_start=10 if roomy else 0)
+current = None
 with st.container(border=True):
     chosen, slots = controls.selection(run_id or dataset.id, shown, deepest)
-current = None
-if run:
-    state.keep_selection(run.run.id, chosen)
-    current = resources.selection(run.run.id, chosen)
-    controls.show_removed(slots, current.funnel)
+    if run:
+        state.keep_selection(run.run.id, chosen)
+        current = resources.selection(run.run.id, chosen)
+        controls.show_removed(slots, current.funnel)
 
 wanted = MineSettings(selection=chosen, model=model, pool_mode=pool_mode, use_gpu=devices.gpu_here(), repair=repair, skip_bad_rows=skip)
 
@@ -99,7 +105,7 @@ def progress(job_id: int) -> None:
 
 def _progress_text(now: Job) -> str:
     if not now.total:
-        return now.stage
+        return f"{now.stage} · {time.monotonic() - now.started:,.0f} s" if now.started else now.stage
     left = "" if now.seconds_left is None else f" · about {now.seconds_left:,.0f} s left"
     return f"{now.stage}: {now.done:,} of {now.total:,} · {now.rate:,.0f} a second{left}"
 
@@ -112,13 +118,21 @@ else:
     if run is not None and not same:
         st.warning("The result below was mined with another model, other candidates or other rows.", icon=":material/sync_problem:")
     with again if same else st.container():
-        label = "Mine again" if same else f"Mine {len(read.corpus.queries):,} queries"
-        if st.button(label, type="secondary" if same else "primary", icon=":material/play_arrow:", disabled=model is None, key="mine"):
+        count = len(read.corpus.queries) if read else 0
+        label = "Mine again" if same or not read else f"Mine {count:,} {'query' if count == 1 else 'queries'}"
+        if st.button(
+            label, type="secondary" if same else "primary", icon=":material/play_arrow:", disabled=model is None or read is None, key="mine"
+        ):
             start()
             st.rerun()
-    if job is not None and job.state == "failed":
-        st.error("The run failed", icon=":material/error:")
+    if read is None:
+        st.warning("Rows of the data need a decision on the Data screen before it can be mined again.", icon=":material/rule:")
+    if job is not None and job.state == "failed" and st.session_state.get("dismissed") != job.id:
+        st.error("The last run failed" + ("; the result below is of an earlier one" if run else ""), icon=":material/error:")
         st.text(job.error or "")
+        if st.button("Dismiss", key="dismiss"):
+            st.session_state.dismissed = job.id
+            st.rerun()
     elif job is not None and job.state == "cancelled":
         st.info("The run was cancelled; nothing of it was kept.", icon=":material/stop_circle:")
 
@@ -133,7 +147,7 @@ with st.grid(4, min_column_width=150):
         "Back-filled",
         f"{summary.backfilled:,}",
         border=True,
-        help="Taken at random from elsewhere because the window had too few; far easier.",
+        help="Taken at random from outside the window because it had too few; usually easier.",
     )
     st.metric("Rows left short", f"{summary.short_rows:,}", border=True, help="The candidates could not supply the number asked for.")
     mean = summary.scores["negatives"]
@@ -157,16 +171,25 @@ names = {
     "past_positive_share": "past PercPos",
     "past_margin": "past the margin",
     "chosen": "chosen",
+    "backfilled": "back-filled",
 }
 always = ("in_window", "not_positive", "chosen")
 funnel = [("ranked", current.funnel["ranked"])] + [
     (step, current.funnel[step]) for earlier, step in pairwise(names) if step in always or current.funnel[step] != current.funnel[earlier]
 ]
-st.caption("Candidates over all queries: " + " → ".join(f"{names[step]} {count:,}" for step, count in funnel))
+if current.funnel["backfilled"]:
+    funnel.append(("backfilled", current.funnel["backfilled"]))
+st.caption(
+    "Candidates over all queries: "
+    + " → ".join(f"{names[step]} {count:,}" for step, count in funnel)
+    + f"; on {summary.rows:,} rows {summary.negatives:,} negatives"
+)
 if above := summary.scores["above_positive"]:
     st.caption(f"{above:.1%} of the negatives score above their positive: look at those first.")
 for note in dict.fromkeys([*summary.notes, *(run.run.manifest.get("summary", {}).get("notes") or ())]):
     st.caption(note)
 with st.container(horizontal=True):
-    st.page_link("pages/views/inspect.py", label="Inspect the negatives", icon=":material/search:")
-    st.page_link("pages/views/export.py", label="Export", icon=":material/download:")
+    if st.button("Inspect the negatives", icon=":material/search:", type="primary", key="to-inspect"):
+        st.switch_page("pages/views/inspect.py")
+    if st.button("Export", icon=":material/download:", key="to-export"):
+        st.switch_page("pages/views/export.py")
