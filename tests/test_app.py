@@ -208,6 +208,10 @@ def test_a_slider_selects_again_without_encoding_or_searching(with_run: str, mon
     assert {metric.label: metric.value for metric in at.metric}["Negatives"] == "372"
     at.toggle(key=f"share-{with_run}-on").set_value(True).run()
     assert not at.exception
+    (funnel,) = [caption.value for caption in at.caption if caption.value.startswith("Candidates over all queries")]
+    assert funnel.count("chosen ") == 1
+    assert funnel.count("back-filled ") <= 1
+    assert funnel.endswith("on 124 rows 372 negatives")
     assert any(caption.value.startswith("removes ") and caption.value != "removes 0 candidates" for caption in at.caption)
 
 

@@ -171,19 +171,15 @@ names = {
     "past_positive_share": "past PercPos",
     "past_margin": "past the margin",
     "chosen": "chosen",
-    "backfilled": "back-filled",
 }
 always = ("in_window", "not_positive", "chosen")
 funnel = [("ranked", current.funnel["ranked"])] + [
     (step, current.funnel[step]) for earlier, step in pairwise(names) if step in always or current.funnel[step] != current.funnel[earlier]
 ]
-if current.funnel["backfilled"]:
-    funnel.append(("backfilled", current.funnel["backfilled"]))
-st.caption(
-    "Candidates over all queries: "
-    + " → ".join(f"{names[step]} {count:,}" for step, count in funnel)
-    + f"; on {summary.rows:,} rows {summary.negatives:,} negatives"
-)
+told = [f"{names[step]} {count:,}" for step, count in funnel]
+if summary.backfilled:
+    told.append(f"back-filled {current.funnel['backfilled']:,}")
+st.caption(f"Candidates over all queries: {' → '.join(told)}; on {summary.rows:,} rows {summary.negatives:,} negatives")
 if above := summary.scores["above_positive"]:
     st.caption(f"{above:.1%} of the negatives score above their positive: look at those first.")
 for note in dict.fromkeys([*summary.notes, *(run.run.manifest.get("summary", {}).get("notes") or ())]):
