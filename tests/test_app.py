@@ -271,6 +271,14 @@ def test_an_address_that_names_nothing_is_explained(fresh: Path) -> None:
     assert "no id of the workspace" in texts(at)
 
 
+def test_a_run_that_is_damaged_while_it_is_open_breaks_no_screen(with_run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = open_app("mine", run=with_run)
+    monkeypatch.setattr(Workspace, "runs", lambda self, dataset_id=None: [])
+    at.run()
+    assert not at.exception
+    assert "cannot be opened" in texts(at)
+
+
 def test_exports_do_not_pile_up(with_run: str) -> None:
     from hnmine import resources
 

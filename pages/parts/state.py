@@ -118,7 +118,10 @@ def sidebar() -> None:
             st.text("none yet")
             return
         runs = {run.id: run for run in resources.workspace().runs(st.session_state.dataset)}
-        run = runs[st.session_state.run]
+        run = runs.get(st.session_state.run)
+        if run is None:
+            st.text("cannot be opened")
+            return
         if len(runs) == 1:
             st.text(_when(run), wrap=False)
         else:
