@@ -7,6 +7,8 @@ PYTHON ?=
 # At most this many pytest processes: each that loads the model holds about 1 GB.
 WORKERS ?= 4
 
+BENCHMARKS := encode search select rows mine resume scale gpu_check
+
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
@@ -14,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup app demo test clean
+.PHONY: help setup app demo test bench clean
 
 help: ## Show this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -35,6 +37,9 @@ test: $(INSTALLED_DEV) ## Check style and types, and run all tests
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m pytest -n auto --maxprocesses $(WORKERS) --dist loadfile
+
+bench: $(INSTALLED_DEV) ## Run every benchmark, or one: make bench ONLY=search; figures go to build/bench (half an hour in all)
+	@for each in $(or $(ONLY),$(BENCHMARKS)); do echo "== $$each"; $(PY) -m benchmarks.$$each || exit 1; done
 
 clean: ## Remove caches and build outputs; .venv and the workspace stay
 	rm -rf build dist hnmine.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,8 +3,8 @@
 A passage may fill a gap when it is no positive of the query, not the query itself, not chosen already, and passes the
 guards: what a guard rejected must not come back by chance. Each short query walks its own pseudo-random permutation of
 the corpus (`chance.permute`) as far as needed. Where guards let hardly anything through, walking would score nearly the
-whole corpus pair by pair (73 s for 200 queries x 100,000 passages); so after two rounds a matrix product finds all
-passages that can pass at all, and only those are looked at (0.5 s).
+whole corpus pair by pair (73 s for 200 queries x 100,000 passages); so after two rounds a matrix product, block by block
+of the passages, finds all that can pass at all, and only those are looked at (0.5 s).
 
 Passages that the window skipped (ranks below its start: often positives that nobody labelled) are taken last, when the
 corpus has nothing else.
@@ -12,13 +12,16 @@ corpus has nothing else.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from hnmine.chance import mix, permute, position_of, query_keys
+from hnmine.blocks import row_blocks
+from hnmine.chance import Hashes, mix, permute, position_of, query_keys
 from hnmine.corpus import Corpus
+from hnmine.pairs import walk
 from hnmine.ranking import Ranking
 
 __all__ = ["Guards", "backfill"]
@@ -28,9 +31,11 @@ Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 
-# Pairs looked at together: bounds memory to some hundred megabytes.
-BLOCK = 4_000_000
+# Rounds of walking before the matrix product, when guards are in use.
 ROUNDS = 2
+# Queries and passages of one matrix product: 32 MiB of scores. So many queries share one reading of the passages that
+# computing (0.5 ms a passage block's megabyte on two cores) takes longer than reading them from a disk.
+SIFT_QUERIES, SIFT_PASSAGES = 2_048, 4_096
 
 
 class Guards(Protocol):
@@ -41,7 +46,7 @@ class Guards(Protocol):
         """Whether any guard is in use."""
 
     def rejected(self, scores: Floats, queries: Rows, *, tolerance: float = 0.0) -> Bools:
-        """Return which scores (p,) of `queries` (p,) are rejected, by more than `tolerance`."""
+        """Return which scores, (p,) or (p, w), of `queries` (p,) are rejected, by more than `tolerance`."""
 
 
 def backfill(corpus: Corpus, ranking: Ranking, guards: Guards, seed: int, negatives: Ids, scores: Floats, start: int) -> Bools:
@@ -51,7 +56,7 @@ def backfill(corpus: Corpus, ranking: Ranking, guards: Guards, seed: int, negati
         corpus, ranking: what there is.
         guards: what may not come back.
         seed: decides the draw.
-        negatives: (q, N) int32, -1 where a place is free. scores: (q, N) float32, NaN there.
+        negatives: (q, N) int32, -1 where a place is free, behind the taken ones. scores: (q, N) float32, NaN there.
         start: where the rank window starts.
 
     Returns:
@@ -59,122 +64,164 @@ def backfill(corpus: Corpus, ranking: Ranking, guards: Guards, seed: int, negati
     """
     filled = np.zeros(negatives.shape, dtype=bool)
     short = np.flatnonzero(negatives[:, -1] < 0)
-    keys = query_keys(corpus.query_hashes, seed, 2)
-    position, width = 0, 2 * negatives.shape[1] + 8
-    turn = 0
-    while len(short) and position < corpus.n_candidates and not (guards.active and turn == ROUNDS):
-        width = min(width, corpus.n_candidates - position)
-        block = max(1, BLOCK // width)
-        for first in range(0, len(short), block):
-            _walk(corpus, ranking, guards, keys, negatives, filled, short[first : first + block], position, width, start)
-        short = short[negatives[short, -1] < 0]
-        position, width, turn = position + width, width * 4, turn + 1
-    if position < corpus.n_candidates:
-        block = max(1, BLOCK // corpus.n_candidates)
-        for first in range(0, len(short), block):
-            _sift(corpus, ranking, guards, keys, negatives, filled, short[first : first + block], position, start)
-        short = short[negatives[short, -1] < 0]
-    if start and len(short):
-        _skipped(corpus, ranking, guards, keys, negatives, filled, short, start)
-    queries, places = np.nonzero(filled)
-    if len(queries):
-        scores[queries, places] = ranking.score_pairs(queries.astype(np.int32), negatives[queries, places])
-        touched = np.unique(queries)
-        # NaN (nothing there) sorts last, equal scores by id.
-        order = np.lexsort((negatives[touched], -scores[touched]))
-        for array in (negatives, scores, filled):
-            array[touched] = np.take_along_axis(array[touched], order, 1)
+    if not len(short):
+        return filled
+    fill = _Fill(
+        corpus=corpus,
+        ranking=ranking,
+        guards=guards,
+        keys=query_keys(corpus.query_hashes, seed, 2),
+        negatives=negatives,
+        scores=scores,
+        filled=filled,
+        start=start,
+    )
+    # Guards reject part of what is walked; without them next to everything fits.
+    width = negatives.shape[1] * (2 if guards.active else 1) + 8
+    position = fill.walk(short, width)
+    if guards.active and position < corpus.n_candidates:
+        left = fill.short(short)
+        for first in range(0, len(left), SIFT_QUERIES):
+            fill.sift(left[first : first + SIFT_QUERIES], position)
+    for first, stop in row_blocks(len(short), max(start, negatives.shape[1])):
+        fill.finish(short[first:stop])
     return filled
 
 
-def _walk(
-    corpus: Corpus,
-    ranking: Ranking,
-    guards: Guards,
-    keys: Any,
-    negatives: Ids,
-    filled: Bools,
-    queries: Rows,
-    position: int,
-    width: int,
-    start: int,
-) -> None:
-    """Try the next `width` passages of each query's permutation."""
-    passages = permute(keys[queries], np.arange(position, position + width, dtype=np.uint64), corpus.n_candidates)
-    count = np.int64(len(corpus.passages))
-    base = np.arange(len(queries), dtype=np.int64)[:, None] * count
-    rows, ids = _barred(corpus, ranking, negatives, queries, start)
-    usable = ~np.isin(base + passages, rows * count + ids)
-    if guards.active:
-        flat = np.flatnonzero(usable)
-        owners = np.repeat(queries, width)[flat]
-        values = ranking.score_pairs(owners.astype(np.int32), passages.ravel()[flat])
-        usable.ravel()[flat[guards.rejected(values, owners)]] = False
-    rows, places = np.nonzero(usable)
-    _take(negatives, filled, queries, rows, passages[rows, places])
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Fill:
+    """What `backfill` fills, for some of the queries at a time."""
+
+    corpus: Corpus
+    ranking: Ranking
+    guards: Guards
+    keys: Hashes
+    negatives: Ids
+    scores: Floats
+    filled: Bools
+    start: int
+
+    def short(self, queries: Rows) -> Rows:
+        """Return which of `queries` have a free place."""
+        return np.asarray(queries[self.negatives[queries, -1] < 0])
+
+    def walk(self, queries: Rows, width: int) -> int:
+        """Walk each query's permutation, `width` passages and then four times as many each time; return where walking ended."""
+        position, turn, count = 0, 0, self.corpus.n_candidates
+        while position < count and not (self.guards.active and turn == ROUNDS):
+            width = min(width, count - position)
+            for first, stop in row_blocks(len(queries), width):
+                self._try(queries[first:stop], position, width)
+            queries = self.short(queries)
+            position, width, turn = position + width, width * 4, turn + 1
+        return position
+
+    def _try(self, queries: Rows, position: int, width: int) -> None:
+        """Try the next `width` passages of each query's permutation."""
+        passages = permute(self.keys[queries], np.arange(position, position + width, dtype=np.uint64), self.corpus.n_candidates)
+        usable = self._free(queries, passages, self.start)
+        if self.guards.active:
+            rows, places = np.nonzero(usable)
+            values = self.ranking.score_pairs(queries[rows].astype(np.int32), passages[rows, places])
+            usable[rows, places] = ~self.guards.rejected(values, queries[rows])
+        rows, places = np.nonzero(usable)
+        self._take(queries, rows, passages[rows, places])
+
+    def sift(self, queries: Rows, position: int) -> None:
+        """Find all passages that can pass the guards by matrix products, and take those first in each query's permutation.
+
+        A product only tells what is beyond any rounding error; the rest is scored exactly, so the result is the one that walking
+        from `position` on would have given. Held are as many passages a query as it has free places.
+        """
+        count = self.corpus.n_candidates
+        vectors = np.asarray(self.ranking.query_vectors[queries], dtype=np.float32)
+        free = np.count_nonzero(self.negatives[queries] < 0, axis=1)
+        barred_rows, barred_ids = self._barred(queries, self.start)
+        barred_rows, barred_ids = barred_rows[barred_ids < count], barred_ids[barred_ids < count]
+        column = np.full(count, -1, dtype=np.int32)
+        row, step, held = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32)
+        for ids, block in walk(self.ranking.passage_vectors, SIFT_PASSAGES, count):
+            rough = vectors @ block.T
+            # Twice the largest error of a float32 inner product, as in `search.top_k`.
+            tolerance = 2 * vectors.shape[1] * 2.0**-24 * max(1.0, _longest(vectors) * _longest(block))
+            possible = ~self.guards.rejected(rough, queries, tolerance=tolerance)
+            column[ids] = np.arange(len(ids), dtype=np.int32)
+            places = column[barred_ids]
+            possible[barred_rows[places >= 0], places[places >= 0]] = False
+            column[ids] = -1
+            rows, places = np.divmod(np.flatnonzero(possible), len(ids))
+            found, values = ids[places].astype(np.int32), rough[rows, places]
+            doubtful = np.flatnonzero(self.guards.rejected(values, queries[rows], tolerance=-tolerance))
+            exact = self.ranking.score_pairs(queries[rows[doubtful]].astype(np.int32), found[doubtful])
+            good = np.ones(len(rows), dtype=bool)
+            good[doubtful] = ~self.guards.rejected(exact, queries[rows[doubtful]])
+            steps = position_of(self.keys[queries[rows]], found, count)
+            good &= steps >= position  # those before were tried by walking
+            row, step, held = np.append(row, rows[good]), np.append(step, steps[good]), np.append(held, found[good])
+            order = np.lexsort((step, row))
+            order = order[_turns(row[order], len(queries)) < free[row[order]]]
+            row, step, held = row[order], step[order], held[order]
+        self._take(queries, row, held)
+
+    def finish(self, queries: Rows) -> None:
+        """Take from the skipped ranks what is still missing, score what was filled in, and put the hardest first."""
+        left = self.short(queries)
+        if self.start and len(left):
+            self._skipped(left)
+        queries = queries[self.filled[queries].any(axis=1)]
+        negatives, scores, filled = self.negatives[queries], self.scores[queries], self.filled[queries]
+        rows, places = np.nonzero(filled)
+        scores[rows, places] = self.ranking.score_pairs(queries[rows].astype(np.int32), negatives[rows, places])
+        # NaN (nothing there) sorts last, equal scores by id.
+        order = np.lexsort((negatives, -scores))
+        for array, values in ((self.negatives, negatives), (self.scores, scores), (self.filled, filled)):
+            array[queries] = np.take_along_axis(values, order, 1)
+
+    def _skipped(self, queries: Rows) -> None:
+        """Take from the ranks that the window skipped, in the order of their lots."""
+        passages = np.asarray(self.ranking.ids[queries, : self.start])
+        usable = self._free(queries, passages, 0)
+        if self.guards.active:
+            usable &= ~self.guards.rejected(np.asarray(self.ranking.scores[queries, : self.start]), queries)
+        lots = mix(self.keys[queries][:, None] ^ self.corpus.passage_hashes[passages])
+        order = np.argsort(lots, axis=1, kind="stable")
+        rows, places = np.nonzero(np.take_along_axis(usable, order, 1))
+        self._take(queries, rows, np.take_along_axis(passages, order, 1)[rows, places])
+
+    def _free(self, queries: Rows, passages: Ids, start: int) -> Bools:
+        """Return which of the passages (queries, w) may be taken, guards apart."""
+        count = np.int64(len(self.corpus.passages))
+        rows, ids = self._barred(queries, start)
+        barred = np.sort(np.append(rows * count + ids, np.iinfo(np.int64).max))
+        wanted = np.arange(len(queries), dtype=np.int64)[:, None] * count + passages
+        return np.asarray(barred[np.searchsorted(barred, wanted)] != wanted)
+
+    def _barred(self, queries: Rows, start: int) -> tuple[Rows, Rows]:
+        """Return what may not be taken, as (row in `queries`, passage): positives, the query's own text, taken ones, skipped ranks."""
+        corpus = self.corpus
+        sizes = corpus.positive_starts[queries + 1] - corpus.positive_starts[queries]
+        owners = np.repeat(np.arange(len(queries)), sizes)
+        rows = [owners]
+        ids = [corpus.positive_ids[corpus.positive_starts[queries][owners] + _turns(owners, len(queries))].astype(np.int64)]
+        skipped = np.asarray(self.ranking.ids[queries, :start])
+        for more in (corpus.query_passages[queries][:, None], self.negatives[queries], skipped):
+            row, place = np.nonzero(more >= 0)
+            rows.append(row)
+            ids.append(more[row, place].astype(np.int64))
+        return np.concatenate(rows), np.concatenate(ids)
+
+    def _take(self, queries: Rows, rows: Rows, passages: Ids) -> None:
+        """Put each row's first passages into its free places; `rows` is ascending."""
+        place = np.count_nonzero(self.negatives[queries] >= 0, axis=1)[rows] + _turns(rows, len(queries))
+        fits = place < self.negatives.shape[1]
+        self.negatives[queries[rows[fits]], place[fits]] = passages[fits]
+        self.filled[queries[rows[fits]], place[fits]] = True
 
 
-def _sift(
-    corpus: Corpus, ranking: Ranking, guards: Guards, keys: Any, negatives: Ids, filled: Bools, queries: Rows, position: int, start: int
-) -> None:
-    """Find all passages that can pass the guards by a matrix product, and take those first in each query's permutation.
-
-    The product only rules out; what it leaves is scored exactly, so the result is the one that walking would have given.
-    """
-    count = corpus.n_candidates
-    vectors = np.asarray(ranking.query_vectors[queries])
-    rough = vectors @ np.asarray(ranking.passage_vectors[:count]).T
-    # Twice the largest error of a float32 inner product, as in `search.top_k`.
-    longest = float(np.sqrt(np.einsum("ij,ij->i", vectors, vectors).max(initial=0.0))) * max(1.0, float(np.abs(rough).max(initial=0.0)))
-    tolerance = 2 * vectors.shape[1] * 2.0**-24 * max(1.0, longest)
-    possible = ~guards.rejected(rough.ravel(), np.repeat(queries, count), tolerance=tolerance).reshape(rough.shape)
-    rows, ids = _barred(corpus, ranking, negatives, queries, start)
-    inside = ids < count
-    possible[rows[inside], ids[inside]] = False
-    rows, ids = np.nonzero(possible)
-    places = position_of(keys[queries[rows]], ids.astype(np.int32), count)
-    ahead = places >= position  # those before were tried by walking
-    order = np.lexsort((places[ahead], rows[ahead]))
-    rows, ids = rows[ahead][order], ids[ahead][order]
-    values = ranking.score_pairs(queries[rows].astype(np.int32), ids.astype(np.int32))
-    good = ~guards.rejected(values, queries[rows])
-    _take(negatives, filled, queries, rows[good], ids[good].astype(np.int32))
+def _turns(rows: Rows, count: int) -> Rows:
+    """Return 0, 1, ... within each row; `rows` is ascending, below `count`."""
+    return np.asarray(np.arange(len(rows)) - np.searchsorted(rows, np.arange(count))[rows])
 
 
-def _skipped(corpus: Corpus, ranking: Ranking, guards: Guards, keys: Any, negatives: Ids, filled: Bools, queries: Rows, start: int) -> None:
-    """Take from the ranks that the window skipped, in the order of their lots."""
-    passages = np.asarray(ranking.ids[queries, :start])
-    values = np.asarray(ranking.scores[queries, :start])
-    count = np.int64(len(corpus.passages))
-    base = np.arange(len(queries), dtype=np.int64)[:, None] * count
-    rows, ids = _barred(corpus, ranking, negatives, queries, 0)
-    usable = ~np.isin(base + passages, rows * count + ids)
-    if guards.active:
-        usable &= ~guards.rejected(values.ravel(), np.repeat(queries, passages.shape[1])).reshape(values.shape)
-    lots = mix(keys[queries][:, None] ^ corpus.passage_hashes[passages])
-    order = np.argsort(lots, axis=1, kind="stable")
-    rows, places = np.nonzero(np.take_along_axis(usable, order, 1))
-    _take(negatives, filled, queries, rows, np.take_along_axis(passages, order, 1)[rows, places])
-
-
-def _barred(corpus: Corpus, ranking: Ranking, negatives: Ids, queries: Rows, start: int) -> tuple[Rows, Rows]:
-    """Return what may not be taken, as (row in `queries`, passage) pairs: positives, the query's own text, taken ones, skipped ranks."""
-    sizes = corpus.positive_starts[queries + 1] - corpus.positive_starts[queries]
-    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    rows = [np.repeat(np.arange(len(queries)), sizes)]
-    ids = [corpus.positive_ids[np.repeat(corpus.positive_starts[queries], sizes) + within].astype(np.int64)]
-    for more in (corpus.query_passages[queries][:, None], negatives[queries], np.asarray(ranking.ids[queries, :start])):
-        row, place = np.nonzero(more >= 0)
-        rows.append(row)
-        ids.append(more[row, place].astype(np.int64))
-    return np.concatenate(rows), np.concatenate(ids)
-
-
-def _take(negatives: Ids, filled: Bools, queries: Rows, rows: Rows, passages: Ids) -> None:
-    """Put each row's first passages into its free places; `rows` is ascending."""
-    free = (negatives[queries] >= 0).sum(axis=1)
-    turn = np.arange(len(rows)) - np.searchsorted(rows, rows)  # 0, 1, ... within each row
-    place = free[rows] + turn
-    fits = place < negatives.shape[1]
-    negatives[queries[rows[fits]], place[fits]] = passages[fits]
-    filled[queries[rows[fits]], place[fits]] = True
+def _longest(vectors: Floats) -> float:
+    return float(np.sqrt(np.einsum("ij,ij->i", vectors, vectors).max(initial=0.0)))

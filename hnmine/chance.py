@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["mix", "permute", "position_of", "query_keys"]
+__all__ = ["Hashes", "mix", "permute", "position_of", "query_keys"]
 
 Hashes = npt.NDArray[np.uint64]
 Ids = npt.NDArray[np.int32]
@@ -19,11 +19,15 @@ Ids = npt.NDArray[np.int32]
 _TURNS = 4
 
 
-def mix(values: Hashes) -> Hashes:
-    """Scramble 64-bit values (the finaliser of SplitMix64: Steele, Lea and Flood, 2014)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+def mix(values: Hashes, out: Hashes | None = None) -> Hashes:
+    """Scramble 64-bit values (the finaliser of SplitMix64: Steele, Lea and Flood, 2014), into `out` when it is given."""
+    shifted = values >> np.uint64(30)
+    out = np.bitwise_xor(values, shifted, out=out)
+    out *= np.uint64(0xBF58476D1CE4E5B9)
+    out ^= np.right_shift(out, np.uint64(27), out=shifted)
+    out *= np.uint64(0x94D049BB133111EB)
+    out ^= np.right_shift(out, np.uint64(31), out=shifted)
+    return out
 
 
 def query_keys(query_hashes: Hashes, seed: int, purpose: int) -> Hashes:

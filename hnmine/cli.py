@@ -1,10 +1,8 @@
-"""The command line: `python -m hnmine mine`, which takes the flags of FlagEmbedding's scripts/hn_mine.py as they are.
+"""The command line: `python -m hnmine mine`, which takes the flags of FlagEmbedding's scripts/hn_mine.py as they are, and
+`python -m hnmine cache`, which shows, verifies and prunes the stored vectors.
 
-One table, FLAGS, says which flag sets which field of `MineSettings`. The parser, its help, the settings of a run and
-`command_line` (the way back, from settings to flags, which the app shows) are all made from it, so a setting cannot be
-in one of them and missing in another.
-
-stdout holds the closing summary and nothing else; progress and errors go to stderr.
+stdout holds the closing summary and nothing else; progress and errors go to stderr. The flags themselves are the table
+in `flags.py`.
 """
 
 from __future__ import annotations
@@ -20,171 +18,23 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 import msgspec
 
 from hnmine import __version__
-from hnmine.errors import HnmineError
-from hnmine.mine import MineSettings, find_knn_neg
-from hnmine.models import MODEL_CLASSES, PACKAGED_NAME, ModelSettings
-from hnmine.problems import REPAIRS, repairs_from
-from hnmine.select import SelectionSettings, parse_window
+from hnmine.errors import HnmineError, SettingsError
+from hnmine.flags import CACHE_FLAGS, FLAGS, Flag, settings_from
+from hnmine.memory import in_words, parse_size
+from hnmine.mine import find_knn_neg
 from hnmine.terminal import Interrupts, Progress
+from hnmine.vectors import VectorStore
+from hnmine.workspace import vectors_folder
 
-__all__ = ["FLAGS", "Flag", "command_line", "main", "parse", "settings_from"]
+__all__ = ["main", "parse"]
 
-DEFAULTS = MineSettings(model=ModelSettings())
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """One flag: `name` as hn_mine.py spells it, and the field of MineSettings it sets ("model.devices"; "" for none).
-
-    `kind` is how its text is read. A "template" is an instruction's format, in which `\\n` stands for a new line.
-    """
-
-    name: str
-    setting: str
-    kind: Literal["text", "template", "switch", "integer", "number", "window", "list"]
-    help: str
-    metavar: str = ""
-    choices: tuple[str, ...] = ()
-
-    @property
-    def default(self) -> Any:
-        """What counts when the flag is not given."""
-        return _value(DEFAULTS, self) if self.setting else False if self.kind == "switch" else None
-
-
-FLAGS: dict[str, tuple[Flag, ...]] = {
-    "files": (
-        Flag("input_file", "", "text", "training JSONL: one object a line with query, pos and, if wanted, neg", "FILE"),
-        Flag("output_file", "", "text", "where to write the rows with their mined negatives; replaced whole or not at all", "FILE"),
-        Flag("candidate_pool", "", "text", "JSONL with a text on each line: passages that may become negatives", "FILE"),
-        Flag("pool_mode", "pool_mode", "text", "extend: the pool joins the rows' own passages; replace: it is ranked alone, as "
-             "hn_mine.py does", choices=("extend", "replace")),
-        Flag("manifest_file", "", "text", "where to write settings, versions, fingerprints and counts as JSON", "FILE"),
-    ),
-    "which negatives": (
-        Flag("range_for_sampling", "selection.window", "window", "ranks to take negatives from, counted from 0", "START-END"),
-        Flag("negative_number", "selection.negative_number", "integer", "negatives for each row", "N"),
-        Flag("strategy", "selection.strategy", "text", "random: drawn by seed from the window; hardest: the most similar first",
-             choices=("random", "hardest")),
-        Flag("seed", "selection.seed", "integer", "the same seed gives the same negatives", "N"),
-    ),
-    "guards against false negatives": (
-        Flag("max_score", "selection.max_score", "number", "reject candidates more similar to the query than this", "X"),
-        Flag("min_score", "selection.min_score", "number", "reject candidates less similar to the query than this", "X"),
-        Flag("max_positive_share", "selection.max_positive_share", "number",
-             "reject candidates above this share of the positive's score (0.95 in NV-Retriever)", "X"),
-        Flag("margin", "selection.margin", "number", "reject candidates that come closer than this below the positive's score", "X"),
-    ),
-    "bad rows and output": (
-        Flag("repair", "repair", "list", "kinds of faults to mend: " + "; ".join(f"{kind} ({how})" for kind, how in REPAIRS.items())
-             + "; all", "KIND", choices=(*REPAIRS, "all")),
-        Flag("skip_bad_rows", "skip_bad_rows", "switch", "leave bad rows out instead of stopping"),
-        Flag("with_scores", "with_scores", "switch", "write pos_scores and neg_scores, the similarities of the mining model"),
-        Flag("json", "", "switch", "print the closing summary as JSON"),
-        Flag("quiet", "", "switch", "show no progress"),
-    ),
-    "embedding model": (
-        Flag("embedder_name_or_path", "model.name_or_path", "text",
-             f"hub name or folder; left out: the packaged {PACKAGED_NAME}, which needs no network", "NAME"),
-        Flag("embedder_model_class", "model.model_class", "text", "FlagEmbedding's class of model; left out: found out",
-             choices=MODEL_CLASSES),
-        Flag("pooling_method", "model.pooling_method", "text", "left out: as the model's folder says",
-             choices=("cls", "mean", "last_token")),
-        Flag("normalize_embeddings", "model.normalize_embeddings", "switch", "scale vectors to length 1, so that scores are cosines"),
-        Flag("query_instruction_for_retrieval", "model.query_instruction", "text",
-             'put before each query; left out: as the model was trained; "" for none', "TEXT"),
-        Flag("query_instruction_format_for_retrieval", "model.query_instruction_format", "template",
-             "how instruction and query are joined; two {}, and \\n for a new line; left out: {}{}", "FORMAT"),
-        Flag("passage_instruction_for_retrieval", "model.passage_instruction", "text", "the same for passages", "TEXT"),
-        Flag("passage_instruction_format_for_retrieval", "model.passage_instruction_format", "template", "the same for passages",
-             "FORMAT"),
-        Flag("examples_for_task", "model.examples_for_task", "text",
-             "for decoder-only-icl: JSON list of objects with instruct, query and response", "JSON"),
-        Flag("examples_instruction_format", "model.examples_instruction_format", "template", "for decoder-only-icl", "FORMAT"),
-        Flag("embedder_query_max_length", "model.query_max_length", "integer", "tokens; left out: as the model's folder says", "N"),
-        Flag("embedder_passage_max_length", "model.passage_max_length", "integer", "tokens; left out: as the model's folder says", "N"),
-        Flag("trust_remote_code", "model.trust_remote_code", "switch", "run code that comes with the model"),
-        Flag("cache_dir", "model.cache_dir", "text", "where models from the hub are kept", "FOLDER"),
-    ),
-    "devices and speed": (
-        Flag("devices", "model.devices", "list", "such as cpu, or cuda:0 cuda:1; left out: the first GPU, else the CPU", "DEVICE"),
-        Flag("use_fp16", "model.use_fp16", "switch", "half precision on a GPU; a CPU computes in float32"),
-        Flag("batch_size", "model.batch_size", "integer", "most texts in one batch; left out: as many as fit a budget of tokens", "N"),
-        Flag("use_gpu_for_searching", "use_gpu", "switch", "search on a GPU where there is one"),
-        Flag("search_batch_size", "", "integer", "taken but without effect: one call searches thousands of queries", "N"),
-    ),
-}  # fmt: skip
-_SETTING_FLAGS = tuple(flag for flags in FLAGS.values() for flag in flags if flag.setting)
 _REQUIRED = ("input_file", "output_file")
-_ALWAYS_SHOWN = ("range_for_sampling", "negative_number", "seed")
-
-
-def _value(settings: MineSettings, flag: Flag) -> Any:
-    """The value that `settings` holds for a flag, as the parser would give it."""
-    if flag.kind == "window":
-        return f"{settings.selection.window_start}-{settings.selection.window_end}"
-    part, _, name = flag.setting.rpartition(".")
-    holder = {"": settings, "selection": settings.selection, "model": settings.model or ModelSettings()}[part]
-    return getattr(holder, name)
-
-
-def settings_from(arguments: argparse.Namespace) -> MineSettings:
-    """Return the settings that parsed flags stand for.
-
-    Raises:
-        SettingsError: a value is out of range, or two contradict each other.
-    """
-    values: dict[str, dict[str, Any]] = {"": {}, "selection": {}, "model": {}}
-    for flag in _SETTING_FLAGS:
-        part, _, name = flag.setting.rpartition(".")
-        value = getattr(arguments, flag.name)
-        if flag.kind == "window":
-            values[part]["window_start"], values[part]["window_end"] = parse_window(value)
-        else:
-            values[part][name] = tuple(value) if isinstance(value, list) else value
-    values[""]["repair"] = tuple(sorted(repairs_from(values[""]["repair"])))
-    return MineSettings(selection=SelectionSettings(**values["selection"]), model=ModelSettings(**values["model"]), **values[""])
-
-
-def command_line(
-    settings: MineSettings,
-    *,
-    input_file: str | os.PathLike[str],
-    candidate_pool: str | os.PathLike[str] | None,
-    output_file: str | os.PathLike[str],
-) -> list[str]:
-    """Return the arguments, `python -m hnmine mine ...`, that do a run with these settings; `shlex.join` makes a line of them.
-
-    Settings at their defaults are left out, except window, number and seed. `settings.model` None stands for the packaged
-    model. A backslash before an n in an instruction's format cannot be said: there it means a new line, as in hn_mine.py.
-    """
-    line = ["python", "-m", "hnmine", "mine"]
-
-    def add(name: str, value: str) -> None:
-        # "--seed -1" would do, "--margin -1e-05" or an instruction that begins with a dash would be taken for a flag.
-        line.extend([f"--{name}={value}"] if value.startswith("-") else [f"--{name}", value])
-
-    add("input_file", os.fspath(input_file))
-    if candidate_pool is not None:
-        add("candidate_pool", os.fspath(candidate_pool))
-    add("output_file", os.fspath(output_file))
-    for flag in _SETTING_FLAGS:
-        value = _value(settings, flag)
-        if value == flag.default and flag.name not in _ALWAYS_SHOWN:
-            continue
-        if flag.kind == "switch":
-            line += [f"--{flag.name}"] if value else [f"--{flag.name}", "false"]
-        elif flag.kind == "list":
-            line += [f"--{flag.name}", *(["all"] if flag.name == "repair" and set(value) == REPAIRS.keys() else value)]
-        else:
-            add(flag.name, str(value).replace("\n", "\\n") if flag.kind == "template" else str(value))
-    return line
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -235,7 +85,20 @@ def _template(text: str) -> str:
     return text.replace("\\n", "\n")
 
 
-_READERS: dict[str, Callable[[str], Any]] = {"switch": _switch, "integer": _integer, "number": _number, "template": _template}
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "switch": _switch,
+    "integer": _integer,
+    "number": _number,
+    "template": _template,
+    "size": _size,
+}
 
 
 def _add(group: argparse._ArgumentGroup, flag: Flag) -> None:
@@ -266,7 +129,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"hnmine {__version__}")
-    mine = parser.add_subparsers(dest="command", metavar="COMMAND", required=True).add_parser(
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    mine = commands.add_parser(
         "mine",
         help="mine hard negatives for a training file",
         description="Mine hard negatives for every row of a training file. Takes the flags of FlagEmbedding's scripts/hn_mine.py.",
@@ -280,13 +144,33 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         group = mine.add_argument_group(title)
         for flag in flags:
             _add(group, flag)
+    cache = commands.add_parser(
+        "cache",
+        help="show, verify or prune the stored vectors",
+        description="Show, verify or prune the vectors that are kept so that no text is encoded twice.",
+        allow_abbrev=False,
+        formatter_class=_Formatter,
+    )
+    cache.add_argument(
+        "action",
+        nargs="?",
+        choices=("show", "verify", "prune"),
+        default="show",
+        help="show: what is kept, by model (default); verify: read it all and drop what is damaged; prune: remove what was not used for "
+        "longest",
+    )
+    for flag in CACHE_FLAGS:
+        _add(cache.add_argument_group(), flag)
     if argv and argv[0].startswith("--") and argv[0] not in ("--help", "--version"):
         parser.error(f"the command is missing; write: python -m hnmine mine {argv[0]} ...")
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
-        known = [f"--{flag.name}" for flags in FLAGS.values() for flag in flags]
+        table = {"": CACHE_FLAGS} if arguments.command == "cache" else FLAGS
+        known = [f"--{flag.name}" for flags in table.values() for flag in flags]
         close = difflib.get_close_matches(unknown[0].partition("=")[0].replace("-", "_").replace("__", "--", 1), known, n=1)
-        mine.error(f"unrecognized arguments: {' '.join(unknown)}" + (f" (did you mean {close[0]}?)" if close else ""))
+        (cache if arguments.command == "cache" else mine).error(
+            f"unrecognized arguments: {' '.join(unknown)}" + (f" (did you mean {close[0]}?)" if close else "")
+        )
     return arguments
 
 
@@ -328,6 +212,8 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
             skip_bad_rows=settings.skip_bad_rows,
             with_scores=settings.with_scores,
             manifest_file=arguments.manifest_file,
+            store=None if arguments.no_store else arguments.store or vectors_folder(),
+            memory_budget=arguments.memory_budget,
             on_progress=on_progress,
             should_stop=interrupts.should_stop,
         )
@@ -337,6 +223,36 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
     if arguments.search_batch_size is not None:
         summary.notes.append("--search_batch_size has no effect: one call searches thousands of queries")
     _say(msgspec.json.encode(summary).decode() if arguments.json else str(summary))
+
+
+def _cache(arguments: argparse.Namespace) -> None:
+    folder = Path(arguments.store or vectors_folder())
+    if not folder.is_dir():
+        if arguments.store:
+            raise SettingsError(f"there is no folder {folder}; name the one that holds the vectors")
+        _say("[]" if arguments.json else f"nothing is kept in {folder}")
+        return
+    store = VectorStore(folder)
+    lines: list[str] = []
+    if arguments.action == "verify":
+        lines += store.verify() or ["nothing is damaged"]
+    elif arguments.action == "prune":
+        if not (arguments.everything or arguments.limit is not None or arguments.older_than is not None):
+            raise SettingsError("say what may go: --limit SIZE, --older_than DAYS, or --everything")
+        freed = store.prune(limit_bytes=arguments.limit, older_than_days=arguments.older_than, everything=arguments.everything)
+        lines.append(f"{in_words(freed)} freed")
+    usage = store.usage()
+    if arguments.json:
+        _say(msgspec.json.encode(usage).decode())
+        return
+    for each in usage:
+        lines.append(
+            f"{each.model}  {each.rows:,} vectors of {each.dimension} dimensions, {each.dtype}  {in_words(each.bytes)} in "
+            f"{each.shards:,} {'file' if each.shards == 1 else 'files'}  last used {each.last_used[:10]}"
+        )
+    total = sum(each.bytes for each in usage)
+    lines.append(f"{in_words(total)} of at most {in_words(store.limit_bytes)} in {folder}")
+    _say("\n".join([*lines, *(f"note  {note}" for note in store.notes)]))
 
 
 def _say(text: str) -> None:
@@ -365,14 +281,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments = parse(sys.argv[1:] if argv is None else argv)
             if not debug:
                 _silence_libraries()
-            _mine(arguments, interrupts)
+            if arguments.command == "cache":
+                _cache(arguments)
+            else:
+                _mine(arguments, interrupts)
     except SystemExit as leaving:  # argparse has said why
         return leaving.code if isinstance(leaving.code, int) else 1
     except HnmineError as error:
         _complain(str(error))
         return error.exit_status
     except KeyboardInterrupt:
-        _complain("stopped on request; nothing was written")
+        _complain("stopped on request; no output was written")
         return 130
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence instead of a traceback
         _complain(f"unexpected {type(error).__name__}: {error}" + ("" if debug else " (HNMINE_DEBUG=1 shows where)"))

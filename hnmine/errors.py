@@ -56,6 +56,6 @@ class WorkspaceError(HnmineError):
 
 
 class Cancelled(HnmineError):
-    """Somebody asked the work to stop; nothing was written."""
+    """Somebody asked the work to stop; no output was written."""
 
     exit_status = 130

@@ -30,15 +30,8 @@ class Inputs:
     files: dict[str, dict[str, Any]]
 
 
-def _file_fingerprint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    try:
-        if Path(path).exists() and not Path(path).is_file():
-            raise InputError(f"{path} is no ordinary file; a pipe cannot be read twice: write it to a file first")
-        with Path(path).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return {"name": Path(path).name, "bytes": file.seek(0, os.SEEK_END), "sha256": digest}
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+def _fingerprint(file: InputFile[Any]) -> dict[str, Any]:
+    return {"name": Path(file.path).name, "bytes": file.size, "sha256": file.sha256}
 
 
 def read_inputs(
@@ -56,13 +49,16 @@ def read_inputs(
             holds those of both.
         SettingsError: `pool_mode` does not fit.
     """
-    files = {"input_file": _file_fingerprint(input_file)}
+    for argument, path in (("input_file", input_file), ("candidate_pool", candidate_pool)):
+        if isinstance(path, str) and not path.strip():
+            raise InputError(f"{argument} is {path!r}; give the path of a file{', or None' if argument == 'candidate_pool' else ''}")
     training = read_training(input_file, repair=repair, skip_bad_rows=skip_bad_rows)
+    files = {"input_file": _fingerprint(training)}
     pool: Sequence[str] | None = None
     problems = list(training.problems)
     if isinstance(candidate_pool, (str, os.PathLike)):
-        files["candidate_pool"] = _file_fingerprint(candidate_pool)
         pool_file = read_pool(candidate_pool, repair=repair, skip_bad_rows=skip_bad_rows)
+        files["candidate_pool"] = _fingerprint(pool_file)
         pool = pool_file.items
         problems += pool_file.problems
         _require_decided(training, pool_file)

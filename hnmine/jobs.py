@@ -18,7 +18,7 @@ from typing import Literal
 from hnmine.encoder import Encoder
 from hnmine.errors import Cancelled, HnmineError
 from hnmine.mine import MineSettings, mine
-from hnmine.progress import OnProgress, ShouldStop
+from hnmine.progress import OnProgress, ShouldStop, unit_of
 from hnmine.workspace import Workspace
 
 __all__ = ["Job", "JobRunner", "mine_dataset"]
@@ -55,6 +55,11 @@ class Job:
     def active(self) -> bool:
         """Whether it waits or runs."""
         return self.state in ("queued", "running")
+
+    @property
+    def unit(self) -> str:
+        """What `done` and `total` count, such as "tokens"; empty when that is not known."""
+        return unit_of(self.stage)
 
     @property
     def rate(self) -> float:
@@ -156,6 +161,7 @@ def mine_dataset(
         settings,
         lambda: load_encoder(on_progress),
         depth=depth,
+        store=workspace.store(),
         on_progress=on_progress,
         should_stop=should_stop,
     )

@@ -26,11 +26,12 @@ from hnmine.export import flagembedding_lines, write_atomic
 from hnmine.inputs import Inputs, read_inputs
 from hnmine.models import ModelSettings
 from hnmine.problems import repairs_from
-from hnmine.progress import OnProgress, ShouldStop, check
+from hnmine.progress import OnProgress, ShouldStop, Stages, check
 from hnmine.ranking import Ranking, rank
 from hnmine.search import GPU_K_LIMIT, SLACK, gpu_count
 from hnmine.select import Selection, SelectionSettings, parse_window, select
 from hnmine.summary import Summary, summarise
+from hnmine.vectors import VectorStore
 
 __all__ = ["MineSettings", "Mined", "find_knn_neg", "mine", "search_device"]
 
@@ -84,7 +85,9 @@ def search_device(use_gpu: bool, depth: int) -> tuple[bool, str | None]:
     return True, None
 
 
-def _manifest(settings: MineSettings, inputs: Inputs, model: dict[str, Any], summary: Summary) -> dict[str, Any]:
+def _manifest(
+    settings: MineSettings, inputs: Inputs, model: dict[str, Any], summary: Summary, stages: list[dict[str, Any]]
+) -> dict[str, Any]:
     """Return what is needed to say, and to do again, how an output came about; plain JSON types."""
     from hnmine import __version__
 
@@ -100,6 +103,7 @@ def _manifest(settings: MineSettings, inputs: Inputs, model: dict[str, Any], sum
         "model": model,
         "versions": versions,
         "summary": msgspec.to_builtins(summary),
+        "stages": stages,
     }
 
 
@@ -110,6 +114,8 @@ def mine(
     load_encoder: Callable[[], Encoder],
     *,
     depth: int | None = None,
+    store: VectorStore | None = None,
+    memory_budget: int | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Mined:
@@ -120,16 +126,19 @@ def mine(
         settings: everything else that decides the result.
         load_encoder: gives the encoder, asked after the input has been found good: a bad row should not cost a model's loading.
         depth: candidates to rank for each query, when more than the window's end is wanted (a slider may move there later).
+        store: where vectors are kept between runs; with all of them there, neither torch nor the model is loaded.
+        memory_budget: bytes for the search's working arrays; None takes a part of what is free.
         on_progress, should_stop: called about once a batch.
 
     Raises:
         As `find_knn_neg`.
     """
 
+    stages = Stages(on_progress)
+
     def tell(note: str) -> None:
         check(should_stop)
-        if on_progress is not None:
-            on_progress(0, 0, note)
+        stages(0, 0, note)
 
     timings: dict[str, float] = {}
     tell("reading the files")
@@ -138,13 +147,21 @@ def mine(
         input_file, candidate_pool, pool_mode=settings.pool_mode, repair=settings.repair, skip_bad_rows=settings.skip_bad_rows
     )
     timings["read"] = time.monotonic() - began
-    tell("loading the model")
-    began = time.monotonic()
+    tell("looking at the model")
     encoder = load_encoder()
-    timings["load"] = time.monotonic() - began
     depth = max(depth or 0, settings.selection.window_end)
     on_gpu, note = search_device(settings.use_gpu, depth)
-    ranking = rank(inputs.corpus, encoder, depth, use_gpu=on_gpu, on_progress=on_progress, should_stop=should_stop, timings=timings)
+    ranking = rank(
+        inputs.corpus,
+        encoder,
+        depth,
+        store=store,
+        use_gpu=on_gpu,
+        memory_budget=memory_budget,
+        on_progress=stages,
+        should_stop=should_stop,
+        timings=timings,
+    )
     tell("selecting")
     began = time.monotonic()
     selection = select(inputs.corpus, ranking, settings.selection)
@@ -152,8 +169,10 @@ def mine(
     description = encoder.describe()
     summary = summarise(inputs, ranking, selection, with_scores=settings.with_scores)
     summary.timings = timings
-    summary.notes += [*([note] if note else []), *description.get("notes", ())]
-    return Mined(inputs, ranking, selection, summary, _manifest(settings, inputs, description, summary))
+    summary.notes += [*([note] if note else []), *description.get("notes", ()), *(store.notes if store is not None else ())]
+    if store is not None:
+        summary.vectors = {"stored": store.found, "encoded": store.encoded}
+    return Mined(inputs, ranking, selection, summary, _manifest(settings, inputs, description, summary, stages.report()))
 
 
 def find_knn_neg(
@@ -176,6 +195,8 @@ def find_knn_neg(
     skip_bad_rows: bool = False,
     with_scores: bool = False,
     manifest_file: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
+    memory_budget: int | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Summary:
@@ -195,6 +216,9 @@ def find_knn_neg(
         repair, skip_bad_rows: what to do with bad rows; without either they raise.
         with_scores: write `pos_scores` and `neg_scores`.
         manifest_file: where to write settings, fingerprints, versions and counts as JSON.
+        store: folder where vectors are kept, so that no text is encoded twice and a killed run goes on where it was. Needs `model`
+            to be `ModelSettings`: what a loaded model's weights are cannot be told for sure.
+        memory_budget: bytes for the search's working arrays; None takes a part of what is free.
         on_progress, should_stop: called about once a batch.
 
     Returns:
@@ -239,7 +263,14 @@ def find_knn_neg(
             raise SettingsError(f"manifest_file is the output_file itself ({manifest_file}); write to another file")
 
     mined = mine(
-        input_file, candidate_pool, settings, lambda: _encoder(model, on_progress), on_progress=on_progress, should_stop=should_stop
+        input_file,
+        candidate_pool,
+        settings,
+        lambda: _encoder(model, on_progress),
+        store=None if store is None else VectorStore(store),
+        memory_budget=memory_budget,
+        on_progress=on_progress,
+        should_stop=should_stop,
     )
     check(should_stop)
     mined.summary.output_file = str(output_file)

@@ -24,7 +24,19 @@ import msgspec
 from hnmine import hub
 from hnmine.errors import ModelError, SettingsError
 
-__all__ = ["MODEL_CLASSES", "PACKAGED_NAME", "ModelCard", "ModelClass", "ModelSettings", "describe", "fingerprint", "obtain", "stamp"]
+__all__ = [
+    "MODEL_CLASSES",
+    "PACKAGED_NAME",
+    "PRECISIONS",
+    "ModelCard",
+    "ModelClass",
+    "ModelSettings",
+    "Precision",
+    "describe",
+    "fingerprint",
+    "obtain",
+    "stamp",
+]
 
 ModelClass = Literal["encoder-only-base", "encoder-only-m3", "decoder-only-base", "decoder-only-icl", "decoder-only-pseudo_moe"]
 MODEL_CLASSES: tuple[ModelClass, ...] = (
@@ -34,6 +46,9 @@ MODEL_CLASSES: tuple[ModelClass, ...] = (
     "decoder-only-icl",
     "decoder-only-pseudo_moe",
 )
+
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "fp16", "bf16")
 
 PACKAGED_NAME = "all-MiniLM-L6-v2"
 _PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -74,7 +89,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         model_class: FlagEmbedding's class of model; one of MODEL_CLASSES.
         pooling_method: "cls", "mean" or "last_token".
         normalize_embeddings: whether vectors are scaled to length 1, so that scores are cosines.
-        use_fp16: half precision on a GPU; a CPU always computes in float32.
+        precision: "fp32", "fp16" (GPUs only), "bf16", or "auto": the fastest of them that the device is made for.
         devices: such as ("cuda:0",); None takes the first GPU, else the CPU. Several start FlagEmbedding's process pool.
         query_instruction, query_instruction_format: put before each query; the format holds two `{}`.
         passage_instruction, passage_instruction_format: the same for passages.
@@ -89,7 +104,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     model_class: str | None = None
     pooling_method: str | None = None
     normalize_embeddings: bool = True
-    use_fp16: bool = True
+    precision: Precision = "auto"
     devices: tuple[str, ...] | None = None
     query_instruction: str | None = None
     query_instruction_format: str | None = None
@@ -108,6 +123,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise SettingsError(f"model class {self.model_class!r} is unknown; choose one of: {', '.join(MODEL_CLASSES)}")
         if self.pooling_method not in (None, "cls", "mean", "last_token"):
             raise SettingsError(f"pooling method {self.pooling_method!r} is unknown; choose cls, mean or last_token")
+        if self.precision not in PRECISIONS:
+            raise SettingsError(f"precision {self.precision!r} is unknown; choose one of: {', '.join(PRECISIONS)}")
         for name in ("batch_size", "query_max_length", "passage_max_length"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -78,13 +78,15 @@ class Problem:
 class InputFile(Generic[T]):
     """What a file held: its usable items, and every problem found in it.
 
-    `items` are `Row`s (training file) or passages as str (pool).
+    `items` are `Row`s (training file) or passages as str (pool); `size` (bytes) and `sha256` (hexadecimal) are of the bytes that were read.
     """
 
     path: str
     items: list[T]
     problems: list[Problem] = field(default_factory=list)
     lines: int = 0
+    size: int = 0
+    sha256: str = ""
 
     @property
     def open_problems(self) -> list[Problem]:
@@ -112,12 +114,12 @@ def _refusal(path: str, problems: list[Problem], *, shown: int = 50) -> str:
 
 
 def repairs_from(kinds: Iterable[str]) -> frozenset[str]:
-    """Check the names of repairs ("all" stands for every one).
+    """Check the names of repairs ("all" stands for every one; a single name may come as a plain str).
 
     Raises:
         SettingsError: a name is unknown.
     """
-    chosen = set(kinds)
+    chosen = {kinds} if isinstance(kinds, str) else set(kinds)
     if "all" in chosen:
         return frozenset(REPAIRS)
     if unknown := sorted(chosen - REPAIRS.keys()):

@@ -1,9 +1,10 @@
 """The expensive half's result: for every query its nearest passages and their scores, as plain arrays.
 
 Everything that a slider touches is computed from a Ranking, without a model or an index. The vectors stay beside it, so
-that a passage outside the ranked list (a back-filled one, a positive) can be given its score too. Saved as .npy files
-that are memory-mapped when opened: a run of 100,000 queries x 210 is 168 MB of ranking, read only where it is looked
-at.
+that a passage outside the ranked list (a back-filled one, a positive) can be given its score too: as arrays in memory,
+or as rows of the vector store's files. Saved as .npy files that are memory-mapped when opened (a run of 100,000 queries
+x 210 is 168 MB of ranking, read only where it is looked at); stored vectors are linked into the run's folder, which
+costs no space and keeps them when the store lets go of them.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ import numpy.typing as npt
 
 from hnmine.corpus import Corpus
 from hnmine.encoder import Encoder
-from hnmine.errors import EncodeError, SettingsError, WorkspaceError
+from hnmine.errors import SettingsError, WorkspaceError
 from hnmine.progress import OnProgress, ShouldStop
-from hnmine.search import pair_scores, top_k
+from hnmine.search import VectorRows, pair_scores, top_k
+from hnmine.vectors import StoredVectors, VectorStore, vectors_of
 
 __all__ = ["Ranking", "rank"]
 
-_ARRAYS = ("ids", "scores", "positive_scores", "query_vectors", "passage_vectors")
+_ARRAYS = ("ids", "scores", "positive_scores")
+_VECTORS = ("query_vectors", "passage_vectors")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,15 +39,16 @@ class Ranking:
         ids: (q, k) int32, passage ids, best first; ranks count from 0.
         scores: (q, k) float32, inner products (cosines for normalised vectors), descending.
         positive_scores: float32, one for each entry of `Corpus.positive_ids`.
-        query_vectors: (q, d) float32. passage_vectors: (n, d) float32.
+        query_vectors: (q, d) float32. passage_vectors: (n, d) float32. Arrays, or rows of stored files that are read where they are
+            indexed.
         signals: further evidence about the candidates by name, each (q, k) float32.
     """
 
     ids: npt.NDArray[np.int32]
     scores: npt.NDArray[np.float32]
     positive_scores: npt.NDArray[np.float32]
-    query_vectors: npt.NDArray[np.float32]
-    passage_vectors: npt.NDArray[np.float32]
+    query_vectors: VectorRows
+    passage_vectors: VectorRows
     signals: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     @property
@@ -61,6 +65,12 @@ class Ranking:
         folder = Path(folder)
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        for name in _VECTORS:
+            vectors = getattr(self, name)
+            if isinstance(vectors, StoredVectors):
+                vectors.save(folder, name)
+            else:
+                np.save(folder / f"{name}.npy", vectors, allow_pickle=False)
         for name, values in self.signals.items():
             np.save(folder / f"signal-{name}.npy", values, allow_pickle=False)
 
@@ -74,6 +84,9 @@ class Ranking:
         folder = Path(folder)
         try:
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
+            for name in _VECTORS:
+                whole = folder / f"{name}.npy"
+                arrays[name] = np.load(whole, mmap_mode="r", allow_pickle=False) if whole.exists() else StoredVectors.open(folder, name)
             signals = {
                 path.stem.removeprefix("signal-"): np.load(path, mmap_mode="r", allow_pickle=False)
                 for path in sorted(folder.glob("signal-*.npy"))
@@ -88,41 +101,45 @@ def rank(
     encoder: Encoder,
     depth: int,
     *,
+    store: VectorStore | None = None,
     use_gpu: bool = False,
+    memory_budget: int | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
     timings: dict[str, float] | None = None,
 ) -> Ranking:
-    """Encode all texts of a corpus and rank `depth` candidates for every query.
+    """Encode what is not stored of a corpus' texts, and rank `depth` candidates for every query.
 
     Args:
         corpus: what to rank.
-        encoder: makes the vectors.
+        encoder: makes the vectors that the store lacks; it is asked for nothing else.
         depth: candidates a query; fewer when the corpus has fewer.
+        store: where vectors are kept; None keeps none.
         use_gpu: search on a GPU; the caller has checked that there is one.
+        memory_budget: bytes for the search's working arrays; None takes a part of what is free.
         timings: given, the seconds of "encode" and "search" are put there.
 
     Raises:
-        SettingsError: depth is below 1.
+        SettingsError: depth is below 1, or the budget too small.
         EncodeError, Cancelled: as `Encoder` and `top_k` do.
     """
     if depth < 1:
         raise SettingsError(f"the rank window ends at {depth}; it must end at 1 or later")
     began = time.monotonic()
-    passages = _checked(encoder.encode_passages(corpus.passages, on_progress=on_progress, should_stop=should_stop), corpus.passages)
-    queries = _checked(encoder.encode_queries(corpus.queries, on_progress=on_progress, should_stop=should_stop), corpus.queries)
+    passages = vectors_of(encoder, corpus.passages, "passages", store, on_progress=on_progress, should_stop=should_stop)
+    queries = vectors_of(encoder, corpus.queries, "queries", store, on_progress=on_progress, should_stop=should_stop)
     encoded = time.monotonic()
-    scores, ids = top_k(queries, passages[: corpus.n_candidates], depth, use_gpu=use_gpu, on_progress=on_progress, should_stop=should_stop)
+    scores, ids = top_k(
+        queries,
+        passages,
+        depth,
+        count=corpus.n_candidates,
+        use_gpu=use_gpu,
+        memory_budget=memory_budget,
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )
     positive_scores = pair_scores(queries, corpus.positive_queries, passages, corpus.positive_ids)
     if timings is not None:
         timings |= {"encode": encoded - began, "search": time.monotonic() - encoded}
     return Ranking(ids=ids, scores=scores, positive_scores=positive_scores, query_vectors=queries, passage_vectors=passages)
-
-
-def _checked(vectors: npt.NDArray[np.float32], texts: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Refuse what an Encoder must not answer: a NaN would leave holes (-1, the last passage) in the ranked list."""
-    if vectors.ndim != 2 or len(vectors) != len(texts):
-        raise EncodeError(f"the encoder answered an array of shape {vectors.shape} for {len(texts):,} texts; (texts, dimension) is needed")
-    if not np.isfinite(vectors).all():
-        raise EncodeError("the encoder answered NaN or infinity; check its weights and precision")
-    return np.asarray(vectors, dtype=np.float32)

@@ -18,7 +18,7 @@ import streamlit as st
 
 from hnmine import models, quality
 from hnmine.corpus import text_hash
-from hnmine.encoder import FlagEncoder
+from hnmine.encoder import FlagEncoder, encode
 from hnmine.errors import ModelError
 from hnmine.export import flagembedding_lines, write_atomic
 from hnmine.inputs import Inputs, read_inputs
@@ -170,8 +170,8 @@ def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], np
     model = encoder(opened.run.settings.model or ModelSettings())
     if model.describe()["weights_sha256"] != opened.run.manifest["model"]["weights_sha256"]:
         raise ModelError("the model's weights have changed since this run was mined; mine again to search with the new ones")
-    candidates = opened.ranking.passage_vectors[: opened.inputs.corpus.n_candidates]
-    scores, ids = top_k(model.encode_queries([text]), candidates, k)
+    query = encode(model, [text], "queries")
+    scores, ids = top_k(query, opened.ranking.passage_vectors, k, count=opened.inputs.corpus.n_candidates)
     return scores[0], ids[0]
 
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from hnmine.jsonl import MAX_LINE_BYTES, Reader
-from hnmine.problems import REPAIRS, InputFile
+from hnmine.jsonl import Reader
+from hnmine.lines import MAX_LINE_BYTES
+from hnmine.problems import REPAIRS, InputFile, Problem
 
 __all__ = ["Row", "read_pool", "read_training"]
 
@@ -53,31 +54,13 @@ def read_training(
     reader = Reader(path, repair, skip_bad_rows, max_line_bytes)
     rows: list[Row] = []
     seen: dict[tuple[str, ...], int] = {}
-    for fields, found in reader.objects():
-        query = ""
-        pos: list[str] = []
-        neg: list[str] = []
-        if "query" in fields:
-            query = reader.text(fields["query"], "$.query", found)
+    for fields, texts, found in reader.objects(text="query", lists=("pos", "neg")):
+        if "query" in texts and texts.get("pos"):
+            query, pos, neg = texts["query"], texts["pos"], texts.get("neg", [])
         else:
-            found.append(reader.problem("$.query", "missing-field", "`query` is missing", _missing("query", fields)))
-        if "pos" in fields:
-            before = len(found)
-            pos, dropped = reader.texts(fields["pos"], "$.pos", found)
-            if dropped is not None:
-                fields["pos"] = msgspec.Raw(_dump(pos))
-                if "pos_scores" in fields:
-                    fields["pos_scores"] = _without(fields["pos_scores"], dropped, len(pos))
-            if not pos and all(problem.kind in REPAIRS for problem in found[before:]):
-                found.append(reader.problem("$.pos", "no-positive", "`pos` holds no passage", "add a positive, or skip the row"))
-        else:
-            found.append(reader.problem("$.pos", "missing-field", "`pos` is missing", _missing("pos", fields)))
-        if "neg" in fields:
-            neg, dropped = reader.texts(fields["neg"], "$.neg", found)
-            if dropped is not None:
-                fields["neg"] = msgspec.Raw(_dump(neg))
-        if found and not reader.admit(found):
-            continue
+            query, pos, neg = _examine(reader, fields, found)
+            if found and not reader.admit(found):
+                continue
         # Exactly the same question and positives: the trainer would see the row twice.
         first = seen.setdefault((query, *pos), reader.line)
         if first != reader.line:
@@ -87,7 +70,34 @@ def read_training(
                 continue
             reader.problems.append(replace(repeat, severity="notice", resolution="noted"))
         rows.append(Row(reader.line, query, pos, neg, fields))
-    return InputFile(str(path), rows, reader.problems, reader.line)
+    return reader.file(rows)
+
+
+def _examine(reader: Reader, fields: dict[str, msgspec.Raw], found: list[Problem]) -> tuple[str, list[str], list[str]]:
+    """Read the texts of a row with which something may be wrong; add to `found` what is, and mend in `fields` what can be."""
+    query = ""
+    pos: list[str] = []
+    neg: list[str] = []
+    if "query" in fields:
+        query = reader.text(fields["query"], "$.query", found)
+    else:
+        found.append(reader.problem("$.query", "missing-field", "`query` is missing", _missing("query", fields)))
+    if "pos" in fields:
+        before = len(found)
+        pos, dropped = reader.texts(fields["pos"], "$.pos", found)
+        if dropped is not None:
+            fields["pos"] = msgspec.Raw(_dump(pos))
+            if "pos_scores" in fields:
+                fields["pos_scores"] = _without(fields["pos_scores"], dropped, len(pos))
+        if not pos and all(problem.kind in REPAIRS for problem in found[before:]):
+            found.append(reader.problem("$.pos", "no-positive", "`pos` holds no passage", "add a positive, or skip the row"))
+    else:
+        found.append(reader.problem("$.pos", "missing-field", "`pos` is missing", _missing("pos", fields)))
+    if "neg" in fields:
+        neg, dropped = reader.texts(fields["neg"], "$.neg", found)
+        if dropped is not None:
+            fields["neg"] = msgspec.Raw(_dump(neg))
+    return query, pos, neg
 
 
 def read_pool(
@@ -103,7 +113,10 @@ def read_pool(
     """
     reader = Reader(path, repair, skip_bad_rows, max_line_bytes)
     texts: list[str] = []
-    for fields, found in reader.objects():
+    for fields, quick, found in reader.objects(text="text"):
+        if quick:
+            texts.append(quick["text"])
+            continue
         text = ""
         if "text" in fields:
             text = reader.text(fields["text"], "$.text", found)
@@ -113,7 +126,7 @@ def read_pool(
             reader.admit([replace(found[0], kind="blank-passage", remedy=REPAIRS["blank-passage"])])
         elif not found or reader.admit(found):
             texts.append(text)
-    return InputFile(str(path), texts, reader.problems, reader.line)
+    return reader.file(texts)
 
 
 def _without(raw: msgspec.Raw, dropped: list[int], kept: int) -> msgspec.Raw:

@@ -25,7 +25,8 @@ class Summary:
         funnel: candidates left after each step, over all queries (`Selection.funnel`).
         negatives: negatives over all rows; backfilled and short_rows: rows' counts of those.
         scores: mean similarities of "negatives" and "positives", and the share of negatives "above_positive" (0..1).
-        problems: counts of input problems, "kind: resolution".
+        problems: counts of input problems, "kind (resolution)".
+        vectors: how many were "stored" already and how many had to be "encoded"; empty without a store.
         timings: seconds for each stage.
         notes: what a user should know, in sentences.
     """
@@ -44,6 +45,7 @@ class Summary:
     short_rows: int
     scores: dict[str, float | None]
     problems: dict[str, int] = field(default_factory=dict)
+    vectors: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -72,6 +74,8 @@ class Summary:
         ]
         if self.problems:
             lines.append("input        " + ", ".join(f"{count:,} x {name}" for name, count in self.problems.items()))
+        if self.vectors:
+            lines.append(f"vectors      {self.vectors['encoded']:,} encoded, {self.vectors['stored']:,} stored before")
         if self.timings:
             lines.append("seconds      " + ", ".join(f"{name} {value:.1f}" for name, value in self.timings.items()))
         return "\n".join(lines + [f"note         {note}" for note in self.notes])

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TextIO
 
+from hnmine.progress import unit_of
+
 __all__ = ["Interrupts", "Progress"]
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -41,10 +43,11 @@ class Progress:
         self._shown = now
         text = self._note
         if total:
-            text += f"  {done:,} of {total:,}"
+            unit = unit_of(note)
+            text += f"  {done:,} of {total:,} {unit}".rstrip()
             rate = (done - self._first) / (now - self._began) if now > self._began else 0.0
             if rate > 0 and done < total:
-                text += f"  {rate:{'.2g' if rate < 10 else ',.0f'}}/s  {_duration((total - done) / rate)} left"
+                text += f"  {rate:{'.2g' if rate < 10 else ',.0f'}}{' ' if unit else ''}{unit}/s  {_duration((total - done) / rate)} left"
         self._write(text)
 
     def close(self) -> None:

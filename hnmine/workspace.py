@@ -1,8 +1,8 @@
 """A folder that outlives the server: data sets, runs, and what was chosen on the screens.
 
 Layout: `files/` is for people to put large files into; `datasets/<id>/` holds what was uploaded, once (the id is a hash
-of its bytes); `runs/<id>/` holds a manifest, the ranking's arrays and the last selection settings. Everything appears
-by rename, so a killed process leaves either all of a data set or run, or nothing.
+of its bytes); `vectors/` is the vector store; `runs/<id>/` holds a manifest, the ranking's arrays (its vectors linked from
+the store) and the last selection settings. Everything appears by rename, so a killed process leaves either all of a data set or run, or nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -24,8 +24,9 @@ from hnmine.export import write_atomic
 from hnmine.mine import MineSettings
 from hnmine.ranking import Ranking
 from hnmine.select import SelectionSettings
+from hnmine.vectors import VectorStore
 
-__all__ = ["Dataset", "Run", "Workspace"]
+__all__ = ["Dataset", "Run", "Workspace", "vectors_folder"]
 
 T = TypeVar("T")
 
@@ -57,6 +58,15 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
+def _home() -> Path:
+    return Path(os.environ.get("HNMINE_HOME") or "workspace")
+
+
+def vectors_folder() -> Path:
+    """Return where vectors are kept unless somebody says otherwise; it need not exist."""
+    return _home() / "vectors"
+
+
 class Workspace:
     """The folder `root` (by default HNMINE_HOME, else ./workspace); made when it is missing.
 
@@ -65,7 +75,7 @@ class Workspace:
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
-        self.root = Path(root or os.environ.get("HNMINE_HOME") or "workspace")
+        self.root = Path(root) if root else _home()
         try:
             for name in ("files", "datasets", "runs"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
@@ -73,6 +83,10 @@ class Workspace:
             raise WorkspaceError(
                 f"the workspace {self.root} cannot be made ({error.strerror or error}); set HNMINE_HOME to a folder you may write to"
             ) from error
+
+    def store(self) -> VectorStore:
+        """Return the vector store, for one run: its notes and counts are that run's."""
+        return VectorStore(self.root / "vectors")
 
     # Data sets
 
@@ -184,7 +198,7 @@ class Workspace:
         Raises:
             WorkspaceError: there is none with this id.
         """
-        return _read(self._folder("runs", run_id) / "manifest.json", Run, f"there is no run {run_id!r} in {self.root}")
+        return _read(self._folder("runs", run_id) / "manifest.json", Run, f"there is no run {run_id!r} in {self.root}", _older_run)
 
     def runs(self, dataset_id: str | None = None) -> list[Run]:
         """Return all runs, or those of one data set, newest first."""
@@ -256,9 +270,20 @@ def _copy(source: BinaryIO | Path, target: Path) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _read(path: Path, kind: type[T], missing: str) -> T:
+def _older_run(value: dict[str, Any]) -> dict[str, Any]:
+    """Bring the settings of a run of version 0.1.0, which had `use_fp16` instead of `precision`, to those of today."""
+    model = (value.get("settings") or {}).get("model")
+    if isinstance(model, dict) and model.pop("use_fp16", True) is False:
+        model["precision"] = "fp32"
+    return value
+
+
+def _read(path: Path, kind: type[T], missing: str, older: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> T:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        content = path.read_bytes()
+        if older is None:
+            return msgspec.json.decode(content, type=kind)
+        return msgspec.convert(older(msgspec.json.decode(content, type=dict[str, Any])), type=kind)
     except OSError as error:
         raise WorkspaceError(missing) from error
     except msgspec.DecodeError as error:

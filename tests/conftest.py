@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,26 +47,26 @@ class FakeEncoder:
         self.passage_calls = 0
         self.query_calls = 0
 
-    def _encode(self, texts: Sequence[str], note: str, on_progress: Any, should_stop: Any) -> np.ndarray:
-        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+    def encode_batches(
+        self, texts: Sequence[str], side: str, *, on_progress: Any = None, should_stop: Any = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        if side == "queries":
+            self.query_calls += 1
+        else:
+            self.passage_calls += 1
         for start in range(0, len(texts), self.batch):
             check(should_stop)
-            for index in range(start, min(start + self.batch, len(texts))):
-                vectors[index] = trigram_vector(texts[index], self.dimension)
+            places = np.arange(start, min(start + self.batch, len(texts)))
+            vectors = np.array([trigram_vector(texts[place], self.dimension) for place in places])
             if on_progress is not None:
-                on_progress(min(start + self.batch, len(texts)), len(texts), note)
-        return vectors
+                on_progress(start + len(places), len(texts), f"encoding {side}")
+            yield places, vectors
 
-    def encode_passages(self, texts: Sequence[str], *, on_progress: Any = None, should_stop: Any = None) -> np.ndarray:
-        self.passage_calls += 1
-        return self._encode(texts, "encoding passages", on_progress, should_stop)
-
-    def encode_queries(self, texts: Sequence[str], *, on_progress: Any = None, should_stop: Any = None) -> np.ndarray:
-        self.query_calls += 1
-        return self._encode(texts, "encoding queries", on_progress, should_stop)
+    def identity(self, side: str) -> str | None:
+        return json.dumps({"trigrams": self.dimension})
 
     def describe(self) -> dict[str, Any]:
-        return {"name": "trigrams", "dimension": self.dimension}
+        return {"name": "trigrams", "dimension": self.dimension, "precision": "fp32"}
 
 
 @pytest.fixture

@@ -18,10 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import hnmine.mine
-from hnmine.cli import FLAGS, command_line, main
+from hnmine.cli import main
+from hnmine.flags import FLAGS, command_line
 from hnmine.errors import HnmineError
 from hnmine.mine import MineSettings
-from hnmine.models import MODEL_CLASSES, ModelSettings
+from hnmine.models import MODEL_CLASSES, PRECISIONS, ModelSettings
 from hnmine.problems import REPAIRS
 from hnmine.select import SelectionSettings
 from hnmine.terminal import Progress
@@ -129,19 +130,35 @@ def test_both_spellings(parsed) -> None:
     ("flags", "value"),
     [
         ([], True),
-        (["--use_fp16"], True),
-        (["--use_fp16", "True"], True),
-        (["--use_fp16", "yes"], True),
-        (["--use_fp16", "1"], True),
-        (["--use_fp16", "false"], False),
-        (["--use_fp16", "0"], False),
-        (["--use-fp16=no"], False),
-        (["--no_use_fp16"], False),
-        (["--no-use-fp16"], False),
+        (["--normalize_embeddings"], True),
+        (["--normalize_embeddings", "True"], True),
+        (["--normalize_embeddings", "yes"], True),
+        (["--normalize_embeddings", "1"], True),
+        (["--normalize_embeddings", "false"], False),
+        (["--normalize_embeddings", "0"], False),
+        (["--normalize-embeddings=no"], False),
+        (["--no_normalize_embeddings"], False),
+        (["--no-normalize-embeddings"], False),
     ],
 )
 def test_switch_that_is_on_by_default(parsed, flags: list[str], value: bool) -> None:
-    assert parsed(*flags).model.use_fp16 is value
+    assert parsed(*flags).model.normalize_embeddings is value
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"),
+    [
+        ([], "auto"),
+        (["--use_fp16"], "auto"),
+        (["--use_fp16", "false"], "fp32"),
+        (["--no-use-fp16"], "fp32"),
+        (["--precision", "bf16"], "bf16"),
+        (["--precision", "bf16", "--use_fp16", "false"], "bf16"),
+        (["--precision", "fp32", "--use_fp16"], "fp32"),
+    ],
+)
+def test_use_fp16_of_hn_mine_stands_for_a_precision(parsed, flags: list[str], precision: str) -> None:
+    assert parsed(*flags).model.precision == precision
 
 
 @pytest.mark.parametrize(
@@ -205,7 +222,7 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
             model_class=draw(maybe() | st.sampled_from(MODEL_CLASSES)),
             pooling_method=draw(maybe() | st.sampled_from(["cls", "mean", "last_token"])),
             normalize_embeddings=draw(st.booleans()),
-            use_fp16=draw(st.booleans()),
+            precision=draw(st.sampled_from(PRECISIONS)),
             devices=draw(maybe() | st.lists(st.sampled_from(["cpu", "cuda:0", "cuda:1"]), min_size=1).map(tuple)),
             query_instruction=draw(maybe() | st.just("") | NAMES),
             query_instruction_format=draw(maybe() | template),
@@ -262,6 +279,8 @@ def test_importing_the_command_line_loads_nothing_heavy() -> None:
         (["mine", "FILES", "--negative_number", "three"], "'three' is no whole number"),
         (["mine", "FILES", "--margin", "wide"], "'wide' is no number"),
         (["mine", "FILES", "--use_fp16", "perhaps"], "'perhaps' is neither true nor false"),
+        (["mine", "FILES", "--precision", "fp16", "--use_fp16", "false"], "contradict each other"),
+        (["mine", "FILES", "--memory_budget", "plenty"], "'plenty' is no amount of memory"),
         (["mine", "FILES", "--seed"], "--seed: expected one argument"),
         (["mine", "FILES", "--repair", "everything"], "invalid choice: 'everything'"),
         (["mine", "FILES", "--range_for_sampling", "210-10"], "210-10"),
@@ -356,7 +375,7 @@ def test_stdout_is_the_summary_alone(mined) -> None:
 
 
 def test_stderr_is_progress_alone(mined) -> None:
-    stages = r"reading the files|loading the model|(tokenising|encoding) (queries|passages)|searching|selecting"
+    stages = r"reading the files|looking at the model|loading the model|encoding (queries|passages)|searching|selecting"
     strange = [line for line in mined[1].stderr.splitlines() if not re.match(rf"({stages})(  |$)", line)]
     assert strange == []
 
@@ -372,13 +391,13 @@ from hnmine.progress import check
 
 class Slow:
     def describe(self): return {}
-    def encode_queries(self, texts, on_progress=None, should_stop=None): return self.encode_passages(texts)
-    def encode_passages(self, texts, on_progress=None, should_stop=None):
-        for turn in range(600):
+    def identity(self, side): return None
+    def encode_batches(self, texts, side, on_progress=None, should_stop=None):
+        for turn in range(600 if side == "passages" else 0):
             check(should_stop)
             if on_progress: on_progress(turn, 600, "encoding passages")
             time.sleep(STEP)
-        return np.ones((len(texts), 2), np.float32)
+        yield np.arange(len(texts)), np.ones((len(texts), 2), np.float32)
 
 def load(model, on_progress):
     on_progress(0, 0, "loading the model")
@@ -428,7 +447,7 @@ def test_interrupt_of_the_real_model_is_130(files: list[str]) -> None:
     Path(files[1]).write_text("".join(json.dumps(row) + "\n" for row in rows))
     status, heard = interrupted(files, [sys.executable, "-m", "hnmine", "mine"], "encoding passages", signal.SIGINT)
     assert status == 130, heard
-    assert "hnmine: stopped on request; nothing was written" in heard
+    assert "hnmine: stopped on request; no output was written" in heard
 
 
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
@@ -486,9 +505,9 @@ def test_progress_in_a_log_is_a_line_every_ten_seconds() -> None:
         progress(done, 4000, "encoding passages")
         now[0] += 1.0
     assert log.getvalue().splitlines() == [
-        "encoding passages  0 of 4,000",
-        "encoding passages  1,000 of 4,000  100/s  30 s left",
-        "encoding passages  2,000 of 4,000  100/s  20 s left",
+        "encoding passages  0 of 4,000 tokens",
+        "encoding passages  1,000 of 4,000 tokens  100 tokens/s  30 s left",
+        "encoding passages  2,000 of 4,000 tokens  100 tokens/s  20 s left",
     ]
 
 
@@ -502,7 +521,7 @@ def test_progress_on_a_terminal_is_one_line_that_goes_away() -> None:
     progress.close()
     shown = screen.getvalue()
     assert "\n" not in shown
-    assert "searching  1 of 4  0.017/s  3 min 00 s left" in shown
+    assert "searching  1 of 4 queries  0.017 queries/s  3 min 00 s left" in shown
     assert "searching  4 of 4" in shown
     assert shown.rpartition("\r")[2] == ""
     assert shown.split("\r")[-2].strip() == ""

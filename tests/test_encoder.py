@@ -14,9 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hnmine import models
-from hnmine.encoder import Encoder, FlagEncoder, as_encoder
+from hnmine import batches, devices, models
+from hnmine.batches import order_of
+from hnmine.drivers import Driver, Use
+from hnmine.encoder import Encoder, FlagEncoder, as_encoder, encode
 from hnmine.errors import Cancelled, EncodeError, ModelError, SettingsError
 from hnmine.models import ModelSettings, describe, fingerprint, obtain, packaged_folder
 
@@ -42,11 +46,15 @@ def encoder(flag_model):
 @pytest.fixture(scope="module")
 def vectors(flag_model):
     """TEXTS as passages, through the packaged model."""
-    return FlagEncoder(flag_model).encode_passages(TEXTS)
+    return encode(FlagEncoder(flag_model), TEXTS, "passages")
 
 
 def passages(encoder, texts=TEXTS, **options):
-    return encoder.encode_passages(texts, **options)
+    return encode(encoder, texts, "passages", **options)
+
+
+def queries(encoder, texts=TEXTS, **options):
+    return encode(encoder, texts, "queries", **options)
 
 
 # Vectors
@@ -60,30 +68,115 @@ def test_vectors_agree_with_flagembeddings_own(flag_model, vectors):
     assert (vectors * theirs).sum(axis=1).min() > 0.99999
 
 
-def test_the_order_of_the_texts_changes_no_bit(encoder, vectors):
-    order = np.random.default_rng(0).permutation(len(TEXTS))
-    assert passages(encoder, [TEXTS[i] for i in order]).tobytes() == vectors[order].tobytes()
+@pytest.fixture(scope="module")
+def in_bf16():
+    return FlagEncoder.load(ModelSettings(devices=("cpu",), precision="bf16", passage_max_length=512))
 
 
-def test_batches_are_planned_from_the_set_of_texts_whatever_their_order(flag_model, monkeypatch):
-    """Texts of one length too go to the model in the same company, for a bit can depend on it."""
-    from FlagEmbedding.utils import tokenizer_compat
+MANY = [*TEXTS, "", "y", "z z", *(f"{word} wheel" for word in ("red", "blue", "green", "white")), *("long " * 400 + end for end in "abc")]
 
-    pad, batches = tokenizer_compat.pad_with_compat, []
 
-    def record(tokenizer, features, **options):
-        batches.append([tuple(each["input_ids"]) for each in features])
-        return pad(tokenizer, features, **options)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_vector_is_a_function_of_its_text_alone(flag_model, in_bf16, precision, request):
+    """Not of its neighbours, their number or its place among them: what is resumed, stored or shuffled must not change a bit."""
+    encoder = FlagEncoder(flag_model) if precision == "fp32" else in_bf16
+    whole = passages(encoder, MANY)
+    rng = np.random.default_rng(0)
+    for size in (len(MANY), 11, 4, 1, 1, 1):
+        some = rng.permutation(len(MANY))[:size]
+        assert passages(encoder, [MANY[i] for i in some]).tobytes() == whole[some].tobytes()
+    request.addfinalizer(lambda: setattr(encoder._driver, "_batch_size", None))
+    for cap in (1, 2, 3):
+        encoder._driver._batch_size = cap
+        assert passages(encoder, MANY).tobytes() == whole.tobytes()
 
-    monkeypatch.setattr(tokenizer_compat, "pad_with_compat", record)
-    texts = [f"a {colour} wheel" for colour in ("red", "blue", "green", "white", "black", "brown", "grey")]
-    encoder = FlagEncoder(flag_model, batch_size=3)
-    passages(encoder, texts)
-    planned = batches.copy()
-    batches.clear()
-    passages(encoder, texts[::-1])
-    assert [len(batch) for batch in planned] == [3, 3, 1]
-    assert batches == planned
+
+def test_bf16_keeps_the_direction_of_fp32(flag_model, in_bf16):
+    theirs = flag_model.encode(MANY)
+    assert (passages(in_bf16, MANY) * theirs).sum(axis=1).min() >= 0.9995
+    assert in_bf16.describe()["precision"] == "bf16"
+
+
+def test_padded_batches_of_other_devices_agree_but_for_rounding(flag_model):
+    driver = Driver(flag_model)
+    exact = passages(FlagEncoder(flag_model), MANY)
+    driver.exact = False
+    order, _ = order_of(MANY)
+    answers = list(driver.run(MANY, order, Use("passages", None, "{}{}", 512)))
+    assert len(answers) == 1, "they are padded to fill the budget"
+    padded = answers[0][1][np.argsort(answers[0][0])]
+    padded /= np.linalg.norm(padded, axis=1, keepdims=True)
+    np.testing.assert_allclose(padded, exact, atol=2e-6)
+
+
+def test_the_same_text_is_encoded_once(flag_model):
+    steps = []
+    vectors = passages(FlagEncoder(flag_model), [*TEXTS, *TEXTS[:5], TEXTS[0]], on_progress=lambda *step: steps.append(step))
+    assert vectors[len(TEXTS) : -1].tobytes() == vectors[:5].tobytes()
+    assert vectors[-1].tobytes() == vectors[0].tobytes()
+    assert steps[-1][:2] == (tokens_of(flag_model, TEXTS),) * 2
+
+
+def tokens_of(model, texts):
+    return sum(map(len, model.tokenizer(list(texts), truncation=True, max_length=512)["input_ids"]))
+
+
+@pytest.mark.parametrize("kind", ["roberta", "xlm-roberta"])
+def test_models_that_find_positions_by_their_padding_stay_right(kind, tmp_path):
+    import torch
+    from FlagEmbedding import FlagModel
+    from transformers import AutoConfig, AutoModel
+
+    torch.manual_seed(0)
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = AutoConfig.for_model(kind, vocab_size=30_522, pad_token_id=0, max_position_embeddings=514, **size)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+        if (packaged_folder() / name).exists():
+            shutil.copy(packaged_folder() / name, tmp_path / name)
+    theirs = FlagModel(str(tmp_path), pooling_method="mean", use_fp16=False, devices="cpu").encode(MANY)
+    np.testing.assert_allclose(passages(load(tmp_path, pooling_method="mean"), MANY), theirs, atol=1e-5)
+
+
+class Starved:
+    """A model in a machine that holds so many tokens at once."""
+
+    def __init__(self, model, room, error):
+        self.model, self.room, self.error, self.batches = model, room, error, []
+
+    def __getattr__(self, name):
+        return lambda *_: None  # float, to, eval
+
+    def __call__(self, input_ids, **inputs):
+        self.batches.append(input_ids.shape)
+        if input_ids.numel() > self.room:
+            raise self.error
+        return self.model(input_ids, **inputs)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), MemoryError()])
+def test_a_batch_that_does_not_fit_is_halved(flag_model, error):
+    texts = [f"the {a} {b} wheel" for a in ("red", "blue", "green") for b in ("big", "small", "old")]
+    model = copy.copy(flag_model)
+    model.model = Starved(flag_model.model, 20, error)
+    assert passages(FlagEncoder(model), texts).tobytes() == passages(FlagEncoder(flag_model), texts).tobytes()
+    sizes = [rows * length for rows, length in model.model.batches]
+    assert sizes[0] > 20
+    tries = next(i for i, size in enumerate(sizes) if size <= 20)
+    assert all(after <= before / 2 for before, after in zip(sizes[:tries], sizes[1 : tries + 1], strict=True))
+    assert max(sizes[tries:]) <= 20, "what did not fit is not tried again"
+
+
+def test_a_single_text_that_does_not_fit_is_told_with_a_remedy(flag_model):
+    model = copy.copy(flag_model)
+    model.model = Starved(flag_model.model, 4, MemoryError())
+    with pytest.raises(EncodeError, match=r"one of the passages of \d+ tokens than there is; lower --passage_max_length"):
+        passages(FlagEncoder(model))
+
+
+def test_more_tokens_than_the_model_has_positions_is_told_with_a_remedy(folder):
+    with pytest.raises(EncodeError, match=r"failed on 1 texts of 600 tokens: .*lower the maximum length"):
+        passages(load(folder, passage_max_length=600), ["word " * 700])
 
 
 def test_the_number_of_threads_changes_no_bit(encoder):
@@ -121,8 +214,8 @@ def test_two_threads_may_encode_at_once(encoder):
 
 
 def test_nothing_to_encode_is_no_error(encoder):
-    assert len(encoder.encode_passages([])) == 0
-    assert len(encoder.encode_queries([])) == 0
+    assert len(passages(encoder, [])) == 0
+    assert len(queries(encoder, [])) == 0
 
 
 def test_the_instruction_is_for_queries_only(flag_model, vectors):
@@ -132,11 +225,10 @@ def test_the_instruction_is_for_queries_only(flag_model, vectors):
     model.query_instruction_format = "{}{}"
     instructed = FlagEncoder(model)
     assert passages(instructed).tobytes() == vectors.tobytes()
-    queries = instructed.encode_queries(TEXTS[:4])
-    expected = plain.encode_queries([f"Find the passage: {text}" for text in TEXTS[:4]])
-    assert queries.tobytes() == expected.tobytes()
-    assert (queries * model.encode_queries(TEXTS[:4])).sum(axis=1).min() > 0.99999
-    assert (queries * plain.encode_queries(TEXTS[:4])).sum(axis=1).max() < 0.999
+    asked = queries(instructed, TEXTS[:4])
+    assert asked.tobytes() == queries(plain, [f"Find the passage: {text}" for text in TEXTS[:4]]).tobytes()
+    assert (asked * model.encode_queries(TEXTS[:4])).sum(axis=1).min() > 0.99999
+    assert (asked * queries(plain, TEXTS[:4])).sum(axis=1).max() < 0.999
 
 
 def test_hn_mine_knows_no_passage_instruction(flag_model):
@@ -146,30 +238,103 @@ def test_hn_mine_knows_no_passage_instruction(flag_model):
     instructed = FlagEncoder(model)
     assert passages(instructed, TEXTS[:4]).tobytes() == passages(plain, [f"doc: {text}" for text in TEXTS[:4]]).tobytes()
     assert (passages(instructed, TEXTS[:4]) * model.encode_corpus(TEXTS[:4])).sum(axis=1).min() > 0.99999
-    assert instructed.encode_queries(TEXTS[:4]).tobytes() == plain.encode_queries(TEXTS[:4]).tobytes()
+    assert queries(instructed, TEXTS[:4]).tobytes() == queries(plain, TEXTS[:4]).tobytes()
     assert instructed.describe()["passage_instruction"] == "doc"
 
 
-def test_progress_reaches_the_total_and_counts_upwards(flag_model):
+def test_progress_counts_tokens_and_ends_exactly(flag_model, monkeypatch):
+    monkeypatch.setattr("hnmine.batches.WINDOW_TEXTS", 3)
     steps = []
-    passages(FlagEncoder(flag_model, batch_size=4), on_progress=lambda *step: steps.append(step))
-    done = [step[0] for step in steps if step[2] == "encoding passages"]
+    passages(FlagEncoder(flag_model, batch_size=2), on_progress=lambda *step: steps.append(step))
+    total = tokens_of(flag_model, TEXTS)
+    done = [step[0] for step in steps]
     assert done == sorted(set(done))
-    assert done[-1] == len(TEXTS)
-    assert len(done) >= len(TEXTS) / 4
-    assert {step[1] for step in steps if step[2] == "encoding passages"} == {len(TEXTS)}
+    assert {step[2] for step in steps} == {"encoding passages"}
+    assert steps[-1][:2] == (total, total)
+    assert all(abs(step[1] - total) < 0.2 * total for step in steps), "what is not tokenised yet is well estimated"
+    assert len({step[1] for step in steps}) > 1
+
+
+def workers():
+    return [thread for thread in threading.enumerate() if thread.name == "hnmine-ahead"]
 
 
 def test_a_stop_is_heard_within_a_batch(flag_model):
     done = []
     with pytest.raises(Cancelled):
-        passages(FlagEncoder(flag_model, batch_size=4), on_progress=lambda *step: done.append(step[0]), should_stop=lambda: len(done) == 2)
-    assert done == [4, 8]
+        passages(FlagEncoder(flag_model, batch_size=1), on_progress=lambda *step: done.append(step[0]), should_stop=lambda: len(done) == 2)
+    assert len(done) == 2
+    assert not workers()
     assert len(passages(FlagEncoder(flag_model), TEXTS[:3])) == 3, "the model can be used again"
 
 
+def test_the_tokenizing_thread_ends_with_who_listens(flag_model, monkeypatch):
+    monkeypatch.setattr("hnmine.batches.WINDOW_TEXTS", 1)
+    batches = FlagEncoder(flag_model).encode_batches(TEXTS, "passages")
+    next(batches)
+    assert workers()
+    batches.close()
+    assert not workers()
+
+    def fail(*_, **__):
+        raise ValueError("no such token")
+
+    model = copy.copy(flag_model)
+    model.tokenizer = fail
+    with pytest.raises(ValueError, match="no such token"):
+        passages(FlagEncoder(model))
+    assert not workers()
+
+
+def test_the_process_pool_of_several_devices_is_stopped():
+    class Several:
+        target_devices = ("cuda:0", "cuda:1")
+        pool = None
+
+        def encode(self, texts):
+            self.pool = "workers"
+            return np.ones((len(texts), 2))
+
+        def stop_self_pool(self):
+            self.pool = None
+
+    model = Several()
+    passages(FlagEncoder(model))
+    assert model.pool is None
+    model.pool = "started by its owner"
+    passages(FlagEncoder(model))
+    assert model.pool == "workers"
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ([([0, 1], [[1, 2], [3, np.nan]])], r"NaN or infinity for passage 'b'.*--precision fp32"),
+        ([([0], [[1, 2]])], r"no vector for passage 'b'"),
+        ([([0], [[1, 2]]), ([0], [[1, 2]])], r"two vectors for one of the passages"),
+        ([([0, 0], [[1, 2], [1, 2]])], r"two vectors for one of the passages"),
+        ([([0, 1], [[1, 2]])], r"shape \(1, 2\) for 2 passages"),
+        ([([0, 1], [1, 2])], r"shape \(2,\) for 2 passages"),
+        ([([0], [[1, 2]]), ([1], [[1, 2, 3]])], r"shape \(1, 3\) for 1 passages, and of 2 dimensions before"),
+    ],
+)
+def test_an_answer_that_is_not_one_vector_for_each_text_is_an_error(answers, message):
+    class Faulty:
+        def encode_batches(self, texts, side, *, on_progress=None, should_stop=None):
+            yield from ((np.array(places), np.array(vectors, dtype=np.float32)) for places, vectors in answers)
+
+        def identity(self, side):
+            return None
+
+        def describe(self):
+            return {}
+
+    with pytest.raises(EncodeError, match=message):
+        passages(as_encoder(Faulty()), ["a", "b"])
+
+
 def test_a_stop_is_heard_between_the_shards_of_a_model_with_its_own_encode(monkeypatch):
-    monkeypatch.setattr("hnmine.encoder.SHARD_BATCHES", 2)
+    monkeypatch.setattr("hnmine.drivers.SHARD_BATCHES", 2)
 
     class Other:
         batch_size = 3
@@ -181,15 +346,17 @@ def test_a_stop_is_heard_between_the_shards_of_a_model_with_its_own_encode(monke
     done = []
     with pytest.raises(Cancelled):
         passages(FlagEncoder(Other()), on_progress=lambda *step: done.append(step[0]), should_stop=lambda: len(done) == 2)
-    assert done == [6, 12]
+    sizes = sorted(map(len, TEXTS), reverse=True)
+    assert done == [sum(sizes[:6]), sum(sizes[:12])]
     steps = []
     passages(FlagEncoder(Other()), on_progress=lambda *step: steps.append(step))
-    assert steps[-1] == (len(TEXTS), len(TEXTS), "encoding passages")
+    characters = sum(map(len, TEXTS))
+    assert steps[-1] == (characters, characters, "encoding passages in shards")
 
 
 def test_shards_are_planned_from_the_set_of_texts_whatever_their_order(monkeypatch):
     """A model's vectors depend, by a bit, on what is encoded beside them."""
-    monkeypatch.setattr("hnmine.encoder.SHARD_BATCHES", 1)
+    monkeypatch.setattr("hnmine.drivers.SHARD_BATCHES", 1)
 
     class Recorder:
         batch_size = 4
@@ -209,7 +376,7 @@ def test_shards_are_planned_from_the_set_of_texts_whatever_their_order(monkeypat
 
 
 def test_shards_of_different_dimensions_are_an_error(monkeypatch):
-    monkeypatch.setattr("hnmine.encoder.SHARD_BATCHES", 1)
+    monkeypatch.setattr("hnmine.drivers.SHARD_BATCHES", 1)
 
     class Fickle:
         batch_size = 2
@@ -219,7 +386,7 @@ def test_shards_of_different_dimensions_are_an_error(monkeypatch):
             self.calls += 1
             return np.ones((len(texts), 2 + self.calls))
 
-    with pytest.raises(EncodeError, match=r"3 and of 4 dimensions"):
+    with pytest.raises(EncodeError, match=r"of shape \(2, 4\) for 2 passages, and of 3 dimensions before"):
         passages(FlagEncoder(Fickle()))
 
 
@@ -236,7 +403,7 @@ def test_an_encoder_stays_itself_and_a_model_is_wrapped(fake_encoder, flag_model
 
 @pytest.fixture(scope="module")
 def packaged():
-    return FlagEncoder.load(ModelSettings(devices=("cpu",)))
+    return FlagEncoder.load(ModelSettings(devices=("cpu",), precision="fp32"))
 
 
 def test_pooling_and_length_come_from_the_folder():
@@ -256,7 +423,7 @@ def test_the_loaded_model_is_used_as_its_folder_says(packaged, encoder):
     description = packaged.describe()
     assert description["pooling_method"] == "mean"
     assert (description["query_max_length"], description["passage_max_length"]) == (256, 256)
-    assert (description["devices"], description["precision"]) == (["cpu"], "float32")
+    assert (description["devices"], description["precision"]) == (["cpu"], "fp32")
     assert description["weights_sha256"] == fingerprint(packaged_folder())
 
 
@@ -279,7 +446,7 @@ def tiny(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     torch.manual_seed(0)
-    BertModel(BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)).save_pretrained(folder)
+    BertModel(BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
         if (packaged_folder() / name).exists():
             shutil.copy(packaged_folder() / name, folder / name)
@@ -293,16 +460,17 @@ def folder(tiny, tmp_path):
 
 
 def load(folder, **settings):
+    settings = {"precision": "fp32", **settings}
     return FlagEncoder.load(ModelSettings(name_or_path=str(folder), devices=("cpu",), **settings))
 
 
 def test_a_folder_is_a_model(folder):
     encoder = load(folder)
-    assert encoder.encode_queries(["a", "b c"]).shape == (2, 16)
-    assert encoder.card.pooling_method == "cls"
-    assert encoder.card.origins["pooling_method"] == "FlagEmbedding's default"
-    assert encoder.describe()["name"] == str(folder)
-    assert encoder.describe()["weights_sha256"] == fingerprint(folder)
+    assert queries(encoder, ["a", "b c"]).shape == (2, 32)
+    description = encoder.describe()
+    assert (description["name"], description["pooling_method"]) == (str(folder), "cls")
+    assert description["weights_sha256"] == fingerprint(folder)
+    assert describe(ModelSettings(name_or_path=str(folder))).origins["pooling_method"] == "FlagEmbedding's default"
 
 
 def test_what_the_folder_says_is_used_and_what_the_user_says_wins(folder):
@@ -312,14 +480,14 @@ def test_what_the_folder_says_is_used_and_what_the_user_says_wins(folder):
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 12}')
     (folder / "config_sentence_transformers.json").write_text('{"prompts": {"query": "ask: ", "document": "tell: "}}')
     mean = load(folder)
-    card = mean.card
+    card = describe(ModelSettings(name_or_path=str(folder)))
     assert (card.pooling_method, card.query_max_length, card.passage_max_length) == ("mean", 12, 12)
     assert (card.query_instruction, card.passage_instruction) == ("ask: ", "tell: ")
     assert card.origins["query_instruction"] == "config_sentence_transformers.json"
     assert not np.allclose(passages(mean, TEXTS[:5]), cls, atol=1e-3)
     mine = load(folder, pooling_method="cls", passage_max_length=512, query_instruction="", passage_instruction="")
-    assert (mine.card.query_instruction, mine.card.passage_instruction) == (None, None)
-    assert mine.card.origins["pooling_method"] == "set by you"
+    description = mine.describe()
+    assert (description["query_instruction"], description["passage_instruction"], description["passage_max_length"]) == (None, None, 512)
     assert passages(mine, TEXTS[:5]).tobytes() == cls.tobytes()
 
 
@@ -392,14 +560,183 @@ def test_a_damaged_folder_is_told_as_such(folder):
         describe(ModelSettings(name_or_path=str(folder)))
     (folder / "sentence_bert_config.json").unlink()
     (folder / "model.safetensors").write_bytes(b"cut off")
+    encoder = load(folder)
     with pytest.raises(ModelError, match=r"cannot be loaded as encoder-only-base"):
-        load(folder)
+        passages(encoder)
 
 
 @pytest.mark.parametrize(("device", "error"), [("cuda:99", ModelError), ("abacus", SettingsError)])
 def test_a_device_that_is_not_here_is_refused(folder, device, error):
     with pytest.raises(error, match=device):
         FlagEncoder.load(ModelSettings(name_or_path=str(folder), devices=(device,)))
+
+
+# Known before it is loaded
+
+
+def test_everything_is_known_before_torch_is_imported(folder):
+    code = (
+        "import sys\nfrom hnmine.encoder import FlagEncoder, encode\nfrom hnmine.models import ModelSettings\n"
+        "encoder = FlagEncoder.load(ModelSettings(name_or_path=sys.argv[1]))\n"
+        "print(encoder.identity('queries') == encoder.identity('passages'), encoder.describe()['weights_sha256'])\n"
+        "encode(encoder, [], 'queries')\nprint({'torch', 'transformers', 'FlagEmbedding'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, folder], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"True {fingerprint(folder)}\nset()\n"
+
+
+def test_loading_is_told_and_happens_once(folder):
+    encoder, steps = load(folder), []
+    for _ in range(2):
+        passages(encoder, ["a"], on_progress=lambda *step: steps.append(step))
+    assert [step for step in steps if step[2] == "loading the model"] == [(0, 0, "loading the model")]
+    assert steps[0][2] == "loading the model"
+
+
+def test_an_identity_says_all_that_decides_a_vector(folder):
+    plain = load(folder)
+    seen = [plain.identity("passages")]
+    assert plain.identity("queries") == seen[0], "nothing sets them apart"
+    changes = ({"passage_max_length": 99}, {"passage_instruction": "tell: "}, {"pooling_method": "mean"}, {"normalize_embeddings": False})
+    changes = (*changes, {"precision": "bf16"}, {"passage_instruction": "tell: ", "passage_instruction_format": "{} {}"})
+    seen += [load(folder, **settings).identity("passages") for settings in changes]
+    asking = load(folder, query_instruction="ask: ")
+    assert asking.identity("passages") == seen[0]
+    seen.append(asking.identity("queries"))
+    assert load(folder, batch_size=3).identity("passages") == seen[0], "no bit depends on it"
+    with (folder / "config.json").open("a") as file:
+        file.write(" ")
+    seen.append(load(folder).identity("passages"))
+    assert len(set(seen)) == len(seen)
+    assert str(folder) not in seen[0], "a name decides nothing"
+
+
+def test_queries_of_an_in_context_model_are_no_passages(folder):
+    """It puts a mark of its own behind every query, with or without examples."""
+    encoder = load(folder, model_class="decoder-only-icl")
+    assert encoder.identity("queries") != encoder.identity("passages")
+    other = load(folder, model_class="decoder-only-icl", examples_for_task='[{"instruct": "a", "query": "b", "response": "c"}]')
+    assert other.identity("queries") != encoder.identity("queries")
+    assert other.identity("passages") == encoder.identity("passages")
+
+
+def test_a_model_that_was_handed_over_has_no_identity(flag_model):
+    assert FlagEncoder(flag_model).identity("passages") is None
+    assert FlagEncoder(flag_model).describe()["weights_sha256"] is None
+
+
+def test_a_checkpoint_that_changes_before_it_is_loaded_is_never_taken_for_the_old_one(folder):
+    encoder = load(folder)
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    os.utime(folder / "model.safetensors", ns=(1, 1))
+    with pytest.raises(ModelError, match=r"changed while it was loaded; run again"):
+        passages(encoder, ["a"])
+    with pytest.raises(ModelError, match=r"changed while it was loaded"):
+        passages(encoder, ["a"])
+    assert passages(load(folder), ["a"]).shape == (1, 32)
+
+
+# Device and precision
+
+
+def a_machine(monkeypatch, tmp_path, *, flags="", cuda=None, driver=False):
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: fpu {flags}\nbugs\t\t: none\n")
+    monkeypatch.setattr(devices, "_CPU", tmp_path / "cpuinfo")
+    monkeypatch.setattr(devices, "_DRIVER", (tmp_path,) if driver else ())
+    (tmp_path / "version.py").write_text(f"cuda: Optional[str] = {cuda!r}\nhip: Optional[str] = None\n")
+    spec = type("Spec", (), {"origin": str(tmp_path / "__init__.py")})
+    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda _: spec)
+    monkeypatch.setattr(devices.platform, "system", lambda: "Linux")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("machine", "device", "precision"),
+    [
+        ({"flags": "avx512f avx512_bf16"}, "cpu", "bf16"),
+        ({"flags": "amx_bf16 amx_tile"}, "cpu", "bf16"),
+        ({"flags": "avx2 avx512f"}, "cpu", "fp32"),
+        ({"flags": "avx2", "driver": True}, "cpu", "fp32"),
+        ({"flags": "avx2", "cuda": "12.8"}, "cpu", "fp32"),
+        ({"flags": "avx512_bf16", "cuda": "12.8", "driver": True}, "cuda:0", "fp16"),
+    ],
+)
+def test_device_and_precision_are_told_without_torch(monkeypatch, tmp_path, machine, device, precision):
+    a_machine(monkeypatch, tmp_path, **machine)
+    assert devices.default_device() == device
+    assert devices.precision_on(device) == precision
+    assert devices.precision_on(device, "fp32") == "fp32"
+    assert (device if device != "cpu" else precision) in devices.in_words()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert devices.default_device() == "cpu"
+
+
+def test_fp16_on_a_cpu_is_refused(folder):
+    with pytest.raises(SettingsError, match=r"fp16 needs a GPU.*use auto, bf16 or fp32"):
+        load(folder, precision="fp16")
+
+
+def test_bf16_is_refused_where_flagembedding_would_compute_in_fp32(folder):
+    with pytest.raises(SettingsError, match=r"not for encoder-only-m3 on cpu.*use auto or fp32"):
+        load(folder, precision="bf16", model_class="encoder-only-m3")
+    assert load(folder, precision="auto", model_class="encoder-only-m3").describe()["precision"] == "fp32"
+
+
+def test_a_gpu_that_torch_cannot_use_gives_way_to_the_cpu(folder, monkeypatch):
+    monkeypatch.setattr(devices, "default_device", lambda: "cuda:0")
+    monkeypatch.setattr(devices, "torch_has_cuda", lambda: True)
+    settings = ModelSettings(name_or_path=str(folder))
+    encoder = FlagEncoder.load(settings)
+    assert passages(encoder, ["a"]).shape == (1, 32)
+    assert (encoder.describe()["devices"], encoder.describe()["notes"]) == (
+        ["cpu"],
+        ["torch cannot use cuda:0, so the model runs on the CPU"],
+    )
+    told = FlagEncoder.load(settings)
+    assert '"cuda"' in told.identity("passages"), "and from then on it must be true"
+    with pytest.raises(ModelError, match=r"torch cannot use cuda:0.*run again with --devices cpu"):
+        passages(told, ["a"])
+    assert '"cpu"' in told.identity("passages")
+    assert passages(told, ["a"]).shape == (1, 32), "who runs again gets what it says now"
+
+
+# Batches
+
+
+@given(
+    st.lists(st.text("ab ", max_size=30), max_size=40),
+    st.integers(1, 60),
+    st.none() | st.integers(1, 4),
+    st.booleans(),
+    st.integers(1, 12),
+)
+def test_every_text_is_in_one_batch_within_the_budget(texts, budget, most, exact, window_texts):
+    order, twins = order_of(texts)
+    assert sorted([*order.tolist(), *(place for places in twins.values() for place in places)]) == list(range(len(texts)))
+    assert all(texts[first] == texts[place] for first, places in twins.items() for place in places)
+    sizes = [len(texts[place]) for place in order]
+    assert sizes == sorted(sizes, reverse=True)
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "WINDOW_TEXTS", window_texts)
+        patch.setattr(batches, "CHUNK", 2)
+        for window in batches.windows(texts, order, lambda part: [[1] * min(20, len(text) + 2) for text in part], 20):
+            assert len(window.places) <= window_texts
+            assert window.lengths.tolist() == [min(20, len(texts[place]) + 2) for place in window.places]
+            start = 0
+            while start < len(window.places):
+                end, length = batches.next_batch(window, start, budget=budget, most_texts=most, exact=exact, max_length=20)
+                lengths = window.lengths[start:end]
+                assert start < end
+                assert lengths.max() <= length <= 20
+                assert end - start == 1 or (end - start) * length <= budget
+                assert most is None or end - start <= most
+                assert not exact or set(lengths) == {length}
+                start = end
+            seen += window.places.tolist()
+    assert sorted(seen) == sorted(order.tolist())
 
 
 # Names
@@ -434,6 +771,7 @@ def test_a_checkpoint_of_a_bge_model_keeps_its_instruction(folder):
         ({"model_class": "encoder"}, r"'encoder' is unknown; choose one of: encoder-only-base"),
         ({"pooling_method": "max"}, r"'max' is unknown; choose cls, mean or last_token"),
         ({"batch_size": 0}, r"batch_size is 0"),
+        ({"precision": "int8"}, r"'int8' is unknown; choose one of: auto, fp32"),
         ({"query_max_length": -1}, r"query_max_length is -1"),
         ({"query_instruction_format": "{}"}, r"needs two \{\}"),
     ],

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import time
 
 import msgspec
 import numpy as np
@@ -167,3 +170,20 @@ def test_a_missing_folder_or_a_folder_in_place_of_the_file_is_told(tmp_path):
     with pytest.raises(OutputError, match=r"taken cannot be written"):
         write_atomic(tmp_path / "taken", [b"x"])
     assert [each.name for each in tmp_path.iterdir()] == ["taken"]
+
+
+def test_what_a_killed_process_left_behind_is_removed_after_a_day(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    yesterday = time.time() - 25 * 60 * 60
+    kept = {
+        f".out.jsonl.{os.getpid()}-0123abcd.tmp": yesterday,  # somebody is still at it
+        f".out.jsonl.{ended.pid}-0123abcd.tmp": time.time(),
+        f".other.jsonl.{ended.pid}-0123abcd.tmp": yesterday,
+        f".out.jsonl.{ended.pid}-notes.tmp": yesterday,
+    }
+    for name, changed in {**kept, f".out.jsonl.{ended.pid}-ffffffff.tmp": yesterday}.items():
+        (tmp_path / name).write_bytes(b"half")
+        os.utime(tmp_path / name, (changed, changed))
+    write_atomic(tmp_path / "out.jsonl", [b"whole"])
+    assert {each.name for each in tmp_path.iterdir()} == {*kept, "out.jsonl"}

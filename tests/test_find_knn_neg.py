@@ -260,7 +260,14 @@ def test_an_answer_that_is_no_set_of_vectors_is_an_encode_error(train, out, answ
 @pytest.mark.parametrize("vectors", [lambda n: np.full((n, 64), np.nan, np.float32), lambda n: np.ones((n + 1, 64), np.float32)])
 def test_an_encoder_of_ones_own_is_checked_too(train, out, fake_encoder, monkeypatch, vectors):
     """A NaN would leave -1 in the ranked list, which is the last passage of the corpus."""
-    monkeypatch.setattr(fake_encoder, "encode_queries", lambda texts, **_: vectors(len(texts)))
+    sound = fake_encoder.encode_batches
+
+    def wrong(texts, side, **options):
+        if side == "passages":
+            return sound(texts, side, **options)
+        return iter([(np.arange(len(texts)), vectors(len(texts)))])
+
+    monkeypatch.setattr(fake_encoder, "encode_batches", wrong)
     with pytest.raises(EncodeError):
         find_knn_neg(fake_encoder, train, None, out, [0, 20], 5)
     assert not out.exists()
@@ -367,7 +374,7 @@ def test_a_missing_folder_is_told_before_any_encoding(train, out, tmp_path, whic
 
 
 @pytest.mark.parametrize(
-    "stage", ["reading the files", "loading the model", "encoding passages", "encoding queries", "searching", "selecting"]
+    "stage", ["reading the files", "looking at the model", "encoding passages", "encoding queries", "searching", "selecting"]
 )
 def test_a_stop_at_any_stage_leaves_the_old_output(train, pool, out, fake_encoder, stage):
     out.write_text("old")
@@ -392,7 +399,7 @@ def test_progress_tells_every_stage_and_reaches_its_totals(train, pool, out, fak
     steps = []
     find_knn_neg(fake_encoder, train, pool, out, [0, 30], 5, on_progress=lambda *step: steps.append(step))
     stages = list(dict.fromkeys(note for _, _, note in steps))
-    assert stages == ["reading the files", "loading the model", "encoding passages", "encoding queries", "searching", "selecting"]
+    assert stages == ["reading the files", "looking at the model", "encoding passages", "encoding queries", "searching", "selecting"]
     for stage, total in (("encoding passages", 120), ("encoding queries", 25), ("searching", 25)):
         assert [step for step in steps if step[2] == stage][-1] == (total, total, stage)
 

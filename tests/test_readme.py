@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hnmine.cli import parse, settings_from
+from hnmine.cli import parse
+from hnmine.flags import settings_from
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

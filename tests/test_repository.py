@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import hnmine
-from hnmine.cli import FLAGS
+from hnmine.flags import CACHE_FLAGS, FLAGS
 
 ROOT = Path(__file__).parents[1]
-FLAG_NAMES = {flag.name for flags in FLAGS.values() for flag in flags}
+FLAG_NAMES = {flag.name for flags in (*FLAGS.values(), CACHE_FLAGS) for flag in flags}
 
 
 def read(name: str) -> str:
@@ -61,7 +61,7 @@ def test_the_changelog_has_this_version() -> None:
 def test_every_make_target_has_help() -> None:
     makefile = read("Makefile")
     targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split())
-    assert {"help", "setup", "app", "test", "demo", "clean"} <= targets
+    assert {"help", "setup", "app", "test", "demo", "bench", "clean"} <= targets
     shown = subprocess.run(["make"], cwd=ROOT, env=plain_environment(), capture_output=True, text=True, check=True).stdout
     assert {line.split()[0] for line in shown.splitlines()[1:]} == targets
 
@@ -162,7 +162,7 @@ def test_the_readme_names_every_flag_and_no_other() -> None:
     assert {name for name in FLAG_NAMES if f"`--{name}`" not in readme} == set(), "flags that the README does not mention"
     # Flags of hnmine are those in `--backticks`, and those on a line of code that calls it (with its continuation lines).
     named = set(re.findall(r"`--([a-z0-9_-]+)[` =]", readme))
-    for call in re.findall(r"hnmine mine((?:[^\n`]|\\\n)*)", readme.replace("\\\n", " ")):
+    for call in re.findall(r"hnmine (?:mine|cache)((?:[^\n`]|\\\n)*)", readme.replace("\\\n", " ")):
         named |= set(re.findall(r"--([a-z0-9_-]+)", call))
     allowed = {name.replace("-", "_") for name in named}
     allowed -= {f"no_{flag.name}" for flags in FLAGS.values() for flag in flags if flag.default is True} | {"help", "version"}

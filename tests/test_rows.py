@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import hashlib
 import json
+import os
+import threading
 from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from hnmine import jsonl, lines
 from hnmine.errors import InputError, SettingsError
+from hnmine.inputs import read_inputs
 from hnmine.problems import PROBLEM_KINDS, REPAIRS, Problem
 from hnmine.rows import read_pool, read_training
 
@@ -443,3 +450,133 @@ def test_a_field_that_stands_twice_is_no_row(tmp_path):
     (problem,) = file.problems
     assert (problem.line, problem.path, problem.kind, problem.resolution) == (1, "$.pos", "duplicate-key", "open")
     assert "keep one" in problem.remedy
+
+
+def test_a_field_that_stands_twice_in_two_spellings_is_found(tmp_path):
+    (problem,) = read_pool(written(tmp_path, '{"te\\u0078t": "a", "text": "b"}\n{"x" : "\\u00e9", "text": "ok"}\n')).problems
+    assert (problem.line, problem.path, problem.kind) == (1, "$.text", "duplicate-key")
+
+
+@pytest.mark.parametrize("layout", ['{"query": "q", "pos": ["p"], "id": %s, "id": 2}', '{"id":%s,"query":"q","id":2,"pos":["p"]}'])
+@pytest.mark.parametrize("value", ["1", '"id"', "9" * 5000])
+def test_a_field_of_a_short_name_that_stands_twice_is_found_in_any_layout(tmp_path, layout, value):
+    assert [problem.path for problem in read_training(written(tmp_path, layout % value + "\n")).problems] == ["$.id"]
+    assert len(read_training(written(tmp_path, layout.replace('"id": 2', '"d": 2').replace('"id":2', '"d":2') % value + "\n")).items) == 1
+
+
+# Two ways through a line, one result
+
+ODD_LINES = [
+    *(case[0].encode() for case in BAD_LINES.values()),
+    *(b"", b" \t", b"{}", b"[", b'{"text": "\\u00a0"}', b'{"text": "a\tb"}', b'{"text": "a", "text": "b"}', b'{"": 1, "": 2}'),
+    *(b'{"text": "a\xff"}', b'{"text": "a", "x": "\xe9"}', b'{"\xff": 1, "text": "a"}', b'{"text": "say \\"text", "title": "text"}'),
+    *(b'{"query": "q", "pos": ["p", "\xc3"], "neg": []}', b'{"te\\u0078t": "a\xff", "text": "b"}', b'{"text": "a"}\r{"text": "b"}'),
+]
+GOOD_LINES = [
+    GOOD.encode(),
+    b'{"query":"a","pos":["p","r"],"neg":["n"],"prompt":"x","id":1}',
+    '{"query": "é", "pos": ["ß ü"], "neg": ["日"], "id": 5, "x": {"a": [1.0, "é"]}}'.encode(),
+    b'{"_id": "1", "title": "T", "text": "one"}',
+    '{"text":"tä","":1e999}'.encode(),
+]
+any_line = st.one_of(
+    st.sampled_from(GOOD_LINES),
+    st.sampled_from(ODD_LINES),
+    st.tuples(st.sampled_from(GOOD_LINES), st.integers(0, 60), st.binary(max_size=1)).map(lambda t: t[0][: t[1]] + t[2] + t[0][t[1] + 1 :]),
+)
+
+
+def found_in(file):
+    items = [
+        (each.line, each.query, each.pos, each.neg, [(key, bytes(raw)) for key, raw in each.fields.items()])
+        if hasattr(each, "fields")
+        else each
+        for each in file.items
+    ]
+    return items, file.problems, file.lines
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@given(
+    parts=st.lists(st.tuples(any_line, st.sampled_from([b"\n", b"\n", b"\r\n"])), max_size=8),
+    options=st.sampled_from([{}, {"repair": "all"}, {"skip_bad_rows": True}, {"max_line_bytes": 60}]),
+    block=st.sampled_from([1, 7, 64]),
+    last=st.booleans(),
+)
+def test_the_quick_way_through_a_line_finds_what_the_careful_one_does(tmp_path, monkeypatch, parts, options, block, last):
+    """And where the blocks end in which a file is read has no say."""
+
+    def refuse(raw):
+        raise ValueError
+
+    data = b"".join(line + end for line, end in parts)
+    path = written(tmp_path, data if last else data.rstrip(b"\n"))
+    for read in (read_training, read_pool):
+        answers = []
+        for careful in (False, True):
+            with monkeypatch.context() as patch:
+                if careful:
+                    patch.setattr(jsonl, "_quick_text", refuse)
+                    patch.setattr(jsonl, "_quick_texts", refuse)
+                    patch.setattr(lines, "_BLOCK", block)
+                try:
+                    answers.append(found_in(read(path, **options)))
+                except InputError as error:
+                    answers.append(str(error))
+        assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("data", [b"", GOOD.encode(), codecs.BOM_UTF8 + GOOD.encode() + b"\r\n\n{\xff\n" + b"y" * 3_000_000])
+def test_the_fingerprint_is_that_of_all_bytes_of_the_file(tmp_path, data):
+    file = read_training(written(tmp_path, data), max_line_bytes=1000)
+    assert (file.size, file.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+
+
+def test_inputs_are_fingerprinted_while_they_are_read_and_may_come_from_a_pipe(tmp_path):
+    data, pipe = GOOD.encode() + b"\n", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(data * 3,))
+    writer.start()
+    inputs = read_inputs(pipe, written(tmp_path, b'{"text": "t"}\n', "pool.jsonl"))
+    writer.join()
+    assert len(inputs.rows) == 3
+    assert inputs.files == {
+        "input_file": {"name": "pipe", "bytes": 3 * len(data), "sha256": hashlib.sha256(data * 3).hexdigest()},
+        "candidate_pool": {"name": "pool.jsonl", "bytes": 14, "sha256": hashlib.sha256(b'{"text": "t"}\n').hexdigest()},
+    }
+
+
+# Messages that lead to the fault
+
+
+def test_line_ends_of_old_macs_are_told_as_such(tmp_path):
+    (problem,) = read_training(written(tmp_path, (GOOD + "\r") * 3)).problems
+    assert (problem.line, problem.kind) == (1, "not-json")
+    assert "CR alone stands between 3 rows" in problem.message
+    assert "save the file with LF line ends" in problem.remedy
+    assert read_training(written(tmp_path, GOOD + "\r")).problems == [], "one row needs no line end"
+
+
+@pytest.mark.parametrize(
+    ("text", "column"), [("\\ud83d", 12), ("ab\\uDE00", 14), ("\\ud83d\\ude00 \\ud83d.", 25), ("\\\\ud83d \\udbff\\\\", 20)]
+)
+def test_half_a_surrogate_pair_is_told_with_its_column(tmp_path, text, column):
+    (problem,) = read_training(written(tmp_path, f'{{"query": "{text}", "pos": ["p"]}}\n')).problems
+    assert problem.kind == "not-json"
+    assert f"at column {column} is half a surrogate pair" in problem.message
+    assert "both halves" in problem.remedy
+
+
+def test_one_repair_may_be_named_without_a_list(tmp_path):
+    path = written(tmp_path, '{"query": "q", "pos": ["p"], "x": NaN}\n')
+    assert [problem.resolution for problem in read_training(path, repair="nan").problems] == ["repaired"]
+    with pytest.raises(SettingsError, match=r"unknown repair 'none'"):
+        read_training(path, repair="none")
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_path_is_refused_by_the_name_of_its_argument(tmp_path, empty):
+    with pytest.raises(InputError, match=r"candidate_pool is .*give the path of a file, or None"):
+        read_inputs(written(tmp_path, GOOD), empty)
+    with pytest.raises(InputError, match=r"input_file is .*give the path of a file$"):
+        read_inputs(empty)

@@ -169,15 +169,15 @@ if problems:
 card = models.describe(models.ModelSettings())
 lengths = resources.text_lengths(current.id, str(card.folder)) if rows else None
 if lengths is not None:
-    from pages.parts import charts  # Altair takes a third of a second, which the first screen does not have
+    from pages.parts import charts  # Arrow and NumPy take a part of a second that the first screen does not have
 
     for column, counts_, limit, what in zip(
         st.columns(2), lengths, (card.query_max_length, card.passage_max_length), ("query", "passage"), strict=True
     ):
         with column:
             longer = float((counts_ > limit).mean()) if len(counts_) else 0.0
-            st.altair_chart(
-                charts.length_histogram(counts_, limit, what),
+            st.vega_lite_chart(
+                spec=charts.length_histogram(counts_, limit, what),
                 alt=f"Histogram of {what} lengths; {longer:.1%} are longer than {limit} tokens",
             )
             st.caption(

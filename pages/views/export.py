@@ -10,7 +10,7 @@ import msgspec
 import streamlit as st
 
 from hnmine import resources
-from hnmine.cli import command_line
+from hnmine.flags import command_line
 from hnmine.errors import HnmineError
 from hnmine.summary import summarise
 from pages.parts import state

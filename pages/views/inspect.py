@@ -24,8 +24,8 @@ table = quality.query_table(corpus, ranking, selection)
 # All similarities
 
 histograms = quality.score_histograms(ranking, selection)
-event = st.altair_chart(
-    charts.similarity_histogram(histograms, settings, brush=True, height=280),
+event = st.vega_lite_chart(
+    spec=charts.similarity_histogram(histograms, settings, brush=True, height=280),
     alt="Similarity to the query: positives, chosen negatives and candidates in the window",
     key="inspect-histogram",
     on_select="rerun",
@@ -144,8 +144,8 @@ with left:
             )
             st.text(text)
 with right:
-    st.altair_chart(
-        charts.rank_curve(details, settings, float(table.positive[query])),
+    st.vega_lite_chart(
+        spec=charts.rank_curve(details, settings, float(table.positive[query])),
         alt="Similarity by rank: the window is shaded, chosen negatives are dots, the line is the positives' level",
         key="inspect-curve",
     )

@@ -18,6 +18,64 @@ from pages.parts import charts, controls, state
 # Candidates ranked for each query, so that the slider has room beyond the window: ranking 500 instead of 210 costs 2 ms a query.
 DEPTH = 500
 
+NAMES = {
+    "ranked": "ranked",
+    "in_window": "in the window",
+    "not_positive": "not positive",
+    "past_max_score": "below the maximum score",
+    "past_min_score": "above the minimum score",
+    "past_positive_share": "past PercPos",
+    "past_margin": "past the margin",
+    "chosen": "chosen",
+}
+ALWAYS = ("in_window", "not_positive", "chosen")
+
+
+@st.fragment
+def live(run: resources.OpenRun) -> None:
+    """Choose negatives and show what comes of it. A fragment: moving a slider runs this and nothing else of the page."""
+    with st.container(border=True):
+        chosen, slots = controls.selection(run.run.id, state.selection_settings(run.run.id), run.ranking.depth)
+        current = resources.selection(run.run.id, chosen)
+        controls.show_removed(slots, current.funnel)
+    summary = summarise(run.inputs, run.ranking, current)
+    with st.grid(4, min_column_width=150):
+        st.metric("Negatives", f"{summary.negatives:,}", border=True, help="Over all rows.")
+        st.metric(
+            "Back-filled",
+            f"{summary.backfilled:,}",
+            border=True,
+            help="Taken at random from outside the window because it had too few; usually easier.",
+        )
+        st.metric("Rows left short", f"{summary.short_rows:,}", border=True, help="The candidates could not supply the number asked for.")
+        mean = summary.scores["negatives"]
+        st.metric(
+            "Mean similarity",
+            "–" if mean is None else f"{mean:.3f}",
+            border=True,
+            help=f"Of the negatives to their queries: their hardness. The positives have {summary.scores['positives']:.3f}.",
+        )
+    st.vega_lite_chart(
+        spec=charts.similarity_histogram(quality.score_histograms(run.ranking, current), chosen),
+        alt="Similarity to the query: positives, chosen negatives and candidates in the window",
+        key="mine-histogram",
+    )
+    funnel = [("ranked", current.funnel["ranked"])] + [
+        (step, current.funnel[step])
+        for earlier, step in pairwise(NAMES)
+        if step in ALWAYS or current.funnel[step] != current.funnel[earlier]
+    ]
+    told = [f"{NAMES[step]} {count:,}" for step, count in funnel]
+    if summary.backfilled:
+        told.append(f"back-filled {current.funnel['backfilled']:,}")
+    st.caption(f"Candidates over all queries: {' → '.join(told)}; on {summary.rows:,} rows {summary.negatives:,} negatives")
+    if above := summary.scores["above_positive"]:
+        st.caption(f"{above:.1%} of the negatives score above their positive: look at those first.")
+    for note in dict.fromkeys([*summary.notes, *(run.run.manifest.get("summary", {}).get("notes") or ())]):
+        st.caption(note)
+    state.keep_selection(run.run.id, chosen)
+
+
 st.title("Mine", anchor=False)
 dataset = state.dataset()
 if dataset is None:
@@ -56,18 +114,19 @@ except HnmineError as error:
         )
     read = None  # the result stands; only mining again waits for a decision
 
-deepest = run.ranking.depth if run else min(DEPTH, read.corpus.n_candidates)
-# In a small corpus skipping the ten nearest would leave too few.
-roomy = deepest >= SelectionSettings().window_start + 2 * SelectionSettings().negative_number
-shown = state.selection_settings(run.run.id) if run else SelectionSettings(window_end=min(210, deepest), window_start=10 if roomy else 0)
-current = None
-with st.container(border=True):
-    chosen, slots = controls.selection(run_id or dataset.id, shown, deepest)
-    if run:
-        state.keep_selection(run.run.id, chosen)
-        current = resources.selection(run.run.id, chosen)
-        controls.show_removed(slots, current.funnel)
-
+if run is None:
+    assert read is not None  # the page ended otherwise
+    deepest = min(DEPTH, read.corpus.n_candidates)
+    # In a small corpus skipping the ten nearest would leave too few.
+    roomy = deepest >= SelectionSettings().window_start + 2 * SelectionSettings().negative_number
+    with st.container(border=True):
+        chosen, _ = controls.selection(
+            dataset.id, SelectionSettings(window_end=min(210, deepest), window_start=10 if roomy else 0), deepest
+        )
+status = st.container()  # filled below, once the settings are known
+if run is not None:
+    live(run)
+    chosen = state.selection_settings(run.run.id)
 wanted = MineSettings(selection=chosen, model=model, pool_mode=pool_mode, use_gpu=devices.gpu_here(), repair=repair, skip_bad_rows=skip)
 
 
@@ -110,80 +169,38 @@ def _progress_text(now: Job) -> str:
     return f"{now.stage}: {now.done:,} of {now.total:,} · {now.rate:,.0f} a second{left}"
 
 
-before = (previous.model, previous.pool_mode, previous.repair, previous.skip_bad_rows)
-same = run is not None and (model, pool_mode, repair, skip) == before
-if job is not None and job.active:
-    progress(job.id)
-else:
-    if run is not None and not same:
-        st.warning("The result below was mined with another model, other candidates or other rows.", icon=":material/sync_problem:")
-    with again if same else st.container():
-        count = len(read.corpus.queries) if read else 0
-        label = "Mine again" if same or not read else f"Mine {count:,} {'query' if count == 1 else 'queries'}"
-        if st.button(
-            label, type="secondary" if same else "primary", icon=":material/play_arrow:", disabled=model is None or read is None, key="mine"
-        ):
-            start()
-            st.rerun()
-    if read is None:
-        st.warning("Rows of the data need a decision on the Data screen before it can be mined again.", icon=":material/rule:")
-    if job is not None and job.state == "failed" and st.session_state.get("dismissed") != job.id:
-        st.error("The last run failed" + ("; the result below is of an earlier one" if run else ""), icon=":material/error:")
-        st.text(job.error or "")
-        if st.button("Dismiss", key="dismiss"):
-            st.session_state.dismissed = job.id
-            st.rerun()
-    elif job is not None and job.state == "cancelled":
-        st.info("The run was cancelled; nothing of it was kept.", icon=":material/stop_circle:")
-
-# The result, live
-
-if run is None or current is None:
+with status:
+    before = (previous.model, previous.pool_mode, previous.repair, previous.skip_bad_rows)
+    same = run is not None and (model, pool_mode, repair, skip) == before
+    if job is not None and job.active:
+        progress(job.id)
+    else:
+        if run is not None and not same:
+            st.warning("The result below was mined with another model, other candidates or other rows.", icon=":material/sync_problem:")
+        with again if same else st.container():
+            count = len(read.corpus.queries) if read else 0
+            label = "Mine again" if same or not read else f"Mine {count:,} {'query' if count == 1 else 'queries'}"
+            if st.button(
+                label,
+                type="secondary" if same else "primary",
+                icon=":material/play_arrow:",
+                disabled=model is None or read is None,
+                key="mine",
+            ):
+                start()
+                st.rerun()
+        if read is None:
+            st.warning("Rows of the data need a decision on the Data screen before it can be mined again.", icon=":material/rule:")
+        if job is not None and job.state == "failed" and st.session_state.get("dismissed") != job.id:
+            st.error("The last run failed" + ("; the result below is of an earlier one" if run else ""), icon=":material/error:")
+            st.text(job.error or "")
+            if st.button("Dismiss", key="dismiss"):
+                st.session_state.dismissed = job.id
+                st.rerun()
+        elif job is not None and job.state == "cancelled":
+            st.info("The run was cancelled; nothing of it was kept.", icon=":material/stop_circle:")
+if run is None:
     st.stop()
-summary = summarise(run.inputs, run.ranking, current)
-with st.grid(4, min_column_width=150):
-    st.metric("Negatives", f"{summary.negatives:,}", border=True, help="Over all rows.")
-    st.metric(
-        "Back-filled",
-        f"{summary.backfilled:,}",
-        border=True,
-        help="Taken at random from outside the window because it had too few; usually easier.",
-    )
-    st.metric("Rows left short", f"{summary.short_rows:,}", border=True, help="The candidates could not supply the number asked for.")
-    mean = summary.scores["negatives"]
-    st.metric(
-        "Mean similarity",
-        "–" if mean is None else f"{mean:.3f}",
-        border=True,
-        help=f"Of the negatives to their queries: their hardness. The positives have {summary.scores['positives']:.3f}.",
-    )
-st.altair_chart(
-    charts.similarity_histogram(quality.score_histograms(run.ranking, current), chosen),
-    alt="Similarity to the query: positives, chosen negatives and candidates in the window",
-    key="mine-histogram",
-)
-names = {
-    "ranked": "ranked",
-    "in_window": "in the window",
-    "not_positive": "not positive",
-    "past_max_score": "below the maximum score",
-    "past_min_score": "above the minimum score",
-    "past_positive_share": "past PercPos",
-    "past_margin": "past the margin",
-    "chosen": "chosen",
-}
-always = ("in_window", "not_positive", "chosen")
-funnel = [("ranked", current.funnel["ranked"])] + [
-    (step, current.funnel[step]) for earlier, step in pairwise(names) if step in always or current.funnel[step] != current.funnel[earlier]
-]
-told = [f"{names[step]} {count:,}" for step, count in funnel]
-if summary.backfilled:
-    told.append(f"back-filled {current.funnel['backfilled']:,}")
-st.caption(f"Candidates over all queries: {' → '.join(told)}; on {summary.rows:,} rows {summary.negatives:,} negatives")
-if above := summary.scores["above_positive"]:
-    st.caption(f"{above:.1%} of the negatives score above their positive: look at those first.")
-for note in dict.fromkeys([*summary.notes, *(run.run.manifest.get("summary", {}).get("notes") or ())]):
-    st.caption(note)
 with st.container(horizontal=True):
     if st.button("Inspect the negatives", icon=":material/search:", type="primary", key="to-inspect"):
         st.switch_page("pages/views/inspect.py")

@@ -1,0 +1,224 @@
+"""Rows at file speed: reading a pool and training rows, making the corpus of them, and writing the rows back.
+
+One million pool lines and 100,000 training rows are written with a fixed seed to a temporary folder. Each side reads them in a process of
+its own, so that its peak memory is its own too. Seconds are those of the processor for the work alone (a shared machine stretches those of
+the clock, and all of it runs in one thread), the least of three turns. The plain sides do less: `json.loads` and `msgspec.json.decode` per line look for no fault and keep no spelling, and their set tells passages apart by
+the letter; ours checks every line, keeps the undecoded bytes of each row, fingerprints the file, and folds what it compares.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from benchmarks.measure import arguments, as_process, peak_memory, report
+
+WORDS = 20_000
+NEGATIVES = 15
+
+
+def passages(count: int, seed: int, shortest: int, longest: int) -> Iterator[str]:
+    """Yield texts of 300 to 1,000 characters, say: one in four holds something beyond ASCII, one in forty repeats another one's text."""
+    rng = random.Random(seed)
+    words = ["".join(rng.choices("etaoinshrdlucmfwypvbgkjqxz", k=rng.randint(2, 10))) for _ in range(WORDS)]
+    odd = ["café", "Straße", "naïve", "日本語", "“so”", "über", "–", "😀"]
+    # One long walk through the words; a passage is a slice of it, which is far quicker than drawing each word.
+    walk = " ".join(words[int(WORDS * rng.random() ** 2)] for _ in range(400_000))
+    for number in range(count):
+        start = rng.randrange(len(walk) - longest)
+        text = walk[start : start + rng.randint(shortest, longest)].strip()
+        if number % 4 == 0:
+            text = f"{odd[number % 7]} {text[: len(text) // 2]} {odd[number % 8]}{text[len(text) // 2 :]}"
+        yield f"{text.capitalize()}. {number // 2 * 2 if number % 40 == 1 else number}"
+
+
+def write_pool(path: Path, count: int) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for number, text in enumerate(passages(count, 1, 300, 1000)):
+            file.write(json.dumps({"_id": f"doc{number}", "title": text[:24], "text": text}, ensure_ascii=False) + "\n")
+
+
+def write_training(path: Path, count: int) -> None:
+    rng = random.Random(2)
+    known = list(passages(max(count, 20), 3, 200, 600))
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(count):
+            texts = rng.sample(known, 10)
+            row = {"query": f"{texts[0][:60]} {number}?", "pos": texts[:5], "neg": texts[5:], "prompt": "Find the passage: ", "id": number}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def json_pool(path: Path) -> dict[str, Callable[[], Any]]:
+    seen: set[str] = set()
+
+    def read() -> None:
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                seen.add(json.loads(line)["text"])
+
+    return {"read and unique": read}
+
+
+def msgspec_pool(path: Path) -> dict[str, Callable[[], Any]]:
+    import msgspec
+
+    seen: set[str] = set()
+
+    def read() -> None:
+        with path.open("rb") as file:
+            for line in file:
+                seen.add(msgspec.json.decode(line)["text"])
+
+    return {"read and unique": read}
+
+
+def our_pool(path: Path) -> dict[str, Callable[[], Any]]:
+    from hnmine.corpus import build_corpus
+    from hnmine.rows import Row, read_pool
+
+    texts: list[str] = []
+
+    def unique() -> None:
+        build_corpus([Row(1, "a question", ["its answer"], [], {})], texts)
+
+    return {"read": lambda: texts.extend(read_pool(path).items), "unique": unique}
+
+
+def draw(rows: list[dict[str, Any]]) -> None:
+    """Give every row negatives, as mining would."""
+    rng = random.Random(4)
+    known = sorted({text for row in rows for text in (*row["pos"], *row["neg"])})
+    for row in rows:
+        row["neg"] = rng.sample(known, NEGATIVES)
+
+
+def json_training(path: Path) -> dict[str, Callable[[], Any]]:
+    rows: list[Any] = []
+
+    def read() -> None:
+        with path.open(encoding="utf-8") as file:
+            rows.extend(map(json.loads, file))
+
+    def write() -> None:
+        with path.with_suffix(".json").open("w", encoding="utf-8") as file:
+            for row in rows:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    return {"read": read, "": lambda: draw(rows), "write": write}
+
+
+def msgspec_training(path: Path) -> dict[str, Callable[[], Any]]:
+    import msgspec
+
+    rows: list[Any] = []
+
+    def read() -> None:
+        with path.open("rb") as file:
+            rows.extend(map(msgspec.json.decode, file))
+
+    def write() -> None:
+        with path.with_suffix(".msgspec").open("wb") as file:
+            for row in rows:
+                file.write(msgspec.json.encode(row) + b"\n")
+
+    return {"read": read, "": lambda: draw(rows), "write": write}
+
+
+def our_training(path: Path) -> dict[str, Callable[[], Any]]:
+    import numpy as np
+
+    from hnmine.corpus import build_corpus
+    from hnmine.export import flagembedding_lines, write_atomic
+    from hnmine.rows import read_training
+
+    held: dict[str, Any] = {}
+
+    def read() -> None:
+        held["rows"] = read_training(path).items
+
+    def unique() -> None:
+        held["corpus"] = build_corpus(held["rows"])
+
+    def drawn() -> None:
+        shape = (len(held["corpus"].queries), NEGATIVES)
+        ids = np.random.default_rng(4).integers(0, len(held["corpus"].passages), shape, dtype=np.int32)
+        held["selection"] = SimpleNamespace(negatives=ids)
+
+    def write() -> None:
+        ranking: Any = None  # asked for scores alone
+        write_atomic(path.with_suffix(".ours"), flagembedding_lines(held["rows"], held["corpus"], ranking, held["selection"]))
+
+    return {"read": read, "unique": unique, "": drawn, "write": write}
+
+
+SIDES = {
+    "pool": {"json.loads": json_pool, "msgspec": msgspec_pool, "hnmine": our_pool},
+    "training": {"json.loads": json_training, "msgspec": msgspec_training, "hnmine": our_training},
+}
+
+
+def turn(file: str, side: str, path: Path) -> None:
+    """Do one side's work in this process and leave its seconds and peak memory beside the file."""
+    found: dict[str, Any] = {}
+    for stage, work in SIDES[file][side](path).items():
+        began = time.process_time()
+        work()
+        found[stage] = time.process_time() - began
+        found[f"{stage} peak"] = peak_memory()
+    path.with_suffix(".turn").write_text(json.dumps(found))
+
+
+def main() -> None:
+    options = arguments(__doc__, turn="", path="")
+    if options.turn:
+        turn(*options.turn.split("/"), Path(options.path))
+        return
+    turns, sizes = (1, {"pool": 10_000, "training": 1_000}) if options.quick else (3, {"pool": 1_000_000, "training": 100_000})
+    rows: list[dict[str, Any]] = []
+    facts: dict[str, Any] = {"turns, the least counts": turns}
+    with tempfile.TemporaryDirectory() as folder:
+        for file, write in (("pool", write_pool), ("training", write_training)):
+            path = Path(folder) / f"{file}.jsonl"
+            write(path, sizes[file])
+            size = path.stat().st_size / 1e6
+            facts[file] = f"{sizes[file]:,} lines, {size:,.0f} MB"
+            best: dict[str, dict[str, float]] = {}
+            for _ in range(turns):
+                for side in SIDES[file]:
+                    as_process([sys.executable, "-m", "benchmarks.rows", "--turn", f"{file}/{side}", "--path", str(path)])
+                    found = json.loads(path.with_suffix(".turn").read_text())
+                    known = best.setdefault(side, found)
+                    best[side] = {stage: min(value, known[stage]) for stage, value in found.items()}
+            for side, found in best.items():
+                for stage, seconds in found.items():
+                    if not stage or stage.endswith("peak"):
+                        continue
+                    plain = best["json.loads"]
+                    compared = plain.get(stage) or (plain.get("read and unique") if stage != "unique" else None)
+                    written = path.with_suffix({"json.loads": ".json", "msgspec": ".msgspec", "hnmine": ".ours"}[side])
+                    moved = written.stat().st_size / 1e6 if stage == "write" else size
+                    rows.append(
+                        {
+                            "file": file,
+                            "side": side,
+                            "stage": stage,
+                            "cpu seconds": seconds,
+                            "MB/s": moved / seconds,
+                            "rows/s": sizes[file] / seconds,
+                            "x json": compared / seconds if compared else None,
+                            "peak MB": found[f"{stage} peak"] / 1e6,
+                        }
+                    )
+            path.unlink()
+    report("rows", rows, facts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Exact search on the CPU: the loop of the original, FAISS and torch in one call, and ours with either first pass.
+
+Vectors are unit vectors with a fixed seed, clustered (2,000 centres and noise, so that scores spread as those of texts do)
+and plainly random. Recall is counted against all inner products in float64, for a sample of the queries. The corpus that is
+memory-mapped is searched in a process of its own, whose peak resident memory is told.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import measure
+from hnmine.search import top_k
+
+DIMENSION = 384
+DEPTH = 210
+# Rows made at a time, so that a corpus of any size is made in bounded memory.
+MADE = 50_000
+
+
+def made(kind: str, rows: int, seed: int) -> np.ndarray:
+    """Return (rows, 384) float32 unit vectors; the centres are the same for every seed."""
+    centres = np.random.default_rng(1).standard_normal((2_000, DIMENSION), dtype=np.float32)
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    vectors = np.empty((rows, DIMENSION), np.float32)
+    rng = np.random.default_rng(seed)
+    for start in range(0, rows, MADE):
+        part = rng.standard_normal((min(MADE, rows - start), DIMENSION), dtype=np.float32)
+        if kind == "clustered":
+            part = part * np.float32(0.9 / DIMENSION**0.5) + centres[rng.integers(0, len(centres), len(part))]
+        vectors[start : start + len(part)] = part / np.linalg.norm(part, axis=1, keepdims=True)
+    return vectors
+
+
+def as_the_original(queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
+    """Search an IndexFlatIP for 64 queries at a time and collect lists, as hn_mine.py is described to."""
+    import faiss
+
+    index = faiss.IndexFlatIP(passages.shape[1])
+    index.add(passages)
+    ids: list[list[int]] = []
+    for start in range(0, len(queries), 64):
+        _, found = index.search(queries[start : start + 64], k=DEPTH)
+        ids.extend(found.tolist())
+    return np.array(ids)
+
+
+def faiss_knn(queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
+    """Search with faiss.knn in one call."""
+    import faiss
+
+    return faiss.knn(queries, passages, DEPTH, metric=faiss.METRIC_INNER_PRODUCT)[1]
+
+
+def torch_topk(queries: np.ndarray, passages: np.ndarray, dtype: str) -> np.ndarray:
+    """Multiply 250 queries at a time with torch and take the top k of each."""
+    import torch
+
+    right = torch.from_numpy(passages).to(getattr(torch, dtype)).T
+    left = torch.from_numpy(queries).to(getattr(torch, dtype))
+    return torch.cat([torch.topk(part @ right, DEPTH, dim=1).indices for part in left.split(250)]).numpy()
+
+
+def recall(ids: np.ndarray, queries: np.ndarray, passages: np.ndarray, sample: int = 64) -> float:
+    """Return the share of the true top k of the first queries that was found."""
+    exact = np.concatenate(
+        [queries[:sample].astype(np.float64) @ part.astype(np.float64).T for part in np.array_split(passages, 20)], axis=1
+    )
+    true = np.argpartition(-exact, DEPTH - 1, axis=1)[:, :DEPTH]
+    return float(np.mean([len(np.intersect1d(a, b)) / DEPTH for a, b in zip(ids[:sample], true, strict=True)]))
+
+
+def compare(kind: str, queries: int, passages: int, repeats: int) -> list[dict[str, Any]]:
+    """Return a row for each way to search."""
+    left, right = made(kind, queries, 2), made(kind, passages, 3)
+    sides: dict[str, Callable[[], np.ndarray]] = {
+        "the original's loop of 64": lambda: as_the_original(left, right),
+        "faiss.knn, one call": lambda: faiss_knn(left, right),
+        "torch matmul + topk, float32": lambda: torch_topk(left, right, "float32"),
+        "torch matmul + topk, bfloat16": lambda: torch_topk(left, right, "bfloat16"),
+        "hnmine, float32 first pass": lambda: top_k(left, right, DEPTH, first_pass="float32")[1],
+        "hnmine, bfloat16 first pass": lambda: top_k(left, right, DEPTH, first_pass="bfloat16")[1],
+    }
+    found = {name: side() for name, side in sides.items()}
+    seconds = dict.fromkeys(sides, float("inf"))
+    peak = measure.gemm_peak()
+    for _ in range(repeats):  # in turn, so that a busy moment strikes no side alone
+        peak = max(peak, measure.gemm_peak(seconds=0.3))
+        for name, side in sides.items():
+            seconds[name] = min(seconds[name], measure.best(side, repeats=1))
+    work = 2.0 * queries * passages * DIMENSION
+    first = next(iter(sides))
+    return [
+        {
+            "vectors": kind,
+            "side": name,
+            "seconds": seconds[name],
+            "GFLOP/s": work / seconds[name] / 1e9,
+            "of float32 peak": f"{work / seconds[name] / peak:.0%}",
+            "x the original": seconds[first] / seconds[name],
+            "recall": f"{recall(found[name], left, right):.6f}",
+        }
+        for name in sides
+    ]
+
+
+def mapped(queries: int, passages: int) -> list[dict[str, Any]]:
+    """Search a memory-mapped file and the same vectors in memory, each in its own process."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "queries.npy", made("clustered", queries, 4))
+        np.save(Path(folder) / "passages.npy", made("clustered", passages, 5))
+        for first_pass in ("float32", "bfloat16"):
+            for where in ("mapped", "in memory"):
+                command = [sys.executable, "-m", "benchmarks.search", "--one", folder, "--where", where, "--first_pass", first_pass]
+                told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=measure.ROOT).stdout)
+                rows.append({"side": f"{where}, {first_pass} first pass", **told})
+    in_memory = rows[1]["result"]
+    for row in rows:
+        row["GFLOP/s"] = 2.0 * queries * passages * DIMENSION / row["seconds"] / 1e9
+        row["same result"] = "yes" if row.pop("result") == in_memory else "NO"
+    return rows
+
+
+def one(folder: Path, where: str, first_pass: str) -> None:
+    """Search once and print what it took: the process that `mapped` starts."""
+    mode = "r" if where == "mapped" else None
+    queries, passages = np.load(folder / "queries.npy"), np.load(folder / "passages.npy", mmap_mode=mode)
+    began = time.perf_counter()
+    scores, ids = top_k(queries, passages, DEPTH, first_pass=first_pass)  # type: ignore[arg-type]
+    seconds = time.perf_counter() - began
+    result = hashlib.sha256(scores.tobytes() + ids.tobytes()).hexdigest()
+    print(json.dumps({"seconds": seconds, "peak resident GiB": measure.peak_memory() / 2**30, "result": result}))
+
+
+def main() -> None:
+    """Run all of it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs; the figures mean nothing")
+    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--where", help=argparse.SUPPRESS)
+    parser.add_argument("--first_pass", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        one(given.one, given.where, given.first_pass)
+        return
+    queries, passages = (200, 10_000) if given.quick else (2_000, 100_000)
+    rows = [row for kind in ("clustered", "random") for row in compare(kind, queries, passages, 1 if given.quick else 3)]
+    peaks = {f"{dtype} GEMM peak, GFLOP/s": measure.gemm_peak(dtype) / 1e9 for dtype in ("float32", "bfloat16")}
+    measure.report("search", rows, {"queries": queries, "passages": passages, "k": DEPTH, **peaks})
+    queries, passages = (100, 20_000) if given.quick else (1_000, 1_000_000)
+    measure.report("search-mapped", mapped(queries, passages), {"queries": queries, "passages": passages, "k": DEPTH})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The table of the command line's flags, and the way between flags and settings.
+
+One table, FLAGS, says which flag sets which field of `MineSettings`. The parser, its help, the settings of a run and
+`command_line` (the way back, from settings to flags, which the app shows) are all made from it, so a setting cannot be
+in one of them and missing in another. The names are those of FlagEmbedding's scripts/hn_mine.py where it has them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hnmine.errors import SettingsError
+from hnmine.mine import MineSettings
+from hnmine.models import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
+from hnmine.problems import REPAIRS, repairs_from
+from hnmine.select import SelectionSettings, parse_window
+
+__all__ = ["CACHE_FLAGS", "FLAGS", "Flag", "command_line", "settings_from"]
+
+DEFAULTS = MineSettings(model=ModelSettings())
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One flag: `name` as hn_mine.py spells it, and the field of MineSettings it sets ("model.devices"; "" for none).
+
+    `kind` is how its text is read. A "template" is an instruction's format, in which `\\n` stands for a new line.
+    `fallback` counts when a flag that sets no field is not given.
+    """
+
+    name: str
+    setting: str
+    kind: Literal["text", "template", "switch", "integer", "number", "window", "list", "size"]
+    help: str
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+    fallback: Any = None
+
+    @property
+    def default(self) -> Any:
+        """What counts when the flag is not given."""
+        return _value(DEFAULTS, self) if self.setting else self.fallback
+
+
+FLAGS: dict[str, tuple[Flag, ...]] = {
+    "files": (
+        Flag("input_file", "", "text", "training JSONL: one object a line with query, pos and, if wanted, neg", "FILE"),
+        Flag("output_file", "", "text", "where to write the rows with their mined negatives; replaced whole or not at all", "FILE"),
+        Flag("candidate_pool", "", "text", "JSONL with a text on each line: passages that may become negatives", "FILE"),
+        Flag("pool_mode", "pool_mode", "text", "extend: the pool joins the rows' own passages; replace: it is ranked alone, as "
+             "hn_mine.py does", choices=("extend", "replace")),
+        Flag("manifest_file", "", "text", "where to write settings, versions, fingerprints and counts as JSON", "FILE"),
+    ),
+    "which negatives": (
+        Flag("range_for_sampling", "selection.window", "window", "ranks to take negatives from, counted from 0", "START-END"),
+        Flag("negative_number", "selection.negative_number", "integer", "negatives for each row", "N"),
+        Flag("strategy", "selection.strategy", "text", "random: drawn by seed from the window; hardest: the most similar first",
+             choices=("random", "hardest")),
+        Flag("seed", "selection.seed", "integer", "the same seed gives the same negatives", "N"),
+    ),
+    "guards against false negatives": (
+        Flag("max_score", "selection.max_score", "number", "reject candidates more similar to the query than this", "X"),
+        Flag("min_score", "selection.min_score", "number", "reject candidates less similar to the query than this", "X"),
+        Flag("max_positive_share", "selection.max_positive_share", "number",
+             "reject candidates above this share of the positive's score (0.95 in NV-Retriever)", "X"),
+        Flag("margin", "selection.margin", "number", "reject candidates that come closer than this below the positive's score", "X"),
+    ),
+    "bad rows and output": (
+        Flag("repair", "repair", "list", "kinds of faults to mend: " + "; ".join(f"{kind} ({how})" for kind, how in REPAIRS.items())
+             + "; all", "KIND", choices=(*REPAIRS, "all")),
+        Flag("skip_bad_rows", "skip_bad_rows", "switch", "leave bad rows out instead of stopping"),
+        Flag("with_scores", "with_scores", "switch", "write pos_scores and neg_scores, the similarities of the mining model"),
+        Flag("json", "", "switch", "print the closing summary as JSON", fallback=False),
+        Flag("quiet", "", "switch", "show no progress", fallback=False),
+    ),
+    "embedding model": (
+        Flag("embedder_name_or_path", "model.name_or_path", "text",
+             f"hub name or folder; left out: the packaged {PACKAGED_NAME}, which needs no network", "NAME"),
+        Flag("embedder_model_class", "model.model_class", "text", "FlagEmbedding's class of model; left out: found out",
+             choices=MODEL_CLASSES),
+        Flag("pooling_method", "model.pooling_method", "text", "left out: as the model's folder says",
+             choices=("cls", "mean", "last_token")),
+        Flag("normalize_embeddings", "model.normalize_embeddings", "switch", "scale vectors to length 1, so that scores are cosines"),
+        Flag("query_instruction_for_retrieval", "model.query_instruction", "text",
+             'put before each query; left out: as the model was trained; "" for none', "TEXT"),
+        Flag("query_instruction_format_for_retrieval", "model.query_instruction_format", "template",
+             "how instruction and query are joined; two {}, and \\n for a new line; left out: {}{}", "FORMAT"),
+        Flag("passage_instruction_for_retrieval", "model.passage_instruction", "text", "the same for passages", "TEXT"),
+        Flag("passage_instruction_format_for_retrieval", "model.passage_instruction_format", "template", "the same for passages",
+             "FORMAT"),
+        Flag("examples_for_task", "model.examples_for_task", "text",
+             "for decoder-only-icl: JSON list of objects with instruct, query and response", "JSON"),
+        Flag("examples_instruction_format", "model.examples_instruction_format", "template", "for decoder-only-icl", "FORMAT"),
+        Flag("embedder_query_max_length", "model.query_max_length", "integer", "tokens; left out: as the model's folder says", "N"),
+        Flag("embedder_passage_max_length", "model.passage_max_length", "integer", "tokens; left out: as the model's folder says", "N"),
+        Flag("trust_remote_code", "model.trust_remote_code", "switch", "run code that comes with the model"),
+        Flag("cache_dir", "model.cache_dir", "text", "where models from the hub are kept", "FOLDER"),
+    ),
+    "devices and speed": (
+        Flag("devices", "model.devices", "list", "such as cpu, or cuda:0 cuda:1; left out: the first GPU, else the CPU", "DEVICE"),
+        Flag("precision", "model.precision", "text", "auto: half precision where the device is faster in it (fp16 on a GPU, bf16 on a "
+             "CPU that has it), else fp32", choices=PRECISIONS),
+        Flag("use_fp16", "", "switch", "as in hn_mine.py: false stands for --precision fp32", fallback=True),
+        Flag("batch_size", "model.batch_size", "integer", "most texts in one batch; left out: as many as fit a budget of tokens", "N"),
+        Flag("use_gpu_for_searching", "use_gpu", "switch", "search on a GPU where there is one"),
+        Flag("memory_budget", "", "size", "working memory of the search, such as 2GB; left out: a quarter of what is free", "SIZE"),
+        Flag("store", "", "text", "where vectors are kept, so that no text is encoded twice; left out: vectors/ in HNMINE_HOME or "
+             "./workspace", "FOLDER"),
+        Flag("no_store", "", "switch", "keep no vectors: encode everything anew, write nothing but the output", fallback=False),
+        Flag("search_batch_size", "", "integer", "taken but without effect: one call searches thousands of queries", "N"),
+    ),
+}  # fmt: skip
+_SETTING_FLAGS = tuple(flag for flags in FLAGS.values() for flag in flags if flag.setting)
+CACHE_FLAGS = (
+    Flag("store", "", "text", "the folder; left out: vectors/ in HNMINE_HOME or ./workspace", "FOLDER"),
+    Flag("limit", "", "size", "prune: keep at most this much, the last used", "SIZE"),
+    Flag("older_than", "", "number", "prune: remove what was not used for so many days", "DAYS"),
+    Flag("everything", "", "switch", "prune: remove all", fallback=False),
+    Flag("json", "", "switch", "print what is kept as JSON", fallback=False),
+)
+_ALWAYS_SHOWN = ("range_for_sampling", "negative_number", "seed")
+
+
+def _value(settings: MineSettings, flag: Flag) -> Any:
+    """The value that `settings` holds for a flag, as the parser would give it."""
+    if flag.kind == "window":
+        return f"{settings.selection.window_start}-{settings.selection.window_end}"
+    part, _, name = flag.setting.rpartition(".")
+    holder = {"": settings, "selection": settings.selection, "model": settings.model or ModelSettings()}[part]
+    return getattr(holder, name)
+
+
+def settings_from(arguments: argparse.Namespace) -> MineSettings:
+    """Return the settings that parsed flags stand for.
+
+    Raises:
+        SettingsError: a value is out of range, or two contradict each other.
+    """
+    values: dict[str, dict[str, Any]] = {"": {}, "selection": {}, "model": {}}
+    for flag in _SETTING_FLAGS:
+        part, _, name = flag.setting.rpartition(".")
+        value = getattr(arguments, flag.name)
+        if flag.kind == "window":
+            values[part]["window_start"], values[part]["window_end"] = parse_window(value)
+        else:
+            values[part][name] = tuple(value) if isinstance(value, list) else value
+    values[""]["repair"] = tuple(sorted(repairs_from(values[""]["repair"])))
+    if not arguments.use_fp16:
+        if values["model"]["precision"] == "fp16":
+            raise SettingsError("--precision fp16 and --use_fp16 false contradict each other; leave one of them out")
+        if values["model"]["precision"] == "auto":
+            values["model"]["precision"] = "fp32"
+    return MineSettings(selection=SelectionSettings(**values["selection"]), model=ModelSettings(**values["model"]), **values[""])
+
+
+def command_line(
+    settings: MineSettings,
+    *,
+    input_file: str | os.PathLike[str],
+    candidate_pool: str | os.PathLike[str] | None,
+    output_file: str | os.PathLike[str],
+) -> list[str]:
+    """Return the arguments, `python -m hnmine mine ...`, that do a run with these settings; `shlex.join` makes a line of them.
+
+    Settings at their defaults are left out, except window, number and seed. `settings.model` None stands for the packaged
+    model. A backslash before an n in an instruction's format cannot be said: there it means a new line, as in hn_mine.py.
+    """
+    line = ["python", "-m", "hnmine", "mine"]
+
+    def add(name: str, value: str) -> None:
+        # "--seed -1" would do, "--margin -1e-05" or an instruction that begins with a dash would be taken for a flag.
+        line.extend([f"--{name}={value}"] if value.startswith("-") else [f"--{name}", value])
+
+    add("input_file", os.fspath(input_file))
+    if candidate_pool is not None:
+        add("candidate_pool", os.fspath(candidate_pool))
+    add("output_file", os.fspath(output_file))
+    for flag in _SETTING_FLAGS:
+        value = _value(settings, flag)
+        if value == flag.default and flag.name not in _ALWAYS_SHOWN:
+            continue
+        if flag.kind == "switch":
+            line += [f"--{flag.name}"] if value else [f"--{flag.name}", "false"]
+        elif flag.kind == "list":
+            line += [f"--{flag.name}", *(["all"] if flag.name == "repair" and set(value) == REPAIRS.keys() else value)]
+        else:
+            add(flag.name, str(value).replace("\n", "\\n") if flag.kind == "template" else str(value))
+    return line
