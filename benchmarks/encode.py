@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from hnmine.models import ModelSettings, packaged_folder
 
 Vectors = npt.NDArray[np.float32]
 MAX_LENGTH = 512
+FLAG, OTHER = "FlagModel.encode, batch 256", "sentence-transformers, batch 32"
 
 
 def texts_of(folder: str, name: str, count: int, words: tuple[int, int]) -> list[str]:
@@ -46,6 +48,10 @@ def operations(lengths: Sequence[int], model: Any) -> float:
     return float(sum(2 * weights * length + attention * length * length for length in lengths))
 
 
+def _keep(kept: list[Any], run: Callable[[list[str]], Any], texts: list[str]) -> None:
+    kept.append(run(texts))
+
+
 def main() -> None:
     """Measure, and print the table."""
     quick = measure.arguments(__doc__).quick
@@ -60,58 +66,45 @@ def main() -> None:
         precision: FlagEncoder.load(ModelSettings(devices=("cpu",), precision=precision, passage_max_length=MAX_LENGTH))
         for precision in ("fp32", "auto")
     }
+    for encoder in ours.values():
+        encode(encoder, ["the first call loads"], "passages")
     sets = {
         "Cranfield": texts_of("cranfield", "pool.jsonl", 40 if quick else 10_000, (60, 300)),
         "short questions": texts_of("squad-en-dev", "queries.jsonl", 100 if quick else 2_000, (6, 18)),
     }
+    facts: dict[str, Any] = {}
     peaks = {"fp32": measure.gemm_peak("float32"), "bf16": measure.gemm_peak("bfloat16")}
+    facts |= {f"GEMM peak {precision}, GFLOP/s": peak / 1e9 for precision, peak in peaks.items()}
+    sides: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
+        FLAG: ("fp32", flag.encode_corpus),
+        OTHER: ("fp32", lambda texts: other.encode(texts, batch_size=32, normalize_embeddings=True)),
+        "ours, fp32": ("fp32", lambda texts: encode(ours["fp32"], texts, "passages")),
+        "ours, auto": (ours["auto"].describe()["precision"], lambda texts: encode(ours["auto"], texts, "passages")),
+    }
     rows = []
     for name, texts in sets.items():
         lengths = [len(ids) for ids in flag.tokenizer(texts, truncation=True, max_length=MAX_LENGTH)["input_ids"]]
-        tokens, work = sum(lengths), operations(lengths, flag.model)
-        sides: dict[str, tuple[str, Callable[[], Any]]] = {
-            "FlagModel.encode, batch 256": ("fp32", lambda texts=texts: flag.encode_corpus(texts)),
-            "sentence-transformers, batch 32": ("fp32", lambda texts=texts: other.encode(texts, batch_size=32, normalize_embeddings=True)),
-            **{
-                f"ours, {precision}": (
-                    encoder.describe()["precision"],
-                    lambda texts=texts, encoder=encoder: encode(encoder, texts, "passages"),
-                )
-                for precision, encoder in ours.items()
-            },
-        }
-        reference: Vectors | None = None
-        base = baseline = 0.0
+        facts[f"tokens of {name}"] = sum(lengths)
+        work = operations(lengths, flag.model)
+        seconds: dict[str, float] = {}
+        vectors: dict[str, Vectors] = {}
         for side, (precision, run) in sides.items():
-            kept: list[Vectors] = []
-            if reference is not None:
-                encode(ours["auto"], texts[:8], "passages")  # the first call loads
-                run_once = sides[side][1]
-                if side.startswith("ours"):
-                    encode(ours[side.removeprefix("ours, ")], texts[:8], "passages")
-            else:
-                run_once = run
-            seconds = measure.best(lambda kept=kept, run_once=run_once: kept.append(run_once()), repeats=1 if reference is None else 2)
-            vectors = np.asarray(kept[-1], dtype=np.float32)
-            if reference is None:
-                reference, base = vectors, seconds
-            elif side.startswith("sentence"):
-                baseline = seconds
+            kept: list[Any] = []
+            seconds[side] = measure.best(partial(_keep, kept, run, texts), repeats=1 if side == FLAG else 2)
+            vectors[side] = np.asarray(kept[-1], dtype=np.float32)
             rows.append(
                 {
                     "texts": name,
                     "side": side,
                     "precision": precision,
-                    "seconds": seconds,
-                    "tokens/s": tokens / seconds,
-                    "min cosine": float((vectors * reference).sum(axis=1).min()),
-                    "x FlagModel": base / seconds,
-                    "x sentence-t.": baseline / seconds if baseline else None,
-                    "% of peak": 100 * work / seconds / peaks[precision],
+                    "seconds": seconds[side],
+                    "tokens/s": sum(lengths) / seconds[side],
+                    "min cosine": f"{(vectors[side] * vectors[FLAG]).sum(axis=1).min():.6f}",
+                    "x FlagModel": seconds[FLAG] / seconds[side],
+                    "x sentence-transformers": seconds[OTHER] / seconds[side] if OTHER in seconds else None,
+                    "% of peak": 100 * work / seconds[side] / peaks[precision],
                 }
             )
-    facts: dict[str, Any] = {f"tokens of {name}": sum(map(len, flag.tokenizer(texts, truncation=True, max_length=MAX_LENGTH)["input_ids"])) for name, texts in sets.items()}
-    facts |= {f"GEMM peak {precision}, GFLOP/s": peak / 1e9 for precision, peak in peaks.items()}
     measure.report("encode", rows, facts)
 
 

@@ -2,8 +2,9 @@
 
 One million pool lines and 100,000 training rows are written with a fixed seed to a temporary folder. Each side reads them in a process of
 its own, so that its peak memory is its own too. Seconds are those of the processor for the work alone (a shared machine stretches those of
-the clock, and all of it runs in one thread), the least of three turns. The plain sides do less: `json.loads` and `msgspec.json.decode` per line look for no fault and keep no spelling, and their set tells passages apart by
-the letter; ours checks every line, keeps the undecoded bytes of each row, fingerprints the file, and folds what it compares.
+the clock, and all of it runs in one thread), the least of three turns. The plain sides do less: `json.loads` and `msgspec.json.decode` per
+line look for no fault and keep no spelling, and their set tells passages apart by the letter; ours checks every line, keeps the undecoded
+bytes of each row, fingerprints the file, and folds what it compares.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ Rows = npt.NDArray[np.int64]
 
 # Rounds of walking before the matrix product, when guards are in use.
 ROUNDS = 2
-# Queries and passages of one matrix product: 32 MiB of scores. So many queries share one reading of the passages that
-# computing (0.5 ms a passage block's megabyte on two cores) takes longer than reading them from a disk.
+# Queries and passages of one matrix product: 32 MiB of scores. Each vector that is read serves 2,048 queries, so that reading
+# the passages once more for the next so many costs little beside the arithmetic.
 SIFT_QUERIES, SIFT_PASSAGES = 2_048, 4_096
 
 

@@ -2,7 +2,7 @@
 
 For each query a threshold runs along: no passage that scores below it can be among the k best, whatever the error of the
 first pass. What reaches it is collected; when about 3 k have gathered, the k-th best of them raises it. So of 100,000
-scores a query about 1,500 are ever touched for k = 210, and 220 (float32) to 300 (bfloat16) are scored exactly at the end.
+scores a query about 2,000 are ever touched for k = 210, and 220 (float32) to 300 (bfloat16) are scored exactly at the end.
 Where raising it makes too little room (hundreds of equal or nearly equal vectors around the k-th place: texts cut at the same
 tokens), the row is settled: its candidates are scored exactly and the k best stay. So memory is bounded by rows x room
 whatever the vectors are.
@@ -46,7 +46,7 @@ class Candidates:
         self._queries, self._passages, self._product, self._k = queries, passages, product, k
         self._keys = np.full((rows, room), EMPTY)  # beyond the count too, so that a row can be sorted
         self._counts = np.zeros(rows, np.int64)
-        self._floor = np.full(rows, -np.inf)  # the k-th best true score is at least this
+        self._floor = np.full(rows, -np.inf)  # the k-th best true score, less the product's offset, is at least this
         self._error = np.zeros(rows)
 
     def expect(self, error: Doubles) -> None:
@@ -112,10 +112,11 @@ class Candidates:
         """Score the candidates of a row exactly and keep the k best."""
         ids = self._keys[row, : self._counts[row]] & 0xFFFFFFFF
         scores = pair_scores_here(self._queries, np.full(len(ids), row), self._passages, ids)
-        best = np.sort(_keys(scores, ids))[: self._k]
+        best, best_ids = best_of(scores[None], ids[None], self._k)
         self._keys[row] = EMPTY
-        self._keys[row, : self._k], self._counts[row] = best, self._k
-        self._floor[row] = max(self._floor[row], _unrounded(_scores(best[-1:]))[0])
+        self._keys[row, : self._k] = _keys((best[0] - self._product.offset[row]).astype(np.float32), best_ids[0])
+        self._counts[row] = self._k
+        self._floor[row] = max(self._floor[row], _unrounded(best[0])[-1] - self._product.offset[row])
 
     def best(self) -> tuple[Floats, Ids]:
         """Return the k best of every row by exact score, then by id: (g, k) float32 and int32. All passages were offered."""
@@ -132,7 +133,7 @@ class Candidates:
             self._score(exact, wanted, rows, found)
             # The k best of the first pass say how good the others must be, with half the doubt.
             least = _unrounded(exact[:, : self._k].min(axis=1))
-            self._floor[rows] = np.maximum(self._floor[rows], least)
+            self._floor[rows] = np.maximum(self._floor[rows], least - self._product.offset[rows])
             self._score(exact, self._reaching(rows, keys) & ~wanted, rows, found)
             scores[rows], ids[rows] = best_of(exact, found, self._k)
         return scores, ids

@@ -40,6 +40,8 @@ BFLOAT16_PAYS = 1e9
 GENEROUS = 1.001
 # More than all that underflow can take: bfloat16 units treat the smallest numbers as zero.
 TINY = 2.0**-100
+# Passages whose mean is at least this part of their length are centred, which costs a pass over them.
+WORTH_CENTRING = 0.25
 # Products of longer vectors could overflow float32.
 LONGEST = 1e18
 
@@ -47,8 +49,8 @@ LONGEST = 1e18
 class Product(Protocol):
     """Scores g queries against one block of passages after another."""
 
-    itemsize: int
-    """Bytes of a raw score."""
+    offset: Doubles
+    """(g,) what each query's scores are short of its inner products, once a block is loaded."""
 
     def load(self, passages: Floats) -> Doubles:
         """Take the next block, (b, d) float32; return what no score is off by more than, (g,), before its own rounding."""
@@ -112,11 +114,10 @@ def _summing(dimension: int) -> float:
 class Float32Product:
     """float32 scores by NumPy's BLAS."""
 
-    itemsize = 4
-
     def __init__(self, queries: Floats, scores_held: int) -> None:
         self._queries = queries
         self._lengths = _norms(queries)
+        self.offset = np.zeros(len(queries))
         self._passages = queries[:0]
         self._out = np.empty(scores_held, np.float32)
 
@@ -149,27 +150,45 @@ class Float32Product:
 
 
 class Bfloat16Product:
-    """bfloat16 scores by torch, which sums in float32 and rounds once."""
+    """bfloat16 scores by torch, which sums in float32 and rounds once.
 
-    itemsize = 2
+    Where the passages point one way on the whole, as those of many models do, their mean is subtracted first: it adds the
+    same to all scores of a query, but the error grows with the length of what is multiplied. For unit vectors with a mean
+    of length 0.95 that takes a tenth of the time.
+    """
 
     def __init__(self, queries: Floats, scores_held: int) -> None:
         import torch
 
         self._torch = torch
         full = torch.from_numpy(_writable(queries))
-        self._queries = full.to(torch.bfloat16)
+        self._full, self._queries = queries, full.to(torch.bfloat16)
         self._lengths = _norms(queries)
         self._residuals = _norms((full - self._queries.float()).numpy())
+        self._centre: Floats | None = None
+        self._aside = 0.0
+        self.offset = np.zeros(len(queries))
         self._passages = self._queries[:0]
         self._out = torch.empty(scores_held, dtype=torch.bfloat16)
 
     def load(self, passages: Floats) -> Doubles:
         """See `Product`."""
-        self._passages = self._torch.from_numpy(_writable(passages)).to(self._torch.bfloat16)
-        longest = float(_norms(passages).max(initial=0.0))
-        summing = _summing(passages.shape[1]) * 1.02 * self._lengths  # 1.02: |q16| |p16| against |q| |p|
-        return (self._residuals + 2.0**-8 * (self._lengths + self._residuals) + summing) * longest + TINY
+        if self._centre is None:
+            self._centre = self._mean(passages)
+        moved = passages - self._centre if self._aside else _writable(passages)
+        self._passages = self._torch.from_numpy(moved).to(self._torch.bfloat16)
+        longest = float(_norms(moved).max(initial=0.0))
+        summing = _summing(moved.shape[1])
+        # 1.02: |q16| |p16| against |q| |p|. The offset errs too, and so does subtracting it from an exact score.
+        error = self._residuals + (2.0**-8 + 1.02 * summing) * (self._lengths + self._residuals)
+        return error * longest + 2 * summing * self._lengths * self._aside + TINY
+
+    def _mean(self, passages: Floats) -> Floats:
+        lengths, mean = _norms(passages), np.asarray(passages.mean(axis=0), np.float32)
+        length = float(_norms(mean[None])[0])
+        if length > WORTH_CENTRING * lengths.mean():
+            self._aside, self.offset = length, (self._full @ mean).astype(np.float64)
+        return mean
 
     def scores(self, rows: slice) -> npt.NDArray[np.int16]:
         """See `Product`; the numbers' bits, because NumPy has no bfloat16."""

@@ -4,7 +4,8 @@ A reader never drops or changes anything on its own. It reports all problems of 
 out until somebody decides: `repair` names the kinds that may be mended, `skip_bad_rows` leaves out the rest, and
 `InputFile.require_decided` raises when neither was said. What a field of a row says beyond `query`, `pos` and `neg` is
 never parsed, only carried: `Row.fields` holds the bytes of each value as they stood (`msgspec.Raw`), so `1.0`, `1e5` and
-`"\\u00e9"` leave as they came.
+`"\\u00e9"` leave as they came. So a training file is held twice, as bytes and as texts: 2.6 times its size in memory, where
+`json.loads` holds 1.6; of a pool only the texts are kept.
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ GPU. Nothing is approximate: what the first pass leaves out is ruled out by a bo
 which is the order of the text hash.
 
 Each block of passages is read once for as many queries as the memory budget has room for, so a memory-mapped corpus of
-1,000,000 x 384 (1.5 GB) is searched with 1,000 queries in less than 1 GB of resident memory.
+1,000,000 x 384 (1.5 GB) is searched with 1,000 queries in 0.3 GB of resident memory, 1.2 GB with torch and bfloat16. 2,000
+queries x 100,000 passages, k = 210, take about an eighth of the time of the loop of 64 of hn_mine.py with bfloat16 and a
+sixth with float32 (two busy cores, both sides in turn).
 
 On a GPU, FAISS finds k + SLACK candidates a block, scored again in the same way; a query whose last candidates come so close
 to its k-th best that float32 could have mistaken them is searched again, deeper.

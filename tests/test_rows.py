@@ -518,6 +518,7 @@ def test_the_quick_way_through_a_line_finds_what_the_careful_one_does(tmp_path, 
                 if careful:
                     patch.setattr(jsonl, "_quick_text", refuse)
                     patch.setattr(jsonl, "_quick_texts", refuse)
+                    patch.setattr(jsonl, "_alike", lambda fields, text: lambda raw: "")
                     patch.setattr(lines, "_BLOCK", block)
                 try:
                     answers.append(found_in(read(path, **options)))

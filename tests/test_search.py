@@ -223,16 +223,17 @@ def test_scores_a_millionth_apart_are_in_order_among_thousands(first_pass):
 @pytest.mark.parametrize("d", [1, 2, 37, 384])
 def test_no_first_score_is_further_off_than_the_product_says(product, d):
     rng = np.random.default_rng(11)
-    for scale in (1.0, 1e-8, 300.0):
+    for scale, aside in [(1.0, 0), (1.0, 3), (1e-8, 0), (300.0, 1)]:
         queries = (unit(rng, 30, d) * rng.choice([1, 5], (30, 1))).astype(np.float32)
-        passages = (unit(rng, 500, d) * np.float32(scale)).astype(np.float32)
+        passages = ((unit(rng, 500, d) + aside * unit(rng, 1, d)) * np.float32(scale)).astype(np.float32)
         # All the same sign and near half a unit in the last place: errors add up instead of cancelling.
         queries[:10] = (1 + 2.0**-8 - 2.0**-20) / np.sqrt(d)
-        passages[:100] = scale * (1 + 2.0**-8 - 2.0**-20) / np.sqrt(d)
+        passages[:30] = scale * (1 + 2.0**-8 - 2.0**-20) / np.sqrt(d)
         made = product(queries, 30 * 500)
         error = made.load(passages)
         values = made.values(made.scores(slice(0, 30))).reshape(30, 500).astype(np.float64)
-        exact = queries.astype(np.float64) @ passages.astype(np.float64).T
+        exact = queries.astype(np.float64) @ passages.astype(np.float64).T - made.offset[:, None]
+        assert (made.offset == 0).all() == (product is firstpass.Float32Product or not aside)
         assert (made.least(values.astype(np.float32)) - error[:, None] <= exact).all()
         for floor in (np.median(exact, axis=1), np.full(30, -np.inf), np.zeros(30), -np.abs(np.median(exact, axis=1))):
             rounded = made.rounded_down(floor)

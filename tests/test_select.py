@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -236,6 +237,21 @@ def test_a_deeper_ranking_gives_the_same_selection(parts, pool, settings, more):
     }
 
 
+@given(row_lists, pools, settings_strategy(), st.sampled_from([1, 7, 60]))
+def test_the_size_of_a_block_changes_nothing(parts, pool, settings, elements):
+    corpus = build_corpus([row(*part) for part in parts], pool)
+    ranking = ranked(corpus, grid_score)
+    whole = select(corpus, ranking, settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hnmine.blocks.ELEMENTS", elements)
+        patch.setattr("hnmine.backfill.SIFT_QUERIES", 1 + elements % 5)
+        patch.setattr("hnmine.backfill.SIFT_PASSAGES", elements)
+        blocks = select(corpus, ranking, settings)
+    for name in ("reasons", "negatives", "scores", "backfilled"):
+        assert getattr(blocks, name).tobytes() == getattr(whole, name).tobytes(), name
+    assert blocks.funnel == whole.funnel
+
+
 # One world that is easy to follow: passage "p0" scores highest, then p1, ...
 
 
@@ -293,6 +309,15 @@ def test_queries_draw_independently_of_each_other():
     corpus, ranking = ladder(100, queries=[f"question {i}" for i in range(20)])
     selection = select(corpus, ranking, SelectionSettings(window_start=0, window_end=100, negative_number=10))
     assert len({tuple(sorted(line)) for line in selection.negatives.tolist()}) == 20
+
+
+def test_texts_that_share_a_hash_give_no_query_more_than_it_asked_for():
+    """64 bits of a hash can meet; then the nearer of them are taken."""
+    corpus, ranking = ladder(40, queries=("q", "r"))
+    corpus = replace(corpus, passage_hashes=np.zeros_like(corpus.passage_hashes))
+    selection = select(corpus, ranking, SelectionSettings(window_start=5, window_end=35, negative_number=4))
+    assert names(corpus, selection, 0) == names(corpus, selection, 1) == ["p5", "p6", "p7", "p8"]
+    assert (selection.reasons == Reason.CHOSEN).sum() == selection.funnel["chosen"] == 8
 
 
 @pytest.mark.parametrize("by", ["seed", "query"])
@@ -414,6 +439,46 @@ def test_sifting_gives_what_walking_would_give(monkeypatch, settings):
     assert sifted.backfilled.any()
     assert (sifted.negatives == walked.negatives).all()
     assert (sifted.backfilled == walked.backfilled).all()
+
+
+class Stored:
+    """Vectors that lie elsewhere, in an order of their own, as those of a vector store do."""
+
+    def __init__(self, vectors):
+        self._vectors = vectors
+        self.shape = vectors.shape
+
+    def __len__(self):
+        return len(self._vectors)
+
+    def __getitem__(self, index):
+        return self._vectors[index].astype(np.float32)
+
+    def blocks(self, rows):
+        order = np.random.default_rng(0).permutation(len(self))
+        for first in range(0, len(self), rows):
+            yield order[first : first + rows], self[order[first : first + rows]]
+
+
+@pytest.mark.parametrize("mode", ["extend", "replace"])
+def test_stored_vectors_are_sifted_as_they_lie(monkeypatch, mode):
+    """Whatever the order and the size of the blocks that a vector store hands out, also where some are no candidates."""
+    rng = np.random.default_rng(6)
+    corpus = build_corpus([row(f"q{i}", [f"p{i}"]) for i in range(20)], [f"passage {i}" for i in range(500)], pool_mode=mode)
+    vectors = rng.standard_normal((len(corpus.passages), 8)).astype(np.float32)
+    queries = rng.standard_normal((20, 8)).astype(np.float32)
+    scores, ids = top_k(queries, vectors[: corpus.n_candidates], 30)
+    positive_scores = pair_scores(queries, corpus.positive_queries, vectors, corpus.positive_ids)
+    ranking = Ranking(ids=ids, scores=scores, positive_scores=positive_scores, query_vectors=queries, passage_vectors=vectors)
+    settings = SelectionSettings(window_start=3, window_end=12, negative_number=20, max_score=-3.0)
+    expected = select(corpus, ranking, settings)
+    assert expected.backfilled.any()
+    assert expected.short.any()
+    monkeypatch.setattr("hnmine.backfill.SIFT_PASSAGES", 37)
+    stored = replace(ranking, query_vectors=Stored(queries), passage_vectors=Stored(vectors))
+    selection = select(corpus, stored, settings)
+    assert (selection.negatives == expected.negatives).all()
+    assert selection.scores.tobytes() == expected.scores.tobytes()
 
 
 # Guards

@@ -38,14 +38,16 @@ def _colour(legend: Spec | None) -> Spec:
 def similarity_histogram(histograms: Histograms, settings: SelectionSettings, *, brush: bool = False, height: int = 260) -> Spec:
     """Draw the three groups as shares of their own size (their counts differ a thousandfold), with the score guards as rules."""
     counts = (histograms.positives, histograms.chosen, histograms.candidates)
-    bins = len(counts[0])
-    table = {
-        "from": np.tile(histograms.edges[:-1], 3),
-        "to": np.tile(histograms.edges[1:], 3),
-        "share": np.concatenate([each / max(1, int(each.sum())) for each in counts]),
-        "count": np.concatenate(counts),
-        "group": np.repeat(GROUPS, bins),
+    shares = [each / max(1, int(each.sum())) for each in counts]
+    filled = {
+        "from": np.tile(histograms.edges[:-1], 2),
+        "to": np.tile(histograms.edges[1:], 2),
+        "share": np.concatenate(shares[:2]),
+        "count": np.concatenate(counts[:2]),
+        "group": np.repeat(GROUPS[:2], len(counts[0])),
     }
+    # A step goes to the right of its point: the last bin needs another point at its end.
+    outlined = {"from": histograms.edges, "share": np.append(shares[2], 0.0), "group": np.repeat(GROUPS[2:], len(histograms.edges))}
     limits = [("minimum score", settings.min_score), ("maximum score", settings.max_score)]
     guards = [(name, at) for name, at in limits if at is not None]
     x = _number("from", scale={"domain": [float(histograms.edges[0]), float(histograms.edges[-1])], "nice": False})
@@ -85,8 +87,8 @@ def similarity_histogram(histograms: Histograms, settings: SelectionSettings, *,
         "layer": [bars, outline, lines],
         "height": height,
         "datasets": {
-            "filled": pa.table({name: values[: 2 * bins] for name, values in table.items()}),
-            "outlined": pa.table({name: values[2 * bins :] for name, values in table.items()}),
+            "filled": pa.table(filled),
+            "outlined": pa.table(outlined),
             "guards": pa.table({"at": pa.array([at for _, at in guards], pa.float64()), "guard": [name for name, _ in guards]}),
         },
     }

@@ -73,10 +73,14 @@ def selection_settings(run_id: str) -> SelectionSettings:
 
 
 def keep_selection(run_id: str, settings: SelectionSettings) -> None:
-    """Keep selection settings for the other screens, and in the workspace for later sessions."""
-    if settings != selection_settings(run_id):
-        resources.workspace().save_selection(run_id, settings)
+    """Keep selection settings for the other screens of this session."""
     st.session_state[f"selection-{run_id}"] = settings
+
+
+def save_selection(run_id: str) -> None:
+    """Write the selection settings into the workspace, for later sessions; a screen does so last, because a disk takes its time."""
+    if (settings := selection_settings(run_id)) != resources.workspace().selection(run_id):
+        resources.workspace().save_selection(run_id, settings)
 
 
 def opened() -> tuple[resources.OpenRun, Selection]:

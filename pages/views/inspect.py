@@ -7,7 +7,7 @@ import streamlit as st
 
 from hnmine import quality, resources
 from hnmine.errors import HnmineError
-from pages.parts import charts, state
+from pages.parts import charts, state, statistics
 
 # A table of more rows is slow to send and of no use to read; searching and filtering reach the rest.
 SHOWN_QUERIES = 2_000
@@ -19,13 +19,12 @@ LONG_TEXT, LONG_HEIGHT = 900, 300
 st.title("Inspect", anchor=False)
 run, selection = state.opened()
 corpus, ranking, settings = run.inputs.corpus, run.ranking, selection.settings
-table = quality.query_table(corpus, ranking, selection)
+table = statistics.query_table(run.run.id, settings)
 
 # All similarities
 
-histograms = quality.score_histograms(ranking, selection)
 event = st.vega_lite_chart(
-    spec=charts.similarity_histogram(histograms, settings, brush=True, height=280),
+    spec=charts.similarity_histogram(statistics.histograms(run.run.id, settings), settings, brush=True, height=280),
     alt="Similarity to the query: positives, chosen negatives and candidates in the window",
     key="inspect-histogram",
     on_select="rerun",
@@ -66,7 +65,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 keep = np.ones(len(corpus.queries), dtype=bool)
 if words.strip():
     folded = words.casefold()
-    keep &= np.fromiter((folded in query.casefold() for query in corpus.queries), bool, len(keep))
+    keep &= np.fromiter((folded in query for query in statistics.folded_queries(run.run.id)), bool, len(keep))
 with np.errstate(invalid="ignore"):
     if narrowed == "close":
         keep &= table.share > 0.95

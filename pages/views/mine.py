@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import streamlit as st
 
-from hnmine import devices, models, quality, resources
+from hnmine import devices, models, resources
 from hnmine.errors import HnmineError, InputError
 from hnmine.jobs import Job, mine_dataset
 from hnmine.mine import MineSettings
 from hnmine.select import SelectionSettings
 from hnmine.summary import summarise
-from pages.parts import charts, controls, state
+from pages.parts import charts, controls, state, statistics
 
 # Candidates ranked for each query, so that the slider has room beyond the window: ranking 500 instead of 210 costs 2 ms a query.
 DEPTH = 500
@@ -36,6 +36,7 @@ def live(run: resources.OpenRun) -> None:
     """Choose negatives and show what comes of it. A fragment: moving a slider runs this and nothing else of the page."""
     with st.container(border=True):
         chosen, slots = controls.selection(run.run.id, state.selection_settings(run.run.id), run.ranking.depth)
+        state.keep_selection(run.run.id, chosen)
         current = resources.selection(run.run.id, chosen)
         controls.show_removed(slots, current.funnel)
     summary = summarise(run.inputs, run.ranking, current)
@@ -56,7 +57,7 @@ def live(run: resources.OpenRun) -> None:
             help=f"Of the negatives to their queries: their hardness. The positives have {summary.scores['positives']:.3f}.",
         )
     st.vega_lite_chart(
-        spec=charts.similarity_histogram(quality.score_histograms(run.ranking, current), chosen),
+        spec=charts.similarity_histogram(statistics.histograms(run.run.id, chosen), chosen),
         alt="Similarity to the query: positives, chosen negatives and candidates in the window",
         key="mine-histogram",
     )
@@ -73,7 +74,7 @@ def live(run: resources.OpenRun) -> None:
         st.caption(f"{above:.1%} of the negatives score above their positive: look at those first.")
     for note in dict.fromkeys([*summary.notes, *(run.run.manifest.get("summary", {}).get("notes") or ())]):
         st.caption(note)
-    state.keep_selection(run.run.id, chosen)
+    state.save_selection(run.run.id)
 
 
 st.title("Mine", anchor=False)
@@ -166,7 +167,7 @@ def _progress_text(now: Job) -> str:
     if not now.total:
         return f"{now.stage} · {time.monotonic() - now.started:,.0f} s" if now.started else now.stage
     left = "" if now.seconds_left is None else f" · about {now.seconds_left:,.0f} s left"
-    return f"{now.stage}: {now.done:,} of {now.total:,} · {now.rate:,.0f} a second{left}"
+    return f"{now.stage}: {now.done:,} of {now.total:,} {now.unit} · {now.rate:,.0f} a second{left}"
 
 
 with status:

@@ -1,0 +1,114 @@
+"""Statistics of a selection against plain counting."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hnmine.corpus import build_corpus
+from hnmine.quality import candidates_of, positive_ranks, query_table, score_histograms
+from hnmine.ranking import Ranking
+from hnmine.rows import Row
+from hnmine.search import pair_scores, top_k
+from hnmine.select import Selection, SelectionSettings, positive_anchors, select
+
+
+def held(scores: np.ndarray, positives: np.ndarray, chosen: np.ndarray) -> tuple[Ranking, Selection]:
+    """A ranking and a selection of which the histograms look at nothing but the scores."""
+    nothing = np.zeros((1, 1), dtype=np.float32)
+    ranking = Ranking(
+        ids=np.zeros(scores.shape, np.int32), scores=scores, positive_scores=positives, query_vectors=nothing, passage_vectors=nothing
+    )
+    taken = np.where(np.isnan(chosen), -1, 0).astype(np.int32)
+    settings = SelectionSettings(window_start=0, window_end=max(1, scores.shape[1]))
+    return ranking, Selection(
+        settings=settings,
+        reasons=np.zeros(scores.shape, np.int8),
+        negatives=taken,
+        scores=chosen,
+        backfilled=np.zeros(taken.shape, bool),
+        funnel={},
+    )
+
+
+# Any float32, and those that stand on an edge or next to one.
+grid = st.integers(-400, 400).map(lambda number: np.float32(number / 200))
+beside = st.tuples(grid, st.sampled_from([-1, 1])).map(lambda pair: np.nextafter(pair[0], np.float32(pair[1] * 9), dtype=np.float32))
+values = st.one_of(grid, beside, st.floats(-30, 30, width=32).map(np.float32))
+
+
+@given(
+    st.lists(values, min_size=1, max_size=40),
+    st.lists(values, max_size=10),
+    st.lists(values, min_size=1, max_size=5),
+    st.sampled_from([1, 8, 10**6]),
+)
+def test_histograms_are_those_of_numpy(window, chosen, positives, elements):
+    arrays = [np.array(each, dtype=np.float32) for each in (window, chosen, positives)]
+    ranking, selection = held(arrays[0].reshape(-1, 1), arrays[2], np.append(arrays[1], np.float32(np.nan)).reshape(1, -1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hnmine.blocks.ELEMENTS", elements)
+        found = score_histograms(ranking, selection)
+    # One more edge behind, for NumPy counts the upper edge of its last bin into it.
+    edges = np.append(found.edges, found.edges[-1] + 1)
+    for counts, group in zip((found.candidates, found.chosen, found.positives), arrays, strict=True):
+        assert counts.tolist() == np.histogram(group, bins=edges)[0][:-1].tolist()
+        assert counts.sum() == len(group)
+    assert np.allclose(found.edges * 200, np.round(found.edges * 200))
+    assert len(found.candidates) <= 62
+
+
+def test_histograms_of_nothing_chosen_and_nothing_ranked_are_empty():
+    ranking, selection = held(np.zeros((2, 0), np.float32), np.array([0.5, 0.25], np.float32), np.full((2, 3), np.nan, np.float32))
+    found = score_histograms(ranking, selection)
+    assert found.positives.sum() == 2
+    assert found.chosen.sum() == found.candidates.sum() == 0
+
+
+def example(depth: int = 12) -> tuple:
+    rng = np.random.default_rng(3)
+    rows = [Row(1, f"q{i % 7}", [f"right {i}", f"right {i + 1}"], [], {}) for i in range(9)]
+    corpus = build_corpus(rows, [f"p{i}" for i in range(30)])
+    queries = rng.standard_normal((len(corpus.queries), 6)).astype(np.float32)
+    passages = rng.standard_normal((len(corpus.passages), 6)).astype(np.float32)
+    scores, ids = top_k(queries, passages, depth)
+    positive_scores = pair_scores(queries, corpus.positive_queries, passages, corpus.positive_ids)
+    ranking = Ranking(ids=ids, scores=scores, positive_scores=positive_scores, query_vectors=queries, passage_vectors=passages)
+    return corpus, ranking, select(corpus, ranking, SelectionSettings(window_start=1, window_end=8, negative_number=5))
+
+
+@pytest.mark.parametrize("elements", [1, 30, 10**6])
+def test_positives_are_found_at_their_ranks(monkeypatch, elements):
+    corpus, ranking, selection = example()
+    monkeypatch.setattr("hnmine.blocks.ELEMENTS", elements)
+    ranks = positive_ranks(corpus, ranking)
+    expected = []
+    for query, passage in zip(corpus.positive_queries.tolist(), corpus.positive_ids.tolist(), strict=True):
+        ranked = ranking.ids[query].tolist()
+        expected.append(ranked.index(passage) if passage in ranked else ranking.depth)
+    assert ranks.tolist() == expected
+    assert 0 < sum(rank < ranking.depth for rank in expected) < len(expected)
+    table = query_table(corpus, ranking, selection)
+    for query in range(len(corpus.queries)):
+        own = slice(corpus.positive_starts[query], corpus.positive_starts[query + 1])
+        assert table.positive_rank[query] == min(expected[own])
+        assert table.negatives[query] == (selection.negatives[query] >= 0).sum()
+        assert table.margin[query] == np.float32(table.positive[query] - selection.scores[query, 0])
+
+
+def test_every_candidate_of_a_query_says_what_became_of_it():
+    corpus, ranking, selection = example(10)
+    anchors = positive_anchors(corpus, ranking)
+    for query in range(len(corpus.queries)):
+        found = candidates_of(corpus, ranking, selection, query)
+        chosen = {int(passage): int(number) for passage, number in zip(found.ids, found.chosen, strict=True) if number}
+        wanted = [passage for passage in selection.negatives[query].tolist() if passage >= 0]
+        assert sorted(chosen, key=chosen.__getitem__) == wanted
+        assert sum("back-filled" in state for state in found.states) >= selection.backfilled[query].sum()
+        assert found.scores.tobytes() == ranking.score_pairs(np.full(len(found.ids), query, np.int32), found.ids).tobytes()
+        if anchors[query] > 0:
+            assert np.allclose(found.shares, found.scores / anchors[query])
+        positives = ranking.passage_vectors[corpus.positives(query)]
+        assert np.allclose(found.to_positive, (ranking.passage_vectors[found.ids] @ positives.T).max(axis=1), atol=1e-5)
