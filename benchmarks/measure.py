@@ -2,7 +2,7 @@
 
 Speeds are compared only within one run of one process, because the machine is shared and noisy: each side is repeated,
 alternating where that is cheap, and the best time counts (noise only ever adds). Every script prints a table and writes
-the same figures to `build/bench/NAME.json`.
+the same figures to `build/bench/NAME.json` (`NAME-quick.json` for a run in small).
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ def report(name: str, rows: Sequence[dict[str, Any]], facts: dict[str, Any] | No
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
     sys.stdout.flush()
     OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / f"{name}.json").write_text(json.dumps({"facts": facts, "rows": list(rows)}, indent=1, default=str) + "\n")
+    file = OUT / f"{name}-quick.json" if "--quick" in sys.argv else OUT / f"{name}.json"
+    file.write_text(json.dumps({"facts": facts, "rows": list(rows)}, indent=1, default=str) + "\n")
 
 
 def _cell(value: object) -> str:

@@ -76,15 +76,19 @@ def precision_on(device: str, wanted: str = "auto") -> str:
     return "bf16" if kind == "cpu" and _cpu_has_bf16() else "fp32"
 
 
-def in_words() -> str:
-    """Say where encoding and searching will run, and why."""
+def in_words(precision: str = "auto") -> str:
+    """Say where encoding and searching will run, in which precision, and why.
+
+    Raises:
+        SettingsError: fp16 is wanted on a CPU.
+    """
     device = default_device()
     if device == "cuda:0":
-        return "GPU cuda:0 (an NVIDIA device is here)"
+        return f"GPU cuda:0, {precision_on(device, precision)} (an NVIDIA device is here)"
     if device == "mps":
         return "Apple GPU for encoding, CPU for searching"
     reason = "torch is installed without CUDA" if gpu_here() and not torch_has_cuda() else "no NVIDIA device found"
-    return f"CPU, {os.cpu_count() or 1} cores, {precision_on(device)} ({reason})"
+    return f"CPU, {os.cpu_count() or 1} cores, {precision_on(device, precision)} ({reason})"
 
 
 def _cpu_has_bf16() -> bool:

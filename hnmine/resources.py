@@ -145,7 +145,7 @@ def open_run(run_id: str) -> OpenRun:
     return OpenRun(run, read, workspace().ranking(run_id))
 
 
-@st.cache_resource(show_spinner=False, max_entries=16)
+@st.cache_resource(show_spinner=False, max_entries=4)  # one of 100,000 queries x 500 is 64 MB
 def _selection(run_id: str, settings: str) -> Selection:
     opened = open_run(run_id)
     return select(opened.inputs.corpus, opened.ranking, msgspec.json.decode(settings, type=SelectionSettings))

@@ -2,7 +2,8 @@
 
 Layout: `files/` is for people to put large files into; `datasets/<id>/` holds what was uploaded, once (the id is a hash
 of its bytes); `vectors/` is the vector store; `runs/<id>/` holds a manifest, the ranking's arrays (its vectors linked from
-the store) and the last selection settings. Everything appears by rename, so a killed process leaves either all of a data set or run, or nothing.
+the store) and the last selection settings. Everything appears by rename, so a killed process leaves either all of a
+data set or run, or nothing.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 import hnmine.mine
 from hnmine.cli import main
-from hnmine.flags import FLAGS, command_line
 from hnmine.errors import HnmineError
+from hnmine.flags import FLAGS, command_line
 from hnmine.mine import MineSettings
 from hnmine.models import MODEL_CLASSES, PRECISIONS, ModelSettings
 from hnmine.problems import REPAIRS

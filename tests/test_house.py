@@ -24,7 +24,7 @@ FLOORS = [
     ["jsonl", "candidates", "shelf"],
     ["rows"],
     ["corpus", "search"],
-    ["models", "tokens", "devices", "terminal", "batches"],
+    ["models", "tokens", "devices", "terminal", "batches", "attention"],
     ["drivers", "loader"],
     ["encoder"],
     ["vectors"],

@@ -59,7 +59,7 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
             persist_state="session",
             help="Put before each query, not before passages; empty for none. BGE models were trained with one; MiniLM was not.",
         )
-        left, middle, right = st.columns(3)
+        left, middle, right, last = st.columns(4)
         pooling = left.selectbox(
             "Pooling",
             ["cls", "mean", "last_token"],
@@ -88,15 +88,30 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
             persist_state="session",
             help="Needed only for a folder of your own that is not an ordinary encoder.",
         )
+        precision = last.selectbox(
+            "Precision",
+            list(models.PRECISIONS),
+            index=list(models.PRECISIONS).index(initial.precision),
+            key=f"precision-{key}-{path}",
+            persist_state="session",
+            help="auto: half precision where the device is faster in it, else fp32. Half precision takes about half the time; "
+            "scores differ in the third digit or later.",
+        )
     chosen = ModelSettings(
         name_or_path=path,
+        precision=precision,
         query_instruction=None if instruction == (card.query_instruction or "") else instruction,
         pooling_method=pooling,
         passage_max_length=None if length is None else int(length),
         model_class=kind,
     )
     card = models.describe(chosen)
-    text = f"pooling {card.pooling_method} · {card.passage_max_length} tokens · {devices.in_words()}"
+    try:
+        devices.precision_on(devices.default_device(), precision)
+    except HnmineError as error:
+        told.error(str(error), icon=":material/error:")
+        return None
+    text = f"pooling {card.pooling_method} · {card.passage_max_length} tokens · {devices.in_words(precision)}"
     if card.folder is None:
         text += " · not on this machine yet: it is fetched from the hub when you mine"
     told.caption(text)

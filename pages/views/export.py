@@ -10,8 +10,8 @@ import msgspec
 import streamlit as st
 
 from hnmine import resources
-from hnmine.flags import command_line
 from hnmine.errors import HnmineError
+from hnmine.flags import command_line
 from hnmine.summary import summarise
 from pages.parts import state
 

@@ -72,6 +72,8 @@ def live(run: resources.OpenRun) -> None:
     st.caption(f"Candidates over all queries: {' → '.join(told)}; on {summary.rows:,} rows {summary.negatives:,} negatives")
     if above := summary.scores["above_positive"]:
         st.caption(f"{above:.1%} of the negatives score above their positive: look at those first.")
+    if vectors := run.run.manifest.get("summary", {}).get("vectors"):
+        st.caption(f"Vectors: {vectors['encoded']:,} encoded by this run, {vectors['stored']:,} were stored before.")
     for note in dict.fromkeys([*summary.notes, *(run.run.manifest.get("summary", {}).get("notes") or ())]):
         st.caption(note)
     state.save_selection(run.run.id)
@@ -199,7 +201,7 @@ with status:
                 st.session_state.dismissed = job.id
                 st.rerun()
         elif job is not None and job.state == "cancelled":
-            st.info("The run was cancelled; nothing of it was kept.", icon=":material/stop_circle:")
+            st.info("The run was cancelled. What was encoded is kept: the next run goes on from there.", icon=":material/stop_circle:")
 if run is None:
     st.stop()
 with st.container(horizontal=True):
