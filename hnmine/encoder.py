@@ -133,7 +133,8 @@ class FlagEncoder:
             for places, vectors in answers:
                 if normalise:
                     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-                    vectors /= np.where(lengths > 0, lengths, 1)
+                    with np.errstate(invalid="ignore"):  # infinity over infinity is refused where the answers are gathered
+                        vectors /= np.where(lengths > 0, lengths, 1)
                 if twins:
                     rows = [(row, place) for row, first in enumerate(places.tolist()) for place in (first, *twins.get(first, ()))]
                     places = np.array([place for _, place in rows], dtype=np.int64)

@@ -47,8 +47,10 @@ def test_every_hnmine_command_can_be_parsed_and_its_inputs_exist() -> None:
     commands = [line for block in blocks("bash") for line in block.splitlines() if "-m hnmine" in line]
     assert commands
     for command in commands:
-        words = shlex.split(command)
+        words = shlex.split(command, comments=True)
         arguments = parse(words[words.index("hnmine") + 1 :])
+        if arguments.command == "cache":
+            continue
         assert settings_from(arguments).selection.window_end == 210
         assert (ROOT / arguments.input_file).exists()
         assert (ROOT / arguments.candidate_pool).exists()
