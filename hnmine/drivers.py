@@ -27,8 +27,10 @@ from hnmine.batches import MIN_ROWS, ahead, next_batch, windows
 from hnmine.errors import EncodeError, SettingsError
 from hnmine.progress import OnProgress, ShouldStop, check
 
-__all__ = ["Driver", "Use"]
+__all__ = ["ARITHMETIC", "Driver", "Use"]
 
+# Part of what vectors are stored by: to be raised by every change that changes a bit of them.
+ARITHMETIC = 1
 # Tokens in one batch. On a CPU in bf16, 1,024 / 2,048 / 4,096 / 8,192 of them gave 9.6 / 9.6 / 10.1 / 10.3 thousand a second
 # at 400 tokens a text and the same throughout at 40; in fp32, 4,096 and more are slower for short texts. A GPU wants more in flight.
 TOKEN_BUDGET_CPU = {"bf16": 4_096, "fp32": 2_048}

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from hnmine.batches import order_of
-from hnmine.drivers import Driver, Places, Use, Vectors
+from hnmine.drivers import ARITHMETIC, Driver, Places, Use, Vectors
 from hnmine.errors import EncodeError
 from hnmine.loader import Loader
 from hnmine.models import ModelSettings
@@ -152,6 +152,7 @@ class FlagEncoder:
         loader.told = True
         use = self._use(side)
         parts: dict[str, Any] = {
+            "arithmetic": ARITHMETIC,
             "weights_sha256": loader.weights_sha256,
             "class": loader.card.model_class,
             "pooling_method": loader.card.pooling_method,

@@ -69,6 +69,15 @@ class FakeEncoder:
         return {"name": "trigrams", "dimension": self.dimension, "precision": "fp32"}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A workspace of the tests' own, for their processes too: none leaves anything in the checkout, or finds what another left."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HNMINE_HOME", str(folder))
+        yield folder
+
+
 @pytest.fixture
 def fake_encoder() -> FakeEncoder:
     """A deterministic stand-in for a model."""
