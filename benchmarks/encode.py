@@ -54,7 +54,8 @@ def _keep(kept: list[Any], run: Callable[[list[str]], Any], texts: list[str]) ->
 
 def main() -> None:
     """Measure, and print the table."""
-    quick = measure.arguments(__doc__).quick
+    options = measure.arguments(__doc__, only="", repeats=2)
+    quick = options.quick
     from FlagEmbedding import FlagModel
     from sentence_transformers import SentenceTransformer
 
@@ -83,6 +84,8 @@ def main() -> None:
     }
     rows = []
     for name, texts in sets.items():
+        if options.only not in name:
+            continue
         lengths = [len(ids) for ids in flag.tokenizer(texts, truncation=True, max_length=MAX_LENGTH)["input_ids"]]
         facts[f"tokens of {name}"] = sum(lengths)
         work = operations(lengths, flag.model)
@@ -90,7 +93,7 @@ def main() -> None:
         vectors: dict[str, Vectors] = {}
         for side, (precision, run) in sides.items():
             kept: list[Any] = []
-            seconds[side] = measure.best(partial(_keep, kept, run, texts), repeats=1 if side == FLAG else 2)
+            seconds[side] = measure.best(partial(_keep, kept, run, texts), repeats=1 if side == FLAG else options.repeats)
             vectors[side] = np.asarray(kept[-1], dtype=np.float32)
             rows.append(
                 {
