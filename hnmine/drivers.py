@@ -2,9 +2,9 @@
 
 An encoder-only model on one device is driven directly through FlagEmbedding's tokenizer, model and pooling, in batches of
 a token budget (`hnmine.batches`); on a CPU a vector is then a function of its text alone, bit for bit. On Cranfield
-(276,000 tokens, texts of up to 512) that is 8,700 tokens a second in bf16 on two cores (each batch's best of four), at a
-cosine of at least 0.9999 to fp32; fp32 makes 6,500 at its common lengths, `FlagModel.encode` in batches of 256 2,100.
-`python -m benchmarks.encode` measures all in one run. Other classes, and several devices, go through FlagEmbedding's own
+(276,000 tokens, texts of up to 512) that is 8,700 tokens a second in bf16 on two cores, at a cosine of at least 0.9998 to
+fp32, and 5,200 in fp32; `FlagModel.encode` in batches of 256 makes 2,600 (`python -m benchmarks.encode`, one run).
+Other classes, and several devices, go through FlagEmbedding's own
 `encode`, in shards.
 
 What did not pay, measured in bf16 on the same texts: larger budgets, weights packed beforehand (the linear layers are at
