@@ -1,7 +1,7 @@
 """Filling up what the rank window left short, safely and by seed.
 
-A passage may fill a gap when it is no positive of the query, not the query itself, not chosen already, and passes the
-guards: what a guard rejected must not come back by chance. Each short query walks its own pseudo-random permutation of
+A passage may fill a gap when it is no positive of the query, not the query itself, not chosen already, not dropped by a
+person, and passes the guards: what was rejected must not come back by chance. Each short query walks its own pseudo-random permutation of
 the corpus (`chance.permute`) as far as needed. Where guards let hardly anything through, walking would score nearly the
 whole corpus pair by pair (73 s for 200 queries x 100,000 passages); so after two rounds a matrix product, block by block
 of the passages, finds all that can pass at all, and only those are looked at (0.5 s).
@@ -23,6 +23,7 @@ from hnmine.chance import Hashes, mix, permute, position_of, query_keys
 from hnmine.corpus import Corpus
 from hnmine.pairs import walk
 from hnmine.ranking import Ranking
+from hnmine.verdicts import Judgements
 
 __all__ = ["Guards", "backfill"]
 
@@ -49,12 +50,21 @@ class Guards(Protocol):
         """Return which scores, (p,) or (p, w), of `queries` (p,) are rejected, by more than `tolerance`."""
 
 
-def backfill(corpus: Corpus, ranking: Ranking, guards: Guards, seed: int, negatives: Ids, scores: Floats, start: int) -> Bools:
+def backfill(
+    corpus: Corpus,
+    ranking: Ranking,
+    guards: Guards,
+    judgements: Judgements,
+    seed: int,
+    negatives: Ids,
+    scores: Floats,
+    start: int,
+) -> Bools:
     """Fill the free places of `negatives` and `scores` (q, N) in place, hardest first over all.
 
     Args:
         corpus, ranking: what there is.
-        guards: what may not come back.
+        guards, judgements: what may not come back.
         seed: decides the draw.
         negatives: (q, N) int32, -1 where a place is free, behind the taken ones. scores: (q, N) float32, NaN there.
         start: where the rank window starts.
@@ -70,6 +80,7 @@ def backfill(corpus: Corpus, ranking: Ranking, guards: Guards, seed: int, negati
         corpus=corpus,
         ranking=ranking,
         guards=guards,
+        dropped=judgements.dropped,
         keys=query_keys(corpus.query_hashes, seed, 2),
         negatives=negatives,
         scores=scores,
@@ -95,6 +106,7 @@ class _Fill:
     corpus: Corpus
     ranking: Ranking
     guards: Guards
+    dropped: tuple[Ids, Ids]
     keys: Hashes
     negatives: Ids
     scores: Floats
@@ -197,12 +209,17 @@ class _Fill:
         return np.asarray(barred[np.searchsorted(barred, wanted)] != wanted)
 
     def _barred(self, queries: Rows, start: int) -> tuple[Rows, Rows]:
-        """Return what may not be taken, as (row in `queries`, passage): positives, the query's own text, taken ones, skipped ranks."""
+        """Return what may not be taken, as (row in `queries`, passage): positives, dropped, the query's own text, taken, skipped ranks."""
         corpus = self.corpus
         sizes = corpus.positive_starts[queries + 1] - corpus.positive_starts[queries]
         owners = np.repeat(np.arange(len(queries)), sizes)
         rows = [owners]
         ids = [corpus.positive_ids[corpus.positive_starts[queries][owners] + _turns(owners, len(queries))].astype(np.int64)]
+        if len(self.dropped[0]):
+            begins = np.searchsorted(self.dropped[0], queries)
+            owners = np.repeat(np.arange(len(queries)), np.searchsorted(self.dropped[0], queries, side="right") - begins)
+            rows.append(owners)
+            ids.append(self.dropped[1][begins[owners] + _turns(owners, len(queries))].astype(np.int64))
         skipped = np.asarray(self.ranking.ids[queries, :start])
         for more in (corpus.query_passages[queries][:, None], self.negatives[queries], skipped):
             row, place = np.nonzero(more >= 0)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
@@ -28,7 +28,7 @@ import numpy.typing as npt
 from hnmine.errors import InputError, SettingsError
 from hnmine.rows import Row
 
-__all__ = ["SOURCE_NEG", "SOURCE_POOL", "SOURCE_POS", "Corpus", "PoolMode", "build_corpus", "fold", "text_hash"]
+__all__ = ["SOURCE_NEG", "SOURCE_POOL", "SOURCE_POS", "Corpus", "PoolMode", "build_corpus", "find", "fold", "text_hash"]
 
 PoolMode = Literal["extend", "replace"]
 
@@ -88,6 +88,8 @@ class Corpus:
         positive_starts: (q + 1,) int64; positive_ids: int32, ascending and unique within a query.
         row_positive_starts: (rows + 1,) int64; row_positive_ids: int32, one for each entry of the row's `pos`.
         pool_mode: how the pool was used, or None when there was none.
+        promoted_starts: (q + 1,) int64; promoted_ids: int32, ascending within a query: those of `positive_ids` that people promoted
+            (`verdicts.with_promotions`). Both are empty when there is none: ask `promoted`.
     """
 
     passages: Sequence[str]
@@ -103,10 +105,18 @@ class Corpus:
     row_positive_starts: npt.NDArray[np.int64]
     row_positive_ids: npt.NDArray[np.int32]
     pool_mode: PoolMode | None
+    promoted_starts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    promoted_ids: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
     def positives(self, query: int) -> npt.NDArray[np.int32]:
         """Return the passage ids that any row with this query calls positive, ascending."""
         return self.positive_ids[self.positive_starts[query] : self.positive_starts[query + 1]]
+
+    def promoted(self, query: int) -> npt.NDArray[np.int32]:
+        """Return the passage ids that people promoted to positives of this query, ascending."""
+        if not len(self.promoted_ids):
+            return self.promoted_ids
+        return self.promoted_ids[self.promoted_starts[query] : self.promoted_starts[query + 1]]
 
     @property
     def positive_queries(self) -> npt.NDArray[np.int32]:
@@ -136,10 +146,15 @@ def _unique(texts: Sequence[str]) -> tuple[list[str], npt.NDArray[np.uint64], np
     return [texts[index] for index in first.tolist()], hashes[first], places
 
 
-def _find(
-    texts: Sequence[str], hashes: npt.NDArray[np.uint64], among: Sequence[str], keys: npt.NDArray[np.uint64]
+def find(
+    texts: Sequence[str], among: Sequence[str], keys: npt.NDArray[np.uint64], hashes: npt.NDArray[np.uint64] | None = None
 ) -> npt.NDArray[np.int32]:
-    """Return for each of `texts` the place of its like `among` texts in canonical order, or -1."""
+    """Return for each of `texts` the place of its like `among` texts in canonical order, or -1: (n,) int32.
+
+    `keys` are the hashes of `among`, ascending; `hashes` those of `texts`, if they are known.
+    """
+    if hashes is None:
+        hashes = np.fromiter((_hash(_folded(text)) for text in texts), np.uint64, len(texts))
     found = np.full(len(texts), -1, dtype=np.int32)
     starts, ends = np.searchsorted(keys, hashes), np.searchsorted(keys, hashes, side="right")
     for number in np.flatnonzero(ends > starts).tolist():
@@ -184,7 +199,7 @@ def build_corpus(rows: Sequence[Row], pool: Sequence[str] | None = None, *, pool
     passages, hashes, places = _unique(given)
     sources = np.zeros(len(passages), dtype=np.uint8)
     np.bitwise_or.at(sources, places, given_sources)
-    query_passages = _find(queries, query_hashes, passages, hashes)
+    query_passages = find(queries, passages, hashes, query_hashes)
     row_ids = places[positive_slots].astype(np.int32)
     n_candidates = len(passages)
     if pool_mode == "replace":

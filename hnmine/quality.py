@@ -188,6 +188,8 @@ def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
             return "positive of this query"
         case Reason.QUERY_ITSELF:
             return "the query itself"
+        case Reason.DROPPED:
+            return "dropped by a reviewer"
         case Reason.MAX_SCORE:
             return f"score above {settings.max_score:g}"
         case Reason.MIN_SCORE:

@@ -3,6 +3,8 @@
 Pure and vectorised: no file, no model, no clock, so a slider can call it on every move. Each (query, rank) gets one
 reason, the first that applies in the order of `Reason`; the funnel is counted from those reasons.
 
+People's verdicts come before all guards: what they dropped is out, what they kept is taken first (see `verdicts`).
+
 Chance is order-free: a candidate's lot is a hash of seed, query text and passage text, and the lowest lots win.
 
 The lowest lots of a query are found by a partition of their values, which runs on vector instructions; one of their
@@ -15,7 +17,7 @@ import math
 import numbers
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -27,6 +29,7 @@ from hnmine.chance import Hashes, mix, query_keys
 from hnmine.corpus import Corpus
 from hnmine.errors import SettingsError
 from hnmine.ranking import Ranking
+from hnmine.verdicts import Judgements, judge
 
 __all__ = ["Reason", "Selection", "SelectionSettings", "parse_window", "positive_anchors", "select"]
 
@@ -45,10 +48,11 @@ class Reason(IntEnum):
     BEHIND_WINDOW = 3
     POSITIVE = 4
     QUERY_ITSELF = 5
-    MAX_SCORE = 6
-    MIN_SCORE = 7
-    POSITIVE_SHARE = 8
-    MARGIN = 9
+    DROPPED = 6
+    MAX_SCORE = 7
+    MIN_SCORE = 8
+    POSITIVE_SHARE = 9
+    MARGIN = 10
 
 
 # The lot of what is not in the running: behind all others.
@@ -119,7 +123,8 @@ class Selection:
         negatives: (q, N) int32, passage ids, hardest first; -1 behind the last one.
         scores: (q, N) float32, NaN behind the last one.
         backfilled: (q, N) bool, taken at random from outside the window because the window had too few.
-        funnel: candidates left after each step, in order; see `funnel_labels`.
+        funnel: candidates left after each step, in order.
+        judgements: the verdicts that were honoured.
     """
 
     settings: SelectionSettings
@@ -128,6 +133,7 @@ class Selection:
     scores: Floats
     backfilled: Bools
     funnel: dict[str, int]
+    judgements: Judgements
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -158,8 +164,13 @@ def positive_anchors(corpus: Corpus, ranking: Ranking) -> Floats:
     return (sums / np.diff(corpus.positive_starts)).astype(np.float32)
 
 
-def select(corpus: Corpus, ranking: Ranking, settings: SelectionSettings) -> Selection:
+def select(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, judgements: Judgements | None = None) -> Selection:
     """Choose negatives for every query.
+
+    Args:
+        corpus, ranking: what there is; promoted passages are positives already (`verdicts.with_promotions`).
+        settings: how to choose.
+        judgements: which pairs people dropped and kept.
 
     Raises:
         SettingsError: the window ends behind the ranked candidates although the corpus has more.
@@ -172,6 +183,9 @@ def select(corpus: Corpus, ranking: Ranking, settings: SelectionSettings) -> Sel
     rows, depth = ranking.ids.shape
     start, end = min(settings.window_start, depth), min(settings.window_end, depth)
     limits = _Limits(settings, positive_anchors(corpus, ranking))
+    if judgements is None:
+        judgements = judge(corpus, ())
+    kept = _ranked(judgements.kept, ranking.ids[:, :end])
     # A corpus of fewer candidates than negatives asked for bounds the arrays, not the count of what is short.
     places = (rows, min(settings.negative_number, corpus.n_candidates))
     choice = _Choice(
@@ -180,6 +194,8 @@ def select(corpus: Corpus, ranking: Ranking, settings: SelectionSettings) -> Sel
         limits=limits,
         start=start,
         end=end,
+        judgements=judgements,
+        kept=kept,
         keys=query_keys(corpus.query_hashes, settings.seed, 1),
         reasons=np.empty((rows, depth), dtype=np.int8),
         negatives=np.full(places, -1, dtype=np.int32),
@@ -188,7 +204,7 @@ def select(corpus: Corpus, ranking: Ranking, settings: SelectionSettings) -> Sel
     counts = np.zeros(len(Reason), dtype=np.int64)
     for first, stop in row_blocks(rows, end - start):
         counts += choice.block(first, stop)
-    backfilled = backfill(corpus, ranking, limits, settings.seed, choice.negatives, choice.scores, start)
+    backfilled = backfill(corpus, ranking, limits, judgements, settings.seed, choice.negatives, choice.scores, start)
     return Selection(
         settings=settings,
         reasons=choice.reasons,
@@ -196,15 +212,20 @@ def select(corpus: Corpus, ranking: Ranking, settings: SelectionSettings) -> Sel
         scores=choice.scores,
         backfilled=backfilled,
         funnel=_funnel(ranking.ids.size, counts, settings, choice.negatives, backfilled),
+        judgements=judgements,
     )
 
 
 def _funnel(ranked: int, counts: Rows, settings: SelectionSettings, negatives: Ids, backfilled: Bools) -> dict[str, int]:
-    """Count what is left after each step: ranked, in window, not positive, past each guard, chosen; then back-filled and short."""
-    left = int(counts.sum())
+    """Count what is left after each step: ranked, in window, not positive or dropped, past each guard, chosen; then filled and short.
+
+    Kept candidates before the window are let in, and counted as in it.
+    """
+    left = int(counts.sum() - counts[Reason.BEFORE_WINDOW])
     funnel = {"ranked": ranked, "in_window": left}
     for name, reasons in (
         ("not_positive", (Reason.POSITIVE, Reason.QUERY_ITSELF)),
+        ("not_dropped", (Reason.DROPPED,)),
         ("past_max_score", (Reason.MAX_SCORE,)),
         ("past_min_score", (Reason.MIN_SCORE,)),
         ("past_positive_share", (Reason.POSITIVE_SHARE,)),
@@ -271,6 +292,8 @@ class _Choice:
     limits: _Limits
     start: int
     end: int
+    judgements: Judgements
+    kept: tuple[Rows, Rows]
     keys: Hashes
     reasons: npt.NDArray[np.int8]
     negatives: Ids
@@ -278,21 +301,29 @@ class _Choice:
 
     def block(self, first: int, stop: int) -> Rows:
         """Choose for the queries [first, stop); return how often each Reason stands in their windows: (reasons,) int64."""
-        window = np.ascontiguousarray(self.ranking.ids[first:stop, self.start : self.end])
-        scores = np.ascontiguousarray(self.ranking.scores[first:stop, self.start : self.end])
+        kept_rows, kept_ranks = _part(self.kept, first, stop)
+        # What people kept is let in from before the window: there, ranks are looked at from the first on.
+        begin = 0 if (kept_ranks < self.start).any() else self.start
+        window = np.ascontiguousarray(self.ranking.ids[first:stop, begin : self.end])
+        scores = np.ascontiguousarray(self.ranking.scores[first:stop, begin : self.end])
 
         # NOT_DRAWN stands for "still in the running" until the draw; what is written later stands.
         inside = np.full(window.shape, Reason.NOT_DRAWN, dtype=np.int8)
         for reason, rejected in self.limits.rejections(scores, self.limits.anchors[first:stop, None]):
             np.copyto(inside, reason, where=rejected)
+        inside[:, : self.start - begin] = Reason.BEFORE_WINDOW
+        inside[kept_rows, kept_ranks - begin] = Reason.NOT_DRAWN
+        _mark(inside, window, *_part(self.judgements.dropped, first, stop), Reason.DROPPED)
         itself = self.corpus.query_passages[first:stop]
         asked = np.flatnonzero(itself >= 0)
         _mark(inside, window, asked, itself[asked], Reason.QUERY_ITSELF)
         starts = self.corpus.positive_starts[first : stop + 1]
         owners = np.repeat(np.arange(stop - first), np.diff(starts))
         _mark(inside, window, owners, self.corpus.positive_ids[starts[0] : starts[-1]], Reason.POSITIVE)
+        inside[:, : self.start - begin][inside[:, : self.start - begin] != Reason.NOT_DRAWN] = Reason.BEFORE_WINDOW
 
-        rows, places = self._drawn(window, inside == np.int8(Reason.NOT_DRAWN), first)
+        running = inside == np.int8(Reason.NOT_DRAWN)
+        rows, places = self._drawn(window, running, first, (kept_rows, kept_ranks - begin))
         turn = np.arange(len(rows)) - np.searchsorted(rows, np.arange(stop - first))[rows]
         taken = turn < self.negatives.shape[1]
         rows, places, turn = rows[taken], places[taken], turn[taken]
@@ -300,20 +331,24 @@ class _Choice:
         self.negatives[first + rows, turn] = window[rows, places]
         self.scores[first + rows, turn] = scores[rows, places]
 
-        self.reasons[first:stop, : self.start] = Reason.BEFORE_WINDOW
-        self.reasons[first:stop, self.start : self.end] = inside
+        self.reasons[first:stop, :begin] = Reason.BEFORE_WINDOW
+        self.reasons[first:stop, begin : self.end] = inside
         self.reasons[first:stop, self.end :] = Reason.BEHIND_WINDOW
         # np.int8: compared with a member of Reason, all would be widened to int64 first, ten times as slow.
         return np.array([np.count_nonzero(inside == np.int8(reason)) for reason in Reason])
 
-    def _drawn(self, window: Ids, running: Bools, first: int) -> tuple[Rows, Rows]:
+    def _drawn(self, window: Ids, running: Bools, first: int, kept: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
         """Return the rows and places, in the order of ranks, of what is taken: in each row the front of it, as far as there is room."""
         width, room = window.shape[1], self.negatives.shape[1]
         near = width
-        if room < width and self.limits.settings.strategy == "random":
-            lots = np.take(self.corpus.passage_hashes, window, mode="clip")
-            lots ^= self.keys[first : first + len(window), None]
-            mix(lots, out=lots)
+        if room < width and (self.limits.settings.strategy == "random" or len(kept[0])):
+            if self.limits.settings.strategy == "random":
+                lots = np.take(self.corpus.passage_hashes, window, mode="clip")
+                lots ^= self.keys[first : first + len(window), None]
+                mix(lots, out=lots)
+            else:
+                lots = np.tile(np.arange(1, width + 1, dtype=np.uint64), (len(window), 1))
+            lots[kept] = 0
             np.copyto(lots, _LAST, where=~running)
             # The same as the N lowest but where texts share a 64-bit hash: then the nearer of them are in front.
             running &= lots <= np.partition(lots, room - 1, axis=1)[:, room - 1 : room]
@@ -322,6 +357,24 @@ class _Choice:
             while near < width and (np.count_nonzero(running[:, :near], axis=1) < room).any():
                 near = min(width, 2 * near)
         return np.divmod(np.flatnonzero(running[:, :near]), max(1, near))
+
+
+def _ranked(pairs: tuple[Ids, Ids], ids: Ids) -> tuple[Rows, Rows]:
+    """Return the queries and ranks, sorted, of the pairs (queries, passages) that are among the ranked `ids` (q, k)."""
+    queries, passages = pairs
+    width = max(1, ids.shape[1])
+    rows, ranks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for first, stop in row_blocks(len(queries), width):
+        places, found = np.divmod(np.flatnonzero(ids[queries[first:stop]] == passages[first:stop, None]), width)
+        rows.append(queries[first:stop][places].astype(np.int64))
+        ranks.append(found)
+    return np.concatenate(rows), np.concatenate(ranks)
+
+
+def _part(pairs: tuple[npt.NDArray[Any], npt.NDArray[Any]], first: int, stop: int) -> tuple[Rows, npt.NDArray[Any]]:
+    """Return the pairs of the queries [first, stop), counted from `first`; the pairs are sorted by query."""
+    begin, end = np.searchsorted(pairs[0], (first, stop))
+    return pairs[0][begin:end].astype(np.int64) - first, pairs[1][begin:end]
 
 
 def _mark(inside: npt.NDArray[np.int8], window: Ids, rows: Rows, passages: Ids, reason: Reason) -> None:

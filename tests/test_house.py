@@ -29,6 +29,7 @@ FLOORS = [
     ["encoder"],
     ["vectors"],
     ["ranking"],
+    ["verdicts"],
     ["backfill"],
     ["select"],
     ["inputs", "review", "export"],

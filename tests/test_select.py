@@ -18,6 +18,7 @@ from hnmine.ranking import Ranking
 from hnmine.rows import Row
 from hnmine.search import pair_scores, top_k
 from hnmine.select import Reason, SelectionSettings, parse_window, positive_anchors, select
+from hnmine.verdicts import CHOICES, Verdict, judge, pair_key, with_promotions
 
 
 def row(query, pos, neg=()):
@@ -73,9 +74,12 @@ def rejections(settings, score, positives):
     return found
 
 
-def check(corpus, ranking, settings):
-    """Select, and hold every query of the selection against what the settings ask for."""
-    selection = select(corpus, ranking, settings)
+def check(corpus, ranking, settings, verdicts=()):
+    """Select, and hold every query of the selection against what the settings, and people, ask for."""
+    judgements = judge(corpus, verdicts)
+    corpus, ranking = with_promotions(corpus, ranking, judgements)
+    selection = select(corpus, ranking, settings, judgements)
+    said = {(fold(each.query), fold(each.passage)): each.verdict for each in verdicts}
     wanted = settings.negative_number
     depth = ranking.depth
     assert selection.reasons.shape == ranking.ids.shape
@@ -87,6 +91,11 @@ def check(corpus, ranking, settings):
         itself = int(corpus.query_passages[query])
         every = [float(score) for score in ranking.query_vectors[query]]
         guards = {p: rejections(settings, every[p], positive_scores) for p in range(corpus.n_candidates)}
+        of_people = {p: said.get((fold(corpus.queries[query]), fold(text))) for p, text in enumerate(corpus.passages)}
+        dropped = {p for p, verdict in of_people.items() if verdict == "drop"}
+        assert {p for p, verdict in of_people.items() if verdict == "promote"} <= positives
+        kept = [p for p in ranking.ids[query, : settings.window_end].tolist() if of_people[p] == "keep" and p not in {*positives, itself}]
+        guards |= {p: [] for p in kept}
         open_cases = any(None in found for found in guards.values())
 
         held = selection.negatives[query]
@@ -98,6 +107,8 @@ def check(corpus, ranking, settings):
         assert len(set(chosen)) == count, "no passage twice"
         assert not positives & set(chosen), "no positive of any row that asks the same"
         assert itself not in chosen, "not the query itself"
+        assert not dropped & set(chosen), "nothing that a person dropped, back-filled or not"
+        assert set(kept) <= set(chosen) or set(chosen) <= set(kept), "what a person kept comes before all others"
         assert max(chosen, default=0) < corpus.n_candidates
         for passage in chosen:
             assert guards[passage] in ([], [None]) or None in guards[passage], "no passage that a guard rejects, back-filled or not"
@@ -109,7 +120,7 @@ def check(corpus, ranking, settings):
         from_window = {p for p, filled in zip(chosen, selection.backfilled[query], strict=False) if not filled}
         for rank, passage in enumerate(ids):
             reason = selection.reasons[query, rank]
-            if rank < settings.window_start:
+            if rank < settings.window_start and passage not in kept:
                 expected = {Reason.BEFORE_WINDOW}
             elif rank >= settings.window_end:
                 expected = {Reason.BEHIND_WINDOW}
@@ -117,6 +128,8 @@ def check(corpus, ranking, settings):
                 expected = {Reason.POSITIVE}
             elif passage == itself:
                 expected = {Reason.QUERY_ITSELF}
+            elif passage in dropped:
+                expected = {Reason.DROPPED}
             elif None in guards[passage]:
                 continue
             elif guards[passage]:
@@ -124,23 +137,23 @@ def check(corpus, ranking, settings):
             else:
                 expected = {Reason.CHOSEN} if passage in from_window else {Reason.NOT_DRAWN}
             assert reason in expected, (rank, passage)
-        inside = set(ids[settings.window_start : settings.window_end])
+        inside = set(ids[settings.window_start : settings.window_end]) | set(kept)
         assert from_window <= inside
 
         # Back-fill and shortage.
-        eligible = {p for p in range(corpus.n_candidates) if p not in positives and p != itself and not guards[p]}
+        eligible = {p for p in range(corpus.n_candidates) if p not in positives | dropped and p != itself and not guards[p]}
         filled = set(chosen) - from_window
         if filled or count < wanted:
             assert Reason.NOT_DRAWN not in selection.reasons[query], "back-filled, or short, although the window had more"
         if count < wanted and not open_cases:
             assert set(chosen) == eligible, "short although the corpus has more"
-        skipped = set(ids[: settings.window_start])
+        skipped = set(ids[: settings.window_start]) - set(kept)
         if filled & skipped and not open_cases:
             assert eligible - skipped <= set(chosen), "the ranks that the window skips come last"
         if settings.strategy == "hardest":
-            running = [p for p in ids[settings.window_start : settings.window_end] if p in eligible]
+            running = [p for p in ids[settings.window_start : settings.window_end] if p in eligible and p not in kept]
             if not open_cases:
-                assert [p for p in chosen if p in from_window] == running[:wanted]
+                assert from_window == set([*kept, *running][:wanted])
 
     # The funnel is what the reasons say.
     counts = {reason: int((selection.reasons == reason).sum()) for reason in Reason}
@@ -149,6 +162,7 @@ def check(corpus, ranking, settings):
     for step, gone in (
         ("in_window", (Reason.BEFORE_WINDOW, Reason.BEHIND_WINDOW)),
         ("not_positive", (Reason.POSITIVE, Reason.QUERY_ITSELF)),
+        ("not_dropped", (Reason.DROPPED,)),
         ("past_max_score", (Reason.MAX_SCORE,)),
         ("past_min_score", (Reason.MIN_SCORE,)),
         ("past_positive_share", (Reason.POSITIVE_SHARE,)),
@@ -197,6 +211,60 @@ def settings_strategy(draw):
 def test_every_property_holds_for_any_rows_and_settings(parts, pool, mode, settings):
     corpus = build_corpus([row(*part) for part in parts], pool, pool_mode=mode)
     check(corpus, ranked(corpus, grid_score), settings)
+
+
+verdict_lists = st.lists(
+    st.builds(
+        lambda query, passage, verdict: Verdict(query=query, passage=passage, verdict=verdict), queries, passages, st.sampled_from(CHOICES)
+    ),
+    max_size=30,
+)
+
+
+@given(row_lists, pools, st.sampled_from(["extend", "replace"]), settings_strategy(), verdict_lists)
+def test_every_verdict_is_honoured_for_any_rows_and_settings(parts, pool, mode, settings, verdicts):
+    corpus = build_corpus([row(*part) for part in parts], pool, pool_mode=mode)
+    check(corpus, ranked(corpus, grid_score), settings, verdicts)
+
+
+@given(row_lists, pools, settings_strategy(), verdict_lists, st.randoms())
+def test_verdicts_of_different_pairs_may_come_in_any_order(parts, pool, settings, verdicts, chance):
+    verdicts = list({pair_key(each.query, each.passage): each for each in verdicts}.values())
+    corpus = build_corpus([row(*part) for part in parts], pool)
+    ranking = ranked(corpus, grid_score)
+    found = check(corpus, ranking, settings, verdicts)
+    chance.shuffle(verdicts)
+    again = check(corpus, ranking, settings, verdicts)
+    assert again.negatives.tolist() == found.negatives.tolist()
+    assert again.judgements.digest == found.judgements.digest
+    assert again.judgements.applied == found.judgements.applied
+
+
+def test_a_drop_changes_nothing_for_other_queries():
+    corpus = build_corpus([row(f"query {number}", [f"p{number}"]) for number in range(20)], [f"p{number}" for number in range(60)])
+    ranking = ranked(corpus, grid_score)
+    settings = SelectionSettings(window_start=2, window_end=30, negative_number=5)
+    before = select(corpus, ranking, settings)
+    gone = names(corpus, before, 3)[0]
+    after = check(corpus, ranking, settings, [Verdict(query=corpus.queries[3], passage=gone, verdict="drop")])
+    assert gone not in names(corpus, after, 3)
+    assert len(set(names(corpus, before, 3)) & set(names(corpus, after, 3))) == 4, "one goes, one comes"
+    others = [number for number in range(20) if number != 3]
+    assert after.negatives[others].tolist() == before.negatives[others].tolist()
+    assert after.funnel["not_dropped"] == after.funnel["not_positive"] - 1
+
+
+def test_what_was_kept_is_let_in_from_before_the_window_past_guards_and_before_chance():
+    corpus = build_corpus([row("who", ["right"])], [f"p{number}" for number in range(40)])
+    scores = {"right": 0.9, **{f"p{number}": 0.8 - number / 100 for number in range(40)}}
+    ranking = ranked(corpus, lambda _, passage: scores[passage])
+    verdicts = [Verdict(query="WHO", passage=" p1", verdict="keep"), Verdict(query="who", passage="p35", verdict="keep")]
+    for strategy in ("random", "hardest"):
+        settings = SelectionSettings(window_start=10, window_end=30, negative_number=4, strategy=strategy, max_score=0.5)
+        selection = check(corpus, ranking, settings, verdicts)
+        assert names(corpus, selection, 0)[0] == "p1"
+        assert "p35" not in names(corpus, selection, 0), "the window's end stands"
+        assert selection.funnel["in_window"] == 21
 
 
 @given(row_lists, pools, settings_strategy(), st.randoms(use_true_random=False))

@@ -1,0 +1,178 @@
+"""What people decided about query-candidate pairs, and what that means for one corpus.
+
+A verdict belongs to a query's text and a passage's text, not to a run: it bears on every row, of every data set, that asks
+the same and holds the same passage ("same" as everywhere: after `corpus.fold`). So a review outlives the runs it was made
+on, and travels as JSON lines.
+
+`judge` finds the pairs in a corpus; what `select` and the exports make of them:
+
+- *drop*: a false negative or junk. Never a negative of this query again, not even as back-fill.
+- *promote*: it answers the query. From then on a positive in all respects: it joins `pos` of every row with this query,
+  counts for the guards' anchor, and is never its negative.
+- *keep*: a true negative. It is taken before all others; neither a guard nor the window's start, which are there against
+  false negatives, keep it out. The window's end does: a negative that a newer model ranks far away has done its work.
+- *skip*: nobody knows. It has no effect on mining.
+
+Finding 10,000 verdicts takes 0.1 s, most of it folding and hashing their texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from hnmine.corpus import Corpus, find, fold
+from hnmine.errors import InputError
+from hnmine.lines import MAX_LINE_BYTES, LineReader
+from hnmine.ranking import Ranking
+
+__all__ = ["CHOICES", "Choice", "Judgements", "Verdict", "judge", "pair_key", "read_verdicts", "verdict_lines", "with_promotions"]
+
+Choice = Literal["keep", "drop", "promote", "skip"]
+CHOICES: tuple[Choice, ...] = ("keep", "drop", "promote", "skip")
+
+Ids = npt.NDArray[np.int32]
+Pairs = tuple[Ids, Ids]
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """One decision about one pair.
+
+    Attributes:
+        query, passage: the texts, as they were shown.
+        verdict: "keep", "drop", "promote" or "skip".
+        when: ISO 8601 time in UTC; who: who decided. Both may be empty.
+    """
+
+    query: str
+    passage: str
+    verdict: Choice
+    when: str = ""
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judgements:
+    """What verdicts mean for one corpus.
+
+    Attributes:
+        dropped, kept, promoted: (queries, passages), each (m,) int32, sorted by query, then passage; no pair in two of them.
+        applied: the verdicts behind them, in an order of their own; skipped pairs are not among them.
+        elsewhere: verdicts on texts that this corpus does not hold.
+        digest: 16 hexadecimal digits, the same for the same pairs of the same corpus.
+    """
+
+    dropped: Pairs
+    kept: Pairs
+    promoted: Pairs
+    applied: tuple[Verdict, ...]
+    elsewhere: int
+    digest: str
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many pairs are "dropped", "promoted" and "kept"."""
+        return {"dropped": len(self.dropped[0]), "promoted": len(self.promoted[0]), "kept": len(self.kept[0])}
+
+
+def pair_key(query: str, passage: str) -> bytes:
+    """Return 16 bytes that all spellings of a query and a passage which count as the same have in common."""
+    digest = hashlib.blake2b(fold(query).encode("utf-8", "surrogatepass"), digest_size=16)
+    digest.update(b"\0" + fold(passage).encode("utf-8", "surrogatepass"))
+    return digest.digest()
+
+
+def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
+    """Read verdicts from JSON lines: `query`, `passage`, `verdict`, and if wanted `when` and `who`; other fields are not used.
+
+    Raises:
+        InputError: the file cannot be read, or a line is no verdict; nothing of the file is used then.
+    """
+    reader = LineReader(path, (), False, MAX_LINE_BYTES)
+    decode = msgspec.json.Decoder(Verdict).decode
+    found: list[Verdict] = []
+    for raw in reader.lines():
+        try:
+            verdict = decode(raw)
+            empty = next((name for name in ("query", "passage") if not getattr(verdict, name).strip()), None)
+            if empty:
+                raise msgspec.ValidationError(f"`{empty}` is empty")
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{path}:{reader.line} is no verdict ({error}); write one object a line, such as "
+                '{"query": "...", "passage": "...", "verdict": "drop"}, with keep, drop, promote or skip'
+            ) from error
+        found.append(verdict)
+    return found
+
+
+def verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[bytes]:
+    """Yield one line of JSON for each verdict, newline included."""
+    encode = msgspec.json.Encoder().encode
+    for verdict in verdicts:
+        yield encode(verdict) + b"\n"
+
+
+def judge(corpus: Corpus, verdicts: Iterable[Verdict]) -> Judgements:
+    """Find the pairs of a corpus that verdicts are about. Of several about one pair the last counts."""
+    given = list(verdicts)
+    queries, passages = find([each.query for each in given], corpus.queries, corpus.query_hashes), np.full(len(given), -1, np.int32)
+    here = np.flatnonzero(queries >= 0)
+    passages[here] = _passages(corpus, [given[place].passage for place in here.tolist()])
+    here = here[passages[here] >= 0]
+    last = {(int(queries[place]), int(passages[place])): int(place) for place in here.tolist()}
+    pairs: dict[Choice, list[tuple[int, int]]] = {choice: [] for choice in CHOICES}
+    applied: list[Verdict] = []
+    digest = hashlib.blake2b(digest_size=8)
+    for pair, place in sorted(last.items()):
+        verdict = given[place]
+        pairs[verdict.verdict].append(pair)
+        if verdict.verdict != "skip":
+            applied.append(verdict)
+            digest.update(f"{pair[0]} {pair[1]} {verdict.verdict}\n".encode())
+    dropped, kept, promoted = (_columns(pairs[choice]) for choice in ("drop", "keep", "promote"))
+    return Judgements(dropped, kept, promoted, tuple(applied), len(given) - len(here), digest.hexdigest() if applied else "")
+
+
+def _passages(corpus: Corpus, texts: list[str]) -> Ids:
+    """Return the passage with each text, or -1; what may be mined stands in canonical order, and what may not behind it too."""
+    count = corpus.n_candidates
+    found = find(texts, corpus.passages[:count], corpus.passage_hashes[:count])
+    if count < len(corpus.passages):
+        behind = find(texts, corpus.passages[count:], corpus.passage_hashes[count:])
+        found = np.where((found < 0) & (behind >= 0), behind + count, found).astype(np.int32)
+    return found
+
+
+def _columns(pairs: list[tuple[int, int]]) -> Pairs:
+    table = np.array(pairs, dtype=np.int32).reshape(-1, 2)
+    return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])
+
+
+def with_promotions(corpus: Corpus, ranking: Ranking, judgements: Judgements) -> tuple[Corpus, Ranking]:
+    """Return a corpus and ranking in which promoted passages are positives of their queries; the given ones stay as they are."""
+    queries, passages = judgements.promoted
+    if not len(queries):
+        return corpus, ranking
+    count = len(corpus.passages)
+    held = corpus.positive_queries.astype(np.int64) * count + corpus.positive_ids
+    wanted = queries.astype(np.int64) * count + passages
+    places = np.searchsorted(held, wanted)
+    new = (places == len(held)) | (held[np.minimum(places, len(held) - 1)] != wanted)
+    places, scores = places[new], ranking.score_pairs(queries[new], passages[new])
+    bounds = np.arange(len(corpus.queries) + 1, dtype=np.int64)
+    amended = replace(
+        corpus,
+        positive_starts=corpus.positive_starts + np.searchsorted(queries[new], bounds),
+        positive_ids=np.insert(corpus.positive_ids, places, passages[new]),
+        promoted_starts=np.searchsorted(queries, bounds).astype(np.int64),
+        promoted_ids=passages,
+    )
+    return amended, replace(ranking, positive_scores=np.insert(ranking.positive_scores, places, scores))
