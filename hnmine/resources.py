@@ -8,8 +8,9 @@ its model with a lock. Keys are ids and JSON, never objects that Streamlit would
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -31,6 +32,7 @@ from hnmine.rows import Row, read_pool, read_training
 from hnmine.search import top_k
 from hnmine.select import Selection, SelectionSettings, select
 from hnmine.tokens import token_counts
+from hnmine.verdicts import Judgements, judge, with_promotions
 from hnmine.workspace import Run, Workspace
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "nearest",
     "oddities",
     "open_run",
+    "reviews",
     "selection",
     "text_lengths",
     "workspace",
@@ -57,17 +60,40 @@ for _name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenRun:
-    """A run with everything needed to select from it: its description, what was read, and its ranking."""
+    """A run with everything needed to select from it, as the verdicts of this moment have it.
+
+    Attributes:
+        run: its description.
+        inputs, ranking: what was read and ranked; promoted passages are positives in both.
+        judgements: the verdicts that bear on it.
+        key: changes with the run and with these verdicts; what is computed from a run is cached by it.
+    """
 
     run: Run
     inputs: Inputs
     ranking: Ranking
+    judgements: Judgements
+    key: str
 
 
 @st.cache_resource(show_spinner=False)
 def workspace() -> Workspace:
     """Return the server's workspace."""
     return Workspace()
+
+
+@st.cache_resource(show_spinner=False)
+def reviews() -> Any:
+    """Return the server's store of verdicts."""
+    return workspace().reviews() if hasattr(workspace(), "reviews") else _NoReviews()
+
+
+class _NoReviews:
+    def version(self) -> int:
+        return 0
+
+    def verdicts(self) -> list[Any]:
+        return []
 
 
 @st.cache_resource(show_spinner=False)
@@ -133,31 +159,47 @@ def text_lengths(dataset_id: str, folder: str) -> tuple[npt.NDArray[np.int32], n
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
+def _stored_run(run_id: str) -> tuple[Run, Inputs, Ranking]:
+    run = workspace().run(run_id)
+    settings = run.settings
+    read = inputs(run.dataset_id, settings.pool_mode, settings.repair, settings.skip_bad_rows)
+    return run, read, workspace().ranking(run_id)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _judgements(run_id: str, version: int) -> Judgements:
+    return judge(_stored_run(run_id)[1].corpus, reviews().verdicts())
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _reviewed_run(run_id: str, digest: str, _judged: Judgements) -> OpenRun:
+    run, read, ranking = _stored_run(run_id)
+    corpus, ranking = with_promotions(read.corpus, ranking, _judged)
+    return OpenRun(run, replace(read, corpus=corpus), ranking, _judged, f"{run_id} {digest}")
+
+
 def open_run(run_id: str) -> OpenRun:
-    """Open a run: its ranking memory-mapped, its files read again.
+    """Open a run: its ranking memory-mapped, its files read again, the newest verdicts honoured.
 
     Raises:
         WorkspaceError: there is no such run, or it is damaged.
     """
-    run = workspace().run(run_id)
-    settings = run.settings
-    read = inputs(run.dataset_id, settings.pool_mode, settings.repair, settings.skip_bad_rows)
-    return OpenRun(run, read, workspace().ranking(run_id))
+    judged = _judgements(run_id, reviews().version())
+    return _reviewed_run(run_id, judged.digest, judged)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)  # one of 100,000 queries x 500 is 64 MB
-def _selection(run_id: str, settings: str) -> Selection:
-    opened = open_run(run_id)
-    return select(opened.inputs.corpus, opened.ranking, msgspec.json.decode(settings, type=SelectionSettings))
+def _selection(key: str, settings: str, _run: OpenRun) -> Selection:
+    return select(_run.inputs.corpus, _run.ranking, msgspec.json.decode(settings, type=SelectionSettings), _run.judgements)
 
 
-def selection(run_id: str, settings: SelectionSettings) -> Selection:
+def selection(run: OpenRun, settings: SelectionSettings) -> Selection:
     """Select from a stored ranking: no encoding, no search. The same settings are computed once a server.
 
     Raises:
         SettingsError: the window ends behind what was ranked.
     """
-    return _selection(run_id, msgspec.json.encode(settings).decode())
+    return _selection(run.key, msgspec.json.encode(settings).decode(), run)
 
 
 def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
@@ -178,7 +220,7 @@ def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], np
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _export(run_id: str, settings: str, with_scores: bool) -> tuple[Path, int]:
     opened = open_run(run_id)
-    chosen = selection(run_id, msgspec.json.decode(settings, type=SelectionSettings))
+    chosen = selection(opened, msgspec.json.decode(settings, type=SelectionSettings))
     lines = flagembedding_lines(opened.inputs.rows, opened.inputs.corpus, opened.ranking, chosen, with_scores=with_scores)
     name = f"export-{text_hash(settings + str(with_scores)):016x}.jsonl"
     path = workspace().run_folder(run_id) / name

@@ -89,7 +89,7 @@ def opened() -> tuple[resources.OpenRun, Selection]:
         nothing_yet("No run is open", "Mine a data set first; its negatives then appear here.", "pages/views/mine.py", "Go to Mine")
     try:
         run = resources.open_run(st.session_state.run)
-        return run, resources.selection(run.run.id, selection_settings(run.run.id))
+        return run, resources.selection(run, selection_settings(run.run.id))
     except HnmineError as error:
         st.error("This run cannot be opened", icon=":material/error:")
         st.text(str(error))

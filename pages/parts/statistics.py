@@ -9,34 +9,40 @@ from __future__ import annotations
 import msgspec
 import streamlit as st
 
-from hnmine import quality, resources
-from hnmine.select import SelectionSettings
+from hnmine import quality
+from hnmine.resources import OpenRun
+from hnmine.select import Selection
 
 
-def histograms(run_id: str, settings: SelectionSettings) -> quality.Histograms:
+def histograms(run: OpenRun, selection: Selection) -> quality.Histograms:
     """Return the similarity histograms of a run's selection."""
-    return _histograms(run_id, msgspec.json.encode(settings).decode())
+    return _histograms(run.key, _settings(selection), run, selection)
 
 
-def query_table(run_id: str, settings: SelectionSettings) -> quality.QueryTable:
+def query_table(run: OpenRun, selection: Selection) -> quality.QueryTable:
     """Return one line a query of a run's selection."""
-    return _query_table(run_id, msgspec.json.encode(settings).decode())
+    return _query_table(run.key, _settings(selection), run, selection)
+
+
+def folded_queries(run: OpenRun) -> list[str]:
+    """Return a run's queries in the form in which words are looked for in them."""
+    return _folded_queries(run.run.id, run)
+
+
+def _settings(selection: Selection) -> str:
+    return msgspec.json.encode(selection.settings).decode()
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
-def _histograms(run_id: str, settings: str) -> quality.Histograms:
-    selection = resources.selection(run_id, msgspec.json.decode(settings, type=SelectionSettings))
-    return quality.score_histograms(resources.open_run(run_id).ranking, selection)
+def _histograms(key: str, settings: str, _run: OpenRun, _selection: Selection) -> quality.Histograms:
+    return quality.score_histograms(_run.ranking, _selection)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _query_table(run_id: str, settings: str) -> quality.QueryTable:
-    run = resources.open_run(run_id)
-    selection = resources.selection(run_id, msgspec.json.decode(settings, type=SelectionSettings))
-    return quality.query_table(run.inputs.corpus, run.ranking, selection)
+def _query_table(key: str, settings: str, _run: OpenRun, _selection: Selection) -> quality.QueryTable:
+    return quality.query_table(_run.inputs.corpus, _run.ranking, _selection)
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
-def folded_queries(run_id: str) -> list[str]:
-    """Return a run's queries in the form in which words are looked for in them."""
-    return [query.casefold() for query in resources.open_run(run_id).inputs.corpus.queries]
+def _folded_queries(run_id: str, _run: OpenRun) -> list[str]:
+    return [query.casefold() for query in _run.inputs.corpus.queries]

@@ -19,12 +19,12 @@ LONG_TEXT, LONG_HEIGHT = 900, 300
 st.title("Inspect", anchor=False)
 run, selection = state.opened()
 corpus, ranking, settings = run.inputs.corpus, run.ranking, selection.settings
-table = statistics.query_table(run.run.id, settings)
+table = statistics.query_table(run, selection)
 
 # All similarities
 
 event = st.vega_lite_chart(
-    spec=charts.similarity_histogram(statistics.histograms(run.run.id, settings), settings, brush=True, height=280),
+    spec=charts.similarity_histogram(statistics.histograms(run, selection), settings, brush=True, height=280),
     alt="Similarity to the query: positives, chosen negatives and candidates in the window",
     key="inspect-histogram",
     on_select="rerun",
@@ -65,7 +65,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 keep = np.ones(len(corpus.queries), dtype=bool)
 if words.strip():
     folded = words.casefold()
-    keep &= np.fromiter((folded in query for query in statistics.folded_queries(run.run.id)), bool, len(keep))
+    keep &= np.fromiter((folded in query for query in statistics.folded_queries(run)), bool, len(keep))
 with np.errstate(invalid="ignore"):
     if narrowed == "close":
         keep &= table.share > 0.95

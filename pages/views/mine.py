@@ -22,6 +22,7 @@ NAMES = {
     "ranked": "ranked",
     "in_window": "in the window",
     "not_positive": "not positive",
+    "not_dropped": "not dropped by a reviewer",
     "past_max_score": "below the maximum score",
     "past_min_score": "above the minimum score",
     "past_positive_share": "past PercPos",
@@ -37,7 +38,7 @@ def live(run: resources.OpenRun) -> None:
     with st.container(border=True):
         chosen, slots = controls.selection(run.run.id, state.selection_settings(run.run.id), run.ranking.depth)
         state.keep_selection(run.run.id, chosen)
-        current = resources.selection(run.run.id, chosen)
+        current = resources.selection(run, chosen)
         controls.show_removed(slots, current.funnel)
     summary = summarise(run.inputs, run.ranking, current)
     with st.grid(4, min_column_width=150):
@@ -57,7 +58,7 @@ def live(run: resources.OpenRun) -> None:
             help=f"Of the negatives to their queries: their hardness. The positives have {summary.scores['positives']:.3f}.",
         )
     st.vega_lite_chart(
-        spec=charts.similarity_histogram(statistics.histograms(run.run.id, chosen), chosen),
+        spec=charts.similarity_histogram(statistics.histograms(run, current), chosen),
         alt="Similarity to the query: positives, chosen negatives and candidates in the window",
         key="mine-histogram",
     )
@@ -70,6 +71,9 @@ def live(run: resources.OpenRun) -> None:
     if summary.backfilled:
         told.append(f"back-filled {current.funnel['backfilled']:,}")
     st.caption(f"Candidates over all queries: {' → '.join(told)}; on {summary.rows:,} rows {summary.negatives:,} negatives")
+    if run.judgements.applied:
+        said = ", ".join(f"{count:,} {what}" for what, count in run.judgements.counts.items() if count)
+        st.caption(f"Verdicts of the review honoured: {said}.")
     if above := summary.scores["above_positive"]:
         st.caption(f"{above:.1%} of the negatives score above their positive: look at those first.")
     if vectors := run.run.manifest.get("summary", {}).get("vectors"):
