@@ -16,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup app demo test bench clean
+.PHONY: help setup app demo test bench screenshots clean
 
 help: ## Show this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -40,6 +40,9 @@ test: $(INSTALLED_DEV) ## Check style and types, and run all tests
 
 bench: $(INSTALLED_DEV) ## Run every benchmark, or one: make bench ONLY=search; figures go to build/bench (half an hour in all)
 	@for each in $(or $(ONLY),$(BENCHMARKS)); do echo "== $$each"; $(PY) -m benchmarks.$$each || exit 1; done
+
+screenshots: $(INSTALLED_DEV) ## Take the pictures of docs/ from the real app; all screens: make screenshots ALL=FOLDER
+	$(PY) docs/screenshots.py $(if $(ALL),--all --out "$(ALL)")
 
 clean: ## Remove caches and build outputs; .venv and the workspace stay
 	rm -rf build dist hnmine.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,218 @@
+"""The pictures of docs/, taken from the real app: `make screenshots`.
+
+A server of its own, with a workspace of its own in a temporary folder, mines the bundled example with the packaged model; a
+headless Chromium then opens each screen and photographs it. Nothing is staged but the verdicts, which a made-up reviewer gives,
+so a picture cannot show what the app does not do. `--all --out FOLDER` takes every screen in light and dark, wide and narrow, to
+look at after a change; that takes two minutes, most of them waiting until a page stands still.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENCE = 300_000  # milliseconds: a busy machine takes its time over the example
+# What stands still between two looks is done: charts and tables draw themselves after the script has ended.
+PAUSE, LOOKS = 500, 12
+TALLEST = 5_000  # pixels of a picture of a whole page
+COLOURS = 128  # of a PNG with a palette: a third of the bytes, and no difference to be seen
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture: a screen, how wide, and in which colours."""
+
+    screen: str
+    width: int = 1400
+    theme: str = "light"
+    height: int | None = None  # None: the whole page
+
+    @property
+    def name(self) -> str:
+        return f"{self.screen}-{self.width}-{self.theme}"
+
+
+@contextmanager
+def server(home: Path) -> Iterator[str]:
+    """Run the app on a free port with its workspace in `home`; yields its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    with (home / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pages.parts.serve", "--server.port", str(port)],
+            cwd=ROOT,
+            env=os.environ | {"HNMINE_HOME": str(home / "workspace")},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2):
+                    break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit(f"the server did not start:\n{(home / 'server.log').read_text()}") from None
+                time.sleep(0.2)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@contextmanager
+def tab(browser: Any, width: int, theme: str, height: int = 900) -> Iterator[Any]:
+    """Open a page of its own session."""
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    yield page
+    context.close()
+
+
+def stands_still(page: Any) -> bytes:
+    """Wait until the script has ended and two looks at the page are the same; return the last look."""
+    page.wait_for_function("() => document.querySelector('[data-test-script-state]')?.dataset.testScriptState === 'notRunning'")
+    page.mouse.move(0, 0)
+    seen = b""
+    for _ in range(LOOKS):
+        page.wait_for_timeout(PAUSE)
+        before, seen = seen, page.screenshot()
+        if seen == before and not page.get_by_test_id("stSkeleton").count():
+            break
+    return seen
+
+
+def photograph(page: Any, height: int | None) -> bytes:
+    """Return a PNG of the page: of its first `height` pixels, or of all that can be scrolled to."""
+    seen = stands_still(page)
+    if height is not None:
+        return seen
+    width = page.viewport_size["width"]
+    for _ in range(3):  # a taller window can make a chart wider or a table longer
+        inner, outer = page.evaluate(
+            "() => { const main = document.querySelector('[data-testid=stMain]'); return [main.scrollHeight, main.clientHeight] }"
+        )
+        if inner <= outer or page.viewport_size["height"] >= TALLEST:
+            break
+        page.set_viewport_size({"width": width, "height": min(TALLEST, page.viewport_size["height"] + inner - outer)})
+        seen = stands_still(page)
+    return seen
+
+
+def press(page: Any, key: str) -> None:
+    """Click the button with that key."""
+    page.locator(f".st-key-{key} button").first.click()
+
+
+def small(png: bytes) -> Any:
+    """Return the picture with a palette."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as picture:
+        return picture.convert("RGB").quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+
+
+def save(png: bytes, path: Path) -> None:
+    small(png).save(path, optimize=True)
+    print(f"{path}: {path.stat().st_size / 1000:,.0f} kB", flush=True)
+
+
+def screens() -> list[str]:
+    """Return the screens in the order of the navigation."""
+    return re.findall(r'st\.Page\(\s*"pages/views/(\w+)\.py"', (ROOT / "app.py").read_text("utf-8"))
+
+
+class Journey:
+    """What a user does, as far as the pictures need it; each step gives the address that opens what it made."""
+
+    def __init__(self, browser: Any, url: str) -> None:
+        self.browser, self.url = browser, url
+        self.query = ""
+
+    def at(self, screen: str) -> str:
+        """Return the address of a screen; "start" is the first one with nothing open."""
+        if screen == "start":
+            return self.url
+        return f"{self.url}/{'' if screen == 'data' else screen}?{self.query}"
+
+    def open_example(self) -> None:
+        with tab(self.browser, 1400, "light") as page:
+            page.goto(self.url)
+            press(page, "open-example")
+            page.wait_for_url("**dataset=**")
+            self.query = page.url.partition("?")[2]
+
+    def mine(self) -> None:
+        """Mine the example as it comes, and once more with a guard, so that there are two runs."""
+        with tab(self.browser, 1400, "light") as page:
+            page.goto(self.at("mine"))
+            press(page, "mine")
+            page.get_by_text("Mean similarity").wait_for(timeout=PATIENCE)
+            stands_still(page)
+            self.query = page.url.partition("?")[2]
+
+
+def take(browser: Any, journey: Journey, shots: list[Shot], out: Path, names: dict[str, str] | None = None) -> list[str]:
+    """Take pictures; return what went wrong, such as an exception that a screen shows."""
+    faults = []
+    for shot in shots:
+        with tab(browser, shot.width, shot.theme, shot.height or 900) as page:
+            page.goto(journey.at(shot.screen.partition("-")[0]))
+            png = photograph(page, shot.height)
+            if page.get_by_test_id("stException").count():
+                faults.append(f"{shot.name} shows an exception")
+            save(png, out / f"{(names or {}).get(shot.name, shot.name)}.png")
+    return faults
+
+
+def main() -> None:
+    """Take the pictures of docs/, or all there are."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--all", action="store_true", help="every screen, light and dark, 1400 and 700 pixels wide")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder for the pictures")
+    parser.add_argument("--only", nargs="*", metavar="SCREEN", help=f"some screens alone: start {' '.join(screens())}")
+    given = parser.parse_args()
+    if CHROMIUM is None:
+        raise SystemExit("no Chromium on PATH: install it (Debian: apt install chromium)")
+    given.out.mkdir(parents=True, exist_ok=True)
+    wanted = [name for name in ("start", *screens()) if not given.only or name in given.only]
+    looks = [(width, theme) for width in (1400, 700) for theme in ("light", "dark")] if given.all else [(1400, "light")]
+
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory(prefix="hnmine-screenshots-") as name, server(Path(name)) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        journey = Journey(browser, url)
+        journey.open_example()
+        faults = []
+        if given.all and "mine" in wanted:
+            faults += take(browser, journey, [Shot("mine-before", *look) for look in looks], given.out)
+        journey.mine()
+        faults += take(browser, journey, [Shot(screen, *look) for screen in wanted for look in looks], given.out)
+        browser.close()
+    if faults:
+        raise SystemExit("\n".join(faults))
+
+
+if __name__ == "__main__":
+    main()
