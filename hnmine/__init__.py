@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hnmine.drop_in import find_knn_neg
     from hnmine.encoder import Encoder, FlagEncoder
     from hnmine.errors import HnmineError
-    from hnmine.mine import find_knn_neg
     from hnmine.models import ModelSettings
     from hnmine.select import SelectionSettings
     from hnmine.summary import Summary
@@ -27,7 +27,7 @@ _HOMES = {
     "ModelSettings": "models",
     "SelectionSettings": "select",
     "Summary": "summary",
-    "find_knn_neg": "mine",
+    "find_knn_neg": "drop_in",
 }
 
 

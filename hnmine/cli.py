@@ -24,12 +24,16 @@ from typing import Any, NoReturn
 import msgspec
 
 from hnmine import __version__
+from hnmine.encoder import FlagEncoder
 from hnmine.errors import HnmineError, SettingsError
-from hnmine.flags import CACHE_FLAGS, FLAGS, Flag, settings_from
+from hnmine.flags import CACHE_FLAGS, FLAGS, REPRODUCE_WITH, Flag, settings_from
 from hnmine.memory import in_words, parse_size
-from hnmine.mine import find_knn_neg
+from hnmine.mine import mine_to_file
+from hnmine.models import ModelSettings
+from hnmine.reproduce import reproduce
 from hnmine.terminal import Interrupts, Progress
 from hnmine.vectors import VectorStore
+from hnmine.verdicts import read_verdicts
 from hnmine.workspace import vectors_folder
 
 __all__ = ["main", "parse"]
@@ -103,7 +107,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
 
 def _add(group: argparse._ArgumentGroup, flag: Flag) -> None:
     names = list(dict.fromkeys([f"--{flag.name}", f"--{flag.name.replace('_', '-')}"]))
-    options: dict[str, Any] = {"dest": flag.name, "default": flag.default, "required": flag.name in _REQUIRED}
+    options: dict[str, Any] = {"dest": flag.name, "default": flag.default}
     options["type"] = _READERS.get(flag.kind, str)
     text = flag.help
     if flag.kind == "switch":
@@ -164,6 +168,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if argv and argv[0].startswith("--") and argv[0] not in ("--help", "--version"):
         parser.error(f"the command is missing; write: python -m hnmine mine {argv[0]} ...")
     arguments, unknown = parser.parse_known_args(argv)
+    if arguments.command == "mine" and not unknown:
+        known_file = arguments.from_manifest is not None  # the manifest says where its input is
+        if missing := [f"--{name}" for name in _REQUIRED[known_file:] if getattr(arguments, name) is None]:
+            mine.error(f"the following arguments are required: {', '.join(missing)}")
+        given = [flag for flags in FLAGS.values() for flag in flags if getattr(arguments, flag.name) != flag.default]
+        if arguments.from_manifest is not None and (more := [flag.name for flag in given if flag.name not in REPRODUCE_WITH]):
+            mine.error(f"--{more[0]} would change what --from_manifest does again; leave it out, or mine without --from_manifest")
     if unknown:
         table = {"": CACHE_FLAGS} if arguments.command == "cache" else FLAGS
         known = [f"--{flag.name}" for flags in table.values() for flag in flags]
@@ -196,27 +207,35 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
         if progress is not None:
             progress(done, total, note)
 
-    choices = msgspec.structs.asdict(settings.selection)
-    window = [choices.pop("window_start"), choices.pop("window_end")]
+    shared: dict[str, Any] = {
+        "store": None if arguments.no_store else arguments.store or vectors_folder(),
+        "memory_budget": arguments.memory_budget,
+        "on_progress": on_progress,
+        "should_stop": interrupts.should_stop,
+    }
     try:
-        summary = find_knn_neg(
-            settings.model,
-            arguments.input_file,
-            arguments.candidate_pool,
-            arguments.output_file,
-            window,
-            use_gpu=settings.use_gpu,
-            **choices,
-            pool_mode=settings.pool_mode,
-            repair=settings.repair,
-            skip_bad_rows=settings.skip_bad_rows,
-            with_scores=settings.with_scores,
-            manifest_file=arguments.manifest_file,
-            store=None if arguments.no_store else arguments.store or vectors_folder(),
-            memory_budget=arguments.memory_budget,
-            on_progress=on_progress,
-            should_stop=interrupts.should_stop,
-        )
+        if arguments.from_manifest is not None:
+            summary = reproduce(
+                arguments.from_manifest,
+                arguments.output_file,
+                input_file=arguments.input_file,
+                candidate_pool=arguments.candidate_pool,
+                name_or_path=arguments.embedder_name_or_path,
+                devices=None if arguments.devices is None else tuple(arguments.devices),
+                new_manifest=arguments.manifest_file,
+                **shared,
+            )
+        else:
+            summary = mine_to_file(
+                lambda: FlagEncoder.load(settings.model or ModelSettings(), on_progress=on_progress),
+                arguments.input_file,
+                arguments.candidate_pool,
+                arguments.output_file,
+                settings,
+                manifest_file=arguments.manifest_file,
+                verdicts=read_verdicts(arguments.reviews) if arguments.reviews else (),
+                **shared,
+            )[0]
     finally:
         if progress is not None:
             progress.close()

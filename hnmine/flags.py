@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hnmine.errors import SettingsError
+from hnmine.formats import FORMATS
 from hnmine.mine import MineSettings
 from hnmine.models import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
 from hnmine.problems import REPAIRS, repairs_from
 from hnmine.select import SelectionSettings, parse_window
 
-__all__ = ["CACHE_FLAGS", "FLAGS", "Flag", "command_line", "settings_from"]
+__all__ = ["CACHE_FLAGS", "FLAGS", "REPRODUCE_WITH", "Flag", "command_line", "settings_from"]
 
 DEFAULTS = MineSettings(model=ModelSettings())
 
@@ -53,6 +54,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("pool_mode", "pool_mode", "text", "extend: the pool joins the rows' own passages; replace: it is ranked alone, as "
              "hn_mine.py does", choices=("extend", "replace")),
         Flag("manifest_file", "", "text", "where to write settings, versions, fingerprints and counts as JSON", "FILE"),
+        Flag("from_manifest", "", "text", "do the run of a manifest again: the same files, weights, settings and verdicts, the same bytes",
+             "FILE"),
     ),
     "which negatives": (
         Flag("range_for_sampling", "selection.window", "window", "ranks to take negatives from, counted from 0", "START-END"),
@@ -60,6 +63,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("strategy", "selection.strategy", "text", "random: drawn by seed from the window; hardest: the most similar first",
              choices=("random", "hardest")),
         Flag("seed", "selection.seed", "integer", "the same seed gives the same negatives", "N"),
+        Flag("reviews", "", "text", "verdicts of a review, JSONL as the app exports it: what was dropped is never chosen again, what was "
+             "promoted joins pos, what was kept comes first", "FILE"),
     ),
     "guards against false negatives": (
         Flag("max_score", "selection.max_score", "number", "reject candidates more similar to the query than this", "X"),
@@ -72,6 +77,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("repair", "repair", "list", "kinds of faults to mend: " + "; ".join(f"{kind} ({how})" for kind, how in REPAIRS.items())
              + "; all", "KIND", choices=(*REPAIRS, "all")),
         Flag("skip_bad_rows", "skip_bad_rows", "switch", "leave bad rows out instead of stopping"),
+        Flag("output_format", "output_format", "text", "what to write, and for which trainer", choices=tuple(FORMATS)),
+        Flag("dev_share", "dev_share", "number", "part of the queries that goes to a file of its own beside the output, such as 0.05", "X"),
         Flag("with_scores", "with_scores", "switch", "write pos_scores and neg_scores, the similarities of the mining model"),
         Flag("json", "", "switch", "print the closing summary as JSON", fallback=False),
         Flag("quiet", "", "switch", "show no progress", fallback=False),
@@ -121,6 +128,9 @@ CACHE_FLAGS = (
     Flag("everything", "", "switch", "prune: remove all", fallback=False),
     Flag("json", "", "switch", "print what is kept as JSON", fallback=False),
 )
+# What --from_manifest may be combined with: where things are and how the run is told of, not what is done.
+REPRODUCE_WITH = ("input_file", "output_file", "candidate_pool", "manifest_file", "from_manifest", "embedder_name_or_path", "devices",
+                  "memory_budget", "store", "no_store", "json", "quiet")  # fmt: skip
 _ALWAYS_SHOWN = ("range_for_sampling", "negative_number", "seed")
 
 
@@ -162,6 +172,7 @@ def command_line(
     input_file: str | os.PathLike[str],
     candidate_pool: str | os.PathLike[str] | None,
     output_file: str | os.PathLike[str],
+    reviews: str | os.PathLike[str] | None = None,
 ) -> list[str]:
     """Return the arguments, `python -m hnmine mine ...`, that do a run with these settings; `shlex.join` makes a line of them.
 
@@ -178,6 +189,8 @@ def command_line(
     if candidate_pool is not None:
         add("candidate_pool", os.fspath(candidate_pool))
     add("output_file", os.fspath(output_file))
+    if reviews is not None:
+        add("reviews", os.fspath(reviews))
     for flag in _SETTING_FLAGS:
         value = _value(settings, flag)
         if value == flag.default and flag.name not in _ALWAYS_SHOWN:

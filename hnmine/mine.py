@@ -1,4 +1,4 @@
-"""The pipeline, and `find_knn_neg`, the drop-in for FlagEmbedding's function of that name.
+"""The pipeline: from files to a Selection, and to a file.
 
 file -> rows -> corpus -> encoder -> search -> Ranking -> select -> Selection -> export. The command line runs it in one
 go; the app keeps the Ranking and runs the cheap rest on every move of a slider. Both come through `mine` and write through
@@ -7,33 +7,33 @@ go; the app keeps the Ranking and runs the cheap rest on every move of a slider.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from hnmine.corpus import PoolMode
-from hnmine.encoder import Encoder, FlagEncoder, as_encoder
+from hnmine.encoder import Encoder
 from hnmine.errors import OutputError, SettingsError
-from hnmine.export import flagembedding_lines, write_atomic
+from hnmine.export import write_atomic
+from hnmine.formats import FORMATS, Written, write_export
 from hnmine.inputs import Inputs, read_inputs
+from hnmine.manifest import Manifest, compose, encoded, fingerprints
 from hnmine.models import ModelSettings
-from hnmine.problems import repairs_from
 from hnmine.progress import OnProgress, ShouldStop, Stages, check
 from hnmine.ranking import Ranking, rank
 from hnmine.search import GPU_K_LIMIT, SLACK, gpu_count
-from hnmine.select import Selection, SelectionSettings, parse_window, select
+from hnmine.select import Selection, SelectionSettings, select
+from hnmine.splits import dev_path
 from hnmine.summary import Summary, summarise
 from hnmine.vectors import VectorStore
+from hnmine.verdicts import Verdict, judge, with_promotions
 
-__all__ = ["MineSettings", "Mined", "find_knn_neg", "mine", "search_device"]
+__all__ = ["MineSettings", "Mined", "mine", "mine_to_file", "search_device"]
 
 
 class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +47,8 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         repair: kinds of problems that may be mended (see `hnmine.problems.REPAIRS`).
         skip_bad_rows: leave out rows that stay bad.
         with_scores: write `pos_scores` and `neg_scores`.
+        output_format: one of `hnmine.formats.FORMATS`.
+        dev_share: the part of the queries (0 to below 1) that goes to a file of its own, for evaluation; drawn by the seed.
     """
 
     selection: SelectionSettings = SelectionSettings()
@@ -56,6 +58,14 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     repair: tuple[str, ...] = ()
     skip_bad_rows: bool = False
     with_scores: bool = False
+    output_format: str = "flagembedding"
+    dev_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.output_format not in FORMATS:
+            raise SettingsError(f"output_format is {self.output_format!r}; known are: {', '.join(FORMATS)}")
+        if isinstance(self.dev_share, bool) or not isinstance(self.dev_share, (int, float)) or not 0 <= self.dev_share < 1:
+            raise SettingsError(f"dev_share is {self.dev_share!r}; it is a share of the queries, such as 0.05, or 0 for no split")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,28 +95,6 @@ def search_device(use_gpu: bool, depth: int) -> tuple[bool, str | None]:
     return True, None
 
 
-def _manifest(
-    settings: MineSettings, inputs: Inputs, model: dict[str, Any], summary: Summary, stages: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """Return what is needed to say, and to do again, how an output came about; plain JSON types."""
-    from hnmine import __version__
-
-    versions = {"hnmine": __version__, "python": platform.python_version()}
-    for package in ("FlagEmbedding", "torch", "transformers", "faiss-gpu", "faiss-cpu", "numpy"):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "settings": msgspec.to_builtins(settings),
-        "inputs": inputs.files,
-        "model": model,
-        "versions": versions,
-        "summary": msgspec.to_builtins(summary),
-        "stages": stages,
-    }
-
-
 def mine(
     input_file: str | os.PathLike[str],
     candidate_pool: str | os.PathLike[str] | Sequence[str] | None,
@@ -114,6 +102,8 @@ def mine(
     load_encoder: Callable[[], Encoder],
     *,
     depth: int | None = None,
+    verdicts: Iterable[Verdict] = (),
+    expected: Manifest | None = None,
     store: VectorStore | None = None,
     memory_budget: int | None = None,
     on_progress: OnProgress | None = None,
@@ -126,6 +116,8 @@ def mine(
         settings: everything else that decides the result.
         load_encoder: gives the encoder, asked after the input has been found good: a bad row should not cost a model's loading.
         depth: candidates to rank for each query, when more than the window's end is wanted (a slider may move there later).
+        verdicts: what people decided; those on texts of this data are honoured.
+        expected: a manifest whose inputs and weights these must be.
         store: where vectors are kept between runs; with all of them there, neither torch nor the model is loaded.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
         on_progress, should_stop: called about once a batch.
@@ -147,8 +139,17 @@ def mine(
         input_file, candidate_pool, pool_mode=settings.pool_mode, repair=settings.repair, skip_bad_rows=settings.skip_bad_rows
     )
     timings["read"] = time.monotonic() - began
+    files = {name: {**file} for name, file in inputs.files.items()}
+    for name, path in (("input_file", input_file), ("candidate_pool", candidate_pool)):
+        if isinstance(path, (str, os.PathLike)):
+            files[name]["path"] = str(Path(path).resolve())
+    judgements = judge(inputs.corpus, verdicts)
+    if expected is not None:
+        expected.check_inputs(files)
     tell("looking at the model")
     encoder = load_encoder()
+    if expected is not None:
+        expected.check_model(encoder.describe())
     depth = max(depth or 0, settings.selection.window_end)
     on_gpu, note = search_device(settings.use_gpu, depth)
     ranking = rank(
@@ -164,7 +165,9 @@ def mine(
     )
     tell("selecting")
     began = time.monotonic()
-    selection = select(inputs.corpus, ranking, settings.selection)
+    corpus, ranking = with_promotions(inputs.corpus, ranking, judgements)
+    inputs = replace(inputs, corpus=corpus)
+    selection = select(corpus, ranking, settings.selection, judgements)
     timings["select"] = time.monotonic() - began
     description = encoder.describe()
     summary = summarise(inputs, ranking, selection, with_scores=settings.with_scores)
@@ -172,101 +175,50 @@ def mine(
     summary.notes += [*([note] if note else []), *description.get("notes", ()), *(store.notes if store is not None else ())]
     if store is not None:
         summary.vectors = {"stored": store.found, "encoded": store.encoded}
-    return Mined(inputs, ranking, selection, summary, _manifest(settings, inputs, description, summary, stages.report()))
+    manifest = compose(
+        settings=msgspec.to_builtins(settings),
+        inputs=files,
+        model=description,
+        verdicts=judgements.applied,
+        summary=summary,
+        stages=stages.report(),
+    )
+    return Mined(inputs, ranking, selection, summary, manifest)
 
 
-def find_knn_neg(
-    model: Any,
+def mine_to_file(
+    load_encoder: Callable[[], Encoder],
     input_file: str | os.PathLike[str],
-    candidate_pool: str | os.PathLike[str] | Sequence[str] | None = None,
-    output_file: str | os.PathLike[str] | None = None,
-    sample_range: Sequence[int] | str = "10-210",
-    negative_number: int = 15,
-    use_gpu: bool = False,
+    candidate_pool: str | os.PathLike[str] | Sequence[str] | None,
+    output_file: str | os.PathLike[str] | None,
+    settings: MineSettings,
     *,
-    seed: int = 42,
-    pool_mode: PoolMode = "extend",
-    strategy: str = "random",
-    max_score: float | None = None,
-    min_score: float | None = None,
-    max_positive_share: float | None = None,
-    margin: float | None = None,
-    repair: Iterable[str] = (),
-    skip_bad_rows: bool = False,
-    with_scores: bool = False,
     manifest_file: str | os.PathLike[str] | None = None,
+    verdicts: Iterable[Verdict] = (),
+    expected: Manifest | None = None,
     store: str | os.PathLike[str] | None = None,
     memory_budget: int | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
-) -> Summary:
-    """Mine hard negatives for every row of a training file and write the rows with them.
-
-    Args:
-        model: a FlagEmbedding model, anything with its `encode` / `encode_queries` / `encode_corpus`, an `Encoder`, or
-            `ModelSettings` to load one.
-        input_file: training JSONL with `query` and `pos`; `neg` and other fields are welcome.
-        candidate_pool: JSONL with `text`, a list of str, or None for the rows' own passages.
-        output_file: where to write; replaced whole, or not at all.
-        sample_range: rank window, `[10, 210]` or "10-210": ranks from 0, the slice before anything is removed.
-        negative_number: negatives for each row.
-        use_gpu: search on a GPU; where there is none the CPU does, and the summary says so.
-        seed, strategy, max_score, min_score, max_positive_share, margin: as in `SelectionSettings`.
-        pool_mode: "extend" adds the pool to the rows' passages; "replace" ranks the pool alone, as hn_mine.py does.
-        repair, skip_bad_rows: what to do with bad rows; without either they raise.
-        with_scores: write `pos_scores` and `neg_scores`.
-        manifest_file: where to write settings, fingerprints, versions and counts as JSON.
-        store: folder where vectors are kept, so that no text is encoded twice and a killed run goes on where it was. Needs `model`
-            to be `ModelSettings`: what a loaded model's weights are cannot be told for sure.
-        memory_budget: bytes for the search's working arrays; None takes a part of what is free.
-        on_progress, should_stop: called about once a batch.
-
-    Returns:
-        The summary; `print` it.
-
-    Raises:
-        SettingsError: a setting is out of range, or the output would overwrite an input.
-        InputError: a file cannot be read, or holds bad rows.
-        ModelError, EncodeError: the model cannot be had, or answers with no vectors.
-        OutputError: the output cannot be written; an old one is untouched.
-        Cancelled: `should_stop` said so.
-
-    Source: the algorithm of FlagEmbedding's scripts/hn_mine.py, without its faults.
-    """
-    start, end = parse_window(sample_range) if isinstance(sample_range, str) else _window(sample_range)
-    settings = MineSettings(
-        selection=SelectionSettings(
-            window_start=start,
-            window_end=end,
-            negative_number=negative_number,
-            strategy=strategy,  # type: ignore[arg-type]  # checked when made
-            seed=seed,
-            max_score=max_score,
-            min_score=min_score,
-            max_positive_share=max_positive_share,
-            margin=margin,
-        ),
-        model=model if isinstance(model, ModelSettings) else None,
-        pool_mode=pool_mode,
-        use_gpu=use_gpu,
-        repair=tuple(sorted(repairs_from(repair))),
-        skip_bad_rows=skip_bad_rows,
-        with_scores=with_scores,
-    )
+) -> tuple[Summary, list[Written]]:
+    """Mine, and write the output and, if wanted, its manifest. Arguments and errors as in `mine` and `drop_in.find_knn_neg`."""
     if output_file is None:
         raise SettingsError("output_file is missing; name the file to write")
     inputs = {"input_file": input_file, "candidate_pool": candidate_pool}
-    _check_output("output_file", output_file, inputs)
+    outputs = [Path(output_file)] + ([dev_path(output_file)] if settings.dev_share else [])
+    for output in outputs:
+        _check_output("output_file", output, inputs)
     if manifest_file is not None:
         _check_output("manifest_file", manifest_file, inputs)
-        if Path(manifest_file).resolve() == Path(output_file).resolve():
+        if Path(manifest_file).resolve() in [output.resolve() for output in outputs]:
             raise SettingsError(f"manifest_file is the output_file itself ({manifest_file}); write to another file")
-
     mined = mine(
         input_file,
         candidate_pool,
         settings,
-        lambda: _encoder(model, on_progress),
+        load_encoder,
+        verdicts=verdicts,
+        expected=expected,
         store=None if store is None else VectorStore(store),
         memory_budget=memory_budget,
         on_progress=on_progress,
@@ -274,31 +226,22 @@ def find_knn_neg(
     )
     check(should_stop)
     mined.summary.output_file = str(output_file)
-    if manifest_file is not None:  # first: if it cannot be written, the old output is still the old one
-        write_atomic(manifest_file, [msgspec.json.format(msgspec.json.encode(mined.manifest)), b"\n"])
-    write_atomic(
+    written = write_export(
         output_file,
-        flagembedding_lines(mined.inputs.rows, mined.inputs.corpus, mined.ranking, mined.selection, with_scores=with_scores),
+        settings.output_format,
+        mined.inputs.rows,
+        mined.inputs.corpus,
+        mined.ranking,
+        mined.selection,
+        with_scores=settings.with_scores,
+        dev_share=settings.dev_share,
+        seed=settings.selection.seed,
     )
-    return mined.summary
-
-
-def _encoder(model: Any, on_progress: OnProgress | None) -> Encoder:
-    if isinstance(model, ModelSettings):
-        return FlagEncoder.load(model, on_progress=on_progress)
-    if isinstance(model, str):
-        raise SettingsError(f"model is the text {model!r}; hand over a loaded model, or ModelSettings(name_or_path={model!r})")
-    return as_encoder(model)
-
-
-def _window(values: Sequence[int]) -> tuple[int, int]:
-    if (
-        not isinstance(values, (Sequence, np.ndarray))
-        or len(values) != 2
-        or not all(isinstance(value, (int, np.integer)) for value in values)
-    ):
-        raise SettingsError(f"sample_range is {values!r}; write [START, END] with ranks from 0, such as [10, 210]")
-    return int(values[0]), int(values[1])
+    mined.summary.notes += [note for each in written for note in each.notes]
+    if manifest_file is not None:
+        outcome = {"summary": mined.summary, "outputs": fingerprints(written)}
+        write_atomic(manifest_file, [encoded(msgspec.to_builtins(mined.manifest | outcome))])
+    return mined.summary, written
 
 
 def _check_output(argument: str, path: str | os.PathLike[str], inputs: Mapping[str, object]) -> None:

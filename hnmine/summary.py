@@ -26,6 +26,8 @@ class Summary:
         negatives: negatives over all rows; backfilled and short_rows: rows' counts of those.
         scores: mean similarities of "negatives" and "positives", and the share of negatives "above_positive" (0..1).
         problems: counts of input problems, "kind (resolution)".
+        verdicts: people's decisions that were honoured, "dropped", "promoted" and "kept", and those "elsewhere", on texts that are not
+            in this data; empty without any.
         vectors: how many were "stored" already and how many had to be "encoded"; empty without a store.
         timings: seconds for each stage.
         notes: what a user should know, in sentences.
@@ -45,6 +47,7 @@ class Summary:
     short_rows: int
     scores: dict[str, float | None]
     problems: dict[str, int] = field(default_factory=dict)
+    verdicts: dict[str, int] = field(default_factory=dict)
     vectors: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -56,7 +59,8 @@ class Summary:
         steps = " -> ".join(
             f"{name.replace('_', ' ')} {count:,}"
             for name, count in self.funnel.items()
-            if name in ("ranked", "in_window", "not_positive", "chosen") or (name.startswith("past_") and self._guarded(name))
+            if name in ("ranked", "in_window", "not_positive", "chosen")
+            or (name.startswith(("past_", "not_dropped")) and self._guarded(name))
         )
         pool = {None: "the rows' own passages", "extend": "the rows' own passages and the pool", "replace": "the pool alone"}[
             self.pool_mode
@@ -74,6 +78,8 @@ class Summary:
         ]
         if self.problems:
             lines.append("input        " + ", ".join(f"{count:,} x {name}" for name, count in self.problems.items()))
+        if self.verdicts:
+            lines.append("verdicts     " + ", ".join(f"{count:,} {name}" for name, count in self.verdicts.items()))
         if self.vectors:
             lines.append(f"vectors      {self.vectors['encoded']:,} encoded, {self.vectors['stored']:,} stored before")
         if self.timings:
@@ -88,7 +94,7 @@ class Summary:
 
 def summarise(inputs: Inputs, ranking: Ranking, selection: Selection, *, with_scores: bool = False) -> Summary:
     """Count and average what a selection holds."""
-    corpus, settings = inputs.corpus, selection.settings
+    corpus, settings, judged = inputs.corpus, selection.settings, selection.judgements
     row_counts = selection.counts[corpus.row_queries]
     held = selection.negatives >= 0
     scores = selection.scores[held]
@@ -123,5 +129,6 @@ def summarise(inputs: Inputs, ranking: Ranking, selection: Selection, *, with_sc
             "above_positive": float(above.mean()) if len(scores) else None,
         },
         problems=problems,
+        verdicts=judged.counts | {"elsewhere": judged.elsewhere} if judged.applied or judged.elsewhere else {},
         notes=notes,
     )

@@ -11,9 +11,10 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from hnmine.drop_in import find_knn_neg
 from hnmine.encoder import FlagEncoder
 from hnmine.jobs import mine_dataset
-from hnmine.mine import MineSettings, find_knn_neg
+from hnmine.mine import MineSettings
 from hnmine.models import ModelSettings
 from hnmine.select import SelectionSettings
 from hnmine.workspace import Workspace

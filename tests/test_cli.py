@@ -385,8 +385,8 @@ SLOW = """
 import sys, time, warnings
 import numpy as np
 from tqdm import tqdm
-import hnmine.mine
 from hnmine.cli import main
+from hnmine.encoder import FlagEncoder
 from hnmine.progress import check
 
 class Slow:
@@ -406,7 +406,7 @@ def load(model, on_progress):
     time.sleep(LOADING)
     return Slow()
 
-hnmine.mine._encoder = lambda model, on_progress: load(model, on_progress or (lambda *_: None))
+FlagEncoder.load = staticmethod(lambda settings, on_progress: load(settings, on_progress or (lambda *_: None)))
 sys.exit(main(["mine", *sys.argv[1:]]))
 """
 

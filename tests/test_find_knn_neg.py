@@ -138,6 +138,7 @@ def test_every_setting_reaches_the_selection(train, pool, out):
         "name": "pool.jsonl",
         "bytes": pool.stat().st_size,
         "sha256": hashlib.sha256(pool.read_bytes()).hexdigest(),
+        "path": str(pool.resolve()),
     }
     assert manifest["summary"]["rows"] == 30
     assert {"hnmine", "numpy", "python", "torch", "FlagEmbedding"} <= set(manifest["versions"])

@@ -1,0 +1,99 @@
+"""Do the run of a manifest again, and compare: the same files, weights, settings and verdicts give the same bytes.
+
+Half precision is settled here as it was there: `auto` would be something else on another machine. What may differ is where
+things are (files, the model's folder), not what they are: fingerprints are checked before anything is encoded.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import msgspec
+
+from hnmine.encoder import FlagEncoder
+from hnmine.errors import InputError
+from hnmine.manifest import Manifest, fingerprints, read_manifest
+from hnmine.mine import MineSettings, mine_to_file
+from hnmine.models import ModelSettings
+from hnmine.progress import OnProgress, ShouldStop
+from hnmine.summary import Summary
+
+__all__ = ["reproduce", "settings_of"]
+
+
+def settings_of(manifest: Manifest, *, name_or_path: str | None = None, devices: tuple[str, ...] | None = None) -> MineSettings:
+    """Return the settings of a manifest, with half precision as it turned out to be; the model may lie elsewhere by now.
+
+    Raises:
+        InputError: another version of hnmine wrote settings that this one does not know.
+    """
+    try:
+        settings = msgspec.convert(manifest.settings, MineSettings)
+    except msgspec.ValidationError as error:
+        raise InputError(
+            f"the manifest's settings cannot be used ({error}); install the version that wrote it, {manifest.versions.get('hnmine')}"
+        ) from error
+    if settings.model is None:
+        return settings
+    changes: dict[str, Any] = {}
+    if settings.model.precision == "auto" and manifest.model.get("precision"):
+        changes["precision"] = manifest.model["precision"]
+    if name_or_path is not None:
+        changes["name_or_path"] = name_or_path
+    if devices is not None:
+        changes["devices"] = devices
+    return msgspec.structs.replace(settings, model=msgspec.structs.replace(settings.model, **changes))
+
+
+def reproduce(
+    manifest_file: str | os.PathLike[str],
+    output_file: str | os.PathLike[str],
+    *,
+    input_file: str | os.PathLike[str] | None = None,
+    candidate_pool: str | os.PathLike[str] | None = None,
+    name_or_path: str | None = None,
+    devices: tuple[str, ...] | None = None,
+    new_manifest: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
+    memory_budget: int | None = None,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+) -> Summary:
+    """Mine again what a manifest describes, write it to `output_file`, and check that the bytes are the same.
+
+    Args:
+        manifest_file: as `find_knn_neg` or the app wrote it.
+        output_file: where to write.
+        input_file, candidate_pool: where the inputs are now; None looks where they were, and beside the manifest.
+        name_or_path, devices: where the model is now, and what it runs on.
+        new_manifest: where to write the manifest of this run.
+        store, memory_budget, on_progress, should_stop: as in `find_knn_neg`.
+
+    Raises:
+        InputError: the manifest is none, or an input is missing or another one.
+        ModelError: the weights are others.
+        OutputError: what was written is not what the manifest says; the message names versions that differ.
+    """
+    manifest = read_manifest(manifest_file)
+    settings = settings_of(manifest, name_or_path=name_or_path, devices=devices)
+    training = manifest.locate("input_file", input_file)
+    if training is None:
+        raise InputError(f"{manifest_file} names no input_file; it is no manifest of a run")
+    summary, written = mine_to_file(
+        lambda: FlagEncoder.load(settings.model or ModelSettings(), on_progress=on_progress),
+        training,
+        manifest.locate("candidate_pool", candidate_pool),
+        output_file,
+        settings,
+        manifest_file=new_manifest,
+        verdicts=manifest.verdicts,
+        expected=manifest,
+        store=store,
+        memory_budget=memory_budget,
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )
+    manifest.check_outputs(fingerprints(written))
+    summary.notes.append("the bytes are those of the manifest" if manifest.outputs else "the manifest does not say what was written")
+    return summary
