@@ -1,0 +1,89 @@
+"""Judged sets: queries, passages, and which passages people judged relevant. Only with all of them known can false negatives be counted.
+
+A set is a folder in BEIR's layout, with the qrels beside the other two files: `corpus.jsonl` (_id, title, text), `queries.jsonl` (_id,
+text), `qrels.tsv` (query-id, corpus-id, score, with a header). None is part of the project. Where none is given, one is made up, to
+see that a script runs.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.sets import sentences
+
+# Which grades count as relevant: Cranfield's 5 marks the paper that a question came from, the 1 of LiveQA's answers says "related".
+GRADES = {"cranfield": (1, 4), "medquad-liveqa": (2, 4)}
+ANY_GRADE = (1, 100)
+
+
+@dataclass(frozen=True)
+class JudgedSet:
+    """Passages, and for each query text the passages judged relevant (indices, the best grade first); those with at least two."""
+
+    name: str
+    passages: list[str]
+    relevant: dict[str, list[int]]
+
+
+def read(folder: Path) -> JudgedSet:
+    """Read a set; title and text of a passage are joined by a line break."""
+
+    def lines(name: str) -> Iterator[dict[str, str]]:
+        with (folder / name).open(encoding="utf-8") as file:
+            yield from map(json.loads, file)
+
+    passages, places = [], {}
+    for number, line in enumerate(lines("corpus.jsonl")):
+        places[line["_id"]] = number
+        passages.append("\n".join(part for part in (line.get("title"), line["text"]) if part) or "-")
+    queries = {line["_id"]: line["text"] for line in lines("queries.jsonl")}
+    low, high = GRADES.get(folder.name, ANY_GRADE)
+    graded: dict[str, list[tuple[int, int]]] = {}
+    with (folder / "qrels.tsv").open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file, delimiter="\t"):
+            if low <= int(line["score"]) <= high and line["corpus-id"] in places:
+                graded.setdefault(queries[line["query-id"]], []).append((-int(line["score"]), places[line["corpus-id"]]))
+    return JudgedSet(
+        folder.name, passages, {query: [place for _, place in sorted(pairs)] for query, pairs in graded.items() if len(pairs) > 1}
+    )
+
+
+def made_up(queries: int = 30, passages: int = 600) -> JudgedSet:
+    """Return a set in which each query shares words with the five passages that answer it."""
+    texts, questions = sentences(passages, 20, 40, 0), sentences(queries, 6, 9, 1)
+    relevant = {}
+    for number, question in enumerate(questions):
+        relevant[question] = list(range(5 * number, 5 * number + 5))
+        for place, words in zip(relevant[question], (3, 3, 4, 5, 6), strict=True):
+            texts[place] += " " + " ".join(question.split()[-words:])
+    return JudgedSet("made up", texts, relevant)
+
+
+class HashedWords:
+    """An encoder without a model: a text is the normalised sum of a random vector for each of its words."""
+
+    def encode_batches(self, texts: Sequence[str], side: str, **_: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield all vectors, (n, 64), at once."""
+        sums = [np.sum([self._word(word) for word in text.split()], axis=0) for text in texts]
+        yield np.arange(len(texts)), np.array([each / np.linalg.norm(each) for each in sums], dtype=np.float32)
+
+    def identity(self, side: str) -> str | None:
+        """Say nothing: its vectors are not stored."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Return its name."""
+        return {"name": "hashed words"}
+
+    @staticmethod
+    def _word(word: str) -> np.ndarray:
+        digest = hashlib.blake2b(word.encode(), digest_size=8).digest()
+        return np.random.default_rng(int.from_bytes(digest, "little")).standard_normal(64)
