@@ -22,7 +22,7 @@ from hnmine.errors import InputError, ModelError, OutputError
 from hnmine.formats import Written
 from hnmine.verdicts import Verdict
 
-__all__ = ["Manifest", "compose", "encoded", "fingerprints", "read_manifest", "versions"]
+__all__ = ["Manifest", "compose", "encoded", "fingerprints", "of_export", "read_manifest", "versions"]
 
 PACKAGES = ("FlagEmbedding", "torch", "transformers", "tokenizers", "faiss-gpu", "faiss-cpu", "numpy", "pyarrow")
 
@@ -167,6 +167,36 @@ def fingerprints(written: Iterable[Written]) -> list[dict[str, Any]]:
     return [
         {"name": Path(each.path).name, "bytes": each.bytes, "sha256": each.sha256, "rows": each.rows, "part": each.part} for each in written
     ]
+
+
+def of_export(
+    run: Mapping[str, Any],
+    *,
+    settings: Any,
+    names: Mapping[str, str | None],
+    verdicts: Iterable[Verdict],
+    summary: Any,
+    outputs: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Return the manifest of an export from a stored run.
+
+    Args:
+        run: the run's own manifest, which knows the model, the versions and the inputs as the workspace keeps them.
+        settings: `MineSettings` as they are now; summary: counted now.
+        names: what "input_file" and "candidate_pool" were called before the workspace stored them.
+        verdicts, outputs: as in `compose`.
+    """
+    inputs = {argument: {**file, "name": names.get(argument) or file["name"]} for argument, file in run.get("inputs", {}).items()}
+    return compose(
+        settings=msgspec.to_builtins(settings),
+        inputs=inputs,
+        model=run.get("model", {}),
+        verdicts=verdicts,
+        summary=summary,
+        stages=run.get("stages", ()),
+        outputs=outputs,
+        made_with=run.get("versions"),
+    )
 
 
 def encoded(manifest: Mapping[str, Any]) -> bytes:
