@@ -157,9 +157,14 @@ def find(
         hashes = np.fromiter((_hash(_folded(text)) for text in texts), np.uint64, len(texts))
     found = np.full(len(texts), -1, dtype=np.int32)
     starts, ends = np.searchsorted(keys, hashes), np.searchsorted(keys, hashes, side="right")
-    for number in np.flatnonzero(ends > starts).tolist():
-        wanted = _folded(texts[number])
-        found[number] = next((place for place in range(starts[number], ends[number]) if _folded(among[place]) == wanted), -1)
+    some = np.flatnonzero(ends > starts)
+    for number, start, end in zip(some.tolist(), starts[some].tolist(), ends[some].tolist(), strict=True):
+        text = texts[number]
+        if end - start == 1 and among[start] == text:  # the usual case: no need to fold
+            found[number] = start
+            continue
+        wanted = _folded(text)
+        found[number] = next((place for place in range(start, end) if _folded(among[place]) == wanted), -1)
     return found
 
 

@@ -123,7 +123,10 @@ def verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[bytes]:
 def judge(corpus: Corpus, verdicts: Iterable[Verdict]) -> Judgements:
     """Find the pairs of a corpus that verdicts are about. Of several about one pair the last counts."""
     given = list(verdicts)
-    queries, passages = find([each.query for each in given], corpus.queries, corpus.query_hashes), np.full(len(given), -1, np.int32)
+    numbers: dict[str, int] = {}  # a query is judged many times
+    asked = [numbers.setdefault(each.query, len(numbers)) for each in given]
+    queries = find(list(numbers), corpus.queries, corpus.query_hashes)[asked] if given else np.zeros(0, np.int32)
+    passages = np.full(len(given), -1, np.int32)
     here = np.flatnonzero(queries >= 0)
     passages[here] = _passages(corpus, [given[place].passage for place in here.tolist()])
     here = here[passages[here] >= 0]
