@@ -33,6 +33,7 @@ __all__ = [
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+Pairs = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
 
 # Bins of a histogram are multiples of 1/200 wide, and stand on multiples of it.
 GRID = 200
@@ -57,7 +58,8 @@ class QueryTable:
 
     `positive`: mean score of its positives; `hardest`: score of its hardest negative, NaN without one; `margin`: positive
     minus hardest; `share`: hardest over positive, NaN where the positive scores 0 or less; `positive_rank`: rank of its
-    best positive from 0, or the depth when that is not among the ranked; `negatives`, `backfilled`: counts.
+    best positive from 0, or the depth when that is not among the ranked; `negatives`, `backfilled`: counts; `dropped`, `kept`,
+    `promoted`: how many of its passages people judged so.
     """
 
     positive: Floats
@@ -67,6 +69,14 @@ class QueryTable:
     positive_rank: npt.NDArray[np.int32]
     negatives: Ints
     backfilled: Ints
+    dropped: Ints
+    kept: Ints
+    promoted: Ints
+
+    @property
+    def reviewed(self) -> Ints:
+        """How many passages people judged for each query: (q,)."""
+        return self.dropped + self.kept + self.promoted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +85,8 @@ class Candidates:
 
     `ranks`: from 0, -1 for back-filled ones; `ids`: passages; `scores`; `shares`: of the mean positive's score;
     `to_positive`: similarity to the nearest positive passage; `chosen`: 1 for the hardest negative, 2, ...; 0 when not
-    chosen; `states`: in words.
+    chosen; `reasons`: a Reason, and Reason.CHOSEN for back-filled ones; `states`: in words; `signals`: the ranking's further
+    evidence by name, NaN for back-filled ones.
     """
 
     ranks: Ints
@@ -84,7 +95,9 @@ class Candidates:
     shares: Floats
     to_positive: Floats
     chosen: Ints
+    reasons: npt.NDArray[np.int8]
     states: list[str]
+    signals: dict[str, Floats]
 
 
 def oddities(inputs: Inputs) -> dict[str, int]:
@@ -169,7 +182,15 @@ def query_table(corpus: Corpus, ranking: Ranking, selection: Selection) -> Query
         positive_rank=np.minimum.reduceat(positive_ranks(corpus, ranking), corpus.positive_starts[:-1]),
         negatives=selection.counts,
         backfilled=selection.backfilled.sum(axis=1).astype(np.int64),
+        dropped=_judged(selection.judgements.dropped, len(positive)),
+        kept=_judged(selection.judgements.kept, len(positive)),
+        promoted=_judged(selection.judgements.promoted, len(positive)),
     )
+
+
+def _judged(pairs: Pairs, queries: int) -> Ints:
+    """Count the judged pairs of each query."""
+    return np.bincount(pairs[0], minlength=queries).astype(np.int64)
 
 
 def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
@@ -210,32 +231,48 @@ def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query:
     filled = selection.negatives[query][selection.backfilled[query]]
     ids = np.concatenate([ranking.ids[query], filled]).astype(np.int32)
     scores = np.concatenate([ranking.scores[query], selection.scores[query][selection.backfilled[query]]]).astype(np.float32)
-    depth = ranking.depth
-    ranks = np.concatenate([np.arange(depth), np.full(len(filled), -1)])
+    depth, missing = ranking.depth, np.full(len(filled), np.nan, dtype=np.float32)
+    reasons = np.concatenate([selection.reasons[query], np.full(len(filled), Reason.CHOSEN)]).astype(np.int8)
+    filled_set = set(filled.tolist())
+    judged = _verdicts_on(selection, query)
     chosen = np.zeros(len(ids), dtype=np.int64)
     states: list[str] = []
-    filled_set = set(filled.tolist())
     for index, passage in enumerate(ids.tolist()):
-        if index >= depth:
+        if index >= depth or reasons[index] == Reason.CHOSEN:
             chosen[index] = place[passage]
-            states.append(f"chosen {place[passage]}, back-filled")
-            continue
-        reason = int(selection.reasons[query, index])
-        if reason == Reason.CHOSEN:
-            chosen[index] = place[passage]
-        state = explain(reason, selection, order=int(chosen[index]))
-        states.append(f"{state}; back-filled" if passage in filled_set else state)
+        state = explain(int(reasons[index]), selection, order=int(chosen[index]))
+        if passage in filled_set:
+            state += ", back-filled" if index >= depth else "; back-filled"
+        if (verdict := judged.get(passage)) and verdict not in state:
+            state += f", {verdict}"
+        states.append(state)
     positives = np.asarray(ranking.passage_vectors[corpus.positives(query)], dtype=np.float32)
     nearest = (np.asarray(ranking.passage_vectors[ids], dtype=np.float32) @ positives.T).max(axis=1)
     return Candidates(
-        ranks=ranks,
+        ranks=np.concatenate([np.arange(depth), np.full(len(filled), -1)]),
         ids=ids,
         scores=scores,
         shares=(scores / np.float32(anchor) if anchor > 0 else np.full(len(scores), np.nan)).astype(np.float32),
         to_positive=nearest.astype(np.float32),
         chosen=chosen,
+        reasons=reasons,
         states=states,
+        signals={name: np.concatenate([values[query], missing]).astype(np.float32) for name, values in ranking.signals.items()},
     )
+
+
+def _verdicts_on(selection: Selection, query: int) -> dict[int, str]:
+    """Return what people decided about a query's passages, in words."""
+    judgements = selection.judgements
+    found: dict[int, str] = {}
+    for words, (queries, passages) in (
+        ("dropped by a reviewer", judgements.dropped),
+        ("kept by a reviewer", judgements.kept),
+        ("promoted by a reviewer", judgements.promoted),
+    ):
+        first, end = np.searchsorted(queries, (query, query + 1))
+        found |= dict.fromkeys(passages[first:end].tolist(), words)
+    return found
 
 
 def sources_in_words(flags: int) -> str:

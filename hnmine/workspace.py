@@ -27,7 +27,7 @@ from hnmine.ranking import Ranking
 from hnmine.select import SelectionSettings
 from hnmine.vectors import VectorStore
 
-__all__ = ["Dataset", "Run", "Workspace", "vectors_folder"]
+__all__ = ["Dataset", "Run", "RunSize", "Workspace", "vectors_folder"]
 
 T = TypeVar("T")
 
@@ -55,6 +55,17 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     manifest: dict[str, Any]
 
 
+class RunSize(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run takes on the disk: `files`; `bytes` that nothing else needs; `shared_bytes` of vectors that the store has too."""
+
+    files: int
+    bytes: int
+    shared_bytes: int
+
+
+NAME_LENGTH = 80
+
+
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
@@ -77,6 +88,7 @@ class Workspace:
 
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
         self.root = Path(root) if root else _home()
+        self._read_runs: dict[str, tuple[tuple[int, int, int], Run]] = {}
         try:
             for name in ("files", "datasets", "runs"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
@@ -202,13 +214,75 @@ class Workspace:
         return _read(self._folder("runs", run_id) / "manifest.json", Run, f"there is no run {run_id!r} in {self.root}", _older_run)
 
     def runs(self, dataset_id: str | None = None) -> list[Run]:
-        """Return all runs, or those of one data set, newest first."""
-        found: list[Run] = []
+        """Return all runs, or those of one data set, newest first. A manifest is decoded once, and again only when its file changed."""
+        known, now = self._read_runs, {}
         for path in (self.root / "runs").glob("[!.]*/manifest.json"):
-            with suppress(WorkspaceError):  # a damaged one is told when it is asked for by name
-                found.append(self.run(path.parent.name))
-        found = [run for run in found if dataset_id in (None, run.dataset_id)]
+            with suppress(WorkspaceError, OSError):  # a damaged one is told when it is asked for by name
+                seen, name = path.stat(), path.parent.name
+                stamp = (seen.st_mtime_ns, seen.st_size, seen.st_ino)
+                held = known.get(name)
+                now[name] = held if held is not None and held[0] == stamp else (stamp, self.run(name))
+        self._read_runs = now
+        found = [run for _, run in now.values() if dataset_id in (None, run.dataset_id)]
         return sorted(found, key=lambda run: (run.created, run.id), reverse=True)
+
+    def name_run(self, run_id: str, name: str) -> str:
+        """Give a run a name, one line of at most NAME_LENGTH characters; an empty one takes it away. Returns the name as it is kept.
+
+        Raises:
+            WorkspaceError: there is no such run, or the disk is full.
+        """
+        self.run(run_id)
+        kept = " ".join(name.split())[:NAME_LENGTH].strip()
+        path = self._folder("runs", run_id) / "run-name"
+        try:
+            if kept:
+                write_atomic(path, [kept.encode("utf-8", "replace")])
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise WorkspaceError(f"the run {run_id} cannot be named ({error.strerror or error})") from error
+        return kept
+
+    def run_name(self, run_id: str) -> str:
+        """Return the name that somebody gave a run, or an empty string."""
+        try:
+            return (self._folder("runs", run_id) / "run-name").read_bytes().decode("utf-8", "replace")
+        except OSError:
+            return ""
+
+    def run_size(self, run_id: str) -> RunSize:
+        """Count what a run takes on the disk. Vectors that the store holds too are the same bytes on the disk, and stay there."""
+        files = own = shared = 0
+        for path in self._folder("runs", run_id).rglob("*"):
+            with suppress(OSError):
+                if path.is_file():
+                    seen = path.stat()
+                    files += 1
+                    if seen.st_nlink > 1:
+                        shared += seen.st_size
+                    else:
+                        own += seen.st_size
+        return RunSize(files=files, bytes=own, shared_bytes=shared)
+
+    def delete_run(self, run_id: str) -> None:
+        """Remove a run. Its data set, the stored vectors and all verdicts stay.
+
+        It goes out of sight by a rename before any file is removed, so that a kill leaves no half of a run; what such a kill leaves is
+        removed with the next run that goes.
+
+        Raises:
+            WorkspaceError: there is no such run, or it cannot be moved away.
+        """
+        folder = self._folder("runs", run_id)
+        if not folder.is_dir():
+            raise WorkspaceError(f"there is no run {run_id!r} in {self.root}")
+        try:
+            folder.rename(folder.with_name(f".gone-{run_id}-{secrets.token_hex(4)}"))
+        except OSError as error:
+            raise WorkspaceError(f"the run {run_id} cannot be deleted ({error.strerror or error})") from error
+        for gone in (self.root / "runs").glob(".gone-*"):
+            shutil.rmtree(gone, ignore_errors=True)
 
     def ranking(self, run_id: str) -> Ranking:
         """Open a run's ranking, memory-mapped.

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hnmine import quality
 from hnmine.corpus import build_corpus
 from hnmine.quality import candidates_of, positive_ranks, query_table, score_histograms
 from hnmine.ranking import Ranking
 from hnmine.rows import Row
 from hnmine.search import pair_scores, top_k
-from hnmine.select import Selection, SelectionSettings, positive_anchors, select
+from hnmine.select import Reason, Selection, SelectionSettings, positive_anchors, select
+from hnmine.verdicts import Judgements, Verdict, judge, with_promotions
+
+NOBODY = (np.zeros(0, np.int32), np.zeros(0, np.int32))
 
 
 def held(scores: np.ndarray, positives: np.ndarray, chosen: np.ndarray) -> tuple[Ranking, Selection]:
@@ -30,6 +36,7 @@ def held(scores: np.ndarray, positives: np.ndarray, chosen: np.ndarray) -> tuple
         scores=chosen,
         backfilled=np.zeros(taken.shape, bool),
         funnel={},
+        judgements=Judgements(NOBODY, NOBODY, NOBODY, (), 0, ""),
     )
 
 
@@ -112,3 +119,45 @@ def test_every_candidate_of_a_query_says_what_became_of_it():
             assert np.allclose(found.shares, found.scores / anchors[query])
         positives = ranking.passage_vectors[corpus.positives(query)]
         assert np.allclose(found.to_positive, (ranking.passage_vectors[found.ids] @ positives.T).max(axis=1), atol=1e-5)
+
+
+def test_every_reason_has_words():
+    corpus, ranking, _ = example()
+    guards = {"max_score": 0.9, "min_score": 0.1, "max_positive_share": 0.95, "margin": 0.05}
+    selection = select(corpus, ranking, SelectionSettings(window_end=12, **guards))
+    words = [quality.explain(int(reason), selection, order=1) for reason in Reason]
+    assert all(words)
+    assert len(set(words)) == len(words)
+
+
+def test_what_reviewers_decided_stands_with_the_candidates():
+    """Whatever else kept a passage in or out: a person who dropped it looks for that word."""
+    corpus, ranking, before = example(10)
+    query = 2
+    promoted, kept, dropped, early = (int(ranking.ids[query, rank]) for rank in (2, 4, 5, 0))
+    texts = [corpus.passages[passage] for passage in (promoted, kept, dropped, early)]
+    choices = zip(texts, ("promote", "keep", "drop", "drop"), strict=True)
+    judged = judge(corpus, [Verdict(query=corpus.queries[query], passage=text, verdict=choice) for text, choice in choices])
+    corpus, ranking = with_promotions(corpus, ranking, judged)
+    selection = select(corpus, ranking, before.settings, judged)
+    found = candidates_of(corpus, ranking, selection, query)
+    state = {int(passage): state for passage, state in zip(found.ids, found.states, strict=True)}
+    assert state[promoted] == "positive of this query, promoted by a reviewer"
+    assert state[kept].startswith("chosen")
+    assert state[kept].endswith(", kept by a reviewer")
+    assert state[dropped] == "dropped by a reviewer"
+    assert state[early].count("dropped by a reviewer") == 1
+    table = query_table(corpus, ranking, selection)
+    assert (table.dropped[query], table.kept[query], table.promoted[query], table.reviewed[query]) == (2, 1, 1, 4)
+    assert table.reviewed.sum() == 4
+
+
+def test_signals_travel_with_the_candidates_and_miss_on_back_filled_ones():
+    corpus, ranking, _ = example(10)
+    ranking = dataclasses.replace(ranking, signals={"bm25": np.arange(ranking.ids.size, dtype=np.float32).reshape(ranking.ids.shape)})
+    selection = select(corpus, ranking, SelectionSettings(window_start=8, window_end=10, negative_number=5))
+    found = candidates_of(corpus, ranking, selection, 1)
+    assert found.signals["bm25"][:10].tolist() == list(range(10, 20))
+    assert len(found.ids) > 10
+    assert np.isnan(found.signals["bm25"][10:]).all()
+    assert (found.reasons[10:] == Reason.CHOSEN).all()

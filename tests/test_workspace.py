@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 import time
 from pathlib import Path
@@ -175,3 +176,78 @@ def test_a_failed_job_says_why_and_the_next_one_runs(failure: Exception, message
     assert message in str(runner.get(first.id).error)
     assert runner.get(second.id).result == "fine"
     assert isinstance(failure, HnmineError) or "KeyError" in str(runner.get(first.id).error)
+
+
+def test_a_manifest_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every rerun of every screen lists the runs."""
+    space = Workspace(tmp_path)
+    first, second = (space.save_run("abc", MineSettings(), ranking(), {"number": number}) for number in range(2))
+    asked: list[str] = []
+    read = Workspace.run
+    monkeypatch.setattr(Workspace, "run", lambda self, run_id: asked.append(run_id) or read(self, run_id))
+    assert {run.id for run in space.runs()} == {first.id, second.id} == set(asked)
+    assert space.runs() == space.runs()
+    assert len(asked) == 2
+    changed = space.run_folder(first.id) / "manifest.json"
+    changed.write_bytes(changed.read_bytes().replace(b'"number":0', b'"number":7'))
+    assert {run.id: run.manifest["number"] for run in space.runs()} == {first.id: 7, second.id: 1}
+    assert len(asked) == 3
+    space.delete_run(second.id)
+    assert [run.id for run in space.runs()] == [first.id]
+
+
+def test_a_run_has_a_name_until_it_is_taken_away(tmp_path: Path) -> None:
+    space = Workspace(tmp_path)
+    run = space.save_run("abc", MineSettings(), ranking(), {})
+    assert space.run_name(run.id) == ""
+    assert space.name_run(run.id, "  with the\nnew guards ✓ ") == "with the new guards ✓"
+    assert Workspace(tmp_path).run_name(run.id) == "with the new guards ✓"
+    assert len(space.name_run(run.id, "x" * 500)) == 80
+    assert space.name_run(run.id, " ") == "" == space.run_name(run.id)
+    assert not list(space.run_folder(run.id).glob("*name*"))
+    with pytest.raises(WorkspaceError, match="no run"):
+        space.name_run("20200101-000000-abcd", "x")
+    assert space.run_name("20200101-000000-abcd") == ""
+
+
+def test_deleting_a_run_leaves_its_data_and_stored_vectors(tmp_path: Path) -> None:
+    space = Workspace(tmp_path)
+    dataset = space.add_dataset("a.jsonl", io.BytesIO(b'{"query": 1}\n'))
+    gone, stays = (space.save_run(dataset.id, MineSettings(), ranking(), {}) for _ in range(2))
+    stored = tmp_path / "vectors" / "shard.npy"
+    stored.parent.mkdir()
+    stored.write_bytes(b"0" * 1000)
+    os.link(stored, space.run_folder(gone.id) / "passage_vectors-0.npy")
+    size = space.run_size(gone.id)
+    assert size.shared_bytes == 1000
+    assert size.files == 8
+    assert size.bytes == sum(path.stat().st_size for path in space.run_folder(gone.id).iterdir()) - 1000
+    with pytest.raises(WorkspaceError, match="has runs"):
+        space.remove_dataset(dataset.id)
+    space.delete_run(gone.id)
+    assert [run.id for run in space.runs()] == [stays.id]
+    assert stored.read_bytes() == b"0" * 1000
+    assert space.training_path(dataset.id).exists()
+    assert not list((tmp_path / "runs").glob(".gone*"))
+    with pytest.raises(WorkspaceError, match="no run"):
+        space.delete_run(gone.id)
+    space.delete_run(stays.id)
+    space.remove_dataset(dataset.id)
+    assert space.datasets() == []
+
+
+def test_a_kill_while_a_run_is_deleted_leaves_no_half_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = Workspace(tmp_path)
+    first, second = (space.save_run("abc", MineSettings(), ranking(), {}) for _ in range(2))
+
+    def killed(path: Path, ignore_errors: bool = False) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hnmine.workspace.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            space.delete_run(first.id)
+    assert [run.id for run in Workspace(tmp_path).runs()] == [second.id]
+    assert list((tmp_path / "runs").glob(".gone*"))
+    space.delete_run(second.id)
+    assert list((tmp_path / "runs").iterdir()) == []
