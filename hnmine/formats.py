@@ -1,35 +1,291 @@
-"""Stand-in until the formats are here."""
+"""The formats an export can have, in one table, and the one way to write any of them.
+
+Every format is written from the same selection, streamed, and the same bytes come out for the same inputs, settings and
+seed: no time stamp, no set's order, no path. A file is written whole or not at all; with a split both files are complete
+before the first takes its place. What a format cannot hold is left out or changed as its notes tell, never in silence.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hnmine.corpus import Corpus
-from hnmine.export import flagembedding_lines, write_atomic
+from hnmine.delimited import CELL_LIMIT, ROW_LIMIT, msmarco, spreadsheet
+from hnmine.errors import SettingsError
+from hnmine.examples import Part
+from hnmine.export import flagembedding_lines, write_all
 from hnmine.ranking import Ranking
+from hnmine.retrieval import beir, tevatron
 from hnmine.rows import Row
 from hnmine.select import Selection
+from hnmine.splits import dev_path, dev_queries
+from hnmine.tables import SHAPES, as_json_lines, as_parquet
 
-__all__ = ["FORMATS", "Written", "write_export"]
+__all__ = ["FORMATS", "Format", "Written", "check_export", "write_export"]
 
-FORMATS: dict[str, Any] = {"flagembedding": None}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One format.
+
+    Attributes:
+        name: as on the command line; family: what it has in common with the same table in another encoding.
+        label: for people; encoding: "JSONL", "Parquet", "ZIP", "TSV" or "CSV".
+        suffix: of a file name, with the dot; mime: its media type.
+        description: what is in it, and which trainer or loss reads it.
+        scores: whether there is a place for scores, and what they are for; empty when there is none.
+        notes: what everybody should know who uses it.
+        split: whether train and dev are two files, or two parts within one.
+        records: what one record is called, in the plural.
+        write: yields its bytes.
+        told: notes on what was written, by what `Part.counted` holds.
+    """
+
+    name: str
+    family: str
+    label: str
+    encoding: str
+    suffix: str
+    mime: str
+    description: str
+    scores: str
+    notes: tuple[str, ...] = ()
+    split: Literal["files", "inside"] = "files"
+    records: str = "rows"
+    write: Callable[[Part], Iterator[bytes]]
+    told: Callable[[Part], list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """One file that was written."""
+    """One file that was written.
+
+    Attributes:
+        path, bytes, sha256: the file.
+        rows: records in it: lines, or rows of a table; the queries of a BEIR data set.
+        part: "train", "dev", or "all" without a split or with both parts in one file.
+        notes: what was left out or changed to fit the format, in sentences.
+    """
 
     path: Path
     bytes: int
     sha256: str
     rows: int
-    part: str = "all"
+    part: Literal["all", "train", "dev"] = "all"
     notes: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What a manifest says of it."""
+        return {"name": self.path.name, "bytes": self.bytes, "sha256": self.sha256, "rows": self.rows, "part": self.part}
+
+
+def _flagembedding(part: Part) -> Iterator[bytes]:
+    for line in flagembedding_lines(
+        part.rows, part.corpus, part.ranking, part.selection, with_scores=part.with_scores, queries=part.queries
+    ):
+        part.written += 1
+        yield line
+
+
+def _told_of_tables(part: Part) -> list[str]:
+    found = part.notes()
+    counted = part.counted
+    if counted["without"]:
+        found.append(f"{counted['without']:,} queries have no negative, so nothing of them is in the file")
+    if counted["alone"]:
+        found.append(f"{counted['alone']:,} queries have no negative: their positives stand alone")
+    if counted["short"]:
+        wanted, fewest = part.selection.settings.negative_number, counted["fewest"]
+        remedy = f"; with {fewest} negatives for each query all would be there" if fewest else ""
+        found.append(f"{counted['short']:,} queries have fewer than {wanted} negatives and are left out: a tuple needs all{remedy}")
+    return found
+
+
+def _told_of_retrieval(part: Part) -> list[str]:
+    found = part.notes(ids=True)
+    if part.counted["without"]:
+        found.append(f"{part.counted['without']:,} queries have no negative: their list is empty")
+    if part.counted["respelled"]:
+        found.append(f"{part.counted['respelled']:,} positives differ from a passage in case or blanks alone, and share its text here")
+    return found
+
+
+def _told_of_triples(part: Part) -> list[str]:
+    found = part.notes()
+    if part.counted["without"]:
+        found.append(f"{part.counted['without']:,} queries have no negative: there is no triple of them")
+    if part.counted["flattened"]:
+        found.append(f"{part.counted['flattened']:,} texts held tabs or line breaks, which this format cannot: each is a blank there")
+    return found
+
+
+def _told_of_sheets(part: Part) -> list[str]:
+    found = part.notes(ids=True)
+    counted = part.counted
+    if counted["prefixed"]:
+        found.append(f"{counted['prefixed']:,} texts begin like a formula: an apostrophe is put before them, so that no program runs them")
+    if counted["too long"]:
+        found.append(f"{counted['too long']:,} texts are longer than {CELL_LIMIT:,} characters: Excel cuts them")
+    if counted["too many"]:
+        found.append(f"{counted['too many']:,} lines are more than the {ROW_LIMIT:,} that Excel reads")
+    return found
+
+
+_TABLES = {
+    "triplet": (
+        "sentence-transformers triplet",
+        "anchor, positive, negative: one record for each pair of a positive and a negative. For MultipleNegativesRankingLoss, "
+        "its cached kind, TripletLoss.",
+        "adds `scores` [positive, negative], for MarginMSELoss",
+        "triplets",
+    ),
+    "n-tuple": (
+        "sentence-transformers n-tuple",
+        "anchor, positive, negative_1 ... negative_n: one record for each positive. For MultipleNegativesRankingLoss with several hard "
+        "negatives. Queries with fewer than n negatives are left out, as sentence-transformers' own miner does.",
+        "adds `scores`, the positive's first, for MarginMSELoss with several negatives",
+        "tuples",
+    ),
+    "labeled-pair": (
+        "sentence-transformers labeled pair",
+        "anchor, document, label (1 positive, 0 negative): one record for each passage of a query. For BinaryCrossEntropyLoss of a "
+        "CrossEncoder, ContrastiveLoss, OnlineContrastiveLoss.",
+        "`score` stands in place of `label`, for CosineSimilarityLoss, CoSENTLoss, MSELoss",
+        "pairs",
+    ),
+    "labeled-list": (
+        "sentence-transformers labeled list",
+        "anchor, documents, labels: one list for each positive, which is first in it. For LambdaLoss, ListNetLoss and the other listwise "
+        "losses of a CrossEncoder.",
+        "`scores` stand in place of `labels`, for learning a teacher's order",
+        "lists",
+    ),
+}
+
+
+def _tables() -> Iterator[Format]:
+    for shape, (label, description, scores, records) in _TABLES.items():
+        for encoding, suffix, mime, write in (
+            ("JSONL", ".jsonl", "application/jsonl", as_json_lines),
+            ("Parquet", ".parquet", "application/vnd.apache.parquet", as_parquet),
+        ):
+            yield Format(
+                name=f"st-{shape}" + ("-parquet" if encoding == "Parquet" else ""),
+                family=f"st-{shape}",
+                label=label,
+                encoding=encoding,
+                suffix=suffix,
+                mime=mime,
+                description=description,
+                scores=scores,
+                records=records,
+                write=partial(write, SHAPES[shape]),
+                told=_told_of_tables,
+            )
+
+
+FORMATS: dict[str, Format] = {
+    each.name: each
+    for each in (
+        Format(
+            name="flagembedding",
+            family="flagembedding",
+            label="FlagEmbedding",
+            encoding="JSONL",
+            suffix=".jsonl",
+            mime="application/jsonl",
+            description="Your rows in their order, every field kept, `neg` replaced, hardest negative first. For FlagEmbedding's "
+            "fine-tuning and what reads its files.",
+            scores="writes `pos_scores` and `neg_scores` on every row, for knowledge distillation",
+            write=_flagembedding,
+            told=lambda part: [],
+        ),
+        *_tables(),
+        Format(
+            name="tevatron",
+            family="tevatron",
+            label="Tevatron",
+            encoding="JSONL",
+            suffix=".jsonl",
+            mime="application/jsonl",
+            description="query_id, query, positive_passages and negative_passages, each passage with docid, title and text: one line for "
+            "each query. For Tevatron's training and distillation.",
+            scores="adds `score` to each passage, for distillation",
+            notes=("Titles are empty: the title is part of the text here.",),
+            records="queries",
+            write=tevatron,
+            told=_told_of_retrieval,
+        ),
+        Format(
+            name="beir",
+            family="beir",
+            label="BEIR data set",
+            encoding="ZIP",
+            suffix=".zip",
+            mime="application/zip",
+            description="corpus.jsonl (every passage of the data set and its pool), queries.jsonl, qrels/train.tsv and, with a split, "
+            "qrels/dev.tsv. For BEIR, MTEB, ir_datasets and what else evaluates retrieval.",
+            scores="adds `pos_scores` and `neg_scores` to hard_negatives.jsonl",
+            notes=("BEIR has no place for negatives: they stand in hard_negatives.jsonl beside it, by docid.",),
+            split="inside",
+            records="queries",
+            write=beir,
+            told=_told_of_retrieval,
+        ),
+        Format(
+            name="msmarco",
+            family="msmarco",
+            label="MS MARCO triples",
+            encoding="TSV",
+            suffix=".tsv",
+            mime="text/tab-separated-values",
+            description="query, positive, negative, separated by tabs: one line for each triple, no header, no quotes. For ColBERT and the "
+            "trainers that read triples.train.small.tsv.",
+            scores="",
+            records="triples",
+            write=msmarco,
+            told=_told_of_triples,
+        ),
+        Format(
+            name="csv",
+            family="csv",
+            label="Spreadsheet",
+            encoding="CSV",
+            suffix=".csv",
+            mime="text/csv",
+            description="One line for each query and passage, with label, place and ids. To look at in Excel, LibreOffice or pandas; "
+            "no trainer reads it.",
+            scores="adds a column `score`",
+            notes=("A text that begins like a formula gets an apostrophe in front, so that no program runs it.",),
+            records="lines",
+            write=spreadsheet,
+            told=_told_of_sheets,
+        ),
+    )
+}
+
+
+def check_export(format_name: str, *, with_scores: bool = False, dev_share: float = 0.0) -> Format:
+    """Return the format, or refuse what it cannot do; cheap, so it can be asked before the mining.
+
+    Raises:
+        SettingsError: there is no such format, it has no place for scores, or the share is no share.
+    """
+    found = FORMATS.get(format_name)
+    if found is None:
+        raise SettingsError(f"output_format is {format_name!r}; known are: {', '.join(FORMATS)}")
+    if with_scores and not found.scores:
+        others = ", ".join(name for name, each in FORMATS.items() if each.scores and not name.endswith("-parquet"))
+        raise SettingsError(f"output_format {format_name} has no place for scores; leave with_scores out, or take one of: {others}")
+    if isinstance(dev_share, bool) or not isinstance(dev_share, (int, float)) or not 0 <= dev_share < 1:
+        raise SettingsError(f"dev_share is {dev_share!r}; it is a share of the queries, such as 0.05, or 0 for no split")
+    return found
 
 
 def write_export(
@@ -44,9 +300,36 @@ def write_export(
     dev_share: float = 0.0,
     seed: int = 42,
 ) -> list[Written]:
-    """Write a selection."""
+    """Write a selection in a format; with a split, train to `path` and dev to `dev_path(path)` unless one file holds both.
+
+    Args:
+        path: where to write; replaced whole, or not at all. Its name has no say in the bytes.
+        format_name: one of FORMATS.
+        rows: the rows the corpus was built from.
+        corpus, ranking, selection: what was mined for them, promotions included.
+        with_scores: write the similarities of the mining model where the format has a place for them.
+        dev_share: part of the queries, 0 to below 1, that becomes dev; drawn by `seed`.
+
+    Raises:
+        SettingsError: as `check_export`, or a split of one query.
+        OutputError: a file cannot be written; what was there before is untouched.
+    """
+    form = check_export(format_name, with_scores=with_scores, dev_share=dev_share)
     path = Path(path)
-    size = write_atomic(path, flagembedding_lines(rows, corpus, ranking, selection, with_scores=with_scores))
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return [Written(path=path, bytes=size, sha256=digest, rows=len(rows))]
+    dev = dev_queries(corpus, dev_share, seed) if dev_share else None
+    parts: list[tuple[Path, Literal["all", "train", "dev"], Part]] = []
+
+    def add(target: Path, name: Literal["all", "train", "dev"], **masks: Any) -> None:
+        part = Part(rows=rows, corpus=corpus, ranking=ranking, selection=selection, with_scores=with_scores, **masks)
+        parts.append((target, name, part))
+
+    if dev is None or form.split == "inside":
+        add(path, "all", dev=dev)
+    else:
+        add(path, "train", queries=~dev)
+        add(dev_path(path), "dev", queries=dev)
+    sizes = write_all([(target, form.write(part)) for target, _, part in parts])
+    return [
+        Written(path=target, bytes=size, sha256=digest, rows=part.written, part=name, notes=tuple(form.told(part)))
+        for (target, name, part), (size, digest) in zip(parts, sizes, strict=True)
+    ]
