@@ -1,8 +1,7 @@
 """Judged sets: queries, passages, and which passages people judged relevant. Only with all of them known can false negatives be counted.
 
-A set is a folder in BEIR's layout, with the qrels beside the other two files: `corpus.jsonl` (_id, title, text), `queries.jsonl` (_id,
-text), `qrels.tsv` (query-id, corpus-id, score, with a header). None is part of the project. Where none is given, one is made up, to
-see that a script runs.
+A set is a folder much like BEIR's: `corpus.jsonl` (_id, title, text), `queries*.jsonl` (_id, text) and `qrels*.tsv` (query-id, corpus-id,
+score, with a header). None is part of the project. Where none is given, one is made up, to see that a script runs.
 """
 
 from __future__ import annotations
@@ -44,13 +43,14 @@ def read(folder: Path) -> JudgedSet:
     for number, line in enumerate(lines("corpus.jsonl")):
         places[line["_id"]] = number
         passages.append("\n".join(part for part in (line.get("title"), line["text"]) if part) or "-")
-    queries = {line["_id"]: line["text"] for line in lines("queries.jsonl")}
+    queries = {line["_id"]: line["text"] for path in sorted(folder.glob("queries*.jsonl")) for line in lines(path.name)}
     low, high = GRADES.get(folder.name, ANY_GRADE)
     graded: dict[str, list[tuple[int, int]]] = {}
-    with (folder / "qrels.tsv").open(encoding="utf-8", newline="") as file:
-        for line in csv.DictReader(file, delimiter="\t"):
-            if low <= int(line["score"]) <= high and line["corpus-id"] in places:
-                graded.setdefault(queries[line["query-id"]], []).append((-int(line["score"]), places[line["corpus-id"]]))
+    for path in sorted(folder.glob("qrels*.tsv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            for line in csv.DictReader(file, delimiter="\t"):
+                if low <= int(line["score"]) <= high and line["corpus-id"] in places:
+                    graded.setdefault(queries[line["query-id"]], []).append((-int(line["score"]), places[line["corpus-id"]]))
     return JudgedSet(
         folder.name, passages, {query: [place for _, place in sorted(pairs)] for query, pairs in graded.items() if len(pairs) > 1}
     )

@@ -5,8 +5,8 @@ false negative. The rate is read together with the negatives' mean similarity to
 hardness is no progress, easier passages are always right. Every setting is mined three times, each time with another positive and
 seed. Intervals come from a bootstrap over the queries (their three turns together), since negatives of one query hang together.
 
-The second table asks what reviewing is worth: the judgements play a reviewer, who goes through the chosen negatives (the most suspicious
-first, or at random) for so many verdicts a query; then it is mined again with these verdicts.
+The last table asks what reviewing is worth, and in which order: the judgements play a reviewer, who gives so many verdicts a query, on
+the chosen negatives that are most suspicious by one measure or another; then it is mined again with these verdicts.
 """
 
 from __future__ import annotations
@@ -48,11 +48,12 @@ GUARDS: tuple[dict[str, float], ...] = (
 # Ranks in which the relevant passages are counted.
 BANDS = (0, 5, 10, 20, 50, 100, 210, 500)
 # A reviewer's verdicts a query, and what they are about.
-VERDICTS = (0.5, 1.0, 2.0, 5.0)
+VERDICTS = (0.5, 1.0, 2.0)
+ORDERS = ("at random", "share of the positive", "score", "score + likeness to the positive")
 REVIEWED = (
     SelectionSettings(window_start=0, strategy="hardest", max_positive_share=0.95),
-    SelectionSettings(window_start=10, strategy="hardest"),
-    SelectionSettings(window_start=10),
+    SelectionSettings(strategy="hardest"),
+    SelectionSettings(),
 )
 
 
@@ -112,7 +113,7 @@ def turns_of(judged: JudgedSet, encoder: Encoder, store: VectorStore | None) -> 
     return made
 
 
-def tally(turns: list[Turn], settings: SelectionSettings, *, verdicts: float = 0.0, suspicious_first: bool = True) -> Tally:
+def tally(turns: list[Turn], settings: SelectionSettings, *, verdicts: float = 0.0, order: str = "") -> Tally:
     """Choose negatives in every turn, after a review of so many verdicts a query, and count."""
     count = len(turns[0].corpus.queries)
     found = Tally(*(np.zeros(count) for _ in range(5)))
@@ -120,7 +121,7 @@ def tally(turns: list[Turn], settings: SelectionSettings, *, verdicts: float = 0
         settings = msgspec.structs.replace(settings, seed=turn.seed)
         selection = select(turn.corpus, turn.ranking, settings)
         if verdicts:
-            selection, given = reviewed(turn, selection, round(verdicts * count), suspicious_first)
+            selection, given = reviewed(turn, selection, round(verdicts * count), order)
             found.verdicts += given
         found.false += turn.false(selection).sum(axis=1)
         found.chosen += (selection.negatives >= 0).sum(axis=1)
@@ -130,14 +131,25 @@ def tally(turns: list[Turn], settings: SelectionSettings, *, verdicts: float = 0
     return found
 
 
-def reviewed(turn: Turn, selection: Selection, verdicts: int, suspicious_first: bool) -> tuple[Selection, list[bool]]:
+def suspicion(turn: Turn, selection: Selection, order: str) -> Floats:
+    """Return how suspicious each of the (q, N) chosen negatives is."""
+    if order == "at random":
+        return np.random.default_rng(turn.seed).random(selection.scores.shape)
+    if order == "share of the positive":
+        return selection.scores / positive_anchors(turn.corpus, turn.ranking)[:, None]
+    if order == "score":
+        return selection.scores
+    positives = turn.corpus.positive_ids[turn.corpus.positive_starts[:-1]]  # each query has one
+    vectors = turn.ranking.passage_vectors
+    likeness = np.einsum("qnd,qd->qn", vectors[selection.negatives.ravel()].reshape(*selection.negatives.shape, -1), vectors[positives])
+    return selection.scores + likeness
+
+
+def reviewed(turn: Turn, selection: Selection, verdicts: int, order: str) -> tuple[Selection, list[bool]]:
     """Let the judgements decide on so many of the chosen negatives; return the selection after that, and which were false."""
     rows, places = np.nonzero(selection.negatives >= 0)
-    if suspicious_first:
-        order = np.argsort(-(selection.scores / positive_anchors(turn.corpus, turn.ranking)[:, None])[rows, places], kind="stable")
-    else:
-        order = np.random.default_rng(turn.seed).permutation(len(rows))
-    rows, places = rows[order[:verdicts]], places[order[:verdicts]]
+    first = np.argsort(-suspicion(turn, selection, order)[rows, places], kind="stable")[:verdicts]
+    rows, places = rows[first], places[first]
     false = turn.false(selection)[rows, places].tolist()
     corpus, passages = turn.corpus, selection.negatives[rows, places]
     said = [
@@ -217,11 +229,8 @@ def main() -> None:
             )
         sets, encoder, store = [read(given.data / name) for name in names], FlagEncoder.load(), VectorStore(given.store)
     settings = list(cases())
-    reviews = [
-        (msgspec.structs.replace(each, negative_number=5), verdicts, first)
-        for each in REVIEWED
-        for verdicts, first in [(0.0, True), *((verdicts, first) for first in (True, False) for verdicts in VERDICTS)]
-    ]
+    plans = [(0.0, "none"), *((verdicts, order) for order in ORDERS for verdicts in VERDICTS)]
+    reviews = [(each, *plan) for each in REVIEWED for plan in plans]
     weights, counted, after, ranks = [], [], [], []
     for judged in sets:
         turns = turns_of(judged, encoder, store)
@@ -229,7 +238,7 @@ def main() -> None:
         weights.append(np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLED).astype(np.float64))
         counted.append([tally(turns, each) for each in settings])
         ranks.append({"set": judged.name} | by_rank(turns))
-        after.append([tally(turns, each, verdicts=verdicts, suspicious_first=first) for each, verdicts, first in reviews])
+        after.append([tally(turns, each, verdicts=verdicts, order=order) for each, verdicts, order in reviews])
         relevant = len(turns[0].relevant) / count
         facts = {"queries": count, "passages": len(turns[0].corpus.passages), "relevant a query": relevant, "turns": len(SEEDS)}
         rows = [named(each) | line([found], weights[-1:]) for each, found in zip(settings, counted[-1], strict=True)]
@@ -239,11 +248,10 @@ def main() -> None:
     report("quality", rows, facts)
     report("quality-ranks", ranks, {"judged relevant among the passages at ranks": "visible positives left out"})
     rows = []
-    for number, (each, verdicts, first) in enumerate(reviews):
+    for number, (each, verdicts, order) in enumerate(reviews):
         part = [found[number] for found in after]
-        order = ("suspicious first" if first else "at random") if verdicts else "none"
         hits = 100 * float(np.mean([np.mean(found.verdicts) for found in part])) if verdicts else None
-        rows.append(named(each) | {"review": order, "verdicts a query": verdicts, "of them false %": hits} | line(part, weights))
+        rows.append(named(each) | {"order": order, "verdicts a query": verdicts, "of them false %": hits} | line(part, weights))
     report("quality-review", rows, facts)
 
 
