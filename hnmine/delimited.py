@@ -9,8 +9,6 @@ https://owasp.org/www-community/attacks/CSV_Injection
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator
 
@@ -24,13 +22,14 @@ _BREAKS = re.compile("\r\n|[\t\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
 _FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@＝＋－＠]")
 # Excel cuts longer cells, and reads no further.
 CELL_LIMIT, ROW_LIMIT = 32_767, 1_048_576
-_BLOCK = 2**16
 
 
 def msmarco(part: Part) -> Iterator[bytes]:
     """Yield `query <tab> positive <tab> negative`, one line for each triple, without a header and without quotes."""
 
     def flat(text: str) -> str:
+        if text.isprintable():  # the usual text; none of the breaks is printable
+            return text
         found, changed = _BREAKS.subn(" ", text)
         part.counted["flattened"] += bool(changed)
         return found
@@ -58,31 +57,25 @@ def spreadsheet(part: Part) -> Iterator[bytes]:
     """
     queries, docids = query_ids(part), names(part.corpus.passage_hashes)
 
-    def safe(text: str) -> str:
+    def cell(text: str) -> str:
         part.counted["too long"] += len(text) > CELL_LIMIT
         if is_formula(text):
             part.counted["prefixed"] += 1
-            return f"'{text}"
-        return text
+            text = f"'{text}"
+        return '"' + text.replace('"', '""') + '"'
 
-    sheet = io.StringIO(newline="")
-    writer = csv.writer(sheet, lineterminator="\r\n")
-    sheet.write("\ufeff")
-    writer.writerow(["query_id", "query", "label", "place", *(["score"] if part.with_scores else []), "passage_id", "passage"])
+    yield f"\ufeffquery_id,query,label,place,{'score,' if part.with_scores else ''}passage_id,passage\r\n".encode()
     for example in part.examples():
-        identity, query = safe(queries[example.query]), safe(example.text)
+        start = f"{cell(queries[example.query])},{cell(example.text)}"
+        lines: list[str] = []
         for label, texts, ids, scores in (
             ("positive", example.positives, example.positive_ids, example.positive_scores),
             ("negative", example.negatives, example.negative_ids, example.negative_scores),
         ):
             for place, (text, passage) in enumerate(zip(texts, ids, strict=True)):
-                score = [str(scores[place])] if part.with_scores else []
-                writer.writerow([identity, query, label, place + 1, *score, docids[passage], safe(text)])
-                part.written += 1
-        if sheet.tell() >= _BLOCK:
-            yield sheet.getvalue().encode()
-            sheet.seek(0)
-            sheet.truncate()
+                score = f"{scores[place]}," if part.with_scores else ""
+                lines.append(f"{start},{label},{place + 1},{score}{docids[passage]},{cell(text)}\r\n")
+        part.written += len(lines)
+        yield "".join(lines).encode()
     if part.written >= ROW_LIMIT:
         part.counted["too many"] = part.written
-    yield sheet.getvalue().encode()

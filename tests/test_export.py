@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -16,21 +17,24 @@ from hypothesis import strategies as st
 
 from hnmine.corpus import build_corpus
 from hnmine.errors import OutputError
-from hnmine.export import flagembedding_lines, stale_scores, write_atomic
+from hnmine.export import flagembedding_lines, promoted_rows, stale_positive_scores, stale_scores, write_all, write_atomic
 from hnmine.ranking import rank
 from hnmine.rows import Row, read_training
 from hnmine.select import SelectionSettings, select
+from hnmine.verdicts import Verdict, judge, with_promotions
 
 
 @pytest.fixture
 def exported(fake_encoder):
     """Mine rows with the fake encoder and give the lines, with what they were made from."""
 
-    def run(rows, pool=None, *, with_scores=False, **settings):
+    def run(rows, pool=None, *, with_scores=False, verdicts=(), **settings):
         corpus = build_corpus(rows, pool)
         settings = SelectionSettings(**{"window_start": 0, "window_end": 50, "negative_number": 2, **settings})
         ranking = rank(corpus, fake_encoder, settings.window_end)
-        selection = select(corpus, ranking, settings)
+        judged = judge(corpus, verdicts)
+        corpus, ranking = with_promotions(corpus, ranking, judged)
+        selection = select(corpus, ranking, settings, judged)
         return list(flagembedding_lines(rows, corpus, ranking, selection, with_scores=with_scores)), corpus, ranking, selection
 
     return run
@@ -121,7 +125,80 @@ def test_scores_of_negatives_that_were_replaced_are_left_out_and_counted(write_j
     assert stale_scores(rows) == 1
 
 
+# Promotions
+
+
+PROMOTED = [
+    Verdict(query="The query", passage="b", verdict="promote"),
+    Verdict(query="the  QUERY", passage="A", verdict="promote"),
+    Verdict(query="the query", passage="p", verdict="promote"),
+]
+
+
+def test_promoted_passages_join_pos_of_every_row_that_asks_and_the_other_bytes_stay(write_jsonl, exported):
+    lines = [
+        '{"query": "the query", "pos": ["p" ,"q\\u00e9" ] , "id": 1.0}',
+        '{"query": "another", "pos": ["p"]}',
+        '{"id": 2, "pos": ["B "], "neg": ["a", "c", "d"], "query": "The Query "}',
+    ]
+    rows = read_training(write_jsonl(lines)).items
+    written, corpus, *_ = exported(rows, ["b"], verdicts=PROMOTED, negative_number=9)
+    added = [corpus.passages[each] for each in corpus.promoted(int(corpus.row_queries[0]))]
+    assert set(added) == {"a", "p", "B "}, "the corpus has one spelling of each"
+    assert list(corpus.promoted(0)) == sorted(corpus.promoted(0))
+    first, second, third = (line.decode() for line in written)
+    new = ", ".join(json.dumps(text) for text in added if text != "p")
+    assert first.startswith('{"query": "the query", "pos": ["p" ,"q\\u00e9", ' + new + ' ], "id": 1.0, "neg": ')
+    assert second.startswith('{"query": "another", "pos": ["p"], "neg": ')
+    assert third.startswith('{"id": 2, "pos": ["B ", ' + ", ".join(json.dumps(text) for text in added if text != "B ") + '], "neg": ')
+    assert [sorted(each.tolist()) for each in promoted_rows(corpus).values()] == [
+        sorted(each for each in corpus.promoted(int(corpus.row_queries[0])) if corpus.passages[each] not in kept)
+        for kept in (("p",), ("B ",))
+    ]
+    for line in (first, third):
+        assert set(json.loads(line)["neg"]) == {"c", "d"}
+    assert set(json.loads(second)["neg"]) >= {"a", "c", "d"}, "for another query it is no positive"
+
+
+def test_scores_cover_the_promoted_and_old_ones_that_no_longer_fit_go(write_jsonl, exported):
+    items = [
+        {"query": "the query", "pos": ["p"], "pos_scores": [0.5], "neg": ["a", "b", "c"]},
+        {"query": "the query", "pos": ["b", "p", "A"], "pos_scores": [1, 2, 3]},
+        {"query": "another", "pos": ["p"], "pos_scores": [0.25]},
+    ]
+    rows = read_training(write_jsonl(items)).items
+    written, corpus, *_ = exported(rows, verdicts=PROMOTED)
+    first, second, third = map(json.loads, written)
+    assert sorted(first["pos"]) == ["A", "b", "p"]
+    assert "pos_scores" not in first
+    assert second["pos_scores"] == [1, 2, 3], "this row had them all before"
+    assert third["pos_scores"] == [0.25]
+    assert stale_positive_scores(rows, corpus) == 1
+
+    written, _, ranking, _ = exported(rows, verdicts=PROMOTED, with_scores=True)
+    ids = {text: number for number, text in enumerate(corpus.passages)}
+    for line, query in zip(map(json.loads, written), corpus.row_queries, strict=True):
+        found = ranking.score_pairs(np.full(len(line["pos"]), query, np.int32), np.array([ids[text] for text in line["pos"]], np.int32))
+        assert [np.float32(score) for score in line["pos_scores"]] == found.tolist()
+
+
 # Atomic writing
+
+
+def test_large_and_many_chunks_come_out_whole_with_their_digest(tmp_path):
+    chunks = [bytes([number % 256]) * (number * 37) for number in range(600)]
+    (one, two) = write_all([(tmp_path / "one", iter(chunks)), (tmp_path / "two", [])])
+    assert (tmp_path / "one").read_bytes() == b"".join(chunks)
+    assert one == (len(b"".join(chunks)), hashlib.sha256(b"".join(chunks)).hexdigest())
+    assert two == (0, hashlib.sha256(b"").hexdigest())
+
+
+def test_of_files_that_belong_together_none_is_replaced_before_all_are_written(tmp_path):
+    (tmp_path / "one").write_bytes(b"old")
+    with pytest.raises(OutputError, match=r"nowhere.two cannot be written"):
+        write_all([(tmp_path / "one", [b"new"]), (tmp_path / "nowhere" / "two", [b"new"])])
+    assert (tmp_path / "one").read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["one"]
 
 
 def test_a_file_is_replaced_whole(tmp_path):

@@ -172,7 +172,7 @@ def test_scores_are_those_of_their_pairs(made, tmp_path, shape, encoding):
     (written,) = made.write(f"st-{shape}{encoding}", with_scores=True)
     data = load(written.path, "parquet" if encoding else "json", tmp_path / "cache")
     name = {"labeled-pair": "score"}.get(shape, "scores")
-    wanted = COLUMNS[shape][: 2 if shape.startswith("labeled") else None] + [name]
+    wanted = [*COLUMNS[shape][: 2 if shape.startswith("labeled") else None], name]
     assert data.column_names == wanted
     assert len(data) == len(list(expected_records(made, shape)))
     for record in data:
