@@ -115,7 +115,8 @@ def _add(group: argparse._ArgumentGroup, flag: Flag) -> None:
         if flag.default:
             text += f" (default: true; --no_{flag.name} turns it off)"
     else:
-        options |= {"metavar": flag.metavar or None, "choices": flag.choices or None, "nargs": "+" if flag.kind == "list" else None}
+        several = flag.kind in ("list", "columns")
+        options |= {"metavar": flag.metavar or None, "choices": flag.choices or None, "nargs": "+" if several else None}
         if flag.default not in (None, ()):
             text += f" (default: {flag.default})"
     group.add_argument(*names, **options, help=text.replace("%", "%%"))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hnmine.columns import Columns, columns_from
 from hnmine.corpus import PoolMode
 from hnmine.encoder import Encoder, FlagEncoder, as_encoder
 from hnmine.errors import SettingsError
@@ -41,6 +42,7 @@ def find_knn_neg(
     min_score: float | None = None,
     max_positive_share: float | None = None,
     margin: float | None = None,
+    columns: Columns | Iterable[str] = (),
     repair: Iterable[str] = (),
     skip_bad_rows: bool = False,
     with_scores: bool = False,
@@ -58,14 +60,17 @@ def find_knn_neg(
     Args:
         model: a FlagEmbedding model, anything with its `encode` / `encode_queries` / `encode_corpus`, an `Encoder`, or
             `ModelSettings` to load one.
-        input_file: training JSONL with `query` and `pos`; `neg` and other fields are welcome.
-        candidate_pool: JSONL with `text`, a list of str, or None for the rows' own passages.
+        input_file: training rows with `query` and `pos`; `neg` and other fields are welcome. JSON lines (plain, gzip, Zstandard), a
+            JSON array, Parquet, CSV, TSV, or a BEIR folder or zip, which brings its own pool.
+        candidate_pool: the same with `text`, plain text with a passage a line, a list of str, or None for the rows' own passages.
         output_file: where to write; replaced whole, or not at all.
         sample_range: rank window, `[10, 210]` or "10-210": ranks from 0, the slice before anything is removed.
         negative_number: negatives for each row.
         use_gpu: search on a GPU; where there is none the CPU does, and the summary says so.
         seed, strategy, max_score, min_score, max_positive_share, margin: as in `SelectionSettings`.
         pool_mode: "extend" adds the pool to the rows' passages; "replace" ranks the pool alone, as hn_mine.py does.
+        columns: which columns hold what, where their names do not tell: `Columns(query="question", pos=("answer",))`, or as on the
+            command line `["query=question", "pos=answer"]`.
         repair, skip_bad_rows: what to do with bad rows; without either they raise.
         with_scores: write `pos_scores` and `neg_scores`.
         reviews: verdicts of a review, as JSON lines or `Verdict`s: dropped passages are never chosen for their query again, promoted
@@ -106,6 +111,7 @@ def find_knn_neg(
         model=model if isinstance(model, ModelSettings) else None,
         pool_mode=pool_mode,
         use_gpu=use_gpu,
+        columns=columns if isinstance(columns, Columns) else columns_from([columns] if isinstance(columns, str) else columns),
         repair=tuple(sorted(repairs_from(repair))),
         skip_bad_rows=skip_bad_rows,
         with_scores=with_scores,

@@ -10,7 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["Cancelled", "EncodeError", "HnmineError", "InputError", "ModelError", "OutputError", "SettingsError", "WorkspaceError"]
+__all__ = [
+    "Cancelled",
+    "ColumnsError",
+    "EncodeError",
+    "HnmineError",
+    "InputError",
+    "ModelError",
+    "OutputError",
+    "SettingsError",
+    "WorkspaceError",
+]
 
 
 class HnmineError(Exception):
@@ -37,6 +47,14 @@ class InputError(HnmineError, ValueError):
     def __init__(self, message: str, problems: Sequence[Any] = ()) -> None:
         super().__init__(message)
         self.problems = tuple(problems)
+
+
+class ColumnsError(InputError):
+    """It cannot be told which columns of a table hold what; `names` are those there are."""
+
+    def __init__(self, message: str, names: Sequence[str]) -> None:
+        super().__init__(message)
+        self.names = tuple(names)
 
 
 class ModelError(HnmineError):

@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hnmine.columns import columns_from
 from hnmine.errors import SettingsError
 from hnmine.formats import FORMATS
 from hnmine.mine import MineSettings
@@ -28,13 +29,14 @@ DEFAULTS = MineSettings(model=ModelSettings())
 class Flag:
     """One flag: `name` as hn_mine.py spells it, and the field of MineSettings it sets ("model.devices"; "" for none).
 
-    `kind` is how its text is read. A "template" is an instruction's format, in which `\\n` stands for a new line.
+    `kind` is how its text is read. A "template" is an instruction's format, in which `\\n` stands for a new line; "columns" are words
+    such as `query=question`.
     `fallback` counts when a flag that sets no field is not given.
     """
 
     name: str
     setting: str
-    kind: Literal["text", "template", "switch", "integer", "number", "window", "list", "size"]
+    kind: Literal["text", "template", "switch", "integer", "number", "window", "list", "size", "columns"]
     help: str
     metavar: str = ""
     choices: tuple[str, ...] = ()
@@ -48,11 +50,15 @@ class Flag:
 
 FLAGS: dict[str, tuple[Flag, ...]] = {
     "files": (
-        Flag("input_file", "", "text", "training JSONL: one object a line with query, pos and, if wanted, neg", "FILE"),
+        Flag("input_file", "", "text", "training rows with query, pos and, if wanted, neg: JSON lines (also gzip, "
+             "Zstandard), JSON array, Parquet, CSV, TSV, or a BEIR folder or zip", "FILE"),
         Flag("output_file", "", "text", "where to write the rows with their mined negatives; replaced whole or not at all", "FILE"),
-        Flag("candidate_pool", "", "text", "JSONL with a text on each line: passages that may become negatives", "FILE"),
+        Flag("candidate_pool", "", "text", "passages that may become negatives, as JSON lines with a text, the other "
+             "formats, or plain text with a passage a line", "FILE"),
         Flag("pool_mode", "pool_mode", "text", "extend: the pool joins the rows' own passages; replace: it is ranked alone, as "
              "hn_mine.py does", choices=("extend", "replace")),
+        Flag("columns", "columns", "columns", "which columns hold what, where their names do not tell: query=question pos=answer "
+             "neg=wrong_1,wrong_2 text=body; qrels=dev names the judgements of a BEIR data set", "PART=NAME"),
         Flag("manifest_file", "", "text", "where to write settings, versions, fingerprints and counts as JSON", "FILE"),
         Flag("from_manifest", "", "text", "do the run of a manifest again: the same files, weights, settings and verdicts, the same bytes",
              "FILE"),
@@ -140,7 +146,8 @@ def _value(settings: MineSettings, flag: Flag) -> Any:
         return f"{settings.selection.window_start}-{settings.selection.window_end}"
     part, _, name = flag.setting.rpartition(".")
     holder = {"": settings, "selection": settings.selection, "model": settings.model or ModelSettings()}[part]
-    return getattr(holder, name)
+    value = getattr(holder, name)
+    return value.words() if flag.kind == "columns" else value
 
 
 def settings_from(arguments: argparse.Namespace) -> MineSettings:
@@ -155,6 +162,8 @@ def settings_from(arguments: argparse.Namespace) -> MineSettings:
         value = getattr(arguments, flag.name)
         if flag.kind == "window":
             values[part]["window_start"], values[part]["window_end"] = parse_window(value)
+        elif flag.kind == "columns":
+            values[part][name] = columns_from(value)
         else:
             values[part][name] = tuple(value) if isinstance(value, list) else value
     values[""]["repair"] = tuple(sorted(repairs_from(values[""]["repair"])))
@@ -197,7 +206,7 @@ def command_line(
             continue
         if flag.kind == "switch":
             line += [f"--{flag.name}"] if value else [f"--{flag.name}", "false"]
-        elif flag.kind == "list":
+        elif flag.kind in ("list", "columns"):
             line += [f"--{flag.name}", *(["all"] if flag.name == "repair" and set(value) == REPAIRS.keys() else value)]
         else:
             add(flag.name, str(value).replace("\n", "\\n") if flag.kind == "template" else str(value))

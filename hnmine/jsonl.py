@@ -19,8 +19,8 @@ from typing import Any
 
 import msgspec
 
-from hnmine.lines import LineReader
 from hnmine.problems import REPAIRS, Problem
+from hnmine.records import RecordReader
 
 __all__ = ["Reader", "spelled"]
 
@@ -31,25 +31,30 @@ _decode_text = msgspec.json.Decoder(str).decode
 _decode_texts = msgspec.json.Decoder(list[str]).decode
 
 
-class Reader(LineReader):
+class Reader(RecordReader):
     """Reads the objects of one file, and the texts in their fields."""
 
-    def objects(self, *, text: str, lists: Sequence[str] = ()) -> Iterator[tuple[Fields, dict[str, Any], list[Problem]]]:
+    def objects(
+        self, *, text: str | None, lists: Sequence[str] = (), whole: bool = False
+    ) -> Iterator[tuple[Fields, dict[str, Any], list[Problem]]]:
         """Yield each line that is a JSON object: its fields, their texts, and the problems found while parsing it.
 
         Args:
-            text: the field that is a text.
+            text: the field that is a text; None when the fields alone are wanted.
             lists: the fields that are lists of texts; without any, the text is all that is wanted, and a good line may come without fields.
+            whole: no line may.
 
         The texts are there if nothing at all is wrong with the line, else empty: then `self.text` and `self.texts` tell what is.
         """
-        decoders: dict[str, Callable[[msgspec.Raw], Any]] = {text: _quick_text, **dict.fromkeys(lists, _quick_texts)}
+        decoders: dict[str, Callable[[msgspec.Raw], Any]] = dict.fromkeys(lists, _quick_texts)
+        if text is not None:
+            decoders[text] = _quick_text
         read: Callable[[bytes], str] | None = None
         names: list[str] = []
         least = 0  # bytes that these names take, with what stands between them, and a second one of the shortest
         for raw in self.lines():
-            if read is not None and (whole := read(raw)):
-                yield {}, {text: whole}, []
+            if read is not None and (alone := read(raw)):
+                yield {}, {text: alone}, []  # type: ignore[dict-item]  # `read` is made for a text
                 continue
             found: list[Problem] = []
             try:
@@ -70,7 +75,7 @@ class Reader(LineReader):
                     self.admit(found)
                     continue
                 fields, values = parsed, {}
-            elif values and not lists and read is None:
+            elif values and text is not None and not lists and not whole and read is None:
                 read = _alike(fields, text)  # nearly all lines that follow are
             yield fields, values, found
 

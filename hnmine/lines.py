@@ -1,8 +1,8 @@
 """The lines of a file, and what is odd about the file as a whole.
 
-`LineReader` is what every reader of JSON lines stands on: it opens the file, refuses what is no text, cuts it into lines, and keeps the
-problems, each decided by `admit`. The file is read once, in blocks of 1 MiB, and fingerprinted on the way: the hash is that of the very
-bytes that were parsed, and reading, hashing and cutting together take 1 µs for a line of 800 bytes.
+`LineReader` is what every reader of JSON lines stands on: it opens the file, unpacks it where it is packed, refuses what is no text, cuts
+it into lines, and keeps the problems, each decided by `admit`. The file is read once, in blocks of 1 MiB, and fingerprinted on the way: the
+hash is that of the very bytes of the file; reading, hashing and cutting together take 1 µs for a line of 800 bytes.
 """
 
 from __future__ import annotations
@@ -10,36 +10,64 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from io import FileIO
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from hnmine.errors import InputError
 from hnmine.problems import InputFile, Problem, Resolution, repairs_from
+from hnmine.streams import BLOCK, Packing, packing_of, unpacked
 
 __all__ = ["MAX_LINE_BYTES", "LineReader"]
 
 # A row of a few megabytes is legal; one of 32 MiB is nearly always a file without line ends, and would be tokenised whole.
 MAX_LINE_BYTES = 32 * 2**20
-# Read at once: fits the processor's cache, and is large enough that the call costs nothing.
-_BLOCK = 2**20
+_BLOCK = BLOCK
+# What a file is told by; fewer bytes may come at once, from a pipe.
+_HEAD = 2**16
+# First bytes of what people take for a text file -> what it is, and the way out.
+_OTHERS = {
+    b"PAR1": "a Parquet file, which cannot be read in this place; write it as JSON lines",
+    b"PK\x03\x04": "a zip archive, which cannot be read in this place; unpack it first",
+    b"BZh": "compressed with bzip2; unpack it first (bunzip2)",
+    b"\xfd7zXZ\0": "compressed with xz; unpack it first (unxz)",
+    b"ARROW1": "an Arrow file; write it as Parquet (pyarrow.parquet.write_table)",
+    b"SQLite format 3\0": "an SQLite database; export the table as CSV or JSON lines",
+    b"\xd0\xcf\x11\xe0": "an old Office document; save it as CSV",
+}
 
 T = TypeVar("T")
 
 
 class LineReader:
-    """Collects the problems of one file, and decides for each row whether it may pass."""
+    """Collects the problems of one file, and decides for each row whether it may pass.
 
-    def __init__(self, path: str | os.PathLike[str], repair: Iterable[str], skip_bad_rows: bool, max_line_bytes: int) -> None:
+    Args:
+        path: the file; for a part of an archive, its name in messages.
+        repair, skip_bad_rows, max_line_bytes: as in `rows.read_training`.
+        opener: opens the bytes, when `path` is no file of its own.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        repair: Iterable[str],
+        skip_bad_rows: bool,
+        max_line_bytes: int,
+        *,
+        opener: Callable[[], BinaryIO] | None = None,
+        name: str | None = None,
+    ) -> None:
         self.path = Path(path)
-        self.name = self.path.name
+        self.name = name or self.path.name
         self.repair = repairs_from(repair)
         self.skip_bad_rows = skip_bad_rows
         self.max_line_bytes = max_line_bytes
         self.problems: list[Problem] = []
         self.line = 0
+        self.packing: Packing = ""
+        self._opener = opener
         self._size = 0
         self._sha256 = hashlib.sha256()
         self._cut = 0  # bytes of the present line that were passed over
@@ -65,34 +93,74 @@ class LineReader:
 
     def lines(self) -> Iterator[bytes]:
         """Yield the lines that hold something, without their ends; report marks, line ends and lines beyond the limit."""
-        blanks = crlfs = first_blank = first_crlf = 0
-        first = True
+        return self.cut(self.decoded(self.blocks()))
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the file's bytes, unpacked; the first block is long enough to tell by it what they are."""
         try:
-            file = self.path.open("rb", buffering=0)
+            file = self._opener() if self._opener else self.path.open("rb", buffering=0)
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be read ({error.strerror or error}); check the path") from error
+            raise self._unreadable(error) from error
         with file:
-            for raw in self._split(file):
-                self.line += 1
-                ends_in_cr = raw.endswith(b"\r")
-                if len(raw) - ends_in_cr > self.max_line_bytes:
-                    size, limit = (len(raw) + self._cut) // 2**20, self.max_line_bytes // 2**20
-                    message = f"the line has over {size:,} MiB; the limit is {limit:,} MiB"
-                    self.admit([self.problem("$", "line-too-long", message, "check for lost line ends, or split the row")])
-                    self._cut = 0
-                    continue
-                if ends_in_cr:
-                    crlfs += 1
-                    first_crlf = first_crlf or self.line
-                raw = raw.strip(b" \t\r")
-                if not raw:
-                    blanks += 1
-                    first_blank = first_blank or self.line
-                    continue
-                if first and (raw == b"[" or raw.startswith((b"[{", b"[ {"))):
-                    raise InputError(f"{self.path}:{self.line} the file is one JSON array; write one object a line (jq -c '.[]' IN > OUT)")
-                first = False
-                yield raw
+            head = self._read(file)
+            while len(head) < _HEAD and (more := self._read(file)):
+                head += more
+            self.packing = packing_of(head)
+            if self.packing:
+                stored = self._stored(head, file)
+                inside = unpacked(self.packing, stored, str(self.path))
+                head = b""
+                for block in inside:
+                    head += block
+                    if len(head) >= _HEAD:
+                        break
+                yield head
+                yield from inside
+                for _ in stored:  # what lies behind the end counts for the fingerprint
+                    pass
+            else:
+                yield from self._stored(head, file)
+
+    def _stored(self, head: bytes, file: Any) -> Iterator[bytes]:
+        block = head
+        while block:
+            yield block
+            block = self._read(file)
+
+    def decoded(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the blocks without a byte order mark; refuse what is no text in UTF-8."""
+        head = next(blocks, b"")
+        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise InputError(f"{self.path}:1 the file is UTF-16; save it as UTF-8")
+        for first, what in _OTHERS.items():
+            if head.startswith(first):
+                raise InputError(f"{self.path}: the file is {what}")
+        if head.startswith(codecs.BOM_UTF8):
+            head = head.removeprefix(codecs.BOM_UTF8)
+            self.notice(1, "byte-order-mark", "the file begins with a byte order mark", "nothing to do: it is not read as text")
+        if head:
+            yield head
+        yield from blocks
+
+    def cut(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """As `lines`, of these blocks."""
+        blanks = crlfs = first_blank = first_crlf = 0
+        for raw in self._split(blocks):
+            self.line += 1
+            ends_in_cr = raw.endswith(b"\r")
+            if len(raw) - ends_in_cr > self.max_line_bytes:
+                self.too_long(len(raw) + self._cut)
+                self._cut = 0
+                continue
+            if ends_in_cr:
+                crlfs += 1
+                first_crlf = first_crlf or self.line
+            raw = raw.strip(b" \t\r")
+            if not raw:
+                blanks += 1
+                first_blank = first_blank or self.line
+                continue
+            yield raw
         if crlfs:
             ends = "1 line ends" if crlfs == 1 else f"{crlfs:,} lines end"
             self.notice(first_crlf, "crlf", f"{ends} in CR LF", "nothing to do: they are read the same")
@@ -100,19 +168,15 @@ class LineReader:
             message = "a blank line" if blanks == 1 else f"{blanks:,} blank lines, the first here"
             self.notice(first_blank, "blank-line", message, "nothing to do: they hold no row")
 
-    def _split(self, file: FileIO) -> Iterator[bytes]:
+    def too_long(self, size: int) -> None:
+        """Report that the present line is beyond the limit."""
+        message = f"the line has over {size // 2**20:,} MiB; the limit is {self.max_line_bytes // 2**20:,} MiB"
+        self.admit([self.problem("$", "line-too-long", message, "check for lost line ends, or split the row")])
+
+    def _split(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         """Yield the lines of a file without LF, those beyond the limit cut off there."""
-        rest, start = b"", True
-        while block := self._read(file):
-            if start:
-                start = False
-                if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                    raise InputError(f"{self.path}:1 the file is UTF-16; save it as UTF-8")
-                if block.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"PK\x03\x04")):
-                    raise InputError(f"{self.path}:1 the file is compressed or binary, not JSON lines; unpack it first")
-                if block.startswith(codecs.BOM_UTF8):
-                    block = block.removeprefix(codecs.BOM_UTF8)
-                    self.notice(1, "byte-order-mark", "the file begins with a byte order mark", "nothing to do: it is not read as text")
+        rest = b""
+        for block in blocks:
             lines = block.split(b"\n")
             lines[0] = rest + lines[0]
             rest = lines.pop()
@@ -123,11 +187,14 @@ class LineReader:
         if rest:
             yield rest.removesuffix(b"\r")
 
-    def _read(self, file: FileIO) -> bytes:
+    def _read(self, file: Any) -> bytes:
         try:
-            block = file.read(_BLOCK) or b""
+            block: bytes = file.read(_BLOCK) or b""
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be read ({error.strerror or error}); check the path") from error
+            raise self._unreadable(error) from error
         self._size += len(block)
         self._sha256.update(block)
         return block
+
+    def _unreadable(self, error: OSError) -> InputError:
+        return InputError(f"{self.path}: cannot be read ({error.strerror or error}); check the path")

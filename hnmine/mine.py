@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from hnmine.columns import Columns
 from hnmine.corpus import PoolMode
 from hnmine.encoder import Encoder
 from hnmine.errors import OutputError, SettingsError
@@ -44,6 +45,7 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         model: which model and how it is used; None when a loaded model was handed over.
         pool_mode: whether the pool extends or replaces the rows' own passages.
         use_gpu: search on a GPU where there is one.
+        columns: which columns of the input files hold what; what is left open is found by name.
         repair: kinds of problems that may be mended (see `hnmine.problems.REPAIRS`).
         skip_bad_rows: leave out rows that stay bad.
         with_scores: write `pos_scores` and `neg_scores`.
@@ -55,6 +57,7 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     model: ModelSettings | None = None
     pool_mode: PoolMode = "extend"
     use_gpu: bool = False
+    columns: Columns = Columns()
     repair: tuple[str, ...] = ()
     skip_bad_rows: bool = False
     with_scores: bool = False
@@ -136,7 +139,12 @@ def mine(
     tell("reading the files")
     began = time.monotonic()
     inputs = read_inputs(
-        input_file, candidate_pool, pool_mode=settings.pool_mode, repair=settings.repair, skip_bad_rows=settings.skip_bad_rows
+        input_file,
+        candidate_pool,
+        pool_mode=settings.pool_mode,
+        columns=settings.columns,
+        repair=settings.repair,
+        skip_bad_rows=settings.skip_bad_rows,
     )
     timings["read"] = time.monotonic() - began
     files = {name: {**file} for name, file in inputs.files.items()}

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
+from hnmine.columns import Columns
 from hnmine.errors import InputError, SettingsError
 
 __all__ = ["PROBLEM_KINDS", "REPAIRS", "InputFile", "Problem", "Resolution", "Severity", "repairs_from"]
@@ -18,6 +19,7 @@ PROBLEM_KINDS = {
     "not-an-object": "not a JSON object",
     "line-too-long": "line too long",
     "duplicate-key": "field twice",
+    "bad-record": "record of another form",
     "missing-field": "field missing",
     "wrong-type": "wrong type",
     "empty-text": "empty text",
@@ -27,6 +29,10 @@ PROBLEM_KINDS = {
     "blank-passage": "blank passage",
     "nan": "NaN or infinity",
     "duplicate-row": "repeated row",
+    "duplicate-id": "id twice",
+    "unknown-id": "judgement of something unknown",
+    "field-renamed": "field renamed",
+    "field-left-out": "field left out",
     "byte-order-mark": "byte order mark",
     "crlf": "Windows line ends",
     "blank-line": "blank lines",
@@ -39,6 +45,8 @@ REPAIRS = {
     "blank-passage": "drop the blank passages",
     "nan": "remove the fields that hold it",
     "duplicate-row": "keep the first of them",
+    "duplicate-id": "keep the first of them",
+    "unknown-id": "leave the judgement out",
 }
 
 T = TypeVar("T")
@@ -52,7 +60,7 @@ class Problem:
 
     Attributes:
         file: name of the file as given.
-        line: line number from 1.
+        line: line number from 1; of a Parquet file, row number.
         path: JSON path in that line, such as `$.pos[1]`.
         kind: a key of PROBLEM_KINDS.
         message: what was found.
@@ -79,6 +87,8 @@ class InputFile(Generic[T]):
     """What a file held: its usable items, and every problem found in it.
 
     `items` are `Row`s (training file) or passages as str (pool); `size` (bytes) and `sha256` (hexadecimal) are of the bytes that were read.
+    `read_as` says what the file was found to be and which columns were read, in a sentence; `plain`, that it was JSON lines as they
+    should be, so that nobody needs to be told. `names` are its columns or fields, `columns` those that were read.
     """
 
     path: str
@@ -87,6 +97,10 @@ class InputFile(Generic[T]):
     lines: int = 0
     size: int = 0
     sha256: str = ""
+    read_as: str = ""
+    plain: bool = True
+    names: tuple[str, ...] = ()
+    columns: Columns = field(default_factory=Columns)
 
     @property
     def open_problems(self) -> list[Problem]:

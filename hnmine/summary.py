@@ -103,7 +103,7 @@ def summarise(inputs: Inputs, ranking: Ranking, selection: Selection, *, with_sc
     for problem in inputs.problems:
         name = f"{problem.kind} ({problem.resolution})"
         problems[name] = problems.get(name, 0) + 1
-    notes = []
+    notes = [*inputs.notes]
     if (stale := stale_scores(inputs.rows)) and not with_scores:
         notes.append(f"{stale:,} rows had neg_scores for the negatives that were replaced: left out (with_scores writes new ones)")
     if empty := int((row_counts == 0).sum()):

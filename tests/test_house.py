@@ -19,11 +19,14 @@ SCREEN = [path for path in (ROOT / "app.py", *PAGES) if path.exists()]
 # From the ground up. A module imports from floors below its own, never from its own floor or above.
 FLOORS = [
     ["errors"],
-    ["progress", "problems", "hub", "chance", "memory", "pairs", "shards", "blocks"],
+    ["columns", "streams"],
+    ["progress", "problems", "hub", "chance", "memory", "pairs", "shards", "blocks", "sources", "archives"],
     ["lines", "firstpass", "catalog"],
+    ["records"],
     ["jsonl", "candidates", "shelf"],
+    ["fields"],
     ["rows"],
-    ["corpus", "search"],
+    ["corpus", "search", "beir"],
     ["models", "tokens", "devices", "terminal", "batches", "attention"],
     ["drivers", "loader"],
     ["encoder"],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
-import gzip
 import hashlib
 import json
 import os
@@ -155,6 +155,11 @@ def test_every_kind_has_words(tmp_path):
         "byte-order-mark",
         "crlf",
         "blank-line",
+        "bad-record",
+        "duplicate-id",
+        "unknown-id",
+        "field-renamed",
+        "field-left-out",
     }
     assert kinds == set(PROBLEM_KINDS)
     assert set(REPAIRS) <= set(PROBLEM_KINDS)
@@ -337,10 +342,12 @@ def test_utf16_is_refused_or_reported(tmp_path, encoding):
         assert file.open_problems
 
 
-def test_a_json_array_is_refused_with_the_way_out(tmp_path):
-    for text in (f"[{GOOD}]\n", f"[\n{GOOD},\n{GOOD}\n]\n"):
-        with pytest.raises(InputError, match=r"one JSON array.*jq"):
-            read_training(written(tmp_path, text))
+def test_a_json_array_is_read_and_beyond_its_limit_refused_with_the_way_out(tmp_path, monkeypatch):
+    for text, lines in ((f"[{GOOD}]\n", [1]), (f"[\n{GOOD},\n{GOOD}\n]\n", [2, 3])):
+        assert [row.line for row in read_training(written(tmp_path, text)).items] == lines
+    monkeypatch.setattr("hnmine.records.MAX_ARRAY_BYTES", 10)
+    with pytest.raises(InputError, match=r"one JSON array.*jq"):
+        read_training(written(tmp_path, text))
 
 
 def test_a_later_line_that_is_an_array_is_a_bad_row_and_no_reason_to_refuse_the_file(tmp_path):
@@ -349,9 +356,9 @@ def test_a_later_line_that_is_an_array_is_a_bad_row_and_no_reason_to_refuse_the_
     assert len(file.items) == 1
 
 
-def test_a_compressed_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"compressed.*unpack"):
-        read_training(written(tmp_path, gzip.compress(GOOD.encode()), "train.jsonl.gz"))
+def test_a_packing_that_is_not_read_is_refused_by_its_name(tmp_path):
+    with pytest.raises(InputError, match=r"compressed with bzip2; unpack it first"):
+        read_training(written(tmp_path, bz2.compress(GOOD.encode()), "train.jsonl.bz2"))
 
 
 def test_a_missing_file_or_a_folder_is_refused_by_path(tmp_path):
