@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,18 +20,21 @@ from hnmine import models, quality
 from hnmine.corpus import text_hash
 from hnmine.encoder import FlagEncoder, encode
 from hnmine.errors import ModelError
-from hnmine.export import flagembedding_lines, write_atomic
+from hnmine.export import write_atomic
+from hnmine.formats import FORMATS, Written, write_export
 from hnmine.inputs import Inputs, read_inputs
 from hnmine.jobs import JobRunner
+from hnmine.mine import MineSettings
 from hnmine.models import ModelSettings
 from hnmine.problems import InputFile
 from hnmine.progress import OnProgress
 from hnmine.ranking import Ranking
+from hnmine.reviews import ReviewStore
 from hnmine.rows import Row, read_pool, read_training
 from hnmine.search import top_k
 from hnmine.select import Selection, SelectionSettings, select
 from hnmine.tokens import token_counts
-from hnmine.verdicts import Judgements, judge, with_promotions
+from hnmine.verdicts import Judgements, judge, verdict_lines, with_promotions
 from hnmine.workspace import Run, Workspace
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "reviews",
     "selection",
     "text_lengths",
+    "verdict_file",
     "workspace",
 ]
 
@@ -83,17 +86,13 @@ def workspace() -> Workspace:
 
 
 @st.cache_resource(show_spinner=False)
-def reviews() -> Any:
-    """Return the server's store of verdicts."""
-    return workspace().reviews() if hasattr(workspace(), "reviews") else _NoReviews()
+def reviews() -> ReviewStore:
+    """Return the server's store of verdicts.
 
-
-class _NoReviews:
-    def version(self) -> int:
-        return 0
-
-    def verdicts(self) -> list[Any]:
-        return []
+    Raises:
+        WorkspaceError: it is damaged, or cannot be written.
+    """
+    return workspace().reviews()
 
 
 @st.cache_resource(show_spinner=False)
@@ -218,24 +217,58 @@ def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], np
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _export(run_id: str, settings: str, with_scores: bool) -> tuple[Path, int]:
-    opened = open_run(run_id)
-    chosen = selection(opened, msgspec.json.decode(settings, type=SelectionSettings))
-    lines = flagembedding_lines(opened.inputs.rows, opened.inputs.corpus, opened.ranking, chosen, with_scores=with_scores)
-    name = f"export-{text_hash(settings + str(with_scores)):016x}.jsonl"
-    path = workspace().run_folder(run_id) / name
-    for old in sorted(path.parent.glob("export-*.jsonl"), key=lambda each: each.stat().st_mtime)[: -EXPORTS_KEPT + 1]:
-        old.unlink(missing_ok=True)
-    return path, write_atomic(path, lines)
+def _export(key: str, settings: str, _run: OpenRun) -> list[Written]:
+    wanted = msgspec.json.decode(settings, type=MineSettings)
+    folder = workspace().run_folder(_run.run.id)
+    path = folder / f"export-{text_hash(key + settings):016x}{FORMATS[wanted.output_format].suffix}"
+    _clear(folder, "export", path)
+    return write_export(
+        path,
+        wanted.output_format,
+        _run.inputs.rows,
+        _run.inputs.corpus,
+        _run.ranking,
+        selection(_run, wanted.selection),
+        with_scores=wanted.with_scores,
+        dev_share=wanted.dev_share,
+        seed=wanted.selection.seed,
+    )
 
 
-def export(run_id: str, settings: SelectionSettings, with_scores: bool) -> tuple[Path, int]:
-    """Write the training file of a selection into the run's folder; return its path and size in bytes.
+def export(run: OpenRun, settings: MineSettings) -> list[Written]:
+    """Write the files of an export into the run's folder, as the settings' selection, format, scores and split have it.
 
-    A file on disk keeps a large export out of every session's memory until somebody downloads it.
+    Files on disk keep a large export out of every session's memory until somebody downloads it. The last EXPORTS_KEPT stay.
+
+    Raises:
+        SettingsError, OutputError: as `formats.write_export`.
     """
-    path, size = _export(run_id, msgspec.json.encode(settings).decode(), with_scores)
-    if not path.exists():  # an older one, cleared away since
-        _export.clear()
-        path, size = _export(run_id, msgspec.json.encode(settings).decode(), with_scores)
-    return path, size
+    arguments = (run.key, msgspec.json.encode(settings).decode(), run)
+    written = _export(*arguments)
+    if not all(each.path.exists() for each in written):  # an older one, cleared away since
+        _export.clear(*arguments)
+        written = _export(*arguments)
+    return written
+
+
+def verdict_file(run: OpenRun) -> Path | None:
+    """Write the verdicts that bear on a run into its folder, for a command line to read; None when there are none."""
+    if not run.judgements.applied:
+        return None
+    folder = workspace().run_folder(run.run.id)
+    path = folder / f"reviews-{run.judgements.digest}.jsonl"
+    if not path.exists():
+        _clear(folder, "reviews", path)
+        write_atomic(path, verdict_lines(run.judgements.applied))
+    return path
+
+
+def _clear(folder: Path, kind: str, path: Path) -> None:
+    """Remove the oldest files of a kind, so that with those of `path` EXPORTS_KEPT are left; train and dev count as one."""
+    kept: dict[str, list[Path]] = {}
+    for each in sorted(folder.glob(f"{kind}-*"), key=lambda each: each.stat().st_mtime, reverse=True):
+        kept.setdefault(each.name.partition(".")[0], []).append(each)
+    kept.pop(path.name.partition(".")[0], None)
+    for group in list(kept.values())[EXPORTS_KEPT - 1 :]:
+        for each in group:
+            each.unlink(missing_ok=True)

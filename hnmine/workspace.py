@@ -2,8 +2,8 @@
 
 Layout: `files/` is for people to put large files into; `datasets/<id>/` holds what was uploaded, once (the id is a hash
 of its bytes); `vectors/` is the vector store; `runs/<id>/` holds a manifest, the ranking's arrays (its vectors linked from
-the store) and the last selection settings. Everything appears by rename, so a killed process leaves either all of a
-data set or run, or nothing.
+the store) and the last selection settings; `reviews.sqlite` holds the verdicts. Everything else appears by rename, so a killed
+process leaves either all of a data set or run, or nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from hnmine.errors import WorkspaceError
 from hnmine.export import write_atomic
 from hnmine.mine import MineSettings
 from hnmine.ranking import Ranking
+from hnmine.reviews import ReviewStore
 from hnmine.select import SelectionSettings
 from hnmine.vectors import VectorStore
 
@@ -100,6 +101,14 @@ class Workspace:
     def store(self) -> VectorStore:
         """Return the vector store, for one run: its notes and counts are that run's."""
         return VectorStore(self.root / "vectors")
+
+    def reviews(self) -> ReviewStore:
+        """Open the store of verdicts, one for all data sets and runs.
+
+        Raises:
+            WorkspaceError: it is damaged, or cannot be written.
+        """
+        return ReviewStore(self.root / "reviews.sqlite")
 
     # Data sets
 

@@ -1,0 +1,385 @@
+"""Verdicts on disk: nothing lost between threads, processes and kills; undo and redo without end, each reviewer on their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from hnmine.errors import SettingsError, WorkspaceError
+from hnmine.reviews import ReviewStore
+from hnmine.verdicts import CHOICES, Verdict, pair_key, read_verdicts, verdict_lines
+from hnmine.workspace import Workspace
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ReviewStore:
+    return ReviewStore(tmp_path / "reviews.sqlite")
+
+
+def state(store: ReviewStore) -> dict[tuple[str, str], tuple[str, str]]:
+    return {(each.query, each.passage): (each.verdict, each.who) for each in store.verdicts()}
+
+
+def test_a_verdict_is_there_again_with_who_and_when(store: ReviewStore) -> None:
+    assert store.version() == 0
+    assert store.verdicts() == []
+    batch = store.decide([("a query", "a passage")], "drop", "Ann")
+    (found,) = ReviewStore(store.path).verdicts()
+    assert (found.query, found.passage, found.verdict, found.who) == ("a query", "a passage", "drop", "Ann")
+    assert found.when.endswith("+00:00")
+    assert store.version() == 1
+    assert store.verdict("A  QUERY", " a passage ") == found  # folded texts are the same
+    assert store.verdict("a query", "another") is None
+    assert store.pairs(batch) == [("a query", "a passage")]
+
+
+def test_the_latest_verdict_of_a_pair_counts_and_nothing_is_overwritten(store: ReviewStore) -> None:
+    store.decide([("q", "p")], "keep", "Ann")
+    store.decide([("Q", "p ")], "promote", "Bob")
+    assert state(store) == {("Q", "p "): ("promote", "Bob")}
+    with sqlite3.connect(store.path) as db:
+        assert db.execute("SELECT before, after FROM events ORDER BY id").fetchall() == [(None, "keep"), ("keep", "promote")]
+        with pytest.raises(sqlite3.IntegrityError, match="only ever added"):
+            db.execute("UPDATE events SET after = 'drop'")
+        with pytest.raises(sqlite3.IntegrityError, match="only ever added"):
+            db.execute("DELETE FROM events")
+
+
+def test_many_pairs_are_one_decision_and_one_undo(store: ReviewStore) -> None:
+    pairs = [("q", f"p{number}") for number in range(1_000)]
+    store.decide(pairs[:1], "keep", "Ann")
+    batch = store.decide([*pairs, ("Q", "P0")], "drop", "Ann")  # one of them twice
+    assert len(store.pairs(batch)) == 1_000
+    decision = store.recent(10)[0]
+    assert (decision.pairs, decision.verdict.verdict) == (1_000, "drop")
+    undone = store.undo("Ann")
+    assert undone is not None
+    assert (len(undone.pairs), undone.skipped) == (1_000, 0)
+    assert undone.verdicts[:2] == ("keep", None)
+    assert state(store) == {("q", "p0"): ("keep", "Ann")}
+    assert store.redo("Ann") is not None
+    assert len(state(store)) == 1_000
+    assert store.decide([], "drop", "Ann") == 0
+
+
+def test_undo_leaves_what_somebody_else_has_decided_since(store: ReviewStore) -> None:
+    store.decide([("q", "one"), ("q", "two")], "drop", "Ann")
+    store.decide([("q", "one")], "keep", "Bob")
+    undone = store.undo("Ann")
+    assert undone is not None
+    assert (undone.pairs, undone.skipped) == ((("q", "two"),), 1)
+    assert state(store) == {("q", "one"): ("keep", "Bob")}
+    assert store.undo("Ann") is None
+    # Undoing a change of another's verdict puts theirs back, with their name.
+    store.decide([("q", "one")], "promote", "Ann")
+    store.undo("Ann")
+    assert state(store) == {("q", "one"): ("keep", "Bob")}
+
+
+def test_undo_works_again_once_the_other_has_taken_theirs_back(store: ReviewStore) -> None:
+    store.decide([("q", "p")], "drop", "Ann")
+    store.decide([("q", "p")], "keep", "Bob")
+    store.undo("Bob")
+    assert state(store) == {("q", "p"): ("drop", "Ann")}
+    undone = store.undo("Ann")
+    assert undone is not None
+    assert undone.skipped == 0
+    assert state(store) == {}
+
+
+def test_a_new_decision_ends_what_can_be_redone_for_that_reviewer_alone(store: ReviewStore) -> None:
+    for who in ("Ann", "Bob"):
+        store.decide([("q", who)], "drop", who)
+        store.undo(who)
+        assert store.history(who) == (False, True)
+    store.decide([("q", "new")], "keep", "Ann")
+    assert store.history("Ann") == (True, False)
+    assert store.redo("Ann") is None
+    assert store.history("Bob") == (False, True)
+    assert store.redo("Bob") is not None
+    assert store.history("nobody") == (False, False)
+
+
+def test_undo_goes_on_after_a_restart(store: ReviewStore) -> None:
+    for number in range(30):
+        store.decide([("q", f"p{number}")], "drop", "Ann")
+    for _ in range(30):
+        assert ReviewStore(store.path).undo("Ann") is not None
+    assert ReviewStore(store.path).undo("Ann") is None
+    for _ in range(30):
+        assert ReviewStore(store.path).redo("Ann") is not None
+    assert len(ReviewStore(store.path).verdicts()) == 30
+
+
+def test_the_last_decisions_are_those_in_force_newest_first(store: ReviewStore) -> None:
+    for number in range(12):
+        store.decide([("q", f"p{number}")], CHOICES[number % 4], "Ann" if number % 2 else "Bob")
+    store.decide([("q", "p3")], None, "Ann")
+    store.decide([("q", "p11")], "keep", "Ann")
+    store.undo("Ann")
+    assert [each.verdict.passage for each in store.recent(4)] == ["p11", "p10", "p9", "p8"]
+    assert [each.verdict.passage for each in store.recent(5, "Ann")] == ["p11", "p9", "p7", "p5", "p1"]
+    assert len(store.recent(100)) == 11
+
+
+def test_a_screen_catches_up_from_where_it_was(store: ReviewStore) -> None:
+    store.decide([("q", "p")], "drop", "Ann")
+    seen = store.version()
+    store.decide([("q", "other")], "keep", "Bob")
+    store.undo("Ann")
+    changes = store.changes(seen)
+    assert [(each.passage, each.verdict, each.who) for each in changes] == [("other", "keep", "Bob"), ("p", None, "Ann")]
+    assert store.changes(store.version()) == []
+
+
+def test_verdicts_travel_as_lines(store: ReviewStore, tmp_path: Path) -> None:
+    store.decide([("q", "öl\n\t\0\u2028"), ("q", "b")], "drop", "Ann")
+    store.decide([("q", "c")], "skip", "Bob")
+    file = tmp_path / "verdicts.jsonl"
+    file.write_bytes(b"".join(verdict_lines(store.verdicts())))
+    other = ReviewStore(tmp_path / "other.sqlite")
+    done = other.add(read_verdicts(file), "Cy")
+    assert (done.new, done.changed, done.same, done.older) == (3, 0, 0, 0)
+    assert other.verdicts() == store.verdicts()  # who and when travel too
+    again = other.add(read_verdicts(file), "Cy")
+    assert (again.batch, again.new, again.changed, again.same) == (0, 0, 0, 3)
+    other.undo("Cy")  # the import as a whole; the one that changed nothing is no step
+    assert other.verdicts() == []
+
+
+def test_an_import_does_not_overwrite_what_was_decided_later(store: ReviewStore) -> None:
+    store.decide([("q", "p"), ("q", "r")], "keep", "Ann")
+    done = store.add(
+        [
+            Verdict(query="q", passage="p", verdict="drop", when="2020-01-01T00:00:00+00:00", who="Old"),
+            Verdict(query="q", passage="r", verdict="drop", when="2999-01-01T00:00:00", who="New"),
+            Verdict(query="q", passage="s", verdict="skip"),
+        ],
+        "Bob",
+    )
+    assert (done.new, done.changed, done.same, done.older) == (1, 1, 0, 1)
+    assert state(store) == {("q", "p"): ("keep", "Ann"), ("q", "r"): ("drop", "New"), ("q", "s"): ("skip", "Bob")}
+
+
+def test_texts_that_are_no_unicode_are_kept(store: ReviewStore) -> None:
+    store.decide([("q\ud800", "p")], "drop", "Ann")
+    assert store.verdicts()[0].query == "q\ud800"
+    assert store.undo("Ann").pairs == (("q\ud800", "p"),)  # type: ignore[union-attr]
+
+
+def test_an_unknown_verdict_is_refused(store: ReviewStore) -> None:
+    with pytest.raises(SettingsError, match="'maybe'; it must be one of keep, drop"):
+        store.decide([("q", "p")], "maybe", "Ann")  # type: ignore[arg-type]
+
+
+class UndoModel(RuleBasedStateMachine):
+    """Against lists in memory: each reviewer has a stack of snapshots of what they changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        UndoModel.number = getattr(UndoModel, "number", 0) + 1
+
+    @initialize(folder=st.just(None))
+    def start(self, folder: None) -> None:
+        path = Path(os.environ["HNMINE_HOME"]) / f"undo-{UndoModel.number}.sqlite"
+        path.unlink(missing_ok=True)
+        self.store = ReviewStore(path)
+        # A pair's decision is (who, verdict, number); an entry of a stack is [(pair, before, after)].
+        self.now: dict[str, tuple[str, str | None, int] | None] = {}
+        self.undos: dict[str, list[list[tuple[str, object, object]]]] = {"Ann": [], "Bob": []}
+        self.redos: dict[str, list[list[tuple[str, object, object]]]] = {"Ann": [], "Bob": []}
+        self.count = 0
+
+    @rule(
+        who=st.sampled_from(["Ann", "Bob"]),
+        passages=st.sets(st.sampled_from("abcd"), min_size=1),
+        verdict=st.sampled_from([*CHOICES, None]),
+    )
+    def decide(self, who: str, passages: set[str], verdict: str | None) -> None:
+        self.store.decide([("q", each) for each in sorted(passages)], verdict, who)  # type: ignore[arg-type]
+        self.count += 1
+        step = []
+        for each in sorted(passages):
+            after = (who, verdict, self.count)
+            step.append((each, self.now.get(each), after))
+            self.now[each] = after
+        self.undos[who].append(step)
+        self.redos[who].clear()
+
+    def turn(self, who: str, taken: list, put: list, revert: Callable[[str], object]) -> None:  # type: ignore[type-arg]
+        done = revert(who)
+        assert (done is None) == (not taken)
+        if not taken:
+            return
+        step, back, skipped = taken.pop(), [], 0
+        for passage, before, after in step:
+            if self.now.get(passage) == after:
+                self.now[passage] = before
+                back.append((passage, after, before))
+            else:
+                skipped += 1
+        put.append(back)
+        assert done.skipped == skipped  # type: ignore[attr-defined]
+        assert [pair[1] for pair in done.pairs] == [each[0] for each in back]  # type: ignore[attr-defined]
+
+    @rule(who=st.sampled_from(["Ann", "Bob"]))
+    def undo(self, who: str) -> None:
+        self.turn(who, self.undos[who], self.redos[who], self.store.undo)
+
+    @rule(who=st.sampled_from(["Ann", "Bob"]))
+    def redo(self, who: str) -> None:
+        self.turn(who, self.redos[who], self.undos[who], self.store.redo)
+
+    @rule()
+    def restart(self) -> None:
+        self.store.close()
+        self.store = ReviewStore(self.store.path)
+
+    @invariant()
+    def the_same(self) -> None:
+        if hasattr(self, "store"):
+            wanted = {each: value[:2] for each, value in self.now.items() if value is not None and value[1] is not None}
+            assert {each.passage: (each.who, each.verdict) for each in self.store.verdicts()} == wanted
+            for who in ("Ann", "Bob"):
+                assert self.store.history(who) == (bool(self.undos[who]), bool(self.redos[who]))
+
+
+TestUndo = UndoModel.TestCase
+TestUndo.settings = hypothesis_settings(max_examples=25, stateful_step_count=25)
+
+
+def start(code: str, *arguments: object) -> subprocess.Popen[str]:
+    script = f"import sys\nfrom hnmine.reviews import ReviewStore\nstore = ReviewStore(sys.argv[1])\n{code}"
+    return subprocess.Popen([sys.executable, "-c", script, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_and_many_threads_lose_nothing(tmp_path: Path) -> None:
+    """They start at once on a file that is not there yet."""
+    path = tmp_path / "reviews.sqlite"
+    code = "who = sys.argv[2]\nfor number in range(60): store.decide([('q', f'{who} {number}')], 'drop', who)\nassert store.undo(who)"
+    processes = [start(code, path, name) for name in ("Ann", "Bob", "Cy")]
+    store = ReviewStore(path)
+
+    def work(name: int) -> None:
+        for number in range(20):
+            store.decide([("q", f"{name} {number}")], "keep", f"thread {name}")
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [process.wait(120) for process in processes] == [0, 0, 0]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.close()
+    assert len(store.verdicts()) == 3 * 59 + 80
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert db.execute("SELECT count(DISTINCT batch), count(*) FROM events").fetchone() == (3 * 61 + 80, 3 * 61 + 80)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_killed_writer_has_lost_nothing_that_it_reported(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.sqlite"
+    code = (
+        "for number in range(100000):\n"
+        "    store.decide([('q', f'{number} {part}') for part in range(5)], 'drop', 'Ann')\n"
+        "    print(number, flush=True)"
+    )
+    process = start(code, path)
+    assert process.stdout is not None
+    for _ in range(20):
+        process.stdout.readline()
+    time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    reported = 20 + len(process.stdout.read().splitlines())
+    process.stdout.close()
+    process.wait(20)
+    store = ReviewStore(path)
+    found = len(store.verdicts())
+    assert found >= 5 * reported
+    assert found % 5 == 0  # a batch is there as a whole, or not at all
+    assert store.undo("Ann") is not None
+    assert len(store.verdicts()) == found - 5
+
+
+def test_a_damaged_file_is_told_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.sqlite"
+    path.write_bytes(b"this is no database, and it is long enough to be looked at" * 100)
+    with pytest.raises(WorkspaceError, match=r"reviews\.sqlite are damaged .*move that file away"):
+        ReviewStore(path)
+    space = Workspace(tmp_path / "space")
+    space.reviews().decide([("q", "p" * 50_000)], "drop", "Ann")
+    file = space.root / "reviews.sqlite"
+    with sqlite3.connect(file) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with file.open("r+b") as raw:
+        raw.seek(4_096)
+        raw.write(os.urandom(30_000))
+    with pytest.raises(WorkspaceError, match="damaged"):
+        space.reviews().decide([("q", "r")], "drop", "Ann")
+
+
+def test_a_file_that_is_held_or_too_new_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hnmine.reviews.BUSY_SECONDS", 0.2)
+    path = tmp_path / "reviews.sqlite"
+    store = ReviewStore(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(WorkspaceError, match="held by another program"):
+        store.decide([("q", "p")], "drop", "Ann")
+    other.execute("ROLLBACK")
+    store.decide([("q", "p")], "drop", "Ann")
+    other.execute("PRAGMA user_version = 99")
+    other.close()
+    with pytest.raises(WorkspaceError, match="newer version"):
+        ReviewStore(path)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="cannot be opened or written"):
+        ReviewStore(tmp_path / "missing" / "reviews.sqlite")
+
+
+def test_a_hundred_thousand_verdicts_are_read_quickly(store: ReviewStore) -> None:
+    pairs = [
+        (f"the query number {number % 9_000}", f"the passage number {number} says something of the usual length")
+        for number in range(100_000)
+    ]
+    began = time.perf_counter()
+    store.decide(pairs, "keep", "Ann")
+    written = time.perf_counter()
+    assert len(store.verdicts()) == 100_000
+    read = time.perf_counter()
+    for _ in range(100):
+        store.version()
+    asked = time.perf_counter()
+    store.decide([("q", "p")], "drop", "Ann")
+    assert len(store.recent(10)) == 2
+    decided = time.perf_counter()
+    print(
+        f"write {written - began:.2f} s, read {read - written:.2f} s, version {1e4 * (asked - read):.0f} µs, one more {decided - asked:.3f} s"
+    )
+    assert read - written < 5
+    assert decided - asked < 1
+
+
+def test_the_key_of_a_pair_is_that_of_the_verdicts(store: ReviewStore) -> None:
+    store.decide([("q", "p")], "drop", "Ann")
+    with sqlite3.connect(store.path) as db:
+        assert db.execute("SELECT pair FROM heads").fetchone() == (pair_key("q", "p"),)
