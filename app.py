@@ -15,9 +15,10 @@ page = st.navigation(
         ),
         st.Page("pages/views/mine.py", title="Mine", icon=":material/filter_alt:", help="Rank passages, set the window, choose negatives."),
         st.Page("pages/views/inspect.py", title="Inspect", icon=":material/search:", help="See each query's negatives, and why."),
+        st.Page("pages/views/runs.py", title="Runs", icon=":material/history:", help="Open, name, delete and compare runs."),
         st.Page("pages/views/export.py", title="Export", icon=":material/download:", help="Download the training file."),
     ]
 )
-state.restore()
+state.restore(page.url_path)
 state.sidebar()
 page.run()

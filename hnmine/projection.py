@@ -1,7 +1,7 @@
 """Maps: vectors laid flat, for one query's neighbourhood and for a whole set.
 
 Principal components, because they are the one projection that is the same every time, needs no setting, and says how
-much of the truth it shows: two of 384 dimensions carry about a tenth of the variance of a corpus, and a third of that of
+much of the truth it shows: two of 384 dimensions carry an eighth of the variance of a small corpus, and a sixth of that of
 one neighbourhood, and the share is stated beside every map. UMAP and t-SNE draw prettier clusters, but distances between
 clusters mean nothing there, they take seconds and a large dependency, and differ between versions.
 

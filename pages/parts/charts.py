@@ -23,20 +23,30 @@ GROUPS = ["positives", "chosen negatives", "candidates in the window"]
 _RULE = {"type": "rule", "strokeDash": [4, 3], "size": 2, "color": "#888", "clip": True}
 
 
-def _number(field: str, **more: Any) -> Spec:
+def number(field: str, **more: Any) -> Spec:
     return {"field": field, "type": "quantitative", **more}
 
 
-def _word(field: str, **more: Any) -> Spec:
+def word(field: str, **more: Any) -> Spec:
     return {"field": field, "type": "nominal", **more}
 
 
 def _colour(legend: Spec | None) -> Spec:
-    return _word("group", scale={"domain": GROUPS}, legend=legend)
+    return word("group", scale={"domain": GROUPS}, legend=legend)
 
 
-def similarity_histogram(histograms: Histograms, settings: SelectionSettings, *, brush: bool = False, height: int = 260) -> Spec:
-    """Draw the three groups as shares of their own size (their counts differ a thousandfold), with the score guards as rules."""
+def similarity_histogram(
+    histograms: Histograms,
+    settings: SelectionSettings,
+    *,
+    brush: bool = False,
+    range_drawn: tuple[float, float] | None = None,
+    height: int = 260,
+) -> Spec:
+    """Draw the three groups as shares of their own size (their counts differ a thousandfold), with the score guards as rules.
+
+    With `brush`, a range can be drawn across it; `range_drawn` is the one to begin with.
+    """
     counts = (histograms.positives, histograms.chosen, histograms.candidates)
     shares = [each / max(1, int(each.sum())) for each in counts]
     filled = {
@@ -50,7 +60,7 @@ def similarity_histogram(histograms: Histograms, settings: SelectionSettings, *,
     outlined = {"from": histograms.edges, "share": np.append(shares[2], 0.0), "group": np.repeat(GROUPS[2:], len(histograms.edges))}
     limits = [("minimum score", settings.min_score), ("maximum score", settings.max_score)]
     guards = [(name, at) for name, at in limits if at is not None]
-    x = _number("from", scale={"domain": [float(histograms.edges[0]), float(histograms.edges[-1])], "nice": False})
+    x = number("from", scale={"domain": [float(histograms.edges[0]), float(histograms.edges[-1])], "nice": False})
     colour = _colour({"orient": "top", "title": None, "labelLimit": 300})
     bars = {
         "data": {"name": "filled"},
@@ -59,29 +69,30 @@ def similarity_histogram(histograms: Histograms, settings: SelectionSettings, *,
         "encoding": {
             "x": {**x, "bin": "binned", "title": "similarity to the query"},
             "x2": {"field": "to"},
-            "y": _number("share", stack=None, title="share of the group", axis={"format": "%"}),
+            "y": number("share", stack=None, title="share of the group", axis={"format": "%"}),
             "color": colour,
             "tooltip": [
-                _word("group", title="group"),
-                _number("from", title="from", format=".3f"),
-                _number("to", title="to", format=".3f"),
-                _number("count", title="count", format=","),
-                _number("share", title="share", format=".1%"),
+                word("group", title="group"),
+                number("from", title="from", format=".3f"),
+                number("to", title="to", format=".3f"),
+                number("count", title="count", format=","),
+                number("share", title="share", format=".1%"),
             ],
         },
     }
     if brush:
-        bars["params"] = [{"name": "brush", "select": {"type": "interval", "encodings": ["x"]}}]
+        drawn = {} if range_drawn is None else {"value": {"x": list(range_drawn)}}
+        bars["params"] = [{"name": "brush", "select": {"type": "interval", "encodings": ["x"]}, **drawn}]
     # Chosen negatives lie among the candidates: an outline keeps both to be seen.
     outline = {
         "data": {"name": "outlined"},
         "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
-        "encoding": {"x": x, "y": _number("share"), "color": colour},
+        "encoding": {"x": x, "y": number("share"), "color": colour},
     }
     lines = {
         "data": {"name": "guards"},
         "mark": _RULE,
-        "encoding": {"x": {**x, "field": "at"}, "tooltip": [_word("guard"), _number("at", format=".3f")]},
+        "encoding": {"x": {**x, "field": "at"}, "tooltip": [word("guard"), number("at", format=".3f")]},
     }
     return {
         "layer": [bars, outline, lines],
@@ -105,17 +116,17 @@ def length_histogram(counts: npt.NDArray[np.int32], limit: int, what: str) -> Sp
         "data": {"name": "lengths"},
         "mark": {"type": "bar", "binSpacing": 1},
         "encoding": {
-            "x": _number("from", bin="binned", title=f"{what} length in tokens", axis={"tickMinStep": 1, "format": "d"}),
+            "x": number("from", bin="binned", title=f"{what} length in tokens", axis={"tickMinStep": 1, "format": "d"}),
             "x2": {"field": "to"},
-            "y": _number("count", title=what.replace("query", "queries").replace("passage", "passages")),
+            "y": number("count", title=what.replace("query", "queries").replace("passage", "passages")),
             "tooltip": [
-                _number("from", title="from", format=".0f"),
-                _number("to", title="to", format=".0f"),
-                _number("count", title="count", format=","),
+                number("from", title="from", format=".0f"),
+                number("to", title="to", format=".0f"),
+                number("count", title="count", format=","),
             ],
         },
     }
-    rule = {"data": {"name": "limit"}, "mark": _RULE, "encoding": {"x": _number("at")}}
+    rule = {"data": {"name": "limit"}, "mark": _RULE, "encoding": {"x": number("at")}}
     held = bars > 0
     return {
         "layer": [chart, rule],
@@ -132,7 +143,7 @@ def rank_curve(candidates: Candidates, settings: SelectionSettings, positive: fl
     ranked = candidates.ranks >= 0
     chosen = np.flatnonzero(ranked & (candidates.chosen > 0))
     end = min(settings.window_end, int(np.count_nonzero(ranked)))
-    rank, colour = _number("rank", title="rank"), _colour(None)
+    rank, colour = number("rank", title="rank"), _colour(None)
     window = {
         "data": {"name": "window"},
         "mark": {"type": "rect", "opacity": 0.12},
@@ -141,21 +152,21 @@ def rank_curve(candidates: Candidates, settings: SelectionSettings, positive: fl
     curve = {
         "data": {"name": "curve"},
         "mark": {"type": "line", "color": "#8190a5"},
-        "encoding": {"x": rank, "y": _number("score", title="similarity")},
+        "encoding": {"x": rank, "y": number("score", title="similarity")},
     }
     level = {
         "data": {"name": "level"},
         "mark": {"type": "rule", "size": 2},
-        "encoding": {"y": _number("at"), "color": colour, "tooltip": [_number("at", title="mean score of the positives", format=".3f")]},
+        "encoding": {"y": number("at"), "color": colour, "tooltip": [number("at", title="mean score of the positives", format=".3f")]},
     }
     dots = {
         "data": {"name": "chosen"},
         "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
         "encoding": {
             "x": rank,
-            "y": _number("score"),
+            "y": number("score"),
             "color": colour,
-            "tooltip": [_number("rank"), _number("score", format=".3f"), _word("state")],
+            "tooltip": [number("rank"), number("score", format=".3f"), word("state")],
         },
     }
     return {
@@ -173,5 +184,29 @@ def rank_curve(candidates: Candidates, settings: SelectionSettings, positive: fl
                     "group": [GROUPS[1]] * len(chosen),
                 }
             ),
+        },
+    }
+
+
+def counts_histogram(edges: npt.ArrayLike, counts: npt.ArrayLike, *, title: str, what: str, form: str, zero: bool = False) -> Spec:
+    """Draw counts in bins (`edges` one more than `counts`); `form` is a d3 number format, `zero` draws a rule at 0."""
+    edges = np.asarray(edges, dtype=np.float64)
+    bars = {
+        "data": {"name": "bins"},
+        "mark": {"type": "bar", "binSpacing": 1},
+        "encoding": {
+            "x": number("from", bin="binned", title=title, axis={"format": form}),
+            "x2": {"field": "to"},
+            "y": number("count", title=what),
+            "tooltip": [number("from", format=form), number("to", format=form), number("count", title=what, format=",")],
+        },
+    }
+    rule = {"data": {"name": "zero"}, "mark": _RULE, "encoding": {"x": number("at")}}
+    return {
+        "layer": [bars, rule] if zero else [bars],
+        "height": 200,
+        "datasets": {
+            "bins": pa.table({"from": edges[:-1], "to": edges[1:], "count": np.asarray(counts)}),
+            **({"zero": pa.table({"at": [0.0]})} if zero else {}),
         },
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
+
 import streamlit as st
 
 from hnmine import resources
@@ -12,11 +15,15 @@ from hnmine.workspace import Dataset, Run
 Decisions = tuple[tuple[str, ...], bool]
 
 
-def restore() -> None:
-    """Take the data set and the run from the address in a new session, and keep the address up to date after that."""
+def restore(page: str = "") -> None:
+    """Take what is open from the address in a new session, and keep the address up to date after that.
+
+    On the page "inspect" the address names a query too; there a step back or forth in the browser's history goes to another query.
+    """
     state = st.session_state
     if "dataset" not in state:
         state.dataset = state.run = None
+        state.query, state.query_written, state.query_turn = st.query_params.get("query"), None, 0
         space = resources.workspace()
         try:
             if run_id := st.query_params.get("run"):
@@ -25,7 +32,12 @@ def restore() -> None:
                 open_dataset(space.dataset(dataset_id).id)
         except HnmineError as error:
             state.message = str(error)
+    elif page == "inspect" and "run" in st.query_params and st.query_params.get("query") != state.query_written:
+        state.query, state.query_turn = st.query_params.get("query"), state.query_turn + 1
     wanted = {name: state[name] for name in ("run", "dataset") if state[name] is not None}
+    if page == "inspect" and state.run is not None and state.query is not None:
+        wanted["query"] = state.query
+    state.query_written = wanted.get("query")
     if st.query_params.to_dict() != wanted:  # written at once: each write is a step of the browser's history
         st.query_params.from_dict(wanted)
     if message := state.pop("message", None):
@@ -105,7 +117,16 @@ def nothing_yet(title: str, text: str, page: str, label: str) -> None:
     st.stop()
 
 
-def _when(run: Run) -> str:
+def run_labels(runs: Collection[Run]) -> dict[str, str]:
+    """Say which run each is: its name, if somebody gave it one, and when it was mined. No two are called the same."""
+    names = {run.id: resources.workspace().run_name(run.id) for run in runs}
+    labels = {run.id: " · ".join(filter(None, (names[run.id], when(run)))) for run in runs}
+    counts = Counter(labels.values())
+    return {run_id: label if counts[label] == 1 else f"{label} · {run_id[-4:]}" for run_id, label in labels.items()}
+
+
+def when(run: Run) -> str:
+    """Say when a run was mined."""
     return run.created.replace("T", " ").removesuffix("+00:00") + " UTC"
 
 
@@ -126,11 +147,16 @@ def sidebar() -> None:
         if run is None:
             st.text("cannot be opened")
             return
+        labels = run_labels(runs.values())
         if len(runs) == 1:
-            st.text(_when(run), wrap=False)
+            st.text(labels[run.id], wrap=False)
         else:
             chosen = st.selectbox(
-                "Run", list(runs), index=list(runs).index(run.id), format_func=lambda key: _when(runs[key]), label_visibility="collapsed"
+                "Run",
+                list(runs),
+                index=list(runs).index(run.id),
+                format_func=labels.__getitem__,
+                label_visibility="collapsed",
             )
             if chosen != run.id:
                 open_run(chosen)

@@ -1,17 +1,23 @@
 """Statistics of a selection, computed once for all reruns and sessions that look at it.
 
-At 100,000 queries the histograms take 80 ms, the table of queries 60 ms and folding the queries for a search 70 ms: once
-is nothing, at each letter of a search it is what makes a screen slow.
+At 100,000 queries the histograms take 80 ms, the table of queries 60 ms and folding the queries for a search 100 ms: once
+is nothing, at each letter of a search it is what makes a screen slow. Each cache keeps a few entries, none of them more
+than some megabytes.
 """
 
 from __future__ import annotations
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import streamlit as st
 
-from hnmine import quality
+from hnmine import compare, listing, projection, quality
+from hnmine.corpus import fold
 from hnmine.resources import OpenRun
 from hnmine.select import Selection
+
+Ints = npt.NDArray[np.int64]
 
 
 def histograms(run: OpenRun, selection: Selection) -> quality.Histograms:
@@ -24,9 +30,24 @@ def query_table(run: OpenRun, selection: Selection) -> quality.QueryTable:
     return _query_table(run.key, _settings(selection), run, selection)
 
 
-def folded_queries(run: OpenRun) -> list[str]:
-    """Return a run's queries in the form in which words are looked for in them."""
-    return _folded_queries(run.run.id, run)
+def found(run: OpenRun, selection: Selection, asked: listing.Listing) -> Ints:
+    """Return the queries that fit what is asked, sorted: (m,) int64."""
+    return _found(run.key, _settings(selection), msgspec.json.encode(asked).decode(), run, selection)
+
+
+def common_words(run: OpenRun) -> frozenset[str]:
+    """Return the words that so many of a run's passages have that they say nothing about one."""
+    return _common_words(run.run.id, run)
+
+
+def overview(run: OpenRun) -> projection.Overview:
+    """Return the map of a run's passages; verdicts move no passage."""
+    return _overview(run.run.id, run)
+
+
+def comparison(first: tuple[OpenRun, Selection], second: tuple[OpenRun, Selection]) -> compare.Comparison:
+    """Return two runs side by side."""
+    return _comparison(first[0].key, _settings(first[1]), second[0].key, _settings(second[1]), (first, second))
 
 
 def _settings(selection: Selection) -> str:
@@ -44,5 +65,40 @@ def _query_table(key: str, settings: str, _run: OpenRun, _selection: Selection) 
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
-def _folded_queries(run_id: str, _run: OpenRun) -> list[str]:
-    return [query.casefold() for query in _run.inputs.corpus.queries]
+def _folded(run_id: str, _run: OpenRun) -> list[str]:
+    return [fold(query) for query in _run.inputs.corpus.queries]
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _places(run_id: str, _run: OpenRun) -> Ints:
+    return listing.alphabetical(_folded(run_id, _run))
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _found(key: str, settings: str, asked: str, _run: OpenRun, _selection: Selection) -> Ints:
+    wanted = msgspec.json.decode(asked, type=listing.Listing)
+    words = wanted.words.strip() or wanted.sort == "query"
+    return listing.found(
+        wanted,
+        query_table(_run, _selection),
+        _selection,
+        _folded(_run.run.id, _run) if words else (),
+        _places(_run.run.id, _run) if wanted.sort == "query" else None,
+    )
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _common_words(run_id: str, _run: OpenRun) -> frozenset[str]:
+    return quality.common_words(_run.inputs.corpus.passages)
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _overview(run_id: str, _run: OpenRun) -> projection.Overview:
+    return projection.overview(_run.inputs.corpus, _run.ranking)
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _comparison(
+    key: str, settings: str, other: str, other_settings: str, _sides: tuple[tuple[OpenRun, Selection], tuple[OpenRun, Selection]]
+) -> compare.Comparison:
+    return compare.compare(*(compare.Side(run.inputs.corpus, run.ranking, selection) for run, selection in _sides))

@@ -1,0 +1,145 @@
+"""One query on the Inspect screen: its positives, its figures, and every candidate with what became of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from hnmine import quality, resources
+from hnmine.errors import HnmineError
+from hnmine.quality import Candidates
+from hnmine.resources import OpenRun
+from hnmine.select import Selection
+from pages.parts import charts, maps, statistics
+from pages.parts.listed import SHARE_SHOWN
+
+# Passages of more characters scroll in a box of this many pixels, so that the candidates stay in sight.
+LONG_TEXT, LONG_HEIGHT = 900, 300
+FIGURES = {"curve": "similarity by rank", "near": "map of the neighbourhood", "set": "map of the whole set"}
+VIEWS = {"near": "the nearest and the window", "chosen": "chosen only", "all": "all ranked"}
+
+
+def positives(run: OpenRun, details: Candidates, query: int) -> None:
+    """Draw the positives of a query, each with its similarity and rank."""
+    corpus, ranking = run.inputs.corpus, run.ranking
+    found_at = {int(passage): int(rank) for passage, rank in zip(details.ids, details.ranks, strict=True) if rank >= 0}
+    promoted = set(corpus.promoted(query).tolist())
+    for number in range(corpus.positive_starts[query], corpus.positive_starts[query + 1]):
+        passage = int(corpus.positive_ids[number])
+        rank = found_at.get(passage)
+        text = corpus.passages[passage]
+        with st.container(border=True, height=LONG_HEIGHT if len(text) > LONG_TEXT else "content"):
+            st.caption(
+                f":material/check_circle: Positive · similarity {ranking.positive_scores[number]:.3f} · "
+                + (f"rank {rank}" if rank is not None else f"not among the {ranking.depth:,} nearest")
+                + (" · promoted by a reviewer" if passage in promoted else "")
+            )
+            st.text(text)
+
+
+def figure(run: OpenRun, selection: Selection, details: Candidates, query: int) -> None:
+    """Draw a figure of the query: its scores by rank, its neighbourhood, or where it lies in the whole set."""
+    which = st.segmented_control(
+        "Figure",
+        list(FIGURES),
+        default="curve",
+        required=True,
+        format_func=FIGURES.__getitem__,
+        key="inspect-figure",
+        persist_state="session",
+        help="The maps lay the vectors flat: what lies close together is similar, as far as two dimensions can show it.",
+    )
+    if which == "near":
+        maps.draw_neighbourhood(run, selection, details, query)
+    elif which == "set":
+        maps.draw_set(run, selection, query)
+    else:
+        own = slice(run.inputs.corpus.positive_starts[query], run.inputs.corpus.positive_starts[query + 1])
+        st.vega_lite_chart(
+            spec=charts.rank_curve(details, selection.settings, float(run.ranking.positive_scores[own].mean(dtype=np.float64))),
+            alt="Similarity by rank: the window is shaded, chosen negatives are dots, the line is the positives' level",
+            key="inspect-curve",
+        )
+        st.caption("Dots: chosen. Line: the positives' level. Shaded: the rank window.")
+
+
+def candidates(run: OpenRun, selection: Selection, details: Candidates, query: int) -> None:
+    """Draw the candidates in rank order, and the one that is picked with its whole text."""
+    corpus = run.inputs.corpus
+    view = st.segmented_control(
+        "Candidates", list(VIEWS), default="near", required=True, format_func=VIEWS.get, key="inspect-view", persist_state="session"
+    )
+    rows = np.arange(len(details.ids))
+    if view == "chosen":
+        rows = np.flatnonzero(details.chosen > 0)
+        rows = rows[np.argsort(details.chosen[rows])]
+    elif view == "near":
+        rows = np.flatnonzero(details.ranks < selection.settings.window_end)
+    texts = [corpus.passages[passage] for passage in details.ids[rows].tolist()]
+    wanted = [corpus.passages[passage] for passage in corpus.positives(query).tolist()]
+    shared = quality.shared_words(texts, wanted, statistics.common_words(run))
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    key = f"inspect-candidates-{view}-{query}"
+    st.dataframe(
+        {
+            "rank": [str(rank) if rank >= 0 else "" for rank in details.ranks[rows].tolist()],
+            "score": details.scores[rows],
+            "of pos.": 100 * np.minimum(details.shares[rows], SHARE_SHOWN),
+            "like pos.": details.to_positive[rows],
+            **{name: values[rows] for name, values in details.signals.items()},
+            "state": [details.states[place] for place in rows.tolist()],
+            "shared words": [", ".join(words) for words in shared],
+            "passage": texts,
+            "seen as": [quality.sources_in_words(int(corpus.sources[passage])) for passage in details.ids[rows]],
+        },
+        key=key,
+        hide_index=True,
+        height=420,
+        placeholder="",
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config={
+            "rank": text(help="Counted from 0; empty for back-filled ones.", width=55, alignment="right"),
+            "score": number(format="%.3f", help="Similarity to the query.", width=65),
+            "of pos.": number(format="%.0f %%", help="Score as a share of the positive's; 200 % stands for that or more.", width=80),
+            "like pos.": number(format="%.3f", help="Similarity to the nearest positive passage: near 1 it says the same.", width=75),
+            **{name: number(format="%.3f", help="A signal of the ranking.", width=75) for name in details.signals},
+            "state": text(width=190, help="Chosen, with its place among the negatives, or why not."),
+            "shared words": text(width=150, help="Words that it shares with a positive and few other candidates have."),
+            "passage": text(width="large"),
+            "seen as": text(help="Where this passage stands in the data.", width="small"),
+        },
+        alt="Candidates of the query in rank order, with what became of each",
+    )
+    picked = st.session_state[key].selection.rows
+    if not picked or picked[0] >= len(rows):
+        st.caption("Select a row to read the whole passage.")
+        return
+    place = int(rows[picked[0]])
+    with st.container(border=True):
+        st.caption(f"{details.states[place]} · similarity {details.scores[place]:.3f} · like a positive {details.to_positive[place]:.3f}")
+        st.text(corpus.passages[details.ids[place]])
+
+
+def own_words(run: OpenRun) -> None:
+    """Draw a search of the passages with the run's model."""
+    st.caption("Asks the same model as the run. Use it to find out whether another passage answers a query too.")
+    question = st.text_input("Words or a question", key="inspect-ask")
+    if not question.strip():
+        return
+    try:
+        with st.spinner("Searching; the first time, the model has to be loaded ..."):
+            scores, ids = resources.nearest(run.run.id, question, 10)
+    except HnmineError as error:
+        st.error("The model cannot be used", icon=":material/error:")
+        st.text(str(error))
+        return
+    st.dataframe(
+        {"score": scores, "passage": [run.inputs.corpus.passages[passage] for passage in ids]},
+        hide_index=True,
+        column_config={
+            "score": st.column_config.NumberColumn(format="%.3f", width="small"),
+            "passage": st.column_config.TextColumn(width="large"),
+        },
+        alt="The ten passages nearest to these words",
+    )

@@ -1,0 +1,200 @@
+"""Two runs side by side on the Runs screen: settings that differ, negatives that they share, queries that changed most."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import streamlit as st
+
+from hnmine import compare, resources
+from hnmine.compare import Comparison
+from hnmine.errors import HnmineError
+from hnmine.resources import OpenRun
+from hnmine.select import Selection
+from hnmine.workspace import Run
+from pages.parts import charts, state, statistics
+from pages.parts.listed import query_id
+
+Opened = tuple[OpenRun, Selection]
+
+CHANGED = 200
+SHIFT_BINS = 40
+
+
+def draw(first: Run, second: Run) -> None:
+    """Compare two runs, each with the selection that was last set for it."""
+    try:
+        with st.spinner("Comparing ..."):
+            sides = _opened(first), _opened(second)
+            found = statistics.comparison(*sides)
+    except HnmineError as error:
+        st.error("These runs cannot be compared", icon=":material/error:")
+        st.text(str(error))
+        return
+    _settings(*sides)
+    if not len(found.first):
+        st.info("No query is in both runs, so there is nothing to compare.", icon=":material/compare_arrows:")
+        return
+    _figures(found, same_model(first, second))
+    _changed(found, *sides)
+
+
+def _opened(run: Run) -> Opened:
+    opened = resources.open_run(run.id)
+    return opened, resources.selection(opened, state.selection_settings(run.id))
+
+
+def same_model(first: Run, second: Run) -> bool:
+    """Return whether two runs' similarities mean the same: the same weights, asked the same way."""
+    weights = [run.manifest.get("model", {}).get("weights_sha256") for run in (first, second)]
+    return weights[0] is not None and weights[0] == weights[1] and first.settings.model == second.settings.model
+
+
+def _described(side: Opened) -> dict[str, object]:
+    """Everything that decides a run's negatives, as plain values."""
+    run, selection = side[0].run, side[1]
+    space, settings = resources.workspace(), msgspec.to_builtins(run.settings)
+    dataset = space.dataset(run.dataset_id)
+    model = run.manifest.get("model", {})
+    return {
+        "data set": f"{dataset.name} ({dataset.id})",
+        "pool": dataset.pool_name,
+        **{name: value for name, value in settings.items() if name not in ("selection", "model")},
+        "selection": msgspec.to_builtins(selection.settings),
+        "model": (settings.get("model") or {}) | {name: model.get(name) for name in ("name", "weights_sha256", "precision")},
+        "versions": run.manifest.get("versions", {}),
+        "verdicts": side[0].judgements.counts,
+    }
+
+
+def _settings(first: Opened, second: Opened) -> None:
+    differ = compare.differences(_described(first), _described(second))
+    st.subheader("Settings that differ", anchor=False)
+    if not differ:
+        st.caption("None: the same data, model and settings.")
+        return
+    st.dataframe(
+        {
+            "setting": [name for name, _, _ in differ],
+            "A": [_shown(one) for _, one, _ in differ],
+            "B": [_shown(two) for _, _, two in differ],
+        },
+        hide_index=True,
+        placeholder="–",
+        column_config={name: st.column_config.TextColumn(width="medium") for name in ("setting", "A", "B")},
+        alt="Settings that differ between the two runs",
+    )
+
+
+def _shown(value: object) -> str:
+    if value is None or value == []:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _figures(found: Comparison, comparable: bool) -> None:
+    st.subheader("Negatives", anchor=False)
+    overlap = found.overlap[~np.isnan(found.overlap)]
+    shift = (found.shift if comparable else found.share_shift).astype(np.float64)
+    shift = shift[np.isfinite(shift)]
+    form = ".3f" if comparable else ".1%"
+    with st.container(horizontal=True):
+        st.metric(
+            "Queries in both",
+            f"{len(found.first):,}",
+            help=f"{found.only_first:,} are only in A, {found.only_second:,} only in B; they are left out below.",
+            border=True,
+        )
+        st.metric(
+            "Negatives shared",
+            f"{overlap.mean():.0%}" if len(overlap) else "–",
+            help="For each query: negatives that both runs chose, as a share of the longer list; the mean over the queries.",
+            border=True,
+        )
+        st.metric("The same negatives", f"{int((overlap == 1).sum()):,}", help="Queries with the same negatives in both runs.", border=True)
+        st.metric(
+            "B is harder by" if comparable else "B is harder by, of the positive",
+            f"{shift.mean():+{form}}" if len(shift) else "–",
+            help="Difference of the negatives' mean similarity to their query"
+            + ("." if comparable else ", in shares of the positive's, because the similarities of different models do not mean the same."),
+            border=True,
+        )
+    st.caption(f"{found.only_first:,} queries are only in A, {found.only_second:,} only in B.")
+    left, right = st.columns(2)
+    with left:
+        edges = np.linspace(0, 1, 11)
+        counts = np.histogram(overlap, bins=edges)[0]
+        st.vega_lite_chart(
+            spec=charts.counts_histogram(edges, counts, title="share of negatives that both chose", what="queries", form=".0%"),
+            alt=f"Overlap by query; on average {overlap.mean():.0%}" if len(overlap) else "Overlap by query: none has negatives",
+            key="compare-overlap",
+        )
+    with right:
+        reach = max(float(np.abs(shift).max(initial=0.0)), 1e-3)
+        edges = np.linspace(-reach, reach, SHIFT_BINS + 1)
+        st.vega_lite_chart(
+            spec=charts.counts_histogram(
+                edges,
+                np.histogram(shift, bins=edges)[0],
+                title="B harder than A by" + (" (similarity)" if comparable else " (share of the positive)"),
+                what="queries",
+                form=".2f" if comparable else ".0%",
+                zero=True,
+            ),
+            alt="How much harder the negatives of B are, by query" + (f"; on average {shift.mean():+{form}}" if len(shift) else ""),
+            key="compare-shift",
+        )
+
+
+def _changed(found: Comparison, first: Opened, second: Opened) -> None:
+    st.subheader("Queries that changed most", anchor=False)
+    corpus, places = first[0].inputs.corpus, found.most_changed(CHANGED)
+    key = f"compare-changed-{first[0].key}-{second[0].key}"
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    into = st.segmented_control(
+        "A click on a query inspects it in",
+        ["A", "B"],
+        default="B",
+        required=True,
+        key="compare-into",
+        persist_state="session",
+        help="The run that is opened with the query.",
+    )
+    ids = [query_id(corpus, query) for query in found.first[places].tolist()]
+    chosen = st.dataframe(
+        {
+            "query": [corpus.queries[query] for query in found.first[places].tolist()],
+            "shared": [f"{both} of {max(one, two)}" for both, one, two in _counted(found, places)],
+            "hardness A": found.hardness_first[places],
+            "hardness B": found.hardness_second[places],
+            "of pos. A": 100 * found.share_first[places],
+            "of pos. B": 100 * found.share_second[places],
+        },
+        key=key,
+        hide_index=True,
+        height=320,
+        placeholder="–",
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config={
+            "query": text(width="large"),
+            "shared": text(help="Negatives that both chose, of the longer list.", alignment="right"),
+            **{name: number(format="%.3f", help="Mean similarity of the negatives.") for name in ("hardness A", "hardness B")},
+            **{name: number(format="%.0f %%", help="That mean as a share of the positives'.") for name in ("of pos. A", "of pos. B")},
+        },
+        alt="Queries whose negatives changed most, least overlap first",
+    )
+    if len(found.first) > len(places):
+        st.caption(f"The first {len(places):,} of {len(found.first):,}.")
+    if rows := chosen.selection.rows:
+        run = (first if into == "A" else second)[0].run
+        state.open_run(run.id)
+        st.session_state.query = ids[rows[0]]
+        st.switch_page("pages/views/inspect.py")
+
+
+def _counted(found: Comparison, places: compare.Ints) -> list[tuple[int, int, int]]:
+    columns = found.shared[places].tolist(), found.counts_first[places].tolist(), found.counts_second[places].tolist()
+    return list(zip(*columns, strict=True))

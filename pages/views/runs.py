@@ -1,0 +1,188 @@
+"""Screen 5, Runs: what was mined in this workspace; open, name, delete, and two side by side."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from hnmine import resources
+from hnmine.errors import HnmineError
+from hnmine.workspace import NAME_LENGTH, Run
+from pages.parts import comparison, state
+
+st.title("Runs", anchor=False)
+space, session = resources.workspace(), st.session_state
+runs = {run.id: run for run in space.runs()}
+labels = state.run_labels(runs.values())
+datasets = {dataset.id: dataset for dataset in space.datasets()}
+
+
+def size_of(count: int) -> str:
+    """Say an amount of bytes as people do."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:,.0f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} GB"
+
+
+def named(run_id: str) -> str:
+    """Say which run it is, with its data set."""
+    run = runs[run_id]
+    dataset = datasets.get(run.dataset_id)
+    return f"{labels[run_id]} · {dataset.name if dataset else run.dataset_id}"
+
+
+@st.dialog("Delete this run?", icon=":material/delete:")
+def delete_run(run: Run) -> None:
+    """Say what goes and what stays, and ask."""
+    size = space.run_size(run.id)
+    st.text(named(run.id))
+    st.markdown(
+        f"**Goes:** {size.files:,} files with {size_of(size.bytes)}: the ranking, its selection settings, its exports. "
+        "They cannot be brought back; mining again makes them anew.\n\n"
+        "**Stays:** the data set, all verdicts, the other runs, and the stored vectors"
+        + (f" ({size_of(size.shared_bytes)} of them are used here)" if size.shared_bytes else "")
+        + "."
+    )
+    if run.id == session.run:
+        st.warning("This is the run that is open now.", icon=":material/warning:")
+    if st.button("Delete the run", type="primary", icon=":material/delete:", key="delete-confirmed"):
+        try:
+            space.delete_run(run.id)
+        except HnmineError as error:
+            st.error("It could not be deleted", icon=":material/error:")
+            st.text(str(error))
+            return
+        if session.run == run.id:
+            state.open_dataset(run.dataset_id)
+        session["runs-chosen"] = None
+        st.rerun()
+
+
+@st.dialog("Delete this data set?", icon=":material/delete:")
+def delete_dataset(dataset_id: str) -> None:
+    """Say what goes and what stays, and ask."""
+    dataset = datasets[dataset_id]
+    st.text(dataset.name)
+    st.markdown(
+        f"**Goes:** the uploaded files, {size_of(dataset.bytes)}. They cannot be brought back.\n\n"
+        "**Stays:** all verdicts and stored vectors: uploaded again, the data set finds them."
+    )
+    if st.button("Delete the data set", type="primary", icon=":material/delete:", key="delete-dataset-confirmed"):
+        try:
+            space.remove_dataset(dataset_id)
+        except HnmineError as error:
+            st.error("It could not be deleted", icon=":material/error:")
+            st.text(str(error))
+            return
+        if session.dataset == dataset_id:
+            session.dataset = session.run = None
+        st.rerun()
+
+
+def choose(key: str, shown: list[str]) -> None:
+    """Take the run whose row was clicked."""
+    rows = session[key].selection.rows
+    session["runs-chosen"] = shown[rows[0]] if rows and rows[0] < len(shown) else None
+
+
+# The list
+
+if not runs:
+    if not datasets:
+        state.nothing_yet("No run yet", "Open training data and mine it; each run is then kept here.", "pages/views/data.py", "Go to Data")
+    st.info("No run yet: mine a data set, and each run is kept here.", icon=":material/history:")
+else:
+    shown = list(runs)
+    current = session.get("runs-chosen")
+    if current not in runs:
+        current = session.run if session.run in runs else shown[0]
+    key = f"runs-table-{'-'.join(shown)[-2000:]}-{space.run_name(current)}"
+    summaries = [run.manifest.get("summary") or {} for run in runs.values()]
+    selections = [run.settings.selection for run in runs.values()]
+    st.dataframe(
+        {
+            "name": [space.run_name(run_id) for run_id in shown],
+            "data set": [datasets[run.dataset_id].name if run.dataset_id in datasets else run.dataset_id for run in runs.values()],
+            "mined": [state.when(run) for run in runs.values()],
+            "model": [str(run.manifest.get("model", {}).get("name", "")) for run in runs.values()],
+            "window": [f"{each.window_start}-{each.window_end}" for each in selections],
+            "negatives": [summary.get("negatives") for summary in summaries],
+            "mean similarity": [(summary.get("scores") or {}).get("negatives") for summary in summaries],
+            "size": [space.run_size(run_id).bytes / 1e6 for run_id in shown],
+        },
+        key=key,
+        hide_index=True,
+        height="content" if len(shown) < 9 else 320,
+        placeholder="–",
+        on_select=lambda: choose(key, shown),
+        selection_mode="single-row",
+        selection_default={"selection": {"rows": [shown.index(current)], "columns": [], "cells": []}},
+        column_config={
+            "name": st.column_config.TextColumn(width="medium"),
+            "mined": st.column_config.TextColumn(width="medium"),
+            "window": st.column_config.TextColumn(help="As it was mined; the window may have been moved since.", alignment="right"),
+            "negatives": st.column_config.NumberColumn(format="localized", help="As it was mined, over all rows."),
+            "mean similarity": st.column_config.NumberColumn(format="%.3f", help="Of the negatives, as it was mined."),
+            "size": st.column_config.NumberColumn(format="%.1f MB", help="What deleting it frees; stored vectors are not counted."),
+        },
+        alt="All runs, newest first",
+    )
+
+    # The chosen one
+
+    run = runs[current]
+    with st.container(border=True):
+        st.text(named(current))
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            name = st.text_input(
+                "Name",
+                value=space.run_name(current),
+                max_chars=NAME_LENGTH,
+                placeholder="such as: guards at 0.95",
+                key=f"run-name-{current}",
+                width=320,
+                help="Shown in the sidebar and in this list.",
+            )
+            if name != space.run_name(current):
+                try:
+                    space.name_run(current, name)
+                    st.rerun()
+                except HnmineError as error:
+                    st.text(str(error))
+            if st.button(
+                "Open", icon=":material/folder_open:", type="primary", key="open-run", disabled=current == session.run, help="Inspect it."
+            ):
+                state.open_run(current)
+                st.switch_page("pages/views/inspect.py")
+            if st.button("Delete", icon=":material/delete:", key="delete-run", help="Says what goes, and asks."):
+                delete_run(run)
+
+    # Two side by side
+
+    others = [run_id for run_id in shown if run_id != current]
+    if others:
+        st.subheader("Side by side", anchor=False)
+        other = st.selectbox(
+            "Compare it with",
+            others,
+            index=None,
+            format_func=named,
+            placeholder="another run",
+            key=f"compare-with-{current}",
+            persist_state="session",
+            help="The run above is A, this one is B. Queries and passages are matched by their texts, so the data sets may differ.",
+        )
+        if other is not None:
+            comparison.draw(run, runs[other])
+
+# What is there besides
+
+used = {run.dataset_id for run in runs.values()}
+if unused := [dataset for dataset in datasets.values() if dataset.id not in used]:
+    with st.expander(f"Data sets without runs ({len(unused):,})", icon=":material/database:"):
+        for dataset in unused:
+            with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+                st.text(f"{dataset.name} · {size_of(dataset.bytes)} · {dataset.created[:10]}")
+                if st.button("Delete", icon=":material/delete:", key=f"delete-{dataset.id}", help="Says what goes, and asks."):
+                    delete_dataset(dataset.id)
