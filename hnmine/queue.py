@@ -6,8 +6,8 @@ mark, and the order does not change under the eyes of whoever is reading.
 
 *Most suspicious first* goes by the share of the positive's score in whole per cent, and within one per cent by the
 similarity to the nearest positive. That similarity needs vectors, so it is computed for the head of the queue, which is
-more than anybody reads. *Most alike* goes by score plus that similarity, for all of them; it takes longer to make and, at
-equal hardness, has the false negatives further in front. A better measure has one place to go to: `_suspicion`.
+more than anybody reads. *Most alike* goes by score plus that similarity, which finds false negatives sooner and takes
+longer to make. A better measure has one place to go to: `_suspicion`.
 
 Judged pairs stay in the queue, though a dropped one is chosen no more: progress is counted, and a verdict can be looked at
 again.
@@ -45,6 +45,10 @@ STATES = ("unreviewed", *CHOICES)
 
 # Pairs at the head of the queue that similarity to the positive puts in order.
 HEAD = 50_000
+# The same for likeness in all, which nobody needs exactly behind the half million pairs that score highest.
+HEAD_ALIKE = 500_000
+# Pairs up to which each is looked for on its own.
+FEW = 16
 # Pairs a queue holds at most; of wider windows each query's nearest are taken.
 LIMIT = 2_000_000
 # Draws of this module have nothing to do with those of others.
@@ -138,14 +142,17 @@ class Queue:
         """Return where pairs stand, -1 for those that are not in this queue: (p,) int64."""
         if not len(self.queries) or not len(queries):
             return np.full(len(queries), -1, dtype=np.int64)
+        if self._sorted is None and len(queries) <= FEW:  # looking through is quicker than sorting all for one
+            found = [np.flatnonzero((self.queries == q) & (self.passages == p)) for q, p in zip(queries, passages, strict=True)]
+            return np.array([each[0] if len(each) else -1 for each in found], dtype=np.int64)
         if self._sorted is None:
             codes = _codes(self.queries, self.passages)
             order = np.argsort(codes, kind="stable")
             self._sorted = codes[order], order
         codes, order = self._sorted
         wanted = _codes(queries, passages)
-        found = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
-        return np.where(codes[found] == wanted, order[found], -1)
+        at = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
+        return np.where(codes[at] == wanted, order[at], -1)
 
     def note(self, queries: Ids, passages: Ids, states: npt.NDArray[np.int8]) -> None:
         """Mark what stands about pairs now; each (p,), the last one of a pair counts. What has a verdict is not shown again."""
@@ -344,7 +351,10 @@ def _ordered(
         chosen = np.bincount(selection.negatives[selection.negatives >= 0], minlength=len(corpus.passages))
         return np.lexsort((-scores, passages.astype(np.int64) - chosen[passages] * len(corpus.passages)))
     if settings.order == "alike":
-        return np.argsort(-(scores + likeness(corpus, ranking, queries, passages)), kind="stable")
+        order = np.argsort(-scores, kind="stable")
+        head = order[:HEAD_ALIKE]
+        order[:HEAD_ALIKE] = head[np.argsort(-scores[head] - likeness(corpus, ranking, queries[head], passages[head]), kind="stable")]
+        return order
     return _suspicion(corpus, ranking, queries, passages, shares)
 
 
