@@ -299,7 +299,80 @@ def test_a_killed_writer_has_lost_nothing_that_it_reported(tmp_path: Path) -> No
     code = (
         "for number in range(100000):\n"
         "    store.decide([('q', f'{number} {part}') for part in range(5)], 'drop', 'Ann')\n"
-        "    print(f"write {written - began:.2f} s, read {read - written:.2f} s, version {1e4 * (asked - read):.0f} µs")
+        "    print(number, flush=True)"
+    )
+    process = start(code, path)
+    assert process.stdout is not None
+    for _ in range(20):
+        process.stdout.readline()
+    time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    reported = 20 + len(process.stdout.read().splitlines())
+    process.stdout.close()
+    process.wait(20)
+    store = ReviewStore(path)
+    found = len(store.verdicts())
+    assert found >= 5 * reported
+    assert found % 5 == 0  # a batch is there as a whole, or not at all
+    assert store.undo("Ann") is not None
+    assert len(store.verdicts()) == found - 5
+
+
+def test_a_damaged_file_is_told_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.sqlite"
+    path.write_bytes(b"this is no database, and it is long enough to be looked at" * 100)
+    with pytest.raises(WorkspaceError, match=r"reviews\.sqlite are damaged .*move that file away"):
+        ReviewStore(path)
+    space = Workspace(tmp_path / "space")
+    space.reviews().decide([("q", "p" * 50_000)], "drop", "Ann")
+    file = space.root / "reviews.sqlite"
+    with sqlite3.connect(file) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with file.open("r+b") as raw:
+        raw.seek(4_096)
+        raw.write(os.urandom(30_000))
+    with pytest.raises(WorkspaceError, match="damaged"):
+        space.reviews().decide([("q", "r")], "drop", "Ann")
+
+
+def test_a_file_that_is_held_or_too_new_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hnmine.reviews.BUSY_SECONDS", 0.2)
+    path = tmp_path / "reviews.sqlite"
+    store = ReviewStore(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(WorkspaceError, match="held by another program"):
+        store.decide([("q", "p")], "drop", "Ann")
+    other.execute("ROLLBACK")
+    store.decide([("q", "p")], "drop", "Ann")
+    other.execute("PRAGMA user_version = 99")
+    other.close()
+    with pytest.raises(WorkspaceError, match="newer version"):
+        ReviewStore(path)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="cannot be opened or written"):
+        ReviewStore(tmp_path / "missing" / "reviews.sqlite")
+
+
+def test_a_hundred_thousand_verdicts_are_read_quickly(store: ReviewStore) -> None:
+    pairs = [
+        (f"the query number {number % 9_000}", f"the passage number {number} says something of the usual length")
+        for number in range(100_000)
+    ]
+    began = time.perf_counter()
+    store.decide(pairs, "keep", "Ann")
+    written = time.perf_counter()
+    assert len(store.verdicts()) == 100_000
+    read = time.perf_counter()
+    for _ in range(100):
+        store.version()
+    asked = time.perf_counter()
+    store.decide([("q", "p")], "drop", "Ann")
+    assert len(store.recent(10)) == 2
+    decided = time.perf_counter()
+    print(f"write {written - began:.2f} s, read {read - written:.2f} s, version {1e4 * (asked - read):.0f} µs")
     assert read - written < 5
     assert decided - asked < 1
 
