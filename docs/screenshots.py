@@ -19,13 +19,14 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = 300_000  # milliseconds: a busy machine takes its time over the example
 # What stands still between two looks is done: charts and tables draw themselves after the script has ended.
@@ -143,10 +144,10 @@ def screens() -> list[str]:
 
 
 class Journey:
-    """What a user does, as far as the pictures need it; each step gives the address that opens what it made."""
+    """What a user does, as far as the pictures need it."""
 
-    def __init__(self, browser: Any, url: str) -> None:
-        self.browser, self.url = browser, url
+    def __init__(self, browser: Any, url: str, workspace: Path) -> None:
+        self.browser, self.url, self.workspace = browser, url, workspace
         self.query = ""
 
     def at(self, screen: str) -> str:
@@ -156,6 +157,7 @@ class Journey:
         return f"{self.url}/{'' if screen == 'data' else screen}?{self.query}"
 
     def open_example(self) -> None:
+        """Open the example; from here on `at` opens it."""
         with tab(self.browser, 1400, "light") as page:
             page.goto(self.url)
             press(page, "open-example")
@@ -163,25 +165,57 @@ class Journey:
             self.query = page.url.partition("?")[2]
 
     def mine(self) -> None:
-        """Mine the example as it comes, and once more with a guard, so that there are two runs."""
+        """Mine the example as it comes, and a second time hardest first, so that there are two runs; the first stays open."""
         with tab(self.browser, 1400, "light") as page:
             page.goto(self.at("mine"))
             press(page, "mine")
             page.get_by_text("Mean similarity").wait_for(timeout=PATIENCE)
             stands_still(page)
             self.query = page.url.partition("?")[2]
+            page.get_by_text("hardest first", exact=True).click()
+            stands_still(page)
+            page.get_by_text("Model and candidates").click()
+            press(page, "mine")
+            page.wait_for_url(lambda url: "run=" in url and self.query not in url, timeout=PATIENCE)
+            stands_still(page)
+        from hnmine.workspace import Workspace
+
+        space = Workspace(self.workspace)
+        for run, name in zip(sorted(space.runs(), key=lambda run: run.created), ("at random, 10-210", "hardest first"), strict=True):
+            space.name_run(run.id, name)
+        space.save_selection(space.runs()[-1].id, space.runs()[-1].settings.selection)  # as it was mined
 
 
-def take(browser: Any, journey: Journey, shots: list[Shot], out: Path, names: dict[str, str] | None = None) -> list[str]:
+def compare_runs(page: Any) -> None:
+    """Put the two runs side by side."""
+    page.get_by_test_id("stSelectbox").filter(has_text="Compare it with").get_by_role("combobox").click()
+    page.get_by_role("option").first.click()
+
+
+def show_map(page: Any) -> None:
+    """Show the map of a query's neighbourhood."""
+    page.get_by_text("map of the neighbourhood").click()
+
+
+# What is done on a screen before its picture is taken; a name with a dash is the same screen in another state.
+PREPARED: dict[str, Callable[[Any], None]] = {"runs": compare_runs, "inspect-map": show_map}
+
+
+def take(browser: Any, journey: Journey, shots: list[Shot], out: Path) -> list[str]:
     """Take pictures; return what went wrong, such as an exception that a screen shows."""
     faults = []
     for shot in shots:
         with tab(browser, shot.width, shot.theme, shot.height or 900) as page:
             page.goto(journey.at(shot.screen.partition("-")[0]))
-            png = photograph(page, shot.height)
-            if page.get_by_test_id("stException").count():
+            if shot.screen in PREPARED:
+                stands_still(page)
+                try:
+                    PREPARED[shot.screen](page)
+                except Exception as error:  # noqa: BLE001  # the picture shows best what is there instead
+                    faults.append(f"{shot.name}: {str(error).splitlines()[0]}")
+            save(photograph(page, shot.height), out / f"{shot.name}.png")
+            if page.get_by_test_id("stException").count() or page.get_by_text("Page not found").count():
                 faults.append(f"{shot.name} shows an exception")
-            save(png, out / f"{(names or {}).get(shot.name, shot.name)}.png")
     return faults
 
 
@@ -195,14 +229,15 @@ def main() -> None:
     if CHROMIUM is None:
         raise SystemExit("no Chromium on PATH: install it (Debian: apt install chromium)")
     given.out.mkdir(parents=True, exist_ok=True)
-    wanted = [name for name in ("start", *screens()) if not given.only or name in given.only]
+    known = [name for screen in ("start", *screens()) for name in (screen, *(each for each in PREPARED if each.startswith(f"{screen}-")))]
+    wanted = [name for name in known if not given.only or name in given.only]
     looks = [(width, theme) for width in (1400, 700) for theme in ("light", "dark")] if given.all else [(1400, "light")]
 
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory(prefix="hnmine-screenshots-") as name, server(Path(name)) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        journey = Journey(browser, url)
+        journey = Journey(browser, url, Path(name) / "workspace")
         journey.open_example()
         faults = []
         if given.all and "mine" in wanted:
