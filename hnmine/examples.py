@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -21,7 +21,7 @@ from hnmine.ranking import Ranking
 from hnmine.rows import Row
 from hnmine.select import Selection
 
-__all__ = ["Example", "Part", "names", "query_ids"]
+__all__ = ["Example", "Part", "merged", "names", "query_ids"]
 
 Bools = npt.NDArray[np.bool_]
 _TRAINING = {"query", "pos", "neg", "pos_scores", "neg_scores"}
@@ -109,19 +109,30 @@ class Part:
 
     def notes(self, *, ids: bool = False) -> list[str]:
         """Tell what of the rows is not in a file of examples; `ids` when their id is."""
-        numbers = range(len(self.rows)) if self.queries is None else np.flatnonzero(self.queries[self.corpus.row_queries]).tolist()
-        left_out: Counter[str] = Counter()
-        for number in numbers:
-            left_out.update(self.rows[number].fields.keys() - _TRAINING)
+        left_out: set[str] = set()
+        for row in self.rows:
+            left_out.update(row.fields.keys() - _TRAINING)
         used = _id_field(self) if ids else None
         names = [name for name in left_out if name != used]
         found = []
-        if (joined := len(numbers) - len(self.first_rows())) > 0:
-            found.append(f"{joined:,} rows ask what another one asks: they are joined with it, and each pair is written once")
+        if joined := len(self.rows) - len(self.corpus.queries):
+            rows = "row asks" if joined == 1 else "rows ask"
+            found.append(f"{joined:,} {rows} what another one asks: joined with it, and each pair is written once")
         if names:
             shown = ", ".join(sorted(names)[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
             found.append(f"this format has no place for these fields of the rows, which are left out: {shown}")
         return found
+
+
+def merged(parts: Sequence[Part]) -> Part:
+    """Return all parts of one export as one, counts added up, to be told of."""
+    whole = replace(parts[0], queries=None, counted=Counter(), written=sum(part.written for part in parts))
+    for part in parts:
+        fewest = min((each.counted["fewest"] for each in (whole, part) if "fewest" in each.counted), default=None)
+        whole.counted.update(part.counted)
+        if fewest is not None:
+            whole.counted["fewest"] = fewest
+    return whole
 
 
 def names(hashes: npt.NDArray[np.uint64], prefix: str = "") -> list[str]:

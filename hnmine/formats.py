@@ -17,7 +17,7 @@ from typing import Any, Literal
 from hnmine.corpus import Corpus
 from hnmine.delimited import CELL_LIMIT, ROW_LIMIT, msmarco, spreadsheet
 from hnmine.errors import SettingsError
-from hnmine.examples import Part
+from hnmine.examples import Part, merged
 from hnmine.export import flagembedding_lines, write_all
 from hnmine.ranking import Ranking
 from hnmine.retrieval import beir, tevatron
@@ -69,7 +69,7 @@ class Written:
         path, bytes, sha256: the file.
         rows: records in it: lines, or rows of a table; the queries of a BEIR data set.
         part: "train", "dev", or "all" without a split or with both parts in one file.
-        notes: what was left out or changed to fit the format, in sentences.
+        notes: what was left out or changed to fit the format, in sentences; of both parts together, and with the first.
     """
 
     path: Path
@@ -78,11 +78,6 @@ class Written:
     rows: int
     part: Literal["all", "train", "dev"] = "all"
     notes: tuple[str, ...] = ()
-
-    @property
-    def fingerprint(self) -> dict[str, Any]:
-        """What a manifest says of it."""
-        return {"name": self.path.name, "bytes": self.bytes, "sha256": self.sha256, "rows": self.rows, "part": self.part}
 
 
 def _flagembedding(part: Part) -> Iterator[bytes]:
@@ -102,7 +97,7 @@ def _told_of_tables(part: Part) -> list[str]:
         found.append(f"{counted['alone']:,} queries have no negative: their positives stand alone")
     if counted["short"]:
         wanted, fewest = part.selection.settings.negative_number, counted["fewest"]
-        remedy = f"; with {fewest} negatives for each query all would be there" if fewest else ""
+        remedy = f"; {fewest} for each query would keep all" if fewest else ""
         found.append(f"{counted['short']:,} queries have fewer than {wanted} negatives and are left out: a tuple needs all{remedy}")
     return found
 
@@ -329,7 +324,8 @@ def write_export(
         add(path, "train", queries=~dev)
         add(dev_path(path), "dev", queries=dev)
     sizes = write_all([(target, form.write(part)) for target, _, part in parts])
+    notes = form.told(merged([part for _, _, part in parts]))
     return [
-        Written(path=target, bytes=size, sha256=digest, rows=part.written, part=name, notes=tuple(form.told(part)))
-        for (target, name, part), (size, digest) in zip(parts, sizes, strict=True)
+        Written(path=target, bytes=size, sha256=digest, rows=part.written, part=name, notes=() if place else tuple(notes))
+        for place, ((target, name, part), (size, digest)) in enumerate(zip(parts, sizes, strict=True))
     ]

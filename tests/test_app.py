@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -236,14 +237,15 @@ def test_settings_survive_a_restart_of_the_server(with_run: str) -> None:
 def test_inspect_lists_queries_and_explains_every_candidate(with_run: str, mined: tuple[Workspace, str, str]) -> None:
     at = open_app("inspect", run=with_run)
     queries, candidates = at.dataframe[0].value, at.dataframe[1].value
-    assert len(queries) == 121
-    assert queries["hardest neg."].notna().all()
+    assert len(queries) == 50  # a page of them
+    assert "121 of 121 queries" in texts(at)
+    assert queries["hardest"].notna().all()
     states = set(candidates["state"].str.split().str[0])
     assert {"before", "chosen", "not"} <= states
     assert candidates["state"].str.len().min() > 0
     at.text_input(key="inspect-search").set_value("helmet").run()
     assert not at.exception
-    assert 0 < len(at.dataframe[0].value) < 121
+    assert 0 < len(at.dataframe[0].value) < 50
     at.text_input(key="inspect-search").set_value("no query says this").run()
     assert "No query fits" in texts(at)
 
@@ -258,11 +260,12 @@ def test_export_shows_the_command_that_writes_the_same_bytes(with_run: str, tmp_
     command = at.code[0].value
     assert "python -m hnmine mine" in command
     assert "--range_for_sampling 5-60" in command
-    path, size = resources.export(with_run, resources.workspace().selection(with_run), False)
+    run = resources.open_run(with_run)
+    (written,) = resources.export(run, msgspec.structs.replace(run.run.settings, selection=resources.workspace().selection(with_run)))
     out = tmp_path / "cli.jsonl"
     find_knn_neg(encoder, EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", out, "5-60", 15)
-    assert path.read_bytes() == out.read_bytes()
-    assert size == out.stat().st_size
+    assert written.path.read_bytes() == out.read_bytes()
+    assert written.bytes == out.stat().st_size
 
 
 def test_an_address_that_names_nothing_is_explained(fresh: Path) -> None:
@@ -283,11 +286,18 @@ def test_a_run_that_is_damaged_while_it_is_open_breaks_no_screen(with_run: str, 
 def test_exports_do_not_pile_up(with_run: str) -> None:
     from hnmine import resources
 
+    run = resources.open_run(with_run)
+
+    def export(seed: int, output_format: str = "flagembedding") -> list[Path]:
+        settings = MineSettings(selection=SelectionSettings(seed=seed, negative_number=1), output_format=output_format, dev_share=0.2)
+        return [each.path for each in resources.export(run, settings)]
+
     for seed in range(8):
-        resources.export(with_run, SelectionSettings(seed=seed, negative_number=1), False)
-    assert len(list(resources.workspace().run_folder(with_run).glob("export-*.jsonl"))) <= resources.EXPORTS_KEPT
-    path, _ = resources.export(with_run, SelectionSettings(seed=0, negative_number=1), False)
-    assert path.exists()
+        export(seed, ("flagembedding", "csv", "beir")[seed % 3])
+        names = {path.name.partition(".")[0] for path in resources.workspace().run_folder(with_run).glob("export-*")}
+        assert len(names) <= resources.EXPORTS_KEPT
+    first = export(0)
+    assert [path.exists() for path in first] == [True, True], "written anew after it was cleared away"
 
 
 def test_a_new_checkpoint_in_the_same_folder_is_another_model(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

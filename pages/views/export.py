@@ -1,127 +1,191 @@
-"""Screen 6, Export: what the file will hold, what a trainer would trip over, the download, and the same from a terminal."""
+"""Screen 6, Export: the format and the split, what a trainer would trip over, the download, and the same from a terminal."""
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from pathlib import Path
 
 import msgspec
 import streamlit as st
 
-from hnmine import resources
+from hnmine import manifest, resources
 from hnmine.errors import HnmineError
 from hnmine.flags import command_line
+from hnmine.formats import FORMATS, Format, Written
+from hnmine.mine import MineSettings
+from hnmine.splits import dev_path
 from hnmine.summary import summarise
-from pages.parts import state
+from pages.parts import findings, state
+
+# The doctor reads what was written; a larger file waits until somebody asks.
+CHECKED_AT_ONCE = 50_000_000
 
 st.title("Export", anchor=False)
 run, selection = state.opened()
 dataset = resources.workspace().dataset(run.run.dataset_id)
 
-with st.container(border=True):
-    st.write("**FlagEmbedding JSONL**: your rows in their order, every field kept, `neg` replaced, hardest negative first.")
-    with_scores = st.toggle(
-        "With scores",
-        value=run.run.settings.with_scores,
-        key="export-scores",
-        persist_state="session",
-        help="Writes `pos_scores` and `neg_scores` (similarities of the mining model) on every row. Only distillation needs them.",
-    )
 
-settings = msgspec.structs.replace(run.run.settings, selection=selection.settings, with_scores=with_scores)
+def size(count: int) -> str:
+    """Say bytes for people."""
+    scales = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1))
+    unit, scale = next((unit, scale) for unit, scale in scales if count >= scale or scale == 1)
+    return f"{count / scale:,.{1 if unit == 'GB' else 0}f} {unit}"
+
+
+def chosen_format() -> Format:
+    """Draw the choice of a format."""
+    families: dict[str, list[Format]] = {}
+    for each in FORMATS.values():
+        families.setdefault(each.family, []).append(each)
+    mined = FORMATS[run.run.settings.output_format]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        family = st.selectbox(
+            "Format",
+            list(families),
+            index=list(families).index(mined.family),
+            format_func=lambda name: families[name][0].label,
+            key="export-format",
+            persist_state="session",
+            help="What the trainer reads. All are written from the same negatives.",
+            width=360,
+        )
+        encodings = {each.encoding: each for each in families[family]}
+        if len(encodings) == 1:
+            return families[family][0]
+        encoding = st.segmented_control(
+            "File",
+            list(encodings),
+            default=mined.encoding if mined.encoding in encodings else next(iter(encodings)),
+            required=True,
+            key="export-encoding",
+            persist_state="session",
+            help="`datasets.load_dataset` reads both; Parquet is smaller and loads faster.",
+        )
+    return encodings[encoding]
+
+
+with st.container(border=True):
+    form = chosen_format()
+    st.write(form.description)
+    for note in form.notes:
+        st.caption(note)
+    with_scores = False
+    if form.scores:
+        with_scores = st.toggle(
+            "With scores",
+            value=run.run.settings.with_scores,
+            key="export-scores",
+            persist_state="session",
+            help=f"{form.scores[0].upper()}{form.scores[1:]}. Scores are similarities of the mining model.",
+        )
+    split = st.toggle(
+        "Split into train and dev",
+        value=run.run.settings.dev_share > 0,
+        key="export-split",
+        persist_state="session",
+        help="Sets queries aside for evaluation, drawn by the seed. Rows that ask the same stay together, so no query is in both.",
+    )
+    dev_share = 0.0
+    if split and len(run.inputs.corpus.queries) < 2:
+        st.warning("There is only one query: nothing to split.", icon=":material/info:")
+    elif split:
+        dev_share = (
+            st.slider(
+                "Queries for dev",
+                min_value=1,
+                max_value=50,
+                value=round(run.run.settings.dev_share * 100) or 5,
+                format="%d %%",
+                key="export-share",
+                persist_state="session",
+                help="Part of the queries that goes to dev; the others are train.",
+                width=360,
+            )
+            / 100
+        )
+    counts = run.judgements.counts
+    if any(counts.values()):
+        told = ", ".join(f"{counts[kind]:,} {kind}" for kind in ("dropped", "promoted", "kept"))
+        st.write(f":material/gavel: Verdicts of the review are honoured: {told}.")
+
+settings: MineSettings = msgspec.structs.replace(
+    run.run.settings, selection=selection.settings, with_scores=with_scores, output_format=form.name, dev_share=dev_share
+)
 summary = summarise(run.inputs, run.ranking, selection, with_scores=with_scores)
 mined = run.run.manifest.get("summary", {})
 summary.timings = mined.get("timings", {})
-summary.notes = list(dict.fromkeys([*summary.notes, *(note for note in mined.get("notes", ()) if "neg_scores" not in note)]))
+own = dict.fromkeys(summary.notes)
+summary.notes = list(own | dict.fromkeys(note for note in mined.get("notes", ()) if "_scores" not in note))
 
-# What a trainer would trip over
-
-rows = run.inputs.rows
-number = selection.settings.negative_number
-prompts = sum("prompt" in row.fields for row in rows)
-findings: list[tuple[bool, str]] = [
-    (summary.short_rows == 0, f"every row has {number:,} negatives")
-    if summary.short_rows == 0
-    else (False, f"{summary.short_rows:,} of {summary.rows:,} rows have fewer than {number:,} negatives: trainers repeat those they have"),
-    (True, "no positive, no query and no repeat among the negatives"),
-]
-if 0 < prompts < len(rows):
-    findings.append((False, f"{len(rows) - prompts:,} rows have no `prompt` and the others do: the trainer would read None there"))
-if summary.backfilled:
-    findings.append(
-        (False, f"{summary.backfilled:,} negatives are back-filled at random: usually easier than mined ones; a wider window helps")
-    )
-if summary.scores["above_positive"]:
-    findings.append(
-        (
-            False,
-            f"{summary.scores['above_positive']:.1%} of the negatives score above their positive: "
-            "they may be false; a PercPos guard on the Mine screen removes them",
-        )
-    )
-findings += [(False, note) for note in summary.notes]
-with st.container(border=True):
-    st.caption("Checked")
-    for good, text in findings:
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.badge(
-                "fine" if good else "note",
-                icon=":material/check:" if good else ":material/priority_high:",
-                color="green" if good else "orange",
-            )
-            st.text(text)
-
-# The files
-
-stem = Path(dataset.name).stem
 try:
     with st.spinner("Writing the file ..."):
-        path, size = resources.export(run.run.id, selection.settings, with_scores)
+        written = resources.export(run, settings)
 except HnmineError as error:
     st.error("The file cannot be written", icon=":material/error:")
     st.text(str(error))
     st.stop()
-unit, value = next((unit, size / scale) for unit, scale in (("MB", 1e6), ("kB", 1e3), ("bytes", 1)) if size >= scale or scale == 1)
-with st.container(horizontal=True, vertical_alignment="center"):
+summary.notes += [note for each in written for note in each.notes if note not in summary.notes]
+
+# What a trainer would trip over
+
+findings.draw(run, selection, summary)
+
+# The files
+
+stem = f"{Path(dataset.name).stem}_hn"
+names = {"all": f"{stem}{form.suffix}", "train": f"{stem}{form.suffix}", "dev": dev_path(f"{stem}{form.suffix}").name}
+
+
+def read(part: str) -> bytes:
+    """Return a file's bytes when somebody downloads it; it may have been cleared away by then."""
+    return next(each for each in resources.export(run, settings) if each.part == part).path.read_bytes()
+
+
+def download(each: Written) -> None:
+    """Draw the button of one file."""
+    what = {"all": "Download", "train": "Download train:", "dev": "Download dev:"}[each.part]
     st.download_button(
-        f"Download {summary.rows:,} rows, {value:,.0f} {unit}",
-        data=lambda: resources.export(run.run.id, selection.settings, with_scores)[0].read_bytes(),
-        file_name=f"{stem}_hn.jsonl",
-        mime="application/jsonl",
+        f"{what} {each.rows:,} {form.records}, {size(each.bytes)}",
+        data=lambda: read(each.part),
+        file_name=names[each.part],
+        mime=form.mime,
         icon=":material/download:",
-        type="primary",
+        type="secondary" if each.part == "dev" else "primary",
         on_click="ignore",
-        key="download",
+        key="download" if each.part != "dev" else "download-dev",
     )
-    names = {"input_file": dataset.name, "candidate_pool": dataset.pool_name}
-    inputs = {key: {**file, "name": names.get(key) or file["name"]} for key, file in run.run.manifest.get("inputs", {}).items()}
-    with path.open("rb") as written:
-        output = {"name": f"{stem}_hn.jsonl", "bytes": size, "sha256": hashlib.file_digest(written, "sha256").hexdigest()}
-    manifest = run.run.manifest | {
-        "settings": msgspec.to_builtins(settings),
-        "inputs": inputs,
-        "output": output,
-        "summary": msgspec.to_builtins(summary),
-    }
+
+
+with st.container(horizontal=True, vertical_alignment="center"):
+    for each in written:
+        download(each)
+    record = manifest.of_export(
+        run.run.manifest,
+        settings=settings,
+        names={"input_file": dataset.name, "candidate_pool": dataset.pool_name},
+        verdicts=run.judgements.applied,
+        summary=summary,
+        outputs=[each | {"name": names[each["part"]]} for each in manifest.fingerprints(written)],
+    )
     st.download_button(
         "Manifest",
-        data=msgspec.json.format(msgspec.json.encode(manifest)),
-        file_name=f"{stem}_hn.manifest.json",
+        data=manifest.encoded(record),
+        file_name=f"{stem}.manifest.json",
         mime="application/json",
         icon=":material/description:",
-        help="Settings, seed, versions, and the fingerprints of inputs and weights: what is needed to make the file again.",
+        help="Settings, seed, verdicts, versions, and the fingerprints of inputs and weights: what is needed to make the file again.",
         on_click="ignore",
         key="download-manifest",
     )
 
 st.subheader("The same from a terminal", anchor=False)
-st.caption("Writes the same bytes.")
 pool = resources.workspace().pool_path(dataset.id)
 command = command_line(
     settings,
     input_file=str(resources.workspace().training_path(dataset.id)),
     candidate_pool=None if pool is None else str(pool),
-    output_file=f"{stem}_hn.jsonl",
+    output_file=f"{stem}{form.suffix}",
+    reviews=resources.verdict_file(run),
 )
 st.code(shlex.join(command), language="bash", wrap_lines=True)
+st.caption("Writes the same bytes. So does `python -m hnmine mine --from_manifest MANIFEST --output_file FILE`, which checks them too.")
