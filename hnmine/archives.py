@@ -87,6 +87,8 @@ def single(file: BinaryIO, where: str) -> Iterator[bytes]:
                 yield block
     except OSError as error:
         raise InputError(f"{where}: cannot be read ({error.strerror or error})") from error
+    finally:
+        file.close()
 
 
 def _plain(path: Path) -> BinaryIO:

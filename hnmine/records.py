@@ -184,8 +184,12 @@ class RecordReader(LineReader):
                 cells = next(reader, None)
             except csv.Error as error:
                 self.line = begin
+                if lines.over:
+                    self.too_long(lines.over)
+                    lines.over = 0
+                    continue
                 over = "" if lines.number == begin else f"; it runs on to line {lines.number:,}"
-                said = "a quote is not closed" if "unexpected end" in str(error) or "limit" in str(error) else str(error)
+                said = "a quote is not closed" if "unexpected end" in str(error) else str(error)
                 self.admit([self.problem("$", "bad-record", f"no record: {said}{over}", "mend the quotes (one inside is written twice)")])
                 continue
             if cells is None:
@@ -268,6 +272,7 @@ class _Numbered:
         self._limit = limit
         self.number = 0
         self.taken = 0
+        self.over = 0  # bytes of a record beyond the limit
 
     def __iter__(self) -> _Numbered:
         return self
@@ -277,7 +282,7 @@ class _Numbered:
         self.number += 1
         self.taken += len(raw)
         if self.taken > self._limit:
-            self.taken = 0
+            self.over = self.taken
             raise csv.Error("a record is beyond the limit")
         return raw.decode("utf-8", "surrogateescape") + "\n"
 

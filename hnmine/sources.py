@@ -201,7 +201,8 @@ def _table(head: bytes, name: str, role: Role, whole: bool) -> Source | None:
             fit = (sum(len(record) == width for record in records)) / (len(records) + bad)
             named = name.endswith((".tsv", ".tab") if delimiter == "\t" else (".csv",))
             known = sum(known_name(cell) for cell in records[0])
-            if fit < 0.8 or not _is_table(records, width, known, named, delimiter, role):
+            # Names that data sets have are sign enough of a table, however many of its records are broken.
+            if fit < (0.2 if known > 1 else 0.8) or not _is_table(records, width, known, named, delimiter, role):
                 continue
             rank = (float(known), fit, float(width))
             if best is None or rank > best[0]:

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 import hnmine.mine
 from hnmine.cli import main
-from hnmine.errors import HnmineError
 from hnmine.columns import Columns
+from hnmine.errors import HnmineError
 from hnmine.flags import FLAGS, command_line
 from hnmine.mine import MineSettings
 from hnmine.models import MODEL_CLASSES, PRECISIONS, ModelSettings
@@ -239,7 +239,9 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
         ),
         pool_mode=draw(st.sampled_from(["extend", "replace"])),
         use_gpu=draw(st.booleans()),
-        columns=Columns(query=draw(maybe() | NAMES), neg=draw(maybe() | st.lists(NAMES, max_size=2).map(tuple)), text=draw(maybe() | NAMES)),
+        columns=Columns(
+            query=draw(maybe() | NAMES), neg=draw(maybe() | st.lists(NAMES, max_size=2).map(tuple)), text=draw(maybe() | NAMES)
+        ),
         repair=tuple(sorted(draw(st.sets(st.sampled_from(sorted(REPAIRS)))))),
         skip_bad_rows=draw(st.booleans()),
         with_scores=draw(st.booleans()),

@@ -343,8 +343,8 @@ def test_utf16_is_refused_or_reported(tmp_path, encoding):
 
 
 def test_a_json_array_is_read_and_beyond_its_limit_refused_with_the_way_out(tmp_path, monkeypatch):
-    for text, lines in ((f"[{GOOD}]\n", [1]), (f"[\n{GOOD},\n{GOOD}\n]\n", [2, 3])):
-        assert [row.line for row in read_training(written(tmp_path, text)).items] == lines
+    for text, numbers in ((f"[{GOOD}]\n", [1]), (f"[\n{GOOD},\n{GOOD}\n]\n", [2, 3])):
+        assert [row.line for row in read_training(written(tmp_path, text)).items] == numbers
     monkeypatch.setattr("hnmine.records.MAX_ARRAY_BYTES", 10)
     with pytest.raises(InputError, match=r"one JSON array.*jq"):
         read_training(written(tmp_path, text))
