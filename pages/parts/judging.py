@@ -1,0 +1,310 @@
+"""The desk of one reviewer: the queue as it was made, what others have decided since, and whose turn a pair is.
+
+A queue is made once for a run and its filters, and kept in the session; a key press only asks the store for what is new and
+looks for the next mark in an array, so the next pair is there at once however large the run is. Whatever is decided is
+written before anything here moves on.
+
+Reviewers who sit at the same server are given different pairs (`_claims`). Over several servers of one workspace that cannot
+be: then both verdicts are in the log, and the later one counts.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+import streamlit as st
+from streamlit.runtime import get_instance
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from hnmine import queue, resources
+from hnmine.errors import HnmineError
+from hnmine.queue import Queue, QueueSettings
+from hnmine.resources import OpenRun
+from hnmine.reviews import Change, Reverted
+from hnmine.select import Selection
+from hnmine.verdicts import Choice
+from hnmine.words import common_words
+from pages.parts import state
+
+KEY = "review-desk"
+# A closed tab keeps its pair from others for so long; an open one says every few seconds that it is there.
+CLAIM_SECONDS = 20.0
+DONE = {"keep": "kept", "drop": "dropped", "promote": "promoted", "skip": "skipped"}
+
+
+@dataclass(slots=True, eq=False)
+class Desk:
+    """What a session reviews.
+
+    Attributes:
+        key: what the queue was made from. version: the last event of the store that is in it.
+        place: the pair on the screen, or None when there is none. turn: counts the pairs shown.
+        common: words too frequent to be marked.
+        news: told once on the next screen. trouble: why the last decision was not written.
+        other: somebody else's decision about the pair on the screen, made while it stood there.
+    """
+
+    key: str
+    run: OpenRun
+    selection: Selection
+    queue: Queue
+    version: int
+    common: frozenset[str]
+    place: int | None = None
+    turn: int = 0
+    news: str = ""
+    trouble: str = ""
+    other: Change | None = None
+
+    def texts(self, place: int) -> tuple[str, str]:
+        """Return the query and the passage at a place."""
+        query, passage = self.queue.pair(place)
+        return self.run.inputs.corpus.queries[query], self.run.inputs.corpus.passages[passage]
+
+    def catch_up(self) -> list[Change]:
+        """Take in what was decided since, by whom ever; return it."""
+        changes = resources.reviews().changes(self.version)
+        if changes:
+            self.version = changes[-1].id
+            pairs = queue.pairs_of(self.run.inputs.corpus, [each.query for each in changes], [each.passage for each in changes])
+            states = np.array([queue.STATES.index(each.verdict or "unreviewed") for each in changes], dtype=np.int8)
+            here = (pairs[0] >= 0) & (pairs[1] >= 0)
+            self.queue.note(pairs[0][here], pairs[1][here], states[here])
+        return changes
+
+    def show(self) -> int | None:
+        """Return the place of the pair to show: the one on the screen while it is unjudged, then the next that nobody else reads."""
+        changes = self.catch_up()
+        if self.place is not None:
+            wanted = self.queue.pair(self.place)
+            self.other = next(
+                (each for each in reversed(changes) if each.who != reviewer() and self._is(each, wanted)),
+                self.other,
+            )
+            _claims().hold(_session(), self.run.run.id, wanted, reviewer())
+            return self.place
+        self.place = _claims().take(_session(), self.run.run.id, self.queue, reviewer())
+        self.turn += 1
+        return self.place
+
+    def _is(self, change: Change, wanted: tuple[int, int]) -> bool:
+        corpus = self.run.inputs.corpus
+        queries, passages = queue.pairs_of(corpus, [change.query], [change.passage])
+        return (int(queries[0]), int(passages[0])) == wanted
+
+    def leave(self, place: int | None = None) -> None:
+        """Go on to the next pair, or to a given one."""
+        self.place, self.other = place, None
+        if place is not None:
+            self.turn += 1
+
+
+@st.cache_resource(show_spinner=False)
+def _claims() -> Claims:
+    return Claims()
+
+
+@dataclass(slots=True)
+class Claims:
+    """Which pair each session of this server has on its screen."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    held: dict[str, tuple[str, tuple[int, int] | None, float, str]] = field(default_factory=dict)
+
+    def take(self, session: str, run: str, pairs: Queue, who: str) -> int | None:
+        """Return the next place of a queue that no other session has on its screen, and note it."""
+        with self.lock:
+            place = pairs.next(frozenset(self._others(session, run)))
+            self._note(session, run, None if place is None else pairs.pair(place), who)
+            return place
+
+    def hold(self, session: str, run: str, pair: tuple[int, int], who: str) -> None:
+        """Say that a session is still at its pair."""
+        with self.lock:
+            self._note(session, run, pair, who)
+
+    def names(self, session: str, run: str) -> list[str]:
+        """Return who else reviews a run just now, sorted."""
+        limit = time.monotonic() - CLAIM_SECONDS
+        with self.lock:
+            return sorted({each[3] for name, each in self.held.items() if name != session and each[0] == run and each[2] > limit})
+
+    def _note(self, session: str, run: str, pair: tuple[int, int] | None, who: str) -> None:
+        self.held[session] = (run, pair, time.monotonic(), who)
+        limit = time.monotonic() - CLAIM_SECONDS
+        self.held = {name: each for name, each in self.held.items() if each[2] > limit}
+
+    def _others(self, session: str, run: str) -> list[tuple[int, int]]:
+        limit = time.monotonic() - CLAIM_SECONDS
+        return [each[1] for name, each in self.held.items() if name != session and each[0] == run and each[2] > limit and each[1]]
+
+
+def _session() -> str:
+    context = get_script_run_ctx()
+    return context.session_id if context else ""
+
+
+@st.cache_resource(show_spinner=False)
+def _names() -> dict[str, str]:
+    """Which "Reviewer N" a session was called."""
+    return {}
+
+
+def default_name() -> str:
+    """Return "Reviewer N" with the lowest N that no open session has: two people must not undo each other's decisions unasked."""
+    names, session = _names(), _session()
+    if session not in names:
+        try:
+            active = {each for each in names if get_instance().is_active_session(each)}
+        except RuntimeError:  # a test runs without a server
+            active = set()
+        taken = {name for each, name in names.items() if each in active}
+        names[session] = next(name for number in range(1, len(taken) + 2) if (name := f"Reviewer {number}") not in taken)
+    return names[session]
+
+
+def reviewer() -> str:
+    """Return the name under which this session decides."""
+    return (st.session_state.get("review-who") or "").strip() or default_name()
+
+
+def also_here(desk: Desk) -> list[str]:
+    """Return the names of those who review the same run at this server just now."""
+    return _claims().names(_session(), desk.run.run.id)
+
+
+def open_desk(settings: QueueSettings) -> Desk:
+    """Return the session's desk for the current run and these settings; made anew when either is another than before."""
+    run_id = st.session_state.run
+    kept: Desk | None = st.session_state.get(KEY)
+    wanted = "" if run_id is None else msgspec.json.encode((run_id, state.selection_settings(run_id), settings)).decode()
+    if kept is not None and kept.key == wanted:
+        return kept
+    version = resources.reviews().version() if run_id is not None else 0  # what is decided while the queue is made comes later again
+    run, selection = state.opened()
+    corpus = run.inputs.corpus
+    with st.spinner("Making the queue ..."):
+        judged = queue.judged_pairs(corpus, run.judgements, resources.reviews().verdicts())
+        pairs = queue.build(corpus, run.ranking, selection, settings, judged)
+        desk = Desk(wanted, run, selection, pairs, version, _common(run.run.dataset_id, run))
+    st.session_state[KEY] = desk
+    return desk
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _common(dataset_id: str, _run: OpenRun) -> frozenset[str]:
+    return common_words(_run.inputs.corpus.passages)
+
+
+def signals() -> list[str]:
+    """Return the names of the signals of the current run."""
+    kept: Desk | None = st.session_state.get(KEY)
+    run = kept.run if kept is not None and kept.run.run.id == st.session_state.run else state.opened()[0]
+    return sorted(run.ranking.signals)
+
+
+def refresh() -> None:
+    """Make the queue anew the next time, with the negatives that came in for dropped ones."""
+    st.session_state.pop(KEY, None)
+
+
+# What buttons do. Each is called before the screen is drawn again; what it writes is on the disk when it returns.
+
+
+def decide(turn: int, verdict: Choice) -> None:
+    """Judge the pair that stood on the screen at this turn, and go on."""
+    desk, who = st.session_state.get(KEY), reviewer()
+    if desk is None or desk.turn != turn or desk.place is None:  # the second of two presses: its pair is judged already
+        return
+    if _written(desk, [desk.texts(desk.place)], verdict, who):
+        desk.leave()
+
+
+def go_on(turn: int) -> None:
+    """Leave a pair to what somebody else has just decided."""
+    desk = st.session_state.get(KEY)
+    if desk is not None and desk.turn == turn:
+        desk.leave()
+
+
+def decide_all(verdict: Choice | None) -> None:
+    """Give all pairs that are left in the queue one verdict: one decision, one undo."""
+    desk, who = st.session_state.get(KEY), reviewer()
+    if desk is None:
+        return
+    desk.catch_up()
+    places = np.flatnonzero(desk.queue.todo).tolist()
+    if _written(desk, [desk.texts(place) for place in places], verdict, who):
+        desk.news = f"{len(places):,} pairs {DONE[verdict] if verdict else 'without a verdict'}. One undo takes all of it back."
+        desk.leave()
+
+
+def change(pairs: list[tuple[str, str]], key: str) -> None:
+    """Do what was picked for an earlier decision: another verdict, none, or have it shown again."""
+    desk, who, picked = st.session_state.get(KEY), reviewer(), st.session_state.get(key)
+    if desk is None or picked is None:
+        return
+    if picked == "show":
+        queries, passages = queue.pairs_of(desk.run.inputs.corpus, [pairs[0][0]], [pairs[0][1]])
+        place = int(desk.queue.places(queries, passages)[0])
+        if place >= 0:
+            desk.leave(place)
+        else:
+            desk.news = "This pair is not in the queue as it is filtered now."
+        return
+    if _written(desk, pairs, None if picked == "remove" else picked, who):
+        desk.news = "The verdict is removed." if picked == "remove" else f"Changed to {DONE[picked]}."
+
+
+def undo() -> None:
+    """Take back this reviewer's last decision, and show its pair again."""
+    _revert("Undone", "undo")
+
+
+def redo() -> None:
+    """Take back the last undo."""
+    _revert("Done again", "redo")
+
+
+def _revert(said: str, what: str) -> None:
+    desk, who = st.session_state.get(KEY), reviewer()
+    if desk is None:
+        return
+    try:
+        done: Reverted | None = getattr(resources.reviews(), what)(who)
+    except HnmineError as error:
+        desk.trouble = str(error)
+        return
+    desk.trouble = ""
+    if done is None:
+        desk.news = f"Nothing of {what} is left."
+        return
+    desk.catch_up()
+    count = len(done.pairs)
+    desk.news = f"{said}: {count:,} pair{'s' if count != 1 else ''}." if count else f"{said}."
+    if done.skipped:
+        desk.news += f" {done.skipped:,} stay as they are: somebody else has decided them since."
+    if count:
+        first = queue.pairs_of(desk.run.inputs.corpus, [done.pairs[0][0]], [done.pairs[0][1]])
+        place = int(desk.queue.places(*first)[0])
+        if what == "undo" and count == 1 and place >= 0:
+            desk.leave(place)
+        elif place < 0:
+            desk.news += " Not in the queue as it is filtered now."
+        else:
+            desk.leave()
+
+
+def _written(desk: Desk, pairs: list[tuple[str, str]], verdict: Choice | None, who: str) -> bool:
+    """Write a decision; keep the reason when it cannot be written, so that the screen stays where it is."""
+    try:
+        resources.reviews().decide(pairs, verdict, who)
+    except HnmineError as error:
+        desk.trouble = str(error)
+        return False
+    desk.trouble = ""
+    return True

@@ -1,0 +1,227 @@
+"""Screen 4, Review: one pair at a time, one key to decide and go on; what is decided is on the disk before the next pair shows."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from hnmine import resources
+from hnmine.errors import HnmineError
+from hnmine.evidence import evidence, suspicions
+from hnmine.words import shared
+from pages.parts import judging, reviewing, verdict_files
+from pages.parts.judging import DONE, Desk
+from pages.parts.marking import literal
+
+POLL = "4s"
+# Texts of more characters scroll in a box of this many pixels, so that the pair stays in sight.
+LONG_TEXT, LONG_HEIGHT = 1_200, 320
+SHOWN_POSITIVES = 3
+MOST_AT_ONCE = 100_000
+RECENT = 10
+
+BUTTONS = (
+    ("keep", "Keep", "K", ":material/check:", "A true negative: it is taken before all others."),
+    ("drop", "Drop", "D", ":material/close:", "A false negative, or junk: never a negative of this query again."),
+    ("promote", "Promote", "P", ":material/add_circle:", "It answers the query: from now on a positive of it."),
+    ("skip", "Skip", "S", ":material/redo:", "Nobody can tell: it stays as it is."),
+)
+ICONS = {"keep": ":material/check:", "drop": ":material/close:", "promote": ":material/add_circle:", "skip": ":material/redo:"}
+MENU = {
+    "keep": "Keep",
+    "drop": "Drop",
+    "promote": "Promote",
+    "skip": "Skip",
+    "remove": ":material/delete: Remove the verdict",
+    "show": ":material/visibility: Show it again",
+}
+
+
+def progress(desk: Desk) -> None:
+    """Draw how far the queue is reviewed."""
+    counts = desk.queue.counts
+    total, left = len(desk.queue), int(np.count_nonzero(desk.queue.todo))
+    done = total - counts["unreviewed"]
+    st.progress(done / total if total else 1.0, text=f"**{done:,} of {total:,} reviewed** · {left:,} left in this queue")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        for choice, color in (("keep", "green"), ("drop", "red"), ("promote", "blue"), ("skip", "gray")):
+            st.badge(f"{counts[choice]:,} {DONE[choice]}", icon=ICONS[choice], color=color)
+        if names := judging.also_here(desk):
+            st.text(f"Also reviewing now: {', '.join(names)}")
+
+
+def buttons(desk: Desk) -> None:
+    """Draw the keys; those that judge belong to the pair on the screen, so a press that comes late judges no other."""
+    undoable, redoable = resources.reviews().history(judging.reviewer())
+    with st.container(horizontal=True, gap="small"):
+        for choice, label, key, icon, text in BUTTONS:
+            st.button(
+                label,
+                shortcut=key,
+                icon=icon,
+                help=text,
+                key=f"review-{choice}-{desk.turn}",
+                on_click=judging.decide,
+                args=(desk.turn, choice),
+                disabled=desk.place is None,
+            )
+        st.button("Undo", shortcut="Z", icon=":material/undo:", key="review-undo", on_click=judging.undo, disabled=not undoable)
+        st.button("Redo", shortcut="Y", icon=":material/redo:", key="review-redo", on_click=judging.redo, disabled=not redoable)
+
+
+def pair(desk: Desk, place: int) -> None:
+    """Draw a pair: the query, its positives, the candidate with the words it shares with them marked."""
+    run, corpus = desk.run, desk.run.inputs.corpus
+    query, passage = desk.queue.pair(place)
+    about = evidence(corpus, run.ranking, desk.selection, query, passage)
+    asked, text = desk.texts(place)
+    st.caption("Query")
+    st.text(asked)
+    shown, rest = about.positives[:SHOWN_POSITIVES], about.positives[SHOWN_POSITIVES:]
+    for number, (positive, score, alike) in enumerate(shown):
+        with box(corpus.passages[positive]):
+            st.caption(
+                f":material/check_circle: **Positive**{f' {number + 1}' if len(shown) > 1 else ''} · similarity {score:.3f}"
+                + (f" · {alike:.3f} like the candidate" if len(shown) > 1 else "")
+            )
+            st.text(corpus.passages[positive])
+    if rest:
+        with st.expander(f"{len(rest):,} more positives, less like the candidate"):
+            for positive, _, _ in rest:
+                st.text(corpus.passages[positive])
+    with box(text):
+        facts = [f"similarity {about.score:.3f}", "not among the ranked" if about.rank is None else f"rank {about.rank:,}"]
+        if about.share is not None:
+            facts.append(f"{about.share:.0%} of the positive")
+        if about.likeness is not None:
+            facts.append(f"{about.likeness:.3f} like the positive")
+        facts += [f"{literal(name)} {value:.3g}" for name, value in about.signals.items()]
+        st.caption(f":material/help: **Candidate** · {' · '.join(facts)}")
+        others = [asked, *(corpus.passages[positive] for positive, _, _ in about.positives)]
+        st.markdown(literal(text, shared(text, others, desk.common)))
+    found = suspicions(about)
+    st.caption(
+        (f"**Why suspicious:** {'; '.join(found)}." if found else "Nothing about its numbers is suspicious.")
+        + " Marked: words of the query or its positives."
+    )
+
+
+def box(text: str) -> st.delta_generator.DeltaGenerator:
+    """Return a frame for a text, which scrolls when the text is long."""
+    return st.container(border=True, height=LONG_HEIGHT if len(text) > LONG_TEXT else "content")
+
+
+def recent() -> None:
+    """Draw the last decisions, of whoever made them; each can be changed."""
+    found = resources.reviews().recent(RECENT)
+    if not found:
+        return
+    st.caption("Last decisions")
+    for decision in found:
+        verdict, several = decision.verdict, decision.pairs > 1
+        pairs = [(verdict.query, verdict.passage)] if not several else resources.reviews().pairs(decision.batch)
+        key = f"review-change-{decision.batch}"
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.menu_button(
+                DONE[verdict.verdict].capitalize(),
+                [option for option in MENU if option != verdict.verdict and not (several and option == "show")],
+                format_func=MENU.__getitem__,
+                icon=ICONS[verdict.verdict],
+                key=key,
+                on_click=judging.change,
+                args=(pairs, key),
+                width=150,
+            )
+            told = f"{len(pairs):,} pairs at once" if several else f"{verdict.passage[:160]}  ·  {verdict.query[:100]}"
+            st.text(f"{verdict.who or 'nobody named'}:  {told}".replace("\n", " "), wrap=False)
+
+
+def all_at_once(desk: Desk) -> None:
+    """Draw the verdict for all that is left in the queue, behind a question."""
+    left = int(np.count_nonzero(desk.queue.todo))
+    with st.popover(f"Apply to all {left:,}", icon=":material/done_all:", disabled=not 0 < left <= MOST_AT_ONCE):
+        st.write(f"One verdict for the **{left:,} pairs** that match these filters and are left in the queue. One undo takes it back.")
+        if desk.queue.settings == type(desk.queue.settings)():
+            st.caption(":material/warning: No filter is set: these are all of them.")
+        choice = st.segmented_control(
+            "Verdict", [*DONE, "remove"], format_func=lambda name: MENU[name].rpartition(": ")[2], key="review-all-choice"
+        )
+        if choice is not None:
+            st.button(
+                f"{MENU[choice].rpartition(': ')[2]}: {left:,} pairs",
+                type="primary",
+                key=f"review-all-{left}-{choice}",
+                on_click=judging.decide_all,
+                args=(None if choice == "remove" else choice,),
+            )
+
+
+@st.fragment(run_every=POLL)
+def desk_of(desk: Desk) -> None:
+    """Draw all that changes with a decision, one's own or somebody else's."""
+    try:
+        place = desk.show()
+        progress(desk)
+        buttons(desk)
+        messages(desk)
+        if place is None:
+            finished(desk)
+        else:
+            pair(desk, place)
+        all_at_once(desk)
+        recent()
+    except HnmineError as error:
+        st.error("The verdicts cannot be read", icon=":material/error:")
+        st.text(str(error))
+
+
+def messages(desk: Desk) -> None:
+    """Tell what the last press did, where that is not plain, and what others did to this pair."""
+    if desk.trouble:
+        st.error("The verdict was not written, so this pair stays", icon=":material/error:")
+        st.text(desk.trouble)
+    if desk.news:
+        st.info(desk.news, icon=":material/info:")
+        desk.news = ""
+    if desk.other is not None:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.badge("meanwhile", icon=":material/group:", color="orange")
+            said = DONE[desk.other.verdict] if desk.other.verdict else "took the verdict away from"
+            st.text(f"{desk.other.who or 'Somebody'} {said} this pair while you read it. Your verdict would replace theirs.")
+            st.button("Next pair", shortcut="N", key=f"review-next-{desk.turn}", on_click=judging.go_on, args=(desk.turn,))
+
+
+def finished(desk: Desk) -> None:
+    """Draw the end of a queue, with the way on."""
+    left = int(np.count_nonzero(desk.queue.todo))
+    with st.container(border=True, horizontal_alignment="center"):
+        if left:
+            st.subheader("Others are at the last pairs", anchor=False)
+            st.write(f"{left:,} are on somebody's screen; they come here should they be left unjudged.")
+            return
+        if not len(desk.queue):
+            st.subheader("No pair fits", anchor=False)
+            st.write("Change the filters above, or review other pairs.")
+            return
+        st.subheader("This queue is reviewed", anchor=False)
+        st.write("For what was dropped or promoted, other negatives were chosen. Look for pairs that are new, or go on to the file.")
+        if st.button("Look for new pairs", icon=":material/refresh:", type="primary", key="review-refresh"):
+            judging.refresh()
+            st.rerun()
+        st.page_link("pages/views/export.py", label="Go to Export", icon=":material/arrow_forward:")
+
+
+st.title("Review", anchor=False)
+settings = reviewing.controls()
+try:
+    desk = judging.open_desk(settings)
+except HnmineError as error:
+    st.error("The queue cannot be made", icon=":material/error:")
+    st.text(str(error))
+    st.stop()
+if desk.queue.nearest_only is not None:
+    st.caption(f"The window is wide: of each query the {desk.queue.nearest_only:,} nearest of its candidates are here.")
+desk_of(desk)
+with st.expander("Verdicts as a file", icon=":material/description:"):
+    verdict_files.download()
+    verdict_files.upload()
