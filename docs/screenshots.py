@@ -56,11 +56,13 @@ def server(home: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
+    # It runs in that folder, so that the paths on the screens are short and say nothing of the machine.
+    (home / ".streamlit").symlink_to(ROOT / ".streamlit")
     with (home / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "pages.parts.serve", "--server.port", str(port)],
-            cwd=ROOT,
-            env=os.environ | {"HNMINE_HOME": str(home / "workspace")},
+            cwd=home,
+            env=os.environ | {"HNMINE_HOME": "workspace", "PYTHONPATH": str(ROOT)},
             stdout=log,
             stderr=log,
         )
@@ -130,7 +132,7 @@ def small(png: bytes) -> Any:
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as picture:
-        return picture.convert("RGB").quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        return picture.convert("RGB").quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
 def save(png: bytes, path: Path) -> None:
@@ -245,7 +247,9 @@ def main() -> None:
         journey.mine()
         faults += take(browser, journey, [Shot(screen, *look) for screen in wanted for look in looks], given.out)
         browser.close()
+        log = (Path(name) / "server.log").read_text("utf-8", "replace")
     if faults:
+        print(log[-4_000:], file=sys.stderr)
         raise SystemExit("\n".join(faults))
 
 
