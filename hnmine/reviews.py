@@ -18,38 +18,18 @@ from __future__ import annotations
 import datetime
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hnmine.errors import SettingsError, WorkspaceError
+from hnmine.errors import SettingsError
+from hnmine.ledger import Ledger, as_stored, as_text
 from hnmine.verdicts import CHOICES, Choice, Verdict, pair_key
 
 __all__ = ["Change", "Decision", "Imported", "Reverted", "ReviewStore"]
 
-SCHEMA_VERSION = 1
-BUSY_SECONDS = 15.0
-
 Pair = tuple[str, str]
-
-_SCHEMA = """
-CREATE TABLE batches (
-    id INTEGER PRIMARY KEY, at TEXT NOT NULL, who TEXT NOT NULL,
-    action TEXT NOT NULL CHECK (action IN ('do', 'import', 'undo', 'redo')), of INTEGER
-);
-CREATE INDEX batches_who ON batches (who, id);
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, batch INTEGER NOT NULL REFERENCES batches (id), at TEXT NOT NULL, who TEXT NOT NULL,
-    query TEXT NOT NULL, passage TEXT NOT NULL, pair BLOB NOT NULL, before TEXT, after TEXT, was INTEGER, source INTEGER
-);
-CREATE INDEX events_batch ON events (batch);
-CREATE TRIGGER events_stay BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END;
-CREATE TRIGGER events_keep BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END;
-CREATE TABLE heads (pair BLOB PRIMARY KEY, decision INTEGER) WITHOUT ROWID;
-CREATE INDEX heads_decision ON heads (decision);
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +88,18 @@ class ReviewStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        # Connections wait here for whoever needs one next; a screen runs in a new thread each time.
-        self._idle: list[sqlite3.Connection] = []
-        self._process = os.getpid()
-        with self._connection() as db:
-            self._prepare(db)
+        self._ledger = Ledger(path)
 
     # Reading
 
     def version(self) -> int:
         """Return the id of the last event, 0 before the first; takes some 20 µs."""
-        with self._connection() as db:
+        with self._ledger.connection() as db:
             return int(db.execute("SELECT max(id) FROM events").fetchone()[0] or 0)
 
     def verdicts(self) -> list[Verdict]:
         """Return the verdict of every pair that has one, skipped pairs too, the latest decision last."""
-        with self._connection() as db:
+        with self._ledger.connection() as db:
             rows = db.execute(
                 "SELECT query, passage, after, at, who FROM heads JOIN events ON id = heads.decision WHERE after IS NOT NULL ORDER BY id"
             )
@@ -131,7 +107,7 @@ class ReviewStore:
 
     def verdict(self, query: str, passage: str) -> Verdict | None:
         """Return what stands about one pair."""
-        with self._connection() as db:
+        with self._ledger.connection() as db:
             row = db.execute(
                 "SELECT query, passage, after, at, who FROM heads JOIN events ON id = heads.decision WHERE heads.pair = ?",
                 (pair_key(query, passage),),
@@ -140,19 +116,19 @@ class ReviewStore:
 
     def changes(self, since: int) -> list[Change]:
         """Return the events after the event `since`, oldest first: what a screen has to catch up with."""
-        with self._connection() as db:
+        with self._ledger.connection() as db:
             rows = db.execute(
                 "SELECT events.id, query, passage, after, batches.who FROM events JOIN batches ON batches.id = batch "
                 "WHERE events.id > ? ORDER BY events.id",
                 (since,),
             )
-            return [Change(number, _text(query), _text(passage), after, who) for number, query, passage, after, who in rows]
+            return [Change(number, as_text(query), as_text(passage), after, who) for number, query, passage, after, who in rows]
 
     def recent(self, n: int, who: str | None = None) -> list[Decision]:
         """Return the last n decisions that are in force, newest first, of one reviewer or of all; a batch counts as one."""
         found: list[Decision] = []
         mine, names = ("", ()) if who is None else (" AND who = ?", (who,))
-        with self._connection() as db:
+        with self._ledger.connection() as db:
             bound = 2**63 - 1
             while len(found) < n:
                 row = db.execute(
@@ -168,16 +144,16 @@ class ReviewStore:
 
     def pairs(self, batch: int) -> list[Pair]:
         """Return the pairs of a batch whose verdict from it is still in force."""
-        with self._connection() as db:
+        with self._ledger.connection() as db:
             rows = db.execute(
                 "SELECT query, passage FROM events JOIN heads ON heads.decision = id WHERE batch = ? AND after IS NOT NULL ORDER BY id",
                 (batch,),
             )
-            return [(_text(query), _text(passage)) for query, passage in rows]
+            return [(as_text(query), as_text(passage)) for query, passage in rows]
 
     def history(self, who: str) -> tuple[bool, bool]:
         """Return whether a reviewer has something to undo, and something to redo."""
-        with self._connection() as db:
+        with self._ledger.connection() as db:
             return _to_undo(db, who) is not None, _to_redo(db, who) is not None
 
     # Writing
@@ -196,7 +172,7 @@ class ReviewStore:
         keyed = {pair_key(*pair): pair for pair in items}
         if not keyed:
             return 0
-        with self._writing(who, "do") as (db, batch, now):
+        with self._ledger.writing(who, "do") as (db, batch, now):
             heads = _heads(db, keyed)
             rows = ((*keyed[key], key, heads[key], verdict, now, who) for key in keyed)
             _append(db, batch, rows)
@@ -214,7 +190,7 @@ class ReviewStore:
         """
         keyed = {pair_key(each.query, each.passage): each for each in verdicts}
         new = changed = same = older = 0
-        with self._writing(who, "import") as (db, batch, now):
+        with self._ledger.writing(who, "import") as (db, batch, now):
             heads = _heads(db, keyed)
             rows: list[tuple[str, str, bytes, _Head, Choice | None, str, str]] = []
             for key, each in keyed.items():
@@ -242,7 +218,7 @@ class ReviewStore:
         return self._revert(who, "redo")
 
     def _revert(self, who: str, action: Literal["undo", "redo"]) -> Reverted | None:
-        with self._writing(who, action) as (db, batch, now):
+        with self._ledger.writing(who, action) as (db, batch, now):
             # The batch itself stands in the log already: whoever asks what is on top must not see it.
             target = (_to_undo if action == "undo" else _to_redo)(db, who, before=batch)
             if target is None:
@@ -261,74 +237,12 @@ class ReviewStore:
                 ((batch, now, who, query, passage, key, now_is, back, was, key) for query, passage, key, now_is, back, was in ours),
             )
             db.executemany("UPDATE heads SET decision = ? WHERE pair = ?", ((event[5], event[2]) for event in ours))
-        pairs = tuple((_text(event[0]), _text(event[1])) for event in ours)
+        pairs = tuple((as_text(event[0]), as_text(event[1])) for event in ours)
         return Reverted(batch, pairs, tuple(event[4] for event in ours), len(events) - len(ours))
 
-    # The file
-
     def close(self) -> None:
-        """Close the connections that wait; the next use opens one again."""
-        while self._idle:
-            self._idle.pop().close()
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection; errors of SQLite become ours."""
-        try:
-            if self._process != os.getpid():  # a forked child must not touch its parent's connections
-                self._idle, self._process = [], os.getpid()
-            try:
-                db = self._idle.pop()
-            except IndexError:
-                db = self._open()
-            try:
-                yield db
-            except BaseException:
-                db.close()
-                raise
-            self._idle.append(db)
-        except sqlite3.Error as error:
-            raise WorkspaceError(f"the verdicts in {self.path} {_remedy(error)}") from error
-
-    def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _prepare(self, db: sqlite3.Connection) -> None:
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found < SCHEMA_VERSION:
-            db.execute("BEGIN IMMEDIATE")
-            if db.execute("PRAGMA user_version").fetchone()[0] == 0:  # no other process was quicker
-                for statement in _statements(_SCHEMA):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            db.execute("COMMIT")
-        elif found > SCHEMA_VERSION:
-            raise WorkspaceError(
-                f"the verdicts in {self.path} were written by a newer version of hnmine (format {found}, this one knows "
-                f"{SCHEMA_VERSION}); update hnmine, or set HNMINE_HOME to another folder"
-            )
-
-    @contextmanager
-    def _writing(self, who: str, action: str) -> Iterator[tuple[sqlite3.Connection, int, str]]:
-        """Lend a connection inside a transaction that only one process has at a time, with a new batch and the time."""
-        with self._connection() as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-                batch = db.execute("INSERT INTO batches (at, who, action) VALUES (?, ?, ?)", (now, who, action)).lastrowid
-                assert batch is not None  # an INSERT gives one
-                yield db, batch, now
-                db.execute("COMMIT")
-            except BaseException:
-                db.rollback()
-                raise
+        """Close the file; the next use opens it again."""
+        self._ledger.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +267,7 @@ def _append(db: sqlite3.Connection, batch: int, rows: Iterable[tuple[str, str, b
     """Write decisions (query, passage, key, what stands, verdict, when, who): each is in force by itself from now on."""
     first = int(db.execute("SELECT coalesce(max(id), 0) + 1 FROM events").fetchone()[0])
     events = [
-        (number, batch, at, who, _stored(query), _stored(passage), key, head.verdict, verdict, head.source, number)
+        (number, batch, at, who, as_stored(query), as_stored(passage), key, head.verdict, verdict, head.source, number)
         for number, (query, passage, key, head, verdict, at, who) in enumerate(rows, start=first)
     ]
     db.executemany(
@@ -392,31 +306,8 @@ def _to_redo(db: sqlite3.Connection, who: str, *, before: int = 2**62) -> int | 
     return None
 
 
-def _statements(script: str) -> Iterator[str]:
-    """Split a script; `executescript` would commit before it, and another process could come between."""
-    statement = ""
-    for line in script.strip().splitlines():
-        statement += line + "\n"
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-
-
-def _stored(text: str) -> str | bytes:
-    """Return a text as SQLite takes it: lone surrogates, which JSON can hold, are no UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
-    return text
-
-
-def _text(stored: str | bytes) -> str:
-    return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogatepass")
-
-
 def _verdict(row: tuple[Any, ...]) -> Verdict:
-    return Verdict(query=_text(row[0]), passage=_text(row[1]), verdict=row[2], when=row[3], who=row[4])
+    return Verdict(query=as_text(row[0]), passage=as_text(row[1]), verdict=row[2], when=row[3], who=row[4])
 
 
 def _moment(text: str) -> datetime.datetime:
@@ -426,20 +317,3 @@ def _moment(text: str) -> datetime.datetime:
     except ValueError:
         return datetime.datetime.min.replace(tzinfo=datetime.UTC)
     return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-
-
-def _remedy(error: sqlite3.Error) -> str:
-    """Say what an error of SQLite means and what to do."""
-    name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return f"are held by another program for more than {BUSY_SECONDS:.0f} seconds ({error}); close it, then try again"
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return (
-            f"are damaged ({error}); move that file away together with those ending in -wal and -shm, and import the verdicts "
-            "from your last download of them"
-        )
-    if name.startswith("SQLITE_FULL"):
-        return "cannot be written: the disk is full; free some space, then try again"
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_IOERR")):
-        return f"cannot be opened or written ({error}); check the folder and your permissions, or set HNMINE_HOME to another folder"
-    return f"cannot be used ({error})"

@@ -20,7 +20,7 @@ SCREEN = [path for path in (ROOT / "app.py", *PAGES) if path.exists()]
 FLOORS = [
     ["errors"],
     ["columns", "streams"],
-    ["progress", "problems", "hub", "chance", "memory", "pairs", "shards", "blocks", "sources", "archives"],
+    ["progress", "problems", "hub", "chance", "memory", "pairs", "shards", "ledger", "blocks", "sources", "archives"],
     ["lines", "firstpass", "catalog", "trainers"],
     ["records", "findings", "schema"],
     ["jsonl", "candidates", "shelf", "scores"],
@@ -35,7 +35,7 @@ FLOORS = [
     ["verdicts"],
     ["backfill", "reviews"],
     ["select"],
-    ["inputs", "review", "export"],
+    ["inputs", "datasets", "review", "export"],
     ["splits", "examples"],
     ["tables", "retrieval", "delimited"],
     ["formats"],

@@ -336,7 +336,7 @@ def test_a_damaged_file_is_told_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_held_or_too_new_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hnmine.reviews.BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("hnmine.ledger.BUSY_SECONDS", 0.2)
     path = tmp_path / "reviews.sqlite"
     store = ReviewStore(path)
     other = sqlite3.connect(path, isolation_level=None)

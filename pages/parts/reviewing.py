@@ -31,7 +31,7 @@ def controls() -> QueueSettings:
             format_func=SOURCES.__getitem__,
             key="review-source",
             persist_state="session",
-            width=190,
+            width=170,
             help="The negatives chosen now; everything in the rank window; or the nearest ones before it, which the window skips "
             "because many are positives that nobody labelled.",
         )
@@ -41,7 +41,7 @@ def controls() -> QueueSettings:
             format_func=ORDERS.__getitem__,
             key="review-order",
             persist_state="session",
-            width=240,
+            width=225,
             help="Suspicious: by the score as a share of the positive's, then by similarity to the positive. Like the positive: by score "
             "plus similarity to the positive. Hubs: passages chosen for the most queries.",
         )
@@ -51,7 +51,7 @@ def controls() -> QueueSettings:
             persist_state="session",
             icon=":material/search:",
             placeholder="words",
-            width=200,
+            width=170,
         )
         with st.popover("Filters", icon=":material/filter_alt:"):
             ranges = filters(source, order)
@@ -62,7 +62,7 @@ def controls() -> QueueSettings:
             persist_state="session",
             max_chars=60,
             icon=":material/person:",
-            width=180,
+            width=150,
             help="Stands beside each verdict. Undo and redo go by it: everybody takes back their own decisions.",
         )
     return QueueSettings(source=source, order=order, words=words, **ranges)

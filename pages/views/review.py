@@ -24,9 +24,9 @@ BUTTONS = (
     ("keep", "Keep", "K", ":material/check:", "A true negative: it is taken before all others."),
     ("drop", "Drop", "D", ":material/close:", "A false negative, or junk: never a negative of this query again."),
     ("promote", "Promote", "P", ":material/add_circle:", "It answers the query: from now on a positive of it."),
-    ("skip", "Skip", "S", ":material/redo:", "Nobody can tell: it stays as it is."),
+    ("skip", "Skip", "S", ":material/skip_next:", "Nobody can tell: it stays as it is."),
 )
-ICONS = {"keep": ":material/check:", "drop": ":material/close:", "promote": ":material/add_circle:", "skip": ":material/redo:"}
+ICONS = {"keep": ":material/check:", "drop": ":material/close:", "promote": ":material/add_circle:", "skip": ":material/skip_next:"}
 MENU = {
     "keep": "Keep",
     "drop": "Drop",
@@ -75,8 +75,9 @@ def pair(desk: Desk, place: int) -> None:
     query, passage = desk.queue.pair(place)
     about = evidence(corpus, run.ranking, desk.selection, query, passage)
     asked, text = desk.texts(place)
-    st.caption("Query")
-    st.text(asked)
+    with box(asked):
+        st.caption(":material/search: **Query**")
+        st.text(asked)
     shown, rest = about.positives[:SHOWN_POSITIVES], about.positives[SHOWN_POSITIVES:]
     for number, (positive, score, alike) in enumerate(shown):
         with box(corpus.passages[positive]):
@@ -121,7 +122,8 @@ def recent() -> None:
         verdict, several = decision.verdict, decision.pairs > 1
         pairs = [(verdict.query, verdict.passage)] if not several else resources.reviews().pairs(decision.batch)
         key = f"review-change-{decision.batch}"
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        left, right = st.columns([1, 5], vertical_alignment="center", gap="small")
+        with left:
             st.menu_button(
                 DONE[verdict.verdict].capitalize(),
                 [option for option in MENU if option != verdict.verdict and not (several and option == "show")],
@@ -130,8 +132,9 @@ def recent() -> None:
                 key=key,
                 on_click=judging.change,
                 args=(pairs, key),
-                width=150,
+                width="stretch",
             )
+        with right:
             told = f"{len(pairs):,} pairs at once" if several else f"{verdict.passage[:160]}  ·  {verdict.query[:100]}"
             st.text(f"{verdict.who or 'nobody named'}:  {told}".replace("\n", " "), wrap=False)
 
@@ -181,7 +184,7 @@ def messages(desk: Desk) -> None:
         st.error("The verdict was not written, so this pair stays", icon=":material/error:")
         st.text(desk.trouble)
     if desk.news:
-        st.info(desk.news, icon=":material/info:")
+        st.toast(desk.news, icon=":material/info:")
         desk.news = ""
     if desk.other is not None:
         with st.container(horizontal=True, vertical_alignment="center"):
