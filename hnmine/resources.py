@@ -17,20 +17,21 @@ import numpy.typing as npt
 import streamlit as st
 
 from hnmine import models, quality
+from hnmine.columns import Columns
 from hnmine.corpus import text_hash
+from hnmine.doctor import check
 from hnmine.encoder import FlagEncoder, encode
 from hnmine.errors import ModelError
 from hnmine.export import write_atomic
+from hnmine.findings import Report
 from hnmine.formats import FORMATS, Written, write_export
-from hnmine.inputs import Inputs, read_inputs
+from hnmine.inputs import Files, Inputs, gather, read_files
 from hnmine.jobs import JobRunner
 from hnmine.mine import MineSettings
 from hnmine.models import ModelSettings
-from hnmine.problems import InputFile
 from hnmine.progress import OnProgress
 from hnmine.ranking import Ranking
 from hnmine.reviews import ReviewStore
-from hnmine.rows import Row, read_pool, read_training
 from hnmine.search import top_k
 from hnmine.select import Selection, SelectionSettings, select
 from hnmine.tokens import token_counts
@@ -39,6 +40,7 @@ from hnmine.workspace import Run, Workspace
 
 __all__ = [
     "OpenRun",
+    "checked",
     "encoder",
     "export",
     "files",
@@ -55,6 +57,9 @@ __all__ = [
 ]
 
 EXPORTS_KEPT = 4
+
+# Columns that nobody named: found by name.
+DETECTED = Columns()
 
 # Hugging Face's progress bars would write into the server's log.
 for _name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
@@ -118,39 +123,65 @@ def encoder(settings: ModelSettings, on_progress: OnProgress | None = None) -> F
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def files(dataset_id: str) -> tuple[InputFile[Row], InputFile[str] | None]:
-    """Return a data set's files as they are, nothing repaired or skipped: for the Data screen."""
-    pool = workspace().pool_path(dataset_id)
-    return read_training(workspace().training_path(dataset_id)), read_pool(pool) if pool else None
-
-
-@st.cache_resource(show_spinner=False, max_entries=4)
-def inputs(dataset_id: str, pool_mode: str, repair: tuple[str, ...], skip_bad_rows: bool) -> Inputs:
-    """Return a data set read with the decisions that were made about it.
-
-    Raises:
-        InputError: a bad row is neither repaired nor skipped.
-    """
+def _files(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> Files:
     space = workspace()
-    return read_inputs(
+    return read_files(
         space.training_path(dataset_id),
         space.pool_path(dataset_id),
-        pool_mode=pool_mode,  # type: ignore[arg-type]  # checked where the corpus is built
+        columns=msgspec.json.decode(columns, type=Columns),
         repair=repair,
         skip_bad_rows=skip_bad_rows,
     )
 
 
+def files(dataset_id: str, repair: tuple[str, ...] = (), skip_bad_rows: bool = False, columns: Columns = DETECTED) -> Files:
+    """Return a data set's files, read once with the decisions that were made about them; problems may still be open.
+
+    Raises:
+        InputError: a file cannot be read; as ColumnsError, its columns have to be named.
+    """
+    return _files(dataset_id, repair, skip_bad_rows, msgspec.json.encode(columns).decode())
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _inputs(dataset_id: str, pool_mode: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> Inputs:
+    read = _files(dataset_id, repair, skip_bad_rows, columns)
+    return gather(read, pool_mode=pool_mode)  # type: ignore[arg-type]  # checked where the corpus is built
+
+
+def inputs(dataset_id: str, pool_mode: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: Columns = DETECTED) -> Inputs:
+    """Return a data set with its corpus, read with the decisions that were made about it.
+
+    Raises:
+        InputError: a bad row is neither repaired nor skipped.
+    """
+    return _inputs(dataset_id, pool_mode, repair, skip_bad_rows, msgspec.json.encode(columns).decode())
+
+
 @st.cache_resource(show_spinner=False, max_entries=8)
-def oddities(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool) -> dict[str, int]:
+def _oddities(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> dict[str, int]:
+    return quality.oddities(_inputs(dataset_id, "extend", repair, skip_bad_rows, columns))
+
+
+def oddities(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: Columns = DETECTED) -> dict[str, int]:
     """Return `quality.oddities` of a data set with its pool."""
-    return quality.oddities(inputs(dataset_id, "extend", repair, skip_bad_rows))
+    return _oddities(dataset_id, repair, skip_bad_rows, msgspec.json.encode(columns).decode())
+
+
+Lengths = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
+
+
+def text_lengths(
+    dataset_id: str, folder: str, repair: tuple[str, ...] = (), skip_bad_rows: bool = False, columns: Columns = DETECTED
+) -> Lengths | None:
+    """Return the token counts of a data set's queries and passages (samples), or None without a tokenizer."""
+    return _text_lengths(dataset_id, folder, repair, skip_bad_rows, msgspec.json.encode(columns).decode())
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def text_lengths(dataset_id: str, folder: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None:
-    """Return the token counts of a data set's queries and passages (samples), or None without a tokenizer."""
-    training, pool = files(dataset_id)
+def _text_lengths(dataset_id: str, folder: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> Lengths | None:
+    read = _files(dataset_id, repair, skip_bad_rows, columns)
+    training, pool = read.training, read.pool
     passages = list(dict.fromkeys([text for row in training.items for text in (*row.pos, *row.neg)] + (pool.items if pool else [])))
     queries = token_counts(Path(folder), [row.query for row in training.items])
     counts = token_counts(Path(folder), passages)
@@ -161,7 +192,7 @@ def text_lengths(dataset_id: str, folder: str) -> tuple[npt.NDArray[np.int32], n
 def _stored_run(run_id: str) -> tuple[Run, Inputs, Ranking]:
     run = workspace().run(run_id)
     settings = run.settings
-    read = inputs(run.dataset_id, settings.pool_mode, settings.repair, settings.skip_bad_rows)
+    read = inputs(run.dataset_id, settings.pool_mode, settings.repair, settings.skip_bad_rows, settings.columns)
     return run, read, workspace().ranking(run_id)
 
 
@@ -249,6 +280,27 @@ def export(run: OpenRun, settings: MineSettings) -> list[Written]:
         _export.clear(*arguments)
         written = _export(*arguments)
     return written
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _checked(key: str, settings: str, _run: OpenRun) -> Report:
+    wanted = msgspec.json.decode(settings, type=MineSettings)
+    try:
+        card = models.describe(_run.run.settings.model or ModelSettings())
+    except ModelError:  # gone since the run was made
+        card = None
+    (written,) = export(_run, wanted)
+    return check(written.path, model=card, negative_number=wanted.selection.negative_number)
+
+
+def checked(run: OpenRun, settings: MineSettings) -> Report:
+    """Return what the doctor says of all rows with their negatives, as FlagEmbedding's file has them.
+
+    Raises:
+        As `export`, or the file was cleared away by other exports in the meantime (InputError).
+    """
+    whole = msgspec.structs.replace(settings, output_format="flagembedding", dev_share=0.0)
+    return _checked(run.key, msgspec.json.encode(whole).decode(), run)
 
 
 def verdict_file(run: OpenRun) -> Path | None:

@@ -20,6 +20,8 @@ from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
+from hnmine.columns import Columns
+from hnmine.datasets import readable, store
 from hnmine.errors import WorkspaceError
 from hnmine.export import write_atomic
 from hnmine.mine import MineSettings
@@ -31,12 +33,15 @@ from hnmine.vectors import VectorStore
 __all__ = ["Dataset", "Run", "RunSize", "Workspace", "vectors_folder"]
 
 T = TypeVar("T")
+# What the pool of a BEIR data set is called.
+OWN_CORPUS = "its corpus"
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     """An uploaded training file, and a pool when there is one.
 
-    `id` is a hash of the bytes, `name` what the training file was called, `created` an ISO 8601 time in UTC.
+    `id` is a hash of the bytes, `name` what the training file was called, `created` an ISO 8601 time in UTC, `training_file` and
+    `pool_file` what they are called here. A BEIR data set has a pool and no file of it: its corpus.
     """
 
     id: str
@@ -44,6 +49,8 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     pool_name: str | None
     created: str
     bytes: int
+    training_file: str = "train.jsonl"
+    pool_file: str | None = None
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,9 +120,8 @@ class Workspace:
     # Data sets
 
     def files(self) -> list[str]:
-        """Return the .jsonl files that somebody put into `files/`, as paths relative to it, sorted."""
-        root = self.root / "files"
-        return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.jsonl") if path.is_file())
+        """Return the files and BEIR folders that somebody put into `files/`, as paths relative to it, sorted."""
+        return readable(self.root / "files")
 
     def file(self, name: str) -> Path:
         """Return the path of one of `files()`; names that lead out of the folder are refused.
@@ -136,15 +142,21 @@ class Workspace:
             WorkspaceError: the disk is full, or a file cannot be read.
         """
         with self._new_folder(self.root / "datasets") as folder:
-            digest = hashlib.sha256()
-            size = 0
-            for file_name, source in (("train.jsonl", training), ("pool.jsonl", pool)):
-                if source is not None:
-                    file_size, file_digest = _copy(source, folder / file_name)
-                    size += file_size
-                    digest.update(f"{file_name} {file_digest}\n".encode())
+            file_name, size, file_digest, beir = store(training, name, "training", folder)
+            digest = hashlib.sha256(f"{file_name} {file_digest}\n".encode())
+            pool_file = None
+            if pool is not None:
+                pool_file, pool_size, pool_digest, _ = store(pool, pool_name or "", "pool", folder)
+                size += pool_size
+                digest.update(f"{pool_file} {pool_digest}\n".encode())
             dataset = Dataset(
-                id=digest.hexdigest()[:12], name=name, pool_name=pool_name if pool is not None else None, created=_now(), bytes=size
+                id=digest.hexdigest()[:12],
+                name=name,
+                pool_name=pool_name if pool is not None else OWN_CORPUS if beir else None,
+                created=_now(),
+                bytes=size,
+                training_file=file_name,
+                pool_file=pool_file,
             )
             (folder / "dataset.json").write_bytes(msgspec.json.encode(dataset))
             target = self.root / "datasets" / dataset.id
@@ -170,11 +182,11 @@ class Workspace:
 
     def training_path(self, dataset_id: str) -> Path:
         """Return where the training file of a data set lies."""
-        return self._folder("datasets", dataset_id) / "train.jsonl"
+        return self._folder("datasets", dataset_id) / self.dataset(dataset_id).training_file
 
     def pool_path(self, dataset_id: str) -> Path | None:
-        """Return where the pool of a data set lies, or None when it has none."""
-        path = self._folder("datasets", dataset_id) / "pool.jsonl"
+        """Return where the pool of a data set lies, or None when it has none of its own."""
+        path = self._folder("datasets", dataset_id) / (self.dataset(dataset_id).pool_file or "pool.jsonl")
         return path if path.exists() else None
 
     def save_decisions(self, dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool) -> None:
@@ -187,6 +199,15 @@ class Workspace:
         if not path.exists():
             return (), False
         return msgspec.json.decode(path.read_bytes(), type=tuple[tuple[str, ...], bool])
+
+    def save_columns(self, dataset_id: str, columns: Columns) -> None:
+        """Remember which columns of a data set hold what."""
+        write_atomic(self._folder("datasets", dataset_id) / "columns.json", [msgspec.json.encode(columns)])
+
+    def columns(self, dataset_id: str) -> Columns:
+        """Return which columns of a data set hold what, as somebody said; what nobody did is found by name."""
+        path = self._folder("datasets", dataset_id) / "columns.json"
+        return _read(path, Columns, f"{path} cannot be read") if path.exists() else Columns()
 
     def remove_dataset(self, dataset_id: str) -> None:
         """Remove a data set that no run was made from.
@@ -333,25 +354,6 @@ class Workspace:
             raise WorkspaceError(f"the workspace {self.root} cannot be written ({error.strerror or error})") from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _copy(source: BinaryIO | Path, target: Path) -> tuple[int, str]:
-    """Copy a file; return its bytes and sha256."""
-    digest, size = hashlib.sha256(), 0
-    with target.open("wb") as out:
-        if isinstance(source, Path):
-            with source.open("rb") as file:
-                shutil.copyfileobj(file, out, 2**22)
-        else:
-            source.seek(0)
-            shutil.copyfileobj(source, out, 2**22)
-        out.flush()
-        os.fsync(out.fileno())
-    with target.open("rb") as file:
-        while chunk := file.read(2**22):
-            digest.update(chunk)
-            size += len(chunk)
-    return size, digest.hexdigest()
 
 
 def _older_run(value: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 import streamlit as st
 
 from hnmine import resources
+from hnmine.columns import Columns
 from hnmine.errors import HnmineError
 from hnmine.select import Selection, SelectionSettings
 from hnmine.workspace import Dataset, Run
@@ -58,6 +59,7 @@ def open_run(run_id: str) -> None:
     run = resources.workspace().run(run_id)
     st.session_state.dataset, st.session_state.run = run.dataset_id, run.id
     st.session_state[f"decisions-{run.dataset_id}"] = (run.settings.repair, run.settings.skip_bad_rows)
+    st.session_state[f"columns-{run.dataset_id}"] = run.settings.columns
 
 
 def dataset() -> Dataset | None:
@@ -76,6 +78,18 @@ def decide(dataset_id: str, chosen: Decisions) -> None:
     """Keep what was decided about a data set's bad rows, for later sessions too."""
     st.session_state[f"decisions-{dataset_id}"] = chosen
     resources.workspace().save_decisions(dataset_id, *chosen)
+
+
+def columns(dataset_id: str) -> Columns:
+    """Return which columns of a data set hold what, as somebody said; what nobody did is found by name."""
+    chosen: Columns | None = st.session_state.get(f"columns-{dataset_id}")
+    return chosen if chosen is not None else resources.workspace().columns(dataset_id)
+
+
+def choose_columns(dataset_id: str, chosen: Columns) -> None:
+    """Keep which columns hold what, for later sessions too."""
+    st.session_state[f"columns-{dataset_id}"] = chosen
+    resources.workspace().save_columns(dataset_id, chosen)
 
 
 def selection_settings(run_id: str) -> SelectionSettings:

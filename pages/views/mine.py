@@ -100,6 +100,7 @@ if run_id is not None:
         st.warning("The last run cannot be opened; mine again.", icon=":material/warning:")
         st.text(str(error))
 repair, skip = state.decisions(dataset.id)
+columns = state.columns(dataset.id)
 previous = run.run.settings if run else MineSettings()
 
 # What to mine with; once there is a result, only what changes it live stays in view
@@ -109,7 +110,7 @@ with st.expander("Model and candidates", icon=":material/model_training:") if ru
     pool_mode = controls.pool_mode(dataset.id, previous.pool_mode) if dataset.pool_name is not None else "extend"
     again = st.container()
 try:
-    read = resources.inputs(dataset.id, pool_mode, repair, skip)
+    read = resources.inputs(dataset.id, pool_mode, repair, skip, columns)
 except HnmineError as error:
     if run is None:
         undecided = isinstance(error, InputError) and bool(error.problems)
@@ -134,7 +135,15 @@ status = st.container()  # filled below, once the settings are known
 if run is not None:
     live(run)
     chosen = state.selection_settings(run.run.id)
-wanted = MineSettings(selection=chosen, model=model, pool_mode=pool_mode, use_gpu=devices.gpu_here(), repair=repair, skip_bad_rows=skip)
+wanted = MineSettings(
+    selection=chosen,
+    model=model,
+    pool_mode=pool_mode,
+    use_gpu=devices.gpu_here(),
+    columns=columns,
+    repair=repair,
+    skip_bad_rows=skip,
+)
 
 
 def start() -> None:
@@ -177,8 +186,8 @@ def _progress_text(now: Job) -> str:
 
 
 with status:
-    before = (previous.model, previous.pool_mode, previous.repair, previous.skip_bad_rows)
-    same = run is not None and (model, pool_mode, repair, skip) == before
+    before = (previous.model, previous.pool_mode, previous.columns, previous.repair, previous.skip_bad_rows)
+    same = run is not None and (model, pool_mode, columns, repair, skip) == before
     if job is not None and job.active:
         progress(job.id)
     else:
