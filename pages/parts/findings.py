@@ -1,55 +1,78 @@
-"""What a trainer would trip over in an export, drawn before the download."""
+"""What is wrong with the files of a data set, and what somebody decides about it: nothing is changed or left out unasked."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
 import streamlit as st
 
-from hnmine.resources import OpenRun
-from hnmine.select import Selection
-from hnmine.summary import Summary
+from hnmine.problems import PROBLEM_KINDS, REPAIRS, Problem
+from pages.parts import state
 
-__all__ = ["draw"]
+SHOWN = 1_000
+BECOMES = {"open": "must be decided", "repaired": "repaired", "skipped": "left out", "noted": "for information"}
 
 
-def draw(run: OpenRun, selection: Selection, summary: Summary) -> None:
-    """Draw what was found, each as fine or as a note."""
-    rows, number = run.inputs.rows, selection.settings.negative_number
-    prompts = sum("prompt" in row.fields for row in rows)
-    found: list[tuple[bool, str]] = [
-        (True, f"every row has {number:,} negatives")
-        if summary.short_rows == 0
-        else (
-            False,
-            f"{summary.short_rows:,} of {summary.rows:,} rows have fewer than {number:,} negatives: trainers repeat those they have",
-        ),
-        (True, "no positive, no query and no repeat among the negatives"),
-    ]
-    if 0 < prompts < len(rows):
-        found.append((False, f"{len(rows) - prompts:,} rows have no `prompt` and the others do: the trainer would read None there"))
-    if summary.backfilled:
-        found.append(
-            (False, f"{summary.backfilled:,} negatives are back-filled at random: usually easier than mined ones; a wider window helps")
+def decide(dataset_id: str, problems: Sequence[Problem], rows: int, *, undecided: bool) -> None:
+    """Draw what may be mended or left out; a decision draws the page anew."""
+    repair, skip = state.decisions(dataset_id)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if undecided:
+        bad = len({(problem.file, problem.line) for problem in errors})
+        st.warning(
+            f"{bad:,} {'row needs' if bad == 1 else 'rows need'} a decision before mining. "
+            "Nothing is changed or left out unless you say so.",
+            icon=":material/rule:",
+            title="Problems in the data",
         )
-    if share := summary.scores["above_positive"]:
-        found.append(
-            (
-                False,
-                f"{share:.1%} of the negatives score above their positive: they may be false; a PercPos guard on Mine removes them",
+    else:
+        mended = len({(problem.file, problem.line) for problem in problems if problem.resolution == "repaired"})
+        left_out = len({(problem.file, problem.line) for problem in problems if problem.resolution == "skipped"})
+        st.success(
+            f"All are decided: {mended:,} repaired, {left_out:,} left out; {rows:,} rows remain.",
+            icon=":material/rule:",
+            title="Problems in the data",
+        )
+    counts = Counter(problem.kind for problem in problems)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        chosen = []
+        for kind, remedy in REPAIRS.items():
+            if counts[kind] and st.checkbox(
+                f"{PROBLEM_KINDS[kind][0].upper()}{PROBLEM_KINDS[kind][1:]}: {remedy} ({counts[kind]:,})",
+                value=kind in repair,
+                key=f"repair-{kind}-{dataset_id}",
+            ):
+                chosen.append(kind)
+        leave = skip
+        if errors:
+            leave = st.checkbox(
+                "Leave out the rows that stay bad",
+                value=skip,
+                key=f"skip-{dataset_id}",
+                help="They will be missing from the exported file.",
             )
-        )
-    found += [(False, note) for note in summary.notes]
-    with st.container(border=True):
-        st.caption("Checked")
-        for good, text in found:
-            mark(good, text)
+    if (tuple(sorted(chosen)), leave) != (repair, skip):
+        state.decide(dataset_id, (tuple(sorted(chosen)), leave))
+        st.rerun()
 
 
-def mark(good: bool, text: str) -> None:
-    """Draw one finding; its text may hold words of the data."""
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.badge(
-            "fine" if good else "note",
-            icon=":material/check:" if good else ":material/priority_high:",
-            color="green" if good else "orange",
+def listing(problems: Sequence[Problem], names: Mapping[str, str]) -> None:
+    """Draw all findings; `names` are what the stored files were called before."""
+    shown = problems[:SHOWN]
+    expanded = any(problem.severity == "error" for problem in problems)
+    with st.expander(f"All findings ({len(problems):,})", expanded=expanded, icon=":material/list:"):
+        st.dataframe(
+            {
+                "file": [names.get(problem.file, problem.file) for problem in shown],
+                "line": [problem.line for problem in shown],
+                "field": [problem.path for problem in shown],
+                "becomes": [BECOMES[problem.resolution] for problem in shown],
+                "what": [problem.message for problem in shown],
+                "remedy": [problem.remedy for problem in shown],
+            },
+            hide_index=True,
+            alt="Problems found in the files, with line, field and remedy",
         )
-        st.text(text)
+        if len(problems) > len(shown):
+            st.caption(f"The first {len(shown):,} of {len(problems):,}.")

@@ -17,9 +17,6 @@ from hnmine.splits import dev_path
 from hnmine.summary import summarise
 from pages.parts import findings, state
 
-# The doctor reads what was written; a larger file waits until somebody asks.
-CHECKED_AT_ONCE = 50_000_000
-
 st.title("Export", anchor=False)
 run, selection = state.opened()
 dataset = resources.workspace().dataset(run.run.dataset_id)
@@ -128,7 +125,7 @@ summary.notes += [note for each in written for note in each.notes if note not in
 
 # What a trainer would trip over
 
-findings.draw(run, selection, summary)
+repairs = findings.draw(run, settings, form, summary, sum(each.bytes for each in written))
 
 # The files
 
