@@ -114,3 +114,21 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real data is not beside the checkout (../shared/data)")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium; without one the test is skipped, but fails where CI promises to have it."""
+    from tests.browser import CHROMIUM, FLAGS
+
+    if CHROMIUM is None:
+        reason = "no Chromium on PATH: install it (Debian: apt install chromium) to run the browser tests"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        yield started
+        started.close()

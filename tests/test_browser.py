@@ -3,82 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.browser import OUTSIDE, Server, page_of, settled
+
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "bikeshare"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WAIT = 300_000  # milliseconds: a busy machine encodes the example in minutes
 
-OUTSIDE: list[str] = []  # what a page asked of other hosts: corpora are private, and there may be no network
-
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    if CHROMIUM is None:
-        reason = "no Chromium on PATH: install it (Debian: apt install chromium) to run the browser tests"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield started
-        started.close()
-
-
-class Server:
-    """A server as `make app` starts it, on a free port with its own workspace."""
-
-    def __init__(self, workspace: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = workspace.parent / f"{workspace.name}-{self.port}.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "pages.parts.serve", "--server.port", str(self.port)],
-                cwd=ROOT,
-                env=os.environ | {"HNMINE_HOME": str(workspace)},
-                stdout=log,
-                stderr=log,
-            )
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:
-                    assert answer.read() == b"ok"
-                    return
-            except OSError:
-                assert self.process.poll() is None, self.log.read_text()
-                assert time.monotonic() < deadline, "the server did not come up"
-                time.sleep(0.2)
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(20)
 
 
 @pytest.fixture(scope="module")
@@ -93,22 +31,8 @@ def server(workspace: Path) -> Iterator[Server]:
     running.stop()
 
 
-def page_of(browser, url: str):  # type: ignore[no-untyped-def]
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
-    page = context.new_page()
-    page.set_default_timeout(30_000)
-    page.on("request", lambda request: OUTSIDE.append(request.url) if "127.0.0.1" not in request.url and "://" in request.url else None)
-    page.goto(url)
-    return page
-
-
 def metric(page, label: str) -> str:  # type: ignore[no-untyped-def]
     return str(page.get_by_test_id("stMetric").filter(has_text=label).get_by_test_id("stMetricValue").inner_text())
-
-
-def settled(page) -> None:  # type: ignore[no-untyped-def]
-    """Wait until the script has run to its end."""
-    page.wait_for_function("() => document.querySelector('[data-test-script-state]')?.dataset.testScriptState === 'notRunning'")
 
 
 def test_from_upload_to_download_as_the_command_line_writes_it(browser, server: Server, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

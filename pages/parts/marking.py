@@ -25,7 +25,7 @@ def literal(text: str, marked: list[tuple[int, int]] | None = None) -> str:
     """Return Markdown that shows `text` as it is, the spans (start, end) marked; spans are in order and hold letters and digits."""
     parts: list[str] = []
     done = 0
-    text = text.replace("\r\n", "\n").replace("\r", "\n").rstrip()
+    text = text.rstrip()
     for start, end in marked or ():
         if end > len(text):
             break
@@ -39,8 +39,12 @@ def _escaped(text: str, *, first: bool) -> str:
     """Escape a piece; `first` when it begins a line."""
     parts: list[str] = []
     blank = first  # whether HTML would swallow a blank here
-    for char in text:
-        if char == "\n":
+    for place, char in enumerate(text):
+        if char == "." and text[place - 1 : place] in ("w", "W"):
+            parts.append(BREAK)  # "www." alone is taken for an address
+        if char == "\r" and text[place + 1 : place + 2] == "\n":
+            continue
+        if char in "\r\n":
             parts.append(NEWLINE if parts or not first else "&#160;" + NEWLINE)
             blank = True
         elif char in " \t":
