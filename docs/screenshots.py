@@ -187,6 +187,28 @@ class Journey:
             space.name_run(run.id, name)
         space.save_selection(space.runs()[-1].id, space.runs()[-1].settings.selection)  # as it was mined
 
+    def review(self) -> None:
+        """Give some verdicts by keys, as a reviewer does."""
+        with tab(self.browser, 1400, "light") as page:
+            page.goto(self.at("review"))
+            stands_still(page)
+            page.get_by_role("textbox", name="Reviewer").fill("Ada")
+            page.get_by_role("textbox", name="Reviewer").press("Enter")
+            order_by_likeness(page)
+            stands_still(page)
+            for number, key in enumerate("kdpkkskdk", 1):
+                page.keyboard.press(key)
+                page.get_by_text(f"{number} of ").first.wait_for()
+                stands_still(page)
+
+
+def order_by_likeness(page: Any) -> None:
+    """Put what is like its positive in front of the queue."""
+    page.locator(".st-key-review-order").get_by_role("combobox").click()
+    page.get_by_role("option", name="like the positive").click()
+    stands_still(page)
+    page.get_by_text("Why suspicious").first.click()  # away from the field, so that keys judge
+
 
 def compare_runs(page: Any) -> None:
     """Put the two runs side by side."""
@@ -200,12 +222,15 @@ def show_map(page: Any) -> None:
 
 
 # What is done on a screen before its picture is taken; a name with a dash is the same screen in another state.
-PREPARED: dict[str, Callable[[Any], None]] = {"runs": compare_runs, "inspect-map": show_map}
+PREPARED: dict[str, Callable[[Any], None]] = {"review": order_by_likeness, "runs": compare_runs, "inspect-map": show_map}
+
+# The pictures of the guide, with their heights; and those of the README's tour, of which the upper part is shown.
+PICTURES = {"data": 900, "mine": 1180, "inspect": 1400, "review": 1100, "runs": 1180, "export": 1000}
+TOUR, TOUR_SIZE, TOUR_SECONDS = ("data", "mine", "inspect", "review", "export"), (1050, 675), 2.5
 
 
-def take(browser: Any, journey: Journey, shots: list[Shot], out: Path) -> list[str]:
-    """Take pictures; return what went wrong, such as an exception that a screen shows."""
-    faults = []
+def take(browser: Any, journey: Journey, shots: list[Shot], faults: list[str]) -> Iterator[tuple[Shot, bytes]]:
+    """Take pictures; add to `faults` what went wrong, such as an exception that a screen shows."""
     for shot in shots:
         with tab(browser, shot.width, shot.theme, shot.height or 900) as page:
             page.goto(journey.at(shot.screen.partition("-")[0]))
@@ -215,16 +240,30 @@ def take(browser: Any, journey: Journey, shots: list[Shot], out: Path) -> list[s
                     PREPARED[shot.screen](page)
                 except Exception as error:  # noqa: BLE001  # the picture shows best what is there instead
                     faults.append(f"{shot.name}: {str(error).splitlines()[0]}")
-            save(photograph(page, shot.height), out / f"{shot.name}.png")
+            yield shot, photograph(page, shot.height)
             if page.get_by_test_id("stException").count() or page.get_by_text("Page not found").count():
                 faults.append(f"{shot.name} shows an exception")
-    return faults
+
+
+def tour(frames: dict[str, bytes], path: Path) -> None:
+    """Write the upper parts of some screens as an animation."""
+    from PIL import Image
+
+    pictures = []
+    for screen in TOUR:
+        with Image.open(io.BytesIO(frames[screen])) as whole:
+            part = whole.convert("RGB").crop((0, 0, whole.width, whole.width * TOUR_SIZE[1] // TOUR_SIZE[0]))
+            pictures.append(part.resize(TOUR_SIZE, Image.Resampling.LANCZOS))
+    palette = pictures[TOUR.index("inspect")].quantize(COLOURS, dither=Image.Dither.NONE)
+    first, *others = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    first.save(path, save_all=True, append_images=others, duration=int(1000 * TOUR_SECONDS), loop=0, optimize=True)
+    print(f"{path}: {path.stat().st_size / 1000:,.0f} kB", flush=True)
 
 
 def main() -> None:
     """Take the pictures of docs/, or all there are."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--all", action="store_true", help="every screen, light and dark, 1400 and 700 pixels wide")
+    parser.add_argument("--all", action="store_true", help="every screen, light and dark, 1400 and 700 pixels wide, whole pages")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder for the pictures")
     parser.add_argument("--only", nargs="*", metavar="SCREEN", help=f"some screens alone: start {' '.join(screens())}")
     given = parser.parse_args()
@@ -233,7 +272,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     known = [name for screen in ("start", *screens()) for name in (screen, *(each for each in PREPARED if each.startswith(f"{screen}-")))]
     wanted = [name for name in known if not given.only or name in given.only]
-    looks = [(width, theme) for width in (1400, 700) for theme in ("light", "dark")] if given.all else [(1400, "light")]
+    looks = [(width, theme) for width in (1400, 700) for theme in ("light", "dark")]
 
     from playwright.sync_api import sync_playwright
 
@@ -241,11 +280,23 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         journey = Journey(browser, url, Path(name) / "workspace")
         journey.open_example()
-        faults = []
+        faults: list[str] = []
         if given.all and "mine" in wanted:
-            faults += take(browser, journey, [Shot("mine-before", *look) for look in looks], given.out)
+            for shot, png in take(browser, journey, [Shot("mine-before", *look) for look in looks], faults):
+                save(png, given.out / f"{shot.name}.png")
         journey.mine()
-        faults += take(browser, journey, [Shot(screen, *look) for screen in wanted for look in looks], given.out)
+        journey.review()
+        if given.all:
+            for shot, png in take(browser, journey, [Shot(screen, *look) for screen in wanted for look in looks], faults):
+                save(png, given.out / f"{shot.name}.png")
+        else:
+            shots = [Shot(screen, height=height) for screen, height in PICTURES.items() if screen in wanted]
+            frames = {}
+            for shot, png in take(browser, journey, shots, faults):
+                save(png, given.out / f"{shot.screen}.png")
+                frames[shot.screen] = png
+            if set(TOUR) <= frames.keys():
+                tour(frames, given.out / "tour.gif")
         browser.close()
         log = (Path(name) / "server.log").read_text("utf-8", "replace")
     if faults:
