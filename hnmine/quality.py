@@ -6,9 +6,7 @@ All is aggregated here, in numpy, so that a browser gets a few hundred numbers a
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,13 +23,11 @@ __all__ = [
     "Histograms",
     "QueryTable",
     "candidates_of",
-    "common_words",
     "explain",
     "oddities",
     "positive_ranks",
     "query_table",
     "score_histograms",
-    "shared_words",
     "sources_in_words",
 ]
 
@@ -283,29 +279,3 @@ def sources_in_words(flags: int) -> str:
     """Say where a passage was seen: "positive", "negative", "pool"."""
     names = {SOURCE_POS: "positive of a row", SOURCE_NEG: "negative of a row", SOURCE_POOL: "pool"}
     return ", ".join(name for flag, name in names.items() if flags & flag)
-
-
-def common_words(passages: Sequence[str], *, sampled: int = 2_000, share: float = 0.04) -> frozenset[str]:
-    """Return the words that more than a `share` of the passages have: they say nothing about one of them, in any language.
-
-    The first `sampled` passages are read: a corpus stands in the order of its texts' hashes, so that these are a random sample.
-    """
-    read = passages[:sampled]
-    counts = Counter(word for text in read for word in _words(text))
-    return frozenset(word for word, count in counts.items() if count > max(2, share * len(read)))
-
-
-def shared_words(passages: Sequence[str], positives: Sequence[str], common: frozenset[str], *, most: int = 6) -> list[list[str]]:
-    """Return for each passage the words, but for the `common` ones, that it shares with any positive: what fewest of them have first.
-
-    Of a long text the first 2,000 characters count; at most `most` words are returned.
-    """
-    wanted = {word for text in positives for word in _words(text)} - common
-    held = [[word for word in _words(text) if word in wanted] for text in passages]
-    counts = Counter(word for words in held for word in words)
-    return [sorted(words, key=counts.__getitem__)[:most] for words in held]
-
-
-def _words(text: str) -> list[str]:
-    """Return the different words of a text, case-folded, in the order of the text; single letters and digits are none."""
-    return list(dict.fromkeys(re.findall(r"\w\w+", text[:2_000].casefold())))

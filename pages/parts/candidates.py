@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import streamlit as st
 
-from hnmine import quality, resources
+from hnmine import quality, resources, words
 from hnmine.errors import HnmineError
 from hnmine.quality import Candidates
 from hnmine.resources import OpenRun
 from hnmine.select import Selection
-from pages.parts import charts, maps, statistics
+from pages.parts import charts, maps, marking, statistics
 from pages.parts.listed import SHARE_SHOWN
 
 # Passages of more characters scroll in a box of this many pixels, so that the candidates stay in sight.
 LONG_TEXT, LONG_HEIGHT = 900, 300
+# Of a long passage so many characters are looked through for shared words, of which so many are listed.
+READ, SHARED_SHOWN = 2_000, 6
 FIGURES = {"curve": "similarity by rank", "near": "map of the neighbourhood", "set": "map of the whole set"}
 VIEWS = {"near": "the nearest and the window", "chosen": "chosen only", "all": "all ranked"}
 
@@ -47,7 +51,8 @@ def figure(run: OpenRun, selection: Selection, details: Candidates, query: int) 
         format_func=FIGURES.__getitem__,
         key="inspect-figure",
         persist_state="session",
-        help="The maps lay the vectors flat: what lies close together is similar, as far as two dimensions can show it.",
+        help="The query's similarities by rank, or a map of its neighbourhood or of the whole set. The maps lay the vectors flat: "
+        "what lies close together is similar, as far as two dimensions can show it.",
     )
     if which == "near":
         maps.draw_neighbourhood(run, selection, details, query)
@@ -77,7 +82,8 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
         rows = np.flatnonzero(details.ranks < selection.settings.window_end)
     texts = [corpus.passages[passage] for passage in details.ids[rows].tolist()]
     wanted = [corpus.passages[passage] for passage in corpus.positives(query).tolist()]
-    shared = quality.shared_words(texts, wanted, statistics.common_words(run))
+    common = statistics.common_words(run)
+    shared = _shared_words(texts, wanted, common)
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     key = f"inspect-candidates-{view}-{query}"
     st.dataframe(
@@ -88,7 +94,7 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
             "like pos.": details.to_positive[rows],
             **{name: values[rows] for name, values in details.signals.items()},
             "state": [details.states[place] for place in rows.tolist()],
-            "shared words": [", ".join(words) for words in shared],
+            "shared words": shared,
             "passage": texts,
             "seen as": [quality.sources_in_words(int(corpus.sources[passage])) for passage in details.ids[rows]],
         },
@@ -118,7 +124,15 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
     place = int(rows[picked[0]])
     with st.container(border=True):
         st.caption(f"{details.states[place]} · similarity {details.scores[place]:.3f} · like a positive {details.to_positive[place]:.3f}")
-        st.text(corpus.passages[details.ids[place]])
+        text_of = corpus.passages[details.ids[place]]
+        st.markdown(marking.literal(text_of, words.shared(text_of, wanted, common)))
+
+
+def _shared_words(texts: list[str], wanted: list[str], common: frozenset[str]) -> list[str]:
+    """Say for each text which words it shares with those that are wanted: what fewest of the texts have first, and no more than a few."""
+    held = [list(dict.fromkeys(text[a:b].casefold() for a, b in words.shared(text[:READ], wanted, common))) for text in texts]
+    counts = Counter(word for each in held for word in each)
+    return [", ".join(sorted(each, key=counts.__getitem__)[:SHARED_SHOWN]) for each in held]
 
 
 def own_words(run: OpenRun) -> None:

@@ -75,7 +75,7 @@ def _settings(first: Opened, second: Opened) -> None:
         return
     st.dataframe(
         {
-            "setting": [name for name, _, _ in differ],
+            "setting": [name.removeprefix("selection.").replace(".", ": ").replace("_", " ") for name, _, _ in differ],
             "A": [_shown(one) for _, one, _ in differ],
             "B": [_shown(two) for _, _, two in differ],
         },

@@ -137,7 +137,7 @@ def asked_for(drawn: Range | None) -> tuple[Listing, int]:
         order = st.segmented_control(
             "Order",
             ["down", "up"],
-            default="down",
+            default=None if "inspect-order" in state else "down",  # a header's click may have set it
             required=True,
             format_func={"down": ":material/arrow_downward:", "up": ":material/arrow_upward:"}.__getitem__,
             key="inspect-order",
@@ -168,7 +168,8 @@ def listed(run: OpenRun, selection: Selection, asked: Listing, size: int) -> int
     picked = query_of(corpus, state.query)
     if picked is None and state.query is not None:
         st.info("The query that the address names is not in this run; the first of the list is shown.", icon=":material/link_off:")
-        state.query = None
+        state.query = state.query_written = None
+        st.query_params.pop("query", None)
     at = np.flatnonzero(found == picked) if picked is not None else np.zeros(0, np.int64)
     count = pages(len(found), size)
     # Another list begins at its first page, or at the one with the picked query; a picked query does not move the page.

@@ -46,7 +46,11 @@ def neighbourhood_map(near: Neighbourhood, texts: list[str], states: list[str]) 
         "encoding": {
             "x": _flat("x"),
             "y": _flat("y"),
-            "color": charts.word("group", scale={"domain": NEAR}, legend={"orient": "top", "title": None, "labelLimit": 300, "columns": 3}),
+            "color": charts.word(
+                "group",
+                scale={"domain": NEAR},
+                legend={"orient": "top", "title": None, "labelLimit": 300, "columns": 3, "symbolOpacity": 1},
+            ),
             "shape": charts.word("group", scale={"domain": NEAR, "range": _shapes()}, legend=None),
             "size": charts.number("size", scale=None, legend=None),
             "tooltip": [
@@ -56,7 +60,7 @@ def neighbourhood_map(near: Neighbourhood, texts: list[str], states: list[str]) 
                 charts.word("text"),
             ],
         },
-        "height": 300,
+        "height": 380,
         "datasets": {
             "points": pa.table(
                 {
@@ -89,10 +93,14 @@ def set_map(points: Floats, roles: npt.NDArray[np.int8], texts: list[str], near:
     over = np.flatnonzero(np.isin(kinds, (Kind.QUERY, Kind.POSITIVE, Kind.CHOSEN)))
     looks = [KINDS[Kind(int(kind))] for kind in kinds[over]]
     x, y = _flat("x"), _flat("y")
-    colour = charts.word("group", scale={"domain": domain}, legend={"orient": "top", "title": None, "values": [*domain[:4], "query"]})
+    colour = charts.word(
+        "group",
+        scale={"domain": domain},
+        legend={"orient": "top", "title": None, "labelLimit": 300, "columns": 3, "symbolOpacity": 1, "values": [*domain[:4], "query"]},
+    )
     all_passages = {
         "data": {"name": "passages"},
-        "mark": {"type": "point", "filled": True, "size": 9, "opacity": 0.45},
+        "mark": {"type": "point", "filled": True, "size": 14, "opacity": 0.6},
         "encoding": {"x": x, "y": y, "color": colour, "tooltip": [charts.word("group"), charts.word("text")]},
     }
     this_query = {

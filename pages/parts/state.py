@@ -24,7 +24,7 @@ def restore(page: str = "") -> None:
     state = st.session_state
     if "dataset" not in state:
         state.dataset = state.run = None
-        state.query, state.query_written, state.query_turn = st.query_params.get("query"), None, 0
+        state.query, state.query_written, state.query_turn = st.query_params.get("query") or None, None, 0
         space = resources.workspace()
         try:
             if run_id := st.query_params.get("run"):
@@ -34,7 +34,7 @@ def restore(page: str = "") -> None:
         except HnmineError as error:
             state.message = str(error)
     elif page == "inspect" and "run" in st.query_params and st.query_params.get("query") != state.query_written:
-        state.query, state.query_turn = st.query_params.get("query"), state.query_turn + 1
+        state.query, state.query_turn = st.query_params.get("query") or None, state.query_turn + 1
     wanted = {name: state[name] for name in ("run", "dataset") if state[name] is not None}
     if page == "inspect" and state.run is not None and state.query is not None:
         wanted["query"] = state.query

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from hnmine import compare, listing, projection, quality
+from hnmine import compare, listing, projection, quality, words
 from hnmine.corpus import fold
 from hnmine.resources import OpenRun
 from hnmine.select import Selection
@@ -77,19 +77,19 @@ def _places(run_id: str, _run: OpenRun) -> Ints:
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _found(key: str, settings: str, asked: str, _run: OpenRun, _selection: Selection) -> Ints:
     wanted = msgspec.json.decode(asked, type=listing.Listing)
-    words = wanted.words.strip() or wanted.sort == "query"
+    reads = wanted.words.strip() or wanted.sort == "query"
     return listing.found(
         wanted,
         query_table(_run, _selection),
         _selection,
-        _folded(_run.run.id, _run) if words else (),
+        _folded(_run.run.id, _run) if reads else (),
         _places(_run.run.id, _run) if wanted.sort == "query" else None,
     )
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _common_words(run_id: str, _run: OpenRun) -> frozenset[str]:
-    return quality.common_words(_run.inputs.corpus.passages)
+    return words.common_words(_run.inputs.corpus.passages)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)

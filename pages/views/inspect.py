@@ -33,10 +33,11 @@ with st.container(horizontal=True, vertical_alignment="center", horizontal_align
             st.switch_page("pages/views/review.py")
 st.text(corpus.queries[query])
 details = quality.candidates_of(corpus, run.ranking, selection, query)
-left, right = st.columns([3, 2])
-with left:
+# The curve has room beside the positives; a map has not.
+beside = st.columns([3, 2]) if st.session_state.get("inspect-figure", "curve") == "curve" else (st.container(), st.container())
+with beside[0]:
     candidates.positives(run, details, query)
-with right:
+with beside[1]:
     candidates.figure(run, selection, details, query)
 candidates.candidates(run, selection, details, query)
 with st.expander("Search the passages with your own words", icon=":material/travel_explore:"):

@@ -46,17 +46,19 @@ def delete_run(run: Run) -> None:
     )
     if run.id == session.run:
         st.warning("This is the run that is open now.", icon=":material/warning:")
-    if st.button("Delete the run", type="primary", icon=":material/delete:", key="delete-confirmed"):
-        try:
-            space.delete_run(run.id)
-        except HnmineError as error:
-            st.error("It could not be deleted", icon=":material/error:")
-            st.text(str(error))
-            return
+    if st.button("Delete the run", type="primary", icon=":material/delete:", key="delete-confirmed", on_click=lambda: gone(run)):
+        st.rerun()
+
+
+def gone(run: Run) -> None:
+    """Delete a run; another of its data set is opened when it was the open one."""
+    try:
+        space.delete_run(run.id)
+        session["runs-chosen"] = None
         if session.run == run.id:
             state.open_dataset(run.dataset_id)
-        session["runs-chosen"] = None
-        st.rerun()
+    except HnmineError as error:
+        session["runs-failed"] = str(error)
 
 
 @st.dialog("Delete this data set?", icon=":material/delete:")
@@ -68,16 +70,33 @@ def delete_dataset(dataset_id: str) -> None:
         f"**Goes:** the uploaded files, {size_of(dataset.bytes)}. They cannot be brought back.\n\n"
         "**Stays:** all verdicts and stored vectors: uploaded again, the data set finds them."
     )
-    if st.button("Delete the data set", type="primary", icon=":material/delete:", key="delete-dataset-confirmed"):
-        try:
-            space.remove_dataset(dataset_id)
-        except HnmineError as error:
-            st.error("It could not be deleted", icon=":material/error:")
-            st.text(str(error))
-            return
+    asked = st.button(
+        "Delete the data set",
+        type="primary",
+        icon=":material/delete:",
+        key="delete-dataset-confirmed",
+        on_click=lambda: dropped(dataset_id),
+    )
+    if asked:
+        st.rerun()
+
+
+def dropped(dataset_id: str) -> None:
+    """Delete a data set, and close it where it was the open one."""
+    try:
+        space.remove_dataset(dataset_id)
         if session.dataset == dataset_id:
             session.dataset = session.run = None
-        st.rerun()
+    except HnmineError as error:
+        session["runs-failed"] = str(error)
+
+
+def rename(run_id: str, key: str) -> None:
+    """Keep the name that was typed."""
+    try:
+        session[key] = space.name_run(run_id, session[key])
+    except HnmineError as error:
+        session["runs-failed"] = str(error)
 
 
 def choose(key: str, shown: list[str]) -> None:
@@ -88,6 +107,9 @@ def choose(key: str, shown: list[str]) -> None:
 
 # The list
 
+if failed := session.pop("runs-failed", None):
+    st.error("That could not be done", icon=":material/error:")
+    st.text(failed)
 if not runs:
     if not datasets:
         state.nothing_yet("No run yet", "Open training data and mine it; each run is then kept here.", "pages/views/data.py", "Go to Data")
@@ -135,21 +157,17 @@ else:
     with st.container(border=True):
         st.text(named(current))
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            name = st.text_input(
+            name_key = f"run-name-{current}"
+            session.setdefault(name_key, space.run_name(current))
+            st.text_input(
                 "Name",
-                value=space.run_name(current),
                 max_chars=NAME_LENGTH,
                 placeholder="such as: guards at 0.95",
-                key=f"run-name-{current}",
+                key=name_key,
                 width=320,
+                on_change=lambda: rename(current, name_key),
                 help="Shown in the sidebar and in this list.",
             )
-            if name != space.run_name(current):
-                try:
-                    space.name_run(current, name)
-                    st.rerun()
-                except HnmineError as error:
-                    st.text(str(error))
             if st.button(
                 "Open", icon=":material/folder_open:", type="primary", key="open-run", disabled=current == session.run, help="Inspect it."
             ):
@@ -164,11 +182,11 @@ else:
     if others:
         st.subheader("Side by side", anchor=False)
         other = st.selectbox(
-            "Compare it with",
+            "Compare this run (A) with another (B)",
             others,
             index=None,
             format_func=named,
-            placeholder="another run",
+            placeholder="none",
             key=f"compare-with-{current}",
             persist_state="session",
             help="The run above is A, this one is B. Queries and passages are matched by their texts, so the data sets may differ.",

@@ -1,0 +1,269 @@
+"""Inspect with 100,000 queries: how long a filter, a sort, a page and the first opening take, and what memory the server needs.
+
+The workspace is made without a model: random unit vectors (a query lies near its positive), ranked by the real search, and
+stored as a run. Three readings of the same steps: the calls behind them, the screen's script in one process (AppTest), and
+a real server seen through Chromium, from the action until what it asks for stands on the screen. The memory is that of the
+server, which holds no model here, after each step. Without Chromium the last reading is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import ROOT, arguments, report
+from hnmine.inputs import read_inputs
+from hnmine.mine import MineSettings
+from hnmine.ranking import Ranking
+from hnmine.search import pair_scores, top_k
+from hnmine.select import SelectionSettings
+from hnmine.workspace import Workspace
+
+DIMENSION, DEPTH = 64, 200
+TERMS = """sea wing hull rudder sail keel mast anchor tide harbour wind storm cargo crew deck captain compass chart lighthouse
+buoy rope knot engine propeller fuel valve pump bolt rivet weld steel timber paint rust salt depth sounding current swell"""
+WORDS = TERMS.split()
+LIMIT_GIB = 1.5
+
+
+def make_world(root: Path, queries: int, passages: int) -> str:
+    """Fill a workspace with one run; return the run's id."""
+    rng = np.random.default_rng(0)
+    picks = rng.integers(0, len(WORDS), (passages, 80))
+    texts = [f"passage {number}: " + " ".join(WORDS[place] for place in row) for number, row in enumerate(picks.tolist())]
+    asked = rng.integers(0, len(WORDS), (queries, 5))
+    positives = rng.integers(0, passages, queries)
+    training = root / "train.jsonl"
+    with training.open("w") as file:
+        for number in range(queries):
+            query = f"question {number} about " + " ".join(WORDS[place] for place in asked[number].tolist())
+            file.write(json.dumps({"query": query, "pos": [texts[positives[number]]]}) + "\n")
+    pool = root / "pool.jsonl"
+    pool.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    space = Workspace(root / "workspace")
+    dataset = space.add_dataset("synthetic.jsonl", training, "pool.jsonl", pool)
+    corpus = read_inputs(space.training_path(dataset.id), space.pool_path(dataset.id)).corpus
+
+    held = unit(rng.standard_normal((len(corpus.passages), DIMENSION), dtype=np.float32))
+    own = held[corpus.positive_ids[corpus.positive_starts[:-1]]]
+    asks = unit(own + 0.9 * unit(rng.standard_normal(own.shape, dtype=np.float32)))
+    scores, ids = top_k(asks, held, DEPTH)
+    ranking = Ranking(
+        ids=ids,
+        scores=scores,
+        positive_scores=pair_scores(asks, corpus.positive_queries, held, corpus.positive_ids),
+        query_vectors=asks,
+        passage_vectors=held,
+    )
+    settings = MineSettings(selection=SelectionSettings(window_start=5, window_end=DEPTH))
+    return space.save_run(dataset.id, settings, ranking, {"model": {"name": "random unit vectors"}}).id
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors of length 1."""
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+def milliseconds(work: Callable[[], Any]) -> float:
+    """Return how long one call takes: nothing is repeated, for the second time would find it cached."""
+    began = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - began)
+
+
+def calls(run_id: str) -> dict[str, float]:
+    """Time what lies behind each step, without a screen."""
+    from hnmine import compare, projection, quality, resources
+    from hnmine.corpus import fold
+    from hnmine.listing import Listing, alphabetical, found
+
+    times: dict[str, float] = {}
+    kept: dict[str, Any] = {}
+
+    def step(name: str, work: Callable[[], Any]) -> None:
+        def keep() -> None:
+            kept[name] = work()
+
+        times[name] = milliseconds(keep)
+
+    step("open", lambda: resources.open_run(run_id))
+    run = kept["open"]
+    corpus, ranking = run.inputs.corpus, run.ranking
+    step("select", lambda: resources.selection(run, run.run.settings.selection))
+    selection = kept["select"]
+    step("table of queries", lambda: quality.query_table(corpus, ranking, selection))
+    step("histograms", lambda: quality.score_histograms(ranking, selection))
+    times["first opening"] = sum(times.values())
+    table = kept["table of queries"]
+    step("fold queries", lambda: [fold(query) for query in corpus.queries])
+    folded = kept["fold queries"]
+    step("alphabet", lambda: alphabetical(folded))
+    times["search for two words"] = milliseconds(lambda: found(Listing(words="anchor tide"), table, selection, folded))
+    times["range of similarity"] = milliseconds(lambda: found(Listing(low=0.3, high=0.35), table, selection, folded))
+    times["filter"] = milliseconds(lambda: found(Listing(show="close"), table, selection, folded))
+    times["sort by margin"] = milliseconds(lambda: found(Listing(sort="margin", descending=False), table, selection, folded))
+    times["sort by query"] = milliseconds(lambda: found(Listing(sort="query"), table, selection, folded, kept["alphabet"]))
+    step("candidates of a query", lambda: quality.candidates_of(corpus, ranking, selection, 7))
+    times["map of the neighbourhood"] = milliseconds(
+        lambda: projection.neighbourhood(corpus, ranking, selection, kept["candidates of a query"], 7)
+    )
+    times["map of the whole set"] = milliseconds(lambda: projection.overview(corpus, ranking))
+    side = compare.Side(corpus, ranking, selection)
+    times["compare two runs"] = milliseconds(lambda: compare.compare(side, side))
+    return times
+
+
+def script(run_id: str) -> dict[str, float]:
+    """Time the screen's script, run by run, in this process; what the calls have cached is there already."""
+    from streamlit.testing.v1 import AppTest
+
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=600)
+    at.query_params["run"] = run_id
+    at.run()
+    times = {"first opening": milliseconds(lambda: at.switch_page("pages/views/inspect.py").run())}
+
+    def step(name: str, change: Callable[[], Any]) -> None:
+        times[name] = milliseconds(lambda: change().run())
+        assert not at.exception, [each.value for each in at.exception]
+
+    step("search for two words", lambda: at.text_input(key="inspect-search").set_value("anchor tide"))
+    at.text_input(key="inspect-search").set_value("").run()
+    step("filter", lambda: at.segmented_control(key="inspect-filter").set_value("close"))
+    at.segmented_control(key="inspect-filter").set_value(None).run()
+    step("sort by margin", lambda: at.selectbox(key="inspect-sort").select("margin"))
+    step("sort by query", lambda: at.selectbox(key="inspect-sort").select("query"))
+    step("map of the neighbourhood", lambda: at.segmented_control(key="inspect-figure").set_value("near"))
+    step("map of the whole set", lambda: at.segmented_control(key="inspect-figure").set_value("set"))
+    return times
+
+
+def resident(pid: int, field: str) -> float:
+    """Return VmRSS or VmHWM of a process in GiB."""
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) / 2**20
+
+
+def browser(run_id: str, home: Path) -> tuple[dict[str, float], dict[str, float], float] | None:
+    """Time each step in Chromium against a real server; return the times, its memory after each, and the most it had."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None or not Path("/proc/self/status").exists():
+        return None
+    from playwright.sync_api import sync_playwright
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "pages.parts.serve", "--server.port", str(port)],
+        cwd=ROOT,
+        env=os.environ | {"HNMINE_HOME": str(home)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    times: dict[str, float] = {}
+    memory: dict[str, float] = {}
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2).close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        with sync_playwright() as playwright:
+            started = playwright.chromium.launch(executable_path=chromium, headless=True, args=["--no-sandbox", "--disable-gpu"])
+            page = started.new_page(viewport={"width": 1400, "height": 1200})
+            page.set_default_timeout(120_000)
+
+            def step(name: str, act: Callable[[], Any], text: str) -> None:
+                began = time.perf_counter()
+                act()
+                page.get_by_text(text).first.wait_for()
+                page.wait_for_function("() => document.querySelector('[data-test-script-state]')?.dataset.testScriptState === 'notRunning'")
+                times[name] = 1000 * (time.perf_counter() - began)
+                memory[name] = resident(server.pid, "VmRSS:")
+
+            def choose(name: str) -> None:
+                page.get_by_role("combobox", name="Sort by").click()
+                page.get_by_role("option", name=name, exact=True).click()
+
+            def search(words: str) -> None:
+                box = page.get_by_role("textbox", name="Search the queries")
+                box.fill(words)
+                box.press("Enter")
+
+            def drag() -> None:
+                box = page.get_by_test_id("stVegaLiteChart").first.locator("svg").bounding_box()
+                assert box is not None
+                page.mouse.move(box["x"] + 0.35 * box["width"], box["y"] + box["height"] / 2)
+                page.mouse.down()
+                page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + box["height"] / 2, steps=4)
+                page.mouse.up()
+
+            step("first opening", lambda: page.goto(f"http://127.0.0.1:{port}/inspect?run={run_id}"), "queries · 1 to 50 on this page")
+            step("range of similarity", drag, "with a chosen negative between")
+            step("clear the range", lambda: page.get_by_role("button", name="Clear the range").click(), "Drag across the histogram")
+            step("filter", lambda: page.get_by_role("radio", name="above the positive").click(), "until then the first is shown")
+            page.get_by_role("radio", name="above the positive").click()
+            step("search for two words", lambda: search("anchor tide"), "sorted by")
+            search("")
+            page.wait_for_timeout(3_000)
+            step("sort by margin", lambda: choose("margin"), "sorted by margin")
+            step("sort by query", lambda: choose("query, by alphabet"), "sorted by query, by alphabet")
+            step("next page", lambda: page.get_by_role("button", name="Next page").click(), "51 to 100 on this page")
+            step("map of the neighbourhood", lambda: page.get_by_text("map of the neighbourhood").click(), "Point at a mark to read it")
+            step("map of the whole set", lambda: page.get_by_text("map of the whole set").click(), "Large marks: this query")
+            started.close()
+        return times, memory, resident(server.pid, "VmHWM:")
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def main() -> None:
+    """Make the workspace, time all steps, and print the table."""
+    options = arguments(__doc__)
+    queries, passages = (1_000, 500) if options.quick else (100_000, 20_000)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "workspace"
+        run_id = make_world(Path(folder), queries, passages)
+        os.environ["HNMINE_HOME"] = str(home)
+        seen = None if options.quick else browser(run_id, home)
+        behind, scripted = calls(run_id), script(run_id)
+    times, memory, most = seen or ({}, {}, None)
+    rows = [
+        {
+            "step": name,
+            "calls ms": behind.get(name),
+            "script ms": scripted.get(name),
+            "browser ms": times.get(name),
+            "server GiB": memory.get(name),
+        }
+        for name in dict.fromkeys([*behind, *scripted, *times])
+    ]
+    answers = [
+        value for name, value in times.items() if name in ("range of similarity", "filter", "search for two words") or "sort" in name
+    ]
+    facts = {"queries": queries, "ranked": DEPTH, "passages": passages, "dimension": DIMENSION}
+    if seen:
+        facts |= {
+            "slowest filter or sort in the browser, ms": max(answers),
+            "most memory of the server, GiB": most,
+            "allowed, GiB": LIMIT_GIB,
+        }
+    report("inspect", rows, facts)
+
+
+if __name__ == "__main__":
+    main()
