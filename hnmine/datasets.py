@@ -11,9 +11,12 @@ import hashlib
 import io
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+
+import msgspec
 
 from hnmine.beir import BeirFolder, beir_at
 from hnmine.columns import Columns
@@ -22,7 +25,7 @@ from hnmine.lines import MAX_LINE_BYTES
 from hnmine.records import RecordReader
 from hnmine.sources import Role, Source, read_as
 
-__all__ = ["SUFFIXES", "Look", "look", "readable", "store"]
+__all__ = ["SUFFIXES", "Look", "look", "readable", "sample", "store"]
 
 # What an upload may be called, and what is listed; what a file is, its content says.
 SUFFIXES = ("jsonl", "json", "ndjson", "parquet", "csv", "tsv", "txt", "gz", "zst", "zip")
@@ -109,6 +112,8 @@ def look(source: BinaryIO | Path, name: str, role: Role = "training", columns: C
         reader.open()
     except ColumnsError:
         return Look(source=reader.source, said=str(reader.source), columns=None, plain=False)
+    finally:
+        reader.close()
     plain = reader.plain and reader.source.format in ("jsonl", "json")
     said = str(reader.source) if plain else read_as(reader.source, reader.columns)
     return Look(source=reader.source, said=said, columns=reader.columns, plain=plain)
@@ -184,3 +189,22 @@ def _copy(source: BinaryIO | Path, target: Path) -> tuple[int, str]:
             digest.update(chunk)
             size += len(chunk)
     return size, digest.hexdigest()
+
+
+def sample(path: Path, name: str, role: Role, count: int = 20) -> list[dict[str, Any]]:
+    """Return the first records of a file as they stand in it, for somebody who has to say which column is which.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    reader = RecordReader(path, (), True, MAX_LINE_BYTES, role=role, name=name)
+    with suppress(ColumnsError):
+        reader.open()
+    found: list[dict[str, Any]] = []
+    for line in reader.lines():
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            found.append(msgspec.json.decode(line, type=dict[str, Any]))
+        if len(found) == count:
+            break
+    reader.close()
+    return found

@@ -2,8 +2,8 @@
 
 So one reader finds the faults of all of them, each with its place: the line where a record begins (of Parquet its row), the column, and the
 remedy. Values are kept as they are: numbers and lists of Parquet stay numbers and lists; a cell of CSV is text, and text it stays
-("007"), but for columns whose cells are written lists. JSON lines come through untouched and at their own speed; a row of CSV costs 3 µs
-beside what its JSON line does, one of Parquet 2.
+("007"), but for columns whose cells are written lists. JSON lines come through untouched and at their own speed, 20 µs
+for a row of 4 kB; as CSV it takes 70, as Parquet 40.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class RecordReader(LineReader):
         self.columns: Columns | None = None
         self.plain = True
         self._records: Iterator[bytes] | None = None
+        self._handle: Any = None  # of a file that is read at any place
 
     def open(self) -> None:
         """Read the beginning and tell by it what the file is.
@@ -114,15 +115,20 @@ class RecordReader(LineReader):
         found.columns = self.columns or Columns()
         return found
 
+    def close(self) -> None:
+        """Let go of the file before its records have come to their end."""
+        self._records = iter(())
+        if self._handle is not None:
+            self._handle.close()
+
     def _file(self, stored: Iterator[bytes]) -> Any:
         """Return the file for reading at any place; the rest of `stored` is read for the fingerprint."""
         for _ in stored:
             pass
-        if self._opener is not None:
-            return self._opener()
-        if not self.path.is_file():
+        if self._opener is None and not self.path.is_file():
             raise InputError(f"{self.path}: a file of this kind cannot come through a pipe; write it to a disk first")
-        return self.path.open("rb")
+        self._handle = self._opener() if self._opener else self.path.open("rb")
+        return self._handle
 
     def _sized(self, number: int, line: bytes) -> bool:
         self.line = number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 from collections.abc import Iterator
@@ -139,13 +140,20 @@ def test_bad_rows_wait_for_a_decision_and_nothing_is_changed_before(fresh: Path,
 
 
 def test_a_file_that_cannot_be_read_is_refused_and_not_kept(fresh: Path) -> None:
+    """Where its beginning tells, before it is opened; where only the rest does, on opening."""
     space = Workspace(fresh)
-    (space.root / "files" / "array.jsonl").write_text('[{"query": "a", "pos": ["b"]}]')
+    rows = "".join(json.dumps({"query": f"{n} {hash(n * 7)}", "pos": [str(n**7)]}) + "\n" for n in range(20_000))
+    (space.root / "files" / "cut.jsonl.gz").write_bytes(gzip.compress(rows.encode())[:-50])
+    (space.root / "files" / "table.parquet").write_bytes(b"PAR1 and nothing else")
     at = open_app()
-    at.selectbox(key="pick-training").select("array.jsonl").run()
+    at.selectbox(key="pick-training").select("table.parquet").run()
+    assert "table.parquet: the Parquet file is damaged" in texts(at)
+    assert at.button(key="open-files").disabled
+    at.selectbox(key="pick-training").select("cut.jsonl.gz").run()
     at.button(key="open-files").click().run()
     assert not at.exception
-    assert "array.jsonl:1 the file is one JSON array" in texts(at)
+    assert "cut.jsonl.gz: the gzip file is damaged" in texts(at)
+    assert "datasets" not in texts(at)
     assert space.datasets() == []
 
 

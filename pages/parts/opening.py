@@ -1,4 +1,7 @@
-"""The ways to open data: the bundled example, an upload, what is in the workspace already."""
+"""The ways to open data: the bundled example, an upload, what is in the workspace already.
+
+What a file is gets shown before it is opened, with the columns that would be read; one that cannot be read is refused here, and not kept.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from typing import BinaryIO
 import streamlit as st
 
 from hnmine import resources
-from hnmine.errors import HnmineError
+from hnmine.datasets import SUFFIXES, Look, look
+from hnmine.errors import ColumnsError, HnmineError
+from hnmine.sources import Role
 from pages.parts import state
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "bikeshare"
@@ -25,16 +30,42 @@ def _open(name: str, training: BinaryIO | Path, pool_name: str | None, pool: Bin
         st.text(str(error))
         return
     try:
-        resources.files(opened.id)
+        repair, skip = state.decisions(opened.id)
+        resources.files(opened.id, repair, skip, state.columns(opened.id))
+    except ColumnsError:
+        pass  # the next screen asks for them
     except HnmineError as error:
         message = str(error).replace(str(space.training_path(opened.id)), name)
-        message = message.replace(str(space.training_path(opened.id).with_name("pool.jsonl")), str(pool_name))
-        space.remove_dataset(opened.id)
+        if (stored := space.pool_path(opened.id)) is not None:
+            message = message.replace(str(stored), str(pool_name))
+        if not space.runs(opened.id):
+            space.remove_dataset(opened.id)
         st.error("This file cannot be read", icon=":material/error:")
         st.text(message)
         return
     state.open_dataset(opened.id)
     st.rerun()
+
+
+def _found(source: BinaryIO | Path, name: str, role: Role) -> Look | None:
+    """Say what a file is, before it is used; None when it cannot be read."""
+    try:
+        found = look(source, name, role)
+    except HnmineError as error:
+        st.error("This file cannot be read", icon=":material/error:")
+        st.text(str(error))
+        return None
+    st.text(found.said)  # names of columns are somebody's text
+    if found.columns is None and not found.plain:
+        st.caption("Which column is which, you say when it is open.")
+    return found
+
+
+def ways() -> None:
+    """Draw the three ways side by side."""
+    for column, draw in zip(st.columns(3), (example, upload, workspace), strict=True):
+        with column:
+            draw()
 
 
 def example() -> None:
@@ -44,6 +75,7 @@ def example() -> None:
         st.write("124 questions to the help centre of a bicycle-sharing service, 400 passages, with planted traps.")
         if st.button("Open the example", type="primary", icon=":material/play_arrow:", key="open-example"):
             _open("bikeshare/train.jsonl", EXAMPLE / "train.jsonl", "bikeshare/pool.jsonl", EXAMPLE / "pool.jsonl")
+        st.caption("Nothing to prepare, and no download: the packaged model ranks it in about a minute.")
 
 
 def upload() -> None:
@@ -51,18 +83,25 @@ def upload() -> None:
     with st.container(border=True, height="stretch"):
         st.subheader("Upload your own", anchor=False)
         training = st.file_uploader(
-            "Training JSONL",
-            type=["jsonl", "json"],
+            "Training data",
+            type=list(SUFFIXES),
             key="upload-training",
-            help='One object a line: `{"query": "...", "pos": ["..."]}`; `neg` and any other fields are kept.',
+            help='Queries with their positive passages. JSON lines such as `{"query": "...", "pos": ["..."]}`, also with other names; '
+            "Parquet; CSV or TSV; a JSON array; a zip of a BEIR data set. gzip and Zstandard are unpacked. Every other field is kept.",
         )
+        found = None if training is None else _found(training, training.name, "training")
+        beir = found is not None and found.source.format == "beir"
         pool = st.file_uploader(
             "Candidate pool (optional)",
-            type=["jsonl", "json"],
+            type=list(SUFFIXES),
             key="upload-pool",
-            help='More passages to mine from, one object a line: `{"text": "..."}`.',
+            help="More passages to mine from: JSON lines with `text`, plain text with a passage a line, or any of the formats above. "
+            "A BEIR data set brings its own.",
         )
-        ready = training is not None
+        if beir and pool is None:
+            st.caption("The corpus of the data set is the pool.")
+        found_pool = None if pool is None else _found(pool, pool.name, "pool")
+        ready = found is not None and (pool is None or found_pool is not None)
         if st.button(
             "Open these files",
             disabled=not ready,
@@ -93,14 +132,17 @@ def workspace() -> None:
                 state.open_dataset(chosen)
                 st.rerun()
         else:
-            st.caption("Nothing was opened before.")
+            st.caption("Nothing was opened before; what you open is kept here.")
         names = space.files()
         if names:
-            training = st.selectbox("Training file in the folder", names, key="pick-training")
+            training = st.selectbox("Training data in the folder", names, key="pick-training")
+            found = _found(space.file(training), training, "training")
             pool = st.selectbox("Candidate pool in the folder", [NO_POOL, *names], key="pick-pool")
-            if st.button("Open these files", key="open-files", icon=":material/folder_open:"):
-                chosen_pool = None if pool == NO_POOL else pool
+            chosen_pool = None if pool == NO_POOL else pool
+            found_pool = None if chosen_pool is None else _found(space.file(chosen_pool), chosen_pool, "pool")
+            ready = found is not None and (chosen_pool is None or found_pool is not None)
+            if st.button("Open these files", key="open-files", icon=":material/folder_open:", disabled=not ready):
                 _open(training, space.file(training), chosen_pool, None if chosen_pool is None else space.file(chosen_pool))
         else:
-            st.caption("Large files: put them into this folder of the server, and they can be picked here.")
+            st.caption("Large files and BEIR folders: put them into this folder of the server, and they can be picked here.")
             st.code(str((space.root / "files").resolve()), language=None, wrap_lines=True)
