@@ -196,7 +196,7 @@ class Journey:
             page.get_by_role("textbox", name="Reviewer").press("Enter")
             order_by_likeness(page)
             stands_still(page)
-            for number, key in enumerate("kdpkkskdk", 1):
+            for number, key in enumerate("kkdkkskkd", 1):
                 page.keyboard.press(key)
                 page.get_by_text(f"{number} of ").first.wait_for()
                 stands_still(page)
@@ -212,7 +212,7 @@ def order_by_likeness(page: Any) -> None:
 
 def compare_runs(page: Any) -> None:
     """Put the two runs side by side."""
-    page.get_by_test_id("stSelectbox").filter(has_text="Compare it with").get_by_role("combobox").click()
+    page.locator('[class*="st-key-compare-with-"]').get_by_role("combobox").click()
     page.get_by_role("option").first.click()
 
 
@@ -225,7 +225,7 @@ def show_map(page: Any) -> None:
 PREPARED: dict[str, Callable[[Any], None]] = {"review": order_by_likeness, "runs": compare_runs, "inspect-map": show_map}
 
 # The pictures of the guide, with their heights; and those of the README's tour, of which the upper part is shown.
-PICTURES = {"data": 900, "mine": 1180, "inspect": 1400, "review": 1100, "runs": 1180, "export": 1000}
+PICTURES = {"data": 1000, "mine": 1180, "inspect": 1700, "review": 1100, "runs": 1180, "export": 1100}
 TOUR, TOUR_SIZE, TOUR_SECONDS = ("data", "mine", "inspect", "review", "export"), (1050, 675), 2.5
 
 
