@@ -21,6 +21,7 @@ from hnmine.problems import repairs_from
 from hnmine.progress import OnProgress, ShouldStop
 from hnmine.select import SelectionSettings, parse_window
 from hnmine.summary import Summary
+from hnmine.trainers import chosen_mendings
 from hnmine.verdicts import Verdict, read_verdicts
 
 __all__ = ["find_knn_neg"]
@@ -49,6 +50,7 @@ def find_knn_neg(
     reviews: str | os.PathLike[str] | Iterable[Verdict] | None = None,
     output_format: str = "flagembedding",
     dev_share: float = 0.0,
+    mend: Iterable[str] = (),
     manifest_file: str | os.PathLike[str] | None = None,
     store: str | os.PathLike[str] | None = None,
     memory_budget: int | None = None,
@@ -77,6 +79,8 @@ def find_knn_neg(
             ones join its `pos`, kept ones come first.
         output_format: one of `hnmine.formats.FORMATS`.
         dev_share: part of the queries that goes to a file of its own beside the output (`out.dev.jsonl`), drawn by the seed.
+        mend: faults that trainers trip over to mend in what is written, keys of `hnmine.trainers.MENDINGS` or "all"; FlagEmbedding's
+            format only.
         manifest_file: where to write settings, fingerprints, verdicts, versions and counts as JSON; `reproduce` does the run again.
         store: folder where vectors are kept, so that no text is encoded twice and a killed run goes on where it was. Needs `model`
             to be `ModelSettings`: what a loaded model's weights are cannot be told for sure.
@@ -117,6 +121,7 @@ def find_knn_neg(
         with_scores=with_scores,
         output_format=output_format,
         dev_share=dev_share,
+        mend=tuple(sorted(chosen_mendings((mend,) if isinstance(mend, str) else tuple(mend)))),
     )
     return mine_to_file(
         lambda: _encoder(model, on_progress),

@@ -19,6 +19,7 @@ from hnmine.mine import MineSettings
 from hnmine.models import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
 from hnmine.problems import REPAIRS, repairs_from
 from hnmine.select import SelectionSettings, parse_window
+from hnmine.trainers import MENDINGS, chosen_mendings
 
 __all__ = ["CACHE_FLAGS", "FLAGS", "REPRODUCE_WITH", "Flag", "command_line", "settings_from"]
 
@@ -85,6 +86,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("skip_bad_rows", "skip_bad_rows", "switch", "leave bad rows out instead of stopping"),
         Flag("output_format", "output_format", "text", "what to write, and for which trainer", choices=tuple(FORMATS)),
         Flag("dev_share", "dev_share", "number", "part of the queries that goes to a file of its own beside the output, such as 0.05", "X"),
+        Flag("mend", "mend", "list", "faults that FlagEmbedding's trainer trips over, to mend in what is written: "
+             + "; ".join(f"{kind} ({how})" for kind, how in MENDINGS.items()) + "; all", "KIND", choices=(*MENDINGS, "all")),
         Flag("with_scores", "with_scores", "switch", "write pos_scores and neg_scores, the similarities of the mining model"),
         Flag("json", "", "switch", "print the closing summary as JSON", fallback=False),
         Flag("quiet", "", "switch", "show no progress", fallback=False),
@@ -167,6 +170,7 @@ def settings_from(arguments: argparse.Namespace) -> MineSettings:
         else:
             values[part][name] = tuple(value) if isinstance(value, list) else value
     values[""]["repair"] = tuple(sorted(repairs_from(values[""]["repair"])))
+    values[""]["mend"] = tuple(sorted(chosen_mendings(values[""]["mend"])))
     if not arguments.use_fp16:
         if values["model"]["precision"] == "fp16":
             raise SettingsError("--precision fp16 and --use_fp16 false contradict each other; leave one of them out")

@@ -8,7 +8,8 @@ before the first takes its place. What a format cannot hold is left out or chang
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,13 +19,14 @@ from hnmine.corpus import Corpus
 from hnmine.delimited import CELL_LIMIT, ROW_LIMIT, msmarco, spreadsheet
 from hnmine.errors import SettingsError
 from hnmine.examples import Part, merged
-from hnmine.export import flagembedding_lines, write_all
+from hnmine.export import flagembedding_lines, write_all, write_atomic
 from hnmine.ranking import Ranking
 from hnmine.retrieval import beir, tevatron
 from hnmine.rows import Row
 from hnmine.select import Selection
 from hnmine.splits import dev_path, dev_queries
 from hnmine.tables import SHAPES, as_json_lines, as_parquet
+from hnmine.trainers import chosen_mendings
 
 __all__ = ["FORMATS", "Format", "Written", "check_export", "write_export"]
 
@@ -266,11 +268,24 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def check_export(format_name: str, *, with_scores: bool = False, dev_share: float = 0.0) -> Format:
+def _mended(lines: Iterator[bytes], part: Part, target: Path, mend: tuple[str, ...]) -> Iterator[bytes]:
+    """Yield the lines mended. What a field's type is shows at the end of the file, so it is written out first, beside the target."""
+    from hnmine.mending import repaired
+
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".mending-") as folder:
+        plain = Path(folder) / "rows.jsonl"
+        write_atomic(plain, lines)
+        part.written = 0
+        for chunk in repaired(plain, mend):
+            part.written += chunk.count(b"\n")
+            yield chunk
+
+
+def check_export(format_name: str, *, with_scores: bool = False, dev_share: float = 0.0, mend: Iterable[str] = ()) -> Format:
     """Return the format, or refuse what it cannot do; cheap, so it can be asked before the mining.
 
     Raises:
-        SettingsError: there is no such format, it has no place for scores, or the share is no share.
+        SettingsError: there is no such format, it has no place for scores, the share is no share, or what is to be mended is unknown.
     """
     found = FORMATS.get(format_name)
     if found is None:
@@ -280,6 +295,8 @@ def check_export(format_name: str, *, with_scores: bool = False, dev_share: floa
         raise SettingsError(f"output_format {format_name} has no place for scores; leave with_scores out, or take one of: {others}")
     if isinstance(dev_share, bool) or not isinstance(dev_share, (int, float)) or not 0 <= dev_share < 1:
         raise SettingsError(f"dev_share is {dev_share!r}; it is a share of the queries, such as 0.05, or 0 for no split")
+    if chosen_mendings(tuple(mend)) and found.family != "flagembedding":
+        raise SettingsError(f"mend is for FlagEmbedding's rows, and output_format is {format_name}; leave mend out")
     return found
 
 
@@ -294,6 +311,7 @@ def write_export(
     with_scores: bool = False,
     dev_share: float = 0.0,
     seed: int = 42,
+    mend: Iterable[str] = (),
 ) -> list[Written]:
     """Write a selection in a format; with a split, train to `path` and dev to `dev_path(path)` unless one file holds both.
 
@@ -304,12 +322,14 @@ def write_export(
         corpus, ranking, selection: what was mined for them, promotions included.
         with_scores: write the similarities of the mining model where the format has a place for them.
         dev_share: part of the queries, 0 to below 1, that becomes dev; drawn by `seed`.
+        mend: faults of FlagEmbedding's rows to mend in what is written, keys of `trainers.MENDINGS`.
 
     Raises:
         SettingsError: as `check_export`, or a split of one query.
         OutputError: a file cannot be written; what was there before is untouched.
     """
-    form = check_export(format_name, with_scores=with_scores, dev_share=dev_share)
+    mend = tuple(mend)
+    form = check_export(format_name, with_scores=with_scores, dev_share=dev_share, mend=mend)
     path = Path(path)
     dev = dev_queries(corpus, dev_share, seed) if dev_share else None
     parts: list[tuple[Path, Literal["all", "train", "dev"], Part]] = []
@@ -323,7 +343,7 @@ def write_export(
     else:
         add(path, "train", queries=~dev)
         add(dev_path(path), "dev", queries=dev)
-    sizes = write_all([(target, form.write(part)) for target, _, part in parts])
+    sizes = write_all([(target, _mended(form.write(part), part, target, mend) if mend else form.write(part)) for target, _, part in parts])
     notes = form.told(merged([part for _, _, part in parts]))
     return [
         Written(path=target, bytes=size, sha256=digest, rows=part.written, part=name, notes=() if place else tuple(notes))

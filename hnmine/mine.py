@@ -21,7 +21,7 @@ from hnmine.corpus import PoolMode
 from hnmine.encoder import Encoder
 from hnmine.errors import OutputError, SettingsError
 from hnmine.export import write_atomic
-from hnmine.formats import FORMATS, Written, write_export
+from hnmine.formats import Written, check_export, write_export
 from hnmine.inputs import Inputs, read_inputs
 from hnmine.manifest import Manifest, compose, encoded, fingerprints
 from hnmine.models import ModelSettings
@@ -51,6 +51,7 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         with_scores: write `pos_scores` and `neg_scores`.
         output_format: one of `hnmine.formats.FORMATS`.
         dev_share: the part of the queries (0 to below 1) that goes to a file of its own, for evaluation; drawn by the seed.
+        mend: faults that trainers trip over, mended in what is written (see `hnmine.trainers.MENDINGS`); sorted.
     """
 
     selection: SelectionSettings = SelectionSettings()
@@ -63,12 +64,10 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     with_scores: bool = False
     output_format: str = "flagembedding"
     dev_share: float = 0.0
+    mend: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.output_format not in FORMATS:
-            raise SettingsError(f"output_format is {self.output_format!r}; known are: {', '.join(FORMATS)}")
-        if isinstance(self.dev_share, bool) or not isinstance(self.dev_share, (int, float)) or not 0 <= self.dev_share < 1:
-            raise SettingsError(f"dev_share is {self.dev_share!r}; it is a share of the queries, such as 0.05, or 0 for no split")
+        check_export(self.output_format, with_scores=self.with_scores, dev_share=self.dev_share, mend=self.mend)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -243,6 +242,7 @@ def mine_to_file(
         mined.selection,
         with_scores=settings.with_scores,
         dev_share=settings.dev_share,
+        mend=settings.mend,
         seed=settings.selection.seed,
     )
     mined.summary.notes += [note for each in written for note in each.notes]

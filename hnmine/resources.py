@@ -263,6 +263,7 @@ def _export(key: str, settings: str, _run: OpenRun) -> list[Written]:
         with_scores=wanted.with_scores,
         dev_share=wanted.dev_share,
         seed=wanted.selection.seed,
+        mend=wanted.mend,
     )
 
 
@@ -299,7 +300,7 @@ def checked(run: OpenRun, settings: MineSettings) -> Report:
     Raises:
         As `export`, or the file was cleared away by other exports in the meantime (InputError).
     """
-    whole = msgspec.structs.replace(settings, output_format="flagembedding", dev_share=0.0)
+    whole = msgspec.structs.replace(settings, output_format="flagembedding", dev_share=0.0, mend=())
     return _checked(run.key, msgspec.json.encode(whole).decode(), run)
 
 

@@ -27,6 +27,7 @@ from hnmine.models import MODEL_CLASSES, PRECISIONS, ModelSettings
 from hnmine.problems import REPAIRS
 from hnmine.select import SelectionSettings
 from hnmine.terminal import Progress
+from hnmine.trainers import MENDINGS
 
 ROOT = Path(__file__).parents[1]
 
@@ -245,6 +246,7 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
         repair=tuple(sorted(draw(st.sets(st.sampled_from(sorted(REPAIRS)))))),
         skip_bad_rows=draw(st.booleans()),
         with_scores=draw(st.booleans()),
+        mend=tuple(sorted(draw(st.sets(st.sampled_from(sorted(MENDINGS)))))),
     )
 
 

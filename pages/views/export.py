@@ -15,7 +15,7 @@ from hnmine.formats import FORMATS, Format, Written
 from hnmine.mine import MineSettings
 from hnmine.splits import dev_path
 from hnmine.summary import summarise
-from pages.parts import findings, state
+from pages.parts import diagnosis, state
 
 st.title("Export", anchor=False)
 run, selection = state.opened()
@@ -106,7 +106,7 @@ with st.container(border=True):
         st.write(f":material/gavel: Verdicts of the review are honoured: {told}.")
 
 settings: MineSettings = msgspec.structs.replace(
-    run.run.settings, selection=selection.settings, with_scores=with_scores, output_format=form.name, dev_share=dev_share
+    run.run.settings, selection=selection.settings, with_scores=with_scores, output_format=form.name, dev_share=dev_share, mend=()
 )
 summary = summarise(run.inputs, run.ranking, selection, with_scores=with_scores)
 mined = run.run.manifest.get("summary", {})
@@ -114,18 +114,26 @@ summary.timings = mined.get("timings", {})
 own = dict.fromkeys(summary.notes)
 summary.notes = list(own | dict.fromkeys(note for note in mined.get("notes", ()) if "_scores" not in note))
 
-try:
-    with st.spinner("Writing the file ..."):
-        written = resources.export(run, settings)
-except HnmineError as error:
-    st.error("The file cannot be written", icon=":material/error:")
-    st.text(str(error))
-    st.stop()
+
+def export() -> list[Written]:
+    """Write the files, or end the page."""
+    try:
+        with st.spinner("Writing the file ..."):
+            return resources.export(run, settings)
+    except HnmineError as error:
+        st.error("The file cannot be written", icon=":material/error:")
+        st.text(str(error))
+        st.stop()
+
+
+written = export()
 summary.notes += [note for each in written for note in each.notes if note not in summary.notes]
 
 # What a trainer would trip over
 
-repairs = findings.draw(run, settings, form, summary, sum(each.bytes for each in written))
+if repairs := diagnosis.draw(run, settings, form, summary, sum(each.bytes for each in written)):
+    settings = msgspec.structs.replace(settings, mend=repairs)
+    written = export()
 
 # The files
 

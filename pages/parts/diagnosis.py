@@ -1,0 +1,128 @@
+"""What a trainer would trip over in an export, drawn before the download, with the faults that can be mended to choose from."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from hnmine import resources
+from hnmine.errors import HnmineError
+from hnmine.findings import Finding, Report
+from hnmine.formats import Format
+from hnmine.mine import MineSettings
+from hnmine.resources import OpenRun
+from hnmine.summary import Summary
+from hnmine.trainers import MENDINGS, TRAINERS
+from pages.parts.marking import literal
+
+__all__ = ["draw"]
+
+# Reading a larger file takes a while: it waits until somebody asks.
+CHECKED_AT_ONCE = 50_000_000
+# What bears on fields that only FlagEmbedding's rows keep.
+_FIELDS = {
+    "missing-prompt", "no-prompt", "mixed-types", "late-field", "late-fraction", "type-not-constant", "nan", "scores-on-some-rows",
+    "scores-not-numbers", "scores-length", "one-kind-of-scores", "scores-of-two-scales", "few-negatives", "not-hardest-first",
+}  # fmt: skip
+# What FlagEmbedding's rows may repeat, and the other formats join.
+_JOINED = {"repeated-row", "repeated-positive", "same-query"}
+_LOOKS = {
+    "fine": (":material/check:", "green"),
+    "note": (":material/info:", "blue"),
+    "warning": (":material/priority_high:", "orange"),
+    "error": (":material/error:", "red"),
+}
+# Good news worth telling, and the findings that would belie it.
+_GOOD = (
+    ("every row has {number:,} negatives", {"short-negatives", "empty-negatives"}),
+    (
+        "no positive, no query and no repeat among the negatives",
+        {"positive-among-negatives", "positive-of-another-row", "query-among-negatives", "repeated-negative", "rare-repeats"},
+    ),
+)
+
+
+def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, bytes_written: int) -> tuple[str, ...]:
+    """Draw what was found in the rows as `settings` write them; return the repairs that were chosen (keys of MENDINGS, sorted)."""
+    number = settings.selection.negative_number
+    chosen: list[str] = []
+    with st.container(border=True):
+        report = _report(run, settings, bytes_written)
+        found: list[Finding] = []
+        kinds = {"short-negatives"} if summary.short_rows else set()
+        if report is not None:
+            found = [each for each in (*report.findings, *report.notes) if _concerns(each, form)]
+            kinds |= {each.kind for each in found}
+            st.caption(f"Checked as {', '.join(TRAINERS[each] for each in report.trainers)} would read the rows")
+        elif summary.short_rows:
+            mark("warning", f"{summary.short_rows:,} of {summary.rows:,} rows have fewer than {number:,} negatives")
+        for finding in found:
+            if finding.severity != "note":
+                chosen += _finding(finding, form, chosen, run.run.settings.mend)
+        for words, against in _GOOD:
+            if not kinds & against:
+                mark("fine", words.format(number=number))
+        if share := summary.scores["above_positive"]:
+            words = f"{share:.1%} of the negatives score above their positive: they may be false; a PercPos guard on Mine removes them"
+            mark("note", words)
+        if summary.backfilled:
+            words = f"{summary.backfilled:,} negatives are back-filled at random: usually easier than mined ones; a wider window helps"
+            mark("note", words)
+        for note in [*summary.notes, *(finding.message for finding in found if finding.severity == "note")]:
+            mark("note", note)
+    return tuple(sorted(chosen))
+
+
+def _report(run: OpenRun, settings: MineSettings, bytes_written: int) -> Report | None:
+    """Return the doctor's report, or None when it waits to be asked or could not be had."""
+    key = f"checked {run.key}"
+    if bytes_written > CHECKED_AT_ONCE and not st.session_state.get(key):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if not st.button("Check the rows", icon=":material/stethoscope:", key="check", help="Reads the rows as trainers do."):
+                st.caption("A large file: checking it takes a while.")
+                return None
+        st.session_state[key] = True
+    try:
+        with st.spinner("Checking ..."):
+            return resources.checked(run, settings)
+    except HnmineError as error:
+        st.warning("The rows could not be checked", icon=":material/warning:")
+        st.text(str(error))
+        return None
+
+
+def _concerns(finding: Finding, form: Format) -> bool:
+    """Whether a finding about the rows bears on the format too."""
+    if finding.kind in ("about-the-file", "file-name"):
+        return False
+    return form.family == "flagembedding" or finding.kind not in _FIELDS | _JOINED
+
+
+def _finding(finding: Finding, form: Format, before: list[str], mined: tuple[str, ...]) -> list[str]:
+    """Draw one finding with its places; return its repair if that was chosen.
+
+    `before` were chosen for findings above, `mined` when the run was mined.
+    """
+    mark(finding.severity, f"{finding.message} → {finding.remedy}")
+    mend = False
+    repair = finding.repair if form.family == "flagembedding" else None
+    if repair is not None and repair not in before:
+        mend = st.checkbox(
+            f"Mend: {MENDINGS[repair]}",
+            value=repair in mined,
+            key=f"mend-{repair}",
+            persist_state="session",
+            help="Changes the file that you download, nothing else.",
+        )
+    if finding.examples:
+        with st.expander(f"Where ({finding.count:,})", key=f"where-{finding.kind}"):
+            for example in finding.examples:
+                st.text(f"line {example.line:,}  {example.text}" if example.line else example.text)
+            if finding.count > len(finding.examples):
+                st.caption("The first of them.")
+    return [repair] if mend and repair is not None else []
+
+
+def mark(kind: str, text: str) -> None:
+    """Draw one finding; its text may hold words of the data."""
+    icon, color = _LOOKS[kind]
+    st.markdown(f":{color}-badge[{icon} {kind}] {literal(text)}")
