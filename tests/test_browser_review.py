@@ -59,21 +59,25 @@ def open_review(browser: Any, server: Server, run: str) -> Any:
     return page
 
 
+KEEP = "[...document.querySelectorAll('[class*=st-key-review-keep-]')].map(e => e.className.match(/st-key-review-keep-\\d+/)[0])"
+
+
 def shown(page: Any) -> str:
     """What tells one pair on the screen from another: the key of its buttons changes with each."""
-    return str(page.evaluate("() => [...document.querySelectorAll('[class*=st-key-review-keep-]')].map(e => e.className).join()"))
+    page.wait_for_function(f"() => {KEEP}.length === 1", polling=20)
+    return str(page.evaluate(f"() => {KEEP}[0]"))
+
+
+def moved_on(page: Any, before: str) -> None:
+    """Wait until another pair is on the screen, and the one before is gone."""
+    page.wait_for_function(f"before => {{ const now = {KEEP}; return now.length === 1 && now[0] !== before }}", arg=before, polling=20)
 
 
 def press(page: Any, key: str) -> None:
-    """Press a key, and wait until another pair is on the screen."""
+    """Press a key as somebody does who has seen the pair."""
     before = shown(page)
     page.keyboard.press(key)
-    page.wait_for_function(
-        "before => { const now = [...document.querySelectorAll('[class*=st-key-review-keep-]')].map(e => e.className).join();"
-        " return now !== before && now !== '' }",
-        arg=before,
-        polling=20,
-    )
+    moved_on(page, before)
 
 
 def reviewed(page: Any) -> int:
@@ -163,12 +167,7 @@ def test_two_people_review_the_same_run_at_once(browser: Any, mined: tuple[Path,
         for place, page in enumerate(pages):  # both keys are down before either screen has moved on
             page.keyboard.press("kds"[(number + place) % 3])
         for page, old in zip(pages, before, strict=True):
-            page.wait_for_function(
-                "before => { const now = [...document.querySelectorAll('[class*=st-key-review-keep-]')].map(e => e.className).join();"
-                " return now !== before && now !== '' }",
-                arg=old,
-                polling=20,
-            )
+            moved_on(page, old)
     written = events(root)
     assert len(written) == 200
     assert len({pair for _, pair, _ in written}) == 200  # no pair was given to both

@@ -165,12 +165,14 @@ def desk_of(desk: Desk) -> None:
     try:
         place = desk.show()
         progress(desk)
-        buttons(desk)
+        keys = st.container()
         messages(desk)
         if place is None:
             finished(desk)
         else:
             pair(desk, place)
+        with keys:  # sent last: while a pair is not on the screen yet, no key judges it
+            buttons(desk)
         all_at_once(desk)
         recent()
     except HnmineError as error:
