@@ -79,10 +79,12 @@ def read_files(
             return Files(training, corpus, one=True)
     else:
         training = read_training(input_file, columns=columns, repair=repair, skip_bad_rows=skip_bad_rows)
+    if beir is None and columns is not None and columns.qrels is not None:
+        raise InputError(f"{input_file} is no BEIR data set: there are no judgements named `{columns.qrels}`; leave qrels out of the columns")
     if candidate_pool is None:
         return Files(training, None)
-    if beir := beir_at(candidate_pool):
-        return Files(training, beir.read(columns=columns, repair=repair, skip_bad_rows=skip_bad_rows)[1])
+    if corpus_of := beir_at(candidate_pool):
+        return Files(training, corpus_of.read(columns=None, repair=repair, skip_bad_rows=skip_bad_rows)[1])
     return Files(training, read_pool(candidate_pool, columns=columns, repair=repair, skip_bad_rows=skip_bad_rows))
 
 

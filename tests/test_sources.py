@@ -454,6 +454,11 @@ def test_a_beir_data_set_may_be_the_pool_alone_and_have_another_pool(tmp_path, w
     assert [row.query for row in given.rows] == ["query 1", "query 2"]
 
 
+def test_judgements_are_not_looked_for_where_there_can_be_none(tmp_path, write_jsonl):
+    with pytest.raises(InputError, match=r"is no BEIR data set: there are no judgements named `dev`"):
+        read_inputs(write_jsonl([{"query": "q", "pos": ["p"]}]), columns=Columns(qrels="dev"))
+
+
 def test_faults_of_a_beir_data_set_have_their_part_and_line(tmp_path):
     parts = members(**{
         "corpus.jsonl": jsonl(CORPUS) + b'{"_id": "d1", "text": "again"}\n{"text": "no id"}\n{"_id": "e", "title": "", "text": " "}\n',

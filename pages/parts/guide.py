@@ -22,7 +22,7 @@ def first_steps() -> None:
     """Draw the four steps with a sentence each."""
     with st.container(border=True):
         st.subheader("Getting started", anchor=False)
-        with st.grid(4, min_column_width=200):
+        with st.grid(4, min_column_width=210):
             for number, (title, _, text) in enumerate(STEPS, 1):
                 with st.container(gap="xxsmall"):
                     st.markdown(f"**{number} · {title}**")

@@ -75,7 +75,7 @@ def example() -> None:
         st.write("124 questions to the help centre of a bicycle-sharing service, 400 passages, with planted traps.")
         if st.button("Open the example", type="primary", icon=":material/play_arrow:", key="open-example"):
             _open("bikeshare/train.jsonl", EXAMPLE / "train.jsonl", "bikeshare/pool.jsonl", EXAMPLE / "pool.jsonl")
-        st.caption("Nothing to prepare, and no download: the packaged model ranks it in about a minute.")
+        st.caption("Nothing to prepare, and no download: the packaged model ranks it within a minute.")
 
 
 def upload() -> None:

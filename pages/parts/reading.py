@@ -88,7 +88,7 @@ def _training(dataset: Dataset, found: Look, chosen: Columns | None) -> Columns 
     names = found.source.names
     known = found.columns or Columns()
     given = chosen or Columns()
-    with st.grid(3, min_column_width=200):
+    with st.grid(3, min_column_width=240):
         query = st.selectbox(
             "Query",
             names,

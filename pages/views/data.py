@@ -78,7 +78,7 @@ with forward:
         st.switch_page("pages/views/mine.py")
 
 rows = files.training.items
-with st.grid(5, min_column_width=115):
+with st.grid(5, min_column_width=165):
     st.metric("Rows", f"{len(rows):,}", border=True, help="Lines of the training file that can be used.")
     st.metric(
         "Queries",
