@@ -31,6 +31,8 @@ Ints = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 
 _NONE = np.uint64(2**64 - 1)
+# A positive that scores near 0 (a wrong label) would give shares of thousands of percent, and a mean that says nothing else.
+SHARE_LIMIT = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +54,8 @@ class Comparison:
         shared: negatives that both chose; counts_first, counts_second: how many each chose.
         overlap: `shared` as a share of the longer list, 1 for the same negatives, NaN where both have none.
         hardness_first, hardness_second: mean similarity of the negatives to the query, NaN without any.
-        share_first, share_second: that mean as a share of the positives' mean, NaN where these score 0 or less.
+        share_first, share_second: that mean as a share of the positives' mean, no further from 0 than SHARE_LIMIT, NaN where the
+            positives score 0 or less.
     """
 
     first: Ints
@@ -132,7 +135,7 @@ def _hardness(side: Side, queries: Ints) -> tuple[Floats, Floats]:
     anchors = positive_anchors(side.corpus, side.ranking)[queries]
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(counts > 0, sums / counts, np.nan)
-        share = np.where(anchors > 0, mean / anchors, np.nan)
+        share = np.where(anchors > 0, np.clip(mean / anchors, -SHARE_LIMIT, SHARE_LIMIT), np.nan)
     return mean.astype(np.float32), share.astype(np.float32)
 
 

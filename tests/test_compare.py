@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -69,7 +71,8 @@ def test_overlap_and_shifts_are_those_of_plain_sets(monkeypatch: pytest.MonkeyPa
         assert found.hardness_first[place] == pytest.approx(np.mean(list(here.values())), abs=1e-6)
         assert found.hardness_second[place] == pytest.approx(np.mean(list(there.values())), abs=1e-6)
         if anchors(one)[query] > 0:
-            assert found.share_first[place] == pytest.approx(np.mean(list(here.values())) / anchors(one)[query], rel=1e-5)
+            share = np.mean(list(here.values())) / anchors(one)[query]
+            assert found.share_first[place] == pytest.approx(min(2, max(-2, share)), rel=1e-5)
     assert found.shift == pytest.approx(found.hardness_second - found.hardness_first)
 
 
@@ -117,3 +120,15 @@ def test_what_was_set_otherwise_is_named() -> None:
     second = {"pool_mode": "extend", "selection": {"seed": 2, "margin": None}, "model": {"name": "a", "devices": ["cpu"]}, "new": 1}
     assert differences(first, second) == [("new", None, 1), ("selection.seed", 1, 2)]
     assert differences(first, first) == []
+
+
+def test_a_positive_that_scores_near_nothing_has_no_share_of_thousands() -> None:
+    one = side(QUERIES, PASSAGES)
+    weak = Side(
+        one.corpus, dataclasses.replace(one.ranking, positive_scores=np.full_like(one.ranking.positive_scores, 1e-6)), one.selection
+    )
+    none = Side(one.corpus, dataclasses.replace(one.ranking, positive_scores=np.zeros_like(one.ranking.positive_scores)), one.selection)
+    found = compare(weak, none)
+    assert (np.abs(found.share_first) <= 2).all()
+    assert np.isnan(found.share_second).all()
+    assert sorted(found.most_changed(100).tolist()) == list(range(len(QUERIES)))

@@ -51,6 +51,7 @@ def figure(run: OpenRun, selection: Selection, details: Candidates, query: int) 
         format_func=FIGURES.__getitem__,
         key="inspect-figure",
         persist_state="session",
+        wrap=True,
         help="The query's similarities by rank, or a map of its neighbourhood or of the whole set. The maps lay the vectors flat: "
         "what lies close together is similar, as far as two dimensions can show it.",
     )

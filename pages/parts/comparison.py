@@ -121,7 +121,8 @@ def _figures(found: Comparison, comparable: bool) -> None:
             + ("." if comparable else ", in shares of the positive's, because the similarities of different models do not mean the same."),
             border=True,
         )
-    st.caption(f"{found.only_first:,} queries are only in A, {found.only_second:,} only in B.")
+    if found.only_first or found.only_second:
+        st.caption(f"{found.only_first:,} queries are only in A, {found.only_second:,} only in B.")
     left, right = st.columns(2)
     with left:
         edges = np.linspace(0, 1, 11)
@@ -182,7 +183,10 @@ def _changed(found: Comparison, first: Opened, second: Opened) -> None:
             "query": text(width="large"),
             "shared": text(help="Negatives that both chose, of the longer list.", alignment="right"),
             **{name: number(format="%.3f", help="Mean similarity of the negatives.") for name in ("hardness A", "hardness B")},
-            **{name: number(format="%.0f %%", help="That mean as a share of the positives'.") for name in ("of pos. A", "of pos. B")},
+            **{
+                name: number(format="%.0f %%", help="That mean as a share of the positives'; ±200 % stands for that or more.")
+                for name in ("of pos. A", "of pos. B")
+            },
         },
         alt="Queries whose negatives changed most, least overlap first",
     )

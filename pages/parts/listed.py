@@ -111,6 +111,7 @@ def asked_for(drawn: Range | None) -> tuple[Listing, int]:
             format_func=SHOW_ONLY.__getitem__,
             key="inspect-filter",
             persist_state="session",
+            wrap=True,
             help="Queries whose hardest negative comes that close to the positive; whose best positive ranks low; "
             "or that got too few negatives from the window. Click again for all.",
         )

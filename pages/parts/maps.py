@@ -96,7 +96,15 @@ def set_map(points: Floats, roles: npt.NDArray[np.int8], texts: list[str], near:
     colour = charts.word(
         "group",
         scale={"domain": domain},
-        legend={"orient": "top", "title": None, "labelLimit": 300, "columns": 3, "symbolOpacity": 1, "values": [*domain[:4], "query"]},
+        legend={
+            "orient": "top",
+            "title": None,
+            "labelLimit": 300,
+            "columns": 3,
+            "symbolOpacity": 1,
+            "symbolStrokeWidth": 0,
+            "values": [*domain[:4], "query"],
+        },
     )
     all_passages = {
         "data": {"name": "passages"},
