@@ -86,7 +86,7 @@ def suspicions(about: Evidence) -> list[str]:
     elif about.share > 1:
         found.append("nearer to the query than its positive is")
     elif about.share >= CLOSE:
-        found.append(f"almost as near to the query as its positive ({about.share:.0%})")
+        found.append(f"almost as near to the query as its positive ({100 * about.share:.0f} %)")
     nearest = max((score for _, score, _ in about.positives), default=None)
     if about.likeness is not None and nearest is not None and about.likeness > max(nearest, 0.0):
         found.append("more like the positive than the query is")

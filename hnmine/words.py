@@ -15,7 +15,7 @@ __all__ = ["common_words", "shared", "words_of"]
 
 SAMPLE = 1_000
 # Words of more than this share of the sampled texts are common; in fewer texts than this no word is.
-COMMON_SHARE, COMMON_LEAST = 0.15, 20
+COMMON_SHARE, COMMON_LEAST = 0.08, 20
 
 _RUN = re.compile(r"[^\W_]+")
 _NO_BLANKS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")

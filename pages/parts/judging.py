@@ -108,17 +108,21 @@ def _claims() -> Claims:
     return Claims()
 
 
+# The run, the (query, passage) on the screen, when it was last seen there, and whose screen it is.
+Claim = tuple[str, tuple[int, int] | None, float, str]
+
+
 @dataclass(slots=True)
 class Claims:
     """Which pair each session of this server has on its screen."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    held: dict[str, tuple[str, tuple[int, int] | None, float, str]] = field(default_factory=dict)
+    held: dict[str, Claim] = field(default_factory=dict)
 
     def take(self, session: str, run: str, pairs: Queue, who: str) -> int | None:
         """Return the next place of a queue that no other session has on its screen, and note it."""
         with self.lock:
-            place = pairs.next(frozenset(self._others(session, run)))
+            place = pairs.next(frozenset(each[1] for each in self._others(session, run) if each[1] is not None))
             self._note(session, run, None if place is None else pairs.pair(place), who)
             return place
 
@@ -129,23 +133,31 @@ class Claims:
 
     def names(self, session: str, run: str) -> list[str]:
         """Return who else reviews a run just now, sorted."""
-        limit = time.monotonic() - CLAIM_SECONDS
         with self.lock:
-            return sorted({each[3] for name, each in self.held.items() if name != session and each[0] == run and each[2] > limit})
+            return sorted({each[3] for each in self._others(session, run)})
 
     def _note(self, session: str, run: str, pair: tuple[int, int] | None, who: str) -> None:
+        self.held = {name: each for name, each in self.held.items() if self._counts(name, each)}
         self.held[session] = (run, pair, time.monotonic(), who)
-        limit = time.monotonic() - CLAIM_SECONDS
-        self.held = {name: each for name, each in self.held.items() if each[2] > limit}
 
-    def _others(self, session: str, run: str) -> list[tuple[int, int]]:
-        limit = time.monotonic() - CLAIM_SECONDS
-        return [each[1] for name, each in self.held.items() if name != session and each[0] == run and each[2] > limit and each[1]]
+    def _others(self, session: str, run: str) -> list[Claim]:
+        return [each for name, each in self.held.items() if name != session and each[0] == run and self._counts(name, each)]
+
+    def _counts(self, session: str, claim: Claim) -> bool:
+        return claim[2] > time.monotonic() - CLAIM_SECONDS and _open(session)
 
 
 def _session() -> str:
     context = get_script_run_ctx()
     return context.session_id if context else ""
+
+
+def _open(session: str) -> bool:
+    """Return whether a session still has its browser; without a server, as in a test, nobody else has one."""
+    try:
+        return bool(get_instance().is_active_session(session))
+    except RuntimeError:
+        return False
 
 
 @st.cache_resource(show_spinner=False)
@@ -158,11 +170,7 @@ def default_name() -> str:
     """Return "Reviewer N" with the lowest N that no open session has: two people must not undo each other's decisions unasked."""
     names, session = _names(), _session()
     if session not in names:
-        try:
-            active = {each for each in names if get_instance().is_active_session(each)}
-        except RuntimeError:  # a test runs without a server
-            active = set()
-        taken = {name for each, name in names.items() if each in active}
+        taken = {name for each, name in names.items() if _open(each)}
         names[session] = next(name for number in range(1, len(taken) + 2) if (name := f"Reviewer {number}") not in taken)
     return names[session]
 

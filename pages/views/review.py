@@ -8,6 +8,7 @@ import streamlit as st
 from hnmine import resources
 from hnmine.errors import HnmineError
 from hnmine.evidence import evidence, suspicions
+from hnmine.queue import STATES, QueueSettings
 from hnmine.words import shared
 from pages.parts import judging, reviewing, verdict_files
 from pages.parts.judging import DONE, Desk
@@ -93,9 +94,11 @@ def pair(desk: Desk, place: int) -> None:
     with box(text):
         facts = [f"similarity {about.score:.3f}", "not among the ranked" if about.rank is None else f"rank {about.rank:,}"]
         if about.share is not None:
-            facts.append(f"{about.share:.0%} of the positive")
+            facts.append(f"{100 * about.share:.0f} % of the positive")
         if about.likeness is not None:
             facts.append(f"{about.likeness:.3f} like the positive")
+        if stands := desk.queue.verdicts[place]:
+            facts.append(f"now {DONE[STATES[stands]]}")
         facts += [f"{literal(name)} {value:.3g}" for name, value in about.signals.items()]
         st.caption(f":material/help: **Candidate** · {' · '.join(facts)}")
         others = [asked, *(corpus.passages[positive] for positive, _, _ in about.positives)]
@@ -135,16 +138,16 @@ def recent() -> None:
                 width="stretch",
             )
         with right:
-            told = f"{len(pairs):,} pairs at once" if several else f"{verdict.passage[:160]}  ·  {verdict.query[:100]}"
+            told = f"{len(pairs):,} pairs at once" if several else f"{verdict.query[:60]}  →  {verdict.passage[:160]}"
             st.text(f"{verdict.who or 'nobody named'}:  {told}".replace("\n", " "), wrap=False)
 
 
 def all_at_once(desk: Desk) -> None:
     """Draw the verdict for all that is left in the queue, behind a question."""
     left = int(np.count_nonzero(desk.queue.todo))
-    with st.popover(f"Apply to all {left:,}", icon=":material/done_all:", disabled=not 0 < left <= MOST_AT_ONCE):
+    with st.popover(f"Apply to all {left:,}", icon=":material/done_all:", disabled=not 0 < left <= MOST_AT_ONCE, key="review-all"):
         st.write(f"One verdict for the **{left:,} pairs** that match these filters and are left in the queue. One undo takes it back.")
-        if desk.queue.settings == type(desk.queue.settings)():
+        if desk.queue.settings == QueueSettings(order=desk.queue.settings.order):
             st.caption(":material/warning: No filter is set: these are all of them.")
         choice = st.segmented_control(
             "Verdict", [*DONE, "remove"], format_func=lambda name: MENU[name].rpartition(": ")[2], key="review-all-choice"
