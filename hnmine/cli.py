@@ -1,5 +1,6 @@
 """The command line: `python -m hnmine mine`, which takes the flags of FlagEmbedding's scripts/hn_mine.py as they are, and
-`python -m hnmine cache`, which shows, verifies and prunes the stored vectors.
+`python -m hnmine cache`, which shows, verifies and prunes the stored vectors, and `python -m hnmine check`, which finds what trainers
+would trip over.
 
 stdout holds the closing summary and nothing else; progress and errors go to stderr. The flags themselves are the table
 in `flags.py`.
@@ -24,9 +25,10 @@ from typing import Any, NoReturn
 import msgspec
 
 from hnmine import __version__
+from hnmine.checkup import checkup
 from hnmine.encoder import FlagEncoder
 from hnmine.errors import HnmineError, SettingsError
-from hnmine.flags import CACHE_FLAGS, FLAGS, REPRODUCE_WITH, Flag, settings_from
+from hnmine.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS, REPRODUCE_WITH, Flag, settings_from
 from hnmine.memory import in_words, parse_size
 from hnmine.mine import mine_to_file
 from hnmine.models import ModelSettings
@@ -166,6 +168,17 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     for flag in CACHE_FLAGS:
         _add(cache.add_argument_group(), flag)
+    check = commands.add_parser(
+        "check",
+        help="find what trainers would trip over in a training file",
+        description="Read a training file as trainers will and report what they would trip over, with counts, places and remedies.",
+        epilog="Exit status: 0 no errors (there may be warnings), 2 errors in the file, bad usage or an unreadable file, 1 failure.",
+        allow_abbrev=False,
+        formatter_class=_Formatter,
+    )
+    check.add_argument("file", metavar="FILE", help="training rows, in any format that mine takes")
+    for flag in CHECK_FLAGS:
+        _add(check.add_argument_group(), flag)
     if argv and argv[0].startswith("--") and argv[0] not in ("--help", "--version"):
         parser.error(f"the command is missing; write: python -m hnmine mine {argv[0]} ...")
     arguments, unknown = parser.parse_known_args(argv)
@@ -177,12 +190,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         if arguments.from_manifest is not None and (more := [flag.name for flag in given if flag.name not in REPRODUCE_WITH]):
             mine.error(f"--{more[0]} would change what --from_manifest does again; leave it out, or mine without --from_manifest")
     if unknown:
-        table = {"": CACHE_FLAGS} if arguments.command == "cache" else FLAGS
+        used = {"cache": cache, "check": check}.get(arguments.command, mine)
+        own: dict[str, dict[str, tuple[Flag, ...]]] = {"cache": {"": CACHE_FLAGS}, "check": {"": CHECK_FLAGS}}
+        table = own.get(arguments.command, FLAGS)
         known = [f"--{flag.name}" for flags in table.values() for flag in flags]
         close = difflib.get_close_matches(unknown[0].partition("=")[0].replace("-", "_").replace("__", "--", 1), known, n=1)
-        (cache if arguments.command == "cache" else mine).error(
-            f"unrecognized arguments: {' '.join(unknown)}" + (f" (did you mean {close[0]}?)" if close else "")
-        )
+        used.error(f"unrecognized arguments: {' '.join(unknown)}" + (f" (did you mean {close[0]}?)" if close else ""))
     return arguments
 
 
@@ -275,6 +288,17 @@ def _cache(arguments: argparse.Namespace) -> None:
     _say("\n".join([*lines, *(f"note  {note}" for note in store.notes)]))
 
 
+def _check(arguments: argparse.Namespace, interrupts: Interrupts) -> int:
+    progress = None if arguments.quiet or sys.stderr is None or not sys.stderr.isatty() else Progress(sys.stderr)
+    try:
+        said, status = checkup(arguments, progress, interrupts.should_stop)
+    finally:
+        if progress is not None:
+            progress.close()
+    _say(said)
+    return status
+
+
 def _say(text: str) -> None:
     """Print to stdout. Nobody reading it any more (`| head`) is no failure: the output file is written."""
     try:
@@ -303,6 +327,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 _silence_libraries()
             if arguments.command == "cache":
                 _cache(arguments)
+            elif arguments.command == "check":
+                return _check(arguments, interrupts)
             else:
                 _mine(arguments, interrupts)
     except SystemExit as leaving:  # argparse has said why

@@ -1,7 +1,7 @@
 """What one reading of a file comes to: a finding for each thing that a trainer would trip over, with a sentence that says why.
 
 Rows are judged by what they say (`of_rows`), by the type and the fields that all of them share (`of_types`), by the number and the repeats
-of their negatives (`of_negatives`), and by what only shows across rows (`of_lines`), for which the texts of the first places are read again.
+of their negatives (`of_negatives`), and by what only shows across rows (`of_lines`), for which the first places are read again.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def of_rows(survey: Survey, rows: int, queries: int) -> list[Finding]:
         ),
         "query-among-positives": lambda count, _: f"{_have(count, rows)} the query itself among the positives",
         "repeated-positive": lambda count, things: (
-            f"{_have(count, rows)} {counted(things, 'positive')} twice: drawn more often than the others"
+            f"{_have(count, rows)} {counted(things, 'positive')} that {'repeats' if things == 1 else 'repeat'} another: drawn more often"
         ),
         "repeated-row": lambda count, _: (
             f"{counted(count, 'row')} of {rows:,} {'repeats' if count == 1 else 'repeat'} another: trained on twice"
@@ -140,8 +140,10 @@ def of_negatives(survey: Survey, rows: int, wanted: int, said: int | None) -> li
     for kind, group in zip(("repeated-negative", "rare-repeats"), _parted(survey, wanted), strict=True):
         if group:
             surplus = sum(each.surplus for each in group)
-            message = f"{_have(len(group), rows)} {counted(surplus, 'negative')} twice"
-            message += ": one is wasted" if kind == "repeated-negative" else ", among so many that a group hardly ever holds both"
+            repeat = "repeats" if surplus == 1 else "repeat"
+            message = f"{_have(len(group), rows)} {counted(surplus, 'negative')} that {repeat} another of the row"
+            if kind == "rare-repeats":
+                message += ", among so many that a group hardly ever holds both"
             examples = tuple(Example(each.line, each.text) for each in group[:EXAMPLES])
             found.append(finding(kind, message, len(group), examples))
     return found

@@ -30,7 +30,7 @@ from hnmine.rows import Row, training_rows
 from hnmine.survey import RawReader, Survey
 from hnmine.trainers import KINDS, chosen_trainers
 
-__all__ = ["check"]
+__all__ = ["check", "examine"]
 
 _ROWS_BETWEEN_PROGRESS = 1_000
 # A fault that the reader finds -> what a trainer makes of it.
@@ -40,10 +40,10 @@ _CONSEQUENCES = {
     "not-an-object": "the file cannot be loaded",
     "duplicate-key": "the file cannot be loaded",
     "line-too-long": "it was not read, nor what follows on it",
-    "missing-field": "the trainer stops there (TypeError)",
+    "missing-field": "the trainer stops there",
     "wrong-type": "the trainer stops there, or trains on something else",
     "empty-text": "the trainer learns from an empty query",
-    "no-positive": "the trainer stops there (IndexError)",
+    "no-positive": "the trainer stops there",
     "string-instead-of-list": "FlagEmbedding stops (AssertionError) or, with --same_dataset_within_batch, trains on single characters",
     "nan": "it is no JSON; some loaders refuse the file, in others it spoils the loss",
     "blank-passage": "the trainer learns from an empty text",
@@ -54,7 +54,7 @@ def check(
     path: str | os.PathLike[str],
     *,
     model: ModelCard | None = None,
-    trainers: tuple[str, ...] | list[str] | None = None,
+    trainers: Sequence[str] | None = None,
     negative_number: int | None = None,
     columns: Columns | None = None,
     name: str = "",
@@ -77,6 +77,30 @@ def check(
         SettingsError: a trainer is unknown, or `negative_number` is below 1.
         Cancelled: `should_stop` said so.
     """
+    return examine(
+        path,
+        model=model,
+        trainers=trainers,
+        negative_number=negative_number,
+        columns=columns,
+        name=name,
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )[0]
+
+
+def examine(
+    path: str | os.PathLike[str],
+    *,
+    model: ModelCard | None = None,
+    trainers: Sequence[str] | None = None,
+    negative_number: int | None = None,
+    columns: Columns | None = None,
+    name: str = "",
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+) -> tuple[Report, Survey]:
+    """As `check`, with what the reading gathered, for whoever mends the file."""
     chosen = chosen_trainers(trainers)
     if negative_number is not None and negative_number < 1:
         raise SettingsError(f"negative_number is {negative_number}; it must be at least 1")
@@ -106,6 +130,9 @@ def check(
         findings += [*of_negatives(survey, rows, wanted, negative_number), *of_lines(survey, wanted, path, columns)]
     if model is not None and rows:
         passages = len(np.unique(np.concatenate([np.frombuffer(each, np.uint64) for each in (survey.positives, survey.negatives)])))
+        if model.folder is None or not (model.folder / "tokenizer.json").exists():
+            message = f"the tokenizer of {shortened(model.name, 60)} is not on this machine, so lengths were not counted: give its folder"
+            findings.append(finding("about-the-file", message, 0))
         for side, amount in zip(lengths, (queries, passages), strict=True):
             found = side.finding(model.folder, model.name, amount)
             findings += [found] if found else []
@@ -116,7 +143,7 @@ def check(
         findings.append(finding("about-the-file", f"read as {file.read_as}; the trainers named here want JSON lines", rows))
 
     ordered = sorted((each for each in findings if set(each.trainers) & set(chosen)), key=lambda each: each.order)
-    return Report(
+    report = Report(
         file=shortened(name),
         bytes=file.size,
         sha256=file.sha256,
@@ -130,6 +157,7 @@ def check(
         negative_number=wanted,
         model=model.name if model else "",
     )
+    return report, survey
 
 
 def _wanted(survey: Survey, negative_number: int | None) -> int:

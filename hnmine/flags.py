@@ -19,9 +19,9 @@ from hnmine.mine import MineSettings
 from hnmine.models import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
 from hnmine.problems import REPAIRS, repairs_from
 from hnmine.select import SelectionSettings, parse_window
-from hnmine.trainers import MENDINGS, chosen_mendings
+from hnmine.trainers import MENDINGS, TRAINERS, chosen_mendings
 
-__all__ = ["CACHE_FLAGS", "FLAGS", "REPRODUCE_WITH", "Flag", "command_line", "settings_from"]
+__all__ = ["CACHE_FLAGS", "CHECK_FLAGS", "FLAGS", "REPRODUCE_WITH", "Flag", "command_line", "settings_from"]
 
 DEFAULTS = MineSettings(model=ModelSettings())
 
@@ -140,6 +140,20 @@ CACHE_FLAGS = (
 # What --from_manifest may be combined with: where things are and how the run is told of, not what is done.
 REPRODUCE_WITH = ("input_file", "output_file", "candidate_pool", "manifest_file", "from_manifest", "embedder_name_or_path", "devices",
                   "memory_budget", "store", "no_store", "json", "quiet")  # fmt: skip
+CHECK_FLAGS = (
+    Flag("trainer", "", "list", "whose reading to simulate; left out: all", "TRAINER", choices=tuple(TRAINERS)),
+    Flag("negative_number", "", "integer", "negatives that each row should have; left out: as many as most rows have, at most 7", "N"),
+    Flag("columns", "", "columns", "which columns hold what, as for mining", "PART=NAME"),
+    Flag("embedder_name_or_path", "", "text", f"whose tokenizer counts lengths; left out: the packaged {PACKAGED_NAME}", "NAME"),
+    Flag("embedder_query_max_length", "", "integer", "tokens; left out: as the model's folder says", "N"),
+    Flag("embedder_passage_max_length", "", "integer", "tokens; left out: as the model's folder says", "N"),
+    Flag("no_lengths", "", "switch", "count no tokens: quicker", fallback=False),
+    Flag("repair", "", "list", "what to mend, into --output_file: " + "; ".join(f"{kind} ({how})" for kind, how in MENDINGS.items())
+         + "; all", "KIND", choices=(*MENDINGS, "all")),
+    Flag("output_file", "", "text", "where to write the mended rows; replaced whole or not at all", "FILE"),
+    Flag("json", "", "switch", "print the report as JSON", fallback=False),
+    Flag("quiet", "", "switch", "show no progress", fallback=False),
+)  # fmt: skip
 _ALWAYS_SHOWN = ("range_for_sampling", "negative_number", "seed")
 
 

@@ -62,7 +62,7 @@ class Lengths:
         longer = round(float(over.mean()) * candidates)
         if not over.any():
             return None
-        name = self.side if longer == 1 else {"query": "queries"}.get(self.side, f"{self.side}s")
+        name = {"query": "queries"}.get(self.side, f"{self.side}s")
         about = f"about {longer:,}" if sampled else f"{longer:,}"
         message = (
             f"{about} of {counted(total, f'different {self.side}', f'different {name}')} ({longer / max(total, 1):.1%}) "

@@ -87,17 +87,13 @@ class Scores:
                 f"there is `{one}` but no `{other}`: with --knowledge_distillation FlagEmbedding wants both, without it neither is read"
             )
             found.append(self._of("one-kind-of-scores", message, (other, "pos_scores/neg_scores"), self._present[one]))
-        lacking = [kind for kind in ("pos_scores/neg_scores", *(FIELDS if len(present) > 1 else ())) if tallies.rows[kind]]
-        if present:
-            if len(present) == 1:
-                lacking = ["pos_scores/neg_scores"] if tallies.rows["pos_scores/neg_scores"] else []
-            count = sum(tallies.rows[kind] for kind in lacking)
-            if count:
-                message = (
-                    f"{counted(count, 'row')} of {rows:,} {'has' if count == 1 else 'have'} no scores and the others do: with "
-                    "--knowledge_distillation FlagEmbedding stops at such a row (AssertionError)"
-                )
-                found.append(self._of("scores-on-some-rows", message, lacking, count))
+        lacking = ("pos_scores/neg_scores", *(FIELDS if len(present) > 1 else ()))
+        if present and (lack := sum(tallies.rows[kind] for kind in lacking)):
+            message = (
+                f"{lack:,} of {counted(rows, 'row')} {'has' if lack == 1 else 'have'} no scores, though others do: with "
+                "--knowledge_distillation FlagEmbedding stops at such a row (AssertionError)"
+            )
+            found.append(self._of("scores-on-some-rows", message, lacking, lack))
         if count := tallies.rows["scores-not-numbers"]:
             message = f"{counted(count, 'row')} with scores that are no numbers: distillation stops, or its loss becomes NaN"
             found.append(tallies.finding("scores-not-numbers", message))
@@ -108,13 +104,13 @@ class Scores:
             )
             found.append(tallies.finding("scores-length", message))
         if self._within and self._beyond and not self._neither:
-            rare, other = ("within", self._beyond) if self._within <= self._beyond else ("beyond", self._within)
-            scale = "within 0..1" if rare == "within" else "beyond 1"
+            rarer, rest = ("within", self._beyond) if self._within <= self._beyond else ("beyond", self._within)
+            scale = "within 0..1" if rarer == "within" else "beyond 1"
             message = (
-                f"{counted(tallies.rows[rare], 'row')} with all scores {scale}, {other:,} on another scale: raw and normalised scores "
+                f"{counted(tallies.rows[rarer], 'row')} with all scores {scale}, {rest:,} on another scale: raw and normalised scores "
                 "must not stand in one file, the loss compares them"
             )
-            found.append(self._of("scores-of-two-scales", message, (rare,), tallies.rows[rare]))
+            found.append(self._of("scores-of-two-scales", message, (rarer,), tallies.rows[rarer]))
         if (count := tallies.rows["not-hardest-first"]) and not found:
             message = (
                 f"{counted(count, 'row')} {'has' if count == 1 else 'have'} negatives in another order than hardest first, by "

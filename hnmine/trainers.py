@@ -15,6 +15,7 @@ worth knowing about a sound file is a *note*, and no finding: a sound file has n
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -114,7 +115,7 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def chosen_trainers(names: tuple[str, ...] | list[str] | None) -> tuple[Trainer, ...]:
+def chosen_trainers(names: Sequence[str] | None) -> tuple[Trainer, ...]:
     """Check the names of trainers; None stands for all.
 
     Raises:
@@ -125,14 +126,15 @@ def chosen_trainers(names: tuple[str, ...] | list[str] | None) -> tuple[Trainer,
     return tuple(each for each in _ALL if not names or each in names)
 
 
-def chosen_mendings(names: tuple[str, ...] | list[str]) -> frozenset[str]:
-    """Check the names of repairs; "all" stands for every one.
+def chosen_mendings(names: Iterable[str]) -> frozenset[str]:
+    """Check the names of repairs; "all" stands for every one, and a single name may come as a plain str.
 
     Raises:
         SettingsError: a name is unknown.
     """
-    if "all" in names:
+    chosen = {names} if isinstance(names, str) else set(names)
+    if "all" in chosen:
         return frozenset(MENDINGS)
-    if unknown := sorted(set(names) - MENDINGS.keys()):
+    if unknown := sorted(chosen - MENDINGS.keys()):
         raise SettingsError(f"unknown repair {unknown[0]!r}; known are: {', '.join(MENDINGS)}, all")
-    return frozenset(names)
+    return frozenset(chosen)
