@@ -10,16 +10,19 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from hnmine.corpus import Corpus
+import msgspec
+
+from hnmine.corpus import Corpus, find
 from hnmine.delimited import CELL_LIMIT, ROW_LIMIT, msmarco, spreadsheet
 from hnmine.errors import SettingsError
 from hnmine.examples import Part, merged
 from hnmine.export import flagembedding_lines, write_all, write_atomic
+from hnmine.mending import repaired
 from hnmine.ranking import Ranking
 from hnmine.retrieval import beir, tevatron
 from hnmine.rows import Row
@@ -80,6 +83,13 @@ class Written:
     rows: int
     part: Literal["all", "train", "dev"] = "all"
     notes: tuple[str, ...] = ()
+
+
+class _Asked(msgspec.Struct):
+    query: str
+
+
+_decode_query = msgspec.json.Decoder(_Asked).decode
 
 
 def _flagembedding(part: Part) -> Iterator[bytes]:
@@ -268,17 +278,22 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def _mended(lines: Iterator[bytes], part: Part, target: Path, mend: tuple[str, ...]) -> Iterator[bytes]:
-    """Yield the lines mended. What a field's type is shows at the end of the file, so it is written out first, beside the target."""
-    from hnmine.mending import repaired
+def _mended(form: Format, part: Part, target: Path, mend: tuple[str, ...]) -> Iterator[bytes]:
+    """Yield the lines of a part mended.
 
+    What a field's type is shows at the end of the file, so it is written out first, beside the target; and with both parts, because a
+    fault of the one alone would be mended in the one alone, and the two would not fit together any more.
+    """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".mending-") as folder:
         plain = Path(folder) / "rows.jsonl"
-        write_atomic(plain, lines)
-        part.written = 0
-        for chunk in repaired(plain, mend):
-            part.written += chunk.count(b"\n")
-            yield chunk
+        write_atomic(plain, form.write(replace(part, queries=None)))
+        for line in repaired(plain, mend):
+            if part.queries is not None:
+                query = find([_decode_query(line).query], part.corpus.queries, part.corpus.query_hashes)
+                if not part.queries[query[0]]:
+                    continue
+            part.written += 1
+            yield line
 
 
 def check_export(format_name: str, *, with_scores: bool = False, dev_share: float = 0.0, mend: Iterable[str] = ()) -> Format:
@@ -343,7 +358,7 @@ def write_export(
     else:
         add(path, "train", queries=~dev)
         add(dev_path(path), "dev", queries=dev)
-    sizes = write_all([(target, _mended(form.write(part), part, target, mend) if mend else form.write(part)) for target, _, part in parts])
+    sizes = write_all([(target, _mended(form, part, target, mend) if mend else form.write(part)) for target, _, part in parts])
     notes = form.told(merged([part for _, _, part in parts]))
     return [
         Written(path=target, bytes=size, sha256=digest, rows=part.written, part=name, notes=() if place else tuple(notes))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hnmine.export import stale_scores
+from hnmine.export import stale_positive_scores, stale_scores
 from hnmine.inputs import Inputs
 from hnmine.ranking import Ranking
 from hnmine.select import Selection, positive_anchors
@@ -106,6 +106,8 @@ def summarise(inputs: Inputs, ranking: Ranking, selection: Selection, *, with_sc
     notes = [*inputs.notes]
     if (stale := stale_scores(inputs.rows)) and not with_scores:
         notes.append(f"{stale:,} rows had neg_scores for the negatives that were replaced: left out (with_scores writes new ones)")
+    if (stale := stale_positive_scores(inputs.rows, corpus)) and not with_scores:
+        notes.append(f"{stale:,} rows had pos_scores, and pos grew by promoted passages: left out (with_scores writes new ones)")
     if empty := int((row_counts == 0).sum()):
         notes.append(f"{empty:,} rows have no negative at all, because there is none to be had: FlagEmbedding's trainer stops on them")
     if inputs.pool is not None and corpus.pool_mode == "extend" and len(inputs.pool) > corpus.n_candidates:

@@ -585,3 +585,45 @@ def test_notes_count_both_parts_of_a_split_together(mined):
     (whole,) = short.write("st-n-tuple")
     assert short.write("st-n-tuple", dev_share=0.4)[0].notes == whole.notes
     assert "5 queries have fewer than 2 negatives" in whole.notes[0]
+
+
+# Mending
+
+
+def test_mending_sees_both_parts_of_a_split(mined):
+    """A field of two types, one of them in dev alone, becomes text in train too."""
+    items = [{"query": f"question {i}", "pos": [f"answer {i}"], "level": i} for i in range(20)]
+    made = mined(items)
+    _, dev = made.write("flagembedding", dev_share=0.1)
+    odd = json.loads(dev.path.read_bytes().splitlines()[0])["level"]
+    items[odd]["level"] = "high"
+    items[3]["pos_scores"] = [0.5]
+    made = mined(items)
+    (whole,) = made.write("flagembedding", mend=["mixed-types", "scores"])
+    wholly = whole.path.read_bytes().splitlines()
+    parts = made.write("flagembedding", mend=["mixed-types", "scores"], dev_share=0.1)
+    assert [each.rows for each in (whole, *parts)] == [20, 18, 2]
+    assert sorted(line for each in parts for line in each.path.read_bytes().splitlines()) == sorted(wholly)
+    found = [json.loads(line) for line in wholly]
+    assert [row["level"] for row in found] == [str(item["level"]) for item in items]
+    assert not any("pos_scores" in row for row in found)
+    plain = [json.loads(line) for line in made.write("flagembedding")[0].path.read_bytes().splitlines()]
+    assert [row["neg"] for row in plain] == [row["neg"] for row in found]
+    assert not [each for each in made.folder.iterdir() if each.name.startswith(".mending")]
+
+
+def test_rows_that_mending_leaves_out_are_not_counted(mined):
+    made = mined([{"query": "a", "pos": ["b"]}, {"query": "a", "pos": ["b", "c"]}, {"query": "d", "pos": ["b"]}], None, negative_number=1)
+    (plain,) = made.write("flagembedding")
+    empty = sum(not json.loads(line)["neg"] for line in plain.path.read_bytes().splitlines())
+    assert empty == 2
+    (written,) = made.write("flagembedding", mend=["empty-negatives"])
+    assert written.rows == 1
+    assert json.loads(written.path.read_bytes())["neg"] == ["c"]
+
+
+def test_mending_is_for_rows_that_keep_their_fields(made):
+    with pytest.raises(SettingsError, match="mend is for FlagEmbedding's rows"):
+        made.write("csv", mend=["scores"])
+    with pytest.raises(SettingsError, match="unknown repair 'all of it'"):
+        made.write("flagembedding", mend=["all of it"])

@@ -44,7 +44,7 @@ _GOOD = (
 def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, bytes_written: int) -> tuple[str, ...]:
     """Draw what was found in the rows as `settings` write them; return the repairs that were chosen (keys of MENDINGS, sorted)."""
     number = settings.selection.negative_number
-    chosen: list[str] = []
+    offered: dict[str, bool] = {}  # repair -> whether it was chosen; several findings may have the same
     with st.container(border=True):
         report = _report(run, settings, bytes_written)
         found: list[Finding] = []
@@ -55,9 +55,14 @@ def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, b
             st.caption(f"Checked as {', '.join(TRAINERS[each] for each in report.trainers)} would read the rows")
         elif summary.short_rows:
             mark("warning", f"{summary.short_rows:,} of {summary.rows:,} rows have fewer than {number:,} negatives")
-        for finding in found:
-            if finding.severity != "note":
-                chosen += _finding(finding, form, chosen, run.run.settings.mend)
+        for place, finding in enumerate(found):
+            if finding.severity == "note":
+                continue
+            mark(finding.severity, f"{finding.message} → {finding.remedy}")
+            repair = finding.repair if form.family == "flagembedding" else None
+            if repair is not None and repair not in offered:
+                offered[repair] = _offer(repair, run.run.settings.mend)
+            _places(finding, place)
         for words, against in _GOOD:
             if not kinds & against:
                 mark("fine", words.format(number=number))
@@ -69,7 +74,7 @@ def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, b
             mark("note", words)
         for note in [*summary.notes, *(finding.message for finding in found if finding.severity == "note")]:
             mark("note", note)
-    return tuple(sorted(chosen))
+    return tuple(sorted(repair for repair, chosen in offered.items() if chosen))
 
 
 def _report(run: OpenRun, settings: MineSettings, bytes_written: int) -> Report | None:
@@ -97,29 +102,25 @@ def _concerns(finding: Finding, form: Format) -> bool:
     return form.family == "flagembedding" or finding.kind not in _FIELDS | _JOINED
 
 
-def _finding(finding: Finding, form: Format, before: list[str], mined: tuple[str, ...]) -> list[str]:
-    """Draw one finding with its places; return its repair if that was chosen.
+def _offer(repair: str, mined: tuple[str, ...]) -> bool:
+    """Draw the choice of a repair; `mined` were chosen when the run was mined."""
+    return st.checkbox(
+        f"Mend: {MENDINGS[repair]}",
+        value=repair in mined,
+        key=f"mend-{repair}",
+        persist_state="session",
+        help="Changes the file that you download, nothing else.",
+    )
 
-    `before` were chosen for findings above, `mined` when the run was mined.
-    """
-    mark(finding.severity, f"{finding.message} → {finding.remedy}")
-    mend = False
-    repair = finding.repair if form.family == "flagembedding" else None
-    if repair is not None and repair not in before:
-        mend = st.checkbox(
-            f"Mend: {MENDINGS[repair]}",
-            value=repair in mined,
-            key=f"mend-{repair}",
-            persist_state="session",
-            help="Changes the file that you download, nothing else.",
-        )
-    if finding.examples:
-        with st.expander(f"Where ({finding.count:,})", key=f"where-{finding.kind}"):
-            for example in finding.examples:
-                st.text(f"line {example.line:,}  {example.text}" if example.line else example.text)
-            if finding.count > len(finding.examples):
-                st.caption("The first of them.")
-    return [repair] if mend and repair is not None else []
+
+def _places(finding: Finding, place: int) -> None:
+    """Draw where a finding was made."""
+    if not finding.examples:
+        return
+    with st.expander(f"Where ({finding.count:,})", key=f"where-{place}-{finding.kind}"):
+        st.text("\n".join(f"line {each.line:,}: {each.text}" if each.line else each.text for each in finding.examples))
+        if finding.count > len(finding.examples):
+            st.caption("The first of them.")
 
 
 def mark(kind: str, text: str) -> None:
