@@ -35,7 +35,7 @@ __all__ = ["check", "examine"]
 _ROWS_BETWEEN_PROGRESS = 1_000
 # A fault that the reader finds -> what a trainer makes of it.
 _CONSEQUENCES = {
-    "not-utf8": "the file cannot be loaded",
+    "not-utf8": "the trainer stops when it comes to the row (UnicodeDecodeError)",
     "not-json": "the file cannot be loaded",
     "not-an-object": "the file cannot be loaded",
     "duplicate-key": "the file cannot be loaded",

@@ -141,7 +141,7 @@ CACHE_FLAGS = (
 REPRODUCE_WITH = ("input_file", "output_file", "candidate_pool", "manifest_file", "from_manifest", "embedder_name_or_path", "devices",
                   "memory_budget", "store", "no_store", "json", "quiet")  # fmt: skip
 CHECK_FLAGS = (
-    Flag("trainer", "", "list", "whose reading to simulate; left out: all", "TRAINER", choices=tuple(TRAINERS)),
+    Flag("trainer", "", "list", f"whose reading to simulate: {', '.join(TRAINERS)}; left out: all", "TRAINER", choices=tuple(TRAINERS)),
     Flag("negative_number", "", "integer", "negatives that each row should have; left out: as many as most rows have, at most 7", "N"),
     Flag("columns", "", "columns", "which columns hold what, as for mining", "PART=NAME"),
     Flag("embedder_name_or_path", "", "text", f"whose tokenizer counts lengths; left out: the packaged {PACKAGED_NAME}", "NAME"),

@@ -222,18 +222,13 @@ def test_across_rows_as_by_brute_force(tmp_path_factory, given_rows):
     path = tmp_path_factory.getbasetemp() / "across.jsonl"
     path.write_text("".join(json.dumps({"query": query, "pos": pos, "neg": neg}) + "\n" for query, pos, neg in given_rows))
     own = [line for line, (_, pos, neg) in enumerate(given_rows, 1) if set(pos) & set(neg)]
-    other = [
-        line
-        for line, (query, pos, neg) in enumerate(given_rows, 1)
-        if {text for one, texts, _ in given_rows if one == query for text in texts} - set(pos) & set(neg)
-        and set(neg) & ({text for one, texts, _ in given_rows if one == query for text in texts} - set(pos))
-    ]
+    called = [{text for one, texts, _ in given_rows if one == query for text in texts} for query, _, _ in given_rows]
+    other = [line for line, ((_, pos, neg), texts) in enumerate(zip(given_rows, called, strict=True), 1) if set(neg) & texts - set(pos)]
     found = {each.kind: [example.line for example in each.examples] for each in check(path).findings}
     assert found.get("positive-among-negatives", []) == own[:5]
     assert found.get("positive-of-another-row", []) == other[:5]
     mended = [json.loads(line) for line in repaired(path, ["positive-among-negatives", "positive-of-another-row"])]
-    for query, now in zip((query for query, _, _ in given_rows), mended, strict=True):
-        assert not {text for one, texts, _ in given_rows if one == query for text in texts} & set(now["neg"])
+    assert not any(texts & set(now["neg"]) for texts, now in zip(called, mended, strict=True))
 
 
 # What is mended
@@ -342,5 +337,5 @@ def test_the_command_mends_into_another_file(capsys, tmp_path):
 def test_every_repair_and_trainer_is_offered(capsys):
     assert {each.repair for each in KINDS.values()} - {None} == set(MENDINGS)
     main(["check", "--help"])
-    said = capsys.readouterr().out.replace("\n", " ")
+    said = "".join(capsys.readouterr().out.split())
     assert all(name in said for name in (*MENDINGS, *TRAINERS))
