@@ -1,8 +1,8 @@
 """Which queries a screen lists, and in which order: search, filters, a range of similarity, and a sort by any column.
 
 A table in a browser that holds 100,000 queries is slow to send and slower to sort; here a page of it is computed and only
-that is sent. At 100,000 queries x 15 negatives everything at once (words, filter, range, sort) takes 40 ms on one core,
-half of it the search for the words.
+that is sent. At 100,000 queries x 15 negatives everything at once (words, filter, range, sort) takes 80 ms on one core,
+most of it the search for the words.
 
 Ties are broken by the query's place in the corpus, which is by text hash: the order of a list depends on content alone.
 What cannot be compared (a query without a negative has no margin) stands last, whichever way the sort goes.

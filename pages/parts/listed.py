@@ -140,10 +140,10 @@ def asked_for(drawn: Range | None) -> tuple[Listing, int]:
             ["down", "up"],
             default=None if "inspect-order" in state else "down",  # a header's click may have set it
             required=True,
-            format_func={"down": ":material/arrow_downward:", "up": ":material/arrow_upward:"}.__getitem__,
+            format_func={"down": "largest first", "up": "smallest first"}.__getitem__,
             key="inspect-order",
             persist_state="session",
-            help="Down: the largest first. Up: the smallest first.",
+            help="Of words, the smallest is the first of the alphabet.",
         )
         size = st.selectbox("A page", PAGE_SIZES, key="inspect-size", persist_state="session", width=90, help="Queries on one page.")
     low, high = drawn or (None, None)
@@ -186,7 +186,7 @@ def listed(run: OpenRun, selection: Selection, asked: Listing, size: int) -> int
             f"{len(found):,} of {len(corpus.queries):,} queries"
             + (f" · {(page - 1) * size + 1:,} to {(page - 1) * size + len(shown):,} on this page" if count > 1 else "")
             + " · sorted by "
-            + HEADERS[asked.sort][1]
+            + f"{HEADERS[asked.sort][1]}, {'largest' if asked.descending else 'smallest'} first"
             + ("" if len(at) else " · select a row to see its candidates; until then the first is shown")
         )
         if count > 1:
