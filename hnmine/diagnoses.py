@@ -130,7 +130,7 @@ def of_negatives(survey: Survey, rows: int, wanted: int, said: int | None) -> li
     some = counts[counts > 0]
     if said is None and len(some) and wanted < GROUP - 1:
         message = (
-            f"most rows have {counted(wanted, 'negative')}, and a group of FlagEmbedding's default size takes {GROUP - 1}: give "
+            f"rows usually have {counted(wanted, 'negative')}, and a group of FlagEmbedding's default size takes {GROUP - 1}: give "
             f"--train_group_size {wanted + 1}, or it repeats them"
         )
         found.append(finding("few-negatives", message, int((some <= wanted).sum())))

@@ -2,7 +2,7 @@
 
 What the trainers do is told in `trainers`; what is wrong with a file as such (not JSON, a string for a list) is found by the same reader as
 in mining, with the same words. The file is read once (`survey`); a second look, as far as the last example, fetches the texts of what only
-shows across rows. 100,000 rows of 16 passages take SECONDS and MEMORY.
+shows across rows. 100,000 rows of 16 passages (800 MB) take 5 s of one core and 115 MB of memory, 7 s and 300 MB with lengths.
 
 What is normal for a file is told by the file: where most rows have five negatives, a row with five is not short. A repeat among many
 negatives is a fault if a group as it is trained with would hold both in more than one step of a hundred, else a note.
@@ -19,7 +19,7 @@ import numpy as np
 
 from hnmine.columns import Columns
 from hnmine.diagnoses import GROUP, READABLE, of_lines, of_negatives, of_rows, of_types
-from hnmine.errors import SettingsError
+from hnmine.errors import InputError, SettingsError
 from hnmine.findings import EXAMPLES, Example, Finding, Report, counted, finding, shortened
 from hnmine.lengths import Lengths
 from hnmine.models import ModelCard
@@ -105,6 +105,8 @@ def examine(
     if negative_number is not None and negative_number < 1:
         raise SettingsError(f"negative_number is {negative_number}; it must be at least 1")
     name = name or Path(path).name
+    if Path(path).is_dir():
+        raise InputError(f"{path} is a folder; give one file of training rows")
     reader = RawReader(path, READABLE, columns)
     lengths = [Lengths("query", model.query_max_length), Lengths("passage", model.passage_max_length)] if model else []
     survey = Survey(lengths)
@@ -184,7 +186,8 @@ def _of_problems(problems: Sequence[Problem]) -> list[Finding]:
     for kind, group in groups.items():
         lines = dict.fromkeys(problem.line for problem in group)
         words = KINDS[kind].words if kind != "other-fault" else ", ".join(dict.fromkeys(PROBLEM_KINDS[each.kind] for each in group))
-        message = f"{words} on {counted(len(lines), 'line')}"
+        where = ", ".join(dict.fromkeys(shortened(each.path.partition("[")[0], 40) for each in group[:1_000] if each.path != "$"))
+        message = f"{words} on {counted(len(lines), 'line')}" + (f" ({where})" if where else "")
         if kind in _CONSEQUENCES:
             message += f": {_CONSEQUENCES[kind]}"
         examples = tuple(Example(each.line, shortened(f"{each.path}  {each.message}")) for each in group[:EXAMPLES])

@@ -58,11 +58,13 @@ class Lengths:
         if counts is None or not len(counts):
             return None
         over = counts > self.limit
-        sampled = candidates > len(counts)
-        longer = round(float(over.mean()) * candidates)
         if not over.any():
             return None
+        sampled = candidates > len(counts)
+        longer = round(float(over.mean()) * candidates)
         name = {"query": "queries"}.get(self.side, f"{self.side}s")
+        if sampled:
+            longer = int(float(f"{longer:.2g}"))  # two digits are what the sample knows
         about = f"about {longer:,}" if sampled else f"{longer:,}"
         message = (
             f"{about} of {counted(total, f'different {self.side}', f'different {name}')} ({longer / max(total, 1):.1%}) "

@@ -201,6 +201,8 @@ def test_cancelling_and_progress(write_jsonl):
     seen: list[tuple[int, int, str]] = []
     check(path, on_progress=lambda *each: seen.append(each))
     assert seen == [(0, path.stat().st_size, "checking rows")]
+    with pytest.raises(InputError, match="is a folder; give one file"):
+        check(path.parent)
     with pytest.raises(InputError, match="cannot be read"):
         check(path.with_name("nowhere.jsonl"))
 

@@ -157,6 +157,17 @@ def test_the_first_part_decides_on_types(tmp_path, write_jsonl):
         assert "Json" in str(features), "bare JSON values instead of a type"
 
 
+def test_a_field_of_several_types_cannot_be_joined_with_another_file(read, write_jsonl, tmp_path):
+    assert "cannot be joined" in consequence("mixed-types-number-and-text")
+    folder = tmp_path / "both"
+    folder.mkdir()
+    (folder / "mixed.jsonl").write_bytes((FAULTY / "mixed-types-number-and-text.jsonl").read_bytes())
+    sound = [json.loads(line) | {"id": 7} for line in (FAULTY / "mixed-types-number-and-text.jsonl").read_text().splitlines()]
+    (folder / "sound.jsonl").write_text("".join(json.dumps(row) + "\n" for row in sound))
+    with pytest.raises(ValueError, match="features can't be aligned"):
+        read(folder)
+
+
 LATE = {
     "a text behind numbers": (7, "seven", "mixed-types"),
     "a text behind lists": (["a"], "b", "mixed-types"),
