@@ -184,13 +184,16 @@ def _of_problems(problems: Sequence[Problem]) -> list[Finding]:
         elif problem.kind != "nan" or not problem.path.startswith(("$.pos_scores", "$.neg_scores")):
             groups.setdefault(problem.kind if problem.kind in KINDS else "other-fault", []).append(problem)
     for kind, group in groups.items():
-        lines = dict.fromkeys(problem.line for problem in group)
+        lines: dict[int, str] = {}
+        for each in group:  # one example a line, that tells all of it
+            said, before = f"{each.path}  {each.message}", lines.get(each.line)
+            lines[each.line] = said if before is None else f"{before}; {said}"[:400]
         words = KINDS[kind].words if kind != "other-fault" else ", ".join(dict.fromkeys(PROBLEM_KINDS[each.kind] for each in group))
         where = ", ".join(dict.fromkeys(shortened(each.path.partition("[")[0], 40) for each in group[:1_000] if each.path != "$"))
         message = f"{words} on {counted(len(lines), 'line')}" + (f" ({where})" if where else "")
         if kind in _CONSEQUENCES:
             message += f": {_CONSEQUENCES[kind]}"
-        examples = tuple(Example(each.line, shortened(f"{each.path}  {each.message}")) for each in group[:EXAMPLES])
+        examples = tuple(Example(line, shortened(said)) for line, said in list(lines.items())[:EXAMPLES])
         remedies = dict.fromkeys(problem.remedy for problem in group)
         found.append(finding(kind, message, len(lines), examples, remedy=next(iter(remedies)) if len(remedies) == 1 else ""))
     return found

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 import numpy as np
@@ -63,11 +64,11 @@ def repaired(path: str | os.PathLike[str], repairs: Iterable[str], *, columns: C
     """
     chosen = chosen_mendings(repairs)
     report, survey = examine(path, columns=columns)
-    offered = {finding.repair for finding in (*report.findings, *report.notes)}
-    effective = {each for each in chosen if each in offered}
-    if "empty-negatives" in chosen and len(survey.negatives):  # rows may lose their last one by another repair
-        effective.add("empty-negatives")
-    return _lines(path, _Mender(effective, survey), columns)
+    offered = {finding.repair for finding in report.findings}
+    useless = {"missing-prompt", "scores"} - offered  # where all have scores, or none a prompt, there is nothing to mend
+    if not len(survey.negatives):
+        useless.add("empty-negatives")
+    return _lines(path, _Mender(chosen - useless, survey), columns)
 
 
 def _lines(path: str | os.PathLike[str], mender: _Mender, columns: Columns | None) -> Iterator[bytes]:
@@ -97,7 +98,7 @@ def _require_kept(reader: _Lines, problems: Sequence[Problem], waiting: Sequence
 class _Mender:
     """Mends one row after the other; `chosen` are the repairs, `survey` what the first reading gathered."""
 
-    def __init__(self, chosen: set[str], survey: Survey) -> None:
+    def __init__(self, chosen: AbstractSet[str], survey: Survey) -> None:
         self._chosen = chosen
         self._hashed = Hashes()
         self._positives = _shared_positives(survey) if "positive-of-another-row" in chosen else {}

@@ -341,3 +341,46 @@ def test_every_repair_and_trainer_is_offered(capsys):
     main(["check", "--help"])
     said = "".join(capsys.readouterr().out.split())
     assert all(name in said for name in (*MENDINGS, *TRAINERS))
+
+
+# Anything at all
+
+TEXTS = st.sampled_from(["a", "A ", "b", "c", " ", "q", "Q"])
+NUMBERS = st.sampled_from([1, 0.5, -3.0, float("nan"), float("inf"), None, "1", True])
+SCORES = st.one_of(st.none(), st.just("x"), st.lists(NUMBERS, max_size=4))
+VALUES = st.sampled_from([None, 1, 1.5, 1.0, "t", "", True, [], ["a"], [1], {}, {"k": 1}, {"k": "v"}, float("nan"), 2**70, 1e300])
+ROWS = st.fixed_dictionaries(
+    {},
+    optional={
+        "query": st.one_of(TEXTS, st.sampled_from([None, 3])),
+        "pos": st.one_of(st.lists(st.one_of(TEXTS, st.just(7)), max_size=3), TEXTS, st.none()),
+        "neg": st.one_of(st.lists(TEXTS, max_size=5), TEXTS, st.none(), st.just({})),
+        "pos_scores": SCORES,
+        "neg_scores": SCORES,
+        "prompt": st.sampled_from([None, "", "p", 5]),
+        "type": st.sampled_from(["normal", None, "only_1neg"]),
+        "x": VALUES,
+    },
+)
+LINES = st.one_of(ROWS, st.sampled_from(["", "[1]", "{", '{"query": "a", "query": "b"}', '"text"', '{"query": "\\ud800"}']))
+
+
+@given(st.lists(LINES, max_size=5))
+def test_whatever_stands_in_a_file_it_is_reported_and_mended_once(tmp_path_factory, lines):
+    folder = tmp_path_factory.getbasetemp()
+    path, out = folder / "anything.jsonl", folder / "mended.jsonl"
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+    try:
+        report = check(path)
+    except InputError as error:  # refused as a whole, in words
+        assert "anything.jsonl" in str(error)
+        return
+    assert [each.order for each in report.findings] == sorted(each.order for each in report.findings)
+    assert str(report) and msgspec.json.encode(report)
+    out.write_bytes(b"".join(repaired(path, [])))
+    assert [line for line in path.read_bytes().split(b"\n") if line.strip()] == out.read_bytes().splitlines()
+    out.write_bytes(b"".join(repaired(path, "all")))
+    again = check(out).findings
+    hopeless = {example.line for each in again if each.repair is None for example in each.examples}
+    for each in again:
+        assert each.repair is None or {example.line for example in each.examples} <= hopeless, each
