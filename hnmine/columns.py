@@ -157,7 +157,7 @@ def pool_columns(names: Sequence[str], given: Columns, where: str) -> Columns | 
         InputError: the column that was named is not there; `where` is the file.
     """
     _check(names, [given.text] if given.text else [], where)
-    text = given.text or _first(names, _TEXTS) or (names[0] if len(names) == 1 else None)
+    text = given.text or _first(names, _TEXTS)
     return None if text is None else Columns(text=text)
 
 

@@ -97,8 +97,8 @@ def resolve(source: Source, role: Role, given: Columns, where: str) -> tuple[Col
     plain = source.format in ("jsonl", "json")
     if role == "pool":
         found = pool_columns(names, given, where)
-        if found is None and source.format == "csv" and len(names) == 2 and names[0] in source.ids:
-            found = Columns(text=names[1])
+        if found is None and source.is_table and (len(names) == 1 or (len(names) == 2 and names[0] in source.ids)):
+            found = Columns(text=names[-1])
         return (Columns(text="text"), True) if found is None and plain else (found, plain)
     usual = Columns(query="query", pos=("pos",), neg=("neg",))
     untold = given.query in (None, "query") and given.pos in (None, ("pos",)) and given.neg in (None, ("neg",))

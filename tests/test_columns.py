@@ -72,7 +72,7 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are():
     [
         (["_id", "title", "text"], "text"),
         (["docid", "contents"], "contents"),
-        (["x"], "x"),
+        (["x"], None),
         (["id", "passage"], "passage"),
         (["a", "b"], None),
     ],

@@ -93,6 +93,7 @@ POOLS = {
     "pool.csv": table([{"id": place, "passage": text} for place, text in enumerate(POOL)]),
     "collection.tsv": "".join(f"{place}\t{text}\n" for place, text in enumerate(POOL)).encode(),
     "pool.parquet": parquet([{"contents": text} for text in POOL]),
+    "one.parquet": parquet([{"x": text} for text in POOL]),
     "pool.json": json.dumps([{"text": text} for text in POOL]).encode(),
 }
 
