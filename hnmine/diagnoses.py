@@ -78,7 +78,7 @@ def of_types(survey: Survey, rows: int) -> list[Finding]:
     """What only all rows together say: one type for each field, one `type`."""
     found: list[Finding] = []
     for fault in survey.schema.faults():
-        what = " and ".join(f"{kind} on {count:,}" for kind, count in fault.kinds)
+        what = " and ".join(f"{kind} on {counted(count, 'row')}" for kind, count in fault.kinds)
         examples = tuple(Example(line, shortened(text)) for line, text in fault.examples)
         top = fault.path.partition(".")[0].partition("[")[0]
         repair = "scores" if top in ("pos_scores", "neg_scores") else KINDS[fault.kind].repair
@@ -88,7 +88,7 @@ def of_types(survey: Survey, rows: int) -> list[Finding]:
                 if fault.late
                 else "datasets reads it as bare JSON, older versions refuse the file"
             )
-            message = f"`{shortened(fault.path, 60)}` is {what} rows: {then}, and it cannot be joined with files where it has one type"
+            message = f"`{shortened(fault.path, 60)}` is {what}: {then}, and it cannot be joined with files where it has one type"
         elif fault.kind == "late-field":
             message = (
                 f"`{shortened(fault.path, 60)}` begins on line {fault.examples[0][0]:,}, behind the first 10 MiB, by which datasets "
