@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import hnmine
-from hnmine.flags import CACHE_FLAGS, FLAGS
+from hnmine.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS
 
 ROOT = Path(__file__).parents[1]
-FLAG_NAMES = {flag.name for flags in (*FLAGS.values(), CACHE_FLAGS) for flag in flags}
+FLAG_NAMES = {flag.name for flags in (*FLAGS.values(), CACHE_FLAGS, CHECK_FLAGS) for flag in flags}
 
 
 def read(name: str) -> str:
