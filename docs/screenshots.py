@@ -254,7 +254,10 @@ def tour(frames: dict[str, bytes], path: Path) -> None:
         with Image.open(io.BytesIO(frames[screen])) as whole:
             part = whole.convert("RGB").crop((0, 0, whole.width, whole.width * TOUR_SIZE[1] // TOUR_SIZE[0]))
             pictures.append(part.resize(TOUR_SIZE, Image.Resampling.LANCZOS))
-    palette = pictures[TOUR.index("inspect")].quantize(COLOURS, dither=Image.Dither.NONE)
+    together = Image.new("RGB", (TOUR_SIZE[0], TOUR_SIZE[1] * len(pictures)))
+    for number, picture in enumerate(pictures):
+        together.paste(picture, (0, number * TOUR_SIZE[1]))
+    palette = together.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     first, *others = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     first.save(path, save_all=True, append_images=others, duration=int(1000 * TOUR_SECONDS), loop=0, optimize=True)
     print(f"{path}: {path.stat().st_size / 1000:,.0f} kB", flush=True)
