@@ -194,20 +194,10 @@ class Journey:
             stands_still(page)
             page.get_by_role("textbox", name="Reviewer").fill("Ada")
             page.get_by_role("textbox", name="Reviewer").press("Enter")
-            order_by_likeness(page)
-            stands_still(page)
             for number, key in enumerate("kkdkkskkd", 1):
                 page.keyboard.press(key)
                 page.get_by_text(f"{number} of ").first.wait_for()
                 stands_still(page)
-
-
-def order_by_likeness(page: Any) -> None:
-    """Put what is like its positive in front of the queue."""
-    page.locator(".st-key-review-order").get_by_role("combobox").click()
-    page.get_by_role("option", name="like the positive").click()
-    stands_still(page)
-    page.get_by_role("heading", name="Review").click()  # away from the field, so that keys judge
 
 
 def compare_runs(page: Any) -> None:
@@ -222,7 +212,7 @@ def show_map(page: Any) -> None:
 
 
 # What is done on a screen before its picture is taken; a name with a dash is the same screen in another state.
-PREPARED: dict[str, Callable[[Any], None]] = {"review": order_by_likeness, "runs": compare_runs, "inspect-map": show_map}
+PREPARED: dict[str, Callable[[Any], None]] = {"runs": compare_runs, "inspect-map": show_map}
 
 # The pictures of the guide, with their heights; and those of the README's tour, of which the upper part is shown.
 PICTURES = {"data": 1000, "mine": 1180, "inspect": 1700, "review": 1100, "runs": 1180, "export": 1100}

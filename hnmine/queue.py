@@ -4,10 +4,11 @@ Pure numpy: a queue over 100,000 queries x 15 negatives is a few flat arrays of 
 It is made once and then walked: verdicts only mark its entries (`note`), so that the next pair is a search for the first
 mark, and the order does not change under the eyes of whoever is reading.
 
-*Most suspicious first* goes by the share of the positive's score in whole per cent, and within one per cent by the
-similarity to the nearest positive. That similarity needs vectors, so it is computed for the head of the queue, which is
-more than anybody reads. *Most alike* goes by score plus that similarity, which finds false negatives sooner and takes
-longer to make. A better measure has one place to go to: `_suspicion`.
+*Most suspicious first* goes by the similarity to the query plus the similarity to the nearest positive: on judged sets a
+reviewer who follows it meets two to six times as many false negatives as by chance (benchmarks/RESULTS.md, "quality").
+The order by the share of the positive's score, in whole per cent and then by the similarity to the positive, finds hardly
+more than chance; it is there to look at what comes closest. Similarity to the positive needs vectors, so it orders the
+head of the queue, which is more than anybody reads. A better measure has one place to go to: `_suspicion`.
 
 Judged pairs stay in the queue, though a dropped one is chosen no more: progress is counted, and a verdict can be looked at
 again.
@@ -24,29 +25,27 @@ import numpy.typing as npt
 
 from hnmine.blocks import row_blocks
 from hnmine.chance import mix, query_keys
-from hnmine.corpus import Corpus, find
+from hnmine.corpus import Corpus
 from hnmine.errors import SettingsError
 from hnmine.pairs import pair_scores
 from hnmine.ranking import Ranking
 from hnmine.select import Reason, Selection, positive_anchors
 from hnmine.verdicts import CHOICES, Judgements, Verdict, judge
 
-__all__ = ["STATES", "Order", "Queue", "QueueSettings", "Source", "build", "judged_pairs", "likeness", "pairs_of", "ranks_of"]
+__all__ = ["STATES", "Order", "Queue", "QueueSettings", "Source", "build", "judged_pairs", "likeness", "ranks_of"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 
 Source = Literal["chosen", "window", "nearest"]
-Order = Literal["suspicious", "alike", "random", "query", "hubs"]
+Order = Literal["suspicious", "share", "random", "query", "hubs"]
 
 # What can stand about a pair; its place here is its number in `Queue.verdicts`.
 STATES = ("unreviewed", *CHOICES)
 
-# Pairs at the head of the queue that similarity to the positive puts in order.
-HEAD = 50_000
-# The same for likeness in all, which nobody needs exactly behind the half million pairs that score highest.
-HEAD_ALIKE = 500_000
+# Pairs that score highest, which similarity to the positive puts in order; and those of the highest share.
+HEAD, HEAD_OF_SHARES = 500_000, 50_000
 # Pairs up to which each is looked for on its own.
 FEW = 16
 # Pairs a queue holds at most; of wider windows each query's nearest are taken.
@@ -60,7 +59,8 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Attributes:
         source: the "chosen" negatives; all of the "window"; or the "nearest", those before the window that were skipped.
-        order: "suspicious", "alike", "random", "query" (as in the file) or "hubs" (passages chosen for most queries first).
+        order: "suspicious", "share" (of the positive's score), "random", "query" (as in the file) or "hubs" (passages chosen for most
+            queries first).
         seed, sample: of the random order; with a sample the queue ends after so many.
         min_score, max_score: similarity to the query. min_share, max_share: of the positive's score.
         signal, min_signal, max_signal: range of a signal of the ranking.
@@ -350,30 +350,24 @@ def _ordered(
     if settings.order == "hubs":
         chosen = np.bincount(selection.negatives[selection.negatives >= 0], minlength=len(corpus.passages))
         return np.lexsort((-scores, passages.astype(np.int64) - chosen[passages] * len(corpus.passages)))
-    if settings.order == "alike":
-        order = np.argsort(-scores, kind="stable")
-        head = order[:HEAD_ALIKE]
-        order[:HEAD_ALIKE] = head[np.argsort(-scores[head] - likeness(corpus, ranking, queries[head], passages[head]), kind="stable")]
-        return order
-    return _suspicion(corpus, ranking, queries, passages, shares)
+    if settings.order == "share":
+        return _by_share(corpus, ranking, queries, passages, shares)
+    return _suspicion(corpus, ranking, queries, passages, scores)
 
 
-def _suspicion(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids, shares: Floats) -> Rows:
-    """Return the order of suspicion, the most suspicious first. No share (a positive that scores nothing) is suspicious indeed."""
-    shares = np.nan_to_num(shares, nan=np.inf, posinf=np.inf)
-    order = np.argsort(-shares, kind="stable")
+def _suspicion(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids, scores: Floats) -> Rows:
+    """Return the order of suspicion: near to the query and to one of its positives at once. Behind the head, by the score alone."""
+    order = np.argsort(-scores, kind="stable")
     head = order[:HEAD]
-    cents = np.round(100 * np.minimum(shares[head], 100))
-    order[:HEAD] = head[np.lexsort((-likeness(corpus, ranking, queries[head], passages[head]), -cents))]
+    order[:HEAD] = head[np.argsort(-scores[head] - likeness(corpus, ranking, queries[head], passages[head]), kind="stable")]
     return order
 
 
-def pairs_of(corpus: Corpus, queries: list[str], passages: list[str]) -> tuple[Ids, Ids]:
-    """Return the pairs that texts stand for, -1 where the corpus holds no such text: (p,) int32 each."""
-    ids = find(queries, corpus.queries, corpus.query_hashes)
-    count = corpus.n_candidates
-    if count == len(corpus.passages):
-        return ids, find(passages, corpus.passages, corpus.passage_hashes)
-    found = find(passages, corpus.passages[:count], corpus.passage_hashes[:count])
-    behind = find(passages, corpus.passages[count:], corpus.passage_hashes[count:])
-    return ids, np.where((found < 0) & (behind >= 0), behind + count, found).astype(np.int32)
+def _by_share(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids, shares: Floats) -> Rows:
+    """Return the order by share of the positive's score; a positive that scores nothing, and so has no shares, comes first."""
+    shares = np.nan_to_num(shares, nan=np.inf, posinf=np.inf)
+    order = np.argsort(-shares, kind="stable")
+    head = order[:HEAD_OF_SHARES]
+    cents = np.round(100 * np.minimum(shares[head], 100))
+    order[:HEAD_OF_SHARES] = head[np.lexsort((-likeness(corpus, ranking, queries[head], passages[head]), -cents))]
+    return order

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -33,7 +33,18 @@ from hnmine.errors import InputError
 from hnmine.lines import MAX_LINE_BYTES, LineReader
 from hnmine.ranking import Ranking
 
-__all__ = ["CHOICES", "Choice", "Judgements", "Verdict", "judge", "pair_key", "read_verdicts", "verdict_lines", "with_promotions"]
+__all__ = [
+    "CHOICES",
+    "Choice",
+    "Judgements",
+    "Verdict",
+    "judge",
+    "pair_key",
+    "pairs_of",
+    "read_verdicts",
+    "verdict_lines",
+    "with_promotions",
+]
 
 Choice = Literal["keep", "drop", "promote", "skip"]
 CHOICES: tuple[Choice, ...] = ("keep", "drop", "promote", "skip")
@@ -123,13 +134,8 @@ def verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[bytes]:
 def judge(corpus: Corpus, verdicts: Iterable[Verdict]) -> Judgements:
     """Find the pairs of a corpus that verdicts are about. Of several about one pair the last counts."""
     given = list(verdicts)
-    numbers: dict[str, int] = {}  # a query is judged many times
-    asked = [numbers.setdefault(each.query, len(numbers)) for each in given]
-    queries = find(list(numbers), corpus.queries, corpus.query_hashes)[asked] if given else np.zeros(0, np.int32)
-    passages = np.full(len(given), -1, np.int32)
-    here = np.flatnonzero(queries >= 0)
-    passages[here] = _passages(corpus, [given[place].passage for place in here.tolist()])
-    here = here[passages[here] >= 0]
+    queries, passages = pairs_of(corpus, [each.query for each in given], [each.passage for each in given])
+    here = np.flatnonzero(passages >= 0)
     last = {(int(queries[place]), int(passages[place])): int(place) for place in here.tolist()}
     pairs: dict[Choice, list[tuple[int, int]]] = {choice: [] for choice in CHOICES}
     applied: list[Verdict] = []
@@ -144,14 +150,23 @@ def judge(corpus: Corpus, verdicts: Iterable[Verdict]) -> Judgements:
     return Judgements(dropped, kept, promoted, tuple(applied), len(given) - len(here), digest.hexdigest() if applied else "")
 
 
-def _passages(corpus: Corpus, texts: list[str]) -> Ids:
-    """Return the passage with each text, or -1; what may be mined stands in canonical order, and what may not behind it too."""
+def pairs_of(corpus: Corpus, queries: Sequence[str], passages: Sequence[str]) -> Pairs:
+    """Return the pairs that texts stand for: (p,) int32 each, both -1 where the corpus lacks one of the two texts."""
+    numbers: dict[str, int] = {}  # a query is judged many times
+    asked = np.fromiter((numbers.setdefault(text, len(numbers)) for text in queries), np.int64, len(queries))
+    query_ids = find(list(numbers), corpus.queries, corpus.query_hashes)[asked]
+    passage_ids = np.full(len(passages), -1, np.int32)
+    here = np.flatnonzero(query_ids >= 0)
+    texts = [passages[place] for place in here.tolist()]
+    # What may be mined stands in canonical order, and what may not behind it too.
     count = corpus.n_candidates
     found = find(texts, corpus.passages[:count], corpus.passage_hashes[:count])
     if count < len(corpus.passages):
         behind = find(texts, corpus.passages[count:], corpus.passage_hashes[count:])
         found = np.where((found < 0) & (behind >= 0), behind + count, found).astype(np.int32)
-    return found
+    passage_ids[here] = found
+    query_ids[passage_ids < 0] = -1
+    return query_ids, passage_ids
 
 
 def _columns(pairs: list[tuple[int, int]]) -> Pairs:

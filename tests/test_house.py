@@ -35,7 +35,7 @@ FLOORS = [
     ["verdicts", "mending"],
     ["backfill", "reviews"],
     ["select"],
-    ["inputs", "datasets", "review", "export"],
+    ["inputs", "datasets", "export"],
     ["splits", "examples"],
     ["tables", "retrieval", "delimited"],
     ["formats"],
@@ -115,7 +115,7 @@ def test_screens_load_nothing_heavy_themselves(path):
     assert not {"torch", "faiss", "FlagEmbedding", "transformers"} & packages(path)
 
 
-@pytest.mark.parametrize("name", ["select", "quality"])
+@pytest.mark.parametrize("name", ["select", "quality", "queue", "evidence", "listing", "compare"])
 def test_selection_and_statistics_do_no_input_or_output(name):
     assert not {"os", "io", "pathlib", "shutil", "tempfile", "time", "random"} & packages(ROOT / "hnmine" / f"{name}.py")
     assert not re.search(r"\bopen\(|\bprint\(", (ROOT / "hnmine" / f"{name}.py").read_text("utf-8"))

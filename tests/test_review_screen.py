@@ -186,7 +186,7 @@ def test_dropped_pairs_can_be_looked_at_again_and_judged_anew(run: str, store: R
     assert "1,814 left" in counts(at) or "1,813 left" in counts(at)
 
 
-@pytest.mark.parametrize("order", ["suspicious", "alike", "random", "query", "hubs"])
+@pytest.mark.parametrize("order", ["suspicious", "share", "random", "query", "hubs"])
 @pytest.mark.parametrize("source", ["chosen", "window", "nearest"])
 def test_every_order_of_every_source_opens(run: str, store: ReviewStore, order: str, source: str) -> None:
     at = open_review(run)

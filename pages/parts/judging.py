@@ -26,7 +26,7 @@ from hnmine.queue import Queue, QueueSettings
 from hnmine.resources import OpenRun
 from hnmine.reviews import Change, Reverted
 from hnmine.select import Selection
-from hnmine.verdicts import Choice
+from hnmine.verdicts import Choice, pairs_of
 from hnmine.words import common_words
 from pages.parts import state
 
@@ -70,7 +70,7 @@ class Desk:
         changes = resources.reviews().changes(self.version)
         if changes:
             self.version = changes[-1].id
-            pairs = queue.pairs_of(self.run.inputs.corpus, [each.query for each in changes], [each.passage for each in changes])
+            pairs = pairs_of(self.run.inputs.corpus, [each.query for each in changes], [each.passage for each in changes])
             states = np.array([queue.STATES.index(each.verdict or "unreviewed") for each in changes], dtype=np.int8)
             here = (pairs[0] >= 0) & (pairs[1] >= 0)
             self.queue.note(pairs[0][here], pairs[1][here], states[here])
@@ -93,7 +93,7 @@ class Desk:
 
     def _is(self, change: Change, wanted: tuple[int, int]) -> bool:
         corpus = self.run.inputs.corpus
-        queries, passages = queue.pairs_of(corpus, [change.query], [change.passage])
+        queries, passages = pairs_of(corpus, [change.query], [change.passage])
         return (int(queries[0]), int(passages[0])) == wanted
 
     def leave(self, place: int | None = None) -> None:
@@ -257,7 +257,7 @@ def change(pairs: list[tuple[str, str]], key: str) -> None:
     if desk is None or picked is None:
         return
     if picked == "show":
-        queries, passages = queue.pairs_of(desk.run.inputs.corpus, [pairs[0][0]], [pairs[0][1]])
+        queries, passages = pairs_of(desk.run.inputs.corpus, [pairs[0][0]], [pairs[0][1]])
         place = int(desk.queue.places(queries, passages)[0])
         if place >= 0:
             desk.leave(place)
@@ -297,7 +297,7 @@ def _revert(said: str, what: str) -> None:
     if done.skipped:
         desk.news += f" {done.skipped:,} stay as they are: somebody else has decided them since."
     if count:
-        first = queue.pairs_of(desk.run.inputs.corpus, [done.pairs[0][0]], [done.pairs[0][1]])
+        first = pairs_of(desk.run.inputs.corpus, [done.pairs[0][0]], [done.pairs[0][1]])
         place = int(desk.queue.places(*first)[0])
         if what == "undo" and count == 1 and place >= 0:
             desk.leave(place)

@@ -10,7 +10,7 @@ from pages.parts import judging, state
 SOURCES = {"chosen": "chosen negatives", "window": "all in the window", "nearest": "the nearest, skipped"}
 ORDERS = {
     "suspicious": "most suspicious first",
-    "alike": "most like the positive first",
+    "share": "by share of the positive's score",
     "random": "at random",
     "query": "query by query",
     "hubs": "hubs first",
@@ -42,8 +42,8 @@ def controls() -> QueueSettings:
             key="review-order",
             persist_state="session",
             width=225,
-            help="Suspicious: by the score as a share of the positive's, then by similarity to the positive. Like the positive: by score "
-            "plus similarity to the positive. Hubs: passages chosen for the most queries.",
+            help="Suspicious: near to the query and to its positive at once; on judged data this finds false negatives soonest. "
+            "Hubs: passages chosen for the most queries.",
         )
         words = st.text_input(
             "Query contains",
