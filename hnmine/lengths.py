@@ -67,7 +67,7 @@ class Lengths:
             longer = int(float(f"{longer:.2g}"))  # two digits are what the sample knows
         about = f"about {longer:,}" if sampled else f"{longer:,}"
         message = (
-            f"{about} of {counted(total, f'different {self.side}', f'different {name}')} ({longer / max(total, 1):.1%}) "
+            f"{about} of {counted(total, f'different {self.side}', f'different {name}')} ({100 * longer / max(total, 1):.1f} %) "
             f"{'is' if longer == 1 else 'are'} longer than the {self.limit:,} tokens that {model} reads: the rest is cut off, unread"
         )
         examples = tuple(

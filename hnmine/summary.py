@@ -74,7 +74,7 @@ class Summary:
             f"negatives    {self.negatives:,}, of which {self.backfilled:,} back-filled; "
             f"{self.short_rows:,} rows short of {self.negative_number}",
             f"similarity   negatives {number(self.scores['negatives'])}, positives {number(self.scores['positives'])} on average; "
-            f"{'-' if above is None else f'{above:.1%}'} of the negatives score above their positive",
+            f"{'-' if above is None else f'{100 * above:.1f} %'} of the negatives score above their positive",
         ]
         if self.problems:
             lines.append("input        " + ", ".join(f"{count:,} x {name}" for name, count in self.problems.items()))

@@ -219,7 +219,7 @@ def test_verdicts_are_downloaded_and_imported(run: str, store: ReviewStore, tmp_
     assert store.verdicts() == []
     at.file_uploader(key="review-upload").upload("verdicts.jsonl", lines, "application/jsonl").run()
     press(at, "Import")
-    assert "3 new verdicts, 0 changed, 0 were there already" in texts(at)
+    assert "3 new verdicts, 0 changed, 0 already there" in texts(at)
     assert store.verdicts() == verdicts
     assert counts(at).startswith("**3 of")
     at.file_uploader(key="review-upload").upload("bad.jsonl", b'{"query": "q"}\n', "application/jsonl").run()

@@ -58,7 +58,7 @@ def test_runs_are_listed_with_what_tells_them_apart(world: World) -> None:
     assert set(found["window"]) == {"2-20", "0-20"}
     assert set(found["negatives"]) == {160}
     assert (found["size"] > 0).all()
-    assert found["mean similarity"].notna().all()
+    assert found["similarity"].notna().all()
     assert "Data sets without runs (1)" in "".join(each.label for each in at.expander)
 
 
@@ -123,13 +123,13 @@ def test_two_runs_of_one_data_set_side_by_side(world: World) -> None:
     at.selectbox(key=f"compare-with-{world.first}").select(world.second).run()
     assert not at.exception
     settings = at.dataframe[1].value.set_index("setting")
-    assert dict(settings["A"]) == {"seed": "42", "window start": "2"}
-    assert dict(settings["B"]) == {"seed": "7", "window start": "0"}
+    assert dict(settings["A"]) == {"seed": "42", "rank window: start": "2"}
+    assert dict(settings["B"]) == {"seed": "7", "rank window: start": "0"}
     values = {metric.label: metric.value for metric in at.metric}
     assert values["Queries in both"] == "40"
     first, second = (resources.selection(run, run.run.settings.selection) for run in map(resources.open_run, (world.first, world.second)))
     shared = [len(set(one) & set(two)) / 4 for one, two in zip(first.negatives.tolist(), second.negatives.tolist(), strict=True)]
-    assert values["Negatives shared"] == f"{sum(shared) / 40:.0%}"
+    assert values["Negatives shared"] == f"{100 * sum(shared) / 40:.0f}\u00a0%"
     changed = at.dataframe[2].value
     assert len(changed) == 40
     assert [int(text.split()[0]) for text in changed["shared"]] == sorted(round(4 * share) for share in shared)
@@ -140,7 +140,7 @@ def test_runs_of_other_data_are_compared_where_they_overlap(world: World) -> Non
     at.selectbox(key=f"compare-with-{world.first}").select(world.other).run()
     assert not at.exception
     assert {metric.label: metric.value for metric in at.metric}["Queries in both"] == "10"
-    assert "30 queries are only in A, 30 only in B" in texts(at)
+    assert "30 queries only in A, 30 queries only in B" in texts(at)
     assert "data set" in set(at.dataframe[1].value["setting"])
 
 

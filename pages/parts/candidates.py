@@ -19,7 +19,7 @@ from pages.parts.listed import SHARE_SHOWN
 LONG_TEXT, LONG_HEIGHT = 900, 300
 # Of a long passage so many characters are looked through for shared words, of which so many are listed.
 READ, SHARED_SHOWN = 2_000, 6
-FIGURES = {"curve": "similarity by rank", "near": "map of the neighbourhood", "set": "map of the whole set"}
+FIGURES = {"curve": "by rank", "near": "neighbourhood", "set": "whole set"}
 VIEWS = {"near": "the nearest and the window", "chosen": "chosen only", "all": "all ranked"}
 
 

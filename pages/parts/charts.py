@@ -31,6 +31,16 @@ def word(field: str, **more: Any) -> Spec:
     return {"field": field, "type": "nominal", **more}
 
 
+def share_axis(form: str = "%") -> Spec:
+    """Write shares on an axis as "8 %"."""
+    return {"format": form, "labelExpr": "replace(datum.label, '%', '\u00a0%')"}
+
+
+def _said(field: str, form: str) -> Spec:
+    """Make a field `field`_said with a number as it is told: "8 %", not "8%"."""
+    return {"calculate": f"replace(format(datum.{field}, '{form}'), '%', '\u00a0%')", "as": f"{field}_said"}
+
+
 def _colour(legend: Spec | None) -> Spec:
     return word("group", scale={"domain": GROUPS}, legend=legend)
 
@@ -64,19 +74,19 @@ def similarity_histogram(
     colour = _colour({"orient": "top", "title": None, "labelLimit": 300})
     bars = {
         "data": {"name": "filled"},
-        "transform": [{"filter": "datum.count > 0"}],
+        "transform": [{"filter": "datum.count > 0"}, _said("share", ".1%")],
         "mark": {"type": "bar", "opacity": 0.55, "binSpacing": 0},
         "encoding": {
             "x": {**x, "bin": "binned", "title": "similarity to the query"},
             "x2": {"field": "to"},
-            "y": number("share", stack=None, title="share of the group", axis={"format": "%"}),
+            "y": number("share", stack=None, title="share of the group", axis=share_axis()),
             "color": colour,
             "tooltip": [
                 word("group", title="group"),
                 number("from", title="from", format=".3f"),
                 number("to", title="to", format=".3f"),
                 number("count", title="count", format=","),
-                number("share", title="share", format=".1%"),
+                word("share_said", title="share"),
             ],
         },
     }
@@ -193,12 +203,13 @@ def counts_histogram(edges: npt.ArrayLike, counts: npt.ArrayLike, *, title: str,
     edges = np.asarray(edges, dtype=np.float64)
     bars = {
         "data": {"name": "bins"},
+        "transform": [_said("from", form), _said("to", form)],
         "mark": {"type": "bar", "binSpacing": 1},
         "encoding": {
-            "x": number("from", bin="binned", title=title, axis={"format": form}),
+            "x": number("from", bin="binned", title=title, axis=share_axis(form)),
             "x2": {"field": "to"},
             "y": number("count", title=what),
-            "tooltip": [number("from", format=form), number("to", format=form), number("count", title=what, format=",")],
+            "tooltip": [word("from_said", title="from"), word("to_said", title="to"), number("count", title=what, format=",")],
         },
     }
     rule = {"data": {"name": "zero"}, "mark": _RULE, "encoding": {"x": number("at")}}

@@ -9,10 +9,11 @@ import streamlit as st
 from hnmine import compare, resources
 from hnmine.compare import Comparison
 from hnmine.errors import HnmineError
+from hnmine.findings import counted
 from hnmine.resources import OpenRun
 from hnmine.select import Selection
 from hnmine.workspace import Run
-from pages.parts import charts, state, statistics
+from pages.parts import charts, state, statistics, wording
 from pages.parts.listed import query_id
 
 Opened = tuple[OpenRun, Selection]
@@ -75,9 +76,9 @@ def _settings(first: Opened, second: Opened) -> None:
         return
     st.dataframe(
         {
-            "setting": [name.removeprefix("selection.").replace(".", ": ").replace("_", " ") for name, _, _ in differ],
-            "A": [_shown(one) for _, one, _ in differ],
-            "B": [_shown(two) for _, _, two in differ],
+            "setting": [wording.setting(name) for name, _, _ in differ],
+            "A": [wording.value(name, one) for name, one, _ in differ],
+            "B": [wording.value(name, two) for name, _, two in differ],
         },
         hide_index=True,
         placeholder="–",
@@ -86,50 +87,47 @@ def _settings(first: Opened, second: Opened) -> None:
     )
 
 
-def _shown(value: object) -> str:
-    if value is None or value == []:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
 def _figures(found: Comparison, comparable: bool) -> None:
     st.subheader("Negatives", anchor=False)
     overlap = found.overlap[~np.isnan(found.overlap)]
     shift = (found.shift if comparable else found.share_shift).astype(np.float64)
     shift = shift[np.isfinite(shift)]
-    form = ".3f" if comparable else ".1%"
+    harder = "–"
+    if len(shift):
+        harder = f"{shift.mean():+.3f}" if comparable else wording.percent(float(shift.mean()), 1, sign=True)
+    apart = _apart(found)
     with st.container(horizontal=True):
         st.metric(
             "Queries in both",
             f"{len(found.first):,}",
-            help=f"{found.only_first:,} are only in A, {found.only_second:,} only in B; they are left out below.",
+            help=f"{apart}: left out below." if apart else "All of both.",
             border=True,
         )
         st.metric(
             "Negatives shared",
-            f"{overlap.mean():.0%}" if len(overlap) else "–",
+            wording.percent(float(overlap.mean())) if len(overlap) else "–",
             help="For each query: negatives that both runs chose, as a share of the longer list; the mean over the queries.",
             border=True,
         )
         st.metric("The same negatives", f"{int((overlap == 1).sum()):,}", help="Queries with the same negatives in both runs.", border=True)
         st.metric(
             "B is harder by" if comparable else "B is harder by, of the positive",
-            f"{shift.mean():+{form}}" if len(shift) else "–",
+            harder,
             help="Difference of the negatives' mean similarity to their query"
             + ("." if comparable else ", in shares of the positive's, because the similarities of different models do not mean the same."),
             border=True,
         )
-    if found.only_first or found.only_second:
-        st.caption(f"{found.only_first:,} queries are only in A, {found.only_second:,} only in B.")
+    if apart:
+        st.caption(f"{apart}.")
     left, right = st.columns(2)
     with left:
         edges = np.linspace(0, 1, 11)
         counts = np.histogram(overlap, bins=edges)[0]
         st.vega_lite_chart(
             spec=charts.counts_histogram(edges, counts, title="share of negatives that both chose", what="queries", form=".0%"),
-            alt=f"Overlap by query; on average {overlap.mean():.0%}" if len(overlap) else "Overlap by query: none has negatives",
+            alt=f"Overlap by query; on average {wording.percent(float(overlap.mean()))}"
+            if len(overlap)
+            else "Overlap by query: none has negatives",
             key="compare-overlap",
         )
     with right:
@@ -144,9 +142,16 @@ def _figures(found: Comparison, comparable: bool) -> None:
                 form=".2f" if comparable else ".0%",
                 zero=True,
             ),
-            alt="How much harder the negatives of B are, by query" + (f"; on average {shift.mean():+{form}}" if len(shift) else ""),
+            alt="How much harder the negatives of B are, by query" + (f"; on average {harder}" if len(shift) else ""),
             key="compare-shift",
         )
+
+
+def _apart(found: Comparison) -> str:
+    """Say which queries are in one of the runs alone; empty when none is."""
+    counts = {"A": found.only_first, "B": found.only_second}
+    said = [f"{counted(count, 'query', 'queries')} only in {side}" for side, count in counts.items() if count]
+    return ", ".join(said)
 
 
 def _changed(found: Comparison, first: Opened, second: Opened) -> None:

@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from hnmine import devices, models
 from hnmine.corpus import PoolMode
 from hnmine.errors import HnmineError
+from hnmine.findings import counted
 from hnmine.models import ModelSettings
 from hnmine.select import SelectionSettings
 
@@ -155,6 +156,10 @@ def _guard(
     return (float(limit) if on else None), slot
 
 
+def _nearest(count: int) -> str:
+    return "nearest one, which is often a positive that" if count == 1 else f"{count:,} nearest, which are often positives that"
+
+
 def selection(key: str, initial: SelectionSettings, deepest: int) -> tuple[SelectionSettings, Slots]:
     """Draw window, number, strategy, seed and guards; `deepest` is where the window's slider ends.
 
@@ -177,8 +182,7 @@ def selection(key: str, initial: SelectionSettings, deepest: int) -> tuple[Selec
         notice.warning(f"The two ends are the same: rank {start} alone is used until you move one.", icon=":material/warning:")
     else:
         notice.caption(
-            f"ranks {start:,} to {stop - 1:,}"
-            + (f"; skips the {start:,} nearest, which are often positives that nobody labelled" if start else "; skips nothing")
+            f"ranks {start:,} to {stop - 1:,}" + (f"; skips the {_nearest(start)} nobody labelled" if start else "; skips nothing")
         )
     number, strategy, seed = st.columns(3)
     negatives = number.number_input(
@@ -285,7 +289,7 @@ def show_removed(slots: Slots, funnel: dict[str, int]) -> None:
     steps = list(funnel)
     removed = {step: funnel[steps[steps.index(step) - 1]] - funnel[step] for step in slots}
     for step, slot in slots.items():
-        slot.caption(f"removes {removed[step]:,} candidates")
+        slot.caption(f"removes {counted(removed[step], 'candidate')}")
     if removed:
         names = {
             "past_max_score": "maximum score",

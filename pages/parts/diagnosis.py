@@ -1,4 +1,4 @@
-"""What a trainer would trip over in an export, drawn before the download, with the faults that can be mended to choose from."""
+"""What a trainer would trip over in an export, drawn before the download, with the faults that can be repaired to choose from."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.errors import HnmineError
-from hnmine.findings import Finding, Report
+from hnmine.findings import Finding, Report, counted
 from hnmine.formats import Format
 from hnmine.mine import MineSettings
 from hnmine.resources import OpenRun
 from hnmine.summary import Summary
 from hnmine.trainers import MENDINGS, TRAINERS
+from pages.parts import wording
 from pages.parts.marking import literal
 
 __all__ = ["draw"]
@@ -33,7 +34,7 @@ _LOOKS = {
 }
 # Good news worth telling, and the findings that would belie it.
 _GOOD = (
-    ("every row has {number:,} negatives", {"short-negatives", "empty-negatives"}),
+    ("every row has {number}", {"short-negatives", "empty-negatives"}),
     (
         "no positive, no query and no repeat among the negatives",
         {"positive-among-negatives", "positive-of-another-row", "query-among-negatives", "repeated-negative", "rare-repeats"},
@@ -53,8 +54,11 @@ def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, b
             found = [each for each in (*report.findings, *report.notes) if _concerns(each, form)]
             kinds |= {each.kind for each in found}
             st.caption(f"Checked as {', '.join(TRAINERS[each] for each in report.trainers)} would read the rows")
-        elif summary.short_rows:
-            mark("warning", f"{summary.short_rows:,} of {summary.rows:,} rows have fewer than {number:,} negatives")
+        elif short := summary.short_rows:
+            mark(
+                "warning",
+                f"{short:,} of {counted(summary.rows, 'row')} {'has' if short == 1 else 'have'} fewer than {counted(number, 'negative')}",
+            )
         for place, finding in enumerate(found):
             if finding.severity == "note":
                 continue
@@ -65,12 +69,12 @@ def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, b
             _places(finding, place)
         for words, against in _GOOD:
             if not kinds & against:
-                mark("fine", words.format(number=number))
+                mark("fine", words.format(number=counted(number, "negative")))
         if share := summary.scores["above_positive"]:
-            words = f"{share:.1%} of the negatives score above their positive: they may be false; a PercPos guard on Mine removes them"
-            mark("note", words)
+            words = "of the negatives score above their positive: they may be false; a PercPos guard on Mine removes them"
+            mark("note", f"{wording.percent(share, 1)} {words}")
         if summary.backfilled:
-            words = f"{summary.backfilled:,} negatives are back-filled at random: usually easier than mined ones; a wider window helps"
+            words = f"{counted(summary.backfilled, 'negative')} back-filled at random: usually easier than mined ones; a wider window helps"
             mark("note", words)
         for note in [*summary.notes, *(finding.message for finding in found if finding.severity == "note")]:
             mark("note", note)
@@ -105,7 +109,7 @@ def _concerns(finding: Finding, form: Format) -> bool:
 def _offer(repair: str, mined: tuple[str, ...]) -> bool:
     """Draw the choice of a repair; `mined` were chosen when the run was mined."""
     return st.checkbox(
-        f"Mend: {MENDINGS[repair]}",
+        f"Repair: {MENDINGS[repair]}",
         value=repair in mined,
         key=f"mend-{repair}",
         persist_state="session",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from hnmine.findings import counted
 from hnmine.problems import PROBLEM_KINDS, REPAIRS, Problem
 from pages.parts import state
 
@@ -15,7 +16,7 @@ BECOMES = {"open": "must be decided", "repaired": "repaired", "skipped": "left o
 
 
 def decide(dataset_id: str, problems: Sequence[Problem], rows: int, *, undecided: bool) -> None:
-    """Draw what may be mended or left out; a decision draws the page anew."""
+    """Draw what may be repaired or left out; a decision draws the page anew."""
     repair, skip = state.decisions(dataset_id)
     errors = [problem for problem in problems if problem.severity == "error"]
     if undecided:
@@ -30,7 +31,7 @@ def decide(dataset_id: str, problems: Sequence[Problem], rows: int, *, undecided
         mended = len({(problem.file, problem.line) for problem in problems if problem.resolution == "repaired"})
         left_out = len({(problem.file, problem.line) for problem in problems if problem.resolution == "skipped"})
         st.success(
-            f"All are decided: {mended:,} repaired, {left_out:,} left out; {rows:,} rows remain.",
+            f"All are decided: {mended:,} repaired, {left_out:,} left out; {counted(rows, 'row')} {'remains' if rows == 1 else 'remain'}.",
             icon=":material/rule:",
             title="Problems in the data",
         )

@@ -22,6 +22,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from hnmine import queue, resources
 from hnmine.errors import HnmineError
+from hnmine.findings import counted
 from hnmine.queue import Queue, QueueSettings
 from hnmine.resources import OpenRun
 from hnmine.reviews import Change, Reverted
@@ -247,7 +248,7 @@ def decide_all(verdict: Choice | None) -> None:
     desk.catch_up()
     places = np.flatnonzero(desk.queue.todo).tolist()
     if _written(desk, [desk.texts(place) for place in places], verdict, who):
-        desk.news = f"{len(places):,} pairs {DONE[verdict] if verdict else 'without a verdict'}. One undo takes all of it back."
+        desk.news = f"{counted(len(places), 'pair')} {DONE[verdict] if verdict else 'without a verdict'}. One undo takes all of it back."
         desk.leave()
 
 
@@ -293,9 +294,9 @@ def _revert(said: str, what: str) -> None:
         return
     desk.catch_up()
     count = len(done.pairs)
-    desk.news = f"{said}: {count:,} pair{'s' if count != 1 else ''}." if count else f"{said}."
+    desk.news = f"{said}: {counted(count, 'pair')}." if count else f"{said}."
     if done.skipped:
-        desk.news += f" {done.skipped:,} stay as they are: somebody else has decided them since."
+        desk.news += f" {done.skipped:,} {'stays as it is' if done.skipped == 1 else 'stay as they are'}: decided by somebody else since."
     if count:
         first = pairs_of(desk.run.inputs.corpus, [done.pairs[0][0]], [done.pairs[0][1]])
         place = int(desk.queue.places(*first)[0])

@@ -24,7 +24,7 @@ PAGE_SIZES = [50, 100, 200]
 # A positive that scores near 0 (a wrong label) would give shares of thousands of percent.
 SHARE_SHOWN = 2.0
 SHOW_ONLY = {
-    "close": "over 95 % of the positive",
+    "close": "over 95\u00a0% of the positive",
     "above": "above the positive",
     "low": "positive below the top 10",
     "short": "short or back-filled",

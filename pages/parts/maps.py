@@ -11,7 +11,7 @@ from hnmine.projection import Kind, Neighbourhood, neighbourhood, roles
 from hnmine.quality import Candidates
 from hnmine.resources import OpenRun
 from hnmine.select import Selection
-from pages.parts import charts, statistics
+from pages.parts import charts, statistics, wording
 
 Floats = npt.NDArray[np.float32]
 
@@ -177,7 +177,8 @@ def in_words(near: Neighbourhood, states: list[str]) -> str:
 
 def explained(shares: tuple[float, float]) -> str:
     """Say how much of the truth a map shows."""
-    return f"Principal components: the map shows {sum(shares):.0%} of the variance ({shares[0]:.0%} across, {shares[1]:.0%} up)."
+    whole, across, up = map(wording.percent, (sum(shares), *shares))
+    return f"Principal components: the map shows {whole} of the variance ({across} across, {up} up)."
 
 
 def draw_set(run: OpenRun, selection: Selection, query: int) -> None:

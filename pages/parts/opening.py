@@ -57,7 +57,7 @@ def _found(source: BinaryIO | Path, name: str, role: Role) -> Look | None:
         return None
     st.text(found.said)  # names of columns are somebody's text
     if found.columns is None and not found.plain:
-        st.caption("Which column is which, you say when it is open.")
+        st.caption("You say which column is which once it is open.")
     return found
 
 

@@ -132,16 +132,22 @@ def nothing_yet(title: str, text: str, page: str, label: str) -> None:
 
 
 def run_labels(runs: Collection[Run]) -> dict[str, str]:
-    """Say which run each is: its name, if somebody gave it one, and when it was mined. No two are called the same."""
+    """Say which run each is: its name, or else when it was mined. No two are called the same."""
     names = {run.id: resources.workspace().run_name(run.id) for run in runs}
-    labels = {run.id: " · ".join(filter(None, (names[run.id], when(run)))) for run in runs}
-    counts = Counter(labels.values())
-    return {run_id: label if counts[label] == 1 else f"{label} · {run_id[-4:]}" for run_id, label in labels.items()}
+    labels = {run.id: names[run.id] or f"{when(run)} UTC" for run in runs}
+    more = [
+        {run.id: f"{names[run.id]} · {when(run)}" if names[run.id] else f"{when(run, seconds=True)} UTC" for run in runs},
+        {run.id: f"{names[run.id] or when(run)} · {run.id[-4:]}" for run in runs},
+    ]
+    for longer in more:
+        counts = Counter(labels.values())
+        labels = {run_id: label if counts[label] == 1 else longer[run_id] for run_id, label in labels.items()}
+    return labels
 
 
-def when(run: Run) -> str:
-    """Say when a run was mined."""
-    return run.created.replace("T", " ").removesuffix("+00:00") + " UTC"
+def when(run: Run, *, seconds: bool = False) -> str:
+    """Say when a run was mined, in UTC."""
+    return run.created.replace("T", " ")[: 19 if seconds else 16]
 
 
 def sidebar() -> None:

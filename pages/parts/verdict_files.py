@@ -9,6 +9,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.errors import HnmineError
+from hnmine.findings import counted
 from hnmine.verdicts import read_verdicts, verdict_lines
 from pages.parts import judging
 
@@ -54,7 +55,7 @@ def upload() -> None:
         finally:
             os.unlink(path)  # noqa: PTH108 (a name from tempfile)
         st.session_state["review-imported"] = (
-            f"{done.new:,} new verdicts, {done.changed:,} changed, {done.same:,} were there already"
+            f"{counted(done.new, 'new verdict')}, {done.changed:,} changed, {done.same:,} already there"
             + (f", {done.older:,} left out because a later one stands here" if done.older else "")
             + "."
         )

@@ -8,8 +8,9 @@ import streamlit as st
 
 from hnmine import models, resources
 from hnmine.errors import ColumnsError, HnmineError
+from hnmine.findings import counted
 from hnmine.problems import REPAIRS
-from pages.parts import findings, guide, opening, reading, state
+from pages.parts import findings, guide, opening, reading, state, wording
 
 SHOWN_ROWS = 100
 
@@ -100,11 +101,23 @@ st.text("Other fields, carried through untouched: " + (", ".join(others) if othe
 if read:
     odd = resources.oddities(current.id, repair, skip, columns)
     remarks = [
-        ("repeated_queries", "queries stand on several rows: they share their positives, and get the same negatives"),
-        ("folded_passages", "passages differ from another only in case, blanks or Unicode form: each counts once"),
-        ("queries_as_passages", "queries stand word for word among the passages: never mined for themselves"),
+        (
+            "repeated_queries",
+            "query stands on several rows: they share its positives, and get the same negatives",
+            "queries stand on several rows: they share their positives, and get the same negatives",
+        ),
+        (
+            "folded_passages",
+            "passage differs from another only in case, blanks or Unicode form: the two count once",
+            "passages differ from another only in case, blanks or Unicode form: each counts once",
+        ),
+        (
+            "queries_as_passages",
+            "query stands word for word among the passages: never mined for itself",
+            "queries stand word for word among the passages: never mined for themselves",
+        ),
     ]
-    if found := [f"{odd[key]:,} {text}" for key, text in remarks if odd[key]]:
+    if found := [counted(odd[key], one, many) for key, one, many in remarks if odd[key]]:
         st.caption(" · ".join(found))
 
 # What is wrong with it
@@ -129,12 +142,13 @@ if lengths is not None:
     ):
         with column:
             longer = float((counts_ > limit).mean()) if len(counts_) else 0.0
+            share = wording.percent(longer, 1)
             st.vega_lite_chart(
                 spec=charts.length_histogram(counts_, limit, what),
-                alt=f"Histogram of {what} lengths; {longer:.1%} are longer than {limit} tokens",
+                alt=f"Histogram of {what} lengths; {share} are longer than {limit} tokens",
             )
             st.caption(
-                f"{longer:.1%} are longer than {card.name} reads ({limit} tokens); the rest of such a text is cut off when it is encoded."
+                f"{share} are longer than {card.name} reads ({limit} tokens); the rest of such a text is cut off when it is encoded."
                 if longer
                 else f"All fit into what {card.name} reads ({limit} tokens)."
             )

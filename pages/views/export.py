@@ -10,12 +10,13 @@ import streamlit as st
 
 from hnmine import manifest, resources
 from hnmine.errors import HnmineError
+from hnmine.findings import counted
 from hnmine.flags import command_line
 from hnmine.formats import FORMATS, Format, Written
 from hnmine.mine import MineSettings
 from hnmine.splits import dev_path
 from hnmine.summary import summarise
-from pages.parts import diagnosis, state
+from pages.parts import diagnosis, state, wording
 
 st.title("Export", anchor=False)
 run, selection = state.opened()
@@ -100,10 +101,8 @@ with st.container(border=True):
             )
             / 100
         )
-    counts = run.judgements.counts
-    if any(counts.values()):
-        told = ", ".join(f"{counts[kind]:,} {kind}" for kind in ("dropped", "promoted", "kept"))
-        st.write(f":material/gavel: Verdicts of the review are honoured: {told}.")
+    if told := wording.honoured(run.judgements.counts):
+        st.write(f":material/gavel: {told}")
 
 settings: MineSettings = msgspec.structs.replace(
     run.run.settings, selection=selection.settings, with_scores=with_scores, output_format=form.name, dev_share=dev_share, mend=()
@@ -149,8 +148,9 @@ def read(part: str) -> bytes:
 def download(each: Written) -> None:
     """Draw the button of one file."""
     what = {"all": "Download", "train": "Download train:", "dev": "Download dev:"}[each.part]
+    one = "query" if form.records == "queries" else form.records.removesuffix("s")
     st.download_button(
-        f"{what} {each.rows:,} {form.records}, {size(each.bytes)}",
+        f"{what} {counted(each.rows, one, form.records)}, {size(each.bytes)}",
         data=lambda: read(each.part),
         file_name=names[each.part],
         mime=form.mime,

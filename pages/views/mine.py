@@ -9,11 +9,12 @@ import streamlit as st
 
 from hnmine import devices, models, resources
 from hnmine.errors import HnmineError, InputError
+from hnmine.findings import counted
 from hnmine.jobs import Job, mine_dataset
 from hnmine.mine import MineSettings
 from hnmine.select import SelectionSettings
 from hnmine.summary import summarise
-from pages.parts import charts, controls, state, statistics
+from pages.parts import charts, controls, state, statistics, wording
 
 # Candidates ranked for each query, so that the slider has room beyond the window: ranking 500 instead of 210 costs 2 ms a query.
 DEPTH = 500
@@ -70,12 +71,13 @@ def live(run: resources.OpenRun) -> None:
     told = [f"{NAMES[step]} {count:,}" for step, count in funnel]
     if summary.backfilled:
         told.append(f"back-filled {current.funnel['backfilled']:,}")
-    st.caption(f"Candidates over all queries: {' → '.join(told)}; on {summary.rows:,} rows {summary.negatives:,} negatives")
-    if run.judgements.applied:
-        said = ", ".join(f"{count:,} {what}" for what, count in run.judgements.counts.items() if count)
-        st.caption(f"Verdicts of the review honoured: {said}.")
+    st.caption(
+        f"Candidates over all queries: {' → '.join(told)}; on {counted(summary.rows, 'row')} {counted(summary.negatives, 'negative')}"
+    )
+    if told := wording.honoured(run.judgements.counts):
+        st.caption(told)
     if above := summary.scores["above_positive"]:
-        st.caption(f"{above:.1%} of the negatives score above their positive: look at those first.")
+        st.caption(f"{wording.percent(above, 1)} of the negatives score above their positive: look at those first.")
     if vectors := run.run.manifest.get("summary", {}).get("vectors"):
         st.caption(f"Vectors: {vectors['encoded']:,} encoded by this run, {vectors['stored']:,} were stored before.")
     for note in dict.fromkeys([*summary.notes, *(run.run.manifest.get("summary", {}).get("notes") or ())]):
@@ -195,7 +197,7 @@ with status:
             st.warning("The result below was mined with another model, other candidates or other rows.", icon=":material/sync_problem:")
         with again if same else st.container():
             count = len(read.corpus.queries) if read else 0
-            label = "Mine again" if same or not read else f"Mine {count:,} {'query' if count == 1 else 'queries'}"
+            label = "Mine again" if same or not read else f"Mine {counted(count, 'query', 'queries')}"
             if st.button(
                 label,
                 type="secondary" if same else "primary",

@@ -8,9 +8,10 @@ import streamlit as st
 from hnmine import resources
 from hnmine.errors import HnmineError
 from hnmine.evidence import evidence, suspicions
+from hnmine.findings import counted
 from hnmine.queue import STATES, QueueSettings
 from hnmine.words import shared
-from pages.parts import judging, reviewing, verdict_files
+from pages.parts import judging, reviewing, verdict_files, wording
 from pages.parts.judging import DONE, Desk
 from pages.parts.marking import literal
 
@@ -88,13 +89,13 @@ def pair(desk: Desk, place: int) -> None:
             )
             st.text(corpus.passages[positive])
     if rest:
-        with st.expander(f"{len(rest):,} more positives, less like the candidate"):
+        with st.expander(f"{counted(len(rest), 'more positive')}, less like the candidate"):
             for positive, _, _ in rest:
                 st.text(corpus.passages[positive])
     with box(text):
         facts = [f"similarity {about.score:.3f}", "not among the ranked" if about.rank is None else f"rank {about.rank:,}"]
         if about.share is not None:
-            facts.append(f"{100 * about.share:.0f} % of the positive")
+            facts.append(f"{wording.percent(about.share)} of the positive")
         if about.likeness is not None:
             facts.append(f"{about.likeness:.3f} like the positive")
         if stands := desk.queue.verdicts[place]:
@@ -146,7 +147,10 @@ def all_at_once(desk: Desk) -> None:
     """Draw the verdict for all that is left in the queue, behind a question."""
     left = int(np.count_nonzero(desk.queue.todo))
     with st.popover(f"Apply to all {left:,}", icon=":material/done_all:", disabled=not 0 < left <= MOST_AT_ONCE, key="review-all"):
-        st.write(f"One verdict for the **{left:,} pairs** that match these filters and are left in the queue. One undo takes it back.")
+        which = (
+            "the one pair** that matches these filters and is" if left == 1 else f"the {left:,} pairs** that match these filters and are"
+        )
+        st.write(f"One verdict for **{which} left in the queue. One undo takes it back.")
         if desk.queue.settings == QueueSettings(order=desk.queue.settings.order):
             st.caption(":material/warning: No filter is set: these are all of them.")
         choice = st.segmented_control(
@@ -154,7 +158,7 @@ def all_at_once(desk: Desk) -> None:
         )
         if choice is not None:
             st.button(
-                f"{MENU[choice].rpartition(': ')[2]}: {left:,} pairs",
+                f"{MENU[choice].rpartition(': ')[2]}: {counted(left, 'pair')}",
                 type="primary",
                 key=f"review-all-{left}-{choice}",
                 on_click=judging.decide_all,
@@ -205,7 +209,8 @@ def finished(desk: Desk) -> None:
     with st.container(border=True, horizontal_alignment="center"):
         if left:
             st.subheader("Others are at the last pairs", anchor=False)
-            st.write(f"{left:,} are on somebody's screen; they come here should they be left unjudged.")
+            where = "1 is on somebody's screen; it comes" if left == 1 else f"{left:,} are on somebody's screen; they come"
+            st.write(f"{where} here if nobody judges {'it' if left == 1 else 'them'}.")
             return
         if not len(desk.queue):
             st.subheader("No pair fits", anchor=False)

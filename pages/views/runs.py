@@ -6,6 +6,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.errors import HnmineError
+from hnmine.findings import counted
 from hnmine.workspace import NAME_LENGTH, Run
 from pages.parts import comparison, state
 
@@ -38,7 +39,7 @@ def delete_run(run: Run) -> None:
     size = space.run_size(run.id)
     st.text(named(run.id))
     st.markdown(
-        f"**Goes:** {size.files:,} files with {size_of(size.bytes)}: the ranking, its selection settings, its exports. "
+        f"**Goes:** {counted(size.files, 'file')} with {size_of(size.bytes)}: the ranking, its selection settings, its exports. "
         "They cannot be brought back; mining again makes them anew.\n\n"
         "**Stays:** the data set, all verdicts, the other runs, and the stored vectors"
         + (f" ({size_of(size.shared_bytes)} of them are used here)" if size.shared_bytes else "")
@@ -126,11 +127,11 @@ else:
         {
             "name": [space.run_name(run_id) for run_id in shown],
             "data set": [datasets[run.dataset_id].name if run.dataset_id in datasets else run.dataset_id for run in runs.values()],
-            "mined": [state.when(run) for run in runs.values()],
+            "mined (UTC)": [state.when(run) for run in runs.values()],
             "model": [str(run.manifest.get("model", {}).get("name", "")) for run in runs.values()],
             "window": [f"{each.window_start}-{each.window_end}" for each in selections],
             "negatives": [summary.get("negatives") for summary in summaries],
-            "mean similarity": [(summary.get("scores") or {}).get("negatives") for summary in summaries],
+            "similarity": [(summary.get("scores") or {}).get("negatives") for summary in summaries],
             "size": [space.run_size(run_id).bytes / 1e6 for run_id in shown],
         },
         key=key,
@@ -141,12 +142,18 @@ else:
         selection_mode="single-row",
         selection_default={"selection": {"rows": [shown.index(current)], "columns": [], "cells": []}},
         column_config={
-            "name": st.column_config.TextColumn(width="medium"),
-            "mined": st.column_config.TextColumn(width="medium"),
-            "window": st.column_config.TextColumn(help="As it was mined; the window may have been moved since.", alignment="right"),
-            "negatives": st.column_config.NumberColumn(format="localized", help="As it was mined, over all rows."),
-            "mean similarity": st.column_config.NumberColumn(format="%.3f", help="Of the negatives, as it was mined."),
-            "size": st.column_config.NumberColumn(format="%.1f MB", help="What deleting it frees; stored vectors are not counted."),
+            "name": st.column_config.TextColumn(width=165),
+            "data set": st.column_config.TextColumn(width=140),
+            "mined (UTC)": st.column_config.TextColumn(width=125),
+            "model": st.column_config.TextColumn(width=135),
+            "window": st.column_config.TextColumn(
+                width=70, help="As it was mined; the window may have been moved since.", alignment="right"
+            ),
+            "negatives": st.column_config.NumberColumn(width=85, format="localized", help="As it was mined, over all rows."),
+            "similarity": st.column_config.NumberColumn(width=80, format="%.3f", help="Mean of the negatives, as it was mined."),
+            "size": st.column_config.NumberColumn(
+                width=75, format="%.1f MB", help="What deleting it frees; stored vectors are not counted."
+            ),
         },
         alt="All runs, newest first",
     )
