@@ -15,6 +15,7 @@ from hnmine.mine import MineSettings
 from hnmine.models import ModelSettings
 from hnmine.select import SelectionSettings
 from hnmine.workspace import Workspace
+from pages.parts import state, wording
 from tests.conftest import FakeEncoder
 from tests.test_app import open_app, texts
 
@@ -78,6 +79,30 @@ def test_a_run_is_named_and_the_sidebar_says_so(world: World) -> None:
     assert any("the first of them" in option for box in at.sidebar.selectbox for option in box.options)
     at.text_input(key=f"run-name-{world.first}").set_value("").run()
     assert world.space.run_name(world.first) == ""
+
+
+def test_no_two_runs_are_called_the_same(world: World) -> None:
+    runs = {run.id: run for run in world.space.runs()}
+    for run_id in (world.first, world.second):
+        world.space.name_run(run_id, "guards at 0.95")
+    labels = state.run_labels(runs.values())
+    assert len(set(labels.values())) == len(runs)
+    assert all(labels[run_id].startswith("guards at 0.95 · ") for run_id in (world.first, world.second))
+    world.space.name_run(world.second, "no guards")
+    labels = state.run_labels(runs.values())
+    assert (labels[world.first], labels[world.second]) == ("guards at 0.95", "no guards"), "a name alone, when it is the only one"
+
+
+def test_settings_that_differ_are_in_the_words_of_the_screens() -> None:
+    assert wording.setting("selection.max_positive_share") == "PercPos: share of the positive"
+    assert wording.setting("versions.torch") == "version: torch"
+    assert wording.setting("something_new") == "something new"
+    assert wording.value("selection.strategy", "hardest") == "hardest first"
+    assert (wording.value("dev_share", 0.05), wording.value("mend", []), wording.value("use_gpu", False)) == ("5\u00a0%", "–", "no")
+
+
+def test_every_setting_of_a_selection_has_words() -> None:
+    assert {f"selection.{name}" for name in SelectionSettings.__struct_fields__} <= wording._SETTINGS.keys()
 
 
 def test_another_run_is_opened(world: World) -> None:
