@@ -20,6 +20,11 @@ from hnmine.select import SelectionSettings
 Spec = dict[str, Any]
 
 GROUPS = ["positives", "chosen negatives", "candidates in the window"]
+# Less air between the parts of a chart than Streamlit leaves, so that more of its height is chart.
+LAYOUT: Spec = {
+    "padding": {"bottom": 4},
+    "config": {"axis": {"titlePadding": 8, "labelPadding": 8}, "legend": {"offset": 4}},
+}
 _RULE = {"type": "rule", "strokeDash": [4, 3], "size": 2, "color": "#888", "clip": True}
 
 
@@ -107,6 +112,7 @@ def similarity_histogram(
     return {
         "layer": [bars, outline, lines],
         "height": height,
+        **LAYOUT,
         "datasets": {
             "filled": pa.table(filled),
             "outlined": pa.table(outlined),
@@ -141,6 +147,7 @@ def length_histogram(counts: npt.NDArray[np.int32], limit: int, what: str) -> Sp
     return {
         "layer": [chart, rule],
         "height": 180,
+        **LAYOUT,
         "datasets": {
             "lengths": pa.table({"from": edges[:-1][held], "to": edges[1:][held], "count": bars[held]}),
             "limit": pa.table({"at": pa.array([limit] if near else [], pa.int64())}),
@@ -182,6 +189,7 @@ def rank_curve(candidates: Candidates, settings: SelectionSettings, positive: fl
     return {
         "layer": [window, curve, level, dots],
         "height": 240,
+        **LAYOUT,
         "datasets": {
             "window": pa.table({"from": [settings.window_start], "to": [end]}),
             "curve": pa.table({"rank": candidates.ranks[ranked], "score": candidates.scores[ranked]}),
@@ -206,7 +214,7 @@ def counts_histogram(edges: npt.ArrayLike, counts: npt.ArrayLike, *, title: str,
         "transform": [_said("from", form), _said("to", form)],
         "mark": {"type": "bar", "binSpacing": 1},
         "encoding": {
-            "x": number("from", bin="binned", title=title, axis=share_axis(form)),
+            "x": number("from", bin="binned", title=title, axis=share_axis(form) | ({"tickCount": 5} if zero else {})),
             "x2": {"field": "to"},
             "y": number("count", title=what),
             "tooltip": [word("from_said", title="from"), word("to_said", title="to"), number("count", title=what, format=",")],
@@ -216,6 +224,7 @@ def counts_histogram(edges: npt.ArrayLike, counts: npt.ArrayLike, *, title: str,
     return {
         "layer": [bars, rule] if zero else [bars],
         "height": 200,
+        **LAYOUT,
         "datasets": {
             "bins": pa.table({"from": edges[:-1], "to": edges[1:], "count": np.asarray(counts)}),
             **({"zero": pa.table({"at": [0.0]})} if zero else {}),

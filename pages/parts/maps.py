@@ -61,6 +61,7 @@ def neighbourhood_map(near: Neighbourhood, texts: list[str], states: list[str]) 
             ],
         },
         "height": 380,
+        **charts.LAYOUT,
         "datasets": {
             "points": pa.table(
                 {
@@ -127,6 +128,7 @@ def set_map(points: Floats, roles: npt.NDArray[np.int8], texts: list[str], near:
         "layer": [all_passages, this_query],
         "resolve": {"scale": {"color": "shared"}},
         "height": 420,
+        **charts.LAYOUT,
         "datasets": {
             "passages": pa.table(
                 {

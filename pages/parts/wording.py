@@ -16,7 +16,7 @@ _SETTINGS = {
     "selection.window_start": "rank window: start",
     "selection.window_end": "rank window: end",
     "selection.negative_number": "negatives per query",
-    "selection.strategy": "choose",
+    "selection.strategy": "negatives chosen",
     "selection.seed": "seed",
     "selection.max_score": "maximum score",
     "selection.min_score": "minimum score",

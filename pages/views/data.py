@@ -162,7 +162,7 @@ st.dataframe(
         "line": [row.line for row in head],
         "query": [row.query for row in head],
         "positives": [row.pos for row in head],
-        "negatives so far": [len(row.neg) for row in head],
+        "old negatives": [len(row.neg) for row in head],
         **{
             key: [bytes(row.fields[key]).decode() if key in row.fields else None for row in head]
             for key in list(fields)[:8]
@@ -170,6 +170,11 @@ st.dataframe(
         },
     },
     hide_index=True,
-    column_config={"query": st.column_config.TextColumn(width="large"), "positives": st.column_config.ListColumn(width="large")},
+    column_config={
+        "line": st.column_config.NumberColumn(width=55),
+        "query": st.column_config.TextColumn(width=290),
+        "positives": st.column_config.ListColumn(width=330),
+        "old negatives": st.column_config.NumberColumn(width=105),
+    },
     alt="The first training rows",
 )
