@@ -6,8 +6,8 @@ the corpus (`chance.permute`) as far as needed. Where guards let hardly anything
 whole corpus pair by pair (73 s for 200 queries x 100,000 passages); so after two rounds a matrix product, block by block
 of the passages, finds all that can pass at all, and only those are looked at (0.5 s).
 
-Passages that the window skipped (ranks below its start: often positives that nobody labelled) are taken last, when the
-corpus has nothing else.
+What people kept for a short query is taken before all, wherever it is ranked. Passages that the window skipped (ranks
+below its start: often positives that nobody labelled) are taken last, when the corpus has nothing else.
 """
 
 from __future__ import annotations
@@ -80,16 +80,18 @@ def backfill(
         corpus=corpus,
         ranking=ranking,
         guards=guards,
-        dropped=judgements.dropped,
+        judgements=judgements,
         keys=query_keys(corpus.query_hashes, seed, 2),
         negatives=negatives,
         scores=scores,
         filled=filled,
         start=start,
     )
+    if len(judgements.kept[0]):
+        fill.kept(short)
     # Guards reject part of what is walked; without them next to everything fits.
     width = negatives.shape[1] * (2 if guards.active else 1) + 8
-    position = fill.walk(short, width)
+    position = fill.walk(fill.short(short), width)
     if guards.active and position < corpus.n_candidates:
         left = fill.short(short)
         for first in range(0, len(left), SIFT_QUERIES):
@@ -106,7 +108,7 @@ class _Fill:
     corpus: Corpus
     ranking: Ranking
     guards: Guards
-    dropped: tuple[Ids, Ids]
+    judgements: Judgements
     keys: Hashes
     negatives: Ids
     scores: Floats
@@ -116,6 +118,16 @@ class _Fill:
     def short(self, queries: Rows) -> Rows:
         """Return which of `queries` have a free place."""
         return np.asarray(queries[self.negatives[queries, -1] < 0])
+
+    def kept(self, queries: Rows) -> None:
+        """Take first what people kept, wherever it is ranked: it is known to be a negative, whatever guards say."""
+        rows, passages = _of_queries(self.judgements.kept, queries)
+        count = len(self.corpus.passages)
+        barred_rows, barred_ids = self._barred(queries, self.start)
+        usable = (passages < self.corpus.n_candidates) & ~np.isin(rows * count + passages, barred_rows * count + barred_ids)
+        rows, passages = rows[usable], passages[usable]
+        order = np.lexsort((mix(self.keys[queries[rows]] ^ self.corpus.passage_hashes[passages]), rows))
+        self._take(queries, rows[order], passages[order].astype(np.int32))
 
     def walk(self, queries: Rows, width: int) -> int:
         """Walk each query's permutation, `width` passages and then four times as many each time; return where walking ended."""
@@ -215,11 +227,9 @@ class _Fill:
         owners = np.repeat(np.arange(len(queries)), sizes)
         rows = [owners]
         ids = [corpus.positive_ids[corpus.positive_starts[queries][owners] + _turns(owners, len(queries))].astype(np.int64)]
-        if len(self.dropped[0]):
-            begins = np.searchsorted(self.dropped[0], queries)
-            owners = np.repeat(np.arange(len(queries)), np.searchsorted(self.dropped[0], queries, side="right") - begins)
-            rows.append(owners)
-            ids.append(self.dropped[1][begins[owners] + _turns(owners, len(queries))].astype(np.int64))
+        owners, dropped = _of_queries(self.judgements.dropped, queries)
+        rows.append(owners)
+        ids.append(dropped)
         skipped = np.asarray(self.ranking.ids[queries, :start])
         for more in (corpus.query_passages[queries][:, None], self.negatives[queries], skipped):
             row, place = np.nonzero(more >= 0)
@@ -238,6 +248,13 @@ class _Fill:
 def _turns(rows: Rows, count: int) -> Rows:
     """Return 0, 1, ... within each row; `rows` is ascending, below `count`."""
     return np.asarray(np.arange(len(rows)) - np.searchsorted(rows, np.arange(count))[rows])
+
+
+def _of_queries(pairs: tuple[Ids, Ids], queries: Rows) -> tuple[Rows, Rows]:
+    """Return those of the pairs, sorted by query, that are of `queries`, as (row in `queries`, passage)."""
+    begins = np.searchsorted(pairs[0], queries)
+    rows = np.repeat(np.arange(len(queries)), np.searchsorted(pairs[0], queries, side="right") - begins)
+    return rows, pairs[1][begins[rows] + _turns(rows, len(queries))].astype(np.int64)
 
 
 def _longest(vectors: Floats) -> float:

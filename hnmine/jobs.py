@@ -166,4 +166,5 @@ def mine_dataset(
         should_stop=should_stop,
     )
     on_progress(0, 0, "saving the run")
+    workspace.dataset(dataset_id)  # deleted meanwhile, the run could not be opened
     return workspace.save_run(dataset_id, settings, mined.ranking, mined.manifest).id

@@ -216,4 +216,9 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no manifest of hnmine ({error}); the app's Export screen and --manifest_file write them") from error
+    for argument, file in found.inputs.items():
+        if missing := [name for name in ("name", "bytes", "sha256") if name not in file]:
+            raise InputError(
+                f"{path} is no whole manifest: $.inputs.{argument} lacks {', '.join(missing)}; export again, or find the original"
+            )
     return msgspec.structs.replace(found, folder=str(Path(path).resolve().parent))

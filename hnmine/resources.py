@@ -7,6 +7,7 @@ its model with a lock. Keys are ids and JSON, never objects that Streamlit would
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -202,10 +203,10 @@ def _judgements(run_id: str, version: int) -> Judgements:
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _reviewed_run(run_id: str, digest: str, _judged: Judgements) -> OpenRun:
+def _promoted(run_id: str, digest: str, _judged: Judgements) -> tuple[Run, Inputs, Ranking]:
     run, read, ranking = _stored_run(run_id)
     corpus, ranking = with_promotions(read.corpus, ranking, _judged)
-    return OpenRun(run, replace(read, corpus=corpus), ranking, _judged, f"{run_id} {digest}")
+    return run, replace(read, corpus=corpus), ranking
 
 
 def open_run(run_id: str) -> OpenRun:
@@ -215,7 +216,8 @@ def open_run(run_id: str) -> OpenRun:
         WorkspaceError: there is no such run, or it is damaged.
     """
     judged = _judgements(run_id, reviews().version())
-    return _reviewed_run(run_id, judged.digest, judged)
+    # The judgements themselves are not cached by their digest: the same pairs may have been decided by others since.
+    return OpenRun(*_promoted(run_id, judged.digest, judged), judged, f"{run_id} {judged.digest}")
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)  # one of 100,000 queries x 500 is 64 MB
@@ -229,7 +231,7 @@ def selection(run: OpenRun, settings: SelectionSettings) -> Selection:
     Raises:
         SettingsError: the window ends behind what was ranked.
     """
-    return _selection(run.key, msgspec.json.encode(settings).decode(), run)
+    return replace(_selection(run.key, msgspec.json.encode(settings).decode(), run), judgements=run.judgements)
 
 
 def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
@@ -309,10 +311,11 @@ def verdict_file(run: OpenRun) -> Path | None:
     if not run.judgements.applied:
         return None
     folder = workspace().run_folder(run.run.id)
-    path = folder / f"reviews-{run.judgements.digest}.jsonl"
+    lines = b"".join(verdict_lines(run.judgements.applied))
+    path = folder / f"reviews-{hashlib.sha256(lines).hexdigest()[:16]}.jsonl"
     if not path.exists():
         _clear(folder, "reviews", path)
-        write_atomic(path, verdict_lines(run.judgements.applied))
+        write_atomic(path, [lines])
     return path
 
 

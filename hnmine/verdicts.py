@@ -10,7 +10,8 @@ on, and travels as JSON lines.
 - *promote*: it answers the query. From then on a positive in all respects: it joins `pos` of every row with this query,
   counts for the guards' anchor, and is never its negative.
 - *keep*: a true negative. It is taken before all others; neither a guard nor the window's start, which are there against
-  false negatives, keep it out. The window's end does: a negative that a newer model ranks far away has done its work.
+  false negatives, keep it out. The window's end does, as long as the window has enough: a negative that a newer model ranks
+  far away has done its work. Where places have to be filled from outside, kept ones come first.
 - *skip*: nobody knows. It has no effect on mining.
 
 Finding 10,000 verdicts takes 0.1 s, most of it folding and hashing their texts.

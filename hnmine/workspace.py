@@ -160,8 +160,12 @@ class Workspace:
             )
             (folder / "dataset.json").write_bytes(msgspec.json.encode(dataset))
             target = self.root / "datasets" / dataset.id
-            if not target.exists():
-                folder.rename(target)
+            try:
+                if not target.exists():
+                    folder.rename(target)
+            except OSError:
+                if not (target / "dataset.json").exists():  # else somebody stored the same bytes at the same time
+                    raise
         return self.dataset(dataset.id)
 
     def dataset(self, dataset_id: str) -> Dataset:
@@ -217,7 +221,12 @@ class Workspace:
         """
         if self.runs(dataset_id):
             raise WorkspaceError(f"the data set {dataset_id!r} has runs; they could not be opened without it")
-        shutil.rmtree(self._folder("datasets", dataset_id), ignore_errors=True)
+        gone = self.root / "datasets" / f".gone-{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            self._folder("datasets", dataset_id).rename(gone)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(gone, ignore_errors=True)
 
     # Runs
 
@@ -331,11 +340,14 @@ class Workspace:
         write_atomic(self._folder("runs", run_id) / "selection.json", [msgspec.json.encode(settings)])
 
     def selection(self, run_id: str) -> SelectionSettings:
-        """Return the selection settings last shown for a run, or those it was mined with."""
+        """Return the selection settings last shown for a run, or, without any that can be read, those it was mined with."""
         path = self._folder("runs", run_id) / "selection.json"
         if not path.exists():
             return self.run(run_id).settings.selection
-        return _read(path, SelectionSettings, f"{path} cannot be read")
+        try:
+            return _read(path, SelectionSettings, f"{path} cannot be read")
+        except WorkspaceError:  # how sliders stood is not worth a run that cannot be opened
+            return self.run(run_id).settings.selection
 
     def _folder(self, kind: str, name: str) -> Path:
         # Ids come from addresses too: nothing but the plain name of a folder may pass.

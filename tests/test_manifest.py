@@ -122,7 +122,15 @@ def test_bytes_that_differ_are_told_with_the_versions(reviewed):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("{", "no manifest of hnmine"), ('{"settings": {}}', "no manifest of hnmine"), ("[1]", "no manifest of hnmine")],
+    [
+        ("{", "no manifest of hnmine"),
+        ('{"settings": {}}', "no manifest of hnmine"),
+        ("[1]", "no manifest of hnmine"),
+        (
+            '{"settings": {}, "model": {}, "inputs": {"input_file": {"path": "train.jsonl"}}}',
+            r"inputs\.input_file lacks name, bytes, sha256",
+        ),
+    ],
 )
 def test_what_is_no_manifest_is_refused(tmp_path, content, words):
     path = tmp_path / "out.json"

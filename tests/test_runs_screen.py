@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import streamlit as st
 
 from hnmine import resources
+from hnmine.errors import WorkspaceError
 from hnmine.jobs import mine_dataset
 from hnmine.mine import MineSettings
 from hnmine.models import ModelSettings
@@ -176,3 +178,75 @@ def test_a_damaged_run_is_said_where_it_is_compared(world: World) -> None:
     assert not at.exception
     assert "cannot be compared" in "".join(each.value for each in at.error)
     assert "cannot be opened" in texts(at)
+
+
+PAGES = ("data", "mine", "inspect", "review", "runs", "export")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_run_that_somebody_else_deleted_is_let_go(world: World, page: str) -> None:
+    run_id = world.mine("one", seed=11)
+    at = open_app(page, run=run_id)
+    world.space.delete_run(run_id)
+    at.run()
+    assert not at.exception
+    assert "has been deleted" in texts(at)
+    at.run()
+    assert not at.exception
+    assert "has been deleted" not in texts(at), "said once"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_data_set_that_somebody_else_deleted_is_let_go(world: World, page: str) -> None:
+    at = open_app(page, dataset=world.ids["three"])
+    world.space.remove_dataset(world.ids["three"])
+    at.run()
+    assert not at.exception
+    assert "The data set that was open has been deleted" in texts(at)
+    assert at.session_state.dataset is None
+
+
+def test_a_data_set_that_is_being_mined_is_not_deleted(world: World) -> None:
+    dataset_id, go = world.ids["three"], threading.Event()
+    resources.jobs().submit(dataset_id, lambda on_progress, should_stop: str(go.wait(20)))
+    try:
+        at = open_app("runs")
+        at.button(key=f"delete-{dataset_id}").click().run()
+        at.button(key="delete-dataset-confirmed").click().run()
+        assert "being mined" in texts(at)
+        assert world.space.dataset(dataset_id)
+    finally:
+        go.set()
+
+
+def test_no_run_is_stored_without_its_data_set(world: World) -> None:
+    dataset_id = world.ids["three"]
+
+    def load(tell: object) -> FakeEncoder:
+        world.space.remove_dataset(dataset_id)
+        return FakeEncoder()
+
+    settings = MineSettings(model=ModelSettings(), selection=SelectionSettings(window_start=0, window_end=20))
+    with pytest.raises(WorkspaceError, match="no data set"):
+        mine_dataset(world.space, dataset_id, settings, 20, load, lambda done, total, note: None, lambda: False)
+    assert not world.space.runs(dataset_id)
+    world.space.remove_dataset(dataset_id)  # twice is no failure
+
+
+@pytest.mark.parametrize("page", ["mine", "inspect", "review", "runs", "export"])
+def test_settings_that_cannot_be_read_cost_no_run(world: World, page: str) -> None:
+    (world.space.run_folder(world.first) / "selection.json").write_text('{"window_start": 1, "of a later version": 2}')
+    at = open_app(page, run=world.first)
+    assert not at.exception
+    assert not at.error
+
+
+def test_names_of_columns_are_shown_as_they_are(world: World, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(
+        'query,pos,"![t](https://example.org/t.png) :red[**x**]"\n' + "".join(f"question {n},answer {n},z\n" for n in range(30))
+    )
+    world.ids["table"] = world.space.add_dataset("table.csv", table).id
+    at = open_app("mine", run=world.mine("table"))
+    said = [str(each.value) for kind in (at.caption, at.markdown) for each in kind]
+    assert not [each for each in said if "![t]" in each or ":red[" in each]

@@ -95,7 +95,8 @@ def check(corpus, ranking, settings, verdicts=()):
         dropped = {p for p, verdict in of_people.items() if verdict == "drop"}
         assert {p for p, verdict in of_people.items() if verdict == "promote"} <= positives
         kept = [p for p in ranking.ids[query, : settings.window_end].tolist() if of_people[p] == "keep" and p not in {*positives, itself}]
-        guards |= {p: [] for p in kept}
+        far = {p for p in range(corpus.n_candidates) if of_people[p] == "keep" and p not in {*positives, itself, *kept}}
+        guards |= {p: [] for p in {*kept, *far}}
         open_cases = any(None in found for found in guards.values())
 
         held = selection.negatives[query]
@@ -145,6 +146,7 @@ def check(corpus, ranking, settings, verdicts=()):
         filled = set(chosen) - from_window
         if filled or count < wanted:
             assert Reason.NOT_DRAWN not in selection.reasons[query], "back-filled, or short, although the window had more"
+        assert far <= filled or filled <= far, "of what fills up, what a person kept comes first"
         if count < wanted and not open_cases:
             assert set(chosen) == eligible, "short although the corpus has more"
         skipped = set(ids[: settings.window_start]) - set(kept)
@@ -260,11 +262,13 @@ def test_what_was_kept_is_let_in_from_before_the_window_past_guards_and_before_c
     ranking = ranked(corpus, lambda _, passage: scores[passage])
     verdicts = [Verdict(query="WHO", passage=" p1", verdict="keep"), Verdict(query="who", passage="p35", verdict="keep")]
     for strategy in ("random", "hardest"):
-        settings = SelectionSettings(window_start=10, window_end=30, negative_number=4, strategy=strategy, max_score=0.5)
+        settings = SelectionSettings(window_start=10, window_end=30, negative_number=4, strategy=strategy, max_score=0.65)
         selection = check(corpus, ranking, settings, verdicts)
         assert names(corpus, selection, 0)[0] == "p1"
         assert "p35" not in names(corpus, selection, 0), "the window's end stands"
         assert selection.funnel["in_window"] == 21
+        scarce = check(corpus, ranking, msgspec.structs.replace(settings, max_score=0.5), verdicts)
+        assert "p35" in names(corpus, scarce, 0), "but where places have to be filled from outside, it comes first"
 
 
 @given(row_lists, pools, settings_strategy(), st.randoms(use_true_random=False))

@@ -22,6 +22,8 @@ def restore(page: str = "") -> None:
     On the page "inspect" the address names a query too; there a step back or forth in the browser's history goes to another query.
     """
     state = st.session_state
+    if "dataset" in state:
+        _let_go()
     if "dataset" not in state:
         state.dataset = state.run = None
         state.query, state.query_written, state.query_turn = st.query_params.get("query") or None, None, 0
@@ -42,8 +44,20 @@ def restore(page: str = "") -> None:
     if st.query_params.to_dict() != wanted:  # written at once: each write is a step of the browser's history
         st.query_params.from_dict(wanted)
     if message := state.pop("message", None):
-        st.error("What the address names cannot be opened", icon=":material/link_off:")
+        st.error("This cannot be opened", icon=":material/link_off:")
         st.text(message)
+
+
+def _let_go() -> None:
+    """Let go of a run or data set that somebody deleted since it was opened here."""
+    state, space = st.session_state, resources.workspace()
+    if state.run is not None and not space.run_folder(state.run).exists():
+        state.run, state.message = None, "The run that was open has been deleted; open or mine another."
+    try:
+        dataset()
+    except HnmineError:
+        state.dataset = state.run = None
+        state.message = "The data set that was open has been deleted; open another."
 
 
 def open_dataset(dataset_id: str) -> None:
@@ -57,6 +71,7 @@ def open_dataset(dataset_id: str) -> None:
 def open_run(run_id: str) -> None:
     """Make a run, and the data set it was made from, the current ones."""
     run = resources.workspace().run(run_id)
+    resources.workspace().dataset(run.dataset_id)  # a run without its data cannot be opened
     st.session_state.dataset, st.session_state.run = run.dataset_id, run.id
     st.session_state[f"decisions-{run.dataset_id}"] = (run.settings.repair, run.settings.skip_bad_rows)
     st.session_state[f"columns-{run.dataset_id}"] = run.settings.columns

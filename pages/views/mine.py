@@ -15,6 +15,7 @@ from hnmine.mine import MineSettings
 from hnmine.select import SelectionSettings
 from hnmine.summary import summarise
 from pages.parts import charts, controls, state, statistics, wording
+from pages.parts.marking import literal
 
 # Candidates ranked for each query, so that the slider has room beyond the window: ranking 500 instead of 210 costs 2 ms a query.
 DEPTH = 500
@@ -81,7 +82,7 @@ def live(run: resources.OpenRun) -> None:
     if vectors := run.run.manifest.get("summary", {}).get("vectors"):
         st.caption(f"Vectors: {vectors['encoded']:,} encoded by this run, {vectors['stored']:,} were stored before.")
     for note in dict.fromkeys([*summary.notes, *(run.run.manifest.get("summary", {}).get("notes") or ())]):
-        st.caption(note)
+        st.caption(literal(note))  # it may quote names of columns
     state.save_selection(run.run.id)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from hnmine import resources
-from hnmine.errors import HnmineError
+from hnmine.errors import HnmineError, WorkspaceError
 from hnmine.findings import counted
 from hnmine.workspace import NAME_LENGTH, Run
 from pages.parts import comparison, state
@@ -85,6 +85,8 @@ def delete_dataset(dataset_id: str) -> None:
 def dropped(dataset_id: str) -> None:
     """Delete a data set, and close it where it was the open one."""
     try:
+        if (job := resources.jobs().latest(dataset_id)) is not None and job.active:
+            raise WorkspaceError("the data set is being mined; cancel that on the Mine screen first")
         space.remove_dataset(dataset_id)
         if session.dataset == dataset_id:
             session.dataset = session.run = None
