@@ -13,6 +13,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from hnmine import resources
 from hnmine.drop_in import find_knn_neg
 from hnmine.encoder import FlagEncoder
 from hnmine.jobs import mine_dataset
@@ -342,3 +343,25 @@ def test_own_words_find_the_nearest_passages(with_run: str, monkeypatch: pytest.
     assert len(answers) == 10
     assert answers["score"].is_monotonic_decreasing
     assert answers["passage"].str.contains("helmet", case=False).any()
+
+
+def test_what_is_told_of_verdicts_is_of_this_moment(with_run: str) -> None:
+    """The same pairs may have been decided again by somebody else, which changes no negative but what is said of it."""
+    run = resources.open_run(with_run)
+    settings = resources.workspace().selection(with_run)
+    corpus, selection = run.inputs.corpus, resources.selection(run, settings)
+    pair = (corpus.queries[0], corpus.passages[selection.negatives[0, 0]])
+    store = resources.reviews()
+    try:
+        store.decide([pair], "drop", "Ann")
+        dropped = resources.open_run(with_run)
+        assert selection.negatives[0, 0] not in resources.selection(dropped, settings).negatives[0]
+        store.decide([pair], "drop", "Bob")
+        store.decide([("a question of other data", "a text")], "keep", "Bob")
+        again = resources.open_run(with_run)
+        assert again.key == dropped.key
+        assert [each.who for each in again.judgements.applied] == ["Bob"]
+        assert resources.selection(again, settings).judgements.elsewhere == 1
+        assert "Bob" in resources.verdict_file(again).read_text("utf-8")
+    finally:
+        store.clear([pair, ("a question of other data", "a text")], "Bob")
