@@ -3,6 +3,9 @@
 WAL with synchronous=FULL: a transaction is on the disk when it has ended, readers never wait for a writer, and writers of
 several processes take turns. Connections are lent one at a time and wait in between, because a screen runs in a new thread
 each time and opening one costs fifty times what it costs to ask the file for its last event.
+
+The file may be moved away under a running server, as the remedy for a damaged one says; a waiting connection would go on
+with the moved one. So each is lent only while the path still leads to the file it was opened on, which costs one `stat`.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ __all__ = ["Ledger", "as_stored", "as_text"]
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 15.0
 
+_File = tuple[int, int]  # device and inode: what stays when a file is moved
 
 _SCHEMA = """
 CREATE TABLE batches (
@@ -33,6 +37,7 @@ CREATE TABLE events (
     query TEXT NOT NULL, passage TEXT NOT NULL, pair BLOB NOT NULL, before TEXT, after TEXT, was INTEGER, source INTEGER
 );
 CREATE INDEX events_batch ON events (batch);
+CREATE INDEX events_pair ON events (pair);
 CREATE TRIGGER events_stay BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END;
 CREATE TRIGGER events_keep BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END;
 CREATE TABLE heads (pair BLOB PRIMARY KEY, decision INTEGER) WITHOUT ROWID;
@@ -43,21 +48,26 @@ CREATE INDEX heads_decision ON heads (decision);
 class Ledger:
     """The file `path`, made when it is missing; safe to use from many threads and processes at once.
 
+    Attributes:
+        generation: how often another file has come to stand at the path; what was read of an earlier one no longer holds.
+
     Raises:
         WorkspaceError: it cannot be opened or made, is damaged, or was written by a newer version.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._idle: list[sqlite3.Connection] = []
+        self.generation = 0
+        self._file: _File | None = None
+        self._idle: list[tuple[sqlite3.Connection, _File | None]] = []
         self._process = os.getpid()
-        with self.connection() as db:
-            self._prepare(db)
+        with self.connection():
+            pass
 
     def close(self) -> None:
         """Close the connections that wait; the next use opens one again."""
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[0].close()
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
@@ -65,24 +75,39 @@ class Ledger:
         try:
             if self._process != os.getpid():  # a forked child must not touch its parent's connections
                 self._idle, self._process = [], os.getpid()
-            try:
-                db = self._idle.pop()
-            except IndexError:
-                db = self._open()
+            db, file = self._take()
             try:
                 yield db
             except BaseException:
                 db.close()
                 raise
-            self._idle.append(db)
+            self._idle.append((db, file))
         except sqlite3.Error as error:
             raise WorkspaceError(f"the verdicts in {self.path} {_remedy(error)}") from error
+
+    def _take(self) -> tuple[sqlite3.Connection, _File | None]:
+        """Return a connection to the file that is at the path now, and which file that is."""
+        here = _file_at(self.path)
+        while True:
+            try:
+                db, file = self._idle.pop()
+            except IndexError:
+                break
+            if file == here is not None:
+                return db, file
+            db.close()  # SQLite sees that the file was moved, and leaves the WAL of the one at the path now alone
+        db, file = self._open(), _file_at(self.path)
+        if file is not None and file != self._file:
+            self.generation += self._file is not None
+            self._file = file
+        return db, file
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
+            self._prepare(db)
         except BaseException:
             db.close()
             raise
@@ -102,6 +127,8 @@ class Ledger:
                 f"the verdicts in {self.path} were written by a newer version of hnmine (format {found}, this one knows "
                 f"{SCHEMA_VERSION}); update hnmine, or set HNMINE_HOME to another folder"
             )
+        elif db.execute("SELECT 1 FROM sqlite_master WHERE name = 'events_pair'").fetchone() is None:
+            db.execute("CREATE INDEX IF NOT EXISTS events_pair ON events (pair)")  # a file from before there was one
 
     @contextmanager
     def writing(self, who: str, action: str) -> Iterator[tuple[sqlite3.Connection, int, str]]:
@@ -117,6 +144,14 @@ class Ledger:
             except BaseException:
                 db.rollback()
                 raise
+
+
+def _file_at(path: Path) -> _File | None:
+    try:
+        found = path.stat()
+    except OSError:  # opening it will tell what is wrong
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _statements(script: str) -> Iterator[str]:

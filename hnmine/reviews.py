@@ -4,18 +4,18 @@ A decision is written, and the file synced (WAL, synchronous=FULL), before `deci
 that a screen had moved on from. On a laptop's disk that is 2 to 5 ms a decision, and one sync for a batch of thousands.
 
 Each *event* tells of one pair what stood before and what stands after. Whatever belongs together ("apply to all 42") is one
-*batch*, and is undone as one. An undo is a batch too: it puts back what stood before, with the name and time of whoever had
-decided that, so that the log stays whole and undo and redo go on over restarts, for each reviewer on their own.
+*batch*, and is undone as one. An undo is a batch too, so that the log stays whole and undo and redo go on over restarts, for
+each reviewer on their own; it is written even when no pair changes by it.
 
-Every event also names the decision that is in force after it, its `source`: its own, or, for an undo, an older one. An undo
-touches a pair only while the source is still the one it undoes; what somebody else has decided since then stays.
+Of each pair the last decision that its author has not taken back is in force, with their name and time. So an undo leaves
+what somebody else has decided since then, and when they take that back in turn, what was undone before does not return.
+Every event also names the decision that is in force after it, its `source`: its own, or, for an undo or redo, an older one.
 
 Of each pair the current source is kept in `heads`, written in the same transaction: 100,000 verdicts are read in 0.3 s.
 """
 
 from __future__ import annotations
 
-import datetime
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -25,16 +25,18 @@ from typing import Any, Literal
 
 from hnmine.errors import SettingsError
 from hnmine.ledger import Ledger, as_stored, as_text
-from hnmine.verdicts import CHOICES, Choice, Verdict, pair_key
+from hnmine.verdicts import CHOICES, Choice, Verdict, by_time, moment, pair_key
 
 __all__ = ["Change", "Decision", "Imported", "Reverted", "ReviewStore"]
 
 Pair = tuple[str, str]
+# Versions of a file that was moved away, and of the one that took its place, must not be taken for one another.
+_GENERATION = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision that is in force: its last verdict, its batch, and how many pairs the batch was about."""
+    """A decision that is in force: its last verdict, its batch, and for how many of the batch's pairs it still stands."""
 
     verdict: Verdict
     batch: int
@@ -43,7 +45,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one event left: the verdict that stands after it, or None, and who caused it."""
+    """What one event left: the verdict that stands after it, or None, and who caused it; `id` is a version of the store."""
 
     id: int
     query: str
@@ -67,7 +69,10 @@ class Reverted:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of imported verdicts: new pairs, changed ones, those that were there already, and those older than ours."""
+    """What became of imported verdicts: new pairs, changed ones, those that stood already, and those older than ours.
+
+    Of those that stood already, one that was decided later gives its pair the later time and name; nothing else changes.
+    """
 
     batch: int
     new: int
@@ -93,9 +98,20 @@ class ReviewStore:
     # Reading
 
     def version(self) -> int:
-        """Return the id of the last event, 0 before the first; takes some 20 µs."""
+        """Return a number that grows with each event, 0 before the first; takes some 20 µs.
+
+        It is the id of the last event. When another file has come to stand at the path, it is larger than all before it too.
+        """
         with self._ledger.connection() as db:
-            return int(db.execute("SELECT max(id) FROM events").fetchone()[0] or 0)
+            return self._first() + int(db.execute("SELECT max(id) FROM events").fetchone()[0] or 0)
+
+    def replaced(self, since: int) -> bool:
+        """Return whether another file stands at the path than at the version `since`: nothing that was read then holds."""
+        with self._ledger.connection():
+            return since < self._first()
+
+    def _first(self) -> int:
+        return self._ledger.generation * _GENERATION
 
     def verdicts(self) -> list[Verdict]:
         """Return the verdict of every pair that has one, skipped pairs too, the latest decision last."""
@@ -120,9 +136,10 @@ class ReviewStore:
             rows = db.execute(
                 "SELECT events.id, query, passage, after, batches.who FROM events JOIN batches ON batches.id = batch "
                 "WHERE events.id > ? ORDER BY events.id",
-                (since,),
+                (since - self._first(),),
             )
-            return [Change(number, as_text(query), as_text(passage), after, who) for number, query, passage, after, who in rows]
+            first = self._first()
+            return [Change(first + number, as_text(query), as_text(passage), after, who) for number, query, passage, after, who in rows]
 
     def recent(self, n: int, who: str | None = None) -> list[Decision]:
         """Return the last n decisions that are in force, newest first, of one reviewer or of all; a batch counts as one."""
@@ -138,7 +155,9 @@ class ReviewStore:
                 ).fetchone()
                 if row is None:
                     break
-                bound, pairs = db.execute("SELECT min(id), count(*) FROM events WHERE batch = ?", (row[5],)).fetchone()
+                # The events of a batch stand in a row, so what is in force of it is a range of an index.
+                bound, last = db.execute("SELECT min(id), max(id) FROM events WHERE batch = ?", (row[5],)).fetchone()
+                pairs = db.execute("SELECT count(*) FROM heads WHERE decision BETWEEN ? AND ?", (bound, last)).fetchone()[0]
                 found.append(Decision(_verdict(row), row[5], pairs))
         return found
 
@@ -150,6 +169,11 @@ class ReviewStore:
                 (batch,),
             )
             return [(as_text(query), as_text(passage)) for query, passage in rows]
+
+    def names(self) -> set[str]:
+        """Return the names of all who have decided, imported or undone anything."""
+        with self._ledger.connection() as db:
+            return {who for (who,) in db.execute("SELECT DISTINCT who FROM batches")}
 
     def history(self, who: str) -> tuple[bool, bool]:
         """Return whether a reviewer has something to undo, and something to redo."""
@@ -185,10 +209,11 @@ class ReviewStore:
     def add(self, verdicts: Iterable[Verdict], who: str) -> Imported:
         """Import verdicts as one batch of the reviewer `who`; each keeps its own `who` and `when` where it has them.
 
-        Of two verdicts about one pair the later counts, so importing what somebody decided long ago changes nothing newer.
-        One without a time counts as decided now.
+        Of two verdicts about one pair the later counts, among those given as against the one that stands, so importing what
+        somebody decided long ago changes nothing newer. One without a time is the oldest of those given, but counts as
+        decided now against what stands.
         """
-        keyed = {pair_key(each.query, each.passage): each for each in verdicts}
+        keyed = {pair_key(each.query, each.passage): each for each in by_time(verdicts)}
         new = changed = same = older = 0
         with self._ledger.writing(who, "import") as (db, batch, now):
             heads = _heads(db, keyed)
@@ -197,11 +222,15 @@ class ReviewStore:
                 head = heads[key]
                 if head.verdict == each.verdict:
                     same += 1
-                    continue
-                if head.source is not None and each.when and _moment(each.when) < _moment(head.at):
+                    if moment(each.when) <= moment(head.at):
+                        continue  # a later time is written down: in whatever order files are imported, the same stands
+                elif head.source is not None and each.when and moment(each.when) < moment(head.at):
                     older += 1
                     continue
-                new, changed = (new + 1, changed) if head.verdict is None else (new, changed + 1)
+                elif head.verdict is None:
+                    new += 1
+                else:
+                    changed += 1
                 rows.append((each.query, each.passage, key, head, each.verdict, each.when or now, each.who or who))
             if rows:
                 _append(db, batch, rows)
@@ -225,20 +254,21 @@ class ReviewStore:
                 db.execute("DELETE FROM batches WHERE id = ?", (batch,))
                 return None
             db.execute("UPDATE batches SET of = ? WHERE id = ?", (target, batch))
+            taken_back = _taken_back(db)  # with this one
             events = db.execute(
-                "SELECT query, passage, events.pair, after, before, was, heads.decision IS events.source "
-                "FROM events JOIN heads ON heads.pair = events.pair WHERE batch = ? ORDER BY events.id",
-                (target,),
+                "SELECT query, passage, events.pair, heads.decision FROM events JOIN heads ON heads.pair = events.pair "
+                "WHERE batch = ? AND source = id ORDER BY events.id",
+                (_decided(db, target),),
             ).fetchall()
-            ours = [event[:6] for event in events if event[6]]
+            moved = [(*event, *found) for event in events if (found := _in_force(db, event[2], taken_back))[0] != event[3]]
             db.executemany(
                 "INSERT INTO events (batch, at, who, query, passage, pair, before, after, was, source) "
-                "SELECT ?, ?, ?, ?, ?, ?, ?, ?, decision, ? FROM heads WHERE pair = ?",
-                ((batch, now, who, query, passage, key, now_is, back, was, key) for query, passage, key, now_is, back, was in ours),
+                "SELECT ?, ?, ?, ?, ?, ?, (SELECT after FROM events WHERE id = ?), ?, ?, ?",
+                ((batch, now, who, query, passage, key, was, after, was, source) for query, passage, key, was, source, after in moved),
             )
-            db.executemany("UPDATE heads SET decision = ? WHERE pair = ?", ((event[5], event[2]) for event in ours))
-        pairs = tuple((as_text(event[0]), as_text(event[1])) for event in ours)
-        return Reverted(batch, pairs, tuple(event[4] for event in ours), len(events) - len(ours))
+            db.executemany("UPDATE heads SET decision = ? WHERE pair = ?", ((source, key) for _, _, key, _, source, _ in moved))
+        pairs = tuple((as_text(event[0]), as_text(event[1])) for event in moved)
+        return Reverted(batch, pairs, tuple(event[5] for event in moved), len(events) - len(moved))
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -306,14 +336,28 @@ def _to_redo(db: sqlite3.Connection, who: str, *, before: int = 2**62) -> int | 
     return None
 
 
+def _decided(db: sqlite3.Connection, batch: int) -> int:
+    """Return the decision that a batch is, undoes or redoes."""
+    while (of := db.execute("SELECT of FROM batches WHERE id = ?", (batch,)).fetchone()[0]) is not None:
+        batch = int(of)
+    return batch
+
+
+def _taken_back(db: sqlite3.Connection) -> set[int]:
+    """Return the batches that their authors have undone and not redone."""
+    decided: dict[int, int] = {}
+    found: set[int] = set()
+    for batch, action, of in db.execute("SELECT id, action, of FROM batches WHERE of IS NOT NULL ORDER BY id"):
+        decided[batch] = decided.get(of, of)
+        (found.add if action == "undo" else found.discard)(decided[batch])
+    return found
+
+
+def _in_force(db: sqlite3.Connection, key: bytes, taken_back: set[int]) -> tuple[int | None, Choice | None]:
+    """Return the last decision about a pair that is not taken back, and its verdict; None and None when there is none."""
+    rows = db.execute("SELECT id, after, batch FROM events WHERE pair = ? AND source = id ORDER BY id DESC", (key,))
+    return next(((number, after) for number, after, batch in rows if batch not in taken_back), (None, None))
+
+
 def _verdict(row: tuple[Any, ...]) -> Verdict:
     return Verdict(query=as_text(row[0]), passage=as_text(row[1]), verdict=row[2], when=row[3], who=row[4])
-
-
-def _moment(text: str) -> datetime.datetime:
-    """Parse a time; one without a zone is UTC, and what is no time is older than all."""
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        return datetime.datetime.min.replace(tzinfo=datetime.UTC)
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)

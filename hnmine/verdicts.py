@@ -19,6 +19,7 @@ Finding 10,000 verdicts takes 0.1 s, most of it folding and hashing their texts.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,7 +40,9 @@ __all__ = [
     "Choice",
     "Judgements",
     "Verdict",
+    "by_time",
     "judge",
+    "moment",
     "pair_key",
     "pairs_of",
     "read_verdicts",
@@ -104,6 +107,9 @@ def pair_key(query: str, passage: str) -> bytes:
 def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
     """Read verdicts from JSON lines: `query`, `passage`, `verdict`, and if wanted `when` and `who`; other fields are not used.
 
+    Returns:
+        The oldest first, as `by_time` has them: of several about one pair the last counts.
+
     Raises:
         InputError: the file cannot be read, or a line is no verdict; nothing of the file is used then.
     """
@@ -122,7 +128,21 @@ def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
                 '{"query": "...", "passage": "...", "verdict": "drop"}, with keep, drop, promote or skip'
             ) from error
         found.append(verdict)
-    return found
+    return by_time(found)
+
+
+def by_time(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Return verdicts from the oldest to the newest by `when`; those of the same moment stay in their order."""
+    return sorted(verdicts, key=lambda each: moment(each.when))
+
+
+def moment(when: str) -> datetime.datetime:
+    """Parse a time; one without a zone is UTC, and what is no time, or none at all, is older than all."""
+    try:
+        parsed = datetime.datetime.fromisoformat(when)
+    except ValueError:
+        return datetime.datetime.min.replace(tzinfo=datetime.UTC)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=datetime.UTC)
 
 
 def verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sqlite3
@@ -9,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from hnmine.errors import SettingsError, WorkspaceError
-from hnmine.reviews import ReviewStore
-from hnmine.verdicts import CHOICES, Verdict, pair_key, read_verdicts, verdict_lines
+from hnmine.reviews import Reverted, ReviewStore
+from hnmine.verdicts import CHOICES, Choice, Verdict, pair_key, read_verdicts, verdict_lines
 from hnmine.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
@@ -136,6 +136,14 @@ def test_the_last_decisions_are_those_in_force_newest_first(store: ReviewStore) 
     assert len(store.recent(100)) == 11
 
 
+def test_a_decision_tells_for_how_many_pairs_it_still_stands(store: ReviewStore) -> None:
+    batch = store.decide([("q", f"p{number}") for number in range(5)], "drop", "Ann")
+    store.decide([("q", "p1")], "keep", "Bob")
+    store.decide([("q", "p4"), ("q", "p0")], None, "Bob")
+    assert [(each.batch, each.pairs) for each in store.recent(5)] == [(batch + 1, 1), (batch, 2)]
+    assert store.pairs(batch) == [("q", "p2"), ("q", "p3")]
+
+
 def test_a_screen_catches_up_from_where_it_was(store: ReviewStore) -> None:
     store.decide([("q", "p")], "drop", "Ann")
     seen = store.version()
@@ -175,6 +183,28 @@ def test_an_import_does_not_overwrite_what_was_decided_later(store: ReviewStore)
     assert state(store) == {("q", "p"): ("keep", "Ann"), ("q", "r"): ("drop", "New"), ("q", "s"): ("skip", "Bob")}
 
 
+def said(verdict: Choice, when: str, who: str = "") -> Verdict:
+    return Verdict(query="q", passage="p", verdict=verdict, when=when, who=who)
+
+
+@pytest.mark.parametrize("no_time", ["", "yesterday"])
+def test_of_two_verdicts_in_one_import_the_later_counts(store: ReviewStore, no_time: str) -> None:
+    done = store.add([said("keep", "2026-05-02T00:30:00+02:00"), said("drop", "2026-05-01T23:00:00Z"), said("skip", no_time)], "Ann")
+    assert (done.new, done.changed, done.same, done.older) == (1, 0, 0, 0)
+    assert state(store) == {("q", "p"): ("drop", "Ann")}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_in_whatever_order_files_are_imported_the_same_stands(store: ReviewStore, order: tuple[int, ...]) -> None:
+    files = [said("drop", "2026-05-01T00:00:00Z", "A"), said("drop", "2026-05-05T00:00:00Z", "B")]
+    files += [said("keep", "2026-05-03T00:00:00Z", "C"), said("drop", "2026-04-01T00:00:00Z", "D")]
+    for place in order:
+        store.add([files[place]], "Ann")
+    assert store.verdicts() == [files[1]]
+    again = store.add(files, "Ann")
+    assert (again.batch, again.new, again.changed) == (0, 0, 0)
+
+
 def test_texts_that_are_no_unicode_are_kept(store: ReviewStore) -> None:
     store.decide([("q\ud800", "p")], "drop", "Ann")
     assert store.verdicts()[0].query == "q\ud800"
@@ -186,8 +216,33 @@ def test_an_unknown_verdict_is_refused(store: ReviewStore) -> None:
         store.decide([("q", "p")], "maybe", "Ann")  # type: ignore[arg-type]
 
 
+def test_what_was_taken_back_does_not_return_when_a_later_decision_is_taken_back_too(store: ReviewStore) -> None:
+    store.decide([("q", "p")], "drop", "Ann")
+    store.decide([("q", "p")], "keep", "Bob")
+    undone = store.undo("Ann")
+    assert undone is not None
+    assert (undone.pairs, undone.skipped) == ((), 1)
+    assert store.undo("Bob").verdicts == (None,)  # type: ignore[union-attr]
+    assert state(store) == {}
+    assert store.redo("Ann").verdicts == ("drop",)  # type: ignore[union-attr]
+    assert store.redo("Bob").verdicts == ("keep",)  # type: ignore[union-attr]
+    assert state(store) == {("q", "p"): ("keep", "Bob")}
+    assert store.undo("Bob").verdicts == ("drop",)  # type: ignore[union-attr]
+    assert state(store) == {("q", "p"): ("drop", "Ann")}
+
+
+def test_a_file_from_before_there_was_an_index_of_pairs_gets_one(store: ReviewStore) -> None:
+    store.decide([("q", "p")], "drop", "Ann")
+    store.close()
+    with sqlite3.connect(store.path) as db:
+        db.execute("DROP INDEX events_pair")
+    assert ReviewStore(store.path).undo("Ann") is not None
+    with sqlite3.connect(store.path) as db:
+        assert db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'events_pair'").fetchone() == (1,)
+
+
 class UndoModel(RuleBasedStateMachine):
-    """Against lists in memory: each reviewer has a stack of snapshots of what they changed."""
+    """Against lists in memory: of each pair the last decision stands that its reviewer has not taken back."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -198,11 +253,14 @@ class UndoModel(RuleBasedStateMachine):
         path = Path(os.environ["HNMINE_HOME"]) / f"undo-{UndoModel.number}.sqlite"
         path.unlink(missing_ok=True)
         self.store = ReviewStore(path)
-        # A pair's decision is (who, verdict, number); an entry of a stack is [(pair, before, after)].
-        self.now: dict[str, tuple[str, str | None, int] | None] = {}
-        self.undos: dict[str, list[list[tuple[str, object, object]]]] = {"Ann": [], "Bob": []}
-        self.redos: dict[str, list[list[tuple[str, object, object]]]] = {"Ann": [], "Bob": []}
-        self.count = 0
+        self.decisions: list[tuple[str, set[str], str | None]] = []  # who, which passages, verdict
+        self.back: set[int] = set()  # the places of those taken back
+        self.undos: dict[str, list[int]] = {"Ann": [], "Bob": []}
+        self.redos: dict[str, list[int]] = {"Ann": [], "Bob": []}
+
+    def standing(self) -> dict[str, int]:
+        """The place of the decision that stands about each passage."""
+        return {each: place for place, (_, about, _) in enumerate(self.decisions) if place not in self.back for each in about}
 
     @rule(
         who=st.sampled_from(["Ann", "Bob"]),
@@ -211,38 +269,30 @@ class UndoModel(RuleBasedStateMachine):
     )
     def decide(self, who: str, passages: set[str], verdict: str | None) -> None:
         self.store.decide([("q", each) for each in sorted(passages)], verdict, who)  # type: ignore[arg-type]
-        self.count += 1
-        step = []
-        for each in sorted(passages):
-            after = (who, verdict, self.count)
-            step.append((each, self.now.get(each), after))
-            self.now[each] = after
-        self.undos[who].append(step)
+        self.undos[who].append(len(self.decisions))
         self.redos[who].clear()
+        self.decisions.append((who, passages, verdict))
 
-    def turn(self, who: str, taken: list, put: list, revert: Callable[[str], object]) -> None:  # type: ignore[type-arg]
-        done = revert(who)
+    def turn(self, taken: list[int], put: list[int], done: Reverted | None) -> None:
         assert (done is None) == (not taken)
-        if not taken:
+        if done is None:
             return
-        step, back, skipped = taken.pop(), [], 0
-        for passage, before, after in step:
-            if self.now.get(passage) == after:
-                self.now[passage] = before
-                back.append((passage, after, before))
-            else:
-                skipped += 1
-        put.append(back)
-        assert done.skipped == skipped  # type: ignore[attr-defined]
-        assert [pair[1] for pair in done.pairs] == [each[0] for each in back]  # type: ignore[attr-defined]
+        before, place = self.standing(), taken.pop()
+        put.append(place)
+        self.back ^= {place}
+        now, about = self.standing(), self.decisions[place][1]
+        moved = sorted(each for each in about if now.get(each) != before.get(each))
+        assert [passage for _, passage in done.pairs] == moved
+        assert done.skipped == len(about) - len(moved)
+        assert done.verdicts == tuple(self.decisions[now[each]][2] if each in now else None for each in moved)
 
     @rule(who=st.sampled_from(["Ann", "Bob"]))
     def undo(self, who: str) -> None:
-        self.turn(who, self.undos[who], self.redos[who], self.store.undo)
+        self.turn(self.undos[who], self.redos[who], self.store.undo(who))
 
     @rule(who=st.sampled_from(["Ann", "Bob"]))
     def redo(self, who: str) -> None:
-        self.turn(who, self.redos[who], self.undos[who], self.store.redo)
+        self.turn(self.redos[who], self.undos[who], self.store.redo(who))
 
     @rule()
     def restart(self) -> None:
@@ -252,7 +302,8 @@ class UndoModel(RuleBasedStateMachine):
     @invariant()
     def the_same(self) -> None:
         if hasattr(self, "store"):
-            wanted = {each: value[:2] for each, value in self.now.items() if value is not None and value[1] is not None}
+            stands = {each: self.decisions[place] for each, place in self.standing().items()}
+            wanted = {each: (who, verdict) for each, (who, _, verdict) in stands.items() if verdict is not None}
             assert {each.passage: (each.who, each.verdict) for each in self.store.verdicts()} == wanted
             for who in ("Ann", "Bob"):
                 assert self.store.history(who) == (bool(self.undos[who]), bool(self.redos[who]))
@@ -333,6 +384,52 @@ def test_a_damaged_file_is_told_with_what_to_do(tmp_path: Path) -> None:
         raw.write(os.urandom(30_000))
     with pytest.raises(WorkspaceError, match="damaged"):
         space.reviews().decide([("q", "r")], "drop", "Ann")
+
+
+def moved_away(path: Path) -> Path:
+    folder = path.parent / "old"
+    folder.mkdir()
+    for each in path.parent.glob(f"{path.name}*"):
+        each.rename(folder / each.name)
+    return folder / path.name
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_a_file_that_is_moved_away_under_a_running_store_is_begun_anew(store: ReviewStore, waiting: bool) -> None:
+    store.decide([("q", "old"), ("q", "older")], "drop", "Ann")
+    seen = store.version()
+    assert not store.replaced(seen)
+    if not waiting:
+        store.close()
+    old = moved_away(store.path)
+    if waiting:
+        assert store.replaced(seen)
+    store.decide([("q", "new")], "keep", "Ann")
+    assert state(store) == state(ReviewStore(store.path)) == {("q", "new"): ("keep", "Ann")}
+    assert {each.passage for each in ReviewStore(old).verdicts()} == {"old", "older"}
+    assert store.version() > seen  # what was made from the verdicts of the old file is not taken for that of the new one
+    assert store.replaced(seen)
+    assert [each.passage for each in store.changes(seen)] == ["new"]
+    now = store.version()
+    assert not store.replaced(now)
+    assert store.changes(now) == []
+    store.undo("Ann")
+    assert [(each.passage, each.verdict) for each in store.changes(now)] == [("new", None)]
+
+
+def test_a_file_that_another_process_has_put_in_place_is_used_and_left_whole(store: ReviewStore) -> None:
+    """The connections to the old file are closed while the other process has the new one open."""
+    store.decide([("q", "old")], "drop", "Ann")
+    moved_away(store.path)
+    process = start("store.decide([('q', 'theirs')], 'drop', 'Bob')\nprint('written', flush=True)\nimport time; time.sleep(60)", store.path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "written\n"
+    assert state(store) == {("q", "theirs"): ("drop", "Bob")}
+    store.decide([("q", "ours")], "keep", "Ann")
+    process.kill()
+    process.wait(20)
+    process.stdout.close()
+    assert set(state(ReviewStore(store.path))) == {("q", "theirs"), ("q", "ours")}
 
 
 def test_a_file_that_is_held_or_too_new_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

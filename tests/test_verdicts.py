@@ -105,9 +105,23 @@ def test_verdicts_travel_as_json_lines(tmp_path):
     given = [said("who\n", 'a\u2028"b\\', "drop"), Verdict(query="ж", passage="日本", verdict="promote")]
     path = tmp_path / "verdicts.jsonl"
     path.write_bytes(b"".join(verdict_lines(given)))
-    assert read_verdicts(path) == given
+    assert read_verdicts(path) == given[::-1]  # one without a time is older than all
     path.write_text('{"query": "q", "passage": "p", "verdict": "keep", "note": "another tool\'s"}\n\n')
     assert read_verdicts(path) == [Verdict(query="q", passage="p", verdict="keep")]
+
+
+def test_of_two_verdicts_in_a_file_the_later_counts_wherever_it_stands(tmp_path, corpus):
+    times = ["2026-05-02T00:30:00+02:00", "2026-05-01T23:00:00Z", "not a time", "", "2026-05-01T22:59:59", "0001-01-01T00:00:00+14:00"]
+    given = [Verdict(query="who", passage="e", verdict="skip", when=when) for when in times]
+    given[1] = Verdict(query="WHO", passage="E", verdict="drop", when=times[1])
+    path = tmp_path / "verdicts.jsonl"
+    path.write_bytes(b"".join(verdict_lines(given)))
+    found = read_verdicts(path)
+    assert [each.when for each in found] == [times[5], times[2], times[3], times[0], times[4], times[1]]
+    assert judge(corpus, found).counts == {"dropped": 1, "promoted": 0, "kept": 0}
+    tied = [said("who", "e", "drop"), said("who", "e", "keep")]
+    path.write_bytes(b"".join(verdict_lines(tied)))
+    assert read_verdicts(path) == tied
 
 
 @pytest.mark.parametrize(
