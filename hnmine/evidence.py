@@ -19,6 +19,8 @@ __all__ = ["Evidence", "evidence", "suspicions"]
 
 # At which share of the positive's score a candidate is "close" to it: where NV-Retriever's guard cuts.
 CLOSE = 0.95
+# At which share of the positive's own similarity to the query a candidate is "almost as like" the positive.
+ALIKE = 0.8
 # A passage chosen for more than this share of the queries, and at least so many, is a hub.
 HUB_SHARE, HUB_LEAST = 0.05, 10
 
@@ -88,8 +90,11 @@ def suspicions(about: Evidence) -> list[str]:
     elif about.share >= CLOSE:
         found.append(f"almost as near to the query as its positive ({100 * about.share:.0f} %)")
     nearest = max((score for _, score, _ in about.positives), default=None)
-    if about.likeness is not None and nearest is not None and about.likeness > max(nearest, 0.0):
-        found.append("more like the positive than the query is")
+    if about.likeness is not None and nearest is not None:
+        if about.likeness > max(nearest, 0.0):
+            found.append("more like the positive than the query is")
+        elif about.likeness > 0 and about.likeness >= ALIKE * nearest:
+            found.append("almost as like the positive as the query is")
     if about.rank is not None and about.rank < about.window_start:
         found.append(f"among the {about.window_start:,} nearest, which the window skips")
     if about.labelled:

@@ -267,6 +267,10 @@ def test_what_is_suspicious_is_said_in_words(house: House) -> None:
     assert "among the 3 nearest, which the window skips" in said
     assert "a hub: chosen for 11 of 12 queries" in said
     assert suspicions(dataclasses.replace(about, share=0.3, rank=9, likeness=0.0, chosen_for=1, labelled=False)) == []
+    nearest = max(score for _, score, _ in about.positives)
+    quiet = dataclasses.replace(about, share=0.3, rank=9, chosen_for=1, labelled=False)
+    assert suspicions(dataclasses.replace(quiet, likeness=0.85 * nearest)) == ["almost as like the positive as the query is"]
+    assert suspicions(dataclasses.replace(quiet, likeness=1.1 * nearest)) == ["more like the positive than the query is"]
     assert "scores nothing" in suspicions(dataclasses.replace(about, share=None))[0]
 
 
