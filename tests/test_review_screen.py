@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import streamlit as st
@@ -203,6 +204,95 @@ def test_the_name_stands_beside_the_verdict_and_undo_goes_by_it(run: str, store:
     assert store.verdicts()[0].who == "Ann <b>"
     at.text_input(key="review-who").set_value("Bob").run()
     assert next(each for each in at.button if each.label == "Undo").disabled
+
+
+def test_a_name_that_stands_beside_a_decision_is_given_to_nobody_else(run: str, store: ReviewStore) -> None:
+    store.decide([("q", "p")], "drop", "Reviewer 1")  # in a tab that is closed, or at another server
+    store.decide([("q", "r")], "drop", "Reviewer 3")
+    at = open_review(run)
+    assert at.text_input(key="review-who").value == "Reviewer 2"
+    assert next(each for each in at.button if each.label == "Undo").disabled
+    press(at, "Keep")
+    press(at, "Keep")
+    assert at.text_input(key="review-who").value == "Reviewer 2"  # its own decisions do not take it away
+    assert [each.who for each in store.verdicts()][2:] == ["Reviewer 2"] * 2
+    st.cache_resource.clear()  # the server starts again
+    at = open_review(run)
+    assert at.text_input(key="review-who").value == "Reviewer 4"
+    at.text_input(key="review-who").set_value("Reviewer 1").run()  # whoever types a name says that it is theirs
+    press(at, "Undo")
+    assert len(store.verdicts()) == 3
+
+
+def test_a_page_loaded_again_keeps_its_name(run: str, store: ReviewStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pages.parts import judging
+
+    names = judging.Names()
+    at_work = {"first"}
+    monkeypatch.setattr(judging, "_open", at_work.__contains__)
+    assert names.of("first", "a") == "Reviewer 1"
+    store.decide([("q", "p")], "drop", "Reviewer 1")
+    assert names.of("other tab", "a") == "Reviewer 2"
+    at_work.clear()
+    store.decide([("q", "p")], "drop", "Reviewer 2")
+    assert names.of("stranger", "b") == names.of("stranger", "b") == "Reviewer 3"
+    at_work.add("stranger")
+    assert names.of("reloaded", "a") == "Reviewer 2"
+    at_work.add("reloaded")
+    assert names.of("no browser known", "") == "Reviewer 4"
+
+
+def test_the_mask_of_a_browser_s_token_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    from streamlit.web.server.starlette.starlette_app_utils import generate_xsrf_token_string
+
+    from pages.parts import judging
+
+    cookies: dict[str, str] = {}
+    monkeypatch.setattr(judging.st, "context", SimpleNamespace(cookies=cookies))
+    found = []
+    for token in (b"a" * 16, b"a" * 16, b"b" * 16, None):
+        cookies["_streamlit_xsrf"] = generate_xsrf_token_string(token, 7)
+        found.append(judging._browser())
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
+    for bad in ("", "1|2", "2|zz|zz|7"):
+        cookies["_streamlit_xsrf"] = bad
+        assert judging._browser() == ""
+
+
+def test_an_earlier_decision_about_many_pairs_is_changed_as_one(run: str, store: ReviewStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pages.parts import judging
+
+    batch = store.decide([("q", f"p{number}") for number in range(3_000)], "drop", "Ann")
+    with monkeypatch.context() as patch:
+        patch.setattr(ReviewStore, "pairs", None)  # a screen asks for no texts
+        at = open_review(run)
+        press(at, "Keep")
+    assert "3,000 pairs at once" in texts(at)
+    store.decide([("q", "p0")], "skip", "Bob")
+    at.run()
+    assert "2,999 pairs at once" in texts(at)
+    monkeypatch.setattr(judging.st, "session_state", {judging.KEY: at.session_state[judging.KEY], "picked": "keep", "review-who": "Cy"})
+    judging.change(batch, "picked")
+    assert sum((each.verdict, each.who) == ("keep", "Cy") for each in store.verdicts()) == 2_999
+    judging.change(batch, "picked")
+    assert "replaced or taken back" in at.session_state[judging.KEY].news
+    assert store.verdict("q", "p0").verdict == "skip"  # type: ignore[union-attr]
+
+
+def test_a_file_of_verdicts_that_is_moved_away_is_begun_anew_on_the_screen(run: str, store: ReviewStore, tmp_path: Path) -> None:
+    at = open_review(run)
+    press(at, "Drop")
+    press(at, "Drop")
+    for path in store.path.parent.glob("reviews.sqlite*"):
+        path.rename(tmp_path / path.name)
+    at.run()
+    assert counts(at).startswith("**0 of 1,815 reviewed**")
+    query = query_shown(at)
+    press(at, "Keep")
+    assert counts(at).startswith("**1 of 1,815 reviewed**")
+    assert [(each.query, each.verdict) for each in store.verdicts()] == [(query, "keep")]
+    assert [each.verdict for each in ReviewStore(tmp_path / "reviews.sqlite").verdicts()] == ["drop", "drop"]
 
 
 def test_verdicts_are_downloaded_and_imported(run: str, store: ReviewStore, tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ be: then both verdicts are in the log, and the later one counts.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from dataclasses import dataclass, field
+from itertools import cycle
 
 import msgspec
 import numpy as np
@@ -161,19 +163,54 @@ def _open(session: str) -> bool:
         return False
 
 
+@dataclass(slots=True)
+class Names:
+    """Which "Reviewer N" each session of this server was called, in which browser."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    given: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def of(self, session: str, browser: str) -> str:
+        """Return a session's name; a new one gets that of a closed tab of its browser, or one that nobody has decided under."""
+        with self.lock:
+            if session not in self.given:
+                held = {name for each, (name, _) in self.given.items() if _open(each)}
+                before = [name for name, where in self.given.values() if browser and where == browser and name not in held]
+                self.given[session] = (before[-1] if before else self._new(held | resources.reviews().names()), browser)
+            return self.given[session][0]
+
+    def _new(self, taken: set[str]) -> str:
+        return next(name for number in range(1, len(taken) + 2) if (name := f"Reviewer {number}") not in taken)
+
+
 @st.cache_resource(show_spinner=False)
-def _names() -> dict[str, str]:
-    """Which "Reviewer N" a session was called."""
-    return {}
+def _names() -> Names:
+    return Names()
+
+
+def _browser() -> str:
+    """Return what tells one browser from another, and stays the same over a reload; empty where nothing does.
+
+    It is the token that Streamlit gives each browser against forged requests, which is masked anew every time it is sent.
+    """
+    try:
+        _, mask, masked, _ = str(st.context.cookies.get("_streamlit_xsrf", "")).split("|")
+        token = bytes(byte ^ key for byte, key in zip(bytes.fromhex(masked), cycle(bytes.fromhex(mask)), strict=False))
+    except ValueError:
+        return ""
+    return hashlib.sha256(token).hexdigest()
 
 
 def default_name() -> str:
-    """Return "Reviewer N" with the lowest N that no open session has: two people must not undo each other's decisions unasked."""
-    names, session = _names(), _session()
-    if session not in names:
-        taken = {name for each, name in names.items() if _open(each)}
-        names[session] = next(name for number in range(1, len(taken) + 2) if (name := f"Reviewer {number}") not in taken)
-    return names[session]
+    """Return "Reviewer N" with the lowest N that no open session has and that stands beside no decision, in whatever server.
+
+    Two people must not undo each other's decisions unasked. A page loaded again keeps its name: it is the same browser. Empty
+    while the verdicts cannot be read.
+    """
+    try:
+        return _names().of(_session(), _browser())
+    except HnmineError:
+        return ""
 
 
 def reviewer() -> str:
@@ -191,7 +228,7 @@ def open_desk(settings: QueueSettings) -> Desk:
     run_id = st.session_state.run
     kept: Desk | None = st.session_state.get(KEY)
     wanted = "" if run_id is None else msgspec.json.encode((run_id, state.selection_settings(run_id), settings)).decode()
-    if kept is not None and kept.key == wanted:
+    if kept is not None and kept.key == wanted and not outdated(kept):
         return kept
     version = resources.reviews().version() if run_id is not None else 0  # what is decided while the queue is made comes later again
     run, selection = state.opened()
@@ -202,6 +239,11 @@ def open_desk(settings: QueueSettings) -> Desk:
         desk = Desk(wanted, run, selection, pairs, version, _common(run.run.dataset_id, run))
     st.session_state[KEY] = desk
     return desk
+
+
+def outdated(desk: Desk) -> bool:
+    """Return whether the file of verdicts was replaced by another since the queue was made."""
+    return resources.reviews().replaced(desk.version)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -252,10 +294,18 @@ def decide_all(verdict: Choice | None) -> None:
         desk.leave()
 
 
-def change(pairs: list[tuple[str, str]], key: str) -> None:
+def change(batch: int, key: str) -> None:
     """Do what was picked for an earlier decision: another verdict, none, or have it shown again."""
     desk, who, picked = st.session_state.get(KEY), reviewer(), st.session_state.get(key)
     if desk is None or picked is None:
+        return
+    try:
+        pairs = resources.reviews().pairs(batch)
+    except HnmineError as error:
+        desk.trouble = str(error)
+        return
+    if not pairs:
+        desk.news = "This decision was replaced or taken back in the meantime."
         return
     if picked == "show":
         queries, passages = pairs_of(desk.run.inputs.corpus, [pairs[0][0]], [pairs[0][1]])

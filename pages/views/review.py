@@ -124,7 +124,6 @@ def recent() -> None:
     st.caption("Last decisions")
     for decision in found:
         verdict, several = decision.verdict, decision.pairs > 1
-        pairs = [(verdict.query, verdict.passage)] if not several else resources.reviews().pairs(decision.batch)
         key = f"review-change-{decision.batch}"
         left, right = st.columns([1, 5], vertical_alignment="center", gap="small")
         with left:
@@ -135,11 +134,11 @@ def recent() -> None:
                 icon=ICONS[verdict.verdict],
                 key=key,
                 on_click=judging.change,
-                args=(pairs, key),
+                args=(decision.batch, key),
                 width="stretch",
             )
         with right:
-            told = f"{len(pairs):,} pairs at once" if several else f"{verdict.query[:60]}  →  {verdict.passage[:160]}"
+            told = f"{decision.pairs:,} pairs at once" if several else f"{verdict.query[:60]}  →  {verdict.passage[:160]}"
             st.text(f"{verdict.who or 'nobody named'}:  {told}".replace("\n", " "), wrap=False)
 
 
@@ -170,6 +169,8 @@ def all_at_once(desk: Desk) -> None:
 def desk_of(desk: Desk) -> None:
     """Draw all that changes with a decision, one's own or somebody else's."""
     try:
+        if judging.outdated(desk):
+            st.rerun()
         place = desk.show()
         progress(desk)
         keys = st.container()
