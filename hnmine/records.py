@@ -9,7 +9,6 @@ for a row of 4 kB; as CSV it takes 70, as Parquet 40.
 from __future__ import annotations
 
 import csv
-import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -18,18 +17,19 @@ from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
+from hnmine import parquet
 from hnmine.archives import single
 from hnmine.columns import Columns
 from hnmine.errors import ColumnsError, InputError
 from hnmine.lines import MAX_LINE_BYTES, LineReader
 from hnmine.problems import InputFile
 from hnmine.sources import Role, Source, detect, list_in, read_as, reader_of, resolve
+from hnmine.streams import grown
 
 __all__ = ["RecordReader"]
 
 # A JSON array is parsed whole.
 MAX_ARRAY_BYTES = 512 * 2**20
-_PARQUET_ROWS = 256
 
 T = TypeVar("T")
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -226,44 +226,53 @@ class RecordReader(LineReader):
 
     def _parquet(self, stored: Iterator[bytes]) -> tuple[Source, Iterator[bytes]]:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         if self.packing:
             raise InputError(f"{self.path}: a Parquet file inside {self.packing}; unpack it first")
         handle = self._file(stored)
         try:
-            file = pq.ParquetFile(handle)
-            schema = file.schema_arrow
-        except (pa.ArrowException, OSError) as error:
+            file = parquet.opened(handle, self._size, str(self.path))
+            names = tuple(file.schema_arrow.names)
+            kept = parquet.texts_in(file) if len({*names}) == len(names) else []
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
             handle.close()
             raise self._damaged(error) from error
-        kept = [field.name for field in schema if not _is_binary(field.type)]
-        return Source(format="parquet", names=tuple(schema.names)), self._rows(file, handle, kept, any(map(_has_floats, schema.types)))
+        return Source(format="parquet", names=names), self._rows(file, handle, kept)
 
-    def _rows(self, file: Any, handle: Any, kept: list[str], floats: bool) -> Iterator[bytes]:
+    def _rows(self, file: Any, handle: Any, kept: list[str]) -> Iterator[bytes]:
         import pyarrow as pa
 
-        left_out = [name for name in self.source.names if name not in kept]
         with handle:
-            number = 0
-            try:
-                batches = file.iter_batches(batch_size=_PARQUET_ROWS, columns=kept, use_threads=False)
-                if left_out:
-                    names = ", ".join(f"`{name}`" for name in left_out)
-                    self.notice(1, "field-left-out", f"{names} holds bytes that are no text: not carried through", "add it again by `id`")
-                for batch in batches:
-                    for record in batch.to_pylist():
-                        number += 1
-                        # NaN must be told, and msgspec writes null for it.
-                        line = json.dumps(record, ensure_ascii=False, default=_spelled).encode() if floats else _encode(record)
-                        if self._sized(number, line):
-                            yield line
-            except (pa.ArrowException, OSError) as error:
-                raise self._damaged(error) from error
+            if left_out := [name for name in self.source.names if name not in kept]:
+                names = ", ".join(f"`{name}`" for name in left_out)
+                self.notice(1, "field-left-out", f"{names} holds bytes that are no text: not carried through", "add it again by `id`")
+            number = given = 0
+            found = parquet.lines(file, kept, self.max_line_bytes)
+            while True:
+                try:
+                    line = next(found, None)
+                except (pa.ArrowException, OSError, ValueError, OverflowError, TypeError) as error:
+                    raise self._damaged(error, f"behind row {number:,}") from error
+                if line is None:
+                    break
+                number += 1
+                if isinstance(line, parquet.Fault):
+                    self.line = number
+                    if line.kind == "line-too-long":
+                        self.too_long(line.size)
+                    else:
+                        self.admit([self.problem("$", line.kind, line.message, line.remedy)])
+                    continue
+                given += len(line)
+                grown(given, self._size, str(self.path))
+                if self._sized(number, line):
+                    yield line
             self.line = number
 
-    def _damaged(self, error: Exception) -> InputError:
-        reason = str(error).split("\n")[0].rstrip(".")
+    def _damaged(self, error: Exception, place: str = "") -> InputError:
+        if isinstance(error, InputError):
+            return error
+        reason = str(error).split("\n")[0].rstrip(".") + (f", {place}" if place else "")
         return InputError(f"{self.path}: the Parquet file is damaged or of an unknown kind ({reason}); write it anew")
 
 
@@ -305,21 +314,3 @@ def _is_text(cell: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _is_binary(kind: Any) -> bool:
-    import pyarrow as pa
-
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-        return True
-    return any(_is_binary(kind.field(place).type) for place in range(kind.num_fields))
-
-
-def _has_floats(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_floating(kind)) or any(_has_floats(kind.field(place).type) for place in range(kind.num_fields))
-
-
-def _spelled(value: object) -> Any:
-    return msgspec.to_builtins(value)

@@ -20,7 +20,7 @@ SCREEN = [path for path in (ROOT / "app.py", *PAGES) if path.exists()]
 FLOORS = [
     ["errors"],
     ["columns", "streams"],
-    ["progress", "problems", "hub", "chance", "memory", "pairs", "shards", "ledger", "blocks", "sources", "archives"],
+    ["progress", "problems", "hub", "chance", "memory", "pairs", "shards", "ledger", "blocks", "sources", "archives", "parquet"],
     ["lines", "firstpass", "catalog", "trainers"],
     ["records", "findings", "schema"],
     ["jsonl", "candidates", "shelf", "scores"],

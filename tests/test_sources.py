@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import hashlib
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -20,6 +23,7 @@ from hypothesis import strategies as st
 
 from hnmine.beir import beir_at
 from hnmine.columns import Columns
+from hnmine.datasets import look
 from hnmine.drop_in import find_knn_neg
 from hnmine.errors import ColumnsError, InputError
 from hnmine.inputs import read_inputs
@@ -242,6 +246,127 @@ def test_bytes_in_parquet_are_left_out_and_told(tmp_path):
 # Faults keep their place
 
 
+def stored(tmp_path: Path, **columns: object) -> Path:
+    out = io.BytesIO()
+    pq.write_table(pa.table({"query": ["q1", "q2"], "pos": ["p1", "p2"], **columns}), out)
+    return written(tmp_path, out.getvalue(), "t.parquet")
+
+
+@pytest.mark.parametrize("floats", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        (pa.timestamp("ns"), 1_704_067_200 * 10**9, "2024-01-01T00:00:00"),
+        (pa.timestamp("ns"), 1, "1970-01-01T00:00:00.000000001"),
+        (pa.timestamp("us"), -1, "1969-12-31T23:59:59.999999"),
+        (pa.timestamp("ns", "UTC"), 0, "1970-01-01T00:00:00Z"),
+        (pa.timestamp("ms", "+02:00"), 5, "1970-01-01T02:00:00.005000+02:00"),
+        (pa.date32(), 19_723, "2024-01-01"),
+        (pa.time64("ns"), 3_600 * 10**9 + 7, "01:00:00.000000007"),
+        (pa.time32("s"), 61, "00:01:01"),
+        (pa.duration("ns"), 86_403 * 10**9 + 5_000, "P1DT3.000005S"),
+        (pa.duration("s"), -(2**62), f"-P{2**62 // 86_400}DT{2**62 % 86_400}S"),
+        (pa.duration("us"), 0, "P0D"),
+    ],
+)
+def test_times_in_parquet_are_text_to_the_nanosecond_at_any_depth(tmp_path, kind, value, text, floats):
+    times = pa.array([value, None], pa.int32() if kind.bit_width == 32 else pa.int64()).cast(kind)
+    more = {"f": [1.5, 2.5]} if floats else {}
+    inside = pa.ListArray.from_arrays([0, 2, 2], times)
+    path = stored(tmp_path, t=times, l=inside, s=pa.StructArray.from_arrays([times], ["k"]), **more)
+    rows = [{key: json.loads(bytes(value)) for key, value in row.fields.items()} for row in read_training(path).items]
+    assert [row["t"] for row in rows] == [text, None]
+    assert [row["l"] for row in rows] == [[text, None], []]
+    assert [row["s"] for row in rows] == [{"k": text}, {"k": None}]
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        (pa.array([5, 10**12], pa.int64()).cast(pa.timestamp("s")), "a value in the column `t` cannot be read"),
+        (pa.array([5, 2**31 - 1], pa.int32()).cast(pa.date32()), "a value in the column `t` cannot be read"),
+        (
+            pa.Array.from_buffers(pa.string(), 2, pa.array([b"ok", b"\xff\xfe"], pa.binary()).buffers()),
+            "not UTF-8: byte 0xff in the column `t`",
+        ),
+    ],
+)
+def test_a_value_of_parquet_that_is_no_text_is_told_with_row_and_column(tmp_path, column, words):
+    path = stored(tmp_path, t=column)
+    (problem,) = read_training(path).open_problems
+    assert (problem.line, problem.message.startswith(words)) == (2, True), problem
+    assert problem.remedy
+    assert [row.query for row in read_training(path, skip_bad_rows=True).items] == ["q1"]
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        (pa.array([[("a", 1), ("b", None)], None], pa.map_(pa.string(), pa.date32())), [[["a", "1970-01-02"], ["b", None]], None]),
+        (
+            pa.array([{"m": [("a", ["x"])]}, None], pa.struct([("m", pa.map_(pa.string(), pa.list_(pa.string())))])),
+            [{"m": [["a", ["x"]]]}, None],
+        ),
+        (pa.array([[1, 2], None], pa.list_(pa.date32(), 2)), [["1970-01-02", "1970-01-03"], None]),
+        (pa.array([["a", "é"], []], pa.large_list(pa.large_string())), [["a", "é"], []]),
+        (pa.array(["a", "b" * 50], pa.string_view()), ["a", "b" * 50]),
+        (pa.array([[["a"], []], [None]]), [[["a"], []], [None]]),
+        (pa.array([None, None]), [None, None]),
+        (pa.array([True, None]), [True, None]),
+        (pa.array(["1.50", "2"]).cast(pa.decimal128(5, 2)), [1.5, 2]),
+        (pa.array([0.5, None], pa.float16()), [0.5, None]),
+        (pa.array(["a", None]).dictionary_encode(), ["a", None]),
+        (pa.StructArray.from_arrays([pa.array(["a", None]).dictionary_encode()], ["k"]), [{"k": "a"}, {"k": None}]),
+        (pa.array([{"f": 1.5, "n": None}, None]), [{"f": 1.5, "n": None}, None]),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)  # fmt: skip
+def test_every_type_of_parquet_comes_as_json(tmp_path, column, values):
+    rows = read_training(stored(tmp_path, t=column)).items
+    assert [json.loads(bytes(row.fields["t"])) for row in rows] == values
+
+
+LONG = "x " * 2**19
+
+
+def bomb(kind: str) -> bytes:
+    """Little Parquet that names one long text very often."""
+    out, count = io.BytesIO(), 2_000
+    shared = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array([LONG]))
+    nested = pa.ListArray.from_arrays(pa.array([*range(count), count], pa.int32()), shared)
+    one = pa.ListArray.from_arrays(pa.array([0] + [count] * count, pa.int32()), shared)
+    junk = {"flat": shared, "lists": nested, "one row": one}[kind]
+    rows = pa.table({"query": [f"q{n}" for n in range(count)], "pos": ["p"] * count, "junk": junk})
+    pq.write_table(rows, out, compression="zstd", store_schema=False)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["flat", "lists", "one row"])
+def test_parquet_that_names_one_text_very_often_takes_no_memory(tmp_path, kind):
+    path = written(tmp_path, bomb(kind), "bomb.parquet")
+    assert path.stat().st_size < 40_000
+    code = (
+        "import resource, sys; from hnmine.errors import InputError; from hnmine.rows import read_training; import pyarrow.parquet\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: print(*[(each.kind, each.line) for each in read_training(sys.argv[1]).open_problems])\n"
+        "except InputError as error: print(error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before >> 10)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    said, grown = ran.stdout.strip().split("\n")
+    assert ("('line-too-long', 1)" if kind == "one row" else "250-fold") in said
+    assert int(grown) < 700, "256 MiB may come, before growth is looked at"
+
+
+def test_long_rows_of_parquet_come_whole_and_those_beyond_the_limit_are_told(tmp_path):
+    items = [{"query": f"q{n}", "pos": ["p", f"{n} {LONG}" * (n % 3)]} for n in range(40)]
+    path = written(tmp_path, parquet([{**item, "pos": [each for each in item["pos"] if each]} for item in items]), "t.parquet")
+    file = read_training(path)
+    assert [row.pos for row in file.items] == [[each for each in item["pos"] if each] for item in items]
+    file = read_training(path, max_line_bytes=3 * 2**19)
+    assert [(each.kind, each.line) for each in file.open_problems] == [("line-too-long", n + 1) for n in range(40) if n % 3 == 2]
+
+
 def test_faults_in_a_table_have_their_line_column_and_remedy(tmp_path):
     lines = [
         "question,answer,wrong",
@@ -338,12 +463,13 @@ def test_damage_in_the_middle_of_parquet_is_told(tmp_path):
 
 
 def test_a_file_that_grows_without_measure_is_refused(tmp_path):
-    packed = gzip.compress(b"\n" * 2**20, 9)
+    blank = b" " * (2**20 - 1) + b"\n"
+    packed = gzip.compress(blank, 9)
     path = written(tmp_path, packed * 400, "bomb.gz")
     with pytest.raises(InputError, match=r"250-fold"):
         read_training(path)
     with pytest.raises(InputError, match=r"250-fold"):
-        read_training(written(tmp_path, archive({"rows.jsonl": b"\n" * 400 * 2**20}), "bomb.zip"))
+        read_training(written(tmp_path, archive({"rows.jsonl": blank * 400}), "bomb.zip"))
 
 
 def test_packed_lines_may_come_through_a_pipe_and_parquet_may_not(tmp_path):
@@ -497,6 +623,49 @@ def test_a_damaged_part_of_an_archive_is_told(tmp_path):
     data[60:90] = b"\xff" * 30
     with pytest.raises(InputError, match=r"corpus\.jsonl.*(damaged|cannot be unpacked)"):
         read_inputs(written(tmp_path, bytes(data), "set.zip"))
+
+
+def test_names_of_an_archive_may_begin_at_the_root(tmp_path):
+    path = written(tmp_path, b"", "set.zip")
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, data in members().items():
+            info = zipfile.ZipInfo(name)
+            info.filename = "/" * (name == "corpus.jsonl") + name
+            packed.writestr(info, data)
+    assert beir_at(path) is not None
+    assert look(path, path.name).source.format == "beir"
+    assert len(read_inputs(path).rows) > 0
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_damaged_anywhere_is_refused_and_never_crashes(tmp_path, method):
+    path = written(tmp_path, b"", "rows.zip")
+    with zipfile.ZipFile(path, "w", method) as packed:
+        packed.writestr("rows.jsonl", jsonl(ROWS * 20))
+    data = path.read_bytes()
+    for place in range(4, len(data), max(len(data) // 60, 1)):
+        path.write_bytes(data[:place] + bytes(each ^ 0x5A for each in data[place : place + 40]) + data[place + 40 :])
+        for way in (lambda: look(path, path.name), lambda: read_training(path)):
+            with contextlib.suppress(InputError):
+                way()
+
+
+@pytest.mark.parametrize(("place", "value", "words"), [(8, 99, "cannot be unpacked"), (6, 1, "cannot be unpacked.*password")])
+def test_a_method_that_is_unknown_and_a_password_are_told(tmp_path, place, value, words):
+    data = bytearray(archive({"rows.jsonl": jsonl(ROWS)}))
+    directory = data.rindex(b"PK\x01\x02")
+    data[place] = data[directory + place + 2] = value
+    with pytest.raises(InputError, match=words):
+        look(written(tmp_path, bytes(data), "rows.zip"), "rows.zip")
+
+
+def test_parquet_damaged_anywhere_is_refused_and_never_crashes(tmp_path):
+    data = parquet(ROWS * 20, compression="zstd")
+    for place in range(4, len(data), max(len(data) // 80, 1)):
+        path = written(tmp_path, data[:place] + bytes(each ^ 0x5A for each in data[place : place + 9]) + data[place + 9 :], "t.parquet")
+        for way in (lambda path=path: look(path, path.name), lambda path=path: read_training(path)):
+            with contextlib.suppress(InputError):
+                way()
 
 
 def test_real_beir_data(shared_data):
