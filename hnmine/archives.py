@@ -7,7 +7,9 @@ gives is bounded as in `streams`: an archive that grows 250-fold is refused.
 from __future__ import annotations
 
 import io
-import os
+import lzma
+import posixpath
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -58,9 +60,10 @@ def parts_of(path: Path, file: BinaryIO | None = None) -> Parts | None:
             if probe.read(4) != b"PK\x03\x04":
                 return None
     archive = _opened(path if file is None else file, str(path))
-    infos = {info.filename: info for info in archive.infolist() if not info.is_dir() and not _is_clutter(info.filename)}
-    inner = os.path.commonpath([os.path.dirname(name) or "." for name in infos]) if infos else ""  # noqa: PTH120 - names, no paths
-    if all(name.startswith(f"{inner}/") for name in infos) and inner not in ("", "."):
+    # Some archivers write names from the root on; nothing is unpacked to them, so they count as the others do.
+    infos = {info.filename.lstrip("/"): info for info in archive.infolist() if not info.is_dir() and not _is_clutter(info.filename)}
+    inner = posixpath.commonpath([posixpath.dirname(name) or "." for name in infos]) if infos else ""
+    if inner not in ("", ".") and all(name.startswith(f"{inner}/") for name in infos):
         infos = {name.removeprefix(f"{inner}/"): info for name, info in infos.items()}
     return Parts({name: partial(_member, archive, info, str(path)) for name, info in sorted(infos.items())})
 
@@ -102,14 +105,15 @@ def _is_clutter(name: str) -> bool:
 def _opened(file: Path | BinaryIO, where: str) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:  # also names that are no text, and newer formats
         raise InputError(f"{where}: the zip archive is damaged ({error}); make or download it again") from error
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> BinaryIO:
     try:
         return io.BufferedReader(_Member(archive.open(info), info, where), BLOCK)
-    except (zipfile.BadZipFile, RuntimeError) as error:  # a password, or a method that nobody uses
+    # A password, a method that nobody uses, a header that leads nowhere.
+    except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
         raise InputError(f"{where}: {info.filename} cannot be unpacked ({error}); make the archive again") from error
 
 
@@ -126,7 +130,7 @@ class _Member(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         try:
             block = self._stream.read(len(buffer))
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, IndexError, struct.error) as error:
             raise OSError(f"the archive is damaged: {error}") from error
         buffer[: len(block)] = block
         self._given += len(block)
