@@ -179,8 +179,16 @@ def test_two_people_review_the_same_run_at_once(browser: Any, mined: tuple[Path,
     press(pages[0], "p")
     wait_reviewed(pages[1], 201)
     assert "1 promoted" in pages[1].get_by_test_id("stMain").inner_text()
+    # Who loads the page again is the same person; who comes anew, even after both have gone, is another.
+    for page, name in zip(pages, names, strict=True):
+        page.reload()
+        page.get_by_text("left in this queue").wait_for()
+        assert page.get_by_role("textbox", name="Reviewer").input_value() == name
     for page in pages:
         page.context.close()
+    page = open_review(browser, server, run)
+    assert page.get_by_role("textbox", name="Reviewer").input_value() == "Reviewer 3"
+    page.context.close()
 
 
 def test_keys_typed_into_a_field_judge_nothing(browser: Any, mined: tuple[Path, str], serve: Callable[..., Server]) -> None:

@@ -125,6 +125,27 @@ def test_what_somebody_else_judges_is_not_shown_again(run: str, store: ReviewSto
     assert desk.texts(desk.place) != following[2]
 
 
+def test_a_pair_that_another_leaves_at_this_moment_is_not_given_again(
+    run: str, store: ReviewStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have written their verdict and gone on after this screen has asked for news, before it takes its next pair."""
+    from pages.parts.judging import Claims
+
+    at = open_review(run)
+    desk = at.session_state["review-desk"]
+    following = [desk.texts(desk.place + number) for number in range(3)]
+    take = Claims.take
+
+    def late(self: Claims, *args: object) -> int | None:
+        store.decide(following[1:2], "drop", "Ann")
+        return take(self, *args)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Claims, "take", late)
+        press(at, "Keep")
+    assert desk.texts(desk.place) == following[2]
+
+
 def test_a_verdict_that_cannot_be_written_keeps_the_pair(run: str, store: ReviewStore, monkeypatch: pytest.MonkeyPatch) -> None:
     from hnmine.errors import WorkspaceError
 

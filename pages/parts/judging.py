@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import cycle
 
@@ -90,7 +91,7 @@ class Desk:
             )
             _claims().hold(_session(), self.run.run.id, wanted, reviewer())
             return self.place
-        self.place = _claims().take(_session(), self.run.run.id, self.queue, reviewer())
+        self.place = _claims().take(_session(), self.run.run.id, self.queue, reviewer(), self.catch_up)
         self.turn += 1
         return self.place
 
@@ -122,9 +123,13 @@ class Claims:
     lock: threading.Lock = field(default_factory=threading.Lock)
     held: dict[str, Claim] = field(default_factory=dict)
 
-    def take(self, session: str, run: str, pairs: Queue, who: str) -> int | None:
-        """Return the next place of a queue that no other session has on its screen, and note it."""
+    def take(self, session: str, run: str, pairs: Queue, who: str, catch_up: Callable[[], object]) -> int | None:
+        """Return the next place of a queue that no other session has on its screen, and note it.
+
+        `catch_up` brings the queue up to date: a pair that somebody has just left is free here, but judged in the store.
+        """
         with self.lock:
+            catch_up()
             place = pairs.next(frozenset(each[1] for each in self._others(session, run) if each[1] is not None))
             self._note(session, run, None if place is None else pairs.pair(place), who)
             return place
