@@ -230,8 +230,8 @@ def browser(run_id: str, home: Path) -> tuple[dict[str, float], dict[str, float]
             step("sort by margin", sort("margin"), sort("similarity of the positive"), sort("rank of the positive"))
             step("sort by query", sort("query, by alphabet"), press("radio", "largest first"))
             step("next page", *[press("button", "Next page")] * 3)
-            step("map of the neighbourhood", lambda: page.get_by_text("map of the neighbourhood").click(), until="Point at a mark")
-            step("map of the whole set", lambda: page.get_by_text("map of the whole set").click(), until="Large marks")
+            step("map of the neighbourhood", lambda: page.get_by_text("neighbourhood", exact=True).click(), until="Point at a mark")
+            step("map of the whole set", lambda: page.get_by_text("whole set", exact=True).click(), until="Large marks")
         return times, memory, resident(pid, "VmHWM:")
     finally:
         server.stop()

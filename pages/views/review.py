@@ -125,7 +125,7 @@ def recent() -> None:
     for decision in found:
         verdict, several = decision.verdict, decision.pairs > 1
         key = f"review-change-{decision.batch}"
-        left, right = st.columns([1, 5], vertical_alignment="center", gap="small")
+        left, right = st.columns([1, 4], vertical_alignment="center", gap="small")
         with left:
             st.menu_button(
                 DONE[verdict.verdict].capitalize(),
