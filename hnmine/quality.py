@@ -216,7 +216,7 @@ def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
         case Reason.MIN_SCORE:
             return f"score below {settings.min_score:g}"
         case Reason.POSITIVE_SHARE:
-            return f"PercPos: above {100 * settings.max_positive_share:.0f} % of the positive"
+            return f"PercPos: above {100 * (settings.max_positive_share or 0):.0f} % of the positive"
         case Reason.MARGIN:
             return f"margin: less than {settings.margin:g} below the positive"
 
