@@ -103,11 +103,12 @@ def pair(desk: Desk, place: int) -> None:
         facts += [f"{literal(name)} {value:.3g}" for name, value in about.signals.items()]
         st.caption(f":material/help: **Candidate** · {' · '.join(facts)}")
         others = [asked, *(corpus.passages[positive] for positive, _, _ in about.positives)]
-        st.markdown(literal(text, shared(text, others, desk.common)))
+        marked = shared(text, others, desk.common)
+        st.markdown(literal(text, marked))
     found = suspicions(about)
     st.caption(
         (f"**Why suspicious:** {'; '.join(found)}." if found else "Nothing about its numbers is suspicious.")
-        + " Marked: words of the query or its positives."
+        + (" Marked: words of the query or its positives." if marked else "")
     )
 
 
