@@ -13,12 +13,13 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from hnmine import resources
+from hnmine import manifest, resources
 from hnmine.drop_in import find_knn_neg
 from hnmine.encoder import FlagEncoder
 from hnmine.jobs import mine_dataset
 from hnmine.mine import MineSettings
 from hnmine.models import ModelSettings
+from hnmine.reproduce import reproduce
 from hnmine.select import SelectionSettings
 from hnmine.workspace import Workspace
 
@@ -365,3 +366,33 @@ def test_what_is_told_of_verdicts_is_of_this_moment(with_run: str) -> None:
         assert "Bob" in resources.verdict_file(again).read_text("utf-8")
     finally:
         store.clear([pair, ("a question of other data", "a text")], "Bob")
+
+
+def test_a_reviewed_export_is_made_again_from_its_manifest(with_run: str, tmp_path: Path) -> None:
+    """As the Export screen writes both, with the real model; a split, scores and every kind of verdict in it."""
+    run, store = resources.open_run(with_run), resources.reviews()
+    selection = resources.selection(run, resources.workspace().selection(with_run))
+    pairs = [(run.inputs.corpus.queries[query], run.inputs.corpus.passages[selection.negatives[query, 1]]) for query in range(9)]
+    try:
+        for number, choice in enumerate(("drop", "promote", "keep")):
+            store.decide(pairs[number::3], choice, "Ann")
+        run = resources.open_run(with_run)
+        settings = msgspec.structs.replace(
+            run.run.settings, selection=SelectionSettings(seed=7, max_positive_share=0.9), with_scores=True, dev_share=0.2
+        )
+        written = resources.export(run, settings)
+        record = manifest.of_export(
+            run.run.manifest,
+            settings=settings,
+            names={"input_file": "bikeshare/train.jsonl", "candidate_pool": "bikeshare/pool.jsonl"},
+            verdicts=run.judgements.applied,
+            summary={},
+            outputs=manifest.fingerprints(written),
+        )
+        (tmp_path / "manifest.json").write_bytes(manifest.encoded(record))
+        summary = reproduce(tmp_path / "manifest.json", tmp_path / "again.jsonl", store=resources.workspace().root / "vectors")
+    finally:
+        store.clear(pairs, "Ann")
+    assert summary.verdicts == {"dropped": 3, "promoted": 3, "kept": 3, "elsewhere": 0}
+    assert (tmp_path / "again.jsonl").read_bytes() == next(each.path for each in written if each.part == "train").read_bytes()
+    assert (tmp_path / "again.dev.jsonl").read_bytes() == next(each.path for each in written if each.part == "dev").read_bytes()
