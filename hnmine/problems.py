@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
@@ -127,15 +127,15 @@ def _refusal(path: str, problems: list[Problem], *, shown: int = 50) -> str:
     return "\n".join([*lines, "Choose: " + ", or ".join(choices) + "."])
 
 
-def repairs_from(kinds: Iterable[str]) -> frozenset[str]:
-    """Check the names of repairs ("all" stands for every one; a single name may come as a plain str).
+def repairs_from(kinds: Iterable[str], known: Collection[str] = REPAIRS.keys()) -> frozenset[str]:
+    """Check the names of repairs ("all" stands for every one of `known`; a single name may come as a plain str).
 
     Raises:
         SettingsError: a name is unknown.
     """
     chosen = {kinds} if isinstance(kinds, str) else set(kinds)
     if "all" in chosen:
-        return frozenset(REPAIRS)
-    if unknown := sorted(chosen - REPAIRS.keys()):
-        raise SettingsError(f"unknown repair {unknown[0]!r}; known are: {', '.join(REPAIRS)}, all")
+        return frozenset(known)
+    if unknown := sorted(chosen.difference(known)):
+        raise SettingsError(f"unknown repair {unknown[0]!r}; known are: {', '.join(known)}, all")
     return frozenset(chosen)

@@ -21,7 +21,7 @@ from typing import Literal
 import msgspec
 
 from hnmine.errors import SettingsError
-from hnmine.problems import REPAIRS
+from hnmine.problems import REPAIRS, repairs_from
 
 __all__ = ["KINDS", "MENDINGS", "TRAINERS", "Kind", "Severity", "Trainer", "chosen_mendings", "chosen_trainers"]
 
@@ -132,9 +132,4 @@ def chosen_mendings(names: Iterable[str]) -> frozenset[str]:
     Raises:
         SettingsError: a name is unknown.
     """
-    chosen = {names} if isinstance(names, str) else set(names)
-    if "all" in chosen:
-        return frozenset(MENDINGS)
-    if unknown := sorted(chosen - MENDINGS.keys()):
-        raise SettingsError(f"unknown repair {unknown[0]!r}; known are: {', '.join(MENDINGS)}, all")
-    return frozenset(chosen)
+    return repairs_from(names, MENDINGS)
