@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hnmine.corpus import SOURCE_POS, Corpus
-from hnmine.queue import likeness, ranks_of
-from hnmine.ranking import Ranking
+from hnmine.queue import likeness
+from hnmine.ranking import Ranking, ranks_of
 from hnmine.select import Selection
 
 __all__ = ["Evidence", "evidence", "suspicions"]
@@ -56,7 +56,7 @@ def evidence(corpus: Corpus, ranking: Ranking, selection: Selection, query: int,
     """Gather what is known of a pair; the passage may have been promoted to a positive of the query."""
     queries, passages = np.array([query], np.int32), np.array([passage], np.int32)
     score = float(ranking.score_pairs(queries, passages)[0])
-    rank = int(ranks_of(ranking, queries, passages)[0])
+    rank = int(ranks_of(ranking.ids, queries, passages)[0])
     own = slice(int(corpus.positive_starts[query]), int(corpus.positive_starts[query + 1]))
     ids, scores = corpus.positive_ids[own], ranking.positive_scores[own]
     others = ids != passage

@@ -23,16 +23,15 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from hnmine.blocks import row_blocks
 from hnmine.chance import mix, query_keys
 from hnmine.corpus import Corpus
 from hnmine.errors import SettingsError
 from hnmine.pairs import pair_scores
-from hnmine.ranking import Ranking
+from hnmine.ranking import Ranking, ranks_of
 from hnmine.select import Reason, Selection, positive_anchors
 from hnmine.verdicts import CHOICES, Judgements, Verdict, judge
 
-__all__ = ["STATES", "Order", "Queue", "QueueSettings", "Source", "build", "judged_pairs", "likeness", "ranks_of"]
+__all__ = ["STATES", "Order", "Queue", "QueueSettings", "Source", "build", "judged_pairs", "likeness"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
@@ -231,15 +230,6 @@ def likeness(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids) -> F
     return np.maximum.reduceat(found, firsts) if len(found) else np.zeros(0, np.float32)
 
 
-def ranks_of(ranking: Ranking, queries: Ids, passages: Ids) -> Ids:
-    """Return the rank from 0 of each pair, or -1 where it is not among the ranked: (p,) int32."""
-    ranks = np.full(len(queries), -1, dtype=np.int32)
-    for first, end in row_blocks(len(queries), ranking.depth):
-        pairs, places = np.nonzero(ranking.ids[queries[first:end]] == passages[first:end, None])
-        ranks[first + pairs] = places
-    return ranks
-
-
 def _codes(queries: Ids, passages: Ids) -> Rows:
     return queries.astype(np.int64) << 32 | passages
 
@@ -288,7 +278,7 @@ def _with_judged(
     verdicts[here] = judged[2][places[here]]
     missing = np.ones(len(known), dtype=bool)
     missing[places[here]] = False
-    ranks = ranks_of(ranking, judged[0], judged[1])
+    ranks = ranks_of(ranking.ids, judged[0], judged[1])
     start, end = selection.settings.window_start, selection.settings.window_end
     before = (ranks >= 0) & (ranks < start)
     missing &= {"chosen": ~before, "window": (ranks >= start) & (ranks < end), "nearest": before}[source]
@@ -317,7 +307,7 @@ def _fitting(
         fits &= np.fromiter((words in query.casefold() for query in corpus.queries), bool, len(corpus.queries))[queries]
     if settings.signal is not None and not (settings.min_signal is None and settings.max_signal is None):
         left = np.flatnonzero(fits)
-        ranks = ranks_of(ranking, queries[left], passages[left])
+        ranks = ranks_of(ranking.ids, queries[left], passages[left])
         values = ranking.signals[settings.signal][queries[left], np.maximum(ranks, 0)]
         inside = ranks >= 0
         inside &= values >= np.float32(-np.inf if settings.min_signal is None else settings.min_signal)

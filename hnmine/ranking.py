@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hnmine.blocks import row_blocks
 from hnmine.corpus import Corpus
 from hnmine.encoder import Encoder
 from hnmine.errors import SettingsError, WorkspaceError
@@ -24,10 +25,12 @@ from hnmine.progress import OnProgress, ShouldStop
 from hnmine.search import VectorRows, pair_scores, top_k
 from hnmine.vectors import StoredVectors, VectorStore, vectors_of
 
-__all__ = ["Ranking", "rank"]
+__all__ = ["Ranking", "rank", "ranks_of"]
 
 _ARRAYS = ("ids", "scores", "positive_scores")
 _VECTORS = ("query_vectors", "passage_vectors")
+# How the files of signals begin; their names follow.
+_SIGNALS = {"signals": "signal-", "positive_signals": "positive-signal-"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +43,8 @@ class Ranking:
         positive_scores: float32, one for each entry of `Corpus.positive_ids`.
         query_vectors: (q, d) float32. passage_vectors: (n, d) float32. Arrays, or rows of stored files that are read where they are
             indexed.
-        signals: further evidence about the candidates by name, each (q, k) float32.
+        signals: further evidence about the candidates by name, each (q, k) float32; NaN where it is not known.
+        positive_signals: the same evidence about the positives, where a signal has it, one for each entry of `Corpus.positive_ids`.
     """
 
     ids: npt.NDArray[np.int32]
@@ -49,6 +53,7 @@ class Ranking:
     query_vectors: VectorRows
     passage_vectors: VectorRows
     signals: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    positive_signals: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def depth(self) -> int:
@@ -70,8 +75,9 @@ class Ranking:
                 vectors.save(folder, name)
             else:
                 np.save(folder / f"{name}.npy", vectors, allow_pickle=False)
-        for name, values in self.signals.items():
-            np.save(folder / f"signal-{name}.npy", values, allow_pickle=False)
+        for kind, prefix in _SIGNALS.items():
+            for name, values in getattr(self, kind).items():
+                np.save(folder / f"{prefix}{name}.npy", values, allow_pickle=False)
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Ranking:
@@ -87,12 +93,24 @@ class Ranking:
                 whole = folder / f"{name}.npy"
                 arrays[name] = np.load(whole, mmap_mode="r", allow_pickle=False) if whole.exists() else StoredVectors.open(folder, name)
             signals = {
-                path.stem.removeprefix("signal-"): np.load(path, mmap_mode="r", allow_pickle=False)
-                for path in sorted(folder.glob("signal-*.npy"))
+                kind: {
+                    path.stem.removeprefix(prefix): np.load(path, mmap_mode="r", allow_pickle=False)
+                    for path in sorted(folder.glob(f"{prefix}*.npy"))
+                }
+                for kind, prefix in _SIGNALS.items()
             }
         except (OSError, ValueError) as error:
             raise WorkspaceError(f"the ranking in {folder} cannot be opened ({error}); mine again") from error
-        return cls(**arrays, signals=signals)
+        return cls(**arrays, **signals)
+
+
+def ranks_of(ids: npt.NDArray[np.int32], queries: npt.NDArray[np.int32], passages: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Return the rank from 0 of each pair among the ranked `ids` (q, k), or -1 where it is not one of them: (p,) int32."""
+    ranks = np.full(len(queries), -1, dtype=np.int32)
+    for first, end in row_blocks(len(queries), ids.shape[1]):
+        pairs, places = np.nonzero(ids[queries[first:end]] == passages[first:end, None])
+        ranks[first + pairs] = places
+    return ranks
 
 
 def rank(

@@ -33,7 +33,7 @@ import numpy.typing as npt
 from hnmine.corpus import Corpus, find, fold
 from hnmine.errors import InputError
 from hnmine.lines import MAX_LINE_BYTES, LineReader
-from hnmine.ranking import Ranking
+from hnmine.ranking import Ranking, ranks_of
 
 __all__ = [
     "CHOICES",
@@ -214,4 +214,9 @@ def with_promotions(corpus: Corpus, ranking: Ranking, judgements: Judgements) ->
         promoted_starts=np.searchsorted(queries, bounds).astype(np.int64),
         promoted_ids=passages,
     )
-    return amended, replace(ranking, positive_scores=np.insert(ranking.positive_scores, places, scores))
+    ranked = ranks_of(ranking.ids, queries[new], passages[new])
+    known = {  # a promoted passage was a candidate, as far as it is ranked
+        name: np.insert(held, places, np.where(ranked >= 0, ranking.signals[name][queries[new], ranked], np.float32(np.nan)))
+        for name, held in ranking.positive_signals.items()
+    }
+    return amended, replace(ranking, positive_scores=np.insert(ranking.positive_scores, places, scores), positive_signals=known)

@@ -18,7 +18,7 @@ from hnmine.corpus import Corpus, build_corpus
 from hnmine.errors import SettingsError
 from hnmine.evidence import evidence, suspicions
 from hnmine.queue import STATES, Queue, QueueSettings
-from hnmine.ranking import Ranking, rank
+from hnmine.ranking import Ranking, rank, ranks_of
 from hnmine.rows import Row
 from hnmine.select import Reason, Selection, SelectionSettings, select
 from hnmine.verdicts import Judgements, Verdict, judge, pairs_of, with_promotions
@@ -138,7 +138,7 @@ def test_other_sources_hold_no_positive_and_not_the_query(house: House) -> None:
     reasons = house.selection.reasons[:, 3:20]
     assert len(window) == np.isin(reasons, [Reason.POSITIVE, Reason.QUERY_ITSELF], invert=True).sum()
     for found, low, high in ((window, 3, 20), (nearest, 0, 3)):
-        ranks = queue.ranks_of(house.ranking, found.queries, found.passages)
+        ranks = ranks_of(house.ranking.ids, found.queries, found.passages)
         assert ((ranks >= low) & (ranks < high)).all()
         assert not any(passage in house.corpus.positives(query) for query, passage in pairs(found))
     assert len(nearest) > 0
@@ -174,7 +174,7 @@ def test_a_signal_filters_and_a_missing_one_is_told(house: House) -> None:
     other = House()
     other.ranking = dataclasses.replace(house.ranking, signals={"bm25": values})
     found = other.queue(signal="bm25", min_signal=5, max_signal=9)
-    ranks = queue.ranks_of(house.ranking, found.queries, found.passages)
+    ranks = ranks_of(house.ranking.ids, found.queries, found.passages)
     assert len(found)
     assert set(ranks.tolist()) <= {5, 6, 7, 8, 9}
     with pytest.raises(SettingsError, match="no signal 'bm26'; it has: bm25"):
