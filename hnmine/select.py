@@ -28,6 +28,7 @@ from hnmine.blocks import row_blocks
 from hnmine.chance import Hashes, mix, query_keys
 from hnmine.corpus import Corpus
 from hnmine.errors import SettingsError
+from hnmine.hardness import descends, hardest_first, hardness_lots
 from hnmine.ranking import Ranking
 from hnmine.verdicts import Judgements, judge
 
@@ -65,7 +66,8 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     Attributes:
         window_start, window_end: ranks from 0, the slice [start, end) of the ranked list before anything is removed.
         negative_number: negatives wanted for each query.
-        strategy: "random" draws them by seed, as hn_mine.py samples; "hardest" takes the highest scores.
+        strategy: "random" draws them by seed, as hn_mine.py samples; "hardest" takes the highest scores of the window, which are the
+            first of its ranks unless several retrievers ranked (`fusion`).
         seed: any integer; the same seed gives the same draw.
         max_score: reject candidates that score above it.
         min_score: reject candidates that score below it.
@@ -323,10 +325,11 @@ class _Choice:
         inside[:, : self.start - begin][inside[:, : self.start - begin] != Reason.NOT_DRAWN] = Reason.BEFORE_WINDOW
 
         running = inside == np.int8(Reason.NOT_DRAWN)
-        rows, places = self._drawn(window, running, first, (kept_rows, kept_ranks - begin))
+        rows, places = self._drawn(window, scores, running, first, (kept_rows, kept_ranks - begin))
         turn = np.arange(len(rows)) - np.searchsorted(rows, np.arange(stop - first))[rows]
         taken = turn < self.negatives.shape[1]
         rows, places, turn = rows[taken], places[taken], turn[taken]
+        places = hardest_first(rows, places, scores, window)
         inside[rows, places] = Reason.CHOSEN
         self.negatives[first + rows, turn] = window[rows, places]
         self.scores[first + rows, turn] = scores[rows, places]
@@ -337,15 +340,18 @@ class _Choice:
         # np.int8: compared with a member of Reason, all would be widened to int64 first, ten times as slow.
         return np.array([np.count_nonzero(inside == np.int8(reason)) for reason in Reason])
 
-    def _drawn(self, window: Ids, running: Bools, first: int, kept: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
+    def _drawn(self, window: Ids, scores: Floats, running: Bools, first: int, kept: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
         """Return the rows and places, in the order of ranks, of what is taken: in each row the front of it, as far as there is room."""
         width, room = window.shape[1], self.negatives.shape[1]
         near = width
-        if room < width and (self.limits.settings.strategy == "random" or len(kept[0])):
+        by_rank = self.limits.settings.strategy == "hardest" and descends(scores)
+        if room < width and (not by_rank or len(kept[0])):
             if self.limits.settings.strategy == "random":
                 lots = np.take(self.corpus.passage_hashes, window, mode="clip")
                 lots ^= self.keys[first : first + len(window), None]
                 mix(lots, out=lots)
+            elif not by_rank:
+                lots = hardness_lots(scores, window)
             else:
                 lots = np.tile(np.arange(1, width + 1, dtype=np.uint64), (len(window), 1))
             lots[kept] = 0
