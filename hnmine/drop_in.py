@@ -19,6 +19,7 @@ from hnmine.mine import MineSettings, mine_to_file
 from hnmine.models import ModelSettings
 from hnmine.problems import repairs_from
 from hnmine.progress import OnProgress, ShouldStop
+from hnmine.retrievers import MODEL_ALONE
 from hnmine.select import SelectionSettings, parse_window
 from hnmine.summary import Summary
 from hnmine.trainers import chosen_mendings
@@ -43,6 +44,8 @@ def find_knn_neg(
     min_score: float | None = None,
     max_positive_share: float | None = None,
     margin: float | None = None,
+    second_model: ModelSettings | None = None,
+    retrievers: Iterable[str] = MODEL_ALONE,
     columns: Columns | Iterable[str] = (),
     repair: Iterable[str] = (),
     skip_bad_rows: bool = False,
@@ -70,6 +73,8 @@ def find_knn_neg(
         negative_number: negatives for each row.
         use_gpu: search on a GPU; where there is none the CPU does, and the summary says so.
         seed, strategy, max_score, min_score, max_positive_share, margin: as in `SelectionSettings`.
+        second_model: another model, whose similarity of every candidate becomes a signal of the ranking.
+        retrievers: who ranks the candidates: "model", "bm25", "second_model", or several, whose ranks are fused.
         pool_mode: "extend" adds the pool to the rows' passages; "replace" ranks the pool alone, as hn_mine.py does.
         columns: which columns hold what, where their names do not tell: `Columns(query="question", pos=("answer",))`, or as on the
             command line `["query=question", "pos=answer"]`.
@@ -113,6 +118,8 @@ def find_knn_neg(
             margin=margin,
         ),
         model=model if isinstance(model, ModelSettings) else None,
+        second_model=second_model,
+        retrievers=(retrievers,) if isinstance(retrievers, str) else tuple(retrievers),  # type: ignore[arg-type]  # checked when made
         pool_mode=pool_mode,
         use_gpu=use_gpu,
         columns=columns if isinstance(columns, Columns) else columns_from([columns] if isinstance(columns, str) else columns),

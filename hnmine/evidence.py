@@ -6,6 +6,7 @@ stands out, against limits that are no settings, because nothing is chosen or re
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,7 @@ class Evidence:
         chosen_for: for how many queries the passage is a negative.
         window_start, queries: to compare rank and chosen_for with.
         labelled: whether rows of other queries call the passage positive.
-        signals: further evidence by name, where it is ranked.
+        signals: further evidence by name, where it is ranked and known.
     """
 
     score: float
@@ -66,6 +67,7 @@ def evidence(corpus: Corpus, ranking: Ranking, selection: Selection, query: int,
     alike = np.asarray(ranking.passage_vectors[ids], dtype=np.float64) @ vector if len(ids) else np.zeros(0)
     order = np.argsort(-alike, kind="stable")
     nearest = float(likeness(corpus, ranking, queries, passages)[0])
+    signals = [(name, float(values[query, rank])) for name, values in sorted(ranking.signals.items())] if rank >= 0 else []
     return Evidence(
         score=score,
         rank=rank if rank >= 0 else None,
@@ -76,7 +78,7 @@ def evidence(corpus: Corpus, ranking: Ranking, selection: Selection, query: int,
         window_start=selection.settings.window_start,
         queries=len(corpus.queries),
         labelled=bool(corpus.sources[passage] & SOURCE_POS) and bool((corpus.positive_ids == passage).sum() > (~others).sum()),
-        signals={name: float(values[query, rank]) for name, values in sorted(ranking.signals.items())} if rank >= 0 else {},
+        signals={name: value for name, value in signals if not math.isnan(value)},
     )
 
 
@@ -96,7 +98,7 @@ def suspicions(about: Evidence) -> list[str]:
         elif about.likeness > 0 and about.likeness >= ALIKE * nearest:
             found.append("almost as like the positive as the query is")
     if about.rank is not None and about.rank < about.window_start:
-        found.append(f"among the {about.window_start:,} nearest, which the window skips")
+        found.append(f"among the first {about.window_start:,}, which the window skips")
     if about.labelled:
         found.append("a positive of other queries")
     if about.chosen_for >= max(HUB_LEAST, HUB_SHARE * about.queries):

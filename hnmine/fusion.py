@@ -1,8 +1,8 @@
 """Several ranked lists made one, by reciprocal-rank fusion.
 
-Similarities of two models, or of a model and BM25, are on scales of their own; ranks are not. A passage gets 1 / (60 + rank)
-from each list that holds it (ranks from 1), and the sums order the fused list: Cormack, Clarke and Buettcher, "Reciprocal rank
-fusion outperforms Condorcet and individual rank learning methods" (SIGIR 2009), with their constant.
+Similarities of two models, or of a model and BM25, are on scales of their own; ranks are not. Each list that holds a passage
+gives it 1 / (60 + rank), ranks from 1, and the sums order the fused list: Cormack, Clarke and Buettcher, "Reciprocal rank fusion
+outperforms Condorcet and individual rank learning methods" (SIGIR 2009), with their constant.
 
 Every list is FUSION_DEPTH deep, however few of the fused ranks are wanted: how far down a passage still counts must not depend on
 how many candidates a screen asks for, or the app, which ranks 500, and the command line, which ranks to the window's end,

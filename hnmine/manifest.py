@@ -33,7 +33,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         settings: of `MineSettings`, as plain JSON.
         inputs: "input_file" and "candidate_pool", each with name, bytes, sha256 and, where it was a file, path.
-        model: what the encoder said of itself, with weights_sha256 and precision.
+        model: what the encoder said of itself, with weights_sha256 and precision. second_model: the same of the second one, None
+            without.
         outputs: name, bytes, sha256 and rows of each file written.
         verdicts: those that were honoured.
         versions: of hnmine, Python and the packages that have a say.
@@ -43,6 +44,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
     inputs: dict[str, dict[str, Any]]
     model: dict[str, Any]
+    second_model: dict[str, Any] | None = None
     outputs: list[dict[str, Any]] = []
     verdicts: list[Verdict] = []
     versions: dict[str, str] = {}
@@ -103,6 +105,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
                 f"{wanted[:12]}...); name the right model with --embedder_name_or_path"
             )
 
+    def check_second_model(self, description: Mapping[str, Any] | None) -> None:
+        """Compare the second model's weights with those of the manifest; None where there is none.
+
+        Raises:
+            ModelError: they are others.
+        """
+        wanted, found = ((each or {}).get("weights_sha256") for each in (self.second_model, description))
+        if found != wanted:
+            raise ModelError(
+                f"the weights of the second model {(description or {}).get('name')} are not those of the manifest (sha256 "
+                f"{str(found)[:12]}... instead of {str(wanted)[:12]}...); name the right model with --second_embedder_name_or_path"
+            )
+
     def check_outputs(self, outputs: Sequence[Mapping[str, Any]]) -> None:
         """Compare what was written with the fingerprints of the manifest.
 
@@ -143,6 +158,7 @@ def compose(
     model: Mapping[str, Any],
     verdicts: Iterable[Verdict],
     summary: Any,
+    second_model: Mapping[str, Any] | None = None,
     stages: Sequence[Mapping[str, Any]] = (),
     outputs: Sequence[Mapping[str, Any]] = (),
     made_with: Mapping[str, str] | None = None,
@@ -152,6 +168,7 @@ def compose(
         "settings": settings,
         "inputs": inputs,
         "model": model,
+        **({} if second_model is None else {"second_model": second_model}),
         "verdicts": list(verdicts),
         "versions": made_with or versions(),
         "summary": summary,
@@ -191,6 +208,7 @@ def of_export(
         settings=msgspec.to_builtins(settings),
         inputs=inputs,
         model=run.get("model", {}),
+        second_model=run.get("second_model"),
         verdicts=verdicts,
         summary=summary,
         stages=run.get("stages", ()),

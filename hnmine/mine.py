@@ -18,15 +18,17 @@ import msgspec
 
 from hnmine.columns import Columns
 from hnmine.corpus import PoolMode
-from hnmine.encoder import Encoder
+from hnmine.encoder import Encoder, FlagEncoder
 from hnmine.errors import OutputError, SettingsError
 from hnmine.export import write_atomic
 from hnmine.formats import Written, check_export, write_export
 from hnmine.inputs import Inputs, read_inputs
+from hnmine.lexical import LexicalIndex
 from hnmine.manifest import Manifest, compose, encoded, fingerprints
 from hnmine.models import ModelSettings
 from hnmine.progress import OnProgress, ShouldStop, Stages, check
 from hnmine.ranking import Ranking, rank
+from hnmine.retrievers import MODEL_ALONE, Retriever, chosen_retrievers
 from hnmine.search import GPU_K_LIMIT, SLACK, gpu_count
 from hnmine.select import Selection, SelectionSettings, select
 from hnmine.splits import dev_path
@@ -43,6 +45,8 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Attributes:
         selection: window, number, strategy, seed, guards.
         model: which model and how it is used; None when a loaded model was handed over.
+        second_model: another model, whose similarities become the signal "second_model"; None for none.
+        retrievers: who ranks the candidates, of `hnmine.retrievers.RETRIEVERS`; ranks of several are fused. Kept in that order.
         pool_mode: whether the pool extends or replaces the rows' own passages.
         use_gpu: search on a GPU where there is one.
         columns: which columns of the input files hold what; what is left open is found by name.
@@ -56,6 +60,8 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     selection: SelectionSettings = SelectionSettings()
     model: ModelSettings | None = None
+    second_model: ModelSettings | None = None
+    retrievers: tuple[Retriever, ...] = MODEL_ALONE
     pool_mode: PoolMode = "extend"
     use_gpu: bool = False
     columns: Columns = Columns()
@@ -68,6 +74,8 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def __post_init__(self) -> None:
         check_export(self.output_format, with_scores=self.with_scores, dev_share=self.dev_share, mend=self.mend)
+        second, end = self.second_model is not None, self.selection.window_end
+        msgspec.structs.force_setattr(self, "retrievers", chosen_retrievers(self.retrievers, second=second, window_end=end))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,14 +163,19 @@ def mine(
         expected.check_inputs(files)
     tell("looking at the model")
     encoder = load_encoder()
+    second = None if settings.second_model is None else FlagEncoder.load(settings.second_model, on_progress=stages)
     if expected is not None:
         expected.check_model(encoder.describe())
+        expected.check_second_model(None if second is None else second.describe())
     depth = max(depth or 0, settings.selection.window_end)
     on_gpu, note = search_device(settings.use_gpu, depth)
     ranking = rank(
         inputs.corpus,
         encoder,
         depth,
+        second=second,
+        retrievers=settings.retrievers,
+        lexical=_lexical(inputs, stages, should_stop) if "bm25" in settings.retrievers else None,
         store=store,
         use_gpu=on_gpu,
         memory_budget=memory_budget,
@@ -176,21 +189,30 @@ def mine(
     inputs = replace(inputs, corpus=corpus)
     selection = select(corpus, ranking, settings.selection, judgements)
     timings["select"] = time.monotonic() - began
-    description = encoder.describe()
+    description, second_description = encoder.describe(), second.describe() if second is not None else None
     summary = summarise(inputs, ranking, selection, with_scores=settings.with_scores)
     summary.timings = timings
+    summary.retrievers = settings.retrievers
     summary.notes += [*([note] if note else []), *description.get("notes", ()), *(store.notes if store is not None else ())]
+    if second_description is not None:
+        summary.second_model = second_description["name"]
+        summary.notes += [f"second model: {each}" for each in second_description["notes"]]
     if store is not None:
         summary.vectors = {"stored": store.found, "encoded": store.encoded}
     manifest = compose(
         settings=msgspec.to_builtins(settings),
         inputs=files,
         model=description,
+        second_model=second_description,
         verdicts=judgements.applied,
         summary=summary,
         stages=stages.report(),
     )
     return Mined(inputs, ranking, selection, summary, manifest)
+
+
+def _lexical(inputs: Inputs, on_progress: OnProgress, should_stop: ShouldStop | None) -> LexicalIndex:
+    return LexicalIndex(inputs.corpus.passages, on_progress=on_progress, should_stop=should_stop)
 
 
 def mine_to_file(

@@ -7,6 +7,7 @@ things are (files, the model's folder), not what they are: fingerprints are chec
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -15,18 +16,24 @@ from hnmine.encoder import FlagEncoder
 from hnmine.errors import InputError
 from hnmine.manifest import Manifest, fingerprints, read_manifest
 from hnmine.mine import MineSettings, mine_to_file
-from hnmine.models import ModelSettings
+from hnmine.models import PACKAGED_NAME, ModelSettings
 from hnmine.progress import OnProgress, ShouldStop
 from hnmine.summary import Summary
 
 __all__ = ["reproduce", "settings_of"]
 
 
-def settings_of(manifest: Manifest, *, name_or_path: str | None = None, devices: tuple[str, ...] | None = None) -> MineSettings:
-    """Return the settings of a manifest, with half precision as it turned out to be; the model may lie elsewhere by now.
+def settings_of(
+    manifest: Manifest,
+    *,
+    name_or_path: str | None = None,
+    second_name_or_path: str | None = None,
+    devices: tuple[str, ...] | None = None,
+) -> MineSettings:
+    """Return the settings of a manifest, with half precision as it turned out to be; the models may lie elsewhere by now.
 
     Raises:
-        InputError: another version of hnmine wrote settings that this one does not know.
+        InputError: another version of hnmine wrote settings that this one does not know, or there is no second model to name.
     """
     try:
         settings = msgspec.convert(manifest.settings, MineSettings)
@@ -34,16 +41,28 @@ def settings_of(manifest: Manifest, *, name_or_path: str | None = None, devices:
         raise InputError(
             f"the manifest's settings cannot be used ({error}); install the version that wrote it, {manifest.versions.get('hnmine')}"
         ) from error
-    if settings.model is None:
-        return settings
+    if second_name_or_path is not None and settings.second_model is None:
+        raise InputError(f"the manifest's run had no second model, and {second_name_or_path} would change it; leave it out")
+    return msgspec.structs.replace(
+        settings,
+        model=_settled(settings.model, manifest.model, name_or_path, devices),
+        second_model=_settled(settings.second_model, manifest.second_model or {}, second_name_or_path, devices),
+    )
+
+
+def _settled(
+    model: ModelSettings | None, described: Mapping[str, Any], name_or_path: str | None, devices: tuple[str, ...] | None
+) -> ModelSettings | None:
+    if model is None:
+        return None
     changes: dict[str, Any] = {}
-    if settings.model.precision == "auto" and manifest.model.get("precision"):
-        changes["precision"] = manifest.model["precision"]
+    if model.precision == "auto" and described.get("precision"):
+        changes["precision"] = described["precision"]
     if name_or_path is not None:
-        changes["name_or_path"] = name_or_path
+        changes["name_or_path"] = None if name_or_path == PACKAGED_NAME else name_or_path
     if devices is not None:
         changes["devices"] = devices
-    return msgspec.structs.replace(settings, model=msgspec.structs.replace(settings.model, **changes))
+    return msgspec.structs.replace(model, **changes)
 
 
 def reproduce(
@@ -53,6 +72,7 @@ def reproduce(
     input_file: str | os.PathLike[str] | None = None,
     candidate_pool: str | os.PathLike[str] | None = None,
     name_or_path: str | None = None,
+    second_name_or_path: str | None = None,
     devices: tuple[str, ...] | None = None,
     new_manifest: str | os.PathLike[str] | None = None,
     store: str | os.PathLike[str] | None = None,
@@ -66,7 +86,7 @@ def reproduce(
         manifest_file: as `find_knn_neg` or the app wrote it.
         output_file: where to write.
         input_file, candidate_pool: where the inputs are now; None looks where they were, and beside the manifest.
-        name_or_path, devices: where the model is now, and what it runs on.
+        name_or_path, second_name_or_path, devices: where the models are now, and what they run on.
         new_manifest: where to write the manifest of this run.
         store, memory_budget, on_progress, should_stop: as in `find_knn_neg`.
 
@@ -76,7 +96,7 @@ def reproduce(
         OutputError: what was written is not what the manifest says; the message names versions that differ.
     """
     manifest = read_manifest(manifest_file)
-    settings = settings_of(manifest, name_or_path=name_or_path, devices=devices)
+    settings = settings_of(manifest, name_or_path=name_or_path, second_name_or_path=second_name_or_path, devices=devices)
     training = manifest.locate("input_file", input_file)
     if training is None:
         raise InputError(f"{manifest_file} names no input_file; it is no manifest of a run")

@@ -25,7 +25,18 @@ from hnmine.pairs import Floats, Ids, VectorRows, pair_scores
 from hnmine.progress import OnProgress, ShouldStop
 from hnmine.search import top_k
 
-__all__ = ["MODEL_ALONE", "RETRIEVERS", "Lexical", "Retriever", "Vectors", "beside", "chosen_retrievers", "pooled", "similarities"]
+__all__ = [
+    "MODEL_ALONE",
+    "RETRIEVERS",
+    "Lexical",
+    "Retriever",
+    "Vectors",
+    "beside",
+    "chosen_retrievers",
+    "in_words",
+    "pooled",
+    "similarities",
+]
 
 Retriever = Literal["model", "bm25", "second_model"]
 RETRIEVERS: tuple[Retriever, ...] = get_args(Retriever)
@@ -33,6 +44,7 @@ MODEL_ALONE: tuple[Retriever, ...] = ("model",)
 # Of one model: (queries, passages).
 Vectors = tuple[VectorRows, VectorRows]
 
+NAMES: dict[Retriever, str] = {"model": "the model", "bm25": "BM25", "second_model": "the second model"}
 STAGE = "searching"
 # Queries whose lists are held at a time: some 70 MB for each retriever.
 QUERIES = 8_192
@@ -81,6 +93,14 @@ def chosen_retrievers(names: Sequence[str], *, second: bool, window_end: int) ->
             f"end it at {FUSION_DEPTH:,} or before"
         )
     return chosen
+
+
+def in_words(retrievers: Sequence[Retriever]) -> str:
+    """Say who ranked: "by the model and BM25, fused"; nothing for the model alone."""
+    if tuple(retrievers) == MODEL_ALONE:
+        return ""
+    names = [NAMES[name] for name in retrievers]
+    return f"by {names[0]}" if len(names) == 1 else f"by {', '.join(names[:-1])} and {names[-1]}, fused"
 
 
 def beside(first: ModelSettings, name: str | None) -> ModelSettings | None:

@@ -22,9 +22,11 @@ from hnmine.cli import main
 from hnmine.columns import Columns
 from hnmine.errors import HnmineError
 from hnmine.flags import FLAGS, command_line
+from hnmine.fusion import FUSION_DEPTH
 from hnmine.mine import MineSettings
-from hnmine.models import MODEL_CLASSES, PRECISIONS, ModelSettings
+from hnmine.models import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
 from hnmine.problems import REPAIRS
+from hnmine.retrievers import RETRIEVERS, beside
 from hnmine.select import SelectionSettings
 from hnmine.terminal import Progress
 from hnmine.trainers import MENDINGS
@@ -202,15 +204,17 @@ NUMBERS = st.floats(-2, 2)
 @st.composite
 def any_settings(draw: st.DrawFn) -> MineSettings:
     maybe = st.none
-    start = draw(st.integers(0, 3000))
+    second = draw(maybe() | st.just(PACKAGED_NAME) | NAMES)
+    rankers = draw(st.sets(st.sampled_from(RETRIEVERS if second else RETRIEVERS[:2]), min_size=1))
+    start = draw(st.integers(0, 3000 if rankers == {"model"} else FUSION_DEPTH // 2))
     low, high = sorted([draw(NUMBERS), draw(NUMBERS)])
     # "\" before "n" in a template means a new line: the one thing that cannot be said.
     template = st.builds("{}{{}}{}{{}}{}".format, *[st.text("ab \n:-%é", max_size=3)] * 3)
     length = maybe() | st.integers(1, 9000)
-    return MineSettings(
+    found = MineSettings(
         selection=SelectionSettings(
             window_start=start,
-            window_end=start + draw(st.integers(1, 3000)),
+            window_end=start + draw(st.integers(1, 3000 if rankers == {"model"} else FUSION_DEPTH // 2)),
             negative_number=draw(st.integers(1, 99)),
             strategy=draw(st.sampled_from(["random", "hardest"])),
             seed=draw(st.integers(-(2**70), 2**70)),
@@ -248,6 +252,7 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
         with_scores=draw(st.booleans()),
         mend=tuple(sorted(draw(st.sets(st.sampled_from(sorted(MENDINGS)))))),
     )
+    return msgspec.structs.replace(found, second_model=beside(found.model, second), retrievers=tuple(sorted(rankers)))
 
 
 @given(wanted=any_settings())

@@ -264,7 +264,7 @@ def test_what_is_suspicious_is_said_in_words(house: House) -> None:
     about = evidence(house.corpus, house.ranking, house.selection, query, passage)
     said = suspicions(dataclasses.replace(about, share=1.02, chosen_for=11, queries=12))
     assert said[0] == "nearer to the query than its positive is"
-    assert "among the 3 nearest, which the window skips" in said
+    assert "among the first 3, which the window skips" in said
     assert "a hub: chosen for 11 of 12 queries" in said
     assert suspicions(dataclasses.replace(about, share=0.3, rank=9, likeness=0.0, chosen_for=1, labelled=False)) == []
     nearest = max(score for _, score, _ in about.positives)
