@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from hnmine import quality, resources, words
 from hnmine.errors import HnmineError
+from hnmine.fusion import FUSION_DEPTH
 from hnmine.quality import Candidates
 from hnmine.resources import OpenRun
 from hnmine.select import Selection
@@ -35,7 +37,7 @@ def positives(run: OpenRun, details: Candidates, query: int) -> None:
         with st.container(border=True, height=LONG_HEIGHT if len(text) > LONG_TEXT else "content"):
             st.caption(
                 f":material/check_circle: Positive · similarity {ranking.positive_scores[number]:.3f} · "
-                + (f"rank {rank}" if rank is not None else f"not among the {ranking.depth:,} nearest")
+                + (f"rank {rank}" if rank is not None else f"not among the first {ranking.depth:,}")
                 + (" · promoted by a reviewer" if passage in promoted else "")
             )
             st.text(text)
@@ -110,7 +112,7 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
             "score": number(format="%.3f", help="Similarity to the query.", width=65),
             "of pos.": number(format="%.0f %%", help="Score as a share of the positive's; 200 % stands for that or more.", width=80),
             "like pos.": number(format="%.3f", help="Similarity to the nearest positive passage: near 1 it says the same.", width=75),
-            **{name: number(format="%.3f", help="A signal of the ranking.", width=75) for name in details.signals},
+            **{name: _signal(name) for name in details.signals},
             "state": text(width=165, help="Chosen, with its place among the negatives, or why not."),
             "shared words": text(width=125, help="Words that it shares with a positive and few other candidates have."),
             "passage": text(width="large"),
@@ -127,6 +129,14 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
         st.caption(f"{details.states[place]} · similarity {details.scores[place]:.3f} · like a positive {details.to_positive[place]:.3f}")
         text_of = corpus.passages[details.ids[place]]
         st.markdown(marking.literal(text_of, words.shared(text_of, wanted, common)))
+
+
+def _signal(name: str) -> Any:
+    """Return how a signal's column is written: ranks are whole numbers."""
+    if name.startswith("rank_"):
+        told = f"Rank from 0 by this retriever alone; empty where it is not among its first {FUSION_DEPTH:,}."
+        return st.column_config.NumberColumn(format="%d", help=told, width=75)
+    return st.column_config.NumberColumn(format="%.3f", help="A signal of the ranking.", width=75)
 
 
 def _shared_words(texts: list[str], wanted: list[str], common: frozenset[str]) -> list[str]:

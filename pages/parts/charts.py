@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from hnmine.hardness import descends
 from hnmine.quality import Candidates, Histograms
 from hnmine.select import SelectionSettings
 
@@ -158,6 +159,7 @@ def length_histogram(counts: npt.NDArray[np.int32], limit: int, what: str) -> Sp
 def rank_curve(candidates: Candidates, settings: SelectionSettings, positive: float) -> Spec:
     """Draw a query's scores by rank: the window shaded, the chosen as dots, the positive's level as a line."""
     ranked = candidates.ranks >= 0
+    scores = candidates.scores[ranked]
     chosen = np.flatnonzero(ranked & (candidates.chosen > 0))
     end = min(settings.window_end, int(np.count_nonzero(ranked)))
     rank, colour = number("rank", title="rank"), _colour(None)
@@ -168,7 +170,8 @@ def rank_curve(candidates: Candidates, settings: SelectionSettings, positive: fl
     }
     curve = {
         "data": {"name": "curve"},
-        "mark": {"type": "line", "color": "#8190a5"},
+        # Fused ranks do not descend in similarity: a line would be a scribble.
+        "mark": {"color": "#8190a5", **({"type": "line"} if descends(scores[None]) else {"type": "point", "size": 12})},
         "encoding": {"x": rank, "y": number("score", title="similarity")},
     }
     level = {
@@ -192,7 +195,7 @@ def rank_curve(candidates: Candidates, settings: SelectionSettings, positive: fl
         **LAYOUT,
         "datasets": {
             "window": pa.table({"from": [settings.window_start], "to": [end]}),
-            "curve": pa.table({"rank": candidates.ranks[ranked], "score": candidates.scores[ranked]}),
+            "curve": pa.table({"rank": candidates.ranks[ranked], "score": scores}),
             "level": pa.table({"at": [positive], "group": [GROUPS[0]]}),
             "chosen": pa.table(
                 {

@@ -31,6 +31,8 @@ _SETTINGS = {
     "with_scores": "with scores",
     "output_format": "format",
     "dev_share": "queries for dev",
+    "retrievers": "ranked by",
+    "second_model.name": "second model",
     "model.name": "model",
     "model.name_or_path": "model: name or folder",
     "model.model_class": "class of model",
@@ -40,7 +42,7 @@ _SETTINGS = {
     "model.passage_max_length": "tokens read of a passage",
     "model.weights_sha256": "model: weights (SHA-256)",
 }
-_PARTS = {"columns": "column", "model": "model", "versions": "version", "verdicts": "verdicts"}
+_PARTS = {"columns": "column", "model": "model", "second_model": "second model", "versions": "version", "verdicts": "verdicts"}
 _VALUES = {
     "selection.strategy": {"random": "at random", "hardest": "hardest first"},
     "pool_mode": {"extend": "all passages of the data set + pool", "replace": "the pool alone"},

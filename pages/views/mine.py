@@ -12,10 +12,12 @@ from hnmine.errors import HnmineError, InputError
 from hnmine.findings import counted
 from hnmine.jobs import Job, mine_dataset
 from hnmine.mine import MineSettings
+from hnmine.retrievers import MODEL_ALONE, in_words
 from hnmine.select import SelectionSettings
 from hnmine.summary import summarise
 from pages.parts import charts, controls, state, statistics, wording
 from pages.parts.marking import literal
+from pages.parts.retrievers import Retrievers, retrievers
 
 # Candidates ranked for each query, so that the slider has room beyond the window: ranking 500 instead of 210 costs 2 ms a query.
 DEPTH = 500
@@ -75,6 +77,8 @@ def live(run: resources.OpenRun) -> None:
     st.caption(
         f"Candidates over all queries: {' → '.join(told)}; on {counted(summary.rows, 'row')} {counted(summary.negatives, 'negative')}"
     )
+    if told := in_words(run.run.settings.retrievers):
+        st.caption(f"Candidates ranked {told}.")
     if told := wording.honoured(run.judgements.counts):
         st.caption(told)
     if above := summary.scores["above_positive"]:
@@ -111,6 +115,7 @@ previous = run.run.settings if run else MineSettings()
 with st.expander("Model and candidates", icon=":material/model_training:") if run else st.container(border=True):
     model = controls.model(dataset.id, previous.model or models.ModelSettings())
     pool_mode = controls.pool_mode(dataset.id, previous.pool_mode) if dataset.pool_name is not None else "extend"
+    ranked_by = retrievers(dataset.id, previous, model)
     again = st.container()
 try:
     read = resources.inputs(dataset.id, pool_mode, repair, skip, columns)
@@ -141,6 +146,8 @@ if run is not None:
 wanted = MineSettings(
     selection=chosen,
     model=model,
+    second_model=ranked_by.second_model if ranked_by else None,
+    retrievers=ranked_by.names if ranked_by else MODEL_ALONE,
     pool_mode=pool_mode,
     use_gpu=devices.gpu_here(),
     columns=columns,
@@ -189,8 +196,9 @@ def _progress_text(now: Job) -> str:
 
 
 with status:
-    before = (previous.model, previous.pool_mode, previous.columns, previous.repair, previous.skip_bad_rows)
-    same = run is not None and (model, pool_mode, columns, repair, skip) == before
+    sources = Retrievers(previous.second_model, previous.retrievers)
+    before = (previous.model, sources, previous.pool_mode, previous.columns, previous.repair, previous.skip_bad_rows)
+    same = run is not None and (model, ranked_by, pool_mode, columns, repair, skip) == before
     if job is not None and job.active:
         progress(job.id)
     else:
@@ -203,7 +211,7 @@ with status:
                 label,
                 type="secondary" if same else "primary",
                 icon=":material/play_arrow:",
-                disabled=model is None or read is None,
+                disabled=model is None or ranked_by is None or read is None,
                 key="mine",
             ):
                 start()
