@@ -18,6 +18,7 @@ import msgspec
 
 from hnmine.columns import Columns
 from hnmine.corpus import PoolMode
+from hnmine.criteria import SelectionSettings
 from hnmine.encoder import Encoder
 from hnmine.errors import OutputError, SettingsError
 from hnmine.export import write_atomic
@@ -28,9 +29,11 @@ from hnmine.models import ModelSettings
 from hnmine.progress import OnProgress, ShouldStop, Stages, check
 from hnmine.ranking import Ranking, rank
 from hnmine.search import GPU_K_LIMIT, SLACK, gpu_count
-from hnmine.select import Selection, SelectionSettings, select
+from hnmine.select import Selection, select
+from hnmine.signals import with_signals
 from hnmine.splits import dev_path
 from hnmine.summary import Summary, summarise
+from hnmine.suspicion import DEEPEST, learned
 from hnmine.vectors import VectorStore
 from hnmine.verdicts import Verdict, judge, with_promotions
 
@@ -104,6 +107,7 @@ def mine(
     load_encoder: Callable[[], Encoder],
     *,
     depth: int | None = None,
+    signals: bool = False,
     verdicts: Iterable[Verdict] = (),
     expected: Manifest | None = None,
     store: VectorStore | None = None,
@@ -118,6 +122,7 @@ def mine(
         settings: everything else that decides the result.
         load_encoder: gives the encoder, asked after the input has been found good: a bad row should not cost a model's loading.
         depth: candidates to rank for each query, when more than the window's end is wanted (a slider may move there later).
+        signals: compute the signals of every candidate although these settings need none (a slider may ask for them later).
         verdicts: what people decided; those on texts of this data are honoured.
         expected: a manifest whose inputs and weights these must be.
         store: where vectors are kept between runs; with all of them there, neither torch nor the model is loaded.
@@ -157,7 +162,7 @@ def mine(
     encoder = load_encoder()
     if expected is not None:
         expected.check_model(encoder.describe())
-    depth = max(depth or 0, settings.selection.window_end)
+    depth = max(depth or 0, settings.selection.window_end, DEEPEST if signals or settings.selection.signals else 0)
     on_gpu, note = search_device(settings.use_gpu, depth)
     ranking = rank(
         inputs.corpus,
@@ -170,11 +175,16 @@ def mine(
         should_stop=should_stop,
         timings=timings,
     )
+    if signals or settings.selection.signals:
+        began = time.monotonic()
+        ranking = with_signals(inputs.corpus, ranking, on_progress=stages, should_stop=should_stop)
+        timings["signals"] = time.monotonic() - began
     tell("selecting")
     began = time.monotonic()
+    suspicion = learned(inputs.corpus, ranking, judgements) if settings.selection.suspects else None
     corpus, ranking = with_promotions(inputs.corpus, ranking, judgements)
     inputs = replace(inputs, corpus=corpus)
-    selection = select(corpus, ranking, settings.selection, judgements)
+    selection = select(corpus, ranking, settings.selection, judgements, suspicion)
     timings["select"] = time.monotonic() - began
     description = encoder.describe()
     summary = summarise(inputs, ranking, selection, with_scores=settings.with_scores)
@@ -187,6 +197,7 @@ def mine(
         inputs=files,
         model=description,
         verdicts=judgements.applied,
+        suspicion=suspicion,
         summary=summary,
         stages=stages.report(),
     )
