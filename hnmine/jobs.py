@@ -161,6 +161,7 @@ def mine_dataset(
         settings,
         lambda: load_encoder(on_progress),
         depth=depth,
+        signals=True,
         store=workspace.store(),
         on_progress=on_progress,
         should_stop=should_stop,

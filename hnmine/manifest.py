@@ -159,11 +159,16 @@ def compose(
     verdicts: Iterable[Verdict],
     summary: Any,
     second_model: Mapping[str, Any] | None = None,
+    suspicion: Any = None,
     stages: Sequence[Mapping[str, Any]] = (),
     outputs: Sequence[Mapping[str, Any]] = (),
     made_with: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return a manifest as plain JSON types; `made_with` are versions when they are not those of this process."""
+    """Return a manifest as plain JSON types.
+
+    `suspicion` is the model that estimated who is false, where it had a say; `made_with` are versions when they are not
+    those of this process.
+    """
     content = {
         "settings": settings,
         "inputs": inputs,
@@ -172,6 +177,7 @@ def compose(
         "verdicts": list(verdicts),
         "versions": made_with or versions(),
         "summary": summary,
+        **({} if suspicion is None else {"suspicion": suspicion}),
         "stages": stages,
         "outputs": outputs,
     }
@@ -193,6 +199,7 @@ def of_export(
     names: Mapping[str, str | None],
     verdicts: Iterable[Verdict],
     summary: Any,
+    suspicion: Any,
     outputs: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Return the manifest of an export from a stored run.
@@ -201,7 +208,7 @@ def of_export(
         run: the run's own manifest, which knows the model, the versions and the inputs as the workspace keeps them.
         settings: `MineSettings` as they are now; summary: counted now.
         names: what "input_file" and "candidate_pool" were called before the workspace stored them.
-        verdicts, outputs: as in `compose`.
+        verdicts, suspicion, outputs: as in `compose`.
     """
     inputs = {argument: {**file, "name": names.get(argument) or file["name"]} for argument, file in run.get("inputs", {}).items()}
     return compose(
@@ -211,6 +218,7 @@ def of_export(
         second_model=run.get("second_model"),
         verdicts=verdicts,
         summary=summary,
+        suspicion=suspicion,
         stages=run.get("stages", ()),
         outputs=outputs,
         made_with=run.get("versions"),

@@ -18,6 +18,7 @@ import msgspec
 
 from hnmine.columns import Columns
 from hnmine.corpus import PoolMode
+from hnmine.criteria import SelectionSettings
 from hnmine.encoder import Encoder, FlagEncoder
 from hnmine.errors import OutputError, SettingsError
 from hnmine.export import write_atomic
@@ -30,9 +31,11 @@ from hnmine.progress import OnProgress, ShouldStop, Stages, check
 from hnmine.ranking import Ranking, rank
 from hnmine.retrievers import MODEL_ALONE, Retriever, chosen_retrievers
 from hnmine.search import GPU_K_LIMIT, SLACK, gpu_count
-from hnmine.select import Selection, SelectionSettings, select
+from hnmine.select import Selection, select
+from hnmine.signals import with_signals
 from hnmine.splits import dev_path
 from hnmine.summary import Summary, summarise
+from hnmine.suspicion import DEEPEST, learned
 from hnmine.vectors import VectorStore
 from hnmine.verdicts import Verdict, judge, with_promotions
 
@@ -112,6 +115,7 @@ def mine(
     load_encoder: Callable[[], Encoder],
     *,
     depth: int | None = None,
+    signals: bool = False,
     verdicts: Iterable[Verdict] = (),
     expected: Manifest | None = None,
     store: VectorStore | None = None,
@@ -126,6 +130,7 @@ def mine(
         settings: everything else that decides the result.
         load_encoder: gives the encoder, asked after the input has been found good: a bad row should not cost a model's loading.
         depth: candidates to rank for each query, when more than the window's end is wanted (a slider may move there later).
+        signals: compute the signals of every candidate although these settings need none (a slider may ask for them later).
         verdicts: what people decided; those on texts of this data are honoured.
         expected: a manifest whose inputs and weights these must be.
         store: where vectors are kept between runs; with all of them there, neither torch nor the model is loaded.
@@ -167,15 +172,18 @@ def mine(
     if expected is not None:
         expected.check_model(encoder.describe())
         expected.check_second_model(None if second is None else second.describe())
-    depth = max(depth or 0, settings.selection.window_end)
+    depth = max(depth or 0, settings.selection.window_end, DEEPEST if signals or settings.selection.signals else 0)
     on_gpu, note = search_device(settings.use_gpu, depth)
+    words = None
+    if "bm25" in settings.retrievers:
+        words = LexicalIndex(inputs.corpus.passages, on_progress=stages, should_stop=should_stop)
     ranking = rank(
         inputs.corpus,
         encoder,
         depth,
         second=second,
         retrievers=settings.retrievers,
-        lexical=_lexical(inputs, stages, should_stop) if "bm25" in settings.retrievers else None,
+        lexical=words,
         store=store,
         use_gpu=on_gpu,
         memory_budget=memory_budget,
@@ -183,11 +191,16 @@ def mine(
         should_stop=should_stop,
         timings=timings,
     )
+    if signals or settings.selection.signals:
+        began = time.monotonic()
+        ranking = with_signals(inputs.corpus, ranking, index=words, on_progress=stages, should_stop=should_stop)
+        timings["signals"] = time.monotonic() - began
     tell("selecting")
     began = time.monotonic()
+    suspicion = learned(inputs.corpus, ranking, judgements) if settings.selection.suspects else None
     corpus, ranking = with_promotions(inputs.corpus, ranking, judgements)
     inputs = replace(inputs, corpus=corpus)
-    selection = select(corpus, ranking, settings.selection, judgements)
+    selection = select(corpus, ranking, settings.selection, judgements, suspicion)
     timings["select"] = time.monotonic() - began
     description, second_description = encoder.describe(), second.describe() if second is not None else None
     summary = summarise(inputs, ranking, selection, with_scores=settings.with_scores)
@@ -205,14 +218,11 @@ def mine(
         model=description,
         second_model=second_description,
         verdicts=judgements.applied,
+        suspicion=suspicion,
         summary=summary,
         stages=stages.report(),
     )
     return Mined(inputs, ranking, selection, summary, manifest)
-
-
-def _lexical(inputs: Inputs, on_progress: OnProgress, should_stop: ShouldStop | None) -> LexicalIndex:
-    return LexicalIndex(inputs.corpus.passages, on_progress=on_progress, should_stop=should_stop)
 
 
 def mine_to_file(

@@ -8,9 +8,9 @@ import numpy as np
 
 from hnmine.export import stale_positive_scores, stale_scores
 from hnmine.inputs import Inputs
-from hnmine.ranking import Ranking
+from hnmine.ranking import Ranking, positive_anchors
 from hnmine.retrievers import MODEL_ALONE, Retriever, in_words
-from hnmine.select import Selection, positive_anchors
+from hnmine.select import Selection
 
 __all__ = ["Summary", "summarise"]
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import hnmine.mine
 from hnmine.cli import main
 from hnmine.columns import Columns
+from hnmine.criteria import SelectionSettings
 from hnmine.errors import HnmineError
 from hnmine.flags import FLAGS, command_line
 from hnmine.fusion import FUSION_DEPTH
@@ -27,7 +28,6 @@ from hnmine.mine import MineSettings
 from hnmine.models import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
 from hnmine.problems import REPAIRS
 from hnmine.retrievers import RETRIEVERS, beside
-from hnmine.select import SelectionSettings
 from hnmine.terminal import Progress
 from hnmine.trainers import MENDINGS
 

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnmine.corpus import build_corpus
+from hnmine.criteria import SelectionSettings
 from hnmine.fusion import FUSION_DEPTH, fused
 from hnmine.hardness import descends, hardest_first, hardness_lots
 from hnmine.quality import candidates_of, positive_ranks, query_table
-from hnmine.select import SelectionSettings, select
+from hnmine.select import select
 from hnmine.verdicts import Verdict
 from pages.parts.charts import rank_curve
 from tests.test_select import (

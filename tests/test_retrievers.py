@@ -16,6 +16,7 @@ import streamlit as st
 from hnmine import FlagEncoder, ModelSettings, find_knn_neg
 from hnmine.cli import main, parse
 from hnmine.corpus import build_corpus
+from hnmine.criteria import SelectionSettings
 from hnmine.encoder import encode
 from hnmine.errors import InputError, ModelError, SettingsError
 from hnmine.flags import command_line, settings_from
@@ -28,7 +29,6 @@ from hnmine.reproduce import reproduce
 from hnmine.retrievers import RETRIEVERS, beside, chosen_retrievers, in_words
 from hnmine.rows import Row
 from hnmine.search import top_k
-from hnmine.select import SelectionSettings
 from hnmine.vectors import VectorStore
 from hnmine.workspace import Workspace
 from tests.conftest import FakeEncoder

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from hnmine.criteria import SelectionSettings
 from hnmine.hardness import descends
 from hnmine.quality import Candidates, Histograms
-from hnmine.select import SelectionSettings
 
 Spec = dict[str, Any]
 
