@@ -187,7 +187,7 @@ def mine(
     selection = select(corpus, ranking, settings.selection, judgements, suspicion)
     timings["select"] = time.monotonic() - began
     description = encoder.describe()
-    summary = summarise(inputs, ranking, selection, with_scores=settings.with_scores)
+    summary = summarise(inputs, ranking, selection, with_scores=settings.with_scores, suspicion=suspicion)
     summary.timings = timings
     summary.notes += [*([note] if note else []), *description.get("notes", ()), *(store.notes if store is not None else ())]
     if store is not None:
