@@ -3,13 +3,14 @@
 Of each query's relevant passages one is visible as its positive, the others are hidden (`turns`); the share of chosen negatives that are
 judged relevant is read together with their mean similarity to the query. Our weights are always fitted on the *other* sets.
 
-Four tables:
+Five tables:
 
 - curves: rate and hardness of each method along its own dial, at 5 and 15 negatives a query.
 - at PercPos's hardness: ours with `false_rate` set so that the mean similarity is at least that of TopK-PercPos (sentence-transformers'
   `mine_hard_negatives` with `relative_margin`, run from the installed package on the same vectors); both are counted on the queries for
   which PercPos finds all its negatives. No label has a say in where the dial stands.
 - filled: the same with every query, PercPos by our own guard, which fills its gaps at random.
+- hn_mine: the same against the window 10-210 at random, at its hardness.
 - verdicts: the judgements review the most suspicious of what ours chose at PercPos's hardness, and the estimate learns from it.
 """
 
@@ -207,6 +208,19 @@ def against_percpos(turn: Turn, model: Suspicion, number: int, share: float) -> 
     }
 
 
+def against_hn_mine(turn: Turn, model: Suspicion, number: int) -> dict[str, float]:
+    """Compare one turn with hn_mine.py's window, 10-210 at random, at its hardness."""
+    theirs = select(turn.corpus, turn.ranking, SelectionSettings(negative_number=number, seed=turn.seed))
+    false, hardness, _ = measured(turn, theirs.negatives)
+    chosen, _ = at_hardness(
+        lambda rate: select(turn.corpus, turn.ranking, ours(number, rate), None, model),
+        lambda selection: measured(turn, selection.negatives)[1],
+        hardness,
+    )
+    mine, hard, _ = measured(turn, chosen.negatives)
+    return {"hn_mine": false, "ours": mine, "hardness": hardness, "our hardness": hard}
+
+
 def with_verdicts(turn: Turn, model: Suspicion, number: int, share: float) -> dict[str, float]:
     """Let the judgements review the most suspicious REVIEWED of what ours chose; return the rates before and after.
 
@@ -276,6 +290,15 @@ def main() -> None:
                 mean = {key: float(np.mean([line[key] for line in found])) for key in found[0]} if found else {}
                 rows.append({"set": name, "negatives": number, "PercPos": share, **_told(mean)})
     report("frontier", rows, facts | _means(rows))
+
+    rows = []
+    for number in NUMBERS:
+        for name, each in turns.items():
+            found = [against_hn_mine(turn, models[name], number) for turn in each]
+            mean = {key: float(np.mean([line[key] for line in found])) for key in found[0]}
+            rows.append({"set": name, "negatives": number, "hn_mine false %": 100 * mean["hn_mine"], "ours false %": 100 * mean["ours"],
+                         "hardness": round(mean["hardness"], 3), "our hardness": round(mean["our hardness"], 3)})  # fmt: skip
+    report("frontier-hn-mine", rows, facts)
 
     rows = []
     for name, each in turns.items():

@@ -203,7 +203,7 @@ def mine(
     selection = select(corpus, ranking, settings.selection, judgements, suspicion)
     timings["select"] = time.monotonic() - began
     description, second_description = encoder.describe(), second.describe() if second is not None else None
-    summary = summarise(inputs, ranking, selection, with_scores=settings.with_scores)
+    summary = summarise(inputs, ranking, selection, with_scores=settings.with_scores, suspicion=suspicion)
     summary.timings = timings
     summary.retrievers = settings.retrievers
     summary.notes += [*([note] if note else []), *description.get("notes", ()), *(store.notes if store is not None else ())]
