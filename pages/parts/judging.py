@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import cycle, groupby
 
 import msgspec
 import numpy as np
@@ -32,7 +32,8 @@ from hnmine.reviews import Change, Reverted
 from hnmine.select import Selection
 from hnmine.verdicts import Choice, pairs_of
 from hnmine.words import common_words
-from pages.parts import state
+from pages.parts import presses, state
+from pages.parts.presses import Press
 
 KEY = "review-desk"
 # A closed tab keeps its pair from others for so long; an open one says every few seconds that it is there.
@@ -326,41 +327,57 @@ def change(batch: int, key: str) -> None:
 
 def undo() -> None:
     """Take back this reviewer's last decision, and show its pair again."""
-    _revert("Undone", "undo")
+    pressed("undo")
 
 
 def redo() -> None:
     """Take back the last undo."""
-    _revert("Done again", "redo")
+    pressed("redo")
 
 
-def _revert(said: str, what: str) -> None:
-    desk, who = st.session_state.get(KEY), reviewer()
-    if desk is None:
+def pressed(heard: Press | None = None) -> None:
+    """Carry out each press of Undo and Redo that was not yet, whatever told of it; where nothing counts, the one that was heard."""
+    desk, who, owed = st.session_state.get(KEY), reviewer(), presses.owed()
+    if owed is None:
+        owed = [heard] if heard else []
+    if desk is None or not owed:
         return
-    try:
-        done: Reverted | None = getattr(resources.reviews(), what)(who)
-    except HnmineError as error:
-        desk.trouble = str(error)
-        return
-    desk.trouble = ""
+    desk.trouble, said = "", []
+    for what in owed:
+        try:
+            news = _revert(desk, who, what)
+        except HnmineError as error:
+            desk.trouble = str(error)
+            break
+        if news:
+            said.append(news)
+    told = [(news, len([*same])) for news, same in groupby(said)]
+    if told:
+        desk.news = " ".join(news if times == 1 else f"{news} ({times:,} times)" for news, times in told)
+    elif not desk.trouble:
+        desk.news = f"Nothing of {owed[0]} is left."
+
+
+def _revert(desk: Desk, who: str, what: Press) -> str:
+    """Undo or redo once; return what to tell, which is nothing when nothing of it is left."""
+    done: Reverted | None = getattr(resources.reviews(), what)(who)
     if done is None:
-        desk.news = f"Nothing of {what} is left."
-        return
+        return ""
     desk.catch_up()
-    count = len(done.pairs)
-    desk.news = f"{said}: {counted(count, 'pair')}." if count else f"{said}."
+    said, count = "Undone" if what == "undo" else "Done again", len(done.pairs)
+    news = f"{said}: {counted(count, 'pair')}." if count else f"{said}."
     if done.skipped:
-        desk.news += f" {done.skipped:,} {'stays as it is' if done.skipped == 1 else 'stay as they are'}: decided by somebody else since."
+        news += f" {done.skipped:,} {'stays as it is' if done.skipped == 1 else 'stay as they are'}: decided by somebody else since."
     if count:
         first = pairs_of(desk.run.inputs.corpus, [done.pairs[0][0]], [done.pairs[0][1]])
         place = int(desk.queue.places(*first)[0])
         if what == "undo" and count == 1 and place >= 0:
             desk.leave(place)
         elif place < 0:
-            desk.news += " Not in the queue as it is filtered now."
+            news += " Not in the queue as it is filtered now."
         else:
             desk.leave()
+    return news
 
 
 def _written(desk: Desk, pairs: list[tuple[str, str]], verdict: Choice | None, who: str) -> bool:

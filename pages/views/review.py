@@ -11,7 +11,7 @@ from hnmine.evidence import evidence, suspicions
 from hnmine.findings import counted
 from hnmine.queue import STATES, QueueSettings
 from hnmine.words import shared
-from pages.parts import judging, reviewing, verdict_files, wording
+from pages.parts import judging, presses, reviewing, verdict_files, wording
 from pages.parts.judging import DONE, Desk
 from pages.parts.marking import literal
 
@@ -67,8 +67,10 @@ def buttons(desk: Desk) -> None:
                 args=(desk.turn, choice),
                 disabled=desk.place is None,
             )
-        st.button("Undo", shortcut="Z", icon=":material/undo:", key="review-undo", on_click=judging.undo, disabled=not undoable)
-        st.button("Redo", shortcut="Y", icon=":material/redo:", key="review-redo", on_click=judging.redo, disabled=not redoable)
+        keys = presses.SHORTCUTS  # their buttons stay the same ones, so that a press while they are drawn again is not lost
+        st.button("Undo", shortcut=keys["undo"], icon=":material/undo:", key="review-undo", on_click=judging.undo, disabled=not undoable)
+        st.button("Redo", shortcut=keys["redo"], icon=":material/redo:", key="review-redo", on_click=judging.redo, disabled=not redoable)
+        presses.counter(judging.pressed)
 
 
 def pair(desk: Desk, place: int) -> None:
