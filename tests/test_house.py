@@ -41,7 +41,7 @@ FLOORS = [
     ["splits", "examples"],
     ["tables", "retrieval", "delimited"],
     ["formats"],
-    ["summary", "quality"],
+    ["summary", "quality", "estimates"],
     ["manifest"],
     ["queue", "listing", "projection", "compare"],
     ["evidence"],

@@ -241,7 +241,7 @@ def open_desk(settings: QueueSettings) -> Desk:
     corpus = run.inputs.corpus
     with st.spinner("Making the queue ..."):
         judged = queue.judged_pairs(corpus, run.judgements, resources.reviews().verdicts())
-        pairs = queue.build(corpus, run.ranking, selection, settings, judged)
+        pairs = queue.build(corpus, run.ranking, selection, settings, judged, resources.estimator(run))
         desk = Desk(wanted, run, selection, pairs, version, _common(run.run.dataset_id, run))
     st.session_state[KEY] = desk
     return desk
@@ -262,6 +262,14 @@ def signals() -> list[str]:
     kept: Desk | None = st.session_state.get(KEY)
     run = kept.run if kept is not None and kept.run.run.id == st.session_state.run else state.opened()[0]
     return sorted(run.ranking.signals)
+
+
+def learnt(desk: Desk) -> str:
+    """Say from how many verdicts the estimate that ordered this queue has learnt; empty where it has none to go by."""
+    count = desk.run.suspicion.verdicts
+    if desk.queue.settings.order != "suspicious" or not count:
+        return ""
+    return f"The estimate has learnt from {counted(count, 'verdict')}."
 
 
 def refresh() -> None:

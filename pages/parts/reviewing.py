@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from hnmine.queue import STATES, QueueSettings
-from pages.parts import judging, state
+from pages.parts import judging, state, wording
 
 SOURCES = {"chosen": "chosen negatives", "window": "all in the window", "nearest": "the nearest, skipped"}
 ORDERS = {
@@ -42,7 +42,8 @@ def controls() -> QueueSettings:
             key="review-order",
             persist_state="session",
             width=225,
-            help="Suspicious: near to the query and to its positive at once; on judged data this finds false negatives soonest. "
+            help="Suspicious: by the estimated chance to be a false negative, which learns from verdicts; on judged data this finds them "
+            "soonest. A run without signals goes by nearness to the query and its positive at once. "
             "Hubs: passages chosen for the most queries.",
         )
         words = st.text_input(
@@ -99,7 +100,16 @@ def filters(source: str, order: str) -> dict[str, object]:
             chosen[f"{end}_{name}"] = None if value is None else value / factor
     signals = judging.signals()
     if signals:
-        signal = st.selectbox("Signal", signals, index=None, key="review-signal", persist_state="session", placeholder="none")
+        signal = st.selectbox(
+            "Signal",
+            signals,
+            index=None,
+            format_func=lambda name: wording.signal(name).name,
+            key="review-signal",
+            persist_state="session",
+            placeholder="none",
+            help="One of the numbers that stand with the candidate, as a share (0 to 1) where it is written in percent.",
+        )
         chosen["signal"] = signal
         for end, column in zip(("min", "max"), st.columns(2), strict=True):
             chosen[f"{end}_signal"] = column.number_input(

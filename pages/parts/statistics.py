@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from hnmine import compare, listing, projection, quality, words
+from hnmine import compare, listing, projection, quality, resources, words
 from hnmine.corpus import fold
 from hnmine.resources import OpenRun
 from hnmine.select import Selection
@@ -61,7 +61,7 @@ def _histograms(key: str, settings: str, _run: OpenRun, _selection: Selection) -
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _query_table(key: str, settings: str, _run: OpenRun, _selection: Selection) -> quality.QueryTable:
-    return quality.query_table(_run.inputs.corpus, _run.ranking, _selection)
+    return quality.query_table(_run.inputs.corpus, _run.ranking, _selection, resources.chances(_run, _selection))
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
