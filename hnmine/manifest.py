@@ -37,6 +37,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         outputs: name, bytes, sha256 and rows of each file written.
         verdicts: those that were honoured.
         versions: of hnmine, Python and the packages that have a say.
+        audit: what reviewers found of the negatives (`estimates.AuditRecord`), or None; it decides no byte.
         folder: where the manifest lies.
     """
 
@@ -46,6 +47,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     outputs: list[dict[str, Any]] = []
     verdicts: list[Verdict] = []
     versions: dict[str, str] = {}
+    audit: dict[str, Any] | None = None
     folder: str = ""
 
     def locate(self, argument: str, given: str | os.PathLike[str] | None) -> Path | None:
@@ -146,8 +148,12 @@ def compose(
     stages: Sequence[Mapping[str, Any]] = (),
     outputs: Sequence[Mapping[str, Any]] = (),
     made_with: Mapping[str, str] | None = None,
+    audit: Any = None,
 ) -> dict[str, Any]:
-    """Return a manifest as plain JSON types; `made_with` are versions when they are not those of this process."""
+    """Return a manifest as plain JSON types.
+
+    `made_with` are versions when they are not those of this process; `audit` an `estimates.AuditRecord`, where there is one.
+    """
     content = {
         "settings": settings,
         "inputs": inputs,
@@ -157,7 +163,7 @@ def compose(
         "summary": summary,
         "stages": stages,
         "outputs": outputs,
-    }
+    } | ({} if audit is None else {"audit": audit})
     found: dict[str, Any] = msgspec.to_builtins(content)
     return found
 
@@ -177,6 +183,7 @@ def of_export(
     verdicts: Iterable[Verdict],
     summary: Any,
     outputs: Sequence[Mapping[str, Any]],
+    audit: Any = None,
 ) -> dict[str, Any]:
     """Return the manifest of an export from a stored run.
 
@@ -184,7 +191,7 @@ def of_export(
         run: the run's own manifest, which knows the model, the versions and the inputs as the workspace keeps them.
         settings: `MineSettings` as they are now; summary: counted now.
         names: what "input_file" and "candidate_pool" were called before the workspace stored them.
-        verdicts, outputs: as in `compose`.
+        verdicts, outputs, audit: as in `compose`.
     """
     inputs = {argument: {**file, "name": names.get(argument) or file["name"]} for argument, file in run.get("inputs", {}).items()}
     return compose(
@@ -196,6 +203,7 @@ def of_export(
         stages=run.get("stages", ()),
         outputs=outputs,
         made_with=run.get("versions"),
+        audit=audit,
     )
 
 
