@@ -135,6 +135,7 @@ def estimate(sample: Sample, states: npt.NDArray[np.integer[Any]]) -> Estimate:
     missing = 0 if whole else max(FEWEST - int(reviewed.sum()), empty)
     missing = min(missing, sample.negatives - int(reviewed.sum()))
     told = None if missing else rate_of(false, reviewed, sizes)
+    rates, lows, highs = rate_interval(false[:, None], reviewed[:, None], sizes[:, None])  # each band by itself
     return Estimate(
         reviewed=int(reviewed.sum()),
         false=int(false.sum()),
@@ -151,7 +152,7 @@ def estimate(sample: Sample, states: npt.NDArray[np.integer[Any]]) -> Estimate:
                 similarity=band.similarity,
                 reviewed=int(n),
                 false=int(x),
-                rate=rate_of(x[None], n[None], sizes[place : place + 1]) if n else None,
+                rate=Rate(rate=float(rates[place]), low=float(lows[place]), high=float(highs[place])) if n else None,
             )
             for place, (band, n, x) in enumerate(zip(sample.bands, reviewed, false, strict=True))
         ),
