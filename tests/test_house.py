@@ -20,7 +20,21 @@ SCREEN = [path for path in (ROOT / "app.py", *PAGES) if path.exists()]
 FLOORS = [
     ["errors"],
     ["columns", "streams"],
-    ["progress", "problems", "hub", "chance", "memory", "pairs", "intervals", "shards", "ledger", "blocks", "sources", "archives", "parquet"],
+    [
+        "progress",
+        "problems",
+        "hub",
+        "chance",
+        "memory",
+        "pairs",
+        "intervals",
+        "shards",
+        "ledger",
+        "blocks",
+        "sources",
+        "archives",
+        "parquet",
+    ],
     ["lines", "firstpass", "catalog", "trainers"],
     ["records", "findings", "schema"],
     ["jsonl", "candidates", "shelf", "scores"],
@@ -115,7 +129,9 @@ def test_screens_load_nothing_heavy_themselves(path):
     assert not {"torch", "faiss", "FlagEmbedding", "transformers"} & packages(path)
 
 
-@pytest.mark.parametrize("name", ["select", "quality", "queue", "evidence", "listing", "compare", "audit", "estimates", "plans", "intervals", "soundness"])
+@pytest.mark.parametrize(
+    "name", ["select", "quality", "queue", "evidence", "listing", "compare", "audit", "estimates", "plans", "intervals", "soundness"]
+)
 def test_selection_and_statistics_do_no_input_or_output(name):
     assert not {"os", "io", "pathlib", "shutil", "tempfile", "time", "random"} & packages(ROOT / "hnmine" / f"{name}.py")
     assert not re.search(r"\bopen\(|\bprint\(", (ROOT / "hnmine" / f"{name}.py").read_text("utf-8"))

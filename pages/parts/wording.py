@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["honoured", "percent", "setting", "value"]
+__all__ = ["honoured", "interval", "percent", "setting", "value"]
 
 BLANK = "\u00a0"
 
@@ -50,6 +50,11 @@ _VALUES = {
 def percent(share: float, digits: int = 0, *, sign: bool = False) -> str:
     """Say a share (0..1) in percent."""
     return f"{100 * share:{'+' if sign else ''}.{digits}f}{BLANK}%"
+
+
+def interval(low: float, high: float, digits: int = 1) -> str:
+    """Say a range of shares (0..1) in percent: "1.6-5.8 %"."""
+    return f"{100 * low:.{digits}f}-{percent(high, digits)}"
 
 
 def honoured(counts: Mapping[str, int]) -> str:
