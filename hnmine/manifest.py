@@ -38,6 +38,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         outputs: name, bytes, sha256 and rows of each file written.
         verdicts: those that were honoured.
         versions: of hnmine, Python and the packages that have a say.
+        audit: what reviewers found of the negatives (`estimates.AuditRecord`), or None; it decides no byte.
         folder: where the manifest lies.
     """
 
@@ -48,6 +49,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     outputs: list[dict[str, Any]] = []
     verdicts: list[Verdict] = []
     versions: dict[str, str] = {}
+    audit: dict[str, Any] | None = None
     folder: str = ""
 
     def locate(self, argument: str, given: str | os.PathLike[str] | None) -> Path | None:
@@ -163,11 +165,12 @@ def compose(
     stages: Sequence[Mapping[str, Any]] = (),
     outputs: Sequence[Mapping[str, Any]] = (),
     made_with: Mapping[str, str] | None = None,
+    audit: Any = None,
 ) -> dict[str, Any]:
     """Return a manifest as plain JSON types.
 
     `suspicion` is the model that estimated who is false, where it had a say; `made_with` are versions when they are not
-    those of this process.
+    those of this process; `audit` is an `estimates.AuditRecord`, where there is one.
     """
     content = {
         "settings": settings,
@@ -180,7 +183,7 @@ def compose(
         **({} if suspicion is None else {"suspicion": suspicion}),
         "stages": stages,
         "outputs": outputs,
-    }
+    } | ({} if audit is None else {"audit": audit})
     found: dict[str, Any] = msgspec.to_builtins(content)
     return found
 
@@ -201,6 +204,7 @@ def of_export(
     summary: Any,
     suspicion: Any,
     outputs: Sequence[Mapping[str, Any]],
+    audit: Any = None,
 ) -> dict[str, Any]:
     """Return the manifest of an export from a stored run.
 
@@ -208,7 +212,7 @@ def of_export(
         run: the run's own manifest, which knows the model, the versions and the inputs as the workspace keeps them.
         settings: `MineSettings` as they are now; summary: counted now.
         names: what "input_file" and "candidate_pool" were called before the workspace stored them.
-        verdicts, suspicion, outputs: as in `compose`.
+        verdicts, suspicion, outputs, audit: as in `compose`.
     """
     inputs = {argument: {**file, "name": names.get(argument) or file["name"]} for argument, file in run.get("inputs", {}).items()}
     return compose(
@@ -222,6 +226,7 @@ def of_export(
         stages=run.get("stages", ()),
         outputs=outputs,
         made_with=run.get("versions"),
+        audit=audit,
     )
 
 

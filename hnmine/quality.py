@@ -172,7 +172,7 @@ def positive_ranks(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.int32]:
 
 
 def query_table(corpus: Corpus, ranking: Ranking, selection: Selection, chances: Floats | None = None) -> QueryTable:
-    """Gather what the Inspect screen says of each query; `chances` are those of its negatives (`estimates.chosen_chances`)."""
+    """Gather what the Inspect screen says of each query; `chances` are those of its negatives (`suspects.chosen_chances`)."""
     positive = positive_anchors(corpus, ranking)
     hardest = selection.scores[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):

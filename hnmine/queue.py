@@ -28,10 +28,10 @@ from hnmine.chance import mix, query_keys
 from hnmine.corpus import Corpus
 from hnmine.criteria import Reason
 from hnmine.errors import SettingsError
-from hnmine.estimates import chosen_ranks
 from hnmine.ranking import Ranking, positive_anchors, ranks_of
 from hnmine.select import Selection
 from hnmine.signals import likeness
+from hnmine.suspects import chosen_ranks
 from hnmine.suspicion import Estimator
 from hnmine.verdicts import CHOICES, Judgements, Verdict, judge
 
@@ -41,7 +41,7 @@ Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 
-Source = Literal["chosen", "window", "nearest"]
+Source = Literal["chosen", "window", "nearest", "audit"]
 Order = Literal["suspicious", "share", "random", "query", "hubs"]
 
 # What can stand about a pair; its place here is its number in `Queue.verdicts`.
@@ -61,7 +61,8 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Which pairs are reviewed, and in which order.
 
     Attributes:
-        source: the "chosen" negatives; all of the "window"; or the "nearest", those before the window that were skipped.
+        source: the "chosen" negatives; all of the "window"; the "nearest", those before the window that were skipped; or an "audit"'s
+            sample, which comes as it was drawn, in no other order.
         order: "suspicious" (by the estimate, where there is one), "share" (of the positive's score), "random", "query" (as in the file)
             or "hubs" (passages chosen for most queries first).
         seed, sample: of the random order; with a sample the queue ends after so many.
@@ -172,6 +173,7 @@ def build(
     settings: QueueSettings,
     judged: tuple[Ids, Ids, npt.NDArray[np.int8]],
     estimator: Estimator | None = None,
+    sample: tuple[Ids, Ids] | None = None,
 ) -> Queue:
     """Make the queue of a run's selection.
 
@@ -180,13 +182,20 @@ def build(
         settings: which pairs, and in which order.
         judged: pairs with a verdict: queries, passages, and places in STATES (`judged_pairs`).
         estimator: says who is suspicious; None where the run has no signals.
+        sample: the pairs of an audit's sample, each once (`audit.different_pairs`); for the source "audit".
 
     Raises:
-        SettingsError: the ranking has no such signal.
+        SettingsError: the ranking has no such signal, or there is no sample.
     """
     if settings.signal is not None and settings.signal not in ranking.signals:
         raise SettingsError(f"this run has no signal {settings.signal!r}; it has: {', '.join(ranking.signals) or 'none'}")
-    pairs, nearest_only = _candidates(corpus, ranking, selection, settings.source)
+    if settings.source == "audit":
+        if sample is None:
+            raise SettingsError("no audit's sample was drawn of this selection; draw one on the Quality screen")
+        drawn = ranking.score_pairs(*sample)
+        pairs, nearest_only = _Pairs(*sample, drawn, ranks_of(ranking.ids, *sample)), None
+    else:
+        pairs, nearest_only = _candidates(corpus, ranking, selection, settings.source)
     pairs, verdicts = _with_judged(ranking, selection, settings.source, pairs, judged)
     anchors = positive_anchors(corpus, ranking)[pairs.queries]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -295,7 +304,8 @@ def _with_judged(
     ranks = ranks_of(ranking.ids, judged[0], judged[1])
     start, end = selection.settings.window_start, selection.settings.window_end
     before = (ranks >= 0) & (ranks < start)
-    missing &= {"chosen": ~before, "window": (ranks >= start) & (ranks < end), "nearest": before}[source]
+    inside = (ranks >= start) & (ranks < end)
+    missing &= {"chosen": ~before, "window": inside, "nearest": before, "audit": np.zeros_like(before)}[source]
     if not missing.any():
         return pairs, verdicts
     asked, passages = judged[0][missing], judged[1][missing]
@@ -336,6 +346,8 @@ def _ordered(
 ) -> Rows:
     """Return the order of the pairs; ties go by query and rank, which depend on the texts alone."""
     queries, passages, scores = pairs.queries, pairs.passages, pairs.scores
+    if settings.source == "audit":
+        return np.arange(len(queries))
     if settings.order == "random":
         lots = query_keys(corpus.query_hashes, settings.seed, _PURPOSE)[queries]
         lots ^= corpus.passage_hashes[passages]

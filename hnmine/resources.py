@@ -24,7 +24,6 @@ from hnmine.criteria import SelectionSettings
 from hnmine.doctor import check
 from hnmine.encoder import FlagEncoder, encode
 from hnmine.errors import ModelError
-from hnmine.estimates import can_estimate, chosen_chances
 from hnmine.export import write_atomic
 from hnmine.findings import Report
 from hnmine.formats import FORMATS, Written, write_export
@@ -37,6 +36,7 @@ from hnmine.ranking import Ranking
 from hnmine.reviews import ReviewStore
 from hnmine.search import top_k
 from hnmine.select import Selection, select
+from hnmine.suspects import can_estimate, chosen_chances
 from hnmine.suspicion import Estimator, Suspicion, learned
 from hnmine.tokens import token_counts
 from hnmine.verdicts import Judgements, judge, verdict_lines, with_promotions
@@ -259,7 +259,7 @@ def _chances(key: str, settings: str, _run: OpenRun, _selection: Selection) -> n
 
 
 def chances(run: OpenRun, chosen: Selection) -> npt.NDArray[np.float32] | None:
-    """Return `estimates.chosen_chances` of a run's selection, computed once; None where the run has no signals."""
+    """Return `suspects.chosen_chances` of a run's selection, computed once; None where the run has no signals."""
     if not can_estimate(run.ranking):
         return None
     return _chances(run.key, msgspec.json.encode(chosen.settings).decode(), run, chosen)

@@ -13,12 +13,12 @@ from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
 from hnmine.criteria import GUARDS, SelectionSettings
-from hnmine.estimates import false_share
 from hnmine.jobs import mine_dataset
 from hnmine.mine import MineSettings
 from hnmine.models import ModelSettings
 from hnmine.presets import PRESETS, preset_of, with_preset
 from hnmine.ranking import Ranking
+from hnmine.suspects import false_share
 from hnmine.workspace import Workspace
 from pages.parts.dials import DIALS, FUNNEL
 from tests.conftest import FakeEncoder

@@ -209,6 +209,55 @@ def rank_curve(candidates: Candidates, settings: SelectionSettings, positive: fl
     }
 
 
+def band_rates(names: list[str], rates: npt.ArrayLike, lows: npt.ArrayLike, highs: npt.ArrayLike, whole: float, *, title: str) -> Spec:
+    """Draw estimated rates by band with their intervals, and the rate of all as a rule; `title` says what the bands are of."""
+    band = word("band", sort=names, title="band", axis={"labelLimit": 120})
+    scale = {"domain": [0, max(0.01, float(np.max(highs, initial=0.0)))], "nice": True}
+    said = [word("band", title=title), word("rate_said", title="false"), word("low_said", title="from"), word("high_said", title="to")]
+    told = [_said(field, ".1%") for field in ("rate", "low", "high")]
+    ranges = {
+        "data": {"name": "bands"},
+        "transform": told,
+        "mark": {"type": "rule", "size": 3, "opacity": 0.5},
+        "encoding": {
+            "y": band,
+            "x": number("low", title="false, with the 95\u00a0% interval", axis=share_axis(), scale=scale),
+            "x2": {"field": "high"},
+            "color": _colour(None),
+            "tooltip": said,
+        },
+    }
+    dots = {
+        "data": {"name": "bands"},
+        "transform": told,
+        "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
+        "encoding": {"y": band, "x": number("rate", scale=scale), "color": _colour(None), "tooltip": said},
+    }
+    rule = {
+        "data": {"name": "whole"},
+        "transform": [_said("at", ".1%")],
+        "mark": _RULE,
+        "encoding": {"x": number("at", scale=scale), "tooltip": [word("at_said", title="of all")]},
+    }
+    return {
+        "layer": [rule, ranges, dots],
+        "height": 60 + 26 * len(names),
+        **LAYOUT,
+        "datasets": {
+            "bands": pa.table(
+                {
+                    "band": names,
+                    "rate": np.asarray(rates, np.float64),
+                    "low": np.asarray(lows, np.float64),
+                    "high": np.asarray(highs, np.float64),
+                    "group": [GROUPS[1]] * len(names),
+                }
+            ),
+            "whole": pa.table({"at": [whole]}),
+        },
+    }
+
+
 def counts_histogram(edges: npt.ArrayLike, counts: npt.ArrayLike, *, title: str, what: str, form: str, zero: bool = False) -> Spec:
     """Draw counts in bins (`edges` one more than `counts`); `form` is a d3 number format, `zero` draws a rule at 0."""
     edges = np.asarray(edges, dtype=np.float64)

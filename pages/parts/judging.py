@@ -32,7 +32,7 @@ from hnmine.reviews import Change, Reverted
 from hnmine.select import Selection
 from hnmine.verdicts import Choice, pairs_of
 from hnmine.words import common_words
-from pages.parts import presses, state
+from pages.parts import auditing, presses, state
 from pages.parts.presses import Press
 
 KEY = "review-desk"
@@ -233,7 +233,9 @@ def open_desk(settings: QueueSettings) -> Desk:
     """Return the session's desk for the current run and these settings; made anew when either is another than before."""
     run_id = st.session_state.run
     kept: Desk | None = st.session_state.get(KEY)
-    wanted = "" if run_id is None else msgspec.json.encode((run_id, state.selection_settings(run_id), settings)).decode()
+    sample = auditing.kept(run_id, state.selection_settings(run_id)) if run_id is not None and settings.source == "audit" else None
+    drawn = sample and (sample.fingerprint, sample.settings)
+    wanted = "" if run_id is None else msgspec.json.encode((run_id, state.selection_settings(run_id), settings, drawn)).decode()
     if kept is not None and kept.key == wanted and not outdated(kept):
         return kept
     version = resources.reviews().version() if run_id is not None else 0  # what is decided while the queue is made comes later again
@@ -241,7 +243,8 @@ def open_desk(settings: QueueSettings) -> Desk:
     corpus = run.inputs.corpus
     with st.spinner("Making the queue ..."):
         judged = queue.judged_pairs(corpus, run.judgements, resources.reviews().verdicts())
-        pairs = queue.build(corpus, run.ranking, selection, settings, judged, resources.estimator(run))
+        drawn = sample and auditing.pairs(run, sample)
+        pairs = queue.build(corpus, run.ranking, selection, settings, judged, resources.estimator(run), drawn)
         desk = Desk(wanted, run, selection, pairs, version, _common(run.run.dataset_id, run))
     st.session_state[KEY] = desk
     return desk

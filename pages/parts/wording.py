@@ -11,7 +11,7 @@ from typing import NamedTuple
 from hnmine.fusion import FUSION_DEPTH
 from pages.parts.dials import DIALS
 
-__all__ = ["SIGNALS", "Signal", "chance", "honoured", "percent", "setting", "signal", "value"]
+__all__ = ["SIGNALS", "Signal", "chance", "honoured", "interval", "percent", "setting", "signal", "value"]
 
 BLANK = "\u00a0"
 
@@ -102,6 +102,11 @@ def signal(name: str) -> Signal:
         told = f"Rank from 0 by this retriever alone; empty where it is not among its first {FUSION_DEPTH:,}."
         return Signal(f"by {retriever}", f"rank by {retriever}", told, "%d")
     return SIGNALS.get(name) or Signal(name.replace("_", " "), name.replace("_", " "), "A signal of the ranking.")
+
+
+def interval(low: float, high: float, digits: int = 1) -> str:
+    """Say a range of shares (0..1) in percent: "1.6-5.8 %"."""
+    return f"{100 * low:.{digits}f}-{percent(high, digits)}"
 
 
 def honoured(counts: Mapping[str, int]) -> str:

@@ -10,7 +10,6 @@ import streamlit as st
 from hnmine import devices, models, resources
 from hnmine.criteria import SelectionSettings
 from hnmine.errors import HnmineError, InputError
-from hnmine.estimates import false_share
 from hnmine.findings import counted
 from hnmine.jobs import Job, mine_dataset
 from hnmine.mine import MineSettings
@@ -18,6 +17,7 @@ from hnmine.presets import RECOMMENDED, with_preset
 from hnmine.retrievers import MODEL_ALONE, in_words
 from hnmine.signals import BASIC
 from hnmine.summary import summarise
+from hnmine.suspects import false_share
 from pages.parts import charts, choosing, controls, guarding, state, statistics, wording
 from pages.parts.dials import FUNNEL, NO_MEASUREMENT
 from pages.parts.marking import literal

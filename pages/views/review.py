@@ -174,6 +174,11 @@ def finished(desk: Desk) -> None:
             st.subheader("No pair fits", anchor=False)
             st.write("Change the filters above, or review other pairs.")
             return
+        if desk.queue.settings.source == "audit":
+            st.subheader("The sample is reviewed", anchor=False)
+            st.write("The Quality screen says how many of the negatives are false.")
+            st.page_link("pages/views/quality.py", label="Go to Quality", icon=":material/arrow_forward:")
+            return
         st.subheader("This queue is reviewed", anchor=False)
         st.write("For what was dropped or promoted, other negatives were chosen. Look for pairs that are new, or go on to the file.")
         if st.button("Look for new pairs", icon=":material/refresh:", type="primary", key="review-refresh"):
@@ -183,8 +188,8 @@ def finished(desk: Desk) -> None:
 
 
 st.title("Review", anchor=False)
-settings = reviewing.controls()
 try:
+    settings = reviewing.controls()
     desk = judging.open_desk(settings)
 except HnmineError as error:
     st.error("The queue cannot be made", icon=":material/error:")

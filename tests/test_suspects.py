@@ -8,11 +8,11 @@ import pytest
 from hnmine import quality
 from hnmine.corpus import build_corpus
 from hnmine.criteria import SelectionSettings
-from hnmine.estimates import can_estimate, chosen_chances, chosen_ranks, false_share
 from hnmine.ranking import rank
 from hnmine.rows import Row
 from hnmine.select import select
 from hnmine.signals import with_signals
+from hnmine.suspects import can_estimate, chosen_chances, chosen_ranks, false_share
 from hnmine.suspicion import Estimator, default_suspicion
 from hnmine.verdicts import Verdict, judge, with_promotions
 from tests.conftest import FakeEncoder
