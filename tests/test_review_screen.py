@@ -250,11 +250,11 @@ def test_a_name_that_stands_beside_a_decision_is_given_to_nobody_else(run: str, 
 
 
 def test_a_page_loaded_again_keeps_its_name(run: str, store: ReviewStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pages.parts import judging
+    from pages.parts import presence
 
-    names = judging.Names()
+    names = presence.Names()
     at_work = {"first"}
-    monkeypatch.setattr(judging, "_open", at_work.__contains__)
+    monkeypatch.setattr(presence, "is_open", at_work.__contains__)
     assert names.of("first", "a") == "Reviewer 1"
     store.decide([("q", "p")], "drop", "Reviewer 1")
     assert names.of("other tab", "a") == "Reviewer 2"
@@ -270,19 +270,19 @@ def test_a_page_loaded_again_keeps_its_name(run: str, store: ReviewStore, monkey
 def test_the_mask_of_a_browser_s_token_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     from streamlit.web.server.starlette.starlette_app_utils import generate_xsrf_token_string
 
-    from pages.parts import judging
+    from pages.parts import presence
 
     cookies: dict[str, str] = {}
-    monkeypatch.setattr(judging.st, "context", SimpleNamespace(cookies=cookies))
+    monkeypatch.setattr(presence.st, "context", SimpleNamespace(cookies=cookies))
     found = []
     for token in (b"a" * 16, b"a" * 16, b"b" * 16, None):
         cookies["_streamlit_xsrf"] = generate_xsrf_token_string(token, 7)
-        found.append(judging._browser())
+        found.append(presence.browser_mark())
     assert found[0] == found[1]
     assert len(set(found)) == 3
     for bad in ("", "1|2", "2|zz|zz|7"):
         cookies["_streamlit_xsrf"] = bad
-        assert judging._browser() == ""
+        assert presence.browser_mark() == ""
 
 
 def test_an_earlier_decision_about_many_pairs_is_changed_as_one(run: str, store: ReviewStore, monkeypatch: pytest.MonkeyPatch) -> None:

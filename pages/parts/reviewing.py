@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from hnmine.queue import STATES, QueueSettings
-from pages.parts import auditing, judging, state, wording
+from pages.parts import auditing, judging, presence, state, wording
 
 SOURCES = {
     "chosen": "chosen negatives",
@@ -70,7 +70,7 @@ def controls() -> QueueSettings:
             ranges = filters(source, order)
         st.text_input(
             "Reviewer",
-            value=judging.default_name(),
+            value=presence.default_name(),
             key="review-who",
             persist_state="session",
             max_chars=60,

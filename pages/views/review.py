@@ -9,7 +9,7 @@ from hnmine import resources
 from hnmine.errors import HnmineError
 from hnmine.findings import counted
 from hnmine.queue import QueueSettings
-from pages.parts import judging, pair, presses, reviewing, verdict_files
+from pages.parts import judging, pair, presence, presses, reviewing, verdict_files
 from pages.parts.judging import DONE, Desk
 
 POLL = "4s"
@@ -54,7 +54,7 @@ def progress(desk: Desk) -> None:
 
 def buttons(desk: Desk) -> None:
     """Draw the keys; those that judge belong to the pair on the screen, so a press that comes late judges no other."""
-    undoable, redoable = resources.reviews().history(judging.reviewer())
+    undoable, redoable = resources.reviews().history(presence.reviewer())
     with st.container(horizontal=True, gap="small"):
         for choice, label, key, icon, text in BUTTONS:
             st.button(
