@@ -101,7 +101,7 @@ class Ranking:
             }
         except (OSError, ValueError) as error:
             raise WorkspaceError(f"the ranking in {folder} cannot be opened ({error}); mine again") from error
-        return cls(**arrays, **signals)
+        return cls(**arrays, signals=signals["signals"], positive_signals=signals["positive_signals"])
 
 
 def ranks_of(ids: npt.NDArray[np.int32], queries: npt.NDArray[np.int32], passages: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
