@@ -12,29 +12,35 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from hnmine.columns import Columns
 from hnmine.corpus import PoolMode
+from hnmine.crossencoder import CrossEncoder
 from hnmine.encoder import Encoder
 from hnmine.errors import OutputError, SettingsError
-from hnmine.export import write_atomic
+from hnmine.export import PairScores, model_scores, write_atomic
 from hnmine.formats import Written, check_export, write_export
 from hnmine.inputs import Inputs, read_inputs
 from hnmine.manifest import Manifest, compose, encoded, fingerprints
 from hnmine.models import ModelSettings
 from hnmine.progress import OnProgress, ShouldStop, Stages, check
 from hnmine.ranking import Ranking, rank
+from hnmine.reranker import Reranker, RerankerSettings
 from hnmine.search import GPU_K_LIMIT, SLACK, gpu_count
 from hnmine.select import Selection, SelectionSettings, select
 from hnmine.splits import dev_path
 from hnmine.summary import Summary, summarise
+from hnmine.teacher import Scorer, teacher_scores, with_reranker
 from hnmine.vectors import VectorStore
 from hnmine.verdicts import Verdict, judge, with_promotions
 
-__all__ = ["MineSettings", "Mined", "mine", "mine_to_file", "search_device"]
+__all__ = ["SCORE_SOURCES", "MineSettings", "Mined", "ScoreSource", "mine", "mine_to_file", "search_device"]
+
+ScoreSource = Literal["model", "reranker"]
+SCORE_SOURCES: tuple[ScoreSource, ...] = get_args(ScoreSource)
 
 
 class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,12 +49,14 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Attributes:
         selection: window, number, strategy, seed, guards.
         model: which model and how it is used; None when a loaded model was handed over.
+        reranker: a cross-encoder whose scores become the signal "reranker"; None for none.
         pool_mode: whether the pool extends or replaces the rows' own passages.
         use_gpu: search on a GPU where there is one.
         columns: which columns of the input files hold what; what is left open is found by name.
         repair: kinds of problems that may be mended (see `hnmine.problems.REPAIRS`).
         skip_bad_rows: leave out rows that stay bad.
         with_scores: write `pos_scores` and `neg_scores`.
+        score_source: whose: "model", similarities of the mining model, or "reranker", its raw logits.
         output_format: one of `hnmine.formats.FORMATS`.
         dev_share: the part of the queries (0 to below 1) that goes to a file of its own, for evaluation; drawn by the seed.
         mend: faults that trainers trip over, mended in what is written (see `hnmine.trainers.MENDINGS`); sorted.
@@ -56,27 +64,37 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     selection: SelectionSettings = SelectionSettings()
     model: ModelSettings | None = None
+    reranker: RerankerSettings | None = None
     pool_mode: PoolMode = "extend"
     use_gpu: bool = False
     columns: Columns = Columns()
     repair: tuple[str, ...] = ()
     skip_bad_rows: bool = False
     with_scores: bool = False
+    score_source: ScoreSource = "model"
     output_format: str = "flagembedding"
     dev_share: float = 0.0
     mend: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_export(self.output_format, with_scores=self.with_scores, dev_share=self.dev_share, mend=self.mend)
+        if self.score_source not in SCORE_SOURCES:
+            raise SettingsError(f"score_source is {self.score_source!r}; it is one of: {', '.join(SCORE_SOURCES)}")
+        if self.score_source == "reranker" and (self.reranker is None or not self.with_scores):
+            raise SettingsError(
+                f"score_source is 'reranker', and {'there is no reranker' if self.reranker is None else 'no scores are written'}; "
+                f"{'name one' if self.reranker is None else 'set with_scores'}, or leave score_source out"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mined:
-    """Everything a run made; nothing is written yet."""
+    """Everything a run made; nothing is written yet. `scores` are those to write, None for none."""
 
     inputs: Inputs
     ranking: Ranking
     selection: Selection
+    scores: PairScores | None
     summary: Summary
     manifest: dict[str, Any]
 
@@ -104,6 +122,7 @@ def mine(
     load_encoder: Callable[[], Encoder],
     *,
     depth: int | None = None,
+    load_reranker: Callable[[], Reranker] | None = None,
     verdicts: Iterable[Verdict] = (),
     expected: Manifest | None = None,
     store: VectorStore | None = None,
@@ -118,9 +137,10 @@ def mine(
         settings: everything else that decides the result.
         load_encoder: gives the encoder, asked after the input has been found good: a bad row should not cost a model's loading.
         depth: candidates to rank for each query, when more than the window's end is wanted (a slider may move there later).
+        load_reranker: gives the reranker when the settings name one; left out, it is loaded as they say.
         verdicts: what people decided; those on texts of this data are honoured.
         expected: a manifest whose inputs and weights these must be.
-        store: where vectors are kept between runs; with all of them there, neither torch nor the model is loaded.
+        store: where vectors and pairs' scores are kept between runs; with all of them there, neither torch nor a model is loaded.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
         on_progress, should_stop: called about once a batch.
 
@@ -157,7 +177,14 @@ def mine(
     encoder = load_encoder()
     if expected is not None:
         expected.check_model(encoder.describe())
-    depth = max(depth or 0, settings.selection.window_end)
+    reranker = None
+    if settings.reranker is not None:
+        tell("looking at the reranker")
+        reranker = load_reranker() if load_reranker is not None else CrossEncoder.load(settings.reranker, on_progress=stages)
+        if expected is not None:
+            expected.check_reranker(reranker.describe())
+    scored = 0 if settings.reranker is None else settings.reranker.depth or settings.selection.window_end
+    depth = max(depth or 0, settings.selection.window_end, scored)
     on_gpu, note = search_device(settings.use_gpu, depth)
     ranking = rank(
         inputs.corpus,
@@ -170,27 +197,41 @@ def mine(
         should_stop=should_stop,
         timings=timings,
     )
+    scorer = Scorer(reranker, inputs.corpus, store) if reranker is not None else None
+    if scorer is not None:
+        began = time.monotonic()
+        ranking = with_reranker(ranking, inputs.corpus, scorer, scored, on_progress=stages, should_stop=should_stop)
+        timings["rerank"] = time.monotonic() - began
     tell("selecting")
     began = time.monotonic()
     corpus, ranking = with_promotions(inputs.corpus, ranking, judgements)
     inputs = replace(inputs, corpus=corpus)
     selection = select(corpus, ranking, settings.selection, judgements)
     timings["select"] = time.monotonic() - began
+    scores = model_scores(ranking, selection) if settings.with_scores else None
+    if settings.score_source == "reranker" and scorer is not None:
+        began = time.monotonic()
+        scores = teacher_scores(ranking, corpus, selection, lambda: scorer, on_progress=stages, should_stop=should_stop)
+        timings["rerank"] += time.monotonic() - began
     description = encoder.describe()
     summary = summarise(inputs, ranking, selection, with_scores=settings.with_scores)
     summary.timings = timings
     summary.notes += [*([note] if note else []), *description.get("notes", ()), *(store.notes if store is not None else ())]
     if store is not None:
         summary.vectors = {"stored": store.found, "encoded": store.encoded}
+    if reranker is not None and scorer is not None:
+        summary.pairs = {"stored": scorer.stored, "scored": scorer.scored}
+        summary.notes += reranker.describe().get("notes", ())
     manifest = compose(
         settings=msgspec.to_builtins(settings),
         inputs=files,
         model=description,
+        reranker=None if reranker is None else reranker.describe(),
         verdicts=judgements.applied,
         summary=summary,
         stages=stages.report(),
     )
-    return Mined(inputs, ranking, selection, summary, manifest)
+    return Mined(inputs, ranking, selection, scores, summary, manifest)
 
 
 def mine_to_file(
@@ -200,6 +241,7 @@ def mine_to_file(
     output_file: str | os.PathLike[str] | None,
     settings: MineSettings,
     *,
+    load_reranker: Callable[[], Reranker] | None = None,
     manifest_file: str | os.PathLike[str] | None = None,
     verdicts: Iterable[Verdict] = (),
     expected: Manifest | None = None,
@@ -224,6 +266,7 @@ def mine_to_file(
         candidate_pool,
         settings,
         load_encoder,
+        load_reranker=load_reranker,
         verdicts=verdicts,
         expected=expected,
         store=None if store is None else VectorStore(store),
@@ -238,9 +281,8 @@ def mine_to_file(
         settings.output_format,
         mined.inputs.rows,
         mined.inputs.corpus,
-        mined.ranking,
         mined.selection,
-        with_scores=settings.with_scores,
+        scores=mined.scores,
         dev_share=settings.dev_share,
         mend=settings.mend,
         seed=settings.selection.seed,

@@ -23,6 +23,7 @@ _UNITS = {
     "encoding passages in shards": "characters",
     "encoding queries in shards": "characters",
     "searching": "queries",
+    "scoring pairs": "pairs",
 }
 
 

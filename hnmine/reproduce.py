@@ -7,7 +7,8 @@ things are (files, the model's folder), not what they are: fingerprints are chec
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -17,13 +18,22 @@ from hnmine.manifest import Manifest, fingerprints, read_manifest
 from hnmine.mine import MineSettings, mine_to_file
 from hnmine.models import ModelSettings
 from hnmine.progress import OnProgress, ShouldStop
+from hnmine.reranker import RerankerSettings
 from hnmine.summary import Summary
 
 __all__ = ["reproduce", "settings_of"]
 
+S = TypeVar("S", ModelSettings, RerankerSettings)
 
-def settings_of(manifest: Manifest, *, name_or_path: str | None = None, devices: tuple[str, ...] | None = None) -> MineSettings:
-    """Return the settings of a manifest, with half precision as it turned out to be; the model may lie elsewhere by now.
+
+def settings_of(
+    manifest: Manifest,
+    *,
+    name_or_path: str | None = None,
+    reranker_name_or_path: str | None = None,
+    devices: tuple[str, ...] | None = None,
+) -> MineSettings:
+    """Return the settings of a manifest, with half precision as it turned out to be; the models may lie elsewhere by now.
 
     Raises:
         InputError: another version of hnmine wrote settings that this one does not know.
@@ -34,16 +44,21 @@ def settings_of(manifest: Manifest, *, name_or_path: str | None = None, devices:
         raise InputError(
             f"the manifest's settings cannot be used ({error}); install the version that wrote it, {manifest.versions.get('hnmine')}"
         ) from error
-    if settings.model is None:
-        return settings
+    model = settings.model and _settled(settings.model, manifest.model, name_or_path, devices)
+    reranker = settings.reranker and _settled(settings.reranker, manifest.reranker or {}, reranker_name_or_path, devices)
+    return msgspec.structs.replace(settings, model=model, reranker=reranker)
+
+
+def _settled(settings: S, told: Mapping[str, Any], name_or_path: str | None, devices: tuple[str, ...] | None) -> S:
+    """Return the settings of a model that said that of itself, as it shall be used here."""
     changes: dict[str, Any] = {}
-    if settings.model.precision == "auto" and manifest.model.get("precision"):
-        changes["precision"] = manifest.model["precision"]
+    if settings.precision == "auto" and told.get("precision"):
+        changes["precision"] = told["precision"]
     if name_or_path is not None:
         changes["name_or_path"] = name_or_path
     if devices is not None:
         changes["devices"] = devices
-    return msgspec.structs.replace(settings, model=msgspec.structs.replace(settings.model, **changes))
+    return msgspec.structs.replace(settings, **changes)
 
 
 def reproduce(
@@ -53,6 +68,7 @@ def reproduce(
     input_file: str | os.PathLike[str] | None = None,
     candidate_pool: str | os.PathLike[str] | None = None,
     name_or_path: str | None = None,
+    reranker_name_or_path: str | None = None,
     devices: tuple[str, ...] | None = None,
     new_manifest: str | os.PathLike[str] | None = None,
     store: str | os.PathLike[str] | None = None,
@@ -66,7 +82,7 @@ def reproduce(
         manifest_file: as `find_knn_neg` or the app wrote it.
         output_file: where to write.
         input_file, candidate_pool: where the inputs are now; None looks where they were, and beside the manifest.
-        name_or_path, devices: where the model is now, and what it runs on.
+        name_or_path, reranker_name_or_path, devices: where the models are now, and what they run on.
         new_manifest: where to write the manifest of this run.
         store, memory_budget, on_progress, should_stop: as in `find_knn_neg`.
 
@@ -76,7 +92,7 @@ def reproduce(
         OutputError: what was written is not what the manifest says; the message names versions that differ.
     """
     manifest = read_manifest(manifest_file)
-    settings = settings_of(manifest, name_or_path=name_or_path, devices=devices)
+    settings = settings_of(manifest, name_or_path=name_or_path, reranker_name_or_path=reranker_name_or_path, devices=devices)
     training = manifest.locate("input_file", input_file)
     if training is None:
         raise InputError(f"{manifest_file} names no input_file; it is no manifest of a run")

@@ -36,7 +36,7 @@ from hnmine.progress import OnProgress, ShouldStop, check
 from hnmine.shards import DamagedShard, Rows, StoredVectors
 from hnmine.shelf import Keys, Shelf, unique_keys
 
-__all__ = ["SpaceUsage", "StoredVectors", "VectorStore", "space_of", "vectors_of"]
+__all__ = ["Made", "SpaceUsage", "StoredVectors", "VectorStore", "space_of", "vectors_of"]
 
 Ids = npt.NDArray[np.int64]
 # Places (b,) of what was asked for, and its rows (b, d).
