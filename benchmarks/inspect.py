@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import ROOT, arguments, report
+from hnmine.criteria import SelectionSettings
 from hnmine.inputs import read_inputs
 from hnmine.mine import MineSettings
 from hnmine.ranking import Ranking
 from hnmine.search import pair_scores, top_k
-from hnmine.select import SelectionSettings
 from hnmine.workspace import Workspace
 from tests.browser import CHROMIUM, FLAGS, Server, settled
 

@@ -31,7 +31,10 @@ def arguments(description: str | None, **extra: Any) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs; the figures mean nothing")
     for name, default in extra.items():
-        parser.add_argument(f"--{name}", default=default, type=type(default))
+        if isinstance(default, bool):
+            parser.add_argument(f"--{name}", action="store_true")
+        else:
+            parser.add_argument(f"--{name}", default=default, type=type(default))
     return parser.parse_args()
 
 

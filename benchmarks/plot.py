@@ -1,13 +1,12 @@
-"""Draw docs/choosing.svg from what `python -m benchmarks.quality` wrote: false negatives against hardness, a line for each way to choose.
+"""Draw the pictures of docs/choosing.md: false negatives against hardness from `benchmarks.frontier`, calibration from `fit_suspicion`.
 
-Plain SVG, written by hand: one picture is no reason for a plotting library.
+Plain SVG, written by hand: two pictures are no reason for a plotting library.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -15,35 +14,19 @@ from benchmarks.measure import OUT, ROOT
 
 WIDTH, HEIGHT = 960, 560
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 20, 60
-SIMILARITIES = (0.32, 0.57)
-RATES = (0.8, 25.0)  # per cent, on a logarithmic axis
-NEGATIVES = 15
+SIMILARITIES = (0.28, 0.62)
+RATES = (0.05, 40.0)  # per cent, on a logarithmic axis
+NEGATIVES = 5
 INK, FAINT = "#1d2b2e", "#d5dddd"
-Line = tuple[str, str, Callable[[dict[str, Any]], str | None]]
-
-
-def _start(choose: str, end: int) -> Callable[[dict[str, Any]], str | None]:
-    """Label the lines of a strategy without guards by where the window starts."""
-
-    def label(row: dict[str, Any]) -> str | None:
-        start, _, stop = row["window"].partition("-")
-        return f"from {start}" if row["choose"] == choose and not row["guard"] and int(stop) == end else None
-
-    return label
-
-
-def _share(row: dict[str, Any]) -> str | None:
-    """Label the lines of PercPos, hardest first from rank 0, by its limit."""
-    held = row["choose"] == "hardest" and row["window"] == "0-210" and row["guard"].startswith("max_positive_share")
-    return row["guard"].split()[1] if held else None
-
-
-LINES: tuple[Line, ...] = (
-    ("hardest first", "#b83a4b", _start("hardest", 210)),
-    ("hardest first, PercPos", "#0b8475", _share),
-    ("at random, window to 100", "#74879f", _start("random", 100)),
-    ("at random, window to 210", "#d2691e", _start("random", 210)),
+# Method, colour, and which of its dials are labelled.
+LINES = (
+    ("top-k", "#1d2b2e", ("",)),
+    ("hn_mine", "#d2691e", ("0-100", "10-210", "100-300")),
+    ("PercPos (sentence-transformers)", "#b83a4b", ("1", "0.95", "0.8", "0.6")),
+    ("margin (sentence-transformers)", "#74879f", ("0.05", "0.2")),
+    ("ours", "#0b8475", ("0.001", "0.0025", "0.005", "0.01", "0.02", "0.05", "0.1")),
 )
+COLOURS = ("#0b8475", "#d2691e", "#7a5bb5", "#b83a4b")
 
 
 def place(similarity: float, rate: float) -> tuple[float, float]:
@@ -59,50 +42,91 @@ def text(x: float, y: float, words: str, *, colour: str = INK, anchor: str = "st
     return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}" font-size="{size}">{escape(words)}</text>'
 
 
-def drawn(rows: list[dict[str, Any]]) -> str:
-    """Return the picture."""
+def frame(title: str, across: str, rates: tuple[float, ...]) -> list[str]:
+    """Return the beginning of a picture with its axes."""
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="Helvetica, Arial, sans-serif">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
     ]
-    for rate in (1, 2, 5, 10, 20):
+    for rate in rates:
         _, y = place(SIMILARITIES[0], rate)
         parts += [f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{FAINT}"/>', text(LEFT - 8, y + 4, f"{rate:g} %", anchor="end")]
-    for hundredths in range(35, 60, 5):
+    parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, across, anchor="middle", size=14))
+    parts.append(text(LEFT, TOP + 2, title, size=14))
+    return parts
+
+
+def legend(names: list[tuple[str, str]]) -> list[str]:
+    """Return a line for each name and colour."""
+    parts = []
+    for number, (name, colour) in enumerate(names):
+        y = TOP + 26 + 20 * number
+        parts += [f'<circle cx="{LEFT + 14}" cy="{y - 4}" r="4.5" fill="{colour}"/>', text(LEFT + 26, y, name)]
+    return parts
+
+
+def frontier(rows: list[dict[str, Any]]) -> str:
+    """Return the picture of rates against hardness, each point the mean of the sets."""
+    parts = frame(
+        f"false negatives among {NEGATIVES} a query, mean of {len({row['set'] for row in rows})} judged sets",
+        "mean similarity of the negatives to their queries (hardness)",
+        (0.1, 0.3, 1, 3, 10, 30),
+    )
+    for hundredths in range(30, 61, 5):
         x, _ = place(hundredths / 100, RATES[0])
         parts.append(text(x, HEIGHT - BOTTOM + 20, f"{hundredths / 100:.2f}", anchor="middle"))
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(text(middle, HEIGHT - 14, "mean similarity of the negatives to their queries (hardness)", anchor="middle", size=14))
-    parts.append(text(LEFT, TOP + 2, "false negatives; the bars are 95 % intervals", size=14))
-    for number, (name, colour, label) in enumerate(LINES):
-        points = [(row, label(row)) for row in rows if row["negatives"] == NEGATIVES and label(row)]
-        path = " ".join("{:.1f},{:.1f}".format(*place(row["similarity"], row["false %"])) for row, _ in points)
+    for name, colour, labelled in LINES:
+        dials = list(dict.fromkeys(row["dial"] for row in rows if row["method"] == name))
+        points = []
+        for dial in dials:
+            own = [row for row in rows if row["method"] == name and row["dial"] == dial and row["negatives"] == NEGATIVES]
+            mean = [sum(row[column] for row in own) / len(own) for column in ("similarity", "false %")]
+            points.append((dial, *place(mean[0], mean[1])))
+        path = " ".join(f"{x:.1f},{y:.1f}" for _, x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5" opacity="0.6"/>')
-        for row, said in points:
-            x, y = place(row["similarity"], row["false %"])
-            low, high = (place(row["similarity"], row[end])[1] for end in ("from", "to"))
-            parts.append(f'<path d="M{x:.1f} {low:.1f}V{high:.1f}" stroke="{colour}" stroke-width="1.5"/>')
+        for dial, x, y in points:
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}"/>')
-            above = name in ("hardest first, PercPos", "at random, window to 210")
-            parts.append(
-                text(
-                    x + (-8 if above else 8),
-                    y + (-3 if above else 12),
-                    str(said),
-                    colour=colour,
-                    anchor="end" if above else "start",
-                    size=12,
-                )
-            )
-        y = TOP + 34 + 20 * number
-        parts += [f'<circle cx="{LEFT + 14}" cy="{y - 4}" r="4.5" fill="{colour}"/>', text(LEFT + 26, y, name)]
+            if dial in labelled:
+                said = f"{100 * float(dial):g} %" if name == "ours" else dial
+                below = name in ("ours", "hn_mine")
+                parts.append(text(x + (8 if below else -8), y + (13 if below else -4), said, colour=colour,
+                                  anchor="start" if below else "end", size=12))  # fmt: skip
+    parts += legend([(f"{name}, by the estimated rate wanted" if name == "ours" else name, colour) for name, colour, _ in LINES])
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def calibration(rows: list[dict[str, Any]]) -> str:
+    """Return the picture of estimates and observed rates by decile, each set left out of the fit."""
+    low, high = math.log(RATES[0]), math.log(RATES[1])
+
+    def spot(estimate: float, observed: float) -> tuple[float, float]:
+        across = (math.log(max(estimate, RATES[0])) - low) / (high - low)
+        return LEFT + across * (WIDTH - LEFT - RIGHT), place(SIMILARITIES[0], observed)[1]
+
+    parts = frame(
+        "judged relevant among the candidates of each decile; on the line, estimate and truth agree",
+        "mean estimate of the decile, the set left out of the fit",
+        (0.1, 0.3, 1, 3, 10, 30),
+    )
+    (x1, y1), (x2, y2) = spot(*RATES[:1] * 2), spot(*RATES[1:] * 2)
+    parts.append(f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="{INK}" stroke-dasharray="4 4"/>')
+    for percent in (0.1, 0.3, 1, 3, 10, 30):
+        parts.append(text(spot(percent, 1)[0], HEIGHT - BOTTOM + 20, f"{percent:g} %", anchor="middle"))
+    names = list(dict.fromkeys(row["set left out"] for row in rows))
+    for name, colour in zip(names, COLOURS, strict=False):
+        points = [spot(row["estimate %"], row["relevant %"]) for row in rows if row["set left out"] == name]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5" opacity="0.6"/>')
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}"/>' for x, y in points]
+    parts += legend(list(zip(names, COLOURS, strict=False)))
     return "\n".join([*parts, "</svg>", ""])
 
 
 def main() -> None:
-    """Write the picture."""
-    rows = json.loads((OUT / "quality.json").read_text())["rows"]
-    (ROOT / "docs" / "choosing.svg").write_text(drawn(rows), "utf-8")
+    """Write the pictures."""
+    for name, source, draw in (("choosing", "frontier-curves", frontier), ("calibration", "calibration", calibration)):
+        rows = json.loads((OUT / f"{source}.json").read_text())["rows"]
+        (ROOT / "docs" / f"{name}.svg").write_text(draw(rows), "utf-8")
 
 
 if __name__ == "__main__":

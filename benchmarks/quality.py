@@ -11,32 +11,29 @@ the chosen negatives that are most suspicious by one measure or another; then it
 
 from __future__ import annotations
 
-import json
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.judged import HashedWords, JudgedSet, made_up, read
+from benchmarks.judged import HashedWords, made_up, read
 from benchmarks.measure import DATA, OUT, arguments, report
-from hnmine.corpus import Corpus, find
-from hnmine.encoder import Encoder, FlagEncoder
-from hnmine.inputs import read_inputs
-from hnmine.ranking import Ranking, rank
-from hnmine.select import Selection, SelectionSettings, positive_anchors, select
+from benchmarks.turns import SEEDS, SETS, Turn, turns_of
+from hnmine.criteria import SelectionSettings
+from hnmine.encoder import FlagEncoder
+from hnmine.ranking import positive_anchors
+from hnmine.select import Selection, select
 from hnmine.vectors import VectorStore
 from hnmine.verdicts import Verdict, judge, with_promotions
 
 Floats = npt.NDArray[np.float64]
-SETS = ("cranfield", "npl", "medquad-liveqa", "scifact")
-SEEDS = (1, 2, 3)
+
+
 RESAMPLED = 2_000
 NUMBERS = (5, 15)
 STARTS, ENDS = (0, 5, 10, 20, 50), (100, 210, 500)
@@ -58,21 +55,6 @@ REVIEWED = (
 
 
 @dataclass
-class Turn:
-    """One set with one choice of visible positives, ranked; `relevant` are all judged pairs as query * passages + passage, sorted."""
-
-    corpus: Corpus
-    ranking: Ranking
-    relevant: npt.NDArray[np.int64]
-    seed: int
-
-    def false(self, selection: Selection) -> npt.NDArray[np.bool_]:
-        """Return which of the (q, N) chosen negatives are judged relevant."""
-        queries = np.arange(len(self.corpus.queries))[:, None]
-        return (selection.negatives >= 0) & np.isin(queries * len(self.corpus.passages) + selection.negatives, self.relevant)
-
-
-@dataclass
 class Tally:
     """Counts for each query, added up over the turns."""
 
@@ -86,31 +68,6 @@ class Tally:
     def rates(self, weights: Floats) -> Floats:
         """Return the rate of false negatives in each resample of the queries, (r,)."""
         return (weights @ self.false) / np.maximum(weights @ self.chosen, 1)
-
-
-def turns_of(judged: JudgedSet, encoder: Encoder, store: VectorStore | None) -> list[Turn]:
-    """Mine a set three times, each time with another visible positive for each query; its texts are encoded once."""
-    made = []
-    for seed in SEEDS:
-        chance = np.random.default_rng(seed)
-        with tempfile.TemporaryDirectory() as name:
-            train = Path(name) / "train.jsonl"
-            rows = [
-                {"query": query, "pos": [judged.passages[places[int(chance.integers(len(places)))]]]}
-                for query, places in judged.relevant.items()
-            ]
-            train.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
-            corpus = read_inputs(train, judged.passages).corpus
-        texts = find(judged.passages, corpus.passages, corpus.passage_hashes)
-        queries = find(list(judged.relevant), corpus.queries, corpus.query_hashes)
-        pairs = [
-            int(query) * len(corpus.passages) + int(texts[place])
-            for query, places in zip(queries, judged.relevant.values(), strict=True)
-            for place in places
-        ]
-        ranking = rank(corpus, encoder, max(ENDS), store=store)
-        made.append(Turn(corpus, ranking, np.unique(np.array(pairs, dtype=np.int64)), seed))
-    return made
 
 
 def tally(turns: list[Turn], settings: SelectionSettings, *, verdicts: float = 0.0, order: str = "") -> Tally:

@@ -14,9 +14,10 @@ import numpy as np
 from benchmarks.measure import arguments, best, report
 from hnmine.chance import mix, query_keys
 from hnmine.corpus import Corpus
+from hnmine.criteria import Reason, SelectionSettings
 from hnmine.quality import query_table, score_histograms
-from hnmine.ranking import Ranking
-from hnmine.select import Reason, Selection, SelectionSettings, positive_anchors, select
+from hnmine.ranking import Ranking, positive_anchors
+from hnmine.select import Selection, select
 
 PASSAGES, DIMENSION = 100_003, 16  # a prime, so that no query ranks a passage twice
 SAMPLE = 1_000

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hnmine.criteria import SelectionSettings
     from hnmine.drop_in import find_knn_neg
     from hnmine.encoder import Encoder, FlagEncoder
     from hnmine.errors import HnmineError
     from hnmine.models import ModelSettings
-    from hnmine.select import SelectionSettings
     from hnmine.summary import Summary
 
 __all__ = ["Encoder", "FlagEncoder", "HnmineError", "ModelSettings", "SelectionSettings", "Summary", "__version__", "find_knn_neg"]

@@ -13,7 +13,7 @@ below its start: often positives that nobody labelled) are taken last, when the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,9 @@ class Guards(Protocol):
 
     def rejected(self, scores: Floats, queries: Rows, *, tolerance: float = 0.0) -> Bools:
         """Return which scores, (p,) or (p, w), of `queries` (p,) are rejected, by more than `tolerance`."""
+
+    def rejected_pairs(self, queries: npt.NDArray[Any], passages: npt.NDArray[Any]) -> Bools:
+        """Return which pairs are rejected for anything but their score: (p,)."""
 
 
 def backfill(
@@ -148,6 +151,8 @@ class _Fill:
             rows, places = np.nonzero(usable)
             values = self.ranking.score_pairs(queries[rows].astype(np.int32), passages[rows, places])
             usable[rows, places] = ~self.guards.rejected(values, queries[rows])
+            rows, places = np.nonzero(usable)
+            usable[rows, places] = ~self.guards.rejected_pairs(queries[rows], passages[rows, places])
         rows, places = np.nonzero(usable)
         self._take(queries, rows, passages[rows, places])
 
@@ -181,6 +186,7 @@ class _Fill:
             good[doubtful] = ~self.guards.rejected(exact, queries[rows[doubtful]])
             steps = position_of(self.keys[queries[rows]], found, count)
             good &= steps >= position  # those before were tried by walking
+            good[good] = ~self.guards.rejected_pairs(queries[rows[good]], found[good])
             row, step, held = np.append(row, rows[good]), np.append(step, steps[good]), np.append(held, found[good])
             order = np.lexsort((step, row))
             order = order[_turns(row[order], len(queries)) < free[row[order]]]
@@ -207,6 +213,8 @@ class _Fill:
         usable = self._free(queries, passages, 0)
         if self.guards.active:
             usable &= ~self.guards.rejected(np.asarray(self.ranking.scores[queries, : self.start]), queries)
+            rows, places = np.nonzero(usable)
+            usable[rows, places] = ~self.guards.rejected_pairs(queries[rows], passages[rows, places])
         lots = mix(self.keys[queries][:, None] ^ self.corpus.passage_hashes[passages])
         order = np.argsort(lots, axis=1, kind="stable")
         rows, places = np.nonzero(np.take_along_axis(usable, order, 1))

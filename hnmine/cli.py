@@ -28,7 +28,7 @@ from hnmine import __version__
 from hnmine.checkup import checkup
 from hnmine.encoder import FlagEncoder
 from hnmine.errors import HnmineError, SettingsError
-from hnmine.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS, REPRODUCE_WITH, Flag, settings_from
+from hnmine.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS, REPRODUCE_WITH, Flag, preset_defaults, settings_from
 from hnmine.memory import in_words, parse_size
 from hnmine.mine import mine_to_file
 from hnmine.models import ModelSettings
@@ -182,6 +182,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if argv and argv[0].startswith("--") and argv[0] not in ("--help", "--version"):
         parser.error(f"the command is missing; write: python -m hnmine mine {argv[0]} ...")
     arguments, unknown = parser.parse_known_args(argv)
+    if arguments.command == "mine" and arguments.preset is not None:
+        mine.set_defaults(**preset_defaults(arguments.preset))  # read again: what is said beside the preset counts
+        arguments, unknown = parser.parse_known_args(argv)
     if arguments.command == "mine" and not unknown:
         known_file = arguments.from_manifest is not None  # the manifest says where its input is
         if missing := [f"--{name}" for name in _REQUIRED[known_file:] if getattr(arguments, name) is None]:

@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from hnmine.blocks import row_blocks
 from hnmine.corpus import Corpus
-from hnmine.ranking import Ranking
-from hnmine.select import Selection, positive_anchors
+from hnmine.ranking import Ranking, positive_anchors
+from hnmine.select import Selection
 
 __all__ = ["Comparison", "Side", "compare", "differences"]
 

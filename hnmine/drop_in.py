@@ -13,6 +13,7 @@ import numpy as np
 
 from hnmine.columns import Columns, columns_from
 from hnmine.corpus import PoolMode
+from hnmine.criteria import SelectionSettings, parse_window
 from hnmine.encoder import Encoder, FlagEncoder, as_encoder
 from hnmine.errors import SettingsError
 from hnmine.mine import MineSettings, ScoreSource, mine_to_file
@@ -20,7 +21,6 @@ from hnmine.models import ModelSettings
 from hnmine.problems import repairs_from
 from hnmine.progress import OnProgress, ShouldStop
 from hnmine.reranker import RerankerSettings
-from hnmine.select import SelectionSettings, parse_window
 from hnmine.summary import Summary
 from hnmine.trainers import chosen_mendings
 from hnmine.verdicts import Verdict, read_verdicts
@@ -44,6 +44,13 @@ def find_knn_neg(
     min_score: float | None = None,
     max_positive_share: float | None = None,
     margin: float | None = None,
+    anchor: str = "ranked",
+    max_likeness: float | None = None,
+    max_likeness_share: float | None = None,
+    max_overlap: float | None = None,
+    reranker_margin: float | None = None,
+    max_suspicion: float | None = None,
+    false_rate: float | None = None,
     columns: Columns | Iterable[str] = (),
     repair: Iterable[str] = (),
     skip_bad_rows: bool = False,
@@ -72,7 +79,8 @@ def find_knn_neg(
         sample_range: rank window, `[10, 210]` or "10-210": ranks from 0, the slice before anything is removed.
         negative_number: negatives for each row.
         use_gpu: search on a GPU; where there is none the CPU does, and the summary says so.
-        seed, strategy, max_score, min_score, max_positive_share, margin: as in `SelectionSettings`.
+        seed, strategy, and the guards from max_score to false_rate: as in `SelectionSettings`. For a preset write
+            `**hnmine.presets.arguments("balanced")`.
         pool_mode: "extend" adds the pool to the rows' passages; "replace" ranks the pool alone, as hn_mine.py does.
         columns: which columns hold what, where their names do not tell: `Columns(query="question", pos=("answer",))`, or as on the
             command line `["query=question", "pos=answer"]`.
@@ -116,6 +124,13 @@ def find_knn_neg(
             min_score=min_score,
             max_positive_share=max_positive_share,
             margin=margin,
+            anchor=anchor,  # type: ignore[arg-type]  # checked when made
+            max_likeness=max_likeness,
+            max_likeness_share=max_likeness_share,
+            max_overlap=max_overlap,
+            reranker_margin=reranker_margin,
+            max_suspicion=max_suspicion,
+            false_rate=false_rate,
         ),
         model=model if isinstance(model, ModelSettings) else None,
         pool_mode=pool_mode,

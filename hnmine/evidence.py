@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hnmine.corpus import SOURCE_POS, Corpus
-from hnmine.queue import likeness
 from hnmine.ranking import Ranking, ranks_of
 from hnmine.select import Selection
+from hnmine.signals import likeness
 
 __all__ = ["Evidence", "evidence", "suspicions"]
 

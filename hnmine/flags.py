@@ -15,16 +15,17 @@ from typing import Any, Literal
 import msgspec
 
 from hnmine.columns import columns_from
+from hnmine.criteria import ANCHORS, SelectionSettings, parse_window
 from hnmine.errors import SettingsError
 from hnmine.formats import FORMATS
 from hnmine.mine import SCORE_SOURCES, MineSettings
 from hnmine.models import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
+from hnmine.presets import PRESETS, with_preset
 from hnmine.problems import REPAIRS, repairs_from
 from hnmine.reranker import RERANKER_CLASSES, RerankerSettings
-from hnmine.select import SelectionSettings, parse_window
 from hnmine.trainers import MENDINGS, TRAINERS, chosen_mendings
 
-__all__ = ["CACHE_FLAGS", "CHECK_FLAGS", "FLAGS", "REPRODUCE_WITH", "Flag", "command_line", "settings_from"]
+__all__ = ["CACHE_FLAGS", "CHECK_FLAGS", "FLAGS", "REPRODUCE_WITH", "Flag", "command_line", "preset_defaults", "settings_from"]
 
 DEFAULTS = MineSettings(model=ModelSettings())
 
@@ -70,6 +71,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     "which negatives": (
         Flag("range_for_sampling", "selection.window", "window", "ranks to take negatives from, counted from 0", "START-END"),
         Flag("negative_number", "selection.negative_number", "integer", "negatives for each row", "N"),
+        Flag("preset", "", "text", "a way to choose that has a name; flags given beside it change it: "
+             + "; ".join(f"{name}: {preset.label}" for name, preset in PRESETS.items()), choices=tuple(PRESETS)),
         Flag("strategy", "selection.strategy", "text", "random: drawn by seed from the window; hardest: the most similar first",
              choices=("random", "hardest")),
         Flag("seed", "selection.seed", "integer", "the same seed gives the same negatives", "N"),
@@ -82,6 +85,19 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("max_positive_share", "selection.max_positive_share", "number",
              "reject candidates above this share of the positive's score (0.95 in NV-Retriever)", "X"),
         Flag("margin", "selection.margin", "number", "reject candidates that come closer than this below the positive's score", "X"),
+        Flag("anchor", "selection.anchor", "text", "which score stands for several positives there: ranked (mean of those that are as "
+             "near as the window), mean, min, max", choices=ANCHORS),
+        Flag("max_likeness", "selection.max_likeness", "number", "reject candidates more similar than this to a positive passage", "X"),
+        Flag("max_likeness_share", "selection.max_likeness_share", "number",
+             "reject candidates whose similarity to a positive is above this share of the positive's to the query", "X"),
+        Flag("max_overlap", "selection.max_overlap", "number",
+             "reject near duplicates of a positive: candidates that share more than this part of their three-word runs", "X"),
+        Flag("reranker_margin", "selection.reranker_margin", "number",
+             "reject candidates that the reranker does not score so much below the positive; 0: above it", "X"),
+        Flag("max_suspicion", "selection.max_suspicion", "number",
+             "reject candidates whose estimated chance to be false negatives is above this", "P"),
+        Flag("false_rate", "selection.false_rate", "number",
+             "with --strategy hardest: the hardest of which, by that estimate, at most this share is false", "P"),
     ),
     "bad rows and output": (
         Flag("repair", "repair", "list", "kinds of faults to mend: " + "; ".join(f"{kind} ({how})" for kind, how in REPAIRS.items())
@@ -187,6 +203,16 @@ def _value(settings: MineSettings, flag: Flag) -> Any:
     parts = {"": settings, "selection": settings.selection, "model": settings.model or ModelSettings(), "reranker": settings.reranker}
     value = getattr(parts[part], name)
     return value.words() if flag.kind == "columns" else value
+
+
+def preset_defaults(name: str) -> dict[str, Any]:
+    """Return what a preset makes the defaults of the flags that it sets, by their names.
+
+    Raises:
+        SettingsError: there is no such preset.
+    """
+    settings = msgspec.structs.replace(DEFAULTS, selection=with_preset(name, DEFAULTS.selection))
+    return {flag.name: _value(settings, flag) for flag in _SETTING_FLAGS if flag.setting.startswith("selection.")}
 
 
 def settings_from(arguments: argparse.Namespace) -> MineSettings:

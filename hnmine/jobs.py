@@ -166,6 +166,7 @@ def mine_dataset(
         lambda: load_encoder(on_progress),
         depth=depth,
         load_reranker=None if load_reranker is None else lambda: load_reranker(on_progress),
+        signals=True,
         store=workspace.store(),
         on_progress=on_progress,
         should_stop=should_stop,

@@ -160,11 +160,16 @@ def compose(
     reranker: Mapping[str, Any] | None = None,
     verdicts: Iterable[Verdict],
     summary: Any,
+    suspicion: Any = None,
     stages: Sequence[Mapping[str, Any]] = (),
     outputs: Sequence[Mapping[str, Any]] = (),
     made_with: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return a manifest as plain JSON types; `made_with` are versions when they are not those of this process."""
+    """Return a manifest as plain JSON types.
+
+    `suspicion` is the model that estimated who is false, where it had a say; `made_with` are versions when they are not
+    those of this process.
+    """
     content = {
         "settings": settings,
         "inputs": inputs,
@@ -173,6 +178,7 @@ def compose(
         "verdicts": list(verdicts),
         "versions": made_with or versions(),
         "summary": summary,
+        **({} if suspicion is None else {"suspicion": suspicion}),
         "stages": stages,
         "outputs": outputs,
     }
@@ -194,6 +200,7 @@ def of_export(
     names: Mapping[str, str | None],
     verdicts: Iterable[Verdict],
     summary: Any,
+    suspicion: Any,
     outputs: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Return the manifest of an export from a stored run.
@@ -202,7 +209,7 @@ def of_export(
         run: the run's own manifest, which knows the model, the versions and the inputs as the workspace keeps them.
         settings: `MineSettings` as they are now; summary: counted now.
         names: what "input_file" and "candidate_pool" were called before the workspace stored them.
-        verdicts, outputs: as in `compose`.
+        verdicts, suspicion, outputs: as in `compose`.
     """
     inputs = {argument: {**file, "name": names.get(argument) or file["name"]} for argument, file in run.get("inputs", {}).items()}
     return compose(
@@ -212,6 +219,7 @@ def of_export(
         reranker=run.get("reranker"),
         verdicts=verdicts,
         summary=summary,
+        suspicion=suspicion,
         stages=run.get("stages", ()),
         outputs=outputs,
         made_with=run.get("versions"),

@@ -18,6 +18,7 @@ import msgspec
 
 from hnmine.columns import Columns
 from hnmine.corpus import PoolMode
+from hnmine.criteria import SelectionSettings
 from hnmine.crossencoder import CrossEncoder
 from hnmine.encoder import Encoder
 from hnmine.errors import OutputError, SettingsError
@@ -30,10 +31,12 @@ from hnmine.progress import OnProgress, ShouldStop, Stages, check
 from hnmine.ranking import Ranking, rank
 from hnmine.reranker import Reranker, RerankerSettings
 from hnmine.search import GPU_K_LIMIT, SLACK, gpu_count
-from hnmine.select import Selection, SelectionSettings, select
+from hnmine.select import Selection, select
+from hnmine.signals import with_signals
 from hnmine.splits import dev_path
 from hnmine.summary import Summary, summarise
-from hnmine.teacher import Scorer, teacher_scores, with_reranker
+from hnmine.suspicion import DEEPEST, learned
+from hnmine.teacher import SIGNAL, Scorer, teacher_scores, with_reranker
 from hnmine.vectors import VectorStore
 from hnmine.verdicts import Verdict, judge, with_promotions
 
@@ -78,6 +81,8 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def __post_init__(self) -> None:
         check_export(self.output_format, with_scores=self.with_scores, dev_share=self.dev_share, mend=self.mend)
+        if self.reranker is None and SIGNAL in self.selection.signals:
+            raise SettingsError("reranker_margin needs a reranker, and there is none; name one, or leave the margin out")
         if self.score_source not in SCORE_SOURCES:
             raise SettingsError(f"score_source is {self.score_source!r}; it is one of: {', '.join(SCORE_SOURCES)}")
         if self.score_source == "reranker" and (self.reranker is None or not self.with_scores):
@@ -122,6 +127,7 @@ def mine(
     load_encoder: Callable[[], Encoder],
     *,
     depth: int | None = None,
+    signals: bool = False,
     load_reranker: Callable[[], Reranker] | None = None,
     verdicts: Iterable[Verdict] = (),
     expected: Manifest | None = None,
@@ -137,6 +143,7 @@ def mine(
         settings: everything else that decides the result.
         load_encoder: gives the encoder, asked after the input has been found good: a bad row should not cost a model's loading.
         depth: candidates to rank for each query, when more than the window's end is wanted (a slider may move there later).
+        signals: compute the signals of every candidate although these settings need none (a slider may ask for them later).
         load_reranker: gives the reranker when the settings name one; left out, it is loaded as they say.
         verdicts: what people decided; those on texts of this data are honoured.
         expected: a manifest whose inputs and weights these must be.
@@ -184,7 +191,8 @@ def mine(
         if expected is not None:
             expected.check_reranker(reranker.describe())
     scored = 0 if settings.reranker is None else settings.reranker.depth or settings.selection.window_end
-    depth = max(depth or 0, settings.selection.window_end, scored)
+    with_more = signals or not set(settings.selection.signals) <= {SIGNAL}
+    depth = max(depth or 0, settings.selection.window_end, scored, DEEPEST if with_more else 0)
     on_gpu, note = search_device(settings.use_gpu, depth)
     ranking = rank(
         inputs.corpus,
@@ -197,6 +205,10 @@ def mine(
         should_stop=should_stop,
         timings=timings,
     )
+    if with_more:
+        began = time.monotonic()
+        ranking = with_signals(inputs.corpus, ranking, on_progress=stages, should_stop=should_stop)
+        timings["signals"] = time.monotonic() - began
     scorer = Scorer(reranker, inputs.corpus, store) if reranker is not None else None
     if scorer is not None:
         began = time.monotonic()
@@ -204,9 +216,10 @@ def mine(
         timings["rerank"] = time.monotonic() - began
     tell("selecting")
     began = time.monotonic()
+    suspicion = learned(inputs.corpus, ranking, judgements) if settings.selection.suspects else None
     corpus, ranking = with_promotions(inputs.corpus, ranking, judgements)
     inputs = replace(inputs, corpus=corpus)
-    selection = select(corpus, ranking, settings.selection, judgements)
+    selection = select(corpus, ranking, settings.selection, judgements, suspicion)
     timings["select"] = time.monotonic() - began
     scores = model_scores(ranking, selection) if settings.with_scores else None
     if settings.score_source == "reranker" and scorer is not None:
@@ -214,7 +227,7 @@ def mine(
         scores = teacher_scores(ranking, corpus, selection, lambda: scorer, on_progress=stages, should_stop=should_stop)
         timings["rerank"] += time.monotonic() - began
     description = encoder.describe()
-    summary = summarise(inputs, ranking, selection, with_scores=settings.with_scores)
+    summary = summarise(inputs, ranking, selection, with_scores=settings.with_scores, suspicion=suspicion)
     summary.timings = timings
     summary.notes += [*([note] if note else []), *description.get("notes", ()), *(store.notes if store is not None else ())]
     if store is not None:
@@ -228,6 +241,7 @@ def mine(
         model=description,
         reranker=None if reranker is None else reranker.describe(),
         verdicts=judgements.applied,
+        suspicion=suspicion,
         summary=summary,
         stages=stages.report(),
     )

@@ -23,6 +23,9 @@ _UNITS = {
     "encoding passages in shards": "characters",
     "encoding queries in shards": "characters",
     "searching": "queries",
+    "counting words": "passages",
+    "comparing words": "queries",
+    "ranking by BM25": "queries",
     "scoring pairs": "pairs",
 }
 

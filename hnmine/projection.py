@@ -22,10 +22,11 @@ import numpy.typing as npt
 
 from hnmine.chance import query_keys
 from hnmine.corpus import Corpus
+from hnmine.criteria import Reason
 from hnmine.pairs import VectorRows, give_back
 from hnmine.quality import Candidates
 from hnmine.ranking import Ranking
-from hnmine.select import Reason, Selection
+from hnmine.select import Selection
 
 __all__ = ["MAP_POINTS", "Kind", "Neighbourhood", "Overview", "Plane", "neighbourhood", "overview", "plane_of", "roles", "sample"]
 

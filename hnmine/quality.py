@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from hnmine.blocks import row_blocks
 from hnmine.corpus import SOURCE_NEG, SOURCE_POOL, SOURCE_POS, Corpus
+from hnmine.criteria import Reason
 from hnmine.inputs import Inputs
-from hnmine.ranking import Ranking
-from hnmine.select import Reason, Selection, positive_anchors
+from hnmine.ranking import Ranking, positive_anchors
+from hnmine.select import Selection
 
 __all__ = [
     "Candidates",
@@ -219,6 +220,16 @@ def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
             return f"PercPos: above {100 * (settings.max_positive_share or 0):.0f} % of the positive"
         case Reason.MARGIN:
             return f"margin: less than {settings.margin:g} below the positive"
+        case Reason.LIKENESS:
+            return f"like a positive: above {settings.max_likeness:g}"
+        case Reason.LIKENESS_SHARE:
+            return f"like a positive: above {100 * (settings.max_likeness_share or 0):.0f} % of its similarity to the query"
+        case Reason.OVERLAP:
+            return f"near duplicate of a positive: above {100 * (settings.max_overlap or 0):.0f} %"
+        case Reason.RERANKER:
+            return "reranker: too near to the positive's score"
+        case Reason.SUSPICION:
+            return f"suspicious: estimate above {100 * (settings.max_suspicion or 0):g} %"
 
 
 def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query: int) -> Candidates:

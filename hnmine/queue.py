@@ -25,13 +25,14 @@ import numpy.typing as npt
 
 from hnmine.chance import mix, query_keys
 from hnmine.corpus import Corpus
+from hnmine.criteria import Reason
 from hnmine.errors import SettingsError
-from hnmine.pairs import pair_scores
-from hnmine.ranking import Ranking, ranks_of
-from hnmine.select import Reason, Selection, positive_anchors
+from hnmine.ranking import Ranking, positive_anchors, ranks_of
+from hnmine.select import Selection
+from hnmine.signals import likeness
 from hnmine.verdicts import CHOICES, Judgements, Verdict, judge
 
-__all__ = ["STATES", "Order", "Queue", "QueueSettings", "Source", "build", "judged_pairs", "likeness"]
+__all__ = ["STATES", "Order", "Queue", "QueueSettings", "Source", "build", "judged_pairs"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
@@ -214,20 +215,6 @@ def judged_pairs(corpus: Corpus, judgements: Judgements, verdicts: list[Verdict]
         np.concatenate([pairs[1] for _, pairs in groups]),
         np.concatenate([np.full(len(pairs[0]), STATES.index(name), dtype=np.int8) for name, pairs in groups]),
     )
-
-
-def likeness(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids) -> Floats:
-    """Return the similarity of passages to the nearest positive of their queries, other than themselves: (p,) float32.
-
-    -inf where a query has no other positive.
-    """
-    starts, counts = corpus.positive_starts[queries], np.diff(corpus.positive_starts)[queries]
-    owners = np.repeat(np.arange(len(queries)), counts)
-    firsts = np.cumsum(counts) - counts
-    positives = corpus.positive_ids[np.repeat(starts - firsts, counts) + np.arange(len(owners))]
-    found = pair_scores(ranking.passage_vectors, positives, ranking.passage_vectors, passages[owners])
-    found[positives == passages[owners]] = -np.inf
-    return np.maximum.reduceat(found, firsts) if len(found) else np.zeros(0, np.float32)
 
 
 def _codes(queries: Ids, passages: Ids) -> Rows:

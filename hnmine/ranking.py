@@ -25,7 +25,7 @@ from hnmine.progress import OnProgress, ShouldStop
 from hnmine.search import VectorRows, pair_scores, top_k
 from hnmine.vectors import StoredVectors, VectorStore, vectors_of
 
-__all__ = ["Ranking", "rank", "ranks_of"]
+__all__ = ["Ranking", "positive_anchors", "rank", "ranks_of"]
 
 _ARRAYS = ("ids", "scores", "positive_scores")
 _VECTORS = ("query_vectors", "passage_vectors")
@@ -44,6 +44,8 @@ class Ranking:
         query_vectors: (q, d) float32. passage_vectors: (n, d) float32. Arrays, or rows of stored files that are read where they are
             indexed.
         signals: further evidence about the candidates by name, each (q, k) float32; NaN where it is not known.
+        scale: (2, 2) float64, mean and standard deviation of the similarity of random query-passage and passage-passage pairs; None where
+            signals were not computed.
         positive_signals: the same evidence about the positives, where a signal has it, one for each entry of `Corpus.positive_ids`.
     """
 
@@ -54,6 +56,7 @@ class Ranking:
     passage_vectors: VectorRows
     signals: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     positive_signals: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    scale: npt.NDArray[np.float64] | None = None
 
     @property
     def depth(self) -> int:
@@ -75,6 +78,8 @@ class Ranking:
                 vectors.save(folder, name)
             else:
                 np.save(folder / f"{name}.npy", vectors, allow_pickle=False)
+        if self.scale is not None:
+            np.save(folder / "scale.npy", self.scale, allow_pickle=False)
         for kind, prefix in _SIGNALS.items():
             for name, values in getattr(self, kind).items():
                 np.save(folder / f"{prefix}{name}.npy", values, allow_pickle=False)
@@ -99,9 +104,16 @@ class Ranking:
                 }
                 for kind, prefix in _SIGNALS.items()
             }
+            scale = np.load(folder / "scale.npy", allow_pickle=False) if (folder / "scale.npy").exists() else None
         except (OSError, ValueError) as error:
             raise WorkspaceError(f"the ranking in {folder} cannot be opened ({error}); mine again") from error
-        return cls(**arrays, signals=signals["signals"], positive_signals=signals["positive_signals"])
+        return cls(**arrays, signals=signals["signals"], positive_signals=signals["positive_signals"], scale=scale)
+
+
+def positive_anchors(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.float32]:
+    """Return the mean score of each query's positives: (q,) float32."""
+    sums = np.add.reduceat(ranking.positive_scores.astype(np.float64), corpus.positive_starts[:-1])
+    return (sums / np.diff(corpus.positive_starts)).astype(np.float32)
 
 
 def ranks_of(ids: npt.NDArray[np.int32], queries: npt.NDArray[np.int32], passages: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

@@ -20,6 +20,7 @@ import streamlit as st
 from hnmine import models, quality, reranker
 from hnmine.columns import Columns
 from hnmine.corpus import text_hash
+from hnmine.criteria import SelectionSettings
 from hnmine.crossencoder import CrossEncoder
 from hnmine.doctor import check
 from hnmine.encoder import FlagEncoder, encode
@@ -36,7 +37,8 @@ from hnmine.ranking import Ranking
 from hnmine.reranker import RerankerSettings
 from hnmine.reviews import ReviewStore
 from hnmine.search import top_k
-from hnmine.select import Selection, SelectionSettings, select
+from hnmine.select import Selection, select
+from hnmine.suspicion import Suspicion, learned
 from hnmine.teacher import Scorer, teacher_scores
 from hnmine.tokens import token_counts
 from hnmine.verdicts import Judgements, judge, verdict_lines, with_promotions
@@ -80,6 +82,7 @@ class OpenRun:
         run: its description.
         inputs, ranking: what was read and ranked; promoted passages are positives in both.
         judgements: the verdicts that bear on it.
+        suspicion: the model that estimates who is false, re-fitted on these verdicts.
         key: changes with the run and with these verdicts; what is computed from a run is cached by it.
     """
 
@@ -87,6 +90,7 @@ class OpenRun:
     inputs: Inputs
     ranking: Ranking
     judgements: Judgements
+    suspicion: Suspicion
     key: str
 
 
@@ -223,10 +227,11 @@ def _judgements(run_id: str, version: int) -> Judgements:
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _promoted(run_id: str, digest: str, _judged: Judgements) -> tuple[Run, Inputs, Ranking]:
+def _judged_run(run_id: str, digest: str, _judged: Judgements) -> tuple[Run, Inputs, Ranking, Suspicion]:
     run, read, ranking = _stored_run(run_id)
+    suspicion = learned(read.corpus, ranking, _judged)
     corpus, ranking = with_promotions(read.corpus, ranking, _judged)
-    return run, replace(read, corpus=corpus), ranking
+    return run, replace(read, corpus=corpus), ranking, suspicion
 
 
 def open_run(run_id: str) -> OpenRun:
@@ -237,12 +242,13 @@ def open_run(run_id: str) -> OpenRun:
     """
     judged = _judgements(run_id, reviews().version())
     # The judgements themselves are not cached by their digest: the same pairs may have been decided by others since.
-    return OpenRun(*_promoted(run_id, judged.digest, judged), judged, f"{run_id} {judged.digest}")
+    run, read, ranking, suspicion = _judged_run(run_id, judged.digest, judged)
+    return OpenRun(run, read, ranking, judged, suspicion, f"{run_id} {judged.digest}")
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)  # one of 100,000 queries x 500 is 64 MB
 def _selection(key: str, settings: str, _run: OpenRun) -> Selection:
-    return select(_run.inputs.corpus, _run.ranking, msgspec.json.decode(settings, type=SelectionSettings), _run.judgements)
+    return select(_run.inputs.corpus, _run.ranking, msgspec.json.decode(settings, type=SelectionSettings), _run.judgements, _run.suspicion)
 
 
 def selection(run: OpenRun, settings: SelectionSettings) -> Selection:

@@ -7,19 +7,21 @@ People's verdicts come before all guards: what they dropped is out, what they ke
 
 Chance is order-free: a candidate's lot is a hash of seed, query text and passage text, and the lowest lots win.
 
+With a `false_rate`, the negatives of all queries together are the hardest that keep to it: each query takes those of highest
+score - penalty x chance of being false, which for a given mean chance have the highest mean score there is (the penalty is its Lagrange
+multiplier). One penalty serves all queries, found on the first SAMPLE of them: they stand in the order of their hashes, so these are a
+random sample. Four tenths of the false negatives that are left by the hardest below one limit of the estimate are gone at the same
+hardness.
+
 The lowest lots of a query are found by a partition of their values, which runs on vector instructions; one of their
 places takes four times as long. 100,000 queries x 200 take 0.25 s on one core, 10,000 take 25 ms.
 """
 
 from __future__ import annotations
 
-import math
-import numbers
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -27,11 +29,14 @@ from hnmine.backfill import backfill
 from hnmine.blocks import row_blocks
 from hnmine.chance import Hashes, mix, query_keys
 from hnmine.corpus import Corpus
+from hnmine.criteria import GUARDS, Reason, SelectionSettings
 from hnmine.errors import SettingsError
+from hnmine.guards import Limits
 from hnmine.ranking import Ranking
+from hnmine.suspicion import Suspicion
 from hnmine.verdicts import Judgements, judge
 
-__all__ = ["Reason", "Selection", "SelectionSettings", "parse_window", "positive_anchors", "select"]
+__all__ = ["Selection", "select"]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -39,78 +44,12 @@ Ids = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 
 
-class Reason(IntEnum):
-    """Why a ranked candidate is, or is not, among the negatives of its query; the first that applies."""
-
-    CHOSEN = 0
-    NOT_DRAWN = 1
-    BEFORE_WINDOW = 2
-    BEHIND_WINDOW = 3
-    POSITIVE = 4
-    QUERY_ITSELF = 5
-    DROPPED = 6
-    MAX_SCORE = 7
-    MIN_SCORE = 8
-    POSITIVE_SHARE = 9
-    MARGIN = 10
-
-
 # The lot of what is not in the running: behind all others.
 _LAST = np.uint64(2**64 - 1)
-
-
-class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How negatives are taken from a ranking.
-
-    Attributes:
-        window_start, window_end: ranks from 0, the slice [start, end) of the ranked list before anything is removed.
-        negative_number: negatives wanted for each query.
-        strategy: "random" draws them by seed, as hn_mine.py samples; "hardest" takes the highest scores.
-        seed: any integer; the same seed gives the same draw.
-        max_score: reject candidates that score above it.
-        min_score: reject candidates that score below it.
-        max_positive_share: reject candidates above this share of the positive's score (TopK-PercPos of NV-Retriever, 0.95 there).
-            With several positives their mean counts: the minimum would let one bad positive empty a query.
-        margin: reject candidates that come closer than this below the positive's score (TopK-MarginPos, 0.05 there).
-    """
-
-    window_start: int = 10
-    window_end: int = 210
-    negative_number: int = 15
-    strategy: Literal["random", "hardest"] = "random"
-    seed: int = 42
-    max_score: float | None = None
-    min_score: float | None = None
-    max_positive_share: float | None = None
-    margin: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("window_start", "window_end", "negative_number", "seed"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-                raise SettingsError(f"{name} is {value!r}; it must be an integer")
-            msgspec.structs.force_setattr(self, name, int(value))  # NumPy's own numbers would not go into a manifest
-        if not 0 <= self.window_start < self.window_end:
-            raise SettingsError(
-                f"the rank window is {self.window_start}-{self.window_end}; it must be START-END with 0 <= START < END, such as 10-210"
-            )
-        if self.negative_number < 1:
-            raise SettingsError(f"negative_number is {self.negative_number}; it must be at least 1")
-        if self.strategy not in ("random", "hardest"):
-            raise SettingsError(f"strategy is {self.strategy!r}; it must be 'random' or 'hardest'")
-        for name in ("max_score", "min_score", "max_positive_share", "margin"):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if not isinstance(value, numbers.Real) or not math.isfinite(value):
-                raise SettingsError(f"{name} is {value!r}; it must be a finite number, or left out")
-            msgspec.structs.force_setattr(self, name, float(value))
-        if self.max_positive_share is not None and self.max_positive_share <= 0:
-            raise SettingsError(f"max_positive_share is {self.max_positive_share}; it is a share of the positive's score, such as 0.95")
-        if self.margin is not None and self.margin < 0:
-            raise SettingsError(f"margin is {self.margin}; it is how far below the positive a negative must stay, such as 0.05")
-        if self.max_score is not None and self.min_score is not None and self.min_score > self.max_score:
-            raise SettingsError(f"min_score {self.min_score} is above max_score {self.max_score}; no candidate could pass")
+# Queries on which the penalty is found, and the penalties that are tried: steps of 5 %, from next to none to one that leaves nothing but
+# chance.
+SAMPLE = 2_048
+PENALTIES = np.concatenate([[0.0], 1.05 ** np.arange(-160, 121)]).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,34 +85,23 @@ class Selection:
         return self.counts < self.settings.negative_number
 
 
-def parse_window(text: str) -> tuple[int, int]:
-    """Parse a rank window such as "10-210".
-
-    Raises:
-        SettingsError: the text is no START-END.
-    """
-    start, dash, end = text.partition("-")
-    if not dash or not start.strip().isdecimal() or not end.strip().isdecimal():
-        raise SettingsError(f"the rank window is {text!r}; write START-END with ranks from 0, such as 10-210")
-    return int(start), int(end)
-
-
-def positive_anchors(corpus: Corpus, ranking: Ranking) -> Floats:
-    """Return the mean score of each query's positives: (q,) float32."""
-    sums = np.add.reduceat(ranking.positive_scores.astype(np.float64), corpus.positive_starts[:-1])
-    return (sums / np.diff(corpus.positive_starts)).astype(np.float32)
-
-
-def select(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, judgements: Judgements | None = None) -> Selection:
+def select(
+    corpus: Corpus,
+    ranking: Ranking,
+    settings: SelectionSettings,
+    judgements: Judgements | None = None,
+    suspicion: Suspicion | None = None,
+) -> Selection:
     """Choose negatives for every query.
 
     Args:
         corpus, ranking: what there is; promoted passages are positives already (`verdicts.with_promotions`).
         settings: how to choose.
         judgements: which pairs people dropped and kept.
+        suspicion: the model that estimates who is false, where the settings ask for it; None for the default one.
 
     Raises:
-        SettingsError: the window ends behind the ranked candidates although the corpus has more.
+        SettingsError: the window ends behind the ranked candidates although the corpus has more, or the ranking lacks a signal.
     """
     if settings.window_end > ranking.depth < corpus.n_candidates:
         raise SettingsError(
@@ -182,7 +110,7 @@ def select(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, judgem
         )
     rows, depth = ranking.ids.shape
     start, end = min(settings.window_start, depth), min(settings.window_end, depth)
-    limits = _Limits(settings, positive_anchors(corpus, ranking))
+    limits = Limits(corpus, ranking, settings, suspicion)
     if judgements is None:
         judgements = judge(corpus, ())
     kept = _ranked(judgements.kept, ranking.ids[:, :end])
@@ -201,9 +129,10 @@ def select(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, judgem
         negatives=np.full(places, -1, dtype=np.int32),
         scores=np.full(places, np.nan, dtype=np.float32),
     )
+    penalty = choice.penalty() if settings.false_rate is not None else None
     counts = np.zeros(len(Reason), dtype=np.int64)
     for first, stop in row_blocks(rows, end - start):
-        counts += choice.block(first, stop)
+        counts += choice.block(first, stop, penalty)
     backfilled = backfill(corpus, ranking, limits, judgements, settings.seed, choice.negatives, choice.scores, start)
     return Selection(
         settings=settings,
@@ -226,10 +155,7 @@ def _funnel(ranked: int, counts: Rows, settings: SelectionSettings, negatives: I
     for name, reasons in (
         ("not_positive", (Reason.POSITIVE, Reason.QUERY_ITSELF)),
         ("not_dropped", (Reason.DROPPED,)),
-        ("past_max_score", (Reason.MAX_SCORE,)),
-        ("past_min_score", (Reason.MIN_SCORE,)),
-        ("past_positive_share", (Reason.POSITIVE_SHARE,)),
-        ("past_margin", (Reason.MARGIN,)),
+        *((guard.step, (guard.reason,)) for guard in GUARDS),
     ):
         left -= int(sum(counts[reason] for reason in reasons))
         funnel[name] = left
@@ -242,54 +168,13 @@ def _funnel(ranked: int, counts: Rows, settings: SelectionSettings, negatives: I
     return funnel
 
 
-class _Limits:
-    """The guards, as thresholds a query."""
-
-    def __init__(self, settings: SelectionSettings, anchors: Floats) -> None:
-        self.settings = settings
-        self.anchors = anchors
-
-    @property
-    def active(self) -> bool:
-        """Whether any guard is in use."""
-        settings = self.settings
-        return any(each is not None for each in (settings.max_score, settings.min_score, settings.max_positive_share, settings.margin))
-
-    def rejections(self, scores: Floats, anchors: Floats, *, tolerance: float = 0.0) -> list[tuple[Reason, Bools]]:
-        """Return (reason, mask) of each guard in use, in reverse order of `Reason`.
-
-        `anchors` are those of the scores' queries, of a shape that goes with them. Scores beyond a limit by less than `tolerance`
-        are let pass; with a negative one, scores that are within it by less are rejected.
-        """
-        settings = self.settings
-        slack = np.float32(tolerance)
-        found: list[tuple[Reason, Bools]] = []
-        if settings.margin is not None:
-            found.append((Reason.MARGIN, scores > anchors - np.float32(settings.margin) + slack))
-        if settings.max_positive_share is not None:
-            # share * anchor, written so that it lowers the limit for a negative anchor too.
-            limit = anchors - np.float32(1 - settings.max_positive_share) * np.abs(anchors)
-            found.append((Reason.POSITIVE_SHARE, scores > limit + slack))
-        if settings.min_score is not None:
-            found.append((Reason.MIN_SCORE, scores < np.float32(settings.min_score) - slack))
-        if settings.max_score is not None:
-            found.append((Reason.MAX_SCORE, scores > np.float32(settings.max_score) + slack))
-        return found
-
-    def rejected(self, scores: Floats, queries: Rows, *, tolerance: float = 0.0) -> Bools:
-        """Return which scores any guard rejects: those of `queries` (p,), as (p,) or (p, w)."""
-        anchors = self.anchors[queries] if scores.ndim == 1 else self.anchors[queries, None]
-        masks = [mask for _, mask in self.rejections(scores, anchors, tolerance=tolerance)]
-        return np.logical_or.reduce(masks) if masks else np.zeros(scores.shape, dtype=bool)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Choice:
     """What `select` fills, block by block; `start` and `end` are the window as far as candidates were ranked."""
 
     corpus: Corpus
     ranking: Ranking
-    limits: _Limits
+    limits: Limits
     start: int
     end: int
     judgements: Judgements
@@ -299,31 +184,14 @@ class _Choice:
     negatives: Ids
     scores: Floats
 
-    def block(self, first: int, stop: int) -> Rows:
+    def block(self, first: int, stop: int, penalty: np.float32 | None) -> Rows:
         """Choose for the queries [first, stop); return how often each Reason stands in their windows: (reasons,) int64."""
-        kept_rows, kept_ranks = _part(self.kept, first, stop)
-        # What people kept is let in from before the window: there, ranks are looked at from the first on.
-        begin = 0 if (kept_ranks < self.start).any() else self.start
-        window = np.ascontiguousarray(self.ranking.ids[first:stop, begin : self.end])
-        scores = np.ascontiguousarray(self.ranking.scores[first:stop, begin : self.end])
-
-        # NOT_DRAWN stands for "still in the running" until the draw; what is written later stands.
-        inside = np.full(window.shape, Reason.NOT_DRAWN, dtype=np.int8)
-        for reason, rejected in self.limits.rejections(scores, self.limits.anchors[first:stop, None]):
-            np.copyto(inside, reason, where=rejected)
-        inside[:, : self.start - begin] = Reason.BEFORE_WINDOW
-        inside[kept_rows, kept_ranks - begin] = Reason.NOT_DRAWN
-        _mark(inside, window, *_part(self.judgements.dropped, first, stop), Reason.DROPPED)
-        itself = self.corpus.query_passages[first:stop]
-        asked = np.flatnonzero(itself >= 0)
-        _mark(inside, window, asked, itself[asked], Reason.QUERY_ITSELF)
-        starts = self.corpus.positive_starts[first : stop + 1]
-        owners = np.repeat(np.arange(stop - first), np.diff(starts))
-        _mark(inside, window, owners, self.corpus.positive_ids[starts[0] : starts[-1]], Reason.POSITIVE)
-        inside[:, : self.start - begin][inside[:, : self.start - begin] != Reason.NOT_DRAWN] = Reason.BEFORE_WINDOW
-
+        begin, window, scores, inside, kept = self._running(first, stop)
         running = inside == np.int8(Reason.NOT_DRAWN)
-        rows, places = self._drawn(window, running, first, (kept_rows, kept_ranks - begin))
+        if penalty is None:
+            rows, places = self._drawn(window, running, first, kept)
+        else:
+            rows, places = np.nonzero(_best(scores, self._chances(first, stop, begin, kept), running, penalty, self.negatives.shape[1]))
         turn = np.arange(len(rows)) - np.searchsorted(rows, np.arange(stop - first))[rows]
         taken = turn < self.negatives.shape[1]
         rows, places, turn = rows[taken], places[taken], turn[taken]
@@ -336,6 +204,61 @@ class _Choice:
         self.reasons[first:stop, self.end :] = Reason.BEHIND_WINDOW
         # np.int8: compared with a member of Reason, all would be widened to int64 first, ten times as slow.
         return np.array([np.count_nonzero(inside == np.int8(reason)) for reason in Reason])
+
+    def penalty(self) -> np.float32:
+        """Return the lowest of PENALTIES with which the negatives of a sample keep to the wanted rate; the highest when none does."""
+        parts = []
+        for first, stop in row_blocks(min(SAMPLE, len(self.reasons)), self.end - self.start):
+            begin, _, scores, inside, kept = self._running(first, stop)
+            parts.append((scores, self._chances(first, stop, begin, kept), inside == np.int8(Reason.NOT_DRAWN)))
+        low, high = 0, len(PENALTIES) - 1
+        while low < high:
+            middle = (low + high) // 2
+            total = count = 0.0
+            for scores, chances, running in parts:
+                taken = _best(scores, chances, running, PENALTIES[middle], self.negatives.shape[1])
+                total, count = total + float(chances[taken].clip(0).sum(dtype=np.float64)), count + np.count_nonzero(taken)
+            if total <= self.limits.settings.false_rate * count:  # type: ignore[operator]  # it is set when this is called
+                high = middle
+            else:
+                low = middle + 1
+        return np.float32(PENALTIES[low])
+
+    def _chances(self, first: int, stop: int, begin: int, kept: tuple[Rows, Rows]) -> Floats:
+        """Return the estimated chance of each candidate to be false; -inf of what people kept, so that it is taken before all."""
+        assert self.limits.estimator is not None
+        found = self.limits.estimator.block(slice(first, stop), slice(begin, self.end))
+        found[kept] = -np.inf
+        return found
+
+    def _running(self, first: int, stop: int) -> tuple[int, Ids, Floats, npt.NDArray[np.int8], tuple[Rows, Rows]]:
+        """Return what is in the running for the queries [first, stop).
+
+        Returns:
+            The rank at which the arrays begin, the passages and scores from there to the window's end (rows, width), a Reason for each,
+            with NOT_DRAWN for "still in the running", and the places of what people kept.
+        """
+        kept_rows, kept_ranks = _part(self.kept, first, stop)
+        # What people kept is let in from before the window: there, ranks are looked at from the first on.
+        begin = 0 if (kept_ranks < self.start).any() else self.start
+        window = np.ascontiguousarray(self.ranking.ids[first:stop, begin : self.end])
+        scores = np.ascontiguousarray(self.ranking.scores[first:stop, begin : self.end])
+
+        # What is written later stands.
+        inside = np.full(window.shape, Reason.NOT_DRAWN, dtype=np.int8)
+        for reason, rejected in self.limits.rejections(first, stop, begin, scores):
+            np.copyto(inside, reason, where=rejected)
+        inside[:, : self.start - begin] = Reason.BEFORE_WINDOW
+        inside[kept_rows, kept_ranks - begin] = Reason.NOT_DRAWN
+        _mark(inside, window, *_part(self.judgements.dropped, first, stop), Reason.DROPPED)
+        itself = self.corpus.query_passages[first:stop]
+        asked = np.flatnonzero(itself >= 0)
+        _mark(inside, window, asked, itself[asked], Reason.QUERY_ITSELF)
+        starts = self.corpus.positive_starts[first : stop + 1]
+        owners = np.repeat(np.arange(stop - first), np.diff(starts))
+        _mark(inside, window, owners, self.corpus.positive_ids[starts[0] : starts[-1]], Reason.POSITIVE)
+        inside[:, : self.start - begin][inside[:, : self.start - begin] != Reason.NOT_DRAWN] = Reason.BEFORE_WINDOW
+        return begin, window, scores, inside, (kept_rows, kept_ranks - begin)
 
     def _drawn(self, window: Ids, running: Bools, first: int, kept: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
         """Return the rows and places, in the order of ranks, of what is taken: in each row the front of it, as far as there is room."""
@@ -357,6 +280,19 @@ class _Choice:
             while near < width and (np.count_nonzero(running[:, :near], axis=1) < room).any():
                 near = min(width, 2 * near)
         return np.divmod(np.flatnonzero(running[:, :near]), max(1, near))
+
+
+def _best(scores: Floats, chances: Floats, running: Bools, penalty: np.float32, room: int) -> Bools:
+    """Return which (rows, width) are taken: in each row the `room` of highest score - penalty * chance, the nearer where they tie."""
+    width = scores.shape[1]
+    if room >= width:
+        return running
+    value = np.where(running, scores - penalty * chances if penalty else np.where(chances < 0, np.inf, scores), -np.inf)
+    least = np.partition(value, width - room, axis=1)[:, width - room : width - room + 1]
+    above = value > least
+    level = running & (value == least)
+    left = room - np.count_nonzero(above, axis=1, keepdims=True)
+    return np.asarray((above & running) | (level & (np.cumsum(level, axis=1) <= left)))
 
 
 def _ranked(pairs: tuple[Ids, Ids], ids: Ids) -> tuple[Rows, Rows]:

@@ -8,8 +8,9 @@ import numpy as np
 
 from hnmine.export import stale_positive_scores, stale_scores
 from hnmine.inputs import Inputs
-from hnmine.ranking import Ranking
-from hnmine.select import Selection, positive_anchors
+from hnmine.ranking import Ranking, positive_anchors
+from hnmine.select import Selection
+from hnmine.suspicion import Estimator, Suspicion
 
 __all__ = ["Summary", "summarise"]
 
@@ -25,6 +26,8 @@ class Summary:
         funnel: candidates left after each step, over all queries (`Selection.funnel`).
         negatives: negatives over all rows; backfilled and short_rows: rows' counts of those.
         scores: mean similarities of "negatives" and "positives", and the share of negatives "above_positive" (0..1).
+        estimated_false: share of the negatives that are false by the model's own estimate (0..1), back-filled ones aside; None where it
+            had no say. It is no measurement: an audit is.
         problems: counts of input problems, "kind (resolution)".
         verdicts: people's decisions that were honoured, "dropped", "promoted" and "kept", and those "elsewhere", on texts that are not
             in this data; empty without any.
@@ -47,6 +50,7 @@ class Summary:
     backfilled: int
     short_rows: int
     scores: dict[str, float | None]
+    estimated_false: float | None = None
     problems: dict[str, int] = field(default_factory=dict)
     verdicts: dict[str, int] = field(default_factory=dict)
     vectors: dict[str, int] = field(default_factory=dict)
@@ -78,6 +82,10 @@ class Summary:
             f"similarity   negatives {number(self.scores['negatives'])}, positives {number(self.scores['positives'])} on average; "
             f"{'-' if above is None else f'{100 * above:.1f} %'} of the negatives score above their positive",
         ]
+        if self.estimated_false is not None:
+            lines.append(
+                f"estimate     {100 * self.estimated_false:.1f} % of the negatives are false, says the model; only an audit measures it"
+            )
         if self.problems:
             lines.append("input        " + ", ".join(f"{count:,} x {name}" for name, count in self.problems.items()))
         if self.verdicts:
@@ -96,8 +104,10 @@ class Summary:
         return self.funnel[name] != self.funnel[names[names.index(name) - 1]]
 
 
-def summarise(inputs: Inputs, ranking: Ranking, selection: Selection, *, with_scores: bool = False) -> Summary:
-    """Count and average what a selection holds."""
+def summarise(
+    inputs: Inputs, ranking: Ranking, selection: Selection, *, with_scores: bool = False, suspicion: Suspicion | None = None
+) -> Summary:
+    """Count and average what a selection holds; `suspicion` is the model that had a say in it, if one had."""
     corpus, settings, judged = inputs.corpus, selection.settings, selection.judgements
     row_counts = selection.counts[corpus.row_queries]
     held = selection.negatives >= 0
@@ -116,6 +126,11 @@ def summarise(inputs: Inputs, ranking: Ranking, selection: Selection, *, with_sc
         notes.append(f"{empty:,} rows have no negative at all, because there is none to be had: FlagEmbedding's trainer stops on them")
     if inputs.pool is not None and corpus.pool_mode == "extend" and len(inputs.pool) > corpus.n_candidates:
         notes.append("the pool repeats passages: each counts once")
+    estimate = None
+    if suspicion is not None:
+        chances = Estimator(corpus, ranking, suspicion).negatives(selection.negatives)
+        known = np.isfinite(chances)
+        estimate = float(chances[known].mean(dtype=np.float64)) if known.any() else None
     return Summary(
         output_file=None,
         rows=len(inputs.rows),
@@ -134,6 +149,7 @@ def summarise(inputs: Inputs, ranking: Ranking, selection: Selection, *, with_sc
             "positives": float(ranking.positive_scores.mean(dtype=np.float64)),
             "above_positive": float(above.mean()) if len(scores) else None,
         },
+        estimated_false=estimate,
         problems=problems,
         verdicts=judged.counts | {"elsewhere": judged.elsewhere} if judged.applied or judged.elsewhere else {},
         notes=notes,

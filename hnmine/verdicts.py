@@ -34,6 +34,7 @@ from hnmine.corpus import Corpus, find, fold
 from hnmine.errors import InputError
 from hnmine.lines import MAX_LINE_BYTES, LineReader
 from hnmine.ranking import Ranking, ranks_of
+from hnmine.signals import with_likeness
 
 __all__ = [
     "CHOICES",
@@ -196,7 +197,10 @@ def _columns(pairs: list[tuple[int, int]]) -> Pairs:
 
 
 def with_promotions(corpus: Corpus, ranking: Ranking, judgements: Judgements) -> tuple[Corpus, Ranking]:
-    """Return a corpus and ranking in which promoted passages are positives of their queries; the given ones stay as they are."""
+    """Return a corpus and ranking in which promoted passages are positives of their queries; the given ones stay as they are.
+
+    Likeness to the positives is computed anew where there are more of them; overlap is not.
+    """
     queries, passages = judgements.promoted
     if not len(queries):
         return corpus, ranking
@@ -219,4 +223,7 @@ def with_promotions(corpus: Corpus, ranking: Ranking, judgements: Judgements) ->
         name: np.insert(held, places, np.where(ranked >= 0, ranking.signals[name][queries[new], ranked], np.float32(np.nan)))
         for name, held in ranking.positive_signals.items()
     }
-    return amended, replace(ranking, positive_scores=np.insert(ranking.positive_scores, places, scores), positive_signals=known)
+    ranking = replace(ranking, positive_scores=np.insert(ranking.positive_scores, places, scores), positive_signals=known)
+    if "like_positive" in ranking.signals:
+        ranking = with_likeness(amended, ranking, np.unique(queries[new]))
+    return amended, ranking

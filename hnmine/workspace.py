@@ -21,13 +21,13 @@ from typing import Any, BinaryIO, TypeVar
 import msgspec
 
 from hnmine.columns import Columns
+from hnmine.criteria import SelectionSettings
 from hnmine.datasets import readable, store
 from hnmine.errors import WorkspaceError
 from hnmine.export import write_atomic
 from hnmine.mine import MineSettings
 from hnmine.ranking import Ranking
 from hnmine.reviews import ReviewStore
-from hnmine.select import SelectionSettings
 from hnmine.vectors import VectorStore
 
 __all__ = ["Dataset", "Run", "RunSize", "Workspace", "vectors_folder"]

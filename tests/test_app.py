@@ -14,13 +14,13 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from hnmine import manifest, resources
+from hnmine.criteria import SelectionSettings
 from hnmine.drop_in import find_knn_neg
 from hnmine.encoder import FlagEncoder
 from hnmine.jobs import mine_dataset
 from hnmine.mine import MineSettings
 from hnmine.models import ModelSettings
 from hnmine.reproduce import reproduce
-from hnmine.select import SelectionSettings
 from hnmine.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]

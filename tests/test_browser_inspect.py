@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from hnmine.criteria import SelectionSettings
 from hnmine.jobs import mine_dataset
 from hnmine.mine import MineSettings
 from hnmine.models import ModelSettings
-from hnmine.select import SelectionSettings
 from hnmine.workspace import Workspace
 from tests.browser import Server, page_of, settled
 from tests.conftest import FakeEncoder

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 import hnmine.mine
 from hnmine.cli import main
 from hnmine.columns import Columns
+from hnmine.criteria import SelectionSettings
 from hnmine.errors import HnmineError
 from hnmine.flags import FLAGS, SHARED, command_line
 from hnmine.mine import SCORE_SOURCES, MineSettings
 from hnmine.models import MODEL_CLASSES, PRECISIONS, ModelSettings
 from hnmine.problems import REPAIRS
 from hnmine.reranker import RERANKER_CLASSES, RerankerSettings
-from hnmine.select import SelectionSettings
 from hnmine.terminal import Progress
 from hnmine.trainers import MENDINGS
 

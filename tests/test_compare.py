@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from hnmine.compare import Side, compare, differences
 from hnmine.corpus import build_corpus, fold
-from hnmine.ranking import Ranking
+from hnmine.criteria import SelectionSettings
+from hnmine.ranking import Ranking, positive_anchors
 from hnmine.rows import Row
 from hnmine.search import pair_scores, top_k
-from hnmine.select import SelectionSettings, positive_anchors, select
+from hnmine.select import select
 from tests.conftest import trigram_vector
 
 

@@ -15,10 +15,10 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from hnmine.columns import Columns
+from hnmine.criteria import SelectionSettings
 from hnmine.datasets import look
 from hnmine.jobs import mine_dataset
 from hnmine.mine import MineSettings
-from hnmine.select import SelectionSettings
 from hnmine.workspace import OWN_CORPUS, Workspace
 from tests.conftest import FakeEncoder
 

@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hnmine.corpus import build_corpus
+from hnmine.criteria import SelectionSettings
 from hnmine.errors import OutputError
 from hnmine.export import flagembedding_lines, model_scores, promoted_rows, stale_positive_scores, stale_scores, write_all, write_atomic
 from hnmine.ranking import rank
 from hnmine.rows import Row, read_training
-from hnmine.select import SelectionSettings, select
+from hnmine.select import select
 from hnmine.verdicts import Verdict, judge, with_promotions
 
 

@@ -13,12 +13,12 @@ from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
 from hnmine.cli import parse
+from hnmine.criteria import SelectionSettings
 from hnmine.flags import settings_from
 from hnmine.formats import FORMATS
 from hnmine.jobs import mine_dataset
 from hnmine.mine import MineSettings
 from hnmine.models import ModelSettings
-from hnmine.select import SelectionSettings
 from hnmine.workspace import Workspace
 from pages.parts import diagnosis
 

@@ -16,9 +16,9 @@ import pytest
 
 from hnmine import find_knn_neg
 from hnmine.corpus import fold
+from hnmine.criteria import SelectionSettings
 from hnmine.errors import Cancelled, EncodeError, InputError, OutputError, SettingsError
 from hnmine.mine import MineSettings, mine
-from hnmine.select import SelectionSettings
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "bikeshare"
@@ -129,9 +129,19 @@ def test_extend_and_replace(train, pool, out):
 
 def test_every_setting_reaches_the_selection(train, pool, out):
     values = {"seed": 7, "strategy": "hardest", "max_score": 0.5, "min_score": -0.5, "max_positive_share": 0.9, "margin": 0.01}
+    values |= {
+        "anchor": "min",
+        "max_likeness": 0.9,
+        "max_likeness_share": 0.95,
+        "max_overlap": 0.8,
+        "max_suspicion": 0.7,
+        "false_rate": 0.3,
+    }
     find_knn_neg(Model(), train, pool, out, [1, 50], 5, with_scores=True, manifest_file=out.with_suffix(".json"), **values)
     manifest = json.loads(out.with_suffix(".json").read_text())
-    assert manifest["settings"]["selection"] == {"window_start": 1, "window_end": 50, "negative_number": 5, **values}
+    assert SelectionSettings(**manifest["settings"]["selection"]) == SelectionSettings(
+        window_start=1, window_end=50, negative_number=5, **values
+    )
     assert manifest["settings"]["with_scores"] is True
     assert manifest["inputs"]["input_file"]["sha256"] == hashlib.sha256(train.read_bytes()).hexdigest()
     assert manifest["inputs"]["candidate_pool"] == {

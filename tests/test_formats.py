@@ -21,13 +21,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnmine.corpus import build_corpus, fold
+from hnmine.criteria import SelectionSettings
 from hnmine.delimited import is_formula
 from hnmine.errors import OutputError, SettingsError
 from hnmine.export import model_scores
 from hnmine.formats import FORMATS, check_export, write_export
 from hnmine.ranking import rank
 from hnmine.rows import read_training
-from hnmine.select import SelectionSettings, select
+from hnmine.select import select
 from hnmine.splits import dev_path
 from hnmine.verdicts import Verdict, judge, with_promotions
 
@@ -502,7 +503,8 @@ from hnmine.export import model_scores
 from hnmine.formats import FORMATS, write_export
 from hnmine.ranking import rank
 from hnmine.rows import read_training
-from hnmine.select import SelectionSettings, select
+from hnmine.criteria import SelectionSettings
+from hnmine.select import select
 rows = read_training(sys.argv[1]).items
 corpus = build_corpus(rows, ["x", "y", "z", "=w"])
 settings = SelectionSettings(window_start=0, window_end=50, negative_number=3)

@@ -19,8 +19,8 @@ SCREEN = [path for path in (ROOT / "app.py", *PAGES) if path.exists()]
 # From the ground up. A module imports from floors below its own, never from its own floor or above.
 FLOORS = [
     ["errors"],
-    ["columns", "streams"],
-    ["progress", "problems", "hub", "chance", "memory", "pairs", "shards", "ledger", "blocks", "sources", "archives", "parquet"],
+    ["columns", "streams", "words", "criteria"],
+    ["progress", "presets", "problems", "hub", "chance", "memory", "pairs", "shards", "ledger", "blocks", "sources", "archives", "parquet"],
     ["lines", "firstpass", "catalog", "trainers"],
     ["records", "findings", "schema"],
     ["jsonl", "candidates", "shelf", "scores"],
@@ -31,9 +31,11 @@ FLOORS = [
     ["drivers", "loader", "lengths", "reranker"],
     ["encoder", "crossencoder", "survey"],
     ["vectors", "diagnoses"],
-    ["ranking", "doctor"],
+    ["ranking", "doctor", "lexical"],
+    ["signals"],
     ["verdicts", "mending"],
-    ["backfill", "reviews"],
+    ["suspicion", "reviews"],
+    ["guards", "backfill"],
     ["select"],
     ["inputs", "datasets", "export"],
     ["splits", "examples", "teacher"],
@@ -41,7 +43,7 @@ FLOORS = [
     ["formats"],
     ["summary", "quality"],
     ["manifest"],
-    ["words", "queue", "listing", "projection", "compare"],
+    ["queue", "listing", "projection", "compare"],
     ["evidence"],
     ["mine"],
     ["drop_in", "reproduce"],
@@ -115,7 +117,7 @@ def test_screens_load_nothing_heavy_themselves(path):
     assert not {"torch", "faiss", "FlagEmbedding", "transformers"} & packages(path)
 
 
-@pytest.mark.parametrize("name", ["select", "quality", "queue", "evidence", "listing", "compare"])
+@pytest.mark.parametrize("name", ["select", "criteria", "guards", "quality", "queue", "evidence", "listing", "compare"])
 def test_selection_and_statistics_do_no_input_or_output(name):
     assert not {"os", "io", "pathlib", "shutil", "tempfile", "time", "random"} & packages(ROOT / "hnmine" / f"{name}.py")
     assert not re.search(r"\bopen\(|\bprint\(", (ROOT / "hnmine" / f"{name}.py").read_text("utf-8"))

@@ -13,10 +13,10 @@ from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
 from hnmine.corpus import fold
+from hnmine.criteria import SelectionSettings
 from hnmine.jobs import mine_dataset
 from hnmine.mine import MineSettings
 from hnmine.models import ModelSettings
-from hnmine.select import SelectionSettings
 from hnmine.verdicts import Verdict
 from hnmine.workspace import Workspace
 from tests.conftest import FakeEncoder

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnmine.corpus import build_corpus, fold
+from hnmine.criteria import SelectionSettings
 from hnmine.errors import SettingsError
 from hnmine.listing import COLUMNS, FILTERS, REVIEWED, Listing, alphabetical, found, pages
 from hnmine.quality import query_table
 from hnmine.ranking import Ranking
 from hnmine.rows import Row
 from hnmine.search import pair_scores, top_k
-from hnmine.select import SelectionSettings, select
+from hnmine.select import select
 from hnmine.verdicts import Verdict, judge, with_promotions
 
 WORDS = ["sea", "Wing", "hull", "strasse", "Straße", "über"]

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from hnmine.cli import main
+from hnmine.criteria import SelectionSettings
 from hnmine.encoder import FlagEncoder
 from hnmine.errors import InputError, ModelError, OutputError
 from hnmine.manifest import read_manifest
 from hnmine.mine import MineSettings, mine_to_file
 from hnmine.models import ModelSettings
 from hnmine.reproduce import reproduce, settings_of
-from hnmine.select import SelectionSettings
 from hnmine.verdicts import Verdict
 from tests.conftest import FakeEncoder
 

@@ -7,12 +7,13 @@ import pytest
 
 from hnmine import projection
 from hnmine.corpus import build_corpus
+from hnmine.criteria import SelectionSettings
 from hnmine.projection import Kind, neighbourhood, overview, plane_of, roles, sample
 from hnmine.quality import candidates_of
 from hnmine.ranking import Ranking
 from hnmine.rows import Row
 from hnmine.search import pair_scores, top_k
-from hnmine.select import SelectionSettings, select
+from hnmine.select import select
 
 
 def cloud(count: int, dimension: int = 12, seed: int = 0) -> np.ndarray:

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from hnmine import quality
 from hnmine.corpus import build_corpus
+from hnmine.criteria import Reason, SelectionSettings
 from hnmine.quality import candidates_of, positive_ranks, query_table, score_histograms
-from hnmine.ranking import Ranking
+from hnmine.ranking import Ranking, positive_anchors
 from hnmine.rows import Row
 from hnmine.search import pair_scores, top_k
-from hnmine.select import Reason, Selection, SelectionSettings, positive_anchors, select
+from hnmine.select import Selection, select
 from hnmine.verdicts import Judgements, Verdict, judge, with_promotions
 
 NOBODY = (np.zeros(0, np.int32), np.zeros(0, np.int32))

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from hnmine import queue
 from hnmine.corpus import Corpus, build_corpus
+from hnmine.criteria import Reason, SelectionSettings
 from hnmine.errors import SettingsError
 from hnmine.evidence import evidence, suspicions
 from hnmine.queue import STATES, Queue, QueueSettings
 from hnmine.ranking import Ranking, rank, ranks_of
 from hnmine.rows import Row
-from hnmine.select import Reason, Selection, SelectionSettings, select
+from hnmine.select import Selection, select
 from hnmine.verdicts import Judgements, Verdict, judge, pairs_of, with_promotions
 from hnmine.words import common_words, shared
 from tests.conftest import FakeEncoder

@@ -17,9 +17,10 @@ import pytest
 
 from hnmine import ModelSettings, find_knn_neg
 from hnmine.cli import main
+from hnmine.criteria import SelectionSettings
 from hnmine.mine import MineSettings, mine
 from hnmine.models import packaged_folder
-from hnmine.select import SelectionSettings, select
+from hnmine.select import select
 from hnmine.vectors import VectorStore
 from hnmine.workspace import Workspace
 

@@ -11,11 +11,11 @@ import pytest
 import streamlit as st
 
 from hnmine import resources
+from hnmine.criteria import SelectionSettings
 from hnmine.errors import WorkspaceError
 from hnmine.jobs import mine_dataset
 from hnmine.mine import MineSettings
 from hnmine.models import ModelSettings
-from hnmine.select import SelectionSettings
 from hnmine.workspace import Workspace
 from pages.parts import state, wording
 from tests.conftest import FakeEncoder

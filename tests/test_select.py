@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from hnmine.chance import permute, position_of
 from hnmine.corpus import build_corpus, fold
+from hnmine.criteria import Reason, SelectionSettings, parse_window
 from hnmine.errors import SettingsError
-from hnmine.ranking import Ranking
+from hnmine.ranking import Ranking, positive_anchors
 from hnmine.rows import Row
 from hnmine.search import pair_scores, top_k
-from hnmine.select import Reason, SelectionSettings, parse_window, positive_anchors, select
+from hnmine.select import select
 from hnmine.verdicts import CHOICES, Verdict, judge, pair_key, with_promotions
 
 
@@ -50,9 +51,14 @@ def negatives_by_query(corpus, selection):
 # The oracle
 
 
-def rejections(settings, score, positives):
-    """The guards a score violates, in the order of Reason; None where rounding of the mean leaves it open."""
-    anchor = sum(positives) / len(positives)
+def rejections(settings, score, positives, last):
+    """The guards a score violates, in the order of Reason; None where rounding of the mean leaves it open.
+
+    `last` is the score of the window's last candidate.
+    """
+    near = [each for each in positives if each >= last] or positives
+    counted = near if settings.anchor == "ranked" else positives
+    anchor = {"min": min(positives), "max": max(positives)}.get(settings.anchor, sum(counted) / len(counted))
     limits = [
         (Reason.MAX_SCORE, settings.max_score, +1),
         (Reason.MIN_SCORE, settings.min_score, -1),
@@ -67,7 +73,7 @@ def rejections(settings, score, positives):
     for reason, limit, sign in limits:
         if limit is None:
             continue
-        if abs(score - limit) < 1e-6 and len(positives) not in (1, 2, 4):
+        if abs(score - limit) < 1e-6 and len(counted) not in (1, 2, 4):
             found.append(None)
         elif sign * (score - limit) > 0:
             found.append(reason)
@@ -90,7 +96,8 @@ def check(corpus, ranking, settings, verdicts=()):
         positive_scores = [float(ranking.query_vectors[query, p]) for p in sorted(positives)]
         itself = int(corpus.query_passages[query])
         every = [float(score) for score in ranking.query_vectors[query]]
-        guards = {p: rejections(settings, every[p], positive_scores) for p in range(corpus.n_candidates)}
+        last = float(ranking.scores[query, min(settings.window_end, depth) - 1])
+        guards = {p: rejections(settings, every[p], positive_scores, last) for p in range(corpus.n_candidates)}
         of_people = {p: said.get((fold(corpus.queries[query]), fold(text))) for p, text in enumerate(corpus.passages)}
         dropped = {p for p, verdict in of_people.items() if verdict == "drop"}
         assert {p for p, verdict in of_people.items() if verdict == "promote"} <= positives
@@ -169,6 +176,11 @@ def check(corpus, ranking, settings, verdicts=()):
         ("past_min_score", (Reason.MIN_SCORE,)),
         ("past_positive_share", (Reason.POSITIVE_SHARE,)),
         ("past_margin", (Reason.MARGIN,)),
+        ("past_likeness", (Reason.LIKENESS,)),
+        ("past_likeness_share", (Reason.LIKENESS_SHARE,)),
+        ("past_overlap", (Reason.OVERLAP,)),
+        ("past_reranker", (Reason.RERANKER,)),
+        ("past_suspicion", (Reason.SUSPICION,)),
         ("chosen", (Reason.NOT_DRAWN,)),
     ):
         left -= sum(counts[reason] for reason in gone)
@@ -206,6 +218,7 @@ def settings_strategy(draw):
         min_score=draw(st.none() | st.just(low)),
         max_positive_share=draw(st.none() | st.sampled_from([0.25, 0.5, 0.75, 1.0, 1.5])),
         margin=draw(st.none() | st.sampled_from([0.0, 0.125, 0.5])),
+        anchor=draw(st.sampled_from(["ranked", "ranked", "mean", "min", "max"])),
     )
 
 

@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hnmine.corpus import build_corpus, fold
+from hnmine.criteria import SelectionSettings
 from hnmine.errors import SettingsError
 from hnmine.formats import write_export
 from hnmine.ranking import rank
 from hnmine.rows import Row
-from hnmine.select import SelectionSettings, select
+from hnmine.select import select
 from hnmine.splits import dev_path, dev_queries
 
 

@@ -20,6 +20,7 @@ import pytest
 from hnmine import teacher
 from hnmine.cli import main
 from hnmine.corpus import build_corpus
+from hnmine.criteria import Reason, SelectionSettings
 from hnmine.drop_in import find_knn_neg
 from hnmine.errors import Cancelled, EncodeError, ModelError, SettingsError
 from hnmine.formats import FORMATS, write_export
@@ -30,7 +31,7 @@ from hnmine.ranking import Ranking, rank
 from hnmine.reproduce import reproduce, settings_of
 from hnmine.reranker import RerankerSettings
 from hnmine.rows import Row
-from hnmine.select import SelectionSettings, select
+from hnmine.select import select
 from hnmine.teacher import SIGNAL, Scorer, teacher_scores, unscored, with_reranker
 from hnmine.vectors import VectorStore
 from hnmine.verdicts import Verdict, judge, with_promotions
@@ -54,7 +55,7 @@ def files(write_jsonl) -> tuple[Path, Path]:
 
 
 def run(files: tuple[Path, Path], fake: FakeReranker, *, store: VectorStore | None = None, **changes: Any) -> Mined:
-    more = {name: changes.pop(name) for name in ("verdicts", "on_progress", "should_stop", "depth") if name in changes}
+    more = {name: changes.pop(name) for name in ("verdicts", "on_progress", "should_stop", "depth", "signals") if name in changes}
     settings = MineSettings(**({"selection": WINDOW, "reranker": RERANKER} | changes))
     return mine(*files, settings, FakeEncoder, load_reranker=lambda: fake, store=store, **more)
 
@@ -113,6 +114,28 @@ def test_without_a_reranker_there_is_no_signal_and_nothing_is_said_of_it(files) 
     assert mined.ranking.signals == mined.ranking.positive_signals == {}
     assert mined.manifest["reranker"] is None
     assert "reranker" not in str(mined.summary)
+
+
+def test_the_guard_reads_the_signal_and_no_other_signal_is_made_for_it(files) -> None:
+    guarded = SelectionSettings(window_start=2, window_end=20, negative_number=4, anchor="mean", reranker_margin=0.5)
+    mined = run(files, FakeReranker(), selection=guarded)
+    corpus, ranking, selection = mined.inputs.corpus, mined.ranking, mined.selection
+    assert set(ranking.signals) == {"reranker"}
+    rejected = 0
+    for query in range(len(corpus.queries)):
+        limit = np.mean([expected(corpus, query, int(passage)) for passage in corpus.positives(query)]) - 0.5
+        for place in range(guarded.window_start, guarded.window_end):
+            reason = Reason(selection.reasons[query, place])
+            above = expected(corpus, query, int(ranking.ids[query, place])) > np.float32(limit)
+            if reason in (Reason.CHOSEN, Reason.NOT_DRAWN, Reason.RERANKER):
+                assert (reason == Reason.RERANKER) == above
+                rejected += above
+    assert rejected == mined.summary.funnel["not_positive"] - mined.summary.funnel["past_reranker"] > 5
+    # A deeper ranking of the same depth of scores, as the app has it, chooses the same.
+    deeper = run(files, FakeReranker(), selection=guarded, reranker=RerankerSettings(name_or_path="fake", depth=20), depth=60, signals=True)
+    assert (deeper.selection.negatives == selection.negatives).all()
+    with pytest.raises(SettingsError, match="reranker_margin needs a reranker, and there is none; name one"):
+        MineSettings(selection=guarded)
 
 
 # Nothing twice

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from hnmine.corpus import build_corpus
+from hnmine.criteria import SelectionSettings
 from hnmine.errors import InputError
 from hnmine.mine import MineSettings, mine
 from hnmine.ranking import rank
 from hnmine.rows import Row
-from hnmine.select import SelectionSettings
 from hnmine.verdicts import Verdict, judge, pair_key, read_verdicts, verdict_lines, with_promotions
 
 

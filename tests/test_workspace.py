@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hnmine.criteria import SelectionSettings
 from hnmine.errors import Cancelled, HnmineError, SettingsError, WorkspaceError
 from hnmine.jobs import JobRunner
 from hnmine.mine import MineSettings
 from hnmine.models import ModelSettings
 from hnmine.ranking import Ranking
-from hnmine.select import SelectionSettings
 from hnmine.workspace import Workspace
 
 

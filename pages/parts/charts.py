@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from hnmine.criteria import SelectionSettings
 from hnmine.quality import Candidates, Histograms
-from hnmine.select import SelectionSettings
 
 Spec = dict[str, Any]
 

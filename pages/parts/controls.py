@@ -7,10 +7,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from hnmine import devices, models
 from hnmine.corpus import PoolMode
+from hnmine.criteria import SelectionSettings
 from hnmine.errors import HnmineError
 from hnmine.findings import counted
 from hnmine.models import ModelSettings
-from hnmine.select import SelectionSettings
 
 Slots = dict[str, DeltaGenerator]
 

@@ -9,8 +9,9 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.columns import Columns
+from hnmine.criteria import SelectionSettings
 from hnmine.errors import HnmineError
-from hnmine.select import Selection, SelectionSettings
+from hnmine.select import Selection
 from hnmine.workspace import Dataset, Run
 
 Decisions = tuple[tuple[str, ...], bool]

@@ -170,6 +170,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         names={"input_file": dataset.name, "candidate_pool": dataset.pool_name},
         verdicts=run.judgements.applied,
         summary=summary,
+        suspicion=run.suspicion if selection.settings.suspects else None,
         outputs=[each | {"name": names[each["part"]]} for each in manifest.fingerprints(written)],
     )
     st.download_button(

@@ -8,11 +8,11 @@ from itertools import pairwise
 import streamlit as st
 
 from hnmine import devices, models, resources
+from hnmine.criteria import SelectionSettings
 from hnmine.errors import HnmineError, InputError
 from hnmine.findings import counted
 from hnmine.jobs import Job, mine_dataset
 from hnmine.mine import MineSettings
-from hnmine.select import SelectionSettings
 from hnmine.summary import summarise
 from pages.parts import charts, controls, state, statistics, wording
 from pages.parts.marking import literal

@@ -1,0 +1,133 @@
+"""Fit the default weights of `hnmine.suspicion` on judged sets, and write hnmine/suspicion.json.
+
+Of each query's relevant passages one stays visible as its positive, the others are hidden: candidates that are judged relevant are the ones
+that the model has to tell from the rest. Every set weighs the same, whatever its size, and so does each query within it. With `--check`
+nothing is written: each set is left out in turn, and what a fit on the others says of it is printed by decile of the estimate, with the
+expected calibration error.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.judged import HashedWords, made_up, read
+from benchmarks.measure import DATA, OUT, ROOT, arguments, report
+from benchmarks.turns import SETS, Turn, turns_of
+from hnmine.encoder import FlagEncoder
+from hnmine.suspicion import FEATURES, Estimator, Suspicion
+from hnmine.vectors import VectorStore
+
+Floats = npt.NDArray[np.float64]
+# Candidates of each query that the fit sees: as far as a window usually goes.
+DEPTH = 300
+# The L2 penalty of scikit-learn's default, on features of spread 1.
+REGULARISATION = 1.0
+DECILES = 10
+
+
+@dataclass
+class Examples:
+    """Candidates of one set: features (n, f), whether they are judged relevant, and weights that add up to 1."""
+
+    name: str
+    features: Floats
+    relevant: npt.NDArray[np.bool_]
+    weights: Floats
+
+
+def examples_of(name: str, turns: Sequence[Turn]) -> Examples:
+    """Gather the candidates of a set's turns; positives and the queries' own texts are none."""
+    blank = Suspicion(features=FEATURES, weights=(0.0,) * len(FEATURES), centre=(0.0,) * len(FEATURES), bias=0.0)
+    parts = []
+    for turn in turns:
+        corpus, ids = turn.corpus, turn.ranking.ids[:, :DEPTH]
+        pairs = np.arange(len(ids))[:, None] * len(corpus.passages) + ids
+        own = np.isin(pairs, corpus.positive_queries.astype(np.int64) * len(corpus.passages) + corpus.positive_ids)
+        rows, ranks = np.nonzero(~own & (ids != corpus.query_passages[:, None]))
+        parts.append((Estimator(corpus, turn.ranking, blank).features(rows, ranks), np.isin(pairs[rows, ranks], turn.relevant)))
+    features, relevant = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return Examples(name, features, relevant, np.full(len(relevant), 1 / len(relevant)))
+
+
+def fit(sets: Sequence[Examples]) -> Suspicion:
+    """Fit the model on some sets."""
+    from sklearn.linear_model import LogisticRegression
+
+    features = np.concatenate([each.features for each in sets])
+    relevant = np.concatenate([each.relevant for each in sets])
+    weights = np.concatenate([each.weights for each in sets])
+    weights *= len(weights) / weights.sum()
+    mean = np.average(features, axis=0, weights=weights)
+    spread = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=weights))
+    found = LogisticRegression(C=REGULARISATION, tol=1e-8, max_iter=2_000).fit((features - mean) / spread, relevant, sample_weight=weights)
+    slopes = found.coef_[0] / spread
+
+    def rounded(values: Any) -> tuple[float, ...]:
+        return tuple(float(f"{value:.4g}") for value in values)
+
+    return Suspicion(
+        features=FEATURES,
+        weights=rounded(slopes),
+        centre=rounded(mean),
+        bias=rounded([found.intercept_[0] - (slopes * mean).sum()])[0],
+        fitted_on=tuple(each.name for each in sets),
+    )
+
+
+def chances(model: Suspicion, features: Floats) -> Floats:
+    """Return what a model says of candidates (n, features)."""
+    found: Floats = 1 / (1 + np.exp(-(features @ np.array(model.weights) + model.bias)))
+    return found
+
+
+def calibration(said: Floats, relevant: npt.NDArray[np.bool_]) -> tuple[list[dict[str, Any]], float]:
+    """Return a line for each decile of the estimate, and the expected calibration error: the mean distance of rate and estimate."""
+    order = np.array_split(np.argsort(said, kind="stable"), DECILES)
+    lines = [
+        {
+            "decile": number + 1,
+            "estimate %": 100 * float(said[part].mean()),
+            "relevant %": 100 * float(relevant[part].mean()),
+            "candidates": len(part),
+        }
+        for number, part in enumerate(order)
+        if len(part)
+    ]
+    error = sum(line["candidates"] * abs(line["estimate %"] - line["relevant %"]) for line in lines) / len(said)
+    return lines, error
+
+
+def main() -> None:
+    """Fit, and write the weights; or check."""
+    given = arguments(__doc__, data=DATA, sets=",".join(SETS), store=OUT / "vectors", check=False)
+    if given.quick:
+        judged, encoder, store = [made_up(), made_up(20, 400)], HashedWords(), None
+        judged[1] = type(judged[1])("made up, small", judged[1].passages, judged[1].relevant)
+    else:
+        names = given.sets.split(",")
+        if missing := [name for name in names if not (given.data / name / "qrels.tsv").is_file()]:
+            sys.exit(f"{given.data} has no judged set {', '.join(missing)}; name a folder by --data")
+        judged, encoder, store = [read(given.data / name) for name in names], FlagEncoder.load(), VectorStore(given.store)
+    sets = [examples_of(each.name, turns_of(each, encoder, store)) for each in judged]
+    rows, errors = [], {}
+    for left in sets:
+        model = fit([each for each in sets if each is not left])
+        lines, errors[left.name] = calibration(chances(model, left.features), left.relevant)
+        rows += [{"set left out": left.name} | line for line in lines]
+    report("calibration", rows, {"expected calibration error, points of per cent": ", ".join(f"{n} {e:.2f}" for n, e in errors.items())})
+    weights = [dict(zip(("fitted on", *FEATURES, "bias"), (", ".join(each.fitted_on), *each.weights, each.bias), strict=True))
+               for each in (*(fit([one for one in sets if one is not left]) for left in sets), fit(sets))]  # fmt: skip
+    report("suspicion-weights", weights)
+    if not (given.check or given.quick):
+        (ROOT / "hnmine" / "suspicion.json").write_bytes(msgspec.json.format(msgspec.json.encode(fit(sets))) + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,346 @@
+"""False negatives against hardness, for every way to choose: ours beside top-k, windows, margins, and sentence-transformers' PercPos.
+
+Of each query's relevant passages one is visible as its positive, the others are hidden (`turns`); the share of chosen negatives that are
+judged relevant is read together with their mean similarity to the query. Our weights are always fitted on the *other* sets.
+
+Five tables:
+
+- curves: rate and hardness of each method along its own dial, at 5 and 15 negatives a query.
+- at PercPos's hardness: ours with `false_rate` set so that the mean similarity is at least that of TopK-PercPos (sentence-transformers'
+  `mine_hard_negatives` with `relative_margin`, run from the installed package on the same vectors); both are counted on the queries for
+  which PercPos finds all its negatives. No label has a say in where the dial stands.
+- filled: the same with every query, PercPos by our own guard, which fills its gaps at random.
+- hn_mine: the same against the window 10-210 at random, at its hardness.
+- verdicts: the judgements review the most suspicious of what ours chose at PercPos's hardness, and the estimate learns from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.fit_suspicion import examples_of, fit
+from benchmarks.judged import HashedWords, made_up, read
+from benchmarks.measure import DATA, OUT, arguments, report
+from benchmarks.turns import SETS, Turn, turns_of
+from hnmine.criteria import SelectionSettings
+from hnmine.encoder import FlagEncoder
+from hnmine.presets import RECOMMENDED, with_preset
+from hnmine.select import Selection, select
+from hnmine.suspicion import Estimator, Suspicion, learned
+from hnmine.vectors import VectorStore
+from hnmine.verdicts import Verdict, judge, with_promotions
+
+Ids = npt.NDArray[np.int32]
+Point = tuple[float, float, float]
+
+NUMBERS = (5, 15)
+SHARES = (0.95, 0.9, 0.8)
+CURVE = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
+RATES = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
+# Candidates a query that all methods may choose from.
+CANDIDATES = 300
+REVIEWED = 150
+
+
+class Vectors:
+    """The vectors of a turn as what sentence-transformers calls a model: it is asked for nothing else."""
+
+    def __init__(self, turn: Turn) -> None:
+        import torch
+
+        self._turn, self._torch, self.device = turn, torch, "cpu"
+        self._passages = {text: place for place, text in enumerate(turn.corpus.passages)}
+        self._queries = {text: place for place, text in enumerate(turn.corpus.queries)}
+
+    def encode_document(self, texts: Sequence[str], **_: Any) -> npt.NDArray[np.float32]:
+        """Return the vectors of passages, (n, d) float32."""
+        return np.asarray(self._turn.ranking.passage_vectors[[self._passages[text] for text in texts]], dtype=np.float32)
+
+    def encode_query(self, texts: Sequence[str], **_: Any) -> npt.NDArray[np.float32]:
+        """Return the vectors of queries, (q, d) float32."""
+        return np.asarray(self._turn.ranking.query_vectors[[self._queries[text] for text in texts]], dtype=np.float32)
+
+    def similarity(self, left: Any, right: Any) -> Any:
+        """Return all inner products."""
+        return self._torch.as_tensor(left) @ self._torch.as_tensor(right).T
+
+    def similarity_pairwise(self, left: Any, right: Any) -> Any:
+        """Return the inner products of pairs."""
+        return (self._torch.as_tensor(left) * self._torch.as_tensor(right)).sum(dim=1)
+
+
+def sentence_transformers(turn: Turn, number: int, **options: Any) -> Ids:
+    """Mine with the installed sentence-transformers: (q, number) passage ids, -1 behind the last."""
+    from datasets import Dataset
+    from sentence_transformers.util import mine_hard_negatives
+
+    corpus = turn.corpus
+    positives = [corpus.passages[place] for place in corpus.positive_ids.tolist()]
+    data = Dataset.from_dict({"anchor": list(corpus.queries), "positive": positives})
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        rows = mine_hard_negatives(
+            data,
+            Vectors(turn),  # type: ignore[arg-type]  # all that it is asked for
+            corpus=list(corpus.passages),
+            num_negatives=number,
+            range_max=min(CANDIDATES, len(corpus.passages) - 1),
+            verbose=False,
+            **options,
+        )
+    queries = {text: place for place, text in enumerate(corpus.queries)}
+    passages = {text: place for place, text in enumerate(corpus.passages)}
+    found = np.full((len(queries), number), -1, np.int32)
+    counts = np.zeros(len(queries), np.int64)
+    for anchor, negative in zip(rows["anchor"], rows["negative"], strict=True):
+        query = queries[anchor]
+        if passages[negative] != corpus.query_passages[query]:  # it may return the query's own text, which nobody wants counted
+            found[query, counts[query]] = passages[negative]
+            counts[query] += 1
+    return found
+
+
+def measured(turn: Turn, negatives: Ids, queries: npt.NDArray[np.bool_] | None = None) -> Point:
+    """Return the rate of false negatives, their mean similarity, and how many a query there are, over some queries."""
+    held = negatives >= 0
+    if queries is not None:
+        held &= queries[:, None]
+    rows, places = np.nonzero(held)
+    ids = negatives[rows, places]
+    if not len(ids):
+        return 0.0, 0.0, 0.0
+    false = np.isin(rows * len(turn.corpus.passages) + ids, turn.relevant)
+    scores = turn.ranking.score_pairs(rows.astype(np.int32), ids)
+    counted = len(negatives) if queries is None else max(1, int(queries.sum()))
+    return float(false.mean()), float(scores.mean(dtype=np.float64)), len(ids) / counted
+
+
+def ours(number: int, rate: float) -> SelectionSettings:
+    """Return the recommended preset with its dial at `rate`."""
+    settings = with_preset(RECOMMENDED, SelectionSettings(negative_number=number))
+    return msgspec.structs.replace(settings, window_end=CANDIDATES, false_rate=rate)
+
+
+def at_hardness(choose: Callable[[float], Selection], hardness: Callable[[Selection], float], wanted: float) -> tuple[Selection, float]:
+    """Return the selection of the lowest rate whose hardness is at least `wanted`, and that rate."""
+    low, high = np.log(1e-6), 0.0
+    for _ in range(18):
+        middle = (low + high) / 2
+        if hardness(choose(float(np.exp(middle)))) >= wanted:
+            high = middle
+        else:
+            low = middle
+    rate = float(np.exp(high))
+    return choose(rate), rate
+
+
+def curves(turns: list[Turn], model: Suspicion, number: int) -> Iterator[tuple[str, str, list[Point]]]:
+    """Yield each method, its dial, and its points, one a turn."""
+
+    def of(settings: SelectionSettings) -> list[Point]:
+        return [
+            measured(turn, select(turn.corpus, turn.ranking, msgspec.structs.replace(settings, seed=turn.seed), None, model).negatives)
+            for turn in turns
+        ]
+
+    base = SelectionSettings(negative_number=number)
+    yield "top-k", "", of(msgspec.structs.replace(base, window_start=0, strategy="hardest"))
+    for start, end in ((0, 100), (10, 100), (10, 210), (50, 210), (100, 300)):
+        yield "hn_mine", f"{start}-{end}", of(msgspec.structs.replace(base, window_start=start, window_end=end))
+    for share in CURVE:
+        yield (
+            "PercPos (sentence-transformers)",
+            f"{share:g}",
+            [measured(turn, sentence_transformers(turn, number, relative_margin=1 - share)) for turn in turns],
+        )
+    for margin in (0.0, 0.05, 0.1, 0.2):
+        yield (
+            "margin (sentence-transformers)",
+            f"{margin:g}",
+            [measured(turn, sentence_transformers(turn, number, absolute_margin=margin)) for turn in turns],
+        )
+    for rate in RATES:
+        yield "ours", f"{rate:g}", of(ours(number, rate))
+
+
+def against_percpos(turn: Turn, model: Suspicion, number: int, share: float) -> dict[str, float] | None:
+    """Compare one turn at PercPos's hardness, on the queries for which it finds all its negatives."""
+    theirs = sentence_transformers(turn, number, relative_margin=1 - share)
+    queries = (theirs >= 0).all(axis=1)
+    if not queries.any():
+        return None
+    false, hardness, _ = measured(turn, theirs, queries)
+    chosen, rate = at_hardness(
+        lambda rate: select(turn.corpus, turn.ranking, ours(number, rate), None, model),
+        lambda selection: measured(turn, selection.negatives, queries)[1],
+        hardness,
+    )
+    mine, hard, _ = measured(turn, chosen.negatives, queries)
+    filled = select(
+        turn.corpus,
+        turn.ranking,
+        SelectionSettings(window_start=0, window_end=CANDIDATES, negative_number=number, strategy="hardest", max_positive_share=share),
+    )
+    whole_false, whole, _ = measured(turn, filled.negatives)
+    again, _ = at_hardness(
+        lambda rate: select(turn.corpus, turn.ranking, ours(number, rate), None, model),
+        lambda selection: measured(turn, selection.negatives)[1],
+        whole,
+    )
+    return {
+        "theirs": false,
+        "ours": mine,
+        "hardness": hardness,
+        "our hardness": hard,
+        "queries": float(queries.mean()),
+        "rate": rate,
+        "filled theirs": whole_false,
+        "filled ours": measured(turn, again.negatives)[0],
+        "filled hardness": whole,
+    }
+
+
+def against_hn_mine(turn: Turn, model: Suspicion, number: int) -> dict[str, float]:
+    """Compare one turn with hn_mine.py's window, 10-210 at random, at its hardness."""
+    theirs = select(turn.corpus, turn.ranking, SelectionSettings(negative_number=number, seed=turn.seed))
+    false, hardness, _ = measured(turn, theirs.negatives)
+    chosen, _ = at_hardness(
+        lambda rate: select(turn.corpus, turn.ranking, ours(number, rate), None, model),
+        lambda selection: measured(turn, selection.negatives)[1],
+        hardness,
+    )
+    mine, hard, _ = measured(turn, chosen.negatives)
+    return {"hn_mine": false, "ours": mine, "hardness": hardness, "our hardness": hard}
+
+
+def with_verdicts(turn: Turn, model: Suspicion, number: int, share: float) -> dict[str, float]:
+    """Let the judgements review the most suspicious REVIEWED of what ours chose; return the rates before and after.
+
+    "verdicts": they are honoured, and the estimate stays as it was; "learned": the estimate learns, and what was dropped may come back;
+    "both": as the product does it, with what was promoted among the positives.
+    """
+    theirs = sentence_transformers(turn, number, relative_margin=1 - share)
+    corpus, ranking = turn.corpus, turn.ranking
+    wanted = measured(turn, theirs)[1]
+
+    def hard(selection: Selection) -> float:
+        return measured(turn, selection.negatives)[1]
+
+    before, _ = at_hardness(lambda rate: select(corpus, ranking, ours(number, rate), None, model), hard, wanted)
+    chance = Estimator(corpus, ranking, model).negatives(before.negatives)
+    rows, places = np.nonzero(np.isfinite(chance))
+    first = np.argsort(-chance[rows, places], kind="stable")[:REVIEWED]
+    rows, passages = rows[first], before.negatives[rows[first], places[first]]
+    wrong = np.isin(rows * len(corpus.passages) + passages, turn.relevant)
+    judgements = judge(
+        corpus,
+        [
+            Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="promote" if false else "keep")
+            for query, passage, false in zip(rows, passages, wrong, strict=True)
+        ],
+    )
+    taught = learned(corpus, ranking, judgements, model)
+    amended, amended_ranking = with_promotions(corpus, ranking, judgements)
+    results = {"before": before}
+    unlearned = dataclasses.replace(amended_ranking, signals=ranking.signals)  # likeness is still that to the positives of before
+    results["verdicts"], _ = at_hardness(lambda rate: select(amended, unlearned, ours(number, rate), judgements, model), hard, wanted)
+    results["learned"], _ = at_hardness(lambda rate: select(corpus, ranking, ours(number, rate), None, taught), hard, wanted)
+    results["both"], _ = at_hardness(lambda rate: select(amended, amended_ranking, ours(number, rate), judgements, taught), hard, wanted)
+    return {name: measured(turn, selection.negatives)[0] for name, selection in results.items()} | {"of them false": float(wrong.mean())}
+
+
+def main() -> None:
+    """Measure every set with weights from the others, then print the means."""
+    given = arguments(__doc__, data=DATA, sets=",".join(SETS), store=OUT / "vectors")
+    if given.quick:
+        judged, encoder, store = [made_up(), made_up(20, 400)], HashedWords(), None
+        judged[1] = type(judged[1])("made up, small", judged[1].passages, judged[1].relevant)
+    else:
+        names = given.sets.split(",")
+        if missing := [name for name in names if not (given.data / name / "qrels.tsv").is_file()]:
+            sys.exit(f"{given.data} has no judged set {', '.join(missing)}; name a folder by --data")
+        judged, encoder, store = [read(given.data / name) for name in names], FlagEncoder.load(), VectorStore(given.store)
+    turns = {each.name: turns_of(each, encoder, store) for each in judged}
+    examples = {name: examples_of(name, each) for name, each in turns.items()}
+    models = {name: fit([other for key, other in examples.items() if key != name]) for name in turns}
+    facts: dict[str, Any] = {"sets": ", ".join(turns), "weights": "fitted on the other sets", "candidates a query": CANDIDATES}
+
+    points: list[dict[str, Any]] = []
+    for number in NUMBERS:
+        for name, each in turns.items():
+            for method, dial, found in curves(each, models[name], number):
+                false, hardness, count = np.mean(found, axis=0).tolist()
+                points.append({"set": name, "negatives": number, "method": method, "dial": dial, "false %": 100 * false,
+                               "similarity": round(hardness, 3), "found a query": count})  # fmt: skip
+    report("frontier-curves", points, facts)
+
+    rows: list[dict[str, Any]] = []
+    for number in NUMBERS:
+        for name, each in turns.items():
+            for share in SHARES:
+                found = [line for turn in each if (line := against_percpos(turn, models[name], number, share)) is not None]
+                mean = {key: float(np.mean([line[key] for line in found])) for key in found[0]} if found else {}
+                rows.append({"set": name, "negatives": number, "PercPos": share, **_told(mean)})
+    report("frontier", rows, facts | _means(rows))
+
+    rows = []
+    for number in NUMBERS:
+        for name, each in turns.items():
+            found = [against_hn_mine(turn, models[name], number) for turn in each]
+            mean = {key: float(np.mean([line[key] for line in found])) for key in found[0]}
+            rows.append({"set": name, "negatives": number, "hn_mine false %": 100 * mean["hn_mine"], "ours false %": 100 * mean["ours"],
+                         "hardness": round(mean["hardness"], 3), "our hardness": round(mean["our hardness"], 3)})  # fmt: skip
+    report("frontier-hn-mine", rows, facts)
+
+    rows = []
+    for name, each in turns.items():
+        for share in SHARES:
+            found = [with_verdicts(turn, models[name], NUMBERS[0], share) for turn in each]
+            mean = {key: float(np.mean([line[key] for line in found])) for key in found[0]}
+            rows.append({"set": name, "PercPos": share} | {f"{key} %": 100 * value for key, value in mean.items()})
+    kept = [row for row in rows if row["before %"] > 0]
+    if kept:
+        for key in ("verdicts", "learned", "both"):
+            facts[f"mean of {key} / before"] = float(np.mean([row[f"{key} %"] / row["before %"] for row in kept]))
+    report("frontier-verdicts", rows, facts | {"verdicts a turn": REVIEWED})
+
+
+def _told(mean: dict[str, float]) -> dict[str, Any]:
+    if not mean:
+        return {}
+    return {
+        "PercPos false %": 100 * mean["theirs"],
+        "ours false %": 100 * mean["ours"],
+        "ratio": mean["ours"] / mean["theirs"] if mean["theirs"] else None,
+        "hardness": round(mean["hardness"], 3),
+        "our hardness": round(mean["our hardness"], 3),
+        "queries %": 100 * mean["queries"],
+        "our dial": mean["rate"],
+        "filled: PercPos %": 100 * mean["filled theirs"],
+        "filled: ours %": 100 * mean["filled ours"],
+        "filled ratio": mean["filled ours"] / mean["filled theirs"] if mean["filled theirs"] else None,
+        "filled hardness": round(mean["filled hardness"], 3),
+    }
+
+
+def _means(rows: list[dict[str, Any]]) -> dict[str, float]:
+    found = {}
+    for number in NUMBERS:
+        for column in ("ratio", "filled ratio"):
+            ratios = [row[column] for row in rows if row["negatives"] == number and row.get(column) is not None]
+            if ratios:
+                found[f"mean {column}, {number} negatives"] = float(np.mean(ratios))
+                found[f"highest {column}, {number} negatives"] = max(ratios)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Judged sets as a miner meets them: of each query's relevant passages one is visible as its positive, the others are hidden.
+
+A set is ranked once for each of SEEDS, every time with another visible positive; its texts are encoded once.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.judged import JudgedSet
+from hnmine.corpus import Corpus, find
+from hnmine.encoder import Encoder
+from hnmine.inputs import read_inputs
+from hnmine.ranking import Ranking, rank
+from hnmine.select import Selection
+from hnmine.signals import with_signals
+from hnmine.vectors import VectorStore
+
+SETS = ("cranfield", "npl", "medquad-liveqa", "scifact")
+SEEDS = (1, 2, 3)
+DEPTH = 500
+
+
+@dataclass
+class Turn:
+    """One set with one choice of visible positives, ranked; `relevant` are all judged pairs as query * passages + passage, sorted."""
+
+    corpus: Corpus
+    ranking: Ranking
+    relevant: npt.NDArray[np.int64]
+    seed: int
+
+    def false(self, selection: Selection) -> npt.NDArray[np.bool_]:
+        """Return which of the (q, N) chosen negatives are judged relevant."""
+        queries = np.arange(len(self.corpus.queries))[:, None]
+        return (selection.negatives >= 0) & np.isin(queries * len(self.corpus.passages) + selection.negatives, self.relevant)
+
+
+def turns_of(judged: JudgedSet, encoder: Encoder, store: VectorStore | None) -> list[Turn]:
+    """Rank a set once for each of SEEDS, with the signals of every candidate."""
+    made = []
+    for seed in SEEDS:
+        chance = np.random.default_rng(seed)
+        with tempfile.TemporaryDirectory() as name:
+            train = Path(name) / "train.jsonl"
+            rows = [
+                {"query": query, "pos": [judged.passages[places[int(chance.integers(len(places)))]]]}
+                for query, places in judged.relevant.items()
+            ]
+            train.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
+            corpus = read_inputs(train, judged.passages).corpus
+        texts = find(judged.passages, corpus.passages, corpus.passage_hashes)
+        queries = find(list(judged.relevant), corpus.queries, corpus.query_hashes)
+        pairs = [
+            int(query) * len(corpus.passages) + int(texts[place])
+            for query, places in zip(queries, judged.relevant.values(), strict=True)
+            for place in places
+        ]
+        ranking = with_signals(corpus, rank(corpus, encoder, DEPTH, store=store))
+        made.append(Turn(corpus, ranking, np.unique(np.array(pairs, dtype=np.int64)), seed))
+    return made
