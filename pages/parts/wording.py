@@ -29,6 +29,7 @@ _SETTINGS = {
     "repair": "repairs of the data",
     "mend": "repairs of the file",
     "with_scores": "with scores",
+    "score_source": "scores of",
     "output_format": "format",
     "dev_share": "queries for dev",
     "model.name": "model",
@@ -39,8 +40,10 @@ _SETTINGS = {
     "model.query_max_length": "tokens read of a query",
     "model.passage_max_length": "tokens read of a passage",
     "model.weights_sha256": "model: weights (SHA-256)",
+    "reranker.name_or_path": "reranker: name or folder",
+    "reranker.depth": "reranker: candidates scored",
 }
-_PARTS = {"columns": "column", "model": "model", "versions": "version", "verdicts": "verdicts"}
+_PARTS = {"columns": "column", "model": "model", "reranker": "reranker", "versions": "version", "verdicts": "verdicts"}
 _VALUES = {
     "selection.strategy": {"random": "at random", "hardest": "hardest first"},
     "pool_mode": {"extend": "all passages of the data set + pool", "replace": "the pool alone"},
