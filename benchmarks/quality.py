@@ -1,215 +1,354 @@
-"""How many mined negatives are false, and how hard they are, by window, strategy and guard, on sets that people judged.
+"""False negatives against hardness, for every way to choose: ours beside top-k, windows, margins, and sentence-transformers' PercPos.
 
-Of each query's relevant passages one stays visible as its positive, the others are hidden; what is mined and judged relevant is a
-false negative. The rate is read together with the negatives' mean similarity to their queries, their hardness: a lower rate at a lower
-hardness is no progress, easier passages are always right. Every setting is mined three times, each time with another positive and
-seed. Intervals come from a bootstrap over the queries (their three turns together), since negatives of one query hang together.
+Of each query's relevant passages one is visible as its positive, the others are hidden (`turns`); the share of chosen negatives that are
+judged relevant is read together with their mean similarity to the query. Our weights are always fitted on the *other* sets.
 
-The last table asks what reviewing is worth, and in which order: the judgements play a reviewer, who gives so many verdicts a query, on
-the chosen negatives that are most suspicious by one measure or another; then it is mined again with these verdicts.
+Five tables:
+
+- curves: rate and hardness of each method along its own dial, at 5 and 15 negatives a query.
+- at PercPos's hardness: ours with `false_rate` set so that the mean similarity is at least that of TopK-PercPos (sentence-transformers'
+  `mine_hard_negatives` with `relative_margin`, run from the installed package on the same vectors); both are counted on the queries for
+  which PercPos finds all its negatives. No label has a say in where the dial stands.
+- filled: the same with every query, PercPos by our own guard, which fills its gaps at random.
+- hn_mine: the same against the window 10-210 at random, at its hardness.
+- verdicts: the judgements review the most suspicious of what ours chose at PercPos's hardness, and the estimate learns from it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import io
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.fit_suspicion import examples_of, fit
 from benchmarks.judged import HashedWords, made_up, read
 from benchmarks.measure import DATA, OUT, arguments, report
-from benchmarks.turns import SEEDS, SETS, Turn, turns_of
+from benchmarks.turns import SETS, Turn, turns_of
 from hnmine.criteria import SelectionSettings
 from hnmine.encoder import FlagEncoder
-from hnmine.ranking import positive_anchors
+from hnmine.presets import RECOMMENDED, with_preset
 from hnmine.select import Selection, select
+from hnmine.suspicion import Estimator, Suspicion, learned
 from hnmine.vectors import VectorStore
 from hnmine.verdicts import Verdict, judge, with_promotions
 
-Floats = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.int32]
+Point = tuple[float, float, float]
 
-
-RESAMPLED = 2_000
 NUMBERS = (5, 15)
-STARTS, ENDS = (0, 5, 10, 20, 50), (100, 210, 500)
-GUARDS: tuple[dict[str, float], ...] = (
-    *({"max_positive_share": share} for share in (0.95, 0.9, 0.8)),
-    *({"margin": margin} for margin in (0.05, 0.1)),
-    *({"max_score": score} for score in (0.7, 0.6, 0.5)),
-)
-# Ranks in which the relevant passages are counted.
-BANDS = (0, 5, 10, 20, 50, 100, 210, 500)
-# A reviewer's verdicts a query, and what they are about.
-VERDICTS = (0.5, 1.0, 2.0)
-ORDERS = ("at random", "share of the positive", "score", "score + likeness to the positive")
-REVIEWED = (
-    SelectionSettings(window_start=0, strategy="hardest", max_positive_share=0.95),
-    SelectionSettings(strategy="hardest"),
-    SelectionSettings(),
-)
+SHARES = (0.95, 0.9, 0.8)
+CURVE = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
+RATES = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
+# Candidates a query that all methods may choose from.
+CANDIDATES = 300
+REVIEWED = 150
+# How many times the negatives that are wanted a reviewer looks at: the chosen ones, or also those next in line.
+REVIEWED_OF = (1, 4)
 
 
-@dataclass
-class Tally:
-    """Counts for each query, added up over the turns."""
+class Vectors:
+    """The vectors of a turn as what sentence-transformers calls a model: it is asked for nothing else."""
 
-    false: Floats
-    chosen: Floats
-    similarity: Floats
-    backfilled: Floats
-    short: Floats
-    verdicts: list[bool] = field(default_factory=list)
+    def __init__(self, turn: Turn) -> None:
+        import torch
 
-    def rates(self, weights: Floats) -> Floats:
-        """Return the rate of false negatives in each resample of the queries, (r,)."""
-        return (weights @ self.false) / np.maximum(weights @ self.chosen, 1)
+        self._turn, self._torch, self.device = turn, torch, "cpu"
+        self._passages = {text: place for place, text in enumerate(turn.corpus.passages)}
+        self._queries = {text: place for place, text in enumerate(turn.corpus.queries)}
+
+    def encode_document(self, texts: Sequence[str], **_: Any) -> npt.NDArray[np.float32]:
+        """Return the vectors of passages, (n, d) float32."""
+        return np.asarray(self._turn.ranking.passage_vectors[[self._passages[text] for text in texts]], dtype=np.float32)
+
+    def encode_query(self, texts: Sequence[str], **_: Any) -> npt.NDArray[np.float32]:
+        """Return the vectors of queries, (q, d) float32."""
+        return np.asarray(self._turn.ranking.query_vectors[[self._queries[text] for text in texts]], dtype=np.float32)
+
+    def similarity(self, left: Any, right: Any) -> Any:
+        """Return all inner products."""
+        return self._torch.as_tensor(left) @ self._torch.as_tensor(right).T
+
+    def similarity_pairwise(self, left: Any, right: Any) -> Any:
+        """Return the inner products of pairs."""
+        return (self._torch.as_tensor(left) * self._torch.as_tensor(right)).sum(dim=1)
 
 
-def tally(turns: list[Turn], settings: SelectionSettings, *, verdicts: float = 0.0, order: str = "") -> Tally:
-    """Choose negatives in every turn, after a review of so many verdicts a query, and count."""
-    count = len(turns[0].corpus.queries)
-    found = Tally(*(np.zeros(count) for _ in range(5)))
-    for turn in turns:
-        settings = msgspec.structs.replace(settings, seed=turn.seed)
-        selection = select(turn.corpus, turn.ranking, settings)
-        if verdicts:
-            selection, given = reviewed(turn, selection, round(verdicts * count), order)
-            found.verdicts += given
-        found.false += turn.false(selection).sum(axis=1)
-        found.chosen += (selection.negatives >= 0).sum(axis=1)
-        found.similarity += np.nansum(selection.scores, axis=1, dtype=np.float64)
-        found.backfilled += selection.backfilled.sum(axis=1)
-        found.short += selection.short
+def sentence_transformers(turn: Turn, number: int, **options: Any) -> Ids:
+    """Mine with the installed sentence-transformers: (q, number) passage ids, -1 behind the last."""
+    from datasets import Dataset
+    from sentence_transformers.util import mine_hard_negatives
+
+    corpus = turn.corpus
+    positives = [corpus.passages[place] for place in corpus.positive_ids.tolist()]
+    data = Dataset.from_dict({"anchor": list(corpus.queries), "positive": positives})
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        rows = mine_hard_negatives(
+            data,
+            Vectors(turn),  # type: ignore[arg-type]  # all that it is asked for
+            corpus=list(corpus.passages),
+            num_negatives=number,
+            range_max=min(CANDIDATES, len(corpus.passages) - 1),
+            verbose=False,
+            **options,
+        )
+    queries = {text: place for place, text in enumerate(corpus.queries)}
+    passages = {text: place for place, text in enumerate(corpus.passages)}
+    found = np.full((len(queries), number), -1, np.int32)
+    counts = np.zeros(len(queries), np.int64)
+    for anchor, negative in zip(rows["anchor"], rows["negative"], strict=True):
+        query = queries[anchor]
+        if passages[negative] != corpus.query_passages[query]:  # it may return the query's own text, which nobody wants counted
+            found[query, counts[query]] = passages[negative]
+            counts[query] += 1
     return found
 
 
-def suspicion(turn: Turn, selection: Selection, order: str) -> Floats:
-    """Return how suspicious each of the (q, N) chosen negatives is."""
-    if order == "at random":
-        return np.random.default_rng(turn.seed).random(selection.scores.shape)
-    if order == "share of the positive":
-        return selection.scores / positive_anchors(turn.corpus, turn.ranking)[:, None]
-    if order == "score":
-        return selection.scores
-    positives = turn.corpus.positive_ids[turn.corpus.positive_starts[:-1]]  # each query has one
-    vectors = turn.ranking.passage_vectors
-    likeness = np.einsum("qnd,qd->qn", vectors[selection.negatives.ravel()].reshape(*selection.negatives.shape, -1), vectors[positives])
-    return selection.scores + likeness
+def measured(turn: Turn, negatives: Ids, queries: npt.NDArray[np.bool_] | None = None) -> Point:
+    """Return the rate of false negatives, their mean similarity, and how many a query there are, over some queries."""
+    held = negatives >= 0
+    if queries is not None:
+        held &= queries[:, None]
+    rows, places = np.nonzero(held)
+    ids = negatives[rows, places]
+    if not len(ids):
+        return 0.0, 0.0, 0.0
+    false = np.isin(rows * len(turn.corpus.passages) + ids, turn.relevant)
+    scores = turn.ranking.score_pairs(rows.astype(np.int32), ids)
+    counted = len(negatives) if queries is None else max(1, int(queries.sum()))
+    return float(false.mean()), float(scores.mean(dtype=np.float64)), len(ids) / counted
 
 
-def reviewed(turn: Turn, selection: Selection, verdicts: int, order: str) -> tuple[Selection, list[bool]]:
-    """Let the judgements decide on so many of the chosen negatives; return the selection after that, and which were false."""
-    rows, places = np.nonzero(selection.negatives >= 0)
-    first = np.argsort(-suspicion(turn, selection, order)[rows, places], kind="stable")[:verdicts]
-    rows, places = rows[first], places[first]
-    false = turn.false(selection)[rows, places].tolist()
-    corpus, passages = turn.corpus, selection.negatives[rows, places]
-    said = [
-        Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="promote" if wrong else "keep")
-        for query, passage, wrong in zip(rows, passages, false, strict=True)
-    ]
-    judgements = judge(corpus, said)
-    amended, ranking = with_promotions(corpus, turn.ranking, judgements)
-    return select(amended, ranking, selection.settings, judgements), false
+def ours(number: int, rate: float) -> SelectionSettings:
+    """Return the recommended preset with its dial at `rate`."""
+    settings = with_preset(RECOMMENDED, SelectionSettings(negative_number=number))
+    return msgspec.structs.replace(settings, window_end=CANDIDATES, false_rate=rate)
 
 
-def cases() -> Iterator[SelectionSettings]:
-    """Yield what is compared: windows at random and hardest first, and each guard on three of them."""
-    for number in NUMBERS:
-        for end in ENDS:
-            for start in STARTS:
-                yield SelectionSettings(window_start=start, window_end=end, negative_number=number)
-        for start in STARTS:  # where the window ends makes no difference to the hardest
-            yield SelectionSettings(window_start=start, negative_number=number, strategy="hardest")
-        for guard in GUARDS:
-            yield SelectionSettings(window_start=0, negative_number=number, strategy="hardest", **guard)
-            yield SelectionSettings(window_start=10, negative_number=number, strategy="hardest", **guard)
-            yield SelectionSettings(negative_number=number, **guard)
+def at_hardness(choose: Callable[[float], Selection], hardness: Callable[[Selection], float], wanted: float) -> tuple[Selection, float]:
+    """Return the selection of the lowest rate whose hardness is at least `wanted`, and that rate."""
+    low, high = np.log(1e-6), 0.0
+    for _ in range(18):
+        middle = (low + high) / 2
+        if hardness(choose(float(np.exp(middle)))) >= wanted:
+            high = middle
+        else:
+            low = middle
+    rate = float(np.exp(high))
+    return choose(rate), rate
 
 
-def by_rank(turns: list[Turn]) -> dict[str, float]:
-    """Return how many per cent of the candidates in each band of ranks are judged relevant, the visible positive left out."""
-    found = []
-    for turn in turns:
-        corpus, ids = turn.corpus, turn.ranking.ids
-        pairs = np.arange(len(ids))[:, None] * len(corpus.passages) + ids
-        visible = np.isin(pairs, corpus.positive_queries.astype(np.int64) * len(corpus.passages) + corpus.positive_ids)
-        relevant = np.isin(pairs, turn.relevant) & ~visible
-        found.append([relevant[:, low:high].sum() / (~visible[:, low:high]).sum() for low, high in pairwise(BANDS)])
-    return {f"{low}-{high} %": 100 * float(share) for (low, high), share in zip(pairwise(BANDS), np.mean(found, axis=0), strict=True)}
+def curves(turns: list[Turn], model: Suspicion, number: int) -> Iterator[tuple[str, str, list[Point]]]:
+    """Yield each method, its dial, and its points, one a turn."""
+
+    def of(settings: SelectionSettings) -> list[Point]:
+        return [
+            measured(turn, select(turn.corpus, turn.ranking, msgspec.structs.replace(settings, seed=turn.seed), None, model).negatives)
+            for turn in turns
+        ]
+
+    base = SelectionSettings(negative_number=number)
+    yield "top-k", "", of(msgspec.structs.replace(base, window_start=0, strategy="hardest"))
+    for start, end in ((0, 100), (10, 100), (10, 210), (50, 210), (100, 300)):
+        yield "hn_mine", f"{start}-{end}", of(msgspec.structs.replace(base, window_start=start, window_end=end))
+    for share in CURVE:
+        yield (
+            "PercPos (sentence-transformers)",
+            f"{share:g}",
+            [measured(turn, sentence_transformers(turn, number, relative_margin=1 - share)) for turn in turns],
+        )
+    for margin in (0.0, 0.05, 0.1, 0.2):
+        yield (
+            "margin (sentence-transformers)",
+            f"{margin:g}",
+            [measured(turn, sentence_transformers(turn, number, absolute_margin=margin)) for turn in turns],
+        )
+    for rate in RATES:
+        yield "ours", f"{rate:g}", of(ours(number, rate))
 
 
-def named(settings: SelectionSettings) -> dict[str, Any]:
-    """Return the cells that say which settings they were."""
-    guard = next((f"{name} {getattr(settings, name):g}" for each in GUARDS for name in each if getattr(settings, name) is not None), "")
-    window = f"{settings.window_start}-{settings.window_end}"
-    return {"choose": settings.strategy, "window": window, "guard": guard, "negatives": settings.negative_number}
-
-
-def line(tallies: list[Tally], weights: list[Floats]) -> dict[str, Any]:
-    """Return the cells of one setting: of a set, or the mean over sets (each counts the same)."""
-    rates = np.mean([each.rates(part) for each, part in zip(tallies, weights, strict=True)], axis=0)
-    low, high = np.percentile(rates, (2.5, 97.5))
-    if not any(each.false.sum() for each in tallies):  # a bootstrap of nothing but zeros knows no doubt: Wilson's bound
-        high = 3.84 / (3.84 + sum(each.chosen.sum() for each in tallies) / len(SEEDS))
-    totals = [each.chosen.sum() for each in tallies]
-
-    def mean(values: list[Floats]) -> float:
-        return float(np.mean([value.sum() / max(1, total) for value, total in zip(values, totals, strict=True)]))
-
+def against_percpos(turn: Turn, model: Suspicion, number: int, share: float) -> dict[str, float] | None:
+    """Compare one turn at PercPos's hardness, on the queries for which it finds all its negatives."""
+    theirs = sentence_transformers(turn, number, relative_margin=1 - share)
+    queries = (theirs >= 0).all(axis=1)
+    if not queries.any():
+        return None
+    false, hardness, _ = measured(turn, theirs, queries)
+    chosen, rate = at_hardness(
+        lambda rate: select(turn.corpus, turn.ranking, ours(number, rate), None, model),
+        lambda selection: measured(turn, selection.negatives, queries)[1],
+        hardness,
+    )
+    mine, hard, _ = measured(turn, chosen.negatives, queries)
+    filled = select(
+        turn.corpus,
+        turn.ranking,
+        SelectionSettings(window_start=0, window_end=CANDIDATES, negative_number=number, strategy="hardest", max_positive_share=share),
+    )
+    whole_false, whole, _ = measured(turn, filled.negatives)
+    again, _ = at_hardness(
+        lambda rate: select(turn.corpus, turn.ranking, ours(number, rate), None, model),
+        lambda selection: measured(turn, selection.negatives)[1],
+        whole,
+    )
     return {
-        "false %": 100 * mean([each.false for each in tallies]),
-        "from": 100 * float(low),
-        "to": 100 * float(high),
-        "similarity": round(mean([each.similarity for each in tallies]), 3),
-        "back-filled %": 100 * mean([each.backfilled for each in tallies]),
-        "short %": 100 * float(np.mean([each.short.mean() / len(SEEDS) for each in tallies])),
+        "theirs": false,
+        "ours": mine,
+        "hardness": hardness,
+        "our hardness": hard,
+        "queries": float(queries.mean()),
+        "rate": rate,
+        "filled theirs": whole_false,
+        "filled ours": measured(turn, again.negatives)[0],
+        "filled hardness": whole,
     }
 
 
+def against_hn_mine(turn: Turn, model: Suspicion, number: int) -> dict[str, float]:
+    """Compare one turn with hn_mine.py's window, 10-210 at random, at its hardness."""
+    theirs = select(turn.corpus, turn.ranking, SelectionSettings(negative_number=number, seed=turn.seed))
+    false, hardness, _ = measured(turn, theirs.negatives)
+    chosen, _ = at_hardness(
+        lambda rate: select(turn.corpus, turn.ranking, ours(number, rate), None, model),
+        lambda selection: measured(turn, selection.negatives)[1],
+        hardness,
+    )
+    mine, hard, _ = measured(turn, chosen.negatives)
+    return {"hn_mine": false, "ours": mine, "hardness": hardness, "our hardness": hard}
+
+
+def with_verdicts(turn: Turn, model: Suspicion, number: int, share: float, times: int) -> dict[str, float]:
+    """Let the judgements review the REVIEWED most suspicious of what ours chooses when `times` as many negatives are wanted.
+
+    Returned are the rates at the hardness of before:
+
+    "verdicts": they are honoured, and the estimate stays as it was; "learned": the estimate learns, and what was dropped may come back;
+    "both": as the product does it, with what was promoted among the positives.
+    """
+    theirs = sentence_transformers(turn, number, relative_margin=1 - share)
+    corpus, ranking = turn.corpus, turn.ranking
+    wanted = measured(turn, theirs)[1]
+
+    def hard(selection: Selection) -> float:
+        return measured(turn, selection.negatives)[1]
+
+    before, rate = at_hardness(lambda rate: select(corpus, ranking, ours(number, rate), None, model), hard, wanted)
+    shown = select(corpus, ranking, ours(times * number, rate), None, model).negatives
+    chance = Estimator(corpus, ranking, model).negatives(shown)
+    rows, places = np.nonzero(np.isfinite(chance))
+    first = np.argsort(-chance[rows, places], kind="stable")[:REVIEWED]
+    rows, passages = rows[first], shown[rows[first], places[first]]
+    wrong = np.isin(rows * len(corpus.passages) + passages, turn.relevant)
+    judgements = judge(
+        corpus,
+        [
+            Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="promote" if false else "keep")
+            for query, passage, false in zip(rows, passages, wrong, strict=True)
+        ],
+    )
+    taught = learned(corpus, ranking, judgements, model)
+    amended, amended_ranking = with_promotions(corpus, ranking, judgements)
+    results = {"before": before}
+    unlearned = dataclasses.replace(amended_ranking, signals=ranking.signals)  # likeness is still that to the positives of before
+    results["verdicts"], _ = at_hardness(lambda rate: select(amended, unlearned, ours(number, rate), judgements, model), hard, wanted)
+    results["learned"], _ = at_hardness(lambda rate: select(corpus, ranking, ours(number, rate), None, taught), hard, wanted)
+    results["both"], _ = at_hardness(lambda rate: select(amended, amended_ranking, ours(number, rate), judgements, taught), hard, wanted)
+    return {name: measured(turn, selection.negatives)[0] for name, selection in results.items()} | {"of them false": float(wrong.mean())}
+
+
 def main() -> None:
-    """Measure every set, then print the means."""
+    """Measure every set with weights from the others, then print the means."""
     given = arguments(__doc__, data=DATA, sets=",".join(SETS), store=OUT / "vectors")
-    names = given.sets.split(",")
     if given.quick:
-        sets, encoder, store = [made_up()], HashedWords(), None
+        judged, encoder, store = [made_up(), made_up(20, 400)], HashedWords(), None
+        judged[1] = type(judged[1])("made up, small", judged[1].passages, judged[1].relevant)
     else:
-        missing = [name for name in names if not (given.data / name / "qrels.tsv").is_file()]
-        if missing:
-            sys.exit(
-                f"{given.data} has no judged set {', '.join(missing)} (corpus.jsonl, queries.jsonl, qrels.tsv); name a folder by --data"
-            )
-        sets, encoder, store = [read(given.data / name) for name in names], FlagEncoder.load(), VectorStore(given.store)
-    settings = list(cases())
-    plans = [(0.0, "none"), *((verdicts, order) for order in ORDERS for verdicts in VERDICTS)]
-    reviews = [(each, *plan) for each in REVIEWED for plan in plans]
-    weights, counted, after, ranks = [], [], [], []
-    for judged in sets:
-        turns = turns_of(judged, encoder, store)
-        count = len(turns[0].corpus.queries)
-        weights.append(np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLED).astype(np.float64))
-        counted.append([tally(turns, each) for each in settings])
-        ranks.append({"set": judged.name} | by_rank(turns))
-        after.append([tally(turns, each, verdicts=verdicts, order=order) for each, verdicts, order in reviews])
-        relevant = len(turns[0].relevant) / count
-        facts = {"queries": count, "passages": len(turns[0].corpus.passages), "relevant a query": relevant, "turns": len(SEEDS)}
-        rows = [named(each) | line([found], weights[-1:]) for each, found in zip(settings, counted[-1], strict=True)]
-        report(f"quality-{judged.name.replace(' ', '-')}", rows, facts)
-    facts = {"sets": ", ".join(judged.name for judged in sets), "turns": len(SEEDS), "model": encoder.describe().get("name")}
-    rows = [named(each) | line([found[number] for found in counted], weights) for number, each in enumerate(settings)]
-    report("quality", rows, facts)
-    report("quality-ranks", ranks, {"judged relevant among the passages at ranks": "visible positives left out"})
+        names = given.sets.split(",")
+        if missing := [name for name in names if not (given.data / name / "qrels.tsv").is_file()]:
+            sys.exit(f"{given.data} has no judged set {', '.join(missing)}; name a folder by --data")
+        judged, encoder, store = [read(given.data / name) for name in names], FlagEncoder.load(), VectorStore(given.store)
+    turns = {each.name: turns_of(each, encoder, store) for each in judged}
+    examples = {name: examples_of(name, each) for name, each in turns.items()}
+    models = {name: fit([other for key, other in examples.items() if key != name]) for name in turns}
+    numbers, shares = (NUMBERS[:1], SHARES[:1]) if given.quick else (NUMBERS, SHARES)
+    facts: dict[str, Any] = {"sets": ", ".join(turns), "weights": "fitted on the other sets", "candidates a query": CANDIDATES}
+
+    points: list[dict[str, Any]] = []
+    for number in numbers:
+        for name, each in turns.items():
+            for method, dial, found in curves(each, models[name], number):
+                false, hardness, count = np.mean(found, axis=0).tolist()
+                points.append({"set": name, "negatives": number, "method": method, "dial": dial, "false %": 100 * false,
+                               "similarity": round(hardness, 3), "found a query": count})  # fmt: skip
+    report("quality-curves", points, facts)
+
+    rows: list[dict[str, Any]] = []
+    for number in numbers:
+        for name, each in turns.items():
+            for share in shares:
+                found = [line for turn in each if (line := against_percpos(turn, models[name], number, share)) is not None]
+                mean = {key: float(np.mean([line[key] for line in found])) for key in found[0]} if found else {}
+                rows.append({"set": name, "negatives": number, "PercPos": share, **_told(mean)})
+    report("quality", rows, facts | _means(rows))
+
     rows = []
-    for number, (each, verdicts, order) in enumerate(reviews):
-        part = [found[number] for found in after]
-        hits = 100 * float(np.mean([np.mean(found.verdicts) for found in part])) if verdicts else None
-        rows.append(named(each) | {"order": order, "verdicts a query": verdicts, "of them false %": hits} | line(part, weights))
-    report("quality-review", rows, facts)
+    for number in numbers:
+        for name, each in turns.items():
+            found = [against_hn_mine(turn, models[name], number) for turn in each]
+            mean = {key: float(np.mean([line[key] for line in found])) for key in found[0]}
+            rows.append({"set": name, "negatives": number, "hn_mine false %": 100 * mean["hn_mine"], "ours false %": 100 * mean["ours"],
+                         "hardness": round(mean["hardness"], 3), "our hardness": round(mean["our hardness"], 3)})  # fmt: skip
+    report("quality-hn-mine", rows, facts)
+
+    rows = []
+    for times in REVIEWED_OF:
+        for name, each in turns.items():
+            for share in shares:
+                found = [with_verdicts(turn, models[name], NUMBERS[0], share, times) for turn in each]
+                mean = {key: float(np.mean([line[key] for line in found])) for key in found[0]}
+                rows.append(
+                    {"set": name, "PercPos": share, "reviewed of": f"{times} x"} | {f"{key} %": 100 * value for key, value in mean.items()}
+                )
+        kept = [row for row in rows if row["before %"] > 0 and row["reviewed of"] == f"{times} x"]
+        for key in ("verdicts", "learned", "both"):
+            if kept:
+                facts[f"{times} x: mean of {key} / before"] = float(np.mean([row[f"{key} %"] / row["before %"] for row in kept]))
+    report("quality-verdicts", rows, facts | {"verdicts a turn": REVIEWED})
+
+
+def _told(mean: dict[str, float]) -> dict[str, Any]:
+    if not mean:
+        return {}
+    return {
+        "PercPos false %": 100 * mean["theirs"],
+        "ours false %": 100 * mean["ours"],
+        "ratio": mean["ours"] / mean["theirs"] if mean["theirs"] else None,
+        "hardness": round(mean["hardness"], 3),
+        "our hardness": round(mean["our hardness"], 3),
+        "queries %": 100 * mean["queries"],
+        "our dial": mean["rate"],
+        "filled: PercPos %": 100 * mean["filled theirs"],
+        "filled: ours %": 100 * mean["filled ours"],
+        "filled ratio": mean["filled ours"] / mean["filled theirs"] if mean["filled theirs"] else None,
+        "filled hardness": round(mean["filled hardness"], 3),
+    }
+
+
+def _means(rows: list[dict[str, Any]]) -> dict[str, float]:
+    found = {}
+    for number in NUMBERS:
+        for column in ("ratio", "filled ratio"):
+            ratios = [row[column] for row in rows if row["negatives"] == number and row.get(column) is not None]
+            if ratios:
+                found[f"mean {column}, {number} negatives"] = float(np.mean(ratios))
+                found[f"highest {column}, {number} negatives"] = max(ratios)
+    return found
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", ["search", "select", "inspect", "rows", "scale", "quality"])
+@pytest.mark.parametrize("name", ["search", "select", "inspect", "rows", "scale", "windows", "fit_suspicion", "quality"])
 def test_a_benchmark_runs_and_writes_its_figures(name: str) -> None:
     done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", "--quick"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -29,5 +29,5 @@ def test_without_a_gpu_its_check_says_so_and_is_no_failure() -> None:
 
 def test_every_benchmark_is_named_in_the_makefile() -> None:
     listed = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("BENCHMARKS")).partition(":=")[2].split()
-    helpers = {"__init__", "judged", "measure", "plain", "plot", "sets"}
+    helpers = {"__init__", "judged", "measure", "plain", "plot", "sets", "turns"}
     assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - helpers == set(listed)

@@ -1,0 +1,216 @@
+"""How many mined negatives are false, and how hard they are, by window, strategy and guard, on sets that people judged.
+
+Of each query's relevant passages one stays visible as its positive, the others are hidden; what is mined and judged relevant is a
+false negative. The rate is read together with the negatives' mean similarity to their queries, their hardness: a lower rate at a lower
+hardness is no progress, easier passages are always right. Every setting is mined three times, each time with another positive and
+seed. Intervals come from a bootstrap over the queries (their three turns together), since negatives of one query hang together.
+
+The last table asks what reviewing is worth, and in which order: the judgements play a reviewer, who gives so many verdicts a query, on
+the chosen negatives that are most suspicious by one measure or another; then it is mined again with these verdicts.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.judged import HashedWords, made_up, read
+from benchmarks.measure import DATA, OUT, arguments, report
+from benchmarks.turns import SEEDS, SETS, Turn, turns_of
+from hnmine.criteria import SelectionSettings
+from hnmine.encoder import FlagEncoder
+from hnmine.ranking import positive_anchors
+from hnmine.select import Selection, select
+from hnmine.vectors import VectorStore
+from hnmine.verdicts import Verdict, judge, with_promotions
+
+Floats = npt.NDArray[np.float64]
+
+
+RESAMPLED = 2_000
+NUMBERS = (5, 15)
+STARTS, ENDS = (0, 5, 10, 20, 50), (100, 210, 500)
+GUARDS: tuple[dict[str, float], ...] = (
+    *({"max_positive_share": share} for share in (0.95, 0.9, 0.8)),
+    *({"margin": margin} for margin in (0.05, 0.1)),
+    *({"max_score": score} for score in (0.7, 0.6, 0.5)),
+)
+# Ranks in which the relevant passages are counted.
+BANDS = (0, 5, 10, 20, 50, 100, 210, 500)
+# A reviewer's verdicts a query, and what they are about.
+VERDICTS = (0.5, 1.0, 2.0)
+ORDERS = ("at random", "share of the positive", "score", "score + likeness to the positive")
+REVIEWED = (
+    SelectionSettings(window_start=0, strategy="hardest", max_positive_share=0.95),
+    SelectionSettings(strategy="hardest"),
+    SelectionSettings(),
+)
+
+
+@dataclass
+class Tally:
+    """Counts for each query, added up over the turns."""
+
+    false: Floats
+    chosen: Floats
+    similarity: Floats
+    backfilled: Floats
+    short: Floats
+    verdicts: list[bool] = field(default_factory=list)
+
+    def rates(self, weights: Floats) -> Floats:
+        """Return the rate of false negatives in each resample of the queries, (r,)."""
+        return (weights @ self.false) / np.maximum(weights @ self.chosen, 1)
+
+
+def tally(turns: list[Turn], settings: SelectionSettings, *, verdicts: float = 0.0, order: str = "") -> Tally:
+    """Choose negatives in every turn, after a review of so many verdicts a query, and count."""
+    count = len(turns[0].corpus.queries)
+    found = Tally(*(np.zeros(count) for _ in range(5)))
+    for turn in turns:
+        settings = msgspec.structs.replace(settings, seed=turn.seed)
+        selection = select(turn.corpus, turn.ranking, settings)
+        if verdicts:
+            selection, given = reviewed(turn, selection, round(verdicts * count), order)
+            found.verdicts += given
+        found.false += turn.false(selection).sum(axis=1)
+        found.chosen += (selection.negatives >= 0).sum(axis=1)
+        found.similarity += np.nansum(selection.scores, axis=1, dtype=np.float64)
+        found.backfilled += selection.backfilled.sum(axis=1)
+        found.short += selection.short
+    return found
+
+
+def suspicion(turn: Turn, selection: Selection, order: str) -> Floats:
+    """Return how suspicious each of the (q, N) chosen negatives is."""
+    if order == "at random":
+        return np.random.default_rng(turn.seed).random(selection.scores.shape)
+    if order == "share of the positive":
+        return selection.scores / positive_anchors(turn.corpus, turn.ranking)[:, None]
+    if order == "score":
+        return selection.scores
+    positives = turn.corpus.positive_ids[turn.corpus.positive_starts[:-1]]  # each query has one
+    vectors = turn.ranking.passage_vectors
+    likeness = np.einsum("qnd,qd->qn", vectors[selection.negatives.ravel()].reshape(*selection.negatives.shape, -1), vectors[positives])
+    return selection.scores + likeness
+
+
+def reviewed(turn: Turn, selection: Selection, verdicts: int, order: str) -> tuple[Selection, list[bool]]:
+    """Let the judgements decide on so many of the chosen negatives; return the selection after that, and which were false."""
+    rows, places = np.nonzero(selection.negatives >= 0)
+    first = np.argsort(-suspicion(turn, selection, order)[rows, places], kind="stable")[:verdicts]
+    rows, places = rows[first], places[first]
+    false = turn.false(selection)[rows, places].tolist()
+    corpus, passages = turn.corpus, selection.negatives[rows, places]
+    said = [
+        Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="promote" if wrong else "keep")
+        for query, passage, wrong in zip(rows, passages, false, strict=True)
+    ]
+    judgements = judge(corpus, said)
+    amended, ranking = with_promotions(corpus, turn.ranking, judgements)
+    return select(amended, ranking, selection.settings, judgements), false
+
+
+def cases() -> Iterator[SelectionSettings]:
+    """Yield what is compared: windows at random and hardest first, and each guard on three of them."""
+    for number in NUMBERS:
+        for end in ENDS:
+            for start in STARTS:
+                yield SelectionSettings(window_start=start, window_end=end, negative_number=number)
+        for start in STARTS:  # where the window ends makes no difference to the hardest
+            yield SelectionSettings(window_start=start, negative_number=number, strategy="hardest")
+        for guard in GUARDS:
+            yield SelectionSettings(window_start=0, negative_number=number, strategy="hardest", **guard)
+            yield SelectionSettings(window_start=10, negative_number=number, strategy="hardest", **guard)
+            yield SelectionSettings(negative_number=number, **guard)
+
+
+def by_rank(turns: list[Turn]) -> dict[str, float]:
+    """Return how many per cent of the candidates in each band of ranks are judged relevant, the visible positive left out."""
+    found = []
+    for turn in turns:
+        corpus, ids = turn.corpus, turn.ranking.ids
+        pairs = np.arange(len(ids))[:, None] * len(corpus.passages) + ids
+        visible = np.isin(pairs, corpus.positive_queries.astype(np.int64) * len(corpus.passages) + corpus.positive_ids)
+        relevant = np.isin(pairs, turn.relevant) & ~visible
+        found.append([relevant[:, low:high].sum() / (~visible[:, low:high]).sum() for low, high in pairwise(BANDS)])
+    return {f"{low}-{high} %": 100 * float(share) for (low, high), share in zip(pairwise(BANDS), np.mean(found, axis=0), strict=True)}
+
+
+def named(settings: SelectionSettings) -> dict[str, Any]:
+    """Return the cells that say which settings they were."""
+    guard = next((f"{name} {getattr(settings, name):g}" for each in GUARDS for name in each if getattr(settings, name) is not None), "")
+    window = f"{settings.window_start}-{settings.window_end}"
+    return {"choose": settings.strategy, "window": window, "guard": guard, "negatives": settings.negative_number}
+
+
+def line(tallies: list[Tally], weights: list[Floats]) -> dict[str, Any]:
+    """Return the cells of one setting: of a set, or the mean over sets (each counts the same)."""
+    rates = np.mean([each.rates(part) for each, part in zip(tallies, weights, strict=True)], axis=0)
+    low, high = np.percentile(rates, (2.5, 97.5))
+    if not any(each.false.sum() for each in tallies):  # a bootstrap of nothing but zeros knows no doubt: Wilson's bound
+        high = 3.84 / (3.84 + sum(each.chosen.sum() for each in tallies) / len(SEEDS))
+    totals = [each.chosen.sum() for each in tallies]
+
+    def mean(values: list[Floats]) -> float:
+        return float(np.mean([value.sum() / max(1, total) for value, total in zip(values, totals, strict=True)]))
+
+    return {
+        "false %": 100 * mean([each.false for each in tallies]),
+        "from": 100 * float(low),
+        "to": 100 * float(high),
+        "similarity": round(mean([each.similarity for each in tallies]), 3),
+        "back-filled %": 100 * mean([each.backfilled for each in tallies]),
+        "short %": 100 * float(np.mean([each.short.mean() / len(SEEDS) for each in tallies])),
+    }
+
+
+def main() -> None:
+    """Measure every set, then print the means."""
+    given = arguments(__doc__, data=DATA, sets=",".join(SETS), store=OUT / "vectors")
+    names = given.sets.split(",")
+    if given.quick:
+        sets, encoder, store = [made_up()], HashedWords(), None
+    else:
+        missing = [name for name in names if not (given.data / name / "qrels.tsv").is_file()]
+        if missing:
+            sys.exit(
+                f"{given.data} has no judged set {', '.join(missing)} (corpus.jsonl, queries.jsonl, qrels.tsv); name a folder by --data"
+            )
+        sets, encoder, store = [read(given.data / name) for name in names], FlagEncoder.load(), VectorStore(given.store)
+    settings = list(cases())
+    plans = [(0.0, "none"), *((verdicts, order) for order in ORDERS for verdicts in VERDICTS)]
+    reviews = [(each, *plan) for each in REVIEWED for plan in plans]
+    weights, counted, after, ranks = [], [], [], []
+    for judged in sets:
+        turns = turns_of(judged, encoder, store)
+        count = len(turns[0].corpus.queries)
+        weights.append(np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLED).astype(np.float64))
+        counted.append([tally(turns, each) for each in settings])
+        ranks.append({"set": judged.name} | by_rank(turns))
+        after.append([tally(turns, each, verdicts=verdicts, order=order) for each, verdicts, order in reviews])
+        relevant = len(turns[0].relevant) / count
+        facts = {"queries": count, "passages": len(turns[0].corpus.passages), "relevant a query": relevant, "turns": len(SEEDS)}
+        rows = [named(each) | line([found], weights[-1:]) for each, found in zip(settings, counted[-1], strict=True)]
+        report(f"windows-{judged.name.replace(' ', '-')}", rows, facts)
+    facts = {"sets": ", ".join(judged.name for judged in sets), "turns": len(SEEDS), "model": encoder.describe().get("name")}
+    rows = [named(each) | line([found[number] for found in counted], weights) for number, each in enumerate(settings)]
+    report("windows", rows, facts)
+    report("windows-ranks", ranks, {"judged relevant among the passages at ranks": "visible positives left out"})
+    rows = []
+    for number, (each, verdicts, order) in enumerate(reviews):
+        part = [found[number] for found in after]
+        hits = 100 * float(np.mean([np.mean(found.verdicts) for found in part])) if verdicts else None
+        rows.append(named(each) | {"order": order, "verdicts a query": verdicts, "of them false %": hits} | line(part, weights))
+    report("windows-review", rows, facts)
+
+
+if __name__ == "__main__":
+    main()
