@@ -1,12 +1,15 @@
 """A FlagEmbedding reranker behind `Reranker`: known at once, loaded when the first pair comes, driven in batches of a token budget.
 
-`FlagReranker.compute_score` tokenises everything up front, each pair a second time by itself, and throws its first batch
-away, so a stop or a kill would lose everything. An encoder-only reranker on one device is therefore driven as embedding models
-are (`batches`): through FlagEmbedding's tokenizer and model, in batches of one length in tokens on a CPU, so that a pair's
-score has the same bits whatever pairs are scored beside it. That takes one step more than for embedding models: the
+`FlagReranker.compute_score` tokenises everything up front, each pair a second time by itself, throws its first batch away,
+and tells its scores at the very end. An encoder-only reranker on one device is therefore driven as embedding models are
+(`batches`): through FlagEmbedding's tokenizer and model, on a CPU in batches of one length in tokens. With one of MiniLM's
+size one core scored 5 pairs of Cranfield a second through compute_score and 14 here in fp32, 23 in bf16; of the example's
+short ones 14, 57 and 101.
+
+On a CPU a score has the same bits whatever pairs are scored beside it. That takes one step more than for embedding models: the
 head multiplies one row for each pair, and in float32 what is left over when rows are not a multiple of four is computed
-another way (a bit differed in most batches of 13, 15, 17, 31 and 33 pairs; none of 12,000 batches of 1 to 700 rows did, in
-heads of 32 to 1,024 dimensions, once the rows were filled up to multiples of MIN_ROWS). So that is what is done.
+another way (a bit differed in most batches of 13, 15, 17, 31 and 33 pairs). With the rows filled up to multiples of MIN_ROWS
+none did, in 12,000 batches of 1 to 700 rows through heads of 32 to 1,024 dimensions.
 
 Decoder-only rerankers, and several devices, go through FlagEmbedding's own `compute_score`, in shards; on a CPU pair by pair,
 for the same reason.

@@ -77,7 +77,8 @@ def tell(chosen: RerankerSettings | None, corpus: Corpus | None, depth: int) -> 
     pairs = len(corpus.queries) * min(depth, corpus.n_candidates) + len(corpus.positive_ids)
     st.caption(
         f"The reranker scores up to {counted(pairs, 'pair')}: the first {depth:,} candidates of each query, and the positives. Without a "
-        "GPU that is some ten to a hundred pairs a second, so it may take hours. What was scored is kept, and never scored again."
+        "GPU a small one reads some ten to a hundred pairs a second, a large one a few: it may take hours. What was scored is kept, "
+        "and never scored again."
     )
 
 
