@@ -153,8 +153,7 @@ def our_training(path: Path) -> dict[str, Callable[[], Any]]:
         held["selection"] = SimpleNamespace(negatives=ids)
 
     def write() -> None:
-        ranking: Any = None  # asked for scores alone
-        write_atomic(path.with_suffix(".ours"), flagembedding_lines(held["rows"], held["corpus"], ranking, held["selection"]))
+        write_atomic(path.with_suffix(".ours"), flagembedding_lines(held["rows"], held["corpus"], held["selection"]))
 
     return {"read": read, "unique": unique, "": drawn, "write": write}
 

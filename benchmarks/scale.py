@@ -68,7 +68,7 @@ def measure(size: int) -> dict[str, Any]:
             began = time.perf_counter()
             mined = mine(folder / "train.jsonl", folder / "pool.jsonl", MineSettings(), Projection, store=VectorStore(folder / "vectors"))
             wrote = time.perf_counter()
-            lines = flagembedding_lines(mined.inputs.rows, mined.inputs.corpus, mined.ranking, mined.selection)
+            lines = flagembedding_lines(mined.inputs.rows, mined.inputs.corpus, mined.selection)
             write_atomic(folder / "out.jsonl", lines)
             if side == "cold":
                 line |= mined.summary.timings | {"write": time.perf_counter() - wrote}

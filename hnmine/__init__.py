@@ -14,9 +14,20 @@ if TYPE_CHECKING:
     from hnmine.encoder import Encoder, FlagEncoder
     from hnmine.errors import HnmineError
     from hnmine.models import ModelSettings
+    from hnmine.reranker import RerankerSettings
     from hnmine.summary import Summary
 
-__all__ = ["Encoder", "FlagEncoder", "HnmineError", "ModelSettings", "SelectionSettings", "Summary", "__version__", "find_knn_neg"]
+__all__ = [
+    "Encoder",
+    "FlagEncoder",
+    "HnmineError",
+    "ModelSettings",
+    "RerankerSettings",
+    "SelectionSettings",
+    "Summary",
+    "__version__",
+    "find_knn_neg",
+]
 
 __version__ = "0.1.0"
 
@@ -25,6 +36,7 @@ _HOMES = {
     "FlagEncoder": "encoder",
     "HnmineError": "errors",
     "ModelSettings": "models",
+    "RerankerSettings": "reranker",
     "SelectionSettings": "select",
     "Summary": "summary",
     "find_knn_neg": "drop_in",

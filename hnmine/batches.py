@@ -28,9 +28,10 @@ import numpy.typing as npt
 from hnmine.corpus import text_hash
 from hnmine.progress import ShouldStop, check
 
-__all__ = ["MIN_ROWS", "Window", "ahead", "next_batch", "order_of", "windows"]
+__all__ = ["MIN_ROWS", "Window", "ahead", "answers", "next_batch", "order_of", "windows"]
 
 Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 Ids = npt.NDArray[np.int64]
 Tokenise = Callable[[list[str]], list[list[int]]]
 
@@ -120,6 +121,43 @@ def next_batch(window: Window, start: int, *, budget: int, most_texts: int | Non
     else:
         length = max(length, min(max_length, -(-length // GPU_MULTIPLE) * GPU_MULTIPLE))
     return min(end, start + max(1, min(budget // max(1, length), most_texts or budget))), length
+
+
+def answers(
+    ready: Iterator[Window],
+    forward: Callable[[list[npt.NDArray[np.int32]], int], Answer | None],
+    refusal: Callable[[int], Exception],
+    *,
+    budget: int,
+    most_texts: int | None,
+    exact: bool,
+    max_length: int,
+    should_stop: ShouldStop | None,
+) -> Iterator[tuple[Window, int, int, Answer]]:
+    """Yield (window, start, end, answer) of one batch after the other, with smaller ones when memory runs out.
+
+    Args:
+        ready: the windows.
+        forward: given the token ids of a batch and the length to pad them to, asks the model; None when memory ran out.
+        refusal: given a length in tokens, the error to raise when there is no memory for a single text of that length.
+        budget, most_texts, exact, max_length: as in `next_batch`.
+
+    Raises:
+        Cancelled: `should_stop` said so; asked once a batch.
+    """
+    for window in ready:
+        start = 0
+        while start < len(window.places):
+            check(should_stop)
+            end, length = next_batch(window, start, budget=budget, most_texts=most_texts, exact=exact, max_length=max_length)
+            answer = forward(window.ids[start:end], length)
+            if answer is not None:
+                yield window, start, end, answer
+                start = end
+            elif end - start == 1:
+                raise refusal(length)
+            else:
+                budget = (end - start) * length // 2
 
 
 def ahead(items: Iterator[Item], *, depth: int = 1) -> Generator[Item, None, None]:

@@ -239,6 +239,7 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
                 candidate_pool=arguments.candidate_pool,
                 name_or_path=arguments.embedder_name_or_path,
                 second_name_or_path=arguments.second_embedder_name_or_path,
+                reranker_name_or_path=arguments.reranker_name_or_path,
                 devices=None if arguments.devices is None else tuple(arguments.devices),
                 new_manifest=arguments.manifest_file,
                 **shared,
@@ -284,7 +285,8 @@ def _cache(arguments: argparse.Namespace) -> None:
         return
     for each in usage:
         lines.append(
-            f"{each.model}  {each.rows:,} vectors of {each.dimension} dimensions, {each.dtype}  {in_words(each.bytes)} in "
+            f"{each.model}  {each.rows:,} {'scores of pairs' if each.dimension == 1 else f'vectors of {each.dimension} dimensions'}, "
+            f"{each.dtype}  {in_words(each.bytes)} in "
             f"{each.shards:,} {'file' if each.shards == 1 else 'files'}  last used {each.last_used[:10]}"
         )
     total = sum(each.bytes for each in usage)

@@ -23,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.attention import quicken
-from hnmine.batches import MIN_ROWS, ahead, next_batch, windows
+from hnmine.batches import MIN_ROWS, ahead, answers, windows
 from hnmine.errors import EncodeError, SettingsError
 from hnmine.progress import OnProgress, ShouldStop, check
 
-__all__ = ["ARITHMETIC", "Driver", "Use"]
+__all__ = ["ARITHMETIC", "TOKEN_BUDGET_CPU", "TOKEN_BUDGET_GPU", "Driver", "Use", "out_of_memory"]
 
 # Part of what vectors are stored by: to be raised by every change that changes a bit of them.
 ARITHMETIC = 1
@@ -122,31 +122,28 @@ class Driver:
             model.model.eval()
             if self.exact and self._precision == "bf16":  # a model of our own: one that was handed over is never touched
                 quicken(model.model)
-        budget = TOKEN_BUDGET_CPU[self._precision] if self.exact else TOKEN_BUDGET_GPU
         done = seen = 0
         with closing(ahead(windows(texts, order, tokenise, max_length, should_stop=should_stop))) as ready:
-            for window in ready:
-                seen += int(window.lengths.sum())
-                start = 0
-                while start < len(window.places):
-                    check(should_stop)
-                    end, length = next_batch(
-                        window, start, budget=budget, most_texts=self._batch_size, exact=self.exact, max_length=max_length
-                    )
-                    vectors = self._forward(torch, window.ids[start:end], length)
-                    if vectors is None:  # no memory
-                        if end - start == 1:
-                            raise EncodeError(
-                                f"the model needs more memory for one of the {use.side} of {length:,} tokens than there is; "
-                                f"lower --{'query' if use.side == 'queries' else 'passage'}_max_length, or use a smaller model"
-                            )
-                        budget = (end - start) * length // 2
-                        continue
-                    done += int(window.lengths[start:end].sum())
-                    if on_progress is not None:
-                        on_progress(done, seen + window.estimate, f"encoding {use.side}")
-                    yield window.places[start:end], vectors
-                    start = end
+            last = None
+            for window, start, end, vectors in answers(
+                ready,
+                lambda ids, length: self._forward(torch, ids, length),
+                lambda length: EncodeError(
+                    f"the model needs more memory for one of the {use.side} of {length:,} tokens than there is; "
+                    f"lower --{'query' if use.side == 'queries' else 'passage'}_max_length, or use a smaller model"
+                ),
+                budget=TOKEN_BUDGET_CPU[self._precision] if self.exact else TOKEN_BUDGET_GPU,
+                most_texts=self._batch_size,
+                exact=self.exact,
+                max_length=max_length,
+                should_stop=should_stop,
+            ):
+                if window is not last:
+                    seen, last = seen + int(window.lengths.sum()), window
+                done += int(window.lengths[start:end].sum())
+                if on_progress is not None:
+                    on_progress(done, seen + window.estimate, f"encoding {use.side}")
+                yield window.places[start:end], vectors
 
     def _forward(self, torch: Any, ids: Sequence[npt.NDArray[np.int32]], length: int) -> Vectors | None:
         """Return the vectors of one batch, (b, d) float32; None when memory ran out."""
@@ -167,7 +164,7 @@ class Driver:
                 pooled = model._truncate_embeddings(model.pooling(hidden, inputs["attention_mask"]))
                 return np.array(pooled[:count].float().cpu().numpy())  # a copy: what is pooled may be a view of all tokens
         except Exception as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise EncodeError(
                     f"the model failed on {count} texts of {length} tokens: {type(error).__name__}: {error}; "
                     "if that is more tokens than it was made for, lower the maximum length"
@@ -225,7 +222,7 @@ def _as_array(answer: Any, count: int, name: str) -> Vectors:
     return vectors
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
     """Whether torch (its own class on a GPU, a plain RuntimeError on a CPU) or Python found no memory."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True

@@ -16,10 +16,11 @@ from hnmine.corpus import PoolMode
 from hnmine.criteria import SelectionSettings, parse_window
 from hnmine.encoder import Encoder, FlagEncoder, as_encoder
 from hnmine.errors import SettingsError
-from hnmine.mine import MineSettings, mine_to_file
+from hnmine.mine import MineSettings, ScoreSource, mine_to_file
 from hnmine.models import ModelSettings
 from hnmine.problems import repairs_from
 from hnmine.progress import OnProgress, ShouldStop
+from hnmine.reranker import RerankerSettings
 from hnmine.retrievers import MODEL_ALONE
 from hnmine.summary import Summary
 from hnmine.trainers import chosen_mendings
@@ -57,6 +58,8 @@ def find_knn_neg(
     repair: Iterable[str] = (),
     skip_bad_rows: bool = False,
     with_scores: bool = False,
+    reranker: RerankerSettings | None = None,
+    score_source: ScoreSource = "model",
     reviews: str | os.PathLike[str] | Iterable[Verdict] | None = None,
     output_format: str = "flagembedding",
     dev_share: float = 0.0,
@@ -88,6 +91,8 @@ def find_knn_neg(
             command line `["query=question", "pos=answer"]`.
         repair, skip_bad_rows: what to do with bad rows; without either they raise.
         with_scores: write `pos_scores` and `neg_scores`.
+        reranker: a cross-encoder that scores the candidates and positives, for guards and as a teacher.
+        score_source: whose scores are written: "model", similarities of the mining model, or "reranker", its raw logits, for distillation.
         reviews: verdicts of a review, as JSON lines or `Verdict`s: dropped passages are never chosen for their query again, promoted
             ones join its `pos`, kept ones come first.
         output_format: one of `hnmine.formats.FORMATS`.
@@ -95,8 +100,8 @@ def find_knn_neg(
         mend: faults that trainers trip over to mend in what is written, keys of `hnmine.trainers.MENDINGS` or "all"; FlagEmbedding's
             format only.
         manifest_file: where to write settings, fingerprints, verdicts, versions and counts as JSON; `reproduce` does the run again.
-        store: folder where vectors are kept, so that no text is encoded twice and a killed run goes on where it was. Needs `model`
-            to be `ModelSettings`: what a loaded model's weights are cannot be told for sure.
+        store: folder where vectors and pairs' scores are kept, so that nothing is encoded or scored twice and a killed run goes on
+            where it was. For vectors `model` has to be `ModelSettings`: what a loaded model's weights are cannot be told for sure.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
         on_progress, should_stop: called about once a batch.
 
@@ -141,6 +146,8 @@ def find_knn_neg(
         repair=tuple(sorted(repairs_from(repair))),
         skip_bad_rows=skip_bad_rows,
         with_scores=with_scores,
+        reranker=reranker,
+        score_source=score_source,
         output_format=output_format,
         dev_share=dev_share,
         mend=tuple(sorted(chosen_mendings((mend,) if isinstance(mend, str) else tuple(mend)))),

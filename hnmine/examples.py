@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.corpus import Corpus
-from hnmine.ranking import Ranking
+from hnmine.export import PairScores
 from hnmine.rows import Row
 from hnmine.select import Selection
 
@@ -34,7 +34,7 @@ class Example:
 
     Attributes:
         query: its number in the corpus; text: as its first row spells it.
-        positives, negatives: texts, with their passage ids and their scores (float32, of the mining model) beside them.
+        positives, negatives: texts, with their passage ids and, where scores are wanted, these (float32) beside them.
     """
 
     query: int
@@ -52,23 +52,27 @@ class Part:
     """What one file is written from, and what is told of it afterwards.
 
     Attributes:
-        rows, corpus, ranking, selection: as everywhere.
+        rows, corpus, selection: as everywhere.
         queries: (q,) bool, those that belong to this file; None for all.
         dev: (q,) bool, those that are dev, where one file holds both parts; None without a split.
-        with_scores: whether scores are written where the format has a place for them.
+        scores: written where the format has a place for them; None for none.
         written: records written so far: lines, or rows of a table.
         counted: what a note will tell, by name.
     """
 
     rows: Sequence[Row]
     corpus: Corpus
-    ranking: Ranking
     selection: Selection
     queries: Bools | None = None
     dev: Bools | None = None
-    with_scores: bool = False
+    scores: PairScores | None = None
     written: int = 0
     counted: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def with_scores(self) -> bool:
+        """Whether scores are written where the format has a place for them."""
+        return self.scores is not None
 
     def first_rows(self) -> list[int]:
         """Return the first row of each query of this part, in the order of the rows."""
@@ -80,7 +84,7 @@ class Part:
 
     def examples(self) -> Iterator[Example]:
         """Yield the examples of this part, in the order of their first rows."""
-        corpus, selection, passages = self.corpus, self.selection, self.corpus.passages
+        corpus, selection, passages, scores = self.corpus, self.selection, self.corpus.passages, self.scores
         order = np.argsort(corpus.row_queries, kind="stable")
         bounds = np.searchsorted(corpus.row_queries[order], np.arange(len(corpus.queries) + 1)).tolist()
         counts = selection.counts.tolist()
@@ -93,7 +97,6 @@ class Part:
                     spelled.setdefault(passage, text)
             for passage in corpus.promoted(query).tolist():
                 spelled.setdefault(passage, passages[passage])
-            begin, known = corpus.positive_starts[query], corpus.positives(query)
             ids = list(spelled)
             negatives = selection.negatives[query, : counts[query]].tolist()
             yield Example(
@@ -101,10 +104,10 @@ class Part:
                 text=self.rows[first].query,
                 positives=list(spelled.values()),
                 positive_ids=ids,
-                positive_scores=list(self.ranking.positive_scores[begin + np.searchsorted(known, ids)]) if self.with_scores else [],
+                positive_scores=list(scores.of_positives(corpus, query, np.array(ids, np.int32))) if scores is not None else [],
                 negatives=[passages[passage] for passage in negatives],
                 negative_ids=negatives,
-                negative_scores=list(selection.scores[query, : counts[query]]) if self.with_scores else [],
+                negative_scores=list(scores.negatives[query, : counts[query]]) if scores is not None else [],
             )
 
     def notes(self, *, ids: bool = False) -> list[str]:

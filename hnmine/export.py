@@ -21,6 +21,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -34,7 +35,17 @@ from hnmine.ranking import Ranking
 from hnmine.rows import Row
 from hnmine.select import Selection
 
-__all__ = ["flagembedding_lines", "numbers", "promoted_rows", "stale_positive_scores", "stale_scores", "write_all", "write_atomic"]
+__all__ = [
+    "PairScores",
+    "flagembedding_lines",
+    "model_scores",
+    "numbers",
+    "promoted_rows",
+    "stale_positive_scores",
+    "stale_scores",
+    "write_all",
+    "write_atomic",
+]
 
 _encode = msgspec.json.Encoder().encode
 # What a killed process was writing is of no use to anybody; after this many seconds it is removed with the next write.
@@ -42,28 +53,44 @@ _LEFT_OVER = 24 * 60 * 60
 _BLOCK = 2**20
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PairScores:
+    """The scores to write beside the passages, whoever gave them.
+
+    Attributes:
+        positives: float32, one for each entry of `Corpus.positive_ids`.
+        negatives: (q, N) float32, one for each entry of `Selection.negatives`.
+    """
+
+    positives: npt.NDArray[np.float32]
+    negatives: npt.NDArray[np.float32]
+
+    def of_positives(self, corpus: Corpus, query: int, passages: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        """Return the scores of some of a query's positives, (p,)."""
+        return np.asarray(self.positives[corpus.positive_starts[query] + np.searchsorted(corpus.positives(query), passages)])
+
+
+def model_scores(ranking: Ranking, selection: Selection) -> PairScores:
+    """Return the similarities of the mining model as scores to write."""
+    return PairScores(ranking.positive_scores, selection.scores)
+
+
 def flagembedding_lines(
     rows: Sequence[Row],
     corpus: Corpus,
-    ranking: Ranking,
     selection: Selection,
     *,
-    with_scores: bool = False,
+    scores: PairScores | None = None,
     queries: npt.NDArray[np.bool_] | None = None,
 ) -> Iterator[bytes]:
     """Yield one line of UTF-8 JSON for each row, newline included.
 
     Args:
         rows: the rows the corpus was built from.
-        corpus, ranking, selection: what was mined for them.
-        with_scores: write `pos_scores` and `neg_scores` (similarities of the mining model), replacing those of the row.
+        corpus, selection: what was mined for them.
+        scores: written as `pos_scores` and `neg_scores`, replacing those of the row; None for none.
         queries: (q,) bool, those whose rows are wanted; None for all.
     """
-    row_scores = (
-        ranking.score_pairs(np.repeat(corpus.row_queries, np.diff(corpus.row_positive_starts)), corpus.row_positive_ids)
-        if with_scores
-        else None
-    )
     grown = promoted_rows(corpus)
     counts = (selection.negatives >= 0).sum(axis=1).tolist()
     passages = corpus.passages
@@ -78,12 +105,12 @@ def flagembedding_lines(
         added = grown.get(number)
         if added is not None:
             fields["pos"] = _appended(bytes(fields["pos"]), [passages[passage] for passage in added.tolist()])
-        if row_scores is not None:
-            part = row_scores[corpus.row_positive_starts[number] : corpus.row_positive_starts[number + 1]]
+        if scores is not None:
+            positives = corpus.row_positive_ids[corpus.row_positive_starts[number] : corpus.row_positive_starts[number + 1]]
             if added is not None:
-                part = np.concatenate([part, ranking.score_pairs(np.full(len(added), query, np.int32), added)])
-            fields["pos_scores"] = numbers(part)
-            fields["neg_scores"] = numbers(selection.scores[query, :count])
+                positives = np.concatenate([positives, added])
+            fields["pos_scores"] = numbers(scores.of_positives(corpus, query, positives))
+            fields["neg_scores"] = numbers(scores.negatives[query, :count])
         else:
             fields.pop("neg_scores", None)
             if added is not None:

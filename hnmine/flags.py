@@ -18,10 +18,11 @@ from hnmine.columns import columns_from
 from hnmine.criteria import ANCHORS, SelectionSettings, parse_window
 from hnmine.errors import SettingsError
 from hnmine.formats import FORMATS
-from hnmine.mine import MineSettings
+from hnmine.mine import SCORE_SOURCES, MineSettings
 from hnmine.models import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
 from hnmine.presets import PRESETS, with_preset
 from hnmine.problems import REPAIRS, repairs_from
+from hnmine.reranker import RERANKER_CLASSES, RerankerSettings
 from hnmine.retrievers import RETRIEVERS, beside
 from hnmine.trainers import MENDINGS, TRAINERS, chosen_mendings
 
@@ -109,7 +110,9 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("dev_share", "dev_share", "number", "part of the queries that goes to a file of its own beside the output, such as 0.05", "X"),
         Flag("mend", "mend", "list", "faults that FlagEmbedding's trainer trips over, to mend in what is written: "
              + "; ".join(f"{kind} ({how})" for kind, how in MENDINGS.items()) + "; all", "KIND", choices=(*MENDINGS, "all")),
-        Flag("with_scores", "with_scores", "switch", "write pos_scores and neg_scores, the similarities of the mining model"),
+        Flag("with_scores", "with_scores", "switch", "write pos_scores and neg_scores"),
+        Flag("score_source", "score_source", "text", "whose scores: model, similarities of the mining model; reranker, its raw logits, "
+             "for distillation", choices=SCORE_SOURCES),
         Flag("json", "", "switch", "print the closing summary as JSON", fallback=False),
         Flag("quiet", "", "switch", "show no progress", fallback=False),
     ),
@@ -139,6 +142,18 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("trust_remote_code", "model.trust_remote_code", "switch", "run code that comes with the model"),
         Flag("cache_dir", "model.cache_dir", "text", "where models from the hub are kept", "FOLDER"),
     ),
+    "reranker": (
+        Flag("reranker_name_or_path", "reranker.name_or_path", "text", "hub name or folder of a cross-encoder that scores the candidates; "
+             "left out: none. --devices, --precision, --trust_remote_code and --cache_dir are for it too", "NAME"),
+        # No choices: the settings say why FlagEmbedding's two others are refused.
+        Flag("reranker_model_class", "reranker.model_class", "text",
+             f"FlagEmbedding's class of reranker: {' or '.join(RERANKER_CLASSES)}; left out: found out", "CLASS"),
+        Flag("rerank_top_k", "reranker.depth", "integer", "candidates scored of each query; left out: to the end of the rank window", "N"),
+        Flag("reranker_max_length", "reranker.max_length", "integer", "tokens of a pair; left out: 512", "N"),
+        Flag("reranker_batch_size", "reranker.batch_size", "integer", "most pairs in one batch; left out: a budget of tokens", "N"),
+        Flag("query_instruction_for_rerank", "reranker.query_instruction", "text", "put before each query", "TEXT"),
+        Flag("passage_instruction_for_rerank", "reranker.passage_instruction", "text", "put before each passage", "TEXT"),
+    ),
     "devices and speed": (
         Flag("devices", "model.devices", "list", "such as cpu, or cuda:0 cuda:1; left out: the first GPU, else the CPU", "DEVICE"),
         Flag("precision", "model.precision", "text", "auto: half precision where the device is faster in it (fp16 on a GPU, bf16 on a "
@@ -163,7 +178,11 @@ CACHE_FLAGS = (
 )
 # What --from_manifest may be combined with: where things are and how the run is told of, not what is done.
 REPRODUCE_WITH = ("input_file", "output_file", "candidate_pool", "manifest_file", "from_manifest", "embedder_name_or_path",
-                  "second_embedder_name_or_path", "devices", "memory_budget", "store", "no_store", "json", "quiet")  # fmt: skip
+                  "second_embedder_name_or_path", "reranker_name_or_path", "devices", "memory_budget", "store", "no_store", "json",
+                  "quiet")  # fmt: skip
+# Settings of the model that are the reranker's too, as in FlagEmbedding's scripts: one flag sets both.
+SHARED = ("devices", "precision", "trust_remote_code", "cache_dir")
+_NO_RERANKER = {field.name: None if field.required else field.default for field in msgspec.structs.fields(RerankerSettings)}
 CHECK_FLAGS = (
     Flag("trainer", "", "list", f"whose reading to simulate: {', '.join(TRAINERS)}; left out: all", "TRAINER", choices=tuple(TRAINERS)),
     Flag("negative_number", "", "integer", "negatives that each row should have; left out: as many as most rows have, at most 7", "N"),
@@ -186,8 +205,10 @@ def _value(settings: MineSettings, flag: Flag) -> Any:
     if flag.kind == "window":
         return f"{settings.selection.window_start}-{settings.selection.window_end}"
     part, _, name = flag.setting.rpartition(".")
-    holder = {"": settings, "selection": settings.selection, "model": settings.model or ModelSettings()}[part]
-    value = getattr(holder, name)
+    if part == "reranker" and settings.reranker is None:
+        return _NO_RERANKER[name]
+    parts = {"": settings, "selection": settings.selection, "model": settings.model or ModelSettings(), "reranker": settings.reranker}
+    value = getattr(parts[part], name)
     if name == "second_model":
         return None if value is None else value.name_or_path or PACKAGED_NAME
     return value.words() if flag.kind == "columns" else value
@@ -209,7 +230,7 @@ def settings_from(arguments: argparse.Namespace) -> MineSettings:
     Raises:
         SettingsError: a value is out of range, or two contradict each other.
     """
-    values: dict[str, dict[str, Any]] = {"": {}, "selection": {}, "model": {}}
+    values: dict[str, dict[str, Any]] = {"": {}, "selection": {}, "model": {}, "reranker": {}}
     for flag in _SETTING_FLAGS:
         part, _, name = flag.setting.rpartition(".")
         value = getattr(arguments, flag.name)
@@ -228,7 +249,21 @@ def settings_from(arguments: argparse.Namespace) -> MineSettings:
             values["model"]["precision"] = "fp32"
     model = ModelSettings(**values["model"])
     values[""]["second_model"] = beside(model, values[""]["second_model"])
-    return MineSettings(selection=SelectionSettings(**values["selection"]), model=model, **values[""])
+    return MineSettings(
+        selection=SelectionSettings(**values["selection"]),
+        model=model,
+        reranker=_reranker(values["reranker"], {name: values["model"][name] for name in SHARED}),
+        **values[""],
+    )
+
+
+def _reranker(own: dict[str, Any], shared: dict[str, Any]) -> RerankerSettings | None:
+    if own["name_or_path"] is not None:
+        return RerankerSettings(**own, **shared)
+    for flag in FLAGS["reranker"]:
+        if own[flag.setting.removeprefix("reranker.")] is not None:
+            raise SettingsError(f"--{flag.name} is for a reranker, and there is none; name it with --reranker_name_or_path")
+    return None
 
 
 def command_line(
@@ -242,8 +277,9 @@ def command_line(
     """Return the arguments, `python -m hnmine mine ...`, that do a run with these settings; `shlex.join` makes a line of them.
 
     Settings at their defaults are left out, except window, number and seed. `settings.model` None stands for the packaged
-    model. Of a second model its name alone is said: the rest is taken to be as `retrievers.beside` makes it. A backslash before an n in
-    an instruction's format cannot be said: there it means a new line, as in hn_mine.py.
+    model. Of a second model its name alone is said: the rest is taken to be as `retrievers.beside` makes it; and what is in SHARED is
+    said once, by the embedding model's. A backslash before an n in an instruction's format cannot be said: there it means a new line, as
+    in hn_mine.py.
     """
     line = ["python", "-m", "hnmine", "mine"]
 

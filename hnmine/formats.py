@@ -21,9 +21,8 @@ from hnmine.corpus import Corpus, find
 from hnmine.delimited import CELL_LIMIT, ROW_LIMIT, msmarco, spreadsheet
 from hnmine.errors import SettingsError
 from hnmine.examples import Part, merged
-from hnmine.export import flagembedding_lines, write_all, write_atomic
+from hnmine.export import PairScores, flagembedding_lines, write_all, write_atomic
 from hnmine.mending import repaired
-from hnmine.ranking import Ranking
 from hnmine.retrieval import beir, tevatron
 from hnmine.rows import Row
 from hnmine.select import Selection
@@ -93,9 +92,7 @@ _decode_query = msgspec.json.Decoder(_Asked).decode
 
 
 def _flagembedding(part: Part) -> Iterator[bytes]:
-    for line in flagembedding_lines(
-        part.rows, part.corpus, part.ranking, part.selection, with_scores=part.with_scores, queries=part.queries
-    ):
+    for line in flagembedding_lines(part.rows, part.corpus, part.selection, scores=part.scores, queries=part.queries):
         part.written += 1
         yield line
 
@@ -320,10 +317,9 @@ def write_export(
     format_name: str,
     rows: Sequence[Row],
     corpus: Corpus,
-    ranking: Ranking,
     selection: Selection,
     *,
-    with_scores: bool = False,
+    scores: PairScores | None = None,
     dev_share: float = 0.0,
     seed: int = 42,
     mend: Iterable[str] = (),
@@ -334,8 +330,8 @@ def write_export(
         path: where to write; replaced whole, or not at all. Its name has no say in the bytes.
         format_name: one of FORMATS.
         rows: the rows the corpus was built from.
-        corpus, ranking, selection: what was mined for them, promotions included.
-        with_scores: write the similarities of the mining model where the format has a place for them.
+        corpus, selection: what was mined for them, promotions included.
+        scores: written where the format has a place for them; None for none.
         dev_share: part of the queries, 0 to below 1, that becomes dev; drawn by `seed`.
         mend: faults of FlagEmbedding's rows to mend in what is written, keys of `trainers.MENDINGS`.
 
@@ -344,13 +340,13 @@ def write_export(
         OutputError: a file cannot be written; what was there before is untouched.
     """
     mend = tuple(mend)
-    form = check_export(format_name, with_scores=with_scores, dev_share=dev_share, mend=mend)
+    form = check_export(format_name, with_scores=scores is not None, dev_share=dev_share, mend=mend)
     path = Path(path)
     dev = dev_queries(corpus, dev_share, seed) if dev_share else None
     parts: list[tuple[Path, Literal["all", "train", "dev"], Part]] = []
 
     def add(target: Path, name: Literal["all", "train", "dev"], **masks: Any) -> None:
-        part = Part(rows=rows, corpus=corpus, ranking=ranking, selection=selection, with_scores=with_scores, **masks)
+        part = Part(rows=rows, corpus=corpus, selection=selection, scores=scores, **masks)
         parts.append((target, name, part))
 
     if dev is None or form.split == "inside":

@@ -19,6 +19,7 @@ from hnmine.encoder import Encoder
 from hnmine.errors import Cancelled, HnmineError
 from hnmine.mine import MineSettings, mine
 from hnmine.progress import OnProgress, ShouldStop, unit_of
+from hnmine.reranker import Reranker
 from hnmine.workspace import Workspace
 
 __all__ = ["Job", "JobRunner", "mine_dataset"]
@@ -143,6 +144,8 @@ def mine_dataset(
     load_encoder: Callable[[OnProgress], Encoder],
     on_progress: OnProgress,
     should_stop: ShouldStop,
+    *,
+    load_reranker: Callable[[OnProgress], Reranker] | None = None,
 ) -> str:
     """Rank a data set of the workspace and store the run.
 
@@ -150,7 +153,8 @@ def mine_dataset(
         workspace, dataset_id: where the files are.
         settings: model, pool mode, decisions about bad rows, and the selection to begin with.
         depth: candidates to rank for each query, at least the window's end.
-        load_encoder: gives the encoder; called in the job's thread, so that its imports hold up no screen.
+        load_encoder: gives the encoder; called in the job's thread, so that its imports hold up no screen. load_reranker: the same of
+            the reranker, when the settings name one.
 
     Returns:
         The run's id.
@@ -161,6 +165,7 @@ def mine_dataset(
         settings,
         lambda: load_encoder(on_progress),
         depth=depth,
+        load_reranker=None if load_reranker is None else lambda: load_reranker(on_progress),
         signals=True,
         store=workspace.store(),
         on_progress=on_progress,

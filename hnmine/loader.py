@@ -4,24 +4,51 @@ Importing torch and FlagEmbedding and reading the weights takes 5 to 10 s; a run
 `Loader` settles at once, without torch, everything that decides a vector: the weights' fingerprint (1.5 GB/s), the
 device and the precision. What is loaded later must be what was told: files that changed in between are an error, and so
 is a device that torch cannot use after all. A new checkpoint in the same folder can therefore never pass for the old one.
+
+`Loading` is what this has in common with rerankers (`crossencoder`).
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from hnmine import devices, models
 from hnmine.errors import ModelError, SettingsError
-from hnmine.models import ModelSettings
+from hnmine.models import ModelCard, ModelSettings, Precision
 from hnmine.progress import OnProgress
 
-__all__ = ["Loader"]
+__all__ = ["Loader", "Loading"]
 
 
-class Loader:
+class _Settings(Protocol):
+    @property
+    def devices(self) -> tuple[str, ...] | None: ...
+    @property
+    def precision(self) -> Precision: ...
+
+
+class _Card(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def folder(self) -> Path | None: ...
+    @property
+    def model_class(self) -> str: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+
+S = TypeVar("S", bound=_Settings)
+C = TypeVar("C", bound=_Card)
+
+
+class Loading(ABC, Generic[S, C]):
     """What is to be loaded, and how.
 
     Attributes:
@@ -33,7 +60,7 @@ class Loader:
         told: set by those who told device or precision to somebody; from then on neither changes silently.
     """
 
-    def __init__(self, settings: ModelSettings, *, on_progress: OnProgress | None = None) -> None:
+    def __init__(self, settings: S, *, on_progress: OnProgress | None = None) -> None:
         """Fetch the model's files where needed, and take their fingerprint.
 
         Raises:
@@ -45,14 +72,21 @@ class Loader:
         for device in wanted:
             devices.check_device(device)
         self.devices = tuple("cpu" if device.startswith("cpu:") else device for device in wanted)
-        self.card = models.obtain(settings, on_note=lambda note: on_progress(0, 0, note) if on_progress is not None else None)
+        self.card = self._obtain(lambda note: on_progress(0, 0, note) if on_progress is not None else None)
         assert self.card.folder is not None  # obtained
         self.precision = self._precision()
         self.notes = list(self.card.notes)
         self.told = False
-        self._examples = _examples(settings.examples_for_task)
-        self._stamp = models.stamp(settings)
+        self._mark = models.mark(self.card.folder)
         self.weights_sha256 = models.fingerprint(self.card.folder)
+
+    @abstractmethod
+    def _obtain(self, on_note: Callable[[str], None]) -> C:
+        """Return the card of the model, whose files are on this machine then."""
+
+    @abstractmethod
+    def _made(self) -> Any:
+        """Have FlagEmbedding load the model."""
 
     def load(self) -> Any:
         """Import torch and FlagEmbedding, and return the loaded model.
@@ -62,38 +96,17 @@ class Loader:
         """
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         import torch
-        from FlagEmbedding import FlagAutoModel
 
         self._check_devices(torch)
-        settings, card = self.settings, self.card
-        arguments: dict[str, Any] = {
-            "model_class": card.model_class,
-            "normalize_embeddings": settings.normalize_embeddings,
-            "pooling_method": card.pooling_method,
-            "use_fp16": self.precision == "fp16",
-            "use_bf16": self.precision == "bf16",
-            "query_instruction_for_retrieval": card.query_instruction,
-            "query_instruction_format": card.query_instruction_format,
-            "devices": list(self.devices),
-            "trust_remote_code": settings.trust_remote_code,
-            "query_max_length": card.query_max_length,
-            "passage_max_length": card.passage_max_length,
-        }
-        if card.passage_instruction is not None:
-            arguments["passage_instruction_for_retrieval"] = card.passage_instruction
-            arguments["passage_instruction_format"] = card.passage_instruction_format
-        if settings.batch_size is not None:
-            arguments["batch_size"] = settings.batch_size
-        if card.model_class == "decoder-only-icl":
-            arguments["examples_for_task"] = self._examples
-            arguments["examples_instruction_format"] = settings.examples_instruction_format or "{}{}"
+        card = self.card
+        assert card.folder is not None
         failure: Exception | None = None
         model = None
         try:
-            model = FlagAutoModel.from_finetuned(str(card.folder), **arguments)
+            model = self._made()
         except Exception as error:  # noqa: BLE001  # raised below, once it is known whether the files held still
             failure = error
-        if models.stamp(settings) != self._stamp:
+        if models.mark(card.folder) != self._mark:
             raise ModelError(f"the model in {card.folder} changed while it was loaded; run again, when whoever writes there has finished")
         if failure is not None:
             raise ModelError(
@@ -130,6 +143,45 @@ class Loader:
             self.notes.append(f"torch cannot use {device}, so the model runs on the CPU")
             if self.told:
                 raise ModelError(f"torch cannot use {device}, which the driver shows; run again with --devices cpu")
+
+
+class Loader(Loading[ModelSettings, ModelCard]):
+    """An embedding model that is to be loaded."""
+
+    def __init__(self, settings: ModelSettings, *, on_progress: OnProgress | None = None) -> None:
+        """Fetch the model's files where needed, and take their fingerprint; see `Loading`."""
+        super().__init__(settings, on_progress=on_progress)
+        self._examples = _examples(settings.examples_for_task)
+
+    def _obtain(self, on_note: Callable[[str], None]) -> ModelCard:
+        return models.obtain(self.settings, on_note=on_note)
+
+    def _made(self) -> Any:
+        from FlagEmbedding import FlagAutoModel
+
+        settings, card = self.settings, self.card
+        arguments: dict[str, Any] = {
+            "model_class": card.model_class,
+            "normalize_embeddings": settings.normalize_embeddings,
+            "pooling_method": card.pooling_method,
+            "use_fp16": self.precision == "fp16",
+            "use_bf16": self.precision == "bf16",
+            "query_instruction_for_retrieval": card.query_instruction,
+            "query_instruction_format": card.query_instruction_format,
+            "devices": list(self.devices),
+            "trust_remote_code": settings.trust_remote_code,
+            "query_max_length": card.query_max_length,
+            "passage_max_length": card.passage_max_length,
+        }
+        if card.passage_instruction is not None:
+            arguments["passage_instruction_for_retrieval"] = card.passage_instruction
+            arguments["passage_instruction_format"] = card.passage_instruction_format
+        if settings.batch_size is not None:
+            arguments["batch_size"] = settings.batch_size
+        if card.model_class == "decoder-only-icl":
+            arguments["examples_for_task"] = self._examples
+            arguments["examples_instruction_format"] = settings.examples_instruction_format or "{}{}"
+        return FlagAutoModel.from_finetuned(str(card.folder), **arguments)
 
 
 def _examples(text: str | None) -> list[dict[str, str]] | None:

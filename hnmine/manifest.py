@@ -33,8 +33,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         settings: of `MineSettings`, as plain JSON.
         inputs: "input_file" and "candidate_pool", each with name, bytes, sha256 and, where it was a file, path.
-        model: what the encoder said of itself, with weights_sha256 and precision. second_model: the same of the second one, None
-            without.
+        model: what the encoder said of itself, with weights_sha256 and precision. second_model, reranker: the same of those, None without.
         outputs: name, bytes, sha256 and rows of each file written.
         verdicts: those that were honoured.
         versions: of hnmine, Python and the packages that have a say.
@@ -46,6 +45,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     inputs: dict[str, dict[str, Any]]
     model: dict[str, Any]
     second_model: dict[str, Any] | None = None
+    reranker: dict[str, Any] | None = None
     outputs: list[dict[str, Any]] = []
     verdicts: list[Verdict] = []
     versions: dict[str, str] = {}
@@ -120,6 +120,21 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
                 f"{str(found)[:12]}... instead of {str(wanted)[:12]}...); name the right model with --second_embedder_name_or_path"
             )
 
+    def check_reranker(self, description: Mapping[str, Any]) -> None:
+        """Compare the reranker's weights with those of the manifest.
+
+        Raises:
+            ModelError: they are others, or the manifest does not know them.
+        """
+        wanted = (self.reranker or {}).get("weights_sha256")
+        if wanted is None or (found := description.get("weights_sha256")) != wanted:
+            raise ModelError(
+                f"the manifest does not know the weights of the reranker {description.get('name')}; export again"
+                if wanted is None
+                else f"the weights of the reranker {description.get('name')} are not those of the manifest (sha256 {str(found)[:12]}... "
+                f"instead of {wanted[:12]}...); name the right one with --reranker_name_or_path"
+            )
+
     def check_outputs(self, outputs: Sequence[Mapping[str, Any]]) -> None:
         """Compare what was written with the fingerprints of the manifest.
 
@@ -158,6 +173,7 @@ def compose(
     settings: Mapping[str, Any],
     inputs: Mapping[str, Mapping[str, Any]],
     model: Mapping[str, Any],
+    reranker: Mapping[str, Any] | None = None,
     verdicts: Iterable[Verdict],
     summary: Any,
     second_model: Mapping[str, Any] | None = None,
@@ -176,7 +192,7 @@ def compose(
         "settings": settings,
         "inputs": inputs,
         "model": model,
-        **({} if second_model is None else {"second_model": second_model}),
+        **{name: each for name, each in (("second_model", second_model), ("reranker", reranker)) if each is not None},
         "verdicts": list(verdicts),
         "versions": made_with or versions(),
         "summary": summary,
@@ -220,6 +236,7 @@ def of_export(
         inputs=inputs,
         model=run.get("model", {}),
         second_model=run.get("second_model"),
+        reranker=run.get("reranker"),
         verdicts=verdicts,
         summary=summary,
         suspicion=suspicion,

@@ -12,16 +12,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from hnmine.columns import Columns
 from hnmine.corpus import PoolMode
 from hnmine.criteria import SelectionSettings
+from hnmine.crossencoder import CrossEncoder
 from hnmine.encoder import Encoder, FlagEncoder
 from hnmine.errors import OutputError, SettingsError
-from hnmine.export import write_atomic
+from hnmine.export import PairScores, model_scores, write_atomic
 from hnmine.formats import Written, check_export, write_export
 from hnmine.inputs import Inputs, read_inputs
 from hnmine.lexical import LexicalIndex
@@ -29,6 +30,7 @@ from hnmine.manifest import Manifest, compose, encoded, fingerprints
 from hnmine.models import ModelSettings
 from hnmine.progress import OnProgress, ShouldStop, Stages, check
 from hnmine.ranking import Ranking, rank
+from hnmine.reranker import Reranker, RerankerSettings
 from hnmine.retrievers import MODEL_ALONE, Retriever, chosen_retrievers
 from hnmine.search import GPU_K_LIMIT, SLACK, gpu_count
 from hnmine.select import Selection, select
@@ -36,10 +38,14 @@ from hnmine.signals import with_signals
 from hnmine.splits import dev_path
 from hnmine.summary import Summary, summarise
 from hnmine.suspicion import DEEPEST, learned
+from hnmine.teacher import SIGNAL, Scorer, teacher_scores, with_reranker
 from hnmine.vectors import VectorStore
 from hnmine.verdicts import Verdict, judge, with_promotions
 
-__all__ = ["MineSettings", "Mined", "mine", "mine_to_file", "search_device"]
+__all__ = ["SCORE_SOURCES", "MineSettings", "Mined", "ScoreSource", "mine", "mine_to_file", "search_device"]
+
+ScoreSource = Literal["model", "reranker"]
+SCORE_SOURCES: tuple[ScoreSource, ...] = get_args(ScoreSource)
 
 
 class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,12 +56,14 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         model: which model and how it is used; None when a loaded model was handed over.
         second_model: another model, whose similarities become the signal "second_model"; None for none.
         retrievers: who ranks the candidates, of `hnmine.retrievers.RETRIEVERS`; ranks of several are fused. Kept in that order.
+        reranker: a cross-encoder whose scores become the signal "reranker"; None for none.
         pool_mode: whether the pool extends or replaces the rows' own passages.
         use_gpu: search on a GPU where there is one.
         columns: which columns of the input files hold what; what is left open is found by name.
         repair: kinds of problems that may be mended (see `hnmine.problems.REPAIRS`).
         skip_bad_rows: leave out rows that stay bad.
         with_scores: write `pos_scores` and `neg_scores`.
+        score_source: whose: "model", similarities of the mining model, or "reranker", its raw logits.
         output_format: one of `hnmine.formats.FORMATS`.
         dev_share: the part of the queries (0 to below 1) that goes to a file of its own, for evaluation; drawn by the seed.
         mend: faults that trainers trip over, mended in what is written (see `hnmine.trainers.MENDINGS`); sorted.
@@ -65,12 +73,14 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     model: ModelSettings | None = None
     second_model: ModelSettings | None = None
     retrievers: tuple[Retriever, ...] = MODEL_ALONE
+    reranker: RerankerSettings | None = None
     pool_mode: PoolMode = "extend"
     use_gpu: bool = False
     columns: Columns = Columns()
     repair: tuple[str, ...] = ()
     skip_bad_rows: bool = False
     with_scores: bool = False
+    score_source: ScoreSource = "model"
     output_format: str = "flagembedding"
     dev_share: float = 0.0
     mend: tuple[str, ...] = ()
@@ -79,15 +89,25 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         check_export(self.output_format, with_scores=self.with_scores, dev_share=self.dev_share, mend=self.mend)
         second, end = self.second_model is not None, self.selection.window_end
         msgspec.structs.force_setattr(self, "retrievers", chosen_retrievers(self.retrievers, second=second, window_end=end))
+        if self.reranker is None and SIGNAL in self.selection.signals:
+            raise SettingsError("reranker_margin needs a reranker, and there is none; name one, or leave the margin out")
+        if self.score_source not in SCORE_SOURCES:
+            raise SettingsError(f"score_source is {self.score_source!r}; it is one of: {', '.join(SCORE_SOURCES)}")
+        if self.score_source == "reranker" and (self.reranker is None or not self.with_scores):
+            raise SettingsError(
+                f"score_source is 'reranker', and {'there is no reranker' if self.reranker is None else 'no scores are written'}; "
+                f"{'name one' if self.reranker is None else 'set with_scores'}, or leave score_source out"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mined:
-    """Everything a run made; nothing is written yet."""
+    """Everything a run made; nothing is written yet. `scores` are those to write, None for none."""
 
     inputs: Inputs
     ranking: Ranking
     selection: Selection
+    scores: PairScores | None
     summary: Summary
     manifest: dict[str, Any]
 
@@ -116,6 +136,7 @@ def mine(
     *,
     depth: int | None = None,
     signals: bool = False,
+    load_reranker: Callable[[], Reranker] | None = None,
     verdicts: Iterable[Verdict] = (),
     expected: Manifest | None = None,
     store: VectorStore | None = None,
@@ -131,9 +152,10 @@ def mine(
         load_encoder: gives the encoder, asked after the input has been found good: a bad row should not cost a model's loading.
         depth: candidates to rank for each query, when more than the window's end is wanted (a slider may move there later).
         signals: compute the signals of every candidate although these settings need none (a slider may ask for them later).
+        load_reranker: gives the reranker when the settings name one; left out, it is loaded as they say.
         verdicts: what people decided; those on texts of this data are honoured.
         expected: a manifest whose inputs and weights these must be.
-        store: where vectors are kept between runs; with all of them there, neither torch nor the model is loaded.
+        store: where vectors and pairs' scores are kept between runs; with all of them there, neither torch nor a model is loaded.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
         on_progress, should_stop: called about once a batch.
 
@@ -172,7 +194,15 @@ def mine(
     if expected is not None:
         expected.check_model(encoder.describe())
         expected.check_second_model(None if second is None else second.describe())
-    depth = max(depth or 0, settings.selection.window_end, DEEPEST if signals or settings.selection.signals else 0)
+    reranker = None
+    if settings.reranker is not None:
+        tell("looking at the reranker")
+        reranker = load_reranker() if load_reranker is not None else CrossEncoder.load(settings.reranker, on_progress=stages)
+        if expected is not None:
+            expected.check_reranker(reranker.describe())
+    scored = 0 if settings.reranker is None else settings.reranker.depth or settings.selection.window_end
+    with_more = signals or not set(settings.selection.signals) <= {SIGNAL}
+    depth = max(depth or 0, settings.selection.window_end, scored, DEEPEST if with_more else 0)
     on_gpu, note = search_device(settings.use_gpu, depth)
     words = None
     if "bm25" in settings.retrievers:
@@ -191,10 +221,15 @@ def mine(
         should_stop=should_stop,
         timings=timings,
     )
-    if signals or settings.selection.signals:
+    if with_more:
         began = time.monotonic()
         ranking = with_signals(inputs.corpus, ranking, index=words, on_progress=stages, should_stop=should_stop)
         timings["signals"] = time.monotonic() - began
+    scorer = Scorer(reranker, inputs.corpus, store) if reranker is not None else None
+    if scorer is not None:
+        began = time.monotonic()
+        ranking = with_reranker(ranking, inputs.corpus, scorer, scored, on_progress=stages, should_stop=should_stop)
+        timings["rerank"] = time.monotonic() - began
     tell("selecting")
     began = time.monotonic()
     suspicion = learned(inputs.corpus, ranking, judgements) if settings.selection.suspects else None
@@ -202,6 +237,11 @@ def mine(
     inputs = replace(inputs, corpus=corpus)
     selection = select(corpus, ranking, settings.selection, judgements, suspicion)
     timings["select"] = time.monotonic() - began
+    scores = model_scores(ranking, selection) if settings.with_scores else None
+    if settings.score_source == "reranker" and scorer is not None:
+        began = time.monotonic()
+        scores = teacher_scores(ranking, corpus, selection, lambda: scorer, on_progress=stages, should_stop=should_stop)
+        timings["rerank"] += time.monotonic() - began
     description, second_description = encoder.describe(), second.describe() if second is not None else None
     summary = summarise(inputs, ranking, selection, with_scores=settings.with_scores, suspicion=suspicion)
     summary.timings = timings
@@ -212,17 +252,21 @@ def mine(
         summary.notes += [f"second model: {each}" for each in second_description["notes"]]
     if store is not None:
         summary.vectors = {"stored": store.found, "encoded": store.encoded}
+    if reranker is not None and scorer is not None:
+        summary.pairs = {"stored": scorer.stored, "scored": scorer.scored}
+        summary.notes += reranker.describe().get("notes", ())
     manifest = compose(
         settings=msgspec.to_builtins(settings),
         inputs=files,
         model=description,
         second_model=second_description,
+        reranker=None if reranker is None else reranker.describe(),
         verdicts=judgements.applied,
         suspicion=suspicion,
         summary=summary,
         stages=stages.report(),
     )
-    return Mined(inputs, ranking, selection, summary, manifest)
+    return Mined(inputs, ranking, selection, scores, summary, manifest)
 
 
 def mine_to_file(
@@ -232,6 +276,7 @@ def mine_to_file(
     output_file: str | os.PathLike[str] | None,
     settings: MineSettings,
     *,
+    load_reranker: Callable[[], Reranker] | None = None,
     manifest_file: str | os.PathLike[str] | None = None,
     verdicts: Iterable[Verdict] = (),
     expected: Manifest | None = None,
@@ -256,6 +301,7 @@ def mine_to_file(
         candidate_pool,
         settings,
         load_encoder,
+        load_reranker=load_reranker,
         verdicts=verdicts,
         expected=expected,
         store=None if store is None else VectorStore(store),
@@ -270,9 +316,8 @@ def mine_to_file(
         settings.output_format,
         mined.inputs.rows,
         mined.inputs.corpus,
-        mined.ranking,
         mined.selection,
-        with_scores=settings.with_scores,
+        scores=mined.scores,
         dev_share=settings.dev_share,
         mend=settings.mend,
         seed=settings.selection.seed,

@@ -32,8 +32,11 @@ __all__ = [
     "ModelClass",
     "ModelSettings",
     "Precision",
+    "base_name",
     "describe",
     "fingerprint",
+    "local_folder",
+    "mark",
     "obtain",
     "stamp",
 ]
@@ -166,7 +169,12 @@ def packaged_folder() -> Path:
     return Path(get_model_path())
 
 
-def _local_folder(name: str) -> Path | None:
+def local_folder(name: str, instead: str = f"leave the model out for the packaged {PACKAGED_NAME}") -> Path | None:
+    """Return the folder that a name stands for, or None for a name of the hub; `instead` ends the message when there is none.
+
+    Raises:
+        ModelError: it is a path that leads to no model folder.
+    """
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").exists():
@@ -175,12 +183,12 @@ def _local_folder(name: str) -> Path | None:
     if path.is_file():
         raise ModelError(f"{name!r} is a file; give the folder that holds the model's config.json")
     if name.startswith((".", "/", "~", os.sep)) or name.count("/") > 1 or "\\" in name:
-        raise ModelError(f"there is no model folder {name!r}; check the path, or leave the model out for the packaged {PACKAGED_NAME}")
+        raise ModelError(f"there is no model folder {name!r}; check the path, or {instead}")
     return None
 
 
-def _base_name(name: str) -> str:
-    """The model's own name: the last part of the path, or the one above a trainer's `checkpoint-...` folder."""
+def base_name(name: str) -> str:
+    """Return the model's own name: the last part of the path, or the one above a trainer's `checkpoint-...` folder."""
     parts = [part for part in re.split(r"[/\\]", name) if part]
     base = parts[-1] if parts else name
     return parts[-2] if base.startswith("checkpoint-") and len(parts) > 1 else base
@@ -232,7 +240,7 @@ def _guess_class(folder: Path | None, base: str) -> tuple[str, str]:
 
 
 def _card(settings: ModelSettings, name: str, folder: Path | None, notes: tuple[str, ...] = ()) -> ModelCard:
-    base = _base_name(name)
+    base = base_name(name)
     origins: dict[str, str] = {}
 
     def choose(key: str, wanted: Any, *offers: tuple[Any, str]) -> Any:
@@ -309,7 +317,7 @@ def describe(settings: ModelSettings) -> ModelCard:
     """
     if settings.name_or_path is None:
         return _card(settings, PACKAGED_NAME, packaged_folder())
-    return _card(settings, settings.name_or_path, _local_folder(settings.name_or_path))
+    return _card(settings, settings.name_or_path, local_folder(settings.name_or_path))
 
 
 def obtain(settings: ModelSettings, *, on_note: Callable[[str], None] | None = None) -> ModelCard:
@@ -334,7 +342,7 @@ def obtain(settings: ModelSettings, *, on_note: Callable[[str], None] | None = N
             )
         return _card(settings, PACKAGED_NAME, folder)
     name = settings.name_or_path
-    local = _local_folder(name)
+    local = local_folder(name)
     if local is not None:
         return _card(settings, name, local)
     instead = f"give a folder that holds the model, or leave the model out to use the packaged {PACKAGED_NAME}"
@@ -371,7 +379,10 @@ def stamp(settings: ModelSettings) -> str:
     A model kept in memory is to be loaded again when its mark has changed: a new checkpoint in the same folder is another model.
     """
     folder = describe(settings).folder
-    if folder is None:
-        return ""
+    return "" if folder is None else mark(folder)
+
+
+def mark(folder: Path) -> str:
+    """Return the mark of a model's files; see `stamp`."""
     stats = ((name, path.stat()) for name, path in _files(folder))
     return hashlib.sha256(repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]).encode()).hexdigest()

@@ -26,6 +26,7 @@ _UNITS = {
     "counting words": "passages",
     "comparing words": "queries",
     "ranking by BM25": "queries",
+    "scoring pairs": "pairs",
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,9 +18,12 @@ from hnmine.manifest import Manifest, fingerprints, read_manifest
 from hnmine.mine import MineSettings, mine_to_file
 from hnmine.models import PACKAGED_NAME, ModelSettings
 from hnmine.progress import OnProgress, ShouldStop
+from hnmine.reranker import RerankerSettings
 from hnmine.summary import Summary
 
 __all__ = ["reproduce", "settings_of"]
+
+S = TypeVar("S", ModelSettings, RerankerSettings)
 
 
 def settings_of(
@@ -28,6 +31,7 @@ def settings_of(
     *,
     name_or_path: str | None = None,
     second_name_or_path: str | None = None,
+    reranker_name_or_path: str | None = None,
     devices: tuple[str, ...] | None = None,
 ) -> MineSettings:
     """Return the settings of a manifest, with half precision as it turned out to be; the models may lie elsewhere by now.
@@ -43,26 +47,25 @@ def settings_of(
         ) from error
     if second_name_or_path is not None and settings.second_model is None:
         raise InputError(f"the manifest's run had no second model, and {second_name_or_path} would change it; leave it out")
+    second, reranker = settings.second_model, settings.reranker
     return msgspec.structs.replace(
         settings,
-        model=_settled(settings.model, manifest.model, name_or_path, devices),
-        second_model=_settled(settings.second_model, manifest.second_model or {}, second_name_or_path, devices),
+        model=settings.model and _settled(settings.model, manifest.model, name_or_path, devices),
+        second_model=second and _settled(second, manifest.second_model or {}, second_name_or_path, devices),
+        reranker=reranker and _settled(reranker, manifest.reranker or {}, reranker_name_or_path, devices),
     )
 
 
-def _settled(
-    model: ModelSettings | None, described: Mapping[str, Any], name_or_path: str | None, devices: tuple[str, ...] | None
-) -> ModelSettings | None:
-    if model is None:
-        return None
+def _settled(settings: S, told: Mapping[str, Any], name_or_path: str | None, devices: tuple[str, ...] | None) -> S:
+    """Return the settings of a model that said that of itself, as it shall be used here."""
     changes: dict[str, Any] = {}
-    if model.precision == "auto" and described.get("precision"):
-        changes["precision"] = described["precision"]
+    if settings.precision == "auto" and told.get("precision"):
+        changes["precision"] = told["precision"]
     if name_or_path is not None:
         changes["name_or_path"] = None if name_or_path == PACKAGED_NAME else name_or_path
     if devices is not None:
         changes["devices"] = devices
-    return msgspec.structs.replace(model, **changes)
+    return msgspec.structs.replace(settings, **changes)
 
 
 def reproduce(
@@ -73,6 +76,7 @@ def reproduce(
     candidate_pool: str | os.PathLike[str] | None = None,
     name_or_path: str | None = None,
     second_name_or_path: str | None = None,
+    reranker_name_or_path: str | None = None,
     devices: tuple[str, ...] | None = None,
     new_manifest: str | os.PathLike[str] | None = None,
     store: str | os.PathLike[str] | None = None,
@@ -86,7 +90,7 @@ def reproduce(
         manifest_file: as `find_knn_neg` or the app wrote it.
         output_file: where to write.
         input_file, candidate_pool: where the inputs are now; None looks where they were, and beside the manifest.
-        name_or_path, second_name_or_path, devices: where the models are now, and what they run on.
+        name_or_path, second_name_or_path, reranker_name_or_path, devices: where the models are now, and what they run on.
         new_manifest: where to write the manifest of this run.
         store, memory_budget, on_progress, should_stop: as in `find_knn_neg`.
 
@@ -96,7 +100,13 @@ def reproduce(
         OutputError: what was written is not what the manifest says; the message names versions that differ.
     """
     manifest = read_manifest(manifest_file)
-    settings = settings_of(manifest, name_or_path=name_or_path, second_name_or_path=second_name_or_path, devices=devices)
+    settings = settings_of(
+        manifest,
+        name_or_path=name_or_path,
+        second_name_or_path=second_name_or_path,
+        reranker_name_or_path=reranker_name_or_path,
+        devices=devices,
+    )
     training = manifest.locate("input_file", input_file)
     if training is None:
         raise InputError(f"{manifest_file} names no input_file; it is no manifest of a run")

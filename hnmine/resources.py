@@ -17,14 +17,15 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from hnmine import models, quality
+from hnmine import models, quality, reranker
 from hnmine.columns import Columns
 from hnmine.corpus import text_hash
 from hnmine.criteria import SelectionSettings
+from hnmine.crossencoder import CrossEncoder
 from hnmine.doctor import check
 from hnmine.encoder import FlagEncoder, encode
 from hnmine.errors import ModelError
-from hnmine.export import write_atomic
+from hnmine.export import model_scores, write_atomic
 from hnmine.findings import Report
 from hnmine.formats import FORMATS, Written, write_export
 from hnmine.inputs import Files, Inputs, gather, read_files
@@ -33,11 +34,13 @@ from hnmine.mine import MineSettings
 from hnmine.models import ModelSettings
 from hnmine.progress import OnProgress
 from hnmine.ranking import Ranking
+from hnmine.reranker import RerankerSettings
 from hnmine.reviews import ReviewStore
 from hnmine.search import top_k
 from hnmine.select import Selection, select
 from hnmine.suspects import can_estimate, chosen_chances
 from hnmine.suspicion import Estimator, Suspicion, learned
+from hnmine.teacher import Scorer, teacher_scores
 from hnmine.tokens import token_counts
 from hnmine.verdicts import Judgements, judge, verdict_lines, with_promotions
 from hnmine.workspace import Run, Workspace
@@ -46,6 +49,7 @@ __all__ = [
     "OpenRun",
     "chances",
     "checked",
+    "cross_encoder",
     "encoder",
     "estimator",
     "export",
@@ -56,6 +60,7 @@ __all__ = [
     "oddities",
     "open_run",
     "reviews",
+    "scorer",
     "selection",
     "text_lengths",
     "verdict_file",
@@ -128,6 +133,21 @@ def encoder(settings: ModelSettings, on_progress: OnProgress | None = None) -> F
         ModelError: it cannot be had or loaded; the next call tries again.
     """
     return _encoder(msgspec.json.encode(settings).decode(), models.stamp(settings), on_progress)
+
+
+@st.cache_resource(show_spinner=False, max_entries=1)
+def _cross_encoder(settings: str, stamp: str, _on_progress: OnProgress | None) -> CrossEncoder:
+    return CrossEncoder.load(msgspec.json.decode(settings, type=RerankerSettings), on_progress=_on_progress)
+
+
+def cross_encoder(settings: RerankerSettings, on_progress: OnProgress | None = None) -> CrossEncoder:
+    """Return the loaded reranker, as `encoder` does the model.
+
+    Raises:
+        ModelError: it cannot be had or loaded; the next call tries again.
+    """
+    alike = msgspec.structs.replace(settings, depth=None)  # which decides nothing of a score
+    return _cross_encoder(msgspec.json.encode(alike).decode(), reranker.stamp(alike), on_progress)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -280,20 +300,37 @@ def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], np
     return scores[0], ids[0]
 
 
+def scorer(run: OpenRun, on_progress: OnProgress | None = None) -> Scorer:
+    """Return what scores the pairs of a run as its reranker did.
+
+    Raises:
+        ModelError: the reranker cannot be had, or its weights are others than they were.
+    """
+    settings = run.run.settings.reranker
+    assert settings is not None  # a run without a reranker has no such signal
+    found = cross_encoder(settings, on_progress)
+    if found.describe()["weights_sha256"] != (run.run.manifest.get("reranker") or {}).get("weights_sha256"):
+        raise ModelError("the reranker's weights have changed since this run was mined; mine again to score with the new ones")
+    return Scorer(found, run.inputs.corpus, workspace().store())
+
+
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _export(key: str, settings: str, _run: OpenRun) -> list[Written]:
     wanted = msgspec.json.decode(settings, type=MineSettings)
     folder = workspace().run_folder(_run.run.id)
     path = folder / f"export-{text_hash(key + settings):016x}{FORMATS[wanted.output_format].suffix}"
     _clear(folder, "export", path)
+    chosen = selection(_run, wanted.selection)
+    scores = model_scores(_run.ranking, chosen) if wanted.with_scores else None
+    if wanted.score_source == "reranker":
+        scores = teacher_scores(_run.ranking, _run.inputs.corpus, chosen, lambda: scorer(_run))
     return write_export(
         path,
         wanted.output_format,
         _run.inputs.rows,
         _run.inputs.corpus,
-        _run.ranking,
-        selection(_run, wanted.selection),
-        with_scores=wanted.with_scores,
+        chosen,
+        scores=scores,
         dev_share=wanted.dev_share,
         seed=wanted.selection.seed,
         mend=wanted.mend,

@@ -34,6 +34,7 @@ class Summary:
         verdicts: people's decisions that were honoured, "dropped", "promoted" and "kept", and those "elsewhere", on texts that are not
             in this data; empty without any.
         vectors: how many were "stored" already and how many had to be "encoded"; empty without a store.
+        pairs: the same of the reranker's scores, "stored" and "scored"; empty without a reranker.
         timings: seconds for each stage.
         notes: what a user should know, in sentences.
     """
@@ -57,6 +58,7 @@ class Summary:
     problems: dict[str, int] = field(default_factory=dict)
     verdicts: dict[str, int] = field(default_factory=dict)
     vectors: dict[str, int] = field(default_factory=dict)
+    pairs: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -96,6 +98,8 @@ class Summary:
             lines.append("verdicts     " + ", ".join(f"{count:,} {name}" for name, count in self.verdicts.items()))
         if self.vectors:
             lines.append(f"vectors      {self.vectors['encoded']:,} encoded, {self.vectors['stored']:,} stored before")
+        if self.pairs:
+            lines.append(f"reranker     {self.pairs['scored']:,} pairs scored, {self.pairs['stored']:,} scored before")
         if self.timings:
             lines.append("seconds      " + ", ".join(f"{name} {value:.1f}" for name, value in self.timings.items()))
         return "\n".join(lines + [f"note         {note}" for note in self.notes])

@@ -18,7 +18,7 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -36,9 +36,11 @@ from hnmine.progress import OnProgress, ShouldStop, check
 from hnmine.shards import DamagedShard, Rows, StoredVectors
 from hnmine.shelf import Keys, Shelf, unique_keys
 
-__all__ = ["SpaceUsage", "StoredVectors", "VectorStore", "vectors_of"]
+__all__ = ["Made", "SpaceUsage", "StoredVectors", "VectorStore", "space_of", "vectors_of"]
 
 Ids = npt.NDArray[np.int64]
+# Places (b,) of what was asked for, and its rows (b, d).
+Made = tuple[Ids, npt.NDArray[np.float32]]
 
 LIMIT_BYTES = 20 * 2**30
 # When to store what was encoded: after so many seconds, so large a share of the time so far, or so many bytes in memory.
@@ -101,31 +103,60 @@ class VectorStore:
             raise SettingsError("the model cannot say what decides its vectors, so they cannot be stored; use vectors_of")
         check(should_stop)
         description = encoder.describe()
-        dtype = _dtype(description)
-        space = Space(
-            id=hashlib.sha256(f"{dtype} {identity}".encode()).hexdigest()[:16],
-            identity=identity,
-            model=str(description.get("name", "")),
-            dimension=0,  # the first vectors tell
-            dtype=dtype.name,
-        )
         keys, firsts, inverse = unique_keys(shards.text_keys(texts))
+
+        lacking = 0
+
+        def encoded(missing: Ids) -> Iterator[Made]:
+            nonlocal lacking
+            lacking = len(missing)
+            wanted = [texts[i] for i in firsts[missing]]
+            return encoder.encode_batches(wanted, side, on_progress=on_progress, should_stop=should_stop)
+
+        space = space_of(identity, str(description.get("name", "")), _dtype(description))
+        segments, places = self.rows(space, keys, encoded, lambda place: f"{_ONE[side]} {texts[firsts[place]][:80]!r}")
+        self.found += len(keys) - lacking
+        self.encoded += lacking
+        return StoredVectors(segments, places[inverse])
+
+    def rows(
+        self,
+        space: Space,
+        keys: Keys,
+        make: Callable[[Ids], Iterator[Made]],
+        name: Callable[[int], str],
+    ) -> tuple[list[Rows], Ids]:
+        """Return the rows of `keys` in a space; those that are not stored are made, and stored on the way.
+
+        Args:
+            space: whose rows; its dimension is what the first rows tell.
+            keys: (n, 2) uint64, unique and sorted.
+            make: given the places (m,) of the keys that are not stored, ascending, yields (places among these m, rows (b, d) float32).
+            name: says in a message which one stands at a place of the keys, such as "the passage 'a text'".
+
+        Returns:
+            Arrays that hold the rows, and (n,) where each stands when they are laid end to end.
+
+        Raises:
+            EncodeError: what was made is no vector of finite numbers for each; what came before it is stored.
+        """
         self._shelf.merge(space.id)
         segments, places = self._shelf.find(space.id, keys)
         missing = np.flatnonzero(places < 0)
-        self.found += len(keys) - len(missing)
         if len(missing):
-            filling = _Filling(self._shelf, space, segments, keys[missing], [texts[i] for i in firsts[missing]])
-            places[missing] = filling.fill(encoder, side, on_progress, should_stop)
-            self.encoded += len(missing)
+            filling = _Filling(self._shelf, space, segments, keys[missing], lambda place: name(int(missing[place])))
+            places[missing] = filling.fill(make(missing))
             if self._shelf.merge(space.id):  # a run that links its vectors shall link few files
                 merged, found = self._shelf.find(space.id, keys)
                 if (found >= 0).all():
                     segments, places = merged, found
-        vectors = StoredVectors(segments, places[inverse])
         with suppress(OSError, sqlite3.Error):
             self._shelf.evict(self.limit_bytes)
-        return vectors
+        return segments, places
+
+    def missing(self, space: Space, keys: Keys) -> Ids:
+        """Return the places of those `keys`, (n, 2) uint64, unique and sorted, that are not stored."""
+        return np.flatnonzero(self._shelf.find(space.id, keys)[1] < 0)
 
     def usage(self) -> list[SpaceUsage]:
         """Return what is stored, by model and settings, the last used first.
@@ -171,25 +202,24 @@ class VectorStore:
 
 
 class _Filling:
-    """Encodes texts and stores their vectors bit by bit: `segments` grows, and with it what a kill leaves."""
+    """Takes rows as they are made and stores them bit by bit: `segments` grows, and with it what a kill leaves."""
 
-    def __init__(self, shelf: Shelf, space: Space, segments: list[Rows], keys: Keys, texts: Sequence[str]) -> None:
-        self._shelf, self._space, self._segments, self._keys, self._texts = shelf, space, segments, keys, texts
-        self._places = np.full(len(texts), -1, dtype=np.int64)
-        self._taken = np.zeros(len(texts), dtype=bool)
+    def __init__(self, shelf: Shelf, space: Space, segments: list[Rows], keys: Keys, name: Callable[[int], str]) -> None:
+        self._shelf, self._space, self._segments, self._keys, self._name = shelf, space, segments, keys, name
+        self._places = np.full(len(keys), -1, dtype=np.int64)
+        self._taken = np.zeros(len(keys), dtype=bool)
         self._rows = sum(len(segment) for segment in segments)
         self._dimension = int(segments[0].shape[1]) if segments else None
         self._pending: list[tuple[Ids, Rows]] = []
         self._storing = True
 
-    def fill(self, encoder: Encoder, side: Side, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Ids:
-        """Encode; return (n,) the place of each text among the segments."""
+    def fill(self, batches: Iterator[Made]) -> Ids:
+        """Take all; return (n,) the place of each row among the segments."""
         began = stored = time.monotonic()
         size = 0
-        batches = encoder.encode_batches(self._texts, side, on_progress=on_progress, should_stop=should_stop)
         try:
             for ids, vectors in batches:
-                size += self._take(np.asarray(ids), vectors, side)
+                size += self._take(np.asarray(ids), vectors)
                 now = time.monotonic()
                 if size >= FLUSH_BYTES or now - stored >= max(FLUSH_SECONDS, FLUSH_SHARE * (now - began)):
                     self._store()
@@ -199,20 +229,19 @@ class _Filling:
             if (close := getattr(batches, "close", None)) is not None:
                 close()  # a generator with a thread behind it should not wait for the garbage collector
         if not self._taken.all():
-            missing = self._texts[int(np.argmin(self._taken))]
-            raise EncodeError(f"the encoder gave no vector for {_ONE[side]} {missing[:80]!r}")
+            raise EncodeError(f"the encoder gave no vector for {self._name(int(np.argmin(self._taken)))}")
         return self._places
 
-    def _take(self, ids: Ids, vectors: npt.NDArray[np.float32], side: Side) -> int:
+    def _take(self, ids: Ids, vectors: npt.NDArray[np.float32]) -> int:
         """Check a batch and remember it; return its bytes."""
         if not ids.size:
             return 0
         if vectors.ndim != 2 or ids.shape != vectors.shape[:1] or self._dimension not in (None, vectors.shape[1]):
             others = f"; others have {self._dimension} dimensions" if self._dimension else ""
             raise EncodeError(f"the encoder gave vectors of shape {vectors.shape} for {ids.size:,} texts{others}")
-        if not 0 <= ids.min() <= ids.max() < len(self._texts) or self._taken[ids].any() or len(np.unique(ids)) < len(ids):
+        if not 0 <= ids.min() <= ids.max() < len(self._keys) or self._taken[ids].any() or len(np.unique(ids)) < len(ids):
             raise EncodeError("the encoder gave a vector twice, or one for no text")
-        rows = _rounded(vectors, np.dtype(self._space.dtype), [self._texts[i] for i in ids], side)
+        rows = _rounded(vectors, np.dtype(self._space.dtype), lambda place: self._name(int(ids[place])))
         self._taken[ids] = True
         self._dimension = vectors.shape[1]
         self._pending.append((ids, rows))
@@ -251,20 +280,27 @@ def vectors_of(
     if store is not None and encoder.identity(side) is not None:
         return store.vectors(encoder, texts, side, on_progress=on_progress, should_stop=should_stop)
     vectors = encode(encoder, texts, side, on_progress=on_progress, should_stop=should_stop)
-    return _rounded(vectors, _dtype(encoder.describe()), texts, side).astype(np.float32, copy=False)
+    rows = _rounded(vectors, _dtype(encoder.describe()), lambda place: f"{_ONE[side]} {texts[place][:80]!r}")
+    return rows.astype(np.float32, copy=False)
+
+
+def space_of(identity: str, model: str, dtype: np.dtype[Any]) -> Space:
+    """Return the space of what `identity` decides, kept as `dtype`; its dimension is told by the first rows."""
+    name = hashlib.sha256(f"{dtype} {identity}".encode()).hexdigest()[:16]
+    return Space(id=name, identity=identity, model=model, dimension=0, dtype=dtype.name)
 
 
 def _dtype(description: dict[str, Any]) -> np.dtype[Any]:
     return np.dtype(np.float32 if description.get("precision", "fp32") == "fp32" else np.float16)
 
 
-def _rounded(vectors: npt.NDArray[np.float32], dtype: np.dtype[Any], texts: Sequence[str], side: Side) -> Rows:
+def _rounded(vectors: npt.NDArray[np.float32], dtype: np.dtype[Any], name: Callable[[int], str]) -> Rows:
     with np.errstate(over="ignore"):
         rows: Rows = vectors.astype(dtype)
     bad = ~np.isfinite(rows).all(axis=1)
     if bad.any():
         raise EncodeError(
-            f"the model gave NaN, infinity or more than float16 holds for {_ONE[side]} {texts[int(np.argmax(bad))][:80]!r}; "
+            f"the model gave NaN, infinity or more than float16 holds for {name(int(np.argmax(bad)))}; "
             "try --precision fp32, or check the weights"
         )
     return rows

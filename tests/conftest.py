@@ -108,6 +108,14 @@ def flag_model() -> Any:
 
 
 @pytest.fixture(scope="session")
+def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small cross-encoder."""
+    from tests.rerankers import save_cross_encoder
+
+    return save_cross_encoder(tmp_path_factory.mktemp("rerankers") / "small-reranker")
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data sets beside the checkout, which is no part of the project."""
     folder = ROOT.parent / "shared" / "data"

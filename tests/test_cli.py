@@ -22,11 +22,12 @@ from hnmine.cli import main
 from hnmine.columns import Columns
 from hnmine.criteria import SelectionSettings
 from hnmine.errors import HnmineError
-from hnmine.flags import FLAGS, command_line
+from hnmine.flags import FLAGS, SHARED, command_line
 from hnmine.fusion import FUSION_DEPTH
-from hnmine.mine import MineSettings
+from hnmine.mine import SCORE_SOURCES, MineSettings
 from hnmine.models import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
 from hnmine.problems import REPAIRS
+from hnmine.reranker import RERANKER_CLASSES, RerankerSettings
 from hnmine.retrievers import RETRIEVERS, beside
 from hnmine.terminal import Progress
 from hnmine.trainers import MENDINGS
@@ -116,7 +117,9 @@ def test_every_setting_has_exactly_one_flag() -> None:
     fields = {f"selection.{name}" for name in SelectionSettings.__struct_fields__} - {"selection.window_start", "selection.window_end"}
     fields |= {"selection.window"}
     fields |= {f"model.{name}" for name in ModelSettings.__struct_fields__}
-    fields |= set(MineSettings.__struct_fields__) - {"selection", "model"}
+    fields |= {f"reranker.{name}" for name in set(RerankerSettings.__struct_fields__) - set(SHARED)}
+    fields |= set(MineSettings.__struct_fields__) - {"selection", "model", "reranker"}
+    assert set(SHARED) <= set(ModelSettings.__struct_fields__) & set(RerankerSettings.__struct_fields__)
     assert sorted(flag.setting for flag in ALL_FLAGS.values() if flag.setting) == sorted(fields)
 
 
@@ -188,6 +191,15 @@ def test_template_reads_backslash_n_as_a_new_line(parsed) -> None:
     assert parsed("--query_instruction_for_retrieval", r"a\nb").model.query_instruction == r"a\nb"
 
 
+def test_what_both_models_share_has_one_flag(parsed) -> None:
+    """As in FlagEmbedding's scripts, which score with the same --devices, --cache_dir and --trust_remote_code."""
+    shared = ["--devices", "cpu", "--cache_dir", "there", "--trust_remote_code", "--use_fp16", "false"]
+    assert parsed(*shared).reranker is None
+    assert parsed(*shared, "--reranker_name_or_path", "x", "--rerank_top_k", "9").reranker == RerankerSettings(
+        name_or_path="x", depth=9, devices=("cpu",), cache_dir="there", trust_remote_code=True, precision="fp32"
+    )
+
+
 def test_lists(parsed) -> None:
     read = parsed("--devices", "cuda:0", "cuda:1", "--repair", "nan", "blank-passage")
     assert read.model.devices == ("cuda:0", "cuda:1")
@@ -211,6 +223,38 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
     # "\" before "n" in a template means a new line: the one thing that cannot be said.
     template = st.builds("{}{{}}{}{{}}{}".format, *[st.text("ab \n:-%é", max_size=3)] * 3)
     length = maybe() | st.integers(1, 9000)
+    model = ModelSettings(
+        name_or_path=draw(maybe() | NAMES),
+        model_class=draw(maybe() | st.sampled_from(MODEL_CLASSES)),
+        pooling_method=draw(maybe() | st.sampled_from(["cls", "mean", "last_token"])),
+        normalize_embeddings=draw(st.booleans()),
+        precision=draw(st.sampled_from(PRECISIONS)),
+        devices=draw(maybe() | st.lists(st.sampled_from(["cpu", "cuda:0", "cuda:1"]), min_size=1).map(tuple)),
+        query_instruction=draw(maybe() | st.just("") | NAMES),
+        query_instruction_format=draw(maybe() | template),
+        passage_instruction=draw(maybe() | st.just("") | NAMES),
+        passage_instruction_format=draw(maybe() | template),
+        examples_for_task=draw(maybe() | NAMES),
+        examples_instruction_format=draw(maybe() | template),
+        trust_remote_code=draw(st.booleans()),
+        cache_dir=draw(maybe() | NAMES),
+        batch_size=draw(length),
+        query_max_length=draw(length),
+        passage_max_length=draw(length),
+    )
+    reranker = None
+    if draw(st.booleans()):
+        reranker = RerankerSettings(
+            name_or_path=draw(NAMES.filter(str.strip)),
+            model_class=draw(maybe() | st.sampled_from(RERANKER_CLASSES)),
+            depth=draw(length),
+            max_length=draw(maybe() | st.integers(32, 9000)),
+            query_instruction=draw(maybe() | st.just("") | NAMES),
+            passage_instruction=draw(maybe() | st.just("") | NAMES),
+            batch_size=draw(length),
+            **{name: getattr(model, name) for name in SHARED},
+        )
+    with_scores = draw(st.booleans())
     found = MineSettings(
         selection=SelectionSettings(
             window_start=start,
@@ -223,25 +267,8 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
             max_positive_share=draw(maybe() | st.floats(1e-9, 3)),
             margin=draw(maybe() | st.floats(0, 2)),
         ),
-        model=ModelSettings(
-            name_or_path=draw(maybe() | NAMES),
-            model_class=draw(maybe() | st.sampled_from(MODEL_CLASSES)),
-            pooling_method=draw(maybe() | st.sampled_from(["cls", "mean", "last_token"])),
-            normalize_embeddings=draw(st.booleans()),
-            precision=draw(st.sampled_from(PRECISIONS)),
-            devices=draw(maybe() | st.lists(st.sampled_from(["cpu", "cuda:0", "cuda:1"]), min_size=1).map(tuple)),
-            query_instruction=draw(maybe() | st.just("") | NAMES),
-            query_instruction_format=draw(maybe() | template),
-            passage_instruction=draw(maybe() | st.just("") | NAMES),
-            passage_instruction_format=draw(maybe() | template),
-            examples_for_task=draw(maybe() | NAMES),
-            examples_instruction_format=draw(maybe() | template),
-            trust_remote_code=draw(st.booleans()),
-            cache_dir=draw(maybe() | NAMES),
-            batch_size=draw(length),
-            query_max_length=draw(length),
-            passage_max_length=draw(length),
-        ),
+        model=model,
+        reranker=reranker,
         pool_mode=draw(st.sampled_from(["extend", "replace"])),
         use_gpu=draw(st.booleans()),
         columns=Columns(
@@ -249,7 +276,8 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
         ),
         repair=tuple(sorted(draw(st.sets(st.sampled_from(sorted(REPAIRS)))))),
         skip_bad_rows=draw(st.booleans()),
-        with_scores=draw(st.booleans()),
+        with_scores=with_scores,
+        score_source=draw(st.sampled_from(SCORE_SOURCES)) if with_scores and reranker else "model",
         mend=tuple(sorted(draw(st.sets(st.sampled_from(sorted(MENDINGS)))))),
     )
     return msgspec.structs.replace(found, second_model=beside(found.model, second), retrievers=tuple(sorted(rankers)))
@@ -297,6 +325,13 @@ def test_importing_the_command_line_loads_nothing_heavy() -> None:
         (["mine", "FILES", "--range_for_sampling", "210-10"], "210-10"),
         (["mine", "FILES", "--range_for_sampling", "ten"], "START-END"),
         (["mine", "FILES", "--negative_number", "0"], "at least 1"),
+        (
+            ["mine", "FILES", "--rerank_top_k", "5"],
+            "--rerank_top_k is for a reranker, and there is none; name it with --reranker_name_or_path",
+        ),
+        (["mine", "FILES", "--with_scores", "--score_source", "reranker"], "there is no reranker"),
+        (["mine", "FILES", "--reranker_name_or_path", "x", "--score_source", "reranker"], "set with_scores"),
+        (["mine", "FILES", "--reranker_name_or_path", "x", "--reranker_model_class", "decoder-only-layerwise"], "does not run with"),
         (["mine", "FILES", "--query_instruction_format_for_retrieval", "{}"], "needs two {}"),
     ],
 )

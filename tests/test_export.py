@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hnmine.corpus import build_corpus
 from hnmine.criteria import SelectionSettings
 from hnmine.errors import OutputError
-from hnmine.export import flagembedding_lines, promoted_rows, stale_positive_scores, stale_scores, write_all, write_atomic
+from hnmine.export import flagembedding_lines, model_scores, promoted_rows, stale_positive_scores, stale_scores, write_all, write_atomic
 from hnmine.ranking import rank
 from hnmine.rows import Row, read_training
 from hnmine.select import select
@@ -36,7 +36,8 @@ def exported(fake_encoder):
         judged = judge(corpus, verdicts)
         corpus, ranking = with_promotions(corpus, ranking, judged)
         selection = select(corpus, ranking, settings, judged)
-        return list(flagembedding_lines(rows, corpus, ranking, selection, with_scores=with_scores)), corpus, ranking, selection
+        scores = model_scores(ranking, selection) if with_scores else None
+        return list(flagembedding_lines(rows, corpus, selection, scores=scores)), corpus, ranking, selection
 
     return run
 

@@ -24,6 +24,7 @@ from hnmine.corpus import build_corpus, fold
 from hnmine.criteria import SelectionSettings
 from hnmine.delimited import is_formula
 from hnmine.errors import OutputError, SettingsError
+from hnmine.export import model_scores
 from hnmine.formats import FORMATS, check_export, write_export
 from hnmine.ranking import rank
 from hnmine.rows import read_training
@@ -51,7 +52,8 @@ class Made:
 
     def write(self, name: str, **options):
         path = self.folder / f"out{FORMATS[name].suffix}"
-        return write_export(path, name, self.rows, self.corpus, self.ranking, self.selection, **options)
+        scores = model_scores(self.ranking, self.selection) if options.pop("with_scores", False) else None
+        return write_export(path, name, self.rows, self.corpus, self.selection, scores=scores, **options)
 
     def examples(self):
         """The brute-force account: {query text as its first row has it: (positives, negatives)}."""
@@ -497,6 +499,7 @@ from pathlib import Path
 sys.path[:0] = ["tests"]
 from conftest import FakeEncoder
 from hnmine.corpus import build_corpus
+from hnmine.export import model_scores
 from hnmine.formats import FORMATS, write_export
 from hnmine.ranking import rank
 from hnmine.rows import read_training
@@ -509,7 +512,8 @@ ranking = rank(corpus, FakeEncoder(), 50)
 selection = select(corpus, ranking, settings)
 for name, form in FORMATS.items():
     path = Path(sys.argv[2]) / f"{name}{form.suffix}"
-    for each in write_export(path, name, rows, corpus, ranking, selection, with_scores=bool(form.scores), dev_share=0.3):
+    scores = model_scores(ranking, selection) if form.scores else None
+    for each in write_export(path, name, rows, corpus, selection, scores=scores, dev_share=0.3):
         print(name, each.sha256, each.notes)
 """
 

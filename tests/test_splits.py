@@ -104,8 +104,8 @@ def test_no_query_stands_in_both_files_and_no_row_is_lost(tmp_path, fake_encoder
     corpus = build_corpus(rows, ["x", "y", "z"])
     ranking = rank(corpus, fake_encoder, 10)
     selection = select(corpus, ranking, SelectionSettings(window_start=0, window_end=10, negative_number=2))
-    train, dev = write_export(tmp_path / "out.jsonl", "flagembedding", rows, corpus, ranking, selection, dev_share=share)
-    (whole,) = write_export(tmp_path / "whole.jsonl", "flagembedding", rows, corpus, ranking, selection)
+    train, dev = write_export(tmp_path / "out.jsonl", "flagembedding", rows, corpus, selection, dev_share=share)
+    (whole,) = write_export(tmp_path / "whole.jsonl", "flagembedding", rows, corpus, selection)
     lines = [each.path.read_bytes().splitlines(keepends=True) for each in (train, dev, whole)]
     asked = [{fold(json.loads(line)["query"]) for line in part} for part in lines]
     assert not asked[0] & asked[1]

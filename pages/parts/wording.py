@@ -65,6 +65,7 @@ _SETTINGS = {
     "repair": "repairs of the data",
     "mend": "repairs of the file",
     "with_scores": "with scores",
+    "score_source": "scores of",
     "output_format": "format",
     "dev_share": "queries for dev",
     "retrievers": "ranked by",
@@ -77,8 +78,17 @@ _SETTINGS = {
     "model.query_max_length": "tokens read of a query",
     "model.passage_max_length": "tokens read of a passage",
     "model.weights_sha256": "model: weights (SHA-256)",
+    "reranker.name_or_path": "reranker: name or folder",
+    "reranker.depth": "reranker: candidates scored",
 }
-_PARTS = {"columns": "column", "model": "model", "second_model": "second model", "versions": "version", "verdicts": "verdicts"}
+_PARTS = {
+    "columns": "column",
+    "model": "model",
+    "second_model": "second model",
+    "reranker": "reranker",
+    "versions": "version",
+    "verdicts": "verdicts",
+}
 _VALUES = {
     "selection.strategy": {"random": "at random", "hardest": "hardest first"},
     "pool_mode": {"extend": "all passages of the data set + pool", "replace": "the pool alone"},

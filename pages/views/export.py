@@ -16,7 +16,7 @@ from hnmine.formats import FORMATS, Format, Written
 from hnmine.mine import MineSettings
 from hnmine.splits import dev_path
 from hnmine.summary import summarise
-from pages.parts import auditing, diagnosis, state, wording
+from pages.parts import auditing, diagnosis, reranking, state, wording
 
 st.title("Export", anchor=False)
 run, selection = state.opened()
@@ -74,8 +74,10 @@ with st.container(border=True):
             value=run.run.settings.with_scores,
             key="export-scores",
             persist_state="session",
-            help=f"{form.scores[0].upper()}{form.scores[1:]}. Scores are similarities of the mining model.",
+            help=f"{form.scores[0].upper()}{form.scores[1:]}. Scores are similarities of the mining model, or, where the run has one, "
+            "the reranker's.",
         )
+    score_source = reranking.source(run, with_scores)
     split = st.toggle(
         "Split into train and dev",
         value=run.run.settings.dev_share > 0,
@@ -105,8 +107,15 @@ with st.container(border=True):
         st.write(f":material/gavel: {told}")
 
 settings: MineSettings = msgspec.structs.replace(
-    run.run.settings, selection=selection.settings, with_scores=with_scores, output_format=form.name, dev_share=dev_share, mend=()
+    run.run.settings,
+    selection=selection.settings,
+    with_scores=with_scores,
+    score_source=score_source,
+    output_format=form.name,
+    dev_share=dev_share,
+    mend=(),
 )
+reranking.complete(run, settings)
 summary = summarise(run.inputs, run.ranking, selection, with_scores=with_scores)
 mined = run.run.manifest.get("summary", {})
 summary.timings = mined.get("timings", {})

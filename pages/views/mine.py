@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from itertools import pairwise
 
+import msgspec
 import streamlit as st
 
 from hnmine import devices, models, resources
 from hnmine.criteria import SelectionSettings
 from hnmine.errors import HnmineError, InputError
 from hnmine.findings import counted
-from hnmine.jobs import Job, mine_dataset
+from hnmine.jobs import mine_dataset
 from hnmine.mine import MineSettings
 from hnmine.presets import RECOMMENDED, with_preset
 from hnmine.retrievers import MODEL_ALONE, in_words
 from hnmine.signals import BASIC
 from hnmine.summary import summarise
 from hnmine.suspects import false_share
-from pages.parts import charts, choosing, controls, guarding, state, statistics, wording
+from pages.parts import charts, choosing, controls, guarding, reranking, state, statistics, wording, working
 from pages.parts.dials import FUNNEL, NO_MEASUREMENT
 from pages.parts.marking import literal
 from pages.parts.retrievers import Retrievers, retrievers
@@ -91,6 +91,8 @@ def live(run: resources.OpenRun) -> None:
         st.caption(f"{wording.percent(above, 1)} of the negatives score above their positive: look at those first.")
     if vectors := run.run.manifest.get("summary", {}).get("vectors"):
         st.caption(f"Vectors: {vectors['encoded']:,} encoded by this run, {vectors['stored']:,} were stored before.")
+    if pairs := run.run.manifest.get("summary", {}).get("pairs"):
+        st.caption(f"Reranker: {pairs['scored']:,} pairs scored by this run, {pairs['stored']:,} were scored before.")
     for note in dict.fromkeys([*summary.notes, *(run.run.manifest.get("summary", {}).get("notes") or ())]):
         st.caption(literal(note))  # it may quote names of columns
     state.save_selection(run.run.id)
@@ -127,6 +129,8 @@ with st.expander("Model and candidates", icon=":material/model_training:") if ru
     model = controls.model(dataset.id, previous.model or models.ModelSettings())
     pool_mode = controls.pool_mode(dataset.id, previous.pool_mode) if dataset.pool_name is not None else "extend"
     ranked_by = retrievers(dataset.id, previous, model)
+    reranker = reranking.choice(dataset.id, previous.reranker, model)
+    told_of_pairs = st.container()
     again = st.container()
 try:
     read = resources.inputs(dataset.id, pool_mode, repair, skip, columns)
@@ -151,11 +155,14 @@ status = st.container()  # filled below, once the settings are known
 if run is not None:
     live(run)
     chosen = state.selection_settings(run.run.id)
+with told_of_pairs:
+    reranking.tell(reranker.settings, read.corpus if read else None, chosen.window_end)
 wanted = MineSettings(
-    selection=chosen,
+    selection=reranking.fitting(chosen, reranker),
     model=model,
     second_model=ranked_by.second_model if ranked_by else None,
     retrievers=ranked_by.names if ranked_by else MODEL_ALONE,
+    reranker=reranker.settings and msgspec.structs.replace(reranker.settings, depth=chosen.window_end),
     pool_mode=pool_mode,
     use_gpu=devices.gpu_here(),
     columns=columns,
@@ -177,6 +184,7 @@ def start() -> None:
             lambda tell: resources.encoder(wanted.model or models.ModelSettings(), tell),
             on_progress,
             should_stop,
+            load_reranker=lambda tell: resources.cross_encoder(wanted.reranker, tell),
         ),
     )
 
@@ -189,24 +197,13 @@ def progress(job_id: int) -> None:
         if now.state == "done" and now.result is not None:
             state.open_run(now.result)
         st.rerun()
-    with st.container(border=True):
-        st.progress(now.done / now.total if now.total else 0.0, text=_progress_text(now))
-        if st.button("Cancel", icon=":material/stop_circle:", key=f"cancel-{job_id}"):
-            runner.cancel(job_id)
-            st.caption("Stopping at the next batch ...")
-
-
-def _progress_text(now: Job) -> str:
-    if not now.total:
-        return f"{now.stage} · {time.monotonic() - now.started:,.0f} s" if now.started else now.stage
-    left = "" if now.seconds_left is None else f" · about {now.seconds_left:,.0f} s left"
-    return f"{now.stage}: {now.done:,} of {now.total:,} {now.unit} · {now.rate:,.0f} a second{left}"
+    working.show(now)
 
 
 with status:
     sources = Retrievers(previous.second_model, previous.retrievers)
     before = (previous.model, sources, previous.pool_mode, previous.columns, previous.repair, previous.skip_bad_rows)
-    same = run is not None and (model, ranked_by, pool_mode, columns, repair, skip) == before
+    same = run is not None and (model, ranked_by, pool_mode, columns, repair, skip) == before and reranker.alike(previous.reranker)
     if job is not None and job.active:
         progress(job.id)
     else:
@@ -219,7 +216,7 @@ with status:
                 label,
                 type="secondary" if same else "primary",
                 icon=":material/play_arrow:",
-                disabled=model is None or ranked_by is None or read is None,
+                disabled=model is None or ranked_by is None or not reranker.usable or read is None,
                 key="mine",
             ):
                 start()
