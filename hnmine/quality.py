@@ -224,7 +224,7 @@ def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
         case Reason.MARGIN:
             return f"margin: less than {settings.margin:g} below the positive"
         case Reason.LIKENESS:
-            return f"like a positive: above {settings.max_likeness:g}"
+            return f"like a positive: above {settings.max_likeness or 0:g}"
         case Reason.LIKENESS_SHARE:
             return f"like a positive: above {100 * (settings.max_likeness_share or 0):.0f} % of its similarity to the query"
         case Reason.OVERLAP:

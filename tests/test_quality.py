@@ -125,7 +125,9 @@ def test_every_candidate_of_a_query_says_what_became_of_it():
 def test_every_reason_has_words():
     corpus, ranking, _ = example()
     guards = {"max_score": 0.9, "min_score": 0.1, "max_positive_share": 0.95, "margin": 0.05}
-    selection = select(corpus, ranking, SelectionSettings(window_end=12, **guards))
+    signalled = {"max_likeness": 0.8, "max_likeness_share": 0.9, "max_overlap": 0.5, "max_suspicion": 0.1, "reranker_margin": 0.0}
+    settings = SelectionSettings(window_end=12, **guards, **signalled)
+    selection = dataclasses.replace(select(corpus, ranking, SelectionSettings(window_end=12, **guards)), settings=settings)
     words = [quality.explain(int(reason), selection, order=1) for reason in Reason]
     assert all(words)
     assert len(set(words)) == len(words)
