@@ -79,7 +79,7 @@ def test_bm25_is_a_share_of_the_best_match_and_counts_who_is_better(made):
 
 
 def test_the_scale_is_that_of_all_pairs_about(made):
-    corpus, ranking = made
+    _, ranking = made
     passages = ranking.passage_vectors.astype(np.float64)
     between = passages @ passages.T
     between = between[~np.eye(len(passages), dtype=bool)]
