@@ -10,7 +10,8 @@ import numpy as np
 from hnmine.corpus import Corpus, PoolMode, build_corpus
 from hnmine.ranking import Ranking, rank
 from hnmine.rows import Row
-from hnmine.signals import with_signals
+from hnmine.search import pair_scores, top_k
+from hnmine.signals import with_likeness, with_signals
 from tests.conftest import FakeEncoder
 
 WORDS = [
@@ -68,3 +69,46 @@ def with_reranker(corpus: Corpus, ranking: Ranking, *, unknown: float = 0.2) -> 
         signals=ranking.signals | {"reranker": values},
         positive_signals=ranking.positive_signals | {"reranker": np.array([score(*pair) for pair in owners], np.float32)},
     )
+
+
+def grid(text: str, numbers: int = 4) -> list[float]:
+    """A vector on a grid of 1/8, by the text alone: inner products are exact, and many tie."""
+    chance = random.Random(text)
+    return [chance.randint(-6, 8) / 8 for _ in range(numbers)]
+
+
+def toy(corpus: Corpus, depth: int | None = None, *, seed: str = "") -> Ranking:
+    """A ranking of any corpus by `grid`, with signals drawn by the texts: like_positive is computed, a part of the reranker's unknown."""
+
+    def drawn(name: str, query: int, passage: int) -> float:
+        chance = random.Random(f"{seed}{name}|{corpus.queries[query].strip().casefold()}|{corpus.passages[passage]}")
+        match name:
+            case "bm25_rank":
+                return chance.randint(0, 1000)
+            case "reranker":
+                return float("nan") if chance.random() < 0.3 else chance.randint(-16, 16) / 8
+            case _:
+                return chance.randint(0, 8) / 8
+
+    queries = np.array([grid(text.strip().casefold()) for text in corpus.queries], np.float32)
+    passages = np.array([grid(text) for text in corpus.passages], np.float32)
+    scores, ids = top_k(queries, passages, depth or corpus.n_candidates, count=corpus.n_candidates)
+    ranking = Ranking(
+        ids=ids,
+        scores=scores,
+        positive_scores=pair_scores(queries, corpus.positive_queries, passages, corpus.positive_ids),
+        query_vectors=queries,
+        passage_vectors=passages,
+        signals={
+            name: np.array([[drawn(name, query, p) for p in row] for query, row in enumerate(ids.tolist())], np.float32).reshape(ids.shape)
+            for name in ("overlap", "bm25", "bm25_rank", "reranker")
+        },
+        positive_signals={
+            "reranker": np.array(
+                [drawn("reranker", *pair) for pair in zip(corpus.positive_queries.tolist(), corpus.positive_ids.tolist(), strict=True)],
+                np.float32,
+            )
+        },
+        scale=np.array([[0.1, 0.5], [0.2, 0.5]]),
+    )
+    return with_likeness(corpus, ranking, np.arange(len(corpus.queries), dtype=np.int32))
