@@ -33,22 +33,22 @@ BY_SCORE = {guard.setting for guard in GUARDS if not guard.signals}
 def anchors_of(corpus: Corpus, scores: Floats, ranking: Ranking, settings: SelectionSettings) -> Floats:
     """Return, for scores of the positives (one an entry of `Corpus.positive_ids`), the one that stands for each query's: (q,) float32.
 
-    See `SelectionSettings.anchor`; which positives are "ranked" is decided by the mining model's own scores.
+    See `SelectionSettings.anchor`; which positives are "ranked" is decided by the mining model's own scores. A score that is not known
+    (NaN) does not count; where a query has no other, it has no anchor: NaN.
     """
-    starts = corpus.positive_starts[:-1]
+    starts, owners = corpus.positive_starts[:-1], corpus.positive_queries
     if settings.anchor == "min":
-        return np.minimum.reduceat(scores, starts)
+        return np.fmin.reduceat(scores, starts)
     if settings.anchor == "max":
-        return np.maximum.reduceat(scores, starts)
-    counted = np.ones(len(scores), dtype=bool)
+        return np.fmax.reduceat(scores, starts)
+    counted = ~np.isnan(scores)
     if settings.anchor == "ranked":
-        last = ranking.scores[:, : settings.window_end].min(axis=1)
-        counted = ranking.positive_scores >= last[corpus.positive_queries]
-        counted |= ~np.logical_or.reduceat(counted, starts)[corpus.positive_queries]
-    counted &= np.isfinite(scores) | ~np.logical_or.reduceat(np.isfinite(scores), starts)[corpus.positive_queries]
+        last = np.asarray(ranking.scores[:, min(settings.window_end, ranking.depth) - 1])
+        near = counted & (ranking.positive_scores >= last[owners])
+        counted = np.where(np.logical_or.reduceat(near, starts)[owners], near, counted)
     sums = np.add.reduceat(np.where(counted, scores, 0).astype(np.float64), starts)
-    counts = np.maximum(np.add.reduceat(counted.astype(np.int64), starts), 1)
-    return (sums / counts).astype(np.float32)
+    counts = np.add.reduceat(counted.astype(np.float64), starts)
+    return (sums / np.where(counts > 0, counts, np.nan)).astype(np.float32)
 
 
 class Limits:
@@ -107,16 +107,17 @@ class Limits:
     def rejected_pairs(self, queries: npt.NDArray[Any], passages: npt.NDArray[Any]) -> Bools:
         """Return which pairs of a query and any passage a guard by signals rejects: (p,)."""
         found = np.zeros(len(queries), dtype=bool)
-        if not self._by_signal or not len(queries):
+        if not self._by_signal:
             return found
         queries, passages = queries.astype(np.int32), passages.astype(np.int32)
         if self.settings.max_likeness is not None or self.settings.max_likeness_share is not None:
             alike = likeness(self._corpus, self._ranking, queries, passages)
             found |= alike > self._most_alike(self._anchors[queries])
-        ranks = ranks_of(self._ranking.ids[:, : self.end], queries, passages)
-        here = np.flatnonzero(ranks >= 0)
+        left = np.flatnonzero(~found)
+        ranks = ranks_of(self._ranking.ids[:, : self.end], queries[left], passages[left])
+        here, ranks = left[ranks >= 0], ranks[ranks >= 0]
         for guard in self._by_signal:
-            found[here] |= self._signalled(guard.setting, queries[here], ranks[here], self._anchors[queries[here]])
+            found[here] |= self._signalled(guard.setting, queries[here], ranks, self._anchors[queries[here]])
         return found
 
     def _scored(self, scores: Floats, anchors: Floats, tolerance: float) -> list[tuple[Reason, Bools]]:
@@ -137,13 +138,13 @@ class Limits:
 
     def _signalled(self, setting: str, rows: Any, ranks: Any, anchors: Floats) -> Bools:
         """Return which candidates, a block or single ones, a guard by a signal rejects; what is not known is not rejected."""
-        limit = np.float32(getattr(self.settings, setting))
-        signals = self._ranking.signals
+        value = getattr(self.settings, setting)
+        limit, signals = np.float32(value), self._ranking.signals
         match setting:
             case "max_likeness":
                 mask = signals["like_positive"][rows, ranks] > limit
             case "max_likeness_share":
-                mask = signals["like_positive"][rows, ranks] > _share(anchors, float(limit))
+                mask = signals["like_positive"][rows, ranks] > _share(anchors, value)
             case "max_overlap":
                 mask = signals["overlap"][rows, ranks] > limit
             case "reranker_margin":

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -134,7 +135,7 @@ class LexicalIndex:
 
     def overlap(self, left: npt.NDArray[Any], right: npt.NDArray[Any]) -> Floats:
         """Return the Jaccard index of the three-word runs of pairs of texts: (p,) float32; of texts with fewer words, of their words."""
-        shingles = self._shingles()
+        shingles = self._shingles
         sizes = np.diff(shingles.indptr)
         found = np.zeros(len(left), np.float32)
         for first in range(0, len(left), PAIRS):
@@ -157,8 +158,9 @@ class LexicalIndex:
         index.index(([each.tolist() for each in numbers], dict(self._vocabulary)), show_progress=False)
         return index
 
+    @cached_property
     def _shingles(self) -> Any:
-        """Return the three-word runs of every text, as a sparse (n, m) matrix of ones."""
+        """The three-word runs of every text, as a sparse (n, m) matrix of ones."""
         from scipy import sparse
 
         words = self.tokens.astype(np.uint64) + np.uint64(1)

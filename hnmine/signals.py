@@ -20,7 +20,11 @@ The four of the first kind cost a few per cent of the encoding: 10,000 queries x
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +48,8 @@ BASIC = ("like_positive", "overlap", "bm25", "bm25_rank")
 RANDOM_PAIRS = 20_000
 # Texts whose vectors are less alike than so many spreads above the mean are no near duplicates: their words are not compared.
 ALIKE = 3.0
+# Pairs with positives that are compared at a time: some 30 MB. A query may have hundreds of positives.
+AT_ONCE = 1_000_000
 
 
 def with_signals(
@@ -100,9 +106,10 @@ def with_likeness(
 
 
 def _writable(values: Floats) -> Floats:
-    """Return a copy that may be changed; of what lies in a file, only the pages that are."""
-    if isinstance(values, np.memmap) and values.filename is not None and values.base is not None:
-        return np.load(values.filename, mmap_mode="c", allow_pickle=False)  # type: ignore[no-any-return]
+    """Return a copy that may be changed; of what lies in a file as it is there, only the pages that are changed."""
+    if isinstance(values, np.memmap) and values.mode == "r" and values.filename is not None:
+        with contextlib.suppress(OSError):  # a run that was deleted meanwhile stays readable as long as it is mapped
+            return np.load(values.filename, mmap_mode="c", allow_pickle=False)  # type: ignore[no-any-return]
     return np.array(values)
 
 
@@ -111,10 +118,14 @@ def likeness(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids) -> F
 
     -inf where a query has no other positive.
     """
-    owners, positives, firsts = _pairs(corpus, queries)
-    found = pair_scores(ranking.passage_vectors, positives, ranking.passage_vectors, passages[owners])
-    found[positives == passages[owners]] = -np.inf
-    return np.maximum.reduceat(found, firsts) if len(found) else np.zeros(0, np.float32)
+    nearest = np.empty(len(queries), np.float32)
+    for part in _parts(corpus, queries):
+        owners, positives, firsts = _pairs(corpus, queries[part])
+        own = passages[part][owners]
+        found = pair_scores(ranking.passage_vectors, positives, ranking.passage_vectors, own)
+        found[positives == own] = -np.inf
+        nearest[part] = np.maximum.reduceat(found, firsts)
+    return nearest
 
 
 def scale_of(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.float64]:
@@ -140,16 +151,25 @@ def _overlap(corpus: Corpus, ranking: Ranking, index: LexicalIndex) -> Floats:
     mean, spread = ranking.scale[1]
     values = np.zeros(ranking.ids.shape, np.float32)
     rows, ranks = np.nonzero(np.asarray(ranking.signals["like_positive"]) >= mean + ALIKE * spread)
-    passages = np.asarray(ranking.ids[rows, ranks])
-    owners, positives, firsts = _pairs(corpus, rows.astype(np.int32))
-    if len(owners):
-        found = index.overlap(passages[owners], positives)
-        found[positives == passages[owners]] = 0
-        values[rows, ranks] = np.maximum.reduceat(found, firsts)
+    for part in _parts(corpus, rows):
+        owners, positives, firsts = _pairs(corpus, rows[part])
+        own = ranking.ids[rows[part], ranks[part]][owners]
+        found = index.overlap(own, positives)
+        found[positives == own] = 0
+        values[rows[part], ranks[part]] = np.maximum.reduceat(found, firsts)
     return values
 
 
-def _pairs(corpus: Corpus, queries: Ids) -> tuple[npt.NDArray[np.int64], Ids, npt.NDArray[np.int64]]:
+def _parts(corpus: Corpus, queries: npt.NDArray[Any]) -> Iterator[slice]:
+    """Yield slices of `queries` whose positives number about AT_ONCE together."""
+    before = np.cumsum(np.diff(corpus.positive_starts)[queries]) // AT_ONCE
+    bounds = [0, *(np.flatnonzero(np.diff(before)) + 1).tolist(), len(queries)]
+    for first, stop in itertools.pairwise(bounds):
+        if first < stop:
+            yield slice(first, stop)
+
+
+def _pairs(corpus: Corpus, queries: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], Ids, npt.NDArray[np.int64]]:
     """Return for each entry of `queries` its positives: (place in `queries`, passage), and where each entry's begin."""
     starts, counts = corpus.positive_starts[queries], np.diff(corpus.positive_starts)[queries]
     owners = np.repeat(np.arange(len(queries)), counts)
