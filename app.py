@@ -16,6 +16,9 @@ page = st.navigation(
         st.Page("pages/views/mine.py", title="Mine", icon=":material/filter_alt:", help="Rank passages, set the window, choose negatives."),
         st.Page("pages/views/inspect.py", title="Inspect", icon=":material/search:", help="See each query's negatives, and why."),
         st.Page("pages/views/review.py", title="Review", icon=":material/rate_review:", help="Judge negatives: keep, drop, promote."),
+        st.Page(
+            "pages/views/quality.py", title="Quality", icon=":material/verified:", help="Audit the negatives, and what else may be wrong."
+        ),
         st.Page("pages/views/runs.py", title="Runs", icon=":material/history:", help="Open, name, delete and compare runs."),
         st.Page("pages/views/export.py", title="Export", icon=":material/download:", help="Download the training file."),
     ]

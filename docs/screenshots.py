@@ -167,14 +167,14 @@ class Journey:
             self.query = page.url.partition("?")[2]
 
     def mine(self) -> None:
-        """Mine the example as it comes, and a second time hardest first, so that there are two runs; the first stays open."""
+        """Mine the example as it comes, and a second time as hn_mine.py does, so that there are two runs; the first stays open."""
         with tab(self.browser, 1400, "light") as page:
             page.goto(self.at("mine"))
             press(page, "mine")
             page.get_by_text("Mean similarity").wait_for(timeout=PATIENCE)
             stands_still(page)
             self.query = page.url.partition("?")[2]
-            page.get_by_text("hardest first", exact=True).click()
+            page.get_by_text("as hn_mine.py", exact=True).click()
             stands_still(page)
             page.get_by_text("Model and candidates").click()
             press(page, "mine")
@@ -183,7 +183,7 @@ class Journey:
         from hnmine.workspace import Workspace
 
         space = Workspace(self.workspace)
-        for run, name in zip(sorted(space.runs(), key=lambda run: run.created), ("at random, 10-210", "hardest first"), strict=True):
+        for run, name in zip(sorted(space.runs(), key=lambda run: run.created), ("balanced", "as hn_mine.py"), strict=True):
             space.name_run(run.id, name)
         space.save_selection(space.runs()[-1].id, space.runs()[-1].settings.selection)  # as it was mined
 
@@ -208,13 +208,18 @@ def compare_runs(page: Any) -> None:
     page.get_by_role("option").first.click()
 
 
+def show_guards(page: Any) -> None:
+    """Unfold the guards."""
+    page.get_by_text("Guards against false negatives", exact=True).click()
+
+
 def show_map(page: Any) -> None:
     """Show the map of a query's neighbourhood."""
     page.locator(".st-key-inspect-figure").get_by_text("neighbourhood", exact=True).click()
 
 
 # What is done on a screen before its picture is taken; a name with a dash is the same screen in another state.
-PREPARED: dict[str, Callable[[Any], None]] = {"runs": compare_runs, "inspect-map": show_map}
+PREPARED: dict[str, Callable[[Any], None]] = {"mine-guards": show_guards, "runs": compare_runs, "inspect-map": show_map}
 
 # The pictures of the guide, with their heights; and those of the README's tour, of which the upper part is shown.
 PICTURES = {"data": 1000, "mine": 1180, "inspect": 1700, "review": 1100, "runs": 1180, "export": 1100}

@@ -238,6 +238,7 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
                 input_file=arguments.input_file,
                 candidate_pool=arguments.candidate_pool,
                 name_or_path=arguments.embedder_name_or_path,
+                second_name_or_path=arguments.second_embedder_name_or_path,
                 reranker_name_or_path=arguments.reranker_name_or_path,
                 devices=None if arguments.devices is None else tuple(arguments.devices),
                 new_manifest=arguments.manifest_file,

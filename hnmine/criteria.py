@@ -69,7 +69,8 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     Attributes:
         window_start, window_end: ranks from 0, the slice [start, end) of the ranked list before anything is removed.
         negative_number: negatives wanted for each query.
-        strategy: "random" draws them by seed, as hn_mine.py samples; "hardest" takes the highest scores.
+        strategy: "random" draws them by seed, as hn_mine.py samples; "hardest" takes the highest scores of the window, which
+            are the first of its ranks unless several retrievers ranked (`fusion`).
         seed: any integer; the same seed gives the same draw.
         max_score: reject candidates that score above it.
         min_score: reject candidates that score below it.

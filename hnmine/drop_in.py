@@ -21,6 +21,7 @@ from hnmine.models import ModelSettings
 from hnmine.problems import repairs_from
 from hnmine.progress import OnProgress, ShouldStop
 from hnmine.reranker import RerankerSettings
+from hnmine.retrievers import MODEL_ALONE
 from hnmine.summary import Summary
 from hnmine.trainers import chosen_mendings
 from hnmine.verdicts import Verdict, read_verdicts
@@ -51,6 +52,8 @@ def find_knn_neg(
     reranker_margin: float | None = None,
     max_suspicion: float | None = None,
     false_rate: float | None = None,
+    second_model: ModelSettings | None = None,
+    retrievers: Iterable[str] = MODEL_ALONE,
     columns: Columns | Iterable[str] = (),
     repair: Iterable[str] = (),
     skip_bad_rows: bool = False,
@@ -81,6 +84,8 @@ def find_knn_neg(
         use_gpu: search on a GPU; where there is none the CPU does, and the summary says so.
         seed, strategy, and the guards from max_score to false_rate: as in `SelectionSettings`. For a preset write
             `**hnmine.presets.arguments("balanced")`.
+        second_model: another model, whose similarity of every candidate becomes a signal of the ranking.
+        retrievers: who ranks the candidates: "model", "bm25", "second_model", or several, whose ranks are fused.
         pool_mode: "extend" adds the pool to the rows' passages; "replace" ranks the pool alone, as hn_mine.py does.
         columns: which columns hold what, where their names do not tell: `Columns(query="question", pos=("answer",))`, or as on the
             command line `["query=question", "pos=answer"]`.
@@ -133,6 +138,8 @@ def find_knn_neg(
             false_rate=false_rate,
         ),
         model=model if isinstance(model, ModelSettings) else None,
+        second_model=second_model,
+        retrievers=(retrievers,) if isinstance(retrievers, str) else tuple(retrievers),  # type: ignore[arg-type]  # checked when made
         pool_mode=pool_mode,
         use_gpu=use_gpu,
         columns=columns if isinstance(columns, Columns) else columns_from([columns] if isinstance(columns, str) else columns),

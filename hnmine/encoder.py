@@ -11,6 +11,7 @@ is left to the moment of loading: `identity` says it all before torch is importe
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -197,6 +198,13 @@ class FlagEncoder:
             "precision": precision,
             "notes": list(loader.notes) if loader is not None else [],
         }
+
+    def release(self) -> None:
+        """Let go of the loaded model, whose memory another one needs; the next text loads it again. One that was handed over stays."""
+        with self._lock:
+            if self._loader is not None and self._driver is not None:
+                self._driver = None
+                gc.collect()  # models hold themselves in cycles
 
     @property
     def _model(self) -> Any:

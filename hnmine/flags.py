@@ -23,6 +23,7 @@ from hnmine.models import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSetting
 from hnmine.presets import PRESETS, with_preset
 from hnmine.problems import REPAIRS, repairs_from
 from hnmine.reranker import RERANKER_CLASSES, RerankerSettings
+from hnmine.retrievers import RETRIEVERS, beside
 from hnmine.trainers import MENDINGS, TRAINERS, chosen_mendings
 
 __all__ = ["CACHE_FLAGS", "CHECK_FLAGS", "FLAGS", "REPRODUCE_WITH", "Flag", "command_line", "preset_defaults", "settings_from"]
@@ -76,6 +77,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("strategy", "selection.strategy", "text", "random: drawn by seed from the window; hardest: the most similar first",
              choices=("random", "hardest")),
         Flag("seed", "selection.seed", "integer", "the same seed gives the same negatives", "N"),
+        Flag("retrievers", "retrievers", "list", "who ranks the candidates: model, bm25, second_model; of several, reciprocal-rank fusion "
+             "makes one list", "RETRIEVER", choices=RETRIEVERS),
         Flag("reviews", "", "text", "verdicts of a review, JSONL as the app exports it: what was dropped is never chosen again, what was "
              "promoted joins pos, what was kept comes first", "FILE"),
     ),
@@ -116,6 +119,9 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     "embedding model": (
         Flag("embedder_name_or_path", "model.name_or_path", "text",
              f"hub name or folder; left out: the packaged {PACKAGED_NAME}, which needs no network", "NAME"),
+        Flag("second_embedder_name_or_path", "second_model", "text",
+             f"a second model, hub name or folder (the packaged one: {PACKAGED_NAME}); its similarities become a signal, and it may rank",
+             "NAME"),
         Flag("embedder_model_class", "model.model_class", "text", "FlagEmbedding's class of model; left out: found out",
              choices=MODEL_CLASSES),
         Flag("pooling_method", "model.pooling_method", "text", "left out: as the model's folder says",
@@ -172,7 +178,8 @@ CACHE_FLAGS = (
 )
 # What --from_manifest may be combined with: where things are and how the run is told of, not what is done.
 REPRODUCE_WITH = ("input_file", "output_file", "candidate_pool", "manifest_file", "from_manifest", "embedder_name_or_path",
-                  "reranker_name_or_path", "devices", "memory_budget", "store", "no_store", "json", "quiet")  # fmt: skip
+                  "second_embedder_name_or_path", "reranker_name_or_path", "devices", "memory_budget", "store", "no_store", "json",
+                  "quiet")  # fmt: skip
 # Settings of the model that are the reranker's too, as in FlagEmbedding's scripts: one flag sets both.
 SHARED = ("devices", "precision", "trust_remote_code", "cache_dir")
 _NO_RERANKER = {field.name: None if field.required else field.default for field in msgspec.structs.fields(RerankerSettings)}
@@ -202,6 +209,8 @@ def _value(settings: MineSettings, flag: Flag) -> Any:
         return _NO_RERANKER[name]
     parts = {"": settings, "selection": settings.selection, "model": settings.model or ModelSettings(), "reranker": settings.reranker}
     value = getattr(parts[part], name)
+    if name == "second_model":
+        return None if value is None else value.name_or_path or PACKAGED_NAME
     return value.words() if flag.kind == "columns" else value
 
 
@@ -238,9 +247,11 @@ def settings_from(arguments: argparse.Namespace) -> MineSettings:
             raise SettingsError("--precision fp16 and --use_fp16 false contradict each other; leave one of them out")
         if values["model"]["precision"] == "auto":
             values["model"]["precision"] = "fp32"
+    model = ModelSettings(**values["model"])
+    values[""]["second_model"] = beside(model, values[""]["second_model"])
     return MineSettings(
         selection=SelectionSettings(**values["selection"]),
-        model=ModelSettings(**values["model"]),
+        model=model,
         reranker=_reranker(values["reranker"], {name: values["model"][name] for name in SHARED}),
         **values[""],
     )
@@ -266,8 +277,9 @@ def command_line(
     """Return the arguments, `python -m hnmine mine ...`, that do a run with these settings; `shlex.join` makes a line of them.
 
     Settings at their defaults are left out, except window, number and seed. `settings.model` None stands for the packaged
-    model. What is in SHARED is said once, by the embedding model's. A backslash before an n in an instruction's format cannot be
-    said: there it means a new line, as in hn_mine.py.
+    model. Of a second model its name alone is said: the rest is taken to be as `retrievers.beside` makes it; and what is in SHARED is
+    said once, by the embedding model's. A backslash before an n in an instruction's format cannot be said: there it means a new line, as
+    in hn_mine.py.
     """
     line = ["python", "-m", "hnmine", "mine"]
 

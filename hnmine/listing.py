@@ -21,7 +21,7 @@ from hnmine.errors import SettingsError
 from hnmine.quality import QueryTable
 from hnmine.select import Selection
 
-__all__ = ["COLUMNS", "FILTERS", "REVIEWED", "Listing", "alphabetical", "found", "pages"]
+__all__ = ["COLUMNS", "FILTERS", "REVIEWED", "Listing", "alphabetical", "found", "pages", "sorted_by"]
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -30,6 +30,7 @@ FILTERS = ("close", "above", "low", "short")
 REVIEWED = ("reviewed", "unreviewed", "dropped", "kept", "promoted")
 # What can be sorted by, and whether the largest comes first when nobody says.
 COLUMNS = {
+    "suspicion": True,
     "share": True,
     "hardest": True,
     "margin": False,
@@ -50,7 +51,8 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             10), "short" (short or back-filled), or None for all.
         reviewed: "reviewed", "unreviewed", "dropped", "kept", "promoted": queries with a passage judged so; None for all.
         low, high: queries with a chosen negative whose similarity is in this range; None for no bound.
-        sort: one of `COLUMNS`; descending: the largest first.
+        sort: one of `COLUMNS`; descending: the largest first. "suspicion", the highest estimate among the negatives, stands for "share"
+            where nothing can be estimated.
     """
 
     words: str = ""
@@ -58,7 +60,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reviewed: Literal["reviewed", "unreviewed", "dropped", "kept", "promoted"] | None = None
     low: float | None = None
     high: float | None = None
-    sort: str = "share"
+    sort: str = "suspicion"
     descending: bool = True
 
     def __post_init__(self) -> None:
@@ -67,6 +69,11 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         for name, known in (("show", FILTERS), ("reviewed", REVIEWED)):
             if (value := getattr(self, name)) is not None and value not in known:
                 raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(known)}, or left out")
+
+
+def sorted_by(asked: Listing, table: QueryTable) -> str:
+    """Return the column that a list is sorted by: "share" instead of "suspicion" where nothing can be estimated."""
+    return "share" if asked.sort == "suspicion" and table.suspicion is None else asked.sort
 
 
 def alphabetical(folded: Sequence[str]) -> Ints:
@@ -95,7 +102,7 @@ def found(asked: Listing, table: QueryTable, selection: Selection, folded: Seque
     if asked.sort == "query":
         values = (alphabetical(folded) if places is None else places)[among]
     else:
-        values = getattr(table, asked.sort)[among]
+        values = getattr(table, sorted_by(asked, table))[among]
     if asked.descending:
         values = -values
     return among[np.argsort(values, kind="stable")].astype(np.int64)  # NaN is last for NumPy, and its negative too

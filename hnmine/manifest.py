@@ -33,20 +33,23 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         settings: of `MineSettings`, as plain JSON.
         inputs: "input_file" and "candidate_pool", each with name, bytes, sha256 and, where it was a file, path.
-        model: what the encoder said of itself, with weights_sha256 and precision; reranker: the same of the reranker, if there was one.
+        model: what the encoder said of itself, with weights_sha256 and precision. second_model, reranker: the same of those, None without.
         outputs: name, bytes, sha256 and rows of each file written.
         verdicts: those that were honoured.
         versions: of hnmine, Python and the packages that have a say.
+        audit: what reviewers found of the negatives (`estimates.AuditRecord`), or None; it decides no byte.
         folder: where the manifest lies.
     """
 
     settings: dict[str, Any]
     inputs: dict[str, dict[str, Any]]
     model: dict[str, Any]
+    second_model: dict[str, Any] | None = None
     reranker: dict[str, Any] | None = None
     outputs: list[dict[str, Any]] = []
     verdicts: list[Verdict] = []
     versions: dict[str, str] = {}
+    audit: dict[str, Any] | None = None
     folder: str = ""
 
     def locate(self, argument: str, given: str | os.PathLike[str] | None) -> Path | None:
@@ -102,6 +105,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             raise ModelError(
                 f"the weights of {description.get('name')} are not those of the manifest (sha256 {str(found)[:12]}... instead of "
                 f"{wanted[:12]}...); name the right model with --embedder_name_or_path"
+            )
+
+    def check_second_model(self, description: Mapping[str, Any] | None) -> None:
+        """Compare the second model's weights with those of the manifest; None where there is none.
+
+        Raises:
+            ModelError: they are others.
+        """
+        wanted, found = ((each or {}).get("weights_sha256") for each in (self.second_model, description))
+        if found != wanted:
+            raise ModelError(
+                f"the weights of the second model {(description or {}).get('name')} are not those of the manifest (sha256 "
+                f"{str(found)[:12]}... instead of {str(wanted)[:12]}...); name the right model with --second_embedder_name_or_path"
             )
 
     def check_reranker(self, description: Mapping[str, Any]) -> None:
@@ -160,28 +176,30 @@ def compose(
     reranker: Mapping[str, Any] | None = None,
     verdicts: Iterable[Verdict],
     summary: Any,
+    second_model: Mapping[str, Any] | None = None,
     suspicion: Any = None,
     stages: Sequence[Mapping[str, Any]] = (),
     outputs: Sequence[Mapping[str, Any]] = (),
     made_with: Mapping[str, str] | None = None,
+    audit: Any = None,
 ) -> dict[str, Any]:
     """Return a manifest as plain JSON types.
 
     `suspicion` is the model that estimated who is false, where it had a say; `made_with` are versions when they are not
-    those of this process.
+    those of this process; `audit` is an `estimates.AuditRecord`, where there is one.
     """
     content = {
         "settings": settings,
         "inputs": inputs,
         "model": model,
-        "reranker": reranker,
+        **{name: each for name, each in (("second_model", second_model), ("reranker", reranker)) if each is not None},
         "verdicts": list(verdicts),
         "versions": made_with or versions(),
         "summary": summary,
         **({} if suspicion is None else {"suspicion": suspicion}),
         "stages": stages,
         "outputs": outputs,
-    }
+    } | ({} if audit is None else {"audit": audit})
     found: dict[str, Any] = msgspec.to_builtins(content)
     return found
 
@@ -202,6 +220,7 @@ def of_export(
     summary: Any,
     suspicion: Any,
     outputs: Sequence[Mapping[str, Any]],
+    audit: Any = None,
 ) -> dict[str, Any]:
     """Return the manifest of an export from a stored run.
 
@@ -209,13 +228,14 @@ def of_export(
         run: the run's own manifest, which knows the model, the versions and the inputs as the workspace keeps them.
         settings: `MineSettings` as they are now; summary: counted now.
         names: what "input_file" and "candidate_pool" were called before the workspace stored them.
-        verdicts, suspicion, outputs: as in `compose`.
+        verdicts, suspicion, outputs, audit: as in `compose`.
     """
     inputs = {argument: {**file, "name": names.get(argument) or file["name"]} for argument, file in run.get("inputs", {}).items()}
     return compose(
         settings=msgspec.to_builtins(settings),
         inputs=inputs,
         model=run.get("model", {}),
+        second_model=run.get("second_model"),
         reranker=run.get("reranker"),
         verdicts=verdicts,
         summary=summary,
@@ -223,6 +243,7 @@ def of_export(
         stages=run.get("stages", ()),
         outputs=outputs,
         made_with=run.get("versions"),
+        audit=audit,
     )
 
 

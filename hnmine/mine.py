@@ -20,16 +20,18 @@ from hnmine.columns import Columns
 from hnmine.corpus import PoolMode
 from hnmine.criteria import SelectionSettings
 from hnmine.crossencoder import CrossEncoder
-from hnmine.encoder import Encoder
+from hnmine.encoder import Encoder, FlagEncoder
 from hnmine.errors import OutputError, SettingsError
 from hnmine.export import PairScores, model_scores, write_atomic
 from hnmine.formats import Written, check_export, write_export
 from hnmine.inputs import Inputs, read_inputs
+from hnmine.lexical import LexicalIndex
 from hnmine.manifest import Manifest, compose, encoded, fingerprints
 from hnmine.models import ModelSettings
 from hnmine.progress import OnProgress, ShouldStop, Stages, check
 from hnmine.ranking import Ranking, rank
 from hnmine.reranker import Reranker, RerankerSettings
+from hnmine.retrievers import MODEL_ALONE, Retriever, chosen_retrievers
 from hnmine.search import GPU_K_LIMIT, SLACK, gpu_count
 from hnmine.select import Selection, select
 from hnmine.signals import with_signals
@@ -52,6 +54,8 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Attributes:
         selection: window, number, strategy, seed, guards.
         model: which model and how it is used; None when a loaded model was handed over.
+        second_model: another model, whose similarities become the signal "second_model"; None for none.
+        retrievers: who ranks the candidates, of `hnmine.retrievers.RETRIEVERS`; ranks of several are fused. Kept in that order.
         reranker: a cross-encoder whose scores become the signal "reranker"; None for none.
         pool_mode: whether the pool extends or replaces the rows' own passages.
         use_gpu: search on a GPU where there is one.
@@ -67,6 +71,8 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     selection: SelectionSettings = SelectionSettings()
     model: ModelSettings | None = None
+    second_model: ModelSettings | None = None
+    retrievers: tuple[Retriever, ...] = MODEL_ALONE
     reranker: RerankerSettings | None = None
     pool_mode: PoolMode = "extend"
     use_gpu: bool = False
@@ -81,6 +87,8 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def __post_init__(self) -> None:
         check_export(self.output_format, with_scores=self.with_scores, dev_share=self.dev_share, mend=self.mend)
+        second, end = self.second_model is not None, self.selection.window_end
+        msgspec.structs.force_setattr(self, "retrievers", chosen_retrievers(self.retrievers, second=second, window_end=end))
         if self.reranker is None and SIGNAL in self.selection.signals:
             raise SettingsError("reranker_margin needs a reranker, and there is none; name one, or leave the margin out")
         if self.score_source not in SCORE_SOURCES:
@@ -182,8 +190,10 @@ def mine(
         expected.check_inputs(files)
     tell("looking at the model")
     encoder = load_encoder()
+    second = None if settings.second_model is None else FlagEncoder.load(settings.second_model, on_progress=stages)
     if expected is not None:
         expected.check_model(encoder.describe())
+        expected.check_second_model(None if second is None else second.describe())
     reranker = None
     if settings.reranker is not None:
         tell("looking at the reranker")
@@ -194,10 +204,16 @@ def mine(
     with_more = signals or not set(settings.selection.signals) <= {SIGNAL}
     depth = max(depth or 0, settings.selection.window_end, scored, DEEPEST if with_more else 0)
     on_gpu, note = search_device(settings.use_gpu, depth)
+    words = None
+    if "bm25" in settings.retrievers:
+        words = LexicalIndex(inputs.corpus.passages, on_progress=stages, should_stop=should_stop)
     ranking = rank(
         inputs.corpus,
         encoder,
         depth,
+        second=second,
+        retrievers=settings.retrievers,
+        lexical=words,
         store=store,
         use_gpu=on_gpu,
         memory_budget=memory_budget,
@@ -207,7 +223,7 @@ def mine(
     )
     if with_more:
         began = time.monotonic()
-        ranking = with_signals(inputs.corpus, ranking, on_progress=stages, should_stop=should_stop)
+        ranking = with_signals(inputs.corpus, ranking, index=words, on_progress=stages, should_stop=should_stop)
         timings["signals"] = time.monotonic() - began
     scorer = Scorer(reranker, inputs.corpus, store) if reranker is not None else None
     if scorer is not None:
@@ -226,10 +242,14 @@ def mine(
         began = time.monotonic()
         scores = teacher_scores(ranking, corpus, selection, lambda: scorer, on_progress=stages, should_stop=should_stop)
         timings["rerank"] += time.monotonic() - began
-    description = encoder.describe()
+    description, second_description = encoder.describe(), second.describe() if second is not None else None
     summary = summarise(inputs, ranking, selection, with_scores=settings.with_scores, suspicion=suspicion)
     summary.timings = timings
+    summary.retrievers = settings.retrievers
     summary.notes += [*([note] if note else []), *description.get("notes", ()), *(store.notes if store is not None else ())]
+    if second_description is not None:
+        summary.second_model = second_description["name"]
+        summary.notes += [f"second model: {each}" for each in second_description["notes"]]
     if store is not None:
         summary.vectors = {"stored": store.found, "encoded": store.encoded}
     if reranker is not None and scorer is not None:
@@ -239,6 +259,7 @@ def mine(
         settings=msgspec.to_builtins(settings),
         inputs=files,
         model=description,
+        second_model=second_description,
         reranker=None if reranker is None else reranker.describe(),
         verdicts=judgements.applied,
         suspicion=suspicion,

@@ -10,6 +10,9 @@ from hnmine.errors import SettingsError
 
 __all__ = ["PRESETS", "RECOMMENDED", "Preset", "arguments", "preset_of", "with_preset"]
 
+# Candidates behind a window's start without which it starts at 0: in a small corpus, skipping the ten nearest would leave too few.
+ROOM = 2 * SelectionSettings().negative_number
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
@@ -40,20 +43,31 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def with_preset(name: str, settings: SelectionSettings) -> SelectionSettings:
+def with_preset(name: str, settings: SelectionSettings, *, deepest: int | None = None) -> SelectionSettings:
     """Return settings as a preset has them, with the number of negatives and the seed of `settings`.
+
+    Args:
+        name: one of PRESETS.
+        settings: whose number and seed stay.
+        deepest: how many candidates a query has at most, where that is known: the window ends there, and it starts at 0 where fewer than
+            ROOM would be left behind its start.
 
     Raises:
         SettingsError: there is no such preset.
     """
     if name not in PRESETS:
         raise SettingsError(f"preset is {name!r}; it must be one of {', '.join(PRESETS)}")
-    return SelectionSettings(negative_number=settings.negative_number, seed=settings.seed, **PRESETS[name].fields)
+    fields = dict(PRESETS[name].fields)
+    if deepest is not None:
+        fields["window_end"] = max(1, min(fields["window_end"], deepest))
+        if deepest < fields["window_start"] + ROOM:
+            fields["window_start"] = 0
+    return SelectionSettings(negative_number=settings.negative_number, seed=settings.seed, **fields)
 
 
-def preset_of(settings: SelectionSettings) -> str | None:
-    """Return which preset settings are, number and seed aside, or None."""
-    return next((name for name in PRESETS if with_preset(name, settings) == settings), None)
+def preset_of(settings: SelectionSettings, *, deepest: int | None = None) -> str | None:
+    """Return which preset settings are, number and seed aside, or None; `deepest` as for `with_preset`."""
+    return next((name for name in PRESETS if with_preset(name, settings, deepest=deepest) == settings), None)
 
 
 def arguments(name: str) -> dict[str, Any]:

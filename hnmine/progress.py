@@ -43,8 +43,8 @@ def check(should_stop: ShouldStop | None) -> None:
 
 
 def unit_of(note: str) -> str:
-    """Return what a stage counts, such as "tokens"; empty when that is not known."""
-    return _UNITS.get(note, "")
+    """Return what a stage counts, such as "tokens"; empty when that is not known. "second model: encoding queries" is such a stage too."""
+    return _UNITS.get(note.rpartition(": ")[2], "")
 
 
 class Stages:

@@ -60,7 +60,8 @@ class QueryTable:
     `positive`: mean score of its positives; `hardest`: score of its hardest negative, NaN without one; `margin`: positive
     minus hardest; `share`: hardest over positive, NaN where the positive scores 0 or less; `positive_rank`: rank of its
     best positive from 0, or the depth when that is not among the ranked; `negatives`, `backfilled`: counts; `dropped`, `kept`,
-    `promoted`: how many of its passages people judged so.
+    `promoted`: how many of its passages people judged so; `suspicion`: the highest estimate among its negatives to be false, NaN without
+    one, or None where nothing can be estimated.
     """
 
     positive: Floats
@@ -73,6 +74,7 @@ class QueryTable:
     dropped: Ints
     kept: Ints
     promoted: Ints
+    suspicion: Floats | None = None
 
     @property
     def reviewed(self) -> Ints:
@@ -169,8 +171,8 @@ def positive_ranks(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.int32]:
     return ranks
 
 
-def query_table(corpus: Corpus, ranking: Ranking, selection: Selection) -> QueryTable:
-    """Gather what the Inspect screen says of each query."""
+def query_table(corpus: Corpus, ranking: Ranking, selection: Selection, chances: Floats | None = None) -> QueryTable:
+    """Gather what the Inspect screen says of each query; `chances` are those of its negatives (`suspects.chosen_chances`)."""
     positive = positive_anchors(corpus, ranking)
     hardest = selection.scores[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -186,6 +188,7 @@ def query_table(corpus: Corpus, ranking: Ranking, selection: Selection) -> Query
         dropped=_judged(selection.judgements.dropped, len(positive)),
         kept=_judged(selection.judgements.kept, len(positive)),
         promoted=_judged(selection.judgements.promoted, len(positive)),
+        suspicion=None if chances is None else np.fmax.reduce(chances, axis=1),
     )
 
 

@@ -4,11 +4,12 @@ Pure numpy: a queue over 100,000 queries x 15 negatives is a few flat arrays of 
 It is made once and then walked: verdicts only mark its entries (`note`), so that the next pair is a search for the first
 mark, and the order does not change under the eyes of whoever is reading.
 
-*Most suspicious first* goes by the similarity to the query plus the similarity to the nearest positive: on judged sets a
-reviewer who follows it meets two to six times as many false negatives as by chance (benchmarks/RESULTS.md, "quality").
-The order by the share of the positive's score, in whole per cent and then by the similarity to the positive, finds hardly
-more than chance; it is there to look at what comes closest. Similarity to the positive needs vectors, so it orders the
-head of the queue, which is more than anybody reads. A better measure has one place to go to: `_suspicion`.
+*Most suspicious first* goes by the estimate of `suspicion`, re-fitted on the verdicts there were when the queue was made. A
+run of an earlier version has no signals to estimate from: there it goes by the similarity to the query plus the similarity to
+the nearest positive, by which a reviewer meets two to six times as many false negatives as by chance (benchmarks/RESULTS.md,
+"quality"). The order by the share of the positive's score, in whole per cent and then by the similarity to the positive, finds
+hardly more than chance; it is there to look at what comes closest. Similarity to the positive needs vectors, so it orders the
+head of the queue, which is more than anybody reads.
 
 Judged pairs stay in the queue, though a dropped one is chosen no more: progress is counted, and a verdict can be looked at
 again.
@@ -17,7 +18,7 @@ again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -30,6 +31,8 @@ from hnmine.errors import SettingsError
 from hnmine.ranking import Ranking, positive_anchors, ranks_of
 from hnmine.select import Selection
 from hnmine.signals import likeness
+from hnmine.suspects import chosen_ranks
+from hnmine.suspicion import Estimator
 from hnmine.verdicts import CHOICES, Judgements, Verdict, judge
 
 __all__ = ["STATES", "Order", "Queue", "QueueSettings", "Source", "build", "judged_pairs"]
@@ -38,7 +41,7 @@ Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 
-Source = Literal["chosen", "window", "nearest"]
+Source = Literal["chosen", "window", "nearest", "audit"]
 Order = Literal["suspicious", "share", "random", "query", "hubs"]
 
 # What can stand about a pair; its place here is its number in `Queue.verdicts`.
@@ -58,9 +61,10 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Which pairs are reviewed, and in which order.
 
     Attributes:
-        source: the "chosen" negatives; all of the "window"; or the "nearest", those before the window that were skipped.
-        order: "suspicious", "share" (of the positive's score), "random", "query" (as in the file) or "hubs" (passages chosen for most
-            queries first).
+        source: the "chosen" negatives; all of the "window"; the "nearest", those before the window that were skipped; or an "audit"'s
+            sample, which comes as it was drawn, in no other order.
+        order: "suspicious" (by the estimate, where there is one), "share" (of the positive's score), "random", "query" (as in the file)
+            or "hubs" (passages chosen for most queries first).
         seed, sample: of the random order; with a sample the queue ends after so many.
         min_score, max_score: similarity to the query. min_share, max_share: of the positive's score.
         signal, min_signal, max_signal: range of a signal of the ranking.
@@ -163,7 +167,13 @@ class Queue:
 
 
 def build(
-    corpus: Corpus, ranking: Ranking, selection: Selection, settings: QueueSettings, judged: tuple[Ids, Ids, npt.NDArray[np.int8]]
+    corpus: Corpus,
+    ranking: Ranking,
+    selection: Selection,
+    settings: QueueSettings,
+    judged: tuple[Ids, Ids, npt.NDArray[np.int8]],
+    estimator: Estimator | None = None,
+    sample: tuple[Ids, Ids] | None = None,
 ) -> Queue:
     """Make the queue of a run's selection.
 
@@ -171,30 +181,38 @@ def build(
         corpus, ranking, selection: the run, with its promotions.
         settings: which pairs, and in which order.
         judged: pairs with a verdict: queries, passages, and places in STATES (`judged_pairs`).
+        estimator: says who is suspicious; None where the run has no signals.
+        sample: the pairs of an audit's sample, each once (`audit.different_pairs`); for the source "audit".
 
     Raises:
-        SettingsError: the ranking has no such signal.
+        SettingsError: the ranking has no such signal, or there is no sample.
     """
     if settings.signal is not None and settings.signal not in ranking.signals:
         raise SettingsError(f"this run has no signal {settings.signal!r}; it has: {', '.join(ranking.signals) or 'none'}")
-    queries, passages, scores, nearest_only = _candidates(corpus, ranking, selection, settings.source)
-    queries, passages, scores, verdicts = _with_judged(ranking, selection, settings.source, queries, passages, scores, judged)
-    anchors = positive_anchors(corpus, ranking)[queries]
+    if settings.source == "audit":
+        if sample is None:
+            raise SettingsError("no audit's sample was drawn of this selection; draw one on the Quality screen")
+        drawn = ranking.score_pairs(*sample)
+        pairs, nearest_only = _Pairs(*sample, drawn, ranks_of(ranking.ids, *sample)), None
+    else:
+        pairs, nearest_only = _candidates(corpus, ranking, selection, settings.source)
+    pairs, verdicts = _with_judged(ranking, selection, settings.source, pairs, judged)
+    anchors = positive_anchors(corpus, ranking)[pairs.queries]
     with np.errstate(divide="ignore", invalid="ignore"):
-        shares = np.where(anchors > 0, scores / anchors, np.float32(np.nan)).astype(np.float32)
+        shares = np.where(anchors > 0, pairs.scores / anchors, np.float32(np.nan)).astype(np.float32)
 
-    fits = _fitting(corpus, ranking, settings, queries, passages, scores, shares)
+    fits = _fitting(corpus, ranking, settings, pairs, shares)
     wanted = np.isin(np.arange(len(STATES)), [STATES.index(state) for state in settings.states])
     if "unreviewed" not in settings.states:
         fits &= wanted[verdicts]
-    queries, passages, scores, shares, verdicts = queries[fits], passages[fits], scores[fits], shares[fits], verdicts[fits]
-    order = _ordered(corpus, ranking, selection, settings, queries, passages, scores, shares)
-    verdicts = verdicts[order]
+    pairs, shares, verdicts = pairs.at(fits), shares[fits], verdicts[fits]
+    order = _ordered(corpus, ranking, selection, settings, pairs, shares, estimator)
+    pairs, verdicts = pairs.at(order), verdicts[order]
     return Queue(
         settings=settings,
-        queries=queries[order],
-        passages=passages[order],
-        scores=scores[order],
+        queries=pairs.queries,
+        passages=pairs.passages,
+        scores=pairs.scores,
         shares=shares[order],
         verdicts=verdicts,
         todo=wanted[verdicts],
@@ -221,11 +239,31 @@ def _codes(queries: Ids, passages: Ids) -> Rows:
     return queries.astype(np.int64) << 32 | passages
 
 
-def _candidates(corpus: Corpus, ranking: Ranking, selection: Selection, source: Source) -> tuple[Ids, Ids, Floats, int | None]:
-    """Return the queries, passages and scores of a source, query by query and the nearest first, and what a window was cut to."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pairs:
+    """Pairs and their similarity and rank, each (m,); the rank is -1 where a passage is not among the ranked."""
+
+    queries: Ids
+    passages: Ids
+    scores: Floats
+    ranks: Ids
+
+    def at(self, places: npt.NDArray[Any]) -> _Pairs:
+        """Return those at some places, or under a mask."""
+        return _Pairs(self.queries[places], self.passages[places], self.scores[places], self.ranks[places])
+
+    def and_also(self, others: _Pairs) -> _Pairs:
+        """Return these and behind them others."""
+        both = ((getattr(self, name), getattr(others, name)) for name in ("queries", "passages", "scores", "ranks"))
+        return _Pairs(*(np.concatenate(each) for each in both))
+
+
+def _candidates(corpus: Corpus, ranking: Ranking, selection: Selection, source: Source) -> tuple[_Pairs, int | None]:
+    """Return the pairs of a source, query by query and the nearest first, and what a window was cut to."""
     if source == "chosen":
         rows, places = np.nonzero(selection.negatives >= 0)
-        return rows.astype(np.int32), selection.negatives[rows, places], selection.scores[rows, places], None
+        held = selection.negatives[rows, places], selection.scores[rows, places], chosen_ranks(ranking, selection)[rows, places]
+        return _Pairs(rows.astype(np.int32), *held), None
     settings, count = selection.settings, len(ranking.ids)
     start, end = (0, settings.window_start) if source == "nearest" else (settings.window_start, settings.window_end)
     start, end = min(start, ranking.depth), min(end, ranking.depth)
@@ -233,33 +271,31 @@ def _candidates(corpus: Corpus, ranking: Ranking, selection: Selection, source: 
     ids, reasons = ranking.ids[:, start : start + width], selection.reasons[:, start : start + width]
     fits = (reasons != np.int8(Reason.POSITIVE)) & (reasons != np.int8(Reason.QUERY_ITSELF))
     rows, places = np.nonzero(fits)
-    queries, passages, scores = rows.astype(np.int32), ids[rows, places], ranking.scores[:, start : start + width][rows, places]
+    scores = ranking.scores[:, start : start + width][rows, places]
+    pairs = _Pairs(rows.astype(np.int32), ids[rows, places], scores, (start + places).astype(np.int32))
     if source == "nearest":  # before the window, that is the only reason given
         own = _codes(corpus.positive_queries, corpus.positive_ids)  # sorted
-        codes = _codes(queries, passages)
+        codes = _codes(pairs.queries, pairs.passages)
         found = own[np.minimum(np.searchsorted(own, codes), len(own) - 1)] == codes
-        fits = ~found & (corpus.query_passages[queries] != passages)
-        queries, passages, scores = queries[fits], passages[fits], scores[fits]
-    return queries, passages, scores, width if width < end - start else None
+        pairs = pairs.at(~found & (corpus.query_passages[pairs.queries] != pairs.passages))
+    return pairs, width if width < end - start else None
 
 
 def _with_judged(
     ranking: Ranking,
     selection: Selection,
     source: Source,
-    queries: Ids,
-    passages: Ids,
-    scores: Floats,
+    pairs: _Pairs,
     judged: tuple[Ids, Ids, npt.NDArray[np.int8]],
-) -> tuple[Ids, Ids, Floats, npt.NDArray[np.int8]]:
+) -> tuple[_Pairs, npt.NDArray[np.int8]]:
     """Give each candidate its verdict, and add judged pairs of the same part of the ranking that are candidates no more."""
-    verdicts = np.zeros(len(queries), dtype=np.int8)
+    verdicts = np.zeros(len(pairs.queries), dtype=np.int8)
     if not len(judged[0]):
-        return queries, passages, scores, verdicts
+        return pairs, verdicts
     known = _codes(judged[0], judged[1])
     order = np.argsort(known)
     known, judged = known[order], (judged[0][order], judged[1][order], judged[2][order])
-    codes = _codes(queries, passages)
+    codes = _codes(pairs.queries, pairs.passages)
     places = np.minimum(np.searchsorted(known, codes), len(known) - 1)
     here = known[places] == codes
     verdicts[here] = judged[2][places[here]]
@@ -268,34 +304,30 @@ def _with_judged(
     ranks = ranks_of(ranking.ids, judged[0], judged[1])
     start, end = selection.settings.window_start, selection.settings.window_end
     before = (ranks >= 0) & (ranks < start)
-    missing &= {"chosen": ~before, "window": (ranks >= start) & (ranks < end), "nearest": before}[source]
+    inside = (ranks >= start) & (ranks < end)
+    missing &= {"chosen": ~before, "window": inside, "nearest": before, "audit": np.zeros_like(before)}[source]
     if not missing.any():
-        return queries, passages, scores, verdicts
-    return (
-        np.concatenate([queries, judged[0][missing]]),
-        np.concatenate([passages, judged[1][missing]]),
-        np.concatenate([scores, ranking.score_pairs(judged[0][missing], judged[1][missing])]),
-        np.concatenate([verdicts, judged[2][missing]]),
-    )
+        return pairs, verdicts
+    asked, passages = judged[0][missing], judged[1][missing]
+    more = _Pairs(asked, passages, ranking.score_pairs(asked, passages), ranks[missing])
+    return pairs.and_also(more), np.concatenate([verdicts, judged[2][missing]])
 
 
-def _fitting(
-    corpus: Corpus, ranking: Ranking, settings: QueueSettings, queries: Ids, passages: Ids, scores: Floats, shares: Floats
-) -> npt.NDArray[np.bool_]:
+def _fitting(corpus: Corpus, ranking: Ranking, settings: QueueSettings, pairs: _Pairs, shares: Floats) -> npt.NDArray[np.bool_]:
     """Return which pairs pass the filters, verdicts aside."""
-    fits = np.ones(len(queries), dtype=bool)
-    for values, low, high in ((scores, settings.min_score, settings.max_score), (shares, settings.min_share, settings.max_share)):
+    fits = np.ones(len(shares), dtype=bool)
+    for values, low, high in ((pairs.scores, settings.min_score, settings.max_score), (shares, settings.min_share, settings.max_share)):
         if low is not None:
             fits &= values >= np.float32(low)
         if high is not None:
             fits &= values <= np.float32(high)
     if settings.words.strip():
         words = settings.words.strip().casefold()
-        fits &= np.fromiter((words in query.casefold() for query in corpus.queries), bool, len(corpus.queries))[queries]
+        fits &= np.fromiter((words in query.casefold() for query in corpus.queries), bool, len(corpus.queries))[pairs.queries]
     if settings.signal is not None and not (settings.min_signal is None and settings.max_signal is None):
         left = np.flatnonzero(fits)
-        ranks = ranks_of(ranking.ids, queries[left], passages[left])
-        values = ranking.signals[settings.signal][queries[left], np.maximum(ranks, 0)]
+        ranks = pairs.ranks[left]
+        values = ranking.signals[settings.signal][pairs.queries[left], np.maximum(ranks, 0)]
         inside = ranks >= 0
         inside &= values >= np.float32(-np.inf if settings.min_signal is None else settings.min_signal)
         inside &= values <= np.float32(np.inf if settings.max_signal is None else settings.max_signal)
@@ -308,12 +340,14 @@ def _ordered(
     ranking: Ranking,
     selection: Selection,
     settings: QueueSettings,
-    queries: Ids,
-    passages: Ids,
-    scores: Floats,
+    pairs: _Pairs,
     shares: Floats,
+    estimator: Estimator | None,
 ) -> Rows:
     """Return the order of the pairs; ties go by query and rank, which depend on the texts alone."""
+    queries, passages, scores = pairs.queries, pairs.passages, pairs.scores
+    if settings.source == "audit":
+        return np.arange(len(queries))
     if settings.order == "random":
         lots = query_keys(corpus.query_hashes, settings.seed, _PURPOSE)[queries]
         lots ^= corpus.passage_hashes[passages]
@@ -329,11 +363,20 @@ def _ordered(
         return np.lexsort((-scores, passages.astype(np.int64) - chosen[passages] * len(corpus.passages)))
     if settings.order == "share":
         return _by_share(corpus, ranking, queries, passages, shares)
-    return _suspicion(corpus, ranking, queries, passages, scores)
+    return _alike(corpus, ranking, queries, passages, scores) if estimator is None else _suspicion(estimator, pairs)
 
 
-def _suspicion(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids, scores: Floats) -> Rows:
-    """Return the order of suspicion: near to the query and to one of its positives at once. Behind the head, by the score alone."""
+def _suspicion(estimator: Estimator, pairs: _Pairs) -> Rows:
+    """Return the order of the estimate, the highest first; last what is not among the ranked, and so has none, by the score."""
+    chances = np.full(len(pairs.queries), -1, dtype=np.float32)
+    for first in range(0, len(chances), HEAD):  # some arrays of so many at a time, not of all
+        part = np.flatnonzero(pairs.ranks[first : first + HEAD] >= 0) + first
+        chances[part] = estimator.pairs(pairs.queries[part], pairs.ranks[part])
+    return np.lexsort((-pairs.scores, -chances))
+
+
+def _alike(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids, scores: Floats) -> Rows:
+    """Return the order of what is near to the query and to one of its positives at once. Behind the head, by the score alone."""
     order = np.argsort(-scores, kind="stable")
     head = order[:HEAD]
     order[:HEAD] = head[np.argsort(-scores[head] - likeness(corpus, ranking, queries[head], passages[head]), kind="stable")]

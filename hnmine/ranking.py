@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,9 +20,10 @@ import numpy.typing as npt
 
 from hnmine.blocks import row_blocks
 from hnmine.corpus import Corpus
-from hnmine.encoder import Encoder
+from hnmine.encoder import Encoder, FlagEncoder
 from hnmine.errors import SettingsError, WorkspaceError
 from hnmine.progress import OnProgress, ShouldStop
+from hnmine.retrievers import MODEL_ALONE, Lexical, Retriever, Vectors, pooled, similarities
 from hnmine.search import VectorRows, pair_scores, top_k
 from hnmine.vectors import StoredVectors, VectorStore, vectors_of
 
@@ -38,8 +40,9 @@ class Ranking:
     """Ranked candidates of q queries.
 
     Attributes:
-        ids: (q, k) int32, passage ids, best first; ranks count from 0.
-        scores: (q, k) float32, inner products (cosines for normalised vectors), descending.
+        ids: (q, k) int32, passage ids, best first; ranks count from 0. Of several retrievers it is their fused order.
+        scores: (q, k) float32, inner products (cosines for normalised vectors) of the run's model; descending where that model alone
+            ranked.
         positive_scores: float32, one for each entry of `Corpus.positive_ids`.
         query_vectors: (q, d) float32. passage_vectors: (n, d) float32. Arrays, or rows of stored files that are read where they are
             indexed.
@@ -130,6 +133,9 @@ def rank(
     encoder: Encoder,
     depth: int,
     *,
+    second: Encoder | None = None,
+    retrievers: Sequence[Retriever] = MODEL_ALONE,
+    lexical: Lexical | None = None,
     store: VectorStore | None = None,
     use_gpu: bool = False,
     memory_budget: int | None = None,
@@ -143,6 +149,9 @@ def rank(
         corpus: what to rank.
         encoder: makes the vectors that the store lacks; it is asked for nothing else.
         depth: candidates a query; fewer when the corpus has fewer.
+        second: a second model; its similarities become the signal "second_model". With two, one is loaded at a time.
+        retrievers: who ranks; of several the ranks are fused, and each one's own become signals (`retrievers.pooled`).
+        lexical: ranks for "bm25".
         store: where vectors are kept; None keeps none.
         use_gpu: search on a GPU; the caller has checked that there is one.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
@@ -155,20 +164,71 @@ def rank(
     if depth < 1:
         raise SettingsError(f"the rank window ends at {depth}; it must end at 1 or later")
     began = time.monotonic()
-    passages = vectors_of(encoder, corpus.passages, "passages", store, on_progress=on_progress, should_stop=should_stop)
-    queries = vectors_of(encoder, corpus.queries, "queries", store, on_progress=on_progress, should_stop=should_stop)
+    queries, passages = model = _vectors(encoder, corpus, store, on_progress, should_stop)
+    seconds = None
+    if second is not None:
+        _release(encoder)
+        seconds = _vectors(second, corpus, store, _named("second model", on_progress), should_stop)
+        _release(second)
     encoded = time.monotonic()
-    scores, ids = top_k(
-        queries,
-        passages,
-        depth,
-        count=corpus.n_candidates,
-        use_gpu=use_gpu,
-        memory_budget=memory_budget,
-        on_progress=on_progress,
-        should_stop=should_stop,
-    )
+    signals: dict[str, npt.NDArray[np.float32]] = {}
+    if tuple(retrievers) == MODEL_ALONE:
+        scores, ids = top_k(
+            queries,
+            passages,
+            depth,
+            count=corpus.n_candidates,
+            use_gpu=use_gpu,
+            memory_budget=memory_budget,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
+    else:
+        ids, signals = pooled(
+            corpus,
+            retrievers,
+            depth,
+            model=model,
+            second=seconds,
+            lexical=lexical,
+            use_gpu=use_gpu,
+            memory_budget=memory_budget,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
+        scores = similarities(model, ids)
     positive_scores = pair_scores(queries, corpus.positive_queries, passages, corpus.positive_ids)
+    positive_signals = {}
+    if seconds is not None:
+        signals["second_model"] = similarities(seconds, ids)
+        positive_signals["second_model"] = pair_scores(seconds[0], corpus.positive_queries, seconds[1], corpus.positive_ids)
     if timings is not None:
         timings |= {"encode": encoded - began, "search": time.monotonic() - encoded}
-    return Ranking(ids=ids, scores=scores, positive_scores=positive_scores, query_vectors=queries, passage_vectors=passages)
+    return Ranking(
+        ids=ids,
+        scores=scores,
+        positive_scores=positive_scores,
+        query_vectors=queries,
+        passage_vectors=passages,
+        signals=signals,
+        positive_signals=positive_signals,
+    )
+
+
+def _vectors(
+    encoder: Encoder, corpus: Corpus, store: VectorStore | None, on_progress: OnProgress | None, should_stop: ShouldStop | None
+) -> Vectors:
+    """Return one model's vectors of the queries and the passages."""
+    passages = vectors_of(encoder, corpus.passages, "passages", store, on_progress=on_progress, should_stop=should_stop)
+    queries = vectors_of(encoder, corpus.queries, "queries", store, on_progress=on_progress, should_stop=should_stop)
+    return queries, passages
+
+
+def _release(encoder: Encoder) -> None:
+    if isinstance(encoder, FlagEncoder):
+        encoder.release()
+
+
+def _named(whose: str, on_progress: OnProgress | None) -> OnProgress | None:
+    """Return progress whose stages say whose they are: "second model: encoding passages"."""
+    return on_progress and (lambda done, total, note, /: on_progress(done, total, f"{whose}: {note}"))

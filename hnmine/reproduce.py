@@ -16,7 +16,7 @@ from hnmine.encoder import FlagEncoder
 from hnmine.errors import InputError
 from hnmine.manifest import Manifest, fingerprints, read_manifest
 from hnmine.mine import MineSettings, mine_to_file
-from hnmine.models import ModelSettings
+from hnmine.models import PACKAGED_NAME, ModelSettings
 from hnmine.progress import OnProgress, ShouldStop
 from hnmine.reranker import RerankerSettings
 from hnmine.summary import Summary
@@ -30,13 +30,14 @@ def settings_of(
     manifest: Manifest,
     *,
     name_or_path: str | None = None,
+    second_name_or_path: str | None = None,
     reranker_name_or_path: str | None = None,
     devices: tuple[str, ...] | None = None,
 ) -> MineSettings:
     """Return the settings of a manifest, with half precision as it turned out to be; the models may lie elsewhere by now.
 
     Raises:
-        InputError: another version of hnmine wrote settings that this one does not know.
+        InputError: another version of hnmine wrote settings that this one does not know, or there is no second model to name.
     """
     try:
         settings = msgspec.convert(manifest.settings, MineSettings)
@@ -44,9 +45,15 @@ def settings_of(
         raise InputError(
             f"the manifest's settings cannot be used ({error}); install the version that wrote it, {manifest.versions.get('hnmine')}"
         ) from error
-    model = settings.model and _settled(settings.model, manifest.model, name_or_path, devices)
-    reranker = settings.reranker and _settled(settings.reranker, manifest.reranker or {}, reranker_name_or_path, devices)
-    return msgspec.structs.replace(settings, model=model, reranker=reranker)
+    if second_name_or_path is not None and settings.second_model is None:
+        raise InputError(f"the manifest's run had no second model, and {second_name_or_path} would change it; leave it out")
+    second, reranker = settings.second_model, settings.reranker
+    return msgspec.structs.replace(
+        settings,
+        model=settings.model and _settled(settings.model, manifest.model, name_or_path, devices),
+        second_model=second and _settled(second, manifest.second_model or {}, second_name_or_path, devices),
+        reranker=reranker and _settled(reranker, manifest.reranker or {}, reranker_name_or_path, devices),
+    )
 
 
 def _settled(settings: S, told: Mapping[str, Any], name_or_path: str | None, devices: tuple[str, ...] | None) -> S:
@@ -55,7 +62,7 @@ def _settled(settings: S, told: Mapping[str, Any], name_or_path: str | None, dev
     if settings.precision == "auto" and told.get("precision"):
         changes["precision"] = told["precision"]
     if name_or_path is not None:
-        changes["name_or_path"] = name_or_path
+        changes["name_or_path"] = None if name_or_path == PACKAGED_NAME else name_or_path
     if devices is not None:
         changes["devices"] = devices
     return msgspec.structs.replace(settings, **changes)
@@ -68,6 +75,7 @@ def reproduce(
     input_file: str | os.PathLike[str] | None = None,
     candidate_pool: str | os.PathLike[str] | None = None,
     name_or_path: str | None = None,
+    second_name_or_path: str | None = None,
     reranker_name_or_path: str | None = None,
     devices: tuple[str, ...] | None = None,
     new_manifest: str | os.PathLike[str] | None = None,
@@ -82,7 +90,7 @@ def reproduce(
         manifest_file: as `find_knn_neg` or the app wrote it.
         output_file: where to write.
         input_file, candidate_pool: where the inputs are now; None looks where they were, and beside the manifest.
-        name_or_path, reranker_name_or_path, devices: where the models are now, and what they run on.
+        name_or_path, second_name_or_path, reranker_name_or_path, devices: where the models are now, and what they run on.
         new_manifest: where to write the manifest of this run.
         store, memory_budget, on_progress, should_stop: as in `find_knn_neg`.
 
@@ -92,7 +100,13 @@ def reproduce(
         OutputError: what was written is not what the manifest says; the message names versions that differ.
     """
     manifest = read_manifest(manifest_file)
-    settings = settings_of(manifest, name_or_path=name_or_path, reranker_name_or_path=reranker_name_or_path, devices=devices)
+    settings = settings_of(
+        manifest,
+        name_or_path=name_or_path,
+        second_name_or_path=second_name_or_path,
+        reranker_name_or_path=reranker_name_or_path,
+        devices=devices,
+    )
     training = manifest.locate("input_file", input_file)
     if training is None:
         raise InputError(f"{manifest_file} names no input_file; it is no manifest of a run")

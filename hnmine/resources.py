@@ -38,7 +38,8 @@ from hnmine.reranker import RerankerSettings
 from hnmine.reviews import ReviewStore
 from hnmine.search import top_k
 from hnmine.select import Selection, select
-from hnmine.suspicion import Suspicion, learned
+from hnmine.suspects import can_estimate, chosen_chances
+from hnmine.suspicion import Estimator, Suspicion, learned
 from hnmine.teacher import Scorer, teacher_scores
 from hnmine.tokens import token_counts
 from hnmine.verdicts import Judgements, judge, verdict_lines, with_promotions
@@ -46,9 +47,11 @@ from hnmine.workspace import Run, Workspace
 
 __all__ = [
     "OpenRun",
+    "chances",
     "checked",
     "cross_encoder",
     "encoder",
+    "estimator",
     "export",
     "files",
     "inputs",
@@ -258,6 +261,28 @@ def selection(run: OpenRun, settings: SelectionSettings) -> Selection:
         SettingsError: the window ends behind what was ranked.
     """
     return replace(_selection(run.key, msgspec.json.encode(settings).decode(), run), judgements=run.judgements)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _estimator(key: str, _run: OpenRun) -> Estimator:
+    return Estimator(_run.inputs.corpus, _run.ranking, _run.suspicion)
+
+
+def estimator(run: OpenRun) -> Estimator | None:
+    """Return what estimates who is false in a run, or None where it has no signals."""
+    return _estimator(run.key, run) if can_estimate(run.ranking) else None
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)  # one of 100,000 queries x 15 is 6 MB
+def _chances(key: str, settings: str, _run: OpenRun, _selection: Selection) -> npt.NDArray[np.float32]:
+    return chosen_chances(_estimator(key, _run), _selection)
+
+
+def chances(run: OpenRun, chosen: Selection) -> npt.NDArray[np.float32] | None:
+    """Return `suspects.chosen_chances` of a run's selection, computed once; None where the run has no signals."""
+    if not can_estimate(run.ranking):
+        return None
+    return _chances(run.key, msgspec.json.encode(chosen.settings).decode(), run, chosen)
 
 
 def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:

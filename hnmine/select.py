@@ -32,6 +32,7 @@ from hnmine.corpus import Corpus
 from hnmine.criteria import GUARDS, Reason, SelectionSettings
 from hnmine.errors import SettingsError
 from hnmine.guards import Limits
+from hnmine.hardness import descends, hardest_first, hardness_lots
 from hnmine.ranking import Ranking
 from hnmine.suspicion import Suspicion
 from hnmine.verdicts import Judgements, judge
@@ -189,12 +190,13 @@ class _Choice:
         begin, window, scores, inside, kept = self._running(first, stop)
         running = inside == np.int8(Reason.NOT_DRAWN)
         if penalty is None:
-            rows, places = self._drawn(window, running, first, kept)
+            rows, places = self._drawn(window, scores, running, first, kept)
         else:
             rows, places = np.nonzero(_best(scores, self._chances(first, stop, begin, kept), running, penalty, self.negatives.shape[1]))
         turn = np.arange(len(rows)) - np.searchsorted(rows, np.arange(stop - first))[rows]
         taken = turn < self.negatives.shape[1]
         rows, places, turn = rows[taken], places[taken], turn[taken]
+        places = hardest_first(rows, places, scores, window)
         inside[rows, places] = Reason.CHOSEN
         self.negatives[first + rows, turn] = window[rows, places]
         self.scores[first + rows, turn] = scores[rows, places]
@@ -260,15 +262,18 @@ class _Choice:
         inside[:, : self.start - begin][inside[:, : self.start - begin] != Reason.NOT_DRAWN] = Reason.BEFORE_WINDOW
         return begin, window, scores, inside, (kept_rows, kept_ranks - begin)
 
-    def _drawn(self, window: Ids, running: Bools, first: int, kept: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
+    def _drawn(self, window: Ids, scores: Floats, running: Bools, first: int, kept: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
         """Return the rows and places, in the order of ranks, of what is taken: in each row the front of it, as far as there is room."""
         width, room = window.shape[1], self.negatives.shape[1]
         near = width
-        if room < width and (self.limits.settings.strategy == "random" or len(kept[0])):
+        by_rank = self.limits.settings.strategy == "hardest" and descends(scores)
+        if room < width and (not by_rank or len(kept[0])):
             if self.limits.settings.strategy == "random":
                 lots = np.take(self.corpus.passage_hashes, window, mode="clip")
                 lots ^= self.keys[first : first + len(window), None]
                 mix(lots, out=lots)
+            elif not by_rank:
+                lots = hardness_lots(scores, window)
             else:
                 lots = np.tile(np.arange(1, width + 1, dtype=np.uint64), (len(window), 1))
             lots[kept] = 0

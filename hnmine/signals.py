@@ -47,9 +47,14 @@ ALIKE = 3.0
 
 
 def with_signals(
-    corpus: Corpus, ranking: Ranking, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
+    corpus: Corpus,
+    ranking: Ranking,
+    *,
+    index: LexicalIndex | None = None,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
 ) -> Ranking:
-    """Return the ranking with the signals of BASIC and with `scale`.
+    """Return the ranking with the signals of BASIC and with `scale`; `index` is that of the corpus' passages, where there is one already.
 
     Raises:
         Cancelled: `should_stop` said so.
@@ -58,7 +63,8 @@ def with_signals(
     ranking = with_likeness(
         corpus, ranking, np.arange(len(corpus.queries), dtype=np.int32), on_progress=on_progress, should_stop=should_stop
     )
-    index = LexicalIndex(corpus.passages, on_progress=on_progress, should_stop=should_stop)
+    if index is None:
+        index = LexicalIndex(corpus.passages, on_progress=on_progress, should_stop=should_stop)
     shares, ranks = np.zeros(ranking.ids.shape, np.float32), np.zeros(ranking.ids.shape, np.float32)
     own_shares, own_ranks = np.zeros(len(corpus.positive_ids), np.float32), np.zeros(len(corpus.positive_ids), np.float32)
     for query, match in enumerate(index.matches(corpus.queries, corpus.n_candidates, on_progress=on_progress, should_stop=should_stop)):

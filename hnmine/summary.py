@@ -9,6 +9,7 @@ import numpy as np
 from hnmine.export import stale_positive_scores, stale_scores
 from hnmine.inputs import Inputs
 from hnmine.ranking import Ranking, positive_anchors
+from hnmine.retrievers import MODEL_ALONE, Retriever, in_words
 from hnmine.select import Selection
 from hnmine.suspicion import Estimator, Suspicion
 
@@ -25,6 +26,7 @@ class Summary:
         pool_mode: "extend", "replace", or None without a pool.
         funnel: candidates left after each step, over all queries (`Selection.funnel`).
         negatives: negatives over all rows; backfilled and short_rows: rows' counts of those.
+        retrievers: who ranked the candidates. second_model: its name, or None.
         scores: mean similarities of "negatives" and "positives", and the share of negatives "above_positive" (0..1).
         estimated_false: share of the negatives that are false by the model's own estimate (0..1), back-filled ones aside; None where it
             had no say. It is no measurement: an audit is.
@@ -50,6 +52,8 @@ class Summary:
     backfilled: int
     short_rows: int
     scores: dict[str, float | None]
+    retrievers: tuple[Retriever, ...] = MODEL_ALONE
+    second_model: str | None = None
     estimated_false: float | None = None
     problems: dict[str, int] = field(default_factory=dict)
     verdicts: dict[str, int] = field(default_factory=dict)
@@ -75,13 +79,15 @@ class Summary:
         lines = [
             f"rows         {self.rows:,} ({self.queries:,} different queries)" + (f" -> {self.output_file}" if self.output_file else ""),
             f"candidates   {self.candidates:,} passages: {pool}",
-            f"window       ranks {self.window[0]}-{self.window[1] - 1}",
+            f"window       ranks {self.window[0]}-{self.window[1] - 1}" + (f" {told}" if (told := in_words(self.retrievers)) else ""),
             f"funnel       {steps}",
             f"negatives    {self.negatives:,}, of which {self.backfilled:,} back-filled; "
             f"{self.short_rows:,} rows short of {self.negative_number}",
             f"similarity   negatives {number(self.scores['negatives'])}, positives {number(self.scores['positives'])} on average; "
             f"{'-' if above is None else f'{100 * above:.1f} %'} of the negatives score above their positive",
         ]
+        if self.second_model:
+            lines.append(f"second model {self.second_model}")
         if self.estimated_false is not None:
             lines.append(
                 f"estimate     {100 * self.estimated_false:.1f} % of the negatives are false, says the model; only an audit measures it"

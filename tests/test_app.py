@@ -201,6 +201,7 @@ def test_mining_runs_in_the_background_and_its_result_opens(fresh: Path, monkeyp
     assert resources.jobs().get(job.id).error is None
     at = open_app("mine", run=str(resources.jobs().get(job.id).result))
     assert {metric.label: metric.value for metric in at.metric}["Negatives"] == "1,860"
+    assert at.segmented_control(key=f"preset-{resources.jobs().get(job.id).result}").value == "balanced"
 
 
 def test_a_slider_selects_again_without_encoding_or_searching(with_run: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +219,7 @@ def test_a_slider_selects_again_without_encoding_or_searching(with_run: str, mon
     assert "ranks 0 to 19" in texts(at)
     at.number_input(key=f"number-{with_run}").set_value(3).run()
     assert {metric.label: metric.value for metric in at.metric}["Negatives"] == "372"
-    at.toggle(key=f"share-{with_run}-on").set_value(True).run()
+    at.toggle(key=f"max_positive_share-{with_run}-on").set_value(True).run()
     assert not at.exception
     (funnel,) = [caption.value for caption in at.caption if caption.value.startswith("Candidates over all queries")]
     assert funnel.count("chosen ") == 1
@@ -229,9 +230,9 @@ def test_a_slider_selects_again_without_encoding_or_searching(with_run: str, mon
 
 def test_a_guard_without_room_is_said_not_raised(with_run: str) -> None:
     at = open_app("mine", run=with_run)
-    at.toggle(key=f"max-{with_run}-on").set_value(True).run()
-    at.slider(key=f"max-{with_run}").set_value(-0.5).run()
-    at.toggle(key=f"min-{with_run}-on").set_value(True).run()
+    at.toggle(key=f"max_score-{with_run}-on").set_value(True).run()
+    at.slider(key=f"max_score-{with_run}").set_value(-0.5).run()
+    at.toggle(key=f"min_score-{with_run}-on").set_value(True).run()
     assert not at.exception
     assert "ignored: the minimum score is above the maximum" in texts(at)
 
@@ -387,6 +388,7 @@ def test_a_reviewed_export_is_made_again_from_its_manifest(with_run: str, tmp_pa
             names={"input_file": "bikeshare/train.jsonl", "candidate_pool": "bikeshare/pool.jsonl"},
             verdicts=run.judgements.applied,
             summary={},
+            suspicion=None,
             outputs=manifest.fingerprints(written),
         )
         (tmp_path / "manifest.json").write_bytes(manifest.encoded(record))

@@ -156,6 +156,61 @@ def honoured(rows: list[dict[str, Any]], verdicts: list[Verdict]) -> None:
                 assert passage in negatives
 
 
+# So that a test can let the page's poll tick when it wants.
+TICKS = """
+    window.ticks = [];
+    const every = window.setInterval;
+    window.setInterval = (then, after, ...rest) => {
+        if (after === 4000) window.ticks.push(then);
+        return every(then, after, ...rest);
+    };
+"""
+# A key goes down, and before the page has sent that, its poll is due.
+Z_AND_A_TICK = """() => {
+    const key = type => document.dispatchEvent(new KeyboardEvent(type, {key: 'z', keyCode: 90, bubbles: true}));
+    key('keydown');
+    window.ticks.at(-1)();
+    key('keyup');
+}"""
+
+
+def test_each_press_of_undo_and_redo_is_carried_out_once(browser: Any, mined: tuple[Path, str], serve: Callable[..., Server]) -> None:
+    """However quick they are, and whatever else the page sends; and none that is typed into a field."""
+    root, run = mined
+    page = page_of(browser, "about:blank")
+    page.add_init_script(TICKS)
+    page.goto(f"{serve(root).url}/review?run={run}")
+    page.get_by_text("left in this queue").wait_for()
+    settled(page)
+    for key in "kd" * 10:
+        press(page, key)
+    for _ in range(5):
+        page.keyboard.press("z")  # as quick as a machine presses
+    wait_reviewed(page, 15)
+    for key in "zzyzy":
+        page.keyboard.press(key)
+    wait_reviewed(page, 14)
+    page.get_by_role("button", name="Undo").dblclick()
+    wait_reviewed(page, 12)
+    settled(page)
+    page.evaluate(Z_AND_A_TICK)
+    wait_reviewed(page, 11)
+    page.get_by_role("textbox", name="Query contains").click()
+    page.keyboard.type("zzyy")
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Enter")
+    settled(page)
+    page.get_by_role("heading", name="Review").click()
+    press(page, "s")  # whatever was told before is carried out before this
+    wait_reviewed(page, 12)
+    with sqlite3.connect(root / "reviews.sqlite") as db:
+        actions = [action for (action,) in db.execute("SELECT action FROM batches ORDER BY id")]
+    undo, redo = ["undo"], ["redo"]
+    assert actions == ["do"] * 20 + undo * 5 + undo * 2 + redo + undo + redo + undo * 2 + undo + ["do"]
+    page.context.close()
+
+
 def test_two_people_review_the_same_run_at_once(browser: Any, mined: tuple[Path, str], serve: Callable[..., Server]) -> None:
     root, run = mined
     server = serve(root)

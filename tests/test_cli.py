@@ -23,10 +23,12 @@ from hnmine.columns import Columns
 from hnmine.criteria import SelectionSettings
 from hnmine.errors import HnmineError
 from hnmine.flags import FLAGS, SHARED, command_line
+from hnmine.fusion import FUSION_DEPTH
 from hnmine.mine import SCORE_SOURCES, MineSettings
-from hnmine.models import MODEL_CLASSES, PRECISIONS, ModelSettings
+from hnmine.models import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
 from hnmine.problems import REPAIRS
 from hnmine.reranker import RERANKER_CLASSES, RerankerSettings
+from hnmine.retrievers import RETRIEVERS, beside
 from hnmine.terminal import Progress
 from hnmine.trainers import MENDINGS
 
@@ -214,7 +216,9 @@ NUMBERS = st.floats(-2, 2)
 @st.composite
 def any_settings(draw: st.DrawFn) -> MineSettings:
     maybe = st.none
-    start = draw(st.integers(0, 3000))
+    second = draw(maybe() | st.just(PACKAGED_NAME) | NAMES)
+    rankers = draw(st.sets(st.sampled_from(RETRIEVERS if second else RETRIEVERS[:2]), min_size=1))
+    start = draw(st.integers(0, 3000 if rankers == {"model"} else FUSION_DEPTH // 2))
     low, high = sorted([draw(NUMBERS), draw(NUMBERS)])
     # "\" before "n" in a template means a new line: the one thing that cannot be said.
     template = st.builds("{}{{}}{}{{}}{}".format, *[st.text("ab \n:-%é", max_size=3)] * 3)
@@ -251,10 +255,10 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
             **{name: getattr(model, name) for name in SHARED},
         )
     with_scores = draw(st.booleans())
-    return MineSettings(
+    found = MineSettings(
         selection=SelectionSettings(
             window_start=start,
-            window_end=start + draw(st.integers(1, 3000)),
+            window_end=start + draw(st.integers(1, 3000 if rankers == {"model"} else FUSION_DEPTH // 2)),
             negative_number=draw(st.integers(1, 99)),
             strategy=draw(st.sampled_from(["random", "hardest"])),
             seed=draw(st.integers(-(2**70), 2**70)),
@@ -276,6 +280,7 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
         score_source=draw(st.sampled_from(SCORE_SOURCES)) if with_scores and reranker else "model",
         mend=tuple(sorted(draw(st.sets(st.sampled_from(sorted(MENDINGS)))))),
     )
+    return msgspec.structs.replace(found, second_model=beside(found.model, second), retrievers=tuple(sorted(rankers)))
 
 
 @given(wanted=any_settings())

@@ -133,6 +133,7 @@ def test_a_beir_data_set_brings_its_pool_and_its_judgements_are_picked(fresh: Pa
     at = open_app()
     at.selectbox(key="pick-training").select("nice.zip" if kind == "zip" else "nice").run()
     assert "BEIR data set, 2 splits: train, test" in texts(at)
+    assert at.button(key="open-files").label == "Open this data set"  # it brings its own pool
     at.button(key="open-files").click().run()
     assert not at.exception
     assert (metrics(at)["Rows"], metrics(at)["Passages"]) == ("2", "8")
@@ -151,6 +152,21 @@ def test_an_upload_is_told_before_it_is_opened(fresh: Path) -> None:
     at.file_uploader(key="upload-pool").upload("pool.zip", b"PK\x03\x04 nothing", "application/zip").run()
     assert "pool.zip: the zip archive is damaged" in texts(at)
     assert at.button(key="open-upload").disabled
+
+
+def test_the_button_says_when_there_is_no_pool(fresh: Path) -> None:
+    at = open_app()
+
+    def button() -> tuple[str, bool]:
+        return at.button(key="open-upload").label, not at.button(key="open-upload").disabled
+
+    assert button() == ("Open these files", False)
+    at.file_uploader(key="upload-training").upload("pairs.csv", b"query,pos\na,b\nc,d\n", "text/csv").run()
+    assert button() == ("Open without a pool", True)
+    at.file_uploader(key="upload-pool").upload("pool.txt", b"e\nf\n", "text/plain").run()
+    assert button() == ("Open these files", True)
+    at.button(key="open-upload").click().run()
+    assert metrics(at)["Passages"] == "4"
 
 
 def test_names_of_columns_are_shown_literally(fresh: Path) -> None:

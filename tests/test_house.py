@@ -20,15 +20,30 @@ SCREEN = [path for path in (ROOT / "app.py", *PAGES) if path.exists()]
 FLOORS = [
     ["errors"],
     ["columns", "streams", "words", "criteria"],
-    ["progress", "presets", "problems", "hub", "chance", "memory", "pairs", "shards", "ledger", "blocks", "sources", "archives", "parquet"],
-    ["lines", "firstpass", "catalog", "trainers"],
+    [
+        "progress",
+        "presets",
+        "problems",
+        "hub",
+        "chance",
+        "memory",
+        "pairs",
+        "intervals",
+        "shards",
+        "ledger",
+        "blocks",
+        "sources",
+        "archives",
+        "parquet",
+    ],
+    ["lines", "firstpass", "catalog", "trainers", "fusion", "hardness"],
     ["records", "findings", "schema"],
     ["jsonl", "candidates", "shelf", "scores"],
     ["fields"],
     ["rows"],
     ["corpus", "search", "beir"],
     ["models", "tokens", "devices", "terminal", "batches", "attention"],
-    ["drivers", "loader", "lengths", "reranker"],
+    ["drivers", "loader", "lengths", "retrievers", "reranker"],
     ["encoder", "crossencoder", "survey"],
     ["vectors", "diagnoses"],
     ["ranking", "doctor", "lexical"],
@@ -37,18 +52,18 @@ FLOORS = [
     ["suspicion", "reviews"],
     ["guards", "backfill"],
     ["select"],
-    ["inputs", "datasets", "export"],
-    ["splits", "examples", "teacher"],
-    ["tables", "retrieval", "delimited"],
+    ["inputs", "datasets", "export", "audit"],
+    ["splits", "examples", "teacher", "estimates"],
+    ["tables", "retrieval", "delimited", "plans"],
     ["formats"],
-    ["summary", "quality"],
+    ["summary", "quality", "suspects"],
     ["manifest"],
     ["queue", "listing", "projection", "compare"],
     ["evidence"],
-    ["mine"],
+    ["mine", "soundness"],
     ["drop_in", "reproduce"],
     ["workspace", "flags"],
-    ["jobs", "checkup"],
+    ["jobs", "checkup", "samples"],
     ["resources", "cli"],
     ["__main__"],
 ]
@@ -117,7 +132,11 @@ def test_screens_load_nothing_heavy_themselves(path):
     assert not {"torch", "faiss", "FlagEmbedding", "transformers"} & packages(path)
 
 
-@pytest.mark.parametrize("name", ["select", "criteria", "guards", "quality", "queue", "evidence", "listing", "compare"])
+PURE = ["select", "criteria", "guards", "suspicion", "signals", "suspects", "quality", "queue", "evidence", "listing", "compare", "audit"]
+PURE += ["estimates", "plans", "intervals", "soundness"]
+
+
+@pytest.mark.parametrize("name", PURE)
 def test_selection_and_statistics_do_no_input_or_output(name):
     assert not {"os", "io", "pathlib", "shutil", "tempfile", "time", "random"} & packages(ROOT / "hnmine" / f"{name}.py")
     assert not re.search(r"\bopen\(|\bprint\(", (ROOT / "hnmine" / f"{name}.py").read_text("utf-8"))

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
+from streamlit.util import AttributeDictionary
 
 from hnmine import resources
 from hnmine.corpus import fold
@@ -245,3 +247,48 @@ def test_corpus_text_is_shown_literally(run: str, mined: tuple[Workspace, str], 
         rendering = (at.markdown, at.caption, at.title, at.subheader, at.header, at.warning, at.error, at.info, at.success)
         assert all("javascript" not in str(element.value) for kind in rendering for element in kind)
     space.delete_run(added)
+
+
+def test_the_most_suspicious_query_by_the_estimate_comes_first(run: str) -> None:
+    at = open_app("inspect", run=run)
+    suspicion = figures(at, "suspicion")
+    assert suspicion == sorted(suspicion, reverse=True)
+    assert "sorted by suspicion" in texts(at)
+    opened = resources.open_run(run)
+    selection = resources.selection(opened, resources.workspace().selection(run))
+    chances = resources.chances(opened, selection)
+    assert chances is not None
+    corpus = opened.inputs.corpus
+    query = list(corpus.queries).index(listed(at)[0])
+    assert suspicion[0] == pytest.approx(100 * np.nanmax(chances), rel=1e-5)
+    assert np.nanmax(chances) == np.nanmax(chances[query])
+    rank = int(opened.ranking.ids[query].tolist().index(selection.negatives[query, int(np.nanargmax(chances[query]))]))
+    assert f"Most suspicious negative: rank {rank}, estimate" in texts(at)
+
+
+def test_candidates_have_their_signals_once_by_name(run: str) -> None:
+    at = open_app("inspect", run=run)
+    found = at.dataframe[1].value
+    assert "like_positive" not in found
+    columns = json.loads(at.dataframe[1].proto.columns)
+    assert columns["bm25"]["label"] == "BM25"
+    assert columns["bm25"]["type_config"]["format"] == "%.0f %%"
+    opened = resources.open_run(run)
+    query = list(opened.inputs.corpus.queries).index(asked(at))
+    shown = found[found["rank"] != ""]
+    ranks = shown["rank"].astype(int).to_numpy()
+    for name, factor in (("overlap", 100), ("bm25", 100), ("bm25_rank", 1)):
+        np.testing.assert_allclose(shown[name], factor * opened.ranking.signals[name][query, ranks], rtol=1e-5)
+    estimator = resources.estimator(opened)
+    assert estimator is not None
+    np.testing.assert_allclose(shown["suspicion"], 100 * estimator.pairs(np.full(len(ranks), query), ranks), rtol=1e-4)
+
+
+def test_a_picked_candidate_says_what_speaks_for_and_against(run: str) -> None:
+    at = open_app("inspect", run=run)
+    key = at.dataframe[1].key
+    at.session_state[key] = AttributeDictionary({"selection": {"rows": [1], "columns": [], "cells": []}})
+    at.run()
+    assert not at.exception
+    assert "Suspicion of this candidate, estimate" in texts(at)
+    assert any(each in texts(at) for each in ("the query", "like a positive", "unlike the positives"))

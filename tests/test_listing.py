@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hnmine.corpus import build_corpus, fold
 from hnmine.criteria import SelectionSettings
 from hnmine.errors import SettingsError
-from hnmine.listing import COLUMNS, FILTERS, REVIEWED, Listing, alphabetical, found, pages
+from hnmine.listing import COLUMNS, FILTERS, REVIEWED, Listing, alphabetical, found, pages, sorted_by
 from hnmine.quality import query_table
 from hnmine.ranking import Ranking
 from hnmine.rows import Row
@@ -44,12 +45,10 @@ def example(seed: int = 0) -> tuple:
     judged = judge(corpus, verdicts)
     corpus, ranking = with_promotions(corpus, ranking, judged)
     settings = SelectionSettings(window_start=2, window_end=9, negative_number=6, max_score=2.0)
-    return (
-        corpus,
-        select(corpus, ranking, settings, judged),
-        query_table(corpus, ranking, select(corpus, ranking, settings, judged)),
-        verdicts,
-    )
+    selection = select(corpus, ranking, settings, judged)
+    chances = rng.random(selection.negatives.shape).astype(np.float32)
+    chances[selection.backfilled] = chances[4] = np.nan
+    return corpus, selection, query_table(corpus, ranking, selection, chances), verdicts
 
 
 CORPUS, SELECTION, TABLE, VERDICTS = example()
@@ -101,6 +100,17 @@ def test_what_is_listed_fits_and_stands_in_order(**asked: object) -> None:
     assert kept == [values[query] for query in listed][: len(kept)], "what cannot be compared stands last"
     for one, other in itertools.pairwise(listed):
         assert values[one] != values[other] or one < other
+
+
+def test_without_an_estimate_the_most_suspicious_are_those_of_the_highest_share() -> None:
+    table = dataclasses.replace(TABLE, suspicion=None)
+    asked = Listing()
+    assert asked.sort == "suspicion"
+    assert sorted_by(asked, TABLE) == "suspicion"
+    assert sorted_by(asked, table) == "share"
+    by_share = found(Listing(sort="share"), table, SELECTION, FOLDED).tolist()
+    assert found(asked, table, SELECTION, FOLDED).tolist() == by_share
+    assert found(asked, TABLE, SELECTION, FOLDED).tolist() != by_share
 
 
 def test_each_filter_keeps_something_and_leaves_something() -> None:

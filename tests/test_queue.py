@@ -17,11 +17,13 @@ from hnmine import queue
 from hnmine.corpus import Corpus, build_corpus
 from hnmine.criteria import Reason, SelectionSettings
 from hnmine.errors import SettingsError
-from hnmine.evidence import evidence, suspicions
+from hnmine.evidence import estimate_in_words, evidence, suspicions
 from hnmine.queue import STATES, Queue, QueueSettings
 from hnmine.ranking import Ranking, rank, ranks_of
 from hnmine.rows import Row
 from hnmine.select import Selection, select
+from hnmine.signals import with_signals
+from hnmine.suspicion import Estimator, default_suspicion
 from hnmine.verdicts import Judgements, Verdict, judge, pairs_of, with_promotions
 from hnmine.words import common_words, shared
 from tests.conftest import FakeEncoder
@@ -106,6 +108,52 @@ def test_the_most_suspicious_are_near_to_the_query_and_to_a_positive_at_once(hou
     ]
     np.testing.assert_allclose(alike, brute, atol=1e-6)
     assert (np.diff(found.scores + alike) <= 1e-6).all()
+
+
+@pytest.fixture(scope="module")
+def signalled() -> House:
+    """A house whose run has signals, with some verdicts."""
+    plain = House()
+    texts = [plain.texts((query, int(plain.selection.negatives[query, 0]))) for query in range(6)]
+    choices = ("drop", "keep", "promote")
+    house = House([Verdict(query=query, passage=passage, verdict=choices[place % 3]) for place, (query, passage) in enumerate(texts)])
+    house.ranking = with_signals(house.corpus, house.ranking)
+    return house
+
+
+@pytest.mark.parametrize("source", get_args(queue.Source))
+def test_with_signals_the_most_suspicious_are_those_of_the_highest_estimate(signalled: House, source: queue.Source) -> None:
+    house = signalled
+    estimator = Estimator(house.corpus, house.ranking, default_suspicion())
+    judged = queue.judged_pairs(house.corpus, house.judgements, house.verdicts)
+    settings = QueueSettings(source=source, states=STATES)
+    found = queue.build(house.corpus, house.ranking, house.selection, settings, judged, estimator)
+    assert sorted(pairs(found)) == sorted(pairs(house.queue(source=source, states=STATES))), "the same pairs in another order"
+    ranks = ranks_of(house.ranking.ids, found.queries, found.passages)
+    chances = [float(estimator.block(slice(q, q + 1), slice(r, r + 1))[0, 0]) for q, r in zip(found.queries, ranks, strict=True) if r >= 0]
+    assert (np.diff(chances) <= 0).all()
+    assert (ranks[: len(chances)] >= 0).all(), "what is not ranked has no estimate, and comes last"
+    assert pairs(found) != pairs(house.queue(source=source, states=STATES))
+
+
+def test_the_evidence_says_the_estimate_and_its_reasons(signalled: House) -> None:
+    house = signalled
+    estimator = Estimator(house.corpus, house.ranking, default_suspicion())
+    for query in range(12):
+        for rank_ in (0, 7, 39):
+            about = evidence(house.corpus, house.ranking, house.selection, query, int(house.ranking.ids[query, rank_]), estimator)
+            assert about.estimate == pytest.approx(float(estimator.block(slice(query, query + 1), slice(rank_, rank_ + 1))[0, 0]))
+            assert about.reasons == tuple(estimator.reasons(query, rank_))
+    outside = next(passage for passage in range(len(house.corpus.passages)) if passage not in house.ranking.ids[0])
+    assert evidence(house.corpus, house.ranking, house.selection, 0, outside, estimator).estimate is None
+    assert evidence(house.corpus, house.ranking, house.selection, 0, int(house.ranking.ids[0, 0])).estimate is None
+
+
+def test_an_estimate_is_told_with_what_speaks_for_it_and_against() -> None:
+    reasons = (("near to the query", 1.2), ("lacks the query's words", -0.8), ("like a positive", 0.4), ("no matter", 0.01))
+    assert estimate_in_words(0.34, reasons) == "estimate 34\u00a0%: near to the query, like a positive; against: lacks the query's words"
+    assert estimate_in_words(0.012, reasons[1:2]) == "estimate 1.2\u00a0%: against: lacks the query's words"
+    assert estimate_in_words(0.5, ()) == "estimate 50\u00a0%"
 
 
 def test_by_share_likeness_decides_within_a_per_cent(house: House) -> None:
@@ -265,7 +313,7 @@ def test_what_is_suspicious_is_said_in_words(house: House) -> None:
     about = evidence(house.corpus, house.ranking, house.selection, query, passage)
     said = suspicions(dataclasses.replace(about, share=1.02, chosen_for=11, queries=12))
     assert said[0] == "nearer to the query than its positive is"
-    assert "among the 3 nearest, which the window skips" in said
+    assert "among the first 3, which the window skips" in said
     assert "a hub: chosen for 11 of 12 queries" in said
     assert suspicions(dataclasses.replace(about, share=0.3, rank=9, likeness=0.0, chosen_for=1, labelled=False)) == []
     nearest = max(score for _, score, _ in about.positives)

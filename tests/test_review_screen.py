@@ -11,12 +11,16 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from hnmine import resources
 from hnmine.corpus import fold
 from hnmine.jobs import mine_dataset
 from hnmine.mine import MineSettings
 from hnmine.models import ModelSettings
+from hnmine.ranking import ranks_of
 from hnmine.reviews import ReviewStore
+from hnmine.suspicion import Estimator
 from hnmine.workspace import Workspace
+from pages.parts.judging import Desk
 from tests.conftest import ROOT, FakeEncoder
 
 EXAMPLE = ROOT / "examples" / "bikeshare"
@@ -246,11 +250,11 @@ def test_a_name_that_stands_beside_a_decision_is_given_to_nobody_else(run: str, 
 
 
 def test_a_page_loaded_again_keeps_its_name(run: str, store: ReviewStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pages.parts import judging
+    from pages.parts import presence
 
-    names = judging.Names()
+    names = presence.Names()
     at_work = {"first"}
-    monkeypatch.setattr(judging, "_open", at_work.__contains__)
+    monkeypatch.setattr(presence, "is_open", at_work.__contains__)
     assert names.of("first", "a") == "Reviewer 1"
     store.decide([("q", "p")], "drop", "Reviewer 1")
     assert names.of("other tab", "a") == "Reviewer 2"
@@ -266,19 +270,19 @@ def test_a_page_loaded_again_keeps_its_name(run: str, store: ReviewStore, monkey
 def test_the_mask_of_a_browser_s_token_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     from streamlit.web.server.starlette.starlette_app_utils import generate_xsrf_token_string
 
-    from pages.parts import judging
+    from pages.parts import presence
 
     cookies: dict[str, str] = {}
-    monkeypatch.setattr(judging.st, "context", SimpleNamespace(cookies=cookies))
+    monkeypatch.setattr(presence.st, "context", SimpleNamespace(cookies=cookies))
     found = []
     for token in (b"a" * 16, b"a" * 16, b"b" * 16, None):
         cookies["_streamlit_xsrf"] = generate_xsrf_token_string(token, 7)
-        found.append(judging._browser())
+        found.append(presence.browser_mark())
     assert found[0] == found[1]
     assert len(set(found)) == 3
     for bad in ("", "1|2", "2|zz|zz|7"):
         cookies["_streamlit_xsrf"] = bad
-        assert judging._browser() == ""
+        assert presence.browser_mark() == ""
 
 
 def test_an_earlier_decision_about_many_pairs_is_changed_as_one(run: str, store: ReviewStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,3 +397,45 @@ def test_a_promoted_passage_leaves_the_negatives_of_the_selection(run: str, stor
     passage = next(number for number, text in enumerate(corpus.passages) if fold(text) == fold(verdict.passage))
     assert passage in corpus.positives(query)
     assert passage not in chosen.negatives[query]
+
+
+def test_the_order_is_that_of_the_estimate_and_stays_while_it_is_read(run: str, store: ReviewStore) -> None:
+    at = open_review(run)
+    assert "learnt from" not in texts(at)
+    assert "estimate " in texts(at)
+    desk = at.session_state["review-desk"]
+    opened = resources.open_run(run)
+    estimator = resources.estimator(opened)
+    assert estimator is not None
+
+    def highest(desk: Desk, estimator: Estimator) -> list[float]:
+        ranks = ranks_of(opened.ranking.ids, desk.queue.queries, desk.queue.passages)
+        return estimator.pairs(desk.queue.queries[ranks >= 0], ranks[ranks >= 0]).tolist()
+
+    found = highest(desk, estimator)
+    assert found == sorted(found, reverse=True)
+    order = [desk.queue.pair(place) for place in range(len(desk.queue))]
+    for label in ("Drop", "Keep", "Drop", "Keep"):
+        press(at, label)
+    assert resources.open_run(run).suspicion.verdicts == 4, "the model has learnt"
+    desk = at.session_state["review-desk"]
+    assert [desk.queue.pair(place) for place in range(len(desk.queue))] == order, "and the queue has not moved"
+    assert "learnt from" not in texts(at)
+    judging_again = open_review(run)
+    assert "The estimate has learnt from 4 verdicts." in texts(judging_again)
+    learnt = highest(judging_again.session_state["review-desk"], resources.estimator(resources.open_run(run)))
+    assert learnt == sorted(learnt, reverse=True)
+
+
+def test_signals_have_names_and_filter(run: str, store: ReviewStore) -> None:
+    at = open_review(run)
+    shown = next(each.value for each in at.caption if "**Candidate**" in each.value)
+    assert "BM25 of the best" in shown
+    assert "like_positive" not in shown
+    at.selectbox(key="review-signal").select("bm25").run()
+    at.number_input(key="review-min-signal").set_value(0.5).run()
+    assert not at.exception
+    desk = at.session_state["review-desk"]
+    ranks = ranks_of(desk.run.ranking.ids, desk.queue.queries, desk.queue.passages)
+    assert 0 < len(desk.queue) < 1_815
+    assert (desk.run.ranking.signals["bm25"][desk.queue.queries, ranks] >= 0.5).all()

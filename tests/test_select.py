@@ -161,6 +161,7 @@ def check(corpus, ranking, settings, verdicts=()):
             assert eligible - skipped <= set(chosen), "the ranks that the window skips come last"
         if settings.strategy == "hardest":
             running = [p for p in ids[settings.window_start : settings.window_end] if p in eligible and p not in kept]
+            running.sort(key=lambda p: (-every[p], p))  # ranks are in that order already, unless several retrievers ranked
             if not open_cases:
                 assert from_window == set([*kept, *running][:wanted])
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import numpy.typing as npt
 import streamlit as st
 
 from hnmine import quality, resources, words
 from hnmine.errors import HnmineError
+from hnmine.evidence import TELLING
 from hnmine.quality import Candidates
 from hnmine.resources import OpenRun
 from hnmine.select import Selection
-from pages.parts import charts, maps, marking, statistics
+from pages.parts import charts, maps, marking, statistics, wording
+from pages.parts.dials import NO_MEASUREMENT
 from pages.parts.listed import SHARE_SHOWN
+
+Floats = npt.NDArray[np.float32]
 
 # Passages of more characters scroll in a box of this many pixels, so that the candidates stay in sight.
 LONG_TEXT, LONG_HEIGHT = 900, 300
@@ -35,7 +40,7 @@ def positives(run: OpenRun, details: Candidates, query: int) -> None:
         with st.container(border=True, height=LONG_HEIGHT if len(text) > LONG_TEXT else "content"):
             st.caption(
                 f":material/check_circle: Positive · similarity {ranking.positive_scores[number]:.3f} · "
-                + (f"rank {rank}" if rank is not None else f"not among the {ranking.depth:,} nearest")
+                + (f"rank {rank}" if rank is not None else f"not among the first {ranking.depth:,}")
                 + (" · promoted by a reviewer" if passage in promoted else "")
             )
             st.text(text)
@@ -86,6 +91,10 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
     common = statistics.common_words(run)
     shared = _shared_words(texts, wanted, common)
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    estimator = resources.estimator(run)
+    chances = _chances(run, details, query)
+    # Similarity to a positive has a column of its own, of back-filled ones too.
+    signals = {name: wording.signal(name) for name in details.signals if name != "like_positive"}
     key = f"inspect-candidates-{view}-{query}"
     st.dataframe(
         {
@@ -93,7 +102,8 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
             "score": details.scores[rows],
             "of pos.": 100 * np.minimum(details.shares[rows], SHARE_SHOWN),
             "like pos.": details.to_positive[rows],
-            **{name: values[rows] for name, values in details.signals.items()},
+            **({} if chances is None else {"suspicion": 100 * chances[rows]}),
+            **{name: each.factor * details.signals[name][rows] for name, each in signals.items()},
             "state": [details.states[place] for place in rows.tolist()],
             "shared words": shared,
             "passage": texts,
@@ -102,7 +112,7 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
         key=key,
         hide_index=True,
         height=420,
-        placeholder="",
+        placeholder="–",
         on_select="rerun",
         selection_mode="single-row",
         column_config={
@@ -110,7 +120,8 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
             "score": number(format="%.3f", help="Similarity to the query.", width=65),
             "of pos.": number(format="%.0f %%", help="Score as a share of the positive's; 200 % stands for that or more.", width=80),
             "like pos.": number(format="%.3f", help="Similarity to the nearest positive passage: near 1 it says the same.", width=75),
-            **{name: number(format="%.3f", help="A signal of the ranking.", width=75) for name in details.signals},
+            "suspicion": number(format="%.1f %%", help="Estimated chance to be a false negative. " + NO_MEASUREMENT, width=85),
+            **{name: number(each.header, format=each.form, help=each.help, width=80) for name, each in signals.items()},
             "state": text(width=165, help="Chosen, with its place among the negatives, or why not."),
             "shared words": text(width=125, help="Words that it shares with a positive and few other candidates have."),
             "passage": text(width="large"),
@@ -125,8 +136,46 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
     place = int(rows[picked[0]])
     with st.container(border=True):
         st.caption(f"{details.states[place]} · similarity {details.scores[place]:.3f} · like a positive {details.to_positive[place]:.3f}")
+        if chances is not None and estimator is not None and details.ranks[place] >= 0:
+            _reasons("Suspicion of this candidate", float(chances[place]), estimator.reasons(query, int(details.ranks[place])))
         text_of = corpus.passages[details.ids[place]]
         st.markdown(marking.literal(text_of, words.shared(text_of, wanted, common)))
+
+
+def _chances(run: OpenRun, details: Candidates, query: int) -> Floats | None:
+    """Return the estimate for each candidate of a query, NaN for what is not ranked; None where the run has no signals."""
+    estimator = resources.estimator(run)
+    if estimator is None:
+        return None
+    chances = np.full(len(details.ids), np.nan, dtype=np.float32)
+    chances[: run.ranking.depth] = estimator.block(slice(query, query + 1), slice(0, run.ranking.depth))[0]
+    return chances
+
+
+def suspicion(run: OpenRun, details: Candidates, query: int) -> None:
+    """Say which of a query's negatives is the most suspicious, and why."""
+    estimator, chances = resources.estimator(run), _chances(run, details, query)
+    held = np.flatnonzero((details.chosen > 0) & (details.ranks >= 0))
+    if estimator is None or chances is None or not len(held):
+        return
+    place = int(held[np.argmax(chances[held])])
+    rank = int(details.ranks[place])
+    _reasons(f"Most suspicious negative: rank {rank:,}", float(chances[place]), estimator.reasons(query, rank))
+
+
+def _reasons(what: str, chance: float, reasons: list[tuple[str, float]]) -> None:
+    """Draw an estimate and what speaks for it (+) and against it (-), the strongest first."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(
+            f"{what}, estimate {wording.chance(chance)}",
+            width="content",
+            help="What speaks for a false negative (+) and against (\N{MINUS SIGN}), in log-odds against an average candidate: 0.7 more "
+            "doubles the odds. " + NO_MEASUREMENT,
+        )
+        for words_of, amount in reasons:
+            if abs(amount) >= TELLING:
+                sign = "+" if amount > 0 else "\N{MINUS SIGN}"
+                st.badge(f"{sign}{abs(amount):.1f} {words_of}", color="orange" if amount > 0 else "green")
 
 
 def _shared_words(texts: list[str], wanted: list[str], common: frozenset[str]) -> list[str]:

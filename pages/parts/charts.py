@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from hnmine.criteria import SelectionSettings
+from hnmine.hardness import descends
 from hnmine.quality import Candidates, Histograms
 
 Spec = dict[str, Any]
@@ -158,6 +159,7 @@ def length_histogram(counts: npt.NDArray[np.int32], limit: int, what: str) -> Sp
 def rank_curve(candidates: Candidates, settings: SelectionSettings, positive: float) -> Spec:
     """Draw a query's scores by rank: the window shaded, the chosen as dots, the positive's level as a line."""
     ranked = candidates.ranks >= 0
+    scores = candidates.scores[ranked]
     chosen = np.flatnonzero(ranked & (candidates.chosen > 0))
     end = min(settings.window_end, int(np.count_nonzero(ranked)))
     rank, colour = number("rank", title="rank"), _colour(None)
@@ -168,7 +170,8 @@ def rank_curve(candidates: Candidates, settings: SelectionSettings, positive: fl
     }
     curve = {
         "data": {"name": "curve"},
-        "mark": {"type": "line", "color": "#8190a5"},
+        # Fused ranks do not descend in similarity: a line would be a scribble.
+        "mark": {"color": "#8190a5", **({"type": "line"} if descends(scores[None]) else {"type": "point", "size": 12})},
         "encoding": {"x": rank, "y": number("score", title="similarity")},
     }
     level = {
@@ -192,7 +195,7 @@ def rank_curve(candidates: Candidates, settings: SelectionSettings, positive: fl
         **LAYOUT,
         "datasets": {
             "window": pa.table({"from": [settings.window_start], "to": [end]}),
-            "curve": pa.table({"rank": candidates.ranks[ranked], "score": candidates.scores[ranked]}),
+            "curve": pa.table({"rank": candidates.ranks[ranked], "score": scores}),
             "level": pa.table({"at": [positive], "group": [GROUPS[0]]}),
             "chosen": pa.table(
                 {
@@ -202,6 +205,55 @@ def rank_curve(candidates: Candidates, settings: SelectionSettings, positive: fl
                     "group": [GROUPS[1]] * len(chosen),
                 }
             ),
+        },
+    }
+
+
+def band_rates(names: list[str], rates: npt.ArrayLike, lows: npt.ArrayLike, highs: npt.ArrayLike, whole: float, *, title: str) -> Spec:
+    """Draw estimated rates by band with their intervals, and the rate of all as a rule; `title` says what the bands are of."""
+    band = word("band", sort=names, title="band", axis={"labelLimit": 120})
+    scale = {"domain": [0, max(0.01, float(np.max(highs, initial=0.0)))], "nice": True}
+    said = [word("band", title=title), word("rate_said", title="false"), word("low_said", title="from"), word("high_said", title="to")]
+    told = [_said(field, ".1%") for field in ("rate", "low", "high")]
+    ranges = {
+        "data": {"name": "bands"},
+        "transform": told,
+        "mark": {"type": "rule", "size": 3, "opacity": 0.5},
+        "encoding": {
+            "y": band,
+            "x": number("low", title="false, with the 95\u00a0% interval", axis=share_axis(), scale=scale),
+            "x2": {"field": "high"},
+            "color": _colour(None),
+            "tooltip": said,
+        },
+    }
+    dots = {
+        "data": {"name": "bands"},
+        "transform": told,
+        "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
+        "encoding": {"y": band, "x": number("rate", scale=scale), "color": _colour(None), "tooltip": said},
+    }
+    rule = {
+        "data": {"name": "whole"},
+        "transform": [_said("at", ".1%")],
+        "mark": _RULE,
+        "encoding": {"x": number("at", scale=scale), "tooltip": [word("at_said", title="of all")]},
+    }
+    return {
+        "layer": [rule, ranges, dots],
+        "height": 60 + 26 * len(names),
+        **LAYOUT,
+        "datasets": {
+            "bands": pa.table(
+                {
+                    "band": names,
+                    "rate": np.asarray(rates, np.float64),
+                    "low": np.asarray(lows, np.float64),
+                    "high": np.asarray(highs, np.float64),
+                    "group": [GROUPS[1]] * len(names),
+                }
+            ),
+            "whole": pa.table({"at": [whole]}),
         },
     }
 

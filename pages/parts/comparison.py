@@ -56,13 +56,16 @@ def _described(side: Opened) -> dict[str, object]:
     run, selection = side[0].run, side[1]
     space, settings = resources.workspace(), msgspec.to_builtins(run.settings)
     dataset = space.dataset(run.dataset_id)
-    model = run.manifest.get("model", {})
+    models = {name: run.manifest.get(name) or {} for name in ("model", "second_model")}
     return {
         "data set": f"{dataset.name} ({dataset.id})",
         "pool": dataset.pool_name,
-        **{name: value for name, value in settings.items() if name not in ("selection", "model")},
+        **{name: value for name, value in settings.items() if name not in ("selection", *models)},
         "selection": msgspec.to_builtins(selection.settings),
-        "model": (settings.get("model") or {}) | {name: model.get(name) for name in ("name", "weights_sha256", "precision")},
+        **{
+            which: (settings.get(which) or {}) | {name: model.get(name) for name in ("name", "weights_sha256", "precision")}
+            for which, model in models.items()
+        },
         "versions": run.manifest.get("versions", {}),
         "verdicts": side[0].judgements.counts,
     }

@@ -4,24 +4,18 @@ A queue is made once for a run and its filters, and kept in the session; a key p
 looks for the next mark in an array, so the next pair is there at once however large the run is. Whatever is decided is
 written before anything here moves on.
 
-Reviewers who sit at the same server are given different pairs (`_claims`). Over several servers of one workspace that cannot
+Reviewers who sit at the same server are given different pairs (`presence.claims`). Over several servers of one workspace that cannot
 be: then both verdicts are in the log, and the later one counts.
 """
 
 from __future__ import annotations
 
-import hashlib
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import cycle
+from dataclasses import dataclass
+from itertools import groupby
 
 import msgspec
 import numpy as np
 import streamlit as st
-from streamlit.runtime import get_instance
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from hnmine import queue, resources
 from hnmine.errors import HnmineError
@@ -32,11 +26,11 @@ from hnmine.reviews import Change, Reverted
 from hnmine.select import Selection
 from hnmine.verdicts import Choice, pairs_of
 from hnmine.words import common_words
-from pages.parts import state
+from pages.parts import auditing, presses, state
+from pages.parts.presence import claims, reviewer, session_id
+from pages.parts.presses import Press
 
 KEY = "review-desk"
-# A closed tab keeps its pair from others for so long; an open one says every few seconds that it is there.
-CLAIM_SECONDS = 20.0
 DONE = {"keep": "kept", "drop": "dropped", "promote": "promoted", "skip": "skipped"}
 
 
@@ -89,9 +83,9 @@ class Desk:
                 (each for each in reversed(changes) if each.who != reviewer() and self._is(each, wanted)),
                 self.other,
             )
-            _claims().hold(_session(), self.run.run.id, wanted, reviewer())
+            claims().hold(session_id(), self.run.run.id, wanted, reviewer())
             return self.place
-        self.place = _claims().take(_session(), self.run.run.id, self.queue, reviewer(), self.catch_up)
+        self.place = claims().take(session_id(), self.run.run.id, self.queue, reviewer(), self.catch_up)
         self.turn += 1
         return self.place
 
@@ -107,132 +101,18 @@ class Desk:
             self.turn += 1
 
 
-@st.cache_resource(show_spinner=False)
-def _claims() -> Claims:
-    return Claims()
-
-
-# The run, the (query, passage) on the screen, when it was last seen there, and whose screen it is.
-Claim = tuple[str, tuple[int, int] | None, float, str]
-
-
-@dataclass(slots=True)
-class Claims:
-    """Which pair each session of this server has on its screen."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    held: dict[str, Claim] = field(default_factory=dict)
-
-    def take(self, session: str, run: str, pairs: Queue, who: str, catch_up: Callable[[], object]) -> int | None:
-        """Return the next place of a queue that no other session has on its screen, and note it.
-
-        `catch_up` brings the queue up to date: a pair that somebody has just left is free here, but judged in the store.
-        """
-        with self.lock:
-            catch_up()
-            place = pairs.next(frozenset(each[1] for each in self._others(session, run) if each[1] is not None))
-            self._note(session, run, None if place is None else pairs.pair(place), who)
-            return place
-
-    def hold(self, session: str, run: str, pair: tuple[int, int], who: str) -> None:
-        """Say that a session is still at its pair."""
-        with self.lock:
-            self._note(session, run, pair, who)
-
-    def names(self, session: str, run: str) -> list[str]:
-        """Return who else reviews a run just now, sorted."""
-        with self.lock:
-            return sorted({each[3] for each in self._others(session, run)})
-
-    def _note(self, session: str, run: str, pair: tuple[int, int] | None, who: str) -> None:
-        self.held = {name: each for name, each in self.held.items() if self._counts(name, each)}
-        self.held[session] = (run, pair, time.monotonic(), who)
-
-    def _others(self, session: str, run: str) -> list[Claim]:
-        return [each for name, each in self.held.items() if name != session and each[0] == run and self._counts(name, each)]
-
-    def _counts(self, session: str, claim: Claim) -> bool:
-        return claim[2] > time.monotonic() - CLAIM_SECONDS and _open(session)
-
-
-def _session() -> str:
-    context = get_script_run_ctx()
-    return context.session_id if context else ""
-
-
-def _open(session: str) -> bool:
-    """Return whether a session still has its browser; without a server, as in a test, nobody else has one."""
-    try:
-        return bool(get_instance().is_active_session(session))
-    except RuntimeError:
-        return False
-
-
-@dataclass(slots=True)
-class Names:
-    """Which "Reviewer N" each session of this server was called, in which browser."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    given: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-    def of(self, session: str, browser: str) -> str:
-        """Return a session's name; a new one gets that of a closed tab of its browser, or one that nobody has decided under."""
-        with self.lock:
-            if session not in self.given:
-                held = {name for each, (name, _) in self.given.items() if _open(each)}
-                before = [name for name, where in self.given.values() if browser and where == browser and name not in held]
-                self.given[session] = (before[-1] if before else self._new(held | resources.reviews().names()), browser)
-            return self.given[session][0]
-
-    def _new(self, taken: set[str]) -> str:
-        return next(name for number in range(1, len(taken) + 2) if (name := f"Reviewer {number}") not in taken)
-
-
-@st.cache_resource(show_spinner=False)
-def _names() -> Names:
-    return Names()
-
-
-def _browser() -> str:
-    """Return what tells one browser from another, and stays the same over a reload; empty where nothing does.
-
-    It is the token that Streamlit gives each browser against forged requests, which is masked anew every time it is sent.
-    """
-    try:
-        _, mask, masked, _ = str(st.context.cookies.get("_streamlit_xsrf", "")).split("|")
-        token = bytes(byte ^ key for byte, key in zip(bytes.fromhex(masked), cycle(bytes.fromhex(mask)), strict=False))
-    except ValueError:
-        return ""
-    return hashlib.sha256(token).hexdigest()
-
-
-def default_name() -> str:
-    """Return "Reviewer N" with the lowest N that no open session has and that stands beside no decision, in whatever server.
-
-    Two people must not undo each other's decisions unasked. A page loaded again keeps its name: it is the same browser. Empty
-    while the verdicts cannot be read.
-    """
-    try:
-        return _names().of(_session(), _browser())
-    except HnmineError:
-        return ""
-
-
-def reviewer() -> str:
-    """Return the name under which this session decides."""
-    return (st.session_state.get("review-who") or "").strip() or default_name()
-
-
 def also_here(desk: Desk) -> list[str]:
     """Return the names of those who review the same run at this server just now."""
-    return _claims().names(_session(), desk.run.run.id)
+    return claims().names(session_id(), desk.run.run.id)
 
 
 def open_desk(settings: QueueSettings) -> Desk:
     """Return the session's desk for the current run and these settings; made anew when either is another than before."""
     run_id = st.session_state.run
     kept: Desk | None = st.session_state.get(KEY)
-    wanted = "" if run_id is None else msgspec.json.encode((run_id, state.selection_settings(run_id), settings)).decode()
+    sample = auditing.kept(run_id, state.selection_settings(run_id)) if run_id is not None and settings.source == "audit" else None
+    drawn = sample and (sample.fingerprint, sample.settings)
+    wanted = "" if run_id is None else msgspec.json.encode((run_id, state.selection_settings(run_id), settings, drawn)).decode()
     if kept is not None and kept.key == wanted and not outdated(kept):
         return kept
     version = resources.reviews().version() if run_id is not None else 0  # what is decided while the queue is made comes later again
@@ -240,7 +120,8 @@ def open_desk(settings: QueueSettings) -> Desk:
     corpus = run.inputs.corpus
     with st.spinner("Making the queue ..."):
         judged = queue.judged_pairs(corpus, run.judgements, resources.reviews().verdicts())
-        pairs = queue.build(corpus, run.ranking, selection, settings, judged)
+        drawn = sample and auditing.pairs(run, sample)
+        pairs = queue.build(corpus, run.ranking, selection, settings, judged, resources.estimator(run), drawn)
         desk = Desk(wanted, run, selection, pairs, version, _common(run.run.dataset_id, run))
     st.session_state[KEY] = desk
     return desk
@@ -261,6 +142,14 @@ def signals() -> list[str]:
     kept: Desk | None = st.session_state.get(KEY)
     run = kept.run if kept is not None and kept.run.run.id == st.session_state.run else state.opened()[0]
     return sorted(run.ranking.signals)
+
+
+def learnt(desk: Desk) -> str:
+    """Say from how many verdicts the estimate that ordered this queue has learnt; empty where it has none to go by."""
+    count = desk.run.suspicion.verdicts
+    if desk.queue.settings.order != "suspicious" or not count:
+        return ""
+    return f"The estimate has learnt from {counted(count, 'verdict')}."
 
 
 def refresh() -> None:
@@ -326,41 +215,57 @@ def change(batch: int, key: str) -> None:
 
 def undo() -> None:
     """Take back this reviewer's last decision, and show its pair again."""
-    _revert("Undone", "undo")
+    pressed("undo")
 
 
 def redo() -> None:
     """Take back the last undo."""
-    _revert("Done again", "redo")
+    pressed("redo")
 
 
-def _revert(said: str, what: str) -> None:
-    desk, who = st.session_state.get(KEY), reviewer()
-    if desk is None:
+def pressed(heard: Press | None = None) -> None:
+    """Carry out each press of Undo and Redo that was not yet, whatever told of it; where nothing counts, the one that was heard."""
+    desk, who, owed = st.session_state.get(KEY), reviewer(), presses.owed()
+    if owed is None:
+        owed = [heard] if heard else []
+    if desk is None or not owed:
         return
-    try:
-        done: Reverted | None = getattr(resources.reviews(), what)(who)
-    except HnmineError as error:
-        desk.trouble = str(error)
-        return
-    desk.trouble = ""
+    desk.trouble, said = "", []
+    for what in owed:
+        try:
+            news = _revert(desk, who, what)
+        except HnmineError as error:
+            desk.trouble = str(error)
+            break
+        if news:
+            said.append(news)
+    told = [(news, len([*same])) for news, same in groupby(said)]
+    if told:
+        desk.news = " ".join(news if times == 1 else f"{news} ({times:,} times)" for news, times in told)
+    elif not desk.trouble:
+        desk.news = f"Nothing of {owed[0]} is left."
+
+
+def _revert(desk: Desk, who: str, what: Press) -> str:
+    """Undo or redo once; return what to tell, which is nothing when nothing of it is left."""
+    done: Reverted | None = getattr(resources.reviews(), what)(who)
     if done is None:
-        desk.news = f"Nothing of {what} is left."
-        return
+        return ""
     desk.catch_up()
-    count = len(done.pairs)
-    desk.news = f"{said}: {counted(count, 'pair')}." if count else f"{said}."
+    said, count = "Undone" if what == "undo" else "Done again", len(done.pairs)
+    news = f"{said}: {counted(count, 'pair')}." if count else f"{said}."
     if done.skipped:
-        desk.news += f" {done.skipped:,} {'stays as it is' if done.skipped == 1 else 'stay as they are'}: decided by somebody else since."
+        news += f" {done.skipped:,} {'stays as it is' if done.skipped == 1 else 'stay as they are'}: decided by somebody else since."
     if count:
         first = pairs_of(desk.run.inputs.corpus, [done.pairs[0][0]], [done.pairs[0][1]])
         place = int(desk.queue.places(*first)[0])
         if what == "undo" and count == 1 and place >= 0:
             desk.leave(place)
         elif place < 0:
-            desk.news += " Not in the queue as it is filtered now."
+            news += " Not in the queue as it is filtered now."
         else:
             desk.leave()
+    return news
 
 
 def _written(desk: Desk, pairs: list[tuple[str, str]], verdict: Choice | None, who: str) -> bool:

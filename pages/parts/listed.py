@@ -6,12 +6,14 @@ it by `persist_state`, and the drawn range and the picked query, which no widget
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
 from hnmine.corpus import Corpus, fold, text_hash
-from hnmine.listing import COLUMNS, REVIEWED, Listing, pages
+from hnmine.listing import COLUMNS, REVIEWED, Listing, pages, sorted_by
 from hnmine.quality import QueryTable
 from hnmine.resources import OpenRun
 from hnmine.select import Selection
@@ -32,6 +34,7 @@ SHOW_ONLY = {
 # Column by its name in `listing.COLUMNS`: header, and how it is called where a list is sorted by it.
 HEADERS = {
     "query": ("query", "query, by alphabet"),
+    "suspicion": ("suspicion", "suspicion: highest estimate among its negatives"),
     "positive": ("pos.", "similarity of the positive"),
     "positive_rank": ("pos. rank", "rank of the positive"),
     "hardest": ("hardest neg.", "similarity of the hardest negative"),
@@ -186,7 +189,7 @@ def listed(run: OpenRun, selection: Selection, asked: Listing, size: int) -> int
             f"{len(found):,} of {len(corpus.queries):,} queries"
             + (f" · {(page - 1) * size + 1:,} to {(page - 1) * size + len(shown):,} on this page" if count > 1 else "")
             + " · sorted by "
-            + f"{HEADERS[asked.sort][1]}, {'largest' if asked.descending else 'smallest'} first"
+            + f"{HEADERS[sorted_by(asked, table)][1]}, {'largest' if asked.descending else 'smallest'} first"
             + ("" if len(at) else " · select a row to see its candidates; until then the first is shown")
         )
         if count > 1:
@@ -196,10 +199,21 @@ def listed(run: OpenRun, selection: Selection, asked: Listing, size: int) -> int
 
 def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Listing, key: str, place: int | None) -> None:
     arrow = " ↓" if asked.descending else " ↑"
-    names = {column: header + (arrow if column == asked.sort else "") for column, (header, _) in HEADERS.items()}
+    by = sorted_by(asked, table)
+    names = {column: header + (arrow if column == by else "") for column, (header, _) in HEADERS.items()}
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
-    columns = {
+    columns: dict[str, tuple[Any, Any]] = {
         "query": ([corpus.queries[query] for query in shown], text(names["query"], width=330)),
+        "suspicion": (
+            None if table.suspicion is None else 100 * table.suspicion[shown],
+            st.column_config.ProgressColumn(
+                names["suspicion"],
+                format="%.1f %%",
+                min_value=0.0,
+                max_value=100.0,
+                help="Highest estimated chance among its negatives to be false. An estimate of the model, not a measurement.",
+            ),
+        ),
         "positive": (
             table.positive[shown],
             number(names["positive"], format="%.3f", help="Mean similarity of the query to its positives."),
@@ -220,7 +234,7 @@ def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Li
                 format="%.0f %%",
                 min_value=0.0,
                 max_value=100 * SHARE_SHOWN,
-                help="Hardest negative as a share of the positive: the higher, the more suspicious. 200 % stands for that or more.",
+                help="Hardest negative as a share of the positive; 200 % stands for that or more.",
             ),
         ),
         "negatives": (table.negatives[shown], number(names["negatives"], format="%d")),
@@ -228,6 +242,8 @@ def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Li
     }
     if not table.reviewed.any():
         del columns["reviewed"]
+    if table.suspicion is None:
+        del columns["suspicion"]
     shown_ids = [query_id(corpus, query) for query in shown.tolist()]
     st.dataframe(
         {name: values for name, (values, _) in columns.items()},
@@ -239,7 +255,7 @@ def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Li
         selection_mode=["single-row", "single-column"],
         selection_default=None if place is None else {"selection": {"rows": [place], "columns": [], "cells": []}},
         column_config={name: config for name, (_, config) in columns.items()},
-        alt=f"Queries sorted by {HEADERS[asked.sort][1]}, {'largest' if asked.descending else 'smallest'} first",
+        alt=f"Queries sorted by {HEADERS[by][1]}, {'largest' if asked.descending else 'smallest'} first",
     )
 
 

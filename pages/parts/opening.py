@@ -61,6 +61,13 @@ def _found(source: BinaryIO | Path, name: str, role: Role) -> Look | None:
     return found
 
 
+def _label(training: Look | None, pool: object) -> str:
+    """Say what would be opened. A file that the browser is still sending is not here yet: nothing but the label tells that it stays out."""
+    if training is None or pool is not None:
+        return "Open these files"
+    return "Open this data set" if training.source.format == "beir" else "Open without a pool"
+
+
 def ways() -> None:
     """Draw the three ways side by side."""
     for column, draw in zip(st.columns(3), (example, upload, workspace), strict=True):
@@ -103,7 +110,7 @@ def upload() -> None:
         found_pool = None if pool is None else _found(pool, pool.name, "pool")
         ready = found is not None and (pool is None or found_pool is not None)
         if st.button(
-            "Open these files",
+            _label(found, pool),
             disabled=not ready,
             icon=":material/upload_file:",
             type="primary" if ready else "secondary",
@@ -141,7 +148,7 @@ def workspace() -> None:
             chosen_pool = None if pool == NO_POOL else pool
             found_pool = None if chosen_pool is None else _found(space.file(chosen_pool), chosen_pool, "pool")
             ready = found is not None and (chosen_pool is None or found_pool is not None)
-            if st.button("Open these files", key="open-files", icon=":material/folder_open:", disabled=not ready):
+            if st.button(_label(found, chosen_pool), key="open-files", icon=":material/folder_open:", disabled=not ready):
                 _open(training, space.file(training), chosen_pool, None if chosen_pool is None else space.file(chosen_pool))
         else:
             st.caption("Large files and BEIR folders: put them into this folder of the server, and they can be picked here.")

@@ -5,9 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from hnmine.queue import STATES, QueueSettings
-from pages.parts import judging, state
+from pages.parts import auditing, judging, presence, state, wording
 
-SOURCES = {"chosen": "chosen negatives", "window": "all in the window", "nearest": "the nearest, skipped"}
+SOURCES = {
+    "chosen": "chosen negatives",
+    "window": "all in the window",
+    "nearest": "the nearest, skipped",
+    "audit": "the audit's sample",
+}
 ORDERS = {
     "suspicious": "most suspicious first",
     "share": "by share of the positive's score",
@@ -24,26 +29,34 @@ def controls() -> QueueSettings:
         state.opened()  # draws the empty state
     if (asked := st.session_state.pop("review-query", None)) is not None:  # from another screen: this query's candidates
         st.session_state["review-words"] = asked
+    sampled = auditing.kept(st.session_state.run, state.selection_settings(st.session_state.run)) is not None
+    _from_quality(sampled)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         source = st.selectbox(
             "Pairs",
-            list(SOURCES),
+            [name for name in SOURCES if sampled or name != "audit"],
             format_func=SOURCES.__getitem__,
             key="review-source",
             persist_state="session",
             width=170,
             help="The negatives chosen now; everything in the rank window; or the nearest ones before it, which the window skips "
-            "because many are positives that nobody labelled.",
+            "because many are positives that nobody labelled. The audit's sample was drawn on the Quality screen.",
         )
-        order = st.selectbox(
-            "Order",
-            list(ORDERS),
-            format_func=ORDERS.__getitem__,
-            key="review-order",
-            persist_state="session",
-            width=225,
-            help="Suspicious: near to the query and to its positive at once; on judged data this finds false negatives soonest. "
-            "Hubs: passages chosen for the most queries.",
+        # A sample comes as it was drawn.
+        order = (
+            "random"
+            if source == "audit"
+            else st.selectbox(
+                "Order",
+                list(ORDERS),
+                format_func=ORDERS.__getitem__,
+                key="review-order",
+                persist_state="session",
+                width=225,
+                help="Suspicious: by the estimated chance to be a false negative, which learns from verdicts; it finds most of them "
+                "soonest. A run without signals goes by nearness to the query and its positive at once. "
+                "Hubs: passages chosen for the most queries.",
+            )
         )
         words = st.text_input(
             "Query contains",
@@ -57,7 +70,7 @@ def controls() -> QueueSettings:
             ranges = filters(source, order)
         st.text_input(
             "Reviewer",
-            value=judging.default_name(),
+            value=presence.default_name(),
             key="review-who",
             persist_state="session",
             max_chars=60,
@@ -68,6 +81,18 @@ def controls() -> QueueSettings:
     return QueueSettings(source=source, order=order, words=words, **ranges)
 
 
+def _from_quality(sampled: bool) -> None:
+    """Take the audit's sample, unfiltered, when the Quality screen leads here; and let go of it where there is none."""
+    session = st.session_state
+    states = session.pop("review-audit", None)
+    if states is not None and sampled:
+        session["review-source"], session["review-words"], session["review-states"] = "audit", "", states
+        for name in ("score", "share", "signal"):
+            session[f"review-min-{name}"] = session[f"review-max-{name}"] = None
+    elif not sampled and session.get("review-source") == "audit":
+        session["review-source"] = "chosen"
+
+
 def filters(source: str, order: str) -> dict[str, object]:
     """Draw the ranges and verdicts; return them as settings."""
     chosen: dict[str, object] = {}
@@ -75,7 +100,7 @@ def filters(source: str, order: str) -> dict[str, object]:
         "Verdict",
         list(STATES),
         selection_mode="multi",
-        default=["unreviewed"],
+        default=None if "review-states" in st.session_state else ["unreviewed"],  # the Quality screen may have set them
         format_func=STATE_NAMES.__getitem__,
         key="review-states",
         persist_state="session",
@@ -99,7 +124,16 @@ def filters(source: str, order: str) -> dict[str, object]:
             chosen[f"{end}_{name}"] = None if value is None else value / factor
     signals = judging.signals()
     if signals:
-        signal = st.selectbox("Signal", signals, index=None, key="review-signal", persist_state="session", placeholder="none")
+        signal = st.selectbox(
+            "Signal",
+            signals,
+            index=None,
+            format_func=lambda name: wording.signal(name).name,
+            key="review-signal",
+            persist_state="session",
+            placeholder="none",
+            help="One of the numbers that stand with the candidate, as a share (0 to 1) where it is written in percent.",
+        )
         chosen["signal"] = signal
         for end, column in zip(("min", "max"), st.columns(2), strict=True):
             chosen[f"{end}_signal"] = column.number_input(
@@ -110,7 +144,7 @@ def filters(source: str, order: str) -> dict[str, object]:
                 placeholder="any",
                 disabled=signal is None,
             )
-    if order == "random":
+    if order == "random" and source != "audit":
         chosen["sample"] = st.number_input(
             "Sample size",
             min_value=1,

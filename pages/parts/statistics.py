@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from hnmine import compare, listing, projection, quality, words
+from hnmine import audit, compare, listing, projection, quality, resources, soundness, words
 from hnmine.corpus import fold
 from hnmine.resources import OpenRun
 from hnmine.select import Selection
@@ -50,6 +50,31 @@ def comparison(first: tuple[OpenRun, Selection], second: tuple[OpenRun, Selectio
     return _comparison(first[0].key, _settings(first[1]), second[0].key, _settings(second[1]), (first, second))
 
 
+def fingerprint(run: OpenRun, selection: Selection) -> str:
+    """Return the fingerprint of a selection's negatives."""
+    return _fingerprint(run.key, _settings(selection), run, selection)
+
+
+def positives(run: OpenRun, selection: Selection) -> soundness.Positives:
+    """Return where each positive ranks."""
+    return _positives(run.key, _settings(selection), run, selection)
+
+
+def hubs(run: OpenRun, selection: Selection) -> soundness.Hubs:
+    """Return how often passages are chosen."""
+    return _hubs(run.key, _settings(selection), run, selection)
+
+
+def lengths(run: OpenRun, selection: Selection) -> soundness.Lengths:
+    """Return how long positives, chosen negatives and candidates are."""
+    return _lengths(run.key, _settings(selection), run, selection)
+
+
+def separation(run: OpenRun, selection: Selection) -> soundness.Separation:
+    """Return how far positives and chosen negatives are apart."""
+    return _separation(run.key, _settings(selection), run, selection)
+
+
 def _settings(selection: Selection) -> str:
     return msgspec.json.encode(selection.settings).decode()
 
@@ -61,7 +86,7 @@ def _histograms(key: str, settings: str, _run: OpenRun, _selection: Selection) -
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _query_table(key: str, settings: str, _run: OpenRun, _selection: Selection) -> quality.QueryTable:
-    return quality.query_table(_run.inputs.corpus, _run.ranking, _selection)
+    return quality.query_table(_run.inputs.corpus, _run.ranking, _selection, resources.chances(_run, _selection))
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
@@ -102,3 +127,28 @@ def _comparison(
     key: str, settings: str, other: str, other_settings: str, _sides: tuple[tuple[OpenRun, Selection], tuple[OpenRun, Selection]]
 ) -> compare.Comparison:
     return compare.compare(*(compare.Side(run.inputs.corpus, run.ranking, selection) for run, selection in _sides))
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _fingerprint(key: str, settings: str, _run: OpenRun, _selection: Selection) -> str:
+    return audit.fingerprint(_run.inputs.corpus, _selection.negatives)
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _positives(key: str, settings: str, _run: OpenRun, _selection: Selection) -> soundness.Positives:
+    return soundness.positives(_run.inputs.corpus, _run.ranking, _selection)
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _hubs(key: str, settings: str, _run: OpenRun, _selection: Selection) -> soundness.Hubs:
+    return soundness.hubs(_run.inputs.corpus, _selection)
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _lengths(key: str, settings: str, _run: OpenRun, _selection: Selection) -> soundness.Lengths:
+    return soundness.lengths(_run.inputs.corpus, _run.ranking, _selection)
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _separation(key: str, settings: str, _run: OpenRun, _selection: Selection) -> soundness.Separation:
+    return soundness.separation(_run.inputs.corpus, _run.ranking, _selection)

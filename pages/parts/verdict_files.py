@@ -11,7 +11,7 @@ from hnmine import resources
 from hnmine.errors import HnmineError
 from hnmine.findings import counted
 from hnmine.verdicts import read_verdicts, verdict_lines
-from pages.parts import judging
+from pages.parts import judging, presence
 
 
 def lines() -> bytes:
@@ -47,7 +47,7 @@ def upload() -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(given.getbuffer())
-            done = resources.reviews().add(read_verdicts(path), judging.reviewer())
+            done = resources.reviews().add(read_verdicts(path), presence.reviewer())
         except HnmineError as error:
             st.error("Nothing was imported", icon=":material/error:")
             st.text(str(error).replace(path, given.name))

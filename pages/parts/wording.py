@@ -6,10 +6,47 @@ Percent stands after a blank that does not break, as the guide and the charts wr
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-__all__ = ["honoured", "percent", "setting", "value"]
+from hnmine.fusion import FUSION_DEPTH
+from pages.parts.dials import DIALS
+
+__all__ = ["SIGNALS", "Signal", "chance", "honoured", "interval", "percent", "setting", "signal", "value"]
 
 BLANK = "\u00a0"
+
+
+class Signal(NamedTuple):
+    """What a signal of a ranking is called: above a column and in a sentence, its help, and how a value is written.
+
+    `factor` times the value is what stands in a column, in the `form` of printf.
+    """
+
+    header: str
+    name: str
+    help: str
+    form: str = "%.3f"
+    factor: float = 1.0
+
+
+SIGNALS = {
+    "like_positive": Signal("like pos.", "like the positive", "Similarity to the nearest positive passage: near 1 it says the same."),
+    "overlap": Signal(
+        "overlap", "overlap", "Three-word runs shared with a positive, of all that either has: near 100 % is a copy.", "%.0f %%", 100
+    ),
+    "bm25": Signal(
+        "BM25", "BM25 of the best", "How well the query's words match it (BM25), as a share of the query's best match.", "%.0f %%", 100
+    ),
+    "bm25_rank": Signal("BM25 rank", "BM25 rank", "How many passages match the query's words better.", "%.0f"),
+    "reranker": Signal("reranker", "reranker", "The raw score of the reranker, a cross-encoder.", "%.2f"),
+    "second_model": Signal("2nd model", "second model", "Similarity to the query by the second embedding model."),
+}
+
+
+def _within(label: str) -> str:
+    """Write a label as it stands within a sentence."""
+    return label if label.startswith("PercPos") else label[0].lower() + label[1:]
+
 
 # Of `compare.differences`: settings by the words that the screens have for them. Others are told by their own names.
 _SETTINGS = {
@@ -18,10 +55,9 @@ _SETTINGS = {
     "selection.negative_number": "negatives per query",
     "selection.strategy": "negatives chosen",
     "selection.seed": "seed",
-    "selection.max_score": "maximum score",
-    "selection.min_score": "minimum score",
-    "selection.max_positive_share": "PercPos: share of the positive",
-    "selection.margin": "margin below the positive",
+    "selection.anchor": "the positive's score, of several",
+    "selection.false_rate": "estimated false at most",
+    **{f"selection.{name}": _within(dial.label) for name, dial in DIALS.items()},
     "pool": "candidate pool",
     "pool_mode": "candidates",
     "use_gpu": "search on a GPU",
@@ -32,6 +68,8 @@ _SETTINGS = {
     "score_source": "scores of",
     "output_format": "format",
     "dev_share": "queries for dev",
+    "retrievers": "ranked by",
+    "second_model.name": "second model",
     "model.name": "model",
     "model.name_or_path": "model: name or folder",
     "model.model_class": "class of model",
@@ -43,7 +81,14 @@ _SETTINGS = {
     "reranker.name_or_path": "reranker: name or folder",
     "reranker.depth": "reranker: candidates scored",
 }
-_PARTS = {"columns": "column", "model": "model", "reranker": "reranker", "versions": "version", "verdicts": "verdicts"}
+_PARTS = {
+    "columns": "column",
+    "model": "model",
+    "second_model": "second model",
+    "reranker": "reranker",
+    "versions": "version",
+    "verdicts": "verdicts",
+}
 _VALUES = {
     "selection.strategy": {"random": "at random", "hardest": "hardest first"},
     "pool_mode": {"extend": "all passages of the data set + pool", "replace": "the pool alone"},
@@ -53,6 +98,25 @@ _VALUES = {
 def percent(share: float, digits: int = 0, *, sign: bool = False) -> str:
     """Say a share (0..1) in percent."""
     return f"{100 * share:{'+' if sign else ''}.{digits}f}{BLANK}%"
+
+
+def chance(share: float) -> str:
+    """Say an estimated chance (0..1) in percent: whole ones from 10 % on, tenths below."""
+    return percent(share, 0 if share >= 0.1 else 1)
+
+
+def signal(name: str) -> Signal:
+    """Return what a signal is called; one that nobody has named by its own name."""
+    if name.startswith("rank_"):
+        retriever = name.removeprefix("rank_").replace("_", " ")
+        told = f"Rank from 0 by this retriever alone; empty where it is not among its first {FUSION_DEPTH:,}."
+        return Signal(f"by {retriever}", f"rank by {retriever}", told, "%d")
+    return SIGNALS.get(name) or Signal(name.replace("_", " "), name.replace("_", " "), "A signal of the ranking.")
+
+
+def interval(low: float, high: float, digits: int = 1) -> str:
+    """Say a range of shares (0..1) in percent: "1.6-5.8 %"."""
+    return f"{100 * low:.{digits}f}-{percent(high, digits)}"
 
 
 def honoured(counts: Mapping[str, int]) -> str:

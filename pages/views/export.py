@@ -1,4 +1,4 @@
-"""Screen 6, Export: the format and the split, what a trainer would trip over, the download, and the same from a terminal."""
+"""Screen 7, Export: the format and the split, what a trainer would trip over, the download, and the same from a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hnmine.formats import FORMATS, Format, Written
 from hnmine.mine import MineSettings
 from hnmine.splits import dev_path
 from hnmine.summary import summarise
-from pages.parts import diagnosis, reranking, state, wording
+from pages.parts import auditing, diagnosis, reranking, state, wording
 
 st.title("Export", anchor=False)
 run, selection = state.opened()
@@ -170,6 +170,7 @@ def download(each: Written) -> None:
     )
 
 
+audit = auditing.told(run, selection)
 with st.container(horizontal=True, vertical_alignment="center"):
     for each in written:
         download(each)
@@ -181,6 +182,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         summary=summary,
         suspicion=run.suspicion if selection.settings.suspects else None,
         outputs=[each | {"name": names[each["part"]]} for each in manifest.fingerprints(written)],
+        audit=audit,
     )
     st.download_button(
         "Manifest",
@@ -188,7 +190,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         file_name=f"{stem}.manifest.json",
         mime="application/json",
         icon=":material/description:",
-        help="Settings, seed, verdicts, versions, and the fingerprints of inputs and weights: what is needed to make the file again.",
+        help="Settings, seed, verdicts, versions, the audit, and the fingerprints of inputs and weights: what makes the file again.",
         on_click="ignore",
         key="download-manifest",
     )

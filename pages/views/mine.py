@@ -13,24 +13,19 @@ from hnmine.errors import HnmineError, InputError
 from hnmine.findings import counted
 from hnmine.jobs import mine_dataset
 from hnmine.mine import MineSettings
+from hnmine.presets import RECOMMENDED, with_preset
+from hnmine.retrievers import MODEL_ALONE, in_words
+from hnmine.signals import BASIC
 from hnmine.summary import summarise
-from pages.parts import charts, controls, reranking, state, statistics, wording, working
+from hnmine.suspects import false_share
+from pages.parts import charts, choosing, controls, guarding, reranking, state, statistics, wording, working
+from pages.parts.dials import FUNNEL, NO_MEASUREMENT
 from pages.parts.marking import literal
+from pages.parts.retrievers import Retrievers, retrievers
 
 # Candidates ranked for each query, so that the slider has room beyond the window: ranking 500 instead of 210 costs 2 ms a query.
 DEPTH = 500
 
-NAMES = {
-    "ranked": "ranked",
-    "in_window": "in the window",
-    "not_positive": "not positive",
-    "not_dropped": "not dropped by a reviewer",
-    "past_max_score": "below the maximum score",
-    "past_min_score": "above the minimum score",
-    "past_positive_share": "past PercPos",
-    "past_margin": "past the margin",
-    "chosen": "chosen",
-}
 ALWAYS = ("in_window", "not_positive", "chosen")
 
 
@@ -38,12 +33,15 @@ ALWAYS = ("in_window", "not_positive", "chosen")
 def live(run: resources.OpenRun) -> None:
     """Choose negatives and show what comes of it. A fragment: moving a slider runs this and nothing else of the page."""
     with st.container(border=True):
-        chosen, slots = controls.selection(run.run.id, state.selection_settings(run.run.id), run.ranking.depth)
+        chosen, slots = choosing.selection(
+            run.run.id, state.selection_settings(run.run.id), run.ranking.depth, run.ranking.signals, mined=True
+        )
         state.keep_selection(run.run.id, chosen)
         current = resources.selection(run, chosen)
-        controls.show_removed(slots, current.funnel)
+        guarding.show_removed(slots, current.funnel)
     summary = summarise(run.inputs, run.ranking, current)
-    with st.grid(4, min_column_width=150):
+    chances = resources.chances(run, current)
+    with st.grid(4 if chances is None else 5, min_column_width=150):
         st.metric("Negatives", f"{summary.negatives:,}", border=True, help="Over all rows.")
         st.metric(
             "Back-filled",
@@ -59,6 +57,16 @@ def live(run: resources.OpenRun) -> None:
             border=True,
             help=f"Of the negatives to their queries: their hardness. The positives have {summary.scores['positives']:.3f}.",
         )
+        if chances is not None:
+            estimated = false_share(chances)
+            st.metric(
+                "Estimated false",
+                "–" if estimated is None else wording.percent(estimated, 1),
+                border=True,
+                help="The share of false ones among these negatives. " + NO_MEASUREMENT,
+            )
+    if chances is not None:
+        st.caption(_estimated(run.suspicion.verdicts))
     st.vega_lite_chart(
         spec=charts.similarity_histogram(statistics.histograms(run, current), chosen),
         alt="Similarity to the query: positives, chosen negatives and candidates in the window",
@@ -66,15 +74,17 @@ def live(run: resources.OpenRun) -> None:
     )
     funnel = [("ranked", current.funnel["ranked"])] + [
         (step, current.funnel[step])
-        for earlier, step in pairwise(NAMES)
+        for earlier, step in pairwise(FUNNEL)
         if step in ALWAYS or current.funnel[step] != current.funnel[earlier]
     ]
-    told = [f"{NAMES[step]} {count:,}" for step, count in funnel]
+    told = [f"{FUNNEL[step]} {count:,}" for step, count in funnel]
     if summary.backfilled:
         told.append(f"back-filled {current.funnel['backfilled']:,}")
     st.caption(
         f"Candidates over all queries: {' → '.join(told)}; on {counted(summary.rows, 'row')} {counted(summary.negatives, 'negative')}"
     )
+    if told := in_words(run.run.settings.retrievers):
+        st.caption(f"Candidates ranked {told}.")
     if told := wording.honoured(run.judgements.counts):
         st.caption(told)
     if above := summary.scores["above_positive"]:
@@ -86,6 +96,11 @@ def live(run: resources.OpenRun) -> None:
     for note in dict.fromkeys([*summary.notes, *(run.run.manifest.get("summary", {}).get("notes") or ())]):
         st.caption(literal(note))  # it may quote names of columns
     state.save_selection(run.run.id)
+
+
+def _estimated(verdicts: int) -> str:
+    learnt = f" It has learnt from {counted(verdicts, 'verdict')}." if verdicts else ""
+    return f"Estimated false: the model's estimate, not a measurement.{learnt}"
 
 
 st.title("Mine", anchor=False)
@@ -113,6 +128,7 @@ previous = run.run.settings if run else MineSettings()
 with st.expander("Model and candidates", icon=":material/model_training:") if run else st.container(border=True):
     model = controls.model(dataset.id, previous.model or models.ModelSettings())
     pool_mode = controls.pool_mode(dataset.id, previous.pool_mode) if dataset.pool_name is not None else "extend"
+    ranked_by = retrievers(dataset.id, previous, model)
     reranker = reranking.choice(dataset.id, previous.reranker, model)
     told_of_pairs = st.container()
     again = st.container()
@@ -132,12 +148,9 @@ except HnmineError as error:
 if run is None:
     assert read is not None  # the page ended otherwise
     deepest = min(DEPTH, read.corpus.n_candidates)
-    # In a small corpus skipping the ten nearest would leave too few.
-    roomy = deepest >= SelectionSettings().window_start + 2 * SelectionSettings().negative_number
+    first = with_preset(RECOMMENDED, SelectionSettings(), deepest=deepest)
     with st.container(border=True):
-        chosen, _ = controls.selection(
-            dataset.id, SelectionSettings(window_end=min(210, deepest), window_start=10 if roomy else 0), deepest
-        )
+        chosen, _ = choosing.selection(dataset.id, first, deepest, BASIC, mined=False)
 status = st.container()  # filled below, once the settings are known
 if run is not None:
     live(run)
@@ -147,6 +160,8 @@ with told_of_pairs:
 wanted = MineSettings(
     selection=reranking.fitting(chosen, reranker),
     model=model,
+    second_model=ranked_by.second_model if ranked_by else None,
+    retrievers=ranked_by.names if ranked_by else MODEL_ALONE,
     reranker=reranker.settings and msgspec.structs.replace(reranker.settings, depth=chosen.window_end),
     pool_mode=pool_mode,
     use_gpu=devices.gpu_here(),
@@ -186,8 +201,9 @@ def progress(job_id: int) -> None:
 
 
 with status:
-    before = (previous.model, previous.pool_mode, previous.columns, previous.repair, previous.skip_bad_rows)
-    same = run is not None and (model, pool_mode, columns, repair, skip) == before and reranker.alike(previous.reranker)
+    sources = Retrievers(previous.second_model, previous.retrievers)
+    before = (previous.model, sources, previous.pool_mode, previous.columns, previous.repair, previous.skip_bad_rows)
+    same = run is not None and (model, ranked_by, pool_mode, columns, repair, skip) == before and reranker.alike(previous.reranker)
     if job is not None and job.active:
         progress(job.id)
     else:
@@ -200,7 +216,7 @@ with status:
                 label,
                 type="secondary" if same else "primary",
                 icon=":material/play_arrow:",
-                disabled=model is None or not reranker.usable or read is None,
+                disabled=model is None or ranked_by is None or not reranker.usable or read is None,
                 key="mine",
             ):
                 start()

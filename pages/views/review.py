@@ -7,19 +7,17 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.errors import HnmineError
-from hnmine.evidence import evidence, suspicions
 from hnmine.findings import counted
-from hnmine.queue import STATES, QueueSettings
-from hnmine.words import shared
-from pages.parts import judging, reviewing, verdict_files, wording
+from hnmine.queue import QueueSettings
+from pages.parts import judging, pair, presence, presses, reviewing, verdict_files
 from pages.parts.judging import DONE, Desk
-from pages.parts.marking import literal
 
 POLL = "4s"
-# Texts of more characters scroll in a box of this many pixels, so that the pair stays in sight.
-LONG_TEXT, LONG_HEIGHT = 1_200, 320
-SHOWN_POSITIVES = 3
 MOST_AT_ONCE = 100_000
+LEARNT = (
+    "Kept, dropped and promoted pairs re-fit the model that estimates who is suspicious. The order of this queue stays while you read it: "
+    "it is made anew with a change of its settings, or when you look for new pairs."
+)
 RECENT = 10
 
 BUTTONS = (
@@ -48,13 +46,15 @@ def progress(desk: Desk) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         for choice, color in (("keep", "green"), ("drop", "red"), ("promote", "blue"), ("skip", "gray")):
             st.badge(f"{counts[choice]:,} {DONE[choice]}", icon=ICONS[choice], color=color)
+        if told := judging.learnt(desk):
+            st.caption(told, width="content", help=LEARNT)
         if names := judging.also_here(desk):
             st.text(f"Also reviewing now: {', '.join(names)}")
 
 
 def buttons(desk: Desk) -> None:
     """Draw the keys; those that judge belong to the pair on the screen, so a press that comes late judges no other."""
-    undoable, redoable = resources.reviews().history(judging.reviewer())
+    undoable, redoable = resources.reviews().history(presence.reviewer())
     with st.container(horizontal=True, gap="small"):
         for choice, label, key, icon, text in BUTTONS:
             st.button(
@@ -67,54 +67,10 @@ def buttons(desk: Desk) -> None:
                 args=(desk.turn, choice),
                 disabled=desk.place is None,
             )
-        st.button("Undo", shortcut="Z", icon=":material/undo:", key="review-undo", on_click=judging.undo, disabled=not undoable)
-        st.button("Redo", shortcut="Y", icon=":material/redo:", key="review-redo", on_click=judging.redo, disabled=not redoable)
-
-
-def pair(desk: Desk, place: int) -> None:
-    """Draw a pair: the query, its positives, the candidate with the words it shares with them marked."""
-    run, corpus = desk.run, desk.run.inputs.corpus
-    query, passage = desk.queue.pair(place)
-    about = evidence(corpus, run.ranking, desk.selection, query, passage)
-    asked, text = desk.texts(place)
-    with box(asked):
-        st.caption(":material/search: **Query**")
-        st.text(asked)
-    shown, rest = about.positives[:SHOWN_POSITIVES], about.positives[SHOWN_POSITIVES:]
-    for number, (positive, score, alike) in enumerate(shown):
-        with box(corpus.passages[positive]):
-            st.caption(
-                f":material/check_circle: **Positive**{f' {number + 1}' if len(shown) > 1 else ''} · similarity {score:.3f}"
-                + (f" · {alike:.3f} like the candidate" if len(shown) > 1 else "")
-            )
-            st.text(corpus.passages[positive])
-    if rest:
-        with st.expander(f"{counted(len(rest), 'more positive')}, less like the candidate"):
-            for positive, _, _ in rest:
-                st.text(corpus.passages[positive])
-    with box(text):
-        facts = [f"similarity {about.score:.3f}", "not among the ranked" if about.rank is None else f"rank {about.rank:,}"]
-        if about.share is not None:
-            facts.append(f"{wording.percent(about.share)} of the positive")
-        if about.likeness is not None:
-            facts.append(f"{about.likeness:.3f} like the positive")
-        if stands := desk.queue.verdicts[place]:
-            facts.append(f"now {DONE[STATES[stands]]}")
-        facts += [f"{literal(name)} {value:.3g}" for name, value in about.signals.items()]
-        st.caption(f":material/help: **Candidate** · {' · '.join(facts)}")
-        others = [asked, *(corpus.passages[positive] for positive, _, _ in about.positives)]
-        marked = shared(text, others, desk.common)
-        st.markdown(literal(text, marked))
-    found = suspicions(about)
-    st.caption(
-        (f"**Why suspicious:** {'; '.join(found)}." if found else "Nothing about its numbers is suspicious.")
-        + (" Marked: words of the query or its positives." if marked else "")
-    )
-
-
-def box(text: str) -> st.delta_generator.DeltaGenerator:
-    """Return a frame for a text, which scrolls when the text is long."""
-    return st.container(border=True, height=LONG_HEIGHT if len(text) > LONG_TEXT else "content")
+        keys = presses.SHORTCUTS  # their buttons stay the same ones, so that a press while they are drawn again is not lost
+        st.button("Undo", shortcut=keys["undo"], icon=":material/undo:", key="review-undo", on_click=judging.undo, disabled=not undoable)
+        st.button("Redo", shortcut=keys["redo"], icon=":material/redo:", key="review-redo", on_click=judging.redo, disabled=not redoable)
+        presses.counter(judging.pressed)
 
 
 def recent() -> None:
@@ -179,7 +135,7 @@ def desk_of(desk: Desk) -> None:
         if place is None:
             finished(desk)
         else:
-            pair(desk, place)
+            pair.draw(desk, place)
         with keys:  # sent last: while a pair is not on the screen yet, no key judges it
             buttons(desk)
         all_at_once(desk)
@@ -218,6 +174,11 @@ def finished(desk: Desk) -> None:
             st.subheader("No pair fits", anchor=False)
             st.write("Change the filters above, or review other pairs.")
             return
+        if desk.queue.settings.source == "audit":
+            st.subheader("The sample is reviewed", anchor=False)
+            st.write("The Quality screen says how many of the negatives are false.")
+            st.page_link("pages/views/quality.py", label="Go to Quality", icon=":material/arrow_forward:")
+            return
         st.subheader("This queue is reviewed", anchor=False)
         st.write("For what was dropped or promoted, other negatives were chosen. Look for pairs that are new, or go on to the file.")
         if st.button("Look for new pairs", icon=":material/refresh:", type="primary", key="review-refresh"):
@@ -227,8 +188,8 @@ def finished(desk: Desk) -> None:
 
 
 st.title("Review", anchor=False)
-settings = reviewing.controls()
 try:
+    settings = reviewing.controls()
     desk = judging.open_desk(settings)
 except HnmineError as error:
     st.error("The queue cannot be made", icon=":material/error:")

@@ -1,4 +1,4 @@
-"""Screen 5, Runs: what was mined in this workspace; open, name, delete, and two side by side."""
+"""Screen 6, Runs: what was mined in this workspace; open, name, delete, and two side by side."""
 
 from __future__ import annotations
 
