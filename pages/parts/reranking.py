@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import streamlit as st
 
 from hnmine import reranker, resources
@@ -104,6 +106,12 @@ def source(run: OpenRun, with_scores: bool) -> ScoreSource:
     return chosen or "model"
 
 
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _unscored(key: str, settings: str, _run: OpenRun) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    selection = resources.selection(_run, msgspec.json.decode(settings, type=SelectionSettings))
+    return unscored(_run.ranking, _run.inputs.corpus, selection)
+
+
 def complete(run: OpenRun, settings: MineSettings) -> None:
     """Have the reranker score what an export of its scores still lacks; the page ends here as long as something does."""
     if settings.score_source != SIGNAL:
@@ -121,7 +129,7 @@ def complete(run: OpenRun, settings: MineSettings) -> None:
     if job is not None and job.active:
         progress(job.id)
         st.stop()
-    pairs = unscored(run.ranking, run.inputs.corpus, resources.selection(run, settings.selection))
+    pairs = _unscored(run.key, msgspec.json.encode(settings.selection).decode(), run)
     try:
         lacking = resources.scorer(run).missing(*pairs) if len(pairs[0]) else 0
     except HnmineError as error:
