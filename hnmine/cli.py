@@ -182,7 +182,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if argv and argv[0].startswith("--") and argv[0] not in ("--help", "--version"):
         parser.error(f"the command is missing; write: python -m hnmine mine {argv[0]} ...")
     arguments, unknown = parser.parse_known_args(argv)
-    if arguments.command == "mine" and arguments.preset is not None:
+    if arguments.command == "mine" and arguments.preset is not None and arguments.from_manifest is None:
         mine.set_defaults(**preset_defaults(arguments.preset))  # read again: what is said beside the preset counts
         arguments, unknown = parser.parse_known_args(argv)
     if arguments.command == "mine" and not unknown:

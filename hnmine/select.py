@@ -50,6 +50,8 @@ _LAST = np.uint64(2**64 - 1)
 # Queries on which the penalty is found, and the penalties that are tried: steps of 5 %, from next to none to one that leaves nothing but
 # chance.
 SAMPLE = 2_048
+# Candidates that they may have together, 80 MB: behind windows of 4,096 there are fewer queries.
+SAMPLED = 2**23
 PENALTIES = np.concatenate([[0.0], 1.05 ** np.arange(-160, 121)]).astype(np.float32)
 
 
@@ -210,7 +212,8 @@ class _Choice:
     def penalty(self) -> np.float32:
         """Return the lowest of PENALTIES with which the negatives of a sample keep to the wanted rate; the highest when none does."""
         parts = []
-        for first, stop in row_blocks(min(SAMPLE, len(self.reasons)), self.end - self.start):
+        width = self.end - self.start
+        for first, stop in row_blocks(min(SAMPLE, len(self.reasons), max(1, SAMPLED // max(1, width))), width):
             begin, _, scores, inside, kept = self._running(first, stop)
             parts.append((scores, self._chances(first, stop, begin, kept), inside == np.int8(Reason.NOT_DRAWN)))
         low, high = 0, len(PENALTIES) - 1
