@@ -7,6 +7,7 @@ PYTHON ?=
 # At most this many pytest processes: each that loads the model holds about 1 GB.
 WORKERS ?= 4
 
+# Without training_gain, which takes longer than all of them and needs SciFact: make bench ONLY=training_gain
 BENCHMARKS := encode search select signals inspect rows mine resume scale windows fit_suspicion quality gpu_check
 
 VENV := .venv

@@ -25,15 +25,21 @@ ANY_GRADE = (1, 100)
 
 @dataclass(frozen=True)
 class JudgedSet:
-    """Passages, and for each query text the passages judged relevant (indices, the best grade first); those with at least two."""
+    """Passages, and for each query text the passages judged relevant (indices, the best grade first)."""
 
     name: str
     passages: list[str]
     relevant: dict[str, list[int]]
 
 
-def read(folder: Path) -> JudgedSet:
-    """Read a set; title and text of a passage are joined by a line break."""
+def read(folder: Path, *, part: str = "*", least: int = 2) -> JudgedSet:
+    """Read a set; title and text of a passage are joined by a line break.
+
+    Args:
+        folder: where it lies.
+        part: which queries: "" those of `queries.jsonl`, "-train" those of `queries-train.jsonl`, "*" all.
+        least: leave out queries with fewer relevant passages; one that is hidden and one that stays visible make two.
+    """
 
     def lines(name: str) -> Iterator[dict[str, str]]:
         with (folder / name).open(encoding="utf-8") as file:
@@ -43,17 +49,16 @@ def read(folder: Path) -> JudgedSet:
     for number, line in enumerate(lines("corpus.jsonl")):
         places[line["_id"]] = number
         passages.append("\n".join(part for part in (line.get("title"), line["text"]) if part) or "-")
-    queries = {line["_id"]: line["text"] for path in sorted(folder.glob("queries*.jsonl")) for line in lines(path.name)}
+    queries = {line["_id"]: line["text"] for path in sorted(folder.glob(f"queries{part}.jsonl")) for line in lines(path.name)}
     low, high = GRADES.get(folder.name, ANY_GRADE)
     graded: dict[str, list[tuple[int, int]]] = {}
-    for path in sorted(folder.glob("qrels*.tsv")):
+    for path in sorted(folder.glob(f"qrels{part}.tsv")):
         with path.open(encoding="utf-8", newline="") as file:
             for line in csv.DictReader(file, delimiter="\t"):
                 if low <= int(line["score"]) <= high and line["corpus-id"] in places:
                     graded.setdefault(queries[line["query-id"]], []).append((-int(line["score"]), places[line["corpus-id"]]))
-    return JudgedSet(
-        folder.name, passages, {query: [place for _, place in sorted(pairs)] for query, pairs in graded.items() if len(pairs) > 1}
-    )
+    relevant = {query: [place for _, place in sorted(pairs)] for query, pairs in graded.items() if len(pairs) >= least}
+    return JudgedSet(folder.name, passages, relevant)
 
 
 def made_up(queries: int = 30, passages: int = 600) -> JudgedSet:
