@@ -129,7 +129,14 @@ def test_extend_and_replace(train, pool, out):
 
 def test_every_setting_reaches_the_selection(train, pool, out):
     values = {"seed": 7, "strategy": "hardest", "max_score": 0.5, "min_score": -0.5, "max_positive_share": 0.9, "margin": 0.01}
-    values |= {"anchor": "min", "max_likeness": 0.9, "max_likeness_share": 0.95, "max_overlap": 0.8, "max_suspicion": 0.7, "false_rate": 0.3}
+    values |= {
+        "anchor": "min",
+        "max_likeness": 0.9,
+        "max_likeness_share": 0.95,
+        "max_overlap": 0.8,
+        "max_suspicion": 0.7,
+        "false_rate": 0.3,
+    }
     find_knn_neg(Model(), train, pool, out, [1, 50], 5, with_scores=True, manifest_file=out.with_suffix(".json"), **values)
     manifest = json.loads(out.with_suffix(".json").read_text())
     assert SelectionSettings(**manifest["settings"]["selection"]) == SelectionSettings(
