@@ -85,8 +85,8 @@ def encoding(encoder: FlagEncoder, texts: list[str], side: str) -> tuple[npt.NDA
 
 def main() -> None:
     """Measure, and print the table."""
-    quick = arguments(__doc__).quick
-    queries, passages, depth, sample = (200, 500, 50, 40) if quick else (10_000, 20_000, 200, 200)
+    options = arguments(__doc__, sample=200)
+    queries, passages, depth, sample = (200, 500, 50, 10) if options.quick else (10_000, 20_000, 200, options.sample)
     corpus, ranking = world(queries, passages, depth)
     encoder = FlagEncoder.load(ModelSettings(devices=("cpu",)))
     encode(encoder, ["the first call loads"], "passages")

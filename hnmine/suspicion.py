@@ -42,7 +42,9 @@ Floats = npt.NDArray[np.float32]
 FEATURES = ("similarity", "rank", "like_positive", "positive", "bm25", "bm25_rank")
 # Signals that only verdicts give a weight.
 LEARNED = ("reranker", "second_model")
-# Features that are told together, and what they say when they speak for it, and when against.
+# Of these, less means more of what is told first below.
+FALLING = {"rank", "positive", "bm25_rank"}
+# Features that are told together: what they say where they are as false negatives usually have them, and where not.
 TOLD = (
     (("similarity", "rank"), "near to the query", "far from the query"),
     (("like_positive",), "like a positive", "unlike the positives"),
@@ -124,18 +126,23 @@ class Estimator:
         return found
 
     def reasons(self, query: int, rank: int) -> list[tuple[str, float]]:
-        """Say what speaks for a candidate being a false negative (above 0) and what against: (words, log-odds), the strongest first."""
+        """Say what speaks for a candidate being a false negative (above 0) and what against: (words, log-odds), the strongest first.
+
+        The words say what is so, also where verdicts turned a weight round: what is like a positive may then speak against it.
+        """
         at = np.array([query]), np.array([rank])
         values = self._columns(*at, at[1].astype(np.float32), self._anchors[at[0]])
         parts = {
             name: weight * (float(value[0]) - centre)
             for name, value, weight, centre in zip(self.model.features, values, self.model.weights, self.model.centre, strict=True)
         }
+        turned = {name for name, weight in zip(self.model.features, self.model.weights, strict=True) if (weight < 0) != (name in FALLING)}
         told = []
-        for names, speaks_for, speaks_against in TOLD:
+        for names, usual, unusual in TOLD:
             amount = sum(parts.get(name, 0.0) for name in names)
             if abs(amount) > UNTOLD:
-                told.append((speaks_for if amount > 0 else speaks_against, amount))
+                more = sum(-parts[name] if name in turned else parts[name] for name in names if name in parts)
+                told.append((usual if more > 0 else unusual, amount))
         return sorted(told, key=lambda each: -abs(each[1]))
 
     def features(self, queries: npt.NDArray[Any], ranks: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -20,6 +20,7 @@ from hnmine.encoder import FlagEncoder
 from hnmine.jobs import mine_dataset
 from hnmine.mine import MineSettings
 from hnmine.models import ModelSettings
+from hnmine.presets import arguments, with_preset
 from hnmine.reproduce import reproduce
 from hnmine.workspace import Workspace
 
@@ -277,6 +278,27 @@ def test_export_shows_the_command_that_writes_the_same_bytes(with_run: str, tmp_
     find_knn_neg(encoder, EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", out, "5-60", 15)
     assert written.path.read_bytes() == out.read_bytes()
     assert written.bytes == out.stat().st_size
+
+
+def test_a_balanced_reviewed_export_is_what_the_command_line_writes(with_run: str, tmp_path: Path, encoder: FlagEncoder) -> None:
+    """The app ranked deeper than the command line does, and people judged there too: both estimate, and choose, the same."""
+    run, store = resources.open_run(with_run), resources.reviews()
+    ids = run.ranking.ids
+    assert run.ranking.depth > 300
+    pairs = [(run.inputs.corpus.queries[query], run.inputs.corpus.passages[ids[query, 4 + 14 * query]]) for query in range(28)]
+    try:
+        for number, choice in enumerate(("drop", "promote", "keep", "keep")):
+            store.decide(pairs[number::4], choice, "Ann")
+        run = resources.open_run(with_run)
+        chosen = with_preset("balanced", SelectionSettings(negative_number=10))
+        (written,) = resources.export(run, msgspec.structs.replace(run.run.settings, selection=chosen))
+        out = tmp_path / "out.jsonl"
+        given = {**arguments("balanced"), "negative_number": 10, "reviews": resources.verdict_file(run)}
+        find_knn_neg(encoder, EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", out, **given)
+    finally:
+        store.clear(pairs, "Ann")
+    assert run.suspicion.verdicts > 0
+    assert written.path.read_bytes() == out.read_bytes()
 
 
 def test_an_address_that_names_nothing_is_explained(fresh: Path) -> None:

@@ -168,6 +168,18 @@ def test_reasons_say_what_is_so(made, estimator):
     assert "unlike the positives" in dict(estimator.reasons(*least))
 
 
+def test_reasons_stay_true_where_verdicts_turned_a_weight_round(made, estimator):
+    """Like a positive is what it is, whatever it speaks for."""
+    weights = list(default_suspicion().weights)
+    weights[FEATURES.index("like_positive")] *= -1
+    turned = Estimator(*made, msgspec.structs.replace(default_suspicion(), weights=tuple(weights)))
+    for query, rank in random.Random(12).sample(open_places(*made), 20):
+        usual, other = dict(estimator.reasons(query, rank)), dict(turned.reasons(query, rank))
+        assert set(other) == set(usual)
+        for text, amount in other.items():
+            assert amount == pytest.approx(-usual[text] if "positives" in text or "like a" in text else usual[text])
+
+
 # The default weights
 
 
