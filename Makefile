@@ -7,7 +7,7 @@ PYTHON ?=
 # At most this many pytest processes: each that loads the model holds about 1 GB.
 WORKERS ?= 4
 
-BENCHMARKS := encode search select inspect rows mine resume scale quality gpu_check
+BENCHMARKS := encode search select inspect rows mine resume scale quality audit gpu_check
 
 VENV := .venv
 PY := $(VENV)/bin/python

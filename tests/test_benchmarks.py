@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", ["search", "select", "inspect", "rows", "scale", "quality"])
+@pytest.mark.parametrize("name", ["search", "select", "inspect", "rows", "scale", "quality", "audit"])
 def test_a_benchmark_runs_and_writes_its_figures(name: str) -> None:
     done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", "--quick"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
