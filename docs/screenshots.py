@@ -218,11 +218,37 @@ def show_map(page: Any) -> None:
     page.locator(".st-key-inspect-figure").get_by_text("neighbourhood", exact=True).click()
 
 
+def audit(page: Any) -> None:
+    """Draw the audit's sample and review it, once: some pairs by keys, the others at once."""
+    if not page.locator(".st-key-audit-draw button").count():
+        return
+    press(page, "audit-draw")
+    page.locator(".st-key-audit-review button").wait_for()
+    press(page, "audit-review")
+    page.get_by_role("heading", name="Review").wait_for()
+    stands_still(page)
+    for number, key in enumerate("kkdkkkpk", 1):
+        page.keyboard.press(key)
+        page.get_by_text(f"{number} of ").first.wait_for()
+        stands_still(page)
+    press(page, "review-all")
+    page.locator(".st-key-review-all-choice").get_by_text("Keep", exact=True).click()
+    page.get_by_role("button", name="Keep: ").click()
+    page.get_by_text("The sample is reviewed").wait_for()
+    page.get_by_role("link", name="Go to Quality").click()
+    page.get_by_role("heading", name="Quality").wait_for()
+
+
 # What is done on a screen before its picture is taken; a name with a dash is the same screen in another state.
-PREPARED: dict[str, Callable[[Any], None]] = {"mine-guards": show_guards, "runs": compare_runs, "inspect-map": show_map}
+PREPARED: dict[str, Callable[[Any], None]] = {
+    "mine-guards": show_guards,
+    "runs": compare_runs,
+    "inspect-map": show_map,
+    "quality": audit,
+}
 
 # The pictures of the guide, with their heights; and those of the README's tour, of which the upper part is shown.
-PICTURES = {"data": 1000, "mine": 1180, "inspect": 1700, "review": 1100, "runs": 1180, "export": 1100}
+PICTURES = {"data": 1000, "mine": 1180, "inspect": 1700, "review": 1100, "quality": 1180, "runs": 1180, "export": 1100}
 TOUR, TOUR_SIZE, TOUR_SECONDS = ("data", "mine", "inspect", "review", "export"), (1050, 675), 2.5
 
 

@@ -209,17 +209,15 @@ def draw(
 
 def pairs_in(sample: Sample, corpus: Corpus) -> tuple[Ids, Ids]:
     """Return the queries and passages of the draws that are to be reviewed, in their order: (n,) int32 each, -1 for what is not there."""
-    found = []
-    draws = sample.reviewed_draws
-    for hashes, wanted in (
-        (corpus.query_hashes, [each.query for each in draws]),
-        (corpus.passage_hashes, [each.passage for each in draws]),
-    ):
-        codes = np.array([int(each, 16) for each in wanted], dtype=np.uint64)
-        order = np.argsort(hashes, kind="stable")
-        places = order[np.minimum(np.searchsorted(hashes, codes, sorter=order), len(hashes) - 1)]
-        found.append(np.where(hashes[places] == codes, places, -1).astype(np.int32))
-    return found[0], found[1]
+    draws, candidates = sample.reviewed_draws, corpus.passage_hashes[: corpus.n_candidates]
+    return _places([each.query for each in draws], corpus.query_hashes), _places([each.passage for each in draws], candidates)
+
+
+def _places(wanted: list[str], hashes: Hashes) -> Ids:
+    """Return where hashes stand among ascending ones, -1 for those that do not."""
+    codes = np.array([int(each, 16) for each in wanted], dtype=np.uint64)
+    places = np.minimum(np.searchsorted(hashes, codes), len(hashes) - 1)
+    return np.where(hashes[places] == codes, places, -1).astype(np.int32)
 
 
 def different_pairs(queries: Ids, passages: Ids) -> tuple[Ids, Ids]:

@@ -104,10 +104,9 @@ def rate_interval(
     left = np.where(seen, size - n, 0.0)  # of the strata that were sampled
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.where(size > 0, size * x / n, 0.0).sum(axis=-1) / total
-        weight = np.where(seen, left / n, 0.0)  # of one more
     known = x.sum(axis=-1)
-    first = np.stack([x, x + _heaviest(np.where(x < n, weight, 0.0))])
-    second = np.stack([n - x + _heaviest(np.where(x > 0, weight, 0.0)), n - x])
+    first = np.stack([x, x + _one_more(x, n, left, size)])
+    second = np.stack([n - x + _one_more(n - x, n, left, size), n - x])
     tails = np.reshape([(1 - level) / 2, (1 + level) / 2], (2,) + (1,) * known.ndim)
     low, high = known + _rest(first, second, left, size, tails)
     low, high = np.floor(low + _WHOLE), np.ceil(high + np.where(seen, 0.0, size).sum(axis=-1) - _WHOLE)
@@ -115,22 +114,33 @@ def rate_interval(
     return np.asarray(rate), np.maximum(low, np.floor(known)) / total, np.maximum(np.minimum(high, most), 0.0) / total
 
 
-def _heaviest(weight: Floats) -> Floats:
-    """Return 1 where the last axis has its largest weight, and 0 elsewhere; 0 everywhere where no weight is above 0."""
-    marked = np.zeros(weight.shape)
-    np.put_along_axis(marked, weight.argmax(axis=-1, keepdims=True), 1.0, axis=-1)
-    return marked * (weight > 0)
+def _one_more(x: Floats, n: Floats, left: Floats, size: Floats) -> Floats:
+    """Return 1 in the stratum where one more than `x` raises the upper limit most, by mean and two deviations, and 0 elsewhere.
+
+    Not where one weighs most: in a small stratum of which little was reviewed one weighs much, but there is little that could be found.
+    """
+    means, variances = zip(_moments(x, n - x, left, size), _moments(x + 1, np.maximum(n - x, 0.0), left, size), strict=True)
+    limit = means[1] - means[0] + 2 * np.sqrt(variances[0].sum(axis=-1, keepdims=True) - variances[0] + variances[1])
+    limit = np.where((left > 0) & (x < n), limit, -1.0)
+    marked = np.zeros(x.shape)
+    np.put_along_axis(marked, limit.argmax(axis=-1, keepdims=True), 1.0, axis=-1)
+    return marked * (limit >= 0)
+
+
+def _moments(a: Floats, b: Floats, left: Floats, size: Floats) -> tuple[Floats, Floats]:
+    """Return mean and variance of the count in what is `left` of each stratum, by beta variables."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(left > 0, a / (a + b), 0.0)
+    # Of the rest and not of a population without end: larger, as the rest is smaller.
+    return left * share, left * size * share * (1 - share) / (a + b + 1)
 
 
 def _rest(a: Floats, b: Floats, left: Floats, size: Floats, tails: Floats) -> Floats:
-    """Return quantiles of the count in what is `left` of each stratum: the sum of beta variables, each times what is left."""
+    """Return quantiles of the count in what is left of all strata: by a beta variable of the same mean and variance as the sum."""
     room = left.sum(axis=-1)
+    means, variances = _moments(a, b, left, size)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(left > 0, a / (a + b), 0.0)
-        spread = mean * (1 - mean) / (a + b + 1)
-        # Of the rest and not of a population without end: larger, as the rest is smaller.
-        variance = np.where(left > 0, left * spread * size, 0.0).sum(axis=-1) / room**2
-        middle = (left * mean).sum(axis=-1) / room
+        middle, variance = means.sum(axis=-1) / room, variances.sum(axis=-1) / room**2
         strength = middle * (1 - middle) / variance - 1
     spread_out = (room > 0) & (variance > 0) & (strength > 0)
     sure = np.where(room > 0, middle, 0.0)

@@ -21,7 +21,7 @@ from hnmine.models import ModelSettings
 ROOT = Path(__file__).parents[1]
 
 
-SMALL = ["search", "select", "signals", "inspect", "rows", "scale", "windows", "fit_suspicion", "quality", "training_gain"]
+SMALL = ["search", "select", "signals", "inspect", "rows", "scale", "windows", "fit_suspicion", "quality", "audit", "training_gain"]
 
 
 @pytest.mark.parametrize("name", SMALL)
