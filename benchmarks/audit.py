@@ -23,8 +23,8 @@ import numpy.typing as npt
 
 from benchmarks.judged import HashedWords, made_up, read
 from benchmarks.measure import DATA, OUT, arguments, best, report
-from benchmarks.quality import Turn, turns_of
 from benchmarks.select import world
+from benchmarks.turns import Turn, turns_of
 from hnmine import audit, soundness
 from hnmine.audit import AuditSettings, draw, fingerprint, pairs_in
 from hnmine.encoder import FlagEncoder

@@ -1,9 +1,9 @@
 """Inspect with 100,000 queries: how long a filter, a sort, a page and the first opening take, and what memory the server needs.
 
 The workspace is made without a model: random unit vectors (a query lies near its positive), ranked by the real search, and
-stored as a run. Three readings of the same steps: the calls behind them, the screen's script in one process (AppTest), and
-a real server seen through Chromium, from the action until what it asks for stands on the screen. The memory is that of the
-server, which holds no model here, after each step. Without Chromium the last reading is left out.
+stored as a run, with signals that are random too. Three readings of the same steps: the calls behind them, the screen's script
+in one process (AppTest), and a real server seen through Chromium, from the action until what it asks for stands on the screen.
+The memory is that of the server, which holds no model here, after each step. Without Chromium the last reading is left out.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from hnmine.inputs import read_inputs
 from hnmine.mine import MineSettings
 from hnmine.ranking import Ranking
 from hnmine.search import pair_scores, top_k
+from hnmine.signals import BASIC
 from hnmine.workspace import Workspace
 from tests.browser import CHROMIUM, FLAGS, Server, settled
 
@@ -66,6 +67,8 @@ def make_world(root: Path, queries: int, passages: int) -> str:
         positive_scores=pair_scores(asks, corpus.positive_queries, held, corpus.positive_ids),
         query_vectors=asks,
         passage_vectors=held,
+        signals={name: rng.random(ids.shape, dtype=np.float32) for name in BASIC},
+        scale=np.array([[0.0, 0.13], [0.0, 0.13]]),
     )
     settings = MineSettings(selection=SelectionSettings(window_start=5, window_end=DEPTH))
     return space.save_run(dataset.id, settings, ranking, {"model": {"name": "random unit vectors"}}).id
@@ -103,7 +106,8 @@ def calls(run_id: str) -> dict[str, float]:
     corpus, ranking = run.inputs.corpus, run.ranking
     step("select", lambda: resources.selection(run, run.run.settings.selection))
     selection = kept["select"]
-    step("table of queries", lambda: quality.query_table(corpus, ranking, selection))
+    step("estimates", lambda: resources.chances(run, selection))
+    step("table of queries", lambda: quality.query_table(corpus, ranking, selection, kept["estimates"]))
     step("histograms", lambda: quality.score_histograms(ranking, selection))
     times["first opening"] = sum(times.values())
     table = kept["table of queries"]

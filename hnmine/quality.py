@@ -204,7 +204,9 @@ def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
         case Reason.CHOSEN:
             return f"chosen {order}"
         case Reason.NOT_DRAWN:
-            return "not drawn"
+            if settings.strategy == "random":
+                return "not drawn"
+            return "not among the hardest" if settings.false_rate is None else "too easy or too doubtful"
         case Reason.BEFORE_WINDOW:
             return "before the window"
         case Reason.BEHIND_WINDOW:

@@ -1,7 +1,7 @@
 """What the model of `suspicion` says of a selection: a chance for each chosen negative, and what share of all is false by it.
 
 The ranks of the chosen need no search: they stand in `Selection.reasons`, and only what was back-filled is looked for. 100,000 queries x 15
-of 200 ranked take 0.3 s; they are computed once for a selection (`resources.estimates`).
+of 200 ranked take 0.6 s on a busy core; they are computed once for a selection (`resources.chances`).
 """
 
 from __future__ import annotations

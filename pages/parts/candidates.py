@@ -24,6 +24,8 @@ Floats = npt.NDArray[np.float32]
 LONG_TEXT, LONG_HEIGHT = 900, 300
 # Of a long passage so many characters are looked through for shared words, of which so many are listed.
 READ, SHARED_SHOWN = 2_000, 6
+# Signals that stand behind the passage, so that its beginning is in sight.
+BEHIND = ("bm25_rank", "overlap")
 FIGURES = {"curve": "by rank", "near": "neighbourhood", "set": "whole set"}
 VIEWS = {"near": "the nearest and the window", "chosen": "chosen only", "all": "all ranked"}
 
@@ -95,6 +97,7 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
     chances = _chances(run, details, query)
     # Similarity to a positive has a column of its own, of back-filled ones too.
     signals = {name: wording.signal(name) for name in details.signals if name != "like_positive"}
+    shown = {name: each.factor * details.signals[name][rows] for name, each in signals.items()}
     key = f"inspect-candidates-{view}-{query}"
     st.dataframe(
         {
@@ -103,10 +106,11 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
             "of pos.": 100 * np.minimum(details.shares[rows], SHARE_SHOWN),
             "like pos.": details.to_positive[rows],
             **({} if chances is None else {"suspicion": 100 * chances[rows]}),
-            **{name: each.factor * details.signals[name][rows] for name, each in signals.items()},
+            **{name: values for name, values in shown.items() if name not in BEHIND},
             "state": [details.states[place] for place in rows.tolist()],
             "shared words": shared,
             "passage": texts,
+            **{name: values for name, values in shown.items() if name in BEHIND},
             "seen as": [quality.sources_in_words(int(corpus.sources[passage])) for passage in details.ids[rows]],
         },
         key=key,
@@ -118,12 +122,12 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
         column_config={
             "rank": text(help="Counted from 0; empty for back-filled ones.", width=55, alignment="right"),
             "score": number(format="%.3f", help="Similarity to the query.", width=65),
-            "of pos.": number(format="%.0f %%", help="Score as a share of the positive's; 200 % stands for that or more.", width=80),
-            "like pos.": number(format="%.3f", help="Similarity to the nearest positive passage: near 1 it says the same.", width=75),
-            "suspicion": number(format="%.1f %%", help="Estimated chance to be a false negative. " + NO_MEASUREMENT, width=85),
-            **{name: number(each.header, format=each.form, help=each.help, width=80) for name, each in signals.items()},
-            "state": text(width=165, help="Chosen, with its place among the negatives, or why not."),
-            "shared words": text(width=125, help="Words that it shares with a positive and few other candidates have."),
+            "of pos.": number(format="%.0f %%", help="Score as a share of the positive's; 200 % stands for that or more.", width=70),
+            "like pos.": number(format="%.3f", help="Similarity to the nearest positive passage: near 1 it says the same.", width=70),
+            "suspicion": number(format="%.1f %%", help="Estimated chance to be a false negative. " + NO_MEASUREMENT, width=80),
+            **{name: number(each.header, format=each.form, help=each.help, width=75) for name, each in signals.items()},
+            "state": text(width=160, help="Chosen, with its place among the negatives, or why not."),
+            "shared words": text(width=110, help="Words that it shares with a positive and few other candidates have."),
             "passage": text(width="large"),
             "seen as": text(help="Where this passage stands in the data.", width="small"),
         },

@@ -34,7 +34,7 @@ SHOW_ONLY = {
 # Column by its name in `listing.COLUMNS`: header, and how it is called where a list is sorted by it.
 HEADERS = {
     "query": ("query", "query, by alphabet"),
-    "suspicion": ("suspicion", "suspicion: highest estimate among its negatives"),
+    "suspicion": ("suspicion", "suspicion, as estimated"),
     "positive": ("pos.", "similarity of the positive"),
     "positive_rank": ("pos. rank", "rank of the positive"),
     "hardest": ("hardest neg.", "similarity of the hardest negative"),
@@ -210,7 +210,7 @@ def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Li
                 names["suspicion"],
                 format="%.1f %%",
                 min_value=0.0,
-                max_value=100.0,
+                max_value=max(1.0, float(np.nanmax(100 * table.suspicion, initial=0))) if table.suspicion is not None else 1.0,
                 help="Highest estimated chance among its negatives to be false. An estimate of the model, not a measurement.",
             ),
         ),
@@ -229,11 +229,9 @@ def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Li
         ),
         "share": (
             100 * np.minimum(table.share[shown], SHARE_SHOWN),
-            st.column_config.ProgressColumn(
+            number(
                 names["share"],
                 format="%.0f %%",
-                min_value=0.0,
-                max_value=100 * SHARE_SHOWN,
                 help="Hardest negative as a share of the positive; 200 % stands for that or more.",
             ),
         ),

@@ -49,10 +49,7 @@ def draw(desk: Desk, place: int) -> None:
         if stands := desk.queue.verdicts[place]:
             facts.append(f"now {DONE[STATES[stands]]}")
         facts += [
-            f"{literal(called.name)} {called.form % (called.factor * value)}"
-            for name, value in about.signals.items()
-            if name != "like_positive" and np.isfinite(value)
-            for called in [wording.signal(name)]
+            wording.signal(name).said(value) for name, value in about.signals.items() if name != "like_positive" and np.isfinite(value)
         ]
         st.caption(f":material/help: **Candidate** · {' · '.join(facts)}")
         others = [asked, *(corpus.passages[positive] for positive, _, _ in about.positives)]

@@ -19,7 +19,7 @@ BLANK = "\u00a0"
 class Signal(NamedTuple):
     """What a signal of a ranking is called: above a column and in a sentence, its help, and how a value is written.
 
-    `factor` times the value is what stands in a column, in the `form` of printf.
+    `factor` times the value is what stands in a column, in the `form` of printf; in a sentence `tail` stands behind it.
     """
 
     header: str
@@ -27,6 +27,11 @@ class Signal(NamedTuple):
     help: str
     form: str = "%.3f"
     factor: float = 1.0
+    tail: str = ""
+
+    def said(self, value: float) -> str:
+        """Say a value in a sentence."""
+        return f"{self.name} {(self.form % (self.factor * value)).replace(' ', BLANK)}{self.tail}"
 
 
 SIGNALS = {
@@ -35,7 +40,12 @@ SIGNALS = {
         "overlap", "overlap", "Three-word runs shared with a positive, of all that either has: near 100 % is a copy.", "%.0f %%", 100
     ),
     "bm25": Signal(
-        "BM25", "BM25 of the best", "How well the query's words match it (BM25), as a share of the query's best match.", "%.0f %%", 100
+        "BM25",
+        "BM25",
+        "How well the query's words match it (BM25), as a share of the query's best match.",
+        "%.0f %%",
+        100,
+        " of the best",
     ),
     "bm25_rank": Signal("BM25 rank", "BM25 rank", "How many passages match the query's words better.", "%.0f"),
     "reranker": Signal("reranker", "reranker", "The raw score of the reranker, a cross-encoder.", "%.2f"),

@@ -41,7 +41,7 @@ def live(run: resources.OpenRun) -> None:
         guarding.show_removed(slots, current.funnel)
     summary = summarise(run.inputs, run.ranking, current)
     chances = resources.chances(run, current)
-    with st.grid(4 if chances is None else 5, min_column_width=150):
+    with st.grid(4 if chances is None else 5, min_column_width=170):
         st.metric("Negatives", f"{summary.negatives:,}", border=True, help="Over all rows.")
         st.metric(
             "Back-filled",
