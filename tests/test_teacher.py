@@ -112,7 +112,7 @@ def test_the_signal_is_saved_with_the_run(files, tmp_path: Path) -> None:
 def test_without_a_reranker_there_is_no_signal_and_nothing_is_said_of_it(files) -> None:
     mined = run(files, FakeReranker(), reranker=None)
     assert mined.ranking.signals == mined.ranking.positive_signals == {}
-    assert mined.manifest["reranker"] is None
+    assert mined.manifest.get("reranker") is None
     assert "reranker" not in str(mined.summary)
 
 
