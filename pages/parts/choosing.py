@@ -116,7 +116,7 @@ def _presets(key: str, held: str, deepest: int, available: Collection[str]) -> N
         help="Sets window, strategy and guards in one click; the number of negatives and the seed stay. Whatever you change afterwards "
         "makes it settings of your own.",
     )
-    told = "Settings of your own." if held == OWN else PRESETS[held].reason
+    told = "None of these: what is set below." if held == OWN else PRESETS[held].reason
     if lacking := [PRESETS[name].label for name in PRESETS if name not in usable]:
         told += f" This run has no signals for {', '.join(lacking)}: mine again to have them."
     st.caption(told)
