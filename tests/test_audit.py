@@ -512,7 +512,7 @@ def test_a_record_says_whether_it_is_of_the_very_selection_and_goes_through_a_ma
     assert (changed.left, changed.selection == changed.exported) == (found.left, False)
     assert record(sample, estimate(sample, np.zeros(80, dtype=int)), "") is None
     run = {"inputs": {"input_file": {"name": "a", "bytes": 1, "sha256": "0"}}, "model": {"name": "m"}}
-    written = of_export(run, settings={}, names={}, verdicts=(), summary=None, outputs=[], audit=changed)
+    written = of_export(run, settings={}, names={}, verdicts=(), summary=None, suspicion=None, outputs=[], audit=changed)
     (tmp_path / "m.json").write_bytes(encoded(written))
     read = read_manifest(tmp_path / "m.json")
     assert msgspec.convert(read.audit, AuditRecord) == changed
@@ -567,7 +567,7 @@ def test_the_queue_of_a_sample_is_in_its_order_each_pair_once_though_the_selecti
     verdicts.append(Verdict(query=corpus.queries[pairs[0][0]], passage=corpus.passages[elsewhere], verdict="drop"))
     after = selected(given, verdicts=tuple(verdicts))
     settings = QueueSettings(source="audit", order="hubs")
-    queue = build(corpus, ranking, after, settings, judged_pairs(corpus, after.judgements, verdicts), pairs)
+    queue = build(corpus, ranking, after, settings, judged_pairs(corpus, after.judgements, verdicts), sample=pairs)
     assert (queue.queries.tolist(), queue.passages.tolist()) == (pairs[0].tolist(), pairs[1].tolist())
     assert [STATES[each] for each in queue.verdicts[:4]] == ["drop", "keep", "skip", "unreviewed"]
     assert queue.next() == 3

@@ -133,7 +133,7 @@ def test_a_pair_that_another_leaves_at_this_moment_is_not_given_again(
     run: str, store: ReviewStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They have written their verdict and gone on after this screen has asked for news, before it takes its next pair."""
-    from pages.parts.judging import Claims
+    from pages.parts.presence import Claims
 
     at = open_review(run)
     desk = at.session_state["review-desk"]
