@@ -51,7 +51,7 @@ def test_every_hnmine_command_can_be_parsed_and_its_inputs_exist() -> None:
         arguments = parse(words[words.index("hnmine") + 1 :])
         if arguments.command != "mine" or arguments.from_manifest:
             continue
-        assert settings_from(arguments).selection.window_end == 210
+        assert settings_from(arguments).selection.window_end == (300 if arguments.preset == "balanced" else 210)
         assert (ROOT / arguments.input_file).exists()
         assert (ROOT / arguments.candidate_pool).exists()
 
