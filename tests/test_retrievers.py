@@ -418,6 +418,7 @@ def test_the_app_writes_the_bytes_of_the_command_line(files, fresh: Path, tmp_pa
     at.selectbox(key=f"second-model-{dataset}").set_value(str(other)).run()
     assert not at.exception
     assert "ranks by the model, BM25 and the second model, fused" in texts(at)
+    at.button_group(key=f"preset-{dataset}").set_value("hn_mine").run()
     at.button(key="mine").click().run()
     assert not at.exception
     job, deadline = resources.jobs().latest(dataset), time.monotonic() + 120
