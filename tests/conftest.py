@@ -18,6 +18,10 @@ from hnmine.progress import check
 for _name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):
     os.environ[_name] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several processes share the processors: two threads of one of them would wait for each other at every small operation, and
+    # mining the example took minutes. What is computed does not hang on the number of threads.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Runs on shared machines pause for reasons of their own: a deadline would fail for the neighbour's load.
 hypothesis.settings.register_profile("hnmine", deadline=None, derandomize=True, max_examples=60)

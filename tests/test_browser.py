@@ -43,6 +43,8 @@ def test_from_upload_to_download_as_the_command_line_writes_it(browser, server: 
     page = page_of(browser, server.url)
     uploads = page.get_by_test_id("stFileUploaderDropzoneInput")
     uploads.nth(0).set_input_files(EXAMPLE / "train.jsonl")
+    page.get_by_text("JSON lines, 5 fields").wait_for()  # of two files in the same moment, the page may take one: nobody is so quick
+    settled(page)
     uploads.nth(1).set_input_files(EXAMPLE / "pool.jsonl")
     page.get_by_role("button", name="Open these files").click()
     page.get_by_text("What is in it").wait_for()

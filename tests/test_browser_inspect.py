@@ -156,6 +156,7 @@ def test_a_picked_query_is_in_the_address_which_opens_it_for_a_colleague(browser
     page.get_by_test_id("stText").filter(has_text=first_text).wait_for()
     assert page.url == first
 
+    settled(page)
     page.get_by_role("button", name="Link").click()
     link = page.get_by_test_id("stCode").first.inner_text().strip()
     colleague = page_of(browser, link)
