@@ -35,6 +35,7 @@ from hnmine.criteria import SelectionSettings
 from hnmine.encoder import FlagEncoder
 from hnmine.presets import RECOMMENDED, with_preset
 from hnmine.select import Selection, select
+from hnmine.suspects import chosen_chances
 from hnmine.suspicion import Estimator, Suspicion, learned
 from hnmine.vectors import VectorStore
 from hnmine.verdicts import Verdict, judge, with_promotions
@@ -239,8 +240,8 @@ def with_verdicts(turn: Turn, model: Suspicion, number: int, share: float, times
         return measured(turn, selection.negatives)[1]
 
     before, rate = at_hardness(lambda rate: select(corpus, ranking, ours(number, rate), None, model), hard, wanted)
-    shown = select(corpus, ranking, ours(times * number, rate), None, model).negatives
-    chance = Estimator(corpus, ranking, model).negatives(shown)
+    chosen = select(corpus, ranking, ours(times * number, rate), None, model)
+    shown, chance = chosen.negatives, chosen_chances(Estimator(corpus, ranking, model), chosen)
     rows, places = np.nonzero(np.isfinite(chance))
     first = np.argsort(-chance[rows, places], kind="stable")[:REVIEWED]
     rows, passages = rows[first], shown[rows[first], places[first]]

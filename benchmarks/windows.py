@@ -6,7 +6,8 @@ hardness is no progress, easier passages are always right. Every setting is mine
 seed. Intervals come from a bootstrap over the queries (their three turns together), since negatives of one query hang together.
 
 The last table asks what reviewing is worth, and in which order: the judgements play a reviewer, who gives so many verdicts a query, on
-the chosen negatives that are most suspicious by one measure or another; then it is mined again with these verdicts.
+the chosen negatives that are most suspicious by one measure or another; then it is mined again with these verdicts. The estimate's weights
+are those fitted on the other sets.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.fit_suspicion import examples_of, fit
 from benchmarks.judged import HashedWords, made_up, read
 from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.turns import SEEDS, SETS, Turn, turns_of
 from hnmine.criteria import SelectionSettings
 from hnmine.encoder import FlagEncoder
+from hnmine.presets import RECOMMENDED, with_preset
 from hnmine.ranking import positive_anchors
 from hnmine.select import Selection, select
+from hnmine.suspects import chosen_chances
+from hnmine.suspicion import Estimator, Suspicion, default_suspicion, learned
 from hnmine.vectors import VectorStore
 from hnmine.verdicts import Verdict, judge, with_promotions
 
@@ -46,8 +51,9 @@ GUARDS: tuple[dict[str, float], ...] = (
 BANDS = (0, 5, 10, 20, 50, 100, 210, 500)
 # A reviewer's verdicts a query, and what they are about.
 VERDICTS = (0.5, 1.0, 2.0)
-ORDERS = ("at random", "share of the positive", "score", "score + likeness to the positive")
+ORDERS = ("at random", "share of the positive", "most suspicious first")
 REVIEWED = (
+    with_preset(RECOMMENDED, SelectionSettings()),
     SelectionSettings(window_start=0, strategy="hardest", max_positive_share=0.95),
     SelectionSettings(strategy="hardest"),
     SelectionSettings(),
@@ -70,15 +76,15 @@ class Tally:
         return (weights @ self.false) / np.maximum(weights @ self.chosen, 1)
 
 
-def tally(turns: list[Turn], settings: SelectionSettings, *, verdicts: float = 0.0, order: str = "") -> Tally:
-    """Choose negatives in every turn, after a review of so many verdicts a query, and count."""
+def tally(turns: list[Turn], settings: SelectionSettings, model: Suspicion, *, verdicts: float = 0.0, order: str = "") -> Tally:
+    """Choose negatives in every turn, after a review of so many verdicts a query, and count; `model` is the estimate."""
     count = len(turns[0].corpus.queries)
     found = Tally(*(np.zeros(count) for _ in range(5)))
     for turn in turns:
         settings = msgspec.structs.replace(settings, seed=turn.seed)
-        selection = select(turn.corpus, turn.ranking, settings)
+        selection = select(turn.corpus, turn.ranking, settings, None, model)
         if verdicts:
-            selection, given = reviewed(turn, selection, round(verdicts * count), order)
+            selection, given = reviewed(turn, selection, model, round(verdicts * count), order)
             found.verdicts += given
         found.false += turn.false(selection).sum(axis=1)
         found.chosen += (selection.negatives >= 0).sum(axis=1)
@@ -88,24 +94,20 @@ def tally(turns: list[Turn], settings: SelectionSettings, *, verdicts: float = 0
     return found
 
 
-def suspicion(turn: Turn, selection: Selection, order: str) -> Floats:
+def suspicion(turn: Turn, selection: Selection, model: Suspicion, order: str) -> npt.NDArray[np.floating]:
     """Return how suspicious each of the (q, N) chosen negatives is."""
     if order == "at random":
         return np.random.default_rng(turn.seed).random(selection.scores.shape)
     if order == "share of the positive":
         return selection.scores / positive_anchors(turn.corpus, turn.ranking)[:, None]
-    if order == "score":
-        return selection.scores
-    positives = turn.corpus.positive_ids[turn.corpus.positive_starts[:-1]]  # each query has one
-    vectors = turn.ranking.passage_vectors
-    likeness = np.einsum("qnd,qd->qn", vectors[selection.negatives.ravel()].reshape(*selection.negatives.shape, -1), vectors[positives])
-    return selection.scores + likeness
+    found = chosen_chances(Estimator(turn.corpus, turn.ranking, model), selection)
+    return np.where(np.isnan(found), 0, found)  # back-filled from anywhere: the least suspicious
 
 
-def reviewed(turn: Turn, selection: Selection, verdicts: int, order: str) -> tuple[Selection, list[bool]]:
+def reviewed(turn: Turn, selection: Selection, model: Suspicion, verdicts: int, order: str) -> tuple[Selection, list[bool]]:
     """Let the judgements decide on so many of the chosen negatives; return the selection after that, and which were false."""
     rows, places = np.nonzero(selection.negatives >= 0)
-    first = np.argsort(-suspicion(turn, selection, order)[rows, places], kind="stable")[:verdicts]
+    first = np.argsort(-suspicion(turn, selection, model, order)[rows, places], kind="stable")[:verdicts]
     rows, places = rows[first], places[first]
     false = turn.false(selection)[rows, places].tolist()
     corpus, passages = turn.corpus, selection.negatives[rows, places]
@@ -115,7 +117,7 @@ def reviewed(turn: Turn, selection: Selection, verdicts: int, order: str) -> tup
     ]
     judgements = judge(corpus, said)
     amended, ranking = with_promotions(corpus, turn.ranking, judgements)
-    return select(amended, ranking, selection.settings, judgements), false
+    return select(amended, ranking, selection.settings, judgements, learned(corpus, turn.ranking, judgements, model)), false
 
 
 def cases() -> Iterator[SelectionSettings]:
@@ -147,6 +149,8 @@ def by_rank(turns: list[Turn]) -> dict[str, float]:
 def named(settings: SelectionSettings) -> dict[str, Any]:
     """Return the cells that say which settings they were."""
     guard = next((f"{name} {getattr(settings, name):g}" for each in GUARDS for name in each if getattr(settings, name) is not None), "")
+    if settings.false_rate is not None:
+        guard = f"false_rate {settings.false_rate:g}"
     window = f"{settings.window_start}-{settings.window_end}"
     return {"choose": settings.strategy, "window": window, "guard": guard, "negatives": settings.negative_number}
 
@@ -189,13 +193,17 @@ def main() -> None:
     plans = [(0.0, "none"), *((verdicts, order) for order in ORDERS for verdicts in VERDICTS)]
     reviews = [(each, *plan) for each in REVIEWED for plan in plans]
     weights, counted, after, ranks = [], [], [], []
+    every = {judged.name: turns_of(judged, encoder, store) for judged in sets}
+    examples = {name: examples_of(name, turns) for name, turns in every.items()}
     for judged in sets:
-        turns = turns_of(judged, encoder, store)
+        turns = every[judged.name]
+        others = [each for name, each in examples.items() if name != judged.name]
+        model = fit(others) if others else default_suspicion()
         count = len(turns[0].corpus.queries)
         weights.append(np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLED).astype(np.float64))
-        counted.append([tally(turns, each) for each in settings])
+        counted.append([tally(turns, each, model) for each in settings])
         ranks.append({"set": judged.name} | by_rank(turns))
-        after.append([tally(turns, each, verdicts=verdicts, order=order) for each, verdicts, order in reviews])
+        after.append([tally(turns, each, model, verdicts=verdicts, order=order) for each, verdicts, order in reviews])
         relevant = len(turns[0].relevant) / count
         facts = {"queries": count, "passages": len(turns[0].corpus.passages), "relevant a query": relevant, "turns": len(SEEDS)}
         rows = [named(each) | line([found], weights[-1:]) for each, found in zip(settings, counted[-1], strict=True)]

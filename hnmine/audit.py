@@ -13,8 +13,8 @@ found false negatives they have left, and by the same lots its cleaned sample wo
 There is one order of all draws, of which a sample of n is the first n: reviewing more goes on where it was, and stopping early leaves a
 sample too. The next draw is from the band where it narrows the interval most, W √((p + 2/n) / n(n + 1)): Neyman's allocation by the
 expected rate p, as if two in n more were found there. An upper limit cannot trust a guess that a large band holds none: by Neyman's rule
-alone 120 reviews of five bands of risk told a rate of 1 % to within ±4.3 %, so spread to ±2.3 %, and 400 to ±1.0 %, in proportion to the
-bands ±1.0 % too (benchmarks/audit.py).
+alone 120 reviews of five bands of risk told a rate of 1 % to within ±2.9 %, spread so to ±2.3 %; 400 of them to ±1.1 and ±1.0 %
+(benchmarks/audit.py).
 """
 
 from __future__ import annotations

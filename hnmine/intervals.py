@@ -10,9 +10,9 @@ The population is finite: what was reviewed is known, only the rest is uncertain
 sample that is the whole population has an interval of no width. The ends are whole counts, rounded outwards: of 600 negatives two may be
 false or three, nothing between.
 
-In simulated audits it covers the true rate in 95 to 100 % (benchmarks/audit.py, which has other intervals beside it): Wilson's with an
-effective sample size is up to a tenth narrower, and covers as few as 81 % where risk was guessed wrongly and a large stratum was sampled
-thinly.
+Of 500 simulated audits it covered the true rate in 94 to 100 % (98 % on average over 80 cases from 0.3 to 10 %), as wide as the
+binomial's own interval (benchmarks/audit.py). Wilson's with an effective sample size is a tenth narrower and falls to 88 %. Jeffreys'
+posteriors of each stratum fall to nothing: several strata that show none add up to a rate that is not there.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from hnmine.inputs import Inputs
 from hnmine.ranking import Ranking, positive_anchors
 from hnmine.retrievers import MODEL_ALONE, Retriever, in_words
 from hnmine.select import Selection
+from hnmine.suspects import chosen_chances, false_share
 from hnmine.suspicion import Estimator, Suspicion
 
 __all__ = ["Summary", "summarise"]
@@ -28,8 +29,8 @@ class Summary:
         negatives: negatives over all rows; backfilled and short_rows: rows' counts of those.
         retrievers: who ranked the candidates. second_model: its name, or None.
         scores: mean similarities of "negatives" and "positives", and the share of negatives "above_positive" (0..1).
-        estimated_false: share of the negatives that are false by the model's own estimate (0..1), back-filled ones aside; None where it
-            had no say. It is no measurement: an audit is.
+        estimated_false: share of the negatives that are false by the model's own estimate (0..1), back-filled ones aside, what people kept
+            as true; None where it had no say. It is no measurement: an audit is.
         problems: counts of input problems, "kind (resolution)".
         verdicts: people's decisions that were honoured, "dropped", "promoted" and "kept", and those "elsewhere", on texts that are not
             in this data; empty without any.
@@ -134,9 +135,7 @@ def summarise(
         notes.append("the pool repeats passages: each counts once")
     estimate = None
     if suspicion is not None:
-        chances = Estimator(corpus, ranking, suspicion).negatives(selection.negatives)
-        known = np.isfinite(chances)
-        estimate = float(chances[known].mean(dtype=np.float64)) if known.any() else None
+        estimate = false_share(chosen_chances(Estimator(corpus, ranking, suspicion), selection))
     return Summary(
         output_file=None,
         rows=len(inputs.rows),

@@ -116,15 +116,6 @@ class Estimator:
         """Return the same for single candidates, by query and rank: (p,) float32."""
         return self._chance(queries, ranks, ranks.astype(np.float32), self._anchors[queries])
 
-    def negatives(self, ids: npt.NDArray[np.int32]) -> Floats:
-        """Return the same for chosen negatives: (q, N) passage ids -> (q, N) float32; NaN where none is, or it is not among the ranked."""
-        found = np.full(ids.shape, np.nan, np.float32)
-        rows, places = np.nonzero(ids >= 0)
-        ranks = ranks_of(self.ranking.ids, rows.astype(np.int32), ids[rows, places])
-        here = ranks >= 0
-        found[rows[here], places[here]] = self.pairs(rows[here], ranks[here])
-        return found
-
     def reasons(self, query: int, rank: int) -> list[tuple[str, float]]:
         """Say what speaks for a candidate being a false negative (above 0) and what against: (words, log-odds), the strongest first.
 

@@ -102,11 +102,13 @@ def test_a_reranker_is_chosen_told_of_and_used(dataset, fake, cross_encoder: Pat
     at = open_screen("mine", dataset=dataset_id)
     assert at.selectbox(key=f"reranker-{dataset_id}").value == "none"
     assert "The reranker scores" not in words(at)
+    assert at.toggle(key=f"reranker_margin-{dataset_id}-on").disabled
     at.selectbox(key=f"reranker-{dataset_id}").set_value(str(cross_encoder)).run()
     assert not at.exception
     pairs = 30 * min(210, 30) + 30
     assert f"The reranker scores up to {pairs:,} pairs: the first" in words(at)
     assert "512 tokens a pair" in words(at)
+    at.toggle(key=f"reranker_margin-{dataset_id}-on").set_value(True).run()  # what will be there may guard already
     at.button(key="mine").click().run()
     finished(dataset_id)
     run = space.runs(dataset_id)[0]
@@ -114,6 +116,7 @@ def test_a_reranker_is_chosen_told_of_and_used(dataset, fake, cross_encoder: Pat
     assert run.settings.reranker == RerankerSettings(name_or_path=str(cross_encoder), depth=run.settings.selection.window_end)
     assert f"Reranker: {len(fake.asked):,} pairs scored by this run, 0 were scored before." in words(at)
     assert "mined with another model" not in words(at)
+    assert run.settings.selection.reranker_margin == 0
     # Mined again without one, nothing may guard by it.
     space.save_selection(run.id, SelectionSettings(window_start=0, window_end=8, negative_number=3, reranker_margin=0.0))
     again = open_screen("mine", run=run.id)

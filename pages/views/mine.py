@@ -18,6 +18,7 @@ from hnmine.retrievers import MODEL_ALONE, in_words
 from hnmine.signals import BASIC
 from hnmine.summary import summarise
 from hnmine.suspects import false_share
+from hnmine.teacher import SIGNAL
 from pages.parts import charts, choosing, controls, guarding, reranking, state, statistics, wording, working
 from pages.parts.dials import FUNNEL, NO_MEASUREMENT
 from pages.parts.marking import literal
@@ -150,7 +151,8 @@ if run is None:
     deepest = min(DEPTH, read.corpus.n_candidates)
     first = with_preset(RECOMMENDED, SelectionSettings(), deepest=deepest)
     with st.container(border=True):
-        chosen, _ = choosing.selection(dataset.id, first, deepest, BASIC, mined=False)
+        offered = BASIC if reranker.settings is None else (*BASIC, SIGNAL)
+        chosen, _ = choosing.selection(dataset.id, first, deepest, offered, mined=False)
 status = st.container()  # filled below, once the settings are known
 if run is not None:
     live(run)
