@@ -237,6 +237,7 @@ def audit(page: Any) -> None:
     page.get_by_text("The sample is reviewed").wait_for()
     page.get_by_role("link", name="Go to Quality").click()
     page.get_by_role("heading", name="Quality").wait_for()
+    page.wait_for_function("() => !document.querySelector('[data-testid=stToast]')")  # news of the screen before
 
 
 # What is done on a screen before its picture is taken; a name with a dash is the same screen in another state.
