@@ -55,7 +55,7 @@ TOLD = (
 )
 # So many verdicts the default model counts as, the candidates that stand for it, and the ranks that they and the verdicts are taken from.
 PRIOR, PSEUDO = 1_000.0, 4_000
-DEEPEST = 200
+DEEPEST = 300
 # What moves the log-odds by less is not told: it is not known, or has no weight.
 UNTOLD = 1e-6
 # Digits of a learned weight that count: the solver's last ones may differ between machines.

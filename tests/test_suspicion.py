@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def made():
-    return world(60, 320, depth=240, positives=2)
+    return world(60, 320, depth=DEEPEST + 40, positives=2)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_blocks_and_single_candidates_have_the_same_bits(made, learnt):
     corpus, ranking = made[0], with_reranker(*made)
     model = refit((corpus, ranking), [verdict(corpus, ranking, 0, 3, "drop")]) if learnt else default_suspicion()
     estimator = Estimator(corpus, ranking, model)
-    whole = estimator.block(slice(0, 60), slice(0, 240))
+    whole = estimator.block(slice(0, 60), slice(0, ranking.depth))
     assert whole.dtype == np.float32
     queries, ranks = every(ranking)
     chance = np.random.default_rng(0).permutation(len(queries))
@@ -101,8 +101,8 @@ def test_blocks_and_single_candidates_have_the_same_bits(made, learnt):
 
 
 def test_a_deeper_ranking_estimates_the_same(made):
-    corpus, deeper = world(60, 320, depth=300, positives=2)
-    assert chances(corpus, deeper, depth=240).tobytes() == chances(*made, depth=240).tobytes()
+    corpus, deeper = world(60, 320, depth=DEEPEST + 60, positives=2)
+    assert chances(corpus, deeper, depth=DEEPEST + 40).tobytes() == chances(*made, depth=DEEPEST + 40).tobytes()
 
 
 @pytest.mark.parametrize("missing", ["bm25", "bm25_rank", "like_positive", "scale"])
@@ -285,7 +285,7 @@ def test_neither_the_order_of_verdicts_nor_that_of_rows_matters(made):
     model = refit(made, verdicts)
     random.Random(7).shuffle(verdicts)
     assert refit(made, verdicts) == model
-    assert refit(world(60, 320, depth=240, positives=2, shuffle=8), verdicts) == model
+    assert refit(world(60, 320, depth=DEEPEST + 40, positives=2, shuffle=8), verdicts) == model
 
 
 def test_a_reranker_has_a_say_only_after_verdicts(made):
@@ -329,14 +329,14 @@ import numpy as np
 from hnmine.suspicion import Estimator, default_suspicion, learned
 from hnmine.verdicts import Verdict, judge
 from tests.worlds import world
-corpus, ranking = world(60, 320, depth=240)
+corpus, ranking = world(60, 320, depth=340)
 chance = random.Random(11)
 verdicts = [Verdict(query=corpus.queries[query], passage=corpus.passages[ranking.ids[query, chance.randrange(200)]],
                     verdict=chance.choice(["keep", "drop"])) for query in range(60)]
 model = learned(corpus, ranking, judge(corpus, verdicts))
 digest = hashlib.sha256(msgspec.json.encode(model))
 for each in (default_suspicion(), model):
-    digest.update(Estimator(corpus, ranking, each).block(slice(0, 60), slice(0, 240)).tobytes())
+    digest.update(Estimator(corpus, ranking, each).block(slice(0, 60), slice(0, 340)).tobytes())
 for values in ranking.signals.values():
     digest.update(values.tobytes())
 print(digest.hexdigest())
