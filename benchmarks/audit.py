@@ -13,7 +13,6 @@ Last, how long it takes to draw a sample, and to count what else the Quality scr
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -21,18 +20,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.judged import HashedWords, made_up, read
+from benchmarks.judged import made_up
 from benchmarks.measure import DATA, OUT, arguments, best, report
 from benchmarks.select import world
-from benchmarks.turns import Turn, turns_of
+from benchmarks.turns import Turn, opened, turns_of
 from hnmine import audit, soundness
 from hnmine.audit import AuditSettings, draw, fingerprint, pairs_in
-from hnmine.encoder import FlagEncoder
 from hnmine.estimates import counts
 from hnmine.intervals import rate_interval
+from hnmine.presets import RECOMMENDED, with_preset
 from hnmine.queue import STATES, likeness
 from hnmine.select import Selection, SelectionSettings, select
-from hnmine.vectors import VectorStore
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -52,6 +50,7 @@ POPULATIONS: dict[str, tuple[Ints, Floats, tuple[float, ...]]] = {
     "risk, 600 negatives": (RISK * 3 // 100, np.array([0.05, 0.3, 2, 8, 20]), audit.EXPECTED_BY_RISK),
 }
 SELECTIONS = {
+    "balanced": with_preset(RECOMMENDED, SelectionSettings()),
     "as it comes": SelectionSettings(),
     "hardest from 10": SelectionSettings(strategy="hardest"),
     "hardest from 0, PercPos 0.95": SelectionSettings(window_start=0, strategy="hardest", max_positive_share=0.95),
@@ -198,13 +197,7 @@ def main() -> None:
     given = arguments(__doc__, data=DATA, sets=",".join(SETS), store=OUT / "vectors")
     audits = 20 if given.quick else AUDITS
     report("audit", simulated(audits), {"audits of each line": audits, "± is half the mean width, in %": ""})
-    if given.quick:
-        sets, encoder, store = [made_up()], HashedWords(), None
-    else:
-        names = given.sets.split(",")
-        if missing := [name for name in names if not (given.data / name / "qrels.tsv").is_file()]:
-            sys.exit(f"{given.data} has no judged set {', '.join(missing)}; name a folder by --data")
-        sets, encoder, store = [read(given.data / name) for name in names], FlagEncoder.load(), VectorStore(given.store)
+    sets, encoder, store = opened(given, [made_up()])
     rows = []
     for judged in sets:
         turn = turns_of(judged, encoder, store)[0]

@@ -8,20 +8,20 @@ expected calibration error.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.judged import HashedWords, made_up, read
+from benchmarks.judged import made_up, read
 from benchmarks.measure import DATA, OUT, ROOT, arguments, report
-from benchmarks.turns import SETS, Turn, turns_of
-from hnmine.encoder import FlagEncoder
-from hnmine.suspicion import FEATURES, Estimator, Suspicion
+from benchmarks.turns import SETS, Turn, opened, turns_of
+from hnmine.encoder import Encoder
+from hnmine.suspicion import FEATURES, Estimator, Suspicion, default_suspicion
 from hnmine.vectors import VectorStore
 
 Floats = npt.NDArray[np.float64]
@@ -104,17 +104,23 @@ def calibration(said: Floats, relevant: npt.NDArray[np.bool_]) -> tuple[list[dic
     return lines, error
 
 
+def unseen(turns: dict[str, list[Turn]], data: Path, encoder: Encoder, store: VectorStore | None) -> dict[str, Suspicion]:
+    """Return for each set, by name, a model that was not fitted on it.
+
+    That is the one that ships, or, where it was fitted on the set, a fit on the others that it was fitted on; they are read from `data`
+    if they are not among `turns`.
+    """
+    shipped = default_suspicion()
+    if not turns.keys() & set(shipped.fitted_on):
+        return dict.fromkeys(turns, shipped)
+    examples = [examples_of(name, turns.get(name) or turns_of(read(data / name), encoder, store)) for name in shipped.fitted_on]
+    return {name: fit([each for each in examples if each.name != name]) if name in shipped.fitted_on else shipped for name in turns}
+
+
 def main() -> None:
     """Fit, and write the weights; or check."""
     given = arguments(__doc__, data=DATA, sets=",".join(SETS), store=OUT / "vectors", check=False)
-    if given.quick:
-        judged, encoder, store = [made_up(), made_up(20, 400)], HashedWords(), None
-        judged[1] = type(judged[1])("made up, small", judged[1].passages, judged[1].relevant)
-    else:
-        names = given.sets.split(",")
-        if missing := [name for name in names if not (given.data / name / "qrels.tsv").is_file()]:
-            sys.exit(f"{given.data} has no judged set {', '.join(missing)}; name a folder by --data")
-        judged, encoder, store = [read(given.data / name) for name in names], FlagEncoder.load(), VectorStore(given.store)
+    judged, encoder, store = opened(given, [made_up(), made_up(20, 400, name="made up, small")])
     sets = [examples_of(each.name, turns_of(each, encoder, store)) for each in judged]
     rows, errors = [], {}
     for left in sets:

@@ -61,7 +61,7 @@ def read(folder: Path, *, part: str = "*", least: int = 2) -> JudgedSet:
     return JudgedSet(folder.name, passages, relevant)
 
 
-def made_up(queries: int = 30, passages: int = 600) -> JudgedSet:
+def made_up(queries: int = 30, passages: int = 600, *, name: str = "made up") -> JudgedSet:
     """Return a set in which each query shares words with the five passages that answer it."""
     texts, questions = sentences(passages, 20, 40, 0), sentences(queries, 6, 9, 1)
     relevant = {}
@@ -69,7 +69,7 @@ def made_up(queries: int = 30, passages: int = 600) -> JudgedSet:
         relevant[question] = list(range(5 * number, 5 * number + 5))
         for place, words in zip(relevant[question], (3, 3, 4, 5, 6), strict=True):
             texts[place] += " " + " ".join(question.split()[-words:])
-    return JudgedSet("made up", texts, relevant)
+    return JudgedSet(name, texts, relevant)
 
 
 class HashedWords:

@@ -1,7 +1,8 @@
 """False negatives against hardness, for every way to choose: ours beside top-k, windows, margins, and sentence-transformers' PercPos.
 
 Of each query's relevant passages one is visible as its positive, the others are hidden (`turns`); the share of chosen negatives that are
-judged relevant is read together with their mean similarity to the query. Our weights are always fitted on the *other* sets.
+judged relevant is read together with their mean similarity to the query. Our weights were never fitted on the set: they are those that
+ship, or, where these were, a fit on the others. `--sets` takes any folder of the same layout, by its path.
 
 Five tables:
 
@@ -19,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -27,17 +27,15 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.fit_suspicion import examples_of, fit
-from benchmarks.judged import HashedWords, made_up, read
+from benchmarks.fit_suspicion import unseen
+from benchmarks.judged import made_up
 from benchmarks.measure import DATA, OUT, arguments, report
-from benchmarks.turns import SETS, Turn, turns_of
+from benchmarks.turns import SETS, Turn, opened, turns_of
 from hnmine.criteria import SelectionSettings
-from hnmine.encoder import FlagEncoder
 from hnmine.presets import RECOMMENDED, with_preset
 from hnmine.select import Selection, select
 from hnmine.suspects import chosen_chances
 from hnmine.suspicion import Estimator, Suspicion, learned
-from hnmine.vectors import VectorStore
 from hnmine.verdicts import Verdict, judge, with_promotions
 
 Ids = npt.NDArray[np.int32]
@@ -266,19 +264,11 @@ def with_verdicts(turn: Turn, model: Suspicion, number: int, share: float, times
 def main() -> None:
     """Measure every set with weights from the others, then print the means."""
     given = arguments(__doc__, data=DATA, sets=",".join(SETS), store=OUT / "vectors")
-    if given.quick:
-        judged, encoder, store = [made_up(), made_up(20, 400)], HashedWords(), None
-        judged[1] = type(judged[1])("made up, small", judged[1].passages, judged[1].relevant)
-    else:
-        names = given.sets.split(",")
-        if missing := [name for name in names if not (given.data / name / "qrels.tsv").is_file()]:
-            sys.exit(f"{given.data} has no judged set {', '.join(missing)}; name a folder by --data")
-        judged, encoder, store = [read(given.data / name) for name in names], FlagEncoder.load(), VectorStore(given.store)
+    judged, encoder, store = opened(given, [made_up(), made_up(20, 400, name="made up, small")])
     turns = {each.name: turns_of(each, encoder, store) for each in judged}
-    examples = {name: examples_of(name, each) for name, each in turns.items()}
-    models = {name: fit([other for key, other in examples.items() if key != name]) for name in turns}
+    models = unseen(turns, given.data, encoder, store)
     numbers, shares = (NUMBERS[:1], SHARES[:1]) if given.quick else (NUMBERS, SHARES)
-    facts: dict[str, Any] = {"sets": ", ".join(turns), "weights": "fitted on the other sets", "candidates a query": CANDIDATES}
+    facts: dict[str, Any] = {"sets": ", ".join(turns), "weights": "never fitted on the set", "candidates a query": CANDIDATES}
 
     points: list[dict[str, Any]] = []
     for number in numbers:

@@ -5,17 +5,20 @@ A set is ranked once for each of SEEDS, every time with another visible positive
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.judged import JudgedSet
+from benchmarks.judged import HashedWords, JudgedSet, read
 from hnmine.corpus import Corpus, find
-from hnmine.encoder import Encoder
+from hnmine.encoder import Encoder, FlagEncoder
 from hnmine.inputs import read_inputs
 from hnmine.ranking import Ranking, rank
 from hnmine.select import Selection
@@ -40,6 +43,19 @@ class Turn:
         """Return which of the (q, N) chosen negatives are judged relevant."""
         queries = np.arange(len(self.corpus.queries))[:, None]
         return (selection.negatives >= 0) & np.isin(queries * len(self.corpus.passages) + selection.negatives, self.relevant)
+
+
+def opened(given: argparse.Namespace, quick: Sequence[JudgedSet]) -> tuple[list[JudgedSet], Encoder, VectorStore | None]:
+    """Return the sets of `--sets`, names of folders in `--data` or paths of others, and what encodes them; `quick` ones with `--quick`."""
+    if given.quick:
+        return list(quick), HashedWords(), None
+    folders = [given.data / name for name in given.sets.split(",")]
+    if missing := [str(folder) for folder in folders if not (folder / "qrels.tsv").is_file()]:
+        sys.exit(
+            f"no judged set (corpus.jsonl, queries.jsonl, qrels.tsv) is in {', '.join(missing)}; "
+            "--sets takes names of folders in --data, or paths"
+        )
+    return [read(folder) for folder in folders], FlagEncoder.load(), VectorStore(given.store)
 
 
 def turns_of(judged: JudgedSet, encoder: Encoder, store: VectorStore | None) -> list[Turn]:

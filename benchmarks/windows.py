@@ -7,12 +7,11 @@ seed. Intervals come from a bootstrap over the queries (their three turns togeth
 
 The last table asks what reviewing is worth, and in which order: the judgements play a reviewer, who gives so many verdicts a query, on
 the chosen negatives that are most suspicious by one measure or another; then it is mined again with these verdicts. The estimate's weights
-are those fitted on the other sets.
+were never fitted on the set.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -22,18 +21,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.fit_suspicion import examples_of, fit
-from benchmarks.judged import HashedWords, made_up, read
+from benchmarks.fit_suspicion import unseen
+from benchmarks.judged import made_up
 from benchmarks.measure import DATA, OUT, arguments, report
-from benchmarks.turns import SEEDS, SETS, Turn, turns_of
+from benchmarks.turns import SEEDS, SETS, Turn, opened, turns_of
 from hnmine.criteria import SelectionSettings
-from hnmine.encoder import FlagEncoder
 from hnmine.presets import RECOMMENDED, with_preset
 from hnmine.ranking import positive_anchors
 from hnmine.select import Selection, select
 from hnmine.suspects import chosen_chances
-from hnmine.suspicion import Estimator, Suspicion, default_suspicion, learned
-from hnmine.vectors import VectorStore
+from hnmine.suspicion import Estimator, Suspicion, learned
 from hnmine.verdicts import Verdict, judge, with_promotions
 
 Floats = npt.NDArray[np.float64]
@@ -179,26 +176,15 @@ def line(tallies: list[Tally], weights: list[Floats]) -> dict[str, Any]:
 def main() -> None:
     """Measure every set, then print the means."""
     given = arguments(__doc__, data=DATA, sets=",".join(SETS), store=OUT / "vectors")
-    names = given.sets.split(",")
-    if given.quick:
-        sets, encoder, store = [made_up()], HashedWords(), None
-    else:
-        missing = [name for name in names if not (given.data / name / "qrels.tsv").is_file()]
-        if missing:
-            sys.exit(
-                f"{given.data} has no judged set {', '.join(missing)} (corpus.jsonl, queries.jsonl, qrels.tsv); name a folder by --data"
-            )
-        sets, encoder, store = [read(given.data / name) for name in names], FlagEncoder.load(), VectorStore(given.store)
+    sets, encoder, store = opened(given, [made_up()])
     settings = list(cases())
     plans = [(0.0, "none"), *((verdicts, order) for order in ORDERS for verdicts in VERDICTS)]
     reviews = [(each, *plan) for each in REVIEWED for plan in plans]
     weights, counted, after, ranks = [], [], [], []
     every = {judged.name: turns_of(judged, encoder, store) for judged in sets}
-    examples = {name: examples_of(name, turns) for name, turns in every.items()}
+    models = unseen(every, given.data, encoder, store)
     for judged in sets:
-        turns = every[judged.name]
-        others = [each for name, each in examples.items() if name != judged.name]
-        model = fit(others) if others else default_suspicion()
+        turns, model = every[judged.name], models[judged.name]
         count = len(turns[0].corpus.queries)
         weights.append(np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLED).astype(np.float64))
         counted.append([tally(turns, each, model) for each in settings])

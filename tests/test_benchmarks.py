@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -13,10 +14,13 @@ import numpy.typing as npt
 import pytest
 
 from benchmarks.finetune import Recipe, finetune, measures
-from benchmarks.judged import JudgedSet, made_up
+from benchmarks.fit_suspicion import unseen
+from benchmarks.judged import HashedWords, JudgedSet, made_up
 from benchmarks.training_gain import Run, corpus_of, difference, key_of, once
+from benchmarks.turns import opened, turns_of
 from hnmine.encoder import FlagEncoder, encode
 from hnmine.models import ModelSettings
+from hnmine.suspicion import default_suspicion
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,6 +43,34 @@ def test_without_a_gpu_its_check_says_so_and_is_no_failure() -> None:
     done = subprocess.run([sys.executable, "-m", "benchmarks.gpu_check", "--quick"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_a_judged_set_is_never_met_with_weights_that_were_fitted_on_it() -> None:
+    shipped = default_suspicion()
+    turns = {name: turns_of(made_up(4, 60, name=name), HashedWords(), None) for name in (*shipped.fitted_on, "another")}
+    models = unseen(turns, ROOT, HashedWords(), None)
+    assert {name: set(model.fitted_on) for name, model in models.items() if name != "another"} == {
+        name: set(shipped.fitted_on) - {name} for name in shipped.fitted_on
+    }
+    assert models["another"] is shipped
+    assert unseen({"another": []}, ROOT, HashedWords(), None) == {"another": shipped}
+
+
+def test_judged_sets_are_named_or_given_by_path(tmp_path: Path) -> None:
+    for name in ("inside/known", "elsewhere/other"):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        (folder / "corpus.jsonl").write_text("".join(f'{{"_id": "{number}", "text": "text {number}"}}\n' for number in range(3)))
+        (folder / "queries.jsonl").write_text('{"_id": "q", "text": "what"}\n')
+        (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq\t0\t1\nq\t2\t1\n")
+    given = argparse.Namespace(
+        quick=False, data=tmp_path / "inside", sets=f"known,{tmp_path / 'elsewhere' / 'other'}", store=tmp_path / "vectors"
+    )
+    sets, _, _ = opened(given, [])
+    assert [(each.name, each.relevant) for each in sets] == [("known", {"what": [0, 2]}), ("other", {"what": [0, 2]})]
+    given.sets = "known,absent"
+    with pytest.raises(SystemExit, match="absent; --sets takes"):
+        opened(given, [])
 
 
 def vectors_of(folder: Path | None, texts: list[str]) -> npt.NDArray[np.float32]:
