@@ -8,6 +8,7 @@ expected calibration error.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,14 +108,18 @@ def calibration(said: Floats, relevant: npt.NDArray[np.bool_]) -> tuple[list[dic
 def unseen(turns: dict[str, list[Turn]], data: Path, encoder: Encoder, store: VectorStore | None) -> dict[str, Suspicion]:
     """Return for each set, by name, a model that was not fitted on it.
 
-    That is the one that ships, or, where it was fitted on the set, a fit on the others that it was fitted on; they are read from `data`
-    if they are not among `turns`.
+    That is the one that ships, or, where it was fitted on the set, a fit on the others that it was fitted on, as far as they are among
+    `turns` or in `data`.
     """
     shipped = default_suspicion()
-    if not turns.keys() & set(shipped.fitted_on):
+    seen = turns.keys() & set(shipped.fitted_on)
+    if not seen:
         return dict.fromkeys(turns, shipped)
-    examples = [examples_of(name, turns.get(name) or turns_of(read(data / name), encoder, store)) for name in shipped.fitted_on]
-    return {name: fit([each for each in examples if each.name != name]) if name in shipped.fitted_on else shipped for name in turns}
+    there = [name for name in shipped.fitted_on if name in turns or (data / name / "qrels.tsv").is_file()]
+    if len(there) < 2:
+        sys.exit(f"the weights that ship were fitted on {there[0]}: others take another of {', '.join(shipped.fitted_on)} in --data")
+    examples = [examples_of(name, turns.get(name) or turns_of(read(data / name), encoder, store)) for name in there]
+    return {name: fit([each for each in examples if each.name != name]) if name in seen else shipped for name in turns}
 
 
 def main() -> None:

@@ -54,6 +54,8 @@ def test_a_judged_set_is_never_met_with_weights_that_were_fitted_on_it() -> None
     }
     assert models["another"] is shipped
     assert unseen({"another": []}, ROOT, HashedWords(), None) == {"another": shipped}
+    with pytest.raises(SystemExit, match="others take another of"):
+        unseen({shipped.fitted_on[0]: []}, ROOT, HashedWords(), None)
 
 
 def test_judged_sets_are_named_or_given_by_path(tmp_path: Path) -> None:
