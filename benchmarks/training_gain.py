@@ -34,6 +34,7 @@ from benchmarks.finetune import MEASURES, Floats, Recipe, finetune, judged
 from benchmarks.fit_suspicion import examples_of, fit
 from benchmarks.judged import JudgedSet, made_up, read
 from benchmarks.measure import DATA, OUT, arguments, report
+from benchmarks.quality import at_hardness
 from benchmarks.sets import emptied
 from benchmarks.turns import SETS, turns_of
 from hnmine.corpus import Corpus, fold
@@ -41,7 +42,7 @@ from hnmine.criteria import SelectionSettings
 from hnmine.encoder import FlagEncoder
 from hnmine.inputs import read_inputs
 from hnmine.models import ModelSettings
-from hnmine.presets import with_preset
+from hnmine.presets import RECOMMENDED, with_preset
 from hnmine.ranking import Ranking, rank
 from hnmine.select import Selection, select
 from hnmine.signals import with_signals
@@ -50,7 +51,7 @@ from hnmine.vectors import VectorStore
 
 Way = Callable[[Corpus, Ranking, int], Selection | None]
 UNTRAINED, HN_MINE, PERC_POS = "untrained", "hn_mine, 10-210 at random", "PercPos 0.95, hardest from 0"
-BALANCED = "balanced"
+BALANCED, AS_HARD = "balanced", "by the estimate, as hard as PercPos"
 RESAMPLED = 10_000
 # Beyond any corpus: all passages are ranked.
 ALL = 10**9
@@ -62,18 +63,29 @@ def ways(number: int, suspicion: Suspicion | None = None) -> dict[str, Way]:
     `suspicion` is the model behind "balanced"; the one that ships has seen judgements of SciFact, so it is not used here.
     """
 
+    def chosen(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, seed: int) -> Selection:
+        return select(corpus, ranking, msgspec.structs.replace(settings, negative_number=number, seed=seed), None, suspicion)
+
     def by(settings: SelectionSettings) -> Way:
-        def choose(corpus: Corpus, ranking: Ranking, seed: int) -> Selection:
-            return select(corpus, ranking, msgspec.structs.replace(settings, negative_number=number, seed=seed), None, suspicion)
+        return lambda corpus, ranking, seed: chosen(corpus, ranking, settings, seed)
 
-        return choose
+    def as_hard(corpus: Corpus, ranking: Ranking, seed: int) -> Selection:
+        wanted = float(chosen(corpus, ranking, perc_pos, seed).scores.mean())
+        return at_hardness(
+            lambda rate: chosen(corpus, ranking, msgspec.structs.replace(balanced, false_rate=rate), seed),
+            lambda selection: float(selection.scores.mean()),
+            wanted,
+        )[0]
 
+    perc_pos = SelectionSettings(window_start=0, strategy="hardest", max_positive_share=0.95)
+    balanced = with_preset(RECOMMENDED, SelectionSettings())
     return {
         "none but the batch's": lambda *_: None,
         "random passages": by(SelectionSettings(window_start=0, window_end=ALL)),
         HN_MINE: by(SelectionSettings(window_start=10, window_end=210)),
-        PERC_POS: by(SelectionSettings(window_start=0, strategy="hardest", max_positive_share=0.95)),
-        BALANCED: by(with_preset("balanced", SelectionSettings())),
+        PERC_POS: by(perc_pos),
+        BALANCED: by(balanced),
+        AS_HARD: as_hard,
     }
 
 
