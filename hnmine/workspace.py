@@ -75,7 +75,7 @@ NAME_LENGTH = 80
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")  # two runs may end in one second
 
 
 def _home() -> Path:

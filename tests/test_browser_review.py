@@ -233,7 +233,7 @@ def test_two_people_review_the_same_run_at_once(browser: Any, mined: tuple[Path,
     # What one decides, the other sees without doing anything.
     press(pages[0], "p")
     wait_reviewed(pages[1], 201)
-    pages[1].get_by_text("1 promoted", exact=True).first.wait_for()  # the badges are drawn a moment after the bar
+    pages[1].get_by_test_id("stMain").filter(has_text="1 promoted").wait_for()  # the badges are drawn a moment after the bar
     # Who loads the page again is the same person; who comes anew, even after both have gone, is another.
     for page, name in zip(pages, names, strict=True):
         page.reload()
