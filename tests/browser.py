@@ -77,6 +77,22 @@ def page_of(browser: Any, url: str) -> Any:
     return page
 
 
+# The script has ended, and for a third of a second nothing that one could click has moved: charts and grids draw themselves afterwards, and
+# push aside what is below them.
+STANDS_STILL = """() => {
+    const running = document.querySelector('[data-test-script-state]')?.dataset.testScriptState !== 'notRunning';
+    const places = [...document.querySelectorAll('canvas, svg, button, input')].map(each => {
+        const box = each.getBoundingClientRect();
+        return [box.x, box.y, box.width, box.height].map(Math.round).join();
+    }).join(';');
+    if (running || window.placesBefore !== places) {
+        [window.placesBefore, window.placesSince] = [running ? null : places, performance.now()];
+        return false;
+    }
+    return performance.now() - window.placesSince > 300;
+}"""
+
+
 def settled(page: Any) -> None:
-    """Wait until the script has run to its end."""
-    page.wait_for_function("() => document.querySelector('[data-test-script-state]')?.dataset.testScriptState === 'notRunning'")
+    """Wait until the script has run to its end, and what it drew stands still."""
+    page.wait_for_function(STANDS_STILL)
