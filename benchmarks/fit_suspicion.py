@@ -118,7 +118,9 @@ def unseen(turns: dict[str, list[Turn]], data: Path, encoder: Encoder, store: Ve
     there = [name for name in shipped.fitted_on if name in turns or (data / name / "qrels.tsv").is_file()]
     if len(there) < 2:
         sys.exit(f"the weights that ship were fitted on {there[0]}: others take another of {', '.join(shipped.fitted_on)} in --data")
-    examples = [examples_of(name, turns.get(name) or turns_of(read(data / name), encoder, store)) for name in there]
+    # One set alone has no say in a fit, so nothing of it is read.
+    wanted = [name for name in there if seen != {name}]
+    examples = [examples_of(name, turns.get(name) or turns_of(read(data / name), encoder, store)) for name in wanted]
     return {name: fit([each for each in examples if each.name != name]) if name in seen else shipped for name in turns}
 
 

@@ -31,12 +31,11 @@ import msgspec
 import numpy as np
 
 from benchmarks.finetune import MEASURES, Floats, Recipe, finetune, judged
-from benchmarks.fit_suspicion import examples_of, fit
+from benchmarks.fit_suspicion import unseen
 from benchmarks.judged import JudgedSet, made_up, read
 from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.quality import at_hardness
 from benchmarks.sets import emptied
-from benchmarks.turns import SETS, turns_of
 from hnmine.corpus import Corpus, fold
 from hnmine.criteria import SelectionSettings
 from hnmine.encoder import FlagEncoder
@@ -53,6 +52,8 @@ Way = Callable[[Corpus, Ranking, int], Selection | None]
 UNTRAINED, HN_MINE, PERC_POS = "untrained", "hn_mine, 10-210 at random", "PercPos 0.95, hardest from 0"
 BALANCED, AS_HARD = "balanced", "by the estimate, as hard as PercPos"
 RESAMPLED = 10_000
+# The judged set with training claims.
+SET = "scifact"
 # Beyond any corpus: all passages are ranked.
 ALL = 10**9
 
@@ -119,7 +120,7 @@ def claims_of(given: Any) -> tuple[Corpus, Corpus]:
         both = made_up(queries=8, passages=40)
         claims = list(both.relevant)
         return corpus_of(both, claims[:4]), corpus_of(both, claims[4:])
-    folder = given.data / "scifact"
+    folder = given.data / SET
     if not (folder / "qrels-train.tsv").is_file():
         sys.exit(f"{folder} holds no SciFact (corpus.jsonl, queries[-train].jsonl, qrels[-train].tsv); name the folder above it by --data")
     train, test = (read(folder, part=part, least=1) for part in ("-train", ""))
@@ -130,12 +131,6 @@ def claims_of(given: Any) -> tuple[Corpus, Corpus]:
     order = np.random.default_rng(0).permutation(len(claims)).tolist()
     cut = round(given.held_out * len(claims))
     return tuple(corpus_of(train, [claims[place] for place in part]) for part in (order[cut:], order[:cut]))
-
-
-def without_scifact(data: Path, encoder: FlagEncoder, store: VectorStore | None) -> Suspicion | None:
-    """Return the estimate's weights fitted on the other judged sets; None, for those that ship, where they are not there."""
-    names = [name for name in SETS if name != "scifact" and (data / name / "qrels.tsv").is_file()]
-    return fit([examples_of(name, turns_of(read(data / name), encoder, store)) for name in names]) if names else None
 
 
 def best_device() -> str:
@@ -256,7 +251,7 @@ def main() -> None:
     encoder = FlagEncoder.load(ModelSettings(devices=(device,)))
     store = None if given.quick else VectorStore(given.store)
     ranking = with_signals(train, rank(train, encoder, train.n_candidates, store=store))
-    suspicion = None if given.quick else without_scifact(given.data, encoder, store)
+    suspicion = None if given.quick else unseen({SET: []}, given.data, encoder, store)[SET]
     began = time.perf_counter()
     untrained = judged(test, None, device, store)
     run = Run(similarity=None, training=0.0, judging=time.perf_counter() - began, figures=untrained.tolist())

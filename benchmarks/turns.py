@@ -55,6 +55,8 @@ def opened(given: argparse.Namespace, quick: Sequence[JudgedSet]) -> tuple[list[
             f"no judged set (corpus.jsonl, queries.jsonl, qrels.tsv) is in {', '.join(missing)}; "
             "--sets takes names of folders in --data, or paths"
         )
+    if len({folder.name for folder in folders}) < len(folders):
+        sys.exit(f"two of {', '.join(map(str, folders))} have one name, by which sets are told apart; rename a folder")
     return [read(folder) for folder in folders], FlagEncoder.load(), VectorStore(given.store)
 
 

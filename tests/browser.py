@@ -77,10 +77,12 @@ def page_of(browser: Any, url: str) -> Any:
     return page
 
 
-# The script has ended, and for a third of a second nothing that one could click has moved: charts and grids draw themselves afterwards, and
-# push aside what is below them.
+# The script has ended, no widget is still on its way, and for a third of a second nothing that one could click has moved: charts and grids
+# draw themselves afterwards, and push aside what is below them.
 STANDS_STILL = """() => {
-    const running = document.querySelector('[data-test-script-state]')?.dataset.testScriptState !== 'notRunning';
+    const running =
+        document.querySelector('[data-test-script-state]')?.dataset.testScriptState !== 'notRunning' ||
+        document.querySelector('[data-testid=stSkeleton]') !== null;
     const places = [...document.querySelectorAll('canvas, svg, button, input')].map(each => {
         const box = each.getBoundingClientRect();
         return [box.x, box.y, box.width, box.height].map(Math.round).join();

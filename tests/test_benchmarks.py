@@ -30,7 +30,7 @@ SMALL = ["search", "select", "signals", "inspect", "rows", "scale", "windows", "
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_benchmark_runs_and_writes_its_figures(name: str) -> None:
-    one = ["--only", "balanced"] if name == "training_gain" else []  # of five ways to train
+    one = ["--only", "balanced"] if name == "training_gain" else []  # of all ways to train: each loads and trains a model
     command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", *one]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -70,6 +70,9 @@ def test_judged_sets_are_named_or_given_by_path(tmp_path: Path) -> None:
     )
     sets, _, _ = opened(given, [])
     assert [(each.name, each.relevant) for each in sets] == [("known", {"what": [0, 2]}), ("other", {"what": [0, 2]})]
+    given.sets = f"known,{tmp_path / 'inside' / 'known'}"
+    with pytest.raises(SystemExit, match="have one name"):
+        opened(given, [])
     given.sets = "known,absent"
     with pytest.raises(SystemExit, match="absent; --sets takes"):
         opened(given, [])

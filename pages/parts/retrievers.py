@@ -38,6 +38,7 @@ def retrievers(key: str, initial: MineSettings, first: ModelSettings | None) -> 
             format_func=LABELS.__getitem__,
             key=f"retrievers-{key}",
             persist_state="session",
+            wrap=True,
             help="Who finds the candidates. Of several, reciprocal-rank fusion makes one list: what one of them ranks high gets in, "
             f"what two do stands in front. Each ranks its nearest {FUSION_DEPTH:,}. Similarities, guards and 'hardest first' stay those of "
             "the model.",
