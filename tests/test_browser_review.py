@@ -187,6 +187,7 @@ def test_each_press_of_undo_and_redo_is_carried_out_once(browser: Any, mined: tu
     for _ in range(5):
         page.keyboard.press("z")  # as quick as a machine presses
     wait_reviewed(page, 15)
+    settled(page)  # the bar is drawn before the buttons, and Redo has just become one that can be pressed
     for key in "zzyzy":
         page.keyboard.press(key)
     wait_reviewed(page, 14)
