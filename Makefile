@@ -26,7 +26,7 @@ help: ## Show this list
 setup: $(INSTALLED) ## Create .venv and install what the app and the command line need
 
 app: setup ## Start the app on http://127.0.0.1:8501 (another port: make app PORT=9000)
-	$(PY) -m pages.parts.serve --server.port $(PORT)
+	$(PY) -m pages.shared.serve --server.port $(PORT)
 
 demo: setup ## Mine the bundled example without a browser, into build/demo.jsonl
 	@mkdir -p build

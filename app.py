@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.parts import state
+from pages.shared import state
 
 st.set_page_config(page_title="hnmine", page_icon=str(Path(__file__).parent / "docs" / "icon.png"), layout="wide")
 

@@ -1,7 +1,7 @@
 """How often an audit's 95 % interval covers the true rate of false negatives, and how wide it is.
 
 First on made populations: bands of which some are riskier than others, or are thought to be and are not, at true rates from 0.3 to 10 %.
-Each audit draws from every band without replacement, as `hnmine.audit` allots its draws; other intervals, and other ways to allot, stand
+Each audit draws from every band without replacement, as `review.audit_sample` allots its draws; other intervals and allotments stand
 beside it. Binomial: Clopper and Pearson's interval of as many drawn from all alike.
 
 Then whole audits of real selections, where the judgements of a set play the reviewer: of each query's relevant passages one is its
@@ -24,13 +24,14 @@ from benchmarks.judged import made_up
 from benchmarks.measure import DATA, OUT, arguments, best, report
 from benchmarks.select import world
 from benchmarks.turns import Turn, opened, turns_of
-from hnmine import audit, soundness
-from hnmine.audit import AuditSettings, draw, fingerprint, pairs_in
-from hnmine.estimates import counts
-from hnmine.intervals import rate_interval
-from hnmine.presets import RECOMMENDED, with_preset
-from hnmine.queue import STATES, likeness
-from hnmine.select import Selection, SelectionSettings, select
+from hnmine.analysis import diagnostics
+from hnmine.review import audit_sample
+from hnmine.review.audit import counts
+from hnmine.review.audit_sample import AuditSettings, draw, fingerprint, pairs_in
+from hnmine.review.intervals import rate_interval
+from hnmine.review.queue import STATES, likeness
+from hnmine.selection.presets import RECOMMENDED, with_preset
+from hnmine.selection.select import Selection, SelectionSettings, select
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -43,11 +44,11 @@ RATES = (0.003, 0.01, 0.03, 0.1)
 SHARE, RISK = np.array([5_000, 4_000, 4_000, 3_000, 2_000, 1_600, 400]), np.array([10_000, 6_000, 3_000, 800, 200])
 # Sizes of the bands, how often each is false compared with the others, and what is expected when draws are allotted.
 POPULATIONS: dict[str, tuple[Ints, Floats, tuple[float, ...]]] = {
-    "share of the positive": (SHARE, np.array([0.2, 0.3, 1, 2, 4, 4, 4]), audit.EXPECTED_BY_SHARE),
-    "share, tells nothing": (SHARE, np.ones(7), audit.EXPECTED_BY_SHARE),
-    "risk": (RISK, np.array([0.05, 0.3, 2, 8, 20]), audit.EXPECTED_BY_RISK),
-    "risk, tells nothing": (RISK, np.ones(5), audit.EXPECTED_BY_RISK),
-    "risk, 600 negatives": (RISK * 3 // 100, np.array([0.05, 0.3, 2, 8, 20]), audit.EXPECTED_BY_RISK),
+    "share of the positive": (SHARE, np.array([0.2, 0.3, 1, 2, 4, 4, 4]), audit_sample.EXPECTED_BY_SHARE),
+    "share, tells nothing": (SHARE, np.ones(7), audit_sample.EXPECTED_BY_SHARE),
+    "risk": (RISK, np.array([0.05, 0.3, 2, 8, 20]), audit_sample.EXPECTED_BY_RISK),
+    "risk, tells nothing": (RISK, np.ones(5), audit_sample.EXPECTED_BY_RISK),
+    "risk, 600 negatives": (RISK * 3 // 100, np.array([0.05, 0.3, 2, 8, 20]), audit_sample.EXPECTED_BY_RISK),
 }
 SELECTIONS = {
     "balanced": with_preset(RECOMMENDED, SelectionSettings()),
@@ -104,14 +105,14 @@ def proportional(sizes: Ints, total: int) -> Ints:
 def neyman(sizes: Ints, expected: Floats, total: int) -> Ints:
     """Allot draws by Neyman's rule for the expected rates, at least five to each."""
     weights = sizes * np.sqrt(expected)
-    return np.minimum(np.maximum(audit.FLOOR, np.round(total * weights / weights.sum())), sizes).astype(np.int64)
+    return np.minimum(np.maximum(audit_sample.FLOOR, np.round(total * weights / weights.sum())), sizes).astype(np.int64)
 
 
 def simulated(audits: int) -> list[dict[str, Any]]:
     """Return a line for each made population, true rate and number of reviews."""
     rows = []
     for name, (sizes, profile, expected) in POPULATIONS.items():
-        turns = np.array(audit._turns(sizes, np.array(expected)))
+        turns = np.array(audit_sample._turns(sizes, np.array(expected)))
         for rate in RATES:
             false = np.round(np.minimum(rate * profile / np.average(profile, weights=sizes), 1) * sizes).astype(np.int64)
             truth = false.sum() / sizes.sum()
@@ -184,10 +185,10 @@ def speed(queries: int) -> list[dict[str, Any]]:
     steps: dict[str, Callable[[], Any]] = {
         "draw a sample": lambda: draw(corpus, ranking, selection, AuditSettings()),
         "fingerprint": lambda: fingerprint(corpus, selection.negatives),
-        "positives": lambda: soundness.positives(corpus, ranking, selection),
-        "hubs": lambda: soundness.hubs(corpus, selection),
-        "lengths": lambda: soundness.lengths(corpus, ranking, selection),
-        "separation": lambda: soundness.separation(corpus, ranking, selection),
+        "positives": lambda: diagnostics.positives(corpus, ranking, selection),
+        "hubs": lambda: diagnostics.hubs(corpus, selection),
+        "lengths": lambda: diagnostics.lengths(corpus, ranking, selection),
+        "separation": lambda: diagnostics.separation(corpus, ranking, selection),
     }
     return [{"step": name, "queries": queries, "ms": 1000 * best(work)} for name, work in steps.items()]
 

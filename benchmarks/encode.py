@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import measure
-from hnmine.encoder import FlagEncoder, encode
-from hnmine.models import ModelSettings, packaged_folder
+from hnmine.models.cards import ModelSettings, packaged_folder
+from hnmine.models.encoder import FlagEncoder, encode
 
 Vectors = npt.NDArray[np.float32]
 MAX_LENGTH = 512

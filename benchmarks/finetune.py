@@ -19,11 +19,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from hnmine.corpus import Corpus
-from hnmine.encoder import FlagEncoder
-from hnmine.models import ModelSettings, packaged_folder
-from hnmine.ranking import rank
-from hnmine.vectors import VectorStore
+from hnmine.data.corpus import Corpus
+from hnmine.models.cards import ModelSettings, packaged_folder
+from hnmine.models.encoder import FlagEncoder
+from hnmine.retrieval.ranking import rank
+from hnmine.vectors.store import VectorStore
 
 Floats = npt.NDArray[np.float64]
 MEASURES = ("nDCG@10", "recall@10", "recall@100")

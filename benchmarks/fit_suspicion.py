@@ -1,4 +1,4 @@
-"""Fit the default weights of `hnmine.suspicion` on judged sets, and write hnmine/suspicion.json.
+"""Fit the default weights of `hnmine.selection.fn_model` on judged sets, and write hnmine/suspicion.json.
 
 Of each query's relevant passages one stays visible as its positive, the others are hidden: candidates that are judged relevant are the ones
 that the model has to tell from the rest. Every set weighs the same, whatever its size, and so does each query within it. With `--check`
@@ -21,9 +21,9 @@ import numpy.typing as npt
 from benchmarks.judged import made_up, read
 from benchmarks.measure import DATA, OUT, ROOT, arguments, report
 from benchmarks.turns import SETS, Turn, opened, turns_of
-from hnmine.encoder import Encoder
-from hnmine.suspicion import FEATURES, Estimator, Suspicion, default_suspicion
-from hnmine.vectors import VectorStore
+from hnmine.models.encoder import Encoder
+from hnmine.selection.fn_model import FEATURES, Estimator, Suspicion, default_suspicion
+from hnmine.vectors.store import VectorStore
 
 Floats = npt.NDArray[np.float64]
 # Candidates of each query that the fit sees: as far as a window usually goes.

@@ -29,7 +29,7 @@ def main() -> None:
     import faiss
     import torch
 
-    from hnmine.search import gpu_count, top_k
+    from hnmine.retrieval.search import gpu_count, top_k
 
     if not torch.cuda.is_available() or gpu_count() == 0:
         print(f"no GPU to check: torch sees {torch.cuda.device_count()}, FAISS {gpu_count()}")
@@ -75,8 +75,8 @@ def main() -> None:
     # Encoding.
     from FlagEmbedding import FlagModel
 
-    from hnmine.encoder import FlagEncoder, encode
-    from hnmine.models import ModelSettings, packaged_folder
+    from hnmine.models.cards import ModelSettings, packaged_folder
+    from hnmine.models.encoder import FlagEncoder, encode
 
     texts = sentences(500 if quick else 20_000, 40, 220, 0)
     flag = FlagModel(str(packaged_folder()), pooling_method="mean", use_fp16=True, devices="cuda:0", passage_max_length=512)

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import ROOT, arguments, report
-from hnmine.criteria import SelectionSettings
-from hnmine.inputs import read_inputs
-from hnmine.mine import MineSettings
-from hnmine.ranking import Ranking
-from hnmine.search import pair_scores, top_k
-from hnmine.signals import BASIC
-from hnmine.workspace import Workspace
-from tests.browser import CHROMIUM, FLAGS, Server, settled
+from hnmine.data.dataset import read_inputs
+from hnmine.retrieval.ranking import Ranking
+from hnmine.retrieval.search import pair_scores, top_k
+from hnmine.retrieval.signals import BASIC
+from hnmine.runs.mine import MineSettings
+from hnmine.runs.workspace import Workspace
+from hnmine.selection.settings import SelectionSettings
+from tests.browser.server import CHROMIUM, FLAGS, Server, settled
 
 DIMENSION, DEPTH = 64, 200
 TERMS = """sea wing hull rudder sail keel mast anchor tide harbour wind storm cargo crew deck captain compass chart lighthouse
@@ -88,9 +88,11 @@ def milliseconds(work: Callable[[], Any]) -> float:
 
 def calls(run_id: str) -> dict[str, float]:
     """Time what lies behind each step, without a screen."""
-    from hnmine import compare, projection, quality, resources
-    from hnmine.corpus import fold
-    from hnmine.listing import Listing, alphabetical, found
+    from hnmine import resources
+    from hnmine.analysis import compare, maps
+    from hnmine.analysis import queries as quality
+    from hnmine.analysis.listing import Listing, alphabetical, found
+    from hnmine.core.text import fold
 
     times: dict[str, float] = {}
     kept: dict[str, Any] = {}
@@ -121,9 +123,9 @@ def calls(run_id: str) -> dict[str, float]:
     times["sort by query"] = milliseconds(lambda: found(Listing(sort="query"), table, selection, folded, kept["alphabet"]))
     step("candidates of a query", lambda: quality.candidates_of(corpus, ranking, selection, 7))
     times["map of the neighbourhood"] = milliseconds(
-        lambda: projection.neighbourhood(corpus, ranking, selection, kept["candidates of a query"], 7)
+        lambda: maps.neighbourhood(corpus, ranking, selection, kept["candidates of a query"], 7)
     )
-    times["map of the whole set"] = milliseconds(lambda: projection.overview(corpus, ranking))
+    times["map of the whole set"] = milliseconds(lambda: maps.overview(corpus, ranking))
     side = compare.Side(corpus, ranking, selection)
     times["compare two runs"] = milliseconds(lambda: compare.compare(side, side))
     return times

@@ -31,12 +31,13 @@ from benchmarks.fit_suspicion import unseen
 from benchmarks.judged import made_up
 from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.turns import SETS, Turn, opened, turns_of
-from hnmine.criteria import SelectionSettings
-from hnmine.presets import RECOMMENDED, with_preset
-from hnmine.select import Selection, select
-from hnmine.suspects import chosen_chances
-from hnmine.suspicion import Estimator, Suspicion, learned
-from hnmine.verdicts import Verdict, judge, with_promotions
+from hnmine.analysis.fn_estimates import chosen_chances
+from hnmine.data.verdicts import Verdict, judge
+from hnmine.selection.fn_model import Estimator, Suspicion, learned
+from hnmine.selection.presets import RECOMMENDED, with_preset
+from hnmine.selection.promotions import with_promotions
+from hnmine.selection.select import Selection, select
+from hnmine.selection.settings import SelectionSettings
 
 Ids = npt.NDArray[np.int32]
 Point = tuple[float, float, float]

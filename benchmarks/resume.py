@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.measure import arguments, report
 from benchmarks.sets import cranfield, emptied
-from hnmine.vectors import VectorStore
+from hnmine.vectors.store import VectorStore
 
 Run = tuple[float, dict[str, Any]]
 

@@ -81,8 +81,8 @@ def msgspec_pool(path: Path) -> dict[str, Callable[[], Any]]:
 
 
 def our_pool(path: Path) -> dict[str, Callable[[], Any]]:
-    from hnmine.corpus import build_corpus
-    from hnmine.rows import Row, read_pool
+    from hnmine.data.corpus import build_corpus
+    from hnmine.data.rows import Row, read_pool
 
     texts: list[str] = []
 
@@ -135,9 +135,10 @@ def msgspec_training(path: Path) -> dict[str, Callable[[], Any]]:
 def our_training(path: Path) -> dict[str, Callable[[], Any]]:
     import numpy as np
 
-    from hnmine.corpus import build_corpus
-    from hnmine.export import flagembedding_lines, write_atomic
-    from hnmine.rows import read_training
+    from hnmine.core.files import write_atomic
+    from hnmine.data.corpus import build_corpus
+    from hnmine.data.rows import read_training
+    from hnmine.export.flagembedding import flagembedding_lines
 
     held: dict[str, Any] = {}
 

@@ -48,9 +48,10 @@ class Projection:
 
 def measure(size: int) -> dict[str, Any]:
     """Mine a corpus of `size` passages; return seconds by stage."""
-    from hnmine.export import flagembedding_lines, write_atomic
-    from hnmine.mine import MineSettings, mine
-    from hnmine.vectors import VectorStore
+    from hnmine.core.files import write_atomic
+    from hnmine.export.flagembedding import flagembedding_lines
+    from hnmine.runs.mine import MineSettings, mine
+    from hnmine.vectors.store import VectorStore
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

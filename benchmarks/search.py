@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import measure
-from hnmine.search import top_k
+from hnmine.retrieval.search import top_k
 
 DIMENSION = 384
 DEPTH = 210

@@ -12,12 +12,12 @@ import time
 import numpy as np
 
 from benchmarks.measure import arguments, best, report
-from hnmine.chance import mix, query_keys
-from hnmine.corpus import Corpus
-from hnmine.criteria import Reason, SelectionSettings
-from hnmine.quality import query_table, score_histograms
-from hnmine.ranking import Ranking, positive_anchors
-from hnmine.select import Selection, select
+from hnmine.analysis.queries import query_table, score_histograms
+from hnmine.core.hashing import mix, query_keys
+from hnmine.data.corpus import Corpus
+from hnmine.retrieval.ranking import Ranking, positive_anchors
+from hnmine.selection.select import Selection, select
+from hnmine.selection.settings import Reason, SelectionSettings
 
 PASSAGES, DIMENSION = 100_003, 16  # a prime, so that no query ranks a passage twice
 SAMPLE = 1_000

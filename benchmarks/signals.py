@@ -17,15 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.measure import arguments, report
-from hnmine.corpus import Corpus, build_corpus
-from hnmine.encoder import FlagEncoder, encode
-from hnmine.lexical import LexicalIndex
-from hnmine.models import ModelSettings, packaged_folder
-from hnmine.pairs import pair_scores
-from hnmine.ranking import Ranking
-from hnmine.rows import Row
-from hnmine.search import top_k
-from hnmine.signals import ALIKE, with_signals
+from hnmine.data.corpus import Corpus, build_corpus
+from hnmine.data.rows import Row
+from hnmine.models.cards import ModelSettings, packaged_folder
+from hnmine.models.encoder import FlagEncoder, encode
+from hnmine.retrieval.bm25 import LexicalIndex
+from hnmine.retrieval.ranking import Ranking
+from hnmine.retrieval.search import top_k
+from hnmine.retrieval.signals import ALIKE, with_signals
+from hnmine.vectors.similarity import pair_scores
 
 Floats = npt.NDArray[np.float32]
 DIMENSION, CLUSTER = 384, 50

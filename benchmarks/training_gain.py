@@ -36,17 +36,18 @@ from benchmarks.judged import JudgedSet, made_up, read
 from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.quality import at_hardness
 from benchmarks.sets import emptied
-from hnmine.corpus import Corpus, fold
-from hnmine.criteria import SelectionSettings
-from hnmine.encoder import FlagEncoder
-from hnmine.inputs import read_inputs
-from hnmine.models import ModelSettings
-from hnmine.presets import RECOMMENDED, with_preset
-from hnmine.ranking import Ranking, rank
-from hnmine.select import Selection, select
-from hnmine.signals import with_signals
-from hnmine.suspicion import Suspicion
-from hnmine.vectors import VectorStore
+from hnmine.core.text import fold
+from hnmine.data.corpus import Corpus
+from hnmine.data.dataset import read_inputs
+from hnmine.models.cards import ModelSettings
+from hnmine.models.encoder import FlagEncoder
+from hnmine.retrieval.ranking import Ranking, rank
+from hnmine.retrieval.signals import with_signals
+from hnmine.selection.fn_model import Suspicion
+from hnmine.selection.presets import RECOMMENDED, with_preset
+from hnmine.selection.select import Selection, select
+from hnmine.selection.settings import SelectionSettings
+from hnmine.vectors.store import VectorStore
 
 Way = Callable[[Corpus, Ranking, int], Selection | None]
 UNTRAINED, HN_MINE, PERC_POS = "untrained", "hn_mine, 10-210 at random", "PercPos 0.95, hardest from 0"

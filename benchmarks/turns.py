@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.judged import HashedWords, JudgedSet, read
-from hnmine.corpus import Corpus, find
-from hnmine.encoder import Encoder, FlagEncoder
-from hnmine.inputs import read_inputs
-from hnmine.ranking import Ranking, rank
-from hnmine.select import Selection
-from hnmine.signals import with_signals
-from hnmine.vectors import VectorStore
+from hnmine.data.corpus import Corpus, find
+from hnmine.data.dataset import read_inputs
+from hnmine.models.encoder import Encoder, FlagEncoder
+from hnmine.retrieval.ranking import Ranking, rank
+from hnmine.retrieval.signals import with_signals
+from hnmine.selection.select import Selection
+from hnmine.vectors.store import VectorStore
 
 SETS = ("cranfield", "npl", "medquad-liveqa", "scifact")
 SEEDS = (1, 2, 3)

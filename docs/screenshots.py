@@ -60,7 +60,7 @@ def server(home: Path) -> Iterator[str]:
     (home / ".streamlit").symlink_to(ROOT / ".streamlit")
     with (home / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pages.parts.serve", "--server.port", str(port)],
+            [sys.executable, "-m", "pages.shared.serve", "--server.port", str(port)],
             cwd=home,
             env=os.environ | {"HNMINE_HOME": "workspace", "PYTHONPATH": str(ROOT)},
             stdout=log,
@@ -180,7 +180,7 @@ class Journey:
             press(page, "mine")
             page.wait_for_url(lambda url: "run=" in url and self.query not in url, timeout=PATIENCE)
             stands_still(page)
-        from hnmine.workspace import Workspace
+        from hnmine.runs.workspace import Workspace
 
         space = Workspace(self.workspace)
         for run, name in zip(sorted(space.runs(), key=lambda run: run.created), ("balanced", "as hn_mine.py"), strict=True):

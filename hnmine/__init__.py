@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hnmine.criteria import SelectionSettings
-    from hnmine.drop_in import find_knn_neg
-    from hnmine.encoder import Encoder, FlagEncoder
-    from hnmine.errors import HnmineError
-    from hnmine.models import ModelSettings
-    from hnmine.reranker import RerankerSettings
-    from hnmine.summary import Summary
+    from hnmine.core.errors import HnmineError
+    from hnmine.models.cards import ModelSettings
+    from hnmine.models.encoder import Encoder, FlagEncoder
+    from hnmine.models.reranker import RerankerSettings
+    from hnmine.runs.find_knn_neg import find_knn_neg
+    from hnmine.runs.summary import Summary
+    from hnmine.selection.settings import SelectionSettings
 
 __all__ = [
     "Encoder",
@@ -32,14 +32,14 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Encoder": "encoder",
-    "FlagEncoder": "encoder",
-    "HnmineError": "errors",
-    "ModelSettings": "models",
-    "RerankerSettings": "reranker",
-    "SelectionSettings": "select",
-    "Summary": "summary",
-    "find_knn_neg": "drop_in",
+    "Encoder": "models.encoder",
+    "FlagEncoder": "models.encoder",
+    "HnmineError": "core.errors",
+    "ModelSettings": "models.cards",
+    "RerankerSettings": "models.reranker",
+    "SelectionSettings": "selection.settings",
+    "Summary": "runs.summary",
+    "find_knn_neg": "runs.find_knn_neg",
 }
 
 

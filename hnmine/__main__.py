@@ -1,4 +1,4 @@
-"""`python -m hnmine`: the command line of `hnmine.cli`."""
+"""`python -m hnmine`: the command line of `hnmine.cli.main`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 if __name__ == "__main__":  # FlagEmbedding's process pool imports this module again in each worker
     try:
-        from hnmine.cli import main
+        from hnmine.cli.main import main
 
         status = main()
     except KeyboardInterrupt:  # while importing, before the handlers of main() stand

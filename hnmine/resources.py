@@ -1,8 +1,7 @@
 """What a server holds once for everybody: the workspace, the job runner, the loaded model, opened data sets and runs.
 
-The one module of hnmine that imports streamlit, for `st.cache_resource`. All it hands out may be used by several
-sessions at once: rankings are read-only memory maps, selections and corpora are never changed, and the encoder guards
-its model with a lock. Keys are ids and JSON, never objects that Streamlit would hash by a sample.
+The one module of hnmine that imports streamlit, for `st.cache_resource`. Sessions share what it returns: rankings are
+read-only memory maps, corpora are never changed, and a lock guards the model. Cache keys are ids and JSON.
 """
 
 from __future__ import annotations
@@ -17,33 +16,36 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from hnmine import models, quality, reranker
-from hnmine.columns import Columns
-from hnmine.corpus import text_hash
-from hnmine.criteria import SelectionSettings
-from hnmine.crossencoder import CrossEncoder
-from hnmine.doctor import check
-from hnmine.encoder import FlagEncoder, encode
-from hnmine.errors import ModelError
-from hnmine.export import model_scores, write_atomic
-from hnmine.findings import Report
-from hnmine.formats import FORMATS, Written, write_export
-from hnmine.inputs import Files, Inputs, gather, read_files
-from hnmine.jobs import JobRunner
-from hnmine.mine import MineSettings
-from hnmine.models import ModelSettings
-from hnmine.progress import OnProgress
-from hnmine.ranking import Ranking
-from hnmine.reranker import RerankerSettings
-from hnmine.reviews import ReviewStore
-from hnmine.search import top_k
-from hnmine.select import Selection, select
-from hnmine.suspects import can_estimate, chosen_chances
-from hnmine.suspicion import Estimator, Suspicion, learned
-from hnmine.teacher import Scorer, teacher_scores
-from hnmine.tokens import token_counts
-from hnmine.verdicts import Judgements, judge, verdict_lines, with_promotions
-from hnmine.workspace import Run, Workspace
+from hnmine.analysis import queries as quality
+from hnmine.analysis.fn_estimates import can_estimate, chosen_chances
+from hnmine.checks.check import check
+from hnmine.checks.report import Report
+from hnmine.core.errors import ModelError
+from hnmine.core.files import write_atomic
+from hnmine.core.progress import OnProgress
+from hnmine.core.text import text_hash
+from hnmine.data.columns import Columns
+from hnmine.data.dataset import Files, Inputs, gather, read_files
+from hnmine.data.verdicts import Judgements, judge, verdict_lines
+from hnmine.export.formats import FORMATS, Written, write_export
+from hnmine.export.scores import model_scores, teacher_scores
+from hnmine.models import cards, reranker
+from hnmine.models.cards import ModelSettings
+from hnmine.models.encoder import FlagEncoder, encode
+from hnmine.models.flag_reranker import CrossEncoder
+from hnmine.models.reranker import RerankerSettings
+from hnmine.models.tokenizer import token_counts
+from hnmine.retrieval.ranking import Ranking
+from hnmine.retrieval.rerank import Scorer
+from hnmine.retrieval.search import top_k
+from hnmine.review.store import ReviewStore
+from hnmine.runs.jobs import JobRunner
+from hnmine.runs.mine import MineSettings
+from hnmine.runs.workspace import Run, Workspace
+from hnmine.selection.fn_model import Estimator, Suspicion, learned
+from hnmine.selection.promotions import with_promotions
+from hnmine.selection.select import Selection, select
+from hnmine.selection.settings import SelectionSettings
 
 __all__ = [
     "OpenRun",
@@ -132,7 +134,7 @@ def encoder(settings: ModelSettings, on_progress: OnProgress | None = None) -> F
     Raises:
         ModelError: it cannot be had or loaded; the next call tries again.
     """
-    return _encoder(msgspec.json.encode(settings).decode(), models.stamp(settings), on_progress)
+    return _encoder(msgspec.json.encode(settings).decode(), cards.stamp(settings), on_progress)
 
 
 @st.cache_resource(show_spinner=False, max_entries=1)
@@ -357,7 +359,7 @@ def export(run: OpenRun, settings: MineSettings) -> list[Written]:
 def _checked(key: str, settings: str, _run: OpenRun) -> Report:
     wanted = msgspec.json.decode(settings, type=MineSettings)
     try:
-        card = models.describe(_run.run.settings.model or ModelSettings())
+        card = cards.describe(_run.run.settings.model or ModelSettings())
     except ModelError:  # gone since the run was made
         card = None
     (written,) = export(_run, wanted)

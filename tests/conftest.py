@@ -13,7 +13,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from hnmine.progress import check
+from hnmine.core.progress import check
 
 for _name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):
     os.environ[_name] = "1"
@@ -106,7 +106,7 @@ def flag_model() -> Any:
     """The packaged all-MiniLM-L6-v2 as a FlagEmbedding model, loaded once."""
     from FlagEmbedding import FlagModel
 
-    from hnmine.models import packaged_folder
+    from hnmine.models.cards import packaged_folder
 
     return FlagModel(str(packaged_folder()), pooling_method="mean", use_fp16=False, devices="cpu")
 
@@ -131,7 +131,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A headless Chromium; without one the test is skipped, but fails where CI promises to have it."""
-    from tests.browser import CHROMIUM, FLAGS
+    from tests.browser.server import CHROMIUM, FLAGS
 
     if CHROMIUM is None:
         reason = "no Chromium on PATH: install it (Debian: apt install chromium) to run the browser tests"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hnmine.progress import check
+from hnmine.core.progress import check
 from tests.conftest import trigram_vector
 
 
@@ -52,7 +52,7 @@ def save_cross_encoder(folder: Path, *, labels: int = 1, seed: int = 7) -> Path:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from hnmine.models import packaged_folder
+    from hnmine.models.cards import packaged_folder
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -69,7 +69,7 @@ def save_decoder(folder: Path) -> Path:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from hnmine.models import packaged_folder
+    from hnmine.models.cards import packaged_folder
 
     tokenizer = AutoTokenizer.from_pretrained(packaged_folder())
     with torch.random.fork_rng():

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from hnmine.corpus import Corpus, PoolMode, build_corpus
-from hnmine.ranking import Ranking, rank
-from hnmine.rows import Row
-from hnmine.search import pair_scores, top_k
-from hnmine.signals import with_likeness, with_signals
+from hnmine.data.corpus import Corpus, PoolMode, build_corpus
+from hnmine.data.rows import Row
+from hnmine.retrieval.ranking import Ranking, rank
+from hnmine.retrieval.search import pair_scores, top_k
+from hnmine.retrieval.signals import with_likeness, with_signals
 from tests.conftest import FakeEncoder
 
 WORDS = [

@@ -6,11 +6,15 @@ from collections import Counter
 
 import streamlit as st
 
-from hnmine import models, resources
-from hnmine.errors import ColumnsError, HnmineError
-from hnmine.findings import counted
-from hnmine.problems import REPAIRS
-from pages.parts import findings, guide, opening, reading, state, wording
+from hnmine import resources
+from hnmine.checks.report import counted
+from hnmine.core.errors import ColumnsError, HnmineError
+from hnmine.data.problems import REPAIRS
+from hnmine.models import cards
+from pages.data import columns as reading
+from pages.data import open_data, steps
+from pages.data import problems as findings
+from pages.shared import state, wording
 
 SHOWN_ROWS = 100
 
@@ -22,13 +26,13 @@ if current is None:
         "For each query, find passages that look right and are wrong. Open training data, choose where in the ranking to look, "
         "see every negative and why it was chosen, and download the finished file."
     )
-    guide.first_steps()
-    opening.ways()
+    steps.first_steps()
+    open_data.ways()
     st.stop()
 
 progress = st.container()
 with st.expander("Open other data", icon=":material/folder_open:"):
-    opening.ways()
+    open_data.ways()
 
 # How it is read
 
@@ -41,7 +45,7 @@ try:
     picked = reading.draw(current, *reading.looks(current), columns)
     if picked is None:
         with progress:
-            guide.progress(False)
+            steps.progress(False)
         st.stop()
     reading.keep(current, picked, columns)
     with st.spinner("Reading the files ..."):
@@ -63,7 +67,7 @@ try:
 except HnmineError as error:
     read, undecided = None, str(error)
 with progress:
-    guide.progress(read is not None)
+    steps.progress(read is not None)
 problems = sorted(files.problems, key=lambda each: (each.file != current.training_file, each.line))
 errors = [problem for problem in problems if problem.severity == "error"]
 with forward:
@@ -132,10 +136,10 @@ if problems:
 
 # How long its texts are
 
-card = models.describe(models.ModelSettings())
+card = cards.describe(cards.ModelSettings())
 lengths = resources.text_lengths(current.id, str(card.folder), repair, skip, columns) if rows else None
 if lengths is not None:
-    from pages.parts import charts  # Arrow and NumPy take a part of a second that the first screen does not have
+    from pages.shared import charts
 
     for column, counts_, limit, what in zip(
         st.columns(2), lengths, (card.query_max_length, card.passage_max_length), ("query", "passage"), strict=True

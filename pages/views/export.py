@@ -8,15 +8,18 @@ from pathlib import Path
 import msgspec
 import streamlit as st
 
-from hnmine import manifest, resources
-from hnmine.errors import HnmineError
-from hnmine.findings import counted
-from hnmine.flags import command_line
-from hnmine.formats import FORMATS, Format, Written
-from hnmine.mine import MineSettings
-from hnmine.splits import dev_path
-from hnmine.summary import summarise
-from pages.parts import auditing, diagnosis, reranking, state, wording
+from hnmine import resources
+from hnmine.checks.report import counted
+from hnmine.cli.flags import command_line
+from hnmine.core.errors import HnmineError
+from hnmine.export.formats import FORMATS, Format, Written
+from hnmine.export.split import dev_path
+from hnmine.runs import manifest
+from hnmine.runs.mine import MineSettings
+from hnmine.runs.summary import summarise
+from pages.export import checks
+from pages.shared import audit as auditing
+from pages.shared import reranker, state, wording
 
 st.title("Export", anchor=False)
 run, selection = state.opened()
@@ -77,7 +80,7 @@ with st.container(border=True):
             help=f"{form.scores[0].upper()}{form.scores[1:]}. Scores are similarities of the mining model, or, where the run has one, "
             "the reranker's.",
         )
-    score_source = reranking.source(run, with_scores)
+    score_source = reranker.source(run, with_scores)
     split = st.toggle(
         "Split into train and dev",
         value=run.run.settings.dev_share > 0,
@@ -115,7 +118,7 @@ settings: MineSettings = msgspec.structs.replace(
     dev_share=dev_share,
     mend=(),
 )
-reranking.complete(run, settings)
+reranker.complete(run, settings)
 summary = summarise(run.inputs, run.ranking, selection, with_scores=with_scores)
 mined = run.run.manifest.get("summary", {})
 summary.timings = mined.get("timings", {})
@@ -139,7 +142,7 @@ summary.notes += [note for each in written for note in each.notes if note not in
 
 # What a trainer would trip over
 
-if repairs := diagnosis.draw(run, settings, form, summary, sum(each.bytes for each in written)):
+if repairs := checks.draw(run, settings, form, summary, sum(each.bytes for each in written)):
     settings = msgspec.structs.replace(settings, mend=repairs)
     written = export()
 

@@ -6,8 +6,9 @@ from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 
-from hnmine import quality
-from pages.parts import candidates, listed, state
+from hnmine.analysis import queries
+from pages.inspect import candidates, query_list
+from pages.shared import state
 
 st.title("Inspect", anchor=False)
 run, selection = state.opened()
@@ -15,8 +16,8 @@ corpus = run.inputs.corpus
 
 # All queries
 
-drawn = listed.similarity_range(run, selection)
-query = listed.listed(run, selection, *listed.asked_for(drawn))
+drawn = query_list.similarity_range(run, selection)
+query = query_list.listed(run, selection, *query_list.asked_for(drawn))
 
 # One query
 
@@ -25,14 +26,14 @@ with st.container(horizontal=True, vertical_alignment="center", horizontal_align
     with st.container(horizontal=True, width="content"):
         with st.popover("Link", icon=":material/link:", help="An address that opens this view for a colleague."):
             address = urlsplit(st.context.url or "")
-            wanted = {"run": run.run.id, "dataset": run.run.dataset_id, "query": listed.query_id(corpus, query)}
+            wanted = {"run": run.run.id, "dataset": run.run.dataset_id, "query": query_list.query_id(corpus, query)}
             st.code(f"{address.scheme}://{address.netloc}{address.path}?{urlencode(wanted)}", language=None, wrap_lines=True)
             st.caption("Opens this run and this query, for whoever can reach this server.")
         if st.button("Review these", icon=":material/rate_review:", key="inspect-review", help="Judge this query's candidates one by one."):
             st.session_state["review-query"] = corpus.queries[query]
             st.switch_page("pages/views/review.py")
 st.text(corpus.queries[query])
-details = quality.candidates_of(corpus, run.ranking, selection, query)
+details = queries.candidates_of(corpus, run.ranking, selection, query)
 candidates.suspicion(run, details, query)
 # The curve has room beside the positives; a map has not.
 beside = st.columns([3, 2]) if st.session_state.get("inspect-figure", "curve") == "curve" else (st.container(), st.container())

@@ -7,22 +7,26 @@ from itertools import pairwise
 import msgspec
 import streamlit as st
 
-from hnmine import devices, models, resources
-from hnmine.criteria import SelectionSettings
-from hnmine.errors import HnmineError, InputError
-from hnmine.findings import counted
-from hnmine.jobs import mine_dataset
-from hnmine.mine import MineSettings
-from hnmine.presets import RECOMMENDED, with_preset
-from hnmine.retrievers import MODEL_ALONE, in_words
-from hnmine.signals import BASIC
-from hnmine.summary import summarise
-from hnmine.suspects import false_share
-from hnmine.teacher import SIGNAL
-from pages.parts import charts, choosing, controls, guarding, reranking, state, statistics, wording, working
-from pages.parts.dials import FUNNEL, NO_MEASUREMENT
-from pages.parts.marking import literal
-from pages.parts.retrievers import Retrievers, retrievers
+from hnmine import resources
+from hnmine.analysis.fn_estimates import false_share
+from hnmine.checks.report import counted
+from hnmine.core.errors import HnmineError, InputError
+from hnmine.models import cards, devices
+from hnmine.retrieval.rerank import SIGNAL
+from hnmine.retrieval.retrievers import MODEL_ALONE, in_words
+from hnmine.retrieval.signals import BASIC
+from hnmine.runs.jobs import mine_dataset
+from hnmine.runs.mine import MineSettings
+from hnmine.runs.summary import summarise
+from hnmine.selection.presets import RECOMMENDED, with_preset
+from hnmine.selection.settings import SelectionSettings
+from pages.mine import filters, selection
+from pages.mine import model as controls
+from pages.mine.retrievers import Retrievers, retrievers
+from pages.shared import charts, job_progress, state, statistics, wording
+from pages.shared import reranker as reranking
+from pages.shared.dials import FUNNEL, NO_MEASUREMENT
+from pages.shared.highlight import literal
 
 # Candidates ranked for each query, so that the slider has room beyond the window: ranking 500 instead of 210 costs 2 ms a query.
 DEPTH = 500
@@ -34,12 +38,12 @@ ALWAYS = ("in_window", "not_positive", "chosen")
 def live(run: resources.OpenRun) -> None:
     """Choose negatives and show what comes of it. A fragment: moving a slider runs this and nothing else of the page."""
     with st.container(border=True):
-        chosen, slots = choosing.selection(
+        chosen, slots = selection.selection(
             run.run.id, state.selection_settings(run.run.id), run.ranking.depth, run.ranking.signals, mined=True
         )
         state.keep_selection(run.run.id, chosen)
         current = resources.selection(run, chosen)
-        guarding.show_removed(slots, current.funnel)
+        filters.show_removed(slots, current.funnel)
     summary = summarise(run.inputs, run.ranking, current)
     chances = resources.chances(run, current)
     with st.grid(4 if chances is None else 5, min_column_width=170):
@@ -127,7 +131,7 @@ previous = run.run.settings if run else MineSettings()
 # What to mine with; once there is a result, only what changes it live stays in view
 
 with st.expander("Model and candidates", icon=":material/model_training:") if run else st.container(border=True):
-    model = controls.model(dataset.id, previous.model or models.ModelSettings())
+    model = controls.model(dataset.id, previous.model or cards.ModelSettings())
     pool_mode = controls.pool_mode(dataset.id, previous.pool_mode) if dataset.pool_name is not None else "extend"
     ranked_by = retrievers(dataset.id, previous, model)
     reranker = reranking.choice(dataset.id, previous.reranker, model)
@@ -152,7 +156,7 @@ if run is None:
     first = with_preset(RECOMMENDED, SelectionSettings(), deepest=deepest)
     with st.container(border=True):
         offered = BASIC if reranker.settings is None else (*BASIC, SIGNAL)
-        chosen, _ = choosing.selection(dataset.id, first, deepest, offered, mined=False)
+        chosen, _ = selection.selection(dataset.id, first, deepest, offered, mined=False)
 status = st.container()  # filled below, once the settings are known
 if run is not None:
     live(run)
@@ -183,7 +187,7 @@ def start() -> None:
             dataset_id,
             wanted,
             DEPTH,
-            lambda tell: resources.encoder(wanted.model or models.ModelSettings(), tell),
+            lambda tell: resources.encoder(wanted.model or cards.ModelSettings(), tell),
             on_progress,
             should_stop,
             load_reranker=lambda tell: resources.cross_encoder(wanted.reranker, tell),
@@ -199,7 +203,7 @@ def progress(job_id: int) -> None:
         if now.state == "done" and now.result is not None:
             state.open_run(now.result)
         st.rerun()
-    working.show(now)
+    job_progress.show(now)
 
 
 with status:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts import audit_report, soundness_report, state
+from pages.quality import audit_report, diagnostics
+from pages.shared import state
 
 st.title("Quality", anchor=False)
 run, selection = state.opened()
 audit_report.draw(run, selection)
 st.subheader("Positives, hubs, lengths, scores", anchor=False)
-soundness_report.draw(run, selection)
+diagnostics.draw(run, selection)
 st.page_link("pages/views/runs.py", label="Compare with another run", icon=":material/compare_arrows:")

@@ -6,11 +6,11 @@ import numpy as np
 import streamlit as st
 
 from hnmine import resources
-from hnmine.errors import HnmineError
-from hnmine.findings import counted
-from hnmine.queue import QueueSettings
-from pages.parts import judging, pair, presence, presses, reviewing, verdict_files
-from pages.parts.judging import DONE, Desk
+from hnmine.checks.report import counted
+from hnmine.core.errors import HnmineError
+from hnmine.review.queue import QueueSettings
+from pages.review import claims, files, filters, pair, presses, session
+from pages.review.session import DONE, Desk
 
 POLL = "4s"
 MOST_AT_ONCE = 100_000
@@ -46,15 +46,15 @@ def progress(desk: Desk) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         for choice, color in (("keep", "green"), ("drop", "red"), ("promote", "blue"), ("skip", "gray")):
             st.badge(f"{counts[choice]:,} {DONE[choice]}", icon=ICONS[choice], color=color)
-        if told := judging.learnt(desk):
+        if told := session.learnt(desk):
             st.caption(told, width="content", help=LEARNT)
-        if names := judging.also_here(desk):
+        if names := session.also_here(desk):
             st.text(f"Also reviewing now: {', '.join(names)}")
 
 
 def buttons(desk: Desk) -> None:
     """Draw the keys; those that judge belong to the pair on the screen, so a press that comes late judges no other."""
-    undoable, redoable = resources.reviews().history(presence.reviewer())
+    undoable, redoable = resources.reviews().history(claims.reviewer())
     with st.container(horizontal=True, gap="small"):
         for choice, label, key, icon, text in BUTTONS:
             st.button(
@@ -63,14 +63,14 @@ def buttons(desk: Desk) -> None:
                 icon=icon,
                 help=text,
                 key=f"review-{choice}-{desk.turn}",
-                on_click=judging.decide,
+                on_click=session.decide,
                 args=(desk.turn, choice),
                 disabled=desk.place is None,
             )
         keys = presses.SHORTCUTS  # their buttons stay the same ones, so that a press while they are drawn again is not lost
-        st.button("Undo", shortcut=keys["undo"], icon=":material/undo:", key="review-undo", on_click=judging.undo, disabled=not undoable)
-        st.button("Redo", shortcut=keys["redo"], icon=":material/redo:", key="review-redo", on_click=judging.redo, disabled=not redoable)
-        presses.counter(judging.pressed)
+        st.button("Undo", shortcut=keys["undo"], icon=":material/undo:", key="review-undo", on_click=session.undo, disabled=not undoable)
+        st.button("Redo", shortcut=keys["redo"], icon=":material/redo:", key="review-redo", on_click=session.redo, disabled=not redoable)
+        presses.counter(session.pressed)
 
 
 def recent() -> None:
@@ -90,7 +90,7 @@ def recent() -> None:
                 format_func=MENU.__getitem__,
                 icon=ICONS[verdict.verdict],
                 key=key,
-                on_click=judging.change,
+                on_click=session.change,
                 args=(decision.batch, key),
                 width="stretch",
             )
@@ -117,7 +117,7 @@ def all_at_once(desk: Desk) -> None:
                 f"{MENU[choice].rpartition(': ')[2]}: {counted(left, 'pair')}",
                 type="primary",
                 key=f"review-all-{left}-{choice}",
-                on_click=judging.decide_all,
+                on_click=session.decide_all,
                 args=(None if choice == "remove" else choice,),
             )
 
@@ -126,7 +126,7 @@ def all_at_once(desk: Desk) -> None:
 def desk_of(desk: Desk) -> None:
     """Draw all that changes with a decision, one's own or somebody else's."""
     try:
-        if judging.outdated(desk):
+        if session.outdated(desk):
             st.rerun()
         place = desk.show()
         progress(desk)
@@ -158,7 +158,7 @@ def messages(desk: Desk) -> None:
             st.badge("meanwhile", icon=":material/group:", color="orange")
             said = DONE[desk.other.verdict] if desk.other.verdict else "took the verdict away from"
             st.text(f"{desk.other.who or 'Somebody'} {said} this pair while you read it. Your verdict would replace theirs.")
-            st.button("Next pair", shortcut="N", key=f"review-next-{desk.turn}", on_click=judging.go_on, args=(desk.turn,))
+            st.button("Next pair", shortcut="N", key=f"review-next-{desk.turn}", on_click=session.go_on, args=(desk.turn,))
 
 
 def finished(desk: Desk) -> None:
@@ -182,15 +182,15 @@ def finished(desk: Desk) -> None:
         st.subheader("This queue is reviewed", anchor=False)
         st.write("For what was dropped or promoted, other negatives were chosen. Look for pairs that are new, or go on to the file.")
         if st.button("Look for new pairs", icon=":material/refresh:", type="primary", key="review-refresh"):
-            judging.refresh()
+            session.refresh()
             st.rerun()
         st.page_link("pages/views/export.py", label="Go to Export", icon=":material/arrow_forward:")
 
 
 st.title("Review", anchor=False)
 try:
-    settings = reviewing.controls()
-    desk = judging.open_desk(settings)
+    settings = filters.controls()
+    desk = session.open_desk(settings)
 except HnmineError as error:
     st.error("The queue cannot be made", icon=":material/error:")
     st.text(str(error))
@@ -199,5 +199,5 @@ if desk.queue.nearest_only is not None:
     st.caption(f"The window is wide: of each query the {desk.queue.nearest_only:,} nearest of its candidates are here.")
 desk_of(desk)
 with st.expander("Verdicts as a file", icon=":material/description:"):
-    verdict_files.download()
-    verdict_files.upload()
+    files.download()
+    files.upload()

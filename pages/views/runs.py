@@ -5,10 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from hnmine import resources
-from hnmine.errors import HnmineError, WorkspaceError
-from hnmine.findings import counted
-from hnmine.workspace import NAME_LENGTH, Run
-from pages.parts import comparison, state
+from hnmine.checks.report import counted
+from hnmine.core.errors import HnmineError, WorkspaceError
+from hnmine.runs.workspace import NAME_LENGTH, Run
+from pages.runs import comparison
+from pages.shared import state
 
 st.title("Runs", anchor=False)
 space, session = resources.workspace(), st.session_state

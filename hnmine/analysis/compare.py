@@ -1,0 +1,158 @@
+"""Two runs side by side: what was set otherwise, which negatives they share, how much harder one is, which queries changed.
+
+Queries and passages are matched by the hashes of their folded texts, never by number, so that runs of different data
+sets, pools and models can be compared; what stands in one of them alone is counted and left out. Two different texts with
+one 64-bit hash would be taken for one: among a million texts that happens once in 40 million corpora.
+
+Similarities of different models do not mean the same. What can be compared then is the *share*: how near the negatives
+come to the positive, in parts of the positive's own similarity.
+
+100,000 queries x 15 negatives take 0.15 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hnmine.core.arrays import row_blocks
+from hnmine.data.corpus import Corpus
+from hnmine.retrieval.ranking import Ranking, positive_anchors
+from hnmine.selection.select import Selection
+
+__all__ = ["Comparison", "Side", "compare", "differences"]
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
+
+_NONE = np.uint64(2**64 - 1)
+# A positive that scores near 0 (a wrong label) would give shares of thousands of percent, and a mean that says nothing else.
+SHARE_LIMIT = 2.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """One of the two: what was read, ranked and selected."""
+
+    corpus: Corpus
+    ranking: Ranking
+    selection: Selection
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """What two runs have in common, for the m queries that are in both; all arrays are (m,).
+
+    Attributes:
+        first, second: the number of each query in the one and in the other.
+        only_first, only_second: how many queries are in one of them alone.
+        shared: negatives that both chose; counts_first, counts_second: how many each chose.
+        overlap: `shared` as a share of the longer list, 1 for the same negatives, NaN where both have none.
+        hardness_first, hardness_second: mean similarity of the negatives to the query, NaN without any.
+        share_first, share_second: that mean as a share of the positives' mean, no further from 0 than SHARE_LIMIT, NaN where the
+            positives score 0 or less.
+    """
+
+    first: Ints
+    second: Ints
+    only_first: int
+    only_second: int
+    shared: Ints
+    counts_first: Ints
+    counts_second: Ints
+    overlap: Floats
+    hardness_first: Floats
+    hardness_second: Floats
+    share_first: Floats
+    share_second: Floats
+
+    @property
+    def shift(self) -> Floats:
+        """How much harder the second run's negatives are: the difference of the mean similarities."""
+        return self.hardness_second - self.hardness_first
+
+    @property
+    def share_shift(self) -> Floats:
+        """The same in shares of the positive, which can be compared between models."""
+        return self.share_second - self.share_first
+
+    def most_changed(self, count: int) -> Ints:
+        """Return the places of the queries that changed most: least overlap first, then the largest shift of the share."""
+        overlap = np.nan_to_num(self.overlap, nan=1.0)
+        shift = np.nan_to_num(np.abs(self.share_shift), nan=0.0)
+        return np.lexsort((-shift, overlap))[:count].astype(np.int64)
+
+
+def compare(first: Side, second: Side) -> Comparison:
+    """Compare two selections, query by query."""
+    _, here, there = np.intersect1d(first.corpus.query_hashes, second.corpus.query_hashes, return_indices=True)
+    shared = np.zeros(len(here), dtype=np.int64)
+    width = first.selection.negatives.shape[1] + second.selection.negatives.shape[1]
+    for start, end in row_blocks(len(here), width):
+        shared[start:end] = _shared(_hashes(first, here[start:end]), _hashes(second, there[start:end]))
+    counts = first.selection.counts[here], second.selection.counts[there]
+    longer = np.maximum(*counts)
+    with np.errstate(invalid="ignore"):
+        overlap = np.where(longer > 0, shared / np.maximum(longer, 1), np.nan).astype(np.float32)
+    hardness, shares = zip(_hardness(first, here), _hardness(second, there), strict=True)
+    return Comparison(
+        first=here.astype(np.int64),
+        second=there.astype(np.int64),
+        only_first=len(first.corpus.queries) - len(here),
+        only_second=len(second.corpus.queries) - len(there),
+        shared=shared,
+        counts_first=counts[0],
+        counts_second=counts[1],
+        overlap=overlap,
+        hardness_first=hardness[0],
+        hardness_second=hardness[1],
+        share_first=shares[0],
+        share_second=shares[1],
+    )
+
+
+def _hashes(side: Side, queries: Ints) -> Hashes:
+    """Return the hashes of the queries' negatives, (b, N) uint64, with _NONE where there is none."""
+    chosen = side.selection.negatives[queries]
+    return np.where(chosen >= 0, side.corpus.passage_hashes[chosen], _NONE)
+
+
+def _shared(first: Hashes, second: Hashes) -> Ints:
+    """Count what stands in both rows: neither holds a passage twice, so equal neighbours in the sorted whole are one of each."""
+    both = np.sort(np.concatenate([first, second], axis=1), axis=1)
+    return np.asarray(((both[:, 1:] == both[:, :-1]) & (both[:, 1:] != _NONE)).sum(axis=1), dtype=np.int64)
+
+
+def _hardness(side: Side, queries: Ints) -> tuple[Floats, Floats]:
+    """Return the mean similarity of each query's negatives, and its share of the positives' mean: (m,) float32 each."""
+    counts = side.selection.counts[queries]
+    sums = np.nansum(side.selection.scores[queries], axis=1, dtype=np.float64)
+    anchors = positive_anchors(side.corpus, side.ranking)[queries]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(counts > 0, sums / counts, np.nan)
+        share = np.where(anchors > 0, np.clip(mean / anchors, -SHARE_LIMIT, SHARE_LIMIT), np.nan)
+    return mean.astype(np.float32), share.astype(np.float32)
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return (name, first, second) of what differs in two nested settings, sorted by name; a name such as "selection.seed".
+
+    What one of them lacks is None there.
+    """
+    one, other = dict(_flat(first)), dict(_flat(second))
+    return [(name, one.get(name), other.get(name)) for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found += _flat(value, f"{prefix}{name}.")
+        else:
+            found.append((prefix + name, value))
+    return found

@@ -1,0 +1,61 @@
+"""What the model of `suspicion` says of a selection: a chance for each chosen negative, and what share of all is false by it.
+
+The ranks of the chosen need no search: they stand in `Selection.reasons`, and only what was back-filled is looked for. 100,000 queries x 15
+of 200 ranked take 0.6 s on a busy core; they are computed once for a selection (`resources.chances`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from hnmine.retrieval.ranking import Ranking, ranks_of
+from hnmine.selection.fn_model import Estimator
+from hnmine.selection.select import Selection
+from hnmine.selection.settings import SUSPECTED_BY, Reason
+
+__all__ = ["can_estimate", "chosen_chances", "chosen_ranks", "false_share"]
+
+Floats = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int32]
+
+
+def can_estimate(ranking: Ranking) -> bool:
+    """Return whether a ranking has the signals that the estimate is made from; runs of earlier versions have none."""
+    return ranking.scale is not None and all(name in ranking.signals for name in SUSPECTED_BY)
+
+
+def chosen_ranks(ranking: Ranking, selection: Selection) -> Ids:
+    """Return the rank from 0 of each of `Selection.negatives`, -1 where there is none or it is not among the ranked: (q, N) int32."""
+    ranks = np.full(selection.negatives.shape, -1, dtype=np.int32)
+    held = selection.negatives >= 0
+    # Both stand in the order of ranks, query by query.
+    ranks[held & ~selection.backfilled] = np.nonzero(selection.reasons == np.int8(Reason.CHOSEN))[1]
+    rows, places = np.nonzero(held)
+    found = ranks[rows, places]
+    # Filled from elsewhere, or in another place beside one of the same score.
+    other = (found < 0) | (ranking.ids[rows, found] != selection.negatives[rows, places])
+    rows, places = rows[other], places[other]
+    ranks[rows, places] = ranks_of(ranking.ids, rows.astype(np.int32), selection.negatives[rows, places])
+    return ranks
+
+
+def chosen_chances(estimator: Estimator, selection: Selection) -> Floats:
+    """Return the chance of each of `Selection.negatives` to be false, 0..1: (q, N) float32.
+
+    0 for what people kept, which they say is true; NaN where there is none, or it is not among the ranked.
+    """
+    ranks = chosen_ranks(estimator.ranking, selection)
+    chances = np.full(ranks.shape, np.nan, dtype=np.float32)
+    rows, places = np.nonzero(ranks >= 0)
+    chances[rows, places] = estimator.pairs(rows, ranks[rows, places])
+    queries, passages = selection.judgements.kept
+    pairs, places = np.nonzero(selection.negatives[queries] == passages[:, None])
+    chances[queries[pairs], places] = 0
+    return chances
+
+
+def false_share(chances: Floats) -> float | None:
+    """Return the mean of the chances that are known, the estimated share of false negatives (0..1), or None without any."""
+    known = chances[np.isfinite(chances)]
+    return float(known.mean(dtype=np.float64)) if len(known) else None

@@ -1,0 +1,297 @@
+"""Numbers about a selection for the screens: histograms, one line a query, one line a candidate.
+
+All is aggregated here, in numpy, so that a browser gets a few hundred numbers and not two million scores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hnmine.core.arrays import row_blocks
+from hnmine.data.corpus import SOURCE_NEG, SOURCE_POOL, SOURCE_POS, Corpus
+from hnmine.data.dataset import Inputs
+from hnmine.retrieval.ranking import Ranking, positive_anchors
+from hnmine.selection.select import Selection
+from hnmine.selection.settings import Reason
+
+__all__ = [
+    "Candidates",
+    "Histograms",
+    "QueryTable",
+    "candidates_of",
+    "explain",
+    "oddities",
+    "positive_ranks",
+    "query_table",
+    "score_histograms",
+    "sources_in_words",
+]
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Pairs = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
+
+# Bins of a histogram are multiples of 1/200 wide, and stand on multiples of it.
+GRID = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histograms:
+    """Similarities in bins: `edges` (b + 1,) and, for each group, the counts (b,) int64.
+
+    Groups: the positives, the chosen negatives (back-filled ones too), all candidates in the rank window.
+    """
+
+    edges: npt.NDArray[np.float64]
+    positives: Ints
+    chosen: Ints
+    candidates: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryTable:
+    """One entry a query, all (q,).
+
+    `positive`: mean score of its positives; `hardest`: score of its hardest negative, NaN without one; `margin`: positive
+    minus hardest; `share`: hardest over positive, NaN where the positive scores 0 or less; `positive_rank`: rank of its
+    best positive from 0, or the depth when that is not among the ranked; `negatives`, `backfilled`: counts; `dropped`, `kept`,
+    `promoted`: how many of its passages people judged so; `suspicion`: the highest estimate among its negatives to be false, NaN without
+    one, or None where nothing can be estimated.
+    """
+
+    positive: Floats
+    hardest: Floats
+    margin: Floats
+    share: Floats
+    positive_rank: npt.NDArray[np.int32]
+    negatives: Ints
+    backfilled: Ints
+    dropped: Ints
+    kept: Ints
+    promoted: Ints
+    suspicion: Floats | None = None
+
+    @property
+    def reviewed(self) -> Ints:
+        """How many passages people judged for each query: (q,)."""
+        return self.dropped + self.kept + self.promoted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """The ranked candidates of one query, then its back-filled negatives.
+
+    `ranks`: from 0, -1 for back-filled ones; `ids`: passages; `scores`; `shares`: of the mean positive's score;
+    `to_positive`: similarity to the nearest positive passage; `chosen`: 1 for the hardest negative, 2, ...; 0 when not
+    chosen; `reasons`: a Reason, and Reason.CHOSEN for back-filled ones; `states`: in words; `signals`: the ranking's further
+    evidence by name, NaN for back-filled ones.
+    """
+
+    ranks: Ints
+    ids: npt.NDArray[np.int32]
+    scores: Floats
+    shares: Floats
+    to_positive: Floats
+    chosen: Ints
+    reasons: npt.NDArray[np.int8]
+    states: list[str]
+    signals: dict[str, Floats]
+
+
+def oddities(inputs: Inputs) -> dict[str, int]:
+    """Count what is no fault of a data set but worth knowing before mining.
+
+    "repeated_queries": queries that stand on several rows; "folded_passages": passages that differ from another only in case, blanks
+    or Unicode form; "queries_as_passages": queries that stand word for word among the passages.
+    """
+    corpus = inputs.corpus
+    spellings = {text for row in inputs.rows for text in (*row.pos, *row.neg)} | set(inputs.pool or ())
+    return {
+        "repeated_queries": int((np.bincount(corpus.row_queries) > 1).sum()),
+        "folded_passages": len(spellings) - len(corpus.passages),
+        "queries_as_passages": int((corpus.query_passages >= 0).sum()),
+    }
+
+
+def score_histograms(ranking: Ranking, selection: Selection, *, bins: int = 60) -> Histograms:
+    """Count the similarities of positives, chosen negatives and the window's candidates in common bins."""
+    settings = selection.settings
+    window = ranking.scores[:, settings.window_start : settings.window_end]
+    chosen = selection.scores[selection.negatives >= 0]
+    groups = [ranking.positive_scores, chosen, window]
+    filled = [_range(group) for group in groups if group.size]
+    low, high = min((each[0] for each in filled), default=0.0), max((each[1] for each in filled), default=1.0)
+    # Bins on a round grid (`step` two-hundredths each), so that moving a slider does not make the bars jump.
+    step = max(1, math.ceil((high - low) / bins * GRID))
+    first, last = math.floor(low * GRID / step), math.floor(high * GRID / step)
+    counts = [_counted(group, step, first, last - first + 1) for group in groups]
+    return Histograms(np.arange(first, last + 2) * step / GRID, *counts)
+
+
+def _range(values: Floats) -> tuple[float, float]:
+    """Return the lowest and the highest of (n,) or (n, w) values."""
+    parts = [values[first:end] for first, end in _blocks(values)]
+    return min(float(part.min()) for part in parts), max(float(part.max()) for part in parts)
+
+
+def _counted(values: Floats, step: int, first: int, bins: int) -> Ints:
+    """Count values in bins of `step` two-hundredths from bin number `first` on; none is outside.
+
+    A float32 times 200 is exact in float64, and dividing it by `step` can round to a whole number only where it is one: the counts
+    are those of np.histogram, at a seventh of its time.
+    """
+    counts = np.zeros(bins, dtype=np.int64)
+    for start, end in _blocks(values):
+        numbers = np.multiply(values[start:end], float(GRID), dtype=np.float64)
+        if step > 1:
+            numbers /= step
+        np.floor(numbers, out=numbers)
+        numbers -= first
+        counts += np.bincount(numbers.astype(np.int64).ravel(), minlength=bins)
+    return counts
+
+
+def _blocks(values: Floats) -> Iterator[tuple[int, int]]:
+    return row_blocks(len(values), values.size // max(1, len(values)))
+
+
+def positive_ranks(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.int32]:
+    """Return the rank (from 0) of each entry of `Corpus.positive_ids`, or the depth where it is not ranked: int32."""
+    depth = ranking.depth
+    ranks = np.full(len(corpus.positive_ids), depth, dtype=np.int32)
+    owners = corpus.positive_queries
+    for first, end in row_blocks(len(owners), depth):
+        pairs, places = np.divmod(np.flatnonzero(ranking.ids[owners[first:end]] == corpus.positive_ids[first:end, None]), depth)
+        ranks[first + pairs] = places
+    return ranks
+
+
+def query_table(corpus: Corpus, ranking: Ranking, selection: Selection, chances: Floats | None = None) -> QueryTable:
+    """Gather what the Inspect screen says of each query; `chances` are those of its negatives (`suspects.chosen_chances`)."""
+    positive = positive_anchors(corpus, ranking)
+    hardest = selection.scores[:, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(positive > 0, hardest / positive, np.nan).astype(np.float32)
+    return QueryTable(
+        positive=positive,
+        hardest=hardest,
+        margin=positive - hardest,
+        share=share,
+        positive_rank=np.minimum.reduceat(positive_ranks(corpus, ranking), corpus.positive_starts[:-1]),
+        negatives=selection.counts,
+        backfilled=selection.backfilled.sum(axis=1).astype(np.int64),
+        dropped=_judged(selection.judgements.dropped, len(positive)),
+        kept=_judged(selection.judgements.kept, len(positive)),
+        promoted=_judged(selection.judgements.promoted, len(positive)),
+        suspicion=None if chances is None else np.fmax.reduce(chances, axis=1),
+    )
+
+
+def _judged(pairs: Pairs, queries: int) -> Ints:
+    """Count the judged pairs of each query."""
+    return np.bincount(pairs[0], minlength=queries).astype(np.int64)
+
+
+def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
+    """Say in words what became of a candidate; `order` counts the chosen ones, hardest first, from 1."""
+    settings = selection.settings
+    match Reason(reason):
+        case Reason.CHOSEN:
+            return f"chosen {order}"
+        case Reason.NOT_DRAWN:
+            if settings.strategy == "random":
+                return "not drawn"
+            return "not among the hardest" if settings.false_rate is None else "too easy or too doubtful"
+        case Reason.BEFORE_WINDOW:
+            return "before the window"
+        case Reason.BEHIND_WINDOW:
+            return "behind the window"
+        case Reason.POSITIVE:
+            return "positive of this query"
+        case Reason.QUERY_ITSELF:
+            return "the query itself"
+        case Reason.DROPPED:
+            return "dropped by a reviewer"
+        case Reason.MAX_SCORE:
+            return f"score above {settings.max_score:g}"
+        case Reason.MIN_SCORE:
+            return f"score below {settings.min_score:g}"
+        case Reason.POSITIVE_SHARE:
+            return f"PercPos: above {100 * (settings.max_positive_share or 0):.0f} % of the positive"
+        case Reason.MARGIN:
+            return f"margin: less than {settings.margin:g} below the positive"
+        case Reason.LIKENESS:
+            return f"like a positive: above {settings.max_likeness or 0:g}"
+        case Reason.LIKENESS_SHARE:
+            return f"like a positive: above {100 * (settings.max_likeness_share or 0):.0f} % of its similarity to the query"
+        case Reason.OVERLAP:
+            return f"near duplicate of a positive: above {100 * (settings.max_overlap or 0):.0f} %"
+        case Reason.RERANKER:
+            return "reranker: too near to the positive's score"
+        case Reason.SUSPICION:
+            return f"suspicious: estimate above {100 * (settings.max_suspicion or 0):g} %"
+
+
+def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query: int) -> Candidates:
+    """Return every ranked candidate of one query, and its back-filled negatives, each with what became of it."""
+    own = slice(corpus.positive_starts[query], corpus.positive_starts[query + 1])
+    anchor = float(ranking.positive_scores[own].mean(dtype=np.float64))
+    held = selection.negatives[query]
+    held = held[held >= 0]
+    place = {int(passage): number for number, passage in enumerate(held.tolist(), start=1)}
+    filled = selection.negatives[query][selection.backfilled[query]]
+    ids = np.concatenate([ranking.ids[query], filled]).astype(np.int32)
+    scores = np.concatenate([ranking.scores[query], selection.scores[query][selection.backfilled[query]]]).astype(np.float32)
+    depth, missing = ranking.depth, np.full(len(filled), np.nan, dtype=np.float32)
+    reasons = np.concatenate([selection.reasons[query], np.full(len(filled), Reason.CHOSEN)]).astype(np.int8)
+    filled_set = set(filled.tolist())
+    judged = _verdicts_on(selection, query)
+    chosen = np.zeros(len(ids), dtype=np.int64)
+    states: list[str] = []
+    for index, passage in enumerate(ids.tolist()):
+        if index >= depth or reasons[index] == Reason.CHOSEN:
+            chosen[index] = place[passage]
+        state = explain(int(reasons[index]), selection, order=int(chosen[index]))
+        if passage in filled_set:
+            state += ", back-filled" if index >= depth else "; back-filled"
+        if (verdict := judged.get(passage)) and verdict not in state:
+            state += f", {verdict}"
+        states.append(state)
+    positives = np.asarray(ranking.passage_vectors[corpus.positives(query)], dtype=np.float32)
+    nearest = (np.asarray(ranking.passage_vectors[ids], dtype=np.float32) @ positives.T).max(axis=1)
+    return Candidates(
+        ranks=np.concatenate([np.arange(depth), np.full(len(filled), -1)]),
+        ids=ids,
+        scores=scores,
+        shares=(scores / np.float32(anchor) if anchor > 0 else np.full(len(scores), np.nan)).astype(np.float32),
+        to_positive=nearest.astype(np.float32),
+        chosen=chosen,
+        reasons=reasons,
+        states=states,
+        signals={name: np.concatenate([values[query], missing]).astype(np.float32) for name, values in ranking.signals.items()},
+    )
+
+
+def _verdicts_on(selection: Selection, query: int) -> dict[int, str]:
+    """Return what people decided about a query's passages, in words."""
+    judgements = selection.judgements
+    found: dict[int, str] = {}
+    for words, (queries, passages) in (
+        ("dropped by a reviewer", judgements.dropped),
+        ("kept by a reviewer", judgements.kept),
+        ("promoted by a reviewer", judgements.promoted),
+    ):
+        first, end = np.searchsorted(queries, (query, query + 1))
+        found |= dict.fromkeys(passages[first:end].tolist(), words)
+    return found
+
+
+def sources_in_words(flags: int) -> str:
+    """Say where a passage was seen: "positive", "negative", "pool"."""
+    names = {SOURCE_POS: "positive of a row", SOURCE_NEG: "negative of a row", SOURCE_POOL: "pool"}
+    return ", ".join(name for flag, name in names.items() if flags & flag)

@@ -1,0 +1,201 @@
+"""Mending a training file: what the doctor found and somebody asked to be mended, and not a byte more.
+
+A row without a chosen fault leaves as the bytes it came in. Of the others only the fields in question are written anew: passages that stay
+keep their spelling, their scores stay with them, and every other field is copied (`msgspec.Raw`). A line that is no row leaves as it is.
+What does not survive are blank lines, a byte order mark and CR before a line's end; a table leaves as JSON lines.
+
+The file is read twice. The first reading is the doctor's own: a repair without a fault does nothing (good scores stay where all fit), which
+fields are of several types only shows at the end, and so do the positives of a query's other rows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+
+import msgspec
+import numpy as np
+
+from hnmine.checks.check import examine
+from hnmine.checks.kinds import chosen_mendings
+from hnmine.checks.rules import READABLE
+from hnmine.checks.scores import FIELDS
+from hnmine.checks.survey import Hashes, RawReader, Survey
+from hnmine.core.errors import InputError
+from hnmine.data.columns import Columns
+from hnmine.data.fields import without
+from hnmine.data.jsonl import spelled
+from hnmine.data.problems import Problem
+from hnmine.data.rows import Row, training_rows
+
+__all__ = ["repaired"]
+
+Fields = dict[str, msgspec.Raw]
+_EMPTY = msgspec.Raw(b'""')
+_encode = msgspec.json.Encoder().encode
+_original = msgspec.json.Decoder(Fields).decode
+
+
+class _Lines(RawReader):
+    """A reader that keeps the lines since it was last asked, so that none is lost that is no row."""
+
+    def __init__(self, path: str | os.PathLike[str], columns: Columns | None) -> None:
+        super().__init__(path, READABLE, columns)
+        self.waiting: list[tuple[int, bytes]] = []
+
+    def lines(self) -> Iterator[bytes]:
+        for raw in super().lines():
+            self.waiting.append((self.line, raw))
+            yield raw
+
+
+def repaired(path: str | os.PathLike[str], repairs: Iterable[str], *, columns: Columns | None = None) -> Iterator[bytes]:
+    """Yield the lines of a training file, newline included, with the chosen faults mended.
+
+    Args:
+        path: the file, in any format that mining reads.
+        repairs: keys of `trainers.MENDINGS`, or "all"; one whose fault does not occur does nothing.
+        columns: which columns hold what, where their names do not tell.
+
+    Raises:
+        SettingsError: a repair is unknown.
+        InputError: the file cannot be read, or a line is too long or no record, so that it could not be carried over.
+    """
+    chosen = chosen_mendings(repairs)
+    report, survey = examine(path, columns=columns)
+    offered = {finding.repair for finding in report.findings}
+    useless = {"missing-prompt", "scores"} - offered  # where all have scores, or none a prompt, there is nothing to mend
+    if not len(survey.negatives):
+        useless.add("empty-negatives")
+    return _lines(path, _Mender(chosen - useless, survey), columns)
+
+
+def _lines(path: str | os.PathLike[str], mender: _Mender, columns: Columns | None) -> Iterator[bytes]:
+    reader = _Lines(path, columns)
+    told = 0
+    for row in training_rows(reader):
+        problems, told = reader.problems[told:], len(reader.problems)
+        waiting, reader.waiting = reader.waiting, []
+        _require_kept(reader, problems, waiting)
+        for _, raw in waiting[:-1]:
+            yield raw + b"\n"
+        mended = mender(row, waiting[-1][1], [each for each in problems if each.line == row.line], plain=reader.plain)
+        if mended is not None:
+            yield mended + b"\n"
+    _require_kept(reader, reader.problems[told:], reader.waiting)
+    for _, raw in reader.waiting:
+        yield raw + b"\n"
+
+
+def _require_kept(reader: _Lines, problems: Sequence[Problem], waiting: Sequence[tuple[int, bytes]]) -> None:
+    """Refuse a file with a line that was never read: it would be missing."""
+    lines = {line for line, _ in waiting}
+    if lost := [problem for problem in problems if problem.severity == "error" and problem.line not in lines]:
+        raise InputError(f"{reader.path}: a line cannot be carried over\n  {lost[0]}\nMend it first.", lost)
+
+
+class _Mender:
+    """Mends one row after the other; `chosen` are the repairs, `survey` what the first reading gathered."""
+
+    def __init__(self, chosen: AbstractSet[str], survey: Survey) -> None:
+        self._chosen = chosen
+        self._hashed = Hashes()
+        self._positives = _shared_positives(survey) if "positive-of-another-row" in chosen else {}
+        faults = survey.schema.faults() if "mixed-types" in chosen else ()
+        paths = (fault.path for fault in faults if fault.kind == "mixed-types")
+        self._as_text = [path.partition(".")[0].partition("[")[0] for path in paths]
+        self._seen: set[int] = set()
+
+    def __call__(self, row: Row, raw: bytes, problems: Sequence[Problem], *, plain: bool) -> bytes | None:
+        """Return the row's line, or None where the row is left out."""
+        chosen, fields = self._chosen, row.fields
+        before = dict(fields)
+        if any(each.kind == "nan" and not self._asked(each) for each in problems):
+            return raw if plain else spelled(fields)
+        changed = any(each.kind == "nan" for each in problems)
+        untouched: list[str] = []
+        for side in ("pos", "neg"):
+            kinds = {each.kind for each in problems if each.path.partition("[")[0] == f"$.{side}"}
+            if kinds and not kinds <= chosen and plain:
+                if changed:  # no JSON, so that what stood there cannot be taken from it
+                    return raw
+                untouched.append(side)
+                original = _original(raw)
+                fields |= {key: original[key] for key in (side, f"{side}_scores") if key in original}
+            else:
+                changed |= bool(kinds)
+        query = self._hashed(row.query)
+        positives, negatives = [self._hashed(text) for text in row.pos], [self._hashed(text) for text in row.neg]
+        own = set(positives)
+        if "pos" not in untouched and "repeated-positive" in chosen:
+            positives = _keep(fields, "pos", positives, [place for place, key in enumerate(positives) if key in positives[:place]])
+        if "neg" not in untouched and negatives:
+            negatives = _keep(fields, "neg", negatives, self._dropped(query, own, negatives))
+        if "empty-negatives" in chosen and not negatives:
+            return None
+        if "missing-prompt" in chosen and ("prompt" not in fields or bytes(fields["prompt"]) == b"null"):
+            fields["prompt"] = _EMPTY
+        if "scores" in chosen:
+            for key in FIELDS:
+                fields.pop(key, None)
+        if "repeated-row" in chosen:
+            rest = (bytes(fields.get("prompt", b"")), bytes(fields.get("type", b"none")))
+            whole = hash((query, -1, *positives, -1, *negatives, *rest))
+            if whole in self._seen:
+                return None
+            self._seen.add(whole)
+        for key in self._as_text:
+            if key in fields and bytes(fields[key])[:1] not in (b'"', b"n"):
+                fields[key] = msgspec.Raw(_encode(bytes(fields[key]).decode()))
+        changed |= fields.keys() != before.keys() or any(
+            fields[key] is not value for key, value in before.items() if key not in (*untouched, *(f"{side}_scores" for side in untouched))
+        )
+        return spelled(fields) if changed or not plain else raw
+
+    def _asked(self, problem: Problem) -> bool:
+        """Whether a NaN may go: as such, or with all scores."""
+        return "nan" in self._chosen or ("scores" in self._chosen and problem.path.startswith(("$.pos_scores", "$.neg_scores")))
+
+    def _dropped(self, query: int, own: set[int], negatives: Sequence[int]) -> list[int]:
+        """Return the places of the negatives that go."""
+        chosen = self._chosen
+        gone: set[int] = set()
+        if "query-among-negatives" in chosen:
+            gone.add(query)
+        if "positive-among-negatives" in chosen:
+            gone |= own
+        if "positive-of-another-row" in chosen:
+            gone |= self._positives.get(query, set()) - own
+        if "repeated-negative" not in chosen:
+            return [place for place, key in enumerate(negatives) if key in gone]
+        places: list[int] = []
+        for place, key in enumerate(negatives):
+            if key in gone:
+                places.append(place)
+            gone.add(key)
+        return places
+
+
+def _keep(fields: Fields, side: str, keys: list[int], dropped: Sequence[int]) -> list[int]:
+    """Take the passages at these places out of a side, and their scores; return the keys that stay."""
+    if not dropped:
+        return keys
+    gone = set(dropped)
+    kept = len(keys) - len(gone)
+    for name in (side, f"{side}_scores"):
+        if name in fields:
+            fields[name] = without(fields[name], dropped, kept)
+    return [key for place, key in enumerate(keys) if place not in gone]
+
+
+def _shared_positives(survey: Survey) -> dict[int, set[int]]:
+    """Return the positives of each query that stands on several rows, as hashes."""
+    queries = np.frombuffer(survey.queries, np.uint64)
+    _, inverse, counts = np.unique(queries, return_inverse=True, return_counts=True)
+    ends = np.cumsum(np.frombuffer(survey.positive_counts, dtype=np.dtype("L")).astype(np.int64))
+    found: dict[int, set[int]] = {}
+    for row in np.flatnonzero(counts[inverse] > 1).tolist():
+        start = int(ends[row - 1]) if row else 0
+        found.setdefault(int(queries[row]), set()).update(survey.positives[start : int(ends[row])])
+    return found

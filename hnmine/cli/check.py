@@ -1,0 +1,72 @@
+"""What `python -m hnmine check` does: the doctor's report on a file, and its mending when repairs are named."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import msgspec
+
+from hnmine.checks.check import check
+from hnmine.checks.kinds import chosen_mendings
+from hnmine.checks.repair import repaired
+from hnmine.checks.report import Report, counted
+from hnmine.core.errors import SettingsError
+from hnmine.core.files import write_atomic
+from hnmine.core.progress import OnProgress, ShouldStop
+from hnmine.data.columns import columns_from
+from hnmine.models.cards import ModelSettings, describe
+
+__all__ = ["FAULTY", "checkup"]
+
+# What the command ends with when the file, as it is in the end, has an error.
+FAULTY = 2
+
+
+def checkup(arguments: argparse.Namespace, on_progress: OnProgress | None, should_stop: ShouldStop) -> tuple[str, int]:
+    """Check a file, mend it if repairs are named; return what to print, and the exit status: 0 without errors, else FAULTY.
+
+    Mended, the report is of the file that was written.
+
+    Raises:
+        HnmineError: the file cannot be read or written, or the flags do not fit.
+    """
+    wanted = tuple(arguments.repair or ())
+    if wanted and not arguments.output_file:
+        raise SettingsError("--repair needs --output_file: the file that is checked stays as it is")
+    if arguments.output_file and not wanted:
+        raise SettingsError("--output_file is for mended rows; name what to mend (--repair KIND ..., or --repair all)")
+    chosen = chosen_mendings(wanted)
+    columns = columns_from(arguments.columns) if arguments.columns else None
+    card = None
+    if not arguments.no_lengths:
+        card = describe(
+            ModelSettings(
+                name_or_path=arguments.embedder_name_or_path,
+                query_max_length=arguments.embedder_query_max_length,
+                passage_max_length=arguments.embedder_passage_max_length,
+            )
+        )
+
+    def report_on(path: str | os.PathLike[str], *, mended: bool = False) -> Report:
+        return check(
+            path,
+            model=card,
+            trainers=arguments.trainer,
+            negative_number=arguments.negative_number,
+            columns=None if mended else columns,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
+
+    if not wanted:
+        report = report_on(arguments.file)
+        return msgspec.json.encode(report).decode() if arguments.json else str(report), 0 if report.ok else FAULTY
+    output = Path(arguments.output_file)
+    if output.exists() and Path(arguments.file).exists() and output.samefile(arguments.file):
+        raise SettingsError(f"--output_file is the file that is checked ({output}); write to another one")
+    size = write_atomic(output, repaired(arguments.file, chosen, columns=columns))
+    report = report_on(output, mended=True)
+    said = msgspec.json.encode(report).decode() if arguments.json else f"{counted(size, 'byte')} written to {output}\n{report}"
+    return said, 0 if report.ok else FAULTY

@@ -1,0 +1,353 @@
+"""The command line: `python -m hnmine mine`, which takes the flags of FlagEmbedding's scripts/hn_mine.py as they are, and
+`python -m hnmine cache`, which shows, verifies and prunes the stored vectors, and `python -m hnmine check`, which finds what trainers
+would trip over.
+
+stdout holds the closing summary and nothing else; progress and errors go to stderr. The flags themselves are the table
+in `flags.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import io
+import os
+import re
+import shutil
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from hnmine import __version__
+from hnmine.cli.check import checkup
+from hnmine.cli.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS, REPRODUCE_WITH, Flag, preset_defaults, settings_from
+from hnmine.cli.terminal import Interrupts, Progress
+from hnmine.core.errors import HnmineError, SettingsError
+from hnmine.core.sizes import in_words, parse_size
+from hnmine.data.verdicts import read_verdicts
+from hnmine.models.cards import ModelSettings
+from hnmine.models.encoder import FlagEncoder
+from hnmine.runs.mine import mine_to_file
+from hnmine.runs.reproduce import reproduce
+from hnmine.runs.workspace import vectors_folder
+from hnmine.vectors.store import VectorStore
+
+__all__ = ["main", "parse"]
+
+_REQUIRED = ("input_file", "output_file")
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Help that shows each flag once, with underscores."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=min(shutil.get_terminal_size().columns, 120) - 2)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or "_" not in action.option_strings[0]:
+            return super()._format_action_invocation(action)
+        values = self._format_args(action, self._get_default_metavar_for_optional(action)) if action.nargs != 0 else ""
+        return f"{action.option_strings[0]} {values}".strip()
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are short: fifty flags of usage would bury them."""
+
+    def error(self, message: str) -> NoReturn:
+        message = re.sub(r"(--\w+)(/--[\w-]+)+", r"\1", message)  # one spelling is enough
+        self.exit(2, f"hnmine: {message}\nTry: {self.prog} --help\n")
+
+
+def _switch(text: str) -> bool:
+    # As transformers.HfArgumentParser reads them, which hn_mine.py uses.
+    if text.lower() in ("yes", "true", "t", "y", "1"):
+        return True
+    if text.lower() in ("no", "false", "f", "n", "0"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+
+
+def _template(text: str) -> str:
+    return text.replace("\\n", "\n")
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "switch": _switch,
+    "integer": _integer,
+    "number": _number,
+    "template": _template,
+    "size": _size,
+}
+
+
+def _add(group: argparse._ArgumentGroup, flag: Flag) -> None:
+    names = list(dict.fromkeys([f"--{flag.name}", f"--{flag.name.replace('_', '-')}"]))
+    options: dict[str, Any] = {"dest": flag.name, "default": flag.default}
+    options["type"] = _READERS.get(flag.kind, str)
+    text = flag.help
+    if flag.kind == "switch":
+        options |= {"nargs": "?", "const": True, "metavar": "true|false"}
+        if flag.default:
+            text += f" (default: true; --no_{flag.name} turns it off)"
+    else:
+        several = flag.kind in ("list", "columns")
+        options |= {"metavar": flag.metavar or None, "choices": flag.choices or None, "nargs": "+" if several else None}
+        if flag.default not in (None, ()):
+            text += f" (default: {flag.default})"
+    group.add_argument(*names, **options, help=text.replace("%", "%%"))
+    if flag.kind == "switch" and flag.default:
+        negated = list(dict.fromkeys([f"--no_{flag.name}", f"--no-{flag.name.replace('_', '-')}"]))
+        group.add_argument(*negated, dest=flag.name, action="store_false", default=True, help=argparse.SUPPRESS)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse; wrong usage ends in SystemExit(2), as argparse does, and `--help` in SystemExit(0)."""
+    parser = _Parser(
+        prog="python -m hnmine",
+        description="Mine hard negatives for text-embedding models.",
+        allow_abbrev=False,
+        formatter_class=_Formatter,
+    )
+    parser.add_argument("--version", action="version", version=f"hnmine {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    mine = commands.add_parser(
+        "mine",
+        help="mine hard negatives for a training file",
+        description="Mine hard negatives for every row of a training file. Takes the flags of FlagEmbedding's scripts/hn_mine.py.",
+        usage="%(prog)s --input_file FILE --output_file FILE [--candidate_pool FILE] [more flags]",
+        epilog="Every flag may be written with dashes too: --input-file. Exit status: 0 done, 1 failure, 2 bad usage or bad input, "
+        "130 interrupted. HNMINE_DEBUG=1 in the environment shows warnings and tracebacks.",
+        allow_abbrev=False,
+        formatter_class=_Formatter,
+    )
+    for title, flags in FLAGS.items():
+        group = mine.add_argument_group(title)
+        for flag in flags:
+            _add(group, flag)
+    cache = commands.add_parser(
+        "cache",
+        help="show, verify or prune the stored vectors",
+        description="Show, verify or prune the vectors that are kept so that no text is encoded twice.",
+        allow_abbrev=False,
+        formatter_class=_Formatter,
+    )
+    cache.add_argument(
+        "action",
+        nargs="?",
+        choices=("show", "verify", "prune"),
+        default="show",
+        help="show: what is kept, by model (default); verify: read it all and drop what is damaged; prune: remove what was not used for "
+        "longest",
+    )
+    for flag in CACHE_FLAGS:
+        _add(cache.add_argument_group(), flag)
+    check = commands.add_parser(
+        "check",
+        help="find what trainers would trip over in a training file",
+        description="Read a training file as trainers will and report what they would trip over, with counts, places and remedies.",
+        epilog="Exit status: 0 no errors (there may be warnings), 2 errors in the file, bad usage or an unreadable file, 1 failure.",
+        allow_abbrev=False,
+        formatter_class=_Formatter,
+    )
+    check.add_argument("file", metavar="FILE", help="training rows, in any format that mine takes")
+    for flag in CHECK_FLAGS:
+        _add(check.add_argument_group(), flag)
+    if argv and argv[0].startswith("--") and argv[0] not in ("--help", "--version"):
+        parser.error(f"the command is missing; write: python -m hnmine mine {argv[0]} ...")
+    arguments, unknown = parser.parse_known_args(argv)
+    if arguments.command == "mine" and arguments.preset is not None and arguments.from_manifest is None:
+        mine.set_defaults(**preset_defaults(arguments.preset))  # read again: what is said beside the preset counts
+        arguments, unknown = parser.parse_known_args(argv)
+    if arguments.command == "mine" and not unknown:
+        known_file = arguments.from_manifest is not None  # the manifest says where its input is
+        if missing := [f"--{name}" for name in _REQUIRED[known_file:] if getattr(arguments, name) is None]:
+            mine.error(f"the following arguments are required: {', '.join(missing)}")
+        given = [flag for flags in FLAGS.values() for flag in flags if getattr(arguments, flag.name) != flag.default]
+        if arguments.from_manifest is not None and (more := [flag.name for flag in given if flag.name not in REPRODUCE_WITH]):
+            mine.error(f"--{more[0]} would change what --from_manifest does again; leave it out, or mine without --from_manifest")
+    if unknown:
+        used = {"cache": cache, "check": check}.get(arguments.command, mine)
+        own: dict[str, dict[str, tuple[Flag, ...]]] = {"cache": {"": CACHE_FLAGS}, "check": {"": CHECK_FLAGS}}
+        table = own.get(arguments.command, FLAGS)
+        known = [f"--{flag.name}" for flags in table.values() for flag in flags]
+        close = difflib.get_close_matches(unknown[0].partition("=")[0].replace("-", "_").replace("__", "--", 1), known, n=1)
+        used.error(f"unrecognized arguments: {' '.join(unknown)}" + (f" (did you mean {close[0]}?)" if close else ""))
+    return arguments
+
+
+def _silence_libraries() -> None:
+    """Keep bars, advice and warnings of the libraries off stderr; must run before they are imported."""
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("TQDM_DELAY", "1000000000")  # FlagEmbedding passes `disable` itself; a bar due in 30 years is not drawn
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")  # FlagEmbedding's process pool leaves semaphores
+    warnings.simplefilter("ignore")
+
+
+def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
+    settings = settings_from(arguments)
+    several = len(settings.model.devices or ()) > 1 if settings.model else False
+    progress = None if arguments.quiet or sys.stderr is None else Progress(sys.stderr)
+
+    def on_progress(done: int, total: int, note: str) -> None:
+        # Ctrl-C reaches the workers of FlagEmbedding's process pool too: waiting for the batch of a dead one would never end.
+        interrupts.batches_began |= total > 0 and not several
+        if progress is not None:
+            progress(done, total, note)
+
+    shared: dict[str, Any] = {
+        "store": None if arguments.no_store else arguments.store or vectors_folder(),
+        "memory_budget": arguments.memory_budget,
+        "on_progress": on_progress,
+        "should_stop": interrupts.should_stop,
+    }
+    try:
+        if arguments.from_manifest is not None:
+            summary = reproduce(
+                arguments.from_manifest,
+                arguments.output_file,
+                input_file=arguments.input_file,
+                candidate_pool=arguments.candidate_pool,
+                name_or_path=arguments.embedder_name_or_path,
+                second_name_or_path=arguments.second_embedder_name_or_path,
+                reranker_name_or_path=arguments.reranker_name_or_path,
+                devices=None if arguments.devices is None else tuple(arguments.devices),
+                new_manifest=arguments.manifest_file,
+                **shared,
+            )
+        else:
+            summary = mine_to_file(
+                lambda: FlagEncoder.load(settings.model or ModelSettings(), on_progress=on_progress),
+                arguments.input_file,
+                arguments.candidate_pool,
+                arguments.output_file,
+                settings,
+                manifest_file=arguments.manifest_file,
+                verdicts=read_verdicts(arguments.reviews) if arguments.reviews else (),
+                **shared,
+            )[0]
+    finally:
+        if progress is not None:
+            progress.close()
+    if arguments.search_batch_size is not None:
+        summary.notes.append("--search_batch_size has no effect: one call searches thousands of queries")
+    _say(msgspec.json.encode(summary).decode() if arguments.json else str(summary))
+
+
+def _cache(arguments: argparse.Namespace) -> None:
+    folder = Path(arguments.store or vectors_folder())
+    if not folder.is_dir():
+        if arguments.store:
+            raise SettingsError(f"there is no folder {folder}; name the one that holds the vectors")
+        _say("[]" if arguments.json else f"nothing is kept in {folder}")
+        return
+    store = VectorStore(folder)
+    lines: list[str] = []
+    if arguments.action == "verify":
+        lines += store.verify() or ["nothing is damaged"]
+    elif arguments.action == "prune":
+        if not (arguments.everything or arguments.limit is not None or arguments.older_than is not None):
+            raise SettingsError("say what may go: --limit SIZE, --older_than DAYS, or --everything")
+        freed = store.prune(limit_bytes=arguments.limit, older_than_days=arguments.older_than, everything=arguments.everything)
+        lines.append(f"{in_words(freed)} freed")
+    usage = store.usage()
+    if arguments.json:
+        _say(msgspec.json.encode(usage).decode())
+        return
+    for each in usage:
+        lines.append(
+            f"{each.model}  {each.rows:,} {'scores of pairs' if each.dimension == 1 else f'vectors of {each.dimension} dimensions'}, "
+            f"{each.dtype}  {in_words(each.bytes)} in "
+            f"{each.shards:,} {'file' if each.shards == 1 else 'files'}  last used {each.last_used[:10]}"
+        )
+    total = sum(each.bytes for each in usage)
+    lines.append(f"{in_words(total)} of at most {in_words(store.limit_bytes)} in {folder}")
+    _say("\n".join([*lines, *(f"note  {note}" for note in store.notes)]))
+
+
+def _check(arguments: argparse.Namespace, interrupts: Interrupts) -> int:
+    progress = None if arguments.quiet or sys.stderr is None or not sys.stderr.isatty() else Progress(sys.stderr)
+    try:
+        said, status = checkup(arguments, progress, interrupts.should_stop)
+    finally:
+        if progress is not None:
+            progress.close()
+    _say(said)
+    return status
+
+
+def _say(text: str) -> None:
+    """Print to stdout. Nobody reading it any more (`| head`) is no failure: the output file is written."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python would flush once more on leaving, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(text: str) -> None:
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            print(f"hnmine: {text}", file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0 done, 1 failure, 2 bad usage or bad input, 130 interrupted."""
+    debug = os.environ.get("HNMINE_DEBUG") == "1"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be printable
+    interrupts = Interrupts()
+    try:
+        with interrupts.installed(), warnings.catch_warnings():
+            arguments = parse(sys.argv[1:] if argv is None else argv)
+            if not debug:
+                _silence_libraries()
+            if arguments.command == "cache":
+                _cache(arguments)
+            elif arguments.command == "check":
+                return _check(arguments, interrupts)
+            else:
+                _mine(arguments, interrupts)
+    except SystemExit as leaving:  # argparse has said why
+        return leaving.code if isinstance(leaving.code, int) else 1
+    except HnmineError as error:
+        _complain(str(error))
+        return error.exit_status
+    except KeyboardInterrupt:
+        _complain("stopped on request; no output was written")
+        return 130
+    except Exception as error:  # noqa: BLE001 - the last resort: a sentence instead of a traceback
+        _complain(f"unexpected {type(error).__name__}: {error}" + ("" if debug else " (HNMINE_DEBUG=1 shows where)"))
+        if debug:
+            traceback.print_exc()
+        return 1
+    return 0

@@ -1,0 +1,78 @@
+"""How long work tells of itself and is stopped: two callables, handed down through every slow stage.
+
+`OnProgress(done, total, note)` is called once a batch, from the thread that does the work; `ShouldStop()` is asked as
+often. `note` names the stage, and the stage decides what is counted: encoding counts tokens, because a long passage
+takes fifty times as long as a short one, and a time left told from rows would be wrong by that much.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from hnmine.core.errors import Cancelled
+
+__all__ = ["OnProgress", "ShouldStop", "Stages", "check", "unit_of"]
+
+ShouldStop = Callable[[], bool]
+
+_UNITS = {
+    "encoding passages": "tokens",
+    "encoding queries": "tokens",
+    "encoding passages in shards": "characters",
+    "encoding queries in shards": "characters",
+    "searching": "queries",
+    "counting words": "passages",
+    "comparing words": "queries",
+    "ranking by BM25": "queries",
+    "scoring pairs": "pairs",
+}
+
+
+class OnProgress(Protocol):
+    """Take `done` of `total` items, and the stage they belong to ("encoding passages")."""
+
+    def __call__(self, done: int, total: int, note: str, /) -> None: ...
+
+
+def check(should_stop: ShouldStop | None) -> None:
+    """Raise Cancelled when somebody asked to stop."""
+    if should_stop is not None and should_stop():
+        raise Cancelled("stopped on request; no output was written")
+
+
+def unit_of(note: str) -> str:
+    """Return what a stage counts, such as "tokens"; empty when that is not known. "second model: encoding queries" is such a stage too."""
+    return _UNITS.get(note.rpartition(": ")[2], "")
+
+
+class Stages:
+    """Passes progress on, and remembers what each stage did and how long it took: for the manifest."""
+
+    def __init__(self, on_progress: OnProgress | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._on_progress = on_progress
+        self._clock = clock
+        self._stages: list[dict[str, Any]] = []
+        self._began = 0.0
+
+    def __call__(self, done: int, total: int, note: str, /) -> None:
+        """Take progress; see `OnProgress`."""
+        now = self._clock()
+        if not self._stages or self._stages[-1]["stage"] != note:
+            self._close(now)
+            self._stages.append({"stage": note, "done": 0, "unit": unit_of(note), "seconds": 0.0})
+            self._began = now
+        self._stages[-1]["done"] = done
+        if self._on_progress is not None:
+            self._on_progress(done, total, note)
+
+    def report(self) -> list[dict[str, Any]]:
+        """Return each stage in order: what it is called, what it counts, how much it did, seconds, and items a second."""
+        self._close(self._clock())
+        self._began = self._clock()
+        return [stage | {"per_second": round(stage["done"] / stage["seconds"], 1) if stage["seconds"] else 0.0} for stage in self._stages]
+
+    def _close(self, now: float) -> None:
+        if self._stages:
+            self._stages[-1]["seconds"] = round(self._stages[-1]["seconds"] + now - self._began, 3)

@@ -1,0 +1,52 @@
+"""Amounts of memory: as people write them, and how much of it this machine has to spare."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hnmine.core.errors import SettingsError
+
+__all__ = ["available", "in_words", "parse_size"]
+
+_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", re.IGNORECASE)
+# Where the system does not say: what any machine that trains models has free.
+_UNKNOWN = 4 * 2**30
+
+
+def parse_size(text: str) -> int:
+    """Parse an amount such as "2GB", "512 MiB" or "1000000" into bytes; units count by 1,024.
+
+    Raises:
+        SettingsError: the text is no amount.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None or (size := int(float(match[1]) * _UNITS[match[2].lower()])) < 1:
+        raise SettingsError(f"{text!r} is no amount of memory; write a number with a unit, such as 2GB or 512MB")
+    return size
+
+
+def in_words(size: float) -> str:
+    """Return bytes as people write them: "1.5 GB"; units count by 1,024."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if abs(size) < 1024:
+            return f"{size:,.0f} {unit}" if unit in ("bytes", "kB") or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:,.1f} TB"
+
+
+def available() -> int:
+    """Return the bytes of memory that can be used without swapping, as far as the system (and its container) says."""
+    found = []
+    try:
+        meminfo = Path("/proc/meminfo").read_text()
+        found.append(int(meminfo.split("MemAvailable:")[1].split()[0]) * 1024)
+    except (OSError, IndexError, ValueError):
+        pass
+    try:  # a container's own limit (cgroup v2)
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        found.append(limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+    except (OSError, ValueError):
+        pass
+    return max(min(found, default=_UNKNOWN), 2**26)

@@ -1,0 +1,142 @@
+"""The parts of a zip archive or a folder, read as streams: nothing is unpacked to a disk, so no name inside leads anywhere.
+
+A part is found by its name behind the folder that all of them stand in (BEIR's archives hold `scifact/corpus.jsonl`). What a stream
+gives is bounded as in `streams`: an archive that grows 250-fold is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import posixpath
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from hnmine.core.errors import InputError
+from hnmine.data.streams import BLOCK, grown
+
+__all__ = ["Parts", "parts_of", "single"]
+
+
+class Parts:
+    """The files of a folder or a zip archive by their relative names, such as "qrels/test.tsv"."""
+
+    def __init__(self, openers: dict[str, Callable[[], BinaryIO]]) -> None:
+        self._openers = openers
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._openers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._openers)
+
+    def opener(self, name: str) -> Callable[[], BinaryIO]:
+        """Return what opens a part; reading from it raises OSError where the archive is damaged."""
+        return self._openers[name]
+
+
+def parts_of(path: Path, file: BinaryIO | None = None) -> Parts | None:
+    """Return the parts of a folder or of a zip archive; None when it is neither.
+
+    Args:
+        path: the folder or the archive.
+        file: the archive's bytes, when `path` is but a name.
+
+    Raises:
+        InputError: the archive is damaged.
+    """
+    if file is None and path.is_dir():
+        found = sorted(each for each in (*path.iterdir(), *path.glob("qrels/*")) if each.is_file())
+        return Parts({each.relative_to(path).as_posix(): partial(_plain, each) for each in found})
+    if file is None:
+        if not path.is_file():  # a pipe can be looked at once only
+            return None
+        with path.open("rb") as probe:
+            if probe.read(4) != b"PK\x03\x04":
+                return None
+    archive = _opened(path if file is None else file, str(path))
+    # Some archivers write names from the root on; nothing is unpacked to them, so they count as the others do.
+    infos = {info.filename.lstrip("/"): info for info in archive.infolist() if not info.is_dir() and not _is_clutter(info.filename)}
+    inner = posixpath.commonpath([posixpath.dirname(name) or "." for name in infos]) if infos else ""
+    if inner not in ("", ".") and all(name.startswith(f"{inner}/") for name in infos):
+        infos = {name.removeprefix(f"{inner}/"): info for name, info in infos.items()}
+    return Parts({name: partial(_member, archive, info, str(path)) for name, info in sorted(infos.items())})
+
+
+def single(file: BinaryIO, where: str) -> Iterator[bytes]:
+    """Yield the bytes of the one file that an archive holds.
+
+    Raises:
+        InputError: the archive is damaged, or holds none or several.
+    """
+    archive = _opened(file, where)
+    names = [info.filename for info in archive.infolist() if not info.is_dir() and not _is_clutter(info.filename)]
+    if "[Content_Types].xml" in names:
+        raise InputError(f"{where}: the file is an Office document; save the table as CSV")
+    if len(names) != 1:
+        raise InputError(
+            f"{where}: the zip archive holds {len(names):,} files; put one into it, or a BEIR data set "
+            "(corpus.jsonl, queries.jsonl, qrels/*.tsv)"
+        )
+    stream = _member(archive, archive.getinfo(names[0]), where)
+    try:
+        with stream:
+            while block := stream.read(BLOCK):
+                yield block
+    except OSError as error:
+        raise InputError(f"{where}: cannot be read ({error.strerror or error})") from error
+    finally:
+        file.close()
+
+
+def _plain(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+def _is_clutter(name: str) -> bool:
+    return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith(".")
+
+
+def _opened(file: Path | BinaryIO, where: str) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:  # also names that are no text, and newer formats
+        raise InputError(f"{where}: the zip archive is damaged ({error}); make or download it again") from error
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> BinaryIO:
+    try:
+        return io.BufferedReader(_Member(archive.open(info), info, where), BLOCK)
+    # A password, a method that nobody uses, a header that leads nowhere.
+    except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
+        raise InputError(f"{where}: {info.filename} cannot be unpacked ({error}); make the archive again") from error
+
+
+class _Member(io.RawIOBase):
+    """A part as it is unpacked: faults are errors of reading, and growth is watched."""
+
+    def __init__(self, stream: Any, info: zipfile.ZipInfo, where: str) -> None:
+        self._stream, self._info, self._where = stream, info, where
+        self._given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            block = self._stream.read(len(buffer))
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, IndexError, struct.error) as error:
+            raise OSError(f"the archive is damaged: {error}") from error
+        buffer[: len(block)] = block
+        self._given += len(block)
+        grown(self._given, self._info.compress_size, f"{self._where}, {self._info.filename}")
+        return len(block)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()

@@ -1,0 +1,265 @@
+"""A BEIR data set, folder or zip, as training rows and their pool: corpus.jsonl, queries.jsonl, and judgements in qrels/*.tsv.
+
+Each query with a passage judged relevant (score above 0) is a row: its text, those passages, and its `id`. The whole corpus is the pool.
+A passage is its title and its text with a blank between them, as BEIR's own evaluation joins them. Which judgements: train where there are
+some, else dev, else test, unless somebody says. The corpus is read once for both, and every fault of every part is told with the part's
+name and line; a judgement about a query or passage that is not there is one of them.
+
+A folder's fingerprint is the hash of its parts' hashes; that of an archive is of its bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from hnmine.core.errors import InputError
+from hnmine.data.archives import Parts, parts_of
+from hnmine.data.columns import Columns
+from hnmine.data.detect import Source, read_as
+from hnmine.data.fields import array, joined
+from hnmine.data.jsonl import Reader
+from hnmine.data.lines import MAX_LINE_BYTES, LineReader
+from hnmine.data.problems import REPAIRS, InputFile, Problem
+from hnmine.data.rows import Row
+
+__all__ = ["BeirFolder", "beir_at"]
+
+# Query -> passages judged relevant -> the line that says so.
+Judged = dict[str, dict[str, int]]
+_PREFERRED = ("train", "dev", "validation", "test")
+_ENDINGS = ("", ".gz", ".zst")
+
+
+def beir_at(path: str | os.PathLike[str], file: BinaryIO | None = None) -> BeirFolder | None:
+    """Return the BEIR data set that a folder or a zip archive holds, or None when it holds none.
+
+    Args:
+        path: the folder or archive.
+        file: the archive's bytes, when `path` is but a name.
+
+    Raises:
+        InputError: the archive is damaged, or it is a BEIR data set without judgements.
+    """
+    try:
+        parts = parts_of(Path(path), file)
+    except OSError:  # the reader of single files says what is wrong with it
+        return None
+    if parts is None or _named(parts, "corpus.jsonl") is None or _named(parts, "queries.jsonl") is None:
+        return None
+    return BeirFolder(Path(path), parts, file)
+
+
+def _named(parts: Parts, name: str) -> str | None:
+    return next((name + ending for ending in _ENDINGS if name + ending in parts), None)
+
+
+class BeirFolder:
+    """The parts of one data set; `splits` are the names of its judgements, the one read unless told otherwise first."""
+
+    def __init__(self, path: Path, parts: Parts, file: BinaryIO | None) -> None:
+        self.path = path
+        self._parts = parts
+        self._file = file
+        self._qrels = {name.removeprefix("qrels/").removesuffix(".tsv"): name for name in parts if _is_qrels(name)}
+        if not self._qrels and "qrels.tsv" in parts:
+            self._qrels = {"qrels": "qrels.tsv"}
+        if not self._qrels:
+            raise InputError(f"{path}: a BEIR data set without judgements: there is no qrels/train.tsv, dev.tsv or test.tsv; add one")
+        order = {name: place for place, name in enumerate(_PREFERRED)}
+        self.splits = tuple(sorted(self._qrels, key=lambda name: (order.get(name, len(order)), name)))
+
+    def __str__(self) -> str:
+        return str(Source(format="beir", names=self.splits))
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The names of the parts that belong to it."""
+        return tuple(name for name in (_named(self._parts, "corpus.jsonl"), _named(self._parts, "queries.jsonl")) if name) + tuple(
+            self._qrels[split] for split in self.splits
+        )
+
+    def read(
+        self,
+        *,
+        columns: Columns | None = None,
+        repair: Iterable[str] = (),
+        skip_bad_rows: bool = False,
+        max_line_bytes: int = MAX_LINE_BYTES,
+    ) -> tuple[InputFile[Row], InputFile[str]]:
+        """Read the rows and the pool; arguments and errors as in `rows.read_training`, `columns.qrels` names the judgements.
+
+        Raises:
+            InputError: there are no judgements of that name, or a part cannot be read.
+        """
+        split = (columns.qrels if columns else None) or self.splits[0]
+        if split not in self._qrels:
+            there = ", ".join(f"`{name}`" for name in self.splits)
+            raise InputError(f"{self.path}: there are no judgements named `{split}`; there are {there}")
+
+        def reader_at(name: str) -> Reader:
+            place, opener = self.path / name, self._parts.opener(name)
+            reader = Reader(place, repair, skip_bad_rows, max_line_bytes, role="pool", opener=opener, name=name)
+            reader.open()
+            return reader
+
+        qrels_name = self._qrels[split]
+        qrels = LineReader(
+            self.path / qrels_name, repair, skip_bad_rows, max_line_bytes, opener=self._parts.opener(qrels_name), name=qrels_name
+        )
+        judged = _judgements(qrels)
+        wanted = {passage for passages in judged.values() for passage in passages}
+        corpus = reader_at(str(_named(self._parts, "corpus.jsonl")))
+        pool, texts = _corpus(corpus, wanted)
+        queries = reader_at(str(_named(self._parts, "queries.jsonl")))
+        rows = _rows(queries, qrels, judged, texts)
+
+        said = read_as(Source(format="beir", names=self.splits), None)
+        said += f"; read: queries judged in {split}, their relevant passages, and the corpus as the pool"
+        size, digest = self._fingerprint([each.file([]) for each in (corpus, queries, qrels)])
+        chosen = Columns(qrels=split)
+        training = InputFile(
+            str(self.path), rows, [*qrels.problems, *queries.problems], queries.line, size, digest, said, False, self.splits, chosen
+        )
+        return training, InputFile(str(self.path), pool, corpus.problems, corpus.line, size, digest, said, False, self.splits, chosen)
+
+    def _fingerprint(self, files: list[InputFile[str]]) -> tuple[int, str]:
+        if self._file is None and self.path.is_dir():
+            text = "".join(f"{Path(file.path).relative_to(self.path).as_posix()} {file.sha256}\n" for file in files)
+            return sum(file.size for file in files), hashlib.sha256(text.encode()).hexdigest()
+        if self._file is not None:
+            self._file.seek(0)
+            return self._file.seek(0, os.SEEK_END), _digest(self._file)
+        with self.path.open("rb") as file:
+            return self.path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(file: BinaryIO) -> str:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while block := file.read(2**20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _is_qrels(name: str) -> bool:
+    return name.startswith("qrels/") and name.endswith(".tsv") and name.count("/") == 1
+
+
+def _judgements(reader: LineReader) -> Judged:
+    """Return the relevant passages of each query, in the order of the file, with their lines."""
+    found: Judged = {}
+    for number, raw in enumerate(reader.lines()):
+        cells = raw.decode("utf-8", "replace").split("\t")
+        if len(cells) == 1:
+            cells = raw.decode("utf-8", "replace").split()
+        if len(cells) == 4:  # TREC's form: query, iteration, passage, score
+            del cells[1]
+        try:
+            query, passage, score = cells
+            relevant = float(score) > 0
+        except ValueError:
+            if number == 0 and len(cells) == 3:  # the header
+                continue
+            message = "expected query-id, corpus-id and a number, with tabs between them"
+            reader.admit([reader.problem("$", "bad-record", message, "mend the line, or skip it")])
+            continue
+        if relevant:
+            found.setdefault(query, {}).setdefault(passage, reader.line)
+    return found
+
+
+def _id(fields: dict[str, msgspec.Raw], reader: Reader) -> str | None:
+    raw = bytes(fields.get("_id", fields.get("id", msgspec.Raw(b""))))
+    if raw[:1] in (b"", b"[", b"{", b"n"):
+        reader.admit([reader.problem("$._id", "missing-field", "`_id` is missing", "add `_id`")])
+        return None
+    try:
+        return msgspec.json.decode(raw, type=str) if raw[:1] == b'"' else raw.decode()
+    except msgspec.DecodeError as error:
+        reader.admit([reader.problem("$._id", "not-json", f"not a valid string: {error}", "mend the escape in the text")])
+        return None
+
+
+def _twice(identity: str, reader: Reader) -> Problem:
+    return reader.problem("$._id", "duplicate-id", f"the id {identity!r} stands on an earlier line", REPAIRS["duplicate-id"])
+
+
+def _corpus(reader: Reader, wanted: set[str]) -> tuple[list[str], dict[str, str]]:
+    """Return all passages, and those of the ids that are wanted."""
+    pool: list[str] = []
+    texts: dict[str, str] = {}
+    seen: set[str] = set()
+    for fields, values, found in reader.objects(text="text", whole=True):
+        if found and not reader.admit(found):
+            continue
+        identity = _id(fields, reader)
+        if identity is None:
+            continue
+        faults: list[Problem] = []
+        title = msgspec.json.decode(fields["title"]) if "title" in fields else None
+        text = values.get("text")
+        if text is None and "text" in fields:
+            text = reader.text(fields["text"], "$.text", faults)
+        whole = joined(title if isinstance(title, str) else None, text)
+        if faults and all(each.kind == "empty-text" for each in faults):
+            faults = []  # a title may stand alone
+        if not whole and not faults:
+            faults = [reader.problem("$.text", "blank-passage", "`title` and `text` are blank", REPAIRS["blank-passage"])]
+        if identity in seen:
+            faults.append(_twice(identity, reader))
+        if faults:
+            reader.admit(faults)
+            continue
+        seen.add(identity)
+        pool.append(whole)
+        if identity in wanted:
+            texts[identity] = whole
+    return pool, texts
+
+
+def _rows(reader: Reader, qrels: LineReader, judged: Judged, texts: dict[str, str]) -> list[Row]:
+    """Return a row for each query with a relevant passage, in the order of the queries; report judgements of what is not there."""
+    rows: list[Row] = []
+    known: set[str] = set()
+    for fields, values, found in reader.objects(text="text", whole=True):
+        if found and not reader.admit(found):
+            continue
+        identity = _id(fields, reader)
+        if identity is None:
+            continue
+        if identity in known:
+            reader.admit([_twice(identity, reader)])
+            continue
+        known.add(identity)
+        if identity not in judged:
+            continue
+        query = values.get("text", "")
+        if not query:
+            faults: list[Problem] = []
+            if "text" in fields:
+                query = reader.text(fields["text"], "$.text", faults)
+            else:
+                faults.append(reader.problem("$.text", "missing-field", "`text` is missing", "add `text`"))
+            if faults and not reader.admit(faults):
+                continue
+        pos = [texts[passage] for passage in judged[identity] if passage in texts]
+        if pos:
+            given = {"id": fields.get("_id", fields.get("id", msgspec.Raw(b"null")))}
+            named = {**given, "query": msgspec.Raw(msgspec.json.encode(query)), "pos": array(pos)}
+            rows.append(Row(reader.line, query, pos, [], named))
+    last = qrels.line
+    for query_id, passages in judged.items():
+        for passage, line in passages.items():
+            what, name = ("query", query_id) if query_id not in known else ("passage", passage)
+            if what == "query" or name not in texts:
+                qrels.line = line
+                message = f"the {what} {name!r} is judged and is not there"
+                qrels.admit([qrels.problem("$", "unknown-id", message, REPAIRS["unknown-id"])])
+    qrels.line = last
+    return rows

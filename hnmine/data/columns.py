@@ -1,0 +1,167 @@
+"""Which columns hold what: the query, its positives and negatives, the text of a pool.
+
+Data sets call the same things by many names: `anchor` and `positive` in sentence-transformers, `positive_passages` in Tevatron,
+`hard_negative_ctxs` in DPR, `sentence1` in pairs, `answer` in anybody's spreadsheet. What is well known is found by name; what a person
+says goes before it, part by part. Nothing is taken for a positive when the file also has a label or a score of the pair: then some of its
+pairs are none, and a person has to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from hnmine.core.errors import InputError, SettingsError
+
+__all__ = ["Columns", "columns_from", "in_words", "known_name", "pool_columns", "training_columns"]
+
+# From the plainest to those that hold a query, a positive or a text only where nothing better is there.
+_QUERIES = ("query", "question", "anchor", "queries", "search_query", "query_text", "q", "sentence1", "sentence_0",
+            "sentence_1", "sentence_a", "text_a", "text1", "premise")  # fmt: skip
+_POSITIVES = ("pos", "positive", "positives", "positive_passages", "positive_passage", "positive_ctxs", "positive_docs", "positive_doc",
+              "positive_text", "answer", "answers", "response", "relevant")  # fmt: skip
+# The other half of a pair: a positive only as long as no label says that it may be none.
+_PARTNERS = ("passage", "document", "doc", "context", "sentence2", "sentence_1", "sentence_2", "sentence_b", "text_b", "text2",
+             "hypothesis", "text")  # fmt: skip
+_LABELS = ("label", "labels", "score", "scores", "similarity", "similarity_score", "relevance", "is_duplicate")
+_NEGATIVES = ("neg", "negative", "negatives", "negative_passages", "negative_passage", "negative_ctxs", "negative_docs", "negative_doc",
+              "negative_text", "hard_negative", "hard_negatives", "hard_neg", "hard_negative_ctxs", "hard_negative_passages", "wrong",
+              "irrelevant")  # fmt: skip
+_TEXTS = ("text", "passage", "contents", "content", "document", "doc", "body", "passage_text", "paragraph", "context", "chunk", "sentence",
+          "answer")  # fmt: skip
+_NUMBERED_POSITIVE = re.compile(r"(pos|positive|answer)_?\d+")
+_NUMBERED_NEGATIVE = re.compile(r"(neg|negative|hard_negative|hard_neg|wrong)_?\d+")
+_KNOWN = frozenset(
+    (*_QUERIES, *_POSITIVES, *_PARTNERS, *_LABELS, *_NEGATIVES, *_TEXTS, "id", "_id", "qid", "pid", "docid", "title", "prompt")
+)
+
+
+class Columns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which columns (of JSON: fields) of the input files hold what; a part that is None is found by well-known names.
+
+    Attributes:
+        query: the column of queries.
+        pos: the columns of positive passages, one or several a cell.
+        neg: those of negatives; () for none.
+        text: the column of a pool's passages.
+        qrels: of a BEIR data set, the judgements to read, such as "train"; None for train, else dev, else test.
+    """
+
+    query: str | None = None
+    pos: tuple[str, ...] | None = None
+    neg: tuple[str, ...] | None = None
+    text: str | None = None
+    qrels: str | None = None
+
+    def words(self) -> tuple[str, ...]:
+        """Return what `columns_from` makes these of: `query=question`, `neg=wrong_1,wrong_2`; a comma in a name has a backslash."""
+        found: list[str] = []
+        for part in self.__struct_fields__:
+            value = getattr(self, part)
+            if value is not None:
+                names = (value,) if isinstance(value, str) else value
+                found.append(f"{part}=" + ",".join(re.sub(r"([\\,])", r"\\\1", name) for name in names))
+        return tuple(found)
+
+
+def columns_from(words: Iterable[str]) -> Columns:
+    """Read columns as they are written on the command line: `query=question`, `pos=answer`, `neg=wrong_1,wrong_2`, `text=body`.
+
+    Raises:
+        SettingsError: a word is of another form, or names a part twice.
+    """
+    parts: dict[str, str | tuple[str, ...]] = {}
+    for word in words:
+        part, equals, value = word.partition("=")
+        if part not in Columns.__struct_fields__ or not equals:
+            raise SettingsError(f"columns are written PART=NAME, with {', '.join(Columns.__struct_fields__)} as parts; found {word!r}")
+        names = tuple(re.sub(r"\\([\\,])", r"\1", name) for name in re.findall(r"(?:\\.|[^,\\])+", value))
+        if part in parts:
+            raise SettingsError(f"columns name {part!r} twice; write {part}=ONE,OTHER")
+        if part in ("pos", "neg"):
+            if part == "pos" and not names:
+                raise SettingsError("columns name no column for pos; leave it out, or write pos=NAME")
+            parts[part] = names
+        elif len(names) != 1:
+            raise SettingsError(f"columns name {len(names)} columns for {part!r}; it is one")
+        else:
+            parts[part] = names[0]
+    return msgspec.convert(parts, Columns)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s\-.]+", "_", name.strip()).casefold()
+
+
+def known_name(name: str) -> bool:
+    """Return whether a column of this name is one that data sets have."""
+    plain = _plain(name)
+    return plain in _KNOWN or bool(_NUMBERED_POSITIVE.fullmatch(plain) or _NUMBERED_NEGATIVE.fullmatch(plain))
+
+
+def _first(names: Sequence[str], known: Sequence[str], taken: Sequence[str] = ()) -> str | None:
+    by_name = {_plain(name): name for name in reversed(names) if name not in taken}
+    return next((by_name[each] for each in known if each in by_name), None)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:20])
+    return shown + (f" and {len(names) - 20:,} more" if len(names) > 20 else "") if names else "no column"
+
+
+def _check(names: Sequence[str], wanted: Iterable[str], where: str) -> None:
+    for name in wanted:
+        if name not in names:
+            raise InputError(f"{where}: there is no column `{name}`; there are {_listed(names)}")
+
+
+def training_columns(names: Sequence[str], given: Columns, where: str) -> Columns | None:
+    """Return which of the columns `names` hold query, positives and negatives, or None when that cannot be told.
+
+    Raises:
+        InputError: a column that was named is not there, or is named for two things; `where` is the file.
+    """
+    named = [*([given.query] if given.query else []), *(given.pos or ()), *(given.neg or ())]
+    _check(names, named, where)
+    if twice := next((name for name in named if named.count(name) > 1), None):
+        raise InputError(f"{where}: the column `{twice}` is named for two things; name each once")
+    query = given.query or _first(names, _QUERIES, named)
+    taken = [*named, *([query] if query else [])]
+    pos = given.pos
+    if pos is None:
+        one = _first(names, _POSITIVES, taken)
+        numbered = [name for name in names if _NUMBERED_POSITIVE.fullmatch(_plain(name)) and name not in taken]
+        if one is None and not numbered and _first(names, _LABELS) is None:
+            one = _first(names, _PARTNERS, taken)
+        pos = (one,) if one is not None else tuple(numbered)
+    if query is None or not pos:
+        return None
+    taken += pos
+    neg = given.neg
+    if neg is None:
+        third = ("sentence_2",) if _plain(query) == "sentence_0" else ()
+        neg = tuple(
+            name
+            for name in names
+            if name not in taken and (_plain(name) in (*_NEGATIVES, *third) or _NUMBERED_NEGATIVE.fullmatch(_plain(name)))
+        )
+    return Columns(query=query, pos=pos, neg=neg)
+
+
+def pool_columns(names: Sequence[str], given: Columns, where: str) -> Columns | None:
+    """Return which of the columns `names` holds the passages of a pool, or None when that cannot be told.
+
+    Raises:
+        InputError: the column that was named is not there; `where` is the file.
+    """
+    _check(names, [given.text] if given.text else [], where)
+    text = given.text or _first(names, _TEXTS)
+    return None if text is None else Columns(text=text)
+
+
+def in_words(columns: Columns) -> str:
+    """Return what is read as what, such as "query = question, pos = answer"."""
+    parts = [("query", (columns.query,)), ("pos", columns.pos), ("neg", columns.neg), ("text", (columns.text,))]
+    return ", ".join(f"{part} = {' + '.join(str(name) for name in names)}" for part, names in parts if names and names[0] is not None)

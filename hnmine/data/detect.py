@@ -1,0 +1,257 @@
+"""What a file is, told by its content: JSON lines, a JSON array, CSV or TSV, plain text, Parquet, a BEIR data set.
+
+The first 64 KiB or more decide, and how they did is shown before anything is used (`str(source)`: "CSV, 3 columns: question, answer,
+wrong"). A suffix breaks ties and decides nothing else: whether a line with commas is prose or a record cannot always be seen. JSON comes
+first: a file in which any line of the beginning is a JSON object is JSON lines, however broken the others are, because there each fault is
+told with its line. A header is one if it holds a well-known name, or names as no data looks; a table without one has columns named
+`column_1`, `column_2` and so on.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from hnmine.data.columns import Columns, in_words, known_name, pool_columns, training_columns
+from hnmine.data.streams import Packing
+
+__all__ = ["Format", "Role", "Source", "cells_of", "detect", "list_in", "read_as", "reader_of", "resolve"]
+
+Format = Literal["jsonl", "json", "csv", "text", "parquet", "beir"]
+Role = Literal["training", "pool"]
+
+_LABELS = {
+    "jsonl": "JSON lines",
+    "json": "JSON array",
+    "text": "Plain text, a passage a line",
+    "parquet": "Parquet",
+    "beir": "BEIR data set",
+}
+_DELIMITERS = {",": "CSV", ";": "CSV with semicolons", "\t": "TSV"}
+_SAMPLE = 2**18  # bytes parsed to tell a table
+_ROWS = 200
+_NAME = re.compile(r"[A-Za-z_][\w.\-]{0,39}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a file was found to be.
+
+    Attributes:
+        format: see the module; "csv" stands for all delimited tables.
+        names: columns, or the fields that the first JSON objects have; of a BEIR data set the splits of its judgements.
+        packing: "gzip", "zstd", or "".
+        delimiter, quoted, header: of a delimited table: what stands between cells, whether quotes have a meaning, whether the first record
+            holds the names.
+        lists: the columns of a delimited table whose cells are written lists.
+        ids: the columns that hold no sentence: one word or number a cell.
+    """
+
+    format: Format
+    names: tuple[str, ...] = ()
+    packing: Packing = ""
+    delimiter: str = ","
+    quoted: bool = True
+    header: bool = True
+    lists: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [_DELIMITERS[self.delimiter] if self.format == "csv" else _LABELS[self.format]]
+        if self.packing:
+            parts.append({"gzip": "packed with gzip", "zstd": "packed with Zstandard"}[self.packing])
+        if self.format == "csv" and not self.header:
+            parts.append("no header")
+        text = ", ".join(parts)
+        if not self.names or self.format == "text":
+            return text
+        shown = ", ".join(self.names[:12]) + (f" and {len(self.names) - 12:,} more" if len(self.names) > 12 else "")
+        what = {"jsonl": "field", "json": "field", "beir": "split"}.get(self.format, "column")
+        return f"{text}, {len(self.names):,} {what}{'' if len(self.names) == 1 else 's'}: {shown}"
+
+    @property
+    def is_table(self) -> bool:
+        """Whether cells stand under columns, so that an empty one holds nothing."""
+        return self.format in ("csv", "parquet")
+
+
+def resolve(source: Source, role: Role, given: Columns, where: str) -> tuple[Columns | None, bool]:
+    """Return which columns are read, and whether the file is as this package writes it, so that nothing has to be renamed.
+
+    The columns are None when they have to be named.
+
+    Raises:
+        InputError: a named column is not there; `where` is the file.
+    """
+    names = source.names
+    if source.format == "text":
+        return Columns(text="text"), True
+    plain = source.format in ("jsonl", "json")
+    if role == "pool":
+        found = pool_columns(names, given, where)
+        if found is None and source.is_table and (len(names) == 1 or (len(names) == 2 and names[0] in source.ids)):
+            found = Columns(text=names[-1])
+        return (Columns(text="text"), True) if found is None and plain else (found, plain)
+    usual = Columns(query="query", pos=("pos",), neg=("neg",))
+    untold = given.query in (None, "query") and given.pos in (None, ("pos",)) and given.neg in (None, ("neg",))
+    if plain and untold and (not names or {"query", "pos"} <= {*names}):
+        return usual, True
+    found = training_columns(names, given, where)
+    if found is None and plain and untold:  # each line says what it lacks
+        return None, True
+    if found is None and not source.header and len(names) in (2, 3) and not source.ids and (given.query, given.pos) == (None, None):
+        found = Columns(query=names[0], pos=(names[1],), neg=names[2:])
+    return found, False
+
+
+def read_as(source: Source, columns: Columns | None) -> str:
+    """Return in a sentence what a file is and how it is read."""
+    text = str(source)
+    return text if columns is None or source.format in ("text", "beir") else f"{text}; read as {in_words(columns)}"
+
+
+def detect(head: bytes, name: str, role: Role, *, whole: bool) -> Source:
+    """Tell what a text is that begins with `head`; `name` breaks ties, `whole` says that nothing follows."""
+    start = head.lstrip()
+    lines = head.split(b"\n", _ROWS)
+    if re.match(rb"\[\s*(\{|$)", start):
+        return Source(format="json", names=_fields([_first_object(start)]))
+    objects = [found for found in map(_object, lines[:_ROWS]) if found]
+    if objects or not start or start[:1] in b"{[" or b"\0" in head[:4096]:
+        return Source(format="jsonl", names=_fields(objects))
+    if table := _table(head, name.lower(), role, whole):
+        return table
+    return Source(format="text", names=("text",)) if role == "pool" else Source(format="jsonl")
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    if not line.lstrip().startswith(b"{"):
+        return {}
+    try:
+        return msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+
+
+def _first_object(start: bytes) -> dict[str, Any]:
+    text = start[1:].decode("utf-8", "replace").lstrip()
+    try:
+        found = json.JSONDecoder().raw_decode(text)[0]
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _fields(objects: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key for each in objects for key in each))
+
+
+# Tables
+
+
+def reader_of(source: Source, lines: Iterator[str]) -> Any:
+    """Return a strict csv reader for a source: what it cannot make sense of raises instead of being guessed."""
+    if source.quoted:
+        return csv.reader(lines, delimiter=source.delimiter, strict=True)
+    return csv.reader(lines, delimiter=source.delimiter, quoting=csv.QUOTE_NONE, strict=True)
+
+
+def cells_of(source: Source, text: str) -> tuple[list[list[str]], int]:
+    """Return the records of a sample, and how many could not be read."""
+    reader = reader_of(source, io.StringIO(text, newline=""))
+    records: list[list[str]] = []
+    bad = 0
+    while len(records) < _ROWS:
+        try:
+            if record := next(reader, None):
+                records.append(record)
+            elif record is None:
+                break
+        except csv.Error:
+            bad += 1
+    return records, bad
+
+
+def _table(head: bytes, name: str, role: Role, whole: bool) -> Source | None:
+    sample = head[:_SAMPLE]
+    cut = not (whole and len(head) <= _SAMPLE)
+    if cut:  # the last line may go on
+        sample = sample[: sample.rfind(b"\n") + 1] or sample
+    text = sample.decode("utf-8", "replace")
+    name = re.sub(r"\.(gz|zst|zip)$", "", name)
+    best: tuple[tuple[float, ...], Source] | None = None
+    for delimiter in _DELIMITERS:
+        # Tabs seldom stand in texts, so most TSV quotes nothing, and a quotation mark at the start of a cell is part of its text.
+        for quoted in (True, False) if delimiter == "\t" else (True,):
+            source = Source(format="csv", delimiter=delimiter, quoted=quoted)
+            records, bad = cells_of(source, text)
+            if cut and bad:  # a quoted cell that the sample cuts through
+                bad -= 1
+            if not records or (quoted and delimiter == "\t" and not re.search(r'(^|\t)"', text, re.MULTILINE)):
+                continue
+            width = len(records[0])
+            fit = (sum(len(record) == width for record in records)) / (len(records) + bad)
+            named = name.endswith((".tsv", ".tab") if delimiter == "\t" else (".csv",))
+            known = sum(known_name(cell) for cell in records[0])
+            # Names that data sets have are sign enough of a table, however many of its records are broken.
+            if fit < (0.2 if known > 1 else 0.8) or not _is_table(records, width, known, named, delimiter, role):
+                continue
+            rank = (float(known), fit, float(width))
+            if best is None or rank > best[0]:
+                best = rank, _described(source, records, known)
+    return best[1] if best else None
+
+
+def _is_table(records: list[list[str]], width: int, known: int, named: bool, delimiter: str, role: Role) -> bool:
+    if width == 1:  # one column is a table by its name or its heading alone, and a tie with plain text
+        return role == "pool" and delimiter == "," and (named or bool(known)) and len(records) > 1
+    if role == "pool" and delimiter != "\t":
+        return named or bool(known)
+    return named or bool(known) or len(records) > 2
+
+
+def _described(source: Source, records: list[list[str]], known: int) -> Source:
+    first, rows = records[0], records[1:]
+    longest = max((len(cell) for row in rows for cell in row), default=0)
+    looks = all(_NAME.fullmatch(cell.strip()) for cell in first) and len({*first}) == len(first) and longest >= 2 * max(map(len, first))
+    header = bool(known) or looks
+    names = [cell.strip() if header and cell.strip() else f"column_{place}" for place, cell in enumerate(first, 1)]
+    lists, ids = [], []
+    for place, name in enumerate(names):
+        cells = [row[place] for row in (rows if header else records) if len(row) > place and row[place].strip()]
+        if cells and all(list_in(cell) is not None for cell in cells):
+            lists.append(name)
+        elif cells and all(re.fullmatch(r"\S*\d\S*", cell.strip()) for cell in cells):
+            ids.append(name)
+    return Source(
+        format="csv",
+        names=tuple(names),
+        delimiter=source.delimiter,
+        quoted=source.quoted,
+        header=header,
+        lists=tuple(lists),
+        ids=tuple(ids),
+    )
+
+
+def list_in(cell: str) -> list[str] | None:
+    """Return the list of texts that a cell spells, as JSON or as Python prints it, or None."""
+    text = cell.strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        try:
+            found = ast.literal_eval(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            return None
+    return found if isinstance(found, list) and all(isinstance(each, str) for each in found) else None

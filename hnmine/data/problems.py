@@ -1,0 +1,141 @@
+"""What can be wrong with an input file: each problem with its place and remedy, and what was decided about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+
+from hnmine.core.errors import InputError, SettingsError
+from hnmine.data.columns import Columns
+
+__all__ = ["PROBLEM_KINDS", "REPAIRS", "InputFile", "Problem", "Resolution", "Severity", "repairs_from"]
+
+# kind -> what it means, in the words of the screens.
+PROBLEM_KINDS = {
+    "not-utf8": "not UTF-8",
+    "not-json": "not JSON",
+    "not-an-object": "not a JSON object",
+    "line-too-long": "line too long",
+    "duplicate-key": "field twice",
+    "bad-record": "record of another form",
+    "missing-field": "field missing",
+    "wrong-type": "wrong type",
+    "empty-text": "empty text",
+    "no-positive": "no positive",
+    "string-instead-of-list": "string instead of a list",
+    "null-instead-of-list": "null instead of a list",
+    "blank-passage": "blank passage",
+    "nan": "NaN or infinity",
+    "duplicate-row": "repeated row",
+    "duplicate-id": "id twice",
+    "unknown-id": "judgement of something unknown",
+    "field-renamed": "field renamed",
+    "field-left-out": "field left out",
+    "byte-order-mark": "byte order mark",
+    "crlf": "Windows line ends",
+    "blank-line": "blank lines",
+}
+
+# The kinds that can be mended without guessing, and how.
+REPAIRS = {
+    "string-instead-of-list": "wrap it in a list",
+    "null-instead-of-list": "read it as an empty list",
+    "blank-passage": "drop the blank passages",
+    "nan": "remove the fields that hold it",
+    "duplicate-row": "keep the first of them",
+    "duplicate-id": "keep the first of them",
+    "unknown-id": "leave the judgement out",
+}
+
+T = TypeVar("T")
+Severity = Literal["error", "notice"]
+Resolution = Literal["open", "repaired", "skipped", "noted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong, or worth knowing, about one place of an input file.
+
+    Attributes:
+        file: name of the file as given.
+        line: line number from 1; of a Parquet file, row number.
+        path: JSON path in that line, such as `$.pos[1]`.
+        kind: a key of PROBLEM_KINDS.
+        message: what was found.
+        remedy: what to do about it.
+        severity: an "error" keeps the row out until it is repaired or skipped; a "notice" asks for nothing.
+        resolution: what became of it.
+    """
+
+    file: str
+    line: int
+    path: str
+    kind: str
+    message: str
+    remedy: str
+    severity: Severity = "error"
+    resolution: Resolution = "open"
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} {self.path}  {self.message}  -> {self.remedy}"
+
+
+@dataclass(slots=True, eq=False)
+class InputFile(Generic[T]):
+    """What a file held: its usable items, and every problem found in it.
+
+    `items` are `Row`s (training file) or passages as str (pool); `size` (bytes) and `sha256` (hexadecimal) are of the bytes that were read.
+    `read_as` says what the file was found to be and which columns were read, in a sentence; `plain`, that it was JSON lines as they
+    should be, so that nobody needs to be told. `names` are its columns or fields, `columns` those that were read.
+    """
+
+    path: str
+    items: list[T]
+    problems: list[Problem] = field(default_factory=list)
+    lines: int = 0
+    size: int = 0
+    sha256: str = ""
+    read_as: str = ""
+    plain: bool = True
+    names: tuple[str, ...] = ()
+    columns: Columns = field(default_factory=Columns)
+
+    @property
+    def open_problems(self) -> list[Problem]:
+        """The problems that somebody has to decide about."""
+        return [problem for problem in self.problems if problem.resolution == "open"]
+
+    def require_decided(self) -> None:
+        """Raise InputError, with all of them, when a problem is neither repaired nor skipped."""
+        if open_problems := self.open_problems:
+            raise InputError(_refusal(self.path, open_problems), open_problems)
+
+
+def _refusal(path: str, problems: list[Problem], *, shown: int = 50) -> str:
+    bad = len({problem.line for problem in problems})
+    lines = [f"{path}: {bad:,} row{'s' if bad != 1 else ''} cannot be used as {'they stand' if bad != 1 else 'it stands'}"]
+    lines += [f"  {problem}" for problem in problems[:shown]]
+    if len(problems) > shown:
+        rest = Counter(problem.kind for problem in problems[shown:])
+        lines.append("  ... and " + ", ".join(f"{count:,} x {PROBLEM_KINDS[kind]}" for kind, count in rest.items()))
+    kinds = [kind for kind in REPAIRS if any(problem.kind == kind for problem in problems)]
+    choices = ["mend the file", "--skip_bad_rows to leave these rows out"]
+    if kinds:
+        choices.insert(1, f"--repair {' '.join(kinds)}")
+    return "\n".join([*lines, "Choose: " + ", or ".join(choices) + "."])
+
+
+def repairs_from(kinds: Iterable[str], known: Collection[str] = REPAIRS.keys()) -> frozenset[str]:
+    """Check the names of repairs ("all" stands for every one of `known`; a single name may come as a plain str).
+
+    Raises:
+        SettingsError: a name is unknown.
+    """
+    chosen = {kinds} if isinstance(kinds, str) else set(kinds)
+    if "all" in chosen:
+        return frozenset(known)
+    if unknown := sorted(chosen.difference(known)):
+        raise SettingsError(f"unknown repair {unknown[0]!r}; known are: {', '.join(known)}, all")
+    return frozenset(chosen)

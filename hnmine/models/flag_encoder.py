@@ -1,0 +1,235 @@
+"""How a loaded FlagEmbedding model is asked for vectors: directly, or through its own `encode`.
+
+An encoder-only model on one device is driven directly through FlagEmbedding's tokenizer, model and pooling, in batches of
+a token budget (`hnmine.models.batching`); on a CPU a vector is then a function of its text alone, bit for bit. On Cranfield
+(276,000 tokens, texts of up to 512) that is 8,700 tokens a second in bf16 on two cores, at a cosine of at least 0.9998 to
+fp32, and 5,200 in fp32; `FlagModel.encode` in batches of 256 makes 2,600 (`python -m benchmarks.encode`, one run).
+Other classes, and several devices, go through FlagEmbedding's own
+`encode`, in shards.
+
+What did not pay, measured in bf16 on the same texts: larger budgets, weights packed beforehand (the linear layers are at
+the peak already), a larger cache of oneDNN's kernels, and keeping freed memory (malloc's thresholds).
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hnmine.core.errors import EncodeError, SettingsError
+from hnmine.core.progress import OnProgress, ShouldStop, check
+from hnmine.models.attention import quicken
+from hnmine.models.batching import MIN_ROWS, ahead, answers, windows
+
+__all__ = ["ARITHMETIC", "TOKEN_BUDGET_CPU", "TOKEN_BUDGET_GPU", "Driver", "Use", "out_of_memory"]
+
+# Part of what vectors are stored by: to be raised by every change that changes a bit of them.
+ARITHMETIC = 1
+# Tokens in one batch. On a CPU in bf16, 1,024 / 2,048 / 4,096 / 8,192 of them gave 9.6 / 9.6 / 10.1 / 10.3 thousand a second
+# at 400 tokens a text and the same throughout at 40; in fp32, 4,096 and more are slower for short texts. A GPU wants more in flight.
+TOKEN_BUDGET_CPU = {"bf16": 4_096, "fp32": 2_048}
+TOKEN_BUDGET_GPU = 65_536
+# Batches handed to FlagEmbedding's own encode at a time: bounds the wait for a cancel.
+SHARD_BATCHES = 8
+# What a model may be asked by, best first.
+_METHODS = {"queries": ("encode_queries", "encode"), "passages": ("encode_corpus", "encode")}
+
+
+Places = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
+Batch = tuple[Places, Vectors]
+
+
+class Use(NamedTuple):
+    """How a side's texts are given to the model: its name, the instruction before each text and its format, and the most tokens."""
+
+    side: str
+    instruction: str | None
+    template: str
+    max_length: int | None
+
+
+class Driver:
+    """A loaded model, and the locks that guard it: fast tokenizers fail when two threads use one ("Already borrowed").
+
+    Attributes:
+        model: it.
+        exact: whether a batch holds texts of one length in tokens, unpadded: on a CPU.
+    """
+
+    def __init__(self, model: Any, *, batch_size: int | None = None, precision: str = "fp32") -> None:
+        """Take a model; `precision` is what it is to compute in, `batch_size` the most texts in a batch.
+
+        Raises:
+            SettingsError: the object has no method to encode queries, or passages.
+        """
+        if not all(any(_method(model, name) for name in names) for names in _METHODS.values()):
+            raise SettingsError(
+                f"the model is a {type(model).__name__} without `encode`, or `encode_queries` and `encode_corpus`; "
+                "hand over a FlagEmbedding model such as FlagModel(...)"
+            )
+        self.model = model
+        self.exact = str((getattr(model, "target_devices", None) or [""])[0]).partition(":")[0] == "cpu"
+        self._batch_size = batch_size
+        self._precision = precision
+        self._lock = threading.Lock()
+        self._tokenizing = threading.Lock()
+
+    def run(
+        self,
+        texts: Sequence[str],
+        order: Places,
+        use: Use,
+        *,
+        on_progress: OnProgress | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> Generator[Batch, None, None]:
+        """Yield (places (b,) int64, vectors (b, d) float32) of the texts at the places in `order`, as the model gives them.
+
+        Raises:
+            EncodeError: the model failed, or its answer is no (n, d) array of numbers.
+            Cancelled: `should_stop` said so; asked once a batch.
+        """
+        ask = self._directly if _is_plain_encoder(self.model) else self._in_shards
+        return ask(texts, order, use, on_progress, should_stop)
+
+    def _directly(
+        self, texts: Sequence[str], order: Places, use: Use, on_progress: OnProgress | None, should_stop: ShouldStop | None
+    ) -> Generator[Batch, None, None]:
+        """Drive tokenizer, model and pooling in batches of a token budget."""
+        import torch
+
+        model, device = self.model, self.model.target_devices[0]
+        max_length = use.max_length or 512  # FlagEmbedding's default
+
+        def tokenise(part: list[str]) -> list[list[int]]:
+            if use.instruction is not None:
+                part = [model.get_detailed_instruct(use.template, use.instruction, text) for text in part]
+            with self._tokenizing:
+                ids: list[list[int]] = model.tokenizer(part, truncation=True, max_length=max_length)["input_ids"]
+            return ids
+
+        with self._lock:
+            if self.exact and self._precision == "fp32":  # a model handed over may hold half of it
+                model.model.float()
+            model.model.to(device)
+            model.model.eval()
+            if self.exact and self._precision == "bf16":  # a model of our own: one that was handed over is never touched
+                quicken(model.model)
+        done = seen = 0
+        with closing(ahead(windows(texts, order, tokenise, max_length, should_stop=should_stop))) as ready:
+            last = None
+            for window, start, end, vectors in answers(
+                ready,
+                lambda ids, length: self._forward(torch, ids, length),
+                lambda length: EncodeError(
+                    f"the model needs more memory for one of the {use.side} of {length:,} tokens than there is; "
+                    f"lower --{'query' if use.side == 'queries' else 'passage'}_max_length, or use a smaller model"
+                ),
+                budget=TOKEN_BUDGET_CPU[self._precision] if self.exact else TOKEN_BUDGET_GPU,
+                most_texts=self._batch_size,
+                exact=self.exact,
+                max_length=max_length,
+                should_stop=should_stop,
+            ):
+                if window is not last:
+                    seen, last = seen + int(window.lengths.sum()), window
+                done += int(window.lengths[start:end].sum())
+                if on_progress is not None:
+                    on_progress(done, seen + window.estimate, f"encoding {use.side}")
+                yield window.places[start:end], vectors
+
+    def _forward(self, torch: Any, ids: Sequence[npt.NDArray[np.int32]], length: int) -> Vectors | None:
+        """Return the vectors of one batch, (b, d) float32; None when memory ran out."""
+        model, device = self.model, self.model.target_devices[0]
+        count = len(ids)
+        if self.exact:
+            ids = list(ids) * -(-MIN_ROWS // max(1, count * length))
+        tokens = np.full((len(ids), length), getattr(model.tokenizer, "pad_token_id", None) or 0, dtype=np.int64)
+        mask = np.zeros((len(ids), length), dtype=np.int64)
+        for row, each in enumerate(ids):
+            tokens[row, : len(each)] = each
+            mask[row, : len(each)] = 1
+        try:
+            with self._lock, torch.inference_mode():
+                # transformers drops a mask that is all ones
+                inputs = {"input_ids": torch.from_numpy(tokens).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
+                hidden = model.model(**inputs, return_dict=True).last_hidden_state
+                pooled = model._truncate_embeddings(model.pooling(hidden, inputs["attention_mask"]))
+                return np.array(pooled[:count].float().cpu().numpy())  # a copy: what is pooled may be a view of all tokens
+        except Exception as error:
+            if not out_of_memory(error):
+                raise EncodeError(
+                    f"the model failed on {count} texts of {length} tokens: {type(error).__name__}: {error}; "
+                    "if that is more tokens than it was made for, lower the maximum length"
+                ) from error
+        if device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        return None
+
+    def _in_shards(
+        self, texts: Sequence[str], order: Places, use: Use, on_progress: OnProgress | None, should_stop: ShouldStop | None
+    ) -> Generator[Batch, None, None]:
+        """Hand shards to the model's own encode."""
+        model = self.model
+        encode = next(method for name in _METHODS[use.side] if (method := _method(model, name)))
+        batch = self._batch_size or getattr(model, "batch_size", None) or 256
+        devices = getattr(model, "target_devices", None) or [None]
+        shard = int(batch) * SHARD_BATCHES * len(devices)
+        total, done = sum(len(texts[place]) for place in order), 0
+        own_pool = len(devices) > 1 and getattr(model, "pool", None) is None
+        try:
+            for start in range(0, len(order), shard):
+                check(should_stop)
+                places = order[start : start + shard]
+                part = [texts[place] for place in places]
+                with self._lock:
+                    vectors = _as_array(encode(part), len(part), type(model).__name__)
+                done += sum(map(len, part))
+                if on_progress is not None:
+                    on_progress(done, total, f"encoding {use.side} in shards")
+                yield places, vectors
+        finally:
+            if own_pool and (stop := _method(model, "stop_self_pool")):
+                stop()  # FlagEmbedding would keep its workers, each with the model, until the interpreter ends
+
+
+def _method(model: Any, name: str) -> Any:
+    method = getattr(model, name, None)
+    return method if callable(method) else None
+
+
+def _as_array(answer: Any, count: int, name: str) -> Vectors:
+    """Return what a model's encode answered (array, tensor, BGE-M3's dict) as (count, d) float32."""
+    if isinstance(answer, dict):
+        if answer.get("dense_vecs") is None:
+            raise EncodeError(f"{name}.encode answered a dict without `dense_vecs` (it has {', '.join(answer)}); ask it for dense vectors")
+        answer = answer["dense_vecs"]
+    if hasattr(answer, "detach"):  # a tensor; bfloat16 has no .numpy()
+        answer = answer.detach().float().cpu().numpy()
+    try:
+        vectors = np.array(answer, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise EncodeError(f"{name}.encode answered a {type(answer).__name__} that is no array of numbers ({error})") from error
+    if vectors.ndim != 2 or len(vectors) != count or not vectors.shape[1]:
+        raise EncodeError(f"{name}.encode answered an array of shape {vectors.shape} for {count} texts; (texts, dimension) is needed")
+    return vectors
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether torch (its own class on a GPU, a plain RuntimeError on a CPU) or Python found no memory."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in ("can't allocate memory", "not enough memory"))
+
+
+def _is_plain_encoder(model: Any) -> bool:
+    """Whether FlagEmbedding's plain encoder-only class, on one device, whose parts can be driven directly."""
+    module = sys.modules.get("FlagEmbedding.inference.embedder.encoder_only.base")  # if it is not imported, this is none of its objects
+    return module is not None and type(model) is module.BaseEmbedder and len(model.target_devices) == 1

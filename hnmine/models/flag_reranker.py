@@ -1,0 +1,305 @@
+"""A FlagEmbedding reranker behind `Reranker`: known at once, loaded when the first pair comes, driven in batches of a token budget.
+
+`FlagReranker.compute_score` tokenises everything up front, each pair a second time by itself, throws its first batch away,
+and tells its scores at the very end. An encoder-only reranker on one device is therefore driven as embedding models are
+(`batches`): through FlagEmbedding's tokenizer and model, on a CPU in batches of one length in tokens. With one of MiniLM's
+size one core scored 5 pairs of Cranfield a second through compute_score and 14 here in fp32, 23 in bf16; of the example's
+short ones 14, 57 and 101.
+
+On a CPU a score has the same bits whatever pairs are scored beside it. That takes one step more than for embedding models: the
+head multiplies one row for each pair, and in float32 what is left over when rows are not a multiple of four is computed
+another way (a bit differed in most batches of 13, 15, 17, 31 and 33 pairs). With the rows filled up to multiples of MIN_ROWS
+none did, in 12,000 batches of 1 to 700 rows through heads of 32 to 1,024 dimensions.
+
+Decoder-only rerankers, and several devices, go through FlagEmbedding's own `compute_score`, in shards; on a CPU pair by pair,
+for the same reason.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from hnmine.core.errors import EncodeError, ModelError
+from hnmine.core.progress import OnProgress, ShouldStop, check
+from hnmine.models import reranker
+from hnmine.models.attention import quicken
+from hnmine.models.batching import MIN_ROWS, Window, ahead, answers
+from hnmine.models.flag_encoder import TOKEN_BUDGET_CPU, TOKEN_BUDGET_GPU, out_of_memory
+from hnmine.models.loading import Loading
+from hnmine.models.reranker import Pair, Places, RerankerCard, RerankerSettings, Scores
+
+__all__ = ["STAGE", "CrossEncoder"]
+
+STAGE = "scoring pairs"
+# Part of what scores are stored by: to be raised by every change that changes a bit of them.
+ARITHMETIC = 1
+# Pairs tokenised before the model begins on them: the more, the more share a length.
+WINDOW_PAIRS = 16_384
+# Pairs given to the tokenizer at once: it asks for a stop in between.
+CHUNK = 1_024
+# Pairs handed to FlagEmbedding's own compute_score at a time, in batches: bounds the wait for a cancel.
+SHARD_BATCHES = 8
+# Of a decoder-only reranker, whose scores over its whole vocabulary take 100 MB a pair.
+DECODER_BATCH = 16
+
+Tokens = npt.NDArray[np.int32]
+Answers = Generator[tuple[Places, Scores], None, None]
+
+
+class _Loader(Loading[RerankerSettings, RerankerCard]):
+    """A reranker that is to be loaded."""
+
+    def _obtain(self, on_note: Callable[[str], None]) -> RerankerCard:
+        return reranker.obtain(self.settings, on_note=on_note)
+
+    def _made(self) -> Any:
+        from FlagEmbedding import FlagAutoReranker
+
+        settings, card = self.settings, self.card
+        arguments: dict[str, Any] = {
+            "model_class": card.model_class,
+            "use_fp16": self.precision == "fp16",
+            "devices": list(self.devices),
+            "trust_remote_code": settings.trust_remote_code,
+            "max_length": card.max_length,
+        }
+        if card.model_class == "decoder-only-base":  # the other class would take it for an attribute
+            arguments["use_bf16"] = self.precision == "bf16"
+        if settings.query_instruction is not None:  # left out, FlagLLMReranker has "A: " and "B: "
+            arguments["query_instruction_for_rerank"] = settings.query_instruction
+        if settings.passage_instruction is not None:
+            arguments["passage_instruction_for_rerank"] = settings.passage_instruction
+        return FlagAutoReranker.from_finetuned(str(card.folder), **arguments)
+
+
+class CrossEncoder:
+    """A FlagEmbedding reranker as a Reranker."""
+
+    def __init__(self, loader: _Loader) -> None:
+        self._loader = loader
+        self._model: Any = None
+        self._lock = threading.Lock()
+        self._tokenizing = threading.Lock()
+
+    @classmethod
+    def load(cls, settings: RerankerSettings, *, on_progress: OnProgress | None = None) -> CrossEncoder:
+        """Fetch a reranker where needed and take its weights' fingerprint; torch and the weights are loaded when the first pair comes.
+
+        Raises:
+            ModelError: the reranker cannot be had, is none, or a device is not here.
+            SettingsError: a device is unknown, or cannot compute in the precision asked for.
+        """
+        return cls(_Loader(settings, on_progress=on_progress))
+
+    def score(
+        self, pairs: Sequence[Pair], *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
+    ) -> Iterator[tuple[Places, Scores]]:
+        """Yield raw logits; progress counts pairs.
+
+        Raises:
+            ModelError: the reranker cannot be loaded, or its files have changed since the fingerprint was taken.
+            EncodeError: it failed, or gave what is no finite number.
+            Cancelled: `should_stop` said so; asked once a batch.
+        """
+        if not len(pairs):  # compute_score's own answer to nothing is an IndexError
+            return
+        check(should_stop)
+        model = self._loaded(on_progress)
+        loader, done = self._loader, 0
+        directly = loader.card.model_class == "encoder-only-base" and len(loader.devices) == 1
+        with closing((self._directly if directly else self._in_shards)(model, pairs, should_stop)) as answered:
+            for places, scores in answered:
+                if not np.isfinite(scores).all():
+                    query, passage = pairs[places[int(np.argmin(np.isfinite(scores)))]]
+                    raise EncodeError(
+                        f"the reranker gave NaN or infinity for the query {query[:80]!r} and the passage {passage[:80]!r}; "
+                        "try --precision fp32, or check the weights"
+                    )
+                done += len(places)
+                if on_progress is not None:
+                    on_progress(done, len(pairs), STAGE)
+                yield places, scores
+
+    def identity(self) -> str | None:
+        """Return what decides a score, as canonical JSON."""
+        loader = self._loader
+        loader.told = True
+        parts = {
+            "reranker": loader.card.model_class,
+            "arithmetic": ARITHMETIC,
+            "weights_sha256": loader.weights_sha256,
+            "max_length": loader.card.max_length,
+            "query_instruction": loader.settings.query_instruction,
+            "passage_instruction": loader.settings.passage_instruction,
+            "precision": loader.precision,
+            "device": loader.devices[0].partition(":")[0],
+        }
+        return msgspec.json.encode(parts, order="sorted").decode()
+
+    def describe(self) -> dict[str, Any]:
+        """Return name, class, fingerprint of the weights, length, instructions, devices and precision."""
+        loader = self._loader
+        loader.told = True
+        return {
+            "name": loader.card.name,
+            "weights_sha256": loader.weights_sha256,
+            "class": loader.card.model_class,
+            "max_length": loader.card.max_length,
+            "query_instruction": loader.settings.query_instruction,
+            "passage_instruction": loader.settings.passage_instruction,
+            "devices": list(loader.devices),
+            "precision": loader.precision,
+            "notes": list(loader.notes),
+        }
+
+    def _loaded(self, on_progress: OnProgress | None) -> Any:
+        with self._lock:
+            if self._model is None:
+                if on_progress is not None:
+                    on_progress(0, 0, "loading the reranker")
+                self._model = self._loader.load()
+            return self._model
+
+    def _directly(self, model: Any, pairs: Sequence[Pair], should_stop: ShouldStop | None) -> Answers:
+        """Drive tokenizer and model in batches of a token budget."""
+        import torch
+
+        loader = self._loader
+        exact = loader.devices[0] == "cpu"
+        with self._lock:
+            model.model.to(
+                loader.devices[0], dtype={"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[loader.precision]
+            )
+            model.model.eval()
+            if exact:
+                _fill_rows(torch, model.model)
+                if loader.precision == "bf16":
+                    quicken(model.model)
+        with closing(ahead(self._windows(model.tokenizer, pairs, should_stop))) as ready:
+            for window, start, end, scores in answers(
+                ready,
+                lambda ids, length: self._forward(torch, model, ids, length),
+                lambda length: EncodeError(
+                    f"the reranker needs more memory for one pair of {length:,} tokens than there is; "
+                    "lower --reranker_max_length, or use a smaller one"
+                ),
+                budget=TOKEN_BUDGET_CPU[loader.precision] if exact else TOKEN_BUDGET_GPU,
+                most_texts=loader.settings.batch_size,
+                exact=exact,
+                max_length=loader.card.max_length,
+                should_stop=should_stop,
+            ):
+                yield window.places[start:end], scores
+
+    def _windows(self, tokenizer: Any, pairs: Sequence[Pair], should_stop: ShouldStop | None) -> Iterator[Window]:
+        """Tokenise a window of pairs at a time: (m, length) each, token ids and, where the model has them, token types."""
+        for first in range(0, len(pairs), WINDOW_PAIRS):
+            stop = min(first + WINDOW_PAIRS, len(pairs))
+            tokens: list[Tokens] = []
+            for start in range(first, stop, CHUNK):
+                check(should_stop)
+                tokens += self._tokenised(tokenizer, pairs[start : min(start + CHUNK, stop)])
+            lengths = np.fromiter((each.shape[1] for each in tokens), np.int64, len(tokens))
+            longest = np.argsort(-lengths, kind="stable")
+            yield Window(first + longest, [tokens[i] for i in longest], lengths[longest], 0)
+
+    def _tokenised(self, tokenizer: Any, pairs: Sequence[Pair]) -> list[Tokens]:
+        """Tokenise as FlagEmbedding does: the query is cut at three quarters of the length, then the passage at what is left."""
+        settings, length = self._loader.settings, self._loader.card.max_length
+        most = length * 3 // 4
+        queries = [(settings.query_instruction or "") + query for query, _ in pairs]
+        passages = [(settings.passage_instruction or "") + passage for _, passage in pairs]
+        unique = list(dict.fromkeys(queries))
+        with self._tokenizing:
+            ids = tokenizer(unique, add_special_tokens=False, truncation=True, max_length=most + 1)["input_ids"]
+            cut = {
+                query: tokenizer.decode(own[:most], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+                for query, own in zip(unique, ids, strict=True)
+                if len(own) > most
+            }
+            found = tokenizer([cut.get(query, query) for query in queries], passages, truncation="only_second", max_length=length)
+        names = [name for name in ("input_ids", "token_type_ids") if name in found]
+        return [np.array(each, dtype=np.int32) for each in zip(*(found[name] for name in names), strict=True)]
+
+    def _forward(self, torch: Any, model: Any, pairs: Sequence[Tokens], length: int) -> Scores | None:
+        """Return the logits of one batch, (b,) float32; None when memory ran out."""
+        device = self._loader.devices[0]
+        count, kinds = len(pairs), len(pairs[0])
+        if device == "cpu":
+            pairs = list(pairs) * -(-MIN_ROWS // (count * length))
+        inputs = np.zeros((kinds + 1, len(pairs), length), dtype=np.int64)  # token ids, token types, mask
+        inputs[0] = getattr(model.tokenizer, "pad_token_id", None) or 0
+        for row, each in enumerate(pairs):
+            inputs[:kinds, row, : each.shape[1]] = each
+            inputs[-1, row, : each.shape[1]] = 1
+        names = (*("input_ids", "token_type_ids")[:kinds], "attention_mask")
+        try:
+            with self._lock, torch.inference_mode():
+                given = {name: torch.from_numpy(values).to(device) for name, values in zip(names, inputs, strict=True)}
+                logits = model.model(**given, return_dict=True).logits
+                if logits.shape[1:] != (1,):
+                    raise ModelError(
+                        f"the model gives {tuple(logits.shape[1:])} scores a pair, and a reranker gives one; take another model"
+                    )
+                return np.array(logits[:count, 0].float().cpu().numpy())
+        except ModelError:
+            raise
+        except Exception as error:
+            if not out_of_memory(error):
+                raise EncodeError(
+                    f"the reranker failed on {count} pairs of {length} tokens: {type(error).__name__}: {error}; "
+                    "if that is more tokens than it was made for, lower --reranker_max_length"
+                ) from error
+        if device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        return None
+
+    def _in_shards(self, model: Any, pairs: Sequence[Pair], should_stop: ShouldStop | None) -> Answers:
+        """Hand shards to the reranker's own compute_score."""
+        devices, decoder = self._loader.devices, self._loader.card.model_class == "decoder-only-base"
+        batch = self._loader.settings.batch_size or (DECODER_BATCH if decoder else 128)
+        if devices == ("cpu",):
+            batch = 1
+        shard = max(64, batch * SHARD_BATCHES) * len(devices)
+        try:
+            for start in range(0, len(pairs), shard):
+                check(should_stop)
+                part = [list(pair) for pair in pairs[start : start + shard]]
+                try:
+                    with self._lock:
+                        scores = np.asarray(model.compute_score(part, batch_size=batch), dtype=np.float32)
+                except Exception as error:
+                    raise EncodeError(f"the reranker failed on {len(part)} pairs: {type(error).__name__}: {error}") from error
+                yield np.arange(start, start + len(part)), scores
+        finally:
+            if len(devices) > 1:
+                model.stop_self_pool()  # FlagEmbedding would keep its workers, each with the model, until the interpreter ends
+
+
+def _fill_rows(torch: Any, model: Any) -> None:
+    """Have each linear layer that gets one row for each pair compute multiples of MIN_ROWS of them: see above."""
+    counts: dict[Any, int] = {}
+
+    def before(layer: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        rows = given[0]
+        if rows.dim() != 2 or len(rows) % MIN_ROWS == 0:
+            return None
+        counts[layer] = len(rows)
+        return (torch.nn.functional.pad(rows, (0, 0, 0, -len(rows) % MIN_ROWS)), *given[1:])
+
+    def after(layer: Any, given: tuple[Any, ...], answer: Any) -> Any:
+        return answer[: counts.pop(layer)] if layer in counts else answer
+
+    if not getattr(model, "_hnmine_fills_rows", False):
+        model._hnmine_fills_rows = True
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.Linear):
+                layer.register_forward_pre_hook(before)
+                layer.register_forward_hook(after)

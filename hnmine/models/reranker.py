@@ -1,0 +1,172 @@
+"""What a reranker is, and what is known of one before it is loaded.
+
+A cross-encoder reads a query and a passage together, which tells a false negative better than two vectors can, and takes
+as long for each pair as an embedding model for each text: 225 queries x 210 candidates are 47,000 pairs. `Reranker` is the
+plug point; `crossencoder` puts FlagEmbedding's FlagReranker and FlagLLMReranker behind it.
+
+As with embedding models, the folder is read before the weights: an embedding model given in place of a reranker would be
+loaded by transformers with a head of random numbers, and score.
+
+Nothing here imports torch or FlagEmbedding, so the app can say at once what a name stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from hnmine.core.errors import ModelError, SettingsError
+from hnmine.core.progress import OnProgress, ShouldStop
+from hnmine.models import cards, hub
+from hnmine.models.cards import PRECISIONS, Precision
+
+__all__ = ["RERANKER_CLASSES", "Pair", "Places", "Reranker", "RerankerCard", "RerankerSettings", "Scores", "describe", "obtain", "stamp"]
+
+RerankerClass = Literal["encoder-only-base", "decoder-only-base"]
+RERANKER_CLASSES: tuple[RerankerClass, ...] = get_args(RerankerClass)
+
+Pair = tuple[str, str]
+Places = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float32]
+
+# FlagEmbedding has classes for these, which do not run with transformers 5: they override parts of it that are gone.
+_GONE = ("decoder-only-layerwise", "decoder-only-lightweight")
+_GONE_MODELS = ("bge-reranker-v2-minicpm-layerwise", "bge-reranker-v2.5-gemma2-lightweight")
+_GONE_ARCHITECTURES = ("LayerWise", "CostWise")
+_DECODERS = ("bge-reranker-v2-gemma",)
+_INSTEAD = "give the folder or hub name of a cross-encoder, such as BAAI/bge-reranker-v2-m3"
+# FlagEmbedding's default; a query keeps three quarters of it at most, as there.
+_MAX_LENGTH, _LEAST_LENGTH = 512, 32
+
+
+class RerankerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which reranker, and how it is used. None means: as the model's folder says, else FlagEmbedding's default.
+
+    Attributes:
+        name_or_path: hub name or folder of a cross-encoder.
+        model_class: FlagEmbedding's class of reranker; one of RERANKER_CLASSES.
+        depth: how many candidates of each query are scored, from rank 0 on; None takes the end of the rank window.
+        max_length: tokens of a pair, at least 32; longer passages are cut, and queries at three quarters of it.
+        query_instruction, passage_instruction: put before each query, or passage, as they stand.
+        precision: "fp32", "fp16" (GPUs only), "bf16", or "auto": the fastest of them that the device is made for.
+        devices: such as ("cuda:0",); None takes the first GPU, else the CPU. Several start FlagEmbedding's process pool.
+        trust_remote_code: run code that comes with the model. Off unless you trust its author.
+        cache_dir: where hub models are kept; None is the hub's own default.
+        batch_size: most pairs in one batch; None lets the token budget alone decide.
+    """
+
+    name_or_path: str
+    model_class: str | None = None
+    depth: int | None = None
+    max_length: int | None = None
+    query_instruction: str | None = None
+    passage_instruction: str | None = None
+    precision: Precision = "auto"
+    devices: tuple[str, ...] | None = None
+    trust_remote_code: bool = False
+    cache_dir: str | None = None
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name_or_path.strip():
+            raise SettingsError(f"the reranker's name is empty; {_INSTEAD}, or leave the reranker out")
+        if self.model_class in _GONE or cards.base_name(self.name_or_path) in _GONE_MODELS:
+            raise SettingsError(
+                f"the reranker {self.name_or_path!r} is of FlagEmbedding's layerwise or lightweight kind, which does not run with "
+                "transformers 5; take bge-reranker-v2-m3 or bge-reranker-v2-gemma"
+            )
+        if self.model_class is not None and self.model_class not in RERANKER_CLASSES:
+            raise SettingsError(f"reranker class {self.model_class!r} is unknown; choose one of: {', '.join(RERANKER_CLASSES)}")
+        if self.precision not in PRECISIONS:
+            raise SettingsError(f"precision {self.precision!r} is unknown; choose one of: {', '.join(PRECISIONS)}")
+        for name, least in (("depth", 1), ("max_length", _LEAST_LENGTH), ("batch_size", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise SettingsError(f"the reranker's {name} is {value}; it must be at least {least}")
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Anything that scores pairs of a query and a passage: the higher, the better the passage answers."""
+
+    def score(
+        self, pairs: Sequence[Pair], *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
+    ) -> Iterator[tuple[Places, Scores]]:
+        """Yield (places (b,) int64 into `pairs`, raw logits (b,) float32), each pair exactly once, in any order."""
+
+    def identity(self) -> str | None:
+        """Say everything that decides a score as canonical JSON; None when that cannot be told: nothing is stored then."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the manifest records: name, weights' fingerprint, length, instructions, device, precision."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankerCard:
+    """A reranker as it will be used; `folder` is None while a hub model has not been fetched."""
+
+    name: str
+    folder: Path | None
+    model_class: str
+    max_length: int
+    notes: tuple[str, ...] = ()
+
+
+def _card(settings: RerankerSettings, folder: Path | None) -> RerankerCard:
+    name = settings.name_or_path
+    model_class: str = "decoder-only-base" if cards.base_name(name) in _DECODERS else "encoder-only-base"
+    length = _MAX_LENGTH
+    if folder is not None:
+        config = hub.read_json(folder / "config.json")
+        architectures = [str(each) for each in config.get("architectures") or ()]
+        if any(each.startswith(_GONE_ARCHITECTURES) for each in architectures):
+            raise ModelError(f"{folder} holds a {architectures[0]}, which does not run with transformers 5; {_INSTEAD}")
+        if any(each.endswith("ForCausalLM") for each in architectures):
+            model_class = "decoder-only-base"
+        wanted = settings.model_class or model_class
+        ending = "ForSequenceClassification" if wanted == "encoder-only-base" else "ForCausalLM"
+        if architectures and not any(each.endswith(ending) for each in architectures):
+            raise ModelError(
+                f"{folder} holds a {architectures[0]}, which is no {ending} as class {wanted} is; {_INSTEAD}, or check the class"
+            )
+        labels = config.get("num_labels") or len(config.get("id2label") or ())  # where neither is there, the first answer tells
+        if wanted == "encoder-only-base" and labels not in (0, 1):
+            raise ModelError(f"the model in {folder} gives {labels} scores a pair, and a reranker gives one; {_INSTEAD}")
+        positions = config.get("max_position_embeddings")
+        if wanted == "encoder-only-base" and isinstance(positions, int):
+            length = min(length, positions)
+    return RerankerCard(name=name, folder=folder, model_class=settings.model_class or model_class, max_length=settings.max_length or length)
+
+
+def describe(settings: RerankerSettings) -> RerankerCard:
+    """Return the card of a reranker from what is on this machine, without fetching or loading anything.
+
+    Raises:
+        ModelError: a folder was named that does not exist, or holds no reranker.
+    """
+    return _card(settings, cards.local_folder(settings.name_or_path, _INSTEAD))
+
+
+def obtain(settings: RerankerSettings, *, on_note: Callable[[str], None] | None = None) -> RerankerCard:
+    """Return the card of a reranker whose files are on this machine, fetching them from the hub where needed, as `models.obtain` does.
+
+    Raises:
+        ModelError: no such folder, no such hub model, no network, or what is there is no reranker. For a hub model within 30 seconds.
+    """
+    folder = cards.local_folder(settings.name_or_path, _INSTEAD)
+    if folder is None:
+        instead = "or give a folder that holds the reranker, or mine without one"
+        folder = hub.snapshot(settings.name_or_path, cache_dir=settings.cache_dir, on_note=on_note, instead=instead)
+    return _card(settings, folder)
+
+
+def stamp(settings: RerankerSettings) -> str:
+    """Return a mark that changes when the files of a local reranker change; see `models.stamp`."""
+    folder = describe(settings).folder
+    return "" if folder is None else cards.mark(folder)

@@ -1,0 +1,234 @@
+"""The expensive half's result: for every query its nearest passages and their scores, as plain arrays.
+
+Everything that a slider touches is computed from a Ranking, without a model or an index. The vectors stay beside it, so
+that a passage outside the ranked list (a back-filled one, a positive) can be given its score too: as arrays in memory,
+or as rows of the vector store's files. Saved as .npy files that are memory-mapped when opened (a run of 100,000 queries
+x 210 is 168 MB of ranking, read only where it is looked at); stored vectors are linked into the run's folder, which
+costs no space and keeps them when the store lets go of them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hnmine.core.arrays import row_blocks
+from hnmine.core.errors import SettingsError, WorkspaceError
+from hnmine.core.progress import OnProgress, ShouldStop
+from hnmine.data.corpus import Corpus
+from hnmine.models.encoder import Encoder, FlagEncoder
+from hnmine.retrieval.retrievers import MODEL_ALONE, Lexical, Retriever, Vectors, pooled, similarities
+from hnmine.retrieval.search import VectorRows, pair_scores, top_k
+from hnmine.vectors.store import StoredVectors, VectorStore, vectors_of
+
+__all__ = ["Ranking", "positive_anchors", "rank", "ranks_of"]
+
+_ARRAYS = ("ids", "scores", "positive_scores")
+_VECTORS = ("query_vectors", "passage_vectors")
+# How the files of signals begin; their names follow.
+_SIGNALS = {"signals": "signal-", "positive_signals": "positive-signal-"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking:
+    """Ranked candidates of q queries.
+
+    Attributes:
+        ids: (q, k) int32, passage ids, best first; ranks count from 0. Of several retrievers it is their fused order.
+        scores: (q, k) float32, inner products (cosines for normalised vectors) of the run's model; descending where that model alone
+            ranked.
+        positive_scores: float32, one for each entry of `Corpus.positive_ids`.
+        query_vectors: (q, d) float32. passage_vectors: (n, d) float32. Arrays, or rows of stored files that are read where they are
+            indexed.
+        signals: further evidence about the candidates by name, each (q, k) float32; NaN where it is not known.
+        scale: (2, 2) float64, mean and standard deviation of the similarity of random query-passage and passage-passage pairs; None where
+            signals were not computed.
+        positive_signals: the same evidence about the positives, where a signal has it, one for each entry of `Corpus.positive_ids`.
+    """
+
+    ids: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    positive_scores: npt.NDArray[np.float32]
+    query_vectors: VectorRows
+    passage_vectors: VectorRows
+    signals: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    positive_signals: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    scale: npt.NDArray[np.float64] | None = None
+
+    @property
+    def depth(self) -> int:
+        """How many candidates were ranked for each query (k)."""
+        return int(self.ids.shape[1])
+
+    def score_pairs(self, query_ids: npt.NDArray[np.int32], passage_ids: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        """Return the similarity of any (query, passage) pairs: (p,) float32, the same bits as `scores` has for ranked ones."""
+        return pair_scores(self.query_vectors, query_ids, self.passage_vectors, passage_ids)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the arrays into an existing folder."""
+        folder = Path(folder)
+        for name in _ARRAYS:
+            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        for name in _VECTORS:
+            vectors = getattr(self, name)
+            if isinstance(vectors, StoredVectors):
+                vectors.save(folder, name)
+            else:
+                np.save(folder / f"{name}.npy", vectors, allow_pickle=False)
+        if self.scale is not None:
+            np.save(folder / "scale.npy", self.scale, allow_pickle=False)
+        for kind, prefix in _SIGNALS.items():
+            for name, values in getattr(self, kind).items():
+                np.save(folder / f"{prefix}{name}.npy", values, allow_pickle=False)
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> Ranking:
+        """Open saved arrays, memory-mapped and read-only.
+
+        Raises:
+            WorkspaceError: an array is missing or damaged.
+        """
+        folder = Path(folder)
+        try:
+            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
+            for name in _VECTORS:
+                whole = folder / f"{name}.npy"
+                arrays[name] = np.load(whole, mmap_mode="r", allow_pickle=False) if whole.exists() else StoredVectors.open(folder, name)
+            signals = {
+                kind: {
+                    path.stem.removeprefix(prefix): np.load(path, mmap_mode="r", allow_pickle=False)
+                    for path in sorted(folder.glob(f"{prefix}*.npy"))
+                }
+                for kind, prefix in _SIGNALS.items()
+            }
+            scale = np.load(folder / "scale.npy", allow_pickle=False) if (folder / "scale.npy").exists() else None
+        except (OSError, ValueError) as error:
+            raise WorkspaceError(f"the ranking in {folder} cannot be opened ({error}); mine again") from error
+        return cls(**arrays, signals=signals["signals"], positive_signals=signals["positive_signals"], scale=scale)
+
+
+def positive_anchors(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.float32]:
+    """Return the mean score of each query's positives: (q,) float32."""
+    sums = np.add.reduceat(ranking.positive_scores.astype(np.float64), corpus.positive_starts[:-1])
+    return (sums / np.diff(corpus.positive_starts)).astype(np.float32)
+
+
+def ranks_of(ids: npt.NDArray[np.int32], queries: npt.NDArray[np.int32], passages: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Return the rank from 0 of each pair among the ranked `ids` (q, k), or -1 where it is not one of them: (p,) int32."""
+    ranks = np.full(len(queries), -1, dtype=np.int32)
+    for first, end in row_blocks(len(queries), ids.shape[1]):
+        pairs, places = np.nonzero(ids[queries[first:end]] == passages[first:end, None])
+        ranks[first + pairs] = places
+    return ranks
+
+
+def rank(
+    corpus: Corpus,
+    encoder: Encoder,
+    depth: int,
+    *,
+    second: Encoder | None = None,
+    retrievers: Sequence[Retriever] = MODEL_ALONE,
+    lexical: Lexical | None = None,
+    store: VectorStore | None = None,
+    use_gpu: bool = False,
+    memory_budget: int | None = None,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+    timings: dict[str, float] | None = None,
+) -> Ranking:
+    """Encode what is not stored of a corpus' texts, and rank `depth` candidates for every query.
+
+    Args:
+        corpus: what to rank.
+        encoder: makes the vectors that the store lacks; it is asked for nothing else.
+        depth: candidates a query; fewer when the corpus has fewer.
+        second: a second model; its similarities become the signal "second_model". With two, one is loaded at a time.
+        retrievers: who ranks; of several the ranks are fused, and each one's own become signals (`retrievers.pooled`).
+        lexical: ranks for "bm25".
+        store: where vectors are kept; None keeps none.
+        use_gpu: search on a GPU; the caller has checked that there is one.
+        memory_budget: bytes for the search's working arrays; None takes a part of what is free.
+        timings: given, the seconds of "encode" and "search" are put there.
+
+    Raises:
+        SettingsError: depth is below 1, or the budget too small.
+        EncodeError, Cancelled: as `Encoder` and `top_k` do.
+    """
+    if depth < 1:
+        raise SettingsError(f"the rank window ends at {depth}; it must end at 1 or later")
+    began = time.monotonic()
+    queries, passages = model = _vectors(encoder, corpus, store, on_progress, should_stop)
+    seconds = None
+    if second is not None:
+        _release(encoder)
+        seconds = _vectors(second, corpus, store, _named("second model", on_progress), should_stop)
+        _release(second)
+    encoded = time.monotonic()
+    signals: dict[str, npt.NDArray[np.float32]] = {}
+    if tuple(retrievers) == MODEL_ALONE:
+        scores, ids = top_k(
+            queries,
+            passages,
+            depth,
+            count=corpus.n_candidates,
+            use_gpu=use_gpu,
+            memory_budget=memory_budget,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
+    else:
+        ids, signals = pooled(
+            corpus,
+            retrievers,
+            depth,
+            model=model,
+            second=seconds,
+            lexical=lexical,
+            use_gpu=use_gpu,
+            memory_budget=memory_budget,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
+        scores = similarities(model, ids)
+    positive_scores = pair_scores(queries, corpus.positive_queries, passages, corpus.positive_ids)
+    positive_signals = {}
+    if seconds is not None:
+        signals["second_model"] = similarities(seconds, ids)
+        positive_signals["second_model"] = pair_scores(seconds[0], corpus.positive_queries, seconds[1], corpus.positive_ids)
+    if timings is not None:
+        timings |= {"encode": encoded - began, "search": time.monotonic() - encoded}
+    return Ranking(
+        ids=ids,
+        scores=scores,
+        positive_scores=positive_scores,
+        query_vectors=queries,
+        passage_vectors=passages,
+        signals=signals,
+        positive_signals=positive_signals,
+    )
+
+
+def _vectors(
+    encoder: Encoder, corpus: Corpus, store: VectorStore | None, on_progress: OnProgress | None, should_stop: ShouldStop | None
+) -> Vectors:
+    """Return one model's vectors of the queries and the passages."""
+    passages = vectors_of(encoder, corpus.passages, "passages", store, on_progress=on_progress, should_stop=should_stop)
+    queries = vectors_of(encoder, corpus.queries, "queries", store, on_progress=on_progress, should_stop=should_stop)
+    return queries, passages
+
+
+def _release(encoder: Encoder) -> None:
+    if isinstance(encoder, FlagEncoder):
+        encoder.release()
+
+
+def _named(whose: str, on_progress: OnProgress | None) -> OnProgress | None:
+    """Return progress whose stages say whose they are: "second model: encoding passages"."""
+    return on_progress and (lambda done, total, note, /: on_progress(done, total, f"{whose}: {note}"))

@@ -1,0 +1,211 @@
+"""Who ranks the candidates: the run's model, BM25, a second model, or several of them.
+
+What a model overlooks it cannot mine. A passage that shares the query's rare words, or that another model puts near, may be
+the harder negative for the one that is trained; so each retriever ranks its own FUSION_DEPTH nearest, and `fusion` makes one list of
+them. Similarities stay those of the run's model: guards, scores in the file and "hardest first" mean the same whoever
+brought a candidate. Where a candidate stood in each list is kept as a signal, "rank_bm25" (from 0; NaN where it is not in it).
+
+The lists of 10,000 queries x 1,000 would take 80 MB each; only those of a block of queries are held at a time, and of the fused
+list as many ranks as are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from hnmine.core.errors import SettingsError
+from hnmine.core.progress import OnProgress, ShouldStop
+from hnmine.data.corpus import Corpus
+from hnmine.models.cards import PACKAGED_NAME, ModelSettings
+from hnmine.retrieval.fusion import FUSION_DEPTH, fused
+from hnmine.retrieval.search import top_k
+from hnmine.vectors.similarity import Floats, Ids, VectorRows, pair_scores
+
+__all__ = [
+    "MODEL_ALONE",
+    "RETRIEVERS",
+    "Lexical",
+    "Retriever",
+    "Vectors",
+    "beside",
+    "chosen_retrievers",
+    "in_words",
+    "pooled",
+    "similarities",
+]
+
+Retriever = Literal["model", "bm25", "second_model"]
+RETRIEVERS: tuple[Retriever, ...] = get_args(Retriever)
+MODEL_ALONE: tuple[Retriever, ...] = ("model",)
+# Of one model: (queries, passages).
+Vectors = tuple[VectorRows, VectorRows]
+
+NAMES: dict[Retriever, str] = {"model": "the model", "bm25": "BM25", "second_model": "the second model"}
+STAGE = "searching"
+# Queries whose lists are held at a time: some 70 MB for each retriever.
+QUERIES = 8_192
+# Ranked pairs that are scored at a time.
+PAIRS = 2**22
+
+
+class Lexical(Protocol):
+    """What ranks passages by words."""
+
+    def top_k(
+        self,
+        queries: Sequence[str],
+        k: int,
+        count: int,
+        *,
+        on_progress: OnProgress | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> tuple[Floats, Ids]:
+        """Return scores and ids of the best k of the first `count` passages for each query: (q, k), -inf and -1 where fewer match."""
+
+
+def chosen_retrievers(names: Sequence[str], *, second: bool, window_end: int) -> tuple[Retriever, ...]:
+    """Return retrievers in their own order, in which they are told; it decides nothing.
+
+    Args:
+        names: of RETRIEVERS.
+        second: whether there is a second model.
+        window_end: where the rank window ends.
+
+    Raises:
+        SettingsError: there is none, one is unknown, named twice or not there, or the window ends behind FUSION_DEPTH.
+    """
+    if isinstance(names, str):
+        names = (names,)
+    if unknown := [name for name in names if name not in RETRIEVERS]:
+        raise SettingsError(f"retrievers holds {unknown[0]!r}; they are {', '.join(RETRIEVERS)}")
+    if not names or len(set(names)) < len(names):
+        raise SettingsError(f"retrievers is {' '.join(names) or 'empty'!r}; name each that is to rank once, of {', '.join(RETRIEVERS)}")
+    if "second_model" in names and not second:
+        raise SettingsError("retrievers holds 'second_model', but there is none; name it with second_embedder_name_or_path")
+    chosen = tuple(name for name in RETRIEVERS if name in names)
+    if chosen != MODEL_ALONE and window_end > FUSION_DEPTH:
+        raise SettingsError(
+            f"the rank window ends at {window_end:,}, but retrievers other than the model alone rank {FUSION_DEPTH:,} candidates each; "
+            f"end it at {FUSION_DEPTH:,} or before"
+        )
+    return chosen
+
+
+def in_words(retrievers: Sequence[Retriever]) -> str:
+    """Say who ranked: "by the model and BM25, fused"; nothing for the model alone."""
+    if tuple(retrievers) == MODEL_ALONE:
+        return ""
+    names = [NAMES[name] for name in retrievers]
+    return f"by {names[0]}" if len(names) == 1 else f"by {', '.join(names[:-1])} and {names[-1]}, fused"
+
+
+def beside(first: ModelSettings, name: str | None) -> ModelSettings | None:
+    """Return the settings of a second model of which no more than its name or folder is said; None for none.
+
+    Devices, precision, batch size and cache are the first one's; pooling, lengths and instructions come from its own folder. The
+    packaged model is called by its name.
+    """
+    if name is None:
+        return None
+    return ModelSettings(
+        name_or_path=None if name == PACKAGED_NAME else name,
+        devices=first.devices,
+        precision=first.precision,
+        batch_size=first.batch_size,
+        cache_dir=first.cache_dir,
+    )
+
+
+def similarities(vectors: Vectors, ids: Ids) -> Floats:
+    """Return the similarity of each query to its ranked candidates `ids` (q, k): (q, k) float32."""
+    queries, passages = vectors
+    found = np.empty(ids.shape, dtype=np.float32)
+    rows = max(1, PAIRS // max(1, ids.shape[1]))
+    for first in range(0, len(ids), rows):
+        part = ids[first : first + rows]
+        owners = np.repeat(np.arange(first, first + len(part), dtype=np.int32), ids.shape[1])
+        found[first : first + rows] = pair_scores(queries, owners, passages, part.ravel()).reshape(part.shape)
+    return found
+
+
+def pooled(
+    corpus: Corpus,
+    retrievers: Sequence[Retriever],
+    depth: int,
+    *,
+    model: Vectors,
+    second: Vectors | None = None,
+    lexical: Lexical | None = None,
+    use_gpu: bool = False,
+    memory_budget: int | None = None,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+) -> tuple[Ids, dict[str, npt.NDArray[np.float32]]]:
+    """Rank by several retrievers, or by one that is not the model, and fuse what they found.
+
+    Where they bring fewer than `depth` candidates (few passages share a word with a short query), the model's own ranking goes on.
+
+    Args:
+        corpus: what to rank: its first `n_candidates` passages.
+        retrievers: who ranks.
+        depth: candidates wanted a query, at most FUSION_DEPTH; fewer when the corpus has fewer.
+        model, second: vectors of the one and the other model.
+        lexical: ranks for "bm25".
+        use_gpu, memory_budget, on_progress, should_stop: as in `search.top_k`.
+
+    Returns:
+        ids (q, k) int32, each passage once a row; for each retriever a signal "rank_<name>", (q, k) float32.
+    """
+    width, count = min(FUSION_DEPTH, corpus.n_candidates), len(corpus.queries)
+    voiceless = "model" not in retrievers
+    asked = [*retrievers, *(["model"] if voiceless else [])]
+    ids = np.empty((count, min(depth, width)), dtype=np.int32)
+    signals = {f"rank_{name}": np.empty(ids.shape, dtype=np.float32) for name in retrievers}
+
+    for first in range(0, count, QUERIES):
+        queries = slice(first, min(first + QUERIES, count))
+        lists: list[Ids] = []
+        for number, name in enumerate(asked):
+            tell = _Share(on_progress, first, (queries.stop - first) / len(asked), number, count)
+            if name == "bm25":
+                assert lexical is not None  # who asks for it has built it
+                texts = corpus.queries[queries]
+                lists.append(lexical.top_k(texts, width, corpus.n_candidates, on_progress=tell, should_stop=should_stop)[1])
+                continue
+            vectors = model if name == "model" else second
+            assert vectors is not None  # `chosen_retrievers` has looked
+            lists.append(
+                top_k(
+                    vectors[0][queries],
+                    vectors[1],
+                    width,
+                    count=corpus.n_candidates,
+                    use_gpu=use_gpu,
+                    memory_budget=memory_budget,
+                    on_progress=tell,
+                    should_stop=should_stop,
+                )[1]
+            )
+        behind = lists.pop() if voiceless else None
+        ids[queries], ranks = fused(lists, ids.shape[1], behind=behind)
+        for signal, held in zip(signals.values(), ranks, strict=True):
+            signal[queries] = np.where(held >= 0, held, np.float32(np.nan))
+    if on_progress is not None:
+        on_progress(count, count, STAGE)
+    return ids, signals
+
+
+class _Share:
+    """Progress of one retriever on some of the queries, as a part of one stage: retriever `number` counts for `share` queries."""
+
+    def __init__(self, on_progress: OnProgress | None, first: int, share: float, number: int, queries: int) -> None:
+        self._on_progress, self._begin, self._share, self._queries = on_progress, first + share * number, share, queries
+        self(0, 1, STAGE)
+
+    def __call__(self, done: int, total: int, note: str, /) -> None:
+        if self._on_progress is not None:
+            self._on_progress(int(self._begin + self._share * done / max(1, total)), self._queries, STAGE)

@@ -1,0 +1,177 @@
+"""Signals: what else is known of each candidate, beside its similarity to the query.
+
+Each is an array (queries x candidates) on the Ranking, stored with the run and mapped from disk. All are properties of a pair of texts and
+of the corpus, never of how many candidates were ranked, so that a deeper ranking has the same values in front.
+
+| name | what it says | source |
+| --- | --- | --- |
+| `like_positive` | similarity to the nearest positive passage of the query | the vectors that are there |
+| `overlap` | Jaccard index of three-word runs with the positive that it shares most with: near 1 is a near duplicate | `lexical` |
+| `bm25` | BM25 as a share of the query's best match | `lexical` |
+| `bm25_rank` | how many passages match the query's words better | `lexical` |
+| `second_model` | similarity by another embedding model | `MineSettings.second_model` |
+| `reranker` | a cross-encoder's raw score | `MineSettings.reranker` |
+
+Beside them stands `scale`: mean and spread of the similarity of random pairs. Models differ by much (two unrelated texts score 0.1 by one
+and 0.7 by another); what is measured in spreads above the mean compares between them (see `suspicion`).
+
+The four of the first kind cost a few per cent of the encoding: 10,000 queries x 200 over 20,000 passages take some 10 s on two cores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hnmine.core.arrays import row_blocks
+from hnmine.core.hashing import mix
+from hnmine.core.progress import OnProgress, ShouldStop, check
+from hnmine.data.corpus import Corpus
+from hnmine.retrieval.bm25 import LexicalIndex
+from hnmine.retrieval.ranking import Ranking
+from hnmine.vectors.similarity import pair_scores
+
+__all__ = ["BASIC", "likeness", "scale_of", "with_likeness", "with_signals"]
+
+Floats = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int32]
+
+# What every run with signals has.
+BASIC = ("like_positive", "overlap", "bm25", "bm25_rank")
+# Random pairs that tell the scale: their mean is known to 1 % of the spread.
+RANDOM_PAIRS = 20_000
+# Texts whose vectors are less alike than so many spreads above the mean are no near duplicates: their words are not compared.
+ALIKE = 3.0
+# Pairs with positives that are compared at a time: some 30 MB. A query may have hundreds of positives.
+AT_ONCE = 1_000_000
+
+
+def with_signals(
+    corpus: Corpus,
+    ranking: Ranking,
+    *,
+    index: LexicalIndex | None = None,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+) -> Ranking:
+    """Return the ranking with the signals of BASIC and with `scale`; `index` is that of the corpus' passages, where there is one already.
+
+    Raises:
+        Cancelled: `should_stop` said so.
+    """
+    ranking = replace(ranking, scale=scale_of(corpus, ranking))
+    ranking = with_likeness(
+        corpus, ranking, np.arange(len(corpus.queries), dtype=np.int32), on_progress=on_progress, should_stop=should_stop
+    )
+    if index is None:
+        index = LexicalIndex(corpus.passages, on_progress=on_progress, should_stop=should_stop)
+    shares, ranks = np.zeros(ranking.ids.shape, np.float32), np.zeros(ranking.ids.shape, np.float32)
+    own_shares, own_ranks = np.zeros(len(corpus.positive_ids), np.float32), np.zeros(len(corpus.positive_ids), np.float32)
+    for query, match in enumerate(index.matches(corpus.queries, corpus.n_candidates, on_progress=on_progress, should_stop=should_stop)):
+        ids, own = ranking.ids[query], slice(corpus.positive_starts[query], corpus.positive_starts[query + 1])
+        shares[query], ranks[query] = match.shares(ids), match.ranks(ids)
+        own_shares[own], own_ranks[own] = match.shares(corpus.positive_ids[own]), match.ranks(corpus.positive_ids[own])
+    check(should_stop)
+    return replace(
+        ranking,
+        signals=ranking.signals | {"overlap": _overlap(corpus, ranking, index), "bm25": shares, "bm25_rank": ranks},
+        positive_signals=ranking.positive_signals | {"bm25": own_shares, "bm25_rank": own_ranks},
+    )
+
+
+def with_likeness(
+    corpus: Corpus, ranking: Ranking, queries: Ids, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
+) -> Ranking:
+    """Return the ranking with `like_positive` computed anew for some queries, whose positives have changed.
+
+    Candidates that are the only positive of their query have no other to be like: NaN.
+    """
+    found = ranking.signals.get("like_positive")
+    values = np.full(ranking.ids.shape, np.nan, np.float32) if found is None else _writable(found)
+    depth = ranking.depth
+    for first, stop in row_blocks(len(queries), depth):
+        check(should_stop)
+        if on_progress is not None:
+            on_progress(first, len(queries), "comparing with positives")
+        rows = queries[first:stop]
+        nearest = likeness(corpus, ranking, np.repeat(rows, depth), ranking.ids[rows].ravel())
+        values[rows] = np.where(np.isfinite(nearest), nearest, np.float32(np.nan)).reshape(-1, depth)
+    return replace(ranking, signals=ranking.signals | {"like_positive": values})
+
+
+def _writable(values: Floats) -> Floats:
+    """Return a copy that may be changed; of what lies in a file as it is there, only the pages that are changed."""
+    if isinstance(values, np.memmap) and values.mode == "r" and values.filename is not None:
+        with contextlib.suppress(OSError):  # a run that was deleted meanwhile stays readable as long as it is mapped
+            return np.load(values.filename, mmap_mode="c", allow_pickle=False)  # type: ignore[no-any-return]
+    return np.array(values)
+
+
+def likeness(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids) -> Floats:
+    """Return the similarity of passages to the nearest positive of their queries, other than themselves: (p,) float32.
+
+    -inf where a query has no other positive.
+    """
+    nearest = np.empty(len(queries), np.float32)
+    for part in _parts(corpus, queries):
+        owners, positives, firsts = _pairs(corpus, queries[part])
+        own = passages[part][owners]
+        found = pair_scores(ranking.passage_vectors, positives, ranking.passage_vectors, own)
+        found[positives == own] = -np.inf
+        nearest[part] = np.maximum.reduceat(found, firsts)
+    return nearest
+
+
+def scale_of(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.float64]:
+    """Return mean and standard deviation of the similarity of random pairs: (2, 2) float64, query-passage and passage-passage.
+
+    Passages stand in the order of their hashes, and pairs are drawn by the hash of their number: nothing depends on the order of the rows.
+    """
+    lots = mix(np.arange(3 * RANDOM_PAIRS, dtype=np.uint64)).reshape(3, -1)
+    left, right = (lots[number] % np.uint64(len(corpus.passages)) for number in (0, 1))
+    asked = lots[2] % np.uint64(len(corpus.queries))
+    found = []
+    for vectors, ids in ((ranking.query_vectors, asked), (ranking.passage_vectors, left)):
+        scores = pair_scores(vectors, ids.astype(np.int32), ranking.passage_vectors, right.astype(np.int32))
+        if vectors is ranking.passage_vectors:
+            scores = scores[left != right] if (left != right).any() else scores
+        found.append((scores.mean(dtype=np.float64), max(float(scores.std(dtype=np.float64)), 1e-6)))
+    return np.array(found)
+
+
+def _overlap(corpus: Corpus, ranking: Ranking, index: LexicalIndex) -> Floats:
+    """Return the overlap of every candidate with the positive that it shares most with: (q, k); 0 where the vectors are not alike."""
+    assert ranking.scale is not None
+    mean, spread = ranking.scale[1]
+    values = np.zeros(ranking.ids.shape, np.float32)
+    rows, ranks = np.nonzero(np.asarray(ranking.signals["like_positive"]) >= mean + ALIKE * spread)
+    for part in _parts(corpus, rows):
+        owners, positives, firsts = _pairs(corpus, rows[part])
+        own = ranking.ids[rows[part], ranks[part]][owners]
+        found = index.overlap(own, positives)
+        found[positives == own] = 0
+        values[rows[part], ranks[part]] = np.maximum.reduceat(found, firsts)
+    return values
+
+
+def _parts(corpus: Corpus, queries: npt.NDArray[Any]) -> Iterator[slice]:
+    """Yield slices of `queries` whose positives number about AT_ONCE together."""
+    before = np.cumsum(np.diff(corpus.positive_starts)[queries]) // AT_ONCE
+    bounds = [0, *(np.flatnonzero(np.diff(before)) + 1).tolist(), len(queries)]
+    for first, stop in itertools.pairwise(bounds):
+        if first < stop:
+            yield slice(first, stop)
+
+
+def _pairs(corpus: Corpus, queries: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], Ids, npt.NDArray[np.int64]]:
+    """Return for each entry of `queries` its positives: (place in `queries`, passage), and where each entry's begin."""
+    starts, counts = corpus.positive_starts[queries], np.diff(corpus.positive_starts)[queries]
+    owners = np.repeat(np.arange(len(queries)), counts)
+    firsts = np.cumsum(counts) - counts
+    return owners, corpus.positive_ids[np.repeat(starts - firsts, counts) + np.arange(len(owners))], firsts

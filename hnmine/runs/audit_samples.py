@@ -1,0 +1,56 @@
+"""Where a run's audit samples are kept: in its folder, one for each selection of it.
+
+A sample must outlast what it causes: the verdicts on it change the selection, so it could not be drawn again from what is selected then.
+The file is called by a hash of the selection's settings, so that whoever moves a slider back finds the audit again.
+"""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import msgspec
+
+from hnmine.core.errors import OutputError, WorkspaceError
+from hnmine.core.files import write_atomic
+from hnmine.core.text import text_hash
+from hnmine.review.audit_sample import Sample
+from hnmine.runs.workspace import Workspace
+from hnmine.selection.settings import SelectionSettings
+
+__all__ = ["keep_sample", "kept_sample"]
+
+
+def keep_sample(space: Workspace, run_id: str, sample: Sample) -> Sample:
+    """Keep a sample, in place of another of the same selection; return it with its time.
+
+    Raises:
+        WorkspaceError: there is no such run, or the disk is full.
+    """
+    space.run(run_id)
+    if not sample.drawn:
+        sample = msgspec.structs.replace(sample, drawn=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+    try:
+        write_atomic(_path(space, run_id, sample.selection), [msgspec.json.encode(sample)])
+    except OutputError as error:
+        raise WorkspaceError(f"the audit's sample cannot be kept in the run {run_id}: {error}") from error
+    return sample
+
+
+def kept_sample(space: Workspace, run_id: str, selection: SelectionSettings) -> Sample | None:
+    """Return the sample of a selection of a run, or None when none was drawn.
+
+    Raises:
+        WorkspaceError: it is damaged.
+    """
+    path = _path(space, run_id, selection)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Sample)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise WorkspaceError(f"the audit's sample {path} cannot be read ({error}); remove the file, and draw another") from error
+
+
+def _path(space: Workspace, run_id: str, selection: SelectionSettings) -> Path:
+    return space.run_folder(run_id) / f"audit-{text_hash(msgspec.json.encode(selection).decode()):016x}.json"

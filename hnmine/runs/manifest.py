@@ -1,0 +1,272 @@
+"""The manifest: what is needed to say how an output came about, and to make it again, byte for byte.
+
+It holds the settings, the fingerprints of the input files and of the model's weights, the verdicts that bore on the data
+(the words themselves: a review goes on after the export), the versions, the counts, and the fingerprints of what was
+written. Everything that decides a byte is in it or named by its SHA-256; `hnmine.runs.reproduce` runs it again and compares.
+
+Plain JSON, so that it can be read without hnmine. Paths are hints: a file counts by its fingerprint, wherever it lies.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hnmine.core.errors import InputError, ModelError, OutputError
+from hnmine.data.verdicts import Verdict
+from hnmine.export.formats import Written
+
+__all__ = ["Manifest", "compose", "encoded", "fingerprints", "of_export", "read_manifest", "versions"]
+
+PACKAGES = ("FlagEmbedding", "torch", "transformers", "tokenizers", "faiss-gpu", "faiss-cpu", "numpy", "pyarrow")
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a manifest says of how to do its run again.
+
+    Attributes:
+        settings: of `MineSettings`, as plain JSON.
+        inputs: "input_file" and "candidate_pool", each with name, bytes, sha256 and, where it was a file, path.
+        model: what the encoder said of itself, with weights_sha256 and precision. second_model, reranker: the same of those, None without.
+        outputs: name, bytes, sha256 and rows of each file written.
+        verdicts: those that were honoured.
+        versions: of hnmine, Python and the packages that have a say.
+        audit: what reviewers found of the negatives (`estimates.AuditRecord`), or None; it decides no byte.
+        folder: where the manifest lies.
+    """
+
+    settings: dict[str, Any]
+    inputs: dict[str, dict[str, Any]]
+    model: dict[str, Any]
+    second_model: dict[str, Any] | None = None
+    reranker: dict[str, Any] | None = None
+    outputs: list[dict[str, Any]] = []
+    verdicts: list[Verdict] = []
+    versions: dict[str, str] = {}
+    audit: dict[str, Any] | None = None
+    folder: str = ""
+
+    def locate(self, argument: str, given: str | os.PathLike[str] | None) -> Path | None:
+        """Return where an input lies: as given, where it lay, or beside the manifest; None when the run had none.
+
+        Raises:
+            InputError: it is in none of these places, or one was given that the run had not.
+        """
+        file = self.inputs.get(argument)
+        if file is None:
+            if given is not None:
+                raise InputError(f"the manifest's run had no {argument}, and --{argument} {given} would change it; leave it out")
+            return None
+        if given is not None:
+            return Path(given)
+        if file["name"] == "list" and "path" not in file:
+            raise InputError(f"the manifest's {argument} was a list in memory; write it to a file and name that with --{argument}")
+        places = [Path(file["path"])] if "path" in file else []
+        places.append(Path(self.folder) / file["name"])
+        for place in places:
+            if place.exists():
+                return place
+        looked = " or ".join(map(str, places))
+        raise InputError(f"the manifest's {argument}, {file['name']}, is not at {looked}; name it with --{argument}")
+
+    def check_inputs(self, files: Mapping[str, Mapping[str, Any]]) -> None:
+        """Compare the fingerprints of what was read with those of the manifest.
+
+        Raises:
+            InputError: a file is another one.
+        """
+        for argument, file in self.inputs.items():
+            found = files.get(argument, {})
+            if found.get("sha256") != file["sha256"]:
+                raise InputError(
+                    f"the {argument} {found.get('path', found.get('name'))} is not the file of the manifest ({file['name']}, "
+                    f"{file['bytes']:,} bytes, sha256 {file['sha256'][:12]}...; this one has {found.get('bytes', 0):,} bytes, sha256 "
+                    f"{str(found.get('sha256'))[:12]}...); name the right one with --{argument}"
+                )
+
+    def check_model(self, description: Mapping[str, Any]) -> None:
+        """Compare the model's weights with those of the manifest.
+
+        Raises:
+            ModelError: they are others, or the manifest does not know them.
+        """
+        wanted = self.model.get("weights_sha256")
+        if wanted is None:
+            raise ModelError(
+                "the manifest's model was handed over loaded, so its weights are not known; call find_knn_neg with that model again"
+            )
+        if (found := description.get("weights_sha256")) != wanted:
+            raise ModelError(
+                f"the weights of {description.get('name')} are not those of the manifest (sha256 {str(found)[:12]}... instead of "
+                f"{wanted[:12]}...); name the right model with --embedder_name_or_path"
+            )
+
+    def check_second_model(self, description: Mapping[str, Any] | None) -> None:
+        """Compare the second model's weights with those of the manifest; None where there is none.
+
+        Raises:
+            ModelError: they are others.
+        """
+        wanted, found = ((each or {}).get("weights_sha256") for each in (self.second_model, description))
+        if found != wanted:
+            raise ModelError(
+                f"the weights of the second model {(description or {}).get('name')} are not those of the manifest (sha256 "
+                f"{str(found)[:12]}... instead of {str(wanted)[:12]}...); name the right model with --second_embedder_name_or_path"
+            )
+
+    def check_reranker(self, description: Mapping[str, Any]) -> None:
+        """Compare the reranker's weights with those of the manifest.
+
+        Raises:
+            ModelError: they are others, or the manifest does not know them.
+        """
+        wanted = (self.reranker or {}).get("weights_sha256")
+        if wanted is None or (found := description.get("weights_sha256")) != wanted:
+            raise ModelError(
+                f"the manifest does not know the weights of the reranker {description.get('name')}; export again"
+                if wanted is None
+                else f"the weights of the reranker {description.get('name')} are not those of the manifest (sha256 {str(found)[:12]}... "
+                f"instead of {wanted[:12]}...); name the right one with --reranker_name_or_path"
+            )
+
+    def check_outputs(self, outputs: Sequence[Mapping[str, Any]]) -> None:
+        """Compare what was written with the fingerprints of the manifest.
+
+        Raises:
+            OutputError: a file differs; the message names the versions that do.
+        """
+        if not self.outputs or [each["sha256"] for each in self.outputs] == [each["sha256"] for each in outputs]:
+            return
+        here = versions()
+        others = [f"{name} {was}, here {here.get(name)}" for name, was in self.versions.items() if here.get(name) != was]
+        raise OutputError(
+            f"{', '.join(str(each['name']) for each in outputs)} was written, but its bytes are not those of the manifest; "
+            + (
+                f"versions differ: {'; '.join(others)}"
+                if others
+                else "the versions are the same: another kind of processor or device rounds otherwise"
+            )
+        )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of hnmine, Python, and the packages that have a say in the bytes."""
+    from hnmine import __version__
+
+    found = {"hnmine": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def compose(
+    *,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, Mapping[str, Any]],
+    model: Mapping[str, Any],
+    reranker: Mapping[str, Any] | None = None,
+    verdicts: Iterable[Verdict],
+    summary: Any,
+    second_model: Mapping[str, Any] | None = None,
+    suspicion: Any = None,
+    stages: Sequence[Mapping[str, Any]] = (),
+    outputs: Sequence[Mapping[str, Any]] = (),
+    made_with: Mapping[str, str] | None = None,
+    audit: Any = None,
+) -> dict[str, Any]:
+    """Return a manifest as plain JSON types.
+
+    `suspicion` is the model that estimated who is false, where it had a say; `made_with` are versions when they are not
+    those of this process; `audit` is an `estimates.AuditRecord`, where there is one.
+    """
+    content = {
+        "settings": settings,
+        "inputs": inputs,
+        "model": model,
+        **{name: each for name, each in (("second_model", second_model), ("reranker", reranker)) if each is not None},
+        "verdicts": list(verdicts),
+        "versions": made_with or versions(),
+        "summary": summary,
+        **({} if suspicion is None else {"suspicion": suspicion}),
+        "stages": stages,
+        "outputs": outputs,
+    } | ({} if audit is None else {"audit": audit})
+    found: dict[str, Any] = msgspec.to_builtins(content)
+    return found
+
+
+def fingerprints(written: Iterable[Written]) -> list[dict[str, Any]]:
+    """Return what a manifest records of the files that were written."""
+    return [
+        {"name": Path(each.path).name, "bytes": each.bytes, "sha256": each.sha256, "rows": each.rows, "part": each.part} for each in written
+    ]
+
+
+def of_export(
+    run: Mapping[str, Any],
+    *,
+    settings: Any,
+    names: Mapping[str, str | None],
+    verdicts: Iterable[Verdict],
+    summary: Any,
+    suspicion: Any,
+    outputs: Sequence[Mapping[str, Any]],
+    audit: Any = None,
+) -> dict[str, Any]:
+    """Return the manifest of an export from a stored run.
+
+    Args:
+        run: the run's own manifest, which knows the model, the versions and the inputs as the workspace keeps them.
+        settings: `MineSettings` as they are now; summary: counted now.
+        names: what "input_file" and "candidate_pool" were called before the workspace stored them.
+        verdicts, suspicion, outputs, audit: as in `compose`.
+    """
+    inputs = {argument: {**file, "name": names.get(argument) or file["name"]} for argument, file in run.get("inputs", {}).items()}
+    return compose(
+        settings=msgspec.to_builtins(settings),
+        inputs=inputs,
+        model=run.get("model", {}),
+        second_model=run.get("second_model"),
+        reranker=run.get("reranker"),
+        verdicts=verdicts,
+        summary=summary,
+        suspicion=suspicion,
+        stages=run.get("stages", ()),
+        outputs=outputs,
+        made_with=run.get("versions"),
+        audit=audit,
+    )
+
+
+def encoded(manifest: Mapping[str, Any]) -> bytes:
+    """Return a manifest as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(manifest)) + b"\n"
+
+
+def read_manifest(path: str | os.PathLike[str]) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        InputError: the file cannot be read, or is none.
+    """
+    try:
+        found = msgspec.json.decode(Path(path).read_bytes(), type=Manifest)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no manifest of hnmine ({error}); the app's Export screen and --manifest_file write them") from error
+    for argument, file in found.inputs.items():
+        if missing := [name for name in ("name", "bytes", "sha256") if name not in file]:
+            raise InputError(
+                f"{path} is no whole manifest: $.inputs.{argument} lacks {', '.join(missing)}; export again, or find the original"
+            )
+    return msgspec.structs.replace(found, folder=str(Path(path).resolve().parent))

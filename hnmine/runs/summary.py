@@ -1,0 +1,161 @@
+"""What a run did, counted: for the closing lines of the command line, the screens and the manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hnmine.analysis.fn_estimates import chosen_chances, false_share
+from hnmine.data.dataset import Inputs
+from hnmine.export.flagembedding import stale_positive_scores, stale_scores
+from hnmine.retrieval.ranking import Ranking, positive_anchors
+from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, in_words
+from hnmine.selection.fn_model import Estimator, Suspicion
+from hnmine.selection.select import Selection
+
+__all__ = ["Summary", "summarise"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Summary:
+    """What a run did. Printing it gives the closing summary of the command line.
+
+    Attributes:
+        output_file: where it was written; None when nothing was (the app before its download).
+        rows, queries, passages, candidates: counts; rows that ask the same share a query.
+        pool_mode: "extend", "replace", or None without a pool.
+        funnel: candidates left after each step, over all queries (`Selection.funnel`).
+        negatives: negatives over all rows; backfilled and short_rows: rows' counts of those.
+        retrievers: who ranked the candidates. second_model: its name, or None.
+        scores: mean similarities of "negatives" and "positives", and the share of negatives "above_positive" (0..1).
+        estimated_false: share of the negatives that are false by the model's own estimate (0..1), back-filled ones aside, what people kept
+            as true; None where it had no say. It is no measurement: an audit is.
+        problems: counts of input problems, "kind (resolution)".
+        verdicts: people's decisions that were honoured, "dropped", "promoted" and "kept", and those "elsewhere", on texts that are not
+            in this data; empty without any.
+        vectors: how many were "stored" already and how many had to be "encoded"; empty without a store.
+        pairs: the same of the reranker's scores, "stored" and "scored"; empty without a reranker.
+        timings: seconds for each stage.
+        notes: what a user should know, in sentences.
+    """
+
+    output_file: str | None
+    rows: int
+    queries: int
+    passages: int
+    candidates: int
+    pool_mode: str | None
+    negative_number: int
+    window: tuple[int, int]
+    funnel: dict[str, int]
+    negatives: int
+    backfilled: int
+    short_rows: int
+    scores: dict[str, float | None]
+    retrievers: tuple[Retriever, ...] = MODEL_ALONE
+    second_model: str | None = None
+    estimated_false: float | None = None
+    problems: dict[str, int] = field(default_factory=dict)
+    verdicts: dict[str, int] = field(default_factory=dict)
+    vectors: dict[str, int] = field(default_factory=dict)
+    pairs: dict[str, int] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        def number(value: float | None) -> str:
+            return "-" if value is None else f"{value:.3f}"
+
+        steps = " -> ".join(
+            f"{name.replace('_', ' ')} {count:,}"
+            for name, count in self.funnel.items()
+            if name in ("ranked", "in_window", "not_positive", "chosen")
+            or (name.startswith(("past_", "not_dropped")) and self._guarded(name))
+        )
+        pool = {None: "the rows' own passages", "extend": "the rows' own passages and the pool", "replace": "the pool alone"}[
+            self.pool_mode
+        ]
+        above = self.scores["above_positive"]
+        lines = [
+            f"rows         {self.rows:,} ({self.queries:,} different queries)" + (f" -> {self.output_file}" if self.output_file else ""),
+            f"candidates   {self.candidates:,} passages: {pool}",
+            f"window       ranks {self.window[0]}-{self.window[1] - 1}" + (f" {told}" if (told := in_words(self.retrievers)) else ""),
+            f"funnel       {steps}",
+            f"negatives    {self.negatives:,}, of which {self.backfilled:,} back-filled; "
+            f"{self.short_rows:,} rows short of {self.negative_number}",
+            f"similarity   negatives {number(self.scores['negatives'])}, positives {number(self.scores['positives'])} on average; "
+            f"{'-' if above is None else f'{100 * above:.1f} %'} of the negatives score above their positive",
+        ]
+        if self.second_model:
+            lines.append(f"second model {self.second_model}")
+        if self.estimated_false is not None:
+            lines.append(
+                f"estimate     {100 * self.estimated_false:.1f} % of the negatives are false, says the model; only an audit measures it"
+            )
+        if self.problems:
+            lines.append("input        " + ", ".join(f"{count:,} x {name}" for name, count in self.problems.items()))
+        if self.verdicts:
+            lines.append("verdicts     " + ", ".join(f"{count:,} {name}" for name, count in self.verdicts.items()))
+        if self.vectors:
+            lines.append(f"vectors      {self.vectors['encoded']:,} encoded, {self.vectors['stored']:,} stored before")
+        if self.pairs:
+            lines.append(f"reranker     {self.pairs['scored']:,} pairs scored, {self.pairs['stored']:,} scored before")
+        if self.timings:
+            lines.append("seconds      " + ", ".join(f"{name} {value:.1f}" for name, value in self.timings.items()))
+        return "\n".join(lines + [f"note         {note}" for note in self.notes])
+
+    def _guarded(self, name: str) -> bool:
+        """Whether the step removed anything; guards that are off, or idle, are not printed."""
+        names = list(self.funnel)
+        return self.funnel[name] != self.funnel[names[names.index(name) - 1]]
+
+
+def summarise(
+    inputs: Inputs, ranking: Ranking, selection: Selection, *, with_scores: bool = False, suspicion: Suspicion | None = None
+) -> Summary:
+    """Count and average what a selection holds; `suspicion` is the model that had a say in it, if one had."""
+    corpus, settings, judged = inputs.corpus, selection.settings, selection.judgements
+    row_counts = selection.counts[corpus.row_queries]
+    held = selection.negatives >= 0
+    scores = selection.scores[held]
+    above = (selection.scores > positive_anchors(corpus, ranking)[:, None])[held]
+    problems: dict[str, int] = {}
+    for problem in inputs.problems:
+        name = f"{problem.kind} ({problem.resolution})"
+        problems[name] = problems.get(name, 0) + 1
+    notes = [*inputs.notes]
+    if (stale := stale_scores(inputs.rows)) and not with_scores:
+        notes.append(f"{stale:,} rows had neg_scores for the negatives that were replaced: left out (with_scores writes new ones)")
+    if (stale := stale_positive_scores(inputs.rows, corpus)) and not with_scores:
+        notes.append(f"{stale:,} rows had pos_scores, and pos grew by promoted passages: left out (with_scores writes new ones)")
+    if empty := int((row_counts == 0).sum()):
+        notes.append(f"{empty:,} rows have no negative at all, because there is none to be had: FlagEmbedding's trainer stops on them")
+    if inputs.pool is not None and corpus.pool_mode == "extend" and len(inputs.pool) > corpus.n_candidates:
+        notes.append("the pool repeats passages: each counts once")
+    estimate = None
+    if suspicion is not None:
+        estimate = false_share(chosen_chances(Estimator(corpus, ranking, suspicion), selection))
+    return Summary(
+        output_file=None,
+        rows=len(inputs.rows),
+        queries=len(corpus.queries),
+        passages=len(corpus.passages),
+        candidates=corpus.n_candidates,
+        pool_mode=corpus.pool_mode,
+        negative_number=settings.negative_number,
+        window=(settings.window_start, settings.window_end),
+        funnel=selection.funnel,
+        negatives=int(row_counts.sum()),
+        backfilled=int(selection.backfilled.sum(axis=1)[corpus.row_queries].sum()),
+        short_rows=int((row_counts < settings.negative_number).sum()),
+        scores={
+            "negatives": float(scores.mean(dtype=np.float64)) if len(scores) else None,
+            "positives": float(ranking.positive_scores.mean(dtype=np.float64)),
+            "above_positive": float(above.mean()) if len(scores) else None,
+        },
+        estimated_false=estimate,
+        problems=problems,
+        verdicts=judged.counts | {"elsewhere": judged.elsewhere} if judged.applied or judged.elsewhere else {},
+        notes=notes,
+    )

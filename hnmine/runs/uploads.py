@@ -1,0 +1,210 @@
+"""What people bring: told before it is used, listed from the workspace's folder, stored with its own bytes.
+
+`look` reads the beginning of a file (of Parquet and zip the directory at its end) and says what it is and which of its columns would be
+read, without reading the rest. A stored file keeps its bytes and gets the suffix of what it is, so that it can be opened with anything else
+too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import msgspec
+
+from hnmine.core.errors import ColumnsError, InputError
+from hnmine.data.beir import BeirFolder, beir_at
+from hnmine.data.columns import Columns
+from hnmine.data.detect import Role, Source, read_as
+from hnmine.data.lines import MAX_LINE_BYTES
+from hnmine.data.tables import RecordReader
+
+__all__ = ["SUFFIXES", "Look", "look", "readable", "sample", "store"]
+
+# What an upload may be called, and what is listed; what a file is, its content says.
+SUFFIXES = ("jsonl", "json", "ndjson", "parquet", "csv", "tsv", "txt", "gz", "zst", "zip")
+_SUFFIX = {"jsonl": ".jsonl", "json": ".json", "parquet": ".parquet", "text": ".txt", "beir": ".zip"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a file was found to be.
+
+    Attributes:
+        source: format, and the names of its columns (fields, splits).
+        said: the same in words, with what is read as what.
+        columns: what is read as what; None when somebody has to say.
+        plain: JSON lines or an array with `query` and `pos` (of a pool `text`): there is nothing to say.
+    """
+
+    source: Source
+    said: str
+    columns: Columns | None
+    plain: bool
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of a file of this kind, such as ".csv.gz"."""
+        kind = _SUFFIX.get(self.source.format) or (".tsv" if self.source.delimiter == "\t" else ".csv")
+        return kind + {"": "", "gzip": ".gz", "zstd": ".zst"}[self.source.packing]
+
+
+class _Borrowed(io.RawIOBase):
+    """Somebody else's file, read from its beginning and left open."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._file.seek(0)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        block = self._file.read(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _beir(source: BinaryIO | Path, name: str) -> BeirFolder | None:
+    if isinstance(source, Path):
+        return beir_at(source)
+    source.seek(0)
+    if source.read(4) != b"PK\x03\x04":
+        return None
+    return beir_at(name, cast(BinaryIO, io.BufferedReader(_Borrowed(source))))
+
+
+def look(source: BinaryIO | Path, name: str, role: Role = "training", columns: Columns | None = None) -> Look:
+    """Tell what a file is, before it is used.
+
+    Args:
+        source: a path, or a file that can be read at any place; it stays open.
+        name: what it is called; breaks ties.
+        role: what it is to be.
+        columns: what somebody said of its columns.
+
+    Raises:
+        InputError: it is damaged, of a kind that cannot be read, or lacks a column that was named.
+    """
+    if (beir := _beir(source, name)) is not None:
+        found = Source(format="beir", names=beir.splits)
+        return Look(source=found, said=str(beir), columns=Columns(qrels=(columns and columns.qrels) or beir.splits[0]), plain=False)
+    opener = None if isinstance(source, Path) else lambda: cast(BinaryIO, io.BufferedReader(_Borrowed(source)))
+    reader = RecordReader(
+        source if isinstance(source, Path) else name, (), False, MAX_LINE_BYTES, role=role, columns=columns, opener=opener, name=name
+    )
+    try:
+        reader.open()
+    except ColumnsError:
+        return Look(source=reader.source, said=str(reader.source), columns=None, plain=False)
+    finally:
+        reader.close()
+    plain = reader.plain and reader.source.format in ("jsonl", "json")
+    said = str(reader.source) if plain else read_as(reader.source, reader.columns)
+    return Look(source=reader.source, said=said, columns=reader.columns, plain=plain)
+
+
+def readable(root: Path) -> list[str]:
+    """Return the files below `root` that can be opened, by their suffixes, and its BEIR folders, as relative paths, sorted."""
+    found: list[str] = []
+    for path in root.rglob("*"):
+        name = path.relative_to(root)
+        if any(part.startswith(".") for part in name.parts):
+            continue
+        if path.is_dir():
+            if _is_beir(path):
+                found.append(name.as_posix())
+        elif path.suffix.lower().removeprefix(".") in SUFFIXES and path.is_file() and not _is_part(path):
+            found.append(name.as_posix())
+    return sorted(found)
+
+
+def _is_beir(folder: Path) -> bool:
+    try:
+        return beir_at(folder) is not None
+    except InputError:  # one without judgements: its files are listed, each for itself
+        return False
+
+
+def _is_part(path: Path) -> bool:
+    if path.parent.name == "qrels":
+        return _is_beir(path.parent.parent)
+    return path.name.split(".")[0] in ("corpus", "queries", "qrels") and _is_beir(path.parent)
+
+
+def store(source: BinaryIO | Path, name: str, role: Role, folder: Path) -> tuple[str, int, str, bool]:
+    """Copy a file into `folder` under a name of its role; return that name, its bytes and sha256, and whether it is a BEIR data set.
+
+    Raises:
+        OSError: it cannot be read, or the disk is full.
+    """
+    stem = "train" if role == "training" else "pool"
+    try:
+        found = look(source, name, role)
+        beir, suffix = found.source.format == "beir", found.suffix
+    except InputError:  # what is wrong with it is told by whoever reads it
+        beir, suffix = False, ".jsonl"
+    if isinstance(source, Path) and source.is_dir():
+        given = beir_at(source)
+        size, digest = 0, hashlib.sha256()
+        for member in given.members if given else ():
+            target = folder / stem / member
+            target.parent.mkdir(parents=True, exist_ok=True)
+            more, fingerprint = _copy(source / member, target)
+            size += more
+            digest.update(f"{member} {fingerprint}\n".encode())
+        return stem, size, digest.hexdigest(), True
+    return (stem + suffix, *_copy(source, folder / (stem + suffix)), beir)
+
+
+def _copy(source: BinaryIO | Path, target: Path) -> tuple[int, str]:
+    """Copy a file; return its bytes and sha256."""
+    digest, size = hashlib.sha256(), 0
+    with target.open("wb") as out:
+        if isinstance(source, Path):
+            with source.open("rb") as file:
+                shutil.copyfileobj(file, out, 2**22)
+        else:
+            source.seek(0)
+            shutil.copyfileobj(source, out, 2**22)
+        out.flush()
+        os.fsync(out.fileno())
+    with target.open("rb") as file:
+        while chunk := file.read(2**22):
+            digest.update(chunk)
+            size += len(chunk)
+    return size, digest.hexdigest()
+
+
+def sample(path: Path, name: str, role: Role, count: int = 20) -> list[dict[str, Any]]:
+    """Return the first records of a file as they stand in it, for somebody who has to say which column is which.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    reader = RecordReader(path, (), True, MAX_LINE_BYTES, role=role, name=name)
+    with suppress(ColumnsError):
+        reader.open()
+    found: list[dict[str, Any]] = []
+    for line in reader.lines():
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            found.append(msgspec.json.decode(line, type=dict[str, Any]))
+        if len(found) == count:
+            break
+    reader.close()
+    return found

@@ -1,0 +1,47 @@
+"""DOC"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from hnmine.data.corpus import Corpus
+from hnmine.data.verdicts import Judgements
+from hnmine.retrieval.ranking import Ranking, ranks_of
+from hnmine.retrieval.signals import with_likeness
+
+__all__ = ["with_promotions"]
+
+
+def with_promotions(corpus: Corpus, ranking: Ranking, judgements: Judgements) -> tuple[Corpus, Ranking]:
+    """Return a corpus and ranking in which promoted passages are positives of their queries; the given ones stay as they are.
+
+    Likeness to the positives is computed anew where there are more of them; overlap is not.
+    """
+    queries, passages = judgements.promoted
+    if not len(queries):
+        return corpus, ranking
+    count = len(corpus.passages)
+    held = corpus.positive_queries.astype(np.int64) * count + corpus.positive_ids
+    wanted = queries.astype(np.int64) * count + passages
+    places = np.searchsorted(held, wanted)
+    new = (places == len(held)) | (held[np.minimum(places, len(held) - 1)] != wanted)
+    places, scores = places[new], ranking.score_pairs(queries[new], passages[new])
+    bounds = np.arange(len(corpus.queries) + 1, dtype=np.int64)
+    amended = replace(
+        corpus,
+        positive_starts=corpus.positive_starts + np.searchsorted(queries[new], bounds),
+        positive_ids=np.insert(corpus.positive_ids, places, passages[new]),
+        promoted_starts=np.searchsorted(queries, bounds).astype(np.int64),
+        promoted_ids=passages,
+    )
+    ranked = ranks_of(ranking.ids, queries[new], passages[new])
+    known = {  # a promoted passage was a candidate, as far as it is ranked
+        name: np.insert(held, places, np.where(ranked >= 0, ranking.signals[name][queries[new], ranked], np.float32(np.nan)))
+        for name, held in ranking.positive_signals.items()
+    }
+    ranking = replace(ranking, positive_scores=np.insert(ranking.positive_scores, places, scores), positive_signals=known)
+    if "like_positive" in ranking.signals:
+        ranking = with_likeness(amended, ranking, np.unique(queries[new]))
+    return amended, ranking

@@ -1,0 +1,269 @@
+"""Filling up what the rank window left short, safely and by seed.
+
+A passage may fill a gap when it is no positive of the query, not the query itself, not chosen already, not dropped by a
+person, and passes the guards: what was rejected must not come back by chance. Each short query walks its own pseudo-random permutation of
+the corpus (`chance.permute`) as far as needed. Where guards let hardly anything through, walking would score nearly the
+whole corpus pair by pair (73 s for 200 queries x 100,000 passages); so after two rounds a matrix product, block by block
+of the passages, finds all that can pass at all, and only those are looked at (0.5 s).
+
+What people kept for a short query is taken before all, wherever it is ranked. Passages that the window skipped (ranks
+below its start: often positives that nobody labelled) are taken last, when the corpus has nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from hnmine.core.arrays import row_blocks
+from hnmine.core.hashing import Hashes, mix, permute, position_of, query_keys
+from hnmine.data.corpus import Corpus
+from hnmine.data.verdicts import Judgements
+from hnmine.retrieval.ranking import Ranking
+from hnmine.vectors.similarity import walk
+
+__all__ = ["Guards", "backfill"]
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int32]
+Rows = npt.NDArray[np.int64]
+
+# Rounds of walking before the matrix product, when guards are in use.
+ROUNDS = 2
+# Queries and passages of one matrix product: 32 MiB of scores. Each vector that is read serves 2,048 queries, so that reading
+# the passages once more for the next so many costs little beside the arithmetic.
+SIFT_QUERIES, SIFT_PASSAGES = 2_048, 4_096
+
+
+class Guards(Protocol):
+    """What tells which scores may not become negatives."""
+
+    @property
+    def active(self) -> bool:
+        """Whether any guard is in use."""
+
+    def rejected(self, scores: Floats, queries: Rows, *, tolerance: float = 0.0) -> Bools:
+        """Return which scores, (p,) or (p, w), of `queries` (p,) are rejected, by more than `tolerance`."""
+
+    def rejected_pairs(self, queries: npt.NDArray[Any], passages: npt.NDArray[Any]) -> Bools:
+        """Return which pairs are rejected for anything but their score: (p,)."""
+
+
+def backfill(
+    corpus: Corpus,
+    ranking: Ranking,
+    guards: Guards,
+    judgements: Judgements,
+    seed: int,
+    negatives: Ids,
+    scores: Floats,
+    start: int,
+) -> Bools:
+    """Fill the free places of `negatives` and `scores` (q, N) in place, hardest first over all.
+
+    Args:
+        corpus, ranking: what there is.
+        guards, judgements: what may not come back.
+        seed: decides the draw.
+        negatives: (q, N) int32, -1 where a place is free, behind the taken ones. scores: (q, N) float32, NaN there.
+        start: where the rank window starts.
+
+    Returns:
+        (q, N) bool, the places filled here.
+    """
+    filled = np.zeros(negatives.shape, dtype=bool)
+    short = np.flatnonzero(negatives[:, -1] < 0)
+    if not len(short):
+        return filled
+    fill = _Fill(
+        corpus=corpus,
+        ranking=ranking,
+        guards=guards,
+        judgements=judgements,
+        keys=query_keys(corpus.query_hashes, seed, 2),
+        negatives=negatives,
+        scores=scores,
+        filled=filled,
+        start=start,
+    )
+    if len(judgements.kept[0]):
+        fill.kept(short)
+    # Guards reject part of what is walked; without them next to everything fits.
+    width = negatives.shape[1] * (2 if guards.active else 1) + 8
+    position = fill.walk(fill.short(short), width)
+    if guards.active and position < corpus.n_candidates:
+        left = fill.short(short)
+        for first in range(0, len(left), SIFT_QUERIES):
+            fill.sift(left[first : first + SIFT_QUERIES], position)
+    for first, stop in row_blocks(len(short), max(start, negatives.shape[1])):
+        fill.finish(short[first:stop])
+    return filled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Fill:
+    """What `backfill` fills, for some of the queries at a time."""
+
+    corpus: Corpus
+    ranking: Ranking
+    guards: Guards
+    judgements: Judgements
+    keys: Hashes
+    negatives: Ids
+    scores: Floats
+    filled: Bools
+    start: int
+
+    def short(self, queries: Rows) -> Rows:
+        """Return which of `queries` have a free place."""
+        return np.asarray(queries[self.negatives[queries, -1] < 0])
+
+    def kept(self, queries: Rows) -> None:
+        """Take first what people kept, wherever it is ranked: it is known to be a negative, whatever guards say."""
+        rows, passages = _of_queries(self.judgements.kept, queries)
+        count = len(self.corpus.passages)
+        barred_rows, barred_ids = self._barred(queries, self.start)
+        usable = (passages < self.corpus.n_candidates) & ~np.isin(rows * count + passages, barred_rows * count + barred_ids)
+        rows, passages = rows[usable], passages[usable]
+        order = np.lexsort((mix(self.keys[queries[rows]] ^ self.corpus.passage_hashes[passages]), rows))
+        self._take(queries, rows[order], passages[order].astype(np.int32))
+
+    def walk(self, queries: Rows, width: int) -> int:
+        """Walk each query's permutation, `width` passages and then four times as many each time; return where walking ended."""
+        position, turn, count = 0, 0, self.corpus.n_candidates
+        while position < count and not (self.guards.active and turn == ROUNDS):
+            width = min(width, count - position)
+            for first, stop in row_blocks(len(queries), width):
+                self._try(queries[first:stop], position, width)
+            queries = self.short(queries)
+            position, width, turn = position + width, width * 4, turn + 1
+        return position
+
+    def _try(self, queries: Rows, position: int, width: int) -> None:
+        """Try the next `width` passages of each query's permutation."""
+        passages = permute(self.keys[queries], np.arange(position, position + width, dtype=np.uint64), self.corpus.n_candidates)
+        usable = self._free(queries, passages, self.start)
+        if self.guards.active:
+            rows, places = np.nonzero(usable)
+            values = self.ranking.score_pairs(queries[rows].astype(np.int32), passages[rows, places])
+            usable[rows, places] = ~self.guards.rejected(values, queries[rows])
+            rows, places = np.nonzero(usable)
+            usable[rows, places] = ~self.guards.rejected_pairs(queries[rows], passages[rows, places])
+        rows, places = np.nonzero(usable)
+        self._take(queries, rows, passages[rows, places])
+
+    def sift(self, queries: Rows, position: int) -> None:
+        """Find all passages that can pass the guards by matrix products, and take those first in each query's permutation.
+
+        A product only tells what is beyond any rounding error; the rest is scored exactly, so the result is the one that walking
+        from `position` on would have given. Held are as many passages a query as it has free places.
+        """
+        count = self.corpus.n_candidates
+        vectors = np.asarray(self.ranking.query_vectors[queries], dtype=np.float32)
+        free = np.count_nonzero(self.negatives[queries] < 0, axis=1)
+        barred_rows, barred_ids = self._barred(queries, self.start)
+        barred_rows, barred_ids = barred_rows[barred_ids < count], barred_ids[barred_ids < count]
+        column = np.full(count, -1, dtype=np.int32)
+        row, step, held = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32)
+        for ids, block in walk(self.ranking.passage_vectors, SIFT_PASSAGES, count):
+            rough = vectors @ block.T
+            # Twice the largest error of a float32 inner product, as in `search.top_k`.
+            tolerance = 2 * vectors.shape[1] * 2.0**-24 * max(1.0, _longest(vectors) * _longest(block))
+            possible = ~self.guards.rejected(rough, queries, tolerance=tolerance)
+            column[ids] = np.arange(len(ids), dtype=np.int32)
+            places = column[barred_ids]
+            possible[barred_rows[places >= 0], places[places >= 0]] = False
+            column[ids] = -1
+            rows, places = np.divmod(np.flatnonzero(possible), len(ids))
+            found, values = ids[places].astype(np.int32), rough[rows, places]
+            doubtful = np.flatnonzero(self.guards.rejected(values, queries[rows], tolerance=-tolerance))
+            exact = self.ranking.score_pairs(queries[rows[doubtful]].astype(np.int32), found[doubtful])
+            good = np.ones(len(rows), dtype=bool)
+            good[doubtful] = ~self.guards.rejected(exact, queries[rows[doubtful]])
+            steps = position_of(self.keys[queries[rows]], found, count)
+            good &= steps >= position  # those before were tried by walking
+            good[good] = ~self.guards.rejected_pairs(queries[rows[good]], found[good])
+            row, step, held = np.append(row, rows[good]), np.append(step, steps[good]), np.append(held, found[good])
+            order = np.lexsort((step, row))
+            order = order[_turns(row[order], len(queries)) < free[row[order]]]
+            row, step, held = row[order], step[order], held[order]
+        self._take(queries, row, held)
+
+    def finish(self, queries: Rows) -> None:
+        """Take from the skipped ranks what is still missing, score what was filled in, and put the hardest first."""
+        left = self.short(queries)
+        if self.start and len(left):
+            self._skipped(left)
+        queries = queries[self.filled[queries].any(axis=1)]
+        negatives, scores, filled = self.negatives[queries], self.scores[queries], self.filled[queries]
+        rows, places = np.nonzero(filled)
+        scores[rows, places] = self.ranking.score_pairs(queries[rows].astype(np.int32), negatives[rows, places])
+        # NaN (nothing there) sorts last, equal scores by id.
+        order = np.lexsort((negatives, -scores))
+        for array, values in ((self.negatives, negatives), (self.scores, scores), (self.filled, filled)):
+            array[queries] = np.take_along_axis(values, order, 1)
+
+    def _skipped(self, queries: Rows) -> None:
+        """Take from the ranks that the window skipped, in the order of their lots."""
+        passages = np.asarray(self.ranking.ids[queries, : self.start])
+        usable = self._free(queries, passages, 0)
+        if self.guards.active:
+            usable &= ~self.guards.rejected(np.asarray(self.ranking.scores[queries, : self.start]), queries)
+            rows, places = np.nonzero(usable)
+            usable[rows, places] = ~self.guards.rejected_pairs(queries[rows], passages[rows, places])
+        lots = mix(self.keys[queries][:, None] ^ self.corpus.passage_hashes[passages])
+        order = np.argsort(lots, axis=1, kind="stable")
+        rows, places = np.nonzero(np.take_along_axis(usable, order, 1))
+        self._take(queries, rows, np.take_along_axis(passages, order, 1)[rows, places])
+
+    def _free(self, queries: Rows, passages: Ids, start: int) -> Bools:
+        """Return which of the passages (queries, w) may be taken, guards apart."""
+        count = np.int64(len(self.corpus.passages))
+        rows, ids = self._barred(queries, start)
+        barred = np.sort(np.append(rows * count + ids, np.iinfo(np.int64).max))
+        wanted = np.arange(len(queries), dtype=np.int64)[:, None] * count + passages
+        return np.asarray(barred[np.searchsorted(barred, wanted)] != wanted)
+
+    def _barred(self, queries: Rows, start: int) -> tuple[Rows, Rows]:
+        """Return what may not be taken, as (row in `queries`, passage): positives, dropped, the query's own text, taken, skipped ranks."""
+        corpus = self.corpus
+        sizes = corpus.positive_starts[queries + 1] - corpus.positive_starts[queries]
+        owners = np.repeat(np.arange(len(queries)), sizes)
+        rows = [owners]
+        ids = [corpus.positive_ids[corpus.positive_starts[queries][owners] + _turns(owners, len(queries))].astype(np.int64)]
+        owners, dropped = _of_queries(self.judgements.dropped, queries)
+        rows.append(owners)
+        ids.append(dropped)
+        skipped = np.asarray(self.ranking.ids[queries, :start])
+        for more in (corpus.query_passages[queries][:, None], self.negatives[queries], skipped):
+            row, place = np.nonzero(more >= 0)
+            rows.append(row)
+            ids.append(more[row, place].astype(np.int64))
+        return np.concatenate(rows), np.concatenate(ids)
+
+    def _take(self, queries: Rows, rows: Rows, passages: Ids) -> None:
+        """Put each row's first passages into its free places; `rows` is ascending."""
+        place = np.count_nonzero(self.negatives[queries] >= 0, axis=1)[rows] + _turns(rows, len(queries))
+        fits = place < self.negatives.shape[1]
+        self.negatives[queries[rows[fits]], place[fits]] = passages[fits]
+        self.filled[queries[rows[fits]], place[fits]] = True
+
+
+def _turns(rows: Rows, count: int) -> Rows:
+    """Return 0, 1, ... within each row; `rows` is ascending, below `count`."""
+    return np.asarray(np.arange(len(rows)) - np.searchsorted(rows, np.arange(count))[rows])
+
+
+def _of_queries(pairs: tuple[Ids, Ids], queries: Rows) -> tuple[Rows, Rows]:
+    """Return those of the pairs, sorted by query, that are of `queries`, as (row in `queries`, passage)."""
+    begins = np.searchsorted(pairs[0], queries)
+    rows = np.repeat(np.arange(len(queries)), np.searchsorted(pairs[0], queries, side="right") - begins)
+    return rows, pairs[1][begins[rows] + _turns(rows, len(queries))].astype(np.int64)
+
+
+def _longest(vectors: Floats) -> float:
+    return float(np.sqrt(np.einsum("ij,ij->i", vectors, vectors).max(initial=0.0)))

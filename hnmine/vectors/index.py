@@ -1,0 +1,240 @@
+"""The vector store's index: which shards there are, in one SQLite file that several processes share.
+
+A shard exists when its row does, and a row is one commit behind the files' fsync: whoever is killed between the two
+leaves files without a row, never a row without files. Connections live for one transaction, in write-ahead mode, so
+readers never wait and writers for milliseconds. An index that is damaged or none of ours is moved aside, and its shards
+become orphans: to encode again costs time, to trust it could cost a result.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from hnmine.vectors.shards import Shard
+
+__all__ = ["INDEX_NAME", "Catalog", "Space", "SpaceUsage", "locked"]
+
+T = TypeVar("T")
+
+INDEX_NAME = "index.sqlite"
+WAIT_SECONDS = 15.0
+TOUCH_SECONDS = 3600.0
+_APPLICATION = 0x686E6D31  # "hnm1"; another layout gets another number
+_SCHEMA = """
+CREATE TABLE spaces (id TEXT PRIMARY KEY, identity TEXT, model TEXT, dimension INTEGER, dtype TEXT, created REAL);
+CREATE TABLE shards (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, space TEXT REFERENCES spaces (id),
+    rows INTEGER, bytes INTEGER, sha256 TEXT, created REAL, last_used REAL);
+CREATE INDEX shards_by_space ON shards (space);
+"""
+
+now = time.time
+
+
+def _insert(connection: sqlite3.Connection, shard: Shard, space_id: str, last_used: float) -> None:
+    connection.execute(
+        "INSERT INTO shards (id, space, rows, bytes, sha256, created, last_used) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [shard.id, space_id, shard.rows, shard.bytes, shard.sha256, now(), last_used],
+    )
+
+
+def _iso(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """Vectors of one identity: what decides them (canonical JSON), the model's name, and what they are."""
+
+    id: str
+    identity: str
+    model: str
+    dimension: int
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceUsage:
+    """What a store holds of one space; `identity` is the JSON of all that decides its vectors, times are ISO 8601 in UTC."""
+
+    model: str
+    identity: str
+    dimension: int
+    dtype: str
+    rows: int
+    bytes: int
+    shards: int
+    created: str
+    last_used: str
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a lock file among processes; yield whether it was got. It is let go of when its process dies."""
+    with path.open("ab") as file:
+        got = True
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            got = False
+        yield got  # closing the file unlocks
+
+
+class Catalog:
+    """The index in the folder `root`, which is made at the first use.
+
+    Methods raise sqlite3.Error or OSError when the index cannot be used. `tell` takes a sentence when it was damaged.
+    """
+
+    def __init__(self, root: Path, tell: Callable[[str], None]) -> None:
+        self.root = root
+        self.path = root / INDEX_NAME
+        self._tell = tell
+        self._sound = False
+
+    def add(self, space: Space, shard: Shard) -> None:
+        """Enter a shard, and its space when it is new."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT OR IGNORE INTO spaces VALUES (?, ?, ?, ?, ?, ?)",
+                [space.id, space.identity, space.model, space.dimension, space.dtype, now()],
+            )
+            _insert(connection, shard, space.id, now())
+
+        self._run(work, write=True)
+
+    def exchange(self, old: Sequence[Shard], merged: Shard, last_used: float) -> bool:
+        """Enter a shard in the place of others of the same space; False, and nothing is done, when one of them has left."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            space = connection.execute("SELECT space FROM shards WHERE id = ?", [old[0].id]).fetchone()
+            for shard in old:
+                if not connection.execute("DELETE FROM shards WHERE id = ?", [shard.id]).rowcount:
+                    connection.execute("ROLLBACK")
+                    return False
+            _insert(connection, merged, space[0], last_used)
+            return True
+
+        return self._run(work, write=True)
+
+    def shards(self, space_id: str | None = None) -> list[tuple[Shard, float]]:
+        """Return the shards (of one space) and when each was last used, newest first."""
+
+        def work(connection: sqlite3.Connection) -> list[tuple[Shard, float]]:
+            chosen = "SELECT id, rows, bytes, sha256, last_used FROM shards WHERE ?1 IS NULL OR space = ?1 ORDER BY number DESC"
+            return [(Shard(id=row[0], rows=row[1], bytes=row[2], sha256=row[3]), row[4]) for row in connection.execute(chosen, [space_id])]
+
+        return self._run(work)
+
+    def touch(self, shards: Iterable[tuple[Shard, float]]) -> None:
+        """Write down that shards are used now, unless that was done lately: a warm run should not have to write."""
+        used = now()
+        stale = [(used, shard.id) for shard, last_used in shards if last_used < used - TOUCH_SECONDS]
+        if stale:
+            self._run(lambda connection: connection.executemany("UPDATE shards SET last_used = ? WHERE id = ?", stale), write=True)
+
+    def remove(self, ids: Iterable[str]) -> list[str]:
+        """Let shards leave; return those that this call removed."""
+
+        def work(connection: sqlite3.Connection) -> list[str]:
+            gone = [each for each in ids if connection.execute("DELETE FROM shards WHERE id = ?", [each]).rowcount]
+            connection.execute("DELETE FROM spaces WHERE id NOT IN (SELECT space FROM shards)")
+            return gone
+
+        return self._run(work, write=True)
+
+    def usage(self) -> list[SpaceUsage]:
+        """Return what each space holds, the last used first."""
+        chosen = (
+            "SELECT model, identity, dimension, dtype, sum(rows), sum(bytes), count(*), spaces.created, max(last_used) "
+            "FROM spaces JOIN shards ON shards.space = spaces.id GROUP BY spaces.id ORDER BY max(last_used) DESC, spaces.id"
+        )
+        return [
+            SpaceUsage(
+                model=row[0],
+                identity=row[1],
+                dimension=row[2],
+                dtype=row[3],
+                rows=row[4],
+                bytes=row[5],
+                shards=row[6],
+                created=_iso(row[7]),
+                last_used=_iso(row[8]),
+            )
+            for row in self._run(lambda connection: connection.execute(chosen).fetchall())
+        ]
+
+    def _run(self, work: Callable[[sqlite3.Connection], T], *, write: bool = False) -> T:
+        """Do `work` in one transaction; with an index made anew when there is none, or none that can be read."""
+        if self._sound and self.path.exists():
+            try:
+                return self._transaction(work, write)
+            except sqlite3.DatabaseError as error:
+                if type(error) is not sqlite3.DatabaseError:  # locked, disk full: no damage
+                    raise
+        self.root.mkdir(parents=True, exist_ok=True)
+        with locked(self.root / "index.lock", wait=True):
+            if not self._is_ours():
+                self._start_afresh()
+        self._sound = True
+        return self._transaction(work, write)
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], T], write: bool) -> T:
+        with closing(sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
+            connection.execute("PRAGMA synchronous = NORMAL")  # a commit lost with the power loses vectors, not sense
+            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            try:
+                result = work(connection)
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    connection.rollback()
+                raise
+            return result
+
+    def _is_ours(self) -> bool:
+        """Whether the index is there and sound; what is not is moved aside."""
+        if not self.path.exists():
+            return False
+        try:
+            with closing(sqlite3.connect(self.path, timeout=WAIT_SECONDS)) as connection:
+                if connection.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION:
+                    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+                    if found == "ok":
+                        return True
+                elif not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    return False  # killed before the first commit
+                else:
+                    found = "another program's"
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:
+                raise
+            found = str(error)
+        aside = f"{INDEX_NAME}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        for ending in ("-wal", "-shm", ""):
+            with suppress(FileNotFoundError):
+                os.replace(f"{self.path}{ending}", self.root / f"{aside}{ending}")
+        self._tell(f"the vector store's index was damaged ({found}); it was moved to {aside} and all texts are encoded again")
+        return False
+
+    def _start_afresh(self) -> None:
+        with closing(sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION}; COMMIT;")

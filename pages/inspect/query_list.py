@@ -1,0 +1,255 @@
+"""The list of queries on the Inspect screen: a range drawn across the histogram, search, filters, sorting, pages.
+
+The browser gets one page; what is on it is found by `hnmine.analysis.listing`. What was set stays set for the session: widgets keep
+it by `persist_state`, and the drawn range and the picked query, which no widget can keep, are held in the session here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import streamlit as st
+
+from hnmine.analysis.listing import COLUMNS, REVIEWED, Listing, pages, sorted_by
+from hnmine.analysis.queries import QueryTable
+from hnmine.core.text import fold, text_hash
+from hnmine.data.corpus import Corpus
+from hnmine.resources import OpenRun
+from hnmine.selection.select import Selection
+from pages.shared import charts, statistics
+from pages.shared.state import query_id, query_of
+
+Ints = npt.NDArray[np.int64]
+Range = tuple[float, float]
+
+PAGE_SIZES = [50, 100, 200]
+# A positive that scores near 0 (a wrong label) would give shares of thousands of percent.
+SHARE_SHOWN = 2.0
+SHOW_ONLY = {
+    "close": "over 95\u00a0% of the positive",
+    "above": "above the positive",
+    "low": "positive below the top 10",
+    "short": "short or back-filled",
+}
+# Column by its name in `listing.COLUMNS`: header, and how it is called where a list is sorted by it.
+HEADERS = {
+    "query": ("query", "query, by alphabet"),
+    "suspicion": ("suspicion", "suspicion, as estimated"),
+    "positive": ("pos.", "similarity of the positive"),
+    "positive_rank": ("pos. rank", "rank of the positive"),
+    "hardest": ("hardest neg.", "similarity of the hardest negative"),
+    "margin": ("margin", "margin"),
+    "share": ("of pos.", "hardest negative, of the positive"),
+    "negatives": ("negatives", "number of negatives"),
+    "reviewed": ("reviewed", "number of reviewed passages"),
+}
+
+
+def similarity_range(run: OpenRun, selection: Selection) -> Range | None:
+    """Draw the histogram; return the range that was drawn across it."""
+    state, name = st.session_state, f"inspect-range-{run.run.id}"
+    key = f"inspect-histogram-{run.run.id}-{state.get('inspect-range-turn', 0)}"
+    if key not in state:  # this visit begins: the chart shows what was drawn in the last one
+        state["inspect-range-drawn"] = state.get(name)
+    st.vega_lite_chart(
+        spec=charts.similarity_histogram(
+            statistics.histograms(run, selection), selection.settings, brush=True, range_drawn=state["inspect-range-drawn"], height=240
+        ),
+        alt="Similarity to the query: positives, chosen negatives and candidates in the window",
+        key=key,
+        on_select=lambda: _drawn(key, name),
+    )
+    drawn: Range | None = state.get(name)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if drawn is None:
+            st.caption("Drag across the histogram to keep the queries with a chosen negative in that range.")
+        else:
+            st.caption(f"Queries with a chosen negative between {drawn[0]:.3f} and {drawn[1]:.3f}.")
+            st.button("Clear the range", icon=":material/close:", type="tertiary", key="inspect-clear", on_click=lambda: _clear(name))
+    return drawn
+
+
+def _drawn(key: str, name: str) -> None:
+    brush = st.session_state[key].selection.get("brush") or {}
+    low, high = next(iter(brush.values()), (None, None))
+    st.session_state[name] = None if low is None else (float(low), float(high))
+
+
+def _clear(name: str) -> None:
+    st.session_state[name] = None
+    st.session_state["inspect-range-turn"] = st.session_state.get("inspect-range-turn", 0) + 1
+
+
+def asked_for(drawn: Range | None) -> tuple[Listing, int]:
+    """Draw search, filters and sorting; return what is asked for, and the lines a page."""
+    state = st.session_state
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        words = st.text_input(
+            "Search the queries",
+            placeholder='words, or "a phrase"',
+            key="inspect-search",
+            persist_state="session",
+            icon=":material/search:",
+            width=260,
+            help="Queries that hold all these words, in any order; words between double quotes must stand together.",
+        )
+        show = st.segmented_control(
+            "Show only",
+            list(SHOW_ONLY),
+            format_func=SHOW_ONLY.__getitem__,
+            key="inspect-filter",
+            persist_state="session",
+            wrap=True,
+            help="Queries whose hardest negative comes that close to the positive; whose best positive ranks low; "
+            "or that got too few negatives from the window. Click again for all.",
+        )
+        reviewed = st.selectbox(
+            "Reviewed",
+            REVIEWED,
+            index=None,
+            placeholder="all",
+            key="inspect-reviewed",
+            persist_state="session",
+            width=150,
+            help="Queries with a passage that somebody reviewed, with none, or with one that was dropped, kept or promoted.",
+        )
+        sort = st.selectbox(
+            "Sort by",
+            list(COLUMNS),
+            format_func=lambda name: HEADERS[name][1],
+            key="inspect-sort",
+            persist_state="session",
+            width=260,
+            on_change=lambda: state.update({"inspect-order": "down" if COLUMNS[state["inspect-sort"]] else "up"}),
+            help="All queries are sorted, not only those on this page. A click on a column's header does the same.",
+        )
+        order = st.segmented_control(
+            "Order",
+            ["down", "up"],
+            default=None if "inspect-order" in state else "down",  # a header's click may have set it
+            required=True,
+            format_func={"down": "largest first", "up": "smallest first"}.__getitem__,
+            key="inspect-order",
+            persist_state="session",
+            help="Of words, the smallest is the first of the alphabet.",
+        )
+        size = st.selectbox("A page", PAGE_SIZES, key="inspect-size", persist_state="session", width=90, help="Queries on one page.")
+    low, high = drawn or (None, None)
+    asked = Listing(
+        words='"'.join(fold(part) for part in words.split('"')),
+        show=show,
+        reviewed=reviewed,
+        low=low,
+        high=high,
+        sort=sort,
+        descending=order == "down",
+    )
+    return asked, size
+
+
+def listed(run: OpenRun, selection: Selection, asked: Listing, size: int) -> int:
+    """Draw one page of the queries that fit; return the query that is picked, or else the first. Ends the page when none fits."""
+    state, corpus = st.session_state, run.inputs.corpus
+    table, found = statistics.query_table(run, selection), statistics.found(run, selection, asked)
+    if not len(found):
+        st.info("No query fits: change the search, the filters or the range.", icon=":material/filter_alt_off:")
+        st.stop()
+    picked = query_of(corpus, state.query)
+    if picked is None and state.query is not None:
+        st.info("The query that the address names is not in this run; the first of the list is shown.", icon=":material/link_off:")
+        state.query = state.query_written = None
+        st.query_params.pop("query", None)
+    at = np.flatnonzero(found == picked) if picked is not None else np.zeros(0, np.int64)
+    count = pages(len(found), size)
+    # Another list begins at its first page, or at the one with the picked query; a picked query does not move the page.
+    list_id = f"{text_hash(f'{run.key} {selection.settings} {asked} {size} {state.query_turn}'):016x}"
+    pages_key = f"inspect-page-{list_id}"
+    first = state.setdefault(f"{pages_key}-first", int(at[0]) // size + 1 if len(at) else 1)
+    page = min(max(1, int(state.get(pages_key, first))), count)
+    shown = found[(page - 1) * size : page * size]
+    place = np.flatnonzero(shown == picked) if picked is not None else at
+    _table(corpus, run.ranking.depth, table, shown, asked, f"inspect-queries-{list_id}-{page}", int(place[0]) if len(place) else None)
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.caption(
+            f"{len(found):,} of {len(corpus.queries):,} queries"
+            + (f" · {(page - 1) * size + 1:,} to {(page - 1) * size + len(shown):,} on this page" if count > 1 else "")
+            + " · sorted by "
+            + f"{HEADERS[sorted_by(asked, table)][1]}, {'largest' if asked.descending else 'smallest'} first"
+            + ("" if len(at) else " · select a row to see its candidates; until then the first is shown")
+        )
+        if count > 1:
+            st.pagination(count, default=first, key=pages_key, persist_state="session")
+    return int(picked) if picked is not None and len(at) else int(shown[0])
+
+
+def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Listing, key: str, place: int | None) -> None:
+    arrow = " ↓" if asked.descending else " ↑"
+    by = sorted_by(asked, table)
+    names = {column: header + (arrow if column == by else "") for column, (header, _) in HEADERS.items()}
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    columns: dict[str, tuple[Any, Any]] = {
+        "query": ([corpus.queries[query] for query in shown], text(names["query"], width=330)),
+        "suspicion": (
+            None if table.suspicion is None else 100 * table.suspicion[shown],
+            st.column_config.ProgressColumn(
+                names["suspicion"],
+                format="%.1f %%",
+                min_value=0.0,
+                max_value=max(1.0, float(np.nanmax(100 * table.suspicion, initial=0))) if table.suspicion is not None else 1.0,
+                help="Highest estimated chance among its negatives to be false. An estimate of the model, not a measurement.",
+            ),
+        ),
+        "positive": (
+            table.positive[shown],
+            number(names["positive"], format="%.3f", help="Mean similarity of the query to its positives."),
+        ),
+        "positive_rank": (
+            [str(rank) if rank < depth else f"{depth}+" for rank in table.positive_rank[shown].tolist()],
+            text(names["positive_rank"], help="Rank of the best positive, counted from 0.", alignment="right"),
+        ),
+        "hardest": (table.hardest[shown], number(names["hardest"], format="%.3f", help="Similarity of the hardest negative.")),
+        "margin": (
+            table.margin[shown],
+            number(names["margin"], format="%.3f", help="Positive minus hardest negative; below 0 the negative is nearer."),
+        ),
+        "share": (
+            100 * np.minimum(table.share[shown], SHARE_SHOWN),
+            number(
+                names["share"],
+                format="%.0f %%",
+                help="Hardest negative as a share of the positive; 200 % stands for that or more.",
+            ),
+        ),
+        "negatives": (table.negatives[shown], number(names["negatives"], format="%d")),
+        "reviewed": (table.reviewed[shown], number(names["reviewed"], format="%d", help="Passages that somebody reviewed for this query.")),
+    }
+    if not table.reviewed.any():
+        del columns["reviewed"]
+    if table.suspicion is None:
+        del columns["suspicion"]
+    shown_ids = [query_id(corpus, query) for query in shown.tolist()]
+    st.dataframe(
+        {name: values for name, (values, _) in columns.items()},
+        key=key,
+        hide_index=True,
+        height=280,
+        placeholder="–",
+        on_select=lambda: _picked(key, shown_ids),
+        selection_mode=["single-row", "single-column"],
+        selection_default=None if place is None else {"selection": {"rows": [place], "columns": [], "cells": []}},
+        column_config={name: config for name, (_, config) in columns.items()},
+        alt=f"Queries sorted by {HEADERS[by][1]}, {'largest' if asked.descending else 'smallest'} first",
+    )
+
+
+def _picked(key: str, shown: list[str]) -> None:
+    """Take the row that was picked, or sort by the column whose header was clicked: again, and the other way round."""
+    state, chosen = st.session_state, st.session_state[key].selection
+    if chosen.columns:
+        column = chosen.columns[0]
+        down = state["inspect-order"] == "up" if state["inspect-sort"] == column else COLUMNS[column]
+        state["inspect-sort"], state["inspect-order"] = column, "down" if down else "up"
+    else:
+        state.query = shown[chosen.rows[0]] if chosen.rows and chosen.rows[0] < len(shown) else None

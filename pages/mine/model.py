@@ -1,0 +1,129 @@
+"""The settings of a run, as widgets: which model, and what the candidates are."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from hnmine.core.errors import HnmineError
+from hnmine.data.corpus import PoolMode
+from hnmine.models import cards, devices
+from hnmine.models.cards import ModelSettings
+
+PACKAGED = f"{cards.PACKAGED_NAME} (packaged, no download)"
+KNOWN = (
+    "BAAI/bge-small-en-v1.5",
+    "BAAI/bge-base-en-v1.5",
+    "BAAI/bge-large-en-v1.5",
+    "BAAI/bge-m3",
+    "BAAI/bge-small-zh-v1.5",
+    "BAAI/bge-base-zh-v1.5",
+    "BAAI/bge-large-zh-v1.5",
+)
+
+
+def model(key: str, initial: ModelSettings) -> ModelSettings | None:
+    """Draw the choice of the model and what is known of it; None when the choice cannot be used."""
+    name = st.selectbox(
+        "Model",
+        [PACKAGED, *KNOWN],
+        index=0 if initial.name_or_path is None else None,
+        accept_new_options=True,
+        placeholder=initial.name_or_path or "choose, or type a hub name or a folder",
+        key=f"model-{key}",
+        persist_state="session",
+        help="Any FlagEmbedding model: pick one, or type a hub name or the path of a folder on the server. "
+        "Mine with the model you are about to train: its own mistakes are the hardest negatives.",
+    )
+    path = initial.name_or_path if name is None else None if name == PACKAGED else name.strip()
+    settings = ModelSettings(name_or_path=path)
+    try:
+        card = cards.describe(settings)
+    except HnmineError as error:
+        st.error("This model cannot be used", icon=":material/error:")
+        st.text(str(error))
+        return None
+    told = st.empty()  # filled below, with what the settings make of it
+    with st.expander("Model settings", icon=":material/tune:"):
+        st.caption("Read from the model's folder where it says so. Fields that show grey keep that value.")
+        instruction = st.text_input(
+            "Query instruction",
+            value=initial.query_instruction
+            if initial.name_or_path == path and initial.query_instruction is not None
+            else card.query_instruction or "",
+            placeholder="none",
+            key=f"instruction-{key}-{path}",
+            persist_state="session",
+            help="Put before each query, not before passages; empty for none. BGE models were trained with one; MiniLM was not.",
+        )
+        left, middle, right, last = st.columns(4)
+        pooling = left.selectbox(
+            "Pooling",
+            ["cls", "mean", "last_token"],
+            index=None if initial.pooling_method is None else ["cls", "mean", "last_token"].index(initial.pooling_method),
+            placeholder=f"{card.pooling_method} ({card.origins['pooling_method']})",
+            key=f"pooling-{key}-{path}",
+            persist_state="session",
+            help="How token vectors become one vector. The wrong one gives poor vectors without any error.",
+        )
+        length = middle.number_input(
+            "Tokens read of a passage",
+            min_value=8,
+            max_value=32_768,
+            value=initial.passage_max_length,
+            placeholder=f"{card.passage_max_length}",
+            key=f"length-{key}-{path}",
+            persist_state="session",
+            help="Longer texts are cut. More tokens cost more time.",
+        )
+        kind = right.selectbox(
+            "Class of model",
+            list(cards.MODEL_CLASSES),
+            index=None if initial.model_class is None else list(cards.MODEL_CLASSES).index(initial.model_class),
+            placeholder=card.model_class,
+            key=f"class-{key}-{path}",
+            persist_state="session",
+            help="Needed only for a folder of your own that is not an ordinary encoder.",
+        )
+        precision = last.selectbox(
+            "Precision",
+            list(cards.PRECISIONS),
+            index=list(cards.PRECISIONS).index(initial.precision),
+            key=f"precision-{key}-{path}",
+            persist_state="session",
+            help="auto: half precision where the device is faster in it, else fp32. Half precision takes about half the time; "
+            "scores differ in the third digit or later.",
+        )
+    chosen = ModelSettings(
+        name_or_path=path,
+        precision=precision,
+        query_instruction=None if instruction == (card.query_instruction or "") else instruction,
+        pooling_method=pooling,
+        passage_max_length=None if length is None else int(length),
+        model_class=kind,
+    )
+    card = cards.describe(chosen)
+    try:
+        devices.precision_on(devices.default_device(), precision)
+    except HnmineError as error:
+        told.error(str(error), icon=":material/error:")
+        return None
+    text = f"pooling {card.pooling_method} · {card.passage_max_length} tokens · {devices.in_words(precision)}"
+    if card.folder is None:
+        text += " · not on this machine yet: it is fetched from the hub when you mine"
+    told.caption(text)
+    return chosen
+
+
+def pool_mode(key: str, initial: PoolMode) -> PoolMode:
+    """Draw how the pool is used."""
+    chosen: PoolMode | None = st.segmented_control(
+        "Candidates",
+        ["extend", "replace"],
+        default=initial,
+        required=True,
+        format_func={"extend": "all passages of the data set + pool", "replace": "the pool alone"}.get,
+        key=f"pool-{key}",
+        persist_state="session",
+        help="hn_mine.py ranks the pool alone when there is one.",
+    )
+    return chosen or initial

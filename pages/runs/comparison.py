@@ -1,0 +1,213 @@
+"""Two runs side by side on the Runs screen: settings that differ, negatives that they share, queries that changed most."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import streamlit as st
+
+from hnmine import resources
+from hnmine.analysis import compare
+from hnmine.analysis.compare import Comparison
+from hnmine.checks.report import counted
+from hnmine.core.errors import HnmineError
+from hnmine.resources import OpenRun
+from hnmine.runs.workspace import Run
+from hnmine.selection.select import Selection
+from pages.shared import charts, state, statistics, wording
+from pages.shared.state import query_id
+
+Opened = tuple[OpenRun, Selection]
+
+CHANGED = 200
+SHIFT_BINS = 40
+
+
+def draw(first: Run, second: Run) -> None:
+    """Compare two runs, each with the selection that was last set for it."""
+    try:
+        with st.spinner("Comparing ..."):
+            sides = _opened(first), _opened(second)
+            found = statistics.comparison(*sides)
+    except HnmineError as error:
+        st.error("These runs cannot be compared", icon=":material/error:")
+        st.text(str(error))
+        return
+    _settings(*sides)
+    if not len(found.first):
+        st.info("No query is in both runs, so there is nothing to compare.", icon=":material/compare_arrows:")
+        return
+    _figures(found, same_model(first, second))
+    _changed(found, *sides)
+
+
+def _opened(run: Run) -> Opened:
+    opened = resources.open_run(run.id)
+    return opened, resources.selection(opened, state.selection_settings(run.id))
+
+
+def same_model(first: Run, second: Run) -> bool:
+    """Return whether two runs' similarities mean the same: the same weights, asked the same way."""
+    weights = [run.manifest.get("model", {}).get("weights_sha256") for run in (first, second)]
+    return weights[0] is not None and weights[0] == weights[1] and first.settings.model == second.settings.model
+
+
+def _described(side: Opened) -> dict[str, object]:
+    """Everything that decides a run's negatives, as plain values."""
+    run, selection = side[0].run, side[1]
+    space, settings = resources.workspace(), msgspec.to_builtins(run.settings)
+    dataset = space.dataset(run.dataset_id)
+    models = {name: run.manifest.get(name) or {} for name in ("model", "second_model")}
+    return {
+        "data set": f"{dataset.name} ({dataset.id})",
+        "pool": dataset.pool_name,
+        **{name: value for name, value in settings.items() if name not in ("selection", *models)},
+        "selection": msgspec.to_builtins(selection.settings),
+        **{
+            which: (settings.get(which) or {}) | {name: model.get(name) for name in ("name", "weights_sha256", "precision")}
+            for which, model in models.items()
+        },
+        "versions": run.manifest.get("versions", {}),
+        "verdicts": side[0].judgements.counts,
+    }
+
+
+def _settings(first: Opened, second: Opened) -> None:
+    differ = compare.differences(_described(first), _described(second))
+    st.subheader("Settings that differ", anchor=False)
+    if not differ:
+        st.caption("None: the same data, model and settings.")
+        return
+    st.dataframe(
+        {
+            "setting": [wording.setting(name) for name, _, _ in differ],
+            "A": [wording.value(name, one) for name, one, _ in differ],
+            "B": [wording.value(name, two) for name, _, two in differ],
+        },
+        hide_index=True,
+        placeholder="–",
+        column_config={name: st.column_config.TextColumn(width="medium") for name in ("setting", "A", "B")},
+        alt="Settings that differ between the two runs",
+    )
+
+
+def _figures(found: Comparison, comparable: bool) -> None:
+    st.subheader("Negatives", anchor=False)
+    overlap = found.overlap[~np.isnan(found.overlap)]
+    shift = (found.shift if comparable else found.share_shift).astype(np.float64)
+    shift = shift[np.isfinite(shift)]
+    harder = "–"
+    if len(shift):
+        harder = f"{shift.mean():+.3f}" if comparable else wording.percent(float(shift.mean()), 1, sign=True)
+    apart = _apart(found)
+    with st.container(horizontal=True):
+        st.metric(
+            "Queries in both",
+            f"{len(found.first):,}",
+            help=f"{apart}: left out below." if apart else "All of both.",
+            border=True,
+        )
+        st.metric(
+            "Negatives shared",
+            wording.percent(float(overlap.mean())) if len(overlap) else "–",
+            help="For each query: negatives that both runs chose, as a share of the longer list; the mean over the queries.",
+            border=True,
+        )
+        st.metric("The same negatives", f"{int((overlap == 1).sum()):,}", help="Queries with the same negatives in both runs.", border=True)
+        st.metric(
+            "B is harder by" if comparable else "B is harder by, of the positive",
+            harder,
+            help="Difference of the negatives' mean similarity to their query"
+            + ("." if comparable else ", in shares of the positive's, because the similarities of different models do not mean the same."),
+            border=True,
+        )
+    if apart:
+        st.caption(f"{apart}.")
+    left, right = st.columns(2)
+    with left:
+        edges = np.linspace(0, 1, 11)
+        counts = np.histogram(overlap, bins=edges)[0]
+        st.vega_lite_chart(
+            spec=charts.counts_histogram(edges, counts, title="share of negatives that both chose", what="queries", form=".0%"),
+            alt=f"Overlap by query; on average {wording.percent(float(overlap.mean()))}"
+            if len(overlap)
+            else "Overlap by query: none has negatives",
+            key="compare-overlap",
+        )
+    with right:
+        reach = max(float(np.abs(shift).max(initial=0.0)), 1e-3)
+        edges = np.linspace(-reach, reach, SHIFT_BINS + 1)
+        st.vega_lite_chart(
+            spec=charts.counts_histogram(
+                edges,
+                np.histogram(shift, bins=edges)[0],
+                title="B harder than A by" + (" (similarity)" if comparable else " (share of the positive)"),
+                what="queries",
+                form=".2f" if comparable else ".0%",
+                zero=True,
+            ),
+            alt="How much harder the negatives of B are, by query" + (f"; on average {harder}" if len(shift) else ""),
+            key="compare-shift",
+        )
+
+
+def _apart(found: Comparison) -> str:
+    """Say which queries are in one of the runs alone; empty when none is."""
+    counts = {"A": found.only_first, "B": found.only_second}
+    said = [f"{counted(count, 'query', 'queries')} only in {side}" for side, count in counts.items() if count]
+    return ", ".join(said)
+
+
+def _changed(found: Comparison, first: Opened, second: Opened) -> None:
+    st.subheader("Queries that changed most", anchor=False)
+    corpus, places = first[0].inputs.corpus, found.most_changed(CHANGED)
+    key = f"compare-changed-{first[0].key}-{second[0].key}"
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    into = st.segmented_control(
+        "A click on a query inspects it in",
+        ["A", "B"],
+        default="B",
+        required=True,
+        key="compare-into",
+        persist_state="session",
+        help="The run that is opened with the query.",
+    )
+    ids = [query_id(corpus, query) for query in found.first[places].tolist()]
+    chosen = st.dataframe(
+        {
+            "query": [corpus.queries[query] for query in found.first[places].tolist()],
+            "shared": [f"{both} of {max(one, two)}" for both, one, two in _counted(found, places)],
+            "hardness A": found.hardness_first[places],
+            "hardness B": found.hardness_second[places],
+            "of pos. A": 100 * found.share_first[places],
+            "of pos. B": 100 * found.share_second[places],
+        },
+        key=key,
+        hide_index=True,
+        height=320,
+        placeholder="–",
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config={
+            "query": text(width="large"),
+            "shared": text(help="Negatives that both chose, of the longer list.", alignment="right"),
+            **{name: number(format="%.3f", help="Mean similarity of the negatives.") for name in ("hardness A", "hardness B")},
+            **{
+                name: number(format="%.0f %%", help="That mean as a share of the positives'; ±200 % stands for that or more.")
+                for name in ("of pos. A", "of pos. B")
+            },
+        },
+        alt="Queries whose negatives changed most, least overlap first",
+    )
+    if len(found.first) > len(places):
+        st.caption(f"The first {len(places):,} of {len(found.first):,}.")
+    if rows := chosen.selection.rows:
+        run = (first if into == "A" else second)[0].run
+        state.open_run(run.id)
+        st.session_state.query = ids[rows[0]]
+        st.switch_page("pages/views/inspect.py")
+
+
+def _counted(found: Comparison, places: compare.Ints) -> list[tuple[int, int, int]]:
+    columns = found.shared[places].tolist(), found.counts_first[places].tolist(), found.counts_second[places].tolist()
+    return list(zip(*columns, strict=True))

@@ -1,0 +1,167 @@
+"""Statistics of a selection against plain counting."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hnmine.analysis import queries as quality
+from hnmine.analysis.queries import candidates_of, positive_ranks, query_table, score_histograms
+from hnmine.data.corpus import build_corpus
+from hnmine.data.rows import Row
+from hnmine.data.verdicts import Judgements, Verdict, judge
+from hnmine.retrieval.ranking import Ranking, positive_anchors
+from hnmine.retrieval.search import pair_scores, top_k
+from hnmine.selection.promotions import with_promotions
+from hnmine.selection.select import Selection, select
+from hnmine.selection.settings import Reason, SelectionSettings
+
+NOBODY = (np.zeros(0, np.int32), np.zeros(0, np.int32))
+
+
+def held(scores: np.ndarray, positives: np.ndarray, chosen: np.ndarray) -> tuple[Ranking, Selection]:
+    """A ranking and a selection of which the histograms look at nothing but the scores."""
+    nothing = np.zeros((1, 1), dtype=np.float32)
+    ranking = Ranking(
+        ids=np.zeros(scores.shape, np.int32), scores=scores, positive_scores=positives, query_vectors=nothing, passage_vectors=nothing
+    )
+    taken = np.where(np.isnan(chosen), -1, 0).astype(np.int32)
+    settings = SelectionSettings(window_start=0, window_end=max(1, scores.shape[1]))
+    return ranking, Selection(
+        settings=settings,
+        reasons=np.zeros(scores.shape, np.int8),
+        negatives=taken,
+        scores=chosen,
+        backfilled=np.zeros(taken.shape, bool),
+        funnel={},
+        judgements=Judgements(NOBODY, NOBODY, NOBODY, (), 0, ""),
+    )
+
+
+# Any float32, and those that stand on an edge or next to one.
+grid = st.integers(-400, 400).map(lambda number: np.float32(number / 200))
+beside = st.tuples(grid, st.sampled_from([-1, 1])).map(lambda pair: np.nextafter(pair[0], np.float32(pair[1] * 9), dtype=np.float32))
+values = st.one_of(grid, beside, st.floats(-30, 30, width=32).map(np.float32))
+
+
+@given(
+    st.lists(values, min_size=1, max_size=40),
+    st.lists(values, max_size=10),
+    st.lists(values, min_size=1, max_size=5),
+    st.sampled_from([1, 8, 10**6]),
+)
+def test_histograms_are_those_of_numpy(window, chosen, positives, elements):
+    arrays = [np.array(each, dtype=np.float32) for each in (window, chosen, positives)]
+    ranking, selection = held(arrays[0].reshape(-1, 1), arrays[2], np.append(arrays[1], np.float32(np.nan)).reshape(1, -1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hnmine.core.arrays.ELEMENTS", elements)
+        found = score_histograms(ranking, selection)
+    # One more edge behind, for NumPy counts the upper edge of its last bin into it.
+    edges = np.append(found.edges, found.edges[-1] + 1)
+    for counts, group in zip((found.candidates, found.chosen, found.positives), arrays, strict=True):
+        assert counts.tolist() == np.histogram(group, bins=edges)[0][:-1].tolist()
+        assert counts.sum() == len(group)
+    assert np.allclose(found.edges * 200, np.round(found.edges * 200))
+    assert len(found.candidates) <= 62
+
+
+def test_histograms_of_nothing_chosen_and_nothing_ranked_are_empty():
+    ranking, selection = held(np.zeros((2, 0), np.float32), np.array([0.5, 0.25], np.float32), np.full((2, 3), np.nan, np.float32))
+    found = score_histograms(ranking, selection)
+    assert found.positives.sum() == 2
+    assert found.chosen.sum() == found.candidates.sum() == 0
+
+
+def example(depth: int = 12) -> tuple:
+    rng = np.random.default_rng(3)
+    rows = [Row(1, f"q{i % 7}", [f"right {i}", f"right {i + 1}"], [], {}) for i in range(9)]
+    corpus = build_corpus(rows, [f"p{i}" for i in range(30)])
+    queries = rng.standard_normal((len(corpus.queries), 6)).astype(np.float32)
+    passages = rng.standard_normal((len(corpus.passages), 6)).astype(np.float32)
+    scores, ids = top_k(queries, passages, depth)
+    positive_scores = pair_scores(queries, corpus.positive_queries, passages, corpus.positive_ids)
+    ranking = Ranking(ids=ids, scores=scores, positive_scores=positive_scores, query_vectors=queries, passage_vectors=passages)
+    return corpus, ranking, select(corpus, ranking, SelectionSettings(window_start=1, window_end=8, negative_number=5))
+
+
+@pytest.mark.parametrize("elements", [1, 30, 10**6])
+def test_positives_are_found_at_their_ranks(monkeypatch, elements):
+    corpus, ranking, selection = example()
+    monkeypatch.setattr("hnmine.core.arrays.ELEMENTS", elements)
+    ranks = positive_ranks(corpus, ranking)
+    expected = []
+    for query, passage in zip(corpus.positive_queries.tolist(), corpus.positive_ids.tolist(), strict=True):
+        ranked = ranking.ids[query].tolist()
+        expected.append(ranked.index(passage) if passage in ranked else ranking.depth)
+    assert ranks.tolist() == expected
+    assert 0 < sum(rank < ranking.depth for rank in expected) < len(expected)
+    table = query_table(corpus, ranking, selection)
+    for query in range(len(corpus.queries)):
+        own = slice(corpus.positive_starts[query], corpus.positive_starts[query + 1])
+        assert table.positive_rank[query] == min(expected[own])
+        assert table.negatives[query] == (selection.negatives[query] >= 0).sum()
+        assert table.margin[query] == np.float32(table.positive[query] - selection.scores[query, 0])
+
+
+def test_every_candidate_of_a_query_says_what_became_of_it():
+    corpus, ranking, selection = example(10)
+    anchors = positive_anchors(corpus, ranking)
+    for query in range(len(corpus.queries)):
+        found = candidates_of(corpus, ranking, selection, query)
+        chosen = {int(passage): int(number) for passage, number in zip(found.ids, found.chosen, strict=True) if number}
+        wanted = [passage for passage in selection.negatives[query].tolist() if passage >= 0]
+        assert sorted(chosen, key=chosen.__getitem__) == wanted
+        assert sum("back-filled" in state for state in found.states) >= selection.backfilled[query].sum()
+        assert found.scores.tobytes() == ranking.score_pairs(np.full(len(found.ids), query, np.int32), found.ids).tobytes()
+        if anchors[query] > 0:
+            assert np.allclose(found.shares, found.scores / anchors[query])
+        positives = ranking.passage_vectors[corpus.positives(query)]
+        assert np.allclose(found.to_positive, (ranking.passage_vectors[found.ids] @ positives.T).max(axis=1), atol=1e-5)
+
+
+def test_every_reason_has_words():
+    corpus, ranking, _ = example()
+    guards = {"max_score": 0.9, "min_score": 0.1, "max_positive_share": 0.95, "margin": 0.05}
+    signalled = {"max_likeness": 0.8, "max_likeness_share": 0.9, "max_overlap": 0.5, "max_suspicion": 0.1, "reranker_margin": 0.0}
+    settings = SelectionSettings(window_end=12, **guards, **signalled)
+    selection = dataclasses.replace(select(corpus, ranking, SelectionSettings(window_end=12, **guards)), settings=settings)
+    words = [quality.explain(int(reason), selection, order=1) for reason in Reason]
+    assert all(words)
+    assert len(set(words)) == len(words)
+
+
+def test_what_reviewers_decided_stands_with_the_candidates():
+    """Whatever else kept a passage in or out: a person who dropped it looks for that word."""
+    corpus, ranking, before = example(10)
+    query = 2
+    promoted, kept, dropped, early = (int(ranking.ids[query, rank]) for rank in (2, 4, 5, 0))
+    texts = [corpus.passages[passage] for passage in (promoted, kept, dropped, early)]
+    choices = zip(texts, ("promote", "keep", "drop", "drop"), strict=True)
+    judged = judge(corpus, [Verdict(query=corpus.queries[query], passage=text, verdict=choice) for text, choice in choices])
+    corpus, ranking = with_promotions(corpus, ranking, judged)
+    selection = select(corpus, ranking, before.settings, judged)
+    found = candidates_of(corpus, ranking, selection, query)
+    state = {int(passage): state for passage, state in zip(found.ids, found.states, strict=True)}
+    assert state[promoted] == "positive of this query, promoted by a reviewer"
+    assert state[kept].startswith("chosen")
+    assert state[kept].endswith(", kept by a reviewer")
+    assert state[dropped] == "dropped by a reviewer"
+    assert state[early].count("dropped by a reviewer") == 1
+    table = query_table(corpus, ranking, selection)
+    assert (table.dropped[query], table.kept[query], table.promoted[query], table.reviewed[query]) == (2, 1, 1, 4)
+    assert table.reviewed.sum() == 4
+
+
+def test_signals_travel_with_the_candidates_and_miss_on_back_filled_ones():
+    corpus, ranking, _ = example(10)
+    ranking = dataclasses.replace(ranking, signals={"bm25": np.arange(ranking.ids.size, dtype=np.float32).reshape(ranking.ids.shape)})
+    selection = select(corpus, ranking, SelectionSettings(window_start=8, window_end=10, negative_number=5))
+    found = candidates_of(corpus, ranking, selection, 1)
+    assert found.signals["bm25"][:10].tolist() == list(range(10, 20))
+    assert len(found.ids) > 10
+    assert np.isnan(found.signals["bm25"][10:]).all()
+    assert (found.reasons[10:] == Reason.CHOSEN).all()

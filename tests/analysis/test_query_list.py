@@ -1,0 +1,149 @@
+"""Search, filters and sorting of the list of queries, against plain Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hnmine.analysis.listing import COLUMNS, FILTERS, REVIEWED, Listing, alphabetical, found, pages, sorted_by
+from hnmine.analysis.queries import query_table
+from hnmine.core.errors import SettingsError
+from hnmine.core.text import fold
+from hnmine.data.corpus import build_corpus
+from hnmine.data.rows import Row
+from hnmine.data.verdicts import Verdict, judge
+from hnmine.retrieval.ranking import Ranking
+from hnmine.retrieval.search import pair_scores, top_k
+from hnmine.selection.promotions import with_promotions
+from hnmine.selection.select import select
+from hnmine.selection.settings import SelectionSettings
+
+WORDS = ["sea", "Wing", "hull", "strasse", "Straße", "über"]
+
+
+def example(seed: int = 0) -> tuple:
+    rng = np.random.default_rng(seed)
+    rows = [
+        Row(1, f"{WORDS[i % 6]} and {WORDS[(i // 6) % 6]} number {i}", [f"right {j}" for j in range(i, i + 1 + i % 2)], [], {})
+        for i in range(40)
+    ]
+    corpus = build_corpus(rows, [f"p{i}" for i in range(8)])
+    queries = rng.standard_normal((len(corpus.queries), 5)).astype(np.float32)
+    passages = rng.standard_normal((len(corpus.passages), 5)).astype(np.float32)
+    scores, ids = top_k(queries, passages, 20)
+    positive = pair_scores(queries, corpus.positive_queries, passages, corpus.positive_ids)
+    ranking = Ranking(ids=ids, scores=scores, positive_scores=positive, query_vectors=queries, passage_vectors=passages)
+    choices = ["drop", "keep", "promote", "skip"]
+    verdicts = [
+        Verdict(query=corpus.queries[i], passage=corpus.passages[ids[i, 3 + i % 2]], verdict=choices[i % 4]) for i in range(0, 30, 2)
+    ]
+    verdicts += [Verdict(query=corpus.queries[i], passage=corpus.passages[ids[i, 5]], verdict=choices[i % 3]) for i in range(12)]
+    judged = judge(corpus, verdicts)
+    corpus, ranking = with_promotions(corpus, ranking, judged)
+    settings = SelectionSettings(window_start=2, window_end=9, negative_number=6, max_score=2.0)
+    selection = select(corpus, ranking, settings, judged)
+    chances = rng.random(selection.negatives.shape).astype(np.float32)
+    chances[selection.backfilled] = chances[4] = np.nan
+    return corpus, selection, query_table(corpus, ranking, selection, chances), verdicts
+
+
+CORPUS, SELECTION, TABLE, VERDICTS = example()
+FOLDED = [fold(query) for query in CORPUS.queries]
+
+
+def fits(query: int, asked: Listing) -> bool:
+    scores = [float(score) for score in SELECTION.scores[query] if not math.isnan(score)]
+    hardest, positive = max(scores, default=math.nan), float(TABLE.positive[query])
+    if asked.show == "close" and not (positive > 0 and np.float32(hardest) / np.float32(positive) > 0.95):
+        return False
+    if asked.show == "above" and not hardest > positive:
+        return False
+    if asked.show == "low" and TABLE.positive_rank[query] < 10:
+        return False
+    if asked.show == "short" and not (len(scores) < 6 or SELECTION.backfilled[query].any()):
+        return False
+    if (asked.low, asked.high) != (None, None):
+        low, high = (-math.inf if asked.low is None else asked.low), (math.inf if asked.high is None else asked.high)
+        if not any(low <= score <= high for score in scores):
+            return False
+    latest = {(each.query, each.passage): each.verdict for each in VERDICTS}
+    made = {verdict for (text, _), verdict in latest.items() if text == CORPUS.queries[query]} - {"skip"}
+    wanted = {"dropped": {"drop"}, "kept": {"keep"}, "promoted": {"promote"}, "reviewed": {"drop", "keep", "promote"}}
+    if asked.reviewed == "unreviewed":
+        if made:
+            return False
+    elif asked.reviewed is not None and not made & wanted[asked.reviewed]:
+        return False
+    return all(word in FOLDED[query] for word in asked.words.split())
+
+
+@given(
+    words=st.sampled_from(["", "sea", "sea hull", "and 3", "wing", "strasse", "nobody says this"]),
+    show=st.sampled_from([None, *FILTERS]),
+    reviewed=st.sampled_from([None, *REVIEWED]),
+    low=st.sampled_from([None, -1.0, 0.5, 1.5]),
+    high=st.sampled_from([None, 0.0, 1.0, 2.0]),
+    sort=st.sampled_from(sorted(COLUMNS)),
+    descending=st.booleans(),
+)
+def test_what_is_listed_fits_and_stands_in_order(**asked: object) -> None:
+    listing = Listing(**asked)
+    listed = found(listing, TABLE, SELECTION, FOLDED).tolist()
+    assert sorted(listed) == [query for query in range(len(FOLDED)) if fits(query, listing)]
+    values = FOLDED if listing.sort == "query" else getattr(TABLE, listing.sort).tolist()
+    kept = [values[query] for query in listed if not (isinstance(values[query], float) and math.isnan(values[query]))]
+    assert kept == sorted(kept, reverse=listing.descending)
+    assert kept == [values[query] for query in listed][: len(kept)], "what cannot be compared stands last"
+    for one, other in itertools.pairwise(listed):
+        assert values[one] != values[other] or one < other
+
+
+def test_without_an_estimate_the_most_suspicious_are_those_of_the_highest_share() -> None:
+    table = dataclasses.replace(TABLE, suspicion=None)
+    asked = Listing()
+    assert asked.sort == "suspicion"
+    assert sorted_by(asked, TABLE) == "suspicion"
+    assert sorted_by(asked, table) == "share"
+    by_share = found(Listing(sort="share"), table, SELECTION, FOLDED).tolist()
+    assert found(asked, table, SELECTION, FOLDED).tolist() == by_share
+    assert found(asked, TABLE, SELECTION, FOLDED).tolist() != by_share
+
+
+def test_each_filter_keeps_something_and_leaves_something() -> None:
+    for asked in [Listing(show=each) for each in FILTERS] + [Listing(reviewed=each) for each in REVIEWED]:
+        assert 0 < len(found(asked, TABLE, SELECTION, FOLDED)) < len(FOLDED), asked
+
+
+def test_words_stand_in_any_order_and_phrases_as_they_are() -> None:
+    def texts(words: str) -> set[str]:
+        return {FOLDED[query] for query in found(Listing(words=words), TABLE, SELECTION, FOLDED)}
+
+    assert texts("hull sea") == texts("sea hull") == {text for text in FOLDED if "sea" in text and "hull" in text}
+    assert texts('"sea and hull"') == {text for text in FOLDED if "sea and hull" in text} < texts("sea hull")
+    assert texts('"sea and hull') == texts('"sea and hull"')
+    assert texts('""') == texts(" ") == set(FOLDED)
+    assert texts(fold("STRASSE")) == texts(fold("Straße")) != set()
+
+
+def test_the_alphabet_is_counted_once() -> None:
+    places = alphabetical(FOLDED)
+    assert [FOLDED[query] for query in np.argsort(places)] == sorted(FOLDED)
+    asked = Listing(sort="query", descending=False)
+    assert found(asked, TABLE, SELECTION, FOLDED, places).tolist() == found(asked, TABLE, SELECTION, FOLDED).tolist()
+
+
+@pytest.mark.parametrize("asked", [{"sort": "folded"}, {"show": "x"}, {"reviewed": "skip"}])
+def test_what_cannot_be_asked_is_refused(asked: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(asked))):
+        Listing(**asked)
+
+
+@pytest.mark.parametrize(("count", "size", "expected"), [(0, 50, 1), (1, 50, 1), (50, 50, 1), (51, 50, 2), (100_000, 50, 2000)])
+def test_pages(count: int, size: int, expected: int) -> None:
+    assert pages(count, size) == expected

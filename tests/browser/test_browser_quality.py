@@ -1,0 +1,66 @@
+"""The Quality screen in a real browser: the sample is reviewed by keys, and a row of a table leads to its query."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hnmine.models.cards import ModelSettings
+from hnmine.runs.jobs import mine_dataset
+from hnmine.runs.mine import MineSettings
+from hnmine.runs.workspace import Workspace
+from tests.browser.server import Server, page_of, settled
+from tests.conftest import ROOT, FakeEncoder
+
+pytestmark = pytest.mark.browser
+
+EXAMPLE = ROOT / "examples" / "bikeshare"
+ROW, HEADER = 35, 35  # pixels of the grid
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
+    """A server with the example mined: (server, the run's id)."""
+    folder: Path = tmp_path_factory.mktemp("quality-browser")
+    space = Workspace(folder / "workspace")
+    dataset = space.add_dataset("train.jsonl", EXAMPLE / "train.jsonl", "pool.jsonl", EXAMPLE / "pool.jsonl")
+    run = mine_dataset(
+        space, dataset.id, MineSettings(model=ModelSettings()), 300, lambda tell: FakeEncoder(), lambda *told: None, lambda: False
+    )
+    server = Server(space.root)
+    yield server, run
+    server.stop()
+
+
+def test_the_sample_is_reviewed_by_keys_and_a_low_positive_is_inspected(browser: Any, place: tuple[Server, str]) -> None:
+    server, run = place
+    page = page_of(browser, f"{server.url}/quality?run={run}")
+    page.get_by_role("heading", name="Quality", level=1).wait_for()
+    settled(page)
+    page.get_by_role("button", name="Draw a sample").click()
+    page.get_by_text("Nobody has reviewed the sample yet").wait_for()
+    settled(page)
+    page.get_by_role("button", name="Review the sample").click()
+    page.get_by_role("heading", name="Review", level=1).wait_for()
+    settled(page)
+    page.get_by_text(re.compile(r"^0 of 1\d\d reviewed")).wait_for()  # some pairs were drawn for two rows
+    for number, key in enumerate("kdk", 1):
+        page.keyboard.press(key)
+        page.get_by_text(re.compile(rf"^{number} of 1\d\d reviewed")).wait_for()
+        settled(page)
+    page.get_by_test_id("stSidebarNavLink").filter(has_text="Quality").click()
+    page.get_by_text(re.compile(r"^3 of 1\d\d pairs of the sample reviewed")).wait_for()
+    page.get_by_text("not known yet").wait_for()
+    grid = page.get_by_test_id("stDataFrame").nth(1)  # below the bands
+    grid.scroll_into_view_if_needed()
+    settled(page)
+    box = grid.bounding_box()
+    page.mouse.click(box["x"] + 16, box["y"] + HEADER + ROW / 2)
+    page.get_by_role("heading", name="Inspect", level=1).wait_for()
+    settled(page)
+    assert "query=" in page.url
+    page.get_by_text("Positive · similarity").first.wait_for()

@@ -1,0 +1,90 @@
+"""Progress that tells the truth: what is counted, how fast, for how long; and amounts of memory as people write them."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from hnmine.cli.terminal import Progress
+from hnmine.core import sizes
+from hnmine.core.errors import Cancelled, SettingsError
+from hnmine.core.progress import Stages, check, unit_of
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_stages_pass_on_what_they_hear_and_remember_it() -> None:
+    clock, heard = Clock(), []
+    stages = Stages(lambda *told: heard.append(told), clock=clock)
+    stages(0, 0, "reading the files")
+    clock.now += 2
+    stages(0, 1_000, "encoding passages")
+    clock.now += 4
+    stages(1_000, 1_000, "encoding passages")
+    clock.now += 1
+    report = stages.report()
+    assert heard == [(0, 0, "reading the files"), (0, 1_000, "encoding passages"), (1_000, 1_000, "encoding passages")]
+    assert report == [
+        {"stage": "reading the files", "done": 0, "unit": "", "seconds": 2.0, "per_second": 0.0},
+        {"stage": "encoding passages", "done": 1_000, "unit": "tokens", "seconds": 5.0, "per_second": 200.0},
+    ]
+    assert stages.report() == report, "asking twice counts nothing twice"
+
+
+def test_stages_work_without_a_listener() -> None:
+    assert Stages(None).report() == []
+
+
+def test_a_terminal_tells_tokens_their_rate_and_the_time_left() -> None:
+    clock, stream = Clock(), io.StringIO()
+    progress = Progress(stream, clock=clock)
+    progress(0, 90_000, "encoding passages")
+    clock.now += 10
+    progress(30_000, 90_000, "encoding passages")
+    assert stream.getvalue().splitlines()[-1] == "encoding passages  30,000 of 90,000 tokens  3,000 tokens/s  20 s left"
+
+
+def test_encoding_counts_tokens_and_an_unknown_stage_nothing_in_particular() -> None:
+    assert unit_of("encoding queries") == "tokens"
+    assert unit_of("reading tea leaves") == ""
+
+
+def test_check_stops_when_asked() -> None:
+    check(None)
+    check(lambda: False)
+    with pytest.raises(Cancelled):
+        check(lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("2GB", 2 * 2**30), ("512 MiB", 2**29), ("1.5g", 3 * 2**29), ("1000", 1000), ("64k", 2**16), ("1tb", 2**40), ("10b", 10)],
+)
+def test_amounts_of_memory(text: str, size: int) -> None:
+    assert sizes.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "plenty", "-1GB", "0", "2 GBs", "1,5GB", "GB"])
+def test_no_amount_of_memory(text: str) -> None:
+    with pytest.raises(SettingsError, match="2GB"):
+        sizes.parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 bytes"), (1_536, "2 kB"), (3 * 2**19, "1.5 MB"), (20 * 2**30, "20.0 GB"), (2**42, "4.0 TB")]
+)
+def test_memory_in_words(size: int, text: str) -> None:
+    assert sizes.in_words(size) == text
+
+
+def test_this_machine_has_memory_to_spare() -> None:
+    assert sizes.available() >= 2**26

@@ -1,0 +1,214 @@
+"""The settings of a selection on the Mine screen: presets in one click, guards in a table, what is estimated of the result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from hnmine import resources
+from hnmine.analysis.fn_estimates import false_share
+from hnmine.models.cards import ModelSettings
+from hnmine.retrieval.ranking import Ranking
+from hnmine.runs.jobs import mine_dataset
+from hnmine.runs.mine import MineSettings
+from hnmine.runs.workspace import Workspace
+from hnmine.selection.presets import PRESETS, preset_of, with_preset
+from hnmine.selection.settings import GUARDS, SelectionSettings
+from pages.shared.dials import DIALS, FUNNEL
+from tests.conftest import FakeEncoder
+from tests.pages.test_app import EXAMPLE, open_app, texts
+
+
+@pytest.fixture(scope="module")
+def mined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str, str]:
+    """A workspace with one run of the bundled example: (workspace, data set's id, run's id)."""
+    space = Workspace(tmp_path_factory.mktemp("choosing") / "workspace")
+    dataset = space.add_dataset("bikeshare/train.jsonl", EXAMPLE / "train.jsonl", "bikeshare/pool.jsonl", EXAMPLE / "pool.jsonl")
+    settings = MineSettings(model=ModelSettings())
+    run_id = mine_dataset(space, dataset.id, settings, 500, lambda tell: FakeEncoder(), lambda done, total, note: None, lambda: False)
+    return space, dataset.id, run_id
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, mined: tuple[Workspace, str, str]) -> Iterator[str]:
+    """The workspace of `mined`, as a new server finds it; gives the run's id."""
+    space, _, run_id = mined
+    monkeypatch.setenv("HNMINE_HOME", str(space.root))
+    (space.run_folder(run_id) / "selection.json").unlink(missing_ok=True)
+    st.cache_resource.clear()
+    yield run_id
+    st.cache_resource.clear()
+
+
+def settings_of(run: str) -> SelectionSettings:
+    return resources.workspace().selection(run)
+
+
+def choose(at: AppTest, run: str, preset: str) -> AppTest:
+    at.segmented_control(key=f"preset-{run}").set_value(preset).run()
+    assert not at.exception, [each.value for each in at.exception]
+    return at
+
+
+def metric(at: AppTest, label: str) -> str:
+    return next(each.value for each in at.metric if each.label == label)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_chosen_in_one_click_and_keeps_number_and_seed(run: str, name: str) -> None:
+    at = open_app("mine", run=run)
+    depth = resources.open_run(run).ranking.depth
+    at.number_input(key=f"number-{run}").set_value(7).run()
+    at.number_input(key=f"seed-{run}").set_value(5).run()
+    at.toggle(key=f"max_score-{run}-on").set_value(True).run()
+    assert at.segmented_control(key=f"preset-{run}").value == "own"
+    choose(at, run, name)
+    wanted = with_preset(name, SelectionSettings(negative_number=7, seed=5), deepest=depth)
+    assert settings_of(run) == wanted
+    assert at.segmented_control(key=f"preset-{run}").value == name
+    assert PRESETS[name].reason in texts(at)
+    assert "own settings" not in at.segmented_control(key=f"preset-{run}").options
+    at.number_input(key=f"number-{run}").set_value(8).run()
+    assert at.segmented_control(key=f"preset-{run}").value == name, "the number is no part of a preset"
+    at.slider(key=f"window-{run}").set_range(3, 60).run()
+    assert at.segmented_control(key=f"preset-{run}").value == "own"
+    assert settings_of(run) == SelectionSettings(
+        **{**json.loads(as_json(wanted)), "window_start": 3, "window_end": 60, "negative_number": 8}
+    )
+
+
+def as_json(settings: SelectionSettings) -> bytes:
+    import msgspec
+
+    return msgspec.json.encode(settings)
+
+
+def test_a_new_data_set_starts_with_the_recommended_preset_and_the_command_line_does_not(
+    mined: tuple[Workspace, str, str], run: str
+) -> None:
+    space, _, _ = mined
+    fresh = space.add_dataset("again.jsonl", EXAMPLE / "train.jsonl")
+    at = open_app("mine", dataset=fresh.id)
+    assert at.segmented_control(key=f"preset-{fresh.id}").value == "balanced"
+    assert at.toggle(key=f"false_rate-{fresh.id}-on").value is True
+    assert at.slider(key=f"false_rate-{fresh.id}").value == 1.0
+    assert at.slider(key=f"window-{fresh.id}").value[0] == 0
+    assert SelectionSettings().strategy == "random"
+    at.slider(key=f"window-{fresh.id}").set_range(4, 40).run()
+    at.switch_page("pages/views/data.py").run()
+    at.switch_page("pages/views/mine.py").run()
+    assert at.slider(key=f"window-{fresh.id}").value == (4, 40), "what was set before mining is still set"
+
+
+@pytest.mark.parametrize(("deepest", "window"), [(1, (0, 1)), (39, (0, 39)), (40, (10, 40)), (209, (10, 209)), (5_000, (10, 210))])
+def test_a_preset_of_a_small_corpus_ends_where_the_corpus_does(deepest: int, window: tuple[int, int]) -> None:
+    found = with_preset("hn_mine", SelectionSettings(), deepest=deepest)
+    assert (found.window_start, found.window_end) == window
+    for name in PRESETS:
+        assert preset_of(with_preset(name, SelectionSettings(negative_number=3), deepest=deepest), deepest=deepest) == name
+
+
+def test_the_pool_alone_keeps_the_preset_and_ends_the_window_at_it(run: str, mined: tuple[Workspace, str, str], tmp_path: Path) -> None:
+    space = mined[0]
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text("".join(json.dumps({"text": f"passage {number}"}) + "\n" for number in range(50)))
+    dataset = space.add_dataset("small pool.jsonl", EXAMPLE / "train.jsonl", "pool.jsonl", pool)
+    at = open_app("mine", dataset=dataset.id)
+    end = at.slider(key=f"window-{dataset.id}").value[1]
+    assert end > 50
+    at.segmented_control(key=f"pool-{dataset.id}").set_value("replace").run()
+    assert not at.exception
+    assert at.slider(key=f"window-{dataset.id}").value == (0, 50)
+    assert at.segmented_control(key=f"preset-{dataset.id}").value == "balanced"
+    at.segmented_control(key=f"pool-{dataset.id}").set_value("extend").run()
+    assert at.slider(key=f"window-{dataset.id}").value == (0, end)
+
+
+def test_the_table_has_every_guard_and_every_step_of_the_funnel(run: str) -> None:
+    assert DIALS.keys() == {guard.setting for guard in GUARDS}
+    funnel = resources.selection(resources.open_run(run), SelectionSettings()).funnel
+    assert list(FUNNEL) == [step for step in funnel if step in FUNNEL]
+    assert funnel.keys() - FUNNEL.keys() == {"backfilled", "short_queries"}
+
+
+@pytest.mark.parametrize("setting", [name for name in DIALS if name != "reranker_margin"])
+def test_each_guard_sets_its_field_and_says_what_it_removes(run: str, setting: str) -> None:
+    at = open_app("mine", run=run)
+    at.slider(key=f"window-{run}").set_range(0, 300).run()
+    at.toggle(key=f"{setting}-{run}-on").set_value(True).run()
+    limit = DIALS[setting].low if setting.startswith("max_") and setting not in ("max_likeness", "max_score") else 0.3
+    at.slider(key=f"{setting}-{run}").set_value(limit).run()
+    assert not at.exception, [each.value for each in at.exception]
+    assert getattr(settings_of(run), setting) == pytest.approx(limit / DIALS[setting].factor)
+    current = resources.selection(resources.open_run(run), settings_of(run))
+    step = next(guard.step for guard in GUARDS if guard.setting == setting)
+    steps = list(current.funnel)
+    removed = current.funnel[steps[steps.index(step) - 1]] - current.funnel[step]
+    assert removed > 0
+    assert f"{DIALS[setting].name} removes {removed:,}" in texts(at)
+    assert FUNNEL[step] in texts(at)
+
+
+def test_a_guard_without_its_signal_cannot_be_turned_on(run: str) -> None:
+    at = open_app("mine", run=run)
+    assert at.toggle(key=f"reranker_margin-{run}-on").disabled
+    assert "needs a reranker, which this run has not" in texts(at)
+    assert not at.toggle(key=f"max_suspicion-{run}-on").disabled
+
+
+def test_a_run_of_an_earlier_version_says_what_it_lacks(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Ranking.open.__func__  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        Ranking, "open", classmethod(lambda cls, folder: replace(opened(cls, folder), signals={}, positive_signals={}, scale=None))
+    )
+    at = open_app("mine", run=run)
+    assert "balanced (recommended): mine again to have them" in texts(at)
+    assert PRESETS["balanced"].label not in at.segmented_control(key=f"preset-{run}").options
+    assert "Estimated false" not in [each.label for each in at.metric]
+    at.segmented_control(key=f"strategy-{run}").set_value("hardest").run()
+    assert at.toggle(key=f"false_rate-{run}-on").disabled
+    assert at.toggle(key=f"max_suspicion-{run}-on").disabled
+    for page in ("inspect", "review"):
+        at.switch_page(f"pages/views/{page}.py").run()
+        assert not at.exception, [each.value for each in at.exception]
+        assert "estimate" not in texts(at)
+
+
+def test_the_estimate_is_shown_as_one_and_follows_the_rate(run: str) -> None:
+    at = choose(open_app("mine", run=run), run, "balanced")
+    for percent in (0.5, 5.0):
+        at.slider(key=f"false_rate-{run}").set_value(percent).run()
+        assert settings_of(run).false_rate == percent / 100
+        opened = resources.open_run(run)
+        chances = resources.chances(opened, resources.selection(opened, settings_of(run)))
+        share = false_share(chances)
+        assert share <= percent / 100 + 1e-6
+        assert metric(at, "Estimated false") == f"{100 * share:.1f}\u00a0%"
+    assert "not a measurement" in texts(at)
+    assert at.segmented_control(key=f"preset-{run}").value == "own"
+    at.segmented_control(key=f"strategy-{run}").set_value("random").run()
+    assert settings_of(run).false_rate is None
+    at.segmented_control(key=f"strategy-{run}").set_value("hardest").run()
+    assert settings_of(run).false_rate == 0.05, "switching to and fro forgets nothing"
+
+
+def test_settings_beyond_the_sliders_are_kept(run: str) -> None:
+    """A run of the command line may have any: opening the screen must not change it."""
+    wanted = SelectionSettings(
+        strategy="hardest", false_rate=0.5, max_positive_share=1.75, margin=0.7, max_suspicion=0.9, anchor="min", seed=-3
+    )
+    resources.workspace().save_selection(run, wanted)
+    at = open_app("mine", run=run)
+    assert not at.exception, [each.value for each in at.exception]
+    assert settings_of(run) == wanted
+    at.selectbox(key=f"anchor-{run}").select("max").run()
+    assert settings_of(run).anchor == "max"
+    at.slider(key=f"margin-{run}").set_value(0.1).run()
+    at.slider(key=f"margin-{run}").set_value(0.2).run()
+    assert settings_of(run).margin == 0.2

@@ -1,0 +1,122 @@
+"""The documentation keeps its word: links and pictures resolve, and what the guide names (screens, controls, flags, formats) is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from hnmine.cli import flags
+from hnmine.cli.main import parse
+from hnmine.data.problems import REPAIRS
+from hnmine.data.verdicts import CHOICES
+from hnmine.export.formats import FORMATS
+from pages.review.presses import SHORTCUTS
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = ["README.md", "docs/guide.md", "docs/choosing.md", "benchmarks/RESULTS.md"]
+GUIDE = (DOCS / "guide.md").read_text("utf-8")
+SCREENS = re.findall(r'st\.Page\(\s*"pages/views/\w+\.py",\s*title="(\w+)"', (ROOT / "app.py").read_text("utf-8"))
+# What a reader can see on the screens: every text between quotes of the pages and of what they call.
+SHOWN = "\n".join(path.read_text("utf-8") for path in [ROOT / "app.py", *(ROOT / "pages").rglob("*.py"), *(ROOT / "hnmine").rglob("*.py")])
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def prose(text: str) -> str:
+    """The text without code blocks."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that a site makes of headings: small letters, blanks as dashes, without punctuation."""
+    heads = re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere_down_to_the_heading(name: str) -> None:
+    text = text_of(name)
+    for path, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
+        target = (ROOT / name).parent / path if path else ROOT / name
+        assert target.exists(), path
+        if anchor:
+            assert anchor in anchors(target.read_text("utf-8")), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pictures_are_there_and_say_in_words_what_they_show(name: str) -> None:
+    for alt, path in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", text_of(name)):
+        assert ((ROOT / name).parent / path).stat().st_size > 5_000, path
+        assert len(alt) > 40, f"{path}: {alt!r} tells little to somebody who does not see it"
+
+
+def test_every_picture_is_shown_somewhere_and_together_they_are_small() -> None:
+    pictures = [path for path in DOCS.iterdir() if path.suffix in {".png", ".svg", ".webp", ".gif"}]
+    texts = "\n".join(map(text_of, PAGES)) + text_of("app.py")
+    assert [path.name for path in pictures if path.name not in texts] == []
+    assert sum(path.stat().st_size for path in pictures) < 1_500_000
+
+
+def test_every_page_of_docs_is_reached_from_the_readme() -> None:
+    readme = text_of("README.md")
+    assert [path.name for path in DOCS.glob("*.md") if f"docs/{path.name}" not in readme] == []
+
+
+def test_every_screen_has_its_section_in_the_order_of_the_navigation() -> None:
+    assert len(SCREENS) >= 4
+    sections = [head for head in re.findall(r"^## (\w+)$", GUIDE, re.MULTILINE) if head in SCREENS]
+    assert sections == SCREENS
+
+
+def test_every_heading_of_the_guide_is_in_its_contents() -> None:
+    heads = re.findall(r"^## (.+)$", prose(GUIDE), re.MULTILINE)
+    listed = re.findall(r"^- \[([^\]]+)\]\(#", GUIDE, re.MULTILINE)
+    assert listed == heads
+
+
+def test_controls_named_in_bold_are_on_the_screens() -> None:
+    named = set(re.findall(r"\*\*([^*\n]+)\*\*", prose(GUIDE)))
+    assert len(named) > 20
+    assert sorted(name for name in named if name not in SHOWN and name not in SCREENS) == []
+
+
+def known_flags() -> set[str]:
+    tables = [value for name, value in vars(flags).items() if name.endswith("FLAGS")]
+    groups = [group for table in tables for group in (table.values() if isinstance(table, dict) else [table])]
+    return {flag.name for group in groups for flag in group}
+
+
+@pytest.mark.parametrize("name", ["docs/guide.md", "docs/choosing.md"])
+def test_flags_named_in_the_docs_exist(name: str) -> None:
+    others = {"data", "server", "help"}  # of the benchmarks, of Streamlit, of every command
+    named = set(re.findall(r"(?<![\w-])--([a-z][a-z_]+)", text_of(name)))
+    assert sorted(named - known_flags() - others) == []
+
+
+def test_commands_of_the_guide_can_be_parsed() -> None:
+    blocks = re.findall(r"^```bash\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines() if "-m hnmine" in line and "--help" not in line]
+    assert len(commands) >= 3
+    for command in commands:
+        words = shlex.split(command, comments=True)
+        assert parse(words[words.index("hnmine") + 1 :]).command
+
+
+def test_formats_verdicts_and_repairs_are_all_told_of() -> None:
+    families = {form.family for form in FORMATS.values()}
+    for word in (*families, *CHOICES, *REPAIRS):
+        assert f"`{word}`" in GUIDE or f"*{word}*" in GUIDE, word
+
+
+def test_keys_of_the_review_are_those_of_the_guide() -> None:
+    pages = "\n".join(path.read_text("utf-8") for path in (ROOT / "pages").rglob("*.py"))
+    there = {key.upper() for key in re.findall(r'shortcut="([^"]+)"', pages)}
+    there |= set(re.findall(rf'\("(?:{"|".join(CHOICES)})", "\w+", "(\w)"', pages)) | set(SHORTCUTS.values())
+    told = {key.upper() for key in re.findall(r"^\| `([^`]+)` \|", GUIDE.partition("### Keys")[2].partition("\n#")[0], re.MULTILINE)}
+    assert told == there

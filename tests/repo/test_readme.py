@@ -1,0 +1,74 @@
+"""What the README tells a new user to type works as it is written there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hnmine.cli.flags import settings_from
+from hnmine.cli.main import parse
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_library_call_runs_as_written(tmp_path: Path) -> None:
+    """In a fresh process, on the example's files under the names that the README uses, without a GPU."""
+    for name in ("train.jsonl", "pool.jsonl"):
+        shutil.copy(ROOT / "examples" / "bikeshare" / name, tmp_path / name)
+    (call,) = blocks("python")
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{call}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    rows = [json.loads(line) for line in (tmp_path / "train_hn.jsonl").read_text("utf-8").splitlines()]
+    assert len(rows) == 124
+    assert all(len(row["neg"]) == 15 for row in rows)
+    assert "negatives    1,860" in ended.stdout
+
+
+def test_every_hnmine_command_can_be_parsed_and_its_inputs_exist() -> None:
+    commands = [line for block in blocks("bash") for line in block.splitlines() if "-m hnmine" in line]
+    assert commands
+    for command in commands:
+        words = shlex.split(command, comments=True)
+        arguments = parse(words[words.index("hnmine") + 1 :])
+        if arguments.command != "mine" or arguments.from_manifest:
+            continue
+        assert settings_from(arguments).selection.window_end == (300 if arguments.preset == "balanced" else 210)
+        assert (ROOT / arguments.input_file).exists()
+        assert (ROOT / arguments.candidate_pool).exists()
+
+
+def test_every_make_target_and_picture_named_is_there() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", README, re.MULTILINE))
+    assert {name for pair in named for name in pair if name} <= targets
+    pictures = re.findall(r"!\[([^\]]+)\]\(([^)]+)\)", README)
+    assert pictures
+    for alt, path in pictures:
+        assert (ROOT / path).stat().st_size > 10_000
+        assert len(alt) > 20
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md"])
+def test_links_to_files_lead_somewhere(name: str) -> None:
+    text = (ROOT / name).read_text("utf-8")
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert ((ROOT / name).parent / target).exists(), target

@@ -1,0 +1,480 @@
+"""Verdicts on disk: nothing lost between threads, processes and kills; undo and redo without end, each reviewer on their own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from hnmine.core.errors import SettingsError, WorkspaceError
+from hnmine.data.verdicts import CHOICES, Choice, Verdict, pair_key, read_verdicts, verdict_lines
+from hnmine.review.store import Reverted, ReviewStore
+from hnmine.runs.workspace import Workspace
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ReviewStore:
+    return ReviewStore(tmp_path / "reviews.sqlite")
+
+
+def state(store: ReviewStore) -> dict[tuple[str, str], tuple[str, str]]:
+    return {(each.query, each.passage): (each.verdict, each.who) for each in store.verdicts()}
+
+
+def test_a_verdict_is_there_again_with_who_and_when(store: ReviewStore) -> None:
+    assert store.version() == 0
+    assert store.verdicts() == []
+    batch = store.decide([("a query", "a passage")], "drop", "Ann")
+    (found,) = ReviewStore(store.path).verdicts()
+    assert (found.query, found.passage, found.verdict, found.who) == ("a query", "a passage", "drop", "Ann")
+    assert found.when.endswith("+00:00")
+    assert store.version() == 1
+    assert store.verdict("A  QUERY", " a passage ") == found  # folded texts are the same
+    assert store.verdict("a query", "another") is None
+    assert store.pairs(batch) == [("a query", "a passage")]
+
+
+def test_the_latest_verdict_of_a_pair_counts_and_nothing_is_overwritten(store: ReviewStore) -> None:
+    store.decide([("q", "p")], "keep", "Ann")
+    store.decide([("Q", "p ")], "promote", "Bob")
+    assert state(store) == {("Q", "p "): ("promote", "Bob")}
+    with sqlite3.connect(store.path) as db:
+        assert db.execute("SELECT before, after FROM events ORDER BY id").fetchall() == [(None, "keep"), ("keep", "promote")]
+        with pytest.raises(sqlite3.IntegrityError, match="only ever added"):
+            db.execute("UPDATE events SET after = 'drop'")
+        with pytest.raises(sqlite3.IntegrityError, match="only ever added"):
+            db.execute("DELETE FROM events")
+
+
+def test_many_pairs_are_one_decision_and_one_undo(store: ReviewStore) -> None:
+    pairs = [("q", f"p{number}") for number in range(1_000)]
+    store.decide(pairs[:1], "keep", "Ann")
+    batch = store.decide([*pairs, ("Q", "P0")], "drop", "Ann")  # one of them twice
+    assert len(store.pairs(batch)) == 1_000
+    decision = store.recent(10)[0]
+    assert (decision.pairs, decision.verdict.verdict) == (1_000, "drop")
+    undone = store.undo("Ann")
+    assert undone is not None
+    assert (len(undone.pairs), undone.skipped) == (1_000, 0)
+    assert undone.verdicts[:2] == ("keep", None)
+    assert state(store) == {("q", "p0"): ("keep", "Ann")}
+    assert store.redo("Ann") is not None
+    assert len(state(store)) == 1_000
+    assert store.decide([], "drop", "Ann") == 0
+
+
+def test_undo_leaves_what_somebody_else_has_decided_since(store: ReviewStore) -> None:
+    store.decide([("q", "one"), ("q", "two")], "drop", "Ann")
+    store.decide([("q", "one")], "keep", "Bob")
+    undone = store.undo("Ann")
+    assert undone is not None
+    assert (undone.pairs, undone.skipped) == ((("q", "two"),), 1)
+    assert state(store) == {("q", "one"): ("keep", "Bob")}
+    assert store.undo("Ann") is None
+    # Undoing a change of another's verdict puts theirs back, with their name.
+    store.decide([("q", "one")], "promote", "Ann")
+    store.undo("Ann")
+    assert state(store) == {("q", "one"): ("keep", "Bob")}
+
+
+def test_undo_works_again_once_the_other_has_taken_theirs_back(store: ReviewStore) -> None:
+    store.decide([("q", "p")], "drop", "Ann")
+    store.decide([("q", "p")], "keep", "Bob")
+    store.undo("Bob")
+    assert state(store) == {("q", "p"): ("drop", "Ann")}
+    undone = store.undo("Ann")
+    assert undone is not None
+    assert undone.skipped == 0
+    assert state(store) == {}
+
+
+def test_a_new_decision_ends_what_can_be_redone_for_that_reviewer_alone(store: ReviewStore) -> None:
+    for who in ("Ann", "Bob"):
+        store.decide([("q", who)], "drop", who)
+        store.undo(who)
+        assert store.history(who) == (False, True)
+    store.decide([("q", "new")], "keep", "Ann")
+    assert store.history("Ann") == (True, False)
+    assert store.redo("Ann") is None
+    assert store.history("Bob") == (False, True)
+    assert store.redo("Bob") is not None
+    assert store.history("nobody") == (False, False)
+
+
+def test_undo_goes_on_after_a_restart(store: ReviewStore) -> None:
+    for number in range(30):
+        store.decide([("q", f"p{number}")], "drop", "Ann")
+    for _ in range(30):
+        assert ReviewStore(store.path).undo("Ann") is not None
+    assert ReviewStore(store.path).undo("Ann") is None
+    for _ in range(30):
+        assert ReviewStore(store.path).redo("Ann") is not None
+    assert len(ReviewStore(store.path).verdicts()) == 30
+
+
+def test_the_last_decisions_are_those_in_force_newest_first(store: ReviewStore) -> None:
+    for number in range(12):
+        store.decide([("q", f"p{number}")], CHOICES[number % 4], "Ann" if number % 2 else "Bob")
+    store.decide([("q", "p3")], None, "Ann")
+    store.decide([("q", "p11")], "keep", "Ann")
+    store.undo("Ann")
+    assert [each.verdict.passage for each in store.recent(4)] == ["p11", "p10", "p9", "p8"]
+    assert [each.verdict.passage for each in store.recent(5, "Ann")] == ["p11", "p9", "p7", "p5", "p1"]
+    assert len(store.recent(100)) == 11
+
+
+def test_a_decision_tells_for_how_many_pairs_it_still_stands(store: ReviewStore) -> None:
+    batch = store.decide([("q", f"p{number}") for number in range(5)], "drop", "Ann")
+    store.decide([("q", "p1")], "keep", "Bob")
+    store.decide([("q", "p4"), ("q", "p0")], None, "Bob")
+    assert [(each.batch, each.pairs) for each in store.recent(5)] == [(batch + 1, 1), (batch, 2)]
+    assert store.pairs(batch) == [("q", "p2"), ("q", "p3")]
+
+
+def test_a_screen_catches_up_from_where_it_was(store: ReviewStore) -> None:
+    store.decide([("q", "p")], "drop", "Ann")
+    seen = store.version()
+    store.decide([("q", "other")], "keep", "Bob")
+    store.undo("Ann")
+    changes = store.changes(seen)
+    assert [(each.passage, each.verdict, each.who) for each in changes] == [("other", "keep", "Bob"), ("p", None, "Ann")]
+    assert store.changes(store.version()) == []
+
+
+def test_verdicts_travel_as_lines(store: ReviewStore, tmp_path: Path) -> None:
+    store.decide([("q", "öl\n\t\0\u2028"), ("q", "b")], "drop", "Ann")
+    store.decide([("q", "c")], "skip", "Bob")
+    file = tmp_path / "verdicts.jsonl"
+    file.write_bytes(b"".join(verdict_lines(store.verdicts())))
+    other = ReviewStore(tmp_path / "other.sqlite")
+    done = other.add(read_verdicts(file), "Cy")
+    assert (done.new, done.changed, done.same, done.older) == (3, 0, 0, 0)
+    assert other.verdicts() == store.verdicts()  # who and when travel too
+    again = other.add(read_verdicts(file), "Cy")
+    assert (again.batch, again.new, again.changed, again.same) == (0, 0, 0, 3)
+    other.undo("Cy")  # the import as a whole; the one that changed nothing is no step
+    assert other.verdicts() == []
+
+
+def test_an_import_does_not_overwrite_what_was_decided_later(store: ReviewStore) -> None:
+    store.decide([("q", "p"), ("q", "r")], "keep", "Ann")
+    done = store.add(
+        [
+            Verdict(query="q", passage="p", verdict="drop", when="2020-01-01T00:00:00+00:00", who="Old"),
+            Verdict(query="q", passage="r", verdict="drop", when="2999-01-01T00:00:00", who="New"),
+            Verdict(query="q", passage="s", verdict="skip"),
+        ],
+        "Bob",
+    )
+    assert (done.new, done.changed, done.same, done.older) == (1, 1, 0, 1)
+    assert state(store) == {("q", "p"): ("keep", "Ann"), ("q", "r"): ("drop", "New"), ("q", "s"): ("skip", "Bob")}
+
+
+def said(verdict: Choice, when: str, who: str = "") -> Verdict:
+    return Verdict(query="q", passage="p", verdict=verdict, when=when, who=who)
+
+
+@pytest.mark.parametrize("no_time", ["", "yesterday"])
+def test_of_two_verdicts_in_one_import_the_later_counts(store: ReviewStore, no_time: str) -> None:
+    done = store.add([said("keep", "2026-05-02T00:30:00+02:00"), said("drop", "2026-05-01T23:00:00Z"), said("skip", no_time)], "Ann")
+    assert (done.new, done.changed, done.same, done.older) == (1, 0, 0, 0)
+    assert state(store) == {("q", "p"): ("drop", "Ann")}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_in_whatever_order_files_are_imported_the_same_stands(store: ReviewStore, order: tuple[int, ...]) -> None:
+    files = [said("drop", "2026-05-01T00:00:00Z", "A"), said("drop", "2026-05-05T00:00:00Z", "B")]
+    files += [said("keep", "2026-05-03T00:00:00Z", "C"), said("drop", "2026-04-01T00:00:00Z", "D")]
+    for place in order:
+        store.add([files[place]], "Ann")
+    assert store.verdicts() == [files[1]]
+    again = store.add(files, "Ann")
+    assert (again.batch, again.new, again.changed) == (0, 0, 0)
+
+
+def test_texts_that_are_no_unicode_are_kept(store: ReviewStore) -> None:
+    store.decide([("q\ud800", "p")], "drop", "Ann")
+    assert store.verdicts()[0].query == "q\ud800"
+    assert store.undo("Ann").pairs == (("q\ud800", "p"),)  # type: ignore[union-attr]
+
+
+def test_an_unknown_verdict_is_refused(store: ReviewStore) -> None:
+    with pytest.raises(SettingsError, match="'maybe'; it must be one of keep, drop"):
+        store.decide([("q", "p")], "maybe", "Ann")  # type: ignore[arg-type]
+
+
+def test_what_was_taken_back_does_not_return_when_a_later_decision_is_taken_back_too(store: ReviewStore) -> None:
+    store.decide([("q", "p")], "drop", "Ann")
+    store.decide([("q", "p")], "keep", "Bob")
+    undone = store.undo("Ann")
+    assert undone is not None
+    assert (undone.pairs, undone.skipped) == ((), 1)
+    assert store.undo("Bob").verdicts == (None,)  # type: ignore[union-attr]
+    assert state(store) == {}
+    assert store.redo("Ann").verdicts == ("drop",)  # type: ignore[union-attr]
+    assert store.redo("Bob").verdicts == ("keep",)  # type: ignore[union-attr]
+    assert state(store) == {("q", "p"): ("keep", "Bob")}
+    assert store.undo("Bob").verdicts == ("drop",)  # type: ignore[union-attr]
+    assert state(store) == {("q", "p"): ("drop", "Ann")}
+
+
+def test_a_file_from_before_there_was_an_index_of_pairs_gets_one(store: ReviewStore) -> None:
+    store.decide([("q", "p")], "drop", "Ann")
+    store.close()
+    with sqlite3.connect(store.path) as db:
+        db.execute("DROP INDEX events_pair")
+    assert ReviewStore(store.path).undo("Ann") is not None
+    with sqlite3.connect(store.path) as db:
+        assert db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'events_pair'").fetchone() == (1,)
+
+
+class UndoModel(RuleBasedStateMachine):
+    """Against lists in memory: of each pair the last decision stands that its reviewer has not taken back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        UndoModel.number = getattr(UndoModel, "number", 0) + 1
+
+    @initialize(folder=st.just(None))
+    def start(self, folder: None) -> None:
+        path = Path(os.environ["HNMINE_HOME"]) / f"undo-{UndoModel.number}.sqlite"
+        path.unlink(missing_ok=True)
+        self.store = ReviewStore(path)
+        self.decisions: list[tuple[str, set[str], str | None]] = []  # who, which passages, verdict
+        self.back: set[int] = set()  # the places of those taken back
+        self.undos: dict[str, list[int]] = {"Ann": [], "Bob": []}
+        self.redos: dict[str, list[int]] = {"Ann": [], "Bob": []}
+
+    def standing(self) -> dict[str, int]:
+        """The place of the decision that stands about each passage."""
+        return {each: place for place, (_, about, _) in enumerate(self.decisions) if place not in self.back for each in about}
+
+    @rule(
+        who=st.sampled_from(["Ann", "Bob"]),
+        passages=st.sets(st.sampled_from("abcd"), min_size=1),
+        verdict=st.sampled_from([*CHOICES, None]),
+    )
+    def decide(self, who: str, passages: set[str], verdict: str | None) -> None:
+        self.store.decide([("q", each) for each in sorted(passages)], verdict, who)  # type: ignore[arg-type]
+        self.undos[who].append(len(self.decisions))
+        self.redos[who].clear()
+        self.decisions.append((who, passages, verdict))
+
+    def turn(self, taken: list[int], put: list[int], done: Reverted | None) -> None:
+        assert (done is None) == (not taken)
+        if done is None:
+            return
+        before, place = self.standing(), taken.pop()
+        put.append(place)
+        self.back ^= {place}
+        now, about = self.standing(), self.decisions[place][1]
+        moved = sorted(each for each in about if now.get(each) != before.get(each))
+        assert [passage for _, passage in done.pairs] == moved
+        assert done.skipped == len(about) - len(moved)
+        assert done.verdicts == tuple(self.decisions[now[each]][2] if each in now else None for each in moved)
+
+    @rule(who=st.sampled_from(["Ann", "Bob"]))
+    def undo(self, who: str) -> None:
+        self.turn(self.undos[who], self.redos[who], self.store.undo(who))
+
+    @rule(who=st.sampled_from(["Ann", "Bob"]))
+    def redo(self, who: str) -> None:
+        self.turn(self.redos[who], self.undos[who], self.store.redo(who))
+
+    @rule()
+    def restart(self) -> None:
+        self.store.close()
+        self.store = ReviewStore(self.store.path)
+
+    @invariant()
+    def the_same(self) -> None:
+        if hasattr(self, "store"):
+            stands = {each: self.decisions[place] for each, place in self.standing().items()}
+            wanted = {each: (who, verdict) for each, (who, _, verdict) in stands.items() if verdict is not None}
+            assert {each.passage: (each.who, each.verdict) for each in self.store.verdicts()} == wanted
+            for who in ("Ann", "Bob"):
+                assert self.store.history(who) == (bool(self.undos[who]), bool(self.redos[who]))
+
+
+TestUndo = UndoModel.TestCase
+TestUndo.settings = hypothesis_settings(max_examples=25, stateful_step_count=25)
+
+
+def start(code: str, *arguments: object) -> subprocess.Popen[str]:
+    script = f"import sys\nfrom hnmine.review.store import ReviewStore\nstore = ReviewStore(sys.argv[1])\n{code}"
+    return subprocess.Popen([sys.executable, "-c", script, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_and_many_threads_lose_nothing(tmp_path: Path) -> None:
+    """They start at once on a file that is not there yet."""
+    path = tmp_path / "reviews.sqlite"
+    code = "who = sys.argv[2]\nfor number in range(60): store.decide([('q', f'{who} {number}')], 'drop', who)\nassert store.undo(who)"
+    processes = [start(code, path, name) for name in ("Ann", "Bob", "Cy")]
+    store = ReviewStore(path)
+
+    def work(name: int) -> None:
+        for number in range(20):
+            store.decide([("q", f"{name} {number}")], "keep", f"thread {name}")
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [process.wait(120) for process in processes] == [0, 0, 0]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.close()
+    assert len(store.verdicts()) == 3 * 59 + 80
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert db.execute("SELECT count(DISTINCT batch), count(*) FROM events").fetchone() == (3 * 61 + 80, 3 * 61 + 80)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_killed_writer_has_lost_nothing_that_it_reported(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.sqlite"
+    code = (
+        "for number in range(100000):\n"
+        "    store.decide([('q', f'{number} {part}') for part in range(5)], 'drop', 'Ann')\n"
+        "    print(number, flush=True)"
+    )
+    process = start(code, path)
+    assert process.stdout is not None
+    for _ in range(20):
+        process.stdout.readline()
+    time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    reported = 20 + len(process.stdout.read().splitlines())
+    process.stdout.close()
+    process.wait(20)
+    store = ReviewStore(path)
+    found = len(store.verdicts())
+    assert found >= 5 * reported
+    assert found % 5 == 0  # a batch is there as a whole, or not at all
+    assert store.undo("Ann") is not None
+    assert len(store.verdicts()) == found - 5
+
+
+def test_a_damaged_file_is_told_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.sqlite"
+    path.write_bytes(b"this is no database, and it is long enough to be looked at" * 100)
+    with pytest.raises(WorkspaceError, match=r"reviews\.sqlite are damaged .*move that file away"):
+        ReviewStore(path)
+    space = Workspace(tmp_path / "space")
+    space.reviews().decide([("q", "p" * 50_000)], "drop", "Ann")
+    file = space.root / "reviews.sqlite"
+    with sqlite3.connect(file) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with file.open("r+b") as raw:
+        raw.seek(4_096)
+        raw.write(os.urandom(30_000))
+    with pytest.raises(WorkspaceError, match="damaged"):
+        space.reviews().decide([("q", "r")], "drop", "Ann")
+
+
+def moved_away(path: Path) -> Path:
+    folder = path.parent / "old"
+    folder.mkdir()
+    for each in path.parent.glob(f"{path.name}*"):
+        each.rename(folder / each.name)
+    return folder / path.name
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_a_file_that_is_moved_away_under_a_running_store_is_begun_anew(store: ReviewStore, waiting: bool) -> None:
+    store.decide([("q", "old"), ("q", "older")], "drop", "Ann")
+    seen = store.version()
+    assert not store.replaced(seen)
+    if not waiting:
+        store.close()
+    old = moved_away(store.path)
+    if waiting:
+        assert store.replaced(seen)
+    store.decide([("q", "new")], "keep", "Ann")
+    assert state(store) == state(ReviewStore(store.path)) == {("q", "new"): ("keep", "Ann")}
+    assert {each.passage for each in ReviewStore(old).verdicts()} == {"old", "older"}
+    assert store.version() > seen  # what was made from the verdicts of the old file is not taken for that of the new one
+    assert store.replaced(seen)
+    assert [each.passage for each in store.changes(seen)] == ["new"]
+    now = store.version()
+    assert not store.replaced(now)
+    assert store.changes(now) == []
+    store.undo("Ann")
+    assert [(each.passage, each.verdict) for each in store.changes(now)] == [("new", None)]
+
+
+def test_a_file_that_another_process_has_put_in_place_is_used_and_left_whole(store: ReviewStore) -> None:
+    """The connections to the old file are closed while the other process has the new one open."""
+    store.decide([("q", "old")], "drop", "Ann")
+    moved_away(store.path)
+    process = start("store.decide([('q', 'theirs')], 'drop', 'Bob')\nprint('written', flush=True)\nimport time; time.sleep(60)", store.path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "written\n"
+    assert state(store) == {("q", "theirs"): ("drop", "Bob")}
+    store.decide([("q", "ours")], "keep", "Ann")
+    process.kill()
+    process.wait(20)
+    process.stdout.close()
+    assert set(state(ReviewStore(store.path))) == {("q", "theirs"), ("q", "ours")}
+
+
+def test_a_file_that_is_held_or_too_new_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hnmine.review.event_log.BUSY_SECONDS", 0.2)
+    path = tmp_path / "reviews.sqlite"
+    store = ReviewStore(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(WorkspaceError, match="held by another program"):
+        store.decide([("q", "p")], "drop", "Ann")
+    other.execute("ROLLBACK")
+    store.decide([("q", "p")], "drop", "Ann")
+    other.execute("PRAGMA user_version = 99")
+    other.close()
+    with pytest.raises(WorkspaceError, match="newer version"):
+        ReviewStore(path)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="cannot be opened or written"):
+        ReviewStore(tmp_path / "missing" / "reviews.sqlite")
+
+
+def test_a_hundred_thousand_verdicts_are_read_quickly(store: ReviewStore) -> None:
+    pairs = [
+        (f"the query number {number % 9_000}", f"the passage number {number} says something of the usual length")
+        for number in range(100_000)
+    ]
+    began = time.perf_counter()
+    store.decide(pairs, "keep", "Ann")
+    written = time.perf_counter()
+    assert len(store.verdicts()) == 100_000
+    read = time.perf_counter()
+    for _ in range(100):
+        store.version()
+    asked = time.perf_counter()
+    store.decide([("q", "p")], "drop", "Ann")
+    assert len(store.recent(10)) == 2
+    decided = time.perf_counter()
+    print(f"write {written - began:.2f} s, read {read - written:.2f} s, version {1e4 * (asked - read):.0f} µs")
+    assert read - written < 5
+    assert decided - asked < 1
+
+
+def test_the_key_of_a_pair_is_that_of_the_verdicts(store: ReviewStore) -> None:
+    store.decide([("q", "p")], "drop", "Ann")
+    with sqlite3.connect(store.path) as db:
+        assert db.execute("SELECT pair FROM heads").fetchone() == (pair_key("q", "p"),)

@@ -1,0 +1,203 @@
+"""A manifest does its run again: the same bytes, or a sentence that says what is another one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hnmine.cli.main import main
+from hnmine.core.errors import InputError, ModelError, OutputError
+from hnmine.data.verdicts import Verdict
+from hnmine.models.cards import ModelSettings
+from hnmine.models.encoder import FlagEncoder
+from hnmine.runs.manifest import read_manifest
+from hnmine.runs.mine import MineSettings, mine_to_file
+from hnmine.runs.reproduce import reproduce, settings_of
+from hnmine.selection.settings import SelectionSettings
+from tests.conftest import FakeEncoder
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "bikeshare"
+
+
+class Weighed(FakeEncoder):
+    """A model whose weights have a fingerprint."""
+
+    weights = "aa" * 32
+
+    def describe(self):
+        return super().describe() | {"weights_sha256": self.weights, "precision": "bf16"}
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """What loading a model gives; the settings it was asked for are kept."""
+    asked = []
+
+    def load(settings, **_):
+        asked.append(settings)
+        return Weighed()
+
+    monkeypatch.setattr(FlagEncoder, "load", load)
+    return asked
+
+
+@pytest.fixture
+def reviewed(tmp_path, write_jsonl, model):
+    """A folder with a run that honoured verdicts: train.jsonl, pool.jsonl, out.jsonl, out.json."""
+    write_jsonl([{"query": f"question {number % 20}", "pos": [f"answer {number}"], "id": number} for number in range(30)])
+    write_jsonl([{"text": f"passage {number} of the pool"} for number in range(90)], "pool.jsonl")
+    verdicts = [
+        Verdict(query="question 3", passage="passage 7 of the pool", verdict="promote", when="2026-01-02T03:04:05Z", who="Ana"),
+        Verdict(query="question 4", passage="passage 8 of the pool", verdict="drop"),
+        Verdict(query="Question 5", passage="passage 9 of the  pool", verdict="keep"),
+        Verdict(query="question 5", passage="a text of other data", verdict="drop"),
+    ]
+    mine_to_file(
+        lambda: Weighed(),
+        tmp_path / "train.jsonl",
+        tmp_path / "pool.jsonl",
+        tmp_path / "out.jsonl",
+        MineSettings(selection=SelectionSettings(window_start=2, window_end=60, negative_number=7, seed=5), model=ModelSettings()),
+        manifest_file=tmp_path / "out.json",
+        verdicts=verdicts,
+    )
+    return tmp_path
+
+
+def test_a_reviewed_run_is_done_again_byte_for_byte(reviewed, model):
+    summary = reproduce(reviewed / "out.json", reviewed / "again.jsonl", new_manifest=reviewed / "again.json")
+    assert (reviewed / "again.jsonl").read_bytes() == (reviewed / "out.jsonl").read_bytes()
+    assert summary.notes[-1] == "the bytes are those of the manifest"
+    assert summary.verdicts == {"dropped": 1, "promoted": 1, "kept": 1, "elsewhere": 0}
+    assert model[0].precision == "bf16", "half precision as it turned out to be, not as this machine would choose"
+    first, second = (json.loads((reviewed / name).read_text()) for name in ("out.json", "again.json"))
+    for part in ("inputs", "verdicts", "model", "versions"):
+        assert first[part] == second[part]
+    assert [each["sha256"] for each in first["outputs"]] == [each["sha256"] for each in second["outputs"]]
+    assert len(first["verdicts"]) == 3, "those that bear on the data"
+
+
+def test_the_files_may_have_moved(reviewed, tmp_path):
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    for name in ("train.jsonl", "pool.jsonl", "out.json"):
+        (reviewed / name).rename(other / name)
+    reproduce(other / "out.json", other / "again.jsonl")
+    assert (other / "again.jsonl").read_bytes() == (reviewed / "out.jsonl").read_bytes()
+    (other / "train.jsonl").rename(other / "renamed.jsonl")
+    with pytest.raises(InputError, match=r"train\.jsonl, is not at .* name it with --input_file"):
+        reproduce(other / "out.json", other / "again.jsonl")
+    reproduce(other / "out.json", other / "third.jsonl", input_file=other / "renamed.jsonl")
+    assert (other / "third.jsonl").read_bytes() == (reviewed / "out.jsonl").read_bytes()
+
+
+def test_another_file_is_refused_before_anything_is_encoded(reviewed, model):
+    with (reviewed / "pool.jsonl").open("a") as file:
+        file.write('{"text": "one more"}\n')
+    with pytest.raises(InputError, match=r"candidate_pool .*pool\.jsonl is not the file of the manifest"):
+        reproduce(reviewed / "out.json", reviewed / "again.jsonl")
+    assert not model
+    assert not (reviewed / "again.jsonl").exists()
+
+
+def test_other_weights_are_refused(reviewed, monkeypatch):
+    monkeypatch.setattr(Weighed, "weights", "bb" * 32)
+    with pytest.raises(ModelError, match="not those of the manifest"):
+        reproduce(reviewed / "out.json", reviewed / "again.jsonl")
+
+
+def test_bytes_that_differ_are_told_with_the_versions(reviewed):
+    manifest = json.loads((reviewed / "out.json").read_text())
+    manifest["versions"]["numpy"] = "1.0"
+    manifest["outputs"][0]["sha256"] = "00" * 32
+    (reviewed / "out.json").write_text(json.dumps(manifest))
+    with pytest.raises(OutputError, match=r"not those of the manifest; versions differ: numpy 1\.0, here"):
+        reproduce(reviewed / "out.json", reviewed / "again.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "no manifest of hnmine"),
+        ('{"settings": {}}', "no manifest of hnmine"),
+        ("[1]", "no manifest of hnmine"),
+        (
+            '{"settings": {}, "model": {}, "inputs": {"input_file": {"path": "train.jsonl"}}}',
+            r"inputs\.input_file lacks name, bytes, sha256",
+        ),
+    ],
+)
+def test_what_is_no_manifest_is_refused(tmp_path, content, words):
+    path = tmp_path / "out.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=words):
+        read_manifest(path)
+
+
+def test_settings_of_another_version_are_refused(reviewed):
+    manifest = json.loads((reviewed / "out.json").read_text())
+    manifest["settings"]["colour"] = "red"
+    (reviewed / "out.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"settings cannot be used .*install the version"):
+        settings_of(read_manifest(reviewed / "out.json"))
+
+
+def test_a_pool_that_was_a_list_has_to_be_named(tmp_path, write_jsonl, model):
+    train = write_jsonl([{"query": "q", "pos": ["p"]}])
+    settings = MineSettings(selection=SelectionSettings(window_start=0, window_end=5, negative_number=2), model=ModelSettings())
+    pool = [f"passage {number}" for number in range(9)]
+    mine_to_file(lambda: Weighed(), train, pool, tmp_path / "out.jsonl", settings, manifest_file=tmp_path / "out.json")
+    with pytest.raises(InputError, match="was a list in memory"):
+        reproduce(tmp_path / "out.json", tmp_path / "again.jsonl")
+
+
+def test_a_run_without_a_pool_takes_none(reviewed):
+    manifest = json.loads((reviewed / "out.json").read_text())
+    del manifest["inputs"]["candidate_pool"]
+    (reviewed / "out.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="had no candidate_pool"):
+        reproduce(reviewed / "out.json", reviewed / "again.jsonl", candidate_pool=reviewed / "pool.jsonl")
+
+
+def test_a_flag_that_would_change_the_run_is_refused(reviewed, capsys):
+    call = ["mine", "--from_manifest", str(reviewed / "out.json"), "--output_file", str(reviewed / "again.jsonl")]
+    assert main([*call, "--seed", "7"]) == 2
+    assert "--seed would change what --from_manifest does again" in capsys.readouterr().err
+    assert main(call) == 0
+    assert "the bytes are those of the manifest" in capsys.readouterr().out
+    assert main(call[:3]) == 2
+    assert "required: --output_file" in capsys.readouterr().err
+
+
+def test_a_review_and_its_manifest_on_the_command_line_with_the_real_model(tmp_path):
+    """Mine, drop and promote, mine again, and once more from the manifest: each in a process of its own."""
+    train, pool = EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl"
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "hnmine", "mine", "--quiet", *map(str, arguments)]
+        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=600).stdout
+
+    common = ("--input_file", train, "--candidate_pool", pool, "--store", tmp_path / "store")
+    run(*common, "--output_file", tmp_path / "first.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "first.jsonl").read_text("utf-8").splitlines()]
+    row = rows[0]
+    dropped, promoted, kept = row["neg"][0], row["neg"][1], row["neg"][-1]
+    with (tmp_path / "reviews.jsonl").open("w") as file:
+        for passage, verdict in ((dropped, "drop"), (promoted, "promote"), (kept, "keep")):
+            file.write(json.dumps({"query": row["query"], "passage": passage, "verdict": verdict}) + "\n")
+    manifest = tmp_path / "second.json"
+    told = run(*common, "--output_file", tmp_path / "second.jsonl", "--reviews", tmp_path / "reviews.jsonl", "--manifest_file", manifest)
+    assert "verdicts     1 dropped, 1 promoted, 1 kept, 0 elsewhere" in told
+    again = json.loads((tmp_path / "second.jsonl").read_text("utf-8").splitlines()[0])
+    assert dropped not in again["neg"]
+    assert promoted in again["pos"]
+    assert promoted not in again["neg"]
+    assert kept in again["neg"]
+    assert len(again["neg"]) == 15
+    assert "the bytes are those of the manifest" in run("--from_manifest", manifest, "--output_file", tmp_path / "third.jsonl")
+    assert (tmp_path / "third.jsonl").read_bytes() == (tmp_path / "second.jsonl").read_bytes()
