@@ -19,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnmine.core.errors import Cancelled, EncodeError, SettingsError, WorkspaceError
-from hnmine.vectors import StoredVectors, VectorStore, shard_set, shards, vectors_of
 from hnmine.vectors import index as catalog
+from hnmine.vectors import shard_set, shards
 from hnmine.vectors import store as vectors
+from hnmine.vectors.store import StoredVectors, VectorStore, vectors_of
 
 ROOT = Path(__file__).parents[2]
 DIMENSION = 5
