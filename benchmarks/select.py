@@ -16,7 +16,7 @@ from hnmine.chance import mix, query_keys
 from hnmine.corpus import Corpus
 from hnmine.criteria import Reason, SelectionSettings
 from hnmine.quality import query_table, score_histograms
-from hnmine.ranking import Ranking, positive_anchors
+from hnmine.ranking import Ranking, positive_score
 from hnmine.select import Selection, select
 
 PASSAGES, DIMENSION = 100_003, 16  # a prime, so that no query ranks a passage twice
@@ -56,7 +56,7 @@ def world(queries: int, depth: int) -> tuple[Corpus, Ranking]:
 
 def one_by_one(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, queries: int) -> list[list[int]]:
     """Choose for the first `queries` in a plain loop, back-fill apart."""
-    anchors = positive_anchors(corpus, ranking)
+    anchors = positive_score(corpus, ranking, settings)
     keys = query_keys(corpus.query_hashes, settings.seed, 1)
     window = slice(settings.window_start, settings.window_end)
     counts = np.zeros(len(Reason), dtype=np.int64)

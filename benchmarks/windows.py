@@ -27,7 +27,7 @@ from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.turns import SEEDS, SETS, Turn, opened, turns_of
 from hnmine.criteria import SelectionSettings
 from hnmine.presets import RECOMMENDED, with_preset
-from hnmine.ranking import positive_anchors
+from hnmine.ranking import ratio_to_positive
 from hnmine.select import Selection, select
 from hnmine.suspects import chosen_chances
 from hnmine.suspicion import Estimator, Suspicion, learned
@@ -96,7 +96,7 @@ def suspicion(turn: Turn, selection: Selection, model: Suspicion, order: str) ->
     if order == "at random":
         return np.random.default_rng(turn.seed).random(selection.scores.shape)
     if order == "share of the positive":
-        return selection.scores / positive_anchors(turn.corpus, turn.ranking)[:, None]
+        return ratio_to_positive(selection.scores, selection.positive[:, None])
     found = chosen_chances(Estimator(turn.corpus, turn.ranking, model), selection)
     return np.where(np.isnan(found), 0, found)  # back-filled from anywhere: the least suspicious
 

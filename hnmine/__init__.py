@@ -37,7 +37,7 @@ _HOMES = {
     "HnmineError": "errors",
     "ModelSettings": "models",
     "RerankerSettings": "reranker",
-    "SelectionSettings": "select",
+    "SelectionSettings": "criteria",
     "Summary": "summary",
     "find_knn_neg": "drop_in",
 }

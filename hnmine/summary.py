@@ -8,7 +8,7 @@ import numpy as np
 
 from hnmine.export import stale_positive_scores, stale_scores
 from hnmine.inputs import Inputs
-from hnmine.ranking import Ranking, positive_anchors
+from hnmine.ranking import Ranking
 from hnmine.retrievers import MODEL_ALONE, Retriever, in_words
 from hnmine.select import Selection
 from hnmine.suspects import chosen_chances, false_share
@@ -119,7 +119,7 @@ def summarise(
     row_counts = selection.counts[corpus.row_queries]
     held = selection.negatives >= 0
     scores = selection.scores[held]
-    above = (selection.scores > positive_anchors(corpus, ranking)[:, None])[held]
+    above = (selection.scores > selection.positive[:, None])[held]
     problems: dict[str, int] = {}
     for problem in inputs.problems:
         name = f"{problem.kind} ({problem.resolution})"

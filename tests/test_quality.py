@@ -13,7 +13,7 @@ from hnmine import quality
 from hnmine.corpus import build_corpus
 from hnmine.criteria import Reason, SelectionSettings
 from hnmine.quality import candidates_of, positive_ranks, query_table, score_histograms
-from hnmine.ranking import Ranking, positive_anchors
+from hnmine.ranking import Ranking, positive_score
 from hnmine.rows import Row
 from hnmine.search import pair_scores, top_k
 from hnmine.select import Selection, select
@@ -35,6 +35,7 @@ def held(scores: np.ndarray, positives: np.ndarray, chosen: np.ndarray) -> tuple
         reasons=np.zeros(scores.shape, np.int8),
         negatives=taken,
         scores=chosen,
+        positive=positives[:1],
         backfilled=np.zeros(taken.shape, bool),
         funnel={},
         judgements=Judgements(NOBODY, NOBODY, NOBODY, (), 0, ""),
@@ -108,7 +109,7 @@ def test_positives_are_found_at_their_ranks(monkeypatch, elements):
 
 def test_every_candidate_of_a_query_says_what_became_of_it():
     corpus, ranking, selection = example(10)
-    anchors = positive_anchors(corpus, ranking)
+    anchors = positive_score(corpus, ranking, selection.settings)
     for query in range(len(corpus.queries)):
         found = candidates_of(corpus, ranking, selection, query)
         chosen = {int(passage): int(number) for passage, number in zip(found.ids, found.chosen, strict=True) if number}

@@ -15,7 +15,7 @@ from hnmine.chance import permute, position_of
 from hnmine.corpus import build_corpus, fold
 from hnmine.criteria import Reason, SelectionSettings, parse_window
 from hnmine.errors import SettingsError
-from hnmine.ranking import Ranking, positive_anchors
+from hnmine.ranking import Ranking, positive_score
 from hnmine.rows import Row
 from hnmine.search import pair_scores, top_k
 from hnmine.select import select
@@ -623,7 +623,8 @@ def test_anchors_are_the_mean_of_different_positives():
     rows = [row("q", ["a", "b"]), row("Q", ["A", "b"]), row("r", ["c"])]
     corpus = build_corpus(rows, ["x"])
     ranking = ranked(corpus, lambda _, passage: {"a": 1.0, "b": 0.0, "c": 0.25, "x": 0.5}[fold(passage)])
-    anchors = dict(zip((fold(query) for query in corpus.queries), positive_anchors(corpus, ranking).tolist(), strict=True))
+    mean = positive_score(corpus, ranking, SelectionSettings(anchor="mean"))
+    anchors = dict(zip((fold(query) for query in corpus.queries), mean.tolist(), strict=True))
     assert anchors == {"q": 0.5, "r": 0.25}
 
 
