@@ -26,8 +26,8 @@ from hnmine.export import PairScores, model_scores, write_atomic
 from hnmine.formats import Written, check_export, write_export
 from hnmine.inputs import Inputs, read_inputs
 from hnmine.lexical import LexicalIndex
-from hnmine.manifest import Manifest, compose, encoded, fingerprints
-from hnmine.models import ModelSettings
+from hnmine.manifest import Manifest, compose, encoded, fingerprints, manifest_path
+from hnmine.models import ModelSettings, describe
 from hnmine.progress import OnProgress, ShouldStop, Stages, check
 from hnmine.ranking import Ranking, rank
 from hnmine.reranker import Reranker, RerankerSettings
@@ -277,6 +277,7 @@ def mine_to_file(
     settings: MineSettings,
     *,
     load_reranker: Callable[[], Reranker] | None = None,
+    manifest: bool = True,
     manifest_file: str | os.PathLike[str] | None = None,
     verdicts: Iterable[Verdict] = (),
     expected: Manifest | None = None,
@@ -285,17 +286,23 @@ def mine_to_file(
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> tuple[Summary, list[Written]]:
-    """Mine, and write the output and, if wanted, its manifest. Arguments and errors as in `mine` and `drop_in.find_knn_neg`."""
+    """Mine, and write the output and its manifest. Arguments and errors as in `mine` and `drop_in.find_knn_neg`."""
     if output_file is None:
         raise SettingsError("output_file is missing; name the file to write")
     inputs = {"input_file": input_file, "candidate_pool": candidate_pool}
     outputs = [Path(output_file)] + ([dev_path(output_file)] if settings.dev_share else [])
     for output in outputs:
         _check_output("output_file", output, inputs)
-    if manifest_file is not None:
+    if manifest_file is not None and not manifest:
+        raise SettingsError(f"no manifest is wanted, and manifest_file is {manifest_file}; leave one of the two out")
+    if manifest:
+        manifest_file = manifest_file or manifest_path(output_file)
         _check_output("manifest_file", manifest_file, inputs)
         if Path(manifest_file).resolve() in [output.resolve() for output in outputs]:
             raise SettingsError(f"manifest_file is the output_file itself ({manifest_file}); write to another file")
+    for model in (settings.model, settings.second_model):
+        if model is not None:
+            describe(model)  # a wrong folder is refused before the input is read
     mined = mine(
         input_file,
         candidate_pool,
