@@ -15,7 +15,8 @@ from benchmarks.measure import arguments, best, report
 from hnmine.analysis.queries import query_table, score_histograms
 from hnmine.core.hashing import mix, query_keys
 from hnmine.data.corpus import Corpus
-from hnmine.retrieval.ranking import Ranking, positive_anchors
+from hnmine.retrieval.ranking import Ranking
+from hnmine.selection.positive_score import positive_score
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import Reason, SelectionSettings
 
@@ -56,7 +57,7 @@ def world(queries: int, depth: int) -> tuple[Corpus, Ranking]:
 
 def one_by_one(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, queries: int) -> list[list[int]]:
     """Choose for the first `queries` in a plain loop, back-fill apart."""
-    anchors = positive_anchors(corpus, ranking)
+    anchors = positive_score(corpus, ranking, settings)
     keys = query_keys(corpus.query_hashes, settings.seed, 1)
     window = slice(settings.window_start, settings.window_end)
     counts = np.zeros(len(Reason), dtype=np.int64)

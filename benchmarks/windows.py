@@ -27,8 +27,8 @@ from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.turns import SEEDS, SETS, Turn, opened, turns_of
 from hnmine.analysis.fn_estimates import chosen_chances
 from hnmine.data.verdicts import Verdict, judge
-from hnmine.retrieval.ranking import positive_anchors
 from hnmine.selection.fn_model import Estimator, Suspicion, learned
+from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.presets import RECOMMENDED, with_preset
 from hnmine.selection.promotions import with_promotions
 from hnmine.selection.select import Selection, select
@@ -97,7 +97,7 @@ def suspicion(turn: Turn, selection: Selection, model: Suspicion, order: str) ->
     if order == "at random":
         return np.random.default_rng(turn.seed).random(selection.scores.shape)
     if order == "share of the positive":
-        return selection.scores / positive_anchors(turn.corpus, turn.ranking)[:, None]
+        return ratio_to_positive(selection.scores, selection.positive[:, None])
     found = chosen_chances(Estimator(turn.corpus, turn.ranking, model), selection)
     return np.where(np.isnan(found), 0, found)  # back-filled from anywhere: the least suspicious
 

@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from hnmine.core.arrays import row_blocks
 from hnmine.data.corpus import Corpus
-from hnmine.retrieval.ranking import Ranking, positive_anchors
+from hnmine.retrieval.ranking import Ranking
+from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.select import Selection
 
 __all__ = ["Comparison", "Side", "compare", "differences"]
@@ -54,8 +55,7 @@ class Comparison:
         shared: negatives that both chose; counts_first, counts_second: how many each chose.
         overlap: `shared` as a share of the longer list, 1 for the same negatives, NaN where both have none.
         hardness_first, hardness_second: mean similarity of the negatives to the query, NaN without any.
-        share_first, share_second: that mean as a share of the positives' mean, no further from 0 than SHARE_LIMIT, NaN where the
-            positives score 0 or less.
+        share_first, share_second: `ratio_to_positive` of that mean, no further from 0 than SHARE_LIMIT.
     """
 
     first: Ints
@@ -129,14 +129,12 @@ def _shared(first: Hashes, second: Hashes) -> Ints:
 
 
 def _hardness(side: Side, queries: Ints) -> tuple[Floats, Floats]:
-    """Return the mean similarity of each query's negatives, and its share of the positives' mean: (m,) float32 each."""
+    """Return the mean similarity of each query's negatives, and its ratio to the positive: (m,) float32 each."""
     counts = side.selection.counts[queries]
     sums = np.nansum(side.selection.scores[queries], axis=1, dtype=np.float64)
-    anchors = positive_anchors(side.corpus, side.ranking)[queries]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(counts > 0, sums / counts, np.nan)
-        share = np.where(anchors > 0, np.clip(mean / anchors, -SHARE_LIMIT, SHARE_LIMIT), np.nan)
-    return mean.astype(np.float32), share.astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        mean = np.where(counts > 0, sums / counts, np.nan).astype(np.float32)
+    return mean, np.clip(ratio_to_positive(mean, side.selection.positive[queries]), -SHARE_LIMIT, SHARE_LIMIT)
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

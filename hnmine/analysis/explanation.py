@@ -16,6 +16,7 @@ from hnmine.data.corpus import SOURCE_POS, Corpus
 from hnmine.retrieval.ranking import Ranking, ranks_of
 from hnmine.retrieval.signals import likeness
 from hnmine.selection.fn_model import Estimator
+from hnmine.selection.positive_score import positive_score, ratio_to_positive
 from hnmine.selection.select import Selection
 
 __all__ = ["TELLING", "Evidence", "estimate_in_words", "evidence", "suspicions"]
@@ -36,7 +37,7 @@ class Evidence:
 
     Attributes:
         score: similarity to the query. rank: from 0, or None when it is not among the ranked.
-        share: score over the mean positive's, None where that is 0 or less.
+        share: `ratio_to_positive`, None where the positive scores 0 or less. Of a promoted passage: to the other positives.
         likeness: similarity to the nearest positive, None without another one.
         positives: (passage, similarity to the query, similarity to the candidate) of each positive, the most alike first.
         chosen_for: for how many queries the passage is a negative.
@@ -72,7 +73,12 @@ def evidence(
     ids, scores = corpus.positive_ids[own], ranking.positive_scores[own]
     others = ids != passage
     ids, scores = ids[others], scores[others]
-    anchor = float(scores.mean(dtype=np.float64)) if len(scores) else 0.0
+    positive = selection.positive
+    if not others.all():
+        without = np.array(ranking.positive_scores)
+        without[own][~others] = np.nan
+        positive = positive_score(corpus, ranking, selection.settings, without)
+    share = float(ratio_to_positive(score, positive[query]))
     vector = np.asarray(ranking.passage_vectors[passages], dtype=np.float64)[0]
     alike = np.asarray(ranking.passage_vectors[ids], dtype=np.float64) @ vector if len(ids) else np.zeros(0)
     order = np.argsort(-alike, kind="stable")
@@ -82,7 +88,7 @@ def evidence(
     return Evidence(
         score=score,
         rank=rank if rank >= 0 else None,
-        share=score / anchor if anchor > 0 else None,
+        share=None if math.isnan(share) else share,
         likeness=nearest if np.isfinite(nearest) else None,
         positives=tuple((int(ids[place]), float(scores[place]), float(alike[place])) for place in order),
         chosen_for=int(np.count_nonzero(selection.negatives == passage)),

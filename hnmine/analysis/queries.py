@@ -15,7 +15,8 @@ import numpy.typing as npt
 from hnmine.core.arrays import row_blocks
 from hnmine.data.corpus import SOURCE_NEG, SOURCE_POOL, SOURCE_POS, Corpus
 from hnmine.data.dataset import Inputs
-from hnmine.retrieval.ranking import Ranking, positive_anchors
+from hnmine.retrieval.ranking import Ranking
+from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import Reason
 
@@ -57,7 +58,7 @@ class Histograms:
 class QueryTable:
     """One entry a query, all (q,).
 
-    `positive`: mean score of its positives; `hardest`: score of its hardest negative, NaN without one; `margin`: positive
+    `positive`: the positive's score (`Selection.positive`); `hardest`: score of its hardest negative, NaN without one; `margin`: positive
     minus hardest; `share`: hardest over positive, NaN where the positive scores 0 or less; `positive_rank`: rank of its
     best positive from 0, or the depth when that is not among the ranked; `negatives`, `backfilled`: counts; `dropped`, `kept`,
     `promoted`: how many of its passages people judged so; `suspicion`: the highest estimate among its negatives to be false, NaN without
@@ -86,7 +87,7 @@ class QueryTable:
 class Candidates:
     """The ranked candidates of one query, then its back-filled negatives.
 
-    `ranks`: from 0, -1 for back-filled ones; `ids`: passages; `scores`; `shares`: of the mean positive's score;
+    `ranks`: from 0, -1 for back-filled ones; `ids`: passages; `scores`; `shares`: `ratio_to_positive`;
     `to_positive`: similarity to the nearest positive passage; `chosen`: 1 for the hardest negative, 2, ...; 0 when not
     chosen; `reasons`: a Reason, and Reason.CHOSEN for back-filled ones; `states`: in words; `signals`: the ranking's further
     evidence by name, NaN for back-filled ones.
@@ -173,15 +174,12 @@ def positive_ranks(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.int32]:
 
 def query_table(corpus: Corpus, ranking: Ranking, selection: Selection, chances: Floats | None = None) -> QueryTable:
     """Gather what the Inspect screen says of each query; `chances` are those of its negatives (`suspects.chosen_chances`)."""
-    positive = positive_anchors(corpus, ranking)
-    hardest = selection.scores[:, 0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(positive > 0, hardest / positive, np.nan).astype(np.float32)
+    positive, hardest = selection.positive, selection.scores[:, 0]
     return QueryTable(
         positive=positive,
         hardest=hardest,
         margin=positive - hardest,
-        share=share,
+        share=ratio_to_positive(hardest, positive),
         positive_rank=np.minimum.reduceat(positive_ranks(corpus, ranking), corpus.positive_starts[:-1]),
         negatives=selection.counts,
         backfilled=selection.backfilled.sum(axis=1).astype(np.int64),
@@ -239,8 +237,6 @@ def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
 
 def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query: int) -> Candidates:
     """Return every ranked candidate of one query, and its back-filled negatives, each with what became of it."""
-    own = slice(corpus.positive_starts[query], corpus.positive_starts[query + 1])
-    anchor = float(ranking.positive_scores[own].mean(dtype=np.float64))
     held = selection.negatives[query]
     held = held[held >= 0]
     place = {int(passage): number for number, passage in enumerate(held.tolist(), start=1)}
@@ -268,7 +264,7 @@ def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query:
         ranks=np.concatenate([np.arange(depth), np.full(len(filled), -1)]),
         ids=ids,
         scores=scores,
-        shares=(scores / np.float32(anchor) if anchor > 0 else np.full(len(scores), np.nan)).astype(np.float32),
+        shares=ratio_to_positive(scores, selection.positive[query]),
         to_positive=nearest.astype(np.float32),
         chosen=chosen,
         reasons=reasons,

@@ -65,7 +65,9 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
              "hn_mine.py does", choices=("extend", "replace")),
         Flag("columns", "columns", "columns", "which columns hold what, where their names do not tell: query=question pos=answer "
              "neg=wrong_1,wrong_2 text=body; qrels=dev names the judgements of a BEIR data set", "PART=NAME"),
-        Flag("manifest_file", "", "text", "where to write settings, versions, fingerprints and counts as JSON", "FILE"),
+        Flag("manifest_file", "", "text", "where to write the manifest (settings, versions, fingerprints and counts as JSON); left out: "
+             "beside the output, out.manifest.json for out.jsonl", "FILE"),
+        Flag("no_manifest", "", "switch", "write no manifest", fallback=False),
         Flag("from_manifest", "", "text", "do the run of a manifest again: the same files, weights, settings and verdicts, the same bytes",
              "FILE"),
     ),
@@ -164,7 +166,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("memory_budget", "", "size", "working memory of the search, such as 2GB; left out: a quarter of what is free", "SIZE"),
         Flag("store", "", "text", "where vectors are kept, so that no text is encoded twice; left out: vectors/ in HNMINE_HOME or "
              "./workspace", "FOLDER"),
-        Flag("no_store", "", "switch", "keep no vectors: encode everything anew, write nothing but the output", fallback=False),
+        Flag("no_store", "", "switch", "keep no vectors: encode everything anew", fallback=False),
         Flag("search_batch_size", "", "integer", "taken but without effect: one call searches thousands of queries", "N"),
     ),
 }  # fmt: skip
@@ -177,7 +179,7 @@ CACHE_FLAGS = (
     Flag("json", "", "switch", "print what is kept as JSON", fallback=False),
 )
 # What --from_manifest may be combined with: where things are and how the run is told of, not what is done.
-REPRODUCE_WITH = ("input_file", "output_file", "candidate_pool", "manifest_file", "from_manifest", "embedder_name_or_path",
+REPRODUCE_WITH = ("input_file", "output_file", "candidate_pool", "manifest_file", "no_manifest", "from_manifest", "embedder_name_or_path",
                   "second_embedder_name_or_path", "reranker_name_or_path", "devices", "memory_budget", "store", "no_store", "json",
                   "quiet")  # fmt: skip
 # Settings of the model that are the reranker's too, as in FlagEmbedding's scripts: one flag sets both.

@@ -242,6 +242,7 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
                 reranker_name_or_path=arguments.reranker_name_or_path,
                 devices=None if arguments.devices is None else tuple(arguments.devices),
                 new_manifest=arguments.manifest_file,
+                write_manifest=not arguments.no_manifest,
                 **shared,
             )
         else:
@@ -251,6 +252,7 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
                 arguments.candidate_pool,
                 arguments.output_file,
                 settings,
+                manifest=not arguments.no_manifest,
                 manifest_file=arguments.manifest_file,
                 verdicts=read_verdicts(arguments.reviews) if arguments.reviews else (),
                 **shared,

@@ -27,7 +27,7 @@ from hnmine.retrieval.retrievers import MODEL_ALONE, Lexical, Retriever, Vectors
 from hnmine.retrieval.search import VectorRows, pair_scores, top_k
 from hnmine.vectors.store import StoredVectors, VectorStore, vectors_of
 
-__all__ = ["Ranking", "positive_anchors", "rank", "ranks_of"]
+__all__ = ["Ranking", "rank", "ranks_of"]
 
 _ARRAYS = ("ids", "scores", "positive_scores")
 _VECTORS = ("query_vectors", "passage_vectors")
@@ -111,12 +111,6 @@ class Ranking:
         except (OSError, ValueError) as error:
             raise WorkspaceError(f"the ranking in {folder} cannot be opened ({error}); mine again") from error
         return cls(**arrays, signals=signals["signals"], positive_signals=signals["positive_signals"], scale=scale)
-
-
-def positive_anchors(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.float32]:
-    """Return the mean score of each query's positives: (q,) float32."""
-    sums = np.add.reduceat(ranking.positive_scores.astype(np.float64), corpus.positive_starts[:-1])
-    return (sums / np.diff(corpus.positive_starts)).astype(np.float32)
 
 
 def ranks_of(ids: npt.NDArray[np.int32], queries: npt.NDArray[np.int32], passages: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

@@ -29,7 +29,8 @@ import numpy.typing as npt
 from hnmine.core.errors import InputError, SettingsError
 from hnmine.core.hashing import Hashes, mix, query_keys
 from hnmine.data.corpus import Corpus
-from hnmine.retrieval.ranking import Ranking, positive_anchors
+from hnmine.retrieval.ranking import Ranking
+from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
 
@@ -172,12 +173,9 @@ def draw(
         raise InputError("the selection has no negative, so there is nothing to audit; widen the rank window")
     passages, scores = selection.negatives[rows, places], selection.scores[rows, places].astype(np.float64)
     copies = np.bincount(corpus.row_queries, minlength=len(corpus.queries))[rows]
-    if risk is None:
-        values = _shares(scores, positive_anchors(corpus, ranking)[rows].astype(np.float64))
-        edges, expected = _share_edges(values, copies)
-    else:
-        values = np.nan_to_num(risk[rows, places].astype(np.float64), nan=np.inf)
-        edges, expected = _risk_edges(values, copies)
+    measured = ratio_to_positive(scores, selection.positive[rows]) if risk is None else risk[rows, places]
+    values = np.nan_to_num(measured.astype(np.float64), nan=np.inf)
+    edges, expected = (_share_edges if risk is None else _risk_edges)(values, copies)
     band = np.searchsorted(edges, values)  # a value that is an edge is in the band below it
     sizes = np.bincount(band, weights=copies, minlength=len(expected)).astype(np.int64)
     sums = np.bincount(band, weights=copies * scores, minlength=len(expected))
@@ -226,12 +224,6 @@ def different_pairs(queries: Ids, passages: Ids) -> tuple[Ids, Ids]:
     queries, passages = queries[here], passages[here]
     first = np.sort(np.unique(queries.astype(np.int64) << 32 | passages, return_index=True)[1])
     return queries[first], passages[first]
-
-
-def _shares(scores: Floats, anchors: Floats) -> Floats:
-    """Return the shares of the positive's score; where that is 0 or less, any negative is nearer: infinity."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(anchors > 0, scores / anchors, np.inf)
 
 
 def _share_edges(values: Floats, copies: Ints) -> tuple[Floats, Floats]:

@@ -29,9 +29,10 @@ from hnmine.core.errors import SettingsError
 from hnmine.core.hashing import mix, query_keys
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import CHOICES, Judgements, Verdict, judge
-from hnmine.retrieval.ranking import Ranking, positive_anchors, ranks_of
+from hnmine.retrieval.ranking import Ranking, ranks_of
 from hnmine.retrieval.signals import likeness
 from hnmine.selection.fn_model import Estimator
+from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import Reason
 
@@ -103,7 +104,7 @@ class Queue:
     Attributes:
         settings: what it was made with.
         queries, passages: int32.
-        scores: similarity; shares: of the mean positive's score, NaN where that is 0 or less; float32.
+        scores: similarity; shares: `ratio_to_positive`; float32.
         verdicts: int8, what stands about each: the place in STATES.
         todo: bool, whether it is still to be shown.
         nearest_only: candidates a query that a window too wide was cut to, or None.
@@ -197,10 +198,7 @@ def build(
     else:
         pairs, nearest_only = _candidates(corpus, ranking, selection, settings.source)
     pairs, verdicts = _with_judged(ranking, selection, settings.source, pairs, judged)
-    anchors = positive_anchors(corpus, ranking)[pairs.queries]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = np.where(anchors > 0, pairs.scores / anchors, np.float32(np.nan)).astype(np.float32)
-
+    shares = ratio_to_positive(pairs.scores, selection.positive[pairs.queries])
     fits = _fitting(corpus, ranking, settings, pairs, shares)
     wanted = np.isin(np.arange(len(STATES)), [STATES.index(state) for state in settings.states])
     if "unreviewed" not in settings.states:

@@ -19,7 +19,7 @@ from hnmine.data.corpus import PoolMode
 from hnmine.data.problems import repairs_from
 from hnmine.data.verdicts import Verdict, read_verdicts
 from hnmine.models.cards import ModelSettings
-from hnmine.models.encoder import Encoder, FlagEncoder, as_encoder
+from hnmine.models.encoder import FlagEncoder, as_encoder
 from hnmine.models.reranker import RerankerSettings
 from hnmine.retrieval.retrievers import MODEL_ALONE
 from hnmine.runs.mine import MineSettings, ScoreSource, mine_to_file
@@ -64,6 +64,7 @@ def find_knn_neg(
     output_format: str = "flagembedding",
     dev_share: float = 0.0,
     mend: Iterable[str] = (),
+    manifest: bool = True,
     manifest_file: str | os.PathLike[str] | None = None,
     store: str | os.PathLike[str] | None = None,
     memory_budget: int | None = None,
@@ -73,8 +74,8 @@ def find_knn_neg(
     """Mine hard negatives for every row of a training file and write the rows with them.
 
     Args:
-        model: a FlagEmbedding model, anything with its `encode` / `encode_queries` / `encode_corpus`, an `Encoder`, or
-            `ModelSettings` to load one.
+        model: a hub name or a folder, `ModelSettings`, a loaded FlagEmbedding model, anything with its `encode` / `encode_queries` /
+            `encode_corpus`, or an `Encoder`.
         input_file: training rows with `query` and `pos`; `neg` and other fields are welcome. JSON lines (plain, gzip, Zstandard), a
             JSON array, Parquet, CSV, TSV, or a BEIR folder or zip, which brings its own pool.
         candidate_pool: the same with `text`, plain text with a passage a line, a list of str, or None for the rows' own passages.
@@ -99,9 +100,10 @@ def find_knn_neg(
         dev_share: part of the queries that goes to a file of its own beside the output (`out.dev.jsonl`), drawn by the seed.
         mend: faults that trainers trip over to mend in what is written, keys of `hnmine.checks.kinds.MENDINGS` or "all"; FlagEmbedding's
             format only.
-        manifest_file: where to write settings, fingerprints, verdicts, versions and counts as JSON; `reproduce` does the run again.
+        manifest: write settings, fingerprints, verdicts, versions and counts as JSON; `reproduce` does the run again.
+        manifest_file: where; None is beside the output: `out.manifest.json` for `out.jsonl`.
         store: folder where vectors and pairs' scores are kept, so that nothing is encoded or scored twice and a killed run goes on
-            where it was. For vectors `model` has to be `ModelSettings`: what a loaded model's weights are cannot be told for sure.
+            where it was. A loaded model's vectors are not kept: nothing says which weights it has.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
         on_progress, should_stop: called about once a batch.
 
@@ -117,6 +119,9 @@ def find_knn_neg(
 
     Source: the algorithm of FlagEmbedding's scripts/hn_mine.py, without its faults.
     """
+    if isinstance(model, (str, os.PathLike)):
+        model = ModelSettings(name_or_path=os.fspath(model))
+    encoder = None if isinstance(model, ModelSettings) else as_encoder(model)
     start, end = parse_window(sample_range) if isinstance(sample_range, str) else _window(sample_range)
     settings = MineSettings(
         selection=SelectionSettings(
@@ -153,11 +158,12 @@ def find_knn_neg(
         mend=tuple(sorted(chosen_mendings((mend,) if isinstance(mend, str) else tuple(mend)))),
     )
     return mine_to_file(
-        lambda: _encoder(model, on_progress),
+        lambda: encoder or FlagEncoder.load(model, on_progress=on_progress),
         input_file,
         candidate_pool,
         output_file,
         settings,
+        manifest=manifest,
         manifest_file=manifest_file,
         verdicts=read_verdicts(reviews) if isinstance(reviews, (str, os.PathLike)) else reviews or (),
         store=store,
@@ -165,15 +171,6 @@ def find_knn_neg(
         on_progress=on_progress,
         should_stop=should_stop,
     )[0]
-
-
-def _encoder(model: Any, on_progress: OnProgress | None) -> Encoder:
-    """Return the encoder for what a caller hands over as a model."""
-    if isinstance(model, ModelSettings):
-        return FlagEncoder.load(model, on_progress=on_progress)
-    if isinstance(model, str):
-        raise SettingsError(f"model is the text {model!r}; hand over a loaded model, or ModelSettings(name_or_path={model!r})")
-    return as_encoder(model)
 
 
 def _window(values: Sequence[int]) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from hnmine.core.errors import InputError, ModelError, OutputError
 from hnmine.data.verdicts import Verdict
 from hnmine.export.formats import Written
 
-__all__ = ["Manifest", "compose", "encoded", "fingerprints", "of_export", "read_manifest", "versions"]
+__all__ = ["Manifest", "compose", "encoded", "fingerprints", "manifest_path", "of_export", "read_manifest", "versions"]
 
 PACKAGES = ("FlagEmbedding", "torch", "transformers", "tokenizers", "faiss-gpu", "faiss-cpu", "numpy", "pyarrow")
 
@@ -252,6 +252,12 @@ def encoded(manifest: Mapping[str, Any]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest)) + b"\n"
 
 
+def manifest_path(output: str | os.PathLike[str]) -> Path:
+    """Return where the manifest of an output goes unless another place is named: `out.jsonl` and `out.manifest.json`."""
+    output = Path(output)
+    return output.with_name(f"{output.stem}.manifest.json")
+
+
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     """Read a manifest.
 
@@ -263,7 +269,9 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no manifest of hnmine ({error}); the app's Export screen and --manifest_file write them") from error
+        raise InputError(
+            f"{path} is no manifest of hnmine ({error}); each run writes one beside its output, as does the Export screen"
+        ) from error
     for argument, file in found.inputs.items():
         if missing := [name for name in ("name", "bytes", "sha256") if name not in file]:
             raise InputError(

@@ -26,7 +26,7 @@ from hnmine.data.verdicts import Verdict, judge
 from hnmine.export.formats import Written, check_export, write_export
 from hnmine.export.scores import PairScores, model_scores, teacher_scores
 from hnmine.export.split import dev_path
-from hnmine.models.cards import ModelSettings
+from hnmine.models.cards import ModelSettings, describe
 from hnmine.models.encoder import Encoder, FlagEncoder
 from hnmine.models.flag_reranker import CrossEncoder
 from hnmine.models.reranker import Reranker, RerankerSettings
@@ -36,7 +36,7 @@ from hnmine.retrieval.rerank import SIGNAL, Scorer, with_reranker
 from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, chosen_retrievers
 from hnmine.retrieval.search import GPU_K_LIMIT, SLACK, gpu_count
 from hnmine.retrieval.signals import with_signals
-from hnmine.runs.manifest import Manifest, compose, encoded, fingerprints
+from hnmine.runs.manifest import Manifest, compose, encoded, fingerprints, manifest_path
 from hnmine.runs.summary import Summary, summarise
 from hnmine.selection.fn_model import DEEPEST, learned
 from hnmine.selection.promotions import with_promotions
@@ -279,6 +279,7 @@ def mine_to_file(
     settings: MineSettings,
     *,
     load_reranker: Callable[[], Reranker] | None = None,
+    manifest: bool = True,
     manifest_file: str | os.PathLike[str] | None = None,
     verdicts: Iterable[Verdict] = (),
     expected: Manifest | None = None,
@@ -287,17 +288,23 @@ def mine_to_file(
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> tuple[Summary, list[Written]]:
-    """Mine, and write the output and, if wanted, its manifest. Arguments and errors as in `mine` and `drop_in.find_knn_neg`."""
+    """Mine, and write the output and its manifest. Arguments and errors as in `mine` and `drop_in.find_knn_neg`."""
     if output_file is None:
         raise SettingsError("output_file is missing; name the file to write")
     inputs = {"input_file": input_file, "candidate_pool": candidate_pool}
     outputs = [Path(output_file)] + ([dev_path(output_file)] if settings.dev_share else [])
     for output in outputs:
         _check_output("output_file", output, inputs)
-    if manifest_file is not None:
+    if manifest_file is not None and not manifest:
+        raise SettingsError(f"no manifest is wanted, and manifest_file is {manifest_file}; leave one of the two out")
+    if manifest:
+        manifest_file = manifest_file or manifest_path(output_file)
         _check_output("manifest_file", manifest_file, inputs)
         if Path(manifest_file).resolve() in [output.resolve() for output in outputs]:
             raise SettingsError(f"manifest_file is the output_file itself ({manifest_file}); write to another file")
+    for model in (settings.model, settings.second_model):
+        if model is not None:
+            describe(model)  # a wrong folder is refused before the input is read
     mined = mine(
         input_file,
         candidate_pool,

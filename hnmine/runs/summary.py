@@ -9,7 +9,7 @@ import numpy as np
 from hnmine.analysis.fn_estimates import chosen_chances, false_share
 from hnmine.data.dataset import Inputs
 from hnmine.export.flagembedding import stale_positive_scores, stale_scores
-from hnmine.retrieval.ranking import Ranking, positive_anchors
+from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, in_words
 from hnmine.selection.fn_model import Estimator, Suspicion
 from hnmine.selection.select import Selection
@@ -119,7 +119,7 @@ def summarise(
     row_counts = selection.counts[corpus.row_queries]
     held = selection.negatives >= 0
     scores = selection.scores[held]
-    above = (selection.scores > positive_anchors(corpus, ranking)[:, None])[held]
+    above = (selection.scores > selection.positive[:, None])[held]
     problems: dict[str, int] = {}
     for problem in inputs.problems:
         name = f"{problem.kind} ({problem.resolution})"

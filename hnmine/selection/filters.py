@@ -17,9 +17,10 @@ from hnmine.data.corpus import Corpus
 from hnmine.retrieval.ranking import Ranking, ranks_of
 from hnmine.retrieval.signals import likeness
 from hnmine.selection.fn_model import Estimator, Suspicion, default_suspicion
+from hnmine.selection.positive_score import positive_score
 from hnmine.selection.settings import GUARDS, Reason, SelectionSettings
 
-__all__ = ["Limits", "anchors_of"]
+__all__ = ["Limits"]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -30,33 +31,13 @@ Rows = npt.NDArray[np.int64]
 BY_SCORE = {guard.setting for guard in GUARDS if not guard.signals}
 
 
-def anchors_of(corpus: Corpus, scores: Floats, ranking: Ranking, settings: SelectionSettings) -> Floats:
-    """Return, for scores of the positives (one an entry of `Corpus.positive_ids`), the one that stands for each query's: (q,) float32.
-
-    See `SelectionSettings.anchor`; which positives are "ranked" is decided by the mining model's own scores. A score that is not known
-    (NaN) does not count; where a query has no other, it has no anchor: NaN.
-    """
-    starts, owners = corpus.positive_starts[:-1], corpus.positive_queries
-    if settings.anchor == "min":
-        return np.fmin.reduceat(scores, starts)
-    if settings.anchor == "max":
-        return np.fmax.reduceat(scores, starts)
-    counted = ~np.isnan(scores)
-    if settings.anchor == "ranked":
-        last = np.asarray(ranking.scores[:, min(settings.window_end, ranking.depth) - 1])
-        near = counted & (ranking.positive_scores >= last[owners])
-        counted = np.where(np.logical_or.reduceat(near, starts)[owners], near, counted)
-    sums = np.add.reduceat(np.where(counted, scores, 0).astype(np.float64), starts)
-    counts = np.add.reduceat(counted.astype(np.float64), starts)
-    return (sums / np.where(counts > 0, counts, np.nan)).astype(np.float32)
-
-
 class Limits:
     """The guards of some settings, bound to what they are asked about.
 
     Attributes:
         settings: what is rejected; end: ranks below this have signals that count.
         estimator: gives the estimate of suspicion, or None when nobody asks for it.
+        positive: (q,) float32, `positive_score`.
     """
 
     def __init__(self, corpus: Corpus, ranking: Ranking, settings: SelectionSettings, model: Suspicion | None = None) -> None:
@@ -73,10 +54,10 @@ class Limits:
         self.estimator = Estimator(corpus, ranking, model or default_suspicion()) if settings.suspects else None
         self.end = min(settings.window_end, ranking.depth)
         self._corpus, self._ranking = corpus, ranking
-        self._anchors = anchors_of(corpus, ranking.positive_scores, ranking, settings)
+        self.positive = positive_score(corpus, ranking, settings)
         self._reranked: Floats | None = None
         if settings.reranker_margin is not None:
-            self._reranked = anchors_of(corpus, ranking.positive_signals["reranker"], ranking, settings)
+            self._reranked = positive_score(corpus, ranking, settings, ranking.positive_signals["reranker"])
         self._by_signal = tuple(guard for guard in settings.guards if guard.signals)
         self._by_score = tuple(guard for guard in settings.guards if not guard.signals)
 
@@ -91,8 +72,8 @@ class Limits:
         The queries are [first, stop), the ranks from `begin` on, as many as `scores` (rows, width) has.
         """
         rows, ranks = slice(first, stop), slice(begin, begin + scores.shape[1])
-        found = [(guard.reason, self._signalled(guard.setting, rows, ranks, self._anchors[rows, None])) for guard in self._by_signal]
-        found = [*self._scored(scores, self._anchors[rows, None], 0.0), *found]
+        found = [(guard.reason, self._signalled(guard.setting, rows, ranks, self.positive[rows, None])) for guard in self._by_signal]
+        found = [*self._scored(scores, self.positive[rows, None], 0.0), *found]
         return found[::-1]
 
     def rejected(self, scores: Floats, queries: Rows, *, tolerance: float = 0.0) -> Bools:
@@ -100,7 +81,7 @@ class Limits:
 
         Scores beyond a limit by less than `tolerance` are let pass; with a negative one, scores that are within it by less are rejected.
         """
-        anchors = self._anchors[queries] if scores.ndim == 1 else self._anchors[queries, None]
+        anchors = self.positive[queries] if scores.ndim == 1 else self.positive[queries, None]
         masks = [mask for _, mask in self._scored(scores, anchors, tolerance)]
         return np.logical_or.reduce(masks) if masks else np.zeros(scores.shape, dtype=bool)
 
@@ -112,12 +93,12 @@ class Limits:
         queries, passages = queries.astype(np.int32), passages.astype(np.int32)
         if self.settings.max_likeness is not None or self.settings.max_likeness_share is not None:
             alike = likeness(self._corpus, self._ranking, queries, passages)
-            found |= alike > self._most_alike(self._anchors[queries])
+            found |= alike > self._most_alike(self.positive[queries])
         left = np.flatnonzero(~found)
         ranks = ranks_of(self._ranking.ids[:, : self.end], queries[left], passages[left])
         here, ranks = left[ranks >= 0], ranks[ranks >= 0]
         for guard in self._by_signal:
-            found[here] |= self._signalled(guard.setting, queries[here], ranks, self._anchors[queries[here]])
+            found[here] |= self._signalled(guard.setting, queries[here], ranks, self.positive[queries[here]])
         return found
 
     def _scored(self, scores: Floats, anchors: Floats, tolerance: float) -> list[tuple[Reason, Bools]]:
@@ -168,6 +149,9 @@ class Limits:
 
 
 def _share(anchors: Floats, share: float | None) -> Floats:
-    """Return share * anchor, written so that it lowers the limit for a negative anchor too."""
+    """Return share * anchor, written so that it lowers the limit for a negative anchor too.
+
+    Scores are compared with this product, not `ratio_to_positive` with the share: a ratio has no meaning for a negative anchor.
+    """
     assert share is not None
     return np.asarray(anchors - np.float32(1 - share) * np.abs(anchors))

@@ -31,7 +31,7 @@ from hnmine.core.errors import SettingsError
 from hnmine.core.hashing import mix
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import Judgements
-from hnmine.retrieval.ranking import Ranking, positive_anchors, ranks_of
+from hnmine.retrieval.ranking import Ranking, ranks_of
 from hnmine.selection.settings import SUSPECTED_BY
 
 __all__ = ["DEEPEST", "FEATURES", "Estimator", "Suspicion", "default_suspicion", "learned"]
@@ -105,7 +105,9 @@ class Estimator:
         missing = [name for name in (*SUSPECTED_BY, *self.model.features[len(FEATURES) :]) if name not in self.ranking.signals]
         if missing or self.ranking.scale is None:
             raise SettingsError(f"this run has no signal {', '.join(missing) or 'scale'}, which the estimate needs; mine again to have it")
-        self._anchors = positive_anchors(self.corpus, self.ranking)
+        # The plain mean, not `positive_score`: the weights were fitted on it, and another one would change what is chosen.
+        sums = np.add.reduceat(self.ranking.positive_scores.astype(np.float64), self.corpus.positive_starts[:-1])
+        self._anchors = (sums / np.diff(self.corpus.positive_starts)).astype(np.float32)
 
     def block(self, queries: slice, ranks: slice) -> Floats:
         """Return the chance of each candidate at some ranks of some queries to be a false negative: (rows, width) float32, 0..1."""

@@ -64,6 +64,7 @@ class Selection:
         reasons: (q, k) int8, a Reason for each ranked candidate.
         negatives: (q, N) int32, passage ids, hardest first; -1 behind the last one.
         scores: (q, N) float32, NaN behind the last one.
+        positive: (q,) float32, the positive's score of each query (`ranking.positive_score`), which the filters compare with.
         backfilled: (q, N) bool, taken at random from outside the window because the window had too few.
         funnel: candidates left after each step, in order.
         judgements: the verdicts that were honoured.
@@ -73,6 +74,7 @@ class Selection:
     reasons: npt.NDArray[np.int8]
     negatives: Ids
     scores: Floats
+    positive: Floats
     backfilled: Bools
     funnel: dict[str, int]
     judgements: Judgements
@@ -142,6 +144,7 @@ def select(
         reasons=choice.reasons,
         negatives=choice.negatives,
         scores=choice.scores,
+        positive=limits.positive,
         backfilled=backfilled,
         funnel=_funnel(ranking.ids.size, counts, settings, choice.negatives, backfilled),
         judgements=judgements,

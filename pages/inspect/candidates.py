@@ -70,13 +70,12 @@ def figure(run: OpenRun, selection: Selection, details: Candidates, query: int) 
     elif which == "set":
         maps.draw_set(run, selection, query)
     else:
-        own = slice(run.inputs.corpus.positive_starts[query], run.inputs.corpus.positive_starts[query + 1])
         st.vega_lite_chart(
-            spec=charts.rank_curve(details, selection.settings, float(run.ranking.positive_scores[own].mean(dtype=np.float64))),
-            alt="Similarity by rank: the window is shaded, chosen negatives are dots, the line is the positives' level",
+            spec=charts.rank_curve(details, selection.settings, float(selection.positive[query])),
+            alt="Similarity by rank: the window is shaded, chosen negatives are dots, the line is the positive's score",
             key="inspect-curve",
         )
-        st.caption("Dots: chosen. Line: the positives' level. Shaded: the rank window.")
+        st.caption("Dots: chosen. Line: the positive's score. Shaded: the rank window.")
 
 
 def candidates(run: OpenRun, selection: Selection, details: Candidates, query: int) -> None:

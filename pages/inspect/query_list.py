@@ -203,7 +203,9 @@ def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Li
         ),
         "positive": (
             table.positive[shown],
-            number(names["positive"], format="%.3f", help="Mean similarity of the query to its positives."),
+            number(
+                names["positive"], format="%.3f", help="Similarity of the query to its positive; of several, as it is set for the guards."
+            ),
         ),
         "positive_rank": (
             [str(rank) if rank < depth else f"{depth}+" for rank in table.positive_rank[shown].tolist()],

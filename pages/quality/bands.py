@@ -47,7 +47,7 @@ def draw(audit: Audit) -> None:
         placeholder="–",
         height="content",
         column_config={
-            "band": text(help="The negative's similarity to the query as a share of the mean positive's." if by == "share" else "Risk."),
+            "band": text(help="The negative's similarity to the query as a share of the positive's." if by == "share" else "Risk."),
             "negatives": number(format="localized", help="Over all rows, when the sample was drawn."),
             "part": number(format="%.0f %%", help="Of all negatives."),
             "similarity": number(format="%.3f", help="Mean of the band: its hardness."),

@@ -68,7 +68,7 @@ def scores(run: OpenRun, selection: Selection) -> None:
             form=".2f",
             zero=True,
         ),
-        alt=f"Queries by margin; {int((margins < 0).sum()):,} of {len(margins):,} have a negative above their mean positive",
+        alt=f"Queries by margin; {int((margins < 0).sum()):,} of {len(margins):,} have a negative above their positive",
         key="quality-margins",
     )
     st.caption(

@@ -193,7 +193,7 @@ def _changed(found: Comparison, first: Opened, second: Opened) -> None:
             "shared": text(help="Negatives that both chose, of the longer list.", alignment="right"),
             **{name: number(format="%.3f", help="Mean similarity of the negatives.") for name in ("hardness A", "hardness B")},
             **{
-                name: number(format="%.0f %%", help="That mean as a share of the positives'; ±200 % stands for that or more.")
+                name: number(format="%.0f %%", help="That mean as a share of the positive's; ±200 % stands for that or more.")
                 for name in ("of pos. A", "of pos. B")
             },
         },

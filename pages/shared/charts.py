@@ -177,7 +177,7 @@ def rank_curve(candidates: Candidates, settings: SelectionSettings, positive: fl
     level = {
         "data": {"name": "level"},
         "mark": {"type": "rule", "size": 2},
-        "encoding": {"y": number("at"), "color": colour, "tooltip": [number("at", title="mean score of the positives", format=".3f")]},
+        "encoding": {"y": number("at"), "color": colour, "tooltip": [number("at", title="score of the positive", format=".3f")]},
     }
     dots = {
         "data": {"name": "chosen"},

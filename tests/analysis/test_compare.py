@@ -13,7 +13,7 @@ from hnmine.analysis.compare import Side, compare, differences
 from hnmine.core.text import fold
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
-from hnmine.retrieval.ranking import Ranking, positive_anchors
+from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
 from hnmine.selection.select import select
 from hnmine.selection.settings import SelectionSettings
@@ -43,7 +43,7 @@ def negatives(each: Side) -> dict[str, dict[str, float]]:
 
 
 def anchors(each: Side) -> dict[str, float]:
-    values = positive_anchors(each.corpus, each.ranking).tolist()
+    values = each.selection.positive.tolist()
     return dict(zip(map(fold, each.corpus.queries), values, strict=True))
 
 
@@ -126,10 +126,10 @@ def test_what_was_set_otherwise_is_named() -> None:
 
 def test_a_positive_that_scores_near_nothing_has_no_share_of_thousands() -> None:
     one = side(QUERIES, PASSAGES)
-    weak = Side(
-        one.corpus, dataclasses.replace(one.ranking, positive_scores=np.full_like(one.ranking.positive_scores, 1e-6)), one.selection
+    weak, none = (
+        dataclasses.replace(one, selection=dataclasses.replace(one.selection, positive=np.full_like(one.selection.positive, score)))
+        for score in (1e-6, 0)
     )
-    none = Side(one.corpus, dataclasses.replace(one.ranking, positive_scores=np.zeros_like(one.ranking.positive_scores)), one.selection)
     found = compare(weak, none)
     assert (np.abs(found.share_first) <= 2).all()
     assert np.isnan(found.share_second).all()

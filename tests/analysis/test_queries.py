@@ -14,8 +14,9 @@ from hnmine.analysis.queries import candidates_of, positive_ranks, query_table, 
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
 from hnmine.data.verdicts import Judgements, Verdict, judge
-from hnmine.retrieval.ranking import Ranking, positive_anchors
+from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
+from hnmine.selection.positive_score import positive_score
 from hnmine.selection.promotions import with_promotions
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import Reason, SelectionSettings
@@ -36,6 +37,7 @@ def held(scores: np.ndarray, positives: np.ndarray, chosen: np.ndarray) -> tuple
         reasons=np.zeros(scores.shape, np.int8),
         negatives=taken,
         scores=chosen,
+        positive=positives[:1],
         backfilled=np.zeros(taken.shape, bool),
         funnel={},
         judgements=Judgements(NOBODY, NOBODY, NOBODY, (), 0, ""),
@@ -109,7 +111,7 @@ def test_positives_are_found_at_their_ranks(monkeypatch, elements):
 
 def test_every_candidate_of_a_query_says_what_became_of_it():
     corpus, ranking, selection = example(10)
-    anchors = positive_anchors(corpus, ranking)
+    anchors = positive_score(corpus, ranking, selection.settings)
     for query in range(len(corpus.queries)):
         found = candidates_of(corpus, ranking, selection, query)
         chosen = {int(passage): int(number) for passage, number in zip(found.ids, found.chosen, strict=True) if number}

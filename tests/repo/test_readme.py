@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -54,6 +55,27 @@ def test_every_hnmine_command_can_be_parsed_and_its_inputs_exist() -> None:
         assert settings_from(arguments).selection.window_end == (300 if arguments.preset == "balanced" else 210)
         assert (ROOT / arguments.input_file).exists()
         assert (ROOT / arguments.candidate_pool).exists()
+
+
+def test_the_mining_and_checking_commands_run_one_after_the_other_as_written(tmp_path: Path) -> None:
+    """Each in a fresh process, beside the example; what one writes the next one reads."""
+    shutil.copytree(ROOT / "examples" / "bikeshare", tmp_path / "examples" / "bikeshare")
+    section = README.split("## From the command line")[1].split("\n## ")[0]
+    commands = [line for line in section.splitlines() if line.startswith("python -m hnmine")]
+    assert any("--from_manifest" in command for command in commands)
+    for command in commands:
+        ended = subprocess.run(
+            [sys.executable, *shlex.split(command, comments=True)[1:]],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "HNMINE_HOME": str(tmp_path / "workspace")},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert ended.returncode == 0, f"{command}\n{ended.stderr}{ended.stdout}"
+        if "--from_manifest" in command:
+            assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "train_hn.jsonl").read_bytes()
 
 
 def test_every_make_target_and_picture_named_is_there() -> None:

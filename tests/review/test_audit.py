@@ -19,7 +19,7 @@ from hnmine.core.errors import InputError, SettingsError, WorkspaceError
 from hnmine.data.corpus import Corpus, build_corpus
 from hnmine.data.rows import Row
 from hnmine.data.verdicts import Verdict, judge
-from hnmine.retrieval.ranking import Ranking, positive_anchors
+from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
 from hnmine.review import audit_plan, audit_sample
 from hnmine.review.audit import FEWEST, AuditRecord, Estimate, estimate, record
@@ -30,6 +30,7 @@ from hnmine.review.queue import STATES, QueueSettings, build, judged_pairs
 from hnmine.runs.audit_samples import keep_sample, kept_sample
 from hnmine.runs.manifest import compose, encoded, of_export, read_manifest
 from hnmine.runs.workspace import Workspace
+from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import SelectionSettings
 
@@ -105,7 +106,7 @@ def test_bands_are_of_what_they_say_and_every_draw_is_a_negative_of_its_band(by:
     given = world(repeated=6)
     corpus, ranking = given
     selection = selected(given)
-    shares = selection.scores / positive_anchors(corpus, ranking)[:, None]
+    shares = ratio_to_positive(selection.scores, selection.positive[:, None])
     values = shares if by == "share" else np.random.default_rng(0).normal(size=shares.shape)
     sample = draw(corpus, ranking, selection, AuditSettings(size=500, by=by), risk=None if by == "share" else values)  # type: ignore[arg-type]
     rows = np.bincount(corpus.row_queries)
@@ -160,10 +161,10 @@ def test_an_edge_belongs_to_the_band_that_a_guard_at_it_lets_pass() -> None:
     every = draw(*WORLD, selection, AuditSettings(size=2_000))
     limit = next(band.high for band in every.bands if band.high is not None and band.high >= 0.8)
     below = sum(band.negatives for band in every.bands if band.high is not None and band.high <= limit)
-    shares = selection.scores / positive_anchors(*WORLD)[:, None]
+    shares = ratio_to_positive(selection.scores, selection.positive[:, None])
     guarded = selected(WORLD, msgspec.structs.replace(SELECTION, max_positive_share=limit))
     assert below == int((shares <= limit).sum())
-    assert not (guarded.scores / positive_anchors(*WORLD)[:, None] > limit + 1e-6)[~guarded.backfilled].any()
+    assert not (ratio_to_positive(guarded.scores, guarded.positive[:, None]) > limit + 1e-6)[~guarded.backfilled].any()
 
 
 def test_small_bands_join_a_neighbour_and_positives_without_a_score_count_as_the_riskiest() -> None:
@@ -343,7 +344,7 @@ def test_audits_of_a_selection_from_the_draw_to_the_interval_cover_its_rate() ->
     given = world(repeated=10)
     corpus, ranking = given
     selection = selected(given)
-    shares = selection.scores / positive_anchors(corpus, ranking)[:, None]
+    shares = ratio_to_positive(selection.scores, selection.positive[:, None])
     wrong = np.random.default_rng(8).random(shares.shape) < np.where(shares > 0.9, 0.15, 0.02)
     pairs = {(int(q), int(selection.negatives[q, n])) for q, n in zip(*np.nonzero(wrong), strict=True)}
     weights = np.bincount(corpus.row_queries)[:, None]

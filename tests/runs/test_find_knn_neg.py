@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from hnmine import find_knn_neg
-from hnmine.core.errors import Cancelled, EncodeError, InputError, OutputError, SettingsError
+from hnmine.cli.main import main
+from hnmine.core.errors import Cancelled, EncodeError, InputError, ModelError, OutputError, SettingsError
 from hnmine.core.text import fold
+from hnmine.models.cards import ModelSettings, packaged_folder
 from hnmine.runs.mine import MineSettings, mine
 from hnmine.selection.settings import SelectionSettings
 
@@ -284,10 +286,35 @@ def test_an_encoder_of_ones_own_is_checked_too(train, out, fake_encoder, monkeyp
     assert not out.exists()
 
 
-@pytest.mark.parametrize(("model", "message"), [("BAAI/bge-m3", r"ModelSettings\(name_or_path='BAAI/bge-m3'\)"), (object(), "`encode`")])
-def test_what_is_no_model_is_refused(train, out, model, message):
-    with pytest.raises(SettingsError, match=message):
-        find_knn_neg(model, train, None, out)
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (object(), SettingsError, "`encode`"),
+        (None, SettingsError, "`encode`"),
+        ("./no/such/folder", ModelError, "there is no model folder './no/such/folder'"),
+        (EXAMPLE, ModelError, r"bikeshare holds no config\.json"),
+        (ModelSettings(name_or_path="/no/such/folder"), ModelError, "there is no model folder"),
+    ],
+)
+def test_what_is_no_model_is_refused_before_the_input_is_read(tmp_path, out, model, error, message):
+    with pytest.raises(error, match=message):
+        find_knn_neg(model, tmp_path / "missing.jsonl", None, out)
+
+
+def test_a_hub_name_out_of_reach_is_the_same_error_as_on_the_command_line(train, out, monkeypatch, capsys):
+    from huggingface_hub import HfApi
+
+    def out_of_reach(*_, **__):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(HfApi, "model_info", out_of_reach)
+    monkeypatch.setenv("HF_HUB_CACHE", str(out.parent / "hub"))
+    with pytest.raises(ModelError, match=r"'hnmine-test/none' cannot be had: ConnectionError: no route") as refusal:
+        find_knn_neg("hnmine-test/none", train, None, out)
+    call = ["mine", "--input_file", str(train), "--output_file", str(out), "--embedder_name_or_path", "hnmine-test/none", "--quiet"]
+    assert main(call) == refusal.value.exit_status
+    assert capsys.readouterr().err == f"hnmine: {refusal.value}\n"
+    assert not out.exists()
 
 
 # What is refused before any encoding
@@ -348,6 +375,19 @@ def test_an_output_over_an_input_is_refused(train, pool, out, tmp_path, which, t
     with pytest.raises(SettingsError, match=rf"{which} is the (input_file|candidate_pool) itself"):
         find_knn_neg(Model(), train, pool, **{"output_file": out, which: paths[target]})
     assert (train.read_bytes(), pool.read_bytes()) == before
+
+
+def test_a_manifest_is_written_beside_the_output_unless_it_is_not_wanted(train, out):
+    find_knn_neg(Model(), train, None, out, [0, 20], 5)
+    manifest = out.with_name("out.manifest.json")
+    (written,) = json.loads(manifest.read_text())["outputs"]
+    assert (written["name"], written["sha256"]) == ("out.jsonl", hashlib.sha256(out.read_bytes()).hexdigest())
+    find_knn_neg(Model(), train, None, out.with_name("other.jsonl"), [0, 20], 5, manifest=False)
+    find_knn_neg(Model(), train, None, out.with_name("third.jsonl"), [0, 20], 5, manifest_file=out.with_name("named.json"))
+    assert sorted(path.name for path in out.parent.glob("*.json")) == ["named.json", "out.manifest.json"]
+    assert out.with_name("other.jsonl").read_bytes() == out.read_bytes()
+    with pytest.raises(SettingsError, match=r"no manifest is wanted, and manifest_file is named\.json"):
+        find_knn_neg(Model(), train, None, out, [0, 20], 5, manifest=False, manifest_file="named.json")
 
 
 def test_a_manifest_over_the_output_is_refused(train, out):
@@ -598,6 +638,14 @@ def test_nemo_lets_masked_candidates_come_back(write_jsonl, out):
 
 
 # The real model
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_folder_named_as_the_model_is_loaded_from_there(out, kind):
+    folder = packaged_folder()
+    find_knn_neg(kind(folder), EXAMPLE / "train.jsonl", ["one", "two"], out, [0, 40], 3)
+    model = json.loads(out.with_name("out.manifest.json").read_text())["model"]
+    assert (model["name"], model["pooling_method"]) == (str(folder), "mean")
 
 
 def test_the_bundled_example_with_the_packaged_model(flag_model, out):

@@ -139,6 +139,18 @@ def test_what_is_no_manifest_is_refused(tmp_path, content, words):
         read_manifest(path)
 
 
+def test_a_run_done_again_in_its_place_keeps_its_manifest(reviewed, model):
+    """It may hold an audit; elsewhere the new run gets a manifest of its own."""
+    kept = reviewed / "out.manifest.json"
+    kept.write_bytes((reviewed / "out.json").read_bytes())
+    reproduce(kept, reviewed / "out.jsonl")
+    assert kept.read_bytes() == (reviewed / "out.json").read_bytes()
+    reproduce(kept, reviewed / "again.jsonl")
+    assert read_manifest(reviewed / "again.manifest.json").outputs[0]["sha256"] == read_manifest(kept).outputs[0]["sha256"]
+    reproduce(kept, reviewed / "third.jsonl", write_manifest=False)
+    assert not (reviewed / "third.manifest.json").exists()
+
+
 def test_settings_of_another_version_are_refused(reviewed):
     manifest = json.loads((reviewed / "out.json").read_text())
     manifest["settings"]["colour"] = "red"

@@ -78,7 +78,7 @@ def test_other_settings_of_the_selection_need_no_model_either(cold, tmp_path: Pa
 
 def test_without_a_store_the_bytes_are_the_same_and_nothing_is_kept(cold, tmp_path: Path) -> None:
     folder, _ = cold
-    summary, _ = run(tmp_path, "out.jsonl", "--no_store")
+    summary, _ = run(tmp_path, "out.jsonl", "--no_store", "--no_manifest")
     assert summary["vectors"] == {}
     assert (tmp_path / "out.jsonl").read_bytes() == (folder / "cold.jsonl").read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]

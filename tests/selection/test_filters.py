@@ -14,8 +14,9 @@ from hnmine.core.errors import SettingsError
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
 from hnmine.data.verdicts import CHOICES, Verdict, judge
-from hnmine.selection.filters import Limits, anchors_of
+from hnmine.selection.filters import Limits
 from hnmine.selection.fn_model import Estimator, default_suspicion
+from hnmine.selection.positive_score import positive_score
 from hnmine.selection.promotions import with_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import ANCHORS, GUARDS, SUSPECTED_BY, Reason, SelectionSettings
@@ -231,7 +232,7 @@ def test_which_score_stands_for_several_positives(scores, ranked, anchors):
     corpus, ranking, settings = positives_of(scores, ranked)
     for anchor, expected in anchors.items():
         settings = msgspec.structs.replace(settings, anchor=anchor)
-        assert anchors_of(corpus, ranking.positive_scores, ranking, settings) == pytest.approx([expected])
+        assert positive_score(corpus, ranking, settings) == pytest.approx([expected])
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,7 @@ def test_a_score_that_is_not_known_does_not_count(reranked, anchors):
     """The first positive is ranked by the mining model, the second is not."""
     corpus, ranking, settings = positives_of([0.8, 0.2], [0.9, 0.5, 0.1])
     for anchor, expected in anchors.items():
-        found = anchors_of(corpus, np.array(reranked, np.float32), ranking, msgspec.structs.replace(settings, anchor=anchor))
+        found = positive_score(corpus, ranking, msgspec.structs.replace(settings, anchor=anchor), np.array(reranked, np.float32))
         assert found == pytest.approx([expected], nan_ok=True), anchor
 
 

@@ -17,8 +17,9 @@ from hnmine.core.text import fold
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
 from hnmine.data.verdicts import CHOICES, Verdict, judge, pair_key
-from hnmine.retrieval.ranking import Ranking, positive_anchors
+from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
+from hnmine.selection.positive_score import positive_score
 from hnmine.selection.promotions import with_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import Reason, SelectionSettings, parse_window
@@ -625,7 +626,8 @@ def test_anchors_are_the_mean_of_different_positives():
     rows = [row("q", ["a", "b"]), row("Q", ["A", "b"]), row("r", ["c"])]
     corpus = build_corpus(rows, ["x"])
     ranking = ranked(corpus, lambda _, passage: {"a": 1.0, "b": 0.0, "c": 0.25, "x": 0.5}[fold(passage)])
-    anchors = dict(zip((fold(query) for query in corpus.queries), positive_anchors(corpus, ranking).tolist(), strict=True))
+    mean = positive_score(corpus, ranking, SelectionSettings(anchor="mean"))
+    anchors = dict(zip((fold(query) for query in corpus.queries), mean.tolist(), strict=True))
     assert anchors == {"q": 0.5, "r": 0.25}
 
 
