@@ -56,11 +56,11 @@ class Look:
 
 
 class _Borrowed(io.RawIOBase):
-    """Somebody else's file, read from its beginning and left open."""
+    """Somebody else's file, read from its beginning and left open; several may read it in turns, each at its own place."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._file.seek(0)
+        self._place = 0
 
     def readable(self) -> bool:
         return True
@@ -69,15 +69,19 @@ class _Borrowed(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._place)
         block = self._file.read(len(buffer))
         buffer[: len(block)] = block
+        self._place += len(block)
         return len(block)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
+        self._file.seek(self._place)
+        self._place = self._file.seek(offset, whence)
+        return self._place
 
     def tell(self) -> int:
-        return self._file.tell()
+        return self._place
 
 
 def _beir(source: BinaryIO | Path, name: str) -> BeirFolder | None:
