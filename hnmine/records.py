@@ -224,7 +224,7 @@ class RecordReader(LineReader):
             try:
                 line = _encode(record)
             except UnicodeEncodeError:
-                column = next(name for name, cell in zip(names, cells, strict=True) if not _is_text(cell))
+                column = next(name for name, value in record.items() if not _is_text(value))
                 self._not_utf8(f"in the column `{column}`")
                 continue
             if self._sized(begin, line):
@@ -315,9 +315,9 @@ def _chain(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def _is_text(cell: str) -> bool:
+def _is_text(value: str | list[str]) -> bool:
     try:
-        cell.encode()
+        _encode(value)
     except UnicodeEncodeError:
         return False
     return True

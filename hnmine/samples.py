@@ -14,6 +14,7 @@ import msgspec
 from hnmine.audit import Sample
 from hnmine.corpus import text_hash
 from hnmine.criteria import SelectionSettings
+from hnmine.descriptions import read
 from hnmine.errors import OutputError, WorkspaceError
 from hnmine.export import write_atomic
 from hnmine.workspace import Workspace
@@ -44,12 +45,7 @@ def kept_sample(space: Workspace, run_id: str, selection: SelectionSettings) -> 
         WorkspaceError: it is damaged.
     """
     path = _path(space, run_id, selection)
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Sample)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.DecodeError) as error:
-        raise WorkspaceError(f"the audit's sample {path} cannot be read ({error}); remove the file, and draw another") from error
+    return read(path, Sample, "", remedy="remove the file, and draw another sample") if path.exists() else None
 
 
 def _path(space: Workspace, run_id: str, selection: SelectionSettings) -> Path:

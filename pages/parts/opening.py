@@ -11,10 +11,10 @@ from typing import BinaryIO
 import streamlit as st
 
 from hnmine import resources
-from hnmine.datasets import SUFFIXES, Look, look
+from hnmine.datasets import SUFFIXES, Look
 from hnmine.errors import ColumnsError, HnmineError
 from hnmine.sources import Role
-from pages.parts import state
+from pages.parts import reading, state
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "bikeshare"
 NO_POOL = "no pool"
@@ -50,7 +50,7 @@ def _open(name: str, training: BinaryIO | Path, pool_name: str | None, pool: Bin
 def _found(source: BinaryIO | Path, name: str, role: Role) -> Look | None:
     """Say what a file is, before it is used; None when it cannot be read."""
     try:
-        found = look(source, name, role)
+        found = reading.look(source, name, role)
     except HnmineError as error:
         st.error("This file cannot be read", icon=":material/error:")
         st.text(str(error))
