@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 import tokenize
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,7 @@ __all__ = ["Ranking", "positive_anchors", "rank", "ranks_of"]
 _ARRAYS = ("ids", "scores", "positive_scores")
 _VECTORS = ("query_vectors", "passage_vectors")
 # What NumPy raises for a damaged file.
-_DAMAGES = (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, tokenize.TokenError)
+_DAMAGES = (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, tokenize.TokenError, zipfile.BadZipFile)
 # How the files of signals begin; their names follow.
 _SIGNALS = {"signals": "signal-", "positive_signals": "positive-signal-"}
 

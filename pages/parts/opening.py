@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from hnmine import resources
 from hnmine.datasets import SUFFIXES, Look
@@ -47,7 +48,7 @@ def _open(name: str, training: BinaryIO | Path, pool_name: str | None, pool: Bin
     st.rerun()
 
 
-def _found(source: BinaryIO | Path, name: str, role: Role) -> Look | None:
+def _found(source: UploadedFile | Path, name: str, role: Role) -> Look | None:
     """Say what a file is, before it is used; None when it cannot be read."""
     try:
         found = reading.look(source, name, role)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from hnmine import datasets, resources
 from hnmine.columns import Columns
@@ -41,18 +41,18 @@ def _stored(path: Path, known: Look | None) -> Look | None:
     return known if all(modified <= described for _, modified, _, _ in datasets.stamp(path)) else None
 
 
-def look(source: BinaryIO | Path, name: str, role: Role = "training") -> Look:
+def look(source: UploadedFile | Path, name: str, role: Role = "training") -> Look:
     """Return what a file is; it is remembered while the file stays as it is, or the upload is held.
 
     Raises:
         InputError: it cannot be read.
     """
-    stamp = datasets.stamp(source) if isinstance(source, Path) else getattr(source, "file_id", id(source))
+    stamp = datasets.stamp(source) if isinstance(source, Path) else source.file_id
     return _looked(str(stamp), name, role, source)
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _looked(stamp: str, name: str, role: Role, _source: BinaryIO | Path) -> Look:
+def _looked(stamp: str, name: str, role: Role, _source: UploadedFile | Path) -> Look:
     return datasets.look(_source, name, role)
 
 
