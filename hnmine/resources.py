@@ -20,7 +20,7 @@ from hnmine.analysis import queries as quality
 from hnmine.analysis.fn_estimates import can_estimate, chosen_chances
 from hnmine.checks.check import check
 from hnmine.checks.report import Report
-from hnmine.core.errors import ModelError
+from hnmine.core.errors import InputError, ModelError, WorkspaceError
 from hnmine.core.files import write_atomic
 from hnmine.core.progress import OnProgress
 from hnmine.core.text import text_hash
@@ -41,6 +41,7 @@ from hnmine.retrieval.search import top_k
 from hnmine.review.store import ReviewStore
 from hnmine.runs.jobs import JobRunner
 from hnmine.runs.mine import MineSettings
+from hnmine.runs.uploads import Stamp
 from hnmine.runs.workspace import Run, Workspace
 from hnmine.selection.fn_model import Estimator, Suspicion, learned
 from hnmine.selection.promotions import with_promotions
@@ -153,7 +154,7 @@ def cross_encoder(settings: RerankerSettings, on_progress: OnProgress | None = N
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _files(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> Files:
+def _files(dataset_id: str, stamp: Stamp, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> Files:
     space = workspace()
     return read_files(
         space.training_path(dataset_id),
@@ -170,12 +171,12 @@ def files(dataset_id: str, repair: tuple[str, ...] = (), skip_bad_rows: bool = F
     Raises:
         InputError: a file cannot be read; as ColumnsError, its columns have to be named.
     """
-    return _files(dataset_id, repair, skip_bad_rows, msgspec.json.encode(columns).decode())
+    return _files(dataset_id, workspace().stamp(dataset_id), repair, skip_bad_rows, msgspec.json.encode(columns).decode())
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _inputs(dataset_id: str, pool_mode: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> Inputs:
-    read = _files(dataset_id, repair, skip_bad_rows, columns)
+def _inputs(dataset_id: str, stamp: Stamp, pool_mode: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> Inputs:
+    read = _files(dataset_id, stamp, repair, skip_bad_rows, columns)
     return gather(read, pool_mode=pool_mode)  # type: ignore[arg-type]  # checked where the corpus is built
 
 
@@ -185,17 +186,17 @@ def inputs(dataset_id: str, pool_mode: str, repair: tuple[str, ...], skip_bad_ro
     Raises:
         InputError: a bad row is neither repaired nor skipped.
     """
-    return _inputs(dataset_id, pool_mode, repair, skip_bad_rows, msgspec.json.encode(columns).decode())
+    return _inputs(dataset_id, workspace().stamp(dataset_id), pool_mode, repair, skip_bad_rows, msgspec.json.encode(columns).decode())
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _oddities(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> dict[str, int]:
-    return quality.oddities(_inputs(dataset_id, "extend", repair, skip_bad_rows, columns))
+def _oddities(dataset_id: str, stamp: Stamp, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> dict[str, int]:
+    return quality.oddities(_inputs(dataset_id, stamp, "extend", repair, skip_bad_rows, columns))
 
 
 def oddities(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: Columns = DETECTED) -> dict[str, int]:
     """Return `quality.oddities` of a data set with its pool."""
-    return _oddities(dataset_id, repair, skip_bad_rows, msgspec.json.encode(columns).decode())
+    return _oddities(dataset_id, workspace().stamp(dataset_id), repair, skip_bad_rows, msgspec.json.encode(columns).decode())
 
 
 Lengths = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
@@ -205,12 +206,12 @@ def text_lengths(
     dataset_id: str, folder: str, repair: tuple[str, ...] = (), skip_bad_rows: bool = False, columns: Columns = DETECTED
 ) -> Lengths | None:
     """Return the token counts of a data set's queries and passages (samples), or None without a tokenizer."""
-    return _text_lengths(dataset_id, folder, repair, skip_bad_rows, msgspec.json.encode(columns).decode())
+    return _text_lengths(dataset_id, workspace().stamp(dataset_id), folder, repair, skip_bad_rows, msgspec.json.encode(columns).decode())
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _text_lengths(dataset_id: str, folder: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> Lengths | None:
-    read = _files(dataset_id, repair, skip_bad_rows, columns)
+def _text_lengths(dataset_id: str, stamp: Stamp, folder: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> Lengths | None:
+    read = _files(dataset_id, stamp, repair, skip_bad_rows, columns)
     training, pool = read.training, read.pool
     passages = list(dict.fromkeys([text for row in training.items for text in (*row.pos, *row.neg)] + (pool.items if pool else [])))
     queries = token_counts(Path(folder), [row.query for row in training.items])
@@ -219,21 +220,26 @@ def _text_lengths(dataset_id: str, folder: str, repair: tuple[str, ...], skip_ba
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _stored_run(run_id: str) -> tuple[Run, Inputs, Ranking]:
-    run = workspace().run(run_id)
+def _stored_run(run_id: str, stamp: Stamp) -> tuple[Run, Inputs, Ranking]:
+    space = workspace()
+    run = space.run(run_id)
     settings = run.settings
-    read = inputs(run.dataset_id, settings.pool_mode, settings.repair, settings.skip_bad_rows, settings.columns)
-    return run, read, workspace().ranking(run_id)
+    try:
+        read = inputs(run.dataset_id, settings.pool_mode, settings.repair, settings.skip_bad_rows, settings.columns)
+    except InputError as error:
+        raise WorkspaceError(f"the data that the run {run_id} was mined from cannot be read ({error}); put it back as it was") from error
+    run.check_inputs(read.files, space.training_path(run.dataset_id).parent)
+    return run, read, space.ranking(run_id)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _judgements(run_id: str, version: int) -> Judgements:
-    return judge(_stored_run(run_id)[1].corpus, reviews().verdicts())
+def _judgements(run_id: str, stamp: Stamp, version: int) -> Judgements:
+    return judge(_stored_run(run_id, stamp)[1].corpus, reviews().verdicts())
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _judged_run(run_id: str, digest: str, _judged: Judgements) -> tuple[Run, Inputs, Ranking, Suspicion]:
-    run, read, ranking = _stored_run(run_id)
+def _judged_run(run_id: str, stamp: Stamp, digest: str, _judged: Judgements) -> tuple[Run, Inputs, Ranking, Suspicion]:
+    run, read, ranking = _stored_run(run_id, stamp)
     suspicion = learned(read.corpus, ranking, _judged)
     corpus, ranking = with_promotions(read.corpus, ranking, _judged)
     return run, replace(read, corpus=corpus), ranking, suspicion
@@ -243,11 +249,12 @@ def open_run(run_id: str) -> OpenRun:
     """Open a run: its ranking memory-mapped, its files read again, the newest verdicts honoured.
 
     Raises:
-        WorkspaceError: there is no such run, or it is damaged.
+        WorkspaceError: there is no such run, it is damaged, or its data has changed since it was mined.
     """
-    judged = _judgements(run_id, reviews().version())
+    stamp = workspace().stamp(workspace().run(run_id).dataset_id)
+    judged = _judgements(run_id, stamp, reviews().version())
     # The judgements themselves are not cached by their digest: the same pairs may have been decided by others since.
-    run, read, ranking, suspicion = _judged_run(run_id, judged.digest, judged)
+    run, read, ranking, suspicion = _judged_run(run_id, stamp, judged.digest, judged)
     return OpenRun(run, read, ranking, judged, suspicion, f"{run_id} {judged.digest}")
 
 
@@ -321,7 +328,7 @@ def _export(key: str, settings: str, _run: OpenRun) -> list[Written]:
     wanted = msgspec.json.decode(settings, type=MineSettings)
     folder = workspace().run_folder(_run.run.id)
     path = folder / f"export-{text_hash(key + settings):016x}{FORMATS[wanted.output_format].suffix}"
-    _clear(folder, "export", path)
+    workspace().clear(path, "export", EXPORTS_KEPT)
     chosen = selection(_run, wanted.selection)
     scores = model_scores(_run.ranking, chosen) if wanted.with_scores else None
     if wanted.score_source == "reranker":
@@ -384,17 +391,6 @@ def verdict_file(run: OpenRun) -> Path | None:
     lines = b"".join(verdict_lines(run.judgements.applied))
     path = folder / f"reviews-{hashlib.sha256(lines).hexdigest()[:16]}.jsonl"
     if not path.exists():
-        _clear(folder, "reviews", path)
+        workspace().clear(path, "reviews", EXPORTS_KEPT)
         write_atomic(path, [lines])
     return path
-
-
-def _clear(folder: Path, kind: str, path: Path) -> None:
-    """Remove the oldest files of a kind, so that with those of `path` EXPORTS_KEPT are left; train and dev count as one."""
-    kept: dict[str, list[Path]] = {}
-    for each in sorted(folder.glob(f"{kind}-*"), key=lambda each: each.stat().st_mtime, reverse=True):
-        kept.setdefault(each.name.partition(".")[0], []).append(each)
-    kept.pop(path.name.partition(".")[0], None)
-    for group in list(kept.values())[EXPORTS_KEPT - 1 :]:
-        for each in group:
-            each.unlink(missing_ok=True)

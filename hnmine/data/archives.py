@@ -22,6 +22,9 @@ from hnmine.data.streams import BLOCK, grown
 
 __all__ = ["Parts", "parts_of", "single"]
 
+# Whoever looks at the first block asks no more of the second than whether there is one.
+_SECOND = 2**16
+
 
 class Parts:
     """The files of a folder or a zip archive by their relative names, such as "qrels/test.tsv"."""
@@ -74,24 +77,24 @@ def single(file: BinaryIO, where: str) -> Iterator[bytes]:
     Raises:
         InputError: the archive is damaged, or holds none or several.
     """
-    archive = _opened(file, where)
-    names = [info.filename for info in archive.infolist() if not info.is_dir() and not _is_clutter(info.filename)]
-    if "[Content_Types].xml" in names:
-        raise InputError(f"{where}: the file is an Office document; save the table as CSV")
-    if len(names) != 1:
-        raise InputError(
-            f"{where}: the zip archive holds {len(names):,} files; put one into it, or a BEIR data set "
-            "(corpus.jsonl, queries.jsonl, qrels/*.tsv)"
-        )
-    stream = _member(archive, archive.getinfo(names[0]), where)
-    try:
-        with stream:
-            while block := stream.read(BLOCK):
-                yield block
-    except OSError as error:
-        raise InputError(f"{where}: cannot be read ({error.strerror or error})") from error
-    finally:
-        file.close()
+    with file:
+        archive = _opened(file, where)
+        names = [info.filename for info in archive.infolist() if not info.is_dir() and not _is_clutter(info.filename)]
+        if "[Content_Types].xml" in names:
+            raise InputError(f"{where}: the file is an Office document; save the table as CSV")
+        if len(names) != 1:
+            raise InputError(
+                f"{where}: the zip archive holds {len(names):,} files; put one into it, or a BEIR data set "
+                "(corpus.jsonl, queries.jsonl, qrels/*.tsv)"
+            )
+        with _member(archive, archive.getinfo(names[0]), where) as stream:
+            try:
+                yield stream.read(BLOCK)
+                yield stream.read(_SECOND)
+                while block := stream.read(BLOCK):
+                    yield block
+            except OSError as error:
+                raise InputError(f"{where}: cannot be read ({error.strerror or error})") from error
 
 
 def _plain(path: Path) -> BinaryIO:
@@ -111,7 +114,7 @@ def _opened(file: Path | BinaryIO, where: str) -> zipfile.ZipFile:
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> BinaryIO:
     try:
-        return io.BufferedReader(_Member(archive.open(info), info, where), BLOCK)
+        return io.BufferedReader(_Member(archive.open(info), info, where), _SECOND)
     # A password, a method that nobody uses, a header that leads nowhere.
     except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
         raise InputError(f"{where}: {info.filename} cannot be unpacked ({error}); make the archive again") from error

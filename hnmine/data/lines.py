@@ -19,13 +19,16 @@ from hnmine.core.errors import InputError
 from hnmine.data.problems import InputFile, Problem, Resolution, repairs_from
 from hnmine.data.streams import BLOCK, Packing, packing_of, unpacked
 
-__all__ = ["MAX_LINE_BYTES", "LineReader"]
+__all__ = ["MAX_LINE_BYTES", "SEEKABLE", "LineReader"]
 
 # A row of a few megabytes is legal; one of 32 MiB is nearly always a file without line ends, and would be tokenised whole.
 MAX_LINE_BYTES = 32 * 2**20
 _BLOCK = BLOCK
 # What a file is told by; fewer bytes may come at once, from a pipe.
 _HEAD = 2**16
+# First bytes of what is read at any place, by its directory: Parquet and zip. No more of such a file is needed to know what it is.
+SEEKABLE = (b"PAR1", b"PK\x03\x04")
+_MARK = 4
 # First bytes of what people take for a text file -> what it is, and the way out.
 _OTHERS = {
     b"PAR1": "a Parquet file, which cannot be read in this place; write it as JSON lines",
@@ -102,8 +105,8 @@ class LineReader:
         except OSError as error:
             raise self._unreadable(error) from error
         with file:
-            head = self._read(file)
-            while len(head) < _HEAD and (more := self._read(file)):
+            head = self._read(file, _MARK)
+            while len(head) < _HEAD and not head.startswith(SEEKABLE) and (more := self._read(file, _BLOCK - len(head))):
                 head += more
             self.packing = packing_of(head)
             if self.packing:
@@ -187,9 +190,9 @@ class LineReader:
         if rest:
             yield rest.removesuffix(b"\r")
 
-    def _read(self, file: Any) -> bytes:
+    def _read(self, file: Any, size: int = _BLOCK) -> bytes:
         try:
-            block: bytes = file.read(_BLOCK) or b""
+            block: bytes = file.read(size) or b""
         except OSError as error:
             raise self._unreadable(error) from error
         self._size += len(block)

@@ -22,7 +22,7 @@ from hnmine.data import parquet
 from hnmine.data.archives import single
 from hnmine.data.columns import Columns
 from hnmine.data.detect import Role, Source, detect, list_in, read_as, reader_of, resolve
-from hnmine.data.lines import MAX_LINE_BYTES, LineReader
+from hnmine.data.lines import MAX_LINE_BYTES, SEEKABLE, LineReader
 from hnmine.data.problems import InputFile
 from hnmine.data.streams import grown
 
@@ -63,6 +63,7 @@ class RecordReader(LineReader):
         self.columns: Columns | None = None
         self.plain = True
         self._records: Iterator[bytes] | None = None
+        self._unread: Iterator[bytes] = iter(())  # what only the fingerprint needs
         self._handle: Any = None  # of a file that is read at any place
 
     def open(self) -> None:
@@ -76,11 +77,13 @@ class RecordReader(LineReader):
             return
         stored = self.blocks()
         head = next(stored, b"")
+        if head.startswith(SEEKABLE):
+            self._unread = stored
         if head.startswith(b"PAR1"):
-            self.source, self._records = self._parquet(stored)
+            self.source, self._records = self._parquet()
         else:
             if head.startswith(b"PK\x03\x04"):
-                stored = single(self._file(stored), str(self.path))
+                stored = single(self._file(), str(self.path))
                 head = next(stored, b"")
             blocks = self.decoded(_chain(head, stored))
             head = next(blocks, b"")
@@ -102,9 +105,14 @@ class RecordReader(LineReader):
 
     def lines(self) -> Iterator[bytes]:
         """Yield the records as JSON objects, from the first on, once."""
-        if self._records is None:
-            self.open()
-        return self._records or iter(())
+        try:
+            if self._records is None:
+                self.open()
+            yield from self._records or ()
+            for _ in self._unread:
+                pass
+        finally:
+            self.close()
 
     def file(self, items: list[T]) -> InputFile[T]:
         """Return what was read once `lines` has come to its end, with what the file was."""
@@ -117,14 +125,12 @@ class RecordReader(LineReader):
 
     def close(self) -> None:
         """Let go of the file before its records have come to their end."""
-        self._records = iter(())
+        self._records = self._unread = iter(())
         if self._handle is not None:
             self._handle.close()
 
-    def _file(self, stored: Iterator[bytes]) -> Any:
-        """Return the file for reading at any place; the rest of `stored` is read for the fingerprint."""
-        for _ in stored:
-            pass
+    def _file(self) -> Any:
+        """Return the file for reading at any place."""
         if self._opener is None and not self.path.is_file():
             raise InputError(f"{self.path}: a file of this kind cannot come through a pipe; write it to a disk first")
         self._handle = self._opener() if self._opener else self.path.open("rb")
@@ -218,28 +224,29 @@ class RecordReader(LineReader):
             try:
                 line = _encode(record)
             except UnicodeEncodeError:
-                column = next(name for name, cell in zip(names, cells, strict=True) if not _is_text(cell))
+                column = next(name for name, value in record.items() if not _is_text(value))
                 self._not_utf8(f"in the column `{column}`")
                 continue
             if self._sized(begin, line):
                 yield line
 
-    def _parquet(self, stored: Iterator[bytes]) -> tuple[Source, Iterator[bytes]]:
+    def _parquet(self) -> tuple[Source, Iterator[bytes]]:
         import pyarrow as pa
 
         if self.packing:
             raise InputError(f"{self.path}: a Parquet file inside {self.packing}; unpack it first")
-        handle = self._file(stored)
+        handle = self._file()
         try:
-            file = parquet.opened(handle, self._size, str(self.path))
+            size = handle.seek(0, os.SEEK_END)
+            file = parquet.opened(handle, size, str(self.path))
             names = tuple(file.schema_arrow.names)
             kept = parquet.texts_in(file) if len({*names}) == len(names) else []
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
             handle.close()
             raise self._damaged(error) from error
-        return Source(format="parquet", names=names), self._rows(file, handle, kept)
+        return Source(format="parquet", names=names), self._rows(file, handle, size, kept)
 
-    def _rows(self, file: Any, handle: Any, kept: list[str]) -> Iterator[bytes]:
+    def _rows(self, file: Any, handle: Any, size: int, kept: list[str]) -> Iterator[bytes]:
         import pyarrow as pa
 
         with handle:
@@ -264,7 +271,7 @@ class RecordReader(LineReader):
                         self.admit([self.problem("$", line.kind, line.message, line.remedy)])
                     continue
                 given += len(line)
-                grown(given, self._size, str(self.path))
+                grown(given, size, str(self.path))
                 if self._sized(number, line):
                     yield line
             self.line = number
@@ -308,9 +315,9 @@ def _chain(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def _is_text(cell: str) -> bool:
+def _is_text(value: str | list[str]) -> bool:
     try:
-        cell.encode()
+        _encode(value)
     except UnicodeEncodeError:
         return False
     return True

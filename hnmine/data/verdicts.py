@@ -121,7 +121,7 @@ def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
             empty = next((name for name in ("query", "passage") if not getattr(verdict, name).strip()), None)
             if empty:
                 raise msgspec.ValidationError(f"`{empty}` is empty")
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InputError(
                 f"{path}:{reader.line} is no verdict ({error}); write one object a line, such as "
                 '{"query": "...", "passage": "...", "verdict": "drop"}, with keep, drop, promote or skip'

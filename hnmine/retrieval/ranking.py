@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import os
 import time
+import tokenize
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.format import open_memmap
 
 from hnmine.core.arrays import row_blocks
 from hnmine.core.errors import SettingsError, WorkspaceError
@@ -31,6 +35,8 @@ __all__ = ["Ranking", "rank", "ranks_of"]
 
 _ARRAYS = ("ids", "scores", "positive_scores")
 _VECTORS = ("query_vectors", "passage_vectors")
+# What NumPy raises for a damaged file.
+_DAMAGES = (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, tokenize.TokenError, zipfile.BadZipFile)
 # How the files of signals begin; their names follow.
 _SIGNALS = {"signals": "signal-", "positive_signals": "positive-signal-"}
 
@@ -92,25 +98,48 @@ class Ranking:
         """Open saved arrays, memory-mapped and read-only.
 
         Raises:
-            WorkspaceError: an array is missing or damaged.
+            WorkspaceError: an array is missing or damaged, or they do not fit each other.
         """
         folder = Path(folder)
         try:
-            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
+            arrays: dict[str, Any] = {name: open_memmap(folder / f"{name}.npy", mode="r") for name in _ARRAYS}
             for name in _VECTORS:
                 whole = folder / f"{name}.npy"
-                arrays[name] = np.load(whole, mmap_mode="r", allow_pickle=False) if whole.exists() else StoredVectors.open(folder, name)
-            signals = {
-                kind: {
-                    path.stem.removeprefix(prefix): np.load(path, mmap_mode="r", allow_pickle=False)
-                    for path in sorted(folder.glob(f"{prefix}*.npy"))
-                }
+                arrays[name] = open_memmap(whole, mode="r") if whole.exists() else StoredVectors.open(folder, name)
+            signals: dict[str, dict[str, Any]] = {
+                kind: {path.stem.removeprefix(prefix): open_memmap(path, mode="r") for path in sorted(folder.glob(f"{prefix}*.npy"))}
                 for kind, prefix in _SIGNALS.items()
             }
             scale = np.load(folder / "scale.npy", allow_pickle=False) if (folder / "scale.npy").exists() else None
-        except (OSError, ValueError) as error:
+            ranking = cls(**arrays, signals=signals["signals"], positive_signals=signals["positive_signals"], scale=scale)
+            ranking._check()
+        except (*_DAMAGES, OSError) as error:
             raise WorkspaceError(f"the ranking in {folder} cannot be opened ({error}); mine again") from error
-        return cls(**arrays, signals=signals["signals"], positive_signals=signals["positive_signals"], scale=scale)
+        return ranking
+
+    def _check(self) -> None:
+        """Check shapes and types; values are not read.
+
+        Raises:
+            ValueError: an array does not fit the others.
+        """
+        queries, depth = self.ids.shape if self.ids.ndim == 2 else (-1, -1)
+        positives = len(self.positive_scores) if self.positive_scores.ndim == 1 else -1
+        width = self.passage_vectors.shape[-1]
+        wanted: list[tuple[str, Any, type, tuple[int, ...]]] = [
+            ("ids", self.ids, np.int32, (queries, depth)),
+            ("scores", self.scores, np.float32, (queries, depth)),
+            ("positive_scores", self.positive_scores, np.float32, (positives,)),
+            ("query_vectors", self.query_vectors, np.floating, (queries, width)),
+            ("passage_vectors", self.passage_vectors, np.floating, (len(self.passage_vectors), width)),
+            *((f"signal {name}", values, np.float32, (queries, depth)) for name, values in self.signals.items()),
+            *((f"signal {name} of the positives", values, np.float32, (positives,)) for name, values in self.positive_signals.items()),
+        ]
+        if self.scale is not None:
+            wanted.append(("scale", self.scale, np.float64, (2, 2)))
+        for name, values, kind, shape in wanted:
+            if values.shape != shape or not np.issubdtype(values.dtype, kind):
+                raise ValueError(f"{name} is {values.shape} {values.dtype} and should be {shape} {kind.__name__}")
 
 
 def ranks_of(ids: npt.NDArray[np.int32], queries: npt.NDArray[np.int32], passages: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

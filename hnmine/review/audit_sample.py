@@ -20,6 +20,7 @@ alone 120 reviews of five bands of risk told a rate of 1 % to within ±2.9 %, sp
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Literal, get_args
 
 import msgspec
@@ -55,6 +56,7 @@ SMALLEST = 0.02
 # Bands of risk hold these parts of the negatives, the least risky first.
 QUANTILES = (0.5, 0.8, 0.95, 0.99)
 EXPECTED_BY_RISK = (0.002, 0.005, 0.02, 0.06, 0.15)
+_HASH = re.compile("[0-9a-f]{16}")
 # Draws of this module have nothing to do with those of others.
 _PURPOSE = 5
 
@@ -120,6 +122,11 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     bands: tuple[Band, ...]
     draws: tuple[Draw, ...]
     drawn: str = ""
+
+    def __post_init__(self) -> None:
+        for each in self.draws:
+            if not 0 <= each.band < len(self.bands) or not _HASH.fullmatch(each.query) or not _HASH.fullmatch(each.passage):
+                raise InputError(f"{each} is of no band, or its texts are no hashes of 16 hexadecimal digits; draw the sample again")
 
     @property
     def reviewed_draws(self) -> tuple[Draw, ...]:

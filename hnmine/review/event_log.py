@@ -174,7 +174,10 @@ def as_stored(text: str) -> str | bytes:
 
 
 def as_text(stored: str | bytes) -> str:
-    return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogatepass")
+    try:
+        return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogatepass")
+    except (UnicodeDecodeError, AttributeError) as error:
+        raise sqlite3.DatabaseError(f"what should be a text is none: {error}") from error
 
 
 def _remedy(error: sqlite3.Error) -> str:

@@ -128,7 +128,7 @@ class ReviewStore:
                 "SELECT query, passage, after, at, who FROM heads JOIN events ON id = heads.decision WHERE heads.pair = ?",
                 (pair_key(query, passage),),
             ).fetchone()
-        return None if row is None or row[2] is None else _verdict(row)
+            return None if row is None or row[2] is None else _verdict(row)
 
     def changes(self, since: int) -> list[Change]:
         """Return the events after the event `since`, oldest first: what a screen has to catch up with."""
@@ -360,4 +360,6 @@ def _in_force(db: sqlite3.Connection, key: bytes, taken_back: set[int]) -> tuple
 
 
 def _verdict(row: tuple[Any, ...]) -> Verdict:
+    if row[2] not in CHOICES or not isinstance(row[3], str) or not isinstance(row[4], str):
+        raise sqlite3.DatabaseError(f"a decision holds {row[2:5]!r}")
     return Verdict(query=as_text(row[0]), passage=as_text(row[1]), verdict=row[2], when=row[3], who=row[4])

@@ -15,6 +15,7 @@ from hnmine.core.errors import OutputError, WorkspaceError
 from hnmine.core.files import write_atomic
 from hnmine.core.text import text_hash
 from hnmine.review.audit_sample import Sample
+from hnmine.runs.descriptions import read
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 
@@ -44,12 +45,7 @@ def kept_sample(space: Workspace, run_id: str, selection: SelectionSettings) -> 
         WorkspaceError: it is damaged.
     """
     path = _path(space, run_id, selection)
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Sample)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.DecodeError) as error:
-        raise WorkspaceError(f"the audit's sample {path} cannot be read ({error}); remove the file, and draw another") from error
+    return read(path, Sample, "", remedy="remove the file, and draw another sample") if path.exists() else None
 
 
 def _path(space: Workspace, run_id: str, selection: SelectionSettings) -> Path:

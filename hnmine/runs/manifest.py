@@ -22,9 +22,63 @@ from hnmine.core.errors import InputError, ModelError, OutputError
 from hnmine.data.verdicts import Verdict
 from hnmine.export.formats import Written
 
-__all__ = ["Manifest", "compose", "encoded", "fingerprints", "manifest_path", "of_export", "read_manifest", "versions"]
+__all__ = [
+    "Manifest",
+    "check_types",
+    "compose",
+    "encoded",
+    "fingerprints",
+    "manifest_path",
+    "of_export",
+    "read_manifest",
+    "versions",
+]
 
 PACKAGES = ("FlagEmbedding", "torch", "transformers", "tokenizers", "faiss-gpu", "faiss-cpu", "numpy", "pyarrow")
+
+
+class _File(msgspec.Struct, frozen=True):
+    name: str
+    sha256: str
+    bytes: int = 0
+    path: str | None = None
+
+
+class _Model(msgspec.Struct, frozen=True):
+    name: str | None = None
+    precision: str | None = None
+    weights_sha256: str | None = None
+
+
+class _Summary(msgspec.Struct, frozen=True):
+    negatives: int | None = None
+    scores: dict[str, float | None] | None = None
+    vectors: dict[str, int] | None = None
+    pairs: dict[str, int] | None = None
+    timings: dict[str, float] = {}
+    notes: list[str] = []
+
+
+class _Outline(msgspec.Struct, frozen=True):
+    """What this package reads of a manifest, with its types."""
+
+    settings: dict[str, Any] = {}
+    inputs: dict[str, _File] = {}
+    model: _Model = _Model()
+    second_model: _Model | None = None
+    reranker: _Model | None = None
+    summary: _Summary | None = None
+    versions: dict[str, str] = {}
+    outputs: list[_File] = []
+
+
+def check_types(manifest: Mapping[str, Any]) -> None:
+    """Check the types of all that this package reads of a manifest.
+
+    Raises:
+        ValidationError: one is wrong; of msgspec, with its place.
+    """
+    msgspec.convert(manifest, _Outline)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -265,10 +319,11 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         InputError: the file cannot be read, or is none.
     """
     try:
-        found = msgspec.json.decode(Path(path).read_bytes(), type=Manifest)
+        content = Path(path).read_bytes()
+        found = msgspec.json.decode(content, type=Manifest)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
             f"{path} is no manifest of hnmine ({error}); each run writes one beside its output, as does the Export screen"
         ) from error
@@ -277,4 +332,8 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
             raise InputError(
                 f"{path} is no whole manifest: $.inputs.{argument} lacks {', '.join(missing)}; export again, or find the original"
             )
+    try:
+        check_types(msgspec.json.decode(content, type=dict[str, Any]))
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path} is damaged ({error}); export again, or find the original") from error
     return msgspec.structs.replace(found, folder=str(Path(path).resolve().parent))

@@ -25,7 +25,10 @@ from hnmine.data.detect import Role, Source, read_as
 from hnmine.data.lines import MAX_LINE_BYTES
 from hnmine.data.tables import RecordReader
 
-__all__ = ["SUFFIXES", "Look", "look", "readable", "sample", "store"]
+__all__ = ["SUFFIXES", "Look", "Stamp", "look", "readable", "sample", "stamp", "store"]
+
+# Of each file: its path, its times in nanoseconds, its size.
+Stamp = tuple[tuple[str, int, int, int], ...]
 
 # What an upload may be called, and what is listed; what a file is, its content says.
 SUFFIXES = ("jsonl", "json", "ndjson", "parquet", "csv", "tsv", "txt", "gz", "zst", "zip")
@@ -56,11 +59,11 @@ class Look:
 
 
 class _Borrowed(io.RawIOBase):
-    """Somebody else's file, read from its beginning and left open."""
+    """Somebody else's file, read from its beginning and left open; several may read it in turns, each at its own place."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._file.seek(0)
+        self._place = 0
 
     def readable(self) -> bool:
         return True
@@ -69,15 +72,19 @@ class _Borrowed(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._place)
         block = self._file.read(len(buffer))
         buffer[: len(block)] = block
+        self._place += len(block)
         return len(block)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
+        self._file.seek(self._place)
+        self._place = self._file.seek(offset, whence)
+        return self._place
 
     def tell(self) -> int:
-        return self._file.tell()
+        return self._place
 
 
 def _beir(source: BinaryIO | Path, name: str) -> BeirFolder | None:
@@ -119,6 +126,16 @@ def look(source: BinaryIO | Path, name: str, role: Role = "training", columns: C
     return Look(source=reader.source, said=said, columns=reader.columns, plain=plain)
 
 
+def stamp(path: Path) -> Stamp:
+    """Return what changes when a file does, or a file of a folder; nothing is read. A file that is not there is left out."""
+    found = []
+    for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        with suppress(OSError):
+            seen = each.stat()
+            found.append((str(each), seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size))
+    return tuple(found)
+
+
 def readable(root: Path) -> list[str]:
     """Return the files below `root` that can be opened, by their suffixes, and its BEIR folders, as relative paths, sorted."""
     found: list[str] = []
@@ -147,18 +164,17 @@ def _is_part(path: Path) -> bool:
     return path.name.split(".")[0] in ("corpus", "queries", "qrels") and _is_beir(path.parent)
 
 
-def store(source: BinaryIO | Path, name: str, role: Role, folder: Path) -> tuple[str, int, str, bool]:
-    """Copy a file into `folder` under a name of its role; return that name, its bytes and sha256, and whether it is a BEIR data set.
+def store(source: BinaryIO | Path, name: str, role: Role, folder: Path) -> tuple[str, int, str, Look | None]:
+    """Copy a file into `folder` under a name of its role; return that name, its bytes and sha256, and what it is.
 
     Raises:
         OSError: it cannot be read, or the disk is full.
     """
     stem = "train" if role == "training" else "pool"
     try:
-        found = look(source, name, role)
-        beir, suffix = found.source.format == "beir", found.suffix
+        found: Look | None = look(source, name, role)
     except InputError:  # what is wrong with it is told by whoever reads it
-        beir, suffix = False, ".jsonl"
+        found = None
     if isinstance(source, Path) and source.is_dir():
         given = beir_at(source)
         size, digest = 0, hashlib.sha256()
@@ -168,8 +184,9 @@ def store(source: BinaryIO | Path, name: str, role: Role, folder: Path) -> tuple
             more, fingerprint = _copy(source / member, target)
             size += more
             digest.update(f"{member} {fingerprint}\n".encode())
-        return stem, size, digest.hexdigest(), True
-    return (stem + suffix, *_copy(source, folder / (stem + suffix)), beir)
+        return stem, size, digest.hexdigest(), found
+    stored = stem + (found.suffix if found else ".jsonl")
+    return (stored, *_copy(source, folder / stored), found)
 
 
 def _copy(source: BinaryIO | Path, target: Path) -> tuple[int, str]:

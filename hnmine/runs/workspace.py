@@ -13,10 +13,10 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -25,50 +25,18 @@ from hnmine.core.files import write_atomic
 from hnmine.data.columns import Columns
 from hnmine.retrieval.ranking import Ranking
 from hnmine.review.store import ReviewStore
+from hnmine.runs.descriptions import Dataset, Run, RunSize, older_run, read
 from hnmine.runs.mine import MineSettings
-from hnmine.runs.uploads import readable, store
+from hnmine.runs.uploads import Stamp, readable, stamp, store
 from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.store import VectorStore
 
 __all__ = ["Dataset", "Run", "RunSize", "Workspace", "vectors_folder"]
 
-T = TypeVar("T")
+# What the files of settings hold.
+_SETTINGS: dict[str, Any] = {"decisions.json": tuple[tuple[str, ...], bool], "columns.json": Columns, "selection.json": SelectionSettings}
 # What the pool of a BEIR data set is called.
 OWN_CORPUS = "its corpus"
-
-
-class Dataset(msgspec.Struct, frozen=True, kw_only=True):
-    """An uploaded training file, and a pool when there is one.
-
-    `id` is a hash of the bytes, `name` what the training file was called, `created` an ISO 8601 time in UTC, `training_file` and
-    `pool_file` what they are called here. A BEIR data set has a pool and no file of it: its corpus.
-    """
-
-    id: str
-    name: str
-    pool_name: str | None
-    created: str
-    bytes: int
-    training_file: str = "train.jsonl"
-    pool_file: str | None = None
-
-
-class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished ranking of a data set: settings, and the manifest as it was written."""
-
-    id: str
-    dataset_id: str
-    created: str
-    settings: MineSettings
-    manifest: dict[str, Any]
-
-
-class RunSize(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run takes on the disk: `files`; `bytes` that nothing else needs; `shared_bytes` of vectors that the store has too."""
-
-    files: int
-    bytes: int
-    shared_bytes: int
 
 
 NAME_LENGTH = 80
@@ -96,7 +64,7 @@ class Workspace:
 
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
         self.root = Path(root) if root else _home()
-        self._read_runs: dict[str, tuple[tuple[int, int, int], Run]] = {}
+        self._read_runs: dict[str, tuple[Stamp, Run | WorkspaceError]] = {}
         try:
             for name in ("files", "datasets", "runs"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
@@ -142,11 +110,12 @@ class Workspace:
             WorkspaceError: the disk is full, or a file cannot be read.
         """
         with self._new_folder(self.root / "datasets") as folder:
-            file_name, size, file_digest, beir = store(training, name, "training", folder)
+            file_name, size, file_digest, training_look = store(training, name, "training", folder)
             digest = hashlib.sha256(f"{file_name} {file_digest}\n".encode())
-            pool_file = None
+            beir = training_look is not None and training_look.source.format == "beir"
+            pool_file, pool_look = None, None
             if pool is not None:
-                pool_file, pool_size, pool_digest, _ = store(pool, pool_name or "", "pool", folder)
+                pool_file, pool_size, pool_digest, pool_look = store(pool, pool_name or "", "pool", folder)
                 size += pool_size
                 digest.update(f"{pool_file} {pool_digest}\n".encode())
             dataset = Dataset(
@@ -157,6 +126,8 @@ class Workspace:
                 bytes=size,
                 training_file=file_name,
                 pool_file=pool_file,
+                training_look=training_look,
+                pool_look=pool_look,
             )
             (folder / "dataset.json").write_bytes(msgspec.json.encode(dataset))
             target = self.root / "datasets" / dataset.id
@@ -174,13 +145,13 @@ class Workspace:
         Raises:
             WorkspaceError: there is none with this id.
         """
-        return _read(self._folder("datasets", dataset_id) / "dataset.json", Dataset, f"there is no data set {dataset_id!r} in {self.root}")
+        return read(self._folder("datasets", dataset_id) / "dataset.json", Dataset, f"there is no data set {dataset_id!r} in {self.root}")
 
     def datasets(self) -> list[Dataset]:
         """Return all data sets, newest first."""
         found: list[Dataset] = []
         for path in (self.root / "datasets").glob("[!.]*/dataset.json"):
-            with suppress(WorkspaceError):
+            with suppress(WorkspaceError):  # `damaged` names it
                 found.append(self.dataset(path.parent.name))
         return sorted(found, key=lambda dataset: dataset.created, reverse=True)
 
@@ -193,16 +164,18 @@ class Workspace:
         path = self._folder("datasets", dataset_id) / (self.dataset(dataset_id).pool_file or "pool.jsonl")
         return path if path.exists() else None
 
+    def stamp(self, dataset_id: str) -> Stamp:
+        """Return what changes when a file of a data set does; nothing is read."""
+        pool = self.pool_path(dataset_id)
+        return stamp(self.training_path(dataset_id)) + (() if pool is None else stamp(pool))
+
     def save_decisions(self, dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool) -> None:
         """Remember what was decided about a data set's bad rows."""
         write_atomic(self._folder("datasets", dataset_id) / "decisions.json", [msgspec.json.encode((repair, skip_bad_rows))])
 
     def decisions(self, dataset_id: str) -> tuple[tuple[str, ...], bool]:
         """Return (repairs, skip_bad_rows) as decided for a data set; nothing is mended or skipped before somebody says so."""
-        path = self._folder("datasets", dataset_id) / "decisions.json"
-        if not path.exists():
-            return (), False
-        return msgspec.json.decode(path.read_bytes(), type=tuple[tuple[str, ...], bool])
+        return self._setting(self._folder("datasets", dataset_id) / "decisions.json") or ((), False)
 
     def save_columns(self, dataset_id: str, columns: Columns) -> None:
         """Remember which columns of a data set hold what."""
@@ -210,8 +183,7 @@ class Workspace:
 
     def columns(self, dataset_id: str) -> Columns:
         """Return which columns of a data set hold what, as somebody said; what nobody did is found by name."""
-        path = self._folder("datasets", dataset_id) / "columns.json"
-        return _read(path, Columns, f"{path} cannot be read") if path.exists() else Columns()
+        return self._setting(self._folder("datasets", dataset_id) / "columns.json") or Columns()
 
     def remove_dataset(self, dataset_id: str) -> None:
         """Remove a data set that no run was made from.
@@ -250,20 +222,52 @@ class Workspace:
         Raises:
             WorkspaceError: there is none with this id.
         """
-        return _read(self._folder("runs", run_id) / "manifest.json", Run, f"there is no run {run_id!r} in {self.root}", _older_run)
+        path, missing = self._folder("runs", run_id) / "manifest.json", f"there is no run {run_id!r} in {self.root}"
+        found = read(path, Run, missing, convert=older_run)
+        if found.id != run_id:
+            raise WorkspaceError(f"{path} is damaged (it describes the run {found.id!r}); remove its folder and do it again")
+        return found
 
     def runs(self, dataset_id: str | None = None) -> list[Run]:
-        """Return all runs, or those of one data set, newest first. A manifest is decoded once, and again only when its file changed."""
-        known, now = self._read_runs, {}
-        for path in (self.root / "runs").glob("[!.]*/manifest.json"):
-            with suppress(WorkspaceError, OSError):  # a damaged one is told when it is asked for by name
-                seen, name = path.stat(), path.parent.name
-                stamp = (seen.st_mtime_ns, seen.st_size, seen.st_ino)
-                held = known.get(name)
-                now[name] = held if held is not None and held[0] == stamp else (stamp, self.run(name))
-        self._read_runs = now
-        found = [run for _, run in now.values() if dataset_id in (None, run.dataset_id)]
+        """Return all runs that can be read, or those of one data set, newest first; `damaged` names the others."""
+        found = [run for run in self._all_runs() if isinstance(run, Run) and dataset_id in (None, run.dataset_id)]
         return sorted(found, key=lambda run: (run.created, run.id), reverse=True)
+
+    def damaged(self) -> list[str]:
+        """Return what is wrong with each run and data set that cannot be read, and with each file of settings, with the remedy."""
+        found = [str(each) for each in self._all_runs() if isinstance(each, WorkspaceError)]
+        for path in (self.root / "datasets").glob("[!.]*/dataset.json"):
+            try:
+                self.dataset(path.parent.name)
+            except WorkspaceError as error:
+                found.append(str(error))
+        return sorted(found)
+
+    def damaged_settings(self, dataset_id: str | None, run_id: str | None) -> list[str]:
+        """Return what is wrong with the files of settings of a data set and a run; those settings are as if nobody had chosen them."""
+        paths = [self._folder("datasets", dataset_id) / name for name in ("decisions.json", "columns.json")] if dataset_id else []
+        found: list[str] = []
+        for path in paths + ([self._folder("runs", run_id) / "selection.json"] if run_id else []):
+            try:
+                _read_setting(path)
+            except WorkspaceError as error:
+                found.append(str(error))
+        return found
+
+    def _all_runs(self) -> list[Run | WorkspaceError]:
+        """Return each run, or why it cannot be read; what was read is kept while the file stays as it is."""
+        known, now = self._read_runs, {}
+        for path in sorted((self.root / "runs").glob("[!.]*/manifest.json")):
+            name, seen = path.parent.name, stamp(path)
+            held = known.get(name)
+            if held is None or held[0] != seen:
+                try:
+                    held = seen, self.run(name)
+                except WorkspaceError as error:
+                    held = seen, error
+            now[name] = held
+        self._read_runs = now
+        return [found for _, found in now.values()]
 
     def name_run(self, run_id: str, name: str) -> str:
         """Give a run a name, one line of at most NAME_LENGTH characters; an empty one takes it away. Returns the name as it is kept.
@@ -286,7 +290,8 @@ class Workspace:
     def run_name(self, run_id: str) -> str:
         """Return the name that somebody gave a run, or an empty string."""
         try:
-            return (self._folder("runs", run_id) / "run-name").read_bytes().decode("utf-8", "replace")
+            name = (self._folder("runs", run_id) / "run-name").read_bytes().decode("utf-8", "replace")
+            return " ".join(name.split())[:NAME_LENGTH]
         except OSError:
             return ""
 
@@ -331,9 +336,23 @@ class Workspace:
         """
         return Ranking.open(self._folder("runs", run_id))
 
+    def dataset_folder(self, dataset_id: str) -> Path:
+        """Return where a data set lies."""
+        return self._folder("datasets", dataset_id)
+
     def run_folder(self, run_id: str) -> Path:
         """Return where a run lies."""
         return self._folder("runs", run_id)
+
+    def clear(self, path: Path, kind: str, kept: int) -> None:
+        """Remove the oldest files of a kind beside `path`, so that with those of `path` `kept` are left; train and dev count as one."""
+        groups: dict[str, list[Path]] = {}
+        for each in sorted(path.parent.glob(f"{kind}-*"), key=lambda each: each.stat().st_mtime, reverse=True):
+            groups.setdefault(each.name.partition(".")[0], []).append(each)
+        groups.pop(path.name.partition(".")[0], None)
+        for group in list(groups.values())[kept - 1 :]:
+            for each in group:
+                each.unlink(missing_ok=True)
 
     def save_selection(self, run_id: str, settings: SelectionSettings) -> None:
         """Remember the selection settings that were last shown for a run."""
@@ -341,13 +360,14 @@ class Workspace:
 
     def selection(self, run_id: str) -> SelectionSettings:
         """Return the selection settings last shown for a run, or, without any that can be read, those it was mined with."""
-        path = self._folder("runs", run_id) / "selection.json"
-        if not path.exists():
-            return self.run(run_id).settings.selection
+        return self._setting(self._folder("runs", run_id) / "selection.json") or self.run(run_id).settings.selection
+
+    def _setting(self, path: Path) -> Any:
+        """Return the settings in a file; None where there are none that can be read: `damaged_settings` says why."""
         try:
-            return _read(path, SelectionSettings, f"{path} cannot be read")
-        except WorkspaceError:  # how sliders stood is not worth a run that cannot be opened
-            return self.run(run_id).settings.selection
+            return _read_setting(path)
+        except WorkspaceError:
+            return None
 
     def _folder(self, kind: str, name: str) -> Path:
         # Ids come from addresses too: nothing but the plain name of a folder may pass.
@@ -368,21 +388,7 @@ class Workspace:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _older_run(value: dict[str, Any]) -> dict[str, Any]:
-    """Bring the settings of a run of version 0.1.0, which had `use_fp16` instead of `precision`, to those of today."""
-    model = (value.get("settings") or {}).get("model")
-    if isinstance(model, dict) and model.pop("use_fp16", True) is False:
-        model["precision"] = "fp32"
-    return value
-
-
-def _read(path: Path, kind: type[T], missing: str, older: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> T:
-    try:
-        content = path.read_bytes()
-        if older is None:
-            return msgspec.json.decode(content, type=kind)
-        return msgspec.convert(older(msgspec.json.decode(content, type=dict[str, Any])), type=kind)
-    except OSError as error:
-        raise WorkspaceError(missing) from error
-    except msgspec.DecodeError as error:
-        raise WorkspaceError(f"{path} is damaged ({error}); remove its folder and do it again") from error
+def _read_setting(path: Path) -> Any:
+    """Return the settings in a file, or None without one."""
+    remedy = "remove the file, and choose again"
+    return read(path, _SETTINGS[path.name], "", remedy=remedy) if path.exists() else None

@@ -248,8 +248,9 @@ class StoredVectors:
         total = sum(len(segment) for segment in segments)
         if (
             places.ndim != 1
+            or places.dtype.kind not in "iu"
             or (len(places) and not 0 <= places.min() <= places.max() < total)
-            or any(segment.ndim != 2 or segment.shape[1] != segments[0].shape[1] for segment in segments)
+            or any(segment.ndim != 2 or segment.dtype.kind != "f" or segment.shape[1] != segments[0].shape[1] for segment in segments)
         ):
             raise ValueError(f"the files of {name} do not fit each other")
         return cls(segments, places)

@@ -7,13 +7,17 @@ by name stays open, so that the command that the Export screen shows is no longe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from hnmine import resources
 from hnmine.data.columns import Columns
-from hnmine.runs.uploads import Look, look, sample
+from hnmine.data.detect import Role
+from hnmine.runs import uploads as datasets
+from hnmine.runs.uploads import Look, sample
 from hnmine.runs.workspace import Dataset
 from pages.shared import state
 
@@ -27,9 +31,30 @@ def looks(dataset: Dataset) -> tuple[Look, Look | None]:
         InputError: one of them cannot be read.
     """
     space = resources.workspace()
-    pool = space.pool_path(dataset.id)
-    training = look(space.training_path(dataset.id), dataset.training_file)
-    return training, None if pool is None else look(pool, pool.name, "pool")
+    training, pool = space.training_path(dataset.id), space.pool_path(dataset.id)
+    found = _stored(training, dataset.training_look) or look(training, training.name)
+    return found, None if pool is None else _stored(pool, dataset.pool_look) or look(pool, pool.name, "pool")
+
+
+def _stored(path: Path, known: Look | None) -> Look | None:
+    """Return what is known of a stored file, unless somebody has changed it since: then it is newer than its description."""
+    described = (path.parent / "dataset.json").stat().st_mtime_ns
+    return known if all(modified <= described for _, modified, _, _ in datasets.stamp(path)) else None
+
+
+def look(source: UploadedFile | Path, name: str, role: Role = "training") -> Look:
+    """Return what a file is; it is remembered while the file stays as it is, or the upload is held.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    stamp = datasets.stamp(source) if isinstance(source, Path) else source.file_id
+    return _looked(str(stamp), name, role, source)
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _looked(stamp: str, name: str, role: Role, _source: UploadedFile | Path) -> Look:
+    return datasets.look(_source, name, role)
 
 
 def draw(dataset: Dataset, training: Look, pool: Look | None, chosen: Columns) -> Columns | None:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from hnmine import resources
 from hnmine.core.errors import ColumnsError, HnmineError
 from hnmine.data.detect import Role
-from hnmine.runs.uploads import SUFFIXES, Look, look
+from hnmine.runs.uploads import SUFFIXES, Look
+from pages.data import columns as reading
 from pages.shared import state
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "bikeshare"
@@ -47,10 +49,10 @@ def _open(name: str, training: BinaryIO | Path, pool_name: str | None, pool: Bin
     st.rerun()
 
 
-def _found(source: BinaryIO | Path, name: str, role: Role) -> Look | None:
+def _found(source: UploadedFile | Path, name: str, role: Role) -> Look | None:
     """Say what a file is, before it is used; None when it cannot be read."""
     try:
-        found = look(source, name, role)
+        found = reading.look(source, name, role)
     except HnmineError as error:
         st.error("This file cannot be read", icon=":material/error:")
         st.text(str(error))

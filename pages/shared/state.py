@@ -30,14 +30,10 @@ def restore(page: str = "") -> None:
     if "dataset" not in state:
         state.dataset = state.run = None
         state.query, state.query_written, state.query_turn = st.query_params.get("query") or None, None, 0
-        space = resources.workspace()
-        try:
-            if run_id := st.query_params.get("run"):
-                open_run(run_id)
-            elif dataset_id := st.query_params.get("dataset"):
-                open_dataset(space.dataset(dataset_id).id)
-        except HnmineError as error:
-            state.message = str(error)
+        if run_id := st.query_params.get("run"):
+            open_run(run_id)
+        elif dataset_id := st.query_params.get("dataset"):
+            open_dataset(dataset_id)
     elif page == "inspect" and "run" in st.query_params and st.query_params.get("query") != state.query_written:
         state.query, state.query_turn = st.query_params.get("query") or None, state.query_turn + 1
     wanted = {name: state[name] for name in ("run", "dataset") if state[name] is not None}
@@ -49,6 +45,9 @@ def restore(page: str = "") -> None:
     if message := state.pop("message", None):
         st.error("This cannot be opened", icon=":material/link_off:")
         st.text(message)
+    if damages := resources.workspace().damaged_settings(state.dataset, state.run):
+        st.warning("Settings that were kept cannot be read; those of the start are used instead", icon=":material/warning:")
+        st.text("\n".join(damages))
 
 
 def _let_go() -> None:
@@ -58,23 +57,33 @@ def _let_go() -> None:
         state.run, state.message = None, "The run that was open has been deleted; open or mine another."
     try:
         dataset()
-    except HnmineError:
+    except HnmineError as error:
+        there = space.dataset_folder(state.dataset).exists()
         state.dataset = state.run = None
-        state.message = "The data set that was open has been deleted; open another."
+        state.message = str(error) if there else "The data set that was open has been deleted; open another."
 
 
 def open_dataset(dataset_id: str) -> None:
-    """Make a data set the current one; its newest run, if it has one, is opened with it."""
-    if runs := resources.workspace().runs(dataset_id):
+    """Make a data set the current one; its newest run, if it has one, is opened with it. What cannot be opened is shown next."""
+    space, state = resources.workspace(), st.session_state
+    try:
+        space.dataset(dataset_id)
+    except HnmineError as error:
+        state.message = str(error)
+        return
+    state.dataset, state.run = dataset_id, None
+    if runs := space.runs(dataset_id):
         open_run(runs[0].id)
-    else:
-        st.session_state.dataset, st.session_state.run = dataset_id, None
 
 
 def open_run(run_id: str) -> None:
-    """Make a run, and the data set it was made from, the current ones."""
-    run = resources.workspace().run(run_id)
-    resources.workspace().dataset(run.dataset_id)  # a run without its data cannot be opened
+    """Make a run, and the data set it was made from, the current ones. What cannot be opened is shown next."""
+    try:
+        run = resources.workspace().run(run_id)
+        resources.workspace().dataset(run.dataset_id)  # a run without its data cannot be opened
+    except HnmineError as error:
+        st.session_state.message = str(error)
+        return
     st.session_state.dataset, st.session_state.run = run.dataset_id, run.id
     st.session_state[f"decisions-{run.dataset_id}"] = (run.settings.repair, run.settings.skip_bad_rows)
     st.session_state[f"columns-{run.dataset_id}"] = run.settings.columns

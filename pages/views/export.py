@@ -120,7 +120,7 @@ settings: MineSettings = msgspec.structs.replace(
 )
 reranker.complete(run, settings)
 summary = summarise(run.inputs, run.ranking, selection, with_scores=with_scores)
-mined = run.run.manifest.get("summary", {})
+mined = run.run.manifest.get("summary") or {}
 summary.timings = mined.get("timings", {})
 own = dict.fromkeys(summary.notes)
 summary.notes = list(own | dict.fromkeys(note for note in mined.get("notes", ()) if "_scores" not in note))

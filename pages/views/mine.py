@@ -94,11 +94,11 @@ def live(run: resources.OpenRun) -> None:
         st.caption(told)
     if above := summary.scores["above_positive"]:
         st.caption(f"{wording.percent(above, 1)} of the negatives score above their positive: look at those first.")
-    if vectors := run.run.manifest.get("summary", {}).get("vectors"):
-        st.caption(f"Vectors: {vectors['encoded']:,} encoded by this run, {vectors['stored']:,} were stored before.")
-    if pairs := run.run.manifest.get("summary", {}).get("pairs"):
-        st.caption(f"Reranker: {pairs['scored']:,} pairs scored by this run, {pairs['stored']:,} were scored before.")
-    for note in dict.fromkeys([*summary.notes, *(run.run.manifest.get("summary", {}).get("notes") or ())]):
+    if vectors := (run.run.manifest.get("summary") or {}).get("vectors"):
+        st.caption(f"Vectors: {vectors.get('encoded', 0):,} encoded by this run, {vectors.get('stored', 0):,} were stored before.")
+    if pairs := (run.run.manifest.get("summary") or {}).get("pairs"):
+        st.caption(f"Reranker: {pairs.get('scored', 0):,} pairs scored by this run, {pairs.get('stored', 0):,} were scored before.")
+    for note in dict.fromkeys([*summary.notes, *((run.run.manifest.get("summary") or {}).get("notes") or ())]):
         st.caption(literal(note))  # it may quote names of columns
     state.save_selection(run.run.id)
 

@@ -114,6 +114,9 @@ def choose(key: str, shown: list[str]) -> None:
 if failed := session.pop("runs-failed", None):
     st.error("That could not be done", icon=":material/error:")
     st.text(failed)
+if damaged := space.damaged():
+    st.warning(f"{counted(len(damaged), 'run or data set', 'runs and data sets')} cannot be read", icon=":material/broken_image:")
+    st.text("\n".join(damaged))
 if not runs:
     if not datasets:
         state.nothing_yet("No run yet", "Open training data and mine it; each run is then kept here.", "pages/views/data.py", "Go to Data")

@@ -12,10 +12,11 @@ from hnmine.analysis.compare import Side, compare
 from hnmine.analysis.explanation import evidence
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import Verdict, judge
-from hnmine.retrieval.ranking import Ranking, ratio_to_positive
+from hnmine.retrieval.ranking import Ranking
 from hnmine.review import queue
 from hnmine.review.audit_sample import AuditSettings, draw, pairs_in
 from hnmine.review.queue import QueueSettings
+from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.promotions import with_promotions
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import ANCHORS, Anchor, SelectionSettings
