@@ -59,7 +59,7 @@ FLOORS = [
     ["summary", "quality"],
     ["manifest"],
     ["queue", "listing", "projection", "compare"],
-    ["evidence"],
+    ["evidence", "charts"],
     ["mine", "soundness"],
     ["drop_in", "reproduce"],
     ["workspace", "flags"],

@@ -8,14 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from hnmine import quality, resources, words
+from hnmine import charts, quality, resources, words
 from hnmine.errors import HnmineError
 from hnmine.evidence import TELLING
 from hnmine.quality import Candidates
 from hnmine.resources import OpenRun
 from hnmine.select import Selection
-from pages.parts import charts, maps, marking, statistics, wording
+from pages.parts import maps, marking, statistics, wording
 from pages.parts.dials import NO_MEASUREMENT
+from pages.parts.drawing import draw
 from pages.parts.listed import SHARE_SHOWN
 
 Floats = npt.NDArray[np.float32]
@@ -68,11 +69,8 @@ def figure(run: OpenRun, selection: Selection, details: Candidates, query: int) 
         maps.draw_set(run, selection, query)
     else:
         own = slice(run.inputs.corpus.positive_starts[query], run.inputs.corpus.positive_starts[query + 1])
-        st.vega_lite_chart(
-            spec=charts.rank_curve(details, selection.settings, float(run.ranking.positive_scores[own].mean(dtype=np.float64))),
-            alt="Similarity by rank: the window is shaded, chosen negatives are dots, the line is the positives' level",
-            key="inspect-curve",
-        )
+        positive = float(run.ranking.positive_scores[own].mean(dtype=np.float64))
+        draw(charts.rank_curve(details, selection.settings, positive), "inspect-curve")
         st.caption("Dots: chosen. Line: the positives' level. Shaded: the rank window.")
 
 

@@ -7,19 +7,20 @@ import numpy as np
 import streamlit as st
 
 from hnmine import compare, resources
+from hnmine.charts import values_histogram
 from hnmine.compare import Comparison
 from hnmine.errors import HnmineError
 from hnmine.findings import counted
 from hnmine.resources import OpenRun
 from hnmine.select import Selection
 from hnmine.workspace import Run
-from pages.parts import charts, state, statistics, wording
+from pages.parts import state, statistics, wording
+from pages.parts.drawing import draw as draw_chart
 from pages.parts.listed import query_id
 
 Opened = tuple[OpenRun, Selection]
 
 CHANGED = 200
-SHIFT_BINS = 40
 
 
 def draw(first: Run, second: Run) -> None:
@@ -124,29 +125,25 @@ def _figures(found: Comparison, comparable: bool) -> None:
         st.caption(f"{apart}.")
     left, right = st.columns(2)
     with left:
-        edges = np.linspace(0, 1, 11)
-        counts = np.histogram(overlap, bins=edges)[0]
-        st.vega_lite_chart(
-            spec=charts.counts_histogram(edges, counts, title="share of negatives that both chose", what="queries", form=".0%"),
-            alt=f"Overlap by query; on average {wording.percent(float(overlap.mean()))}"
-            if len(overlap)
-            else "Overlap by query: none has negatives",
-            key="compare-overlap",
+        mean = f"on average {wording.percent(float(overlap.mean()))}" if len(overlap) else "none has negatives"
+        axis, tenths = "shared, of the longer list (%)", np.arange(0, 101, 10)
+        draw_chart(
+            values_histogram(100 * overlap, f"Overlap by query; {mean}", tenths, title="Overlap", axis=axis, what="queries", form="d"),
+            "compare-overlap",
         )
     with right:
-        reach = max(float(np.abs(shift).max(initial=0.0)), 1e-3)
-        edges = np.linspace(-reach, reach, SHIFT_BINS + 1)
-        st.vega_lite_chart(
-            spec=charts.counts_histogram(
-                edges,
-                np.histogram(shift, bins=edges)[0],
-                title="B harder than A by" + (" (similarity)" if comparable else " (share of the positive)"),
+        mean = f"; on average {harder}" if len(shift) else ""
+        axis, scale = ("B minus A (similarity)", 1) if comparable else ("B minus A (% of the positive)", 100)
+        draw_chart(
+            values_histogram(
+                scale * shift,
+                f"How much harder the negatives of B are, by query{mean}",
+                title="Change in hardness",
+                axis=axis,
                 what="queries",
-                form=".2f" if comparable else ".0%",
-                zero=True,
+                form=".2f" if comparable else ".0f",
             ),
-            alt="How much harder the negatives of B are, by query" + (f"; on average {harder}" if len(shift) else ""),
-            key="compare-shift",
+            "compare-shift",
         )
 
 

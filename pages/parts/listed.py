@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
+from hnmine.charts import similarity_histogram
 from hnmine.corpus import Corpus, fold, text_hash
 from hnmine.listing import COLUMNS, REVIEWED, Listing, pages, sorted_by
 from hnmine.quality import QueryTable
 from hnmine.resources import OpenRun
 from hnmine.select import Selection
-from pages.parts import charts, statistics
+from pages.parts import statistics
+from pages.parts.drawing import draw
 
 Ints = npt.NDArray[np.int64]
 Range = tuple[float, float]
@@ -66,14 +68,9 @@ def similarity_range(run: OpenRun, selection: Selection) -> Range | None:
     key = f"inspect-histogram-{run.run.id}-{state.get('inspect-range-turn', 0)}"
     if key not in state:  # this visit begins: the chart shows what was drawn in the last one
         state["inspect-range-drawn"] = state.get(name)
-    st.vega_lite_chart(
-        spec=charts.similarity_histogram(
-            statistics.histograms(run, selection), selection.settings, brush=True, range_drawn=state["inspect-range-drawn"], height=240
-        ),
-        alt="Similarity to the query: positives, chosen negatives and candidates in the window",
-        key=key,
-        on_select=lambda: _drawn(key, name),
-    )
+    shown, drawn_before = statistics.histograms(run, selection), state["inspect-range-drawn"]
+    figure = similarity_histogram(shown, selection.settings, brush=True, range_drawn=drawn_before)
+    draw(figure, key, lambda: _drawn(key, name))
     drawn: Range | None = state.get(name)
     with st.container(horizontal=True, vertical_alignment="center"):
         if drawn is None:

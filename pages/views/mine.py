@@ -7,7 +7,7 @@ from itertools import pairwise
 import msgspec
 import streamlit as st
 
-from hnmine import devices, models, resources
+from hnmine import charts, devices, models, resources
 from hnmine.criteria import SelectionSettings
 from hnmine.errors import HnmineError, InputError
 from hnmine.findings import counted
@@ -19,8 +19,9 @@ from hnmine.signals import BASIC
 from hnmine.summary import summarise
 from hnmine.suspects import false_share
 from hnmine.teacher import SIGNAL
-from pages.parts import charts, choosing, controls, guarding, reranking, state, statistics, wording, working
+from pages.parts import choosing, controls, guarding, reranking, state, statistics, wording, working
 from pages.parts.dials import FUNNEL, NO_MEASUREMENT
+from pages.parts.drawing import draw
 from pages.parts.marking import literal
 from pages.parts.retrievers import Retrievers, retrievers
 
@@ -68,11 +69,7 @@ def live(run: resources.OpenRun) -> None:
             )
     if chances is not None:
         st.caption(_estimated(run.suspicion.verdicts))
-    st.vega_lite_chart(
-        spec=charts.similarity_histogram(statistics.histograms(run, current), chosen),
-        alt="Similarity to the query: positives, chosen negatives and candidates in the window",
-        key="mine-histogram",
-    )
+    draw(charts.similarity_histogram(statistics.histograms(run, current), chosen), "mine-histogram")
     funnel = [("ranked", current.funnel["ranked"])] + [
         (step, current.funnel[step])
         for earlier, step in pairwise(FUNNEL)
