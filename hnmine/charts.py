@@ -34,7 +34,8 @@ THEME: Spec = {
     "padding": {"bottom": 4},
     "config": {
         "axis": {"titlePadding": 8, "labelPadding": 8},
-        "legend": {"orient": "top", "title": None, "labelLimit": 300, "offset": 4, "symbolOpacity": 1, "symbolStrokeWidth": 0},
+        "legend": {"orient": "top", "title": None, "labelLimit": 300, "offset": 4},
+        "title": {"offset": 4},
     },
 }
 COLOURS = ["#0b8475", "#d2691e", "#74879f", "#7a5bb5", "#b83a4b", "#a67c00"]
@@ -65,7 +66,8 @@ class Figure:
 
         rows = {name: _without_nan(table.to_pylist()) for name, table in self.tables.items()}
         config = self.spec["config"] | {"range": {"category": COLOURS}}
-        return alt.Chart.from_dict(self.spec | {"width": 600, "datasets": rows, "description": self.description, "config": config})
+        whole = self.spec | {"width": 600, "datasets": rows, "description": self.description, "config": config}
+        return (alt.LayerChart if "layer" in whole else alt.Chart).from_dict(whole, validate=False)
 
 
 def _without_nan(rows: list[Spec]) -> list[Spec]:
@@ -85,9 +87,8 @@ def _spec(chart: Any, title: str, height: int) -> Spec:
     return dict(chart.properties(title=title, height=height).to_dict()) | THEME
 
 
-def _colour(domain: list[str], *, legend: bool = True) -> Spec:
-    shown = {"columns": 3, "values": [each for each in domain if each]} if legend else None
-    return {"field": "group", "type": "nominal", "scale": {"domain": domain}, "legend": shown}
+def _colour(domain: list[str], legend: Spec | None) -> Spec:
+    return {"field": "group", "type": "nominal", "scale": {"domain": domain}, "legend": legend}
 
 
 def _tooltip(*lines: str) -> list[Spec]:
@@ -135,7 +136,7 @@ def _similarity_histogram(brush: bool) -> Spec:
 
     ends = [alt.param(name=name, value=value) for name, value in (("low", 0), ("high", 1))]
     scale = alt.Scale(domain=[alt.ExprRef("low"), alt.ExprRef("high")], nice=False)
-    share, colour = alt.Y("share (%):Q", title="share of the group (%)", stack=None), _colour(GROUPS)
+    share, colour = alt.Y("share (%):Q", title="share of the group (%)", stack=None), _colour(GROUPS, {})
     filled, outlined, guards = (alt.Chart(alt.NamedData(name)) for name in ("filled", "outlined", "guards"))
     bars = (
         filled.transform_filter("datum.count > 0")
@@ -176,11 +177,8 @@ def _rank_curve(line: bool) -> Spec:
     import altair as alt
 
     window, curve, level, chosen = (alt.Chart(alt.NamedData(name)) for name in ("window", "curve", "level", "chosen"))
-    score, colour, mean = (
-        alt.Y("similarity:Q", title="similarity to the query"),
-        _colour(GROUPS, legend=False),
-        "mean score of the positives",
-    )
+    score, colour = alt.Y("similarity:Q", title="similarity to the query"), _colour(GROUPS, None)
+    mean = "mean score of the positives"
     # Fused ranks do not descend in similarity: a line would be a scribble.
     curve = curve.mark_line(color="#8190a5") if line else curve.mark_point(color="#8190a5", size=12)
     chart = alt.layer(
@@ -224,17 +222,17 @@ def _counted(spec: Spec, values: npt.ArrayLike, edges: npt.NDArray[Any], rules: 
 def _counts(title: str, axis: str, what: str, form: str, height: int) -> Spec:
     import altair as alt
 
-    numbers = alt.Axis(format=form, tickCount=6, **({"tickMinStep": 1} if form == "d" else {}))
+    numbers = alt.Axis(format=form, **({"tickMinStep": 1} if form == "d" else {"tickCount": 5}))
     x, y = alt.X("from:Q", bin="binned", title=axis, axis=numbers), alt.Y("count:Q", title=what)
     bars, rules = alt.Chart(alt.NamedData("bars")).mark_bar(binSpacing=1), alt.Chart(alt.NamedData("rules")).mark_rule(**RULE)
-    bars = bars.transform_filter("datum.count > 0").encode(x, y, x2="to", tooltip=_tooltip(f"from:{form}", f"to:{form}", "count:,"))
+    bars = bars.encode(x, y, x2="to", tooltip=_tooltip(f"from:{form}", f"to:{form}", "count:,"))
     return _spec(alt.layer(bars, rules.encode(x="at:Q")), title, height)
 
 
 def band_rates(rates: Mapping[str, Rate], whole: float, *, by: str, description: str) -> Figure:
     """Draw estimated rates of false negatives by band with their intervals, and the rate of all as a rule; `by` says what bands are of."""
     bands = {
-        by: list(rates),
+        "band": list(rates),
         "group": GROUPS[1:2] * len(rates),
         "false (%)": [100 * rate.rate for rate in rates.values()],
         "from (%)": [100 * rate.low for rate in rates.values()],
@@ -248,8 +246,8 @@ def _band_rates(by: str, bands: int) -> Spec:
     import altair as alt
 
     rows, whole = alt.Chart(alt.NamedData("bands")), alt.Chart(alt.NamedData("whole"))
-    rows = rows.encode(alt.Y(f"{by}:N", sort=None, axis=alt.Axis(labelLimit=120)), color=_colour(GROUPS, legend=False))
-    rows = rows.encode(tooltip=_tooltip(by, "false (%):.1f", "from (%):.1f", "to (%):.1f"))
+    rows = rows.encode(alt.Y("band:N", title=by, sort=None, axis=alt.Axis(labelLimit=120)), color=_colour(GROUPS, None))
+    rows = rows.encode(tooltip=_tooltip("band", "false (%):.1f", "from (%):.1f", "to (%):.1f"))
     chart = alt.layer(
         whole.mark_rule(**RULE).encode(alt.X("false of all (%):Q"), tooltip=_tooltip("false of all (%):.1f")),
         rows.mark_rule(size=3, opacity=0.5).encode(alt.X("from (%):Q", title="false, with the 95\u00a0% interval (%)"), x2="to (%)"),
@@ -314,7 +312,8 @@ def _map(data: str, domain: list[str], *tooltip: str, **mark: Any) -> Any:
     plain = {"scale": alt.Scale(zero=False), "axis": alt.Axis(labels=False, ticks=False, grid=False, domain=False)}
     x, y = alt.X("x:Q", title="first principal component", **plain), alt.Y("y:Q", title="second principal component", **plain)
     chart = alt.Chart(alt.NamedData(data)).mark_point(filled=True, **mark)
-    return chart.encode(x, y, color=_colour(domain), tooltip=_tooltip(*tooltip))
+    legend = {"columns": 3, "symbolOpacity": 1, "symbolStrokeWidth": 0, "values": [each for each in domain if each]}
+    return chart.encode(x, y, color=_colour(domain, legend), tooltip=_tooltip(*tooltip))
 
 
 def _short(text: str, letters: int) -> str:
