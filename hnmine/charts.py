@@ -250,7 +250,9 @@ def _band_rates(by: str, bands: int) -> Spec:
     rows = rows.encode(tooltip=_tooltip("band", "false (%):.1f", "from (%):.1f", "to (%):.1f"))
     chart = alt.layer(
         whole.mark_rule(**RULE).encode(alt.X("false of all (%):Q"), tooltip=_tooltip("false of all (%):.1f")),
-        rows.mark_rule(size=3, opacity=0.5).encode(alt.X("from (%):Q", title="false, with the 95\u00a0% interval (%)"), x2="to (%)"),
+        rows.mark_rule(size=3, opacity=0.5).encode(
+            alt.X("from (%):Q", title="false, with the 95\u00a0% interval (%)", axis=alt.Axis(tickCount=8)), x2="to (%)"
+        ),
         rows.mark_point(filled=True, size=90, opacity=1).encode(alt.X("false (%):Q")),
     )
     return _spec(chart, "Rate of false negatives by band", 80 + 26 * bands)
