@@ -64,14 +64,13 @@ class Figure:
         """Return the Altair chart with its data."""
         import altair as alt
 
-        rows = {name: _without_nan(table.to_pylist()) for name, table in self.tables.items()}
+        rows = {
+            name: [{key: None if value != value else value for key, value in row.items()} for row in table.to_pylist()]
+            for name, table in self.tables.items()
+        }
         config = self.spec["config"] | {"range": {"category": COLOURS}}
         whole = self.spec | {"width": 600, "datasets": rows, "description": self.description, "config": config}
         return (alt.LayerChart if "layer" in whole else alt.Chart).from_dict(whole, validate=False)
-
-
-def _without_nan(rows: list[Spec]) -> list[Spec]:
-    return [{name: None if value != value else value for name, value in row.items()} for row in rows]
 
 
 def _figure(spec: Spec, description: str, values: Mapping[str, Any] | None = None, /, **columns: Mapping[str, Any]) -> Figure:
@@ -248,11 +247,10 @@ def _band_rates(by: str, bands: int) -> Spec:
     rows, whole = alt.Chart(alt.NamedData("bands")), alt.Chart(alt.NamedData("whole"))
     rows = rows.encode(alt.Y("band:N", title=by, sort=None, axis=alt.Axis(labelLimit=120)), color=_colour(GROUPS, None))
     rows = rows.encode(tooltip=_tooltip("band", "false (%):.1f", "from (%):.1f", "to (%):.1f"))
+    rate = alt.X("from (%):Q", title="false, with the 95\u00a0% interval (%)", axis=alt.Axis(tickCount=8))
     chart = alt.layer(
         whole.mark_rule(**RULE).encode(alt.X("false of all (%):Q"), tooltip=_tooltip("false of all (%):.1f")),
-        rows.mark_rule(size=3, opacity=0.5).encode(
-            alt.X("from (%):Q", title="false, with the 95\u00a0% interval (%)", axis=alt.Axis(tickCount=8)), x2="to (%)"
-        ),
+        rows.mark_rule(size=3, opacity=0.5).encode(rate, x2="to (%)"),
         rows.mark_point(filled=True, size=90, opacity=1).encode(alt.X("false (%):Q")),
     )
     return _spec(chart, "Rate of false negatives by band", 80 + 26 * bands)
