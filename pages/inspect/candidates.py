@@ -9,7 +9,7 @@ import numpy.typing as npt
 import streamlit as st
 
 from hnmine import resources
-from hnmine.analysis import queries
+from hnmine.analysis import charts, queries
 from hnmine.analysis.explanation import TELLING
 from hnmine.analysis.queries import Candidates
 from hnmine.core import text as words
@@ -18,8 +18,9 @@ from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
 from pages.inspect import maps
 from pages.inspect.query_list import SHARE_SHOWN
-from pages.shared import charts, highlight, statistics, wording
+from pages.shared import highlight, statistics, wording
 from pages.shared.dials import NO_MEASUREMENT
+from pages.shared.drawing import draw
 
 Floats = npt.NDArray[np.float32]
 
@@ -70,11 +71,7 @@ def figure(run: OpenRun, selection: Selection, details: Candidates, query: int) 
     elif which == "set":
         maps.draw_set(run, selection, query)
     else:
-        st.vega_lite_chart(
-            spec=charts.rank_curve(details, selection.settings, float(selection.positive[query])),
-            alt="Similarity by rank: the window is shaded, chosen negatives are dots, the line is the positive's score",
-            key="inspect-curve",
-        )
+        draw(charts.rank_curve(details, selection.settings, float(selection.positive[query])), "inspect-curve")
         st.caption("Dots: chosen. Line: the positive's score. Shaded: the rank window.")
 
 

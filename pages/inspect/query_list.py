@@ -12,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
+from hnmine.analysis.charts import similarity_histogram
 from hnmine.analysis.listing import COLUMNS, REVIEWED, Listing, pages, sorted_by
 from hnmine.analysis.queries import QueryTable
 from hnmine.core.text import fold, text_hash
 from hnmine.data.corpus import Corpus
 from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
-from pages.shared import charts, statistics
+from pages.shared import statistics
+from pages.shared.drawing import draw
 from pages.shared.state import query_id, query_of
 
 Ints = npt.NDArray[np.int64]
@@ -53,14 +55,9 @@ def similarity_range(run: OpenRun, selection: Selection) -> Range | None:
     key = f"inspect-histogram-{run.run.id}-{state.get('inspect-range-turn', 0)}"
     if key not in state:  # this visit begins: the chart shows what was drawn in the last one
         state["inspect-range-drawn"] = state.get(name)
-    st.vega_lite_chart(
-        spec=charts.similarity_histogram(
-            statistics.histograms(run, selection), selection.settings, brush=True, range_drawn=state["inspect-range-drawn"], height=240
-        ),
-        alt="Similarity to the query: positives, chosen negatives and candidates in the window",
-        key=key,
-        on_select=lambda: _drawn(key, name),
-    )
+    shown, drawn_before = statistics.histograms(run, selection), state["inspect-range-drawn"]
+    figure = similarity_histogram(shown, selection.settings, brush=True, range_drawn=drawn_before)
+    draw(figure, key, lambda: _drawn(key, name))
     drawn: Range | None = state.get(name)
     with st.container(horizontal=True, vertical_alignment="center"):
         if drawn is None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+from hnmine.analysis.charts import band_rates
 from hnmine.review.audit import BandEstimate
 from hnmine.review.audit_plan import FEWEST_FOR_CUT, Cut, recommend
 from hnmine.review.audit_sample import Measure
-from pages.shared import charts, wording
+from pages.shared import wording
 from pages.shared.audit import Audit
+from pages.shared.drawing import draw as draw_chart
 
 BY = {"share": "share of the positive's score", "risk": "risk"}
 COUNTS = "Dropped and promoted count as false: neither should be a negative. (A dropped one may be junk, not an answer.)"
@@ -60,19 +62,10 @@ def draw(audit: Audit) -> None:
     )
     if audit.found.rate is None:
         return
-    shown = [(name, rate) for name, rate in zip(names, rates, strict=True) if rate is not None]
-    st.vega_lite_chart(
-        spec=charts.band_rates(
-            [name for name, _ in shown],
-            [rate.rate for _, rate in shown],
-            [rate.low for _, rate in shown],
-            [rate.high for _, rate in shown],
-            audit.found.rate.rate,
-            title=BY[by],
-        ),
-        alt=f"{title}: rates of false negatives with 95 % intervals; of all, {wording.percent(audit.found.rate.rate, 1)}",
-        key="audit-bands",
-    )
+    shown = {name: rate for name, rate in zip(names, rates, strict=True) if rate is not None}
+    whole = audit.found.rate.rate
+    description = f"{title}: rates of false negatives with 95 % intervals; of all, {wording.percent(whole, 1)}"
+    draw_chart(band_rates(shown, whole, by=BY[by], description=description), "audit-bands")
     st.caption("Dots: estimated rates. Lines: their 95\u00a0% intervals. Dashed: the rate of all.")
 
 

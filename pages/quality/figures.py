@@ -7,12 +7,12 @@ import math
 import numpy as np
 import streamlit as st
 
+from hnmine.analysis.charts import values_histogram
 from hnmine.checks.report import counted
 from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
-from pages.shared import charts, statistics, wording
-
-BINS = 40
+from pages.shared import statistics, wording
+from pages.shared.drawing import draw
 
 
 def lengths(run: OpenRun, selection: Selection) -> None:
@@ -57,20 +57,9 @@ def scores(run: OpenRun, selection: Selection) -> None:
         f"{wording.percent(found.auc, 1)} (area under the ROC curve). The two distributions share {wording.percent(found.overlap)}."
     )
     margins = table.margin[np.isfinite(table.margin)].astype(np.float64)
-    reach = max(float(np.abs(margins).max(initial=0.0)), 1e-3)
-    edges = np.linspace(-reach, reach, BINS + 1)
-    st.vega_lite_chart(
-        spec=charts.counts_histogram(
-            edges,
-            np.histogram(margins, bins=edges)[0],
-            title="positive minus hardest negative (similarity)",
-            what="queries",
-            form=".2f",
-            zero=True,
-        ),
-        alt=f"Queries by margin; {int((margins < 0).sum()):,} of {len(margins):,} have a negative above their positive",
-        key="quality-margins",
-    )
+    description = f"Queries by margin; {int((margins < 0).sum()):,} of {len(margins):,} have a negative above their positive"
+    axis = "positive minus hardest negative (similarity)"
+    draw(values_histogram(margins, description, title="Queries by margin", axis=axis, what="queries"), "quality-margins")
     st.caption(
         "Left of the line a negative is nearer to the query than its positive. No rate of false negatives: that only an audit tells."
     )

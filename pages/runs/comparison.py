@@ -8,19 +8,20 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.analysis import compare
+from hnmine.analysis.charts import values_histogram
 from hnmine.analysis.compare import Comparison
 from hnmine.checks.report import counted
 from hnmine.core.errors import HnmineError
 from hnmine.resources import OpenRun
 from hnmine.runs.workspace import Run
 from hnmine.selection.select import Selection
-from pages.shared import charts, state, statistics, wording
+from pages.shared import state, statistics, wording
+from pages.shared.drawing import draw as draw_chart
 from pages.shared.state import query_id
 
 Opened = tuple[OpenRun, Selection]
 
 CHANGED = 200
-SHIFT_BINS = 40
 
 
 def draw(first: Run, second: Run) -> None:
@@ -125,29 +126,25 @@ def _figures(found: Comparison, comparable: bool) -> None:
         st.caption(f"{apart}.")
     left, right = st.columns(2)
     with left:
-        edges = np.linspace(0, 1, 11)
-        counts = np.histogram(overlap, bins=edges)[0]
-        st.vega_lite_chart(
-            spec=charts.counts_histogram(edges, counts, title="share of negatives that both chose", what="queries", form=".0%"),
-            alt=f"Overlap by query; on average {wording.percent(float(overlap.mean()))}"
-            if len(overlap)
-            else "Overlap by query: none has negatives",
-            key="compare-overlap",
+        mean = f"on average {wording.percent(float(overlap.mean()))}" if len(overlap) else "none has negatives"
+        axis, tenths = "shared, of the longer list (%)", np.arange(0, 101, 10)
+        draw_chart(
+            values_histogram(100 * overlap, f"Overlap by query; {mean}", tenths, title="Overlap", axis=axis, what="queries", form="d"),
+            "compare-overlap",
         )
     with right:
-        reach = max(float(np.abs(shift).max(initial=0.0)), 1e-3)
-        edges = np.linspace(-reach, reach, SHIFT_BINS + 1)
-        st.vega_lite_chart(
-            spec=charts.counts_histogram(
-                edges,
-                np.histogram(shift, bins=edges)[0],
-                title="B harder than A by" + (" (similarity)" if comparable else " (share of the positive)"),
+        mean = f"; on average {harder}" if len(shift) else ""
+        axis, scale = ("B minus A (similarity)", 1) if comparable else ("B minus A (% of the positive)", 100)
+        draw_chart(
+            values_histogram(
+                scale * shift,
+                f"How much harder the negatives of B are, by query{mean}",
+                title="Change in hardness",
+                axis=axis,
                 what="queries",
-                form=".2f" if comparable else ".0%",
-                zero=True,
+                form=".2f" if comparable else ".0f",
             ),
-            alt="How much harder the negatives of B are, by query" + (f"; on average {harder}" if len(shift) else ""),
-            key="compare-shift",
+            "compare-shift",
         )
 
 

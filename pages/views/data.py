@@ -139,18 +139,17 @@ if problems:
 card = cards.describe(cards.ModelSettings())
 lengths = resources.text_lengths(current.id, str(card.folder), repair, skip, columns) if rows else None
 if lengths is not None:
-    from pages.shared import charts
+    from hnmine.analysis import charts  # Arrow and NumPy take a part of a second that the first screen does not have
+    from pages.shared.drawing import draw
 
     for column, counts_, limit, what in zip(
-        st.columns(2), lengths, (card.query_max_length, card.passage_max_length), ("query", "passage"), strict=True
+        st.columns(2), lengths, (card.query_max_length, card.passage_max_length), ("queries", "passages"), strict=True
     ):
         with column:
             longer = float((counts_ > limit).mean()) if len(counts_) else 0.0
             share = wording.percent(longer, 1)
-            st.vega_lite_chart(
-                spec=charts.length_histogram(counts_, limit, what),
-                alt=f"Histogram of {what} lengths; {share} are longer than {limit} tokens",
-            )
+            description = f"Histogram of the lengths of {what}; {share} are longer than {limit} tokens"
+            draw(charts.length_histogram(counts_, limit, what, description), f"data-{what}")
             st.caption(
                 f"{share} are longer than {card.name} reads ({limit} tokens); the rest of such a text is cut off when it is encoded."
                 if longer

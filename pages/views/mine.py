@@ -8,6 +8,7 @@ import msgspec
 import streamlit as st
 
 from hnmine import resources
+from hnmine.analysis import charts
 from hnmine.analysis.fn_estimates import false_share
 from hnmine.checks.report import counted
 from hnmine.core.errors import HnmineError, InputError
@@ -23,9 +24,10 @@ from hnmine.selection.settings import SelectionSettings
 from pages.mine import filters, selection
 from pages.mine import model as controls
 from pages.mine.retrievers import Retrievers, retrievers
-from pages.shared import charts, job_progress, state, statistics, wording
+from pages.shared import job_progress, state, statistics, wording
 from pages.shared import reranker as reranking
 from pages.shared.dials import FUNNEL, NO_MEASUREMENT
+from pages.shared.drawing import draw
 from pages.shared.highlight import literal
 
 # Candidates ranked for each query, so that the slider has room beyond the window: ranking 500 instead of 210 costs 2 ms a query.
@@ -72,11 +74,7 @@ def live(run: resources.OpenRun) -> None:
             )
     if chances is not None:
         st.caption(_estimated(run.suspicion.verdicts))
-    st.vega_lite_chart(
-        spec=charts.similarity_histogram(statistics.histograms(run, current), chosen),
-        alt="Similarity to the query: positives, chosen negatives and candidates in the window",
-        key="mine-histogram",
-    )
+    draw(charts.similarity_histogram(statistics.histograms(run, current), chosen), "mine-histogram")
     funnel = [("ranked", current.funnel["ranked"])] + [
         (step, current.funnel[step])
         for earlier, step in pairwise(FUNNEL)

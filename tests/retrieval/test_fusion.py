@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hnmine.analysis.charts import rank_curve
 from hnmine.analysis.queries import candidates_of, positive_ranks, query_table
 from hnmine.data.corpus import build_corpus
 from hnmine.data.verdicts import Verdict
@@ -18,7 +19,6 @@ from hnmine.retrieval.fusion import FUSION_DEPTH, fused
 from hnmine.selection.ordering import descends, hardest_first, hardness_lots
 from hnmine.selection.select import select
 from hnmine.selection.settings import SelectionSettings
-from pages.shared.charts import rank_curve
 from tests.selection.test_select import (
     check,
     grid_score,
@@ -244,9 +244,9 @@ def test_the_rank_of_a_positive_is_its_rank_in_the_fused_list():
     chosen = np.flatnonzero(details.chosen)
     order = chosen[np.argsort(details.chosen[chosen])]
     assert list(details.scores[order]) == sorted(details.scores[order], reverse=True), "chosen 1 is the hardest"
-    assert rank_curve(details, selection.settings, 0.5)["layer"][1]["mark"]["type"] == "point"
+    assert rank_curve(details, selection.settings, 0.5).spec["layer"][1]["mark"]["type"] == "point"
     plain = candidates_of(corpus, ladder(40)[1], select(corpus, ladder(40)[1], selection.settings), 0)
-    assert rank_curve(plain, selection.settings, 0.5)["layer"][1]["mark"]["type"] == "line"
+    assert rank_curve(plain, selection.settings, 0.5).spec["layer"][1]["mark"]["type"] == "line"
 
 
 def test_the_fractions_of_the_oracle_are_far_enough_apart():
