@@ -42,7 +42,7 @@ FLOORS = [
     ["fields"],
     ["rows"],
     ["corpus", "search", "beir"],
-    ["models", "tokens", "devices", "terminal", "batches", "attention"],
+    ["models", "tokens", "devices", "terminal", "batches"],
     ["drivers", "loader", "lengths", "retrievers", "reranker"],
     ["encoder", "crossencoder", "survey"],
     ["vectors", "diagnoses"],
