@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hnmine.errors import ModelError, SettingsError
 
-__all__ = ["check_device", "default_device", "gpu_here", "in_words", "precision_on"]
+__all__ = ["check_device", "default_device", "gpu_here", "in_words", "precision_on", "reproducible_products"]
 
 _KINDS = ("cpu", "cuda", "mps", "npu", "musa", "xpu")
 # The driver of Linux, and of Linux inside Windows.
@@ -93,6 +93,14 @@ def in_words(precision: str = "auto") -> str:
         return "Apple GPU for encoding, CPU for searching"
     reason = "torch is installed without CUDA" if gpu_here() and not torch_has_cuda() else "no NVIDIA device found"
     return f"CPU, {os.cpu_count() or 1} cores, {precision_on(device, precision)} ({reason})"
+
+
+def reproducible_products() -> None:
+    """Make the float32 products of Intel's MKL independent of threads and rows; call it before the first product of the process.
+
+    Otherwise MKL divides long sums among threads, by a plan that depends on the rows. Speed is the same; a user's own setting stays.
+    """
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 
 def _cpu_has_bf16() -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.batches import MIN_ROWS, ahead, answers, windows
+from hnmine.devices import reproducible_products
 from hnmine.errors import EncodeError, SettingsError
 from hnmine.progress import OnProgress, ShouldStop, check
 
@@ -67,6 +68,7 @@ class Driver:
                 f"the model is a {type(model).__name__} without `encode`, or `encode_queries` and `encode_corpus`; "
                 "pass a FlagEmbedding model such as FlagModel(...)"
             )
+        reproducible_products()  # a model that was passed in is loaded, and usually has not computed yet
         self.model = model
         self.exact = str((getattr(model, "target_devices", None) or [""])[0]).partition(":")[0] == "cpu"
         self._batch_size = batch_size

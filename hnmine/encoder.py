@@ -70,9 +70,7 @@ def encode(
             finite = np.isfinite(part).all(axis=1)
             if not finite.all():
                 text = texts[places[int(np.argmin(finite))]]
-                raise EncodeError(
-                    f"the model gave NaN or infinity for {side[:-1]} {text[:80]!r}; try precision fp32, or check the weights"
-                )
+                raise EncodeError(f"the model gave NaN or infinity for {side[:-1]} {text[:80]!r}; try precision fp32, or check the weights")
             before = np.count_nonzero(given)
             given[places] = True
             if np.count_nonzero(given) - before != len(places):

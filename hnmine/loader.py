@@ -68,6 +68,7 @@ class LazyModel:
             ModelError: it cannot be loaded, its files have changed, or a device is not available.
         """
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+        devices.reproducible_products()
         import torch
 
         self._check_devices(torch)

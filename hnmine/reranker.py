@@ -133,9 +133,7 @@ def _card(settings: RerankerSettings, folder: Path | None) -> RerankerCard:
         wanted = settings.model_class or model_class
         ending = "ForSequenceClassification" if wanted == "encoder-only-base" else "ForCausalLM"
         if architectures and not any(each.endswith(ending) for each in architectures):
-            raise ModelError(
-                f"{folder} holds a {architectures[0]}, and class {wanted} needs a {ending}; {_INSTEAD}, or check the class"
-            )
+            raise ModelError(f"{folder} holds a {architectures[0]}, and class {wanted} needs a {ending}; {_INSTEAD}, or check the class")
         labels = config.get("num_labels") or len(config.get("id2label") or ())  # where neither is there, the first answer tells
         if wanted == "encoder-only-base" and labels not in (0, 1):
             raise ModelError(f"the model in {folder} returns {labels} scores per pair; a reranker returns one; {_INSTEAD}")

@@ -188,7 +188,7 @@ def test_the_number_of_threads_changes_no_bit(encoder):
         answers = []
         for count in (1, 2):
             torch.set_num_threads(count)
-            answers.append(passages(encoder).tobytes())
+            answers.append(passages(encoder, MANY).tobytes())
     finally:
         torch.set_num_threads(threads)
     assert answers[0] == answers[1]
