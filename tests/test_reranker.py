@@ -183,7 +183,7 @@ def change(folder: Path, target: Path, **values: Any) -> Path:
 def test_what_is_no_reranker_is_refused_with_a_remedy(cross_encoder: Path, tmp_path: Path) -> None:
     from hnmine.models import packaged_folder
 
-    with pytest.raises(ModelError, match=r"holds a BertModel, and class .* needs a ForSequenceClassification; .* such as BAAI/bge-reranker-v2-m3"):
+    with pytest.raises(ModelError, match=r"holds a BertModel, .* needs a ForSequenceClassification; .* as BAAI/bge-reranker-v2-m3"):
         load(packaged_folder())
     with pytest.raises(ModelError, match=r"returns 3 scores per pair; a reranker returns one"):
         load(change(cross_encoder, tmp_path / "three", id2label={"0": "a", "1": "b", "2": "c"}))
