@@ -4,8 +4,8 @@ On a CPU a batch holds texts of exactly one length in tokens. Nothing is padded 
 vector has the same bits whatever stands beside it: a resumed run, a subset and another order give the same bytes.
 Measured in float32 with hidden sizes 32 to 1,024, 2 to 300 tokens and 1 or 2 threads: of 13,000 batches none differed,
 but for products of at most ten rows, which the library computes another way. So a batch has at least MIN_ROWS, if need be
-by repeating its texts. (In bfloat16 none differed at all.) The price: with the four texts a length that Cranfield has,
-batches are small, 5 % slower than full ones.
+by repeating its texts. Intel's MKL needs its reproducible mode as well (`devices.reproducible_products`), and bfloat16 a CPU
+with instructions for it. The price: with the four texts a length that Cranfield has, batches are small, 5 % slower than full ones.
 
 On a GPU many small batches would leave it idle: texts of like length are padded to the longest, and bits may depend on
 the company.

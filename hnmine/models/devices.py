@@ -1,8 +1,7 @@
-"""What this machine computes on, told without importing torch or FAISS (seconds that a first screen and a warm run do not have).
+"""Device and precision of this machine, found without importing torch or FAISS, which takes seconds.
 
-Torch has the last word when it loads; until then the driver's files, torch's own version file and the processor's flags
-say which device it will take, and which precision is the quick one there: fp16 on a CUDA device; bf16 on a CPU that
-multiplies in it (1.7 times fp32's speed at a cosine of 0.9999); else fp32.
+The driver's files, torch's version file and the processor's flags decide: fp16 on a CUDA device; bf16 on a CPU with
+bf16 instructions (1.7 times fp32's speed at a cosine of 0.9999); else fp32. `loader` checks them against torch.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from hnmine.core.errors import ModelError, SettingsError
 
-__all__ = ["check_device", "default_device", "gpu_here", "in_words", "precision_on"]
+__all__ = ["check_device", "default_device", "gpu_here", "in_words", "precision_on", "reproducible_products"]
 
 _KINDS = ("cpu", "cuda", "mps", "npu", "musa", "xpu")
 # The driver of Linux, and of Linux inside Windows.
@@ -47,28 +46,33 @@ def default_device() -> str:
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that torch cannot have.
+    """Refuse a device that torch cannot use.
 
     Raises:
-        SettingsError: there is no such kind of device.
+        SettingsError: the kind of device is unknown.
         ModelError: it is a CUDA device, and torch was installed without CUDA.
     """
     kind = device.partition(":")[0]
     if kind not in _KINDS:
         raise SettingsError(f"device {device!r} is unknown; write cpu, cuda:0, cuda:1, ... or mps")
     if kind == "cuda" and not torch_has_cuda():
-        raise ModelError(f"device {device!r} is not here: torch is installed without CUDA; use --devices cpu, or leave it out")
+        raise ModelError(f"device {device!r} is not available: torch is installed without CUDA; set devices to cpu, or leave it out")
 
 
 def precision_on(device: str, wanted: str = "auto") -> str:
     """Return the precision to compute in: "fp32", "bf16" or "fp16".
 
     Raises:
-        SettingsError: fp16 is wanted on a CPU.
+        SettingsError: fp16 is wanted on a CPU, or bf16 on a CPU without bf16 instructions.
     """
     kind = device.partition(":")[0]
     if wanted == "fp16" and kind == "cpu":
-        raise SettingsError("precision fp16 needs a GPU, and the model runs on the CPU; use auto, bf16 or fp32")
+        raise SettingsError("precision fp16 needs a GPU, and the model runs on the CPU; use auto or fp32")
+    if wanted == "bf16" and kind == "cpu" and not _cpu_has_bf16():
+        # Emulated products are slower than fp32, and their bits depend on the other texts of the batch.
+        raise SettingsError(
+            "precision bf16 needs a CPU with bf16 instructions (avx512_bf16 or amx_bf16), which this CPU does not have; use auto or fp32"
+        )
     if wanted != "auto":
         return wanted
     if kind == "cuda":
@@ -80,15 +84,23 @@ def in_words(precision: str = "auto") -> str:
     """Say where encoding and searching will run, in which precision, and why.
 
     Raises:
-        SettingsError: fp16 is wanted on a CPU.
+        SettingsError: the CPU does not support the precision; see `precision_on`.
     """
     device = default_device()
     if device == "cuda:0":
-        return f"GPU cuda:0, {precision_on(device, precision)} (an NVIDIA device is here)"
+        return f"GPU cuda:0, {precision_on(device, precision)} (NVIDIA device found)"
     if device == "mps":
         return "Apple GPU for encoding, CPU for searching"
     reason = "torch is installed without CUDA" if gpu_here() and not torch_has_cuda() else "no NVIDIA device found"
     return f"CPU, {os.cpu_count() or 1} cores, {precision_on(device, precision)} ({reason})"
+
+
+def reproducible_products() -> None:
+    """Make the float32 products of Intel's MKL independent of threads and rows; call it before the first product of the process.
+
+    Otherwise MKL divides long sums among threads, by a plan that depends on the rows. Speed is the same; a user's own setting stays.
+    """
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 
 def _cpu_has_bf16() -> bool:

@@ -25,7 +25,7 @@ from hnmine.core.progress import OnProgress, ShouldStop, check
 from hnmine.models.batching import order_of
 from hnmine.models.cards import ModelSettings
 from hnmine.models.flag_encoder import ARITHMETIC, Driver, Places, Use, Vectors
-from hnmine.models.loading import Loader
+from hnmine.models.loading import LazyModel, lazy_embedder
 
 __all__ = ["Encoder", "FlagEncoder", "Places", "Side", "Vectors", "as_encoder", "encode"]
 
@@ -42,7 +42,7 @@ class Encoder(Protocol):
         """Yield (places (b,) int64 into `texts`, vectors (b, d) float32), each text exactly once, in any order."""
 
     def identity(self, side: Side) -> str | None:
-        """Say everything that decides a vector on this side as canonical JSON; None when that cannot be told: nothing is stored then."""
+        """Say everything that decides a vector on this side as canonical JSON; None when that is unknown: nothing is stored then."""
 
     def describe(self) -> dict[str, Any]:
         """Return what the manifest records: name, weights' fingerprint, pooling, lengths, instructions, device, precision."""
@@ -70,9 +70,7 @@ def encode(
             finite = np.isfinite(part).all(axis=1)
             if not finite.all():
                 text = texts[places[int(np.argmin(finite))]]
-                raise EncodeError(
-                    f"the model gave NaN or infinity for {side[:-1]} {text[:80]!r}; try float32 (--precision fp32), or check the weights"
-                )
+                raise EncodeError(f"the model gave NaN or infinity for {side[:-1]} {text[:80]!r}; try precision fp32, or check the weights")
             before = np.count_nonzero(given)
             given[places] = True
             if np.count_nonzero(given) - before != len(places):
@@ -95,7 +93,7 @@ class FlagEncoder:
         Raises:
             SettingsError: the object has no method to encode queries, or passages.
         """
-        self._loader = model if isinstance(model, Loader) else None
+        self._loader = model if isinstance(model, LazyModel) else None
         self._driver = Driver(model, batch_size=batch_size) if self._loader is None else None
         self._batch_size = batch_size
         self._lock = threading.Lock()
@@ -105,11 +103,11 @@ class FlagEncoder:
         """Fetch a model where needed and take its weights' fingerprint; torch and the weights are loaded when the first text comes.
 
         Raises:
-            ModelError: the model cannot be had, or a device is not here.
+            ModelError: the model or a device is not available.
             SettingsError: a device is unknown, or cannot compute in the precision asked for.
         """
         settings = settings or ModelSettings()
-        return cls(Loader(settings, on_progress=on_progress), batch_size=settings.batch_size)
+        return cls(lazy_embedder(settings, on_progress=on_progress), batch_size=settings.batch_size)
 
     def encode_batches(
         self, texts: Sequence[str], side: Side, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
@@ -150,7 +148,7 @@ class FlagEncoder:
         loader = self._loader
         if loader is None:
             return None
-        loader.told = True
+        loader.announced = True
         use = self._use(side)
         parts: dict[str, Any] = {
             "arithmetic": ARITHMETIC,
@@ -172,7 +170,7 @@ class FlagEncoder:
         loader = self._loader
         pooling: str | None
         if loader is not None:
-            loader.told = True
+            loader.announced = True
             name, kind, pooling = loader.card.name, loader.card.model_class, loader.card.pooling_method
             devices, precision = list(loader.devices), loader.precision
         else:

@@ -1,14 +1,8 @@
 """How a loaded FlagEmbedding model is asked for vectors: directly, or through its own `encode`.
 
 An encoder-only model on one device is driven directly through FlagEmbedding's tokenizer, model and pooling, in batches of
-a token budget (`hnmine.models.batching`); on a CPU a vector is then a function of its text alone, bit for bit. On Cranfield
-(276,000 tokens, texts of up to 512) that is 8,700 tokens a second in bf16 on two cores, at a cosine of at least 0.9998 to
-fp32, and 5,200 in fp32; `FlagModel.encode` in batches of 256 makes 2,600 (`python -m benchmarks.encode`, one run).
-Other classes, and several devices, go through FlagEmbedding's own
-`encode`, in shards.
-
-What did not pay, measured in bf16 on the same texts: larger budgets, weights packed beforehand (the linear layers are at
-the peak already), a larger cache of oneDNN's kernels, and keeping freed memory (malloc's thresholds).
+a token budget (`hnmine.models.batching`); this encodes three times as many tokens a second on a CPU as `FlagModel.encode`
+(benchmarks/RESULTS.md). Other classes, and several devices, go through FlagEmbedding's own `encode`, in shards.
 """
 
 from __future__ import annotations
@@ -24,13 +18,13 @@ import numpy.typing as npt
 
 from hnmine.core.errors import EncodeError, SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, check
-from hnmine.models.attention import quicken
 from hnmine.models.batching import MIN_ROWS, ahead, answers, windows
+from hnmine.models.devices import reproducible_products
 
 __all__ = ["ARITHMETIC", "TOKEN_BUDGET_CPU", "TOKEN_BUDGET_GPU", "Driver", "Use", "out_of_memory"]
 
 # Part of what vectors are stored by: to be raised by every change that changes a bit of them.
-ARITHMETIC = 1
+ARITHMETIC = 2
 # Tokens in one batch. On a CPU in bf16, 1,024 / 2,048 / 4,096 / 8,192 of them gave 9.6 / 9.6 / 10.1 / 10.3 thousand a second
 # at 400 tokens a text and the same throughout at 40; in fp32, 4,096 and more are slower for short texts. A GPU wants more in flight.
 TOKEN_BUDGET_CPU = {"bf16": 4_096, "fp32": 2_048}
@@ -72,8 +66,9 @@ class Driver:
         if not all(any(_method(model, name) for name in names) for names in _METHODS.values()):
             raise SettingsError(
                 f"the model is a {type(model).__name__} without `encode`, or `encode_queries` and `encode_corpus`; "
-                "hand over a FlagEmbedding model such as FlagModel(...)"
+                "pass a FlagEmbedding model such as FlagModel(...)"
             )
+        reproducible_products()  # a model that was passed in is loaded, and usually has not computed yet
         self.model = model
         self.exact = str((getattr(model, "target_devices", None) or [""])[0]).partition(":")[0] == "cpu"
         self._batch_size = batch_size
@@ -120,8 +115,6 @@ class Driver:
                 model.model.float()
             model.model.to(device)
             model.model.eval()
-            if self.exact and self._precision == "bf16":  # a model of our own: one that was handed over is never touched
-                quicken(model.model)
         done = seen = 0
         with closing(ahead(windows(texts, order, tokenise, max_length, should_stop=should_stop))) as ready:
             last = None
@@ -129,8 +122,8 @@ class Driver:
                 ready,
                 lambda ids, length: self._forward(torch, ids, length),
                 lambda length: EncodeError(
-                    f"the model needs more memory for one of the {use.side} of {length:,} tokens than there is; "
-                    f"lower --{'query' if use.side == 'queries' else 'passage'}_max_length, or use a smaller model"
+                    f"not enough memory to encode one of the {use.side} of {length:,} tokens; "
+                    f"lower {'query' if use.side == 'queries' else 'passage'}_max_length, or use a smaller model"
                 ),
                 budget=TOKEN_BUDGET_CPU[self._precision] if self.exact else TOKEN_BUDGET_GPU,
                 most_texts=self._batch_size,
@@ -167,7 +160,7 @@ class Driver:
             if not out_of_memory(error):
                 raise EncodeError(
                     f"the model failed on {count} texts of {length} tokens: {type(error).__name__}: {error}; "
-                    "if that is more tokens than it was made for, lower the maximum length"
+                    "if the model supports fewer tokens, lower the maximum length"
                 ) from error
         if device.startswith("cuda"):
             torch.cuda.empty_cache()
@@ -209,16 +202,16 @@ def _as_array(answer: Any, count: int, name: str) -> Vectors:
     """Return what a model's encode answered (array, tensor, BGE-M3's dict) as (count, d) float32."""
     if isinstance(answer, dict):
         if answer.get("dense_vecs") is None:
-            raise EncodeError(f"{name}.encode answered a dict without `dense_vecs` (it has {', '.join(answer)}); ask it for dense vectors")
+            raise EncodeError(f"{name}.encode returned a dict without `dense_vecs` (keys: {', '.join(answer)}); enable its dense vectors")
         answer = answer["dense_vecs"]
     if hasattr(answer, "detach"):  # a tensor; bfloat16 has no .numpy()
         answer = answer.detach().float().cpu().numpy()
     try:
         vectors = np.array(answer, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise EncodeError(f"{name}.encode answered a {type(answer).__name__} that is no array of numbers ({error})") from error
+        raise EncodeError(f"{name}.encode returned a {type(answer).__name__}, which is not an array of numbers ({error})") from error
     if vectors.ndim != 2 or len(vectors) != count or not vectors.shape[1]:
-        raise EncodeError(f"{name}.encode answered an array of shape {vectors.shape} for {count} texts; (texts, dimension) is needed")
+        raise EncodeError(f"{name}.encode returned an array of shape {vectors.shape} for {count} texts; expected (texts, dimension)")
     return vectors
 
 

@@ -1,10 +1,7 @@
 """A FlagEmbedding reranker behind `Reranker`: known at once, loaded when the first pair comes, driven in batches of a token budget.
 
-`FlagReranker.compute_score` tokenises everything up front, each pair a second time by itself, throws its first batch away,
-and tells its scores at the very end. An encoder-only reranker on one device is therefore driven as embedding models are
-(`batches`): through FlagEmbedding's tokenizer and model, on a CPU in batches of one length in tokens. With one of MiniLM's
-size one core scored 5 pairs of Cranfield a second through compute_score and 14 here in fp32, 23 in bf16; of the example's
-short ones 14, 57 and 101.
+`FlagReranker.compute_score` tokenises each pair twice and returns all scores at the end. An encoder-only reranker on one
+device is therefore driven as embedding models are (`batches`), three times as fast on a CPU.
 
 On a CPU a score has the same bits whatever pairs are scored beside it. That takes one step more than for embedding models: the
 head multiplies one row for each pair, and in float32 what is left over when rows are not a multiple of four is computed
@@ -18,7 +15,7 @@ for the same reason.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -29,17 +26,16 @@ import numpy.typing as npt
 from hnmine.core.errors import EncodeError, ModelError
 from hnmine.core.progress import OnProgress, ShouldStop, check
 from hnmine.models import reranker
-from hnmine.models.attention import quicken
 from hnmine.models.batching import MIN_ROWS, Window, ahead, answers
 from hnmine.models.flag_encoder import TOKEN_BUDGET_CPU, TOKEN_BUDGET_GPU, out_of_memory
-from hnmine.models.loading import Loading
-from hnmine.models.reranker import Pair, Places, RerankerCard, RerankerSettings, Scores
+from hnmine.models.loading import LazyModel
+from hnmine.models.reranker import Pair, Places, RerankerSettings, Scores
 
 __all__ = ["STAGE", "CrossEncoder"]
 
 STAGE = "scoring pairs"
 # Part of what scores are stored by: to be raised by every change that changes a bit of them.
-ARITHMETIC = 1
+ARITHMETIC = 2
 # Pairs tokenised before the model begins on them: the more, the more share a length.
 WINDOW_PAIRS = 16_384
 # Pairs given to the tokenizer at once: it asks for a stop in between.
@@ -53,36 +49,31 @@ Tokens = npt.NDArray[np.int32]
 Answers = Generator[tuple[Places, Scores], None, None]
 
 
-class _Loader(Loading[RerankerSettings, RerankerCard]):
-    """A reranker that is to be loaded."""
+def _load(lazy: LazyModel) -> Any:
+    """Load a reranker with FlagEmbedding."""
+    from FlagEmbedding import FlagAutoReranker
 
-    def _obtain(self, on_note: Callable[[str], None]) -> RerankerCard:
-        return reranker.obtain(self.settings, on_note=on_note)
-
-    def _made(self) -> Any:
-        from FlagEmbedding import FlagAutoReranker
-
-        settings, card = self.settings, self.card
-        arguments: dict[str, Any] = {
-            "model_class": card.model_class,
-            "use_fp16": self.precision == "fp16",
-            "devices": list(self.devices),
-            "trust_remote_code": settings.trust_remote_code,
-            "max_length": card.max_length,
-        }
-        if card.model_class == "decoder-only-base":  # the other class would take it for an attribute
-            arguments["use_bf16"] = self.precision == "bf16"
-        if settings.query_instruction is not None:  # left out, FlagLLMReranker has "A: " and "B: "
-            arguments["query_instruction_for_rerank"] = settings.query_instruction
-        if settings.passage_instruction is not None:
-            arguments["passage_instruction_for_rerank"] = settings.passage_instruction
-        return FlagAutoReranker.from_finetuned(str(card.folder), **arguments)
+    settings, card = lazy.settings, lazy.card
+    arguments: dict[str, Any] = {
+        "model_class": card.model_class,
+        "use_fp16": lazy.precision == "fp16",
+        "devices": list(lazy.devices),
+        "trust_remote_code": settings.trust_remote_code,
+        "max_length": card.max_length,
+    }
+    if card.model_class == "decoder-only-base":  # the other class would take it for an attribute
+        arguments["use_bf16"] = lazy.precision == "bf16"
+    if settings.query_instruction is not None:  # left out, FlagLLMReranker has "A: " and "B: "
+        arguments["query_instruction_for_rerank"] = settings.query_instruction
+    if settings.passage_instruction is not None:
+        arguments["passage_instruction_for_rerank"] = settings.passage_instruction
+    return FlagAutoReranker.from_finetuned(str(card.folder), **arguments)
 
 
 class CrossEncoder:
     """A FlagEmbedding reranker as a Reranker."""
 
-    def __init__(self, loader: _Loader) -> None:
+    def __init__(self, loader: LazyModel) -> None:
         self._loader = loader
         self._model: Any = None
         self._lock = threading.Lock()
@@ -93,10 +84,10 @@ class CrossEncoder:
         """Fetch a reranker where needed and take its weights' fingerprint; torch and the weights are loaded when the first pair comes.
 
         Raises:
-            ModelError: the reranker cannot be had, is none, or a device is not here.
+            ModelError: the reranker or a device is not available, or the model is not a reranker.
             SettingsError: a device is unknown, or cannot compute in the precision asked for.
         """
-        return cls(_Loader(settings, on_progress=on_progress))
+        return cls(LazyModel(settings, reranker.obtain, _load, on_progress=on_progress))
 
     def score(
         self, pairs: Sequence[Pair], *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
@@ -120,7 +111,7 @@ class CrossEncoder:
                     query, passage = pairs[places[int(np.argmin(np.isfinite(scores)))]]
                     raise EncodeError(
                         f"the reranker gave NaN or infinity for the query {query[:80]!r} and the passage {passage[:80]!r}; "
-                        "try --precision fp32, or check the weights"
+                        "try precision fp32, or check the weights"
                     )
                 done += len(places)
                 if on_progress is not None:
@@ -130,7 +121,7 @@ class CrossEncoder:
     def identity(self) -> str | None:
         """Return what decides a score, as canonical JSON."""
         loader = self._loader
-        loader.told = True
+        loader.announced = True
         parts = {
             "reranker": loader.card.model_class,
             "arithmetic": ARITHMETIC,
@@ -146,7 +137,7 @@ class CrossEncoder:
     def describe(self) -> dict[str, Any]:
         """Return name, class, fingerprint of the weights, length, instructions, devices and precision."""
         loader = self._loader
-        loader.told = True
+        loader.announced = True
         return {
             "name": loader.card.name,
             "weights_sha256": loader.weights_sha256,
@@ -180,15 +171,12 @@ class CrossEncoder:
             model.model.eval()
             if exact:
                 _fill_rows(torch, model.model)
-                if loader.precision == "bf16":
-                    quicken(model.model)
         with closing(ahead(self._windows(model.tokenizer, pairs, should_stop))) as ready:
             for window, start, end, scores in answers(
                 ready,
                 lambda ids, length: self._forward(torch, model, ids, length),
                 lambda length: EncodeError(
-                    f"the reranker needs more memory for one pair of {length:,} tokens than there is; "
-                    "lower --reranker_max_length, or use a smaller one"
+                    f"not enough memory to score one pair of {length:,} tokens; lower the reranker's max_length, or use a smaller reranker"
                 ),
                 budget=TOKEN_BUDGET_CPU[loader.precision] if exact else TOKEN_BUDGET_GPU,
                 most_texts=loader.settings.batch_size,
@@ -245,9 +233,7 @@ class CrossEncoder:
                 given = {name: torch.from_numpy(values).to(device) for name, values in zip(names, inputs, strict=True)}
                 logits = model.model(**given, return_dict=True).logits
                 if logits.shape[1:] != (1,):
-                    raise ModelError(
-                        f"the model gives {tuple(logits.shape[1:])} scores a pair, and a reranker gives one; take another model"
-                    )
+                    raise ModelError(f"the model returns {logits.shape[-1]} scores per pair; a reranker returns one. Use another model")
                 return np.array(logits[:count, 0].float().cpu().numpy())
         except ModelError:
             raise
@@ -255,7 +241,7 @@ class CrossEncoder:
             if not out_of_memory(error):
                 raise EncodeError(
                     f"the reranker failed on {count} pairs of {length} tokens: {type(error).__name__}: {error}; "
-                    "if that is more tokens than it was made for, lower --reranker_max_length"
+                    "if the model supports fewer tokens, lower the reranker's max_length"
                 ) from error
         if device.startswith("cuda"):
             torch.cuda.empty_cache()

@@ -26,7 +26,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read ({error}); the model folder looks damaged: copy or save it again") from error
+        raise ModelError(f"cannot read {path} ({error}); the model folder looks damaged, copy or save it again") from error
     return value if isinstance(value, dict) else {}
 
 
@@ -46,7 +46,7 @@ def snapshot(name: str, *, cache_dir: str | None, on_note: Callable[[str], None]
     Args:
         name: such as "BAAI/bge-small-en-v1.5".
         cache_dir: where hub models are kept; None is the hub's own default.
-        on_note: told before a transfer begins, which may take as long as it needs.
+        on_note: called before a transfer begins, which may take as long as it needs.
         instead: what a user can do without this model; ends the message of the error.
 
     Raises:
@@ -55,7 +55,7 @@ def snapshot(name: str, *, cache_dir: str | None, on_note: Callable[[str], None]
     from huggingface_hub import HfApi, snapshot_download
 
     def refuse(reason: str) -> ModelError:
-        return ModelError(f"the model {name!r} cannot be had: {reason}. Check the name and the network, {instead}")
+        return ModelError(f"cannot load model {name!r}: {reason}. Check the name and the network, {instead}")
 
     try:
         folder = Path(snapshot_download(name, cache_dir=cache_dir, local_files_only=True))
@@ -69,7 +69,7 @@ def snapshot(name: str, *, cache_dir: str | None, on_note: Callable[[str], None]
     def ask() -> None:
         try:
             answer.append(HfApi().model_info(name, timeout=HUB_DEADLINE / 2))
-        except Exception as error:  # noqa: BLE001 - told to the user below, whatever it is
+        except Exception as error:  # noqa: BLE001 - raised below
             answer.append(error)
 
     # A name server that does not answer is not covered by the client's own timeout, so the wait is bounded from outside.
@@ -91,7 +91,7 @@ def snapshot(name: str, *, cache_dir: str | None, on_note: Callable[[str], None]
     except Exception as error:
         raise refuse(_first_line(error)) from error
     if not _complete(folder):
-        raise refuse("the hub holds no PyTorch weights for it")
+        raise refuse("the hub has no PyTorch weights for it")
     return folder
 
 

@@ -54,7 +54,8 @@ class RerankerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         depth: how many candidates of each query are scored, from rank 0 on; None takes the end of the rank window.
         max_length: tokens of a pair, at least 32; longer passages are cut, and queries at three quarters of it.
         query_instruction, passage_instruction: put before each query, or passage, as they stand.
-        precision: "fp32", "fp16" (GPUs only), "bf16", or "auto": the fastest of them that the device is made for.
+        precision: "fp32", "fp16" (GPUs only), "bf16" (on a CPU only with bf16 instructions), or "auto": the fastest that the
+            device supports in hardware.
         devices: such as ("cuda:0",); None takes the first GPU, else the CPU. Several start FlagEmbedding's process pool.
         trust_remote_code: run code that comes with the model. Off unless you trust its author.
         cache_dir: where hub models are kept; None is the hub's own default.
@@ -78,8 +79,8 @@ class RerankerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             raise SettingsError(f"the reranker's name is empty; {_INSTEAD}, or leave the reranker out")
         if self.model_class in _GONE or cards.base_name(self.name_or_path) in _GONE_MODELS:
             raise SettingsError(
-                f"the reranker {self.name_or_path!r} is of FlagEmbedding's layerwise or lightweight kind, which does not run with "
-                "transformers 5; take bge-reranker-v2-m3 or bge-reranker-v2-gemma"
+                f"the reranker {self.name_or_path!r} is a layerwise or lightweight reranker of FlagEmbedding, which does not run with "
+                "transformers 5; use bge-reranker-v2-m3 or bge-reranker-v2-gemma"
             )
         if self.model_class is not None and self.model_class not in RERANKER_CLASSES:
             raise SettingsError(f"reranker class {self.model_class!r} is unknown; choose one of: {', '.join(RERANKER_CLASSES)}")
@@ -101,7 +102,7 @@ class Reranker(Protocol):
         """Yield (places (b,) int64 into `pairs`, raw logits (b,) float32), each pair exactly once, in any order."""
 
     def identity(self) -> str | None:
-        """Say everything that decides a score as canonical JSON; None when that cannot be told: nothing is stored then."""
+        """Say everything that decides a score as canonical JSON; None when that is unknown: nothing is stored then."""
 
     def describe(self) -> dict[str, Any]:
         """Return what the manifest records: name, weights' fingerprint, length, instructions, device, precision."""
@@ -132,12 +133,10 @@ def _card(settings: RerankerSettings, folder: Path | None) -> RerankerCard:
         wanted = settings.model_class or model_class
         ending = "ForSequenceClassification" if wanted == "encoder-only-base" else "ForCausalLM"
         if architectures and not any(each.endswith(ending) for each in architectures):
-            raise ModelError(
-                f"{folder} holds a {architectures[0]}, which is no {ending} as class {wanted} is; {_INSTEAD}, or check the class"
-            )
+            raise ModelError(f"{folder} holds a {architectures[0]}, and class {wanted} needs a {ending}; {_INSTEAD}, or check the class")
         labels = config.get("num_labels") or len(config.get("id2label") or ())  # where neither is there, the first answer tells
         if wanted == "encoder-only-base" and labels not in (0, 1):
-            raise ModelError(f"the model in {folder} gives {labels} scores a pair, and a reranker gives one; {_INSTEAD}")
+            raise ModelError(f"the model in {folder} returns {labels} scores per pair; a reranker returns one; {_INSTEAD}")
         positions = config.get("max_position_embeddings")
         if wanted == "encoder-only-base" and isinstance(positions, int):
             length = min(length, positions)

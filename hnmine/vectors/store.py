@@ -301,6 +301,6 @@ def _rounded(vectors: npt.NDArray[np.float32], dtype: np.dtype[Any], name: Calla
     if bad.any():
         raise EncodeError(
             f"the model gave NaN, infinity or more than float16 holds for {name(int(np.argmax(bad)))}; "
-            "try --precision fp32, or check the weights"
+            "try precision fp32, or check the weights"
         )
     return rows

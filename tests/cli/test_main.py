@@ -373,7 +373,7 @@ def test_missing_input_is_2(files: list[str]) -> None:
 def test_missing_model_is_1(files: list[str]) -> None:
     ended = child("mine", *files, "--embedder_name_or_path", "./no-such-model")
     assert ended.returncode == 1
-    assert "no model folder './no-such-model'" in ended.stderr
+    assert "model folder './no-such-model' does not exist" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
@@ -504,17 +504,13 @@ def test_signal_while_encoding_stops_after_the_batch(files: list[str], which: in
 
 
 def test_signal_while_loading_stops_at_once(files: list[str]) -> None:
-    began = time.monotonic()
-    status, heard = interrupted(files, slow(loading=45), "loading the model", signal.SIGTERM)
+    status, heard = interrupted(files, slow(loading=600), "loading the model", signal.SIGTERM)
     assert status == 130, heard
-    assert time.monotonic() - began < 30
 
 
 def test_second_signal_does_not_wait_for_the_batch(files: list[str]) -> None:
-    began = time.monotonic()
-    status, heard = interrupted(files, slow(step=45), "encoding passages", signal.SIGINT, signal.SIGINT)
+    status, heard = interrupted(files, slow(step=600), "encoding passages", signal.SIGINT, signal.SIGINT)
     assert status == 130, heard
-    assert time.monotonic() - began < 30
 
 
 def test_summary_into_a_closed_pipe_is_no_failure(files: list[str]) -> None:

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -68,30 +67,36 @@ def test_vectors_agree_with_flagembeddings_own(flag_model, vectors):
     assert (vectors * theirs).sum(axis=1).min() > 0.99999
 
 
-@pytest.fixture(scope="module")
-def in_bf16():
-    return FlagEncoder.load(ModelSettings(devices=("cpu",), precision="bf16", passage_max_length=512))
+def needs_bf16(*values):
+    missing = devices.precision_on("cpu") != "bf16"
+    return pytest.param(*values, marks=pytest.mark.skipif(missing, reason="this CPU has no bf16 instructions"))
 
 
 MANY = [*TEXTS, "", "y", "z z", *(f"{word} wheel" for word in ("red", "blue", "green", "white")), *("long " * 400 + end for end in "abc")]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_vector_is_a_function_of_its_text_alone(flag_model, in_bf16, precision, request):
+@pytest.mark.parametrize("precision", ["fp32", needs_bf16("bf16")])
+def test_a_vector_is_a_function_of_its_text_alone(flag_model, precision):
     """Not of its neighbours, their number or its place among them: what is resumed, stored or shuffled must not change a bit."""
-    encoder = FlagEncoder(flag_model) if precision == "fp32" else in_bf16
+
+    def capped(cap):
+        if precision == "fp32":
+            return FlagEncoder(flag_model, batch_size=cap)
+        return FlagEncoder.load(ModelSettings(devices=("cpu",), precision="bf16", passage_max_length=512, batch_size=cap))
+
+    encoder = capped(None)
     whole = passages(encoder, MANY)
     rng = np.random.default_rng(0)
     for size in (len(MANY), 11, 4, 1, 1, 1):
         some = rng.permutation(len(MANY))[:size]
         assert passages(encoder, [MANY[i] for i in some]).tobytes() == whole[some].tobytes()
-    request.addfinalizer(lambda: setattr(encoder._driver, "_batch_size", None))
     for cap in (1, 2, 3):
-        encoder._driver._batch_size = cap
-        assert passages(encoder, MANY).tobytes() == whole.tobytes()
+        assert passages(capped(cap), MANY).tobytes() == whole.tobytes()
 
 
-def test_bf16_keeps_the_direction_of_fp32(flag_model, in_bf16):
+@pytest.mark.skipif(devices.precision_on("cpu") != "bf16", reason="this CPU has no bf16 instructions")
+def test_bf16_keeps_the_direction_of_fp32(flag_model):
+    in_bf16 = FlagEncoder.load(ModelSettings(devices=("cpu",), precision="bf16", passage_max_length=512))
     theirs = flag_model.encode(MANY)
     assert (passages(in_bf16, MANY) * theirs).sum(axis=1).min() >= 0.9995
     assert in_bf16.describe()["precision"] == "bf16"
@@ -166,7 +171,7 @@ def test_a_batch_that_does_not_fit_is_halved(flag_model, error):
 def test_a_single_text_that_does_not_fit_is_told_with_a_remedy(flag_model):
     model = copy.copy(flag_model)
     model.model = Starved(flag_model.model, 4, MemoryError())
-    with pytest.raises(EncodeError, match=r"one of the passages of \d+ tokens than there is; lower --passage_max_length"):
+    with pytest.raises(EncodeError, match=r"not enough memory to encode one of the passages of \d+ tokens; lower passage_max_length"):
         passages(FlagEncoder(model))
 
 
@@ -183,7 +188,7 @@ def test_the_number_of_threads_changes_no_bit(encoder):
         answers = []
         for count in (1, 2):
             torch.set_num_threads(count)
-            answers.append(passages(encoder).tobytes())
+            answers.append(passages(encoder, MANY).tobytes())
     finally:
         torch.set_num_threads(threads)
     assert answers[0] == answers[1]
@@ -305,7 +310,7 @@ def test_the_process_pool_of_several_devices_is_stopped():
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
-        ([([0, 1], [[1, 2], [3, np.nan]])], r"NaN or infinity for passage 'b'.*--precision fp32"),
+        ([([0, 1], [[1, 2], [3, np.nan]])], r"NaN or infinity for passage 'b'.*precision fp32"),
         ([([0], [[1, 2]])], r"no vector for passage 'b'"),
         ([([0], [[1, 2]]), ([0], [[1, 2]])], r"two vectors for one of the passages"),
         ([([0, 0], [[1, 2], [1, 2]])], r"two vectors for one of the passages"),
@@ -427,7 +432,7 @@ def test_a_packaged_model_with_other_weights_is_not_trusted(tmp_path, monkeypatc
     (tmp_path / "model.safetensors").write_bytes(b"something else")
     (tmp_path / "config.json").write_text("{}")
     monkeypatch.setattr(cards, "packaged_folder", lambda: tmp_path)
-    with pytest.raises(ModelError, match=r"not the one we trust .*reinstall"):
+    with pytest.raises(ModelError, match=r"checksum mismatch for the packaged model .*reinstall"):
         obtain(ModelSettings())
 
 
@@ -540,10 +545,10 @@ def test_a_layer_that_flagembedding_does_not_apply_is_mentioned(folder):
 
 def test_what_is_no_model_folder_is_refused(folder, tmp_path):
     (folder / "config.json").unlink()
-    with pytest.raises(ModelError, match=r"holds no config\.json"):
+    with pytest.raises(ModelError, match=r"has no config\.json"):
         obtain(ModelSettings(name_or_path=str(folder)))
     for name in (str(tmp_path / "nowhere"), "./nowhere", "a/b/c"):
-        with pytest.raises(ModelError, match=r"there is no model folder .*packaged all-MiniLM-L6-v2"):
+        with pytest.raises(ModelError, match=r"model folder .* does not exist.*packaged all-MiniLM-L6-v2"):
             describe(ModelSettings(name_or_path=name))
     (tmp_path / "file").touch()
     with pytest.raises(ModelError, match=r"is a file"):
@@ -552,12 +557,12 @@ def test_what_is_no_model_folder_is_refused(folder, tmp_path):
 
 def test_a_damaged_folder_is_told_as_such(folder):
     (folder / "sentence_bert_config.json").write_text("{")
-    with pytest.raises(ModelError, match=r"sentence_bert_config\.json cannot be read .*damaged"):
+    with pytest.raises(ModelError, match=r"cannot read .*sentence_bert_config\.json .*damaged"):
         describe(ModelSettings(name_or_path=str(folder)))
     (folder / "sentence_bert_config.json").unlink()
     (folder / "model.safetensors").write_bytes(b"cut off")
     encoder = load(folder)
-    with pytest.raises(ModelError, match=r"cannot be loaded as encoder-only-base"):
+    with pytest.raises(ModelError, match=r"cannot load model .* as encoder-only-base"):
         passages(encoder)
 
 
@@ -589,7 +594,8 @@ def test_loading_is_told_and_happens_once(folder):
     assert steps[0][2] == "loading the model"
 
 
-def test_an_identity_says_all_that_decides_a_vector(folder):
+def test_an_identity_says_all_that_decides_a_vector(folder, monkeypatch, tmp_path):
+    a_machine(monkeypatch, tmp_path, flags="avx512_bf16")
     plain = load(folder)
     seen = [plain.identity("passages")]
     assert plain.identity("queries") == seen[0], "nothing sets them apart"
@@ -670,12 +676,21 @@ def test_device_and_precision_are_told_without_torch(monkeypatch, tmp_path, mach
 
 
 def test_fp16_on_a_cpu_is_refused(folder):
-    with pytest.raises(SettingsError, match=r"fp16 needs a GPU.*use auto, bf16 or fp32"):
+    with pytest.raises(SettingsError, match=r"fp16 needs a GPU.*use auto or fp32"):
         load(folder, precision="fp16")
 
 
+@pytest.mark.parametrize("flags", ["avx2", "avx2 avx512f avx512bw"])
+def test_bf16_is_refused_on_a_cpu_without_bf16_instructions(folder, monkeypatch, tmp_path, flags):
+    """Emulated, its bits depend on the other texts of a batch."""
+    a_machine(monkeypatch, tmp_path, flags=flags)
+    with pytest.raises(SettingsError, match=r"bf16 needs a CPU with bf16 instructions.*use auto or fp32"):
+        load(folder, precision="bf16")
+    assert load(folder, precision="auto").describe()["precision"] == "fp32"
+
+
 def test_bf16_is_refused_where_flagembedding_would_compute_in_fp32(folder):
-    with pytest.raises(SettingsError, match=r"not for encoder-only-m3 on cpu.*use auto or fp32"):
+    with pytest.raises(SettingsError, match=r"not encoder-only-m3 on cpu.*use auto or fp32"):
         load(folder, precision="bf16", model_class="encoder-only-m3")
     assert load(folder, precision="auto", model_class="encoder-only-m3").describe()["precision"] == "fp32"
 
@@ -692,7 +707,7 @@ def test_a_gpu_that_torch_cannot_use_gives_way_to_the_cpu(folder, monkeypatch):
     )
     told = FlagEncoder.load(settings)
     assert '"cuda"' in told.identity("passages"), "and from then on it must be true"
-    with pytest.raises(ModelError, match=r"torch cannot use cuda:0.*run again with --devices cpu"):
+    with pytest.raises(ModelError, match=r"torch cannot use cuda:0.*run again with devices set to cpu"):
         passages(told, ["a"])
     assert '"cpu"' in told.identity("passages")
     assert passages(told, ["a"]).shape == (1, 32), "who runs again gets what it says now"
@@ -780,27 +795,25 @@ def test_wrong_model_settings_are_refused(settings, message):
 # The hub
 
 
-def test_a_hub_model_that_cannot_be_had_is_told_within_half_a_minute(tmp_path):
+def test_a_hub_model_that_does_not_exist_is_an_error(tmp_path):
     """Whether the hub says no or cannot be reached."""
-    began = time.monotonic()
-    with pytest.raises(ModelError, match=r"'hnmine-test/does-not-exist' cannot be had: .*packaged all-MiniLM-L6-v2"):
+    with pytest.raises(ModelError, match=r"cannot load model 'hnmine-test/does-not-exist': .*packaged all-MiniLM-L6-v2"):
         FlagEncoder.load(ModelSettings(name_or_path="hnmine-test/does-not-exist", cache_dir=str(tmp_path)))
-    assert time.monotonic() - began < 30
 
 
 def test_a_hub_that_never_answers_does_not_hang_the_run(tmp_path, monkeypatch):
     from huggingface_hub import HfApi
 
     release = threading.Event()
-    monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: release.wait(60))
+    answered = []
+    monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: answered.append(release.wait(60)))
     monkeypatch.setattr("hnmine.models.hub.HUB_DEADLINE", 0.2)
-    began = time.monotonic()
     try:
-        with pytest.raises(ModelError, match=r"'org/name' cannot be had: the hub did not answer .*all-MiniLM-L6-v2"):
+        with pytest.raises(ModelError, match=r"cannot load model 'org/name': the hub did not answer .*all-MiniLM-L6-v2"):
             obtain(ModelSettings(name_or_path="org/name", cache_dir=str(tmp_path)))
+        assert not answered, "the run did not wait for the answer"
     finally:
         release.set()
-    assert time.monotonic() - began < 20
 
 
 def test_offline_mode_is_told_at_once(tmp_path):
@@ -812,7 +825,7 @@ def test_offline_mode_is_told_at_once(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path], env=environment, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
     )
-    assert "'org/name' cannot be had: OfflineModeIsEnabled" in done.stdout
+    assert "cannot load model 'org/name': OfflineModeIsEnabled" in done.stdout
     assert "all-MiniLM-L6-v2" in done.stdout
 
 
@@ -844,7 +857,7 @@ def test_half_a_download_is_not_taken_for_a_model(tmp_path, tiny, monkeypatch):
 
     cached(tmp_path, tiny, weights=False)
     monkeypatch.setattr(HfApi, "model_info", refuse)
-    with pytest.raises(ModelError, match=r"cannot be had: ConnectionError: no route\. Check the name and the network"):
+    with pytest.raises(ModelError, match=r"cannot load model 'org/name': ConnectionError: no route\. Check the name and the network"):
         obtain(ModelSettings(name_or_path="org/name", cache_dir=str(tmp_path)))
 
 

@@ -127,7 +127,10 @@ def test_a_reranker_is_chosen_told_of_and_used(dataset, fake, cross_encoder: Pat
     assert space.runs(dataset_id)[0].settings.reranker is None
 
 
-NO_RERANKERS = {"/no/such/folder": "there is no model folder", "BAAI/bge-reranker-v2-minicpm-layerwise": "does not run with transformers 5"}
+NO_RERANKERS = {
+    "/no/such/folder": "model folder '/no/such/folder' does not exist",
+    "BAAI/bge-reranker-v2-minicpm-layerwise": "does not run with transformers 5",
+}
 
 
 def test_a_reranker_that_cannot_be_used_is_told_and_not_mined_with(dataset, monkeypatch: pytest.MonkeyPatch) -> None:

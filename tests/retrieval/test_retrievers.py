@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
 from hnmine.models.cards import PACKAGED_NAME, packaged_folder
 from hnmine.models.encoder import encode
+from hnmine.models.loading import LazyModel
 from hnmine.retrieval.bm25 import LexicalIndex
 from hnmine.retrieval.fusion import FUSION_DEPTH, fused
 from hnmine.retrieval.ranking import Ranking, rank
@@ -131,21 +133,19 @@ def test_the_vectors_of_both_models_are_kept_and_neither_is_loaded_again(other: 
     train = tmp_path / "train.jsonl"
     train.write_text("".join((EXAMPLE / "train.jsonl").read_text("utf-8").splitlines(keepends=True)[:20]))
     loaded: list[str] = []
-    original = FlagEncoder._loaded
+    models: list[weakref.ref] = []
+    original = LazyModel.load
 
-    def watched(self, on_progress):
-        others = [each for each in encoders if each is not self and each._driver is not None]
-        assert not others, "one model is loaded at a time"
-        loaded.append(self.describe()["name"])
-        return original(self, on_progress)
+    def watched(self: LazyModel):
+        assert not any(model() for model in models), "one model is in memory at a time"
+        loaded.append(self.card.name)
+        model = original(self)
+        models.append(weakref.ref(model))
+        return model
 
-    encoders: list[FlagEncoder] = []
-    load = FlagEncoder.load.__func__
-    monkeypatch.setattr(FlagEncoder, "_loaded", watched)
-    monkeypatch.setattr(FlagEncoder, "load", classmethod(lambda cls, *a, **b: encoders.append(load(cls, *a, **b)) or encoders[-1]))
+    monkeypatch.setattr(LazyModel, "load", watched)
 
     def run(output: str):
-        encoders.clear()
         return find_knn_neg(
             ModelSettings(),
             train,
@@ -170,10 +170,12 @@ def test_the_vectors_of_both_models_are_kept_and_neither_is_loaded_again(other: 
 
 def test_a_released_model_is_loaded_again_and_says_the_same() -> None:
     encoder = FlagEncoder.load(ModelSettings())
-    before = encode(encoder, ["a bicycle"], "queries")
+    notes: list[str] = []
+    before = encode(encoder, ["a bicycle"], "queries", on_progress=lambda *step: notes.append(step[2]))
     encoder.release()
-    assert encoder._driver is None
-    np.testing.assert_array_equal(encode(encoder, ["a bicycle"], "queries"), before)
+    after = encode(encoder, ["a bicycle"], "queries", on_progress=lambda *step: notes.append(step[2]))
+    assert notes.count("loading the model") == 2
+    np.testing.assert_array_equal(after, before)
 
 
 # Fused candidates
@@ -367,7 +369,7 @@ def test_manifest_names_both_models_and_makes_the_bytes_again(files, other: Path
         assert row["neg_scores"] == sorted(row["neg_scores"], reverse=True), "hardest first, though ranks do not descend"
 
     (tmp_path / "model").rename(moved)
-    with pytest.raises(ModelError, match="there is no model folder"):
+    with pytest.raises(ModelError, match=r"model folder .* does not exist"):
         reproduce(manifest, tmp_path / "again.jsonl", store=store)
     again = ["mine", "--from_manifest", str(manifest), "--output_file", str(tmp_path / "again.jsonl"), "--store", str(store), "--quiet"]
     assert main([*again, "--second_embedder_name_or_path", str(moved)]) == 0
@@ -468,7 +470,7 @@ def test_a_second_model_that_cannot_be_used_is_told(fresh: Path, offered) -> Non
     dataset = at.session_state["dataset"]
     at.selectbox(key=f"second-model-{dataset}").set_value("/no/such/folder").run()
     assert not at.exception
-    assert "there is no model folder" in texts(at)
+    assert "model folder" in texts(at)
     assert at.button(key="mine").disabled
     at.selectbox(key=f"second-model-{dataset}").set_value(f"{PACKAGED_NAME} (packaged, no download)").run()
     assert "it adds nothing" in texts(at)
