@@ -1,4 +1,4 @@
-"""What a server holds once for everybody: the workspace, the job runner, the loaded model, opened data sets and runs.
+"""What a server holds once for everybody: the workspace, the job runner, the model, FAISS indexes, opened data sets and runs.
 
 The one module of hnmine that imports streamlit, for `st.cache_resource`. All it hands out may be used by several
 sessions at once: rankings are read-only memory maps, selections and corpora are never changed, and the encoder guards
@@ -36,7 +36,7 @@ from hnmine.progress import OnProgress
 from hnmine.ranking import Ranking
 from hnmine.reranker import RerankerSettings
 from hnmine.reviews import ReviewStore
-from hnmine.search import top_k
+from hnmine.search import PassageIndex
 from hnmine.select import Selection, select
 from hnmine.suspects import can_estimate, chosen_chances
 from hnmine.suspicion import Estimator, Suspicion, learned
@@ -285,8 +285,16 @@ def chances(run: OpenRun, chosen: Selection) -> npt.NDArray[np.float32] | None:
     return _chances(run.key, msgspec.json.encode(chosen.settings).decode(), run, chosen)
 
 
+@st.cache_resource(show_spinner=False, max_entries=2)  # one of 100,000 passages x 384 is 154 MB
+def _passage_index(run_id: str) -> PassageIndex:
+    _, read, ranking = _stored_run(run_id)
+    return PassageIndex(ranking.passage_vectors, read.corpus.n_candidates)
+
+
 def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
     """Return scores and ids of the k passages of a run nearest to any text, with the model the run was made with.
+
+    The FAISS index over a run's passages is built at the first search. Verdicts change no vector.
 
     Raises:
         ModelError: the model cannot be had, or its weights are others than they were.
@@ -296,7 +304,7 @@ def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], np
     if model.describe()["weights_sha256"] != opened.run.manifest["model"]["weights_sha256"]:
         raise ModelError("the model's weights have changed since this run was mined; mine again to search with the new ones")
     query = encode(model, [text], "queries")
-    scores, ids = top_k(query, opened.ranking.passage_vectors, k, count=opened.inputs.corpus.n_candidates)
+    scores, ids = _passage_index(run_id).search(query, k)
     return scores[0], ids[0]
 
 
