@@ -1,8 +1,9 @@
 """Exact search on the CPU: the loop of the original, FAISS and torch in one call, and ours, which also proves its result.
 
-Each side is timed in turn in one process, the best of several times. Vectors are unit vectors with a fixed seed, clustered (2,000 centres and noise, so that scores spread as those of texts do)
-and plainly random. Recall is counted against all inner products in float64, for a sample of the queries. The corpus that is
-memory-mapped is searched in a process of its own, whose peak resident memory is measured.
+Each side is timed in turn in one process, the best of several times. Vectors are unit vectors with a fixed seed, clustered
+(2,000 centres and noise, so that scores spread as those of texts do) and plainly random. Recall is counted against all inner
+products in float64, for a sample of the queries. A memory-mapped corpus is searched in a process of its own, whose peak
+resident memory is measured.
 """
 
 from __future__ import annotations

@@ -157,19 +157,24 @@ def ranked_scores(queries: Floats, passages: VectorRows, ids: npt.NDArray[Any]) 
 
     Returns:
         (m, c) float32.
+
+    Raises:
+        IndexError: an id is negative or beyond the last row.
     """
     if not isinstance(passages, np.ndarray) or not in_memory(passages):
         return pair_scores(queries, np.repeat(np.arange(len(ids)), ids.shape[1]), passages, ids.ravel()).reshape(ids.shape)
-    scores = np.empty(ids.shape, np.float32)
-    size = max(1, CHUNK // max(queries.shape[1], 1))
+    _check_ids(ids, passages)
+    held, scores = np.asarray(passages), np.empty(ids.shape, np.float32)
+    size = max(1, min(ids.shape[1], CHUNK // max(queries.shape[1], 1)))
 
     def score(first: int) -> None:
-        taken = _Rows(passages, ids[first], min(size, ids.shape[1]))
+        taken, wide = np.empty((size, queries.shape[1]), held.dtype), np.empty((size, queries.shape[1]))
         for row in range(first, min(first + RANKED_BLOCK, len(ids))):
-            taken.of(ids[row])
             query = queries[row].astype(np.float64)
             for start in range(0, ids.shape[1], size):
-                scores[row, start : start + size] = _sums(query, taken.take(slice(start, start + size)))
+                part = ids[row, start : start + size]
+                wide[: len(part)] = np.take(held, part, axis=0, out=taken[: len(part)], mode="clip")
+                scores[row, start : start + size] = _sums(query, wide[: len(part)])
 
     starts = range(0, len(ids), RANKED_BLOCK)
     if len(starts) < 2:
@@ -180,6 +185,11 @@ def ranked_scores(queries: Floats, passages: VectorRows, ids: npt.NDArray[Any]) 
             list(pool.map(score, starts))
     scores += np.float32(0)
     return scores
+
+
+def _check_ids(ids: npt.NDArray[Any], vectors: VectorRows) -> None:
+    if ids.size and (ids.min() < 0 or ids.max() >= len(vectors)):
+        raise IndexError(f"rows {ids.min()} to {ids.max()} were asked of {len(vectors)} vectors")
 
 
 def _sums(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -194,17 +204,10 @@ class _Rows:
     """Rows in float64 by number, gathered into buffers that are used again: fresh ones cost more than the arithmetic."""
 
     def __init__(self, vectors: VectorRows, ids: npt.NDArray[Any], size: int) -> None:
-        self._vectors = vectors
-        self.of(ids)
+        _check_ids(ids, vectors)
+        self._vectors, self._ids = vectors, ids
         self._wide = np.empty((size, vectors.shape[1]))
         self._rows = np.empty(self._wide.shape, vectors.dtype) if isinstance(vectors, np.ndarray) else None
-
-    def of(self, ids: npt.NDArray[Any]) -> _Rows:
-        """Take these rows from now on."""
-        if len(ids) and (ids.min() < 0 or ids.max() >= len(self._vectors)):
-            raise IndexError(f"rows {ids.min()} to {ids.max()} were asked of {len(self._vectors)} vectors")
-        self._ids = ids
-        return self
 
     def take(self, block: slice) -> npt.NDArray[np.float64]:
         ids = self._ids[block]

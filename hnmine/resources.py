@@ -152,14 +152,9 @@ def cross_encoder(settings: RerankerSettings, on_progress: OnProgress | None = N
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _files(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> Files:
-    space = workspace()
-    return read_files(
-        space.training_path(dataset_id),
-        space.pool_path(dataset_id),
-        columns=msgspec.json.decode(columns, type=Columns),
-        repair=repair,
-        skip_bad_rows=skip_bad_rows,
-    )
+    space, named = workspace(), msgspec.json.decode(columns, type=Columns)
+    training, pool = space.training_path(dataset_id), space.pool_path(dataset_id)
+    return read_files(training, pool, columns=named, repair=repair, skip_bad_rows=skip_bad_rows)
 
 
 def files(dataset_id: str, repair: tuple[str, ...] = (), skip_bad_rows: bool = False, columns: Columns = DETECTED) -> Files:
@@ -294,8 +289,6 @@ def _passage_index(run_id: str) -> PassageIndex:
 def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
     """Return scores and ids of the k passages of a run nearest to any text, with the model the run was made with.
 
-    The FAISS index over a run's passages is built at the first search. Verdicts change no vector.
-
     Raises:
         ModelError: the model cannot be had, or its weights are others than they were.
     """
@@ -303,8 +296,7 @@ def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], np
     model = encoder(opened.run.settings.model or ModelSettings())
     if model.describe()["weights_sha256"] != opened.run.manifest["model"]["weights_sha256"]:
         raise ModelError("the model's weights have changed since this run was mined; mine again to search with the new ones")
-    query = encode(model, [text], "queries")
-    scores, ids = _passage_index(run_id).search(query, k)
+    scores, ids = _passage_index(run_id).search(encode(model, [text], "queries"), k)
     return scores[0], ids[0]
 
 
