@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hnmine.errors import ModelError, SettingsError
 
-__all__ = ["check_device", "default_device", "gpu_here", "in_words", "precision_on"]
+__all__ = ["check_device", "cpu_flags", "default_device", "gpu_here", "in_words", "precision_on"]
 
 _KINDS = ("cpu", "cuda", "mps", "npu", "musa", "xpu")
 # The driver of Linux, and of Linux inside Windows.
@@ -91,10 +91,14 @@ def in_words(precision: str = "auto") -> str:
     return f"CPU, {os.cpu_count() or 1} cores, {precision_on(device, precision)} ({reason})"
 
 
-def _cpu_has_bf16() -> bool:
+def cpu_flags() -> frozenset[str]:
+    """Return the instruction sets of the processor, as Linux names them; none on other systems."""
     try:
         with _CPU.open(encoding="utf-8", errors="replace") as lines:
-            flags = next((line for line in lines if line.startswith("flags")), "")
+            return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
     except OSError:  # not Linux
-        return False
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
+        return frozenset()
+
+
+def _cpu_has_bf16() -> bool:
+    return not cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16"})

@@ -4,11 +4,14 @@ FAISS finds k + SLACK candidates a query in blocks of passages, in float32. Thei
 float64 and rounded once (`pairs`), so that a score depends on its two vectors alone. Nothing is approximate: where the last
 candidate comes closer to the k-th best than float32 can separate, everything that reaches the k-th best within the error is
 scored exactly. Ties break by passage id, which is the order of the text hash. A memory-mapped corpus is read once for as
-many queries as the memory budget allows. The exact scores add about 0.1 s to 2,000 queries x 100,000 passages, k = 210.
+many queries as the memory budget allows. The exact scores of 2,000 queries, k = 210, take 0.2 s of one core.
 """
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +19,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hnmine.devices import cpu_flags
 from hnmine.errors import EncodeError, SettingsError
 from hnmine.memory import available, in_words
 from hnmine.pairs import CHUNK, Floats, Ids, VectorRows, in_memory, pair_scores, ranked_scores, threads, walk
 from hnmine.progress import OnProgress, ShouldStop, check
 
-__all__ = ["GPU_K_LIMIT", "SLACK", "PassageIndex", "VectorRows", "gpu_count", "pair_scores", "top_k"]
+__all__ = ["GPU_K_LIMIT", "SLACK", "PassageIndex", "VectorRows", "gpu_count", "load_faiss", "pair_scores", "top_k"]
 
 Doubles = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.int64]
@@ -46,15 +50,33 @@ TINY = 2.0**-100
 # Products of longer vectors could overflow float32.
 LONGEST = 1e18
 
+# What the SkylakeX kernels of OpenBLAS need.
+AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+
 # FAISS' GPU objects are not safe for several threads, and misuse aborts: one at a time, one resources object a process.
 _gpu_lock = threading.Lock()
 _gpu_resources: Any = None
 
 
+def load_faiss() -> Any:
+    """Import FAISS, with kernels for this processor.
+
+    OpenBLAS 0.3.15 inside FAISS's packages falls back to SSE3 on Intel processors that are newer than it, such as Sapphire
+    Rapids: 2,000 queries x 100,000 passages take one thread 5.3 s in place of 1.3 s. A choice made in the environment is kept, and
+    libraries that are loaded already are not affected.
+    """
+    if "faiss" in sys.modules or "OPENBLAS_CORETYPE" in os.environ or not cpu_flags() >= AVX512:
+        return importlib.import_module("faiss")
+    os.environ["OPENBLAS_CORETYPE"] = "SkylakeX"
+    try:
+        return importlib.import_module("faiss")
+    finally:
+        del os.environ["OPENBLAS_CORETYPE"]
+
+
 def gpu_count() -> int:
     """Return how many GPUs FAISS can use; 0 with the CPU build or without a device."""
-    import faiss
-
+    faiss = load_faiss()
     return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0
 
 
@@ -120,12 +142,11 @@ class PassageIndex:
         Raises:
             EncodeError: a vector is not finite.
         """
-        import faiss
-
+        faiss = load_faiss()
         self._passages = passages
         self._count = len(passages) if count is None else min(count, len(passages))
         self._longest = 0.0
-        index: Any = faiss.IndexFlatIP(passages.shape[1])
+        index = faiss.IndexFlatIP(passages.shape[1])
         ids = [np.zeros(0, np.int64)]
         for block_ids, vectors in walk(passages, PASSAGE_BLOCK, self._count):
             self._longest = max(self._longest, _lengths(vectors).max(initial=0.0))
@@ -306,18 +327,15 @@ def _lengths(vectors: Floats) -> Doubles:
 
 def _resources() -> Any:
     """Return the process's GPU resources; the caller holds the lock."""
-    import faiss
-
     global _gpu_resources
     if _gpu_resources is None:
-        _gpu_resources = faiss.StandardGpuResources()
+        _gpu_resources = load_faiss().StandardGpuResources()
     return _gpu_resources
 
 
 def _knn(queries: Floats, passages: Floats, depth: int, on_gpu: bool) -> tuple[Floats, npt.NDArray[np.int64]]:
     """Return float32 scores and places of the `depth` best passages of each query, (m, depth) each."""
-    import faiss
-
+    faiss = load_faiss()
     if not on_gpu:
         scores, places = faiss.knn(queries, passages, depth, metric=faiss.METRIC_INNER_PRODUCT)
     else:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import mmap
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import faiss
@@ -385,6 +388,22 @@ def test_an_index_refuses_what_the_search_refuses():
     with pytest.raises(EncodeError, match="vector 1 of a block"):
         PassageIndex(np.where(np.arange(4)[:, None] == 1, np.nan, vectors))
     assert PassageIndex(vectors, 0).search(vectors, 2)[1].shape == (4, 0)
+
+
+def test_faiss_is_loaded_with_the_processors_kernels_and_the_environment_stays():
+    code = (
+        "import os, sys; from hnmine import search; search.cpu_flags = lambda: frozenset(search.AVX512); found = []\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'faiss': found.append(os.environ.get('OPENBLAS_CORETYPE'))\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "search.load_faiss(); print(*found, os.environ.get('OPENBLAS_CORETYPE'))"
+    )
+    for chosen, seen in ((None, "SkylakeX None"), ("Prescott", "Prescott Prescott")):
+        environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_CORETYPE"}
+        environment |= {"OPENBLAS_CORETYPE": chosen} if chosen else {}
+        process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert process.stdout.split() == seen.split()
 
 
 # The GPU, without one
