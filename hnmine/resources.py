@@ -1,4 +1,4 @@
-"""What a server holds once for everybody: the workspace, the job runner, the loaded model, opened data sets and runs.
+"""What a server holds once for everybody: the workspace, the job runner, the model, FAISS indexes, opened data sets and runs.
 
 The one module of hnmine that imports streamlit, for `st.cache_resource`. Sessions share what it returns: rankings are
 read-only memory maps, corpora are never changed, and a lock guards the model. Cache keys are ids and JSON.
@@ -37,7 +37,7 @@ from hnmine.models.reranker import RerankerSettings
 from hnmine.models.tokenizer import token_counts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.rerank import Scorer
-from hnmine.retrieval.search import top_k
+from hnmine.retrieval.search import PassageIndex
 from hnmine.review.store import ReviewStore
 from hnmine.runs.jobs import JobRunner
 from hnmine.runs.mine import MineSettings
@@ -294,6 +294,11 @@ def chances(run: OpenRun, chosen: Selection) -> npt.NDArray[np.float32] | None:
     return _chances(run.key, msgspec.json.encode(chosen.settings).decode(), run, chosen)
 
 
+@st.cache_resource(show_spinner=False, max_entries=2)  # one of 100,000 passages x 384 is 154 MB
+def _passage_index(run_id: str, _run: OpenRun) -> PassageIndex:
+    return PassageIndex(_run.ranking.passage_vectors, _run.inputs.corpus.n_candidates)
+
+
 def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
     """Return scores and ids of the k passages of a run nearest to any text, with the model the run was made with.
 
@@ -304,8 +309,7 @@ def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], np
     model = encoder(opened.run.settings.model or ModelSettings())
     if model.describe()["weights_sha256"] != opened.run.manifest["model"]["weights_sha256"]:
         raise ModelError("the model's weights have changed since this run was mined; mine again to search with the new ones")
-    query = encode(model, [text], "queries")
-    scores, ids = top_k(query, opened.ranking.passage_vectors, k, count=opened.inputs.corpus.n_candidates)
+    scores, ids = _passage_index(run_id, opened).search(encode(model, [text], "queries"), k)
     return scores[0], ids[0]
 
 

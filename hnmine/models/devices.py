@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hnmine.core.errors import ModelError, SettingsError
 
-__all__ = ["check_device", "default_device", "gpu_here", "in_words", "precision_on", "reproducible_products"]
+__all__ = ["check_device", "cpu_flags", "default_device", "gpu_here", "in_words", "precision_on", "reproducible_products"]
 
 _KINDS = ("cpu", "cuda", "mps", "npu", "musa", "xpu")
 # The driver of Linux, and of Linux inside Windows.
@@ -103,10 +103,14 @@ def reproducible_products() -> None:
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 
-def _cpu_has_bf16() -> bool:
+def cpu_flags() -> frozenset[str]:
+    """Return the instruction sets of the processor, as Linux names them; none on other systems."""
     try:
         with _CPU.open(encoding="utf-8", errors="replace") as lines:
-            flags = next((line for line in lines if line.startswith("flags")), "")
+            return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
     except OSError:  # not Linux
-        return False
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
+        return frozenset()
+
+
+def _cpu_has_bf16() -> bool:
+    return not cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16"})

@@ -1,59 +1,82 @@
-"""Exact inner-product top-k on the CPU or the GPU, with scores that do not depend on who computed them.
+"""Exact inner-product top-k with FAISS on the CPU or the GPU, with scores that do not depend on who computed them.
 
-A fast first pass over blocks of queries x blocks of passages collects every passage that could be among a query's k best
-(`firstpass`, `candidates`); their scores are then computed again pair by pair in float64 and rounded to float32 (`pairs`).
-A pair's score so depends on its two vectors alone: not on block sizes, threads, the type of the first pass, or CPU against
-GPU. Nothing is approximate: what the first pass leaves out is ruled out by a bound on its error. Ties break by passage id,
-which is the order of the text hash.
-
-Each block of passages is read once for as many queries as the memory budget has room for, so a memory-mapped corpus of
-1,000,000 x 384 (1.5 GB) is searched with 1,000 queries in 0.3 GB of resident memory, 1.2 GB with torch and bfloat16. 2,000
-queries x 100,000 passages, k = 210, take about an eighth of the time of the loop of 64 of hn_mine.py with bfloat16 and a
-sixth with float32 (two busy cores, both sides in turn).
-
-On a GPU, FAISS finds k + SLACK candidates a block, scored again in the same way; a query whose last candidates come so close
-to its k-th best that float32 could have mistaken them is searched again, deeper.
+FAISS finds k + SLACK candidates a query in blocks of passages, in float32. Their scores are computed again pair by pair in
+float64 and rounded once (`pairs`), so that a score depends on its two vectors alone. Nothing is approximate: where the last
+candidate comes closer to the k-th best than float32 can separate, everything that reaches the k-th best within the error is
+scored exactly. Ties break by passage id, which is the order of the text hash. A memory-mapped corpus is read once for as
+many queries as the memory budget allows. The exact scores of 2,000 queries, k = 210, take 0.2 s of one core.
 """
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hnmine.core.errors import EncodeError, SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, check
 from hnmine.core.sizes import available, in_words
-from hnmine.retrieval.candidates import PIECE, SCAN, Candidates, best_of, room_for
-from hnmine.retrieval.firstpass import FirstPass, Product, kind_of
-from hnmine.vectors.similarity import CHUNK, Floats, Ids, VectorRows, in_memory, pair_scores, threads, walk
+from hnmine.models.devices import cpu_flags
+from hnmine.vectors.similarity import CHUNK, Floats, Ids, VectorRows, in_memory, pair_scores, ranked_scores, threads, walk
 
-__all__ = ["GPU_K_LIMIT", "SLACK", "VectorRows", "gpu_count", "pair_scores", "top_k"]
+__all__ = ["GPU_K_LIMIT", "SLACK", "PassageIndex", "VectorRows", "gpu_count", "load_faiss", "pair_scores", "top_k"]
+
+Doubles = npt.NDArray[np.float64]
+Keys = npt.NDArray[np.int64]
 
 GPU_K_LIMIT = 2_048  # beyond it knn_gpu aborts the whole process, so it must never be asked
 SLACK = 16
-Kind = Callable[[Floats, int], Product]
 
-# Passages and queries multiplied at a time: larger is no faster, and these scores (32 MB in bfloat16) just about stay in cache.
-PASSAGE_BLOCK = 8_192
+# Queries x passages of one call of FAISS: about 1 s on two cores, after which progress is reported and a stop is noticed.
 QUERY_BLOCK = 2_048
+PASSAGE_BLOCK = 131_072
 QUERY_BLOCK_GPU = 65_536  # knn_gpu copies the passages to the device at each call, so it gets few and large ones
+PASSAGE_BLOCK_GPU = 2**22
 LEAST_BLOCK = 512
+# Scores that the exact pass holds at a time, 5 bytes each; FAISS's own block of scores on the CPU takes 8 MiB.
+SCORES = 2**22
 DEFAULT_BUDGET = 2**30
+
+# Norms are computed in float32: a little more than they may lack.
+GENEROUS = 1.001
+# More than all that underflow can take from a score.
+TINY = 2.0**-100
+# Products of longer vectors could overflow float32.
+LONGEST = 1e18
+
+# What the SkylakeX kernels of OpenBLAS need.
+AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 
 # FAISS' GPU objects are not safe for several threads, and misuse aborts: one at a time, one resources object a process.
 _gpu_lock = threading.Lock()
 _gpu_resources: Any = None
 
 
+def load_faiss() -> Any:
+    """Import FAISS, with kernels for this processor.
+
+    OpenBLAS 0.3.15 inside FAISS's packages falls back to SSE3 on Intel processors that are newer than it, such as Sapphire
+    Rapids: 2,000 queries x 100,000 passages take one thread 5.3 s in place of 1.3 s. A choice made in the environment is kept, and
+    libraries that are loaded already are not affected.
+    """
+    if "faiss" in sys.modules or "OPENBLAS_CORETYPE" in os.environ or not cpu_flags() >= AVX512:
+        return importlib.import_module("faiss")
+    os.environ["OPENBLAS_CORETYPE"] = "SkylakeX"
+    try:
+        return importlib.import_module("faiss")
+    finally:
+        del os.environ["OPENBLAS_CORETYPE"]
+
+
 def gpu_count() -> int:
     """Return how many GPUs FAISS can use; 0 with the CPU build or without a device."""
-    import faiss
-
+    faiss = load_faiss()
     return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0
 
 
@@ -65,7 +88,6 @@ def top_k(
     count: int | None = None,
     use_gpu: bool = False,
     memory_budget: int | None = None,
-    first_pass: FirstPass = "auto",
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> tuple[Floats, Ids]:
@@ -80,8 +102,6 @@ def top_k(
             the CPU takes over.
         memory_budget: bytes for the working arrays, vectors and results in memory not counted; None takes a quarter of what
             is free, at most 1 GiB, which is more than enough to be fast.
-        first_pass: the type of the first pass on the CPU: "float32", "bfloat16", or "auto", the faster one. It changes no
-            bit of the result.
 
     Returns:
         scores (m, min(k, n)) float32 descending, ids (m, min(k, n)) int32; equal scores in ascending id.
@@ -93,30 +113,82 @@ def top_k(
     """
     if k < 1:
         raise SettingsError(f"k is {k}; at least 1 passage a query must be ranked")
-    if queries.shape[1] != passages.shape[1]:
-        raise EncodeError(f"queries have {queries.shape[1]} dimensions and passages {passages.shape[1]}; both must come from one model")
+    _check_dimensions(queries, passages)
     count = len(passages) if count is None else min(count, len(passages))
     k = min(k, count)
     on_gpu = use_gpu and min(k + SLACK, count) <= GPU_K_LIMIT
     plan = _plan(queries.shape[1], k, memory_budget, on_gpu)
-    if on_gpu and in_memory(passages):
-        plan = replace(plan, passages=max(count, 1))
-    kind = kind_of(float(len(queries)) * count * queries.shape[1], first_pass)
     scores, ids = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int32)
-    told = _Told(count, on_progress, should_stop, len(queries))
+    progress = _Progress(count, on_progress, should_stop, len(queries))
     for start in range(0, len(queries) if k else 0, plan.group):
         group = slice(start, min(start + plan.group, len(queries)))
+        progress.until = group.stop
         vectors = np.ascontiguousarray(queries[group], np.float32)
-        told.until = group.stop
-        find = _on_gpu if on_gpu else _on_cpu
-        scores[group], ids[group] = find(vectors, passages, k, count, plan, kind, told)
-        told.tell(group.stop)
+        search = _Search(vectors, _lengths(vectors), passages, k, count, plan, progress)
+        scores[group], ids[group] = search.run(on_gpu)
+        progress.report(group.stop)
     return scores, ids
+
+
+class PassageIndex:
+    """A FAISS index over passages that are searched again and again, on the first GPU where FAISS finds one.
+
+    The index holds its own copy of the vectors, 4 bytes a number. It may be used from several threads.
+    """
+
+    def __init__(self, passages: VectorRows, count: int | None = None) -> None:
+        """Copy the first `count` passages, (n, d) float, into the index; None takes all.
+
+        Raises:
+            EncodeError: a vector is not finite.
+        """
+        faiss = load_faiss()
+        self._passages = passages
+        self._count = len(passages) if count is None else min(count, len(passages))
+        self._longest = 0.0
+        index = faiss.IndexFlatIP(passages.shape[1])
+        ids = [np.zeros(0, np.int64)]
+        for block_ids, vectors in walk(passages, PASSAGE_BLOCK, self._count):
+            self._longest = max(self._longest, _lengths(vectors).max(initial=0.0))
+            index.add(vectors)
+            ids.append(block_ids)
+        self._ids = np.concatenate(ids)  # rows may be read in another order than that of their ids
+        self._on_gpu = gpu_count() > 0
+        if self._on_gpu:
+            with _gpu_lock:
+                index = faiss.index_cpu_to_gpu(_resources(), 0, index)
+        self._index = index
+
+    def search(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
+        """Return what `top_k` returns, the same bits.
+
+        Raises:
+            SettingsError: k is below 1.
+            EncodeError: the vectors' dimensions differ, or one is not finite.
+        """
+        depth = min(k + SLACK, self._count)
+        if k < 1 or not self._count or (self._on_gpu and depth > GPU_K_LIMIT):
+            return top_k(queries, self._passages, k, count=self._count)
+        _check_dimensions(queries, self._passages)
+        queries, k = np.ascontiguousarray(queries, np.float32), min(k, self._count)
+        plan = _plan(queries.shape[1], k, None, self._on_gpu)
+        search = _Search(queries, _lengths(queries), self._passages, k, self._count, plan, _Progress())
+        if self._on_gpu:
+            with _gpu_lock:
+                found, places = self._index.search(queries, depth)
+        else:
+            found, places = self._index.search(queries, depth)
+        return search.proven(found, self._ids[places].astype(np.int32), self._longest)
+
+
+def _check_dimensions(queries: VectorRows, passages: VectorRows) -> None:
+    if queries.shape[1] != passages.shape[1]:
+        raise EncodeError(f"queries have {queries.shape[1]} dimensions and passages {passages.shape[1]}; both must come from one model")
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How many queries share one reading of the passages; how many queries and passages are multiplied at a time."""
+    """How many queries share one reading of the passages; how many queries and passages one call of FAISS takes."""
 
     group: int
     queries: int
@@ -131,14 +203,13 @@ def _plan(dimension: int, k: int, budget: int | None, on_gpu: bool) -> _Plan:
     """
     if budget is None:
         budget = min(available() // 4, DEFAULT_BUDGET)
-    queries, passages = (QUERY_BLOCK_GPU, 2**22) if on_gpu else (QUERY_BLOCK, PASSAGE_BLOCK)
-    # In bytes, at worst. A pair on the device is no concern of the host's.
-    a_query = 6 * dimension + (80 * (k + SLACK) if on_gpu else 8 * room_for(k))
-    a_passage, a_pair = 10 * dimension, 0 if on_gpu else 4
-    fixed = 60 * PIECE + threads() * (45 * SCAN + 32 * CHUNK)
-    while passages * (a_passage + queries * a_pair) > (budget - fixed) // 2 and passages > LEAST_BLOCK:
-        queries, passages = max(queries // 2, min(queries, LEAST_BLOCK)), passages // 2
-    blocks = fixed + passages * (a_passage + queries * a_pair)
+    queries, passages = (QUERY_BLOCK_GPU, PASSAGE_BLOCK_GPU) if on_gpu else (QUERY_BLOCK, PASSAGE_BLOCK)
+    # In bytes, at worst. What lies on the device is no concern of the host's.
+    a_query, a_passage = 8 * dimension + 100 * (k + SLACK), 8 * dimension
+    fixed = 5 * SCORES + 2**23 + threads() * 32 * CHUNK
+    while passages * a_passage > (budget - fixed) // 2 and passages > LEAST_BLOCK:
+        passages //= 2
+    blocks = fixed + passages * a_passage
     if budget < blocks + a_query:
         raise SettingsError(
             f"the memory budget is {in_words(budget)}; to search for the {k:,} nearest of vectors of {dimension:,} dimensions, "
@@ -148,89 +219,140 @@ def _plan(dimension: int, k: int, budget: int | None, on_gpu: bool) -> _Plan:
     return _Plan(group, min(queries, group), passages)
 
 
-class _Told:
+class _Progress:
     """Progress in queries: of all of them, the part that is the share of the pairs scored so far."""
 
-    def __init__(self, passages: int, on_progress: OnProgress | None, should_stop: ShouldStop | None, queries: int) -> None:
+    def __init__(
+        self, passages: int = 1, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None, queries: int = 0
+    ) -> None:
         self._passages, self._queries = passages, queries
         self._on_progress, self._should_stop = on_progress, should_stop
         self._pairs = 0
         self.until = 0
 
-    def ask(self) -> None:
-        """Raise Cancelled when somebody asked to stop."""
+    def check(self) -> None:
+        """Raise Cancelled if a stop is requested."""
         check(self._should_stop)
 
     def scored(self, pairs: int) -> None:
-        """Count pairs; the last ones of a group are told of when its result is there."""
+        """Count pairs; the last ones of a group are reported when its result is there."""
         self._pairs += pairs
         done = self._pairs // self._passages
         if done < self.until:
-            self.tell(done)
+            self.report(done)
 
-    def tell(self, done: int) -> None:
-        """Say how many queries are done."""
+    def report(self, done: int) -> None:
+        """Report how many queries are done."""
         if self._on_progress is not None:
             self._on_progress(done, self._queries, "searching")
 
 
-def _on_cpu(queries: Floats, passages: VectorRows, k: int, count: int, plan: _Plan, kind: Kind, told: _Told) -> tuple[Floats, Ids]:
-    product = kind(queries, min(plan.queries, len(queries)) * min(plan.passages, count))
-    candidates = Candidates(queries, passages, k, product)
-    with ThreadPoolExecutor(threads()) as pool:
-        for ids, vectors in walk(passages, plan.passages, count):
-            candidates.expect(product.load(vectors))
-            step = max(1, SCAN // max(len(ids), room_for(k)))
-            for start in range(0, len(queries), plan.queries):
-                told.ask()
-                raw = product.scores(slice(start, start + plan.queries))
-                parts = range(0, len(raw), step)
-                offered = [pool.submit(candidates.offer, start + part, raw[part : part + step], ids) for part in parts]
-                for each in offered:
-                    each.result()
-                told.scored(raw.size)
-    return candidates.best()
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """The search for the k best of the first `count` passages for (m, d) queries that fit into the memory budget."""
+
+    queries: Floats
+    lengths: Doubles
+    passages: VectorRows
+    k: int
+    count: int
+    plan: _Plan
+    progress: _Progress
+
+    def run(self, on_gpu: bool) -> tuple[Floats, Ids]:
+        """Return scores and ids, (m, k) each."""
+        depth = min(self.k + SLACK, self.count)
+        scores = np.full((len(self.queries), depth), -np.inf, np.float32)
+        ids = np.zeros(scores.shape, np.int32)
+        longest = 0.0
+        # The GPU is given all of an array at once: it has room for more than a block.
+        size = self.count if on_gpu and in_memory(self.passages) else self.plan.passages
+        for block_ids, vectors in walk(self.passages, size, self.count):
+            longest = max(longest, _lengths(vectors).max(initial=0.0))
+            for start in range(0, len(self.queries), self.plan.queries):
+                self.progress.check()
+                rows = slice(start, start + self.plan.queries)
+                found, places = _knn(self.queries[rows], vectors, min(depth, len(vectors)), on_gpu)
+                found_ids = block_ids[places].astype(np.int32)
+                if len(vectors) < self.count:
+                    found, found_ids = np.concatenate([scores[rows], found], 1), np.concatenate([ids[rows], found_ids], 1)
+                    best = np.argpartition(found, -depth, axis=1)[:, -depth:]
+                    found, found_ids = np.take_along_axis(found, best, 1), np.take_along_axis(found_ids, best, 1)
+                scores[rows], ids[rows] = found, found_ids
+                self.progress.scored(len(found) * len(vectors))
+        return self.proven(scores, ids, longest)
+
+    def proven(self, found: Floats, found_ids: Ids, longest: float) -> tuple[Floats, Ids]:
+        """Return the exact k best, given the best (m, k + SLACK) in float32 and the length of the longest passage."""
+        # Of float32 sums, in any order (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). Twice that, and
+        # a few units more for the rounding of the exact score.
+        error = 2 * (self.queries.shape[1] + 4) * 2.0**-24 * self.lengths * longest + TINY
+        scores, ids = _best(ranked_scores(self.queries, self.passages, found_ids), found_ids, self.k)
+        if found.shape[1] < self.count:
+            # What FAISS left out scores at most as the last one found, within the error.
+            unsure = np.flatnonzero(scores[:, -1] - found.min(axis=1) <= error)
+            if len(unsure):
+                self._finish(unsure, scores, ids, error)
+        return scores, ids
+
+    def _finish(self, unsure: npt.NDArray[np.int64], scores: Floats, ids: Ids, error: Doubles) -> None:
+        """Score exactly all passages that reach the k-th best exact score within the error; write the k best in place."""
+        floor = np.nextafter((scores[unsure, -1] - error[unsure]).astype(np.float32), np.float32(-np.inf))
+        scores[unsure] = -np.inf
+        for block_ids, vectors in walk(self.passages, self.plan.passages, self.count):
+            step = max(1, SCORES // len(vectors))
+            for start in range(0, len(unsure), step):
+                self.progress.check()
+                part = slice(start, start + step)
+                reaching = self.queries[unsure[part]] @ vectors.T >= floor[part, None]
+                for row, hits in zip(unsure[part], reaching, strict=True):
+                    places = np.flatnonzero(hits)[None]
+                    exact = ranked_scores(self.queries[row : row + 1], vectors, places)
+                    both = np.concatenate([scores[None, row], exact], 1), np.concatenate([ids[None, row], block_ids[places]], 1)
+                    scores[row], ids[row] = (best[0] for best in _best(*both, self.k))
 
 
-def _on_gpu(queries: Floats, passages: VectorRows, k: int, count: int, plan: _Plan, kind: Kind, told: _Told) -> tuple[Floats, Ids]:
-    scores, ids = np.full((len(queries), k), -np.inf, np.float32), np.zeros((len(queries), k), np.int32)
-    for block_ids, vectors in walk(passages, plan.passages, count):
-        # The error of a float32 inner product is at most d * 2^-24 * |q| |p|; twice that separates two scores for certain.
-        bound = 2 * queries.shape[1] * 2.0**-24 * _longest(queries) * _longest(vectors)
-        for start in range(0, len(queries), plan.queries):
-            pending = np.arange(start, min(start + plan.queries, len(queries)))
-            pairs = len(pending) * len(vectors)
-            depth = min(k + SLACK, len(vectors))
-            while len(pending):
-                told.ask()
-                sure = np.ones(len(pending), np.bool_)
-                if depth <= GPU_K_LIMIT:
-                    found = _knn_gpu(queries[pending], vectors, depth)
-                    exact = pair_scores(queries, np.repeat(pending, depth), vectors, found.ravel()).reshape(found.shape)
-                else:
-                    silent = _Told(len(vectors), None, None, len(pending))
-                    exact, found = _on_cpu(queries[pending], vectors, min(k, len(vectors)), len(vectors), plan, kind, silent)
-                both = np.concatenate([scores[pending], exact], 1), np.concatenate([ids[pending], block_ids[found]], 1)
-                best, best_ids = best_of(*both, k)
-                if depth <= min(GPU_K_LIMIT, len(vectors) - 1):
-                    # What FAISS left out scores at most as the last it kept, give or take the bound.
-                    sure = best[:, -1] - exact.min(axis=1) > bound
-                scores[pending[sure]], ids[pending[sure]] = best[sure], best_ids[sure]
-                pending, depth = pending[~sure], min(depth * 2, len(vectors))
-            told.scored(pairs)
-    return scores, ids
+def _lengths(vectors: Floats) -> Doubles:
+    """Return the lengths of vectors, no less than they are.
+
+    Raises:
+        EncodeError: a vector is not finite, or too long for products in float32.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths: Doubles = GENEROUS * np.sqrt(np.vecdot(vectors, vectors).astype(np.float64))
+    if not (lengths < LONGEST).all():
+        raise EncodeError(f"vector {np.flatnonzero(~(lengths < LONGEST))[0]} of a block is not finite, or longer than {LONGEST:.0e}")
+    return lengths
 
 
-def _longest(vectors: Floats) -> float:
-    return float(np.sqrt(np.vecdot(vectors, vectors).max(initial=0.0)))
-
-
-def _knn_gpu(queries: Floats, passages: Floats, depth: int) -> Ids:
-    import faiss
-
+def _resources() -> Any:
+    """Return the process's GPU resources; the caller holds the lock."""
     global _gpu_resources
-    with _gpu_lock:
-        if _gpu_resources is None:
-            _gpu_resources = faiss.StandardGpuResources()
-        _, found = faiss.knn_gpu(_gpu_resources, queries, passages, depth, metric=faiss.METRIC_INNER_PRODUCT, device=0)
-    return np.asarray(found, dtype=np.int32)
+    if _gpu_resources is None:
+        _gpu_resources = load_faiss().StandardGpuResources()
+    return _gpu_resources
+
+
+def _knn(queries: Floats, passages: Floats, depth: int, on_gpu: bool) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Return float32 scores and places of the `depth` best passages of each query, (m, depth) each."""
+    faiss = load_faiss()
+    if not on_gpu:
+        scores, places = faiss.knn(queries, passages, depth, metric=faiss.METRIC_INNER_PRODUCT)
+    else:
+        with _gpu_lock:
+            scores, places = faiss.knn_gpu(_resources(), queries, passages, depth, metric=faiss.METRIC_INNER_PRODUCT, device=0)
+    return scores, places
+
+
+def _best(scores: Floats, ids: npt.NDArray[Any], k: int) -> tuple[Floats, Ids]:
+    """Return the k best columns of each row, (r, k) each: descending scores, equal ones in ascending id."""
+    # One integer of score and id, ascending where scores descend and then by id: one plain sort orders both.
+    bits = (scores + np.float32(0)).view(np.int32)  # without the negative zero
+    keys: Keys = (~_in_order(bits).astype(np.int64) << 32) | ids
+    keys = np.sort(keys, axis=1)[:, :k]
+    return _in_order(~(keys >> 32).astype(np.int32)).view(np.float32), (keys & 0xFFFFFFFF).astype(np.int32)
+
+
+def _in_order(bits: Ids) -> Ids:
+    """Turn the bits of floats into integers of the same order, or back."""
+    return bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))

@@ -21,7 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Floats", "Ids", "VectorBlocks", "VectorRows", "give_back", "in_memory", "pair_scores", "pair_scores_here", "threads", "walk"]
+__all__ = ["Floats", "Ids", "VectorBlocks", "VectorRows", "give_back", "in_memory", "pair_scores", "ranked_scores", "threads", "walk"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
@@ -31,6 +31,8 @@ CHUNK = 98_304
 # Pairs a thread takes at a time; fewer of mapped rows, each of which brings some 64 kB of its file into memory, until given back.
 PAIR_BLOCK = 8_192
 PAIR_BLOCK_MAPPED = 1_024
+# Queries a thread takes at a time in `ranked_scores`.
+RANKED_BLOCK = 64
 # BLAS sums longer ones in several threads, in an order that depends on their number.
 LONGEST_SUM = 8_192
 
@@ -115,7 +117,7 @@ def pair_scores(queries: VectorRows, query_ids: npt.NDArray[Any], passages: Vect
     order = np.argsort(passage_ids, kind="stable")
 
     def score(places: npt.NDArray[np.int64]) -> None:
-        scores[places] = pair_scores_here(queries, query_ids[places], passages, passage_ids[places])
+        scores[places] = _pair_scores_here(queries, query_ids[places], passages, passage_ids[places])
 
     size = PAIR_BLOCK if in_memory(passages) else PAIR_BLOCK_MAPPED
     tasks = [order[start : start + size] for start in range(0, len(order), size)]
@@ -129,7 +131,7 @@ def pair_scores(queries: VectorRows, query_ids: npt.NDArray[Any], passages: Vect
     return scores
 
 
-def pair_scores_here(queries: VectorRows, query_ids: npt.NDArray[Any], passages: VectorRows, passage_ids: npt.NDArray[Any]) -> Floats:
+def _pair_scores_here(queries: VectorRows, query_ids: npt.NDArray[Any], passages: VectorRows, passage_ids: npt.NDArray[Any]) -> Floats:
     """Do what `pair_scores` does, in the order given and in this thread alone."""
     scores = np.empty(len(query_ids), dtype=np.float32)
     dimension = queries.shape[1]
@@ -137,23 +139,72 @@ def pair_scores_here(queries: VectorRows, query_ids: npt.NDArray[Any], passages:
     left, right = _Rows(queries, query_ids, size), _Rows(passages, passage_ids, size)
     for start in range(0, len(scores), size):
         block = slice(start, min(start + size, len(scores)))
-        q, p = left.take(block), right.take(block)
-        total = np.zeros(len(q))
-        for first in range(0, dimension, LONGEST_SUM):
-            total += np.vecdot(q[:, first : first + LONGEST_SUM], p[:, first : first + LONGEST_SUM])
-        scores[block] = total
+        scores[block] = _sums(left.take(block), right.take(block))
     for vectors in (queries, passages):
         give_back(vectors)
     scores += np.float32(0)  # a negative zero becomes the other one, so that equal scores have equal bits
     return scores
 
 
+def ranked_scores(queries: Floats, passages: VectorRows, ids: npt.NDArray[Any]) -> Floats:
+    """Return the inner products of each query with its own passages, the bits of `pair_scores`.
+
+    A query's vector is read once for all of its passages, and nothing is sorted: for passages in memory that takes half the
+    time. Mapped passages are read in their own order instead.
+
+    Args:
+        queries: (m, d) float32. passages: (n, d) float. ids: (m, c) integers in [0, n).
+
+    Returns:
+        (m, c) float32.
+
+    Raises:
+        IndexError: an id is negative or beyond the last row.
+    """
+    if not isinstance(passages, np.ndarray) or not in_memory(passages):
+        return pair_scores(queries, np.repeat(np.arange(len(ids)), ids.shape[1]), passages, ids.ravel()).reshape(ids.shape)
+    _check_ids(ids, passages)
+    held, scores = np.asarray(passages), np.empty(ids.shape, np.float32)
+    size = max(1, min(ids.shape[1], CHUNK // max(queries.shape[1], 1)))
+
+    def score(first: int) -> None:
+        taken, wide = np.empty((size, queries.shape[1]), held.dtype), np.empty((size, queries.shape[1]))
+        for row in range(first, min(first + RANKED_BLOCK, len(ids))):
+            query = queries[row].astype(np.float64)
+            for start in range(0, ids.shape[1], size):
+                part = ids[row, start : start + size]
+                wide[: len(part)] = np.take(held, part, axis=0, out=taken[: len(part)], mode="clip")
+                scores[row, start : start + size] = _sums(query, wide[: len(part)])
+
+    starts = range(0, len(ids), RANKED_BLOCK)
+    if len(starts) < 2:
+        for first in starts:
+            score(first)
+    else:
+        with ThreadPoolExecutor(threads()) as pool:
+            list(pool.map(score, starts))
+    scores += np.float32(0)
+    return scores
+
+
+def _check_ids(ids: npt.NDArray[Any], vectors: VectorRows) -> None:
+    if ids.size and (ids.min() < 0 or ids.max() >= len(vectors)):
+        raise IndexError(f"rows {ids.min()} to {ids.max()} were asked of {len(vectors)} vectors")
+
+
+def _sums(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the inner products of rows, (p,), always summed in one order."""
+    total = np.zeros(len(right))
+    for first in range(0, right.shape[1], LONGEST_SUM):
+        total += np.vecdot(left[..., first : first + LONGEST_SUM], right[:, first : first + LONGEST_SUM])
+    return total
+
+
 class _Rows:
     """Rows in float64 by number, gathered into buffers that are used again: fresh ones cost more than the arithmetic."""
 
     def __init__(self, vectors: VectorRows, ids: npt.NDArray[Any], size: int) -> None:
-        if len(ids) and (ids.min() < 0 or ids.max() >= len(vectors)):
-            raise IndexError(f"rows {ids.min()} to {ids.max()} were asked of {len(vectors)} vectors")
+        _check_ids(ids, vectors)
         self._vectors, self._ids = vectors, ids
         self._wide = np.empty((size, vectors.shape[1]))
         self._rows = np.empty(self._wide.shape, vectors.dtype) if isinstance(vectors, np.ndarray) else None

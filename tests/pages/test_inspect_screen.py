@@ -17,6 +17,7 @@ from hnmine import resources
 from hnmine.core.text import fold
 from hnmine.data.verdicts import Verdict
 from hnmine.models.cards import ModelSettings
+from hnmine.models.encoder import encode
 from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
@@ -25,6 +26,13 @@ from tests.conftest import FakeEncoder
 from tests.pages.test_app import open_app, texts
 
 TOPICS = ["sea", "Wing", "hull", "sail", "Anchor", "tide"]
+
+
+class Encoder(FakeEncoder):
+    """One whose weights can be compared with those of a run."""
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "weights_sha256": "0" * 64}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +50,7 @@ def mined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
     space = Workspace(folder / "workspace")
     dataset = space.add_dataset("train.jsonl", folder / "train.jsonl")
     settings = MineSettings(model=ModelSettings(), selection=SelectionSettings(window_start=2, window_end=30, negative_number=5))
-    return space, mine_dataset(space, dataset.id, settings, 40, lambda tell: FakeEncoder(), lambda done, total, note: None, lambda: False)
+    return space, mine_dataset(space, dataset.id, settings, 40, lambda tell: Encoder(), lambda done, total, note: None, lambda: False)
 
 
 class Reviews:
@@ -221,6 +229,24 @@ def test_both_maps_say_in_words_what_they_show(run: str) -> None:
     assert sum(counts) == 130
 
 
+def test_words_find_the_nearest_passages_in_an_index_that_stays(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "encoder", lambda settings: Encoder())
+    opened = resources.open_run(run)
+    vectors = np.asarray(opened.ranking.passage_vectors, np.float64)[: opened.inputs.corpus.n_candidates]
+    for text in ("ropes", "the anchor and the tide"):
+        exact = (vectors @ encode(FakeEncoder(), [text], "queries")[0].astype(np.float64)).astype(np.float32)
+        nearest = np.lexsort((np.arange(len(exact)), -exact))[:10]
+        scores, ids = resources.nearest(run, text, 10)
+        np.testing.assert_array_equal(ids, nearest)
+        np.testing.assert_array_equal(scores, exact[nearest])
+    assert resources._passage_index(run) is resources._passage_index(run)
+    at = open_app("inspect", run=run)
+    at.text_input(key="inspect-ask").set_value("ropes").run()
+    assert not at.exception
+    scores, ids = resources.nearest(run, "ropes", 10)
+    assert at.dataframe[-1].value["passage"].tolist() == [opened.inputs.corpus.passages[passage] for passage in ids]
+
+
 def test_review_these_hands_the_query_over(run: str) -> None:
     at = open_app("inspect", run=run)
     query = asked(at)
@@ -237,7 +263,7 @@ def test_corpus_text_is_shown_literally(run: str, mined: tuple[Workspace, str], 
     space = mined[0]
     dataset = space.add_dataset(nasty, tmp_path / "nasty.jsonl")
     settings = MineSettings(model=ModelSettings(), selection=SelectionSettings(window_start=0, window_end=8, negative_number=2))
-    added = mine_dataset(space, dataset.id, settings, 8, lambda tell: FakeEncoder(), lambda done, total, note: None, lambda: False)
+    added = mine_dataset(space, dataset.id, settings, 8, lambda tell: Encoder(), lambda done, total, note: None, lambda: False)
     space.name_run(added, nasty)
     at = open_app("inspect", run=added)
     at.segmented_control(key="inspect-figure").set_value("near").run()

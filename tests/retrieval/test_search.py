@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import mmap
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,9 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnmine.core.errors import Cancelled, EncodeError, SettingsError
-from hnmine.retrieval import candidates, firstpass, search
-from hnmine.retrieval.candidates import best_of
-from hnmine.retrieval.search import GPU_K_LIMIT, SLACK, gpu_count, pair_scores, top_k
+from hnmine.retrieval import search
+from hnmine.retrieval.search import GPU_K_LIMIT, SLACK, PassageIndex, gpu_count, pair_scores, top_k
 from hnmine.runs import mine
 from hnmine.vectors import similarity
 
@@ -157,23 +157,21 @@ class Shards:
 
 @pytest.fixture
 def small(monkeypatch):
-    """Blocks, pieces and rooms so small that a few vectors pass through all of the machinery."""
+    """Blocks and slack so small that a few vectors pass through all of the search."""
     for module, name, value in [
         (search, "QUERY_BLOCK", 3),
         (search, "PASSAGE_BLOCK", 16),
-        (candidates, "PIECE", 64),
-        (candidates, "SCAN", 32),
-        (candidates, "_crowd", lambda k: k + 2),
-        (candidates, "room_for", lambda k: k + 5),
-        (search, "room_for", lambda k: k + 5),
+        (search, "SLACK", 1),
+        (search, "SCORES", 32),
         (similarity, "PAIR_BLOCK", 8),
+        (similarity, "RANKED_BLOCK", 2),
+        (similarity, "CHUNK", 40),
     ]:
         monkeypatch.setattr(module, name, value)
 
 
-@pytest.mark.parametrize("first_pass", ["float32", "bfloat16"])
 @pytest.mark.parametrize("kind", ["grid", "copies", "near", "zeros", "any"])
-def test_blocks_of_any_order_give_what_brute_force_gives(small, kind, first_pass):
+def test_blocks_of_any_order_give_what_brute_force_gives(small, kind):
     rng = np.random.default_rng(9)
     for n, k, d in [(1, 1, 3), (15, 4, 5), (16, 16, 8), (17, 30, 8), (90, 7, 16), (200, 40, 24), (150, 149, 9)]:
         queries, passages = unit(rng, 8, d), unit(rng, n, d)
@@ -181,33 +179,31 @@ def test_blocks_of_any_order_give_what_brute_force_gives(small, kind, first_pass
             queries, passages = np.round(queries * 4) / 4, np.round(passages * 4) / 4
         elif kind == "copies":
             passages = passages[rng.integers(0, 1 + n // 20, n)]
-        elif kind == "near":  # scores a few millionths apart: all one number in bfloat16
+        elif kind == "near":  # scores a few millionths apart
             passages = unit(rng, 1, d) + unit(rng, n, d) * np.float32(1e-6)
         elif kind == "zeros":
             queries[::2] = 0
             passages[rng.integers(0, n, 1 + n // 2)] = 0
         expected_scores, expected_ids = oracle(queries, passages, k)
         for stored in (passages, Shards(passages)):
-            scores, ids = top_k(queries, stored, k, first_pass=first_pass)
+            scores, ids = top_k(queries, stored, k)
             np.testing.assert_array_equal(ids, expected_ids)
             np.testing.assert_array_equal(scores, expected_scores)
 
 
 @given(st.integers(1, 60), st.integers(1, 50), st.integers(1, 70), st.integers(0, 2**31), st.floats(-20, 15), st.booleans())
-def test_the_first_pass_changes_no_bit(n, d, k, seed, scale, alike):
+def test_vectors_of_any_length_and_direction_give_what_brute_force_gives(n, d, k, seed, scale, alike):
     rng = np.random.default_rng(seed)
     passages = (unit(rng, n, d) + (3 if alike else 0)) * np.float32(10**scale / 1e3)
     queries = unit(rng, 4, d) * rng.choice([-1, 1, 30], (4, 1)).astype(np.float32)
     expected_scores, expected_ids = oracle(queries, passages, k)
-    for first_pass in ("float32", "bfloat16"):
-        scores, ids = top_k(queries, Shards(passages, seed), k, first_pass=first_pass)
-        np.testing.assert_array_equal(ids, expected_ids)
-        np.testing.assert_array_equal(scores, expected_scores)
+    scores, ids = top_k(queries, Shards(passages, seed), k)
+    np.testing.assert_array_equal(ids, expected_ids)
+    np.testing.assert_array_equal(scores, expected_scores)
 
 
-@pytest.mark.parametrize("first_pass", ["float32", "bfloat16"])
-def test_scores_a_millionth_apart_are_in_order_among_thousands(first_pass):
-    """bfloat16 tells apart one in 256, so that all of these are candidates and only their exact scores decide."""
+def test_scores_a_millionth_apart_are_in_order_among_thousands():
+    """Many lie within the error of float32 of the k-th best: only their exact scores decide."""
     rng = np.random.default_rng(10)
     query = unit(rng, 1, 64)
     aside = unit(rng, 1, 64)
@@ -215,44 +211,17 @@ def test_scores_a_millionth_apart_are_in_order_among_thousands(first_pass):
     step = rng.permutation(3_000)[:, None].astype(np.float32) * np.float32(1e-6)
     passages = np.concatenate([query * (np.float32(0.7) + step) + aside * np.float32(0.1), unit(rng, 12_000, 64) * np.float32(0.3)])
     queries = np.concatenate([query, unit(rng, 5, 64)])
-    scores, ids = top_k(queries, passages, 50, first_pass=first_pass)
+    scores, ids = top_k(queries, passages, 50)
     expected_scores, expected_ids = oracle(queries, passages, 50)
     np.testing.assert_array_equal(ids, expected_ids)
     np.testing.assert_array_equal(scores, expected_scores)
 
 
-@pytest.mark.parametrize("product", [firstpass.Float32Product, firstpass.Bfloat16Product])
-@pytest.mark.parametrize("d", [1, 2, 37, 384])
-def test_no_first_score_is_further_off_than_the_product_says(product, d):
-    rng = np.random.default_rng(11)
-    for scale, aside in [(1.0, 0), (1.0, 3), (1e-8, 0), (300.0, 1)]:
-        queries = (unit(rng, 30, d) * rng.choice([1, 5], (30, 1))).astype(np.float32)
-        passages = ((unit(rng, 500, d) + aside * unit(rng, 1, d)) * np.float32(scale)).astype(np.float32)
-        # All the same sign and near half a unit in the last place: errors add up instead of cancelling.
-        queries[:10] = (1 + 2.0**-8 - 2.0**-20) / np.sqrt(d)
-        passages[:30] = scale * (1 + 2.0**-8 - 2.0**-20) / np.sqrt(d)
-        made = product(queries, 30 * 500)
-        error = made.load(passages)
-        values = made.values(made.scores(slice(0, 30))).reshape(30, 500).astype(np.float64)
-        exact = queries.astype(np.float64) @ passages.astype(np.float64).T - made.offset[:, None]
-        assert (made.offset == 0).all() == (product is firstpass.Float32Product or not aside)
-        assert (made.least(values.astype(np.float32)) - error[:, None] <= exact).all()
-        for floor in (np.median(exact, axis=1), np.full(30, -np.inf), np.zeros(30), -np.abs(np.median(exact, axis=1))):
-            rounded = made.rounded_down(floor)
-            assert (rounded <= floor).all()
-            rows, columns, found = made.hits(made.scores(slice(0, 30)), rounded)
-            hit = np.zeros(exact.shape, bool)
-            hit[rows, columns] = True
-            np.testing.assert_array_equal(found, values[hit])
-            assert (exact[~hit] < (floor + error)[np.nonzero(~hit)[0]]).all(), "what is left out is below, give or take the error"
-
-
-@pytest.mark.parametrize("first_pass", ["float32", "bfloat16"])
-def test_budgets_and_threads_change_no_bit(monkeypatch, first_pass):
+def test_budgets_and_threads_change_no_bit(monkeypatch):
     rng = np.random.default_rng(12)
     queries, passages = unit(rng, 300, 32), unit(rng, 20_000, 32)
     passages[5_000:9_000] = passages[7]
-    scores, ids = top_k(queries, passages, 25, first_pass=first_pass)
+    scores, ids = top_k(queries, passages, 25)
     np.testing.assert_array_equal(ids, oracle(queries, passages, 25)[1])
     with pytest.raises(SettingsError, match=r"memory budget is 1\.0 MB.* at least [\d,]+ bytes") as refused:
         top_k(queries, passages, 25, memory_budget=2**20)
@@ -263,7 +232,7 @@ def test_budgets_and_threads_change_no_bit(monkeypatch, first_pass):
     for budget, workers in [(least, 1), (least + 2**18, 3), (2**30, 1), (None, 5)]:
         monkeypatch.setattr(similarity, "threads", lambda workers=workers: workers)
         part = slice(0, 3) if budget == least else slice(0, 300)
-        got_scores, got_ids = top_k(queries[part], stored, 25, first_pass=first_pass, memory_budget=budget)
+        got_scores, got_ids = top_k(queries[part], stored, 25, memory_budget=budget)
         np.testing.assert_array_equal(got_ids, ids[part])
         assert got_scores.tobytes() == scores[part].tobytes()
     assert len(set(stored.asked)) > 1, "a smaller budget reads smaller blocks"
@@ -276,13 +245,12 @@ def test_each_passage_is_read_once_where_the_candidates_fit():
     assert len(passages.asked) == 1
 
 
-@pytest.mark.parametrize("first_pass", ["float32", "bfloat16"])
-def test_only_the_first_so_many_are_ranked(small, first_pass):
+def test_only_the_first_so_many_are_ranked(small):
     rng = np.random.default_rng(14)
     queries, passages = unit(rng, 4, 8), unit(rng, 60, 8)
     for stored in (passages, Shards(passages)):
         for count in (1, 30, 59, 60, 99):
-            scores, ids = top_k(queries, stored, 20, count=count, first_pass=first_pass)
+            scores, ids = top_k(queries, stored, 20, count=count)
             expected_scores, expected_ids = oracle(queries, passages[:count], 20)
             np.testing.assert_array_equal(ids, expected_ids)
             np.testing.assert_array_equal(scores, expected_scores)
@@ -298,16 +266,17 @@ def test_half_precision_and_mapped_vectors_are_read_as_they_are(tmp_path):
     changed = np.load(tmp_path / "p.npy", mmap_mode="c")
     changed[3] = 0  # in memory alone: pages of it that were given back would be lost
     for stored in (passages, np.load(tmp_path / "p.npy", mmap_mode="r"), np.asfortranarray(passages)):
-        for first_pass in ("float32", "bfloat16"):
-            scores, ids = top_k(queries, stored, 10, first_pass=first_pass)
-            np.testing.assert_array_equal(ids, expected_ids)
-            np.testing.assert_array_equal(scores, expected_scores)
+        scores, ids = top_k(queries, stored, 10)
+        np.testing.assert_array_equal(ids, expected_ids)
+        np.testing.assert_array_equal(scores, expected_scores)
     top_k(queries, changed, 10)
     assert not changed[3].any()
 
 
 @pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED") or not Path("/proc/self/smaps").exists(), reason="Linux tells what is resident")
-def test_a_mapped_corpus_does_not_stay_in_memory(tmp_path):
+def test_a_mapped_corpus_does_not_stay_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "PASSAGE_BLOCK", 8_192)  # of 2 MB
+
     def resident():
         maps = Path("/proc/self/smaps").read_text().split(str(tmp_path / "p.npy"))[1]
         return int(re.search(r"Rss:\s+(\d+) kB", maps)[1]) * 1024
@@ -345,31 +314,11 @@ def test_the_best_are_sorted_by_score_and_then_by_id():
     rng = np.random.default_rng(18)
     scores = rng.choice(np.array([-np.inf, -1.5, -0.0, 0.0, 1e-40, 0.25, 3e38], np.float32), (50, 40))
     ids = np.stack([rng.permutation(2**31 - 1 - np.arange(40)) for _ in range(50)]).astype(np.int32)
-    best, best_ids = best_of(scores, ids, 17)
+    best, best_ids = search._best(scores, ids, 17)
     order = np.lexsort((ids, -scores))[:, :17]
     np.testing.assert_array_equal(best_ids, np.take_along_axis(ids, order, 1))
     np.testing.assert_array_equal(best, np.take_along_axis(scores, order, 1))
     assert not np.signbit(best[best == 0]).any()
-
-
-@pytest.mark.parametrize(
-    ("flags", "loaded", "queries", "product"),
-    [
-        ("avx2 avx512_bf16", True, 2_000, firstpass.Bfloat16Product),
-        ("avx2 avx512_bf16", True, 2, firstpass.Float32Product),
-        ("avx2 avx512_bf16", False, 2_000, firstpass.Float32Product),
-        ("avx2 avx512_bf16", False, 20_000, firstpass.Bfloat16Product),
-        ("avx2 amx_bf16", True, 2_000, firstpass.Bfloat16Product),
-        ("avx2", True, 20_000, firstpass.Float32Product),
-    ],
-)
-def test_bfloat16_is_taken_where_it_is_faster(monkeypatch, flags, loaded, queries, product):
-    monkeypatch.setattr(firstpass, "_processor", lambda: f"flags: {flags} avx512_vnni")
-    if loaded:
-        importlib.import_module("torch")
-    else:
-        monkeypatch.delitem(sys.modules, "torch", raising=False)
-    assert firstpass.kind_of(queries * 384 * 100_000, "auto") is product
 
 
 def test_vectors_that_are_no_vectors_are_refused():
@@ -407,6 +356,58 @@ def test_a_stop_is_heard_between_blocks(monkeypatch):
     assert told == [4]
 
 
+# An index that is searched again and again
+
+
+@pytest.mark.parametrize("kind", ["any", "copies", "near"])
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_an_index_gives_what_brute_force_gives(request, monkeypatch, kind, gpus):
+    if gpus:
+        request.getfixturevalue("fake_gpu")
+    monkeypatch.setattr(search, "PASSAGE_BLOCK", 64)
+    rng = np.random.default_rng(20)
+    queries, passages = unit(rng, 6, 24), unit(rng, 300, 24)
+    if kind == "copies":
+        passages = passages[rng.integers(0, 3, 300)]
+    elif kind == "near":
+        passages = unit(rng, 1, 24) + passages * np.float32(1e-6)
+    for stored in (passages, Shards(passages)):
+        for count, k in [(None, 10), (200, 1), (200, 250), (5, 9)]:
+            index = PassageIndex(stored, count)
+            for _ in range(2):
+                scores, ids = index.search(queries, k)
+                expected_scores, expected_ids = oracle(queries, passages[:count], k)
+                np.testing.assert_array_equal(ids, expected_ids)
+                np.testing.assert_array_equal(scores, expected_scores)
+
+
+def test_an_index_refuses_what_the_search_refuses():
+    vectors = np.eye(4, dtype=np.float32)
+    with pytest.raises(SettingsError, match="k is 0"):
+        PassageIndex(vectors).search(vectors, 0)
+    with pytest.raises(EncodeError, match="3 dimensions and passages 4"):
+        PassageIndex(vectors).search(vectors[:, :3], 2)
+    with pytest.raises(EncodeError, match="vector 1 of a block"):
+        PassageIndex(np.where(np.arange(4)[:, None] == 1, np.nan, vectors))
+    assert PassageIndex(vectors, 0).search(vectors, 2)[1].shape == (4, 0)
+
+
+def test_faiss_is_loaded_with_the_processors_kernels_and_the_environment_stays():
+    code = (
+        "import os, sys; from hnmine import search; search.cpu_flags = lambda: frozenset(search.AVX512); found = []\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'faiss': found.append(os.environ.get('OPENBLAS_CORETYPE'))\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "search.load_faiss(); print(*found, os.environ.get('OPENBLAS_CORETYPE'))"
+    )
+    for chosen, seen in ((None, "SkylakeX None"), ("Prescott", "Prescott Prescott")):
+        environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_CORETYPE"}
+        environment |= {"OPENBLAS_CORETYPE": chosen} if chosen else {}
+        process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert process.stdout.split() == seen.split()
+
+
 # The GPU, without one
 
 
@@ -420,14 +421,27 @@ def fake_gpu(monkeypatch):
         assert device == 0
         assert k <= GPU_K_LIMIT, "knn_gpu above its limit aborts the whole process"
         asked.append(k)
-        _, ids = faiss.knn(queries, passages, k, metric=metric)
-        return np.zeros(ids.shape, np.float32), np.random.default_rng(len(asked)).permuted(ids, axis=1)
+        scores, ids = faiss.knn(queries, passages, k, metric=metric)
+        order = np.random.default_rng(len(asked)).permuted(np.broadcast_to(np.arange(k), ids.shape), axis=1)
+        return np.take_along_axis(scores * np.float32(1 - 2e-7), order, 1), np.take_along_axis(ids, order, 1)
 
     monkeypatch.setattr(faiss, "knn_gpu", knn_gpu, raising=False)
     monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1, raising=False)
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", lambda _resources, _device, index: index, raising=False)
     monkeypatch.setattr(search, "_gpu_resources", None)
     return asked
+
+
+def test_a_gpu_takes_stored_passages_in_blocks(fake_gpu, monkeypatch):
+    monkeypatch.setattr(search, "PASSAGE_BLOCK_GPU", 64)
+    rng = np.random.default_rng(19)
+    queries, passages = unit(rng, 20, 48), unit(rng, 500, 48)
+    scores, ids = top_k(queries, Shards(passages), 30, use_gpu=True)
+    assert len(fake_gpu) > 7
+    expected_scores, expected_ids = oracle(queries, passages, 30)
+    np.testing.assert_array_equal(ids, expected_ids)
+    np.testing.assert_array_equal(scores, expected_scores)
 
 
 def test_gpu_and_cpu_give_the_same_bits(fake_gpu):
