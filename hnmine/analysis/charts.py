@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from hnmine.analysis.maps import Kind, Neighbourhood
 from hnmine.analysis.queries import Candidates, Histograms
-from hnmine.review.audit import Rate
 from hnmine.selection.ordering import descends
 from hnmine.selection.settings import SelectionSettings
 
@@ -228,14 +227,19 @@ def _counts(title: str, axis: str, what: str, form: str, height: int) -> Spec:
     return _spec(alt.layer(bars, rules.encode(x="at:Q")), title, height)
 
 
-def band_rates(rates: Mapping[str, Rate], whole: float, *, by: str, description: str) -> Figure:
-    """Draw estimated rates of false negatives by band with their intervals, and the rate of all as a rule; `by` says what bands are of."""
+def band_rates(rates: Mapping[str, tuple[float, float, float]], whole: float, *, by: str, description: str) -> Figure:
+    """Draw estimated rates of false negatives by band and the rate of all as a rule.
+
+    Args:
+        rates: the rate of each band (0..1) and the ends of its 95% interval.
+        by: what the bands divide.
+    """
     bands = {
         "band": list(rates),
         "group": GROUPS[1:2] * len(rates),
-        "false (%)": [100 * rate.rate for rate in rates.values()],
-        "from (%)": [100 * rate.low for rate in rates.values()],
-        "to (%)": [100 * rate.high for rate in rates.values()],
+        "false (%)": [100 * rate for rate, _, _ in rates.values()],
+        "from (%)": [100 * low for _, low, _ in rates.values()],
+        "to (%)": [100 * high for _, _, high in rates.values()],
     }
     return _figure(_band_rates(by, len(rates)), description, bands=bands, whole={"false of all (%)": [100 * whole]})
 

@@ -62,7 +62,7 @@ def draw(audit: Audit) -> None:
     )
     if audit.found.rate is None:
         return
-    shown = {name: rate for name, rate in zip(names, rates, strict=True) if rate is not None}
+    shown = {name: (rate.rate, rate.low, rate.high) for name, rate in zip(names, rates, strict=True) if rate is not None}
     whole = audit.found.rate.rate
     description = f"{title}: rates of false negatives with 95 % intervals; of all, {wording.percent(whole, 1)}"
     draw_chart(band_rates(shown, whole, by=BY[by], description=description), "audit-bands")

@@ -12,7 +12,6 @@ import pytest
 from hnmine.analysis import charts
 from hnmine.analysis.maps import Kind, neighbourhood
 from hnmine.analysis.queries import candidates_of, score_histograms
-from hnmine.review.audit import Rate
 from hnmine.selection.select import select
 from hnmine.selection.settings import SelectionSettings
 from tests.worlds import world
@@ -40,9 +39,7 @@ FIGURES = {
     "ranks": lambda: charts.rank_curve(DETAILS, SELECTION.settings, 0.5),
     "lengths": lambda: charts.length_histogram(np.array([3, 5, 900], np.int32), 8, "queries", "words"),
     "values": lambda: charts.values_histogram(np.array([-0.1, 0.3]), "words", title="Values", axis="a value", what="queries"),
-    "bands": lambda: charts.band_rates(
-        {"up to 60": Rate(rate=0.1, low=0.05, high=0.2)}, 0.1, by="share of the positive's score", description="words"
-    ),
+    "bands": lambda: charts.band_rates({"up to 60": (0.1, 0.05, 0.2)}, 0.1, by="share of the positive's score", description="words"),
     "neighbourhood": near,
     "set": whole,
 }

@@ -394,7 +394,7 @@ def test_an_index_refuses_what_the_search_refuses():
 
 def test_faiss_is_loaded_with_the_processors_kernels_and_the_environment_stays():
     code = (
-        "import os, sys; from hnmine import search; search.cpu_flags = lambda: frozenset(search.AVX512); found = []\n"
+        "import os, sys; from hnmine.retrieval import search; search.cpu_flags = lambda: frozenset(search.AVX512); found = []\n"
         "class Watch:\n"
         "    def find_spec(self, name, *rest):\n"
         "        if name == 'faiss': found.append(os.environ.get('OPENBLAS_CORETYPE'))\n"
