@@ -21,7 +21,7 @@ from hnmine.corpus import Corpus, build_corpus
 from hnmine.criteria import SelectionSettings
 from hnmine.errors import InputError, SettingsError, WorkspaceError
 from hnmine.estimates import FEWEST, AuditRecord, Estimate, estimate, record
-from hnmine.intervals import beta_quantile, rate_interval
+from hnmine.intervals import rate_interval
 from hnmine.manifest import compose, encoded, of_export, read_manifest
 from hnmine.plans import FEWEST_FOR_CUT, Cut, more_reviews, recommend
 from hnmine.queue import STATES, QueueSettings, build, judged_pairs
@@ -265,13 +265,6 @@ def test_riskier_bands_are_drawn_from_more_often_than_their_size() -> None:
 def binomial(p: float, n: int, counts: Iterable[int]) -> float:
     """How likely one of these counts is."""
     return math.fsum(math.comb(n, count) * p**count * (1 - p) ** (n - count) for count in counts)
-
-
-@given(st.integers(1, 200), st.data(), st.sampled_from([0.025, 0.5, 0.975]))
-def test_a_beta_quantile_is_where_the_binomial_has_its_tail(n: int, data: st.DataObject, share: float) -> None:
-    k = data.draw(st.integers(1, n))
-    p = float(beta_quantile(share, k, n - k + 1))
-    assert binomial(p, n, range(k, n + 1)) == pytest.approx(share, abs=1e-9)
 
 
 def test_one_band_of_a_large_population_has_clopper_and_pearsons_interval() -> None:
