@@ -13,6 +13,7 @@ from hnmine.errors import HnmineError
 from hnmine.findings import counted
 from hnmine.flags import command_line
 from hnmine.formats import FORMATS, Format, Written
+from hnmine.memory import in_words
 from hnmine.mine import MineSettings
 from hnmine.splits import dev_path
 from hnmine.summary import summarise
@@ -21,13 +22,6 @@ from pages.parts import auditing, diagnosis, reranking, state, wording
 st.title("Export", anchor=False)
 run, selection = state.opened()
 dataset = resources.workspace().dataset(run.run.dataset_id)
-
-
-def size(count: int) -> str:
-    """Say bytes for people."""
-    scales = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1))
-    unit, scale = next((unit, scale) for unit, scale in scales if count >= scale or scale == 1)
-    return f"{count / scale:,.{1 if unit == 'GB' else 0}f} {unit}"
 
 
 def chosen_format() -> Format:
@@ -159,7 +153,7 @@ def download(each: Written) -> None:
     what = {"all": "Download", "train": "Download train:", "dev": "Download dev:"}[each.part]
     one = "query" if form.records == "queries" else form.records.removesuffix("s")
     st.download_button(
-        f"{what} {counted(each.rows, one, form.records)}, {size(each.bytes)}",
+        f"{what} {counted(each.rows, one, form.records)}, {in_words(each.bytes)}",
         data=lambda: read(each.part),
         file_name=names[each.part],
         mime=form.mime,
