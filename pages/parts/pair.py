@@ -10,9 +10,8 @@ from hnmine.evidence import estimate_in_words, evidence, suspicions
 from hnmine.findings import counted
 from hnmine.queue import STATES
 from hnmine.words import shared
-from pages.parts import wording
+from pages.parts import marking, wording
 from pages.parts.judging import DONE, Desk
-from pages.parts.marking import literal
 
 # Texts of more characters scroll in a box of this many pixels, so that the pair stays in sight.
 LONG_TEXT, LONG_HEIGHT = 1_200, 320
@@ -54,7 +53,7 @@ def draw(desk: Desk, place: int) -> None:
         st.caption(f":material/help: **Candidate** · {' · '.join(facts)}")
         others = [asked, *(corpus.passages[positive] for positive, _, _ in about.positives)]
         marked = shared(text, others, desk.common)
-        st.markdown(literal(text, marked))
+        marking.show(text, marked)
     found = "; ".join(suspicions(about))
     told = "" if about.estimate is None else estimate_in_words(about.estimate, about.reasons)
     st.caption(

@@ -21,7 +21,6 @@ from hnmine.suspects import false_share
 from hnmine.teacher import SIGNAL
 from pages.parts import charts, choosing, controls, guarding, reranking, state, statistics, wording, working
 from pages.parts.dials import FUNNEL, NO_MEASUREMENT
-from pages.parts.marking import literal
 from pages.parts.retrievers import Retrievers, retrievers
 
 # Candidates ranked for each query, so that the slider has room beyond the window: ranking 500 instead of 210 costs 2 ms a query.
@@ -95,7 +94,7 @@ def live(run: resources.OpenRun) -> None:
     if pairs := run.run.manifest.get("summary", {}).get("pairs"):
         st.caption(f"Reranker: {pairs['scored']:,} pairs scored by this run, {pairs['stored']:,} were scored before.")
     for note in dict.fromkeys([*summary.notes, *(run.run.manifest.get("summary", {}).get("notes") or ())]):
-        st.caption(literal(note))  # it may quote names of columns
+        st.text(note)  # it may quote names of columns
     state.save_selection(run.run.id)
 
 
