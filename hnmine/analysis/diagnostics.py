@@ -191,22 +191,14 @@ def _mean_and_median(values: Ints) -> tuple[float, float]:
 
 
 def _rank_correlation(values: Ints) -> npt.NDArray[np.float64]:
-    """Return the rank correlation of each row (b, k) with its order, best first; equal values share their mean rank. NaN without two."""
-    order = np.argsort(values, axis=1, kind="stable")
-    ranked = np.take_along_axis(values, order, axis=1)
+    """Return Spearman's correlation of each row (b, k) with its order, best first; equal values share their mean rank. NaN without two."""
+    from scipy.stats import rankdata
+
     width = values.shape[1]
-    new = np.ones(values.shape, dtype=bool)
-    np.not_equal(ranked[:, 1:], ranked[:, :-1], out=new[:, 1:])
-    starts = np.maximum.accumulate(np.where(new, np.arange(width), 0), axis=1)
-    last = np.ones(values.shape, dtype=bool)
-    last[:, :-1] = new[:, 1:]
-    ends = np.minimum.accumulate(np.where(last, np.arange(width), width)[:, ::-1], axis=1)[:, ::-1]
-    ranks = np.empty(values.shape)
-    np.put_along_axis(ranks, order, (starts + ends) / 2, axis=1)
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    best_first = -(np.arange(width) - (width - 1) / 2)
+    centred = rankdata(values, axis=1) - (width + 1) / 2
+    best_first = (width - 1) / 2 - np.arange(width)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(ranks @ best_first / np.sqrt((ranks**2).sum(axis=1) * (best_first**2).sum()))
+        return np.asarray(centred @ best_first / np.sqrt((centred**2).sum(axis=1) * (best_first**2).sum()))
 
 
 def separation(corpus: Corpus, ranking: Ranking, selection: Selection) -> Separation:

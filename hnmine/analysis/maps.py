@@ -1,19 +1,12 @@
-"""Maps: vectors laid flat, for one query's neighbourhood and for a whole set.
+"""Maps: vectors projected onto two principal components, for one query's neighbourhood and for a whole set.
 
-Principal components, because they are the one projection that is the same every time, needs no setting, and says how
-much of the truth it shows: two of 384 dimensions carry an eighth of the variance of a small corpus, and a sixth of that of
-one neighbourhood, and the share is stated beside every map. UMAP and t-SNE draw prettier clusters, but distances between
-clusters mean nothing there, they take seconds and a large dependency, and differ between versions.
-
-Few points go through a singular value decomposition (250 x 384: a tenth of a second); many through their covariance, summed over
-blocks, so that neither the number of points nor where they lie decides the memory: 20,000 x 384 take 1.3 s on two busy
-cores, once a run.
-A component and its opposite are equally good: the one whose largest loading is positive is taken.
+Principal components are the same every time, need no setting, and say how much of the variance they show: two of 384 dimensions
+carry an eighth of the variance of a small corpus and a sixth of that of one neighbourhood. UMAP and t-SNE draw prettier clusters, but
+distances between clusters mean nothing there, they take seconds and a large dependency, and differ between versions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -26,7 +19,7 @@ from hnmine.data.corpus import Corpus
 from hnmine.retrieval.ranking import Ranking
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import Reason
-from hnmine.vectors.similarity import VectorRows, give_back
+from hnmine.vectors.similarity import give_back
 
 __all__ = ["MAP_POINTS", "Kind", "Neighbourhood", "Overview", "Plane", "neighbourhood", "overview", "plane_of", "roles", "sample"]
 
@@ -37,9 +30,8 @@ Codes = npt.NDArray[np.int8]
 
 # More marks make a browser slow, and a picture no clearer.
 MAP_POINTS = 20_000
-BLOCK = 4_096
-# Up to here the decomposition of the points themselves is the quicker way, and the exact one.
-FEW = 2_048
+# Which passages are on the map of a large set; the same in every run.
+SEED = 42
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,44 +52,19 @@ class Plane:
         return ((np.asarray(vectors, dtype=np.float64) - self.centre) @ self.axes.T).astype(np.float32)
 
 
-def plane_of(vectors: VectorRows, ids: Ints | None = None) -> Plane:
-    """Find the plane of vectors (n, d), or of those with the numbers `ids`; read in blocks where they are many."""
-    ids = np.arange(len(vectors)) if ids is None else ids
-    dimension = int(vectors.shape[1])
-    if len(ids) <= FEW:
-        points = np.asarray(vectors[ids], dtype=np.float64)
-        centre = points.mean(axis=0) if len(points) else np.zeros(dimension)
-        _, spread, found = np.linalg.svd(points - centre, full_matrices=False)
-        return _plane(centre, spread**2, found, float(np.abs(points).max(initial=0.0)), len(points))
-    centre = np.zeros(dimension)
-    for block in _blocks(vectors, ids):
-        centre += block.sum(axis=0)
-    centre /= len(ids)
-    covariance, largest = np.zeros((dimension, dimension)), 0.0
-    for block in _blocks(vectors, ids):
-        covariance += (block - centre).T @ (block - centre)
-        largest = max(largest, float(np.abs(block).max()))
-    spread, found = np.linalg.eigh(covariance)
-    return _plane(centre, spread[::-1], found.T[::-1], largest, len(ids))
+def plane_of(vectors: npt.ArrayLike) -> Plane:
+    """Find the plane of vectors (n, d), n at least 1. An axis along which they spread less than float32 can tell is 0."""
+    from sklearn.decomposition import PCA
 
-
-def _blocks(vectors: VectorRows, ids: Ints) -> Iterator[Doubles]:
-    for first in range(0, len(ids), BLOCK):
-        yield np.asarray(vectors[ids[first : first + BLOCK]], dtype=np.float64)
-        give_back(vectors)
-
-
-def _plane(centre: Doubles, spread: Doubles, found: Doubles, largest: float, count: int) -> Plane:
-    """Make a plane of variances (descending) and components (rows) of `count` points whose largest coordinate is `largest`."""
-    spread = np.maximum(spread, 0.0)
-    floor = count * len(centre) * (largest * 1e-7) ** 2  # float32 cannot tell less apart
-    axes, explained = np.zeros((2, len(centre))), [0.0, 0.0]
-    for number in range(min(2, len(spread))):
-        if spread[number] > floor:
-            axis = found[number]
-            axes[number] = axis if axis[np.abs(axis).argmax()] > 0 else -axis
-            explained[number] = float(spread[number] / spread.sum())
-    return Plane(centre, axes, (explained[0], explained[1]))
+    points = np.asarray(vectors, dtype=np.float64)
+    count, dimension = points.shape
+    axes, explained = np.zeros((2, dimension)), np.zeros(2)
+    floor = dimension * (np.abs(points).max(initial=0.0) * 1e-7) ** 2
+    if points.var(axis=0).sum() > floor:
+        found = PCA(min(2, dimension), svd_solver="covariance_eigh" if count > dimension else "full").fit(points)
+        spread = np.flatnonzero(found.explained_variance_ * (count - 1) > floor * count)
+        axes[spread], explained[spread] = found.components_[spread], found.explained_variance_ratio_[spread]
+    return Plane(points.mean(axis=0), axes, (float(explained[0]), float(explained[1])))
 
 
 class Kind(IntEnum):
@@ -175,20 +142,21 @@ class Overview:
     of: int
 
 
-def sample(hashes: npt.NDArray[np.uint64], limit: int = MAP_POINTS, *, seed: int = 42) -> Ints:
-    """Return the numbers of at most `limit` texts, ascending; which ones depends on their hashes and the seed, not on their order."""
+def sample(hashes: npt.NDArray[np.uint64], limit: int = MAP_POINTS) -> Ints:
+    """Return the numbers of at most `limit` texts, ascending; which ones depends on their hashes, not on their order."""
     if len(hashes) <= limit:
         return np.arange(len(hashes))
-    lots = query_keys(hashes, seed, 3)
+    lots = query_keys(hashes, SEED, 3)
     return np.sort(np.argpartition(lots, limit - 1)[:limit]).astype(np.int64)
 
 
-def overview(corpus: Corpus, ranking: Ranking, *, limit: int = MAP_POINTS, seed: int = 42) -> Overview:
-    """Lay a set's passages flat, a sample of them where they are more than `limit`."""
-    ids = sample(corpus.passage_hashes, limit, seed=seed)
-    plane = plane_of(ranking.passage_vectors, ids)
-    points = np.concatenate([plane.place(block) for block in _blocks(ranking.passage_vectors, ids)])
-    return Overview(plane=plane, ids=ids, points=points, of=len(corpus.passages))
+def overview(corpus: Corpus, ranking: Ranking) -> Overview:
+    """Project a set's passages, a sample of them where they are more than MAP_POINTS."""
+    ids = sample(corpus.passage_hashes)
+    vectors = np.asarray(ranking.passage_vectors[ids])
+    give_back(ranking.passage_vectors)
+    plane = plane_of(vectors)
+    return Overview(plane=plane, ids=ids, points=plane.place(vectors), of=len(corpus.passages))
 
 
 def roles(corpus: Corpus, selection: Selection, ids: Ints) -> Codes:

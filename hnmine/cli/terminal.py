@@ -1,82 +1,89 @@
-"""What the command line shows and hears while it works: progress on stderr, Ctrl-C and SIGTERM."""
+"""What a terminal, a log or a notebook shows of progress (tqdm), and Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
+import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 from hnmine.core.progress import unit_of
 
-__all__ = ["Interrupts", "Progress"]
+__all__ = ["Interrupts", "Progress", "tqdm_progress"]
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
-class Progress:
-    """Shows progress on a stream: one live line on a terminal, elsewhere a line when a stage begins and every 10 seconds.
+class _Stream:
+    """A stream that tqdm writes to. Its errors (closed, disk full) are ignored; without a terminal each state is a line of its own."""
 
-    A stream that is closed or full is given up silently: mining goes on.
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._live = stream, stream.isatty()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> None:
+        if not self._live:
+            text = text.strip("\r\n ")
+            text += "\n" if text else ""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+
+class Progress:
+    """Shows progress on a stream: one bar on a terminal, elsewhere a line when a stage begins and every 10 seconds.
+
+    Args:
+        stream: such as sys.stderr.
+        options: of tqdm, and `bar`, a class to use instead of tqdm's for terminals.
     """
 
-    def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream: TextIO | None = stream
-        self._live = stream.isatty()
-        self._clock = clock
+    def __init__(self, stream: TextIO, *, bar: Any = None, **options: Any) -> None:
+        if bar is None:
+            from tqdm import tqdm as bar
+        self._new = bar
+        self._options = {
+            "disable": False,  # said here, because the command line silences the bars of other libraries by TQDM_DISABLE and TQDM_DELAY
+            "delay": 0,
+            "file": _Stream(stream),
+            "mininterval": 0.1 if stream.isatty() else SECONDS_BETWEEN_LINES,
+            "dynamic_ncols": stream.isatty(),
+        } | options
         self._note = ""
-        self._began, self._first, self._shown = 0.0, 0, float("-inf")
-        self._width = 0
+        self._bar: Any = None
 
     def __call__(self, done: int, total: int, note: str, /) -> None:
         """Take `done` of `total` items; see `OnProgress`."""
-        now = self._clock()
-        if note != self._note:
-            self._note, self._began, self._first, self._shown = note, now, done, float("-inf")
-        if now - self._shown < (0.1 if self._live else SECONDS_BETWEEN_LINES) and not (self._live and done == total > 0):
-            return
-        self._shown = now
-        text = self._note
-        if total:
-            unit = unit_of(note)
-            text += f"  {done:,} of {total:,} {unit}".rstrip()
-            rate = (done - self._first) / (now - self._began) if now > self._began else 0.0
-            if rate > 0 and done < total:
-                text += f"  {rate:{'.2g' if rate < 10 else ',.0f'}}{' ' if unit else ''}{unit}/s  {_duration((total - done) / rate)} left"
-        self._write(text)
+        shape = None if total else "{desc}"
+        if self._bar is None or note != self._note:
+            self.close()
+            unit = {"unit": f" {unit_of(note)}".rstrip() or " items", "unit_scale": True}
+            options = unit | {"desc": note, "total": total, "initial": done, "bar_format": shape, "miniters": 0, "leave": False}
+            self._note, self._bar = note, self._new(**options, **self._options)
+        self._bar.total, self._bar.bar_format = total, shape
+        self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
-        """Clear the live line."""
-        if self._live and self._width:
-            self._write("")
-            self._put("\r")
-
-    def _write(self, text: str) -> None:
-        if not self._live:
-            self._put(text + "\n")
-            return
-        text = text[: max(shutil.get_terminal_size().columns - 1, 20)]
-        self._put("\r" + text.ljust(self._width))
-        self._width = len(text)
-
-    def _put(self, text: str) -> None:
-        if self._stream is not None:
-            try:
-                self._stream.write(text)
-                self._stream.flush()
-            except (OSError, ValueError):
-                self._stream = None
+        """Clear the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+def tqdm_progress() -> Progress:
+    """Return an `on_progress` that draws tqdm bars in a notebook or on stderr, and nothing where stderr is no terminal."""
+    from tqdm.auto import tqdm
+
+    return Progress(sys.stderr, bar=tqdm, file=sys.stderr, disable="ipykernel" not in sys.modules and not sys.stderr.isatty())
 
 
 class Interrupts:

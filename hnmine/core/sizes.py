@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -11,8 +12,7 @@ __all__ = ["available", "in_words", "parse_size"]
 
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", re.IGNORECASE)
-# Where the system does not say: what any machine that trains models has free.
-_UNKNOWN = 4 * 2**30
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def parse_size(text: str) -> int:
@@ -37,16 +37,10 @@ def in_words(size: float) -> str:
 
 
 def available() -> int:
-    """Return the bytes of memory that can be used without swapping, as far as the system (and its container) says."""
-    found = []
-    try:
-        meminfo = Path("/proc/meminfo").read_text()
-        found.append(int(meminfo.split("MemAvailable:")[1].split()[0]) * 1024)
-    except (OSError, IndexError, ValueError):
-        pass
-    try:  # a container's own limit (cgroup v2)
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        found.append(limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))
-    except (OSError, ValueError):
-        pass
-    return max(min(found, default=_UNKNOWN), 2**26)
+    """Return the bytes of memory that can be used without swapping, within the limit of the container (cgroup v2), if there is one."""
+    import psutil
+
+    found = int(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, ValueError):
+        found = min(found, int((CGROUP / "memory.max").read_text()) - int((CGROUP / "memory.current").read_text()))
+    return max(found, 2**26)

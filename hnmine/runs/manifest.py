@@ -14,7 +14,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -35,6 +35,16 @@ __all__ = [
 ]
 
 PACKAGES = ("FlagEmbedding", "torch", "transformers", "tokenizers", "faiss-gpu", "faiss-cpu", "numpy", "pyarrow")
+
+
+Role = Literal["model", "second_model", "reranker"]
+# What a message calls it, the flag that names another, and what to do where its weights are not known.
+_LOADED = "it was handed over loaded: call find_knn_neg with that model again"
+_ROLES: dict[Role, tuple[str, str, str]] = {
+    "model": ("model", "--embedder_name_or_path", _LOADED),
+    "second_model": ("second model", "--second_embedder_name_or_path", _LOADED),
+    "reranker": ("reranker", "--reranker_name_or_path", "export again"),
+}
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -144,49 +154,20 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
                     f"{str(found.get('sha256'))[:12]}...); name the right one with --{argument}"
                 )
 
-    def check_model(self, description: Mapping[str, Any]) -> None:
-        """Compare the model's weights with those of the manifest.
+    def check_weights(self, role: Role, description: Mapping[str, Any] | None) -> None:
+        """Compare the weights of a model with those of the manifest; None where the run has no such model.
 
         Raises:
             ModelError: they are others, or the manifest does not know them.
         """
-        wanted = self.model.get("weights_sha256")
-        if wanted is None:
-            raise ModelError(
-                "the manifest's model was handed over loaded, so its weights are not known; call find_knn_neg with that model again"
-            )
-        if (found := description.get("weights_sha256")) != wanted:
-            raise ModelError(
-                f"the weights of {description.get('name')} are not those of the manifest (sha256 {str(found)[:12]}... instead of "
-                f"{wanted[:12]}...); name the right model with --embedder_name_or_path"
-            )
-
-    def check_second_model(self, description: Mapping[str, Any] | None) -> None:
-        """Compare the second model's weights with those of the manifest; None where there is none.
-
-        Raises:
-            ModelError: they are others.
-        """
-        wanted, found = ((each or {}).get("weights_sha256") for each in (self.second_model, description))
+        wanted, found = ((each or {}).get("weights_sha256") for each in (getattr(self, role), description))
+        words, flag, remedy = _ROLES[role]
+        if wanted is None and (role != "second_model" or found is not None):
+            raise ModelError(f"the manifest does not know the weights of the {words}; {remedy}")
         if found != wanted:
             raise ModelError(
-                f"the weights of the second model {(description or {}).get('name')} are not those of the manifest (sha256 "
-                f"{str(found)[:12]}... instead of {str(wanted)[:12]}...); name the right model with --second_embedder_name_or_path"
-            )
-
-    def check_reranker(self, description: Mapping[str, Any]) -> None:
-        """Compare the reranker's weights with those of the manifest.
-
-        Raises:
-            ModelError: they are others, or the manifest does not know them.
-        """
-        wanted = (self.reranker or {}).get("weights_sha256")
-        if wanted is None or (found := description.get("weights_sha256")) != wanted:
-            raise ModelError(
-                f"the manifest does not know the weights of the reranker {description.get('name')}; export again"
-                if wanted is None
-                else f"the weights of the reranker {description.get('name')} are not those of the manifest (sha256 {str(found)[:12]}... "
-                f"instead of {wanted[:12]}...); name the right one with --reranker_name_or_path"
+                f"the weights of the {words} {(description or {}).get('name')} are not those of the manifest (sha256 {str(found)[:12]}... "
+                f"instead of {str(wanted)[:12]}...); name the right one with {flag}"
             )
 
     def check_outputs(self, outputs: Sequence[Mapping[str, Any]]) -> None:
@@ -227,34 +208,33 @@ def compose(
     settings: Mapping[str, Any],
     inputs: Mapping[str, Mapping[str, Any]],
     model: Mapping[str, Any],
+    second_model: Mapping[str, Any] | None = None,
     reranker: Mapping[str, Any] | None = None,
     verdicts: Iterable[Verdict],
     summary: Any,
-    second_model: Mapping[str, Any] | None = None,
     suspicion: Any = None,
     stages: Sequence[Mapping[str, Any]] = (),
-    outputs: Sequence[Mapping[str, Any]] = (),
-    made_with: Mapping[str, str] | None = None,
-    audit: Any = None,
 ) -> dict[str, Any]:
-    """Return a manifest as plain JSON types.
+    """Return a run's manifest as plain JSON types; `suspicion` is the model that estimated who is false, where it was used."""
+    return _plain(
+        {
+            "settings": settings,
+            "inputs": inputs,
+            "model": model,
+            "second_model": second_model,
+            "reranker": reranker,
+            "verdicts": list(verdicts),
+            "versions": versions(),
+            "summary": summary,
+            "suspicion": suspicion,
+            "stages": stages,
+            "outputs": [],
+        }
+    )
 
-    `suspicion` is the model that estimated who is false, where it had a say; `made_with` are versions when they are not
-    those of this process; `audit` is an `estimates.AuditRecord`, where there is one.
-    """
-    content = {
-        "settings": settings,
-        "inputs": inputs,
-        "model": model,
-        **{name: each for name, each in (("second_model", second_model), ("reranker", reranker)) if each is not None},
-        "verdicts": list(verdicts),
-        "versions": made_with or versions(),
-        "summary": summary,
-        **({} if suspicion is None else {"suspicion": suspicion}),
-        "stages": stages,
-        "outputs": outputs,
-    } | ({} if audit is None else {"audit": audit})
-    found: dict[str, Any] = msgspec.to_builtins(content)
+
+def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins({name: each for name, each in content.items() if each is not None})
     return found
 
 
@@ -282,23 +262,12 @@ def of_export(
         run: the run's own manifest, which knows the model, the versions and the inputs as the workspace keeps them.
         settings: `MineSettings` as they are now; summary: counted now.
         names: what "input_file" and "candidate_pool" were called before the workspace stored them.
-        verdicts, suspicion, outputs, audit: as in `compose`.
+        verdicts, suspicion: as in `compose`.
+        outputs: of `fingerprints`; audit: an `estimates.AuditRecord`, where there is one.
     """
     inputs = {argument: {**file, "name": names.get(argument) or file["name"]} for argument, file in run.get("inputs", {}).items()}
-    return compose(
-        settings=msgspec.to_builtins(settings),
-        inputs=inputs,
-        model=run.get("model", {}),
-        second_model=run.get("second_model"),
-        reranker=run.get("reranker"),
-        verdicts=verdicts,
-        summary=summary,
-        suspicion=suspicion,
-        stages=run.get("stages", ()),
-        outputs=outputs,
-        made_with=run.get("versions"),
-        audit=audit,
-    )
+    now = {"settings": settings, "inputs": inputs, "verdicts": list(verdicts), "summary": summary, "suspicion": suspicion}
+    return _plain({**run, **now, "outputs": outputs, "audit": audit})
 
 
 def encoded(manifest: Mapping[str, Any]) -> bytes:

@@ -194,14 +194,14 @@ def mine(
     encoder = load_encoder()
     second = None if settings.second_model is None else FlagEncoder.load(settings.second_model, on_progress=stages)
     if expected is not None:
-        expected.check_model(encoder.describe())
-        expected.check_second_model(None if second is None else second.describe())
+        expected.check_weights("model", encoder.describe())
+        expected.check_weights("second_model", None if second is None else second.describe())
     reranker = None
     if settings.reranker is not None:
         tell("looking at the reranker")
         reranker = load_reranker() if load_reranker is not None else CrossEncoder.load(settings.reranker, on_progress=stages)
         if expected is not None:
-            expected.check_reranker(reranker.describe())
+            expected.check_weights("reranker", reranker.describe())
     scored = 0 if settings.reranker is None else settings.reranker.depth or settings.selection.window_end
     with_more = signals or not set(settings.selection.signals) <= {SIGNAL}
     depth = max(depth or 0, settings.selection.window_end, scored, DEEPEST if with_more else 0)

@@ -13,7 +13,6 @@ from hnmine.resources import OpenRun
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.summary import Summary
 from pages.shared import wording
-from pages.shared.highlight import literal
 
 __all__ = ["draw"]
 
@@ -130,4 +129,6 @@ def _places(finding: Finding, place: int) -> None:
 def mark(kind: str, text: str) -> None:
     """Draw one finding; its text may hold words of the data."""
     icon, color = _LOOKS[kind]
-    st.markdown(f":{color}-badge[{icon} {kind}] {literal(text)}")
+    with st.container(horizontal=True):
+        st.badge(kind, icon=icon, color=color)
+        st.text(text, width="stretch")

@@ -142,7 +142,7 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
         if chances is not None and estimator is not None and details.ranks[place] >= 0:
             _reasons("Suspicion of this candidate", float(chances[place]), estimator.reasons(query, int(details.ranks[place])))
         text_of = corpus.passages[details.ids[place]]
-        st.markdown(highlight.literal(text_of, words.shared(text_of, wanted, common)))
+        highlight.show(text_of, words.shared(text_of, wanted, common))
 
 
 def _chances(run: OpenRun, details: Candidates, query: int) -> Floats | None:

@@ -11,8 +11,7 @@ from hnmine.checks.report import counted
 from hnmine.core.text import shared
 from hnmine.review.queue import STATES
 from pages.review.session import DONE, Desk
-from pages.shared import wording
-from pages.shared.highlight import literal
+from pages.shared import highlight, wording
 
 # Texts of more characters scroll in a box of this many pixels, so that the pair stays in sight.
 LONG_TEXT, LONG_HEIGHT = 1_200, 320
@@ -54,7 +53,7 @@ def draw(desk: Desk, place: int) -> None:
         st.caption(f":material/help: **Candidate** · {' · '.join(facts)}")
         others = [asked, *(corpus.passages[positive] for positive, _, _ in about.positives)]
         marked = shared(text, others, desk.common)
-        st.markdown(literal(text, marked))
+        highlight.show(text, marked)
     found = "; ".join(suspicions(about))
     told = "" if about.estimate is None else estimate_in_words(about.estimate, about.reasons)
     st.caption(

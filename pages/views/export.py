@@ -12,6 +12,7 @@ from hnmine import resources
 from hnmine.checks.report import counted
 from hnmine.cli.flags import command_line
 from hnmine.core.errors import HnmineError
+from hnmine.core.sizes import in_words
 from hnmine.export.formats import FORMATS, Format, Written
 from hnmine.export.split import dev_path
 from hnmine.runs import manifest
@@ -24,13 +25,6 @@ from pages.shared import reranker, state, wording
 st.title("Export", anchor=False)
 run, selection = state.opened()
 dataset = resources.workspace().dataset(run.run.dataset_id)
-
-
-def size(count: int) -> str:
-    """Say bytes for people."""
-    scales = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1))
-    unit, scale = next((unit, scale) for unit, scale in scales if count >= scale or scale == 1)
-    return f"{count / scale:,.{1 if unit == 'GB' else 0}f} {unit}"
 
 
 def chosen_format() -> Format:
@@ -162,7 +156,7 @@ def download(each: Written) -> None:
     what = {"all": "Download", "train": "Download train:", "dev": "Download dev:"}[each.part]
     one = "query" if form.records == "queries" else form.records.removesuffix("s")
     st.download_button(
-        f"{what} {counted(each.rows, one, form.records)}, {size(each.bytes)}",
+        f"{what} {counted(each.rows, one, form.records)}, {in_words(each.bytes)}",
         data=lambda: read(each.part),
         file_name=names[each.part],
         mime=form.mime,

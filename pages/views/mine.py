@@ -28,7 +28,6 @@ from pages.shared import job_progress, state, statistics, wording
 from pages.shared import reranker as reranking
 from pages.shared.dials import FUNNEL, NO_MEASUREMENT
 from pages.shared.drawing import draw
-from pages.shared.highlight import literal
 
 # Candidates ranked for each query, so that the slider has room beyond the window: ranking 500 instead of 210 costs 2 ms a query.
 DEPTH = 500
@@ -97,7 +96,7 @@ def live(run: resources.OpenRun) -> None:
     if pairs := (run.run.manifest.get("summary") or {}).get("pairs"):
         st.caption(f"Reranker: {pairs.get('scored', 0):,} pairs scored by this run, {pairs.get('stored', 0):,} were scored before.")
     for note in dict.fromkeys([*summary.notes, *((run.run.manifest.get("summary") or {}).get("notes") or ())]):
-        st.caption(literal(note))  # it may quote names of columns
+        st.text(note)  # it may quote names of columns
     state.save_selection(run.run.id)
 
 

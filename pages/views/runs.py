@@ -7,6 +7,7 @@ import streamlit as st
 from hnmine import resources
 from hnmine.checks.report import counted
 from hnmine.core.errors import HnmineError, WorkspaceError
+from hnmine.core.sizes import in_words
 from hnmine.runs.workspace import NAME_LENGTH, Run
 from pages.runs import comparison
 from pages.shared import state
@@ -16,15 +17,6 @@ space, session = resources.workspace(), st.session_state
 runs = {run.id: run for run in space.runs()}
 labels = state.run_labels(runs.values())
 datasets = {dataset.id: dataset for dataset in space.datasets()}
-
-
-def size_of(count: int) -> str:
-    """Say an amount of bytes as people do."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:,.0f} {unit}"
-        count /= 1000
-    return f"{count:,.1f} GB"
 
 
 def named(run_id: str) -> str:
@@ -40,10 +32,10 @@ def delete_run(run: Run) -> None:
     size = space.run_size(run.id)
     st.text(named(run.id))
     st.markdown(
-        f"**Goes:** {counted(size.files, 'file')} with {size_of(size.bytes)}: the ranking, its selection settings, its exports. "
+        f"**Goes:** {counted(size.files, 'file')} with {in_words(size.bytes)}: the ranking, its selection settings, its exports. "
         "They cannot be brought back; mining again makes them anew.\n\n"
         "**Stays:** the data set, all verdicts, the other runs, and the stored vectors"
-        + (f" ({size_of(size.shared_bytes)} of them are used here)" if size.shared_bytes else "")
+        + (f" ({in_words(size.shared_bytes)} of them are used here)" if size.shared_bytes else "")
         + "."
     )
     if run.id == session.run:
@@ -69,7 +61,7 @@ def delete_dataset(dataset_id: str) -> None:
     dataset = datasets[dataset_id]
     st.text(dataset.name)
     st.markdown(
-        f"**Goes:** the uploaded files, {size_of(dataset.bytes)}. They cannot be brought back.\n\n"
+        f"**Goes:** the uploaded files, {in_words(dataset.bytes)}. They cannot be brought back.\n\n"
         "**Stays:** all verdicts and stored vectors: uploaded again, the data set finds them."
     )
     asked = st.button(
@@ -138,7 +130,7 @@ else:
             "window": [f"{each.window_start}-{each.window_end}" for each in selections],
             "negatives": [summary.get("negatives") for summary in summaries],
             "similarity": [(summary.get("scores") or {}).get("negatives") for summary in summaries],
-            "size": [space.run_size(run_id).bytes / 1e6 for run_id in shown],
+            "size": [space.run_size(run_id).bytes / 2**20 for run_id in shown],
         },
         key=key,
         hide_index=True,
@@ -214,6 +206,6 @@ if unused := [dataset for dataset in datasets.values() if dataset.id not in used
     with st.expander(f"Data sets without runs ({len(unused):,})", icon=":material/database:"):
         for dataset in unused:
             with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-                st.text(f"{dataset.name} · {size_of(dataset.bytes)} · {dataset.created[:10]}")
+                st.text(f"{dataset.name} · {in_words(dataset.bytes)} · {dataset.created[:10]}")
                 if st.button("Delete", icon=":material/delete:", key=f"delete-{dataset.id}", help="Says what goes, and asks."):
                     delete_dataset(dataset.id)

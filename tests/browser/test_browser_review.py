@@ -337,10 +337,10 @@ def test_any_text_is_shown_as_it_is(browser: Any, tmp_path: Path, serve: Callabl
     (tmp_path / "texts.json").write_text(json.dumps(texts), "utf-8")
     script = tmp_path / "show.py"
     script.write_text(
-        "import json, re\nfrom pathlib import Path\nimport streamlit as st\nfrom pages.shared.highlight import literal\n"
+        "import json, re\nfrom pathlib import Path\nimport streamlit as st\nfrom pages.shared.highlight import show\n"
         "for number, text in enumerate(json.loads((Path(__file__).parent / 'texts.json').read_text('utf-8'))):\n"
         "    with st.container(key=f'text-{number}'):\n"
-        "        st.markdown(literal(text, [each.span() for each in re.finditer(r'[^\\W_]+', text)][::2]))\n"
+        "        show(text, [each.span() for each in re.finditer(r'[^\\W_]+', text)][::2])\n"
         "st.text('the end')\n",
         "utf-8",
     )
@@ -349,9 +349,9 @@ def test_any_text_is_shown_as_it_is(browser: Any, tmp_path: Path, serve: Callabl
     settled(page)
     found = page.evaluate(
         """count => Array.from({length: count}, (_, i) => {
-            const root = document.querySelector(`.st-key-text-${i} [data-testid=stMarkdownContainer]`);
+            const root = document.querySelector(`.st-key-text-${i} [data-testid=stHtml]`);
             const all = [...root.querySelectorAll('*')];
-            const marks = all.filter(e => e.className === 'stMarkdownColoredBackground');
+            const marks = all.filter(e => e.tagName === 'MARK');
             return [root.innerText, all.map(e => e.tagName), marks.map(e => e.innerText)];
         })""",
         len(texts),
@@ -359,7 +359,7 @@ def test_any_text_is_shown_as_it_is(browser: Any, tmp_path: Path, serve: Callabl
     for text, (rendered, tags, marks) in zip(texts, found, strict=True):
         wanted = text.replace("\r\n", "\n").replace("\r", "\n").rstrip()
         assert lines(rendered) == lines(wanted), text
-        assert set(tags) <= {"P", "SPAN", "BR"}, (text, tags)
+        assert set(tags) <= {"DIV", "MARK"}, (text, tags)
         assert marks == [each[0] for each in re.finditer(r"[^\W_]+", text)][::2], text
     page.context.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -17,8 +18,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import hnmine.mine
 import hnmine.runs.mine
 from hnmine.checks.kinds import MENDINGS
+from hnmine.cli import terminal
 from hnmine.cli.flags import FLAGS, SHARED, command_line
 from hnmine.cli.main import main
 from hnmine.cli.terminal import Progress
@@ -422,7 +425,7 @@ def test_stdout_is_the_summary_alone(mined) -> None:
 
 def test_stderr_is_progress_alone(mined) -> None:
     stages = r"reading the files|looking at the model|loading the model|encoding (queries|passages)|searching|selecting"
-    strange = [line for line in mined[1].stderr.splitlines() if not re.match(rf"({stages})(  |$)", line)]
+    strange = [line for line in mined[1].stderr.splitlines() if not re.match(rf"({stages})(: +\d+%\||$)", line)]
     assert strange == []
 
 
@@ -540,39 +543,69 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_progress_in_a_log_is_a_line_every_ten_seconds() -> None:
-    now, log = [0.0], io.StringIO()
-    progress = Progress(log, clock=lambda: now[0])
+def test_progress_in_a_log_is_a_line_at_the_beginning_and_then_now_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = io.StringIO()
+    progress = Progress(log)
     for done in range(0, 2001, 100):
         progress(done, 4000, "encoding passages")
-        now[0] += 1.0
-    assert log.getvalue().splitlines() == [
-        "encoding passages  0 of 4,000 tokens",
-        "encoding passages  1,000 of 4,000 tokens  100 tokens/s  30 s left",
-        "encoding passages  2,000 of 4,000 tokens  100 tokens/s  20 s left",
-    ]
+    progress(0, 0, "selecting")
+    progress.close()
+    begun, selecting = log.getvalue().splitlines()
+    assert begun.startswith("encoding passages:   0%")
+    assert "/4.00k" in begun
+    assert " tokens/s]" in begun
+    assert selecting == "selecting"
+    monkeypatch.setattr(terminal, "SECONDS_BETWEEN_LINES", 0.0)
+    progress = Progress(log := io.StringIO())
+    for done in (500, 1000, 2000):  # a stage that goes on where an earlier run stopped
+        progress(done, 4000, "encoding passages")
+    shown = re.findall(r"\| (\S+) \[", log.getvalue())
+    assert shown == ["500/4.00k", "1.00k/4.00k", "2.00k/4.00k"]
 
 
 def test_progress_on_a_terminal_is_one_line_that_goes_away() -> None:
-    now, screen = [0.0], Terminal()
-    progress = Progress(screen, clock=lambda: now[0])
+    screen = Terminal()
+    progress = Progress(screen)
     for done in range(5):
         progress(done, 4, "searching")
-        now[0] += 60.0
+        time.sleep(0.12)
     progress(0, 0, "selecting")
     progress.close()
     shown = screen.getvalue()
     assert "\n" not in shown
-    assert "searching  1 of 4 queries  0.017 queries/s  3 min 00 s left" in shown
-    assert "searching  4 of 4" in shown
+    assert "searching:  25%" in shown
+    assert "4.00/4.00" in shown
     assert shown.rpartition("\r")[2] == ""
     assert shown.split("\r")[-2].strip() == ""
+
+
+def test_bars_of_the_library_go_to_a_terminal_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream, drawn in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        progress = terminal.tqdm_progress()
+        progress(1, 4, "encoding passages")
+        progress(4, 4, "encoding passages")
+        progress.close()
+        assert ("encoding passages:  25%" in stream.getvalue()) is drawn
 
 
 def test_progress_survives_a_stream_that_goes_away() -> None:
     log = io.StringIO()
     progress = Progress(log)
+    progress(1, 2, "encoding passages")
     log.close()
+    progress(2, 2, "encoding passages")
+    progress(1, 2, "searching")
+    progress.close()
+
+
+class Full(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_progress_survives_a_full_disk() -> None:
+    progress = Progress(Full())
     progress(1, 2, "encoding passages")
     progress.close()
 

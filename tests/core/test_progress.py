@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
+from pathlib import Path
 
 import pytest
 
-from hnmine.cli.terminal import Progress
 from hnmine.core import sizes
 from hnmine.core.errors import Cancelled, SettingsError
 from hnmine.core.progress import Stages, check, unit_of
@@ -44,15 +43,6 @@ def test_stages_work_without_a_listener() -> None:
     assert Stages(None).report() == []
 
 
-def test_a_terminal_tells_tokens_their_rate_and_the_time_left() -> None:
-    clock, stream = Clock(), io.StringIO()
-    progress = Progress(stream, clock=clock)
-    progress(0, 90_000, "encoding passages")
-    clock.now += 10
-    progress(30_000, 90_000, "encoding passages")
-    assert stream.getvalue().splitlines()[-1] == "encoding passages  30,000 of 90,000 tokens  3,000 tokens/s  20 s left"
-
-
 def test_encoding_counts_tokens_and_an_unknown_stage_nothing_in_particular() -> None:
     assert unit_of("encoding queries") == "tokens"
     assert unit_of("reading tea leaves") == ""
@@ -86,5 +76,14 @@ def test_memory_in_words(size: int, text: str) -> None:
     assert sizes.in_words(size) == text
 
 
-def test_this_machine_has_memory_to_spare() -> None:
-    assert sizes.available() >= 2**26
+def test_free_memory_is_what_the_container_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sizes, "CGROUP", tmp_path)
+    without = sizes.available()
+    assert without >= 2**26
+    (tmp_path / "memory.max").write_text("200000000\n")
+    (tmp_path / "memory.current").write_text("100000000\n")
+    assert sizes.available() == 100_000_000
+    (tmp_path / "memory.current").write_text("199999999\n")
+    assert sizes.available() == 2**26, "never less than work needs"
+    (tmp_path / "memory.max").write_text("max\n")
+    assert sizes.available() > 2**26

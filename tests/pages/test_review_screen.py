@@ -360,6 +360,9 @@ def test_corpus_text_is_shown_literally(run: str, store: ReviewStore, monkeypatc
     assert rendered
     assert not any("javascript:" in each or "**stars" in each or "<b>" in each or "$x$" in each for each in rendered)
     assert sum(nasty in str(each.value) for each in at.text) >= 3
+    marked = [each.proto.body for each in at.get("html")]
+    assert any("&lt;b&gt;" in body for body in marked)
+    assert not any("<b>" in body for body in marked)
 
 
 def test_an_empty_server_says_where_to_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

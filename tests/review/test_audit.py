@@ -25,7 +25,7 @@ from hnmine.review import audit_plan, audit_sample
 from hnmine.review.audit import FEWEST, AuditRecord, Estimate, estimate, record
 from hnmine.review.audit_plan import FEWEST_FOR_CUT, Cut, more_reviews, recommend
 from hnmine.review.audit_sample import AuditSettings, Band, Draw, Sample, different_pairs, draw, fingerprint, pairs_in
-from hnmine.review.intervals import beta_quantile, rate_interval
+from hnmine.review.intervals import rate_interval
 from hnmine.review.queue import STATES, QueueSettings, build, judged_pairs
 from hnmine.runs.audit_samples import keep_sample, kept_sample
 from hnmine.runs.manifest import compose, encoded, of_export, read_manifest
@@ -266,13 +266,6 @@ def test_riskier_bands_are_drawn_from_more_often_than_their_size() -> None:
 def binomial(p: float, n: int, counts: Iterable[int]) -> float:
     """How likely one of these counts is."""
     return math.fsum(math.comb(n, count) * p**count * (1 - p) ** (n - count) for count in counts)
-
-
-@given(st.integers(1, 200), st.data(), st.sampled_from([0.025, 0.5, 0.975]))
-def test_a_beta_quantile_is_where_the_binomial_has_its_tail(n: int, data: st.DataObject, share: float) -> None:
-    k = data.draw(st.integers(1, n))
-    p = float(beta_quantile(share, k, n - k + 1))
-    assert binomial(p, n, range(k, n + 1)) == pytest.approx(share, abs=1e-9)
 
 
 def test_one_band_of_a_large_population_has_clopper_and_pearsons_interval() -> None:
