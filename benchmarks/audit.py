@@ -4,7 +4,7 @@ First on made populations: bands of which some are riskier than others, or are t
 Each audit draws from every band without replacement, as `review.audit_sample` allots its draws; other intervals and allotments stand
 beside it. Binomial: Clopper and Pearson's interval of as many drawn from all alike.
 
-Then whole audits of real selections, where the judgements of a set play the reviewer: of each query's relevant passages one is its
+Then whole audits of real selections, where the verdict_pairs of a set play the reviewer: of each query's relevant passages one is its
 positive, and a mined negative that is another one is false. Each audit has its own seed, is drawn and counted by the code of the app,
 and is read after 60, 120, 250 and 400 reviews.
 
@@ -25,11 +25,12 @@ from benchmarks.measure import DATA, OUT, arguments, best, report
 from benchmarks.select import world
 from benchmarks.turns import Turn, opened, turns_of
 from hnmine.analysis import diagnostics
+from hnmine.retrieval.signals import positive_similarity
 from hnmine.review import audit_sample
 from hnmine.review.audit import counts
 from hnmine.review.audit_sample import AuditSettings, draw, fingerprint, pairs_in
 from hnmine.review.intervals import rate_interval
-from hnmine.review.queue import STATES, likeness
+from hnmine.review.queue import STATES
 from hnmine.selection.presets import RECOMMENDED, with_preset
 from hnmine.selection.select import Selection, SelectionSettings, select
 
@@ -54,7 +55,7 @@ SELECTIONS = {
     "balanced": with_preset(RECOMMENDED, SelectionSettings()),
     "as it comes": SelectionSettings(),
     "hardest from 10": SelectionSettings(strategy="hardest"),
-    "hardest from 0, PercPos 0.95": SelectionSettings(window_start=0, strategy="hardest", max_positive_share=0.95),
+    "hardest from 0, PercPos 0.95": SelectionSettings(window_start=0, strategy="hardest", max_positive_ratio=0.95),
 }
 
 
@@ -141,11 +142,11 @@ def simulated(audits: int) -> list[dict[str, Any]]:
 
 
 def audited(turn: Turn, selection: Selection, by: str, audits: int) -> list[dict[str, Any]]:
-    """Return a line for each number of reviews: whole audits of one selection, the judgements being the reviewer."""
+    """Return a line for each number of reviews: whole audits of one selection, the verdict_pairs being the reviewer."""
     corpus, false = turn.corpus, turn.false(selection)
     wrong = np.sort((np.arange(len(false))[:, None] * len(corpus.passages) + selection.negatives)[false])
     truth = float(false.sum() / (selection.negatives >= 0).sum())  # a row for each query
-    risk = suspicion(turn, selection) if by == "risk" else None
+    risks = risk(turn, selection) if by == "risk" else None
     found: dict[int, list[tuple[Ints, Ints]]] = {reviews: [] for reviews in REVIEWS}
     for seed in range(audits):
         sample = draw(corpus, turn.ranking, selection, AuditSettings(size=max(REVIEWS), seed=seed, by=by), risk=risk)  # type: ignore[arg-type]
@@ -167,12 +168,12 @@ def audited(turn: Turn, selection: Selection, by: str, audits: int) -> list[dict
     return rows
 
 
-def suspicion(turn: Turn, selection: Selection) -> Floats:
+def risk(turn: Turn, selection: Selection) -> Floats:
     """Return (q, N) the similarity to the query plus that to the positive: a measure of risk that knows no label."""
     rows, places = np.nonzero(selection.negatives >= 0)
     risk = np.full(selection.negatives.shape, np.nan)
     passages = selection.negatives[rows, places]
-    risk[rows, places] = selection.scores[rows, places] + likeness(turn.corpus, turn.ranking, rows.astype(np.int32), passages)
+    risk[rows, places] = selection.scores[rows, places] + positive_similarity(turn.corpus, turn.ranking, rows.astype(np.int32), passages)
     return risk
 
 

@@ -22,7 +22,7 @@ from benchmarks.judged import made_up, read
 from benchmarks.measure import DATA, OUT, ROOT, arguments, report
 from benchmarks.turns import SETS, Turn, opened, turns_of
 from hnmine.models.encoder import Encoder
-from hnmine.selection.fn_model import FEATURES, Estimator, Suspicion, default_suspicion
+from hnmine.selection.fn_model import FEATURES, FNEstimator, FNModel, default_fn_model
 from hnmine.vectors.store import VectorStore
 
 Floats = npt.NDArray[np.float64]
@@ -45,19 +45,19 @@ class Examples:
 
 def examples_of(name: str, turns: Sequence[Turn]) -> Examples:
     """Gather the candidates of a set's turns; positives and the queries' own texts are none."""
-    blank = Suspicion(features=FEATURES, weights=(0.0,) * len(FEATURES), centre=(0.0,) * len(FEATURES), bias=0.0)
+    blank = FNModel(features=FEATURES, weights=(0.0,) * len(FEATURES), centre=(0.0,) * len(FEATURES), bias=0.0)
     parts = []
     for turn in turns:
         corpus, ids = turn.corpus, turn.ranking.ids[:, :DEPTH]
         pairs = np.arange(len(ids))[:, None] * len(corpus.passages) + ids
         own = np.isin(pairs, corpus.positive_queries.astype(np.int64) * len(corpus.passages) + corpus.positive_ids)
         rows, ranks = np.nonzero(~own & (ids != corpus.query_passages[:, None]))
-        parts.append((Estimator(corpus, turn.ranking, blank).features(rows, ranks), np.isin(pairs[rows, ranks], turn.relevant)))
+        parts.append((FNEstimator(corpus, turn.ranking, blank).features(rows, ranks), np.isin(pairs[rows, ranks], turn.relevant)))
     features, relevant = (np.concatenate(each) for each in zip(*parts, strict=True))
     return Examples(name, features, relevant, np.full(len(relevant), 1 / len(relevant)))
 
 
-def fit(sets: Sequence[Examples]) -> Suspicion:
+def fit(sets: Sequence[Examples]) -> FNModel:
     """Fit the model on some sets."""
     from sklearn.linear_model import LogisticRegression
 
@@ -73,7 +73,7 @@ def fit(sets: Sequence[Examples]) -> Suspicion:
     def rounded(values: Any) -> tuple[float, ...]:
         return tuple(float(f"{value:.4g}") for value in values)
 
-    return Suspicion(
+    return FNModel(
         features=FEATURES,
         weights=rounded(slopes),
         centre=rounded(mean),
@@ -82,7 +82,7 @@ def fit(sets: Sequence[Examples]) -> Suspicion:
     )
 
 
-def chances(model: Suspicion, features: Floats) -> Floats:
+def chances(model: FNModel, features: Floats) -> Floats:
     """Return what a model says of candidates (n, features)."""
     found: Floats = 1 / (1 + np.exp(-(features @ np.array(model.weights) + model.bias)))
     return found
@@ -105,13 +105,13 @@ def calibration(said: Floats, relevant: npt.NDArray[np.bool_]) -> tuple[list[dic
     return lines, error
 
 
-def unseen(turns: dict[str, list[Turn]], data: Path, encoder: Encoder, store: VectorStore | None) -> dict[str, Suspicion]:
+def unseen(turns: dict[str, list[Turn]], data: Path, encoder: Encoder, store: VectorStore | None) -> dict[str, FNModel]:
     """Return for each set, by name, a model that was not fitted on it.
 
     That is the one that ships, or, where it was fitted on the set, a fit on the others that it was fitted on, as far as they are among
     `turns` or in `data`.
     """
-    shipped = default_suspicion()
+    shipped = default_fn_model()
     seen = turns.keys() & set(shipped.fitted_on)
     if not seen:
         return dict.fromkeys(turns, shipped)

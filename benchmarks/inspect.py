@@ -92,7 +92,7 @@ def calls(run_id: str) -> dict[str, float]:
     from hnmine.analysis import compare, maps
     from hnmine.analysis import queries as quality
     from hnmine.analysis.listing import Listing, alphabetical, found
-    from hnmine.core.text import fold
+    from hnmine.core.text import normalize_text
 
     times: dict[str, float] = {}
     kept: dict[str, Any] = {}
@@ -108,12 +108,12 @@ def calls(run_id: str) -> dict[str, float]:
     corpus, ranking = run.inputs.corpus, run.ranking
     step("select", lambda: resources.selection(run, run.run.settings.selection))
     selection = kept["select"]
-    step("estimates", lambda: resources.chances(run, selection))
+    step("estimates", lambda: resources.fn_probabilities(run, selection))
     step("table of queries", lambda: quality.query_table(corpus, ranking, selection, kept["estimates"]))
     step("histograms", lambda: quality.score_histograms(ranking, selection))
     times["first opening"] = sum(times.values())
     table = kept["table of queries"]
-    step("fold queries", lambda: [fold(query) for query in corpus.queries])
+    step("fold queries", lambda: [normalize_text(query) for query in corpus.queries])
     folded = kept["fold queries"]
     step("alphabet", lambda: alphabetical(folded))
     times["search for two words"] = milliseconds(lambda: found(Listing(words="anchor tide"), table, selection, folded))

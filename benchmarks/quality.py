@@ -7,12 +7,12 @@ ship, or, where these were, a fit on the others. `--sets` takes any folder of th
 Five tables:
 
 - curves: rate and hardness of each method along its own dial, at 5 and 15 negatives a query.
-- at PercPos's hardness: ours with `false_rate` set so that the mean similarity is at least that of TopK-PercPos (sentence-transformers'
+- at PercPos's hardness: ours with `max_fn_rate` set so that the mean similarity is at least that of TopK-PercPos (sentence-transformers'
   `mine_hard_negatives` with `relative_margin`, run from the installed package on the same vectors); both are counted on the queries for
   which PercPos finds all its negatives. No label has a say in where the dial stands.
 - filled: the same with every query, PercPos by our own guard, which fills its gaps at random.
 - hn_mine: the same against the window 10-210 at random, at its hardness.
-- verdicts: the judgements review the most suspicious of what ours chose at PercPos's hardness, and the estimate learns from it.
+- verdicts: the verdict_pairs review the most suspicious of what ours chose at PercPos's hardness, and the estimate learns from it.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from benchmarks.fit_suspicion import unseen
 from benchmarks.judged import made_up
 from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.turns import SETS, Turn, opened, turns_of
-from hnmine.analysis.fn_estimates import chosen_chances
-from hnmine.data.verdicts import Verdict, judge
-from hnmine.selection.fn_model import Estimator, Suspicion, learned
+from hnmine.analysis.fn_estimates import fn_probabilities
+from hnmine.data.verdicts import Verdict, match_verdicts
+from hnmine.selection.fn_model import FNEstimator, FNModel, refit
 from hnmine.selection.presets import RECOMMENDED, with_preset
-from hnmine.selection.promotions import with_promotions
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import SelectionSettings
 
@@ -128,7 +128,7 @@ def measured(turn: Turn, negatives: Ids, queries: npt.NDArray[np.bool_] | None =
 def ours(number: int, rate: float) -> SelectionSettings:
     """Return the recommended preset with its dial at `rate`."""
     settings = with_preset(RECOMMENDED, SelectionSettings(negative_number=number))
-    return msgspec.structs.replace(settings, window_end=CANDIDATES, false_rate=rate)
+    return msgspec.structs.replace(settings, window_end=CANDIDATES, max_fn_rate=rate)
 
 
 def at_hardness(choose: Callable[[float], Selection], hardness: Callable[[Selection], float], wanted: float) -> tuple[Selection, float]:
@@ -144,7 +144,7 @@ def at_hardness(choose: Callable[[float], Selection], hardness: Callable[[Select
     return choose(rate), rate
 
 
-def curves(turns: list[Turn], model: Suspicion, number: int) -> Iterator[tuple[str, str, list[Point]]]:
+def curves(turns: list[Turn], model: FNModel, number: int) -> Iterator[tuple[str, str, list[Point]]]:
     """Yield each method, its dial, and its points, one a turn."""
 
     def of(settings: SelectionSettings) -> list[Point]:
@@ -173,7 +173,7 @@ def curves(turns: list[Turn], model: Suspicion, number: int) -> Iterator[tuple[s
         yield "ours", f"{rate:g}", of(ours(number, rate))
 
 
-def against_percpos(turn: Turn, model: Suspicion, number: int, share: float) -> dict[str, float] | None:
+def against_percpos(turn: Turn, model: FNModel, number: int, share: float) -> dict[str, float] | None:
     """Compare one turn at PercPos's hardness, on the queries for which it finds all its negatives."""
     theirs = sentence_transformers(turn, number, relative_margin=1 - share)
     queries = (theirs >= 0).all(axis=1)
@@ -189,7 +189,7 @@ def against_percpos(turn: Turn, model: Suspicion, number: int, share: float) -> 
     filled = select(
         turn.corpus,
         turn.ranking,
-        SelectionSettings(window_start=0, window_end=CANDIDATES, negative_number=number, strategy="hardest", max_positive_share=share),
+        SelectionSettings(window_start=0, window_end=CANDIDATES, negative_number=number, strategy="hardest", max_positive_ratio=share),
     )
     whole_false, whole, _ = measured(turn, filled.negatives)
     again, _ = at_hardness(
@@ -210,7 +210,7 @@ def against_percpos(turn: Turn, model: Suspicion, number: int, share: float) -> 
     }
 
 
-def against_hn_mine(turn: Turn, model: Suspicion, number: int) -> dict[str, float]:
+def against_hn_mine(turn: Turn, model: FNModel, number: int) -> dict[str, float]:
     """Compare one turn with hn_mine.py's window, 10-210 at random, at its hardness."""
     theirs = select(turn.corpus, turn.ranking, SelectionSettings(negative_number=number, seed=turn.seed))
     false, hardness, _ = measured(turn, theirs.negatives)
@@ -223,8 +223,8 @@ def against_hn_mine(turn: Turn, model: Suspicion, number: int) -> dict[str, floa
     return {"hn_mine": false, "ours": mine, "hardness": hardness, "our hardness": hard}
 
 
-def with_verdicts(turn: Turn, model: Suspicion, number: int, share: float, times: int) -> dict[str, float]:
-    """Let the judgements review the REVIEWED most suspicious of what ours chooses when `times` as many negatives are wanted.
+def with_verdicts(turn: Turn, model: FNModel, number: int, share: float, times: int) -> dict[str, float]:
+    """Let the verdict_pairs review the REVIEWED most suspicious of what ours chooses when `times` as many negatives are wanted.
 
     Returned are the rates at the hardness of before:
 
@@ -240,25 +240,25 @@ def with_verdicts(turn: Turn, model: Suspicion, number: int, share: float, times
 
     before, rate = at_hardness(lambda rate: select(corpus, ranking, ours(number, rate), None, model), hard, wanted)
     chosen = select(corpus, ranking, ours(times * number, rate), None, model)
-    shown, chance = chosen.negatives, chosen_chances(Estimator(corpus, ranking, model), chosen)
+    shown, chance = chosen.negatives, fn_probabilities(FNEstimator(corpus, ranking, model), chosen)
     rows, places = np.nonzero(np.isfinite(chance))
     first = np.argsort(-chance[rows, places], kind="stable")[:REVIEWED]
     rows, passages = rows[first], shown[rows[first], places[first]]
     wrong = np.isin(rows * len(corpus.passages) + passages, turn.relevant)
-    judgements = judge(
+    verdict_pairs = match_verdicts(
         corpus,
         [
             Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="promote" if false else "keep")
             for query, passage, false in zip(rows, passages, wrong, strict=True)
         ],
     )
-    taught = learned(corpus, ranking, judgements, model)
-    amended, amended_ranking = with_promotions(corpus, ranking, judgements)
+    taught = refit(corpus, ranking, verdict_pairs, model)
+    amended, amended_ranking = apply_promotions(corpus, ranking, verdict_pairs)
     results = {"before": before}
     unlearned = dataclasses.replace(amended_ranking, signals=ranking.signals)  # likeness is still that to the positives of before
-    results["verdicts"], _ = at_hardness(lambda rate: select(amended, unlearned, ours(number, rate), judgements, model), hard, wanted)
+    results["verdicts"], _ = at_hardness(lambda rate: select(amended, unlearned, ours(number, rate), verdict_pairs, model), hard, wanted)
     results["learned"], _ = at_hardness(lambda rate: select(corpus, ranking, ours(number, rate), None, taught), hard, wanted)
-    results["both"], _ = at_hardness(lambda rate: select(amended, amended_ranking, ours(number, rate), judgements, taught), hard, wanted)
+    results["both"], _ = at_hardness(lambda rate: select(amended, amended_ranking, ours(number, rate), verdict_pairs, taught), hard, wanted)
     return {name: measured(turn, selection.negatives)[0] for name, selection in results.items()} | {"of them false": float(wrong.mean())}
 
 

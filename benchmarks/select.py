@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.measure import arguments, best, report
 from hnmine.analysis.queries import query_table, score_histograms
-from hnmine.core.hashing import mix, query_keys
+from hnmine.core.hashing import query_keys, splitmix64
 from hnmine.data.corpus import Corpus
 from hnmine.retrieval.ranking import Ranking
 from hnmine.selection.positive_score import positive_score
@@ -22,7 +22,7 @@ from hnmine.selection.settings import Reason, SelectionSettings
 
 PASSAGES, DIMENSION = 100_003, 16  # a prime, so that no query ranks a passage twice
 SAMPLE = 1_000
-GUARDS = {"max_positive_share": 0.95, "min_score": 0.2, "max_score": 0.8}
+GUARDS = {"max_positive_ratio": 0.95, "min_score": 0.2, "max_score": 0.8}
 # A window so narrow that each query is left about five short.
 NARROW = {"window_start": 10, "window_end": 20}
 
@@ -65,9 +65,9 @@ def one_by_one(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, qu
     for query in range(queries):
         ids, scores = ranking.ids[query, window], ranking.scores[query, window]
         reasons = np.full(len(ids), int(Reason.NOT_DRAWN))
-        if settings.max_positive_share is not None:
-            limit = anchors[query] - np.float32(1 - settings.max_positive_share) * np.abs(anchors[query])
-            reasons[scores > limit] = Reason.POSITIVE_SHARE
+        if settings.max_positive_ratio is not None:
+            limit = anchors[query] - np.float32(1 - settings.max_positive_ratio) * np.abs(anchors[query])
+            reasons[scores > limit] = Reason.POSITIVE_RATIO
         if settings.min_score is not None:
             reasons[scores < np.float32(settings.min_score)] = Reason.MIN_SCORE
         if settings.max_score is not None:
@@ -76,8 +76,8 @@ def one_by_one(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, qu
         reasons[np.isin(ids, corpus.positives(query))] = Reason.POSITIVE
         places = np.flatnonzero(reasons == Reason.NOT_DRAWN)
         if settings.strategy == "random":
-            lots = mix(keys[query] ^ corpus.passage_hashes[ids[places]])
-            places = np.sort(places[np.argsort(lots)[: settings.negative_number]])
+            random_keys = splitmix64(keys[query] ^ corpus.passage_hashes[ids[places]])
+            places = np.sort(places[np.argsort(random_keys)[: settings.negative_number]])
         else:
             places = places[: settings.negative_number]
         reasons[places] = Reason.CHOSEN
@@ -88,7 +88,7 @@ def one_by_one(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, qu
 
 def drawn(selection: Selection, queries: int) -> list[list[int]]:
     """Return what was taken from the window for the first `queries`."""
-    held = (selection.negatives >= 0) & ~selection.backfilled
+    held = (selection.negatives >= 0) & ~selection.random_filled
     return [selection.negatives[query][held[query]].tolist() for query in range(queries)]
 
 
@@ -122,7 +122,7 @@ def main() -> None:
                     "loop ms (scaled up)": None if name == "back-fill" else 1000 * loop,
                     "ratio": None if name == "back-fill" else loop / ours,
                     "ns a candidate": 1e9 * ours / (queries * (settings.window_end - settings.window_start)),
-                    "back-filled": selection.funnel["backfilled"],
+                    "back-filled": selection.funnel["random_filled"],
                 }
                 if not name and strategy == "random":
                     row["histogram ms"] = 1000 * best(lambda r=ranking, s=selection: score_histograms(r, s))

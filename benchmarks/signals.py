@@ -104,7 +104,7 @@ def main() -> None:
     halves.append(encoded(slice(sample // 2, sample)))
     ranking = with_signals(corpus, ranking)
     assert ranking.scale is not None
-    alike = ranking.signals["like_positive"] >= ranking.scale[1, 0] + ALIKE * ranking.scale[1, 1]
+    alike = ranking.signals["positive_similarity"] >= ranking.scale[1, 0] + ALIKE * ranking.scale[1, 1]
     index = timed(lambda: LexicalIndex(corpus.passages))
     whole, tokens = np.zeros(2), 0.0
     for side, (texts, places) in sides.items():

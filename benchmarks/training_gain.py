@@ -36,14 +36,14 @@ from benchmarks.judged import JudgedSet, made_up, read
 from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.quality import at_hardness
 from benchmarks.sets import emptied
-from hnmine.core.text import fold
+from hnmine.core.text import normalize_text
 from hnmine.data.corpus import Corpus
 from hnmine.data.dataset import read_inputs
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder
 from hnmine.retrieval.ranking import Ranking, rank
 from hnmine.retrieval.signals import with_signals
-from hnmine.selection.fn_model import Suspicion
+from hnmine.selection.fn_model import FNModel
 from hnmine.selection.presets import RECOMMENDED, with_preset
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import SelectionSettings
@@ -59,14 +59,14 @@ SET = "scifact"
 ALL = 10**9
 
 
-def ways(number: int, suspicion: Suspicion | None = None) -> dict[str, Way]:
+def ways(number: int, fn_model: FNModel | None = None) -> dict[str, Way]:
     """Return what is compared: by name, how a seed chooses so many negatives of a ranking; None leaves them to the batch.
 
-    `suspicion` is the model behind "balanced"; the one that ships has seen judgements of SciFact, so it is not used here.
+    `fn_model` is the model behind "balanced"; the one that ships has seen verdict_pairs of SciFact, so it is not used here.
     """
 
     def chosen(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, seed: int) -> Selection:
-        return select(corpus, ranking, msgspec.structs.replace(settings, negative_number=number, seed=seed), None, suspicion)
+        return select(corpus, ranking, msgspec.structs.replace(settings, negative_number=number, seed=seed), None, fn_model)
 
     def by(settings: SelectionSettings) -> Way:
         return lambda corpus, ranking, seed: chosen(corpus, ranking, settings, seed)
@@ -74,12 +74,12 @@ def ways(number: int, suspicion: Suspicion | None = None) -> dict[str, Way]:
     def as_hard(corpus: Corpus, ranking: Ranking, seed: int) -> Selection:
         wanted = float(chosen(corpus, ranking, perc_pos, seed).scores.mean())
         return at_hardness(
-            lambda rate: chosen(corpus, ranking, msgspec.structs.replace(balanced, false_rate=rate), seed),
+            lambda rate: chosen(corpus, ranking, msgspec.structs.replace(balanced, max_fn_rate=rate), seed),
             lambda selection: float(selection.scores.mean()),
             wanted,
         )[0]
 
-    perc_pos = SelectionSettings(window_start=0, strategy="hardest", max_positive_share=0.95)
+    perc_pos = SelectionSettings(window_start=0, strategy="hardest", max_positive_ratio=0.95)
     balanced = with_preset(RECOMMENDED, SelectionSettings())
     return {
         "none but the batch's": lambda *_: None,
@@ -125,8 +125,8 @@ def claims_of(given: Any) -> tuple[Corpus, Corpus]:
     if not (folder / "qrels-train.tsv").is_file():
         sys.exit(f"{folder} holds no SciFact (corpus.jsonl, queries[-train].jsonl, qrels[-train].tsv); name the folder above it by --data")
     train, test = (read(folder, part=part, least=1) for part in ("-train", ""))
-    known = {fold(claim) for claim in test.relevant}
-    claims = [claim for claim in train.relevant if fold(claim) not in known]
+    known = {normalize_text(claim) for claim in test.relevant}
+    claims = [claim for claim in train.relevant if normalize_text(claim) not in known]
     if not given.held_out:
         return corpus_of(train, claims), corpus_of(test, list(test.relevant))
     order = np.random.default_rng(0).permutation(len(claims)).tolist()
@@ -252,7 +252,7 @@ def main() -> None:
     encoder = FlagEncoder.load(ModelSettings(devices=(device,)))
     store = None if given.quick else VectorStore(given.store)
     ranking = with_signals(train, rank(train, encoder, train.n_candidates, store=store))
-    suspicion = None if given.quick else unseen({SET: []}, given.data, encoder, store)[SET]
+    fn_model = None if given.quick else unseen({SET: []}, given.data, encoder, store)[SET]
     began = time.perf_counter()
     untrained = judged(test, None, device, store)
     run = Run(similarity=None, training=0.0, judging=time.perf_counter() - began, figures=untrained.tolist())
@@ -271,7 +271,7 @@ def main() -> None:
         "intervals": f"of a figure: Student's over the seeds; of a difference: {RESAMPLED:,} paired resamples of the claims",
     }
     for seed in seeds:
-        for way, choose in ways(recipe.negatives, suspicion).items():
+        for way, choose in ways(recipe.negatives, fn_model).items():
             if not any(name.strip() in way for name in given.only.split(",")):
                 continue
             selection = choose(train, ranking, seed)

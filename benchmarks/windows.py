@@ -5,7 +5,7 @@ false negative. The rate is read together with the negatives' mean similarity to
 hardness is no progress, easier passages are always right. Every setting is mined three times, each time with another positive and
 seed. Intervals come from a bootstrap over the queries (their three turns together), since negatives of one query hang together.
 
-The last table asks what reviewing is worth, and in which order: the judgements play a reviewer, who gives so many verdicts a query, on
+The last table asks what reviewing is worth, and in which order: the verdict_pairs play a reviewer, who gives so many verdicts a query, on
 the chosen negatives that are most suspicious by one measure or another; then it is mined again with these verdicts. The estimate's weights
 were never fitted on the set.
 """
@@ -25,12 +25,12 @@ from benchmarks.fit_suspicion import unseen
 from benchmarks.judged import made_up
 from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.turns import SEEDS, SETS, Turn, opened, turns_of
-from hnmine.analysis.fn_estimates import chosen_chances
-from hnmine.data.verdicts import Verdict, judge
-from hnmine.selection.fn_model import Estimator, Suspicion, learned
+from hnmine.analysis.fn_estimates import fn_probabilities
+from hnmine.data.verdicts import Verdict, match_verdicts
+from hnmine.selection.fn_model import FNEstimator, FNModel, refit
 from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.presets import RECOMMENDED, with_preset
-from hnmine.selection.promotions import with_promotions
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import SelectionSettings
 
@@ -41,7 +41,7 @@ RESAMPLED = 2_000
 NUMBERS = (5, 15)
 STARTS, ENDS = (0, 5, 10, 20, 50), (100, 210, 500)
 GUARDS: tuple[dict[str, float], ...] = (
-    *({"max_positive_share": share} for share in (0.95, 0.9, 0.8)),
+    *({"max_positive_ratio": share} for share in (0.95, 0.9, 0.8)),
     *({"margin": margin} for margin in (0.05, 0.1)),
     *({"max_score": score} for score in (0.7, 0.6, 0.5)),
 )
@@ -52,7 +52,7 @@ VERDICTS = (0.5, 1.0, 2.0)
 ORDERS = ("at random", "share of the positive", "most suspicious first")
 REVIEWED = (
     with_preset(RECOMMENDED, SelectionSettings()),
-    SelectionSettings(window_start=0, strategy="hardest", max_positive_share=0.95),
+    SelectionSettings(window_start=0, strategy="hardest", max_positive_ratio=0.95),
     SelectionSettings(strategy="hardest"),
     SelectionSettings(),
 )
@@ -65,7 +65,7 @@ class Tally:
     false: Floats
     chosen: Floats
     similarity: Floats
-    backfilled: Floats
+    random_filled: Floats
     short: Floats
     verdicts: list[bool] = field(default_factory=list)
 
@@ -74,7 +74,7 @@ class Tally:
         return (weights @ self.false) / np.maximum(weights @ self.chosen, 1)
 
 
-def tally(turns: list[Turn], settings: SelectionSettings, model: Suspicion, *, verdicts: float = 0.0, order: str = "") -> Tally:
+def tally(turns: list[Turn], settings: SelectionSettings, model: FNModel, *, verdicts: float = 0.0, order: str = "") -> Tally:
     """Choose negatives in every turn, after a review of so many verdicts a query, and count; `model` is the estimate."""
     count = len(turns[0].corpus.queries)
     found = Tally(*(np.zeros(count) for _ in range(5)))
@@ -87,25 +87,25 @@ def tally(turns: list[Turn], settings: SelectionSettings, model: Suspicion, *, v
         found.false += turn.false(selection).sum(axis=1)
         found.chosen += (selection.negatives >= 0).sum(axis=1)
         found.similarity += np.nansum(selection.scores, axis=1, dtype=np.float64)
-        found.backfilled += selection.backfilled.sum(axis=1)
+        found.random_filled += selection.random_filled.sum(axis=1)
         found.short += selection.short
     return found
 
 
-def suspicion(turn: Turn, selection: Selection, model: Suspicion, order: str) -> npt.NDArray[np.floating]:
+def risk(turn: Turn, selection: Selection, model: FNModel, order: str) -> npt.NDArray[np.floating]:
     """Return how suspicious each of the (q, N) chosen negatives is."""
     if order == "at random":
         return np.random.default_rng(turn.seed).random(selection.scores.shape)
     if order == "share of the positive":
         return ratio_to_positive(selection.scores, selection.positive[:, None])
-    found = chosen_chances(Estimator(turn.corpus, turn.ranking, model), selection)
+    found = fn_probabilities(FNEstimator(turn.corpus, turn.ranking, model), selection)
     return np.where(np.isnan(found), 0, found)  # back-filled from anywhere: the least suspicious
 
 
-def reviewed(turn: Turn, selection: Selection, model: Suspicion, verdicts: int, order: str) -> tuple[Selection, list[bool]]:
-    """Let the judgements decide on so many of the chosen negatives; return the selection after that, and which were false."""
+def reviewed(turn: Turn, selection: Selection, model: FNModel, verdicts: int, order: str) -> tuple[Selection, list[bool]]:
+    """Let the verdict_pairs decide on so many of the chosen negatives; return the selection after that, and which were false."""
     rows, places = np.nonzero(selection.negatives >= 0)
-    first = np.argsort(-suspicion(turn, selection, model, order)[rows, places], kind="stable")[:verdicts]
+    first = np.argsort(-risk(turn, selection, model, order)[rows, places], kind="stable")[:verdicts]
     rows, places = rows[first], places[first]
     false = turn.false(selection)[rows, places].tolist()
     corpus, passages = turn.corpus, selection.negatives[rows, places]
@@ -113,9 +113,9 @@ def reviewed(turn: Turn, selection: Selection, model: Suspicion, verdicts: int, 
         Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="promote" if wrong else "keep")
         for query, passage, wrong in zip(rows, passages, false, strict=True)
     ]
-    judgements = judge(corpus, said)
-    amended, ranking = with_promotions(corpus, turn.ranking, judgements)
-    return select(amended, ranking, selection.settings, judgements, learned(corpus, turn.ranking, judgements, model)), false
+    verdict_pairs = match_verdicts(corpus, said)
+    amended, ranking = apply_promotions(corpus, turn.ranking, verdict_pairs)
+    return select(amended, ranking, selection.settings, verdict_pairs, refit(corpus, turn.ranking, verdict_pairs, model)), false
 
 
 def cases() -> Iterator[SelectionSettings]:
@@ -147,8 +147,8 @@ def by_rank(turns: list[Turn]) -> dict[str, float]:
 def named(settings: SelectionSettings) -> dict[str, Any]:
     """Return the cells that say which settings they were."""
     guard = next((f"{name} {getattr(settings, name):g}" for each in GUARDS for name in each if getattr(settings, name) is not None), "")
-    if settings.false_rate is not None:
-        guard = f"false_rate {settings.false_rate:g}"
+    if settings.max_fn_rate is not None:
+        guard = f"max_fn_rate {settings.max_fn_rate:g}"
     window = f"{settings.window_start}-{settings.window_end}"
     return {"choose": settings.strategy, "window": window, "guard": guard, "negatives": settings.negative_number}
 
@@ -169,7 +169,7 @@ def line(tallies: list[Tally], weights: list[Floats]) -> dict[str, Any]:
         "from": 100 * float(low),
         "to": 100 * float(high),
         "similarity": round(mean([each.similarity for each in tallies]), 3),
-        "back-filled %": 100 * mean([each.backfilled for each in tallies]),
+        "back-filled %": 100 * mean([each.random_filled for each in tallies]),
         "short %": 100 * float(np.mean([each.short.mean() / len(SEEDS) for each in tallies])),
     }
 

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import streamlit as st
 
 from hnmine.analysis import queries as quality
-from hnmine.analysis.fn_estimates import can_estimate, chosen_chances
+from hnmine.analysis.fn_estimates import can_estimate_fn
+from hnmine.analysis.fn_estimates import fn_probabilities as _fn_probabilities_of
 from hnmine.checks.check import check
 from hnmine.checks.report import Report
 from hnmine.core.errors import InputError, ModelError, WorkspaceError
@@ -26,7 +27,7 @@ from hnmine.core.progress import OnProgress
 from hnmine.core.text import text_hash
 from hnmine.data.columns import Columns
 from hnmine.data.dataset import Files, Inputs, gather, read_files
-from hnmine.data.verdicts import Judgements, judge, verdict_lines
+from hnmine.data.verdicts import VerdictPairs, match_verdicts, verdict_lines
 from hnmine.export.formats import FORMATS, Written, write_export
 from hnmine.export.scores import model_scores, teacher_scores
 from hnmine.models import cards, reranker
@@ -43,20 +44,20 @@ from hnmine.runs.jobs import JobRunner
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.uploads import Stamp
 from hnmine.runs.workspace import Run, Workspace
-from hnmine.selection.fn_model import Estimator, Suspicion, learned
-from hnmine.selection.promotions import with_promotions
+from hnmine.selection.fn_model import FNEstimator, FNModel, refit
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import SelectionSettings
 
 __all__ = [
     "OpenRun",
-    "chances",
     "checked",
     "cross_encoder",
     "encoder",
     "estimator",
     "export",
     "files",
+    "fn_probabilities",
     "inputs",
     "jobs",
     "nearest",
@@ -87,7 +88,7 @@ class OpenRun:
     Attributes:
         run: its description.
         inputs, ranking: what was read and ranked; promoted passages are positives in both.
-        judgements: the verdicts that bear on it.
+        verdict_pairs: the verdicts that bear on it.
         suspicion: the model that estimates who is false, re-fitted on these verdicts.
         key: changes with the run and with these verdicts; what is computed from a run is cached by it.
     """
@@ -95,8 +96,8 @@ class OpenRun:
     run: Run
     inputs: Inputs
     ranking: Ranking
-    judgements: Judgements
-    suspicion: Suspicion
+    verdict_pairs: VerdictPairs
+    fn_model: FNModel
     key: str
 
 
@@ -135,7 +136,7 @@ def encoder(settings: ModelSettings, on_progress: OnProgress | None = None) -> F
     Raises:
         ModelError: it cannot be had or loaded; the next call tries again.
     """
-    return _encoder(msgspec.json.encode(settings).decode(), cards.stamp(settings), on_progress)
+    return _encoder(msgspec.json.encode(settings).decode(), cards.files_signature(settings), on_progress)
 
 
 @st.cache_resource(show_spinner=False, max_entries=1)
@@ -150,7 +151,7 @@ def cross_encoder(settings: RerankerSettings, on_progress: OnProgress | None = N
         ModelError: it cannot be had or loaded; the next call tries again.
     """
     alike = msgspec.structs.replace(settings, depth=None)  # which decides nothing of a score
-    return _cross_encoder(msgspec.json.encode(alike).decode(), reranker.stamp(alike), on_progress)
+    return _cross_encoder(msgspec.json.encode(alike).decode(), reranker.files_signature(alike), on_progress)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -191,7 +192,7 @@ def inputs(dataset_id: str, pool_mode: str, repair: tuple[str, ...], skip_bad_ro
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _oddities(dataset_id: str, stamp: Stamp, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> dict[str, int]:
-    return quality.oddities(_inputs(dataset_id, stamp, "extend", repair, skip_bad_rows, columns))
+    return quality.text_duplicates(_inputs(dataset_id, stamp, "extend", repair, skip_bad_rows, columns))
 
 
 def oddities(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: Columns = DETECTED) -> dict[str, int]:
@@ -233,16 +234,16 @@ def _stored_run(run_id: str, stamp: Stamp) -> tuple[Run, Inputs, Ranking]:
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _judgements(run_id: str, stamp: Stamp, version: int) -> Judgements:
-    return judge(_stored_run(run_id, stamp)[1].corpus, reviews().verdicts())
+def _verdict_pairs(run_id: str, stamp: Stamp, version: int) -> VerdictPairs:
+    return match_verdicts(_stored_run(run_id, stamp)[1].corpus, reviews().verdicts())
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _judged_run(run_id: str, stamp: Stamp, digest: str, _judged: Judgements) -> tuple[Run, Inputs, Ranking, Suspicion]:
+def _judged_run(run_id: str, stamp: Stamp, digest: str, _judged: VerdictPairs) -> tuple[Run, Inputs, Ranking, FNModel]:
     run, read, ranking = _stored_run(run_id, stamp)
-    suspicion = learned(read.corpus, ranking, _judged)
-    corpus, ranking = with_promotions(read.corpus, ranking, _judged)
-    return run, replace(read, corpus=corpus), ranking, suspicion
+    fn_model = refit(read.corpus, ranking, _judged)
+    corpus, ranking = apply_promotions(read.corpus, ranking, _judged)
+    return run, replace(read, corpus=corpus), ranking, fn_model
 
 
 def open_run(run_id: str) -> OpenRun:
@@ -252,15 +253,17 @@ def open_run(run_id: str) -> OpenRun:
         WorkspaceError: there is no such run, it is damaged, or its data has changed since it was mined.
     """
     stamp = workspace().stamp(workspace().run(run_id).dataset_id)
-    judged = _judgements(run_id, stamp, reviews().version())
-    # The judgements themselves are not cached by their digest: the same pairs may have been decided by others since.
-    run, read, ranking, suspicion = _judged_run(run_id, stamp, judged.digest, judged)
-    return OpenRun(run, read, ranking, judged, suspicion, f"{run_id} {judged.digest}")
+    judged = _verdict_pairs(run_id, stamp, reviews().version())
+    # The verdict_pairs themselves are not cached by their digest: the same pairs may have been decided by others since.
+    run, read, ranking, fn_model = _judged_run(run_id, stamp, judged.digest, judged)
+    return OpenRun(run, read, ranking, judged, fn_model, f"{run_id} {judged.digest}")
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)  # one of 100,000 queries x 500 is 64 MB
 def _selection(key: str, settings: str, _run: OpenRun) -> Selection:
-    return select(_run.inputs.corpus, _run.ranking, msgspec.json.decode(settings, type=SelectionSettings), _run.judgements, _run.suspicion)
+    return select(
+        _run.inputs.corpus, _run.ranking, msgspec.json.decode(settings, type=SelectionSettings), _run.verdict_pairs, _run.fn_model
+    )
 
 
 def selection(run: OpenRun, settings: SelectionSettings) -> Selection:
@@ -269,29 +272,29 @@ def selection(run: OpenRun, settings: SelectionSettings) -> Selection:
     Raises:
         SettingsError: the window ends behind what was ranked.
     """
-    return replace(_selection(run.key, msgspec.json.encode(settings).decode(), run), judgements=run.judgements)
+    return replace(_selection(run.key, msgspec.json.encode(settings).decode(), run), verdict_pairs=run.verdict_pairs)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _estimator(key: str, _run: OpenRun) -> Estimator:
-    return Estimator(_run.inputs.corpus, _run.ranking, _run.suspicion)
+def _estimator(key: str, _run: OpenRun) -> FNEstimator:
+    return FNEstimator(_run.inputs.corpus, _run.ranking, _run.fn_model)
 
 
-def estimator(run: OpenRun) -> Estimator | None:
+def estimator(run: OpenRun) -> FNEstimator | None:
     """Return what estimates who is false in a run, or None where it has no signals."""
-    return _estimator(run.key, run) if can_estimate(run.ranking) else None
+    return _estimator(run.key, run) if can_estimate_fn(run.ranking) else None
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)  # one of 100,000 queries x 15 is 6 MB
-def _chances(key: str, settings: str, _run: OpenRun, _selection: Selection) -> npt.NDArray[np.float32]:
-    return chosen_chances(_estimator(key, _run), _selection)
+def _fn_probabilities(key: str, settings: str, _run: OpenRun, _selection: Selection) -> npt.NDArray[np.float32]:
+    return _fn_probabilities_of(_estimator(key, _run), _selection)
 
 
-def chances(run: OpenRun, chosen: Selection) -> npt.NDArray[np.float32] | None:
-    """Return `suspects.chosen_chances` of a run's selection, computed once; None where the run has no signals."""
-    if not can_estimate(run.ranking):
+def fn_probabilities(run: OpenRun, chosen: Selection) -> npt.NDArray[np.float32] | None:
+    """Return `fn_estimates.fn_probabilities` of a run's selection, computed once; None where the run has no signals."""
+    if not can_estimate_fn(run.ranking):
         return None
-    return _chances(run.key, msgspec.json.encode(chosen.settings).decode(), run, chosen)
+    return _fn_probabilities(run.key, msgspec.json.encode(chosen.settings).decode(), run, chosen)
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)  # one of 100,000 passages x 384 is 154 MB
@@ -389,10 +392,10 @@ def checked(run: OpenRun, settings: MineSettings) -> Report:
 
 def verdict_file(run: OpenRun) -> Path | None:
     """Write the verdicts that bear on a run into its folder, for a command line to read; None when there are none."""
-    if not run.judgements.applied:
+    if not run.verdict_pairs.applied:
         return None
     folder = workspace().run_folder(run.run.id)
-    lines = b"".join(verdict_lines(run.judgements.applied))
+    lines = b"".join(verdict_lines(run.verdict_pairs.applied))
     path = folder / f"reviews-{hashlib.sha256(lines).hexdigest()[:16]}.jsonl"
     if not path.exists():
         workspace().clear(path, "reviews", EXPORTS_KEPT)

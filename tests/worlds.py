@@ -11,7 +11,7 @@ from hnmine.data.corpus import Corpus, PoolMode, build_corpus
 from hnmine.data.rows import Row
 from hnmine.retrieval.ranking import Ranking, rank
 from hnmine.retrieval.search import pair_scores, top_k
-from hnmine.retrieval.signals import with_likeness, with_signals
+from hnmine.retrieval.signals import with_positive_similarity, with_signals
 from tests.conftest import FakeEncoder
 
 WORDS = [
@@ -78,7 +78,7 @@ def grid(text: str, numbers: int = 4) -> list[float]:
 
 
 def toy(corpus: Corpus, depth: int | None = None, *, seed: str = "") -> Ranking:
-    """A ranking of any corpus by `grid`, with signals drawn by the texts: like_positive is computed, a part of the reranker's unknown."""
+    """A ranking of any corpus by `grid`, with signals drawn by the texts: positive_similarity is computed, a part of the reranker's unknown."""
 
     def drawn(name: str, query: int, passage: int) -> float:
         chance = random.Random(f"{seed}{name}|{corpus.queries[query].strip().casefold()}|{corpus.passages[passage]}")
@@ -101,7 +101,7 @@ def toy(corpus: Corpus, depth: int | None = None, *, seed: str = "") -> Ranking:
         passage_vectors=passages,
         signals={
             name: np.array([[drawn(name, query, p) for p in row] for query, row in enumerate(ids.tolist())], np.float32).reshape(ids.shape)
-            for name in ("overlap", "bm25", "bm25_rank", "reranker")
+            for name in ("overlap", "bm25_ratio", "bm25_rank", "reranker")
         },
         positive_signals={
             "reranker": np.array(
@@ -111,4 +111,4 @@ def toy(corpus: Corpus, depth: int | None = None, *, seed: str = "") -> Ranking:
         },
         scale=np.array([[0.1, 0.5], [0.2, 0.5]]),
     )
-    return with_likeness(corpus, ranking, np.arange(len(corpus.queries), dtype=np.int32))
+    return with_positive_similarity(corpus, ranking, np.arange(len(corpus.queries), dtype=np.int32))

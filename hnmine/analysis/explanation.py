@@ -2,7 +2,7 @@
 
 One pair takes a few inner products, so it is computed when it is shown. The words are for people: they say which number
 stands out, against limits that are no settings, because nothing is chosen or rejected by them; and, where the run has signals,
-what the model of `suspicion` makes of them together.
+what the model of `fn_model` makes of them together.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 
 from hnmine.data.corpus import SOURCE_POS, Corpus
 from hnmine.retrieval.ranking import Ranking, ranks_of
-from hnmine.retrieval.signals import likeness
-from hnmine.selection.fn_model import Estimator
+from hnmine.retrieval.signals import positive_similarity
+from hnmine.selection.fn_model import FNEstimator
 from hnmine.selection.positive_score import positive_score, ratio_to_positive
 from hnmine.selection.select import Selection
 
-__all__ = ["TELLING", "Evidence", "estimate_in_words", "evidence", "suspicions"]
+__all__ = ["MIN_LOG_ODDS", "PairDetails", "estimate_in_words", "pair_details", "warnings"]
 
 # At which share of the positive's score a candidate is "close" to it: where NV-Retriever's guard cuts.
 CLOSE = 0.95
@@ -28,17 +28,17 @@ ALIKE = 0.8
 # A passage chosen for more than this share of the queries, and at least so many, is a hub.
 HUB_SHARE, HUB_LEAST = 0.05, 10
 # Log-odds below which a reason is not worth telling: a tenth more or less of the chance.
-TELLING = 0.1
+MIN_LOG_ODDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class PairDetails:
     """Numbers about one pair.
 
     Attributes:
         score: similarity to the query. rank: from 0, or None when it is not among the ranked.
         share: `ratio_to_positive`, None where the positive scores 0 or less. Of a promoted passage: to the other positives.
-        likeness: similarity to the nearest positive, None without another one.
+        positive_similarity: similarity to the nearest positive, None without another one.
         positives: (passage, similarity to the query, similarity to the candidate) of each positive, the most alike first.
         chosen_for: for how many queries the passage is a negative.
         window_start, queries: to compare rank and chosen_for with.
@@ -51,7 +51,7 @@ class Evidence:
     score: float
     rank: int | None
     share: float | None
-    likeness: float | None
+    positive_similarity: float | None
     positives: tuple[tuple[int, float, float], ...]
     chosen_for: int
     window_start: int
@@ -62,9 +62,9 @@ class Evidence:
     reasons: tuple[tuple[str, float], ...] = ()
 
 
-def evidence(
-    corpus: Corpus, ranking: Ranking, selection: Selection, query: int, passage: int, estimator: Estimator | None = None
-) -> Evidence:
+def pair_details(
+    corpus: Corpus, ranking: Ranking, selection: Selection, query: int, passage: int, estimator: FNEstimator | None = None
+) -> PairDetails:
     """Gather what is known of a pair; the passage may have been promoted to a positive of the query."""
     queries, passages = np.array([query], np.int32), np.array([passage], np.int32)
     score = float(ranking.score_pairs(queries, passages)[0])
@@ -82,14 +82,14 @@ def evidence(
     vector = np.asarray(ranking.passage_vectors[passages], dtype=np.float64)[0]
     alike = np.asarray(ranking.passage_vectors[ids], dtype=np.float64) @ vector if len(ids) else np.zeros(0)
     order = np.argsort(-alike, kind="stable")
-    nearest = float(likeness(corpus, ranking, queries, passages)[0])
+    nearest = float(positive_similarity(corpus, ranking, queries, passages)[0])
     signals = [(name, float(values[query, rank])) for name, values in sorted(ranking.signals.items())] if rank >= 0 else []
     estimated = estimator if rank >= 0 else None
-    return Evidence(
+    return PairDetails(
         score=score,
         rank=rank if rank >= 0 else None,
         share=None if math.isnan(share) else share,
-        likeness=nearest if np.isfinite(nearest) else None,
+        positive_similarity=nearest if np.isfinite(nearest) else None,
         positives=tuple((int(ids[place]), float(scores[place]), float(alike[place])) for place in order),
         chosen_for=int(np.count_nonzero(selection.negatives == passage)),
         window_start=selection.settings.window_start,
@@ -103,7 +103,7 @@ def evidence(
 
 def estimate_in_words(estimate: float, reasons: tuple[tuple[str, float], ...]) -> str:
     """Say an estimate with what speaks for it and what against: "estimate 34 %: near to the query; against: unlike the positives"."""
-    told = [(words, amount) for words, amount in reasons if abs(amount) >= TELLING]
+    told = [(words, amount) for words, amount in reasons if abs(amount) >= MIN_LOG_ODDS]
     speaks_for = ", ".join(words for words, amount in told if amount > 0)
     against = ", ".join(words for words, amount in told if amount < 0)
     parts = "; ".join(part for part in (speaks_for, f"against: {against}" if against else "") if part)
@@ -111,7 +111,7 @@ def estimate_in_words(estimate: float, reasons: tuple[tuple[str, float], ...]) -
     return f"estimate {percent}" + (f": {parts}" if parts else "")
 
 
-def suspicions(about: Evidence) -> list[str]:
+def warnings(about: PairDetails) -> list[str]:
     """Say what makes a candidate suspicious, the strongest first; nothing when nothing stands out."""
     found: list[str] = []
     if about.share is None:
@@ -121,10 +121,10 @@ def suspicions(about: Evidence) -> list[str]:
     elif about.share >= CLOSE:
         found.append(f"almost as near to the query as its positive ({100 * about.share:.0f} %)")
     nearest = max((score for _, score, _ in about.positives), default=None)
-    if about.likeness is not None and nearest is not None:
-        if about.likeness > max(nearest, 0.0):
+    if about.positive_similarity is not None and nearest is not None:
+        if about.positive_similarity > max(nearest, 0.0):
             found.append("more like the positive than the query is")
-        elif about.likeness > 0 and about.likeness >= ALIKE * nearest:
+        elif about.positive_similarity > 0 and about.positive_similarity >= ALIKE * nearest:
             found.append("almost as like the positive as the query is")
     if about.rank is not None and about.rank < about.window_start:
         found.append(f"among the first {about.window_start:,}, which the window skips")

@@ -1,4 +1,4 @@
-"""What the model of `suspicion` says of a selection: a chance for each chosen negative, and what share of all is false by it.
+"""What the model of `fn_model` says of a selection: a chance for each chosen negative, and what share of all is false by it.
 
 The ranks of the chosen need no search: they stand in `Selection.reasons`, and only what was back-filled is looked for. 100,000 queries x 15
 of 200 ranked take 0.6 s on a busy core; they are computed once for a selection (`resources.chances`).
@@ -10,19 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.retrieval.ranking import Ranking, ranks_of
-from hnmine.selection.fn_model import Estimator
+from hnmine.selection.fn_model import FNEstimator
 from hnmine.selection.select import Selection
-from hnmine.selection.settings import SUSPECTED_BY, Reason
+from hnmine.selection.settings import FN_SIGNALS, Reason
 
-__all__ = ["can_estimate", "chosen_chances", "chosen_ranks", "false_share"]
+__all__ = ["can_estimate_fn", "chosen_ranks", "fn_probabilities", "fn_rate"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 
 
-def can_estimate(ranking: Ranking) -> bool:
+def can_estimate_fn(ranking: Ranking) -> bool:
     """Return whether a ranking has the signals that the estimate is made from; runs of earlier versions have none."""
-    return ranking.scale is not None and all(name in ranking.signals for name in SUSPECTED_BY)
+    return ranking.scale is not None and all(name in ranking.signals for name in FN_SIGNALS)
 
 
 def chosen_ranks(ranking: Ranking, selection: Selection) -> Ids:
@@ -30,7 +30,7 @@ def chosen_ranks(ranking: Ranking, selection: Selection) -> Ids:
     ranks = np.full(selection.negatives.shape, -1, dtype=np.int32)
     held = selection.negatives >= 0
     # Both stand in the order of ranks, query by query.
-    ranks[held & ~selection.backfilled] = np.nonzero(selection.reasons == np.int8(Reason.CHOSEN))[1]
+    ranks[held & ~selection.random_filled] = np.nonzero(selection.reasons == np.int8(Reason.CHOSEN))[1]
     rows, places = np.nonzero(held)
     found = ranks[rows, places]
     # Filled from elsewhere, or in another place beside one of the same score.
@@ -40,22 +40,22 @@ def chosen_ranks(ranking: Ranking, selection: Selection) -> Ids:
     return ranks
 
 
-def chosen_chances(estimator: Estimator, selection: Selection) -> Floats:
+def fn_probabilities(estimator: FNEstimator, selection: Selection) -> Floats:
     """Return the chance of each of `Selection.negatives` to be false, 0..1: (q, N) float32.
 
     0 for what people kept, which they say is true; NaN where there is none, or it is not among the ranked.
     """
     ranks = chosen_ranks(estimator.ranking, selection)
-    chances = np.full(ranks.shape, np.nan, dtype=np.float32)
+    fn_probabilities = np.full(ranks.shape, np.nan, dtype=np.float32)
     rows, places = np.nonzero(ranks >= 0)
-    chances[rows, places] = estimator.pairs(rows, ranks[rows, places])
-    queries, passages = selection.judgements.kept
+    fn_probabilities[rows, places] = estimator.pairs(rows, ranks[rows, places])
+    queries, passages = selection.verdict_pairs.kept
     pairs, places = np.nonzero(selection.negatives[queries] == passages[:, None])
-    chances[queries[pairs], places] = 0
-    return chances
+    fn_probabilities[queries[pairs], places] = 0
+    return fn_probabilities
 
 
-def false_share(chances: Floats) -> float | None:
+def fn_rate(fn_probabilities: Floats) -> float | None:
     """Return the mean of the chances that are known, the estimated share of false negatives (0..1), or None without any."""
-    known = chances[np.isfinite(chances)]
+    known = fn_probabilities[np.isfinite(fn_probabilities)]
     return float(known.mean(dtype=np.float64)) if len(known) else None

@@ -30,7 +30,7 @@ FILTERS = ("close", "above", "low", "short")
 REVIEWED = ("reviewed", "unreviewed", "dropped", "kept", "promoted")
 # What can be sorted by, and whether the largest comes first when nobody says.
 COLUMNS = {
-    "suspicion": True,
+    "fn_probability": True,
     "share": True,
     "hardest": True,
     "margin": False,
@@ -51,7 +51,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             10), "short" (short or back-filled), or None for all.
         reviewed: "reviewed", "unreviewed", "dropped", "kept", "promoted": queries with a passage judged so; None for all.
         low, high: queries with a chosen negative whose similarity is in this range; None for no bound.
-        sort: one of `COLUMNS`; descending: the largest first. "suspicion", the highest estimate among the negatives, stands for "share"
+        sort: one of `COLUMNS`; descending: the largest first. "fn_probability", the highest estimate among the negatives, stands for "share"
             where nothing can be estimated.
     """
 
@@ -60,7 +60,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reviewed: Literal["reviewed", "unreviewed", "dropped", "kept", "promoted"] | None = None
     low: float | None = None
     high: float | None = None
-    sort: str = "suspicion"
+    sort: str = "fn_probability"
     descending: bool = True
 
     def __post_init__(self) -> None:
@@ -72,8 +72,8 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def sorted_by(asked: Listing, table: QueryTable) -> str:
-    """Return the column that a list is sorted by: "share" instead of "suspicion" where nothing can be estimated."""
-    return "share" if asked.sort == "suspicion" and table.suspicion is None else asked.sort
+    """Return the column that a list is sorted by: "share" instead of "fn_probability" where nothing can be estimated."""
+    return "share" if asked.sort == "fn_probability" and table.fn_probability is None else asked.sort
 
 
 def alphabetical(folded: Sequence[str]) -> Ints:
@@ -118,7 +118,7 @@ def _kept(asked: Listing, table: QueryTable, selection: Selection) -> Bools:
         elif asked.show == "low":
             keep &= table.positive_rank >= 10
         elif asked.show == "short":
-            keep &= selection.short | (table.backfilled > 0)
+            keep &= selection.short | (table.random_filled > 0)
         if asked.low is not None or asked.high is not None:
             inside = selection.negatives >= 0
             if asked.low is not None:

@@ -146,8 +146,8 @@ def sample(hashes: npt.NDArray[np.uint64], limit: int = MAP_POINTS) -> Ints:
     """Return the numbers of at most `limit` texts, ascending; which ones depends on their hashes, not on their order."""
     if len(hashes) <= limit:
         return np.arange(len(hashes))
-    lots = query_keys(hashes, SEED, 3)
-    return np.sort(np.argpartition(lots, limit - 1)[:limit]).astype(np.int64)
+    random_keys = query_keys(hashes, SEED, 3)
+    return np.sort(np.argpartition(random_keys, limit - 1)[:limit]).astype(np.int64)
 
 
 def overview(corpus: Corpus, ranking: Ranking) -> Overview:

@@ -26,11 +26,11 @@ __all__ = [
     "QueryTable",
     "candidates_of",
     "explain",
-    "oddities",
     "positive_ranks",
     "query_table",
     "score_histograms",
     "sources_in_words",
+    "text_duplicates",
 ]
 
 Floats = npt.NDArray[np.float32]
@@ -60,8 +60,8 @@ class QueryTable:
 
     `positive`: the positive's score (`Selection.positive`); `hardest`: score of its hardest negative, NaN without one; `margin`: positive
     minus hardest; `share`: hardest over positive, NaN where the positive scores 0 or less; `positive_rank`: rank of its
-    best positive from 0, or the depth when that is not among the ranked; `negatives`, `backfilled`: counts; `dropped`, `kept`,
-    `promoted`: how many of its passages people judged so; `suspicion`: the highest estimate among its negatives to be false, NaN without
+    best positive from 0, or the depth when that is not among the ranked; `negatives`, `random_filled`: counts; `dropped`, `kept`,
+    `promoted`: how many of its passages people judged so; `fn_probability`: the highest estimate among its negatives to be false, NaN without
     one, or None where nothing can be estimated.
     """
 
@@ -71,11 +71,11 @@ class QueryTable:
     share: Floats
     positive_rank: npt.NDArray[np.int32]
     negatives: Ints
-    backfilled: Ints
+    random_filled: Ints
     dropped: Ints
     kept: Ints
     promoted: Ints
-    suspicion: Floats | None = None
+    fn_probability: Floats | None = None
 
     @property
     def reviewed(self) -> Ints:
@@ -104,7 +104,7 @@ class Candidates:
     signals: dict[str, Floats]
 
 
-def oddities(inputs: Inputs) -> dict[str, int]:
+def text_duplicates(inputs: Inputs) -> dict[str, int]:
     """Count what is no fault of a data set but worth knowing before mining.
 
     "repeated_queries": queries that stand on several rows; "folded_passages": passages that differ from another only in case, blanks
@@ -172,8 +172,8 @@ def positive_ranks(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.int32]:
     return ranks
 
 
-def query_table(corpus: Corpus, ranking: Ranking, selection: Selection, chances: Floats | None = None) -> QueryTable:
-    """Gather what the Inspect screen says of each query; `chances` are those of its negatives (`suspects.chosen_chances`)."""
+def query_table(corpus: Corpus, ranking: Ranking, selection: Selection, fn_probabilities: Floats | None = None) -> QueryTable:
+    """Gather what the Inspect screen says of each query; `fn_probabilities` are those of its negatives (`suspects.fn_probabilities`)."""
     positive, hardest = selection.positive, selection.scores[:, 0]
     return QueryTable(
         positive=positive,
@@ -182,11 +182,11 @@ def query_table(corpus: Corpus, ranking: Ranking, selection: Selection, chances:
         share=ratio_to_positive(hardest, positive),
         positive_rank=np.minimum.reduceat(positive_ranks(corpus, ranking), corpus.positive_starts[:-1]),
         negatives=selection.counts,
-        backfilled=selection.backfilled.sum(axis=1).astype(np.int64),
-        dropped=_judged(selection.judgements.dropped, len(positive)),
-        kept=_judged(selection.judgements.kept, len(positive)),
-        promoted=_judged(selection.judgements.promoted, len(positive)),
-        suspicion=None if chances is None else np.fmax.reduce(chances, axis=1),
+        random_filled=selection.random_filled.sum(axis=1).astype(np.int64),
+        dropped=_judged(selection.verdict_pairs.dropped, len(positive)),
+        kept=_judged(selection.verdict_pairs.kept, len(positive)),
+        promoted=_judged(selection.verdict_pairs.promoted, len(positive)),
+        fn_probability=None if fn_probabilities is None else np.fmax.reduce(fn_probabilities, axis=1),
     )
 
 
@@ -204,7 +204,7 @@ def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
         case Reason.NOT_DRAWN:
             if settings.strategy == "random":
                 return "not drawn"
-            return "not among the hardest" if settings.false_rate is None else "too easy or too doubtful"
+            return "not among the hardest" if settings.max_fn_rate is None else "too easy or too doubtful"
         case Reason.BEFORE_WINDOW:
             return "before the window"
         case Reason.BEHIND_WINDOW:
@@ -219,20 +219,20 @@ def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
             return f"score above {settings.max_score:g}"
         case Reason.MIN_SCORE:
             return f"score below {settings.min_score:g}"
-        case Reason.POSITIVE_SHARE:
-            return f"PercPos: above {100 * (settings.max_positive_share or 0):.0f} % of the positive"
+        case Reason.POSITIVE_RATIO:
+            return f"PercPos: above {100 * (settings.max_positive_ratio or 0):.0f} % of the positive"
         case Reason.MARGIN:
             return f"margin: less than {settings.margin:g} below the positive"
-        case Reason.LIKENESS:
-            return f"like a positive: above {settings.max_likeness or 0:g}"
-        case Reason.LIKENESS_SHARE:
-            return f"like a positive: above {100 * (settings.max_likeness_share or 0):.0f} % of its similarity to the query"
+        case Reason.POSITIVE_SIMILARITY:
+            return f"like a positive: above {settings.max_positive_similarity or 0:g}"
+        case Reason.POSITIVE_SIMILARITY_RATIO:
+            return f"like a positive: above {100 * (settings.max_positive_similarity_ratio or 0):.0f} % of its similarity to the query"
         case Reason.OVERLAP:
             return f"near duplicate of a positive: above {100 * (settings.max_overlap or 0):.0f} %"
         case Reason.RERANKER:
             return "reranker: too near to the positive's score"
-        case Reason.SUSPICION:
-            return f"suspicious: estimate above {100 * (settings.max_suspicion or 0):g} %"
+        case Reason.FN_PROBABILITY:
+            return f"suspicious: estimate above {100 * (settings.max_fn_probability or 0):g} %"
 
 
 def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query: int) -> Candidates:
@@ -240,9 +240,9 @@ def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query:
     held = selection.negatives[query]
     held = held[held >= 0]
     place = {int(passage): number for number, passage in enumerate(held.tolist(), start=1)}
-    filled = selection.negatives[query][selection.backfilled[query]]
+    filled = selection.negatives[query][selection.random_filled[query]]
     ids = np.concatenate([ranking.ids[query], filled]).astype(np.int32)
-    scores = np.concatenate([ranking.scores[query], selection.scores[query][selection.backfilled[query]]]).astype(np.float32)
+    scores = np.concatenate([ranking.scores[query], selection.scores[query][selection.random_filled[query]]]).astype(np.float32)
     depth, missing = ranking.depth, np.full(len(filled), np.nan, dtype=np.float32)
     reasons = np.concatenate([selection.reasons[query], np.full(len(filled), Reason.CHOSEN)]).astype(np.int8)
     filled_set = set(filled.tolist())
@@ -275,12 +275,12 @@ def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query:
 
 def _verdicts_on(selection: Selection, query: int) -> dict[int, str]:
     """Return what people decided about a query's passages, in words."""
-    judgements = selection.judgements
+    verdict_pairs = selection.verdict_pairs
     found: dict[int, str] = {}
     for words, (queries, passages) in (
-        ("dropped by a reviewer", judgements.dropped),
-        ("kept by a reviewer", judgements.kept),
-        ("promoted by a reviewer", judgements.promoted),
+        ("dropped by a reviewer", verdict_pairs.dropped),
+        ("kept by a reviewer", verdict_pairs.kept),
+        ("promoted by a reviewer", verdict_pairs.promoted),
     ):
         first, end = np.searchsorted(queries, (query, query + 1))
         found |= dict.fromkeys(passages[first:end].tolist(), words)

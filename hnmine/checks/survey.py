@@ -18,7 +18,7 @@ from hnmine.checks.field_types import CHUNK, Schema
 from hnmine.checks.lengths import Lengths
 from hnmine.checks.report import EXAMPLES, Tallies, shortened
 from hnmine.checks.scores import Scores
-from hnmine.core.text import fold, text_hash
+from hnmine.core.text import normalize_text, text_hash
 from hnmine.data.columns import Columns
 from hnmine.data.jsonl import Reader
 from hnmine.data.lines import MAX_LINE_BYTES
@@ -67,7 +67,7 @@ class Hashes:
         if found is None:
             if len(self._known) >= _CACHE:
                 self._known.clear()
-            found = self._known[key] = text_hash(fold(text))
+            found = self._known[key] = text_hash(normalize_text(text))
         return found
 
 

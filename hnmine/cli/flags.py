@@ -21,10 +21,10 @@ from hnmine.data.problems import REPAIRS, repairs_from
 from hnmine.export.formats import FORMATS
 from hnmine.models.cards import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
 from hnmine.models.reranker import RERANKER_CLASSES, RerankerSettings
-from hnmine.retrieval.retrievers import RETRIEVERS, beside
+from hnmine.retrieval.retrievers import RETRIEVERS, second_model_settings
 from hnmine.runs.mine import SCORE_SOURCES, MineSettings
 from hnmine.selection.presets import PRESETS, with_preset
-from hnmine.selection.settings import ANCHORS, SelectionSettings, parse_window
+from hnmine.selection.settings import POSITIVE_SCORES, SelectionSettings, parse_window
 
 __all__ = ["CACHE_FLAGS", "CHECK_FLAGS", "FLAGS", "REPRODUCE_WITH", "Flag", "command_line", "preset_defaults", "settings_from"]
 
@@ -64,7 +64,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("pool_mode", "pool_mode", "text", "extend: the pool joins the rows' own passages; replace: it is ranked alone, as "
              "hn_mine.py does", choices=("extend", "replace")),
         Flag("columns", "columns", "columns", "which columns hold what, where their names do not tell: query=question pos=answer "
-             "neg=wrong_1,wrong_2 text=body; qrels=dev names the judgements of a BEIR data set", "PART=NAME"),
+             "neg=wrong_1,wrong_2 text=body; qrels=dev names the verdict_pairs of a BEIR data set", "PART=NAME"),
         Flag("manifest_file", "", "text", "where to write the manifest (settings, versions, fingerprints and counts as JSON); left out: "
              "beside the output, out.manifest.json for out.jsonl", "FILE"),
         Flag("no_manifest", "", "switch", "write no manifest", fallback=False),
@@ -87,21 +87,21 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     "guards against false negatives": (
         Flag("max_score", "selection.max_score", "number", "reject candidates more similar to the query than this", "X"),
         Flag("min_score", "selection.min_score", "number", "reject candidates less similar to the query than this", "X"),
-        Flag("max_positive_share", "selection.max_positive_share", "number",
+        Flag("max_positive_ratio", "selection.max_positive_ratio", "number",
              "reject candidates above this share of the positive's score (0.95 in NV-Retriever)", "X"),
         Flag("margin", "selection.margin", "number", "reject candidates that come closer than this below the positive's score", "X"),
-        Flag("anchor", "selection.anchor", "text", "which score stands for several positives there: ranked (mean of those that are as "
-             "near as the window), mean, min, max", choices=ANCHORS),
-        Flag("max_likeness", "selection.max_likeness", "number", "reject candidates more similar than this to a positive passage", "X"),
-        Flag("max_likeness_share", "selection.max_likeness_share", "number",
+        Flag("positive_score", "selection.positive_score", "text", "which score stands for several positives there: ranked (mean of those that are as "
+             "near as the window), mean, min, max", choices=POSITIVE_SCORES),
+        Flag("max_positive_similarity", "selection.max_positive_similarity", "number", "reject candidates more similar than this to a positive passage", "X"),
+        Flag("max_positive_similarity_ratio", "selection.max_positive_similarity_ratio", "number",
              "reject candidates whose similarity to a positive is above this share of the positive's to the query", "X"),
         Flag("max_overlap", "selection.max_overlap", "number",
              "reject near duplicates of a positive: candidates that share more than this part of their three-word runs", "X"),
         Flag("reranker_margin", "selection.reranker_margin", "number",
              "reject candidates that the reranker does not score so much below the positive; 0: above it", "X"),
-        Flag("max_suspicion", "selection.max_suspicion", "number",
+        Flag("max_fn_probability", "selection.max_fn_probability", "number",
              "reject candidates whose estimated chance to be false negatives is above this", "P"),
-        Flag("false_rate", "selection.false_rate", "number",
+        Flag("max_fn_rate", "selection.max_fn_rate", "number",
              "with --strategy hardest: the hardest of which, by that estimate, at most this share is false", "P"),
     ),
     "bad rows and output": (
@@ -250,7 +250,7 @@ def settings_from(arguments: argparse.Namespace) -> MineSettings:
         if values["model"]["precision"] == "auto":
             values["model"]["precision"] = "fp32"
     model = ModelSettings(**values["model"])
-    values[""]["second_model"] = beside(model, values[""]["second_model"])
+    values[""]["second_model"] = second_model_settings(model, values[""]["second_model"])
     return MineSettings(
         selection=SelectionSettings(**values["selection"]),
         model=model,
@@ -279,7 +279,7 @@ def command_line(
     """Return the arguments, `python -m hnmine mine ...`, that do a run with these settings; `shlex.join` makes a line of them.
 
     Settings at their defaults are left out, except window, number and seed. `settings.model` None stands for the packaged
-    model. Of a second model its name alone is said: the rest is taken to be as `retrievers.beside` makes it; and what is in SHARED is
+    model. Of a second model its name alone is said: the rest is taken to be as `retrievers.second_model_settings` makes it; and what is in SHARED is
     said once, by the embedding model's. A backslash before an n in an instruction's format cannot be said: there it means a new line, as
     in hn_mine.py.
     """

@@ -48,9 +48,9 @@ class Progress:
     """
 
     def __init__(self, stream: TextIO, *, bar: Any = None, **options: Any) -> None:
-        if bar is None:
-            from tqdm import tqdm as bar
-        self._new = bar
+        from tqdm import tqdm
+
+        self._new = bar or tqdm
         self._options = {
             "disable": False,  # said here, because the command line silences the bars of other libraries by TQDM_DISABLE and TQDM_DELAY
             "delay": 0,

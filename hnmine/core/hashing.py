@@ -1,6 +1,6 @@
 """Chance that depends on texts and a seed alone, never on order: hashes of pairs, and a permutation for each query.
 
-`permute` is a pseudo-random permutation of [0, count) for each key, evaluated only where it is asked for: a four-round
+`keyed_permutation` is a pseudo-random permutation of [0, count) for each key, evaluated only where it is asked for: a four-round
 Feistel network over the next even power of two, walked on while the value is outside (a bijection each time).
 `position_of` is its inverse. Walking it costs 0.2 µs a step; giving every (query, passage) pair a lot of its own
 instead would cost 10^11 hashes for 100,000 queries x 1,000,000 passages.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Hashes", "mix", "permute", "position_of", "query_keys"]
+__all__ = ["Hashes", "keyed_permutation", "position_of", "query_keys", "splitmix64"]
 
 Hashes = npt.NDArray[np.uint64]
 Ids = npt.NDArray[np.int32]
@@ -19,7 +19,7 @@ Ids = npt.NDArray[np.int32]
 _TURNS = 4
 
 
-def mix(values: Hashes, out: Hashes | None = None) -> Hashes:
+def splitmix64(values: Hashes, out: Hashes | None = None) -> Hashes:
     """Scramble 64-bit values (the finaliser of SplitMix64: Steele, Lea and Flood, 2014), into `out` when it is given."""
     shifted = values >> np.uint64(30)
     out = np.bitwise_xor(values, shifted, out=out)
@@ -33,10 +33,10 @@ def mix(values: Hashes, out: Hashes | None = None) -> Hashes:
 def query_keys(query_hashes: Hashes, seed: int, purpose: int) -> Hashes:
     """Return a key for each query: (q,) uint64. Another seed or purpose gives unrelated keys."""
     salt = np.array([(seed * 0x9E3779B97F4A7C15 + purpose * 0xD1B54A32D192ED03) % 2**64], dtype=np.uint64)
-    return mix(query_hashes ^ mix(salt))
+    return splitmix64(query_hashes ^ splitmix64(salt))
 
 
-def permute(keys: Hashes, positions: Hashes, count: int) -> Ids:
+def keyed_permutation(keys: Hashes, positions: Hashes, count: int) -> Ids:
     """Return where each position lands in the permutation of [0, count) that each key stands for: (keys, positions) int32."""
     shape = (len(keys), len(positions))
     own = np.broadcast_to(keys[:, None], shape).ravel()
@@ -57,10 +57,10 @@ def _cycle(keys: Hashes, values: Hashes, count: int, *, forward: bool) -> Hashes
         left, right, own = values[outside] >> shift, values[outside] & mask, keys[outside]
         if forward:
             for turn in range(_TURNS):
-                left, right = right, left ^ (mix(right ^ mix(own + np.uint64(turn))) & mask)
+                left, right = right, left ^ (splitmix64(right ^ splitmix64(own + np.uint64(turn))) & mask)
         else:
             for turn in reversed(range(_TURNS)):
-                left, right = right ^ (mix(left ^ mix(own + np.uint64(turn))) & mask), left
+                left, right = right ^ (splitmix64(left ^ splitmix64(own + np.uint64(turn))) & mask), left
         values[outside] = (left << shift) | right
         outside = outside[values[outside] >= count]
     return values

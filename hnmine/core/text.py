@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["common_words", "fold", "shared", "text_hash", "words_of"]
+__all__ = ["common_words", "normalize_text", "shared", "text_hash", "words_of"]
 
 SAMPLE = 1_000
 # Words of more than this share of the sampled texts are common; in fewer texts than this no word is.
@@ -77,7 +77,7 @@ def _hash(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
-def fold(text: str) -> str:
+def normalize_text(text: str) -> str:
     """Return the form under which two texts count as the same: NFC, case-folded, white space as single blanks."""
     return _folded(text).decode("utf-8", "surrogatepass")
 

@@ -1,7 +1,7 @@
-"""A BEIR data set, folder or zip, as training rows and their pool: corpus.jsonl, queries.jsonl, and judgements in qrels/*.tsv.
+"""A BEIR data set, folder or zip, as training rows and their pool: corpus.jsonl, queries.jsonl, and verdict_pairs in qrels/*.tsv.
 
 Each query with a passage judged relevant (score above 0) is a row: its text, those passages, and its `id`. The whole corpus is the pool.
-A passage is its title and its text with a blank between them, as BEIR's own evaluation joins them. Which judgements: train where there are
+A passage is its title and its text with a blank between them, as BEIR's own evaluation joins them. Which verdict_pairs: train where there are
 some, else dev, else test, unless somebody says. The corpus is read once for both, and every fault of every part is told with the part's
 name and line; a judgement about a query or passage that is not there is one of them.
 
@@ -44,7 +44,7 @@ def beir_at(path: str | os.PathLike[str], file: BinaryIO | None = None) -> BeirF
         file: the archive's bytes, when `path` is but a name.
 
     Raises:
-        InputError: the archive is damaged, or it is a BEIR data set without judgements.
+        InputError: the archive is damaged, or it is a BEIR data set without verdict_pairs.
     """
     try:
         parts = parts_of(Path(path), file)
@@ -60,7 +60,7 @@ def _named(parts: Parts, name: str) -> str | None:
 
 
 class BeirFolder:
-    """The parts of one data set; `splits` are the names of its judgements, the one read unless told otherwise first."""
+    """The parts of one data set; `splits` are the names of its verdict_pairs, the one read unless told otherwise first."""
 
     def __init__(self, path: Path, parts: Parts, file: BinaryIO | None) -> None:
         self.path = path
@@ -70,7 +70,7 @@ class BeirFolder:
         if not self._qrels and "qrels.tsv" in parts:
             self._qrels = {"qrels": "qrels.tsv"}
         if not self._qrels:
-            raise InputError(f"{path}: a BEIR data set without judgements: there is no qrels/train.tsv, dev.tsv or test.tsv; add one")
+            raise InputError(f"{path}: a BEIR data set without verdict_pairs: there is no qrels/train.tsv, dev.tsv or test.tsv; add one")
         order = {name: place for place, name in enumerate(_PREFERRED)}
         self.splits = tuple(sorted(self._qrels, key=lambda name: (order.get(name, len(order)), name)))
 
@@ -92,15 +92,15 @@ class BeirFolder:
         skip_bad_rows: bool = False,
         max_line_bytes: int = MAX_LINE_BYTES,
     ) -> tuple[InputFile[Row], InputFile[str]]:
-        """Read the rows and the pool; arguments and errors as in `rows.read_training`, `columns.qrels` names the judgements.
+        """Read the rows and the pool; arguments and errors as in `rows.read_training`, `columns.qrels` names the verdict_pairs.
 
         Raises:
-            InputError: there are no judgements of that name, or a part cannot be read.
+            InputError: there are no verdict_pairs of that name, or a part cannot be read.
         """
         split = (columns.qrels if columns else None) or self.splits[0]
         if split not in self._qrels:
             there = ", ".join(f"`{name}`" for name in self.splits)
-            raise InputError(f"{self.path}: there are no judgements named `{split}`; there are {there}")
+            raise InputError(f"{self.path}: there are no verdict_pairs named `{split}`; there are {there}")
 
         def reader_at(name: str) -> Reader:
             place, opener = self.path / name, self._parts.opener(name)
@@ -112,7 +112,7 @@ class BeirFolder:
         qrels = LineReader(
             self.path / qrels_name, repair, skip_bad_rows, max_line_bytes, opener=self._parts.opener(qrels_name), name=qrels_name
         )
-        judged = _judgements(qrels)
+        judged = _verdict_pairs(qrels)
         wanted = {passage for passages in judged.values() for passage in passages}
         corpus = reader_at(str(_named(self._parts, "corpus.jsonl")))
         pool, texts = _corpus(corpus, wanted)
@@ -151,7 +151,7 @@ def _is_qrels(name: str) -> bool:
     return name.startswith("qrels/") and name.endswith(".tsv") and name.count("/") == 1
 
 
-def _judgements(reader: LineReader) -> Judged:
+def _verdict_pairs(reader: LineReader) -> Judged:
     """Return the relevant passages of each query, in the order of the file, with their lines."""
     found: Judged = {}
     for number, raw in enumerate(reader.lines()):
@@ -224,7 +224,7 @@ def _corpus(reader: Reader, wanted: set[str]) -> tuple[list[str], dict[str, str]
 
 
 def _rows(reader: Reader, qrels: LineReader, judged: Judged, texts: dict[str, str]) -> list[Row]:
-    """Return a row for each query with a relevant passage, in the order of the queries; report judgements of what is not there."""
+    """Return a row for each query with a relevant passage, in the order of the queries; report verdict_pairs of what is not there."""
     rows: list[Row] = []
     known: set[str] = set()
     for fields, values, found in reader.objects(text="text", whole=True):

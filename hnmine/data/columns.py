@@ -46,7 +46,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         pos: the columns of positive passages, one or several a cell.
         neg: those of negatives; () for none.
         text: the column of a pool's passages.
-        qrels: of a BEIR data set, the judgements to read, such as "train"; None for train, else dev, else test.
+        qrels: of a BEIR data set, the verdict_pairs to read, such as "train"; None for train, else dev, else test.
     """
 
     query: str | None = None

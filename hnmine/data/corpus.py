@@ -57,7 +57,7 @@ class Corpus:
         row_positive_starts: (rows + 1,) int64; row_positive_ids: int32, one for each entry of the row's `pos`.
         pool_mode: how the pool was used, or None when there was none.
         promoted_starts: (q + 1,) int64; promoted_ids: int32, ascending within a query: those of `positive_ids` that people promoted
-            (`verdicts.with_promotions`). Both are empty when there is none: ask `promoted`.
+            (`verdicts.apply_promotions`). Both are empty when there is none: ask `promoted`.
     """
 
     passages: Sequence[str]

@@ -80,7 +80,7 @@ def read_files(
     else:
         training = read_training(input_file, columns=columns, repair=repair, skip_bad_rows=skip_bad_rows)
     if beir is None and columns is not None and columns.qrels is not None:
-        raise InputError(f"{input_file} is no BEIR data set: there are no judgements named `{columns.qrels}`; leave qrels out")
+        raise InputError(f"{input_file} is no BEIR data set: there are no verdict_pairs named `{columns.qrels}`; leave qrels out")
     if candidate_pool is None:
         return Files(training, None)
     if corpus_of := beir_at(candidate_pool):

@@ -47,7 +47,7 @@ class Source:
 
     Attributes:
         format: see the module; "csv" stands for all delimited tables.
-        names: columns, or the fields that the first JSON objects have; of a BEIR data set the splits of its judgements.
+        names: columns, or the fields that the first JSON objects have; of a BEIR data set the splits of its verdict_pairs.
         packing: "gzip", "zstd", or "".
         delimiter, quoted, header: of a delimited table: what stands between cells, whether quotes have a meaning, whether the first record
             holds the names.

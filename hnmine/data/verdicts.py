@@ -4,7 +4,7 @@ A verdict belongs to a query's text and a passage's text, not to a run: it bears
 the same and holds the same passage ("same" as everywhere: after `corpus.fold`). So a review outlives the runs it was made
 on, and travels as JSON lines.
 
-`judge` finds the pairs in a corpus; what `select` and the exports make of them:
+`match_verdicts` finds the pairs in a corpus; what `select` and the exports make of them:
 
 - *drop*: a false negative or junk. Never a negative of this query again, not even as back-fill.
 - *promote*: it answers the query. From then on a positive in all respects: it joins `pos` of every row with this query,
@@ -31,21 +31,21 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import InputError
-from hnmine.core.text import fold
+from hnmine.core.text import normalize_text
 from hnmine.data.corpus import Corpus, find
 from hnmine.data.lines import MAX_LINE_BYTES, LineReader
 
 __all__ = [
     "CHOICES",
     "Choice",
-    "Judgements",
     "Verdict",
-    "by_time",
-    "judge",
-    "moment",
+    "VerdictPairs",
+    "match_verdicts",
     "pair_key",
     "pairs_of",
+    "parse_time",
     "read_verdicts",
+    "sorted_by_time",
     "verdict_lines",
 ]
 
@@ -73,7 +73,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judgements:
+class VerdictPairs:
     """What verdicts mean for one corpus.
 
     Attributes:
@@ -98,8 +98,8 @@ class Judgements:
 
 def pair_key(query: str, passage: str) -> bytes:
     """Return 16 bytes that all spellings of a query and a passage which count as the same have in common."""
-    digest = hashlib.blake2b(fold(query).encode("utf-8", "surrogatepass"), digest_size=16)
-    digest.update(b"\0" + fold(passage).encode("utf-8", "surrogatepass"))
+    digest = hashlib.blake2b(normalize_text(query).encode("utf-8", "surrogatepass"), digest_size=16)
+    digest.update(b"\0" + normalize_text(passage).encode("utf-8", "surrogatepass"))
     return digest.digest()
 
 
@@ -107,7 +107,7 @@ def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
     """Read verdicts from JSON lines: `query`, `passage`, `verdict`, and if wanted `when` and `who`; other fields are not used.
 
     Returns:
-        The oldest first, as `by_time` has them: of several about one pair the last counts.
+        The oldest first, as `sorted_by_time` has them: of several about one pair the last counts.
 
     Raises:
         InputError: the file cannot be read, or a line is no verdict; nothing of the file is used then.
@@ -127,15 +127,15 @@ def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
                 '{"query": "...", "passage": "...", "verdict": "drop"}, with keep, drop, promote or skip'
             ) from error
         found.append(verdict)
-    return by_time(found)
+    return sorted_by_time(found)
 
 
-def by_time(verdicts: Iterable[Verdict]) -> list[Verdict]:
+def sorted_by_time(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """Return verdicts from the oldest to the newest by `when`; those of the same moment stay in their order."""
-    return sorted(verdicts, key=lambda each: moment(each.when))
+    return sorted(verdicts, key=lambda each: parse_time(each.when))
 
 
-def moment(when: str) -> datetime.datetime:
+def parse_time(when: str) -> datetime.datetime:
     """Parse a time; one without a zone is UTC, and what is no time, or none at all, is older than all."""
     try:
         parsed = datetime.datetime.fromisoformat(when)
@@ -151,7 +151,7 @@ def verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[bytes]:
         yield encode(verdict) + b"\n"
 
 
-def judge(corpus: Corpus, verdicts: Iterable[Verdict]) -> Judgements:
+def match_verdicts(corpus: Corpus, verdicts: Iterable[Verdict]) -> VerdictPairs:
     """Find the pairs of a corpus that verdicts are about. Of several about one pair the last counts."""
     given = list(verdicts)
     queries, passages = pairs_of(corpus, [each.query for each in given], [each.passage for each in given])
@@ -167,7 +167,7 @@ def judge(corpus: Corpus, verdicts: Iterable[Verdict]) -> Judgements:
             applied.append(verdict)
             digest.update(f"{pair[0]} {pair[1]} {verdict.verdict}\n".encode())
     dropped, kept, promoted = (_columns(pairs[choice]) for choice in ("drop", "keep", "promote"))
-    return Judgements(dropped, kept, promoted, tuple(applied), len(given) - len(here), digest.hexdigest() if applied else "")
+    return VerdictPairs(dropped, kept, promoted, tuple(applied), len(given) - len(here), digest.hexdigest() if applied else "")
 
 
 def pairs_of(corpus: Corpus, queries: Sequence[str], passages: Sequence[str]) -> Pairs:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hnmine.export.examples import Part, names, query_ids
+from hnmine.export.examples import ExportPart, names, query_ids
 
 __all__ = ["is_formula", "msmarco", "spreadsheet"]
 
@@ -24,7 +24,7 @@ _FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@＝＋－＠]")
 CELL_LIMIT, ROW_LIMIT = 32_767, 1_048_576
 
 
-def msmarco(part: Part) -> Iterator[bytes]:
+def msmarco(part: ExportPart) -> Iterator[bytes]:
     """Yield `query <tab> positive <tab> negative`, one line for each triple, without a header and without quotes."""
 
     def flat(text: str) -> str:
@@ -50,7 +50,7 @@ def is_formula(text: str) -> bool:
     return _FORMULA.match(text) is not None
 
 
-def spreadsheet(part: Part) -> Iterator[bytes]:
+def spreadsheet(part: ExportPart) -> Iterator[bytes]:
     """Yield a CSV with a line for each pair: query_id, query, label, place, score if wanted, passage_id, passage.
 
     UTF-8 with a byte order mark, by which Excel knows it, and CRLF.

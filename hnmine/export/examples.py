@@ -21,7 +21,7 @@ from hnmine.data.rows import Row
 from hnmine.export.scores import PairScores
 from hnmine.selection.select import Selection
 
-__all__ = ["Example", "Part", "merged", "names", "query_ids"]
+__all__ = ["Example", "ExportPart", "merge_counts", "names", "query_ids"]
 
 Bools = npt.NDArray[np.bool_]
 _TRAINING = {"query", "pos", "neg", "pos_scores", "neg_scores"}
@@ -48,7 +48,7 @@ class Example:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Part:
+class ExportPart:
     """What one file is written from, and what is told of it afterwards.
 
     Attributes:
@@ -127,7 +127,7 @@ class Part:
         return found
 
 
-def merged(parts: Sequence[Part]) -> Part:
+def merge_counts(parts: Sequence[ExportPart]) -> ExportPart:
     """Return all parts of one export as one, counts added up, to be told of."""
     whole = replace(parts[0], queries=None, counted=Counter(), written=sum(part.written for part in parts))
     for part in parts:
@@ -150,7 +150,7 @@ def names(hashes: npt.NDArray[np.uint64], prefix: str = "") -> list[str]:
     return found
 
 
-def query_ids(part: Part) -> list[str]:
+def query_ids(part: ExportPart) -> list[str]:
     """Return an id for each query of the corpus: its rows' own where every query has one that is unique, else by its hash."""
     own = _own_ids(part)
     if own is not None:
@@ -158,12 +158,12 @@ def query_ids(part: Part) -> list[str]:
     return names(part.corpus.query_hashes, "q")
 
 
-def _id_field(part: Part) -> str | None:
+def _id_field(part: ExportPart) -> str | None:
     own = _own_ids(part)
     return None if own is None else own[0]
 
 
-def _own_ids(part: Part) -> tuple[str, list[str]] | None:
+def _own_ids(part: ExportPart) -> tuple[str, list[str]] | None:
     """Return the field that holds ids, and the id of each query; None when no field will do."""
     corpus, rows = part.corpus, part.rows
     first = np.unique(corpus.row_queries, return_index=True)[1].tolist()

@@ -24,7 +24,7 @@ from hnmine.core.files import write_all, write_atomic
 from hnmine.data.corpus import Corpus, find
 from hnmine.data.rows import Row
 from hnmine.export.delimited import CELL_LIMIT, ROW_LIMIT, msmarco, spreadsheet
-from hnmine.export.examples import Part, merged
+from hnmine.export.examples import ExportPart, merge_counts
 from hnmine.export.flagembedding import flagembedding_lines
 from hnmine.export.retrieval_sets import beir, tevatron
 from hnmine.export.scores import PairScores
@@ -63,8 +63,8 @@ class Format:
     notes: tuple[str, ...] = ()
     split: Literal["files", "inside"] = "files"
     records: str = "rows"
-    write: Callable[[Part], Iterator[bytes]]
-    told: Callable[[Part], list[str]]
+    write: Callable[[ExportPart], Iterator[bytes]]
+    told: Callable[[ExportPart], list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +93,13 @@ class _Asked(msgspec.Struct):
 _decode_query = msgspec.json.Decoder(_Asked).decode
 
 
-def _flagembedding(part: Part) -> Iterator[bytes]:
+def _flagembedding(part: ExportPart) -> Iterator[bytes]:
     for line in flagembedding_lines(part.rows, part.corpus, part.selection, scores=part.scores, queries=part.queries):
         part.written += 1
         yield line
 
 
-def _told_of_tables(part: Part) -> list[str]:
+def _told_of_tables(part: ExportPart) -> list[str]:
     found = part.notes()
     counted = part.counted
     if counted["without"]:
@@ -113,7 +113,7 @@ def _told_of_tables(part: Part) -> list[str]:
     return found
 
 
-def _told_of_retrieval(part: Part) -> list[str]:
+def _told_of_retrieval(part: ExportPart) -> list[str]:
     found = part.notes(ids=True)
     if part.counted["without"]:
         found.append(f"{part.counted['without']:,} queries have no negative: their list is empty")
@@ -122,7 +122,7 @@ def _told_of_retrieval(part: Part) -> list[str]:
     return found
 
 
-def _told_of_triples(part: Part) -> list[str]:
+def _told_of_triples(part: ExportPart) -> list[str]:
     found = part.notes()
     if part.counted["without"]:
         found.append(f"{part.counted['without']:,} queries have no negative: there is no triple of them")
@@ -131,7 +131,7 @@ def _told_of_triples(part: Part) -> list[str]:
     return found
 
 
-def _told_of_sheets(part: Part) -> list[str]:
+def _told_of_sheets(part: ExportPart) -> list[str]:
     found = part.notes(ids=True)
     counted = part.counted
     if counted["prefixed"]:
@@ -277,7 +277,7 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def _mended(form: Format, part: Part, target: Path, mend: tuple[str, ...]) -> Iterator[bytes]:
+def _mended(form: Format, part: ExportPart, target: Path, mend: tuple[str, ...]) -> Iterator[bytes]:
     """Yield the lines of a part mended.
 
     What a field's type is shows at the end of the file, so it is written out first, beside the target; and with both parts, because a
@@ -345,10 +345,10 @@ def write_export(
     form = check_export(format_name, with_scores=scores is not None, dev_share=dev_share, mend=mend)
     path = Path(path)
     dev = dev_queries(corpus, dev_share, seed) if dev_share else None
-    parts: list[tuple[Path, Literal["all", "train", "dev"], Part]] = []
+    parts: list[tuple[Path, Literal["all", "train", "dev"], ExportPart]] = []
 
     def add(target: Path, name: Literal["all", "train", "dev"], **masks: Any) -> None:
-        part = Part(rows=rows, corpus=corpus, selection=selection, scores=scores, **masks)
+        part = ExportPart(rows=rows, corpus=corpus, selection=selection, scores=scores, **masks)
         parts.append((target, name, part))
 
     if dev is None or form.split == "inside":
@@ -357,7 +357,7 @@ def write_export(
         add(path, "train", queries=~dev)
         add(dev_path(path), "dev", queries=dev)
     sizes = write_all([(target, _mended(form, part, target, mend) if mend else form.write(part)) for target, _, part in parts])
-    notes = form.told(merged([part for _, _, part in parts]))
+    notes = form.told(merge_counts([part for _, _, part in parts]))
     return [
         Written(path=target, bytes=size, sha256=digest, rows=part.written, part=name, notes=() if place else tuple(notes))
         for place, ((target, name, part), (size, digest)) in enumerate(zip(parts, sizes, strict=True))

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 import numpy as np
 
-from hnmine.export.examples import Example, Part, names, query_ids
+from hnmine.export.examples import Example, ExportPart, names, query_ids
 from hnmine.export.scores import numbers
 
 __all__ = ["beir", "tevatron"]
@@ -30,7 +30,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 _SYSTEM = "hnmine"
 
 
-def tevatron(part: Part) -> Iterator[bytes]:
+def tevatron(part: ExportPart) -> Iterator[bytes]:
     """Yield one line for each query: `query_id`, `query`, `positive_passages`, `negative_passages` ({docid, title, text}, and score)."""
     queries, docids = query_ids(part), names(part.corpus.passage_hashes)
 
@@ -58,7 +58,7 @@ def tevatron(part: Part) -> Iterator[bytes]:
         )
 
 
-def _count(part: Part, example: Example) -> None:
+def _count(part: ExportPart, example: Example) -> None:
     part.counted["without"] += not example.negatives
     spelled = part.corpus.passages
     part.counted["respelled"] += sum(
@@ -66,7 +66,7 @@ def _count(part: Part, example: Example) -> None:
     )
 
 
-def beir(part: Part) -> Iterator[bytes]:
+def beir(part: ExportPart) -> Iterator[bytes]:
     """Yield a zip with corpus.jsonl, queries.jsonl, qrels/train.tsv, with a split qrels/dev.tsv, and hard_negatives.jsonl."""
     queries, docids = query_ids(part), names(part.corpus.passage_hashes)
 

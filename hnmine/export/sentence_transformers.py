@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from hnmine.export.examples import Part
+from hnmine.export.examples import ExportPart
 from hnmine.export.scores import numbers
 
 __all__ = ["SHAPES", "Shape", "as_json_lines", "as_parquet"]
@@ -38,7 +38,7 @@ class Shape:
     """A kind of table: its columns for a number of negatives and with or without scores, its records, and what is told of it."""
 
     columns: Callable[[int, bool], Columns]
-    records: Callable[[Part], Iterator[Record]]
+    records: Callable[[ExportPart], Iterator[Record]]
 
 
 def _triplet_columns(negatives: int, with_scores: bool) -> Columns:
@@ -46,7 +46,7 @@ def _triplet_columns(negatives: int, with_scores: bool) -> Columns:
     return (*columns, ("scores", "numbers")) if with_scores else columns
 
 
-def _triplets(part: Part) -> Iterator[Record]:
+def _triplets(part: ExportPart) -> Iterator[Record]:
     for example in part.examples():
         part.counted["without"] += not example.negatives
         for place, positive in enumerate(example.positives):
@@ -60,7 +60,7 @@ def _tuple_columns(negatives: int, with_scores: bool) -> Columns:
     return (*columns, ("scores", "numbers")) if with_scores else columns
 
 
-def _tuples(part: Part) -> Iterator[Record]:
+def _tuples(part: ExportPart) -> Iterator[Record]:
     wanted = part.selection.settings.negative_number
     for example in part.examples():
         if len(example.negatives) < wanted:
@@ -77,7 +77,7 @@ def _pair_columns(negatives: int, with_scores: bool) -> Columns:
     return (("anchor", "text"), ("document", "text"), ("score", "number") if with_scores else ("label", "integer"))
 
 
-def _pairs(part: Part) -> Iterator[Record]:
+def _pairs(part: ExportPart) -> Iterator[Record]:
     for example in part.examples():
         positive: list[Any] = example.positive_scores if part.with_scores else [1] * len(example.positives)
         negative: list[Any] = example.negative_scores if part.with_scores else [0] * len(example.negatives)
@@ -90,7 +90,7 @@ def _list_columns(negatives: int, with_scores: bool) -> Columns:
     return (("anchor", "text"), ("documents", "texts"), ("scores", "numbers") if with_scores else ("labels", "integers"))
 
 
-def _lists(part: Part) -> Iterator[Record]:
+def _lists(part: ExportPart) -> Iterator[Record]:
     for example in part.examples():
         if not example.negatives:
             part.counted["without"] += 1
@@ -114,7 +114,7 @@ def _plain(values: list[int]) -> bytes:
     return ("[" + ", ".join(map(str, values)) + "]").encode()
 
 
-def as_json_lines(shape: Shape, part: Part) -> Iterator[bytes]:
+def as_json_lines(shape: Shape, part: ExportPart) -> Iterator[bytes]:
     """Yield one line of JSON for each record."""
     columns = shape.columns(part.selection.settings.negative_number, part.with_scores)
     encode = msgspec.json.Encoder().encode
@@ -144,7 +144,7 @@ def as_json_lines(shape: Shape, part: Part) -> Iterator[bytes]:
         yield b"".join(line) + b"}\n"
 
 
-def as_parquet(shape: Shape, part: Part) -> Iterator[bytes]:
+def as_parquet(shape: Shape, part: ExportPart) -> Iterator[bytes]:
     """Yield the bytes of a Parquet file."""
     import pyarrow as pa
     from pyarrow import parquet

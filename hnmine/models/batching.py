@@ -28,7 +28,7 @@ import numpy.typing as npt
 from hnmine.core.progress import ShouldStop, check
 from hnmine.core.text import text_hash
 
-__all__ = ["MIN_ROWS", "Window", "ahead", "answers", "next_batch", "order_of", "windows"]
+__all__ = ["MIN_ROWS", "TokenChunk", "next_batch", "order_of", "prefetch", "run_batches", "token_chunks"]
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -59,7 +59,7 @@ def order_of(texts: Sequence[str]) -> tuple[Ids, dict[int, list[int]]]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Window:
+class TokenChunk:
     """Tokenised texts: their places (b,) int64, token ids, and the lengths (b,) int64 of these; longest first.
 
     `estimate` is how many tokens all the texts behind this window will have, as far as can be told from characters.
@@ -71,9 +71,9 @@ class Window:
     estimate: int
 
 
-def windows(
+def token_chunks(
     texts: Sequence[str], order: Ids, tokenise: Tokenise, max_length: int, *, should_stop: ShouldStop | None = None
-) -> Iterator[Window]:
+) -> Iterator[TokenChunk]:
     """Tokenise texts in the order given, a window at a time.
 
     Raises:
@@ -99,15 +99,15 @@ def windows(
             per_character = float(lengths[whole].sum() / max(1, sizes[start:stop][whole].sum()))
         rest = np.minimum(np.ceil(sizes[stop:] * per_character), max_length)
         longest = np.argsort(-lengths, kind="stable")
-        yield Window(order[start:stop][longest], [ids[i] for i in longest], lengths[longest], int(rest.sum()))
+        yield TokenChunk(order[start:stop][longest], [ids[i] for i in longest], lengths[longest], int(rest.sum()))
         start = stop
 
 
-def next_batch(window: Window, start: int, *, budget: int, most_texts: int | None, exact: bool, max_length: int) -> tuple[int, int]:
+def next_batch(window: TokenChunk, start: int, *, budget: int, most_texts: int | None, exact: bool, max_length: int) -> tuple[int, int]:
     """Return the end of the batch that begins at `start` of a window, and the length to pad its texts to.
 
     Args:
-        window: as `windows` yields it.
+        window: as `token_chunks` yields it.
         start: its first text.
         budget: most tokens, padding counted; a single text is always taken.
         most_texts: cap on the texts; None for none.
@@ -123,8 +123,8 @@ def next_batch(window: Window, start: int, *, budget: int, most_texts: int | Non
     return min(end, start + max(1, min(budget // max(1, length), most_texts or budget))), length
 
 
-def answers(
-    ready: Iterator[Window],
+def run_batches(
+    ready: Iterator[TokenChunk],
     forward: Callable[[list[npt.NDArray[np.int32]], int], Answer | None],
     refusal: Callable[[int], Exception],
     *,
@@ -133,7 +133,7 @@ def answers(
     exact: bool,
     max_length: int,
     should_stop: ShouldStop | None,
-) -> Iterator[tuple[Window, int, int, Answer]]:
+) -> Iterator[tuple[TokenChunk, int, int, Answer]]:
     """Yield (window, start, end, answer) of one batch after the other, with smaller ones when memory runs out.
 
     Args:
@@ -160,7 +160,7 @@ def answers(
                 budget = (end - start) * length // 2
 
 
-def ahead(items: Iterator[Item], *, depth: int = 1) -> Generator[Item, None, None]:
+def prefetch(items: Iterator[Item], *, depth: int = 1) -> Generator[Item, None, None]:
     """Yield from `items`, which a background thread draws `depth` ahead; it ends with the generator, whoever closes that."""
     ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(depth)
     closed = threading.Event()

@@ -34,11 +34,11 @@ __all__ = [
     "Precision",
     "base_name",
     "describe",
+    "fetch",
+    "files_signature",
     "fingerprint",
     "local_folder",
     "mark",
-    "obtain",
-    "stamp",
 ]
 
 ModelClass = Literal["encoder-only-base", "encoder-only-m3", "decoder-only-base", "decoder-only-icl", "decoder-only-pseudo_moe"]
@@ -321,7 +321,7 @@ def describe(settings: ModelSettings) -> ModelCard:
     return _card(settings, settings.name_or_path, local_folder(settings.name_or_path))
 
 
-def obtain(settings: ModelSettings, *, on_note: Callable[[str], None] | None = None) -> ModelCard:
+def fetch(settings: ModelSettings, *, on_note: Callable[[str], None] | None = None) -> ModelCard:
     """Return the card of a model whose files are on this machine, fetching them from the hub where needed.
 
     A snapshot that is already in the hub's cache is used as it is, without asking the hub.
@@ -374,7 +374,7 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def stamp(settings: ModelSettings) -> str:
+def files_signature(settings: ModelSettings) -> str:
     """Return a mark that changes when the files of a local model change (names, sizes and times; nothing is read).
 
     A model kept in memory is to be loaded again when its mark has changed: a new checkpoint in the same folder is another model.
@@ -384,6 +384,6 @@ def stamp(settings: ModelSettings) -> str:
 
 
 def mark(folder: Path) -> str:
-    """Return the mark of a model's files; see `stamp`."""
+    """Return the mark of a model's files; see `files_signature`."""
     stats = ((name, path.stat()) for name, path in _files(folder))
     return hashlib.sha256(repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]).encode()).hexdigest()

@@ -24,7 +24,7 @@ from hnmine.core.errors import EncodeError
 from hnmine.core.progress import OnProgress, ShouldStop, check
 from hnmine.models.batching import order_of
 from hnmine.models.cards import ModelSettings
-from hnmine.models.flag_encoder import ARITHMETIC, Driver, Places, Use, Vectors
+from hnmine.models.flag_encoder import ARITHMETIC, FlagModelRunner, Places, Use, Vectors
 from hnmine.models.loading import LazyModel, lazy_embedder
 
 __all__ = ["Encoder", "FlagEncoder", "Places", "Side", "Vectors", "as_encoder", "encode"]
@@ -94,7 +94,7 @@ class FlagEncoder:
             SettingsError: the object has no method to encode queries, or passages.
         """
         self._loader = model if isinstance(model, LazyModel) else None
-        self._driver = Driver(model, batch_size=batch_size) if self._loader is None else None
+        self._driver = FlagModelRunner(model, batch_size=batch_size) if self._loader is None else None
         self._batch_size = batch_size
         self._lock = threading.Lock()
 
@@ -223,14 +223,14 @@ class FlagEncoder:
             template, length = extra.get("passage_instruction_format"), getattr(model, "passage_max_length", None)
         return Use(side, instruction, template or "{}{}", length)
 
-    def _loaded(self, on_progress: OnProgress | None) -> Driver:
+    def _loaded(self, on_progress: OnProgress | None) -> FlagModelRunner:
         with self._lock:
             if self._driver is None:
                 assert self._loader is not None  # one of the two is there from the start
                 if on_progress is not None:
                     on_progress(0, 0, "loading the model")
                 model = self._loader.load()
-                self._driver = Driver(model, batch_size=self._batch_size, precision=self._loader.precision)
+                self._driver = FlagModelRunner(model, batch_size=self._batch_size, precision=self._loader.precision)
             return self._driver
 
 

@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from hnmine.core.errors import EncodeError, SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, check
-from hnmine.models.batching import MIN_ROWS, ahead, answers, windows
+from hnmine.models.batching import MIN_ROWS, prefetch, run_batches, token_chunks
 from hnmine.models.devices import reproducible_products
 
-__all__ = ["ARITHMETIC", "TOKEN_BUDGET_CPU", "TOKEN_BUDGET_GPU", "Driver", "Use", "out_of_memory"]
+__all__ = ["ARITHMETIC", "TOKEN_BUDGET_CPU", "TOKEN_BUDGET_GPU", "FlagModelRunner", "Use", "out_of_memory"]
 
 # Part of what vectors are stored by: to be raised by every change that changes a bit of them.
 ARITHMETIC = 2
@@ -49,7 +49,7 @@ class Use(NamedTuple):
     max_length: int | None
 
 
-class Driver:
+class FlagModelRunner:
     """A loaded model, and the locks that guard it: fast tokenizers fail when two threads use one ("Already borrowed").
 
     Attributes:
@@ -116,9 +116,9 @@ class Driver:
             model.model.to(device)
             model.model.eval()
         done = seen = 0
-        with closing(ahead(windows(texts, order, tokenise, max_length, should_stop=should_stop))) as ready:
+        with closing(prefetch(token_chunks(texts, order, tokenise, max_length, should_stop=should_stop))) as ready:
             last = None
-            for window, start, end, vectors in answers(
+            for window, start, end, vectors in run_batches(
                 ready,
                 lambda ids, length: self._forward(torch, ids, length),
                 lambda length: EncodeError(

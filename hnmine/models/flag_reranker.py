@@ -26,7 +26,7 @@ import numpy.typing as npt
 from hnmine.core.errors import EncodeError, ModelError
 from hnmine.core.progress import OnProgress, ShouldStop, check
 from hnmine.models import reranker
-from hnmine.models.batching import MIN_ROWS, Window, ahead, answers
+from hnmine.models.batching import MIN_ROWS, TokenChunk, prefetch, run_batches
 from hnmine.models.flag_encoder import TOKEN_BUDGET_CPU, TOKEN_BUDGET_GPU, out_of_memory
 from hnmine.models.loading import LazyModel
 from hnmine.models.reranker import Pair, Places, RerankerSettings, Scores
@@ -87,7 +87,7 @@ class CrossEncoder:
             ModelError: the reranker or a device is not available, or the model is not a reranker.
             SettingsError: a device is unknown, or cannot compute in the precision asked for.
         """
-        return cls(LazyModel(settings, reranker.obtain, _load, on_progress=on_progress))
+        return cls(LazyModel(settings, reranker.fetch, _load, on_progress=on_progress))
 
     def score(
         self, pairs: Sequence[Pair], *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
@@ -171,8 +171,8 @@ class CrossEncoder:
             model.model.eval()
             if exact:
                 _fill_rows(torch, model.model)
-        with closing(ahead(self._windows(model.tokenizer, pairs, should_stop))) as ready:
-            for window, start, end, scores in answers(
+        with closing(prefetch(self._windows(model.tokenizer, pairs, should_stop))) as ready:
+            for window, start, end, scores in run_batches(
                 ready,
                 lambda ids, length: self._forward(torch, model, ids, length),
                 lambda length: EncodeError(
@@ -186,7 +186,7 @@ class CrossEncoder:
             ):
                 yield window.places[start:end], scores
 
-    def _windows(self, tokenizer: Any, pairs: Sequence[Pair], should_stop: ShouldStop | None) -> Iterator[Window]:
+    def _windows(self, tokenizer: Any, pairs: Sequence[Pair], should_stop: ShouldStop | None) -> Iterator[TokenChunk]:
         """Tokenise a window of pairs at a time: (m, length) each, token ids and, where the model has them, token types."""
         for first in range(0, len(pairs), WINDOW_PAIRS):
             stop = min(first + WINDOW_PAIRS, len(pairs))
@@ -196,7 +196,7 @@ class CrossEncoder:
                 tokens += self._tokenised(tokenizer, pairs[start : min(start + CHUNK, stop)])
             lengths = np.fromiter((each.shape[1] for each in tokens), np.int64, len(tokens))
             longest = np.argsort(-lengths, kind="stable")
-            yield Window(first + longest, [tokens[i] for i in longest], lengths[longest], 0)
+            yield TokenChunk(first + longest, [tokens[i] for i in longest], lengths[longest], 0)
 
     def _tokenised(self, tokenizer: Any, pairs: Sequence[Pair]) -> list[Tokens]:
         """Tokenise as FlagEmbedding does: the query is cut at three quarters of the length, then the passage at what is left."""

@@ -121,7 +121,7 @@ class LazyModel:
 def lazy_embedder(settings: ModelSettings, *, on_progress: OnProgress | None = None) -> LazyModel:
     """Return the embedding model of `settings`, not yet loaded; raises as LazyModel, and SettingsError for unreadable examples."""
     _examples(settings.examples_for_task)
-    return LazyModel(settings, cards.obtain, _load, on_progress=on_progress)
+    return LazyModel(settings, cards.fetch, _load, on_progress=on_progress)
 
 
 def _load(lazy: LazyModel) -> Any:

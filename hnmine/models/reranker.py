@@ -26,7 +26,18 @@ from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.models import cards, hub
 from hnmine.models.cards import PRECISIONS, Precision
 
-__all__ = ["RERANKER_CLASSES", "Pair", "Places", "Reranker", "RerankerCard", "RerankerSettings", "Scores", "describe", "obtain", "stamp"]
+__all__ = [
+    "RERANKER_CLASSES",
+    "Pair",
+    "Places",
+    "Reranker",
+    "RerankerCard",
+    "RerankerSettings",
+    "Scores",
+    "describe",
+    "fetch",
+    "files_signature",
+]
 
 RerankerClass = Literal["encoder-only-base", "decoder-only-base"]
 RERANKER_CLASSES: tuple[RerankerClass, ...] = get_args(RerankerClass)
@@ -152,7 +163,7 @@ def describe(settings: RerankerSettings) -> RerankerCard:
     return _card(settings, cards.local_folder(settings.name_or_path, _INSTEAD))
 
 
-def obtain(settings: RerankerSettings, *, on_note: Callable[[str], None] | None = None) -> RerankerCard:
+def fetch(settings: RerankerSettings, *, on_note: Callable[[str], None] | None = None) -> RerankerCard:
     """Return the card of a reranker whose files are on this machine, fetching them from the hub where needed, as `models.obtain` does.
 
     Raises:
@@ -165,7 +176,7 @@ def obtain(settings: RerankerSettings, *, on_note: Callable[[str], None] | None 
     return _card(settings, folder)
 
 
-def stamp(settings: RerankerSettings) -> str:
+def files_signature(settings: RerankerSettings) -> str:
     """Return a mark that changes when the files of a local reranker change; see `models.stamp`."""
     folder = describe(settings).folder
     return "" if folder is None else cards.mark(folder)

@@ -2,7 +2,7 @@
 
 BM25 is bm25s' (Lù 2024, arXiv 2407.03618; Lucene's formula, k1 1.5, b 0.75). Words are those of `words.words_of`, cut to their first PREFIX
 characters: truncation does a stemmer's work in any language that inflects at the end (McNamee and Mayfield 2004), and here it decides.
-Without it `suspicion` leaves half as many false negatives again (0.30 of TopK-PercPos' rate instead of 0.21; Snowball's stemmer: 0.19).
+Without it `fn_model` leaves half as many false negatives again (0.30 of TopK-PercPos' rate instead of 0.21; Snowball's stemmer: 0.19).
 Writing without blanks is counted by pairs of characters. A query's BM25 is told as a share of its best match in the corpus, because raw
 values grow with the number of words and compare between no two queries.
 
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hnmine.core.hashing import mix
+from hnmine.core.hashing import splitmix64
 from hnmine.core.progress import OnProgress, ShouldStop, check
 from hnmine.core.text import words_of
 
@@ -170,7 +170,7 @@ class LexicalIndex:
         whole = np.repeat(lengths >= SHINGLE, lengths)
         left = np.repeat(self.starts[1:], lengths) - np.arange(len(words))
         for step in range(1, SHINGLE):
-            runs = np.where(whole, mix(runs) ^ np.roll(words, -step), runs)
+            runs = np.where(whole, splitmix64(runs) ^ np.roll(words, -step), runs)
         used = ~whole | (left >= SHINGLE)
         owners = np.repeat(np.arange(len(lengths)), lengths)[used]
         _, columns = np.unique(runs[used], return_inverse=True)

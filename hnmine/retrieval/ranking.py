@@ -27,7 +27,7 @@ from hnmine.core.errors import SettingsError, WorkspaceError
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.corpus import Corpus
 from hnmine.models.encoder import Encoder, FlagEncoder
-from hnmine.retrieval.retrievers import MODEL_ALONE, Lexical, Retriever, Vectors, pooled, similarities
+from hnmine.retrieval.retrievers import MODEL_ALONE, Lexical, Retriever, Vectors, fuse_retrievers, similarities
 from hnmine.retrieval.search import VectorRows, pair_scores, top_k
 from hnmine.vectors.store import StoredVectors, VectorStore, vectors_of
 
@@ -173,7 +173,7 @@ def rank(
         encoder: makes the vectors that the store lacks; it is asked for nothing else.
         depth: candidates a query; fewer when the corpus has fewer.
         second: a second model; its similarities become the signal "second_model". With two, one is loaded at a time.
-        retrievers: who ranks; of several the ranks are fused, and each one's own become signals (`retrievers.pooled`).
+        retrievers: who ranks; of several the ranks are fused, and each one's own become signals (`retrievers.fuse_retrievers`).
         lexical: ranks for "bm25".
         store: where vectors are kept; None keeps none.
         use_gpu: search on a GPU; the caller has checked that there is one.
@@ -207,7 +207,7 @@ def rank(
             should_stop=should_stop,
         )
     else:
-        ids, signals = pooled(
+        ids, signals = fuse_retrievers(
             corpus,
             retrievers,
             depth,

@@ -18,15 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import EncodeError
-from hnmine.core.hashing import mix
+from hnmine.core.hashing import splitmix64
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.corpus import Corpus
 from hnmine.models.reranker import Places, Reranker, Scores
 from hnmine.retrieval.ranking import Ranking, ranks_of
-from hnmine.vectors.index import Space
+from hnmine.vectors.index import EncoderKey
 from hnmine.vectors.shard_set import Keys, unique_keys
 from hnmine.vectors.shards import StoredVectors, text_keys
-from hnmine.vectors.store import Made, VectorStore, space_of
+from hnmine.vectors.store import Made, VectorStore, encoder_key
 
 __all__ = ["SIGNAL", "Scorer", "with_reranker"]
 
@@ -50,9 +50,9 @@ class Scorer:
         self._reranker, self._corpus = reranker, corpus
         identity = reranker.identity() if store is not None else None
         self._store = store if identity is not None else None
-        self._space: Space | None = None
+        self._space: EncoderKey | None = None
         if identity is not None:
-            self._space = space_of(identity, str(reranker.describe().get("name", "")), np.dtype(np.float32))
+            self._space = encoder_key(identity, str(reranker.describe().get("name", "")), np.dtype(np.float32))
         self._query_keys, self._passage_keys = text_keys(corpus.queries), text_keys(corpus.passages)
 
     def score(
@@ -81,7 +81,7 @@ class Scorer:
         return len(keys) if self._store is None or self._space is None else len(self._store.missing(self._space, keys))
 
     def _keys(self, queries: Ids, passages: Ids) -> Keys:
-        return mix(mix(self._passage_keys[passages]) ^ self._query_keys[queries])
+        return splitmix64(splitmix64(self._passage_keys[passages]) ^ self._query_keys[queries])
 
     def _block(self, queries: Ids, passages: Ids, behind: int, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Scores:
         # Asked for in the order of the keys: what a batch holds then depends on the set of pairs alone.

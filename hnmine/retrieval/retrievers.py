@@ -31,10 +31,10 @@ __all__ = [
     "Lexical",
     "Retriever",
     "Vectors",
-    "beside",
     "chosen_retrievers",
-    "in_words",
-    "pooled",
+    "fuse_retrievers",
+    "retriever_names",
+    "second_model_settings",
     "similarities",
 ]
 
@@ -95,7 +95,7 @@ def chosen_retrievers(names: Sequence[str], *, second: bool, window_end: int) ->
     return chosen
 
 
-def in_words(retrievers: Sequence[Retriever]) -> str:
+def retriever_names(retrievers: Sequence[Retriever]) -> str:
     """Say who ranked: "by the model and BM25, fused"; nothing for the model alone."""
     if tuple(retrievers) == MODEL_ALONE:
         return ""
@@ -103,7 +103,7 @@ def in_words(retrievers: Sequence[Retriever]) -> str:
     return f"by {names[0]}" if len(names) == 1 else f"by {', '.join(names[:-1])} and {names[-1]}, fused"
 
 
-def beside(first: ModelSettings, name: str | None) -> ModelSettings | None:
+def second_model_settings(first: ModelSettings, name: str | None) -> ModelSettings | None:
     """Return the settings of a second model of which no more than its name or folder is said; None for none.
 
     Devices, precision, batch size and cache are the first one's; pooling, lengths and instructions come from its own folder. The
@@ -132,7 +132,7 @@ def similarities(vectors: Vectors, ids: Ids) -> Floats:
     return found
 
 
-def pooled(
+def fuse_retrievers(
     corpus: Corpus,
     retrievers: Sequence[Retriever],
     depth: int,

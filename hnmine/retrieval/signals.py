@@ -5,7 +5,7 @@ of the corpus, never of how many candidates were ranked, so that a deeper rankin
 
 | name | what it says | source |
 | --- | --- | --- |
-| `like_positive` | similarity to the nearest positive passage of the query | the vectors that are there |
+| `positive_similarity` | similarity to the nearest positive passage of the query | the vectors that are there |
 | `overlap` | Jaccard index of three-word runs with the positive that it shares most with: near 1 is a near duplicate | `lexical` |
 | `bm25` | BM25 as a share of the query's best match | `lexical` |
 | `bm25_rank` | how many passages match the query's words better | `lexical` |
@@ -13,7 +13,7 @@ of the corpus, never of how many candidates were ranked, so that a deeper rankin
 | `reranker` | a cross-encoder's raw score | `MineSettings.reranker` |
 
 Beside them stands `scale`: mean and spread of the similarity of random pairs. Models differ by much (two unrelated texts score 0.1 by one
-and 0.7 by another); what is measured in spreads above the mean compares between them (see `suspicion`).
+and 0.7 by another); what is measured in spreads above the mean compares between them (see `fn_model`).
 
 The four of the first kind cost a few per cent of the encoding: 10,000 queries x 200 over 20,000 passages take some 10 s on two cores.
 """
@@ -30,20 +30,20 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.arrays import row_blocks
-from hnmine.core.hashing import mix
+from hnmine.core.hashing import splitmix64
 from hnmine.core.progress import OnProgress, ShouldStop, check
 from hnmine.data.corpus import Corpus
 from hnmine.retrieval.bm25 import LexicalIndex
 from hnmine.retrieval.ranking import Ranking
 from hnmine.vectors.similarity import pair_scores
 
-__all__ = ["BASIC", "likeness", "scale_of", "with_likeness", "with_signals"]
+__all__ = ["BASIC", "positive_similarity", "scale_of", "with_positive_similarity", "with_signals"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 
 # What every run with signals has.
-BASIC = ("like_positive", "overlap", "bm25", "bm25_rank")
+BASIC = ("positive_similarity", "overlap", "bm25_ratio", "bm25_rank")
 # Random pairs that tell the scale: their mean is known to 1 % of the spread.
 RANDOM_PAIRS = 20_000
 # Texts whose vectors are less alike than so many spreads above the mean are no near duplicates: their words are not compared.
@@ -66,7 +66,7 @@ def with_signals(
         Cancelled: `should_stop` said so.
     """
     ranking = replace(ranking, scale=scale_of(corpus, ranking))
-    ranking = with_likeness(
+    ranking = with_positive_similarity(
         corpus, ranking, np.arange(len(corpus.queries), dtype=np.int32), on_progress=on_progress, should_stop=should_stop
     )
     if index is None:
@@ -80,19 +80,19 @@ def with_signals(
     check(should_stop)
     return replace(
         ranking,
-        signals=ranking.signals | {"overlap": _overlap(corpus, ranking, index), "bm25": shares, "bm25_rank": ranks},
-        positive_signals=ranking.positive_signals | {"bm25": own_shares, "bm25_rank": own_ranks},
+        signals=ranking.signals | {"overlap": _overlap(corpus, ranking, index), "bm25_ratio": shares, "bm25_rank": ranks},
+        positive_signals=ranking.positive_signals | {"bm25_ratio": own_shares, "bm25_rank": own_ranks},
     )
 
 
-def with_likeness(
+def with_positive_similarity(
     corpus: Corpus, ranking: Ranking, queries: Ids, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
 ) -> Ranking:
-    """Return the ranking with `like_positive` computed anew for some queries, whose positives have changed.
+    """Return the ranking with `positive_similarity` computed anew for some queries, whose positives have changed.
 
     Candidates that are the only positive of their query have no other to be like: NaN.
     """
-    found = ranking.signals.get("like_positive")
+    found = ranking.signals.get("positive_similarity")
     values = np.full(ranking.ids.shape, np.nan, np.float32) if found is None else _writable(found)
     depth = ranking.depth
     for first, stop in row_blocks(len(queries), depth):
@@ -100,9 +100,9 @@ def with_likeness(
         if on_progress is not None:
             on_progress(first, len(queries), "comparing with positives")
         rows = queries[first:stop]
-        nearest = likeness(corpus, ranking, np.repeat(rows, depth), ranking.ids[rows].ravel())
+        nearest = positive_similarity(corpus, ranking, np.repeat(rows, depth), ranking.ids[rows].ravel())
         values[rows] = np.where(np.isfinite(nearest), nearest, np.float32(np.nan)).reshape(-1, depth)
-    return replace(ranking, signals=ranking.signals | {"like_positive": values})
+    return replace(ranking, signals=ranking.signals | {"positive_similarity": values})
 
 
 def _writable(values: Floats) -> Floats:
@@ -113,7 +113,7 @@ def _writable(values: Floats) -> Floats:
     return np.array(values)
 
 
-def likeness(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids) -> Floats:
+def positive_similarity(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids) -> Floats:
     """Return the similarity of passages to the nearest positive of their queries, other than themselves: (p,) float32.
 
     -inf where a query has no other positive.
@@ -133,9 +133,9 @@ def scale_of(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.float64]:
 
     Passages stand in the order of their hashes, and pairs are drawn by the hash of their number: nothing depends on the order of the rows.
     """
-    lots = mix(np.arange(3 * RANDOM_PAIRS, dtype=np.uint64)).reshape(3, -1)
-    left, right = (lots[number] % np.uint64(len(corpus.passages)) for number in (0, 1))
-    asked = lots[2] % np.uint64(len(corpus.queries))
+    random_keys = splitmix64(np.arange(3 * RANDOM_PAIRS, dtype=np.uint64)).reshape(3, -1)
+    left, right = (random_keys[number] % np.uint64(len(corpus.passages)) for number in (0, 1))
+    asked = random_keys[2] % np.uint64(len(corpus.queries))
     found = []
     for vectors, ids in ((ranking.query_vectors, asked), (ranking.passage_vectors, left)):
         scores = pair_scores(vectors, ids.astype(np.int32), ranking.passage_vectors, right.astype(np.int32))
@@ -150,7 +150,7 @@ def _overlap(corpus: Corpus, ranking: Ranking, index: LexicalIndex) -> Floats:
     assert ranking.scale is not None
     mean, spread = ranking.scale[1]
     values = np.zeros(ranking.ids.shape, np.float32)
-    rows, ranks = np.nonzero(np.asarray(ranking.signals["like_positive"]) >= mean + ALIKE * spread)
+    rows, ranks = np.nonzero(np.asarray(ranking.signals["positive_similarity"]) >= mean + ALIKE * spread)
     for part in _parts(corpus, rows):
         owners, positives, firsts = _pairs(corpus, rows[part])
         own = ranking.ids[rows[part], ranks[part]][owners]

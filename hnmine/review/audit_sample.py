@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import InputError, SettingsError
-from hnmine.core.hashing import Hashes, mix, query_keys
+from hnmine.core.hashing import Hashes, query_keys, splitmix64
 from hnmine.data.corpus import Corpus
 from hnmine.retrieval.ranking import Ranking
 from hnmine.selection.positive_score import ratio_to_positive
@@ -151,7 +151,7 @@ def fingerprint(corpus: Corpus, negatives: Ids) -> str:
         negatives: (q, N) int32, -1 for none. Rank, score and the order of the rows have no say.
     """
     rows, places = np.nonzero(negatives >= 0)
-    codes = mix(mix(corpus.query_hashes)[rows] ^ corpus.passage_hashes[negatives[rows, places]])
+    codes = splitmix64(splitmix64(corpus.query_hashes)[rows] ^ corpus.passage_hashes[negatives[rows, places]])
     codes.sort()
     return hashlib.blake2b(codes.astype("<u8").tobytes(), digest_size=8).hexdigest()
 
@@ -187,9 +187,9 @@ def draw(
     sizes = np.bincount(band, weights=copies, minlength=len(expected)).astype(np.int64)
     sums = np.bincount(band, weights=copies * scores, minlength=len(expected))
     mark = fingerprint(corpus, selection.negatives)
-    lots = query_keys(corpus.query_hashes, settings.seed, _PURPOSE)[rows]
-    lots ^= corpus.passage_hashes[passages]
-    first = [_lowest(np.flatnonzero(band == number), lots, copies, int(mark, 16)) for number in range(len(sizes))]
+    random_keys = query_keys(corpus.query_hashes, settings.seed, _PURPOSE)[rows]
+    random_keys ^= corpus.passage_hashes[passages]
+    first = [_lowest(np.flatnonzero(band == number), random_keys, copies, int(mark, 16)) for number in range(len(sizes))]
     turns = _turns(sizes, expected)
     taken = np.zeros(len(sizes), dtype=np.int64)
     draws = []
@@ -257,11 +257,11 @@ def _risk_edges(values: Floats, copies: Ints) -> tuple[Floats, Floats]:
     return edges[below], np.append(np.array(EXPECTED_BY_RISK)[first[below]], EXPECTED_BY_RISK[-1])
 
 
-def _lowest(pairs: Ints, lots: Hashes, copies: Ints, mark: int) -> Ints:
+def _lowest(pairs: Ints, random_keys: Hashes, copies: Ints, mark: int) -> Ints:
     """Return the pairs of a band in the order of their lots, one for each row, and no more than can be drawn."""
     units = np.repeat(pairs, copies[pairs])
     turn = np.arange(len(units)) - np.repeat(np.cumsum(copies[pairs]) - copies[pairs], copies[pairs])
-    own = mix(lots[units] ^ mix(np.uint64(mark) + turn.astype(np.uint64)))
+    own = splitmix64(random_keys[units] ^ splitmix64(np.uint64(mark) + turn.astype(np.uint64)))
     if len(units) > MOST:
         near = np.argpartition(own, MOST - 1)[:MOST]
         units, own = units[near], own[near]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hnmine.core.errors import WorkspaceError
 
-__all__ = ["Ledger", "as_stored", "as_text"]
+__all__ = ["EventLog", "as_stored", "as_text"]
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 15.0
@@ -45,7 +45,7 @@ CREATE INDEX heads_decision ON heads (decision);
 """
 
 
-class Ledger:
+class EventLog:
     """The file `path`, made when it is missing; safe to use from many threads and processes at once.
 
     Attributes:

@@ -4,7 +4,7 @@ Pure numpy: a queue over 100,000 queries x 15 negatives is a few flat arrays of 
 It is made once and then walked: verdicts only mark its entries (`note`), so that the next pair is a search for the first
 mark, and the order does not change under the eyes of whoever is reading.
 
-*Most suspicious first* goes by the estimate of `suspicion`, re-fitted on the verdicts there were when the queue was made. A
+*Most suspicious first* goes by the estimate of `fn_model`, re-fitted on the verdicts there were when the queue was made. A
 run of an earlier version has no signals to estimate from: there it goes by the similarity to the query plus the similarity to
 the nearest positive, by which a reviewer meets two to six times as many false negatives as by chance (benchmarks/RESULTS.md,
 "quality"). The order by the share of the positive's score, in whole per cent and then by the similarity to the positive, finds
@@ -26,17 +26,17 @@ import numpy.typing as npt
 
 from hnmine.analysis.fn_estimates import chosen_ranks
 from hnmine.core.errors import SettingsError
-from hnmine.core.hashing import mix, query_keys
+from hnmine.core.hashing import query_keys, splitmix64
 from hnmine.data.corpus import Corpus
-from hnmine.data.verdicts import CHOICES, Judgements, Verdict, judge
+from hnmine.data.verdicts import CHOICES, Verdict, VerdictPairs, match_verdicts
 from hnmine.retrieval.ranking import Ranking, ranks_of
-from hnmine.retrieval.signals import likeness
-from hnmine.selection.fn_model import Estimator
+from hnmine.retrieval.signals import positive_similarity
+from hnmine.selection.fn_model import FNEstimator
 from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import Reason
 
-__all__ = ["STATES", "Order", "Queue", "QueueSettings", "Source", "build", "judged_pairs"]
+__all__ = ["STATES", "Order", "Queue", "QueueSettings", "Source", "build", "pairs_with_verdict"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
@@ -173,7 +173,7 @@ def build(
     selection: Selection,
     settings: QueueSettings,
     judged: tuple[Ids, Ids, npt.NDArray[np.int8]],
-    estimator: Estimator | None = None,
+    estimator: FNEstimator | None = None,
     sample: tuple[Ids, Ids] | None = None,
 ) -> Queue:
     """Make the queue of a run's selection.
@@ -181,7 +181,7 @@ def build(
     Args:
         corpus, ranking, selection: the run, with its promotions.
         settings: which pairs, and in which order.
-        judged: pairs with a verdict: queries, passages, and places in STATES (`judged_pairs`).
+        judged: pairs with a verdict: queries, passages, and places in STATES (`pairs_with_verdict`).
         estimator: says who is suspicious; None where the run has no signals.
         sample: the pairs of an audit's sample, each once (`audit.different_pairs`); for the source "audit".
 
@@ -218,14 +218,14 @@ def build(
     )
 
 
-def judged_pairs(corpus: Corpus, judgements: Judgements, verdicts: list[Verdict]) -> tuple[Ids, Ids, npt.NDArray[np.int8]]:
+def pairs_with_verdict(corpus: Corpus, verdict_pairs: VerdictPairs, verdicts: list[Verdict]) -> tuple[Ids, Ids, npt.NDArray[np.int8]]:
     """Return the pairs of a corpus that have a verdict, with the verdict's place in STATES: (p,) each.
 
-    `judgements` are those of the corpus; skipped pairs, which bear on no selection, are found among `verdicts`.
+    `verdict_pairs` are those of the corpus; skipped pairs, which bear on no selection, are found among `verdicts`.
     """
     # As "keep" they are looked up like any other.
-    skipped = judge(corpus, [msgspec.structs.replace(each, verdict="keep") for each in verdicts if each.verdict == "skip"]).kept
-    groups = (("keep", judgements.kept), ("drop", judgements.dropped), ("promote", judgements.promoted), ("skip", skipped))
+    skipped = match_verdicts(corpus, [msgspec.structs.replace(each, verdict="keep") for each in verdicts if each.verdict == "skip"]).kept
+    groups = (("keep", verdict_pairs.kept), ("drop", verdict_pairs.dropped), ("promote", verdict_pairs.promoted), ("skip", skipped))
     return (
         np.concatenate([pairs[0] for _, pairs in groups]),
         np.concatenate([pairs[1] for _, pairs in groups]),
@@ -340,16 +340,16 @@ def _ordered(
     settings: QueueSettings,
     pairs: _Pairs,
     shares: Floats,
-    estimator: Estimator | None,
+    estimator: FNEstimator | None,
 ) -> Rows:
     """Return the order of the pairs; ties go by query and rank, which depend on the texts alone."""
     queries, passages, scores = pairs.queries, pairs.passages, pairs.scores
     if settings.source == "audit":
         return np.arange(len(queries))
     if settings.order == "random":
-        lots = query_keys(corpus.query_hashes, settings.seed, _PURPOSE)[queries]
-        lots ^= corpus.passage_hashes[passages]
-        order = np.argsort(mix(lots), kind="stable")
+        random_keys = query_keys(corpus.query_hashes, settings.seed, _PURPOSE)[queries]
+        random_keys ^= corpus.passage_hashes[passages]
+        order = np.argsort(splitmix64(random_keys), kind="stable")
         return order[: settings.sample]
     if settings.order == "query":
         first = np.empty(len(corpus.queries), dtype=np.int64)
@@ -364,20 +364,20 @@ def _ordered(
     return _alike(corpus, ranking, queries, passages, scores) if estimator is None else _suspicion(estimator, pairs)
 
 
-def _suspicion(estimator: Estimator, pairs: _Pairs) -> Rows:
+def _suspicion(estimator: FNEstimator, pairs: _Pairs) -> Rows:
     """Return the order of the estimate, the highest first; last what is not among the ranked, and so has none, by the score."""
-    chances = np.full(len(pairs.queries), -1, dtype=np.float32)
-    for first in range(0, len(chances), HEAD):  # some arrays of so many at a time, not of all
+    fn_probabilities = np.full(len(pairs.queries), -1, dtype=np.float32)
+    for first in range(0, len(fn_probabilities), HEAD):  # some arrays of so many at a time, not of all
         part = np.flatnonzero(pairs.ranks[first : first + HEAD] >= 0) + first
-        chances[part] = estimator.pairs(pairs.queries[part], pairs.ranks[part])
-    return np.lexsort((-pairs.scores, -chances))
+        fn_probabilities[part] = estimator.pairs(pairs.queries[part], pairs.ranks[part])
+    return np.lexsort((-pairs.scores, -fn_probabilities))
 
 
 def _alike(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids, scores: Floats) -> Rows:
     """Return the order of what is near to the query and to one of its positives at once. Behind the head, by the score alone."""
     order = np.argsort(-scores, kind="stable")
     head = order[:HEAD]
-    order[:HEAD] = head[np.argsort(-scores[head] - likeness(corpus, ranking, queries[head], passages[head]), kind="stable")]
+    order[:HEAD] = head[np.argsort(-scores[head] - positive_similarity(corpus, ranking, queries[head], passages[head]), kind="stable")]
     return order
 
 
@@ -387,5 +387,5 @@ def _by_share(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids, sha
     order = np.argsort(-shares, kind="stable")
     head = order[:HEAD_OF_SHARES]
     cents = np.round(100 * np.minimum(shares[head], 100))
-    order[:HEAD_OF_SHARES] = head[np.lexsort((-likeness(corpus, ranking, queries[head], passages[head]), -cents))]
+    order[:HEAD_OF_SHARES] = head[np.lexsort((-positive_similarity(corpus, ranking, queries[head], passages[head]), -cents))]
     return order

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hnmine.core.errors import SettingsError
-from hnmine.data.verdicts import CHOICES, Choice, Verdict, by_time, moment, pair_key
-from hnmine.review.event_log import Ledger, as_stored, as_text
+from hnmine.data.verdicts import CHOICES, Choice, Verdict, pair_key, parse_time, sorted_by_time
+from hnmine.review.event_log import EventLog, as_stored, as_text
 
 __all__ = ["Change", "Decision", "Imported", "Reverted", "ReviewStore"]
 
@@ -93,7 +93,7 @@ class ReviewStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._ledger = Ledger(path)
+        self._ledger = EventLog(path)
 
     # Reading
 
@@ -213,7 +213,7 @@ class ReviewStore:
         somebody decided long ago changes nothing newer. One without a time is the oldest of those given, but counts as
         decided now against what stands.
         """
-        keyed = {pair_key(each.query, each.passage): each for each in by_time(verdicts)}
+        keyed = {pair_key(each.query, each.passage): each for each in sorted_by_time(verdicts)}
         new = changed = same = older = 0
         with self._ledger.writing(who, "import") as (db, batch, now):
             heads = _heads(db, keyed)
@@ -222,9 +222,9 @@ class ReviewStore:
                 head = heads[key]
                 if head.verdict == each.verdict:
                     same += 1
-                    if moment(each.when) <= moment(head.at):
+                    if parse_time(each.when) <= parse_time(head.at):
                         continue  # a later time is written down: in whatever order files are imported, the same stands
-                elif head.source is not None and each.when and moment(each.when) < moment(head.at):
+                elif head.source is not None and each.when and parse_time(each.when) < parse_time(head.at):
                     older += 1
                     continue
                 elif head.verdict is None:

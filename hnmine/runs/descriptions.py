@@ -14,7 +14,7 @@ import msgspec
 from hnmine.core.errors import WorkspaceError
 from hnmine.runs.manifest import check_types
 from hnmine.runs.mine import MineSettings
-from hnmine.runs.uploads import Look
+from hnmine.runs.uploads import FileInfo
 
 __all__ = ["Dataset", "Run", "RunSize", "older_run", "read"]
 
@@ -36,8 +36,8 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     training_file: str = "train.jsonl"
     pool_file: str | None = None
-    training_look: Look | None = None
-    pool_look: Look | None = None
+    training_look: FileInfo | None = None
+    pool_look: FileInfo | None = None
 
     def __post_init__(self) -> None:
         for name in (self.training_file, self.pool_file):

@@ -43,15 +43,15 @@ def find_knn_neg(
     strategy: str = "random",
     max_score: float | None = None,
     min_score: float | None = None,
-    max_positive_share: float | None = None,
+    max_positive_ratio: float | None = None,
     margin: float | None = None,
-    anchor: str = "ranked",
-    max_likeness: float | None = None,
-    max_likeness_share: float | None = None,
+    positive_score: str = "in_window",
+    max_positive_similarity: float | None = None,
+    max_positive_similarity_ratio: float | None = None,
     max_overlap: float | None = None,
     reranker_margin: float | None = None,
-    max_suspicion: float | None = None,
-    false_rate: float | None = None,
+    max_fn_probability: float | None = None,
+    max_fn_rate: float | None = None,
     second_model: ModelSettings | None = None,
     retrievers: Iterable[str] = MODEL_ALONE,
     columns: Columns | Iterable[str] = (),
@@ -83,7 +83,7 @@ def find_knn_neg(
         sample_range: rank window, `[10, 210]` or "10-210": ranks from 0, the slice before anything is removed.
         negative_number: negatives for each row.
         use_gpu: search on a GPU; where there is none the CPU does, and the summary says so.
-        seed, strategy, and the guards from max_score to false_rate: as in `SelectionSettings`. For a preset write
+        seed, strategy, and the guards from max_score to max_fn_rate: as in `SelectionSettings`. For a preset write
             `**hnmine.selection.presets.arguments("balanced")`.
         second_model: another model, whose similarity of every candidate becomes a signal of the ranking.
         retrievers: who ranks the candidates: "model", "bm25", "second_model", or several, whose ranks are fused.
@@ -132,15 +132,15 @@ def find_knn_neg(
             seed=seed,
             max_score=max_score,
             min_score=min_score,
-            max_positive_share=max_positive_share,
+            max_positive_ratio=max_positive_ratio,
             margin=margin,
-            anchor=anchor,  # type: ignore[arg-type]  # checked when made
-            max_likeness=max_likeness,
-            max_likeness_share=max_likeness_share,
+            positive_score=positive_score,  # type: ignore[arg-type]  # checked when made
+            max_positive_similarity=max_positive_similarity,
+            max_positive_similarity_ratio=max_positive_similarity_ratio,
             max_overlap=max_overlap,
             reranker_margin=reranker_margin,
-            max_suspicion=max_suspicion,
-            false_rate=false_rate,
+            max_fn_probability=max_fn_probability,
+            max_fn_rate=max_fn_rate,
         ),
         model=model if isinstance(model, ModelSettings) else None,
         second_model=second_model,

@@ -212,10 +212,10 @@ def compose(
     reranker: Mapping[str, Any] | None = None,
     verdicts: Iterable[Verdict],
     summary: Any,
-    suspicion: Any = None,
+    fn_model: Any = None,
     stages: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Return a run's manifest as plain JSON types; `suspicion` is the model that estimated who is false, where it was used."""
+    """Return a run's manifest as plain JSON types; `fn_model` is the model that estimated who is false, where it was used."""
     return _plain(
         {
             "settings": settings,
@@ -226,7 +226,7 @@ def compose(
             "verdicts": list(verdicts),
             "versions": versions(),
             "summary": summary,
-            "suspicion": suspicion,
+            "fn_model": fn_model,
             "stages": stages,
             "outputs": [],
         }
@@ -252,7 +252,7 @@ def of_export(
     names: Mapping[str, str | None],
     verdicts: Iterable[Verdict],
     summary: Any,
-    suspicion: Any,
+    fn_model: Any,
     outputs: Sequence[Mapping[str, Any]],
     audit: Any = None,
 ) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def of_export(
         outputs: of `fingerprints`; audit: an `estimates.AuditRecord`, where there is one.
     """
     inputs = {argument: {**file, "name": names.get(argument) or file["name"]} for argument, file in run.get("inputs", {}).items()}
-    now = {"settings": settings, "inputs": inputs, "verdicts": list(verdicts), "summary": summary, "suspicion": suspicion}
+    now = {"settings": settings, "inputs": inputs, "verdicts": list(verdicts), "summary": summary, "fn_model": fn_model}
     return _plain({**run, **now, "outputs": outputs, "audit": audit})
 
 

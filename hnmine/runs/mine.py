@@ -22,7 +22,7 @@ from hnmine.core.progress import OnProgress, ShouldStop, Stages, check
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import PoolMode
 from hnmine.data.dataset import Inputs, read_inputs
-from hnmine.data.verdicts import Verdict, judge
+from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.export.formats import Written, check_export, write_export
 from hnmine.export.scores import PairScores, model_scores, teacher_scores
 from hnmine.export.split import dev_path
@@ -38,8 +38,8 @@ from hnmine.retrieval.search import GPU_K_LIMIT, SLACK, gpu_count
 from hnmine.retrieval.signals import with_signals
 from hnmine.runs.manifest import Manifest, compose, encoded, fingerprints, manifest_path
 from hnmine.runs.summary import Summary, summarise
-from hnmine.selection.fn_model import DEEPEST, learned
-from hnmine.selection.promotions import with_promotions
+from hnmine.selection.fn_model import FN_DEPTH, refit
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.store import VectorStore
@@ -187,7 +187,7 @@ def mine(
     for name, path in (("input_file", input_file), ("candidate_pool", candidate_pool)):
         if isinstance(path, (str, os.PathLike)):
             files[name]["path"] = str(Path(path).resolve())
-    judgements = judge(inputs.corpus, verdicts)
+    verdict_pairs = match_verdicts(inputs.corpus, verdicts)
     if expected is not None:
         expected.check_inputs(files)
     tell("looking at the model")
@@ -204,7 +204,7 @@ def mine(
             expected.check_weights("reranker", reranker.describe())
     scored = 0 if settings.reranker is None else settings.reranker.depth or settings.selection.window_end
     with_more = signals or not set(settings.selection.signals) <= {SIGNAL}
-    depth = max(depth or 0, settings.selection.window_end, scored, DEEPEST if with_more else 0)
+    depth = max(depth or 0, settings.selection.window_end, scored, FN_DEPTH if with_more else 0)
     on_gpu, note = search_device(settings.use_gpu, depth)
     words = None
     if "bm25" in settings.retrievers:
@@ -234,10 +234,10 @@ def mine(
         timings["rerank"] = time.monotonic() - began
     tell("selecting")
     began = time.monotonic()
-    suspicion = learned(inputs.corpus, ranking, judgements) if settings.selection.suspects else None
-    corpus, ranking = with_promotions(inputs.corpus, ranking, judgements)
+    fn_model = refit(inputs.corpus, ranking, verdict_pairs) if settings.selection.uses_fn_model else None
+    corpus, ranking = apply_promotions(inputs.corpus, ranking, verdict_pairs)
     inputs = replace(inputs, corpus=corpus)
-    selection = select(corpus, ranking, settings.selection, judgements, suspicion)
+    selection = select(corpus, ranking, settings.selection, verdict_pairs, fn_model)
     timings["select"] = time.monotonic() - began
     scores = model_scores(ranking, selection) if settings.with_scores else None
     if settings.score_source == "reranker" and scorer is not None:
@@ -245,7 +245,7 @@ def mine(
         scores = teacher_scores(ranking, corpus, selection, lambda: scorer, on_progress=stages, should_stop=should_stop)
         timings["rerank"] += time.monotonic() - began
     description, second_description = encoder.describe(), second.describe() if second is not None else None
-    summary = summarise(inputs, ranking, selection, with_scores=settings.with_scores, suspicion=suspicion)
+    summary = summarise(inputs, ranking, selection, with_scores=settings.with_scores, fn_model=fn_model)
     summary.timings = timings
     summary.retrievers = settings.retrievers
     summary.notes += [*([note] if note else []), *description.get("notes", ()), *(store.notes if store is not None else ())]
@@ -263,8 +263,8 @@ def mine(
         model=description,
         second_model=second_description,
         reranker=None if reranker is None else reranker.describe(),
-        verdicts=judgements.applied,
-        suspicion=suspicion,
+        verdicts=verdict_pairs.applied,
+        fn_model=fn_model,
         summary=summary,
         stages=stages.report(),
     )

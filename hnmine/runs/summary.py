@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hnmine.analysis.fn_estimates import chosen_chances, false_share
+from hnmine.analysis.fn_estimates import fn_probabilities, fn_rate
 from hnmine.data.dataset import Inputs
 from hnmine.export.flagembedding import stale_positive_scores, stale_scores
 from hnmine.retrieval.ranking import Ranking
-from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, in_words
-from hnmine.selection.fn_model import Estimator, Suspicion
+from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, retriever_names
+from hnmine.selection.fn_model import FNEstimator, FNModel
 from hnmine.selection.select import Selection
 
 __all__ = ["Summary", "summarise"]
@@ -26,7 +26,7 @@ class Summary:
         rows, queries, passages, candidates: counts; rows that ask the same share a query.
         pool_mode: "extend", "replace", or None without a pool.
         funnel: candidates left after each step, over all queries (`Selection.funnel`).
-        negatives: negatives over all rows; backfilled and short_rows: rows' counts of those.
+        negatives: negatives over all rows; random_filled and short_rows: rows' counts of those.
         retrievers: who ranked the candidates. second_model: its name, or None.
         scores: mean similarities of "negatives" and "positives", and the share of negatives "above_positive" (0..1).
         estimated_false: share of the negatives that are false by the model's own estimate (0..1), back-filled ones aside, what people kept
@@ -50,7 +50,7 @@ class Summary:
     window: tuple[int, int]
     funnel: dict[str, int]
     negatives: int
-    backfilled: int
+    random_filled: int
     short_rows: int
     scores: dict[str, float | None]
     retrievers: tuple[Retriever, ...] = MODEL_ALONE
@@ -80,9 +80,10 @@ class Summary:
         lines = [
             f"rows         {self.rows:,} ({self.queries:,} different queries)" + (f" -> {self.output_file}" if self.output_file else ""),
             f"candidates   {self.candidates:,} passages: {pool}",
-            f"window       ranks {self.window[0]}-{self.window[1] - 1}" + (f" {told}" if (told := in_words(self.retrievers)) else ""),
+            f"window       ranks {self.window[0]}-{self.window[1] - 1}"
+            + (f" {told}" if (told := retriever_names(self.retrievers)) else ""),
             f"funnel       {steps}",
-            f"negatives    {self.negatives:,}, of which {self.backfilled:,} back-filled; "
+            f"negatives    {self.negatives:,}, of which {self.random_filled:,} back-filled; "
             f"{self.short_rows:,} rows short of {self.negative_number}",
             f"similarity   negatives {number(self.scores['negatives'])}, positives {number(self.scores['positives'])} on average; "
             f"{'-' if above is None else f'{100 * above:.1f} %'} of the negatives score above their positive",
@@ -112,10 +113,10 @@ class Summary:
 
 
 def summarise(
-    inputs: Inputs, ranking: Ranking, selection: Selection, *, with_scores: bool = False, suspicion: Suspicion | None = None
+    inputs: Inputs, ranking: Ranking, selection: Selection, *, with_scores: bool = False, fn_model: FNModel | None = None
 ) -> Summary:
-    """Count and average what a selection holds; `suspicion` is the model that had a say in it, if one had."""
-    corpus, settings, judged = inputs.corpus, selection.settings, selection.judgements
+    """Count and average what a selection holds; `fn_model` is the model that had a say in it, if one had."""
+    corpus, settings, judged = inputs.corpus, selection.settings, selection.verdict_pairs
     row_counts = selection.counts[corpus.row_queries]
     held = selection.negatives >= 0
     scores = selection.scores[held]
@@ -134,8 +135,8 @@ def summarise(
     if inputs.pool is not None and corpus.pool_mode == "extend" and len(inputs.pool) > corpus.n_candidates:
         notes.append("the pool repeats passages: each counts once")
     estimate = None
-    if suspicion is not None:
-        estimate = false_share(chosen_chances(Estimator(corpus, ranking, suspicion), selection))
+    if fn_model is not None:
+        estimate = fn_rate(fn_probabilities(FNEstimator(corpus, ranking, fn_model), selection))
     return Summary(
         output_file=None,
         rows=len(inputs.rows),
@@ -147,7 +148,7 @@ def summarise(
         window=(settings.window_start, settings.window_end),
         funnel=selection.funnel,
         negatives=int(row_counts.sum()),
-        backfilled=int(selection.backfilled.sum(axis=1)[corpus.row_queries].sum()),
+        random_filled=int(selection.random_filled.sum(axis=1)[corpus.row_queries].sum()),
         short_rows=int((row_counts < settings.negative_number).sum()),
         scores={
             "negatives": float(scores.mean(dtype=np.float64)) if len(scores) else None,

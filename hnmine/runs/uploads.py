@@ -1,6 +1,6 @@
 """What people bring: told before it is used, listed from the workspace's folder, stored with its own bytes.
 
-`look` reads the beginning of a file (of Parquet and zip the directory at its end) and says what it is and which of its columns would be
+`inspect_file` reads the beginning of a file (of Parquet and zip the directory at its end) and says what it is and which of its columns would be
 read, without reading the rest. A stored file keeps its bytes and gets the suffix of what it is, so that it can be opened with anything else
 too.
 """
@@ -25,7 +25,7 @@ from hnmine.data.detect import Role, Source, read_as
 from hnmine.data.lines import MAX_LINE_BYTES
 from hnmine.data.tables import RecordReader
 
-__all__ = ["SUFFIXES", "Look", "Stamp", "look", "readable", "sample", "stamp", "store"]
+__all__ = ["SUFFIXES", "FileInfo", "Stamp", "inspect_file", "list_files", "sample", "stamp", "store"]
 
 # Of each file: its path, its times in nanoseconds, its size.
 Stamp = tuple[tuple[str, int, int, int], ...]
@@ -36,7 +36,7 @@ _SUFFIX = {"jsonl": ".jsonl", "json": ".json", "parquet": ".parquet", "text": ".
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class FileInfo:
     """What a file was found to be.
 
     Attributes:
@@ -96,7 +96,7 @@ def _beir(source: BinaryIO | Path, name: str) -> BeirFolder | None:
     return beir_at(name, cast(BinaryIO, io.BufferedReader(_Borrowed(source))))
 
 
-def look(source: BinaryIO | Path, name: str, role: Role = "training", columns: Columns | None = None) -> Look:
+def inspect_file(source: BinaryIO | Path, name: str, role: Role = "training", columns: Columns | None = None) -> FileInfo:
     """Tell what a file is, before it is used.
 
     Args:
@@ -110,7 +110,7 @@ def look(source: BinaryIO | Path, name: str, role: Role = "training", columns: C
     """
     if (beir := _beir(source, name)) is not None:
         found = Source(format="beir", names=beir.splits)
-        return Look(source=found, said=str(beir), columns=Columns(qrels=(columns and columns.qrels) or beir.splits[0]), plain=False)
+        return FileInfo(source=found, said=str(beir), columns=Columns(qrels=(columns and columns.qrels) or beir.splits[0]), plain=False)
     opener = None if isinstance(source, Path) else lambda: cast(BinaryIO, io.BufferedReader(_Borrowed(source)))
     reader = RecordReader(
         source if isinstance(source, Path) else name, (), False, MAX_LINE_BYTES, role=role, columns=columns, opener=opener, name=name
@@ -118,12 +118,12 @@ def look(source: BinaryIO | Path, name: str, role: Role = "training", columns: C
     try:
         reader.open()
     except ColumnsError:
-        return Look(source=reader.source, said=str(reader.source), columns=None, plain=False)
+        return FileInfo(source=reader.source, said=str(reader.source), columns=None, plain=False)
     finally:
         reader.close()
     plain = reader.plain and reader.source.format in ("jsonl", "json")
     said = str(reader.source) if plain else read_as(reader.source, reader.columns)
-    return Look(source=reader.source, said=said, columns=reader.columns, plain=plain)
+    return FileInfo(source=reader.source, said=said, columns=reader.columns, plain=plain)
 
 
 def stamp(path: Path) -> Stamp:
@@ -136,7 +136,7 @@ def stamp(path: Path) -> Stamp:
     return tuple(found)
 
 
-def readable(root: Path) -> list[str]:
+def list_files(root: Path) -> list[str]:
     """Return the files below `root` that can be opened, by their suffixes, and its BEIR folders, as relative paths, sorted."""
     found: list[str] = []
     for path in root.rglob("*"):
@@ -154,7 +154,7 @@ def readable(root: Path) -> list[str]:
 def _is_beir(folder: Path) -> bool:
     try:
         return beir_at(folder) is not None
-    except InputError:  # one without judgements: its files are listed, each for itself
+    except InputError:  # one without verdict_pairs: its files are listed, each for itself
         return False
 
 
@@ -164,7 +164,7 @@ def _is_part(path: Path) -> bool:
     return path.name.split(".")[0] in ("corpus", "queries", "qrels") and _is_beir(path.parent)
 
 
-def store(source: BinaryIO | Path, name: str, role: Role, folder: Path) -> tuple[str, int, str, Look | None]:
+def store(source: BinaryIO | Path, name: str, role: Role, folder: Path) -> tuple[str, int, str, FileInfo | None]:
     """Copy a file into `folder` under a name of its role; return that name, its bytes and sha256, and what it is.
 
     Raises:
@@ -172,7 +172,7 @@ def store(source: BinaryIO | Path, name: str, role: Role, folder: Path) -> tuple
     """
     stem = "train" if role == "training" else "pool"
     try:
-        found: Look | None = look(source, name, role)
+        found: FileInfo | None = inspect_file(source, name, role)
     except InputError:  # what is wrong with it is told by whoever reads it
         found = None
     if isinstance(source, Path) and source.is_dir():

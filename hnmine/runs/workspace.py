@@ -27,7 +27,7 @@ from hnmine.retrieval.ranking import Ranking
 from hnmine.review.store import ReviewStore
 from hnmine.runs.descriptions import Dataset, Run, RunSize, older_run, read
 from hnmine.runs.mine import MineSettings
-from hnmine.runs.uploads import Stamp, readable, stamp, store
+from hnmine.runs.uploads import Stamp, list_files, stamp, store
 from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.store import VectorStore
 
@@ -89,7 +89,7 @@ class Workspace:
 
     def files(self) -> list[str]:
         """Return the files and BEIR folders that somebody put into `files/`, as paths relative to it, sorted."""
-        return readable(self.root / "files")
+        return list_files(self.root / "files")
 
     def file(self, name: str) -> Path:
         """Return the path of one of `files()`; names that lead out of the folder are refused.

@@ -1,6 +1,6 @@
 """The guards of a selection, as limits for each query: by score, by the positive's score, and by signals.
 
-`Limits` marks blocks of ranked candidates, and single pairs when gaps are filled from outside the window: what a guard rejects must not
+`Filters` marks blocks of ranked candidates, and single pairs when gaps are filled from outside the window: what a guard rejects must not
 come back by chance. There a pair's likeness to the positives is computed; other signals are known of what is ranked in the window, and
 behind it nobody is suspected.
 """
@@ -15,23 +15,23 @@ import numpy.typing as npt
 from hnmine.core.errors import SettingsError
 from hnmine.data.corpus import Corpus
 from hnmine.retrieval.ranking import Ranking, ranks_of
-from hnmine.retrieval.signals import likeness
-from hnmine.selection.fn_model import Estimator, Suspicion, default_suspicion
+from hnmine.retrieval.signals import positive_similarity
+from hnmine.selection.fn_model import FNEstimator, FNModel, default_fn_model
 from hnmine.selection.positive_score import positive_score
-from hnmine.selection.settings import GUARDS, Reason, SelectionSettings
+from hnmine.selection.settings import FILTERS, Reason, SelectionSettings
 
-__all__ = ["Limits"]
+__all__ = ["Filters"]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 
-# The guards that a score and its query's anchor decide.
-BY_SCORE = {guard.setting for guard in GUARDS if not guard.signals}
+# The guards that a score and its query's positive_score decide.
+BY_SCORE = {guard.setting for guard in FILTERS if not guard.signals}
 
 
-class Limits:
+class Filters:
     """The guards of some settings, bound to what they are asked about.
 
     Attributes:
@@ -40,18 +40,18 @@ class Limits:
         positive: (q,) float32, `positive_score`.
     """
 
-    def __init__(self, corpus: Corpus, ranking: Ranking, settings: SelectionSettings, model: Suspicion | None = None) -> None:
+    def __init__(self, corpus: Corpus, ranking: Ranking, settings: SelectionSettings, model: FNModel | None = None) -> None:
         """Settle what the limits of each query are.
 
         Raises:
             SettingsError: the ranking lacks a signal that the settings need.
         """
         if missing := [name for name in settings.signals if name not in ranking.signals]:
-            used = [guard.setting for guard in settings.guards if set(guard.signals) & set(missing)] or ["false_rate"]
+            used = [guard.setting for guard in settings.guards if set(guard.signals) & set(missing)] or ["max_fn_rate"]
             remedy = "name a reranker" if missing == ["reranker"] else "mine again to have it"
             raise SettingsError(f"{used[0]} needs the signal {missing[0]!r}, which this run does not have; {remedy}")
         self.settings = settings
-        self.estimator = Estimator(corpus, ranking, model or default_suspicion()) if settings.suspects else None
+        self.estimator = FNEstimator(corpus, ranking, model or default_fn_model()) if settings.uses_fn_model else None
         self.end = min(settings.window_end, ranking.depth)
         self._corpus, self._ranking = corpus, ranking
         self.positive = positive_score(corpus, ranking, settings)
@@ -91,8 +91,8 @@ class Limits:
         if not self._by_signal:
             return found
         queries, passages = queries.astype(np.int32), passages.astype(np.int32)
-        if self.settings.max_likeness is not None or self.settings.max_likeness_share is not None:
-            alike = likeness(self._corpus, self._ranking, queries, passages)
+        if self.settings.max_positive_similarity is not None or self.settings.max_positive_similarity_ratio is not None:
+            alike = positive_similarity(self._corpus, self._ranking, queries, passages)
             found |= alike > self._most_alike(self.positive[queries])
         left = np.flatnonzero(~found)
         ranks = ranks_of(self._ranking.ids[:, : self.end], queries[left], passages[left])
@@ -110,8 +110,8 @@ class Limits:
                     mask = scores > np.float32(settings.max_score) + slack
                 case "min_score":
                     mask = scores < np.float32(settings.min_score) - slack
-                case "max_positive_share":
-                    mask = scores > _share(anchors, settings.max_positive_share) + slack
+                case "max_positive_ratio":
+                    mask = scores > _share(anchors, settings.max_positive_ratio) + slack
                 case _:
                     mask = scores > anchors - np.float32(settings.margin) + slack
             found.append((guard.reason, mask))
@@ -122,10 +122,10 @@ class Limits:
         value = getattr(self.settings, setting)
         limit, signals = np.float32(value), self._ranking.signals
         match setting:
-            case "max_likeness":
-                mask = signals["like_positive"][rows, ranks] > limit
-            case "max_likeness_share":
-                mask = signals["like_positive"][rows, ranks] > _share(anchors, value)
+            case "max_positive_similarity":
+                mask = signals["positive_similarity"][rows, ranks] > limit
+            case "max_positive_similarity_ratio":
+                mask = signals["positive_similarity"][rows, ranks] > _share(anchors, value)
             case "max_overlap":
                 mask = signals["overlap"][rows, ranks] > limit
             case "reranker_margin":
@@ -141,17 +141,17 @@ class Limits:
     def _most_alike(self, anchors: Floats) -> Floats:
         settings = self.settings
         limit = np.full(anchors.shape, np.inf, np.float32)
-        if settings.max_likeness is not None:
-            limit = np.minimum(limit, np.float32(settings.max_likeness))
-        if settings.max_likeness_share is not None:
-            limit = np.minimum(limit, _share(anchors, settings.max_likeness_share))
+        if settings.max_positive_similarity is not None:
+            limit = np.minimum(limit, np.float32(settings.max_positive_similarity))
+        if settings.max_positive_similarity_ratio is not None:
+            limit = np.minimum(limit, _share(anchors, settings.max_positive_similarity_ratio))
         return limit
 
 
 def _share(anchors: Floats, share: float | None) -> Floats:
-    """Return share * anchor, written so that it lowers the limit for a negative anchor too.
+    """Return share * positive_score, written so that it lowers the limit for a negative positive_score too.
 
-    Scores are compared with this product, not `ratio_to_positive` with the share: a ratio has no meaning for a negative anchor.
+    Scores are compared with this product, not `ratio_to_positive` with the share: a ratio has no meaning for a negative positive_score.
     """
     assert share is not None
     return np.asarray(anchors - np.float32(1 - share) * np.abs(anchors))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["descends", "hardest_first", "hardness_lots"]
+__all__ = ["descends", "hardest_first", "order_keys"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
@@ -28,7 +28,7 @@ def descends(scores: Floats) -> bool:
     return not (scores[:, 1:] > scores[:, :-1]).any()
 
 
-def hardness_lots(scores: Floats, ids: Ids) -> npt.NDArray[np.uint64]:
+def order_keys(scores: Floats, ids: Ids) -> npt.NDArray[np.uint64]:
     """Return a number for each of (q, k) candidates, lower the harder it is, equal scores by id; no two of a row share one.
 
     Scores are finite and no negative zeros, as `pairs.pair_scores` gives them.

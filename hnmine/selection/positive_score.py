@@ -15,21 +15,21 @@ __all__ = ["positive_score", "ratio_to_positive"]
 def positive_score(
     corpus: Corpus, ranking: Ranking, settings: SelectionSettings, scores: npt.NDArray[np.float32] | None = None
 ) -> npt.NDArray[np.float32]:
-    """Return the positive's score of each query, of several positives as `SelectionSettings.anchor` says: (q,) float32.
+    """Return the positive's score of each query, of several positives as `SelectionSettings.positive_score` says: (q,) float32.
 
     Args:
-        corpus, ranking, settings: which positives are "ranked" is decided by the mining model's scores and the window.
+        corpus, ranking, settings: which positives are "in_window" is decided by the mining model's scores and the window.
         scores: other scores of the positives, one for each entry of `Corpus.positive_ids`, such as a reranker's; None for the ranking's.
             An unknown score (NaN) does not count; a query without a known one gets NaN.
     """
     scores = ranking.positive_scores if scores is None else scores
     starts, owners = corpus.positive_starts[:-1], corpus.positive_queries
-    if settings.anchor == "min":
+    if settings.positive_score == "min":
         return np.fmin.reduceat(scores, starts)
-    if settings.anchor == "max":
+    if settings.positive_score == "max":
         return np.fmax.reduceat(scores, starts)
     counted = ~np.isnan(scores)
-    if settings.anchor == "ranked":
+    if settings.positive_score == "in_window":
         last = np.asarray(ranking.scores[:, min(settings.window_end, ranking.depth) - 1])
         near = counted & (ranking.positive_scores >= last[owners])
         counted = np.where(np.logical_or.reduceat(near, starts)[owners], near, counted)

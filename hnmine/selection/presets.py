@@ -28,12 +28,12 @@ PRESETS: dict[str, Preset] = {
     "balanced": Preset(
         label="balanced (recommended)",
         reason="The hardest of which an estimated 1 % is false: at equal hardness a fifth of the false ones that PercPos leaves.",
-        fields={"window_start": 0, "window_end": 300, "strategy": "hardest", "false_rate": 0.01},
+        fields={"window_start": 0, "window_end": 300, "strategy": "hardest", "max_fn_rate": 0.01},
     ),
     "percpos": Preset(
         label="TopK-PercPos 0.95 (NV-Retriever)",
         reason="The hardest below 95 % of the positive's score: simple and widely used, but much that is close to the positive is right.",
-        fields={"window_start": 0, "window_end": 210, "strategy": "hardest", "max_positive_share": 0.95},
+        fields={"window_start": 0, "window_end": 210, "strategy": "hardest", "max_positive_ratio": 0.95},
     ),
     "hn_mine": Preset(
         label="as hn_mine.py",

@@ -7,19 +7,19 @@ from dataclasses import replace
 import numpy as np
 
 from hnmine.data.corpus import Corpus
-from hnmine.data.verdicts import Judgements
+from hnmine.data.verdicts import VerdictPairs
 from hnmine.retrieval.ranking import Ranking, ranks_of
-from hnmine.retrieval.signals import with_likeness
+from hnmine.retrieval.signals import with_positive_similarity
 
-__all__ = ["with_promotions"]
+__all__ = ["apply_promotions"]
 
 
-def with_promotions(corpus: Corpus, ranking: Ranking, judgements: Judgements) -> tuple[Corpus, Ranking]:
+def apply_promotions(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs) -> tuple[Corpus, Ranking]:
     """Return a corpus and ranking in which promoted passages are positives of their queries; the given ones stay as they are.
 
     Likeness to the positives is computed anew where there are more of them; overlap is not.
     """
-    queries, passages = judgements.promoted
+    queries, passages = verdict_pairs.promoted
     if not len(queries):
         return corpus, ranking
     count = len(corpus.passages)
@@ -42,6 +42,6 @@ def with_promotions(corpus: Corpus, ranking: Ranking, judgements: Judgements) ->
         for name, held in ranking.positive_signals.items()
     }
     ranking = replace(ranking, positive_scores=np.insert(ranking.positive_scores, places, scores), positive_signals=known)
-    if "like_positive" in ranking.signals:
-        ranking = with_likeness(amended, ranking, np.unique(queries[new]))
+    if "positive_similarity" in ranking.signals:
+        ranking = with_positive_similarity(amended, ranking, np.unique(queries[new]))
     return amended, ranking

@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.arrays import row_blocks
-from hnmine.core.hashing import Hashes, mix, permute, position_of, query_keys
+from hnmine.core.hashing import Hashes, keyed_permutation, position_of, query_keys, splitmix64
 from hnmine.data.corpus import Corpus
-from hnmine.data.verdicts import Judgements
+from hnmine.data.verdicts import VerdictPairs
 from hnmine.retrieval.ranking import Ranking
 from hnmine.vectors.similarity import walk
 
-__all__ = ["Guards", "backfill"]
+__all__ = ["Guards", "random_fill"]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -53,11 +53,11 @@ class Guards(Protocol):
         """Return which pairs are rejected for anything but their score: (p,)."""
 
 
-def backfill(
+def random_fill(
     corpus: Corpus,
     ranking: Ranking,
     guards: Guards,
-    judgements: Judgements,
+    verdict_pairs: VerdictPairs,
     seed: int,
     negatives: Ids,
     scores: Floats,
@@ -67,7 +67,7 @@ def backfill(
 
     Args:
         corpus, ranking: what there is.
-        guards, judgements: what may not come back.
+        guards, verdict_pairs: what may not come back.
         seed: decides the draw.
         negatives: (q, N) int32, -1 where a place is free, behind the taken ones. scores: (q, N) float32, NaN there.
         start: where the rank window starts.
@@ -83,14 +83,14 @@ def backfill(
         corpus=corpus,
         ranking=ranking,
         guards=guards,
-        judgements=judgements,
+        verdict_pairs=verdict_pairs,
         keys=query_keys(corpus.query_hashes, seed, 2),
         negatives=negatives,
         scores=scores,
         filled=filled,
         start=start,
     )
-    if len(judgements.kept[0]):
+    if len(verdict_pairs.kept[0]):
         fill.kept(short)
     # Guards reject part of what is walked; without them next to everything fits.
     width = negatives.shape[1] * (2 if guards.active else 1) + 8
@@ -106,12 +106,12 @@ def backfill(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Fill:
-    """What `backfill` fills, for some of the queries at a time."""
+    """What `random_fill` fills, for some of the queries at a time."""
 
     corpus: Corpus
     ranking: Ranking
     guards: Guards
-    judgements: Judgements
+    verdict_pairs: VerdictPairs
     keys: Hashes
     negatives: Ids
     scores: Floats
@@ -124,12 +124,12 @@ class _Fill:
 
     def kept(self, queries: Rows) -> None:
         """Take first what people kept, wherever it is ranked: it is known to be a negative, whatever guards say."""
-        rows, passages = _of_queries(self.judgements.kept, queries)
+        rows, passages = _of_queries(self.verdict_pairs.kept, queries)
         count = len(self.corpus.passages)
         barred_rows, barred_ids = self._barred(queries, self.start)
         usable = (passages < self.corpus.n_candidates) & ~np.isin(rows * count + passages, barred_rows * count + barred_ids)
         rows, passages = rows[usable], passages[usable]
-        order = np.lexsort((mix(self.keys[queries[rows]] ^ self.corpus.passage_hashes[passages]), rows))
+        order = np.lexsort((splitmix64(self.keys[queries[rows]] ^ self.corpus.passage_hashes[passages]), rows))
         self._take(queries, rows[order], passages[order].astype(np.int32))
 
     def walk(self, queries: Rows, width: int) -> int:
@@ -145,7 +145,7 @@ class _Fill:
 
     def _try(self, queries: Rows, position: int, width: int) -> None:
         """Try the next `width` passages of each query's permutation."""
-        passages = permute(self.keys[queries], np.arange(position, position + width, dtype=np.uint64), self.corpus.n_candidates)
+        passages = keyed_permutation(self.keys[queries], np.arange(position, position + width, dtype=np.uint64), self.corpus.n_candidates)
         usable = self._free(queries, passages, self.start)
         if self.guards.active:
             rows, places = np.nonzero(usable)
@@ -215,8 +215,8 @@ class _Fill:
             usable &= ~self.guards.rejected(np.asarray(self.ranking.scores[queries, : self.start]), queries)
             rows, places = np.nonzero(usable)
             usable[rows, places] = ~self.guards.rejected_pairs(queries[rows], passages[rows, places])
-        lots = mix(self.keys[queries][:, None] ^ self.corpus.passage_hashes[passages])
-        order = np.argsort(lots, axis=1, kind="stable")
+        random_keys = splitmix64(self.keys[queries][:, None] ^ self.corpus.passage_hashes[passages])
+        order = np.argsort(random_keys, axis=1, kind="stable")
         rows, places = np.nonzero(np.take_along_axis(usable, order, 1))
         self._take(queries, rows, np.take_along_axis(passages, order, 1)[rows, places])
 
@@ -235,7 +235,7 @@ class _Fill:
         owners = np.repeat(np.arange(len(queries)), sizes)
         rows = [owners]
         ids = [corpus.positive_ids[corpus.positive_starts[queries][owners] + _turns(owners, len(queries))].astype(np.int64)]
-        owners, dropped = _of_queries(self.judgements.dropped, queries)
+        owners, dropped = _of_queries(self.verdict_pairs.dropped, queries)
         rows.append(owners)
         ids.append(dropped)
         skipped = np.asarray(self.ranking.ids[queries, :start])

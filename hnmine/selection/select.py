@@ -7,7 +7,7 @@ People's verdicts come before all guards: what they dropped is out, what they ke
 
 Chance is order-free: a candidate's lot is a hash of seed, query text and passage text, and the lowest lots win.
 
-With a `false_rate`, the negatives of all queries together are the hardest that keep to it: each query takes those of highest
+With a `max_fn_rate`, the negatives of all queries together are the hardest that keep to it: each query takes those of highest
 score - penalty x chance of being false, which for a given mean chance have the highest mean score there is (the penalty is its Lagrange
 multiplier). One penalty serves all queries, found on the first SAMPLE of them: they stand in the order of their hashes, so these are a
 random sample. Four tenths of the false negatives that are left by the hardest below one limit of the estimate are gone at the same
@@ -27,15 +27,15 @@ import numpy.typing as npt
 
 from hnmine.core.arrays import row_blocks
 from hnmine.core.errors import SettingsError
-from hnmine.core.hashing import Hashes, mix, query_keys
+from hnmine.core.hashing import Hashes, query_keys, splitmix64
 from hnmine.data.corpus import Corpus
-from hnmine.data.verdicts import Judgements, judge
+from hnmine.data.verdicts import VerdictPairs, match_verdicts
 from hnmine.retrieval.ranking import Ranking
-from hnmine.selection.filters import Limits
-from hnmine.selection.fn_model import Suspicion
-from hnmine.selection.ordering import descends, hardest_first, hardness_lots
-from hnmine.selection.random_fill import backfill
-from hnmine.selection.settings import GUARDS, Reason, SelectionSettings
+from hnmine.selection.filters import Filters
+from hnmine.selection.fn_model import FNModel
+from hnmine.selection.ordering import descends, hardest_first, order_keys
+from hnmine.selection.random_fill import random_fill
+from hnmine.selection.settings import FILTERS, Reason, SelectionSettings
 
 __all__ = ["Selection", "select"]
 
@@ -65,9 +65,9 @@ class Selection:
         negatives: (q, N) int32, passage ids, hardest first; -1 behind the last one.
         scores: (q, N) float32, NaN behind the last one.
         positive: (q,) float32, the positive's score of each query (`ranking.positive_score`), which the filters compare with.
-        backfilled: (q, N) bool, taken at random from outside the window because the window had too few.
+        random_filled: (q, N) bool, taken at random from outside the window because the window had too few.
         funnel: candidates left after each step, in order.
-        judgements: the verdicts that were honoured.
+        verdict_pairs: the verdicts that were honoured.
     """
 
     settings: SelectionSettings
@@ -75,9 +75,9 @@ class Selection:
     negatives: Ids
     scores: Floats
     positive: Floats
-    backfilled: Bools
+    random_filled: Bools
     funnel: dict[str, int]
-    judgements: Judgements
+    verdict_pairs: VerdictPairs
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -94,15 +94,15 @@ def select(
     corpus: Corpus,
     ranking: Ranking,
     settings: SelectionSettings,
-    judgements: Judgements | None = None,
-    suspicion: Suspicion | None = None,
+    verdict_pairs: VerdictPairs | None = None,
+    fn_model: FNModel | None = None,
 ) -> Selection:
     """Choose negatives for every query.
 
     Args:
-        corpus, ranking: what there is; promoted passages are positives already (`verdicts.with_promotions`).
+        corpus, ranking: what there is; promoted passages are positives already (`verdicts.apply_promotions`).
         settings: how to choose.
-        judgements: which pairs people dropped and kept.
+        verdict_pairs: which pairs people dropped and kept.
         suspicion: the model that estimates who is false, where the settings ask for it; None for the default one.
 
     Raises:
@@ -115,10 +115,10 @@ def select(
         )
     rows, depth = ranking.ids.shape
     start, end = min(settings.window_start, depth), min(settings.window_end, depth)
-    limits = Limits(corpus, ranking, settings, suspicion)
-    if judgements is None:
-        judgements = judge(corpus, ())
-    kept = _ranked(judgements.kept, ranking.ids[:, :end])
+    limits = Filters(corpus, ranking, settings, fn_model)
+    if verdict_pairs is None:
+        verdict_pairs = match_verdicts(corpus, ())
+    kept = _ranked(verdict_pairs.kept, ranking.ids[:, :end])
     # A corpus of fewer candidates than negatives asked for bounds the arrays, not the count of what is short.
     places = (rows, min(settings.negative_number, corpus.n_candidates))
     choice = _Choice(
@@ -127,31 +127,31 @@ def select(
         limits=limits,
         start=start,
         end=end,
-        judgements=judgements,
+        verdict_pairs=verdict_pairs,
         kept=kept,
         keys=query_keys(corpus.query_hashes, settings.seed, 1),
         reasons=np.empty((rows, depth), dtype=np.int8),
         negatives=np.full(places, -1, dtype=np.int32),
         scores=np.full(places, np.nan, dtype=np.float32),
     )
-    penalty = choice.penalty() if settings.false_rate is not None else None
+    penalty = choice.penalty() if settings.max_fn_rate is not None else None
     counts = np.zeros(len(Reason), dtype=np.int64)
     for first, stop in row_blocks(rows, end - start):
         counts += choice.block(first, stop, penalty)
-    backfilled = backfill(corpus, ranking, limits, judgements, settings.seed, choice.negatives, choice.scores, start)
+    random_filled = random_fill(corpus, ranking, limits, verdict_pairs, settings.seed, choice.negatives, choice.scores, start)
     return Selection(
         settings=settings,
         reasons=choice.reasons,
         negatives=choice.negatives,
         scores=choice.scores,
         positive=limits.positive,
-        backfilled=backfilled,
-        funnel=_funnel(ranking.ids.size, counts, settings, choice.negatives, backfilled),
-        judgements=judgements,
+        random_filled=random_filled,
+        funnel=_funnel(ranking.ids.size, counts, settings, choice.negatives, random_filled),
+        verdict_pairs=verdict_pairs,
     )
 
 
-def _funnel(ranked: int, counts: Rows, settings: SelectionSettings, negatives: Ids, backfilled: Bools) -> dict[str, int]:
+def _funnel(ranked: int, counts: Rows, settings: SelectionSettings, negatives: Ids, random_filled: Bools) -> dict[str, int]:
     """Count what is left after each step: ranked, in window, not positive or dropped, past each guard, chosen; then filled and short.
 
     Kept candidates before the window are let in, and counted as in it.
@@ -161,12 +161,12 @@ def _funnel(ranked: int, counts: Rows, settings: SelectionSettings, negatives: I
     for name, reasons in (
         ("not_positive", (Reason.POSITIVE, Reason.QUERY_ITSELF)),
         ("not_dropped", (Reason.DROPPED,)),
-        *((guard.step, (guard.reason,)) for guard in GUARDS),
+        *((guard.step, (guard.reason,)) for guard in FILTERS),
     ):
         left -= int(sum(counts[reason] for reason in reasons))
         funnel[name] = left
     funnel["chosen"] = int(counts[Reason.CHOSEN])
-    funnel["backfilled"] = int(np.count_nonzero(backfilled))
+    funnel["random_filled"] = int(np.count_nonzero(random_filled))
     if settings.negative_number > negatives.shape[1]:
         funnel["short_queries"] = len(negatives)
     else:  # places fill from the front
@@ -180,10 +180,10 @@ class _Choice:
 
     corpus: Corpus
     ranking: Ranking
-    limits: Limits
+    limits: Filters
     start: int
     end: int
-    judgements: Judgements
+    verdict_pairs: VerdictPairs
     kept: tuple[Rows, Rows]
     keys: Hashes
     reasons: npt.NDArray[np.int8]
@@ -223,10 +223,10 @@ class _Choice:
         while low < high:
             middle = (low + high) // 2
             total = count = 0.0
-            for scores, chances, running in parts:
-                taken = _best(scores, chances, running, PENALTIES[middle], self.negatives.shape[1])
-                total, count = total + float(chances[taken].clip(0).sum(dtype=np.float64)), count + np.count_nonzero(taken)
-            if total <= self.limits.settings.false_rate * count:  # type: ignore[operator]  # it is set when this is called
+            for scores, fn_probabilities, running in parts:
+                taken = _best(scores, fn_probabilities, running, PENALTIES[middle], self.negatives.shape[1])
+                total, count = total + float(fn_probabilities[taken].clip(0).sum(dtype=np.float64)), count + np.count_nonzero(taken)
+            if total <= self.limits.settings.max_fn_rate * count:  # type: ignore[operator]  # it is set when this is called
                 high = middle
             else:
                 low = middle + 1
@@ -258,7 +258,7 @@ class _Choice:
             np.copyto(inside, reason, where=rejected)
         inside[:, : self.start - begin] = Reason.BEFORE_WINDOW
         inside[kept_rows, kept_ranks - begin] = Reason.NOT_DRAWN
-        _mark(inside, window, *_part(self.judgements.dropped, first, stop), Reason.DROPPED)
+        _mark(inside, window, *_part(self.verdict_pairs.dropped, first, stop), Reason.DROPPED)
         itself = self.corpus.query_passages[first:stop]
         asked = np.flatnonzero(itself >= 0)
         _mark(inside, window, asked, itself[asked], Reason.QUERY_ITSELF)
@@ -275,17 +275,17 @@ class _Choice:
         by_rank = self.limits.settings.strategy == "hardest" and descends(scores)
         if room < width and (not by_rank or len(kept[0])):
             if self.limits.settings.strategy == "random":
-                lots = np.take(self.corpus.passage_hashes, window, mode="clip")
-                lots ^= self.keys[first : first + len(window), None]
-                mix(lots, out=lots)
+                random_keys = np.take(self.corpus.passage_hashes, window, mode="clip")
+                random_keys ^= self.keys[first : first + len(window), None]
+                splitmix64(random_keys, out=random_keys)
             elif not by_rank:
-                lots = hardness_lots(scores, window)
+                random_keys = order_keys(scores, window)
             else:
-                lots = np.tile(np.arange(1, width + 1, dtype=np.uint64), (len(window), 1))
-            lots[kept] = 0
-            np.copyto(lots, _LAST, where=~running)
+                random_keys = np.tile(np.arange(1, width + 1, dtype=np.uint64), (len(window), 1))
+            random_keys[kept] = 0
+            np.copyto(random_keys, _LAST, where=~running)
             # The same as the N lowest but where texts share a 64-bit hash: then the nearer of them are in front.
-            running &= lots <= np.partition(lots, room - 1, axis=1)[:, room - 1 : room]
+            running &= random_keys <= np.partition(random_keys, room - 1, axis=1)[:, room - 1 : room]
         elif room < width:
             near = min(width, 2 * room)
             while near < width and (np.count_nonzero(running[:, :near], axis=1) < room).any():
@@ -293,12 +293,12 @@ class _Choice:
         return np.divmod(np.flatnonzero(running[:, :near]), max(1, near))
 
 
-def _best(scores: Floats, chances: Floats, running: Bools, penalty: np.float32, room: int) -> Bools:
+def _best(scores: Floats, fn_probabilities: Floats, running: Bools, penalty: np.float32, room: int) -> Bools:
     """Return which (rows, width) are taken: in each row the `room` of highest score - penalty * chance, the nearer where they tie."""
     width = scores.shape[1]
     if room >= width:
         return running
-    value = np.where(running, scores - penalty * chances if penalty else np.where(chances < 0, np.inf, scores), -np.inf)
+    value = np.where(running, scores - penalty * fn_probabilities if penalty else np.where(fn_probabilities < 0, np.inf, scores), -np.inf)
     least = np.partition(value, width - room, axis=1)[:, width - room : width - room + 1]
     above = value > least
     level = running & (value == least)

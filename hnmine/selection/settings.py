@@ -11,12 +11,12 @@ import msgspec
 
 from hnmine.core.errors import SettingsError
 
-__all__ = ["ANCHORS", "GUARDS", "SUSPECTED_BY", "Anchor", "Guard", "Reason", "SelectionSettings", "parse_window"]
+__all__ = ["FILTERS", "FN_SIGNALS", "POSITIVE_SCORES", "Filter", "PositiveScore", "Reason", "SelectionSettings", "parse_window"]
 
-Anchor = Literal["ranked", "mean", "min", "max"]
-ANCHORS: tuple[Anchor, ...] = get_args(Anchor)
-# The signals that the estimate of `suspicion` is made from, beside similarity and rank.
-SUSPECTED_BY = ("bm25", "bm25_rank", "like_positive")
+PositiveScore = Literal["in_window", "mean", "min", "max"]
+POSITIVE_SCORES: tuple[PositiveScore, ...] = get_args(PositiveScore)
+# The signals that the estimate of `fn_model` is made from, beside similarity and rank.
+FN_SIGNALS = ("bm25_ratio", "bm25_rank", "positive_similarity")
 
 
 class Reason(IntEnum):
@@ -31,16 +31,16 @@ class Reason(IntEnum):
     DROPPED = 6
     MAX_SCORE = 7
     MIN_SCORE = 8
-    POSITIVE_SHARE = 9
+    POSITIVE_RATIO = 9
     MARGIN = 10
-    LIKENESS = 11
-    LIKENESS_SHARE = 12
+    POSITIVE_SIMILARITY = 11
+    POSITIVE_SIMILARITY_RATIO = 12
     OVERLAP = 13
     RERANKER = 14
-    SUSPICION = 15
+    FN_PROBABILITY = 15
 
 
-class Guard(NamedTuple):
+class Filter(NamedTuple):
     """One guard: its field of SelectionSettings, the Reason it gives, its step of the funnel, and the signals it reads."""
 
     setting: str
@@ -50,16 +50,16 @@ class Guard(NamedTuple):
 
 
 # In the order in which they are asked; the first that applies is the reason.
-GUARDS = (
-    Guard("max_score", Reason.MAX_SCORE, "past_max_score"),
-    Guard("min_score", Reason.MIN_SCORE, "past_min_score"),
-    Guard("max_positive_share", Reason.POSITIVE_SHARE, "past_positive_share"),
-    Guard("margin", Reason.MARGIN, "past_margin"),
-    Guard("max_likeness", Reason.LIKENESS, "past_likeness", ("like_positive",)),
-    Guard("max_likeness_share", Reason.LIKENESS_SHARE, "past_likeness_share", ("like_positive",)),
-    Guard("max_overlap", Reason.OVERLAP, "past_overlap", ("overlap",)),
-    Guard("reranker_margin", Reason.RERANKER, "past_reranker", ("reranker",)),
-    Guard("max_suspicion", Reason.SUSPICION, "past_suspicion", SUSPECTED_BY),
+FILTERS = (
+    Filter("max_score", Reason.MAX_SCORE, "past_max_score"),
+    Filter("min_score", Reason.MIN_SCORE, "past_min_score"),
+    Filter("max_positive_ratio", Reason.POSITIVE_RATIO, "past_positive_ratio"),
+    Filter("margin", Reason.MARGIN, "past_margin"),
+    Filter("max_positive_similarity", Reason.POSITIVE_SIMILARITY, "past_positive_similarity", ("positive_similarity",)),
+    Filter("max_positive_similarity_ratio", Reason.POSITIVE_SIMILARITY_RATIO, "past_positive_similarity_ratio", ("positive_similarity",)),
+    Filter("max_overlap", Reason.OVERLAP, "past_overlap", ("overlap",)),
+    Filter("reranker_margin", Reason.RERANKER, "past_reranker", ("reranker",)),
+    Filter("max_fn_probability", Reason.FN_PROBABILITY, "past_fn_probability", FN_SIGNALS),
 )
 
 
@@ -74,18 +74,18 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         seed: any integer; the same seed gives the same draw.
         max_score: reject candidates that score above it.
         min_score: reject candidates that score below it.
-        max_positive_share: reject candidates above this share of the positive's score (TopK-PercPos of NV-Retriever, 0.95 there).
+        max_positive_ratio: reject candidates above this share of the positive's score (TopK-PercPos of NV-Retriever, 0.95 there).
         margin: reject candidates that come closer than this below the positive's score (TopK-MarginPos, 0.05 there).
-        anchor: which score stands for several positives in the two above: "ranked", the mean of those that are at least as near as the last
+        positive_score: which score stands for several positives in the two above: "in_window", the mean of those that are at least as near as the last
             candidate of the window (of all, where none is); "mean", "min" or "max" of all. A label that the model ranks behind the whole
             window is wrong or beyond it, and would drag the limit down until hardly a candidate passes; the minimum lets one such label
             empty a query, the maximum lets candidates above most positives through.
-        max_likeness: reject candidates more similar than this to a positive passage.
-        max_likeness_share: reject candidates whose similarity to a positive is above this share of the positive's own to the query.
+        max_positive_similarity: reject candidates more similar than this to a positive passage.
+        max_positive_similarity_ratio: reject candidates whose similarity to a positive is above this share of the positive's own to the query.
         max_overlap: reject candidates that share more than this part of their three-word runs with a positive: near duplicates.
         reranker_margin: reject candidates that the reranker does not score at least so much below the positive; 0: above it.
-        max_suspicion: reject candidates whose estimated chance to be false negatives is above this (`suspicion`).
-        false_rate: with "hardest": the hardest negatives of which, by that estimate, at most this share is false, over all queries. Where a
+        max_fn_probability: reject candidates whose estimated chance to be false negatives is above this (`fn_model`).
+        max_fn_rate: with "hardest": the hardest negatives of which, by that estimate, at most this share is false, over all queries. Where a
             query has too many doubtful candidates it gets easier ones, and others get harder ones.
     """
 
@@ -96,31 +96,31 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     seed: int = 42
     max_score: float | None = None
     min_score: float | None = None
-    max_positive_share: float | None = None
+    max_positive_ratio: float | None = None
     margin: float | None = None
-    anchor: Anchor = "ranked"
-    max_likeness: float | None = None
-    max_likeness_share: float | None = None
+    positive_score: PositiveScore = "in_window"
+    max_positive_similarity: float | None = None
+    max_positive_similarity_ratio: float | None = None
     max_overlap: float | None = None
     reranker_margin: float | None = None
-    max_suspicion: float | None = None
-    false_rate: float | None = None
+    max_fn_probability: float | None = None
+    max_fn_rate: float | None = None
 
     @property
-    def guards(self) -> tuple[Guard, ...]:
+    def guards(self) -> tuple[Filter, ...]:
         """Those of GUARDS that are in use."""
-        return tuple(guard for guard in GUARDS if getattr(self, guard.setting) is not None)
+        return tuple(guard for guard in FILTERS if getattr(self, guard.setting) is not None)
 
     @property
-    def suspects(self) -> bool:
-        """Whether the estimate of `suspicion` has a say."""
-        return self.max_suspicion is not None or self.false_rate is not None
+    def uses_fn_model(self) -> bool:
+        """Whether the estimate of `fn_model` has a say."""
+        return self.max_fn_probability is not None or self.max_fn_rate is not None
 
     @property
     def signals(self) -> tuple[str, ...]:
         """The signals that the ranking must have for these settings, sorted."""
         names = {name for guard in self.guards for name in guard.signals}
-        return tuple(sorted(names | set(SUSPECTED_BY if self.suspects else ())))
+        return tuple(sorted(names | set(FN_SIGNALS if self.uses_fn_model else ())))
 
     def __post_init__(self) -> None:
         for name in ("window_start", "window_end", "negative_number", "seed"):
@@ -136,31 +136,31 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             raise SettingsError(f"negative_number is {self.negative_number}; it must be at least 1")
         if self.strategy not in ("random", "hardest"):
             raise SettingsError(f"strategy is {self.strategy!r}; it must be 'random' or 'hardest'")
-        if self.anchor not in ANCHORS:
-            raise SettingsError(f"anchor is {self.anchor!r}; it must be one of {', '.join(ANCHORS)}")
-        for name in (*(guard.setting for guard in GUARDS), "false_rate"):
+        if self.positive_score not in POSITIVE_SCORES:
+            raise SettingsError(f"positive_score is {self.positive_score!r}; it must be one of {', '.join(POSITIVE_SCORES)}")
+        for name in (*(guard.setting for guard in FILTERS), "max_fn_rate"):
             value = getattr(self, name)
             if value is None:
                 continue
             if not isinstance(value, numbers.Real) or not math.isfinite(value):
                 raise SettingsError(f"{name} is {value!r}; it must be a finite number, or left out")
             msgspec.structs.force_setattr(self, name, float(value))
-        if self.max_positive_share is not None and self.max_positive_share <= 0:
-            raise SettingsError(f"max_positive_share is {self.max_positive_share}; it is a share of the positive's score, such as 0.95")
+        if self.max_positive_ratio is not None and self.max_positive_ratio <= 0:
+            raise SettingsError(f"max_positive_ratio is {self.max_positive_ratio}; it is a share of the positive's score, such as 0.95")
         if self.margin is not None and self.margin < 0:
             raise SettingsError(f"margin is {self.margin}; it is how far below the positive a negative must stay, such as 0.05")
         if self.max_score is not None and self.min_score is not None and self.min_score > self.max_score:
             raise SettingsError(f"min_score {self.min_score} is above max_score {self.max_score}; no candidate could pass")
-        if self.max_likeness_share is not None and self.max_likeness_share <= 0:
+        if self.max_positive_similarity_ratio is not None and self.max_positive_similarity_ratio <= 0:
             raise SettingsError(
-                f"max_likeness_share is {self.max_likeness_share}; it is a share of the positive's similarity to the query, such as 0.9"
+                f"max_positive_similarity_ratio is {self.max_positive_similarity_ratio}; it is a share of the positive's similarity to the query, such as 0.9"
             )
-        for name in ("max_overlap", "max_suspicion", "false_rate"):
+        for name in ("max_overlap", "max_fn_probability", "max_fn_rate"):
             if (value := getattr(self, name)) is not None and not 0 <= value <= 1:
                 raise SettingsError(f"{name} is {value}; it is a share from 0 to 1, such as 0.05")
-        if self.false_rate is not None and self.strategy != "hardest":
+        if self.max_fn_rate is not None and self.strategy != "hardest":
             raise SettingsError(
-                f"false_rate chooses the hardest negatives that keep to it; strategy is {self.strategy!r}, make it 'hardest'"
+                f"max_fn_rate chooses the hardest negatives that keep to it; strategy is {self.strategy!r}, make it 'hardest'"
             )
 
 

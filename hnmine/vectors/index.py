@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from hnmine.vectors.shards import Shard
 
-__all__ = ["INDEX_NAME", "Catalog", "Space", "SpaceUsage", "locked"]
+__all__ = ["INDEX_NAME", "EncoderKey", "ShardIndex", "SpaceUsage", "locked"]
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ def _iso(seconds: float) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Space:
+class EncoderKey:
     """Vectors of one identity: what decides them (canonical JSON), the model's name, and what they are."""
 
     id: str
@@ -95,7 +95,7 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
         yield got  # closing the file unlocks
 
 
-class Catalog:
+class ShardIndex:
     """The index in the folder `root`, which is made at the first use.
 
     Methods raise sqlite3.Error or OSError when the index cannot be used. `tell` takes a sentence when it was damaged.
@@ -107,7 +107,7 @@ class Catalog:
         self._tell = tell
         self._sound = False
 
-    def add(self, space: Space, shard: Shard) -> None:
+    def add(self, space: EncoderKey, shard: Shard) -> None:
         """Enter a shard, and its space when it is new."""
 
         def work(connection: sqlite3.Connection) -> None:

@@ -24,10 +24,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.vectors import shards
-from hnmine.vectors.index import INDEX_NAME, Catalog, Space, locked
+from hnmine.vectors.index import INDEX_NAME, EncoderKey, ShardIndex, locked
 from hnmine.vectors.shards import DamagedShard, Rows, Shard
 
-__all__ = ["Keys", "Shelf", "unique_keys"]
+__all__ = ["Keys", "ShardSet", "unique_keys"]
 
 Ids = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
@@ -42,7 +42,7 @@ ORPHAN_SECONDS = 3600.0
 ATTEMPTS = 5
 
 
-class Shelf:
+class ShardSet:
     """The shards in the folder `root`, which is made at the first use.
 
     Attributes:
@@ -55,7 +55,7 @@ class Shelf:
         self.root = root
         self.limit_bytes = limit_bytes
         self.notes: list[str] = []
-        self.catalog = Catalog(root, self.note)
+        self.catalog = ShardIndex(root, self.note)
         self._swept = False
 
     def note(self, sentence: str) -> None:
@@ -108,7 +108,7 @@ class Shelf:
             used.append((shard, last_used))
         return segments, places, used, lost
 
-    def append(self, space: Space, keys: Keys, parts: Sequence[Rows]) -> Rows | None:
+    def append(self, space: EncoderKey, keys: Keys, parts: Sequence[Rows]) -> Rows | None:
         """Store rows as one shard and return them memory-mapped; None, with a note, when that cannot be done."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)

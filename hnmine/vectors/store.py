@@ -32,11 +32,11 @@ from hnmine.core.progress import OnProgress, ShouldStop, check
 from hnmine.core.sizes import parse_size
 from hnmine.models.encoder import Encoder, Side, encode
 from hnmine.vectors import shards
-from hnmine.vectors.index import Space, SpaceUsage
-from hnmine.vectors.shard_set import Keys, Shelf, unique_keys
+from hnmine.vectors.index import EncoderKey, SpaceUsage
+from hnmine.vectors.shard_set import Keys, ShardSet, unique_keys
 from hnmine.vectors.shards import DamagedShard, Rows, StoredVectors
 
-__all__ = ["Made", "SpaceUsage", "StoredVectors", "VectorStore", "space_of", "vectors_of"]
+__all__ = ["Made", "SpaceUsage", "StoredVectors", "VectorStore", "encoder_key", "vectors_of"]
 
 Ids = npt.NDArray[np.int64]
 # Places (b,) of what was asked for, and its rows (b, d).
@@ -70,7 +70,7 @@ class VectorStore:
             limit_bytes = parse_size(limit) if limit else LIMIT_BYTES
         self.root = Path(root).absolute()
         self.found = self.encoded = 0
-        self._shelf = Shelf(self.root, limit_bytes)
+        self._shelf = ShardSet(self.root, limit_bytes)
 
     @property
     def limit_bytes(self) -> int:
@@ -113,7 +113,7 @@ class VectorStore:
             wanted = [texts[i] for i in firsts[missing]]
             return encoder.encode_batches(wanted, side, on_progress=on_progress, should_stop=should_stop)
 
-        space = space_of(identity, str(description.get("name", "")), _dtype(description))
+        space = encoder_key(identity, str(description.get("name", "")), _dtype(description))
         segments, places = self.rows(space, keys, encoded, lambda place: f"{_ONE[side]} {texts[firsts[place]][:80]!r}")
         self.found += len(keys) - lacking
         self.encoded += lacking
@@ -121,7 +121,7 @@ class VectorStore:
 
     def rows(
         self,
-        space: Space,
+        space: EncoderKey,
         keys: Keys,
         make: Callable[[Ids], Iterator[Made]],
         name: Callable[[int], str],
@@ -154,7 +154,7 @@ class VectorStore:
             self._shelf.evict(self.limit_bytes)
         return segments, places
 
-    def missing(self, space: Space, keys: Keys) -> Ids:
+    def missing(self, space: EncoderKey, keys: Keys) -> Ids:
         """Return the places of those `keys`, (n, 2) uint64, unique and sorted, that are not stored."""
         return np.flatnonzero(self._shelf.find(space.id, keys)[1] < 0)
 
@@ -204,7 +204,7 @@ class VectorStore:
 class _Filling:
     """Takes rows as they are made and stores them bit by bit: `segments` grows, and with it what a kill leaves."""
 
-    def __init__(self, shelf: Shelf, space: Space, segments: list[Rows], keys: Keys, name: Callable[[int], str]) -> None:
+    def __init__(self, shelf: ShardSet, space: EncoderKey, segments: list[Rows], keys: Keys, name: Callable[[int], str]) -> None:
         self._shelf, self._space, self._segments, self._keys, self._name = shelf, space, segments, keys, name
         self._places = np.full(len(keys), -1, dtype=np.int64)
         self._taken = np.zeros(len(keys), dtype=bool)
@@ -284,10 +284,10 @@ def vectors_of(
     return rows.astype(np.float32, copy=False)
 
 
-def space_of(identity: str, model: str, dtype: np.dtype[Any]) -> Space:
+def encoder_key(identity: str, model: str, dtype: np.dtype[Any]) -> EncoderKey:
     """Return the space of what `identity` decides, kept as `dtype`; its dimension is told by the first rows."""
     name = hashlib.sha256(f"{dtype} {identity}".encode()).hexdigest()[:16]
-    return Space(id=name, identity=identity, model=model, dimension=0, dtype=dtype.name)
+    return EncoderKey(id=name, identity=identity, model=model, dimension=0, dtype=dtype.name)
 
 
 def _dtype(description: dict[str, Any]) -> np.dtype[Any]:

@@ -17,14 +17,14 @@ from hnmine import resources
 from hnmine.data.columns import Columns
 from hnmine.data.detect import Role
 from hnmine.runs import uploads as datasets
-from hnmine.runs.uploads import Look, sample
+from hnmine.runs.uploads import FileInfo, sample
 from hnmine.runs.workspace import Dataset
 from pages.shared import state
 
 SAMPLE_ROWS = 10
 
 
-def looks(dataset: Dataset) -> tuple[Look, Look | None]:
+def looks(dataset: Dataset) -> tuple[FileInfo, FileInfo | None]:
     """Return what a data set's files were found to be, before anybody says anything.
 
     Raises:
@@ -36,13 +36,13 @@ def looks(dataset: Dataset) -> tuple[Look, Look | None]:
     return found, None if pool is None else _stored(pool, dataset.pool_look) or look(pool, pool.name, "pool")
 
 
-def _stored(path: Path, known: Look | None) -> Look | None:
+def _stored(path: Path, known: FileInfo | None) -> FileInfo | None:
     """Return what is known of a stored file, unless somebody has changed it since: then it is newer than its description."""
     described = (path.parent / "dataset.json").stat().st_mtime_ns
     return known if all(modified <= described for _, modified, _, _ in datasets.stamp(path)) else None
 
 
-def look(source: UploadedFile | Path, name: str, role: Role = "training") -> Look:
+def look(source: UploadedFile | Path, name: str, role: Role = "training") -> FileInfo:
     """Return what a file is; it is remembered while the file stays as it is, or the upload is held.
 
     Raises:
@@ -53,11 +53,11 @@ def look(source: UploadedFile | Path, name: str, role: Role = "training") -> Loo
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _looked(stamp: str, name: str, role: Role, _source: UploadedFile | Path) -> Look:
-    return datasets.look(_source, name, role)
+def _looked(stamp: str, name: str, role: Role, _source: UploadedFile | Path) -> FileInfo:
+    return datasets.inspect_file(_source, name, role)
 
 
-def draw(dataset: Dataset, training: Look, pool: Look | None, chosen: Columns) -> Columns | None:
+def draw(dataset: Dataset, training: FileInfo, pool: FileInfo | None, chosen: Columns) -> Columns | None:
     """Draw how the files are read, and the pickers; return the columns, or None while something has to be picked."""
     if training.plain and (pool is None or pool.plain or pool.source.format == "text"):
         return chosen
@@ -80,7 +80,7 @@ def draw(dataset: Dataset, training: Look, pool: Look | None, chosen: Columns) -
     return picked
 
 
-def _said(name: str, found: Look) -> None:
+def _said(name: str, found: FileInfo) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge("read", icon=":material/description:", color="gray")
         st.text(f"{name}: {found.source}")
@@ -108,7 +108,7 @@ def _options(names: Sequence[str], value: str | None) -> int | None:
     return list(names).index(value) if value in names else None
 
 
-def _training(dataset: Dataset, found: Look, chosen: Columns | None) -> Columns | None:
+def _training(dataset: Dataset, found: FileInfo, chosen: Columns | None) -> Columns | None:
     _said(dataset.name, found)
     names = found.source.names
     known = found.columns or Columns()
@@ -154,7 +154,7 @@ def _training(dataset: Dataset, found: Look, chosen: Columns | None) -> Columns 
     )
 
 
-def _pool(dataset: Dataset, found: Look, picked: Columns | None, chosen: Columns) -> Columns | None:
+def _pool(dataset: Dataset, found: FileInfo, picked: Columns | None, chosen: Columns) -> Columns | None:
     names = found.source.names
     known = found.columns.text if found.columns else None
     text = st.selectbox(
@@ -172,12 +172,12 @@ def _pool(dataset: Dataset, found: Look, picked: Columns | None, chosen: Columns
     return msgspec.structs.replace(picked, text=None if text == known else text)
 
 
-def _beir(dataset: Dataset, found: Look, chosen: Columns | None) -> Columns:
+def _beir(dataset: Dataset, found: FileInfo, chosen: Columns | None) -> Columns:
     given = chosen or Columns()
     splits = found.source.names
     _said(dataset.name, found)
     split = st.selectbox(
-        "Judgements",
+        "VerdictPairs",
         splits,
         index=_options(splits, given.qrels) or 0,
         key=f"column-qrels-{dataset.id}",

@@ -14,7 +14,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from hnmine import resources
 from hnmine.core.errors import ColumnsError, HnmineError
 from hnmine.data.detect import Role
-from hnmine.runs.uploads import SUFFIXES, Look
+from hnmine.runs.uploads import SUFFIXES, FileInfo
 from pages.data import columns as reading
 from pages.shared import state
 
@@ -49,7 +49,7 @@ def _open(name: str, training: BinaryIO | Path, pool_name: str | None, pool: Bin
     st.rerun()
 
 
-def _found(source: UploadedFile | Path, name: str, role: Role) -> Look | None:
+def _found(source: UploadedFile | Path, name: str, role: Role) -> FileInfo | None:
     """Say what a file is, before it is used; None when it cannot be read."""
     try:
         found = reading.look(source, name, role)
@@ -63,7 +63,7 @@ def _found(source: UploadedFile | Path, name: str, role: Role) -> Look | None:
     return found
 
 
-def _label(training: Look | None, pool: object) -> str:
+def _label(training: FileInfo | None, pool: object) -> str:
     """Say what would be opened. A file that the browser is still sending is not here yet: nothing but the label tells that it stays out."""
     if training is None or pool is not None:
         return "Open these files"

@@ -46,7 +46,7 @@ def progress(ready: bool) -> None:
 
 def _reviewed(run_id: str) -> bool:
     try:
-        return bool(resources.open_run(run_id).judgements.applied)
+        return bool(resources.open_run(run_id).verdict_pairs.applied)
     except HnmineError:
         return False
 

@@ -72,8 +72,10 @@ def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, b
         if share := summary.scores["above_positive"]:
             words = "of the negatives score above their positive: they may be false; a PercPos guard on Mine removes them"
             mark("note", f"{wording.percent(share, 1)} {words}")
-        if summary.backfilled:
-            words = f"{counted(summary.backfilled, 'negative')} back-filled at random: usually easier than mined ones; a wider window helps"
+        if summary.random_filled:
+            words = (
+                f"{counted(summary.random_filled, 'negative')} back-filled at random: usually easier than mined ones; a wider window helps"
+            )
             mark("note", words)
         for note in [*summary.notes, *(finding.message for finding in found if finding.severity == "note")]:
             mark("note", note)

@@ -10,7 +10,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.analysis import charts, queries
-from hnmine.analysis.explanation import TELLING
+from hnmine.analysis.explanation import MIN_LOG_ODDS
 from hnmine.analysis.queries import Candidates
 from hnmine.core import text as words
 from hnmine.core.errors import HnmineError
@@ -93,9 +93,9 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
     shared = _shared_words(texts, wanted, common)
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     estimator = resources.estimator(run)
-    chances = _chances(run, details, query)
+    fn_probabilities = _chances(run, details, query)
     # Similarity to a positive has a column of its own, of back-filled ones too.
-    signals = {name: wording.signal(name) for name in details.signals if name != "like_positive"}
+    signals = {name: wording.signal(name) for name in details.signals if name != "positive_similarity"}
     shown = {name: each.factor * details.signals[name][rows] for name, each in signals.items()}
     key = f"inspect-candidates-{view}-{query}"
     st.dataframe(
@@ -104,7 +104,7 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
             "score": details.scores[rows],
             "of pos.": 100 * np.minimum(details.shares[rows], SHARE_SHOWN),
             "like pos.": details.to_positive[rows],
-            **({} if chances is None else {"suspicion": 100 * chances[rows]}),
+            **({} if fn_probabilities is None else {"fn_probability": 100 * fn_probabilities[rows]}),
             **{name: values for name, values in shown.items() if name not in BEHIND},
             "state": [details.states[place] for place in rows.tolist()],
             "shared words": shared,
@@ -123,7 +123,7 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
             "score": number(format="%.3f", help="Similarity to the query.", width=65),
             "of pos.": number(format="%.0f %%", help="Score as a share of the positive's; 200 % stands for that or more.", width=70),
             "like pos.": number(format="%.3f", help="Similarity to the nearest positive passage: near 1 it says the same.", width=70),
-            "suspicion": number(format="%.1f %%", help="Estimated chance to be a false negative. " + NO_MEASUREMENT, width=80),
+            "fn_probability": number(format="%.1f %%", help="Estimated chance to be a false negative. " + NO_MEASUREMENT, width=80),
             **{name: number(each.header, format=each.form, help=each.help, width=75) for name, each in signals.items()},
             "state": text(width=160, help="Chosen, with its place among the negatives, or why not."),
             "shared words": text(width=110, help="Words that it shares with a positive and few other candidates have."),
@@ -139,8 +139,8 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
     place = int(rows[picked[0]])
     with st.container(border=True):
         st.caption(f"{details.states[place]} · similarity {details.scores[place]:.3f} · like a positive {details.to_positive[place]:.3f}")
-        if chances is not None and estimator is not None and details.ranks[place] >= 0:
-            _reasons("Suspicion of this candidate", float(chances[place]), estimator.reasons(query, int(details.ranks[place])))
+        if fn_probabilities is not None and estimator is not None and details.ranks[place] >= 0:
+            _reasons("FNModel of this candidate", float(fn_probabilities[place]), estimator.reasons(query, int(details.ranks[place])))
         text_of = corpus.passages[details.ids[place]]
         highlight.show(text_of, words.shared(text_of, wanted, common))
 
@@ -150,20 +150,20 @@ def _chances(run: OpenRun, details: Candidates, query: int) -> Floats | None:
     estimator = resources.estimator(run)
     if estimator is None:
         return None
-    chances = np.full(len(details.ids), np.nan, dtype=np.float32)
-    chances[: run.ranking.depth] = estimator.block(slice(query, query + 1), slice(0, run.ranking.depth))[0]
-    return chances
+    fn_probabilities = np.full(len(details.ids), np.nan, dtype=np.float32)
+    fn_probabilities[: run.ranking.depth] = estimator.block(slice(query, query + 1), slice(0, run.ranking.depth))[0]
+    return fn_probabilities
 
 
-def suspicion(run: OpenRun, details: Candidates, query: int) -> None:
+def most_probable(run: OpenRun, details: Candidates, query: int) -> None:
     """Say which of a query's negatives is the most suspicious, and why."""
-    estimator, chances = resources.estimator(run), _chances(run, details, query)
+    estimator, fn_probabilities = resources.estimator(run), _chances(run, details, query)
     held = np.flatnonzero((details.chosen > 0) & (details.ranks >= 0))
-    if estimator is None or chances is None or not len(held):
+    if estimator is None or fn_probabilities is None or not len(held):
         return
-    place = int(held[np.argmax(chances[held])])
+    place = int(held[np.argmax(fn_probabilities[held])])
     rank = int(details.ranks[place])
-    _reasons(f"Most suspicious negative: rank {rank:,}", float(chances[place]), estimator.reasons(query, rank))
+    _reasons(f"Most suspicious negative: rank {rank:,}", float(fn_probabilities[place]), estimator.reasons(query, rank))
 
 
 def _reasons(what: str, chance: float, reasons: list[tuple[str, float]]) -> None:
@@ -176,7 +176,7 @@ def _reasons(what: str, chance: float, reasons: list[tuple[str, float]]) -> None
             "doubles the odds. " + NO_MEASUREMENT,
         )
         for words_of, amount in reasons:
-            if abs(amount) >= TELLING:
+            if abs(amount) >= MIN_LOG_ODDS:
                 sign = "+" if amount > 0 else "\N{MINUS SIGN}"
                 st.badge(f"{sign}{abs(amount):.1f} {words_of}", color="orange" if amount > 0 else "green")
 

@@ -15,7 +15,7 @@ import streamlit as st
 from hnmine.analysis.charts import similarity_histogram
 from hnmine.analysis.listing import COLUMNS, REVIEWED, Listing, pages, sorted_by
 from hnmine.analysis.queries import QueryTable
-from hnmine.core.text import fold, text_hash
+from hnmine.core.text import normalize_text, text_hash
 from hnmine.data.corpus import Corpus
 from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
@@ -38,7 +38,7 @@ SHOW_ONLY = {
 # Column by its name in `listing.COLUMNS`: header, and how it is called where a list is sorted by it.
 HEADERS = {
     "query": ("query", "query, by alphabet"),
-    "suspicion": ("suspicion", "suspicion, as estimated"),
+    "fn_probability": ("fn_probability", "suspicion, as estimated"),
     "positive": ("pos.", "similarity of the positive"),
     "positive_rank": ("pos. rank", "rank of the positive"),
     "hardest": ("hardest neg.", "similarity of the hardest negative"),
@@ -135,7 +135,7 @@ def asked_for(drawn: Range | None) -> tuple[Listing, int]:
         size = st.selectbox("A page", PAGE_SIZES, key="inspect-size", persist_state="session", width=90, help="Queries on one page.")
     low, high = drawn or (None, None)
     asked = Listing(
-        words='"'.join(fold(part) for part in words.split('"')),
+        words='"'.join(normalize_text(part) for part in words.split('"')),
         show=show,
         reviewed=reviewed,
         low=low,
@@ -188,13 +188,13 @@ def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Li
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     columns: dict[str, tuple[Any, Any]] = {
         "query": ([corpus.queries[query] for query in shown], text(names["query"], width=330)),
-        "suspicion": (
-            None if table.suspicion is None else 100 * table.suspicion[shown],
+        "fn_probability": (
+            None if table.fn_probability is None else 100 * table.fn_probability[shown],
             st.column_config.ProgressColumn(
-                names["suspicion"],
+                names["fn_probability"],
                 format="%.1f %%",
                 min_value=0.0,
-                max_value=max(1.0, float(np.nanmax(100 * table.suspicion, initial=0))) if table.suspicion is not None else 1.0,
+                max_value=max(1.0, float(np.nanmax(100 * table.fn_probability, initial=0))) if table.fn_probability is not None else 1.0,
                 help="Highest estimated chance among its negatives to be false. An estimate of the model, not a measurement.",
             ),
         ),
@@ -226,8 +226,8 @@ def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Li
     }
     if not table.reviewed.any():
         del columns["reviewed"]
-    if table.suspicion is None:
-        del columns["suspicion"]
+    if table.fn_probability is None:
+        del columns["fn_probability"]
     shown_ids = [query_id(corpus, query) for query in shown.tolist()]
     st.dataframe(
         {name: values for name, (values, _) in columns.items()},

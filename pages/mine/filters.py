@@ -12,20 +12,20 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from hnmine.checks.report import counted
-from hnmine.selection.settings import GUARDS, SelectionSettings
+from hnmine.selection.settings import FILTERS, SelectionSettings
 from pages.shared.dials import ANCHORS, DIALS, Dial
 
 Slots = dict[str, DeltaGenerator]
 
-SIGNALS_OF = {guard.setting: guard.signals for guard in GUARDS}
-STEP_OF = {guard.setting: guard.step for guard in GUARDS}
-BY_POSITIVE = ("max_positive_share", "margin")
+SIGNALS_OF = {guard.setting: guard.signals for guard in FILTERS}
+STEP_OF = {guard.setting: guard.step for guard in FILTERS}
+BY_POSITIVE = ("max_positive_ratio", "margin")
 
 
 def hold(key: str, settings: SelectionSettings, *, anew: bool) -> None:
     """Make the widgets show these settings: all of them `anew`, or only those that show nothing yet."""
     put = st.session_state.__setitem__ if anew else st.session_state.setdefault
-    put(f"anchor-{key}", settings.anchor)
+    put(f"positive_score-{key}", settings.positive_score)
     for setting, dial in DIALS.items():
         hold_dial(key, setting, dial, getattr(settings, setting), anew=anew)
 
@@ -90,7 +90,7 @@ def guards(key: str, available: Collection[str], *, mined: bool) -> tuple[dict[s
                 fields[setting], places[setting] = turned(key, setting, dial, _missing(setting, available, mined=mined))
             if setting == BY_POSITIVE[-1]:
                 with st.container(border=True):
-                    fields["anchor"] = _anchor(key, idle=not any(fields[each] is not None for each in BY_POSITIVE))
+                    fields["positive_score"] = _anchor(key, idle=not any(fields[each] is not None for each in BY_POSITIVE))
     low, high = fields["min_score"], fields["max_score"]
     if low is not None and high is not None and low > high:
         places["min_score"].warning("ignored: the minimum score is above the maximum", icon=":material/warning:")
@@ -114,7 +114,7 @@ def _anchor(key: str, *, idle: bool) -> str:
         "The positive's score, of several",
         list(ANCHORS),
         format_func=ANCHORS.__getitem__,
-        key=f"anchor-{key}",
+        key=f"positive_score-{key}",
         persist_state="session",
         help="Where a query has several positives: whose score PercPos, the margins and the share of likeness are measured against. "
         "Of the ranked ones: those as near as the window reaches, so that one wrong label does not drag the limit down.",

@@ -10,7 +10,7 @@ from hnmine.core.errors import HnmineError
 from hnmine.models import cards
 from hnmine.models.cards import ModelSettings
 from hnmine.retrieval.fusion import FUSION_DEPTH
-from hnmine.retrieval.retrievers import MODEL_ALONE, RETRIEVERS, Retriever, beside, in_words
+from hnmine.retrieval.retrievers import MODEL_ALONE, RETRIEVERS, Retriever, retriever_names, second_model_settings
 from hnmine.runs.mine import MineSettings
 from pages.mine import model
 
@@ -44,7 +44,7 @@ def retrievers(key: str, initial: MineSettings, first: ModelSettings | None) -> 
             "the model.",
         )
         names = tuple(name for name in RETRIEVERS if name in ranking) or MODEL_ALONE
-        if told := in_words(names):
+        if told := retriever_names(names):
             st.caption(f"The rank window counts ranks {told}.")
     if "second_model" in names and second is None:
         right.warning("Choose a second model, or take it out of the list.", icon=":material/warning:")
@@ -73,7 +73,7 @@ def _second_model(key: str, initial: ModelSettings | None, first: ModelSettings)
         help="Its similarity to the query is shown beside the model's for every candidate, and it may rank too. Where two models disagree "
         "is worth a look. Each text is encoded once more, by it.",
     )
-    chosen = beside(first, before if name is None else names.get(name, name.strip()))
+    chosen = second_model_settings(first, before if name is None else names.get(name, name.strip()))
     if chosen is None:
         return None
     try:

@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from hnmine.selection.presets import PRESETS, preset_of, with_preset
-from hnmine.selection.settings import SUSPECTED_BY, SelectionSettings
+from hnmine.selection.settings import FN_SIGNALS, SelectionSettings
 from pages.mine import filters
 from pages.shared.dials import FALSE_RATE
 
@@ -74,7 +74,7 @@ def selection(
         negative_number=int(negatives),
         strategy=way or "random",
         seed=int(seed_value),
-        false_rate=rate,
+        max_fn_rate=rate,
         **fields,
     )
     held = preset_of(settings, deepest=deepest) or OWN
@@ -92,7 +92,7 @@ def _hold(key: str, settings: SelectionSettings, deepest: int, *, anew: bool) ->
     put(f"window-{key}", (min(settings.window_start, end - 1), end))
     put(f"strategy-{key}", settings.strategy)
     filters.hold(key, settings, anew=anew)
-    filters.hold_dial(key, "false_rate", FALSE_RATE, settings.false_rate, anew=anew)
+    filters.hold_dial(key, "max_fn_rate", FALSE_RATE, settings.max_fn_rate, anew=anew)
     if not anew:  # a preset says nothing of these
         put(f"number-{key}", settings.negative_number)
         put(f"seed-{key}", settings.seed)
@@ -155,9 +155,9 @@ def _nearest(count: int) -> str:
 
 def _false_rate(key: str, available: Collection[str]) -> float | None:
     """Draw the share of false ones that the hardest may have by the estimate; None for any."""
-    missing = "" if set(SUSPECTED_BY) <= set(available) else "this run has no signals: mine again to have them"
+    missing = "" if set(FN_SIGNALS) <= set(available) else "this run has no signals: mine again to have them"
     with st.container(border=True):
-        rate, told = filters.turned(key, "false_rate", FALSE_RATE, missing)
+        rate, told = filters.turned(key, "max_fn_rate", FALSE_RATE, missing)
     if not missing:
         told.caption(
             "off: the most similar are taken, however doubtful"

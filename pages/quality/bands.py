@@ -106,5 +106,5 @@ def _told(found: Cut, audit: Audit) -> None:
     )
     if by_share:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.code(f"--max_positive_share {found.limit:g}", language=None, width="content")
+            st.code(f"--max_positive_ratio {found.limit:g}", language=None, width="content")
             st.page_link("pages/views/mine.py", label="Set it on the Mine screen", icon=":material/arrow_forward:", width="content")

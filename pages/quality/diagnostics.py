@@ -29,7 +29,7 @@ def draw(run: OpenRun, selection: Selection) -> None:
     """Draw the counts at a glance, and one of the parts."""
     positives, hubs = statistics.positives(run, selection), statistics.hubs(run, selection)
     lengths, scores = statistics.lengths(run, selection), statistics.separation(run, selection)
-    filled = selection.backfilled.any(axis=1)
+    filled = selection.random_filled.any(axis=1)
     with st.grid(5, min_column_width=170):
         st.metric(
             "Low positives",
@@ -166,7 +166,7 @@ def _hubs(run: OpenRun, selection: Selection) -> None:
 
 def _short(run: OpenRun, selection: Selection) -> None:
     corpus, wanted = run.inputs.corpus, selection.settings.negative_number
-    filled = selection.backfilled.sum(axis=1)
+    filled = selection.random_filled.sum(axis=1)
     queries = np.flatnonzero(selection.short | (filled > 0))
     queries = queries[np.lexsort((-filled[queries], selection.counts[queries]))]
     st.write(

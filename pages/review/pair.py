@@ -6,11 +6,11 @@ import numpy as np
 import streamlit as st
 
 from hnmine import resources
-from hnmine.analysis.explanation import estimate_in_words, evidence, suspicions
+from hnmine.analysis.explanation import estimate_in_words, pair_details, warnings
 from hnmine.checks.report import counted
 from hnmine.core.text import shared
 from hnmine.review.queue import STATES
-from pages.review.session import DONE, Desk
+from pages.review.session import DONE, ReviewSession
 from pages.shared import highlight, wording
 
 # Texts of more characters scroll in a box of this many pixels, so that the pair stays in sight.
@@ -18,11 +18,11 @@ LONG_TEXT, LONG_HEIGHT = 1_200, 320
 SHOWN_POSITIVES = 3
 
 
-def draw(desk: Desk, place: int) -> None:
+def draw(desk: ReviewSession, place: int) -> None:
     """Draw a pair: the query, its positives, the candidate with the words it shares with them marked."""
     run, corpus = desk.run, desk.run.inputs.corpus
     query, passage = desk.queue.pair(place)
-    about = evidence(corpus, run.ranking, desk.selection, query, passage, resources.estimator(run))
+    about = pair_details(corpus, run.ranking, desk.selection, query, passage, resources.estimator(run))
     asked, text = desk.texts(place)
     with _box(asked):
         st.caption(":material/search: **Query**")
@@ -43,18 +43,20 @@ def draw(desk: Desk, place: int) -> None:
         facts = [f"similarity {about.score:.3f}", "not among the ranked" if about.rank is None else f"rank {about.rank:,}"]
         if about.share is not None:
             facts.append(f"{wording.percent(about.share)} of the positive")
-        if about.likeness is not None:
-            facts.append(f"{about.likeness:.3f} like the positive")
+        if about.positive_similarity is not None:
+            facts.append(f"{about.positive_similarity:.3f} like the positive")
         if stands := desk.queue.verdicts[place]:
             facts.append(f"now {DONE[STATES[stands]]}")
         facts += [
-            wording.signal(name).said(value) for name, value in about.signals.items() if name != "like_positive" and np.isfinite(value)
+            wording.signal(name).said(value)
+            for name, value in about.signals.items()
+            if name != "positive_similarity" and np.isfinite(value)
         ]
         st.caption(f":material/help: **Candidate** · {' · '.join(facts)}")
         others = [asked, *(corpus.passages[positive] for positive, _, _ in about.positives)]
         marked = shared(text, others, desk.common)
         highlight.show(text, marked)
-    found = "; ".join(suspicions(about))
+    found = "; ".join(warnings(about))
     told = "" if about.estimate is None else estimate_in_words(about.estimate, about.reasons)
     st.caption(
         (f"**Why suspicious:** {found}{f' ({told})' if told else ''}." if found else _unsuspicious(told))
@@ -63,7 +65,7 @@ def draw(desk: Desk, place: int) -> None:
 
 
 def _unsuspicious(told: str) -> str:
-    return f"**Suspicion:** {told}." if told else "Nothing about its numbers is suspicious."
+    return f"**FNModel:** {told}." if told else "Nothing about its numbers is suspicious."
 
 
 def _box(text: str) -> st.delta_generator.DeltaGenerator:

@@ -37,7 +37,7 @@ DONE = {"keep": "kept", "drop": "dropped", "promote": "promoted", "skip": "skipp
 
 
 @dataclass(slots=True, eq=False)
-class Desk:
+class ReviewSession:
     """What a session reviews.
 
     Attributes:
@@ -103,15 +103,15 @@ class Desk:
             self.turn += 1
 
 
-def also_here(desk: Desk) -> list[str]:
+def also_here(desk: ReviewSession) -> list[str]:
     """Return the names of those who review the same run at this server just now."""
     return claims().names(session_id(), desk.run.run.id)
 
 
-def open_desk(settings: QueueSettings) -> Desk:
+def open_desk(settings: QueueSettings) -> ReviewSession:
     """Return the session's desk for the current run and these settings; made anew when either is another than before."""
     run_id = st.session_state.run
-    kept: Desk | None = st.session_state.get(KEY)
+    kept: ReviewSession | None = st.session_state.get(KEY)
     sample = audit.kept(run_id, state.selection_settings(run_id)) if run_id is not None and settings.source == "audit" else None
     drawn = sample and (sample.fingerprint, sample.settings)
     wanted = "" if run_id is None else msgspec.json.encode((run_id, state.selection_settings(run_id), settings, drawn)).decode()
@@ -121,15 +121,15 @@ def open_desk(settings: QueueSettings) -> Desk:
     run, selection = state.opened()
     corpus = run.inputs.corpus
     with st.spinner("Making the queue ..."):
-        judged = queue.judged_pairs(corpus, run.judgements, resources.reviews().verdicts())
+        judged = queue.pairs_with_verdict(corpus, run.verdict_pairs, resources.reviews().verdicts())
         drawn = sample and audit.pairs(run, sample)
         pairs = queue.build(corpus, run.ranking, selection, settings, judged, resources.estimator(run), drawn)
-        desk = Desk(wanted, run, selection, pairs, version, _common(run.run.dataset_id, run))
+        desk = ReviewSession(wanted, run, selection, pairs, version, _common(run.run.dataset_id, run))
     st.session_state[KEY] = desk
     return desk
 
 
-def outdated(desk: Desk) -> bool:
+def outdated(desk: ReviewSession) -> bool:
     """Return whether the file of verdicts was replaced by another since the queue was made."""
     return resources.reviews().replaced(desk.version)
 
@@ -141,14 +141,14 @@ def _common(dataset_id: str, _run: OpenRun) -> frozenset[str]:
 
 def signals() -> list[str]:
     """Return the names of the signals of the current run."""
-    kept: Desk | None = st.session_state.get(KEY)
+    kept: ReviewSession | None = st.session_state.get(KEY)
     run = kept.run if kept is not None and kept.run.run.id == st.session_state.run else state.opened()[0]
     return sorted(run.ranking.signals)
 
 
-def learnt(desk: Desk) -> str:
+def learnt(desk: ReviewSession) -> str:
     """Say from how many verdicts the estimate that ordered this queue has learnt; empty where it has none to go by."""
-    count = desk.run.suspicion.verdicts
+    count = desk.run.fn_model.verdicts
     if desk.queue.settings.order != "suspicious" or not count:
         return ""
     return f"The estimate has learnt from {counted(count, 'verdict')}."
@@ -248,7 +248,7 @@ def pressed(heard: Press | None = None) -> None:
         desk.news = f"Nothing of {owed[0]} is left."
 
 
-def _revert(desk: Desk, who: str, what: Press) -> str:
+def _revert(desk: ReviewSession, who: str, what: Press) -> str:
     """Undo or redo once; return what to tell, which is nothing when nothing of it is left."""
     done: Reverted | None = getattr(resources.reviews(), what)(who)
     if done is None:
@@ -270,7 +270,7 @@ def _revert(desk: Desk, who: str, what: Press) -> str:
     return news
 
 
-def _written(desk: Desk, pairs: list[tuple[str, str]], verdict: Choice | None, who: str) -> bool:
+def _written(desk: ReviewSession, pairs: list[tuple[str, str]], verdict: Choice | None, who: str) -> bool:
     """Write a decision; keep the reason when it cannot be written, so that the screen stays where it is."""
     try:
         resources.reviews().decide(pairs, verdict, who)

@@ -69,7 +69,7 @@ def _described(side: Opened) -> dict[str, object]:
             for which, model in models.items()
         },
         "versions": run.manifest.get("versions", {}),
-        "verdicts": side[0].judgements.counts,
+        "verdicts": side[0].verdict_pairs.counts,
     }
 
 

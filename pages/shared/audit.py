@@ -103,7 +103,7 @@ def _states(run: OpenRun, queries: Ids, passages: Ids) -> npt.NDArray[np.int8]:
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _judged(key: str, version: int, _run: OpenRun) -> tuple[Ids, Ids, npt.NDArray[np.int8]]:
-    return queue.judged_pairs(_run.inputs.corpus, _run.judgements, resources.reviews().verdicts())
+    return queue.pairs_with_verdict(_run.inputs.corpus, _run.verdict_pairs, resources.reviews().verdicts())
 
 
 def draw(run: OpenRun, selection: Selection, size: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hnmine.selection.settings import GUARDS
+from hnmine.selection.settings import FILTERS
 
 __all__ = ["ANCHORS", "DIALS", "FALSE_RATE", "FUNNEL", "Dial"]
 
@@ -42,7 +42,7 @@ class Dial(NamedTuple):
 
 
 DIALS = {
-    "max_positive_share": Dial(
+    "max_positive_ratio": Dial(
         "PercPos: share of the positive",
         "Rejects candidates that score above this share of the positive's score (NV-Retriever: 0.95). "
         "What comes that close to the right answer often is one.",
@@ -53,17 +53,17 @@ DIALS = {
         "Rejects candidates that score less than this below the positive.",
         "margin", "past the margin", 0.0, 0.5, 0.05,
     ),
-    "max_suspicion": Dial(
+    "max_fn_probability": Dial(
         "Most suspicion",
         "Rejects each candidate whose estimated chance to be a false negative is above this. " + NO_MEASUREMENT,
-        "suspicion", "past suspicion", 0.1, 50.0, 5.0, 0.1, 100.0, "%.1f %%",
+        "fn_probability", "past suspicion", 0.1, 50.0, 5.0, 0.1, 100.0, "%.1f %%",
     ),
-    "max_likeness_share": Dial(
+    "max_positive_similarity_ratio": Dial(
         "Like a positive: share",
         "Rejects candidates whose similarity to a positive is above this share of the positive's own similarity to the query.",
         "like a positive (share)", "less like a positive (share)", 0.05, 2.0, 0.9,
     ),
-    "max_likeness": Dial(
+    "max_positive_similarity": Dial(
         "Like a positive: similarity",
         "Rejects candidates that are more similar than this to a positive passage: they may say the same.",
         "like a positive", "less like a positive", -1.0, 1.0, 0.7,
@@ -96,13 +96,13 @@ FALSE_RATE = Dial(
     "doubtful candidates gets easier ones, another gets harder ones. " + NO_MEASUREMENT,
     "estimated false", "", 0.1, 20.0, 1.0, 0.1, 100.0, "%.1f %%",
 )  # fmt: skip
-ANCHORS = {"ranked": "mean of the ranked ones", "mean": "mean of all", "min": "the lowest", "max": "the highest"}
+ANCHORS = {"in_window": "mean of the ranked ones", "mean": "mean of all", "min": "the lowest", "max": "the highest"}
 # The steps of `Selection.funnel` that the screen names, in their order.
 FUNNEL = {
     "ranked": "ranked",
     "in_window": "in the window",
     "not_positive": "not positive",
     "not_dropped": "not dropped by a reviewer",
-    **{guard.step: DIALS[guard.setting].passed for guard in GUARDS},
+    **{guard.step: DIALS[guard.setting].passed for guard in FILTERS},
     "chosen": "chosen",
 }

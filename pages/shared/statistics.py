@@ -15,7 +15,7 @@ import streamlit as st
 from hnmine import resources
 from hnmine.analysis import compare, diagnostics, listing, maps, queries
 from hnmine.core import text
-from hnmine.core.text import fold
+from hnmine.core.text import normalize_text
 from hnmine.resources import OpenRun
 from hnmine.review import audit_sample
 from hnmine.selection.select import Selection
@@ -89,12 +89,12 @@ def _histograms(key: str, settings: str, _run: OpenRun, _selection: Selection) -
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _query_table(key: str, settings: str, _run: OpenRun, _selection: Selection) -> queries.QueryTable:
-    return queries.query_table(_run.inputs.corpus, _run.ranking, _selection, resources.chances(_run, _selection))
+    return queries.query_table(_run.inputs.corpus, _run.ranking, _selection, resources.fn_probabilities(_run, _selection))
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
 def _folded(run_id: str, _run: OpenRun) -> list[str]:
-    return [fold(query) for query in _run.inputs.corpus.queries]
+    return [normalize_text(query) for query in _run.inputs.corpus.queries]
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)

@@ -35,11 +35,11 @@ class Signal(NamedTuple):
 
 
 SIGNALS = {
-    "like_positive": Signal("like pos.", "like the positive", "Similarity to the nearest positive passage: near 1 it says the same."),
+    "positive_similarity": Signal("like pos.", "like the positive", "Similarity to the nearest positive passage: near 1 it says the same."),
     "overlap": Signal(
         "overlap", "overlap", "Three-word runs shared with a positive, of all that either has: near 100 % is a copy.", "%.0f %%", 100
     ),
-    "bm25": Signal(
+    "bm25_ratio": Signal(
         "BM25",
         "BM25",
         "How well the query's words match it (BM25), as a share of the query's best match.",
@@ -65,8 +65,8 @@ _SETTINGS = {
     "selection.negative_number": "negatives per query",
     "selection.strategy": "negatives chosen",
     "selection.seed": "seed",
-    "selection.anchor": "the positive's score, of several",
-    "selection.false_rate": "estimated false at most",
+    "selection.positive_score": "the positive's score, of several",
+    "selection.max_fn_rate": "estimated false at most",
     **{f"selection.{name}": _within(dial.label) for name, dial in DIALS.items()},
     "pool": "candidate pool",
     "pool_mode": "candidates",

@@ -100,7 +100,7 @@ with st.container(border=True):
             )
             / 100
         )
-    if told := wording.honoured(run.judgements.counts):
+    if told := wording.honoured(run.verdict_pairs.counts):
         st.write(f":material/gavel: {told}")
 
 settings: MineSettings = msgspec.structs.replace(
@@ -175,9 +175,9 @@ with st.container(horizontal=True, vertical_alignment="center"):
         run.run.manifest,
         settings=settings,
         names={"input_file": dataset.name, "candidate_pool": dataset.pool_name},
-        verdicts=run.judgements.applied,
+        verdicts=run.verdict_pairs.applied,
         summary=summary,
-        suspicion=run.suspicion if selection.settings.suspects else None,
+        fn_model=run.fn_model if selection.settings.uses_fn_model else None,
         outputs=[each | {"name": names[each["part"]]} for each in manifest.fingerprints(written)],
         audit=audit,
     )

@@ -34,7 +34,7 @@ with st.container(horizontal=True, vertical_alignment="center", horizontal_align
             st.switch_page("pages/views/review.py")
 st.text(corpus.queries[query])
 details = queries.candidates_of(corpus, run.ranking, selection, query)
-candidates.suspicion(run, details, query)
+candidates.most_probable(run, details, query)
 # The curve has room beside the positives; a map has not.
 beside = st.columns([3, 2]) if st.session_state.get("inspect-figure", "curve") == "curve" else (st.container(), st.container())
 with beside[0]:

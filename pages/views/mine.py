@@ -9,12 +9,12 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.analysis import charts
-from hnmine.analysis.fn_estimates import false_share
+from hnmine.analysis.fn_estimates import fn_rate
 from hnmine.checks.report import counted
 from hnmine.core.errors import HnmineError, InputError
 from hnmine.models import cards, devices
 from hnmine.retrieval.rerank import SIGNAL
-from hnmine.retrieval.retrievers import MODEL_ALONE, in_words
+from hnmine.retrieval.retrievers import MODEL_ALONE, retriever_names
 from hnmine.retrieval.signals import BASIC
 from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
@@ -46,12 +46,12 @@ def live(run: resources.OpenRun) -> None:
         current = resources.selection(run, chosen)
         filters.show_removed(slots, current.funnel)
     summary = summarise(run.inputs, run.ranking, current)
-    chances = resources.chances(run, current)
-    with st.grid(4 if chances is None else 5, min_column_width=170):
+    fn_probabilities = resources.fn_probabilities(run, current)
+    with st.grid(4 if fn_probabilities is None else 5, min_column_width=170):
         st.metric("Negatives", f"{summary.negatives:,}", border=True, help="Over all rows.")
         st.metric(
             "Back-filled",
-            f"{summary.backfilled:,}",
+            f"{summary.random_filled:,}",
             border=True,
             help="Taken at random from outside the window because it had too few; usually easier.",
         )
@@ -63,16 +63,16 @@ def live(run: resources.OpenRun) -> None:
             border=True,
             help=f"Of the negatives to their queries: their hardness. The positives have {summary.scores['positives']:.3f}.",
         )
-        if chances is not None:
-            estimated = false_share(chances)
+        if fn_probabilities is not None:
+            estimated = fn_rate(fn_probabilities)
             st.metric(
                 "Estimated false",
                 "–" if estimated is None else wording.percent(estimated, 1),
                 border=True,
                 help="The share of false ones among these negatives. " + NO_MEASUREMENT,
             )
-    if chances is not None:
-        st.caption(_estimated(run.suspicion.verdicts))
+    if fn_probabilities is not None:
+        st.caption(_estimated(run.fn_model.verdicts))
     draw(charts.similarity_histogram(statistics.histograms(run, current), chosen), "mine-histogram")
     funnel = [("ranked", current.funnel["ranked"])] + [
         (step, current.funnel[step])
@@ -80,14 +80,14 @@ def live(run: resources.OpenRun) -> None:
         if step in ALWAYS or current.funnel[step] != current.funnel[earlier]
     ]
     told = [f"{FUNNEL[step]} {count:,}" for step, count in funnel]
-    if summary.backfilled:
-        told.append(f"back-filled {current.funnel['backfilled']:,}")
+    if summary.random_filled:
+        told.append(f"back-filled {current.funnel['random_filled']:,}")
     st.caption(
         f"Candidates over all queries: {' → '.join(told)}; on {counted(summary.rows, 'row')} {counted(summary.negatives, 'negative')}"
     )
-    if told := in_words(run.run.settings.retrievers):
+    if told := retriever_names(run.run.settings.retrievers):
         st.caption(f"Candidates ranked {told}.")
-    if told := wording.honoured(run.judgements.counts):
+    if told := wording.honoured(run.verdict_pairs.counts):
         st.caption(told)
     if above := summary.scores["above_positive"]:
         st.caption(f"{wording.percent(above, 1)} of the negatives score above their positive: look at those first.")

@@ -10,7 +10,7 @@ from hnmine.checks.report import counted
 from hnmine.core.errors import HnmineError
 from hnmine.review.queue import QueueSettings
 from pages.review import claims, files, filters, pair, presses, session
-from pages.review.session import DONE, Desk
+from pages.review.session import DONE, ReviewSession
 
 POLL = "4s"
 MOST_AT_ONCE = 100_000
@@ -37,7 +37,7 @@ MENU = {
 }
 
 
-def progress(desk: Desk) -> None:
+def progress(desk: ReviewSession) -> None:
     """Draw how far the queue is reviewed."""
     counts = desk.queue.counts
     total, left = len(desk.queue), int(np.count_nonzero(desk.queue.todo))
@@ -52,7 +52,7 @@ def progress(desk: Desk) -> None:
             st.text(f"Also reviewing now: {', '.join(names)}")
 
 
-def buttons(desk: Desk) -> None:
+def buttons(desk: ReviewSession) -> None:
     """Draw the keys; those that judge belong to the pair on the screen, so a press that comes late judges no other."""
     undoable, redoable = resources.reviews().history(claims.reviewer())
     with st.container(horizontal=True, gap="small"):
@@ -99,7 +99,7 @@ def recent() -> None:
             st.text(f"{verdict.who or 'nobody named'}:  {told}".replace("\n", " "), wrap=False)
 
 
-def all_at_once(desk: Desk) -> None:
+def all_at_once(desk: ReviewSession) -> None:
     """Draw the verdict for all that is left in the queue, behind a question."""
     left = int(np.count_nonzero(desk.queue.todo))
     with st.popover(f"Apply to all {left:,}", icon=":material/done_all:", disabled=not 0 < left <= MOST_AT_ONCE, key="review-all"):
@@ -123,7 +123,7 @@ def all_at_once(desk: Desk) -> None:
 
 
 @st.fragment(run_every=POLL)
-def desk_of(desk: Desk) -> None:
+def desk_of(desk: ReviewSession) -> None:
     """Draw all that changes with a decision, one's own or somebody else's."""
     try:
         if session.outdated(desk):
@@ -145,7 +145,7 @@ def desk_of(desk: Desk) -> None:
         st.text(str(error))
 
 
-def messages(desk: Desk) -> None:
+def messages(desk: ReviewSession) -> None:
     """Tell what the last press did, where that is not plain, and what others did to this pair."""
     if desk.trouble:
         st.error("The verdict was not written, so this pair stays", icon=":material/error:")
@@ -161,7 +161,7 @@ def messages(desk: Desk) -> None:
             st.button("Next pair", shortcut="N", key=f"review-next-{desk.turn}", on_click=session.go_on, args=(desk.turn,))
 
 
-def finished(desk: Desk) -> None:
+def finished(desk: ReviewSession) -> None:
     """Draw the end of a queue, with the way on."""
     left = int(np.count_nonzero(desk.queue.todo))
     with st.container(border=True, horizontal_alignment="center"):

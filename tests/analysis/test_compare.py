@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnmine.analysis.compare import Side, compare, differences
-from hnmine.core.text import fold
+from hnmine.core.text import normalize_text
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
 from hnmine.retrieval.ranking import Ranking
@@ -37,14 +37,14 @@ def negatives(each: Side) -> dict[str, dict[str, float]]:
     found = {}
     for query, ids, scores in zip(each.corpus.queries, each.selection.negatives, each.selection.scores, strict=True):
         held = ids >= 0
-        texts = [fold(each.corpus.passages[passage]) for passage in ids[held].tolist()]
-        found[fold(query)] = dict(zip(texts, scores[held].tolist(), strict=True))
+        texts = [normalize_text(each.corpus.passages[passage]) for passage in ids[held].tolist()]
+        found[normalize_text(query)] = dict(zip(texts, scores[held].tolist(), strict=True))
     return found
 
 
 def anchors(each: Side) -> dict[str, float]:
     values = each.selection.positive.tolist()
-    return dict(zip(map(fold, each.corpus.queries), values, strict=True))
+    return dict(zip(map(normalize_text, each.corpus.queries), values, strict=True))
 
 
 QUERIES = [f"question {number} of the {word}" for number in range(6) for word in ("sea", "wing")]
@@ -64,8 +64,8 @@ def test_overlap_and_shifts_are_those_of_plain_sets(monkeypatch: pytest.MonkeyPa
     assert len(found.first) == len(common) == 6
     assert (found.only_first, found.only_second) == (len(mine) - 6, len(theirs) - 6)
     for place in range(len(common)):
-        query = fold(one.corpus.queries[found.first[place]])
-        assert query == fold(other.corpus.queries[found.second[place]])
+        query = normalize_text(one.corpus.queries[found.first[place]])
+        assert query == normalize_text(other.corpus.queries[found.second[place]])
         here, there = mine[query], theirs[query]
         assert found.shared[place] == len(here.keys() & there.keys())
         assert (found.counts_first[place], found.counts_second[place]) == (len(here), len(there))

@@ -15,10 +15,10 @@ from hnmine.analysis.explanation import HUB_LEAST, HUB_SHARE
 from hnmine.core import arrays
 from hnmine.data.corpus import Corpus, build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import Verdict, judge
+from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
-from hnmine.selection.promotions import with_promotions
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, SelectionSettings, select
 
 
@@ -72,7 +72,7 @@ def test_promoted_passages_are_positives_and_are_marked() -> None:
     corpus, ranking = world(3)
     passage = next(p for p in range(len(corpus.passages)) if p not in corpus.positives(2))
     verdict = Verdict(query=corpus.queries[2], passage=corpus.passages[passage], verdict="promote")
-    corpus, ranking = with_promotions(corpus, ranking, judge(corpus, [verdict]))
+    corpus, ranking = apply_promotions(corpus, ranking, match_verdicts(corpus, [verdict]))
     found = diagnostics.positives(corpus, ranking, chosen((corpus, ranking)))
     marked = np.flatnonzero(found.promoted)
     assert [(int(found.queries[place]), int(found.passages[place])) for place in marked] == [(2, passage)]

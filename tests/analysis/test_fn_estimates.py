@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from hnmine.analysis import queries
-from hnmine.analysis.fn_estimates import can_estimate, chosen_chances, chosen_ranks, false_share
+from hnmine.analysis.fn_estimates import can_estimate_fn, chosen_ranks, fn_probabilities, fn_rate
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import Verdict, judge
+from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.retrieval.ranking import rank
 from hnmine.retrieval.signals import with_signals
-from hnmine.selection.fn_model import Estimator, default_suspicion
-from hnmine.selection.promotions import with_promotions
+from hnmine.selection.fn_model import FNEstimator, default_fn_model
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import SelectionSettings
 from tests.conftest import FakeEncoder
@@ -31,7 +31,7 @@ def world(verdicts: int = 0, depth: int = 25) -> tuple:
     plain = build_corpus(rows, pool)
     ranking = with_signals(plain, rank(plain, FakeEncoder(), depth))
     choices = ["keep", "drop", "promote"]
-    judged = judge(
+    judged = match_verdicts(
         plain,
         [
             Verdict(
@@ -42,7 +42,7 @@ def world(verdicts: int = 0, depth: int = 25) -> tuple:
             for number in range(verdicts)
         ],
     )
-    return *with_promotions(plain, ranking, judged), judged
+    return *apply_promotions(plain, ranking, judged), judged
 
 
 @pytest.mark.parametrize("verdicts", [0, 24])
@@ -52,14 +52,14 @@ def world(verdicts: int = 0, depth: int = 25) -> tuple:
         SelectionSettings(window_start=0, window_end=25, negative_number=6),
         SelectionSettings(window_start=5, window_end=9, negative_number=7),  # too few: most are filled from elsewhere
         SelectionSettings(window_start=3, window_end=20, negative_number=5, strategy="hardest", max_score=0.5),
-        SelectionSettings(window_start=0, window_end=25, negative_number=4, strategy="hardest", false_rate=0.05),
+        SelectionSettings(window_start=0, window_end=25, negative_number=4, strategy="hardest", max_fn_rate=0.05),
     ],
 )
 def test_ranks_and_chances_are_those_of_looking_each_up(settings: SelectionSettings, verdicts: int) -> None:
     corpus, ranking, judged = world(verdicts)
     selection = select(corpus, ranking, settings, judged)
-    estimator = Estimator(corpus, ranking, default_suspicion())
-    ranks, chances = chosen_ranks(ranking, selection), chosen_chances(estimator, selection)
+    estimator = FNEstimator(corpus, ranking, default_fn_model())
+    ranks, estimated = chosen_ranks(ranking, selection), fn_probabilities(estimator, selection)
     everything = estimator.block(slice(0, 16), slice(0, ranking.depth))
     kept = set(zip(judged.kept[0].tolist(), judged.kept[1].tolist(), strict=True))
     for (query, place), passage in np.ndenumerate(selection.negatives):
@@ -69,32 +69,32 @@ def test_ranks_and_chances_are_those_of_looking_each_up(settings: SelectionSetti
             expected = 0.0 if (query, int(passage)) in kept else np.nan
         else:
             expected = 0.0 if (query, int(passage)) in kept else everything[query, found[0]]
-        np.testing.assert_allclose(chances[query, place], expected, atol=1e-7)
-    table = queries.query_table(corpus, ranking, selection, chances)
-    assert table.suspicion is not None
-    np.testing.assert_array_equal(table.suspicion, [max(row[~np.isnan(row)], default=np.nan) for row in chances])
+        np.testing.assert_allclose(estimated[query, place], expected, atol=1e-7)
+    table = queries.query_table(corpus, ranking, selection, estimated)
+    assert table.fn_probability is not None
+    np.testing.assert_array_equal(table.fn_probability, [max(row[~np.isnan(row)], default=np.nan) for row in estimated])
 
 
 def test_the_share_is_the_mean_of_what_is_known() -> None:
-    chances = np.array([[0.5, np.nan], [0.1, 0.0]], np.float32)
-    assert false_share(chances) == pytest.approx(0.2)
-    assert false_share(np.full((2, 2), np.nan, np.float32)) is None
+    fn_probabilities = np.array([[0.5, np.nan], [0.1, 0.0]], np.float32)
+    assert fn_rate(fn_probabilities) == pytest.approx(0.2)
+    assert fn_rate(np.full((2, 2), np.nan, np.float32)) is None
 
 
 def test_the_false_rate_that_is_asked_for_is_kept_to() -> None:
     corpus, ranking, judged = world(24, depth=60)
-    estimator = Estimator(corpus, ranking, default_suspicion())
-    free = false_share(
-        chosen_chances(estimator, select(corpus, ranking, SelectionSettings(window_start=0, window_end=60, strategy="hardest"), judged))
+    estimator = FNEstimator(corpus, ranking, default_fn_model())
+    free = fn_rate(
+        fn_probabilities(estimator, select(corpus, ranking, SelectionSettings(window_start=0, window_end=60, strategy="hardest"), judged))
     )
     assert free is not None
-    settings = SelectionSettings(window_start=0, window_end=60, strategy="hardest", false_rate=free * 0.8)
-    held = false_share(chosen_chances(estimator, select(corpus, ranking, settings, judged)))
+    settings = SelectionSettings(window_start=0, window_end=60, strategy="hardest", max_fn_rate=free * 0.8)
+    held = fn_rate(fn_probabilities(estimator, select(corpus, ranking, settings, judged)))
     assert held is not None
     assert held <= free * 0.8 + 1e-7
 
 
 def test_a_ranking_without_signals_can_be_estimated_nothing() -> None:
     corpus, ranking, _ = world()
-    assert can_estimate(ranking)
-    assert not can_estimate(rank(corpus, FakeEncoder(), 25))
+    assert can_estimate_fn(ranking)
+    assert not can_estimate_fn(rank(corpus, FakeEncoder(), 25))

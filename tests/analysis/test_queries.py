@@ -13,11 +13,11 @@ from hnmine.analysis import queries as quality
 from hnmine.analysis.queries import candidates_of, positive_ranks, query_table, score_histograms
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import Judgements, Verdict, judge
+from hnmine.data.verdicts import Verdict, VerdictPairs, match_verdicts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
 from hnmine.selection.positive_score import positive_score
-from hnmine.selection.promotions import with_promotions
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import Reason, SelectionSettings
 
@@ -38,9 +38,9 @@ def held(scores: np.ndarray, positives: np.ndarray, chosen: np.ndarray) -> tuple
         negatives=taken,
         scores=chosen,
         positive=positives[:1],
-        backfilled=np.zeros(taken.shape, bool),
+        random_filled=np.zeros(taken.shape, bool),
         funnel={},
-        judgements=Judgements(NOBODY, NOBODY, NOBODY, (), 0, ""),
+        verdict_pairs=VerdictPairs(NOBODY, NOBODY, NOBODY, (), 0, ""),
     )
 
 
@@ -117,7 +117,7 @@ def test_every_candidate_of_a_query_says_what_became_of_it():
         chosen = {int(passage): int(number) for passage, number in zip(found.ids, found.chosen, strict=True) if number}
         wanted = [passage for passage in selection.negatives[query].tolist() if passage >= 0]
         assert sorted(chosen, key=chosen.__getitem__) == wanted
-        assert sum("back-filled" in state for state in found.states) >= selection.backfilled[query].sum()
+        assert sum("back-filled" in state for state in found.states) >= selection.random_filled[query].sum()
         assert found.scores.tobytes() == ranking.score_pairs(np.full(len(found.ids), query, np.int32), found.ids).tobytes()
         if anchors[query] > 0:
             assert np.allclose(found.shares, found.scores / anchors[query])
@@ -127,8 +127,14 @@ def test_every_candidate_of_a_query_says_what_became_of_it():
 
 def test_every_reason_has_words():
     corpus, ranking, _ = example()
-    guards = {"max_score": 0.9, "min_score": 0.1, "max_positive_share": 0.95, "margin": 0.05}
-    signalled = {"max_likeness": 0.8, "max_likeness_share": 0.9, "max_overlap": 0.5, "max_suspicion": 0.1, "reranker_margin": 0.0}
+    guards = {"max_score": 0.9, "min_score": 0.1, "max_positive_ratio": 0.95, "margin": 0.05}
+    signalled = {
+        "max_positive_similarity": 0.8,
+        "max_positive_similarity_ratio": 0.9,
+        "max_overlap": 0.5,
+        "max_fn_probability": 0.1,
+        "reranker_margin": 0.0,
+    }
     settings = SelectionSettings(window_end=12, **guards, **signalled)
     selection = dataclasses.replace(select(corpus, ranking, SelectionSettings(window_end=12, **guards)), settings=settings)
     words = [quality.explain(int(reason), selection, order=1) for reason in Reason]
@@ -143,8 +149,8 @@ def test_what_reviewers_decided_stands_with_the_candidates():
     promoted, kept, dropped, early = (int(ranking.ids[query, rank]) for rank in (2, 4, 5, 0))
     texts = [corpus.passages[passage] for passage in (promoted, kept, dropped, early)]
     choices = zip(texts, ("promote", "keep", "drop", "drop"), strict=True)
-    judged = judge(corpus, [Verdict(query=corpus.queries[query], passage=text, verdict=choice) for text, choice in choices])
-    corpus, ranking = with_promotions(corpus, ranking, judged)
+    judged = match_verdicts(corpus, [Verdict(query=corpus.queries[query], passage=text, verdict=choice) for text, choice in choices])
+    corpus, ranking = apply_promotions(corpus, ranking, judged)
     selection = select(corpus, ranking, before.settings, judged)
     found = candidates_of(corpus, ranking, selection, query)
     state = {int(passage): state for passage, state in zip(found.ids, found.states, strict=True)}
@@ -160,10 +166,10 @@ def test_what_reviewers_decided_stands_with_the_candidates():
 
 def test_signals_travel_with_the_candidates_and_miss_on_back_filled_ones():
     corpus, ranking, _ = example(10)
-    ranking = dataclasses.replace(ranking, signals={"bm25": np.arange(ranking.ids.size, dtype=np.float32).reshape(ranking.ids.shape)})
+    ranking = dataclasses.replace(ranking, signals={"bm25_ratio": np.arange(ranking.ids.size, dtype=np.float32).reshape(ranking.ids.shape)})
     selection = select(corpus, ranking, SelectionSettings(window_start=8, window_end=10, negative_number=5))
     found = candidates_of(corpus, ranking, selection, 1)
-    assert found.signals["bm25"][:10].tolist() == list(range(10, 20))
+    assert found.signals["bm25_ratio"][:10].tolist() == list(range(10, 20))
     assert len(found.ids) > 10
-    assert np.isnan(found.signals["bm25"][10:]).all()
+    assert np.isnan(found.signals["bm25_ratio"][10:]).all()
     assert (found.reasons[10:] == Reason.CHOSEN).all()

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from hnmine.analysis.listing import COLUMNS, FILTERS, REVIEWED, Listing, alphabetical, found, pages, sorted_by
 from hnmine.analysis.queries import query_table
 from hnmine.core.errors import SettingsError
-from hnmine.core.text import fold
+from hnmine.core.text import normalize_text
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import Verdict, judge
+from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
-from hnmine.selection.promotions import with_promotions
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import SelectionSettings
 
@@ -44,17 +44,17 @@ def example(seed: int = 0) -> tuple:
         Verdict(query=corpus.queries[i], passage=corpus.passages[ids[i, 3 + i % 2]], verdict=choices[i % 4]) for i in range(0, 30, 2)
     ]
     verdicts += [Verdict(query=corpus.queries[i], passage=corpus.passages[ids[i, 5]], verdict=choices[i % 3]) for i in range(12)]
-    judged = judge(corpus, verdicts)
-    corpus, ranking = with_promotions(corpus, ranking, judged)
+    judged = match_verdicts(corpus, verdicts)
+    corpus, ranking = apply_promotions(corpus, ranking, judged)
     settings = SelectionSettings(window_start=2, window_end=9, negative_number=6, max_score=2.0)
     selection = select(corpus, ranking, settings, judged)
-    chances = rng.random(selection.negatives.shape).astype(np.float32)
-    chances[selection.backfilled] = chances[4] = np.nan
-    return corpus, selection, query_table(corpus, ranking, selection, chances), verdicts
+    fn_probabilities = rng.random(selection.negatives.shape).astype(np.float32)
+    fn_probabilities[selection.random_filled] = fn_probabilities[4] = np.nan
+    return corpus, selection, query_table(corpus, ranking, selection, fn_probabilities), verdicts
 
 
 CORPUS, SELECTION, TABLE, VERDICTS = example()
-FOLDED = [fold(query) for query in CORPUS.queries]
+FOLDED = [normalize_text(query) for query in CORPUS.queries]
 
 
 def fits(query: int, asked: Listing) -> bool:
@@ -66,7 +66,7 @@ def fits(query: int, asked: Listing) -> bool:
         return False
     if asked.show == "low" and TABLE.positive_rank[query] < 10:
         return False
-    if asked.show == "short" and not (len(scores) < 6 or SELECTION.backfilled[query].any()):
+    if asked.show == "short" and not (len(scores) < 6 or SELECTION.random_filled[query].any()):
         return False
     if (asked.low, asked.high) != (None, None):
         low, high = (-math.inf if asked.low is None else asked.low), (math.inf if asked.high is None else asked.high)
@@ -105,10 +105,10 @@ def test_what_is_listed_fits_and_stands_in_order(**asked: object) -> None:
 
 
 def test_without_an_estimate_the_most_suspicious_are_those_of_the_highest_share() -> None:
-    table = dataclasses.replace(TABLE, suspicion=None)
+    table = dataclasses.replace(TABLE, fn_probability=None)
     asked = Listing()
-    assert asked.sort == "suspicion"
-    assert sorted_by(asked, TABLE) == "suspicion"
+    assert asked.sort == "fn_probability"
+    assert sorted_by(asked, TABLE) == "fn_probability"
     assert sorted_by(asked, table) == "share"
     by_share = found(Listing(sort="share"), table, SELECTION, FOLDED).tolist()
     assert found(asked, table, SELECTION, FOLDED).tolist() == by_share
@@ -128,7 +128,7 @@ def test_words_stand_in_any_order_and_phrases_as_they_are() -> None:
     assert texts('"sea and hull"') == {text for text in FOLDED if "sea and hull" in text} < texts("sea hull")
     assert texts('"sea and hull') == texts('"sea and hull"')
     assert texts('""') == texts(" ") == set(FOLDED)
-    assert texts(fold("STRASSE")) == texts(fold("Straße")) != set()
+    assert texts(normalize_text("STRASSE")) == texts(normalize_text("Straße")) != set()
 
 
 def test_the_alphabet_is_counted_once() -> None:

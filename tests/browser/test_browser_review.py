@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hnmine.core.text import fold
+from hnmine.core.text import normalize_text
 from hnmine.data.verdicts import Verdict
 from hnmine.models.cards import ModelSettings
 from hnmine.review.store import ReviewStore
@@ -142,11 +142,11 @@ def honoured(rows: list[dict[str, Any]], verdicts: list[Verdict]) -> None:
     assert len(rows) == 124
     by_query: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        by_query.setdefault(fold(row["query"]), []).append(row)
+        by_query.setdefault(normalize_text(row["query"]), []).append(row)
     for each in verdicts:
-        for row in by_query[fold(each.query)]:
-            negatives, positives = ({fold(text) for text in row[name]} for name in ("neg", "pos"))
-            passage = fold(each.passage)
+        for row in by_query[normalize_text(each.query)]:
+            negatives, positives = ({normalize_text(text) for text in row[name]} for name in ("neg", "pos"))
+            passage = normalize_text(each.passage)
             if each.verdict == "drop":
                 assert passage not in negatives | positives
             elif each.verdict == "promote":

@@ -31,7 +31,7 @@ from hnmine.data.problems import REPAIRS
 from hnmine.models.cards import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
 from hnmine.models.reranker import RERANKER_CLASSES, RerankerSettings
 from hnmine.retrieval.fusion import FUSION_DEPTH
-from hnmine.retrieval.retrievers import RETRIEVERS, beside
+from hnmine.retrieval.retrievers import RETRIEVERS, second_model_settings
 from hnmine.runs.mine import SCORE_SOURCES, MineSettings
 from hnmine.selection.settings import SelectionSettings
 
@@ -267,7 +267,7 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
             seed=draw(st.integers(-(2**70), 2**70)),
             min_score=draw(maybe() | st.just(low)),
             max_score=draw(maybe() | st.just(high)),
-            max_positive_share=draw(maybe() | st.floats(1e-9, 3)),
+            max_positive_ratio=draw(maybe() | st.floats(1e-9, 3)),
             margin=draw(maybe() | st.floats(0, 2)),
         ),
         model=model,
@@ -283,7 +283,7 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
         score_source=draw(st.sampled_from(SCORE_SOURCES)) if with_scores and reranker else "model",
         mend=tuple(sorted(draw(st.sets(st.sampled_from(sorted(MENDINGS)))))),
     )
-    return msgspec.structs.replace(found, second_model=beside(found.model, second), retrievers=tuple(sorted(rankers)))
+    return msgspec.structs.replace(found, second_model=second_model_settings(found.model, second), retrievers=tuple(sorted(rankers)))
 
 
 @given(wanted=any_settings())

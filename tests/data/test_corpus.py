@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hnmine.core.errors import InputError, SettingsError
-from hnmine.core.text import fold, text_hash
+from hnmine.core.text import normalize_text, text_hash
 from hnmine.data import corpus as corpus_module
 from hnmine.data.corpus import SOURCE_NEG, SOURCE_POOL, SOURCE_POS, build_corpus
 from hnmine.data.rows import Row
@@ -41,12 +41,12 @@ def row(query, pos, neg=(), line=1):
     ],
 )
 def test_the_same_text_in_two_spellings(one, other):
-    assert fold(one) == fold(other)
+    assert normalize_text(one) == normalize_text(other)
 
 
 @pytest.mark.parametrize(("one", "other"), [("ab", "a b"), ("cafe", "café"), ("x²", "x2"), ("a.", "a"), ("ﬁre exit", "fire  exits")])
 def test_different_texts_stay_different(one, other):
-    assert fold(one) != fold(other)
+    assert normalize_text(one) != normalize_text(other)
 
 
 ODD = " \t\n\x1c\x85\u00a0\u2028\u3000\u00ad\u0130ß\u0301\u0345\u03aaéÅ\u212bﬁ日\ud800"
@@ -57,7 +57,7 @@ folding = st.text(st.one_of(st.characters(max_codepoint=127), st.sampled_from(OD
 def test_folding_is_what_it_is_said_to_be_by_every_short_way(text):
     """NFC, case folding, NFC again, and white space as single blanks."""
     once = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
-    assert fold(text) == " ".join(once.split())
+    assert normalize_text(text) == " ".join(once.split())
 
 
 def test_hashes_are_those_of_blake2b_whatever_the_process():
@@ -94,10 +94,13 @@ def test_rows_with_the_same_query_share_their_positives():
     assert len(corpus.queries) == 2
     assert corpus.row_queries[0] == corpus.row_queries[2] != corpus.row_queries[1]
     shared = int(corpus.row_queries[0])
-    assert {fold(corpus.passages[i]) for i in corpus.positives(shared)} == {"a", "b", "d"}
+    assert {normalize_text(corpus.passages[i]) for i in corpus.positives(shared)} == {"a", "b", "d"}
     assert corpus.positives(shared).tolist() == sorted(corpus.positives(shared).tolist())
     by_row = [
-        [fold(corpus.passages[i]) for i in corpus.row_positive_ids[corpus.row_positive_starts[r] : corpus.row_positive_starts[r + 1]]]
+        [
+            normalize_text(corpus.passages[i])
+            for i in corpus.row_positive_ids[corpus.row_positive_starts[r] : corpus.row_positive_starts[r + 1]]
+        ]
         for r in range(3)
     ]
     assert by_row == [["a", "b"], ["c"], ["b", "d"]]
@@ -107,7 +110,7 @@ def test_rows_with_the_same_query_share_their_positives():
 
 def test_extend_ranks_the_union_and_says_where_each_came_from():
     corpus = build_corpus([row("q", ["p", "both"], ["n", "Both"])], ["pool", "N"])
-    sources = {fold(text): int(flags) for text, flags in zip(corpus.passages, corpus.sources, strict=True)}
+    sources = {normalize_text(text): int(flags) for text, flags in zip(corpus.passages, corpus.sources, strict=True)}
     assert sources == {"p": SOURCE_POS, "both": SOURCE_POS | SOURCE_NEG, "n": SOURCE_NEG | SOURCE_POOL, "pool": SOURCE_POOL}
     assert corpus.n_candidates == 4
     assert corpus.pool_mode == "extend"
@@ -117,21 +120,21 @@ def test_extend_ranks_the_union_and_says_where_each_came_from():
 def test_replace_ranks_the_pool_alone_and_keeps_positives_behind_it_for_their_scores():
     corpus = build_corpus([row("q", ["p", "shared"], ["n"])], ["x", "Shared", "y"], pool_mode="replace")
     assert corpus.n_candidates == 3
-    assert {fold(text) for text in corpus.passages[:3]} == {"x", "y", "shared"}
+    assert {normalize_text(text) for text in corpus.passages[:3]} == {"x", "y", "shared"}
     assert list(corpus.passages[3:]) == ["p"], "a negative of a row is neither candidate nor positive: it is not encoded"
-    assert {fold(corpus.passages[i]) for i in corpus.positives(0)} == {"p", "shared"}
+    assert {normalize_text(corpus.passages[i]) for i in corpus.positives(0)} == {"p", "shared"}
 
 
 def test_the_passage_that_is_the_query_is_known():
     corpus = build_corpus([row("Is IT so?", ["p"]), row("alone", ["p2"])], ["is it  so?"])
-    found = {fold(query): int(passage) for query, passage in zip(corpus.queries, corpus.query_passages, strict=True)}
+    found = {normalize_text(query): int(passage) for query, passage in zip(corpus.queries, corpus.query_passages, strict=True)}
     assert found["alone"] == -1
     assert corpus.passages[found["is it so?"]] == "is it  so?"
 
 
 def test_ids_follow_the_hash_of_the_folded_text():
     corpus = build_corpus([row("q", [f"Passage  {i}" for i in range(50)])])
-    assert corpus.passage_hashes.tolist() == [text_hash(fold(text)) for text in corpus.passages]
+    assert corpus.passage_hashes.tolist() == [text_hash(normalize_text(text)) for text in corpus.passages]
     assert (np.diff(corpus.passage_hashes.astype(object)) > 0).all()
 
 
@@ -175,15 +178,17 @@ def test_who_is_whose_positive_agrees_with_a_dictionary(parts, pool):
     corpus = build_corpus(rows, pool)
     positives: dict[str, set[str]] = {}
     for each in rows:
-        positives.setdefault(fold(each.query), set()).update(map(fold, each.pos))
-    assert {fold(q) for q in corpus.queries} == set(positives)
+        positives.setdefault(normalize_text(each.query), set()).update(map(normalize_text, each.pos))
+    assert {normalize_text(q) for q in corpus.queries} == set(positives)
     assert len(corpus.queries) == len(positives)
     for number, query in enumerate(corpus.queries):
         ids = corpus.positives(number).tolist()
         assert len(ids) == len(set(ids))
-        assert {fold(corpus.passages[i]) for i in ids} == positives[fold(query)]
-    assert {fold(text) for text in corpus.passages} == {fold(t) for r in rows for t in (*r.pos, *r.neg)} | set(map(fold, pool or ()))
-    assert len({fold(text) for text in corpus.passages}) == len(corpus.passages)
+        assert {normalize_text(corpus.passages[i]) for i in ids} == positives[normalize_text(query)]
+    assert {normalize_text(text) for text in corpus.passages} == {normalize_text(t) for r in rows for t in (*r.pos, *r.neg)} | set(
+        map(normalize_text, pool or ())
+    )
+    assert len({normalize_text(text) for text in corpus.passages}) == len(corpus.passages)
 
 
 def test_what_cannot_be_ranked_is_refused_with_the_way_out():
@@ -220,19 +225,21 @@ def test_texts_with_one_hash_stay_apart(monkeypatch, mode, parts, pool):
     with monkeypatch.context() as patch:
         patch.setattr(corpus_module, "_hash", poor)
         corpus = build_corpus(rows, pool, pool_mode=mode)
-    candidates = set(map(fold, pool)) | ({fold(t) for r in rows for t in (*r.pos, *r.neg)} if mode == "extend" else set())
+    candidates = set(map(normalize_text, pool)) | (
+        {normalize_text(t) for r in rows for t in (*r.pos, *r.neg)} if mode == "extend" else set()
+    )
     spellings: dict[str, str] = {}
     for text in [t for r in rows for t in (*r.pos, *(r.neg if mode == "extend" else ()))] + pool:
-        spellings[fold(text)] = min(text, spellings.get(fold(text), text))
+        spellings[normalize_text(text)] = min(text, spellings.get(normalize_text(text), text))
     expected = sorted(spellings, key=lambda key: (key not in candidates, poor(key.encode()), key))
     assert list(corpus.passages) == [spellings[key] for key in expected]
     assert corpus.n_candidates == len(candidates)
     places = {key: place for place, key in enumerate(expected)}
-    assert corpus.row_positive_ids.tolist() == [places[fold(text)] for r in rows for text in r.pos]
-    assert corpus.query_passages.tolist() == [places.get(fold(query), -1) for query in corpus.queries]
-    positive = {fold(text) for r in rows for text in r.pos}
-    negative = {fold(text) for r in rows for text in r.neg} if mode == "extend" else set()
-    in_pool = set(map(fold, pool))
+    assert corpus.row_positive_ids.tolist() == [places[normalize_text(text)] for r in rows for text in r.pos]
+    assert corpus.query_passages.tolist() == [places.get(normalize_text(query), -1) for query in corpus.queries]
+    positive = {normalize_text(text) for r in rows for text in r.pos}
+    negative = {normalize_text(text) for r in rows for text in r.neg} if mode == "extend" else set()
+    in_pool = set(map(normalize_text, pool))
     assert corpus.sources.tolist() == [
         SOURCE_POS * (key in positive) + SOURCE_NEG * (key in negative) + SOURCE_POOL * (key in in_pool) for key in expected
     ]

@@ -27,7 +27,7 @@ from hnmine.data.columns import Columns
 from hnmine.data.dataset import read_inputs
 from hnmine.data.rows import read_pool, read_training
 from hnmine.runs.find_knn_neg import find_knn_neg
-from hnmine.runs.uploads import look
+from hnmine.runs.uploads import inspect_file
 
 ROWS = [
     {"id": n, "query": f'what is number {n}, or "{n}"?', "pos": [f"It is the\nnumber {n}; é"], "neg": [f"not {n}, no"]} for n in range(12)
@@ -563,7 +563,7 @@ def test_a_beir_data_set_is_rows_and_pool(tmp_path, kind):
     assert "judged in train" in inputs.notes[0]
     other = read_inputs(path, columns=Columns(qrels="test"))
     assert [row.query for row in other.rows] == ["query 0", "query 3"]
-    with pytest.raises(InputError, match=r"no judgements named `dev`; there are `train`, `test`"):
+    with pytest.raises(InputError, match=r"no verdict_pairs named `dev`; there are `train`, `test`"):
         read_inputs(path, columns=Columns(qrels="dev"))
     if kind == "zip":
         assert inputs.files["input_file"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -584,7 +584,7 @@ def test_a_beir_data_set_may_be_the_pool_alone_and_have_another_pool(tmp_path, w
 
 
 def test_judgements_are_not_looked_for_where_there_can_be_none(tmp_path, write_jsonl):
-    with pytest.raises(InputError, match=r"is no BEIR data set: there are no judgements named `dev`"):
+    with pytest.raises(InputError, match=r"is no BEIR data set: there are no verdict_pairs named `dev`"):
         read_inputs(write_jsonl([{"query": "q", "pos": ["p"]}]), columns=Columns(qrels="dev"))
 
 
@@ -612,7 +612,7 @@ def test_faults_of_a_beir_data_set_have_their_part_and_line(tmp_path):
 
 
 def test_a_folder_that_is_no_beir_data_set_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"without judgements"):
+    with pytest.raises(InputError, match=r"without verdict_pairs"):
         read_inputs(folder(tmp_path, {name: data for name, data in members().items() if "qrels" not in name}))
     (tmp_path / "empty").mkdir()
     assert beir_at(tmp_path / "empty") is None
@@ -635,7 +635,7 @@ def test_names_of_an_archive_may_begin_at_the_root(tmp_path):
             info.filename = "/" * (name == "corpus.jsonl") + name
             packed.writestr(info, data)
     assert beir_at(path) is not None
-    assert look(path, path.name).source.format == "beir"
+    assert inspect_file(path, path.name).source.format == "beir"
     assert len(read_inputs(path).rows) > 0
 
 
@@ -647,7 +647,7 @@ def test_an_archive_damaged_anywhere_is_refused_and_never_crashes(tmp_path, meth
     data = path.read_bytes()
     for place in range(4, len(data), max(len(data) // 60, 1)):
         path.write_bytes(data[:place] + bytes(each ^ 0x5A for each in data[place : place + 40]) + data[place + 40 :])
-        for way in (lambda: look(path, path.name), lambda: read_training(path)):
+        for way in (lambda: inspect_file(path, path.name), lambda: read_training(path)):
             with contextlib.suppress(InputError):
                 way()
 
@@ -658,14 +658,14 @@ def test_a_method_that_is_unknown_and_a_password_are_told(tmp_path, place, value
     directory = data.rindex(b"PK\x01\x02")
     data[place] = data[directory + place + 2] = value
     with pytest.raises(InputError, match=words):
-        look(written(tmp_path, bytes(data), "rows.zip"), "rows.zip")
+        inspect_file(written(tmp_path, bytes(data), "rows.zip"), "rows.zip")
 
 
 def test_parquet_damaged_anywhere_is_refused_and_never_crashes(tmp_path):
     data = parquet(ROWS * 20, compression="zstd")
     for place in range(4, len(data), max(len(data) // 80, 1)):
         path = written(tmp_path, data[:place] + bytes(each ^ 0x5A for each in data[place : place + 9]) + data[place + 9 :], "t.parquet")
-        for way in (lambda path=path: look(path, path.name), lambda path=path: read_training(path)):
+        for way in (lambda path=path: inspect_file(path, path.name), lambda path=path: read_training(path)):
             with contextlib.suppress(InputError):
                 way()
 

@@ -8,10 +8,10 @@ import pytest
 from hnmine.core.errors import InputError
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import Verdict, judge, pair_key, read_verdicts, verdict_lines
+from hnmine.data.verdicts import Verdict, match_verdicts, pair_key, read_verdicts, verdict_lines
 from hnmine.retrieval.ranking import rank
 from hnmine.runs.mine import MineSettings, mine
-from hnmine.selection.promotions import with_promotions
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.settings import SelectionSettings
 
 
@@ -39,7 +39,7 @@ def test_a_pair_is_the_same_in_any_spelling():
 
 
 def test_verdicts_are_found_by_their_texts_and_the_last_one_counts(corpus):
-    found = judge(
+    found = match_verdicts(
         corpus,
         [
             said("who", "e", "drop"),
@@ -59,22 +59,22 @@ def test_verdicts_are_found_by_their_texts_and_the_last_one_counts(corpus):
 
 def test_verdicts_on_passages_that_are_not_mined_are_found_too():
     corpus = build_corpus([row("who", ["outside", "a"])], ["a", "b", "c"], pool_mode="replace")
-    found = judge(corpus, [said("who", "outside", "drop"), said("who", "c", "drop")])
+    found = match_verdicts(corpus, [said("who", "outside", "drop"), said("who", "c", "drop")])
     assert sorted(passage for _, passage in pairs(corpus, found.dropped)) == ["c", "outside"]
 
 
 def test_the_digest_tells_what_bears_on_the_corpus_and_nothing_else(corpus):
-    plain = judge(corpus, [])
-    assert plain.digest == judge(corpus, [said("other", "text", "drop"), said("who", "e", "skip")]).digest == ""
-    one = judge(corpus, [said("who", "e", "drop")])
-    assert one.digest == judge(corpus, [said("WHO", "E", "drop"), said("who", "g", "skip")]).digest
-    assert len({plain.digest, one.digest, judge(corpus, [said("who", "e", "keep")]).digest}) == 3
+    plain = match_verdicts(corpus, [])
+    assert plain.digest == match_verdicts(corpus, [said("other", "text", "drop"), said("who", "e", "skip")]).digest == ""
+    one = match_verdicts(corpus, [said("who", "e", "drop")])
+    assert one.digest == match_verdicts(corpus, [said("WHO", "E", "drop"), said("who", "g", "skip")]).digest
+    assert len({plain.digest, one.digest, match_verdicts(corpus, [said("who", "e", "keep")]).digest}) == 3
 
 
 def test_a_promoted_passage_is_a_positive_in_all_respects(corpus, fake_encoder):
     ranking = rank(corpus, fake_encoder, 5)
-    judgements = judge(corpus, [said("who", "g", "promote"), said("who", "a", "promote"), said("what", "e", "promote")])
-    amended, ranked = with_promotions(corpus, ranking, judgements)
+    verdict_pairs = match_verdicts(corpus, [said("who", "g", "promote"), said("who", "a", "promote"), said("what", "e", "promote")])
+    amended, ranked = apply_promotions(corpus, ranking, verdict_pairs)
     who = next(number for number, text in enumerate(corpus.queries) if text.lower() == "who")
     positives = {corpus.passages[passage] for passage in amended.positives(who)}
     assert positives == {"a", "b", "c", "g"}
@@ -86,13 +86,13 @@ def test_a_promoted_passage_is_a_positive_in_all_respects(corpus, fake_encoder):
     assert ranked.positive_scores.tolist() == expected.tolist()
     assert len(corpus.positive_ids) == 4, "what was given is as it was"
     assert not len(corpus.promoted(who))
-    assert with_promotions(corpus, ranking, judge(corpus, [])) == (corpus, ranking)
+    assert apply_promotions(corpus, ranking, match_verdicts(corpus, [])) == (corpus, ranking)
 
 
 def test_a_promoted_passage_is_as_if_the_row_had_named_it(write_jsonl, fake_encoder):
     """The same negatives as of a file in which the passage stands in `pos`, guards and all."""
     pool = [f"passage number {number}" for number in range(60)]
-    settings = MineSettings(selection=SelectionSettings(window_start=0, window_end=40, negative_number=8, max_positive_share=0.9))
+    settings = MineSettings(selection=SelectionSettings(window_start=0, window_end=40, negative_number=8, max_positive_ratio=0.9))
     plain = write_jsonl([{"query": "passage number 7 please", "pos": ["passage number 7"]}])
     named = write_jsonl([{"query": "passage number 7 please", "pos": ["passage number 7", "passage number 17"]}], "named.jsonl")
     promoted = mine(plain, pool, settings, lambda: fake_encoder, verdicts=[said("Passage number 7 please", "passage number 17", "promote")])
@@ -119,7 +119,7 @@ def test_of_two_verdicts_in_a_file_the_later_counts_wherever_it_stands(tmp_path,
     path.write_bytes(b"".join(verdict_lines(given)))
     found = read_verdicts(path)
     assert [each.when for each in found] == [times[5], times[2], times[3], times[0], times[4], times[1]]
-    assert judge(corpus, found).counts == {"dropped": 1, "promoted": 0, "kept": 0}
+    assert match_verdicts(corpus, found).counts == {"dropped": 1, "promoted": 0, "kept": 0}
     tied = [said("who", "e", "drop"), said("who", "e", "keep")]
     path.write_bytes(b"".join(verdict_lines(tied)))
     assert read_verdicts(path) == tied
@@ -151,6 +151,6 @@ def test_a_missing_file_of_verdicts_is_named(tmp_path):
 def test_many_verdicts_are_found_in_one_go():
     corpus = build_corpus([row(f"query {number}", [f"p{number}"]) for number in range(300)], [f"x{number}" for number in range(300)])
     verdicts = [said(f"query {number}", f"x{other}", "drop") for number in range(300) for other in range(10)]
-    found = judge(corpus, verdicts)
+    found = match_verdicts(corpus, verdicts)
     assert len(found.dropped[0]) == 3_000
     assert (np.diff(found.dropped[0]) >= 0).all()

@@ -19,11 +19,11 @@ from hnmine.core.errors import OutputError
 from hnmine.core.files import write_all, write_atomic
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row, read_training
-from hnmine.data.verdicts import Verdict, judge
+from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.export.flagembedding import flagembedding_lines, promoted_rows, stale_positive_scores, stale_scores
 from hnmine.export.scores import model_scores
 from hnmine.retrieval.ranking import rank
-from hnmine.selection.promotions import with_promotions
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import SelectionSettings
 
@@ -36,8 +36,8 @@ def exported(fake_encoder):
         corpus = build_corpus(rows, pool)
         settings = SelectionSettings(**{"window_start": 0, "window_end": 50, "negative_number": 2, **settings})
         ranking = rank(corpus, fake_encoder, settings.window_end)
-        judged = judge(corpus, verdicts)
-        corpus, ranking = with_promotions(corpus, ranking, judged)
+        judged = match_verdicts(corpus, verdicts)
+        corpus, ranking = apply_promotions(corpus, ranking, judged)
         selection = select(corpus, ranking, settings, judged)
         scores = model_scores(ranking, selection) if with_scores else None
         return list(flagembedding_lines(rows, corpus, selection, scores=scores)), corpus, ranking, selection

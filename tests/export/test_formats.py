@@ -21,16 +21,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnmine.core.errors import OutputError, SettingsError
-from hnmine.core.text import fold
+from hnmine.core.text import normalize_text
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import read_training
-from hnmine.data.verdicts import Verdict, judge
+from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.export.delimited import is_formula
 from hnmine.export.formats import FORMATS, check_export, write_export
 from hnmine.export.scores import model_scores
 from hnmine.export.split import dev_path
 from hnmine.retrieval.ranking import rank
-from hnmine.selection.promotions import with_promotions
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import SelectionSettings
 
@@ -63,15 +63,17 @@ class Made:
         for number, row in enumerate(self.rows):
             query = int(self.corpus.row_queries[number])
             negatives = [self.corpus.passages[each] for each in self.selection.negatives[query] if each >= 0]
-            first = next(each.query for each in self.rows if fold(each.query) == fold(row.query))
+            first = next(each.query for each in self.rows if normalize_text(each.query) == normalize_text(row.query))
             positives = found.setdefault(first, ([], negatives))[0]
             for text in row.pos:
-                if fold(text) not in map(fold, positives):
+                if normalize_text(text) not in map(normalize_text, positives):
                     positives.append(text)
         for query, (positives, _) in found.items():
-            number = next(each for each, text in enumerate(self.corpus.queries) if fold(text) == fold(query))
+            number = next(each for each, text in enumerate(self.corpus.queries) if normalize_text(text) == normalize_text(query))
             positives += [
-                text for each in self.corpus.promoted(number) if fold(text := self.corpus.passages[each]) not in map(fold, positives)
+                text
+                for each in self.corpus.promoted(number)
+                if normalize_text(text := self.corpus.passages[each]) not in map(normalize_text, positives)
             ]
         return found
 
@@ -83,8 +85,8 @@ def mined(write_jsonl, fake_encoder, tmp_path):
         corpus = build_corpus(rows, pool)
         settings = SelectionSettings(**{"window_start": 0, "window_end": 50, "negative_number": N, **settings})
         ranking = rank(corpus, fake_encoder, settings.window_end)
-        judged = judge(corpus, verdicts)
-        corpus, ranking = with_promotions(corpus, ranking, judged)
+        judged = match_verdicts(corpus, verdicts)
+        corpus, ranking = apply_promotions(corpus, ranking, judged)
         return Made(tmp_path, rows, corpus, ranking, select(corpus, ranking, settings, judged))
 
     return run
@@ -181,10 +183,10 @@ def test_scores_are_those_of_their_pairs(made, tmp_path, shape, encoding):
     assert data.column_names == wanted
     assert len(data) == len(list(expected_records(made, shape)))
     for record in data:
-        query = next(i for i, text in enumerate(made.corpus.queries) if fold(text) == fold(record["anchor"]))
+        query = next(i for i, text in enumerate(made.corpus.queries) if normalize_text(text) == normalize_text(record["anchor"]))
         inputs = [value for column, value in record.items() if column not in ("anchor", name)]
         texts = inputs[0] if isinstance(inputs[0], list) else inputs
-        ids = [next(i for i, each in enumerate(made.corpus.passages) if fold(each) == fold(text)) for text in texts]
+        ids = [next(i for i, each in enumerate(made.corpus.passages) if normalize_text(each) == normalize_text(text)) for text in texts]
         scores = made.ranking.score_pairs(np.full(len(ids), query, np.int32), np.array(ids, np.int32))
         assert np.array_equal(np.float32(np.atleast_1d(record[name])), scores)
 
@@ -296,7 +298,7 @@ def test_tevatron_finds_the_fields_its_documentation_names(made, tmp_path, with_
     texts: dict[str, str] = {}
     for group in data:
         positives, negatives = expected[group["query"]]
-        assert list(map(fold, (each["text"] for each in group["positive_passages"]))) == list(map(fold, positives))
+        assert list(map(normalize_text, (each["text"] for each in group["positive_passages"]))) == list(map(normalize_text, positives))
         assert [each["text"] for each in group["negative_passages"]] == negatives
         for passage in group["positive_passages"] + group["negative_passages"]:
             assert list(passage) == ["docid", "title", "text"] + (["score"] if with_scores else [])
@@ -351,7 +353,7 @@ def test_beir_is_read_by_the_published_rules(made):
     for identity, query in data.queries.items():
         positives, expected = made.examples()[query]
         relevant = data.qrels["train"][identity]
-        assert {fold(data.corpus[docid]["text"]) for docid in relevant} == set(map(fold, positives))
+        assert {normalize_text(data.corpus[docid]["text"]) for docid in relevant} == set(map(normalize_text, positives))
         assert set(relevant.values()) == {1}
         assert [data.corpus[docid]["text"] for docid in negatives[identity]["neg"]["hnmine"]] == expected
         assert len(negatives[identity]["neg_scores"]["hnmine"]) == len(expected)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hnmine.core.errors import SettingsError
-from hnmine.core.text import fold
+from hnmine.core.text import normalize_text
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
 from hnmine.export.formats import write_export
@@ -26,7 +26,13 @@ def rows_of(queries: list[str]) -> list[Row]:
         return msgspec.Raw(msgspec.json.encode(value))
 
     return [
-        Row(line, query, [f"answer {fold(query)}"], [], {"id": raw(line), "query": raw(query), "pos": raw([f"answer {fold(query)}"])})
+        Row(
+            line,
+            query,
+            [f"answer {normalize_text(query)}"],
+            [],
+            {"id": raw(line), "query": raw(query), "pos": raw([f"answer {normalize_text(query)}"])},
+        )
         for line, query in enumerate(queries, 1)
     ]
 
@@ -34,14 +40,14 @@ def rows_of(queries: list[str]) -> list[Row]:
 def drawn(queries: list[str], share: float, seed: int) -> set[str]:
     """The folded texts of the dev queries."""
     corpus = build_corpus(rows_of(queries))
-    return {fold(text) for text, dev in zip(corpus.queries, dev_queries(corpus, share, seed), strict=True) if dev}
+    return {normalize_text(text) for text, dev in zip(corpus.queries, dev_queries(corpus, share, seed), strict=True) if dev}
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8).filter(str.strip)
 
 
 @given(
-    queries=st.lists(texts, min_size=2, max_size=30, unique_by=fold),
+    queries=st.lists(texts, min_size=2, max_size=30, unique_by=normalize_text),
     share=st.floats(0.001, 0.999),
     seed=st.integers(0, 2**63),
     data=st.data(),
@@ -53,7 +59,7 @@ def test_exactly_the_share_in_any_order_and_spelling(queries, share, seed, data)
     assert drawn([*other, queries[0]], share, seed) == dev
 
 
-@given(queries=st.lists(texts, min_size=2, max_size=20, unique_by=fold), seed=st.integers(0, 100))
+@given(queries=st.lists(texts, min_size=2, max_size=20, unique_by=normalize_text), seed=st.integers(0, 100))
 def test_a_larger_share_keeps_who_was_dev(queries, seed):
     assert drawn(queries, 0.2, seed) <= drawn(queries, 0.6, seed)
 
@@ -96,7 +102,7 @@ def test_the_dev_file_stands_beside_the_other(path, expected):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(
     queries=st.lists(st.sampled_from(["Why", "why ", "WHY", "how", "How", "where", "when?", "when ?"]), min_size=2, max_size=12).filter(
-        lambda given: len(set(map(fold, given))) > 1
+        lambda given: len(set(map(normalize_text, given))) > 1
     ),
     share=st.floats(0.05, 0.95),
 )
@@ -108,7 +114,7 @@ def test_no_query_stands_in_both_files_and_no_row_is_lost(tmp_path, fake_encoder
     train, dev = write_export(tmp_path / "out.jsonl", "flagembedding", rows, corpus, selection, dev_share=share)
     (whole,) = write_export(tmp_path / "whole.jsonl", "flagembedding", rows, corpus, selection)
     lines = [each.path.read_bytes().splitlines(keepends=True) for each in (train, dev, whole)]
-    asked = [{fold(json.loads(line)["query"]) for line in part} for part in lines]
+    asked = [{normalize_text(json.loads(line)["query"]) for line in part} for part in lines]
     assert not asked[0] & asked[1]
     assert asked[0] | asked[1] == asked[2]
     assert asked[0]

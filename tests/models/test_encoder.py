@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from hnmine.core.errors import Cancelled, EncodeError, ModelError, SettingsError
 from hnmine.models import batching, cards, devices
 from hnmine.models.batching import order_of
-from hnmine.models.cards import ModelSettings, describe, fingerprint, obtain, packaged_folder
+from hnmine.models.cards import ModelSettings, describe, fetch, fingerprint, packaged_folder
 from hnmine.models.encoder import Encoder, FlagEncoder, as_encoder, encode
-from hnmine.models.flag_encoder import Driver, Use
+from hnmine.models.flag_encoder import FlagModelRunner, Use
 
 ROOT = Path(__file__).parents[2]
 BGE_ENGLISH = "Represent this sentence for searching relevant passages: "
@@ -103,7 +103,7 @@ def test_bf16_keeps_the_direction_of_fp32(flag_model):
 
 
 def test_padded_batches_of_other_devices_agree_but_for_rounding(flag_model):
-    driver = Driver(flag_model)
+    driver = FlagModelRunner(flag_model)
     exact = passages(FlagEncoder(flag_model), MANY)
     driver.exact = False
     order, _ = order_of(MANY)
@@ -433,7 +433,7 @@ def test_a_packaged_model_with_other_weights_is_not_trusted(tmp_path, monkeypatc
     (tmp_path / "config.json").write_text("{}")
     monkeypatch.setattr(cards, "packaged_folder", lambda: tmp_path)
     with pytest.raises(ModelError, match=r"checksum mismatch for the packaged model .*reinstall"):
-        obtain(ModelSettings())
+        fetch(ModelSettings())
 
 
 # Folders
@@ -546,7 +546,7 @@ def test_a_layer_that_flagembedding_does_not_apply_is_mentioned(folder):
 def test_what_is_no_model_folder_is_refused(folder, tmp_path):
     (folder / "config.json").unlink()
     with pytest.raises(ModelError, match=r"has no config\.json"):
-        obtain(ModelSettings(name_or_path=str(folder)))
+        fetch(ModelSettings(name_or_path=str(folder)))
     for name in (str(tmp_path / "nowhere"), "./nowhere", "a/b/c"):
         with pytest.raises(ModelError, match=r"model folder .* does not exist.*packaged all-MiniLM-L6-v2"):
             describe(ModelSettings(name_or_path=name))
@@ -733,7 +733,7 @@ def test_every_text_is_in_one_batch_within_the_budget(texts, budget, most, exact
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batching, "WINDOW_TEXTS", window_texts)
         patch.setattr(batching, "CHUNK", 2)
-        for window in batching.windows(texts, order, lambda part: [[1] * min(20, len(text) + 2) for text in part], 20):
+        for window in batching.token_chunks(texts, order, lambda part: [[1] * min(20, len(text) + 2) for text in part], 20):
             assert len(window.places) <= window_texts
             assert window.lengths.tolist() == [min(20, len(texts[place]) + 2) for place in window.places]
             start = 0
@@ -810,7 +810,7 @@ def test_a_hub_that_never_answers_does_not_hang_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr("hnmine.models.hub.HUB_DEADLINE", 0.2)
     try:
         with pytest.raises(ModelError, match=r"cannot load model 'org/name': the hub did not answer .*all-MiniLM-L6-v2"):
-            obtain(ModelSettings(name_or_path="org/name", cache_dir=str(tmp_path)))
+            fetch(ModelSettings(name_or_path="org/name", cache_dir=str(tmp_path)))
         assert not answered, "the run did not wait for the answer"
     finally:
         release.set()
@@ -845,7 +845,7 @@ def test_a_model_in_the_hubs_cache_is_used_without_asking_the_hub(tmp_path, tiny
 
     snapshot = cached(tmp_path, tiny)
     monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: pytest.fail("the hub was asked"))
-    card = obtain(ModelSettings(name_or_path="org/name", cache_dir=str(tmp_path)))
+    card = fetch(ModelSettings(name_or_path="org/name", cache_dir=str(tmp_path)))
     assert (card.name, card.folder) == ("org/name", snapshot)
 
 
@@ -858,7 +858,7 @@ def test_half_a_download_is_not_taken_for_a_model(tmp_path, tiny, monkeypatch):
     cached(tmp_path, tiny, weights=False)
     monkeypatch.setattr(HfApi, "model_info", refuse)
     with pytest.raises(ModelError, match=r"cannot load model 'org/name': ConnectionError: no route\. Check the name and the network"):
-        obtain(ModelSettings(name_or_path="org/name", cache_dir=str(tmp_path)))
+        fetch(ModelSettings(name_or_path="org/name", cache_dir=str(tmp_path)))
 
 
 def test_the_table_of_known_models_is_flagembeddings():

@@ -13,7 +13,7 @@ import pytest
 from hnmine.core.errors import Cancelled, EncodeError, ModelError, SettingsError
 from hnmine.models import devices, flag_reranker
 from hnmine.models.flag_reranker import CrossEncoder
-from hnmine.models.reranker import RERANKER_CLASSES, Reranker, RerankerSettings, describe, stamp
+from hnmine.models.reranker import RERANKER_CLASSES, Reranker, RerankerSettings, describe, files_signature
 from tests.rerankers import FakeReranker, save_cross_encoder, save_decoder
 
 WORDS = ["the", "a", "naïve", "café", "漢字", "don't", "state-of-the-art", "[SEP]", "😀", "embedding", "x=1", "ﬀ", "##foo", "a/b?c=1", "İs"]
@@ -162,7 +162,7 @@ def test_what_decides_a_score_is_told_before_torch_is_needed(cross_encoder: Path
     assert load(cross_encoder, depth=5, batch_size=9).identity() == first.identity(), "these decide nothing"
     moved = shutil.copytree(cross_encoder, tmp_path / "moved")
     assert load(moved).identity() == first.identity(), "weights count, not names"
-    assert stamp(RerankerSettings(name_or_path=str(moved))) != stamp(RerankerSettings(name_or_path=str(other)))
+    assert files_signature(RerankerSettings(name_or_path=str(moved))) != files_signature(RerankerSettings(name_or_path=str(other)))
 
 
 def test_a_checkpoint_that_changes_before_it_is_loaded_is_noticed(tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def test_a_slider_selects_again_without_encoding_or_searching(with_run: str, mon
     assert "ranks 0 to 19" in texts(at)
     at.number_input(key=f"number-{with_run}").set_value(3).run()
     assert {metric.label: metric.value for metric in at.metric}["Negatives"] == "372"
-    at.toggle(key=f"max_positive_share-{with_run}-on").set_value(True).run()
+    at.toggle(key=f"max_positive_ratio-{with_run}-on").set_value(True).run()
     assert not at.exception
     (funnel,) = [caption.value for caption in at.caption if caption.value.startswith("Candidates over all queries")]
     assert funnel.count("chosen ") == 1
@@ -298,7 +298,7 @@ def test_a_balanced_reviewed_export_is_what_the_command_line_writes(with_run: st
         find_knn_neg(encoder, EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", out, **given)
     finally:
         store.clear(pairs, "Ann")
-    assert run.suspicion.verdicts > 0
+    assert run.fn_model.verdicts > 0
     assert written.path.read_bytes() == out.read_bytes()
 
 
@@ -385,8 +385,8 @@ def test_what_is_told_of_verdicts_is_of_this_moment(with_run: str) -> None:
         store.decide([("a question of other data", "a text")], "keep", "Bob")
         again = resources.open_run(with_run)
         assert again.key == dropped.key
-        assert [each.who for each in again.judgements.applied] == ["Bob"]
-        assert resources.selection(again, settings).judgements.elsewhere == 1
+        assert [each.who for each in again.verdict_pairs.applied] == ["Bob"]
+        assert resources.selection(again, settings).verdict_pairs.elsewhere == 1
         assert "Bob" in resources.verdict_file(again).read_text("utf-8")
     finally:
         store.clear([pair, ("a question of other data", "a text")], "Bob")
@@ -402,16 +402,16 @@ def test_a_reviewed_export_is_made_again_from_its_manifest(with_run: str, tmp_pa
             store.decide(pairs[number::3], choice, "Ann")
         run = resources.open_run(with_run)
         settings = msgspec.structs.replace(
-            run.run.settings, selection=SelectionSettings(seed=7, max_positive_share=0.9), with_scores=True, dev_share=0.2
+            run.run.settings, selection=SelectionSettings(seed=7, max_positive_ratio=0.9), with_scores=True, dev_share=0.2
         )
         written = resources.export(run, settings)
         record = manifest.of_export(
             run.run.manifest,
             settings=settings,
             names={"input_file": "bikeshare/train.jsonl", "candidate_pool": "bikeshare/pool.jsonl"},
-            verdicts=run.judgements.applied,
+            verdicts=run.verdict_pairs.applied,
             summary={},
-            suspicion=None,
+            fn_model=None,
             outputs=manifest.fingerprints(written),
         )
         (tmp_path / "manifest.json").write_bytes(manifest.encoded(record))

@@ -28,7 +28,7 @@ from hnmine.runs import audit_samples as samples
 from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.manifest import read_manifest
 from hnmine.runs.mine import MineSettings
-from hnmine.runs.uploads import look
+from hnmine.runs.uploads import inspect_file
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from tests.conftest import FakeEncoder
@@ -289,12 +289,12 @@ def test_looking_at_a_large_file_reads_its_head_and_its_directory(kind: str, tmp
     data = large(kind)
     assert len(data) > 20e6
     file = Counted(data)
-    found = look(file, f"rows.{kind}")
+    found = inspect_file(file, f"rows.{kind}")
     assert found.source.names == ("query", "pos")
     assert file.taken < 0.05 * len(data)
     path = tmp_path / f"rows.{kind}"
     path.write_bytes(data)
-    assert look(path, path.name) == found
+    assert inspect_file(path, path.name) == found
 
 
 def test_a_rerun_of_the_data_screen_looks_at_nothing_again(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +302,7 @@ def test_a_rerun_of_the_data_screen_looks_at_nothing_again(served: World, monkey
     table = pa.table({"frage": ["a", "b"], "antwort": ["c", "d"], "nr": [1, 2]})
     pq.write_table(table, space.root / "files" / "table.parquet")
     dataset = space.add_dataset("table.parquet", space.root / "files" / "table.parquet")
-    assert dataset.training_look == look(space.training_path(dataset.id), dataset.training_file)
+    assert dataset.training_look == inspect_file(space.training_path(dataset.id), dataset.training_file)
     at = open_app(dataset=dataset.id)
     opened: list[str] = []
     read = RecordReader.open

@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 from hnmine.data.columns import Columns
 from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
-from hnmine.runs.uploads import look
+from hnmine.runs.uploads import inspect_file
 from hnmine.runs.workspace import OWN_CORPUS, Workspace
 from hnmine.selection.settings import SelectionSettings
 from tests.conftest import FakeEncoder
@@ -211,10 +211,10 @@ def test_a_look_reads_the_beginning_alone(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"query": "q", "pos": ["p"]}\n' * 300_000)
     before = path.read_bytes()[:100]
-    found = look(path, "rows.jsonl")
+    found = inspect_file(path, "rows.jsonl")
     assert found.plain
     assert found.suffix == ".jsonl"
     file = io.BytesIO(b"question\tanswer\na\tb\nc\td\n")
-    assert look(file, "x").suffix == ".tsv"
+    assert inspect_file(file, "x").suffix == ".tsv"
     assert not file.closed
     assert path.read_bytes()[:100] == before

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import AttributeDictionary
 
 from hnmine import resources
-from hnmine.core.text import fold
+from hnmine.core.text import normalize_text
 from hnmine.data.verdicts import Verdict
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import encode
@@ -100,7 +100,7 @@ def test_a_page_is_sent_and_the_whole_is_sorted(run: str) -> None:
     corpus = resources.open_run(run).inputs.corpus
     at.selectbox(key="inspect-sort").select("query").run()
     assert not at.exception
-    everything = sorted(corpus.queries, key=fold)
+    everything = sorted(corpus.queries, key=normalize_text)
     assert listed(at) == everything[:50], "ascending, as one expects of an alphabet"
     at.segmented_control(key="inspect-order").set_value("down").run()
     assert listed(at) == everything[::-1][:50]
@@ -128,7 +128,7 @@ def test_search_and_filters_narrow_the_list_and_say_how_many(run: str) -> None:
 
 def test_an_address_opens_the_query_that_it_names_on_its_page(run: str) -> None:
     corpus = resources.open_run(run).inputs.corpus
-    last = sorted(corpus.queries, key=fold)[0]
+    last = sorted(corpus.queries, key=normalize_text)[0]
     at = open_app("inspect", run=run, query=name_of(last, run))
     assert asked(at) == last
     assert last in listed(at), "the page with that query is the one that is shown"
@@ -277,37 +277,37 @@ def test_corpus_text_is_shown_literally(run: str, mined: tuple[Workspace, str], 
 
 def test_the_most_suspicious_query_by_the_estimate_comes_first(run: str) -> None:
     at = open_app("inspect", run=run)
-    suspicion = figures(at, "suspicion")
-    assert suspicion == sorted(suspicion, reverse=True)
+    fn_model = figures(at, "fn_probability")
+    assert fn_model == sorted(fn_model, reverse=True)
     assert "sorted by suspicion" in texts(at)
     opened = resources.open_run(run)
     selection = resources.selection(opened, resources.workspace().selection(run))
-    chances = resources.chances(opened, selection)
-    assert chances is not None
+    fn_probabilities = resources.fn_probabilities(opened, selection)
+    assert fn_probabilities is not None
     corpus = opened.inputs.corpus
     query = list(corpus.queries).index(listed(at)[0])
-    assert suspicion[0] == pytest.approx(100 * np.nanmax(chances), rel=1e-5)
-    assert np.nanmax(chances) == np.nanmax(chances[query])
-    rank = int(opened.ranking.ids[query].tolist().index(selection.negatives[query, int(np.nanargmax(chances[query]))]))
+    assert fn_model[0] == pytest.approx(100 * np.nanmax(fn_probabilities), rel=1e-5)
+    assert np.nanmax(fn_probabilities) == np.nanmax(fn_probabilities[query])
+    rank = int(opened.ranking.ids[query].tolist().index(selection.negatives[query, int(np.nanargmax(fn_probabilities[query]))]))
     assert f"Most suspicious negative: rank {rank}, estimate" in texts(at)
 
 
 def test_candidates_have_their_signals_once_by_name(run: str) -> None:
     at = open_app("inspect", run=run)
     found = at.dataframe[1].value
-    assert "like_positive" not in found
+    assert "positive_similarity" not in found
     columns = json.loads(at.dataframe[1].proto.columns)
-    assert columns["bm25"]["label"] == "BM25"
-    assert columns["bm25"]["type_config"]["format"] == "%.0f %%"
+    assert columns["bm25_ratio"]["label"] == "BM25"
+    assert columns["bm25_ratio"]["type_config"]["format"] == "%.0f %%"
     opened = resources.open_run(run)
     query = list(opened.inputs.corpus.queries).index(asked(at))
     shown = found[found["rank"] != ""]
     ranks = shown["rank"].astype(int).to_numpy()
-    for name, factor in (("overlap", 100), ("bm25", 100), ("bm25_rank", 1)):
+    for name, factor in (("overlap", 100), ("bm25_ratio", 100), ("bm25_rank", 1)):
         np.testing.assert_allclose(shown[name], factor * opened.ranking.signals[name][query, ranks], rtol=1e-5)
     estimator = resources.estimator(opened)
     assert estimator is not None
-    np.testing.assert_allclose(shown["suspicion"], 100 * estimator.pairs(np.full(len(ranks), query), ranks), rtol=1e-4)
+    np.testing.assert_allclose(shown["fn_probability"], 100 * estimator.pairs(np.full(len(ranks), query), ranks), rtol=1e-4)
 
 
 def test_a_picked_candidate_says_what_speaks_for_and_against(run: str) -> None:
@@ -316,5 +316,5 @@ def test_a_picked_candidate_says_what_speaks_for_and_against(run: str) -> None:
     at.session_state[key] = AttributeDictionary({"selection": {"rows": [1], "columns": [], "cells": []}})
     at.run()
     assert not at.exception
-    assert "Suspicion of this candidate, estimate" in texts(at)
+    assert "FNModel of this candidate, estimate" in texts(at)
     assert any(each in texts(at) for each in ("the query", "like a positive", "unlike the positives"))

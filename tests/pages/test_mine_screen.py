@@ -12,14 +12,14 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
-from hnmine.analysis.fn_estimates import false_share
+from hnmine.analysis.fn_estimates import fn_rate
 from hnmine.models.cards import ModelSettings
 from hnmine.retrieval.ranking import Ranking
 from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.presets import PRESETS, preset_of, with_preset
-from hnmine.selection.settings import GUARDS, SelectionSettings
+from hnmine.selection.settings import FILTERS, SelectionSettings
 from pages.shared.dials import DIALS, FUNNEL
 from tests.conftest import FakeEncoder
 from tests.pages.test_app import EXAMPLE, open_app, texts
@@ -96,8 +96,8 @@ def test_a_new_data_set_starts_with_the_recommended_preset_and_the_command_line_
     fresh = space.add_dataset("again.jsonl", EXAMPLE / "train.jsonl")
     at = open_app("mine", dataset=fresh.id)
     assert at.segmented_control(key=f"preset-{fresh.id}").value == "balanced"
-    assert at.toggle(key=f"false_rate-{fresh.id}-on").value is True
-    assert at.slider(key=f"false_rate-{fresh.id}").value == 1.0
+    assert at.toggle(key=f"max_fn_rate-{fresh.id}-on").value is True
+    assert at.slider(key=f"max_fn_rate-{fresh.id}").value == 1.0
     assert at.slider(key=f"window-{fresh.id}").value[0] == 0
     assert SelectionSettings().strategy == "random"
     at.slider(key=f"window-{fresh.id}").set_range(4, 40).run()
@@ -131,10 +131,10 @@ def test_the_pool_alone_keeps_the_preset_and_ends_the_window_at_it(run: str, min
 
 
 def test_the_table_has_every_guard_and_every_step_of_the_funnel(run: str) -> None:
-    assert DIALS.keys() == {guard.setting for guard in GUARDS}
+    assert DIALS.keys() == {guard.setting for guard in FILTERS}
     funnel = resources.selection(resources.open_run(run), SelectionSettings()).funnel
     assert list(FUNNEL) == [step for step in funnel if step in FUNNEL]
-    assert funnel.keys() - FUNNEL.keys() == {"backfilled", "short_queries"}
+    assert funnel.keys() - FUNNEL.keys() == {"random_filled", "short_queries"}
 
 
 @pytest.mark.parametrize("setting", [name for name in DIALS if name != "reranker_margin"])
@@ -142,12 +142,12 @@ def test_each_guard_sets_its_field_and_says_what_it_removes(run: str, setting: s
     at = open_app("mine", run=run)
     at.slider(key=f"window-{run}").set_range(0, 300).run()
     at.toggle(key=f"{setting}-{run}-on").set_value(True).run()
-    limit = DIALS[setting].low if setting.startswith("max_") and setting not in ("max_likeness", "max_score") else 0.3
+    limit = DIALS[setting].low if setting.startswith("max_") and setting not in ("max_positive_similarity", "max_score") else 0.3
     at.slider(key=f"{setting}-{run}").set_value(limit).run()
     assert not at.exception, [each.value for each in at.exception]
     assert getattr(settings_of(run), setting) == pytest.approx(limit / DIALS[setting].factor)
     current = resources.selection(resources.open_run(run), settings_of(run))
-    step = next(guard.step for guard in GUARDS if guard.setting == setting)
+    step = next(guard.step for guard in FILTERS if guard.setting == setting)
     steps = list(current.funnel)
     removed = current.funnel[steps[steps.index(step) - 1]] - current.funnel[step]
     assert removed > 0
@@ -159,7 +159,7 @@ def test_a_guard_without_its_signal_cannot_be_turned_on(run: str) -> None:
     at = open_app("mine", run=run)
     assert at.toggle(key=f"reranker_margin-{run}-on").disabled
     assert "needs a reranker, which this run has not" in texts(at)
-    assert not at.toggle(key=f"max_suspicion-{run}-on").disabled
+    assert not at.toggle(key=f"max_fn_probability-{run}-on").disabled
 
 
 def test_a_run_of_an_earlier_version_says_what_it_lacks(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,8 +172,8 @@ def test_a_run_of_an_earlier_version_says_what_it_lacks(run: str, monkeypatch: p
     assert PRESETS["balanced"].label not in at.segmented_control(key=f"preset-{run}").options
     assert "Estimated false" not in [each.label for each in at.metric]
     at.segmented_control(key=f"strategy-{run}").set_value("hardest").run()
-    assert at.toggle(key=f"false_rate-{run}-on").disabled
-    assert at.toggle(key=f"max_suspicion-{run}-on").disabled
+    assert at.toggle(key=f"max_fn_rate-{run}-on").disabled
+    assert at.toggle(key=f"max_fn_probability-{run}-on").disabled
     for page in ("inspect", "review"):
         at.switch_page(f"pages/views/{page}.py").run()
         assert not at.exception, [each.value for each in at.exception]
@@ -183,32 +183,32 @@ def test_a_run_of_an_earlier_version_says_what_it_lacks(run: str, monkeypatch: p
 def test_the_estimate_is_shown_as_one_and_follows_the_rate(run: str) -> None:
     at = choose(open_app("mine", run=run), run, "balanced")
     for percent in (0.5, 5.0):
-        at.slider(key=f"false_rate-{run}").set_value(percent).run()
-        assert settings_of(run).false_rate == percent / 100
+        at.slider(key=f"max_fn_rate-{run}").set_value(percent).run()
+        assert settings_of(run).max_fn_rate == percent / 100
         opened = resources.open_run(run)
-        chances = resources.chances(opened, resources.selection(opened, settings_of(run)))
-        share = false_share(chances)
+        fn_probabilities = resources.fn_probabilities(opened, resources.selection(opened, settings_of(run)))
+        share = fn_rate(fn_probabilities)
         assert share <= percent / 100 + 1e-6
         assert metric(at, "Estimated false") == f"{100 * share:.1f}\u00a0%"
     assert "not a measurement" in texts(at)
     assert at.segmented_control(key=f"preset-{run}").value == "own"
     at.segmented_control(key=f"strategy-{run}").set_value("random").run()
-    assert settings_of(run).false_rate is None
+    assert settings_of(run).max_fn_rate is None
     at.segmented_control(key=f"strategy-{run}").set_value("hardest").run()
-    assert settings_of(run).false_rate == 0.05, "switching to and fro forgets nothing"
+    assert settings_of(run).max_fn_rate == 0.05, "switching to and fro forgets nothing"
 
 
 def test_settings_beyond_the_sliders_are_kept(run: str) -> None:
     """A run of the command line may have any: opening the screen must not change it."""
     wanted = SelectionSettings(
-        strategy="hardest", false_rate=0.5, max_positive_share=1.75, margin=0.7, max_suspicion=0.9, anchor="min", seed=-3
+        strategy="hardest", max_fn_rate=0.5, max_positive_ratio=1.75, margin=0.7, max_fn_probability=0.9, positive_score="min", seed=-3
     )
     resources.workspace().save_selection(run, wanted)
     at = open_app("mine", run=run)
     assert not at.exception, [each.value for each in at.exception]
     assert settings_of(run) == wanted
-    at.selectbox(key=f"anchor-{run}").select("max").run()
-    assert settings_of(run).anchor == "max"
+    at.selectbox(key=f"positive_score-{run}").select("max").run()
+    assert settings_of(run).positive_score == "max"
     at.slider(key=f"margin-{run}").set_value(0.1).run()
     at.slider(key=f"margin-{run}").set_value(0.2).run()
     assert settings_of(run).margin == 0.2

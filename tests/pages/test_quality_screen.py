@@ -198,7 +198,7 @@ def test_a_cut_is_recommended_only_from_enough_reviews(run: str, space: Workspac
     at.number_input(key="audit-wanted").set_value(1.0).run()
     limit = sample.bands[last].low
     assert f"PercPos at **{limit:.3g}**: about **0.0 %** false" in words(at)
-    assert any(each.value == f"--max_positive_share {limit:g}" for each in at.code)
+    assert any(each.value == f"--max_positive_ratio {limit:g}" for each in at.code)
 
 
 def test_another_selection_has_no_audit_and_the_old_one_is_found_again(run: str, space: Workspace, store: ReviewStore) -> None:

@@ -12,15 +12,15 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
-from hnmine.core.text import fold
+from hnmine.core.text import normalize_text
 from hnmine.models.cards import ModelSettings
 from hnmine.retrieval.ranking import ranks_of
 from hnmine.review.store import ReviewStore
 from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
-from hnmine.selection.fn_model import Estimator
-from pages.review.session import Desk
+from hnmine.selection.fn_model import FNEstimator
+from pages.review.session import ReviewSession
 from tests.conftest import ROOT, FakeEncoder
 
 EXAMPLE = ROOT / "examples" / "bikeshare"
@@ -396,8 +396,8 @@ def test_a_promoted_passage_leaves_the_negatives_of_the_selection(run: str, stor
     opened = resources.open_run(run)
     chosen = resources.selection(opened, resources.workspace().selection(run))
     corpus = opened.inputs.corpus
-    query = next(number for number, text in enumerate(corpus.queries) if fold(text) == fold(verdict.query))
-    passage = next(number for number, text in enumerate(corpus.passages) if fold(text) == fold(verdict.passage))
+    query = next(number for number, text in enumerate(corpus.queries) if normalize_text(text) == normalize_text(verdict.query))
+    passage = next(number for number, text in enumerate(corpus.passages) if normalize_text(text) == normalize_text(verdict.passage))
     assert passage in corpus.positives(query)
     assert passage not in chosen.negatives[query]
 
@@ -411,7 +411,7 @@ def test_the_order_is_that_of_the_estimate_and_stays_while_it_is_read(run: str, 
     estimator = resources.estimator(opened)
     assert estimator is not None
 
-    def highest(desk: Desk, estimator: Estimator) -> list[float]:
+    def highest(desk: ReviewSession, estimator: FNEstimator) -> list[float]:
         ranks = ranks_of(opened.ranking.ids, desk.queue.queries, desk.queue.passages)
         return estimator.pairs(desk.queue.queries[ranks >= 0], ranks[ranks >= 0]).tolist()
 
@@ -420,7 +420,7 @@ def test_the_order_is_that_of_the_estimate_and_stays_while_it_is_read(run: str, 
     order = [desk.queue.pair(place) for place in range(len(desk.queue))]
     for label in ("Drop", "Keep", "Drop", "Keep"):
         press(at, label)
-    assert resources.open_run(run).suspicion.verdicts == 4, "the model has learnt"
+    assert resources.open_run(run).fn_model.verdicts == 4, "the model has learnt"
     desk = at.session_state["review-desk"]
     assert [desk.queue.pair(place) for place in range(len(desk.queue))] == order, "and the queue has not moved"
     assert "learnt from" not in texts(at)
@@ -434,11 +434,11 @@ def test_signals_have_names_and_filter(run: str, store: ReviewStore) -> None:
     at = open_review(run)
     shown = next(each.value for each in at.caption if "**Candidate**" in each.value)
     assert " % of the best · BM25 rank " in shown.replace("\u00a0", " ")
-    assert "like_positive" not in shown
-    at.selectbox(key="review-signal").select("bm25").run()
+    assert "positive_similarity" not in shown
+    at.selectbox(key="review-signal").select("bm25_ratio").run()
     at.number_input(key="review-min-signal").set_value(0.5).run()
     assert not at.exception
     desk = at.session_state["review-desk"]
     ranks = ranks_of(desk.run.ranking.ids, desk.queue.queries, desk.queue.passages)
     assert 0 < len(desk.queue) < 1_815
-    assert (desk.run.ranking.signals["bm25"][desk.queue.queries, ranks] >= 0.5).all()
+    assert (desk.run.ranking.signals["bm25_ratio"][desk.queue.queries, ranks] >= 0.5).all()

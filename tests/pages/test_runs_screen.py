@@ -96,7 +96,7 @@ def test_no_two_runs_are_called_the_same(world: World) -> None:
 
 
 def test_settings_that_differ_are_in_the_words_of_the_screens() -> None:
-    assert wording.setting("selection.max_positive_share") == "PercPos: share of the positive"
+    assert wording.setting("selection.max_positive_ratio") == "PercPos: share of the positive"
     assert wording.setting("versions.torch") == "version: torch"
     assert wording.setting("something_new") == "something new"
     assert wording.value("selection.strategy", "hardest") == "hardest first"

@@ -20,7 +20,7 @@ from benchmarks.training_gain import Run, corpus_of, difference, key_of, once
 from benchmarks.turns import opened, turns_of
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder, encode
-from hnmine.selection.fn_model import default_suspicion
+from hnmine.selection.fn_model import default_fn_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +46,7 @@ def test_without_a_gpu_its_check_says_so_and_is_no_failure() -> None:
 
 
 def test_a_judged_set_is_never_met_with_weights_that_were_fitted_on_it() -> None:
-    shipped = default_suspicion()
+    shipped = default_fn_model()
     turns = {name: turns_of(made_up(4, 60, name=name), HashedWords(), None) for name in (*shipped.fitted_on, "another")}
     models = unseen(turns, ROOT, HashedWords(), None)
     assert {name: set(model.fitted_on) for name, model in models.items() if name != "another"} == {

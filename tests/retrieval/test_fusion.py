@@ -16,7 +16,7 @@ from hnmine.analysis.queries import candidates_of, positive_ranks, query_table
 from hnmine.data.corpus import build_corpus
 from hnmine.data.verdicts import Verdict
 from hnmine.retrieval.fusion import FUSION_DEPTH, fused
-from hnmine.selection.ordering import descends, hardest_first, hardness_lots
+from hnmine.selection.ordering import descends, hardest_first, order_keys
 from hnmine.selection.select import select
 from hnmine.selection.settings import SelectionSettings
 from tests.selection.test_select import (
@@ -147,8 +147,8 @@ floats = st.floats(-1e6, 1e6, width=32).map(lambda value: value + 0.0)  # no neg
 )
 def test_lots_of_hardness_are_in_the_order_of_score_and_id(pairs):
     scores, ids = np.array([[score for score, _ in pairs]], np.float32), np.array([[passage for _, passage in pairs]], np.int32)
-    lots = hardness_lots(scores, ids)
-    assert np.argsort(lots[0]).tolist() == np.lexsort((ids[0], -scores[0])).tolist()
+    random_keys = order_keys(scores, ids)
+    assert np.argsort(random_keys[0]).tolist() == np.lexsort((ids[0], -scores[0])).tolist()
 
 
 @given(st.lists(st.lists(st.integers(-3, 3), max_size=6), max_size=5))

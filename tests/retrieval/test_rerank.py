@@ -21,7 +21,7 @@ from hnmine.cli.main import main
 from hnmine.core.errors import Cancelled, EncodeError, ModelError, SettingsError
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import Verdict, judge
+from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.export.formats import FORMATS, write_export
 from hnmine.export.scores import teacher_scores, unscored
 from hnmine.models.cards import ModelSettings
@@ -33,7 +33,7 @@ from hnmine.runs.find_knn_neg import find_knn_neg
 from hnmine.runs.manifest import read_manifest
 from hnmine.runs.mine import Mined, MineSettings, mine, mine_to_file
 from hnmine.runs.reproduce import reproduce, settings_of
-from hnmine.selection.promotions import with_promotions
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import Reason, SelectionSettings
 from hnmine.vectors.store import VectorStore
@@ -119,7 +119,7 @@ def test_without_a_reranker_there_is_no_signal_and_nothing_is_said_of_it(files) 
 
 
 def test_the_guard_reads_the_signal_and_no_other_signal_is_made_for_it(files) -> None:
-    guarded = SelectionSettings(window_start=2, window_end=20, negative_number=4, anchor="mean", reranker_margin=0.5)
+    guarded = SelectionSettings(window_start=2, window_end=20, negative_number=4, positive_score="mean", reranker_margin=0.5)
     mined = run(files, FakeReranker(), selection=guarded)
     corpus, ranking, selection = mined.inputs.corpus, mined.ranking, mined.selection
     assert set(ranking.signals) == {"reranker"}
@@ -239,7 +239,7 @@ def test_every_pair_that_is_written_has_its_own_score(files, tmp_path: Path) -> 
     reranker = FakeReranker()
     mined = run(files, reranker, verdicts=[promoted], store=VectorStore(tmp_path), **far())
     corpus, selection, scores = mined.inputs.corpus, mined.selection, mined.scores
-    assert selection.backfilled.any()
+    assert selection.random_filled.any()
     assert scores is not None
     held = selection.negatives >= 0
     assert np.isnan(scores.negatives[~held]).all()
@@ -256,10 +256,10 @@ def test_a_stored_run_asks_only_for_what_its_signal_and_the_store_lack(files, tm
     """As the app exports: the promotion came after the run, the window moved."""
     store = VectorStore(tmp_path)
     mined = run(files, FakeReranker(), store=store)
-    corpus, ranking = with_promotions(
+    corpus, ranking = apply_promotions(
         mined.inputs.corpus,
         mined.ranking,
-        judge(mined.inputs.corpus, [Verdict(query=ROWS[3]["query"], passage=POOL[50], verdict="promote")]),
+        match_verdicts(mined.inputs.corpus, [Verdict(query=ROWS[3]["query"], passage=POOL[50], verdict="promote")]),
     )
     near = select(corpus, ranking, SelectionSettings(window_start=0, window_end=20, negative_number=2))
     wide = select(corpus, ranking, SelectionSettings(window_start=0, window_end=20, negative_number=40))

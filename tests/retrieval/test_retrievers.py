@@ -27,7 +27,7 @@ from hnmine.models.loading import LazyModel
 from hnmine.retrieval.bm25 import LexicalIndex
 from hnmine.retrieval.fusion import FUSION_DEPTH, fused
 from hnmine.retrieval.ranking import Ranking, rank
-from hnmine.retrieval.retrievers import RETRIEVERS, beside, chosen_retrievers, in_words
+from hnmine.retrieval.retrievers import RETRIEVERS, chosen_retrievers, retriever_names, second_model_settings
 from hnmine.retrieval.search import top_k
 from hnmine.runs.mine import MineSettings, mine
 from hnmine.runs.reproduce import reproduce
@@ -328,9 +328,9 @@ def test_what_cannot_rank_is_refused(changes, words) -> None:
 def test_retrievers_have_one_order_and_the_model_alone_no_limit() -> None:
     assert MineSettings(retrievers=("bm25", "model")) == MineSettings(retrievers=("model", "bm25"))
     assert chosen_retrievers("model", second=False, window_end=10 * FUSION_DEPTH) == ("model",)
-    assert in_words(RETRIEVERS) == "by the model, BM25 and the second model, fused"
-    assert in_words(("bm25",)) == "by BM25"
-    assert in_words(("model",)) == ""
+    assert retriever_names(RETRIEVERS) == "by the model, BM25 and the second model, fused"
+    assert retriever_names(("bm25",)) == "by BM25"
+    assert retriever_names(("model",)) == ""
 
 
 def test_flags_name_them_and_the_way_back_does_too(tmp_path: Path) -> None:
@@ -341,10 +341,10 @@ def test_flags_name_them_and_the_way_back_does_too(tmp_path: Path) -> None:
     assert found.second_model == ModelSettings(precision="fp32", devices=("cpu",)), "pooling is of its own folder"
     line = command_line(found, input_file="in.jsonl", candidate_pool=None, output_file="out.jsonl")
     assert settings_from(parse(line[3:])) == found
-    named = msgspec.structs.replace(found, second_model=beside(found.model, "some/model"))
+    named = msgspec.structs.replace(found, second_model=second_model_settings(found.model, "some/model"))
     line = command_line(named, input_file="in.jsonl", candidate_pool=None, output_file="out.jsonl")
     assert settings_from(parse(line[3:])) == named
-    assert beside(ModelSettings(), None) is None
+    assert second_model_settings(ModelSettings(), None) is None
 
 
 # Made again
@@ -436,7 +436,7 @@ def test_the_app_writes_the_bytes_of_the_command_line(files, fresh: Path, tmp_pa
     at.switch_page("pages/views/export.py").run()
     command = shlex.split(at.code[0].value)
     assert command[command.index("--retrievers") + 1 :][:3] == list(ALL)
-    assert command[command.index("--false_rate") + 1] == "0.01", "balanced, unless somebody says otherwise"
+    assert command[command.index("--max_fn_rate") + 1] == "0.01", "balanced, unless somebody says otherwise"
     run = resources.open_run(run_id)
     assert run.ranking.depth > 60
     (written,) = resources.export(run, msgspec.structs.replace(run.run.settings, selection=resources.workspace().selection(run_id)))

@@ -11,12 +11,12 @@ import pytest
 from hnmine.core.errors import Cancelled
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import Verdict, judge
+from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.retrieval import signals
 from hnmine.retrieval.bm25 import LexicalIndex
 from hnmine.retrieval.ranking import Ranking, rank
-from hnmine.retrieval.signals import ALIKE, BASIC, scale_of, with_likeness, with_signals
-from hnmine.selection.promotions import with_promotions
+from hnmine.retrieval.signals import ALIKE, BASIC, scale_of, with_positive_similarity, with_signals
+from hnmine.selection.promotions import apply_promotions
 from tests.conftest import FakeEncoder
 from tests.worlds import world
 
@@ -37,7 +37,7 @@ def nearest_of(corpus, ranking, query, passage):
 def test_likeness_is_the_similarity_to_the_nearest_other_positive(made):
     corpus, ranking = made
     expected = [[nearest_of(corpus, ranking, query, passage) for passage in ids] for query, ids in enumerate(ranking.ids.tolist())]
-    assert np.allclose(ranking.signals["like_positive"], np.array(expected, np.float32), rtol=0, atol=1e-6, equal_nan=True)
+    assert np.allclose(ranking.signals["positive_similarity"], np.array(expected, np.float32), rtol=0, atol=1e-6, equal_nan=True)
     assert max(np.diff(corpus.positive_starts)) == 3
 
 
@@ -45,8 +45,8 @@ def test_the_only_positive_has_no_likeness_and_no_overlap():
     corpus, ranking = world(30, 60, positives=1)
     own = ranking.ids == corpus.positive_ids[:, None]
     assert own.sum() > 20, "positives are ranked here"
-    assert np.isnan(ranking.signals["like_positive"][own]).all()
-    assert not np.isnan(ranking.signals["like_positive"][~own]).any()
+    assert np.isnan(ranking.signals["positive_similarity"][own]).all()
+    assert not np.isnan(ranking.signals["positive_similarity"][~own]).any()
     assert (ranking.signals["overlap"][own] == 0).all()
 
 
@@ -58,7 +58,7 @@ def test_overlap_is_that_with_the_positive_that_shares_most_where_vectors_are_al
     for query, ids in enumerate(ranking.ids.tolist()):
         for place, passage in enumerate(ids):
             expected = 0.0
-            if ranking.signals["like_positive"][query, place] >= mean + ALIKE * spread:
+            if ranking.signals["positive_similarity"][query, place] >= mean + ALIKE * spread:
                 others = corpus.positives(query)[corpus.positives(query) != passage]
                 expected = float(index.overlap(np.full(len(others), passage), others).max())
                 alike += expected > 0
@@ -74,7 +74,7 @@ def test_bm25_is_a_share_of_the_best_match_and_counts_who_is_better(made):
         own = slice(corpus.positive_starts[query], corpus.positive_starts[query + 1])
         sides = ((ranking.signals, query, ranking.ids[query]), (ranking.positive_signals, own, corpus.positive_ids[own]))
         for held, place, ids in sides:
-            assert held["bm25"][place].tolist() == (every[ids] / every.max()).tolist()
+            assert held["bm25_ratio"][place].tolist() == (every[ids] / every.max()).tolist()
             better = [(every[: corpus.n_candidates] > every[id_]).sum() if every[id_] else 1000 for id_ in ids]
             assert held["bm25_rank"][place].tolist() == better
 
@@ -161,7 +161,7 @@ def test_a_ranking_without_signals_stays_without(tmp_path):
     replace(ranking, signals={}, positive_signals={}, scale=None).save(tmp_path)
     opened = Ranking.open(tmp_path)
     assert (opened.signals, opened.positive_signals, opened.scale) == ({}, {}, None)
-    assert with_promotions(corpus, opened, judge(corpus, [promote(corpus, ranking, 0, 3)]))[1].signals == {}
+    assert apply_promotions(corpus, opened, match_verdicts(corpus, [promote(corpus, ranking, 0, 3)]))[1].signals == {}
 
 
 def promote(corpus, ranking, query, rank):
@@ -182,23 +182,23 @@ def test_a_promotion_changes_the_likeness_of_its_query_alone_and_no_file(tmp_pat
     ranking.save(tmp_path)
     before = contents(tmp_path)
     opened = Ranking.open(tmp_path)
-    amended, after = with_promotions(corpus, opened, judge(corpus, [promote(corpus, ranking, 4, far(corpus, ranking, 4))]))
+    amended, after = apply_promotions(corpus, opened, match_verdicts(corpus, [promote(corpus, ranking, 4, far(corpus, ranking, 4))]))
     expected = np.array([nearest_of(amended, ranking, 4, passage) for passage in ranking.ids[4].tolist()], np.float32)
-    assert np.allclose(after.signals["like_positive"][4], expected, rtol=0, atol=1e-6, equal_nan=True)
-    assert (after.signals["like_positive"][4] != ranking.signals["like_positive"][4]).any()
+    assert np.allclose(after.signals["positive_similarity"][4], expected, rtol=0, atol=1e-6, equal_nan=True)
+    assert (after.signals["positive_similarity"][4] != ranking.signals["positive_similarity"][4]).any()
     others = np.arange(len(corpus.queries)) != 4
-    assert after.signals["like_positive"][others].tobytes() == ranking.signals["like_positive"][others].tobytes()
-    assert after.signals["bm25"] is opened.signals["bm25"]
+    assert after.signals["positive_similarity"][others].tobytes() == ranking.signals["positive_similarity"][others].tobytes()
+    assert after.signals["bm25_ratio"] is opened.signals["bm25_ratio"]
     assert contents(tmp_path) == before
-    assert opened.signals["like_positive"].tobytes() == ranking.signals["like_positive"].tobytes(), "nor the run that is open"
+    assert opened.signals["positive_similarity"].tobytes() == ranking.signals["positive_similarity"].tobytes(), "nor the run that is open"
 
 
 def test_a_promoted_candidate_brings_what_was_known_of_it(made):
     corpus, ranking = made
     rank = far(corpus, ranking, 4)
-    amended, after = with_promotions(corpus, ranking, judge(corpus, [promote(corpus, ranking, 4, rank)]))
+    amended, after = apply_promotions(corpus, ranking, match_verdicts(corpus, [promote(corpus, ranking, 4, rank)]))
     place = int(amended.positive_starts[4]) + amended.positives(4).tolist().index(ranking.ids[4, rank])
-    for name in ("bm25", "bm25_rank"):
+    for name in ("bm25_ratio", "bm25_rank"):
         assert after.positive_signals[name][place] == ranking.signals[name][4, rank]
         assert np.delete(after.positive_signals[name], place).tolist() == ranking.positive_signals[name].tolist()
 
@@ -206,11 +206,11 @@ def test_a_promoted_candidate_brings_what_was_known_of_it(made):
 def test_promotions_upon_promotions_keep_what_the_first_ones_changed(tmp_path, made):
     corpus, ranking = made
     first, second = promote(corpus, ranking, 4, far(corpus, ranking, 4)), promote(corpus, ranking, 9, far(corpus, ranking, 9))
-    at_once = with_promotions(corpus, ranking, judge(corpus, [first, second]))[1]
+    at_once = apply_promotions(corpus, ranking, match_verdicts(corpus, [first, second]))[1]
     ranking.save(tmp_path)
-    amended, once = with_promotions(corpus, Ranking.open(tmp_path), judge(corpus, [first]))
-    twice = with_promotions(amended, once, judge(amended, [second]))[1]
-    assert twice.signals["like_positive"].tobytes() == at_once.signals["like_positive"].tobytes()
+    amended, once = apply_promotions(corpus, Ranking.open(tmp_path), match_verdicts(corpus, [first]))
+    twice = apply_promotions(amended, once, match_verdicts(amended, [second]))[1]
+    assert twice.signals["positive_similarity"].tobytes() == at_once.signals["positive_similarity"].tobytes()
 
 
 def test_a_run_that_is_deleted_while_it_is_open_can_still_be_amended(tmp_path, made):
@@ -219,13 +219,13 @@ def test_a_run_that_is_deleted_while_it_is_open_can_still_be_amended(tmp_path, m
     opened = Ranking.open(tmp_path)
     for path in tmp_path.iterdir():
         path.unlink()
-    judgements = judge(corpus, [promote(corpus, ranking, 4, far(corpus, ranking, 4))])
-    after, expected = (with_promotions(corpus, each, judgements)[1].signals["like_positive"] for each in (opened, ranking))
+    verdict_pairs = match_verdicts(corpus, [promote(corpus, ranking, 4, far(corpus, ranking, 4))])
+    after, expected = (apply_promotions(corpus, each, verdict_pairs)[1].signals["positive_similarity"] for each in (opened, ranking))
     assert after.tobytes() == expected.tobytes()
 
 
 def test_work_on_signals_stops_on_request():
     corpus, ranking = world(10, 20, depth=10)
-    for work in (with_signals, lambda *given, **more: with_likeness(*given, np.arange(10, dtype=np.int32), **more)):
+    for work in (with_signals, lambda *given, **more: with_positive_similarity(*given, np.arange(10, dtype=np.int32), **more)):
         with pytest.raises(Cancelled):
             work(corpus, ranking, should_stop=lambda: True)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hnmine.core.errors import InputError, SettingsError, WorkspaceError
 from hnmine.data.corpus import Corpus, build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import Verdict, judge
+from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
 from hnmine.review import audit_plan, audit_sample
@@ -26,7 +26,7 @@ from hnmine.review.audit import FEWEST, AuditRecord, Estimate, estimate, record
 from hnmine.review.audit_plan import FEWEST_FOR_CUT, Cut, more_reviews, recommend
 from hnmine.review.audit_sample import AuditSettings, Band, Draw, Sample, different_pairs, draw, fingerprint, pairs_in
 from hnmine.review.intervals import rate_interval
-from hnmine.review.queue import STATES, QueueSettings, build, judged_pairs
+from hnmine.review.queue import STATES, QueueSettings, build, pairs_with_verdict
 from hnmine.runs.audit_samples import keep_sample, kept_sample
 from hnmine.runs.manifest import compose, encoded, of_export, read_manifest
 from hnmine.runs.workspace import Workspace
@@ -64,7 +64,7 @@ SELECTION = SelectionSettings(window_start=0, window_end=60, negative_number=8)
 
 
 def selected(given: World, settings: SelectionSettings = SELECTION, verdicts: tuple[Verdict, ...] = ()) -> Selection:
-    return select(*given, settings, judge(given[0], verdicts))
+    return select(*given, settings, match_verdicts(given[0], verdicts))
 
 
 def texts(sample: Sample, corpus: Corpus) -> list[tuple[str, str]]:
@@ -162,9 +162,9 @@ def test_an_edge_belongs_to_the_band_that_a_guard_at_it_lets_pass() -> None:
     limit = next(band.high for band in every.bands if band.high is not None and band.high >= 0.8)
     below = sum(band.negatives for band in every.bands if band.high is not None and band.high <= limit)
     shares = ratio_to_positive(selection.scores, selection.positive[:, None])
-    guarded = selected(WORLD, msgspec.structs.replace(SELECTION, max_positive_share=limit))
+    guarded = selected(WORLD, msgspec.structs.replace(SELECTION, max_positive_ratio=limit))
     assert below == int((shares <= limit).sum())
-    assert not (ratio_to_positive(guarded.scores, guarded.positive[:, None]) > limit + 1e-6)[~guarded.backfilled].any()
+    assert not (ratio_to_positive(guarded.scores, guarded.positive[:, None]) > limit + 1e-6)[~guarded.random_filled].any()
 
 
 def test_small_bands_join_a_neighbour_and_positives_without_a_score_count_as_the_riskiest() -> None:
@@ -506,7 +506,7 @@ def test_a_record_says_whether_it_is_of_the_very_selection_and_goes_through_a_ma
     assert (changed.left, changed.selection == changed.exported) == (found.left, False)
     assert record(sample, estimate(sample, np.zeros(80, dtype=int)), "") is None
     run = {"inputs": {"input_file": {"name": "a", "bytes": 1, "sha256": "0"}}, "model": {"name": "m"}}
-    written = of_export(run, settings={}, names={}, verdicts=(), summary=None, suspicion=None, outputs=[], audit=changed)
+    written = of_export(run, settings={}, names={}, verdicts=(), summary=None, fn_model=None, outputs=[], audit=changed)
     (tmp_path / "m.json").write_bytes(encoded(written))
     read = read_manifest(tmp_path / "m.json")
     assert msgspec.convert(read.audit, AuditRecord) == changed
@@ -561,13 +561,13 @@ def test_the_queue_of_a_sample_is_in_its_order_each_pair_once_though_the_selecti
     verdicts.append(Verdict(query=corpus.queries[pairs[0][0]], passage=corpus.passages[elsewhere], verdict="drop"))
     after = selected(given, verdicts=tuple(verdicts))
     settings = QueueSettings(source="audit", order="hubs")
-    queue = build(corpus, ranking, after, settings, judged_pairs(corpus, after.judgements, verdicts), sample=pairs)
+    queue = build(corpus, ranking, after, settings, pairs_with_verdict(corpus, after.verdict_pairs, verdicts), sample=pairs)
     assert (queue.queries.tolist(), queue.passages.tolist()) == (pairs[0].tolist(), pairs[1].tolist())
     assert [STATES[each] for each in queue.verdicts[:4]] == ["drop", "keep", "skip", "unreviewed"]
     assert queue.next() == 3
     np.testing.assert_array_equal(queue.scores, ranking.score_pairs(*pairs))
     with pytest.raises(SettingsError, match="Quality screen"):
-        build(corpus, ranking, after, settings, judged_pairs(corpus, after.judgements, verdicts))
+        build(corpus, ranking, after, settings, pairs_with_verdict(corpus, after.verdict_pairs, verdicts))
 
 
 def test_plans_and_estimates_agree_on_what_counts() -> None:

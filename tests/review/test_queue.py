@@ -13,18 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hnmine.analysis.explanation import estimate_in_words, evidence, suspicions
+from hnmine.analysis.explanation import estimate_in_words, pair_details, warnings
 from hnmine.core.errors import SettingsError
 from hnmine.core.text import common_words, shared
 from hnmine.data.corpus import Corpus, build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import Judgements, Verdict, judge, pairs_of
+from hnmine.data.verdicts import Verdict, VerdictPairs, match_verdicts, pairs_of
 from hnmine.retrieval.ranking import Ranking, rank, ranks_of
 from hnmine.retrieval.signals import with_signals
 from hnmine.review import queue
 from hnmine.review.queue import STATES, Queue, QueueSettings
-from hnmine.selection.fn_model import Estimator, default_suspicion
-from hnmine.selection.promotions import with_promotions
+from hnmine.selection.fn_model import FNEstimator, default_fn_model
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import Reason, SelectionSettings
 from tests.conftest import FakeEncoder
@@ -68,13 +68,13 @@ class House:
         pool = [f"The {one} is next to the {two}, number {number}." for number, one in enumerate(WORDS) for two in WORDS[number % 3 :: 3]]
         plain = build_corpus(rows, pool)
         ranking = rank(plain, FakeEncoder(), 40)
-        self.judgements: Judgements = judge(plain, verdicts)
+        self.verdict_pairs: VerdictPairs = match_verdicts(plain, verdicts)
         self.verdicts = list(verdicts)
-        self.corpus, self.ranking = with_promotions(plain, ranking, self.judgements)
-        self.selection: Selection = select(self.corpus, self.ranking, SETTINGS, self.judgements)
+        self.corpus, self.ranking = apply_promotions(plain, ranking, self.verdict_pairs)
+        self.selection: Selection = select(self.corpus, self.ranking, SETTINGS, self.verdict_pairs)
 
     def queue(self, **settings: object) -> Queue:
-        judged = queue.judged_pairs(self.corpus, self.judgements, self.verdicts)
+        judged = queue.pairs_with_verdict(self.corpus, self.verdict_pairs, self.verdicts)
         return queue.build(self.corpus, self.ranking, self.selection, QueueSettings(**settings), judged)  # type: ignore[arg-type]
 
     def texts(self, pair: tuple[int, int]) -> tuple[str, str]:
@@ -102,7 +102,7 @@ def test_the_queue_holds_each_chosen_negative_once(house: House) -> None:
 
 def test_the_most_suspicious_are_near_to_the_query_and_to_a_positive_at_once(house: House) -> None:
     found = house.queue()
-    alike = queue.likeness(house.corpus, house.ranking, found.queries, found.passages)
+    alike = queue.positive_similarity(house.corpus, house.ranking, found.queries, found.passages)
     brute = [
         max(float(house.ranking.passage_vectors[p] @ house.ranking.passage_vectors[passage]) for p in house.corpus.positives(query))
         for query, passage in pairs(found)
@@ -125,29 +125,31 @@ def signalled() -> House:
 @pytest.mark.parametrize("source", [source for source in get_args(queue.Source) if source != "audit"])  # that has an order of its own
 def test_with_signals_the_most_suspicious_are_those_of_the_highest_estimate(signalled: House, source: queue.Source) -> None:
     house = signalled
-    estimator = Estimator(house.corpus, house.ranking, default_suspicion())
-    judged = queue.judged_pairs(house.corpus, house.judgements, house.verdicts)
+    estimator = FNEstimator(house.corpus, house.ranking, default_fn_model())
+    judged = queue.pairs_with_verdict(house.corpus, house.verdict_pairs, house.verdicts)
     settings = QueueSettings(source=source, states=STATES)
     found = queue.build(house.corpus, house.ranking, house.selection, settings, judged, estimator)
     assert sorted(pairs(found)) == sorted(pairs(house.queue(source=source, states=STATES))), "the same pairs in another order"
     ranks = ranks_of(house.ranking.ids, found.queries, found.passages)
-    chances = [float(estimator.block(slice(q, q + 1), slice(r, r + 1))[0, 0]) for q, r in zip(found.queries, ranks, strict=True) if r >= 0]
-    assert (np.diff(chances) <= 0).all()
-    assert (ranks[: len(chances)] >= 0).all(), "what is not ranked has no estimate, and comes last"
+    fn_probabilities = [
+        float(estimator.block(slice(q, q + 1), slice(r, r + 1))[0, 0]) for q, r in zip(found.queries, ranks, strict=True) if r >= 0
+    ]
+    assert (np.diff(fn_probabilities) <= 0).all()
+    assert (ranks[: len(fn_probabilities)] >= 0).all(), "what is not ranked has no estimate, and comes last"
     assert pairs(found) != pairs(house.queue(source=source, states=STATES))
 
 
 def test_the_evidence_says_the_estimate_and_its_reasons(signalled: House) -> None:
     house = signalled
-    estimator = Estimator(house.corpus, house.ranking, default_suspicion())
+    estimator = FNEstimator(house.corpus, house.ranking, default_fn_model())
     for query in range(12):
         for rank_ in (0, 7, 39):
-            about = evidence(house.corpus, house.ranking, house.selection, query, int(house.ranking.ids[query, rank_]), estimator)
+            about = pair_details(house.corpus, house.ranking, house.selection, query, int(house.ranking.ids[query, rank_]), estimator)
             assert about.estimate == pytest.approx(float(estimator.block(slice(query, query + 1), slice(rank_, rank_ + 1))[0, 0]))
             assert about.reasons == tuple(estimator.reasons(query, rank_))
     outside = next(passage for passage in range(len(house.corpus.passages)) if passage not in house.ranking.ids[0])
-    assert evidence(house.corpus, house.ranking, house.selection, 0, outside, estimator).estimate is None
-    assert evidence(house.corpus, house.ranking, house.selection, 0, int(house.ranking.ids[0, 0])).estimate is None
+    assert pair_details(house.corpus, house.ranking, house.selection, 0, outside, estimator).estimate is None
+    assert pair_details(house.corpus, house.ranking, house.selection, 0, int(house.ranking.ids[0, 0])).estimate is None
 
 
 def test_an_estimate_is_told_with_what_speaks_for_it_and_against() -> None:
@@ -161,7 +163,7 @@ def test_by_share_likeness_decides_within_a_per_cent(house: House) -> None:
     found = house.queue(order="share")
     cents = np.round(100 * found.shares)
     assert (np.diff(cents) <= 0).all()
-    alike = queue.likeness(house.corpus, house.ranking, found.queries, found.passages)
+    alike = queue.positive_similarity(house.corpus, house.ranking, found.queries, found.passages)
     same = np.diff(cents) == 0
     assert same.any()
     assert (np.diff(alike)[same] <= 1e-6).all()
@@ -222,8 +224,8 @@ HOUSE = House()
 def test_a_signal_filters_and_a_missing_one_is_told(house: House) -> None:
     values = np.tile(np.arange(house.ranking.depth, dtype=np.float32), (len(house.corpus.queries), 1))
     other = House()
-    other.ranking = dataclasses.replace(house.ranking, signals={"bm25": values})
-    found = other.queue(signal="bm25", min_signal=5, max_signal=9)
+    other.ranking = dataclasses.replace(house.ranking, signals={"bm25_ratio": values})
+    found = other.queue(signal="bm25_ratio", min_signal=5, max_signal=9)
     ranks = ranks_of(house.ranking.ids, found.queries, found.passages)
     assert len(found)
     assert set(ranks.tolist()) <= {5, 6, 7, 8, 9}
@@ -291,37 +293,37 @@ def test_texts_are_found_again_as_pairs(house: House) -> None:
 
 def test_the_evidence_of_a_pair_is_that_of_the_ranking(house: House) -> None:
     query, passage = house.queue().pair(0)
-    about = evidence(house.corpus, house.ranking, house.selection, query, passage)
+    about = pair_details(house.corpus, house.ranking, house.selection, query, passage)
     assert about.rank is not None
     assert house.ranking.ids[query, about.rank] == passage
     assert about.score == pytest.approx(float(house.ranking.scores[query, about.rank]))
     assert {each[0] for each in about.positives} == set(house.corpus.positives(query).tolist())
-    assert about.likeness == pytest.approx(max(each[2] for each in about.positives), abs=1e-6)
+    assert about.positive_similarity == pytest.approx(max(each[2] for each in about.positives), abs=1e-6)
     assert about.chosen_for == (house.selection.negatives == passage).sum()
 
 
 def test_a_promoted_passage_is_not_compared_with_itself(house: House) -> None:
     after = House(judged(house, "p"))
     query, passage = after.queue(states=("promote",)).pair(0)
-    about = evidence(after.corpus, after.ranking, after.selection, query, passage)
+    about = pair_details(after.corpus, after.ranking, after.selection, query, passage)
     assert passage not in {each[0] for each in about.positives}
-    assert about.likeness is not None
-    assert about.likeness < 0.999
+    assert about.positive_similarity is not None
+    assert about.positive_similarity < 0.999
 
 
 def test_what_is_suspicious_is_said_in_words(house: House) -> None:
     query, passage = house.queue(source="nearest").pair(0)
-    about = evidence(house.corpus, house.ranking, house.selection, query, passage)
-    said = suspicions(dataclasses.replace(about, share=1.02, chosen_for=11, queries=12))
+    about = pair_details(house.corpus, house.ranking, house.selection, query, passage)
+    said = warnings(dataclasses.replace(about, share=1.02, chosen_for=11, queries=12))
     assert said[0] == "nearer to the query than its positive is"
     assert "among the first 3, which the window skips" in said
     assert "a hub: chosen for 11 of 12 queries" in said
-    assert suspicions(dataclasses.replace(about, share=0.3, rank=9, likeness=0.0, chosen_for=1, labelled=False)) == []
+    assert warnings(dataclasses.replace(about, share=0.3, rank=9, positive_similarity=0.0, chosen_for=1, labelled=False)) == []
     nearest = max(score for _, score, _ in about.positives)
     quiet = dataclasses.replace(about, share=0.3, rank=9, chosen_for=1, labelled=False)
-    assert suspicions(dataclasses.replace(quiet, likeness=0.85 * nearest)) == ["almost as like the positive as the query is"]
-    assert suspicions(dataclasses.replace(quiet, likeness=1.1 * nearest)) == ["more like the positive than the query is"]
-    assert "scores nothing" in suspicions(dataclasses.replace(about, share=None))[0]
+    assert warnings(dataclasses.replace(quiet, positive_similarity=0.85 * nearest)) == ["almost as like the positive as the query is"]
+    assert warnings(dataclasses.replace(quiet, positive_similarity=1.1 * nearest)) == ["more like the positive than the query is"]
+    assert "scores nothing" in warnings(dataclasses.replace(about, share=None))[0]
 
 
 def test_shared_words_are_found_in_any_case_and_without_blanks() -> None:
@@ -386,5 +388,5 @@ def large(count: int) -> tuple[Corpus, Ranking, Selection]:
 
 def test_the_same_text_in_two_spellings_is_one_pair(tmp_path: Path) -> None:
     house = House([Verdict(query="HOW do i mend a bike tyre", passage="x", verdict="drop")])
-    assert house.judgements.elsewhere == 1
+    assert house.verdict_pairs.elsewhere == 1
     assert house.queue().counts["drop"] == 0

@@ -17,7 +17,7 @@ import pytest
 from hnmine import find_knn_neg
 from hnmine.cli.main import main
 from hnmine.core.errors import Cancelled, EncodeError, InputError, ModelError, OutputError, SettingsError
-from hnmine.core.text import fold
+from hnmine.core.text import normalize_text
 from hnmine.models.cards import ModelSettings, packaged_folder
 from hnmine.runs.mine import MineSettings, mine
 from hnmine.selection.settings import SelectionSettings
@@ -99,7 +99,7 @@ def test_called_as_the_original_by_position(train, pool, out):
     assert summary.output_file == str(out)
     assert (summary.queries, summary.candidates, summary.window) == (25, 120, (10, 60))
     assert summary.negatives == 150
-    assert (summary.backfilled, summary.short_rows) == (0, 0)
+    assert (summary.random_filled, summary.short_rows) == (0, 0)
     for words in ("30 (25 different queries)", "ranks 10-59", "120 passages", str(out)):
         assert words in str(summary)
 
@@ -130,14 +130,14 @@ def test_extend_and_replace(train, pool, out):
 
 
 def test_every_setting_reaches_the_selection(train, pool, out):
-    values = {"seed": 7, "strategy": "hardest", "max_score": 0.5, "min_score": -0.5, "max_positive_share": 0.9, "margin": 0.01}
+    values = {"seed": 7, "strategy": "hardest", "max_score": 0.5, "min_score": -0.5, "max_positive_ratio": 0.9, "margin": 0.01}
     values |= {
-        "anchor": "min",
-        "max_likeness": 0.9,
-        "max_likeness_share": 0.95,
+        "positive_score": "min",
+        "max_positive_similarity": 0.9,
+        "max_positive_similarity_ratio": 0.95,
         "max_overlap": 0.8,
-        "max_suspicion": 0.7,
-        "false_rate": 0.3,
+        "max_fn_probability": 0.7,
+        "max_fn_rate": 0.3,
     }
     find_knn_neg(Model(), train, pool, out, [1, 50], 5, with_scores=True, manifest_file=out.with_suffix(".json"), **values)
     manifest = json.loads(out.with_suffix(".json").read_text())
@@ -163,7 +163,7 @@ def test_a_deeper_ranking_writes_the_same_negatives(train, pool, fake_encoder):
     least = mine(train, pool, settings, lambda: fake_encoder)
     deeper = mine(train, pool, settings, lambda: fake_encoder, depth=80)
     assert deeper.ranking.depth == 80
-    assert least.selection.backfilled.any()
+    assert least.selection.random_filled.any()
     assert deeper.selection.negatives.tolist() == least.selection.negatives.tolist()
 
 
@@ -509,13 +509,13 @@ def faults(write_jsonl):
 
 def test_hn_mine_back_fill_repeats_negatives(faults, out):
     summary = find_knn_neg(Model(), faults, None, out, [10, 20], 60)
-    assert summary.backfilled > 1_000
-    assert all(len(row["neg"]) == len({fold(text) for text in row["neg"]}) == 60 for row in read(out))
+    assert summary.random_filled > 1_000
+    assert all(len(row["neg"]) == len({normalize_text(text) for text in row["neg"]}) == 60 for row in read(out))
 
 
 def test_hn_mine_back_fill_puts_the_query_itself_among_the_negatives(faults, out):
     find_knn_neg(Model(), faults, None, out, [10, 20], 80)
-    assert all(fold(row["query"]) not in map(fold, row["neg"]) for row in read(out))
+    assert all(normalize_text(row["query"]) not in map(normalize_text, row["neg"]) for row in read(out))
 
 
 def test_hn_mine_raises_value_error_on_a_small_corpus(write_jsonl, out):
@@ -609,7 +609,7 @@ def test_sentence_transformers_anchors_the_margin_at_the_worst_positive(write_js
 def test_sentence_transformers_margins_are_wrong_for_negative_scores(write_jsonl, out):
     """At a positive of -0.4 a share of 0.75 allows what is below -0.5; the plain product, -0.3, would let harder ones pass."""
     train, pool, model = scored(write_jsonl, [-0.4], [-0.2, -0.35, -0.45, -0.6, -0.8])
-    find_knn_neg(model, train, pool, out, [0, 9], 5, max_positive_share=0.75)
+    find_knn_neg(model, train, pool, out, [0, 9], 5, max_positive_ratio=0.75)
     assert read(out)[0]["neg"] == ["-0.6", "-0.8"]
     find_knn_neg(model, train, pool, out, [0, 9], 5, margin=0.3)
     assert read(out)[0]["neg"] == ["-0.8"]
@@ -632,9 +632,9 @@ def test_sentence_transformers_failed_when_k_is_larger_than_the_corpus(write_jso
 def test_nemo_lets_masked_candidates_come_back(write_jsonl, out):
     """What a guard rejected, or is a positive, is not back-filled either: the row stays short."""
     train, pool, model = scored(write_jsonl, [0.5], [0.9, 0.8, 0.7, 0.2, 0.1])
-    summary = find_knn_neg(model, train, pool, out, [0, 2], 5, max_positive_share=0.95)
+    summary = find_knn_neg(model, train, pool, out, [0, 2], 5, max_positive_ratio=0.95)
     assert read(out)[0]["neg"] == ["0.2", "0.1"]
-    assert (summary.backfilled, summary.short_rows) == (2, 1)
+    assert (summary.random_filled, summary.short_rows) == (2, 1)
 
 
 # The real model
@@ -655,16 +655,18 @@ def test_the_bundled_example_with_the_packaged_model(flag_model, out):
     pool = {row["_id"]: row["text"] for row in read(EXAMPLE / "pool.jsonl")}
     assert (summary.rows, summary.queries, summary.candidates) == (124, 121, 397)
     assert [row["id"] for row in rows] == [row["id"] for row in source]
-    known = {fold(text) for row in source for text in (*row["pos"], *row.get("neg", ()))} | {fold(text) for text in pool.values()}
+    known = {normalize_text(text) for row in source for text in (*row["pos"], *row.get("neg", ()))} | {
+        normalize_text(text) for text in pool.values()
+    }
     positives: dict[str, set[str]] = {}
     for row in source:
-        positives.setdefault(fold(row["query"]), set()).update(map(fold, row["pos"]))
+        positives.setdefault(normalize_text(row["query"]), set()).update(map(normalize_text, row["pos"]))
     for before, row in zip(source, rows, strict=True):
         assert {key: row[key] for key in before if key != "neg"} == {key: value for key, value in before.items() if key != "neg"}
-        folded = [fold(text) for text in row["neg"]]
+        folded = [normalize_text(text) for text in row["neg"]]
         assert len(set(folded)) == 8
         assert set(folded) <= known
-        assert not positives[fold(row["query"])] & set(folded)
-        assert fold(row["query"]) not in folded
+        assert not positives[normalize_text(row["query"])] & set(folded)
+        assert normalize_text(row["query"]) not in folded
         assert len(row["neg_scores"]) == 8
     assert -1 <= summary.scores["negatives"] < summary.scores["positives"] <= 1

@@ -71,7 +71,7 @@ def test_a_warm_run_loads_no_model_and_writes_the_same_bytes(cold) -> None:
 def test_other_settings_of_the_selection_need_no_model_either(cold, tmp_path: Path) -> None:
     folder, _ = cold
     _, loaded = run(
-        tmp_path, "out.jsonl", "--store", str(folder / "vectors"), "--range_for_sampling", "0-50", "--max_positive_share", "0.9"
+        tmp_path, "out.jsonl", "--store", str(folder / "vectors"), "--range_for_sampling", "0-50", "--max_positive_ratio", "0.9"
     )
     assert loaded == []
 
@@ -183,7 +183,7 @@ def test_a_run_of_the_workspace_keeps_its_vectors_when_the_store_is_emptied(tmp_
     inputs = mine(space.training_path(dataset.id), space.pool_path(dataset.id), settings, lambda: fake_encoder).inputs
     # A guard that lets little through makes back-filling look at every vector.
     strict = select(inputs.corpus, opened, SelectionSettings(max_score=0.2))
-    assert strict.backfilled.any()
+    assert strict.random_filled.any()
 
 
 # The command

@@ -28,7 +28,7 @@ def ranking() -> Ranking:
         positive_scores=rng.random(2, dtype=np.float32),
         query_vectors=rng.random((2, 4), dtype=np.float32),
         passage_vectors=rng.random((6, 4), dtype=np.float32),
-        signals={"bm25": rng.random((2, 3), dtype=np.float32)},
+        signals={"bm25_ratio": rng.random((2, 3), dtype=np.float32)},
     )
 
 
@@ -58,7 +58,7 @@ def test_a_run_is_found_again_with_all_its_arrays(tmp_path: Path) -> None:
     for name in ("ids", "scores", "positive_scores", "query_vectors", "passage_vectors"):
         assert np.array_equal(getattr(found, name), getattr(ranking(), name))
         assert isinstance(getattr(found, name), np.memmap)
-    assert np.array_equal(found.signals["bm25"], ranking().signals["bm25"])
+    assert np.array_equal(found.signals["bm25_ratio"], ranking().signals["bm25_ratio"])
 
 
 def test_selection_settings_are_remembered(tmp_path: Path) -> None:

@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from hnmine.core.errors import SettingsError
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import CHOICES, Verdict, judge
-from hnmine.selection.filters import Limits
-from hnmine.selection.fn_model import Estimator, default_suspicion
-from hnmine.selection.positive_score import positive_score
-from hnmine.selection.promotions import with_promotions
+from hnmine.data.verdicts import CHOICES, Verdict, match_verdicts
+from hnmine.selection.filters import Filters
+from hnmine.selection.fn_model import FNEstimator, default_fn_model
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
-from hnmine.selection.settings import ANCHORS, GUARDS, SUSPECTED_BY, Reason, SelectionSettings
+from hnmine.selection.settings import FILTERS, FN_SIGNALS, POSITIVE_SCORES, Reason, SelectionSettings
 from tests.worlds import toy
 
 NAN = float("nan")
@@ -32,7 +31,7 @@ def anchor_of(scores, near, kind):
     known = [(score, is_near) for score, is_near in zip(scores, near, strict=True) if score == score]
     if not known:
         return NAN
-    if kind == "ranked" and any(is_near for _, is_near in known):
+    if kind == "in_window" and any(is_near for _, is_near in known):
         known = [each for each in known if each[1]]
     values = [score for score, _ in known]
     return {"min": min(values), "max": max(values)}.get(kind, sum(values) / len(values))
@@ -44,7 +43,7 @@ class Oracle:
     def __init__(self, corpus, ranking, settings):
         self.corpus, self.ranking, self.settings = corpus, ranking, settings
         self.end = min(settings.window_end, ranking.depth)
-        whole = Estimator(corpus, ranking, default_suspicion()).block(slice(0, len(corpus.queries)), slice(0, ranking.depth))
+        whole = FNEstimator(corpus, ranking, default_fn_model()).block(slice(0, len(corpus.queries)), slice(0, ranking.depth))
         self.chance = np.asarray(whole, np.float64)
 
     def dot(self, left, right):
@@ -57,8 +56,8 @@ class Oracle:
         scores = ranking.positive_scores[own].tolist()
         last = float(ranking.scores[query, self.end - 1])
         near = [score >= last for score in scores]
-        anchor = anchor_of(scores, near, settings.anchor)
-        reranked = anchor_of(ranking.positive_signals["reranker"][own].tolist(), near, settings.anchor)
+        positive_score = anchor_of(scores, near, settings.positive_score)
+        reranked = anchor_of(ranking.positive_signals["reranker"][own].tolist(), near, settings.positive_score)
         score = self.dot(ranking.query_vectors[query], ranking.passage_vectors[passage])
         vectors = ranking.passage_vectors
         alike = max((self.dot(vectors[p], vectors[passage]) for p in positives if p != passage), default=NAN)
@@ -67,25 +66,25 @@ class Oracle:
         chance = float(self.chance[query, places[0]]) if len(places) else NAN
 
         def share(part):
-            return anchor - (1 - part) * abs(anchor)
+            return positive_score - (1 - part) * abs(positive_score)
 
         limits = [
             (Reason.MAX_SCORE, score, settings.max_score, lambda x: x, 1),
             (Reason.MIN_SCORE, score, settings.min_score, lambda x: x, -1),
-            (Reason.POSITIVE_SHARE, score, settings.max_positive_share, share, 1),
-            (Reason.MARGIN, score, settings.margin, lambda x: anchor - x, 1),
-            (Reason.LIKENESS, alike, settings.max_likeness, lambda x: x, 1),
-            (Reason.LIKENESS_SHARE, alike, settings.max_likeness_share, share, 1),
+            (Reason.POSITIVE_RATIO, score, settings.max_positive_ratio, share, 1),
+            (Reason.MARGIN, score, settings.margin, lambda x: positive_score - x, 1),
+            (Reason.POSITIVE_SIMILARITY, alike, settings.max_positive_similarity, lambda x: x, 1),
+            (Reason.POSITIVE_SIMILARITY_RATIO, alike, settings.max_positive_similarity_ratio, share, 1),
             (Reason.OVERLAP, known["overlap"], settings.max_overlap, lambda x: x, 1),
             (Reason.RERANKER, known["reranker"], settings.reranker_margin, lambda x: reranked - x, 1),
-            (Reason.SUSPICION, chance, settings.max_suspicion, lambda x: x, 1),
+            (Reason.FN_PROBABILITY, chance, settings.max_fn_probability, lambda x: x, 1),
         ]
         found = []
         for reason, value, setting, limit, sign in limits:
             if setting is None:
                 continue
             beyond = sign * (value - limit(setting))  # NaN is beyond nothing
-            exact = setting * 64 == int(setting * 64) and reason is not Reason.SUSPICION and len(positives) in (1, 2, 4)
+            exact = setting * 64 == int(setting * 64) and reason is not Reason.FN_PROBABILITY and len(positives) in (1, 2, 4)
             if abs(beyond) < 1e-5 and not exact:
                 found.append(None)
             elif beyond > 0:
@@ -110,13 +109,13 @@ verdict_lists = st.lists(
 def settings_strategy(draw):
     start = draw(st.integers(0, 6))
     values = {
-        "max_likeness": [-1.0, 0.0, 0.25, 0.5, 1.5],
-        "max_likeness_share": [0.5, 0.9, 1.0, 1.25],
+        "max_positive_similarity": [-1.0, 0.0, 0.25, 0.5, 1.5],
+        "max_positive_similarity_ratio": [0.5, 0.9, 1.0, 1.25],
         "max_overlap": [0.0, 0.25, 0.75, 1.0],
         "reranker_margin": [-0.5, 0.0, 0.25, 1.0],
-        "max_suspicion": [0.001, 0.01, 0.1],
+        "max_fn_probability": [0.001, 0.01, 0.1],
         "max_score": [0.5, 1.0],
-        "max_positive_share": [0.5, 0.95],
+        "max_positive_ratio": [0.5, 0.95],
     }
     used = {name: draw(st.sampled_from(choices)) for name, choices in values.items() if draw(st.integers(0, 2)) == 0}
     return SelectionSettings(
@@ -125,7 +124,7 @@ def settings_strategy(draw):
         negative_number=draw(st.integers(1, 10)),
         strategy=draw(st.sampled_from(["random", "hardest"])),
         seed=draw(st.integers(0, 9)),
-        anchor=draw(st.sampled_from(ANCHORS)),
+        positive_score=draw(st.sampled_from(POSITIVE_SCORES)),
         **used,
     )
 
@@ -138,11 +137,11 @@ def corpus_of(parts, pool, mode="extend"):
 def test_what_a_guard_rejects_is_told_first_reason_first_and_never_comes_back(parts, pool, mode, settings, verdicts):
     """Not from the window, not by back-fill from behind it, and not from the ranks before it, unless a person kept it."""
     corpus = corpus_of(parts, pool, mode)
-    judgements = judge(corpus, verdicts)
-    corpus, ranking = with_promotions(corpus, toy(corpus), judgements)
-    selection = select(corpus, ranking, settings, judgements)
+    verdict_pairs = match_verdicts(corpus, verdicts)
+    corpus, ranking = apply_promotions(corpus, toy(corpus), verdict_pairs)
+    selection = select(corpus, ranking, settings, verdict_pairs)
     oracle = Oracle(corpus, ranking, settings)
-    dropped, kept = ({*zip(*(each.tolist() for each in pairs), strict=True)} for pairs in (judgements.dropped, judgements.kept))
+    dropped, kept = ({*zip(*(each.tolist() for each in pairs), strict=True)} for pairs in (verdict_pairs.dropped, verdict_pairs.kept))
     counts = dict.fromkeys(Reason, 0)
     for query in range(len(corpus.queries)):
         positives = set(corpus.positives(query).tolist())
@@ -163,7 +162,7 @@ def test_what_a_guard_rejects_is_told_first_reason_first_and_never_comes_back(pa
             elif None not in (rejected := oracle.rejections(query, passage)):
                 assert reason == rejected[0] if rejected else reason in (Reason.CHOSEN, Reason.NOT_DRAWN)
     left = selection.funnel["not_dropped"]
-    for guard in GUARDS:
+    for guard in FILTERS:
         left -= counts[guard.reason]
         assert selection.funnel[guard.step] == left
     assert left == counts[Reason.CHOSEN] + counts[Reason.NOT_DRAWN]
@@ -174,9 +173,9 @@ def test_pairs_are_judged_as_blocks_are(parts, pool, mode, settings):
     """What fills gaps is asked pair by pair: the same limit, to the last bit, as in the window."""
     corpus = corpus_of(parts, pool, mode)
     ranking = toy(corpus)
-    limits = Limits(corpus, ranking, settings)
+    limits = Filters(corpus, ranking, settings)
     rows, end = len(corpus.queries), min(settings.window_end, ranking.depth)
-    by_signal = {guard.reason for guard in GUARDS if guard.signals}
+    by_signal = {guard.reason for guard in FILTERS if guard.signals}
     block = np.zeros((rows, end), bool)
     for reason, mask in limits.rejections(0, rows, 0, ranking.scores[:, :end]):
         if reason in by_signal:
@@ -190,8 +189,8 @@ def test_at_its_limit_a_share_of_likeness_is_the_same_for_pairs_and_blocks(score
     """0.9 has no float32: rounding the setting first gave pairs and blocks limits that differed in the last bit."""
     corpus = corpus_of([("who", ["p1"])], [f"p{number}" for number in range(30)])
     ranking = toy(corpus)
-    anchor = np.float32(score)
-    limit = anchor - np.float32(1 - share) * abs(anchor)
+    positive_score = np.float32(score)
+    limit = positive_score - np.float32(1 - share) * abs(positive_score)
     around = [np.nextafter(limit, np.float32(step * 9), dtype=np.float32) for step in (-1, 1)]
     vectors = np.zeros_like(ranking.passage_vectors)
     own = int(corpus.positive_ids[0])
@@ -199,9 +198,11 @@ def test_at_its_limit_a_share_of_likeness_is_the_same_for_pairs_and_blocks(score
     places = [p for p in range(corpus.n_candidates) if p != own][:3]
     vectors[places, 0] = [around[0], limit, around[1]]
     ids = np.array([[*places, *(p for p in range(corpus.n_candidates) if p not in places)]], np.int32)
-    ranking = replace(ranking, ids=ids, positive_scores=np.array([anchor]), passage_vectors=vectors)
-    signals = {"like_positive": vectors[ids, 0] * np.where(ids == own, np.float32(np.nan), np.float32(1))}
-    limits = Limits(corpus, replace(ranking, signals=signals), SelectionSettings(window_start=0, window_end=3, max_likeness_share=share))
+    ranking = replace(ranking, ids=ids, positive_scores=np.array([positive_score]), passage_vectors=vectors)
+    signals = {"positive_similarity": vectors[ids, 0] * np.where(ids == own, np.float32(np.nan), np.float32(1))}
+    limits = Filters(
+        corpus, replace(ranking, signals=signals), SelectionSettings(window_start=0, window_end=3, max_positive_similarity_ratio=share)
+    )
     ((_, block),) = limits.rejections(0, 1, 0, ranking.scores[:, :3])
     assert block.tolist() == [[False, False, True]]
     assert limits.rejected_pairs(np.zeros(3, np.int64), np.array(places)).tolist() == [False, False, True]
@@ -222,34 +223,36 @@ def positives_of(scores, ranked, *, window_end=2):
 @pytest.mark.parametrize(
     ("scores", "ranked", "anchors"),
     [
-        ([0.8, 0.2], [0.9, 0.5, 0.1], {"ranked": 0.8, "mean": 0.5, "min": 0.2, "max": 0.8}),
-        ([0.3, 0.2], [0.9, 0.5, 0.1], {"ranked": 0.25, "mean": 0.25, "min": 0.2, "max": 0.3}),  # none is ranked
-        ([0.5, 0.2], [0.9, 0.5, 0.1], {"ranked": 0.5, "mean": 0.35, "min": 0.2, "max": 0.5}),  # as near as the last one
-        ([-0.2, -0.4], [-0.1, -0.3, -0.9], {"ranked": -0.2, "mean": -0.3, "min": -0.4, "max": -0.2}),
+        ([0.8, 0.2], [0.9, 0.5, 0.1], {"in_window": 0.8, "mean": 0.5, "min": 0.2, "max": 0.8}),
+        ([0.3, 0.2], [0.9, 0.5, 0.1], {"in_window": 0.25, "mean": 0.25, "min": 0.2, "max": 0.3}),  # none is ranked
+        ([0.5, 0.2], [0.9, 0.5, 0.1], {"in_window": 0.5, "mean": 0.35, "min": 0.2, "max": 0.5}),  # as near as the last one
+        ([-0.2, -0.4], [-0.1, -0.3, -0.9], {"in_window": -0.2, "mean": -0.3, "min": -0.4, "max": -0.2}),
     ],
 )
 def test_which_score_stands_for_several_positives(scores, ranked, anchors):
     corpus, ranking, settings = positives_of(scores, ranked)
-    for anchor, expected in anchors.items():
-        settings = msgspec.structs.replace(settings, anchor=anchor)
+    for positive_score, expected in anchors.items():
+        settings = msgspec.structs.replace(settings, positive_score=positive_score)
         assert positive_score(corpus, ranking, settings) == pytest.approx([expected])
 
 
 @pytest.mark.parametrize(
     ("reranked", "anchors"),
     [
-        ([2.0, NAN], {"ranked": 2, "mean": 2, "min": 2, "max": 2}),
-        ([NAN, 1.0], {"ranked": 1, "mean": 1, "min": 1, "max": 1}),  # the ranked one's is not known: the other speaks
-        ([NAN, NAN], {"ranked": NAN, "mean": NAN, "min": NAN, "max": NAN}),
-        ([2.0, 1.0], {"ranked": 2, "mean": 1.5, "min": 1, "max": 2}),
+        ([2.0, NAN], {"in_window": 2, "mean": 2, "min": 2, "max": 2}),
+        ([NAN, 1.0], {"in_window": 1, "mean": 1, "min": 1, "max": 1}),  # the ranked one's is not known: the other speaks
+        ([NAN, NAN], {"in_window": NAN, "mean": NAN, "min": NAN, "max": NAN}),
+        ([2.0, 1.0], {"in_window": 2, "mean": 1.5, "min": 1, "max": 2}),
     ],
 )
 def test_a_score_that_is_not_known_does_not_count(reranked, anchors):
     """The first positive is ranked by the mining model, the second is not."""
     corpus, ranking, settings = positives_of([0.8, 0.2], [0.9, 0.5, 0.1])
-    for anchor, expected in anchors.items():
-        found = positive_score(corpus, ranking, msgspec.structs.replace(settings, anchor=anchor), np.array(reranked, np.float32))
-        assert found == pytest.approx([expected], nan_ok=True), anchor
+    for positive_score, expected in anchors.items():
+        found = positive_score(
+            corpus, ranking, msgspec.structs.replace(settings, positive_score=positive_score), np.array(reranked, np.float32)
+        )
+        assert found == pytest.approx([expected], nan_ok=True), positive_score
 
 
 @pytest.mark.parametrize(
@@ -265,7 +268,7 @@ def test_a_reranker_rejects_what_it_scores_too_near_the_positive(positive, margi
     corpus = corpus_of([("who", ["right"])], ["p1", "p2", "p3", "p4"], "replace")
     values = np.array([[1.0, 0.5, 2.0, NAN]], np.float32)
     ranking = replace(toy(corpus), signals={"reranker": values}, positive_signals={"reranker": np.array(positive, np.float32)})
-    limits = Limits(corpus, ranking, SelectionSettings(window_start=0, window_end=4, reranker_margin=margin))
+    limits = Filters(corpus, ranking, SelectionSettings(window_start=0, window_end=4, reranker_margin=margin))
     ((reason, mask),) = limits.rejections(0, 1, 0, ranking.scores)
     assert reason == Reason.RERANKER
     assert mask.tolist() == [left]
@@ -277,14 +280,17 @@ def test_a_reranker_rejects_what_it_scores_too_near_the_positive(positive, margi
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"max_likeness_share": 0}, r"max_likeness_share is 0.0; it is a share of the positive's similarity .* such as 0\.9"),
+        (
+            {"max_positive_similarity_ratio": 0},
+            r"max_positive_similarity_ratio is 0.0; it is a share of the positive's similarity .* such as 0\.9",
+        ),
         ({"max_overlap": 1.5}, r"max_overlap is 1.5; it is a share from 0 to 1"),
-        ({"max_suspicion": -0.1}, r"max_suspicion is -0.1; it is a share from 0 to 1"),
-        ({"false_rate": 2, "strategy": "hardest"}, r"false_rate is 2.0; it is a share from 0 to 1"),
-        ({"false_rate": 0.1}, r"false_rate .* strategy is 'random', make it 'hardest'"),
+        ({"max_fn_probability": -0.1}, r"max_fn_probability is -0.1; it is a share from 0 to 1"),
+        ({"max_fn_rate": 2, "strategy": "hardest"}, r"max_fn_rate is 2.0; it is a share from 0 to 1"),
+        ({"max_fn_rate": 0.1}, r"max_fn_rate .* strategy is 'random', make it 'hardest'"),
         ({"reranker_margin": NAN}, r"reranker_margin is nan; it must be a finite number"),
-        ({"max_likeness": "0.9"}, r"max_likeness is '0.9'; it must be a finite number"),
-        ({"anchor": "median"}, r"anchor is 'median'; it must be one of ranked, mean, min, max"),
+        ({"max_positive_similarity": "0.9"}, r"max_positive_similarity is '0.9'; it must be a finite number"),
+        ({"positive_score": "median"}, r"positive_score is 'median'; it must be one of ranked, mean, min, max"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_value_and_remedy(values, message):
@@ -295,11 +301,11 @@ def test_a_wrong_setting_is_refused_with_value_and_remedy(values, message):
 @pytest.mark.parametrize(
     ("values", "needs", "remedy"),
     [
-        ({"max_likeness": 0.9}, "max_likeness needs the signal 'like_positive'", "mine again"),
-        ({"max_likeness_share": 0.9}, "max_likeness_share needs the signal 'like_positive'", "mine again"),
+        ({"max_positive_similarity": 0.9}, "max_positive_similarity needs the signal 'positive_similarity'", "mine again"),
+        ({"max_positive_similarity_ratio": 0.9}, "max_positive_similarity_ratio needs the signal 'positive_similarity'", "mine again"),
         ({"max_overlap": 0.9}, "max_overlap needs the signal 'overlap'", "mine again"),
-        ({"max_suspicion": 0.9}, "max_suspicion needs the signal 'bm25'", "mine again"),
-        ({"false_rate": 0.1, "strategy": "hardest"}, "false_rate needs the signal 'bm25'", "mine again"),
+        ({"max_fn_probability": 0.9}, "max_fn_probability needs the signal 'bm25_ratio'", "mine again"),
+        ({"max_fn_rate": 0.1, "strategy": "hardest"}, "max_fn_rate needs the signal 'bm25_ratio'", "mine again"),
         ({"reranker_margin": 0.0}, "reranker_margin needs the signal 'reranker'", "name a reranker"),
     ],
 )
@@ -312,7 +318,7 @@ def test_a_run_without_the_signal_is_refused_with_the_setting_that_needs_it(valu
 
 def test_what_settings_need_is_what_their_guards_read():
     assert SelectionSettings().signals == ()
-    assert SelectionSettings(max_score=0.5, margin=0.1, anchor="max").signals == ()
-    assert SelectionSettings(max_overlap=0.5, max_likeness=0.9).signals == ("like_positive", "overlap")
-    assert SelectionSettings(strategy="hardest", false_rate=0.1).signals == SUSPECTED_BY
-    assert SelectionSettings(reranker_margin=0, max_suspicion=0.5).signals == tuple(sorted((*SUSPECTED_BY, "reranker")))
+    assert SelectionSettings(max_score=0.5, margin=0.1, positive_score="max").signals == ()
+    assert SelectionSettings(max_overlap=0.5, max_positive_similarity=0.9).signals == ("positive_similarity", "overlap")
+    assert SelectionSettings(strategy="hardest", max_fn_rate=0.1).signals == FN_SIGNALS
+    assert SelectionSettings(reranker_margin=0, max_fn_probability=0.5).signals == tuple(sorted((*FN_SIGNALS, "reranker")))

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from hnmine.core.errors import SettingsError
-from hnmine.data.verdicts import Verdict, judge
-from hnmine.selection.fn_model import DEEPEST, DIGITS, FEATURES, TOLD, Estimator, Suspicion, default_suspicion, learned
+from hnmine.data.verdicts import Verdict, match_verdicts
+from hnmine.selection.fn_model import DIGITS, EXPLANATIONS, FEATURES, FN_DEPTH, FNEstimator, FNModel, default_fn_model, refit
 from tests.worlds import with_reranker, world
 
 ROOT = Path(__file__).parents[2]
@@ -25,12 +25,12 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def made():
-    return world(60, 320, depth=DEEPEST + 40, positives=2)
+    return world(60, 320, depth=FN_DEPTH + 40, positives=2)
 
 
 @pytest.fixture(scope="module")
 def estimator(made):
-    return Estimator(*made, default_suspicion())
+    return FNEstimator(*made, default_fn_model())
 
 
 def every(ranking, depth=None):
@@ -38,20 +38,20 @@ def every(ranking, depth=None):
     return queries.ravel(), ranks.ravel()
 
 
-def chances(corpus, ranking, model=None, depth=DEEPEST):
-    return Estimator(corpus, ranking, model or default_suspicion()).block(slice(0, len(corpus.queries)), slice(0, depth))
+def fn_probabilities(corpus, ranking, model=None, depth=FN_DEPTH):
+    return FNEstimator(corpus, ranking, model or default_fn_model()).block(slice(0, len(corpus.queries)), slice(0, depth))
 
 
 def verdict(corpus, ranking, query, rank, said):
     return Verdict(query=corpus.queries[query], passage=corpus.passages[ranking.ids[query, rank]], verdict=said)
 
 
-def refit(made, verdicts, base=None):
+def refitted(made, verdicts, base=None):
     corpus, ranking = made
-    return learned(corpus, ranking, judge(corpus, verdicts), base)
+    return refit(corpus, ranking, match_verdicts(corpus, verdicts), base)
 
 
-def open_places(corpus, ranking, depth=DEEPEST):
+def open_places(corpus, ranking, depth=FN_DEPTH):
     """The ranked candidates that are no positives, as (query, rank)."""
     return [
         (query, rank)
@@ -67,16 +67,16 @@ def open_places(corpus, ranking, depth=DEEPEST):
 def test_the_estimate_is_the_logistic_model_of_the_features(made, estimator):
     """By the definition, candidate by candidate, in float64."""
     corpus, ranking = made
-    model = default_suspicion()
+    model = default_fn_model()
     (asked, asked_spread), (alike, alike_spread) = ranking.scale
     for query, rank in random.Random(0).sample(open_places(*made), 60):
         anchor = ranking.positive_scores[corpus.positive_starts[query] : corpus.positive_starts[query + 1]].mean()
         values = {
             "similarity": (ranking.scores[query, rank] - asked) / asked_spread,
             "rank": math.log1p(rank),
-            "like_positive": (ranking.signals["like_positive"][query, rank] - alike) / alike_spread,
+            "positive_similarity": (ranking.signals["positive_similarity"][query, rank] - alike) / alike_spread,
             "positive": (anchor - asked) / asked_spread,
-            "bm25": ranking.signals["bm25"][query, rank],
+            "bm25_ratio": ranking.signals["bm25_ratio"][query, rank],
             "bm25_rank": math.log1p(ranking.signals["bm25_rank"][query, rank]),
         }
         total = model.bias + sum(weight * values[name] for name, weight in zip(model.features, model.weights, strict=True))
@@ -88,8 +88,8 @@ def test_the_estimate_is_the_logistic_model_of_the_features(made, estimator):
 def test_blocks_and_single_candidates_have_the_same_bits(made, learnt):
     """A guard asks by blocks where the window is, and pair by pair where gaps are filled: both must agree at the limit."""
     corpus, ranking = made[0], with_reranker(*made)
-    model = refit((corpus, ranking), [verdict(corpus, ranking, 0, 3, "drop")]) if learnt else default_suspicion()
-    estimator = Estimator(corpus, ranking, model)
+    model = refit((corpus, ranking), [verdict(corpus, ranking, 0, 3, "drop")]) if learnt else default_fn_model()
+    estimator = FNEstimator(corpus, ranking, model)
     whole = estimator.block(slice(0, 60), slice(0, ranking.depth))
     assert whole.dtype == np.float32
     queries, ranks = every(ranking)
@@ -101,36 +101,36 @@ def test_blocks_and_single_candidates_have_the_same_bits(made, learnt):
 
 
 def test_a_deeper_ranking_estimates_the_same(made):
-    corpus, deeper = world(60, 320, depth=DEEPEST + 60, positives=2)
-    assert chances(corpus, deeper, depth=DEEPEST + 40).tobytes() == chances(*made, depth=DEEPEST + 40).tobytes()
+    corpus, deeper = world(60, 320, depth=FN_DEPTH + 60, positives=2)
+    assert fn_probabilities(corpus, deeper, depth=FN_DEPTH + 40).tobytes() == fn_probabilities(*made, depth=FN_DEPTH + 40).tobytes()
 
 
-@pytest.mark.parametrize("missing", ["bm25", "bm25_rank", "like_positive", "scale"])
+@pytest.mark.parametrize("missing", ["bm25_ratio", "bm25_rank", "positive_similarity", "scale"])
 def test_a_run_without_the_signals_is_refused_with_a_remedy(made, missing):
     corpus, ranking = made
     kept = {name: values for name, values in ranking.signals.items() if name != missing}
     with pytest.raises(SettingsError, match=f"no signal {missing}, .*mine again"):
-        Estimator(corpus, replace(ranking, signals=kept, scale=None if missing == "scale" else ranking.scale), default_suspicion())
+        FNEstimator(corpus, replace(ranking, signals=kept, scale=None if missing == "scale" else ranking.scale), default_fn_model())
 
 
 def test_a_learned_signal_that_this_run_lacks_is_named(made):
     corpus, ranking = made[0], with_reranker(*made)
     model = refit((corpus, ranking), [verdict(corpus, ranking, 0, 3, "drop")])
     with pytest.raises(SettingsError, match="no signal reranker"):
-        Estimator(*made, model)
+        FNEstimator(*made, model)
 
 
 def test_what_is_not_known_speaks_neither_for_nor_against(made):
     corpus, ranking = made
-    model = default_suspicion()
-    unknown = ranking.signals["like_positive"].copy()
+    model = default_fn_model()
+    unknown = ranking.signals["positive_similarity"].copy()
     unknown[5, 9] = np.nan
-    blind = Estimator(corpus, replace(ranking, signals=ranking.signals | {"like_positive": unknown}), model)
-    assert not {text for text, _ in blind.reasons(5, 9)} & set(TOLD[1][1:]), "nor is it told"
+    blind = FNEstimator(corpus, replace(ranking, signals=ranking.signals | {"positive_similarity": unknown}), model)
+    assert not {text for text, _ in blind.reasons(5, 9)} & set(EXPLANATIONS[1][1:]), "nor is it told"
     average = unknown.copy()
     (_, _), (mean, spread) = ranking.scale.astype(np.float32)
-    average[5, 9] = np.float32(model.centre[FEATURES.index("like_positive")]) * spread + mean
-    known = Estimator(corpus, replace(ranking, signals=ranking.signals | {"like_positive": average}), model)
+    average[5, 9] = np.float32(model.centre[FEATURES.index("positive_similarity")]) * spread + mean
+    known = FNEstimator(corpus, replace(ranking, signals=ranking.signals | {"positive_similarity": average}), model)
     at = np.array([5]), np.array([9])
     assert blind.pairs(*at) == pytest.approx(known.pairs(*at), rel=1e-5)
     assert np.isfinite(blind.block(slice(5, 6), slice(0, 20))).all()
@@ -142,10 +142,10 @@ def test_what_is_not_known_speaks_neither_for_nor_against(made):
 @pytest.mark.parametrize("learnt", [False, True])
 def test_reasons_add_up_to_the_distance_from_an_average_candidate(made, learnt):
     corpus, ranking = made[0], with_reranker(*made, unknown=0)
-    model = refit((corpus, ranking), [verdict(corpus, ranking, 0, 3, "drop")]) if learnt else default_suspicion()
-    estimator = Estimator(corpus, ranking, model)
+    model = refit((corpus, ranking), [verdict(corpus, ranking, 0, 3, "drop")]) if learnt else default_fn_model()
+    estimator = FNEstimator(corpus, ranking, model)
     average = model.bias + sum(weight * centre for weight, centre in zip(model.weights, model.centre, strict=True))
-    said = {text for _, *texts in TOLD for text in texts}
+    said = {text for _, *texts in EXPLANATIONS for text in texts}
     for query, rank in random.Random(1).sample(open_places(corpus, ranking), 40):
         reasons = estimator.reasons(query, rank)
         chance = float(estimator.pairs(np.array([query]), np.array([rank]))[0])
@@ -160,9 +160,9 @@ def test_reasons_say_what_is_so(made, estimator):
     _, ranking = made
     for query, rank in random.Random(2).sample(open_places(*made), 40):
         for text, amount in estimator.reasons(query, rank):
-            (words,) = [texts for _, *texts in TOLD if text in texts]
+            (words,) = [texts for _, *texts in EXPLANATIONS if text in texts]
             assert text == (words[0] if amount > 0 else words[1])
-    alike = np.nan_to_num(ranking.signals["like_positive"], nan=0)
+    alike = np.nan_to_num(ranking.signals["positive_similarity"], nan=0)
     most, least = (divmod(int(find(alike)), ranking.depth) for find in (np.argmax, np.argmin))
     assert "like a positive" in dict(estimator.reasons(*most))
     assert "unlike the positives" in dict(estimator.reasons(*least))
@@ -170,9 +170,9 @@ def test_reasons_say_what_is_so(made, estimator):
 
 def test_reasons_stay_true_where_verdicts_turned_a_weight_round(made, estimator):
     """Like a positive is what it is, whatever it speaks for."""
-    weights = list(default_suspicion().weights)
-    weights[FEATURES.index("like_positive")] *= -1
-    turned = Estimator(*made, msgspec.structs.replace(default_suspicion(), weights=tuple(weights)))
+    weights = list(default_fn_model().weights)
+    weights[FEATURES.index("positive_similarity")] *= -1
+    turned = FNEstimator(*made, msgspec.structs.replace(default_fn_model(), weights=tuple(weights)))
     for query, rank in random.Random(12).sample(open_places(*made), 20):
         usual, other = dict(estimator.reasons(query, rank)), dict(turned.reasons(query, rank))
         assert set(other) == set(usual)
@@ -184,7 +184,7 @@ def test_reasons_stay_true_where_verdicts_turned_a_weight_round(made, estimator)
 
 
 def test_the_default_weights_are_whole_and_point_where_they_should():
-    model = default_suspicion()
+    model = default_fn_model()
     assert model.features == FEATURES
     assert len(model.weights) == len(model.centre) == len(FEATURES)
     assert np.isfinite([*model.weights, *model.centre, model.bias]).all()
@@ -192,19 +192,19 @@ def test_the_default_weights_are_whole_and_point_where_they_should():
     assert model.verdicts == 0
     weight = dict(zip(model.features, model.weights, strict=True))
     assert weight["similarity"] > 0
-    assert weight["like_positive"] > 0, "the more like the positive, the more suspicious"
-    assert weight["bm25"] > 0
+    assert weight["positive_similarity"] > 0, "the more like the positive, the more suspicious"
+    assert weight["bm25_ratio"] > 0
     assert weight["bm25_rank"] < 0
     assert weight["positive"] < 0, "beside a near positive, less is suspicious"
-    assert msgspec.json.decode(msgspec.json.encode(model), type=Suspicion) == model
+    assert msgspec.json.decode(msgspec.json.encode(model), type=FNModel) == model
 
 
-@pytest.mark.parametrize(("signal", "sign"), [("like_positive", 1), ("bm25", 1), ("bm25_rank", -1)])
+@pytest.mark.parametrize(("signal", "sign"), [("positive_similarity", 1), ("bm25_ratio", 1), ("bm25_rank", -1)])
 def test_more_of_a_signal_moves_the_estimate_the_way_it_should(made, signal, sign):
     corpus, ranking = made
     more = replace(ranking, signals=ranking.signals | {signal: ranking.signals[signal] + np.float32(0.1)})
-    moved = chances(corpus, more) - chances(corpus, ranking)
-    known = ~np.isnan(ranking.signals[signal][:, :DEEPEST])
+    moved = fn_probabilities(corpus, more) - fn_probabilities(corpus, ranking)
+    known = ~np.isnan(ranking.signals[signal][:, :FN_DEPTH])
     assert (sign * moved[known] > 0).mean() > 0.9
     assert (sign * moved >= 0).all()
 
@@ -214,12 +214,12 @@ def test_more_of_a_signal_moves_the_estimate_the_way_it_should(made, signal, sig
 
 def test_without_a_verdict_on_a_ranked_candidate_the_base_stays(made):
     corpus, ranking = made
-    base = msgspec.structs.replace(default_suspicion(), bias=-4.0)
+    base = msgspec.structs.replace(default_fn_model(), bias=-4.0)
     unranked = next(passage for passage in range(corpus.n_candidates) if passage not in ranking.ids[0])
     far = Verdict(query=corpus.queries[0], passage=corpus.passages[unranked], verdict="drop")
     skipped, unknown = verdict(corpus, ranking, 0, 5, "skip"), Verdict(query="who", passage="nobody", verdict="drop")
-    assert refit(made, []) is default_suspicion()
-    assert refit(made, [far, skipped, unknown], base) is base
+    assert refitted(made, []) is default_fn_model()
+    assert refitted(made, [far, skipped, unknown], base) is base
     bare = replace(ranking, signals={}, positive_signals={}, scale=None)
     assert refit((corpus, bare), [verdict(corpus, ranking, 0, 5, "drop")], base) is base
 
@@ -228,9 +228,9 @@ def test_without_a_verdict_on_a_ranked_candidate_the_base_stays(made):
 def test_three_verdicts_change_little(made, said):
     corpus, ranking = made
     places = [next(place for place in open_places(*made) if place[0] == query and place[1] >= 2) for query in range(3)]
-    model = refit(made, [verdict(corpus, ranking, *place, said) for place in places])
+    model = refitted(made, [verdict(corpus, ranking, *place, said) for place in places])
     assert model.verdicts == 3
-    change = np.abs(chances(corpus, ranking, model) - chances(corpus, ranking))
+    change = np.abs(fn_probabilities(corpus, ranking, model) - fn_probabilities(corpus, ranking))
     assert change.mean() < 0.003
     assert np.quantile(change, 0.99) < 0.03
     assert change.max() < 0.15
@@ -240,21 +240,21 @@ def test_a_verdict_that_agrees_leaves_the_weights_where_they_were(made):
     """The usual penalty on weights would draw all of them towards nought."""
     corpus, ranking = made
     places = open_places(*made)
-    estimates = chances(corpus, ranking)
+    estimates = fn_probabilities(corpus, ranking)
     least = min(places, key=lambda place: estimates[place])
-    model = refit(made, [verdict(corpus, ranking, *least, "keep")])
-    assert model.weights == pytest.approx(default_suspicion().weights, rel=0.05, abs=0.01)
-    assert np.abs(chances(corpus, ranking, model) - estimates).max() < 0.005
+    model = refitted(made, [verdict(corpus, ranking, *least, "keep")])
+    assert model.weights == pytest.approx(default_fn_model().weights, rel=0.05, abs=0.01)
+    assert np.abs(fn_probabilities(corpus, ranking, model) - estimates).max() < 0.005
 
 
 def test_many_verdicts_move_the_estimate_to_what_they_say(made):
     """People find that what has the query's words is false here, and only that."""
     corpus, ranking = made
     places = random.Random(3).sample(open_places(*made, depth=40), 1_500)
-    worded = {place: ranking.signals["bm25"][place] > 0.3 for place in places}
-    model = refit(made, [verdict(corpus, ranking, *place, "drop" if worded[place] else "keep") for place in places])
+    worded = {place: ranking.signals["bm25_ratio"][place] > 0.3 for place in places}
+    model = refitted(made, [verdict(corpus, ranking, *place, "drop" if worded[place] else "keep") for place in places])
     assert model.verdicts == 1_500
-    before, after = chances(corpus, ranking), chances(corpus, ranking, model)
+    before, after = fn_probabilities(corpus, ranking), fn_probabilities(corpus, ranking, model)
     false, true = ([place for place in places if worded[place] == which] for which in (True, False))
     assert np.mean([after[place] for place in false]) > 0.5
     assert np.mean([after[place] for place in false]) > 3 * np.mean([before[place] for place in false])
@@ -264,33 +264,33 @@ def test_many_verdicts_move_the_estimate_to_what_they_say(made):
 def test_dropped_and_promoted_count_alike(made):
     corpus, ranking = made
     places = random.Random(4).sample(open_places(*made), 40)
-    dropped, promoted = (refit(made, [verdict(corpus, ranking, *place, said) for place in places]) for said in ("drop", "promote"))
+    dropped, promoted = (refitted(made, [verdict(corpus, ranking, *place, said) for place in places]) for said in ("drop", "promote"))
     assert dropped == promoted
 
 
 def test_verdicts_behind_what_the_command_line_ranks_have_no_say(made):
     """The app ranks deeper, and verdicts are given there: were they counted, both would choose otherwise."""
     corpus, ranking = made
-    deep = [verdict(corpus, ranking, query, DEEPEST + 20, "drop") for query in range(30)]
-    assert refit(made, deep) is default_suspicion()
+    deep = [verdict(corpus, ranking, query, FN_DEPTH + 20, "drop") for query in range(30)]
+    assert refitted(made, deep) is default_fn_model()
     near = [verdict(corpus, ranking, *place, "drop") for place in random.Random(5).sample(open_places(*made), 30)]
-    shallow = world(60, 320, depth=DEEPEST, positives=2)
-    assert refit(made, [*near, *deep]) == refit(shallow, [*near, *deep]) == refit(made, near)
+    shallow = world(60, 320, depth=FN_DEPTH, positives=2)
+    assert refitted(made, [*near, *deep]) == refit(shallow, [*near, *deep]) == refitted(made, near)
 
 
 def test_neither_the_order_of_verdicts_nor_that_of_rows_matters(made):
     corpus, ranking = made
     places = random.Random(6).sample(open_places(*made), 200)
     verdicts = [verdict(corpus, ranking, *place, "drop" if sum(place) % 3 else "keep") for place in places]
-    model = refit(made, verdicts)
+    model = refitted(made, verdicts)
     random.Random(7).shuffle(verdicts)
-    assert refit(made, verdicts) == model
-    assert refit(world(60, 320, depth=DEEPEST + 40, positives=2, shuffle=8), verdicts) == model
+    assert refitted(made, verdicts) == model
+    assert refit(world(60, 320, depth=FN_DEPTH + 40, positives=2, shuffle=8), verdicts) == model
 
 
 def test_a_reranker_has_a_say_only_after_verdicts(made):
     corpus, ranking = made[0], with_reranker(*made)
-    assert chances(corpus, ranking).tobytes() == chances(*made).tobytes(), "no default weight"
+    assert fn_probabilities(corpus, ranking).tobytes() == fn_probabilities(*made).tobytes(), "no default weight"
     known = [place for place in open_places(corpus, ranking) if not np.isnan(ranking.signals["reranker"][place])]
     places = random.Random(9).sample(known, 600)
     liked = {place: ranking.signals["reranker"][place] > 1 for place in places}
@@ -300,13 +300,13 @@ def test_a_reranker_has_a_say_only_after_verdicts(made):
     assert model.weights[-1] > 0.5
     again = refit((corpus, ranking), [verdict(corpus, ranking, *places[0], "keep")], model)
     assert again.features == model.features, "a second fit names it once"
-    assert Estimator(corpus, ranking, again).block(slice(0, 2), slice(0, 5)).shape == (2, 5)
+    assert FNEstimator(corpus, ranking, again).block(slice(0, 2), slice(0, 5)).shape == (2, 5)
 
 
 def test_learned_weights_are_rounded(made):
     """The solver's last digits may differ between machines; what is written into manifests and decides choices must not."""
     corpus, ranking = made
-    model = refit(made, [verdict(corpus, ranking, *place, "drop") for place in random.Random(10).sample(open_places(*made), 50)])
+    model = refitted(made, [verdict(corpus, ranking, *place, "drop") for place in random.Random(10).sample(open_places(*made), 50)])
     for value in (*model.weights, model.bias):
         assert value == float(f"{value:.{DIGITS}g}")
 
@@ -314,8 +314,8 @@ def test_learned_weights_are_rounded(made):
 def test_a_feature_that_is_the_same_everywhere_gets_no_wild_weight(made):
     """No text shares a word with its query here: nothing is known of what BM25 would tell."""
     corpus, ranking = made
-    silent = {"bm25": np.zeros_like(ranking.signals["bm25"]), "bm25_rank": np.full_like(ranking.signals["bm25"], 1000)}
-    silent["bm25"][3, 7] = 0.5
+    silent = {"bm25_ratio": np.zeros_like(ranking.signals["bm25_ratio"]), "bm25_rank": np.full_like(ranking.signals["bm25_ratio"], 1000)}
+    silent["bm25_ratio"][3, 7] = 0.5
     corpus_ranking = corpus, replace(ranking, signals=ranking.signals | silent)
     model = refit(corpus_ranking, [verdict(corpus, ranking, 3, 7, "drop")])
     assert np.abs(model.weights).max() < 20
@@ -326,7 +326,7 @@ def test_the_number_of_threads_changes_no_bit():
     script = """
 import hashlib, msgspec, random
 import numpy as np
-from hnmine.selection.fn_model import Estimator, default_suspicion, learned
+from hnmine.selection.fn_model import Estimator, default_fn_model, learned
 from hnmine.data.verdicts import Verdict, judge
 from tests.worlds import world
 corpus, ranking = world(60, 320, depth=340)
@@ -335,7 +335,7 @@ verdicts = [Verdict(query=corpus.queries[query], passage=corpus.passages[ranking
                     verdict=chance.choice(["keep", "drop"])) for query in range(60)]
 model = learned(corpus, ranking, judge(corpus, verdicts))
 digest = hashlib.sha256(msgspec.json.encode(model))
-for each in (default_suspicion(), model):
+for each in (default_fn_model(), model):
     digest.update(Estimator(corpus, ranking, each).block(slice(0, 60), slice(0, 340)).tobytes())
 for values in ranking.signals.values():
     digest.update(values.tobytes())

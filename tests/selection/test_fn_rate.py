@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hnmine.core import arrays
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import Verdict, judge
+from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.selection import select as selecting
-from hnmine.selection.fn_model import Estimator, default_suspicion
+from hnmine.selection.fn_model import FNEstimator, default_fn_model
 from hnmine.selection.presets import with_preset
 from hnmine.selection.select import PENALTIES, select
 from hnmine.selection.settings import Reason, SelectionSettings
@@ -33,7 +33,7 @@ def tiny(queries=3, passages=8, seed=0):
 
 
 def estimates(corpus, ranking):
-    return Estimator(corpus, ranking, default_suspicion()).block(slice(0, len(corpus.queries)), slice(0, ranking.depth))
+    return FNEstimator(corpus, ranking, default_fn_model()).block(slice(0, len(corpus.queries)), slice(0, ranking.depth))
 
 
 def taken(selection):
@@ -48,7 +48,7 @@ def totals(corpus, ranking, selection):
 
 
 def rates(rate, number=3, end=8, **more):
-    return SelectionSettings(window_start=0, window_end=end, negative_number=number, strategy="hardest", false_rate=rate, **more)
+    return SelectionSettings(window_start=0, window_end=end, negative_number=number, strategy="hardest", max_fn_rate=rate, **more)
 
 
 @given(st.integers(0, 40), st.sampled_from([0.0, 0.002, 0.005, 0.01, 0.02, 0.1, 1.0]), st.integers(1, 4))
@@ -102,14 +102,14 @@ def test_the_rate_is_kept_and_a_higher_one_never_gives_easier_negatives():
     scores = [score for _, score, _ in found]
     assert scores == sorted(scores)
     assert scores[0] < scores[-1] - 0.05, "and the rate has a say"
-    hardest = msgspec.structs.replace(rates(1.0, 8, 120), false_rate=None)
+    hardest = msgspec.structs.replace(rates(1.0, 8, 120), max_fn_rate=None)
     assert taken(select(corpus, ranking, hardest)) == taken(select(corpus, ranking, rates(1.0, 8, 120)))
 
 
 def test_at_the_same_hardness_fewer_are_suspicious_than_below_one_limit_of_the_estimate():
     """Why there is a penalty and no limit: what the settings promise, by the estimate itself."""
     corpus, ranking = world(60, 320, depth=120)
-    by_limit = SelectionSettings(window_start=0, window_end=120, negative_number=8, strategy="hardest", max_suspicion=0.02)
+    by_limit = SelectionSettings(window_start=0, window_end=120, negative_number=8, strategy="hardest", max_fn_probability=0.02)
     _, score, estimate = totals(corpus, ranking, select(corpus, ranking, by_limit))
     _, ours, kept = totals(corpus, ranking, select(corpus, ranking, rates(estimate, 8, 120)))
     assert kept <= estimate
@@ -131,13 +131,13 @@ def test_what_people_kept_is_always_in_and_counts_as_no_risk():
     ]
     kept = [Verdict(query=corpus.queries[q], passage=corpus.passages[ranking.ids[q, r]], verdict="keep") for q, r in worst]
     settings = msgspec.structs.replace(rates(0.004, 6, 100), window_start=5)
-    for penalised in (settings, msgspec.structs.replace(settings, false_rate=1.0), msgspec.structs.replace(settings, negative_number=1)):
-        selection = select(corpus, ranking, penalised, judge(corpus, kept))
+    for penalised in (settings, msgspec.structs.replace(settings, max_fn_rate=1.0), msgspec.structs.replace(settings, negative_number=1)):
+        selection = select(corpus, ranking, penalised, match_verdicts(corpus, kept))
         assert set(worst) <= set(taken(selection))
-    others = [place for place in taken(select(corpus, ranking, settings, judge(corpus, kept))) if place not in worst]
+    others = [place for place in taken(select(corpus, ranking, settings, match_verdicts(corpus, kept))) if place not in worst]
     assert sum(float(chance[place]) for place in others) <= 0.004 * (len(others) + 40)
     gone = [msgspec.structs.replace(each, verdict="drop") for each in kept]
-    assert not set(worst) & set(taken(select(corpus, ranking, settings, judge(corpus, gone))))
+    assert not set(worst) & set(taken(select(corpus, ranking, settings, match_verdicts(corpus, gone))))
 
 
 def named(corpus, selection):
@@ -163,10 +163,10 @@ def test_the_size_of_a_block_changes_nothing(seed, rate, elements):
     corpus, ranking = tiny(6, 9, seed)
     kept = [Verdict(query=corpus.queries[2], passage=corpus.passages[ranking.ids[2, 0]], verdict="keep")]
     settings = msgspec.structs.replace(rates(rate), window_start=1)
-    whole = select(corpus, ranking, settings, judge(corpus, kept))
+    whole = select(corpus, ranking, settings, match_verdicts(corpus, kept))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arrays, "ELEMENTS", elements)
-        parts = select(corpus, ranking, settings, judge(corpus, kept))
+        parts = select(corpus, ranking, settings, match_verdicts(corpus, kept))
     assert parts.negatives.tobytes() == whole.negatives.tobytes()
     assert parts.reasons.tobytes() == whole.reasons.tobytes()
 
@@ -188,11 +188,11 @@ def test_the_penalty_is_found_on_a_sample_that_many_candidates_make_smaller(monk
 def test_guards_come_first_and_what_is_missing_is_filled():
     """A limit beside the rate: what it rejects is out of the running, and gaps are filled as ever."""
     corpus, ranking = world(40, 200, depth=60)
-    settings = msgspec.structs.replace(rates(0.01, 12, 14), max_suspicion=0.01)
+    settings = msgspec.structs.replace(rates(0.01, 12, 14), max_fn_probability=0.01)
     selection = select(corpus, ranking, settings)
     chance = estimates(corpus, ranking)
     assert max(float(chance[place]) for place in taken(selection)) <= 0.01
-    assert selection.backfilled.any()
+    assert selection.random_filled.any()
     assert not selection.short.any()
 
 

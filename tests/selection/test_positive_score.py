@@ -9,17 +9,17 @@ import pytest
 
 from hnmine.analysis import queries as quality
 from hnmine.analysis.compare import Side, compare
-from hnmine.analysis.explanation import evidence
+from hnmine.analysis.explanation import pair_details
 from hnmine.data.corpus import Corpus
-from hnmine.data.verdicts import Verdict, judge
+from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.review import queue
 from hnmine.review.audit_sample import AuditSettings, draw, pairs_in
 from hnmine.review.queue import QueueSettings
 from hnmine.selection.positive_score import ratio_to_positive
-from hnmine.selection.promotions import with_promotions
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
-from hnmine.selection.settings import ANCHORS, Anchor, SelectionSettings
+from hnmine.selection.settings import POSITIVE_SCORES, PositiveScore, SelectionSettings
 from tests.worlds import world
 
 # A filter compares with 0.95 x the positive's score; the ratio is rounded once more.
@@ -27,18 +27,18 @@ LIMIT = 0.95 + 1e-6
 NOBODY = (np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int8))
 
 
-def mined(anchor: Anchor = "ranked") -> tuple[Corpus, Ranking, Selection]:
+def mined(positive_score: PositiveScore = "in_window") -> tuple[Corpus, Ranking, Selection]:
     """Negatives under a limit of 95 %, of queries that have up to four positives, most of which rank behind the window."""
     corpus, ranking = world(rows=40, pool=200, positives=4)
     settings = SelectionSettings(
-        window_start=0, window_end=30, negative_number=5, strategy="hardest", max_positive_share=0.95, anchor=anchor
+        window_start=0, window_end=30, negative_number=5, strategy="hardest", max_positive_ratio=0.95, positive_score=positive_score
     )
     return corpus, ranking, select(corpus, ranking, settings)
 
 
-@pytest.mark.parametrize("anchor", ANCHORS)
-def test_every_negative_on_a_screen_is_within_the_limit_of_the_filter(anchor: Anchor) -> None:
-    corpus, ranking, selection = mined(anchor)
+@pytest.mark.parametrize("positive_score", POSITIVE_SCORES)
+def test_every_negative_on_a_screen_is_within_the_limit_of_the_filter(positive_score: PositiveScore) -> None:
+    corpus, ranking, selection = mined(positive_score)
     table = quality.query_table(corpus, ranking, selection)
     assert np.isfinite(table.share).sum() > 20
     assert not (table.share > LIMIT).any()
@@ -61,7 +61,7 @@ def test_every_negative_of_an_audits_sample_is_within_the_limit_of_the_filter() 
     queries, passages = pairs_in(sample, corpus)
     assert len(queries) > 100
     for query, passage in zip(queries.tolist(), passages.tolist(), strict=True):
-        share = evidence(corpus, ranking, selection, query, passage).share
+        share = pair_details(corpus, ranking, selection, query, passage).share
         assert share is not None
         assert share <= LIMIT
 
@@ -82,7 +82,7 @@ def test_a_positive_that_scores_nothing_has_no_ratio_anywhere() -> None:
         assert np.isfinite(found[2:]).all()
     for query in (0, 1):
         assert np.isnan(quality.candidates_of(corpus, ranking, selection, query).shares).all()
-        assert evidence(corpus, ranking, selection, query, int(selection.negatives[query, 0])).share is None
+        assert pair_details(corpus, ranking, selection, query, int(selection.negatives[query, 0])).share is None
     queued = queue.build(corpus, ranking, selection, QueueSettings(order="share"), NOBODY)
     assert set(queued.queries[:10].tolist()) == {0, 1}
     sample = draw(corpus, ranking, selection, AuditSettings(size=2_000))
@@ -94,9 +94,9 @@ def test_a_promoted_passage_is_compared_with_the_other_positives() -> None:
     query = int(np.flatnonzero(np.diff(corpus.positive_starts) == 1)[0])
     passage = int(before.negatives[query, 0])
     promotion = Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="promote")
-    judged = judge(corpus, [promotion])
-    expected = evidence(corpus, ranking, before, query, passage).share
-    corpus, ranking = with_promotions(corpus, ranking, judged)
+    judged = match_verdicts(corpus, [promotion])
+    expected = pair_details(corpus, ranking, before, query, passage).share
+    corpus, ranking = apply_promotions(corpus, ranking, judged)
     selection = select(corpus, ranking, before.settings, judged)
     assert selection.positive[query] != before.positive[query]
-    assert evidence(corpus, ranking, selection, query, passage).share == expected
+    assert pair_details(corpus, ranking, selection, query, passage).share == expected

@@ -84,7 +84,7 @@ def test_a_preset_is_the_same_in_every_form(name):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_leaves_no_guard_of_other_settings_standing(name):
-    before = SelectionSettings(max_score=0.5, max_overlap=0.3, anchor="min", window_start=3, negative_number=4, seed=9)
+    before = SelectionSettings(max_score=0.5, max_overlap=0.3, positive_score="min", window_start=3, negative_number=4, seed=9)
     assert with_preset(name, before) == with_preset(name, SelectionSettings(negative_number=4, seed=9))
 
 
@@ -98,13 +98,13 @@ def test_the_command_that_does_the_same_run_holds_all_of_a_preset(name):
 @pytest.mark.parametrize(
     ("flags", "changes"),
     [
-        (["--preset", "percpos", "--max_positive_share", "0.9"], {"max_positive_share": 0.9}),
-        (["--max_positive_share", "0.9", "--preset", "percpos"], {"max_positive_share": 0.9}),  # in any order
+        (["--preset", "percpos", "--max_positive_ratio", "0.9"], {"max_positive_ratio": 0.9}),
+        (["--max_positive_ratio", "0.9", "--preset", "percpos"], {"max_positive_ratio": 0.9}),  # in any order
         (["--preset", "balanced", "--range_for_sampling", "10-210"], {"window_start": 10, "window_end": 210}),  # the default without it
         (["--preset=balanced", "--range-for-sampling=10-210"], {"window_start": 10, "window_end": 210}),
-        (["--preset", "balanced", "--false_rate", "0.05"], {"false_rate": 0.05}),
+        (["--preset", "balanced", "--max_fn_rate", "0.05"], {"max_fn_rate": 0.05}),
         (["--preset", "hn_mine", "--strategy", "hardest", "--max_overlap", "0.5"], {"strategy": "hardest", "max_overlap": 0.5}),
-        (["--preset", "percpos", "--strategy", "random", "--anchor", "min"], {"strategy": "random", "anchor": "min"}),
+        (["--preset", "percpos", "--strategy", "random", "--positive_score", "min"], {"strategy": "random", "positive_score": "min"}),
         (["--preset", "balanced", "--negative_number", "15", "--seed", "42"], {}),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_call_with_its_arguments_writes_what_the_command_line_writes(files, na
     out = train.with_name("call.jsonl")
     find_knn_neg(Weighed(), train, pool, out, **presets.arguments(name), negative_number=6, reviews=reviews)
     assert out.read_bytes() == written
-    assert ("suspicion" in manifest) == (name == "balanced")
+    assert ("fn_model" in manifest) == (name == "balanced")
     assert all(len(json.loads(line)["neg"]) == 6 for line in written.splitlines())
 
 
@@ -150,13 +150,13 @@ def test_a_balanced_run_with_verdicts_is_done_again_byte_for_byte(files, capsys)
     train, _, reviews = files
     plain, _ = mined(files, "plain", "--preset", "balanced")
     written, manifest = mined(files, "first", "--preset", "balanced", "--reviews", reviews)
-    assert manifest["suspicion"]["verdicts"] > 10
+    assert manifest["fn_model"]["verdicts"] > 10
     assert plain != written
     again = train.with_name("again.jsonl")
     call = ["mine", "--from_manifest", str(train.with_name("first.json")), "--output_file", str(again), "--no_store", "--quiet"]
     assert main([*call, "--manifest_file", str(train.with_name("again.json"))]) == 0
     assert again.read_bytes() == written
-    assert json.loads(train.with_name("again.json").read_text("utf-8"))["suspicion"] == manifest["suspicion"]
+    assert json.loads(train.with_name("again.json").read_text("utf-8"))["fn_model"] == manifest["fn_model"]
     assert main([*call, "--preset", "percpos"]) == 2
     assert "--preset would change what --from_manifest does again" in capsys.readouterr().err
 
@@ -172,6 +172,6 @@ def test_a_deeper_ranking_and_a_whole_review_choose_what_the_command_line_does(f
         mine(train, pool, settings, Weighed, depth=depth, signals=True, verdicts=read_verdicts(reviews)) for depth in (None, 450)
     )
     assert shallow.ranking.depth < deep.ranking.depth
-    assert shallow.manifest["suspicion"] == deep.manifest["suspicion"]
+    assert shallow.manifest["fn_model"] == deep.manifest["fn_model"]
     assert shallow.selection.negatives.tobytes() == deep.selection.negatives.tobytes()
     assert shallow.selection.scores.tobytes() == deep.selection.scores.tobytes()

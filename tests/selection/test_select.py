@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnmine.core.errors import SettingsError
-from hnmine.core.hashing import permute, position_of
-from hnmine.core.text import fold
+from hnmine.core.hashing import keyed_permutation, position_of
+from hnmine.core.text import normalize_text
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import CHOICES, Verdict, judge, pair_key
+from hnmine.data.verdicts import CHOICES, Verdict, match_verdicts, pair_key
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
 from hnmine.selection.positive_score import positive_score
-from hnmine.selection.promotions import with_promotions
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import Reason, SelectionSettings, parse_window
 
@@ -40,7 +40,7 @@ def ranked(corpus, score, depth=None):
 
 def grid_score(query, passage):
     """A score on a grid of 1/16, so that sums, means and limits are exact and ties are many; from the texts alone."""
-    return random.Random(f"{fold(query)}|{fold(passage)}").randint(-16, 16) / 16
+    return random.Random(f"{normalize_text(query)}|{normalize_text(passage)}").randint(-16, 16) / 16
 
 
 def names(corpus, selection, query):
@@ -60,17 +60,17 @@ def rejections(settings, score, positives, last):
     `last` is the score of the window's last candidate.
     """
     near = [each for each in positives if each >= last] or positives
-    counted = near if settings.anchor == "ranked" else positives
-    anchor = {"min": min(positives), "max": max(positives)}.get(settings.anchor, sum(counted) / len(counted))
+    counted = near if settings.positive_score == "in_window" else positives
+    positive_score = {"min": min(positives), "max": max(positives)}.get(settings.positive_score, sum(counted) / len(counted))
     limits = [
         (Reason.MAX_SCORE, settings.max_score, +1),
         (Reason.MIN_SCORE, settings.min_score, -1),
         (
-            Reason.POSITIVE_SHARE,
-            None if settings.max_positive_share is None else anchor - (1 - settings.max_positive_share) * abs(anchor),
+            Reason.POSITIVE_RATIO,
+            None if settings.max_positive_ratio is None else positive_score - (1 - settings.max_positive_ratio) * abs(positive_score),
             +1,
         ),
-        (Reason.MARGIN, None if settings.margin is None else anchor - settings.margin, +1),
+        (Reason.MARGIN, None if settings.margin is None else positive_score - settings.margin, +1),
     ]
     found = []
     for reason, limit, sign in limits:
@@ -85,15 +85,15 @@ def rejections(settings, score, positives, last):
 
 def check(corpus, ranking, settings, verdicts=()):
     """Select, and hold every query of the selection against what the settings, and people, ask for."""
-    judgements = judge(corpus, verdicts)
-    corpus, ranking = with_promotions(corpus, ranking, judgements)
-    selection = select(corpus, ranking, settings, judgements)
-    said = {(fold(each.query), fold(each.passage)): each.verdict for each in verdicts}
+    verdict_pairs = match_verdicts(corpus, verdicts)
+    corpus, ranking = apply_promotions(corpus, ranking, verdict_pairs)
+    selection = select(corpus, ranking, settings, verdict_pairs)
+    said = {(normalize_text(each.query), normalize_text(each.passage)): each.verdict for each in verdicts}
     wanted = settings.negative_number
     depth = ranking.depth
     assert selection.reasons.shape == ranking.ids.shape
     places = (len(corpus.queries), min(wanted, corpus.n_candidates))
-    assert selection.negatives.shape == selection.scores.shape == selection.backfilled.shape == places
+    assert selection.negatives.shape == selection.scores.shape == selection.random_filled.shape == places
     for query in range(len(corpus.queries)):
         positives = set(corpus.positives(query).tolist())
         positive_scores = [float(ranking.query_vectors[query, p]) for p in sorted(positives)]
@@ -101,7 +101,7 @@ def check(corpus, ranking, settings, verdicts=()):
         every = [float(score) for score in ranking.query_vectors[query]]
         last = float(ranking.scores[query, min(settings.window_end, depth) - 1])
         guards = {p: rejections(settings, every[p], positive_scores, last) for p in range(corpus.n_candidates)}
-        of_people = {p: said.get((fold(corpus.queries[query]), fold(text))) for p, text in enumerate(corpus.passages)}
+        of_people = {p: said.get((normalize_text(corpus.queries[query]), normalize_text(text))) for p, text in enumerate(corpus.passages)}
         dropped = {p for p, verdict in of_people.items() if verdict == "drop"}
         assert {p for p, verdict in of_people.items() if verdict == "promote"} <= positives
         kept = [p for p in ranking.ids[query, : settings.window_end].tolist() if of_people[p] == "keep" and p not in {*positives, itself}]
@@ -113,7 +113,7 @@ def check(corpus, ranking, settings, verdicts=()):
         count = int((held >= 0).sum())
         assert (held[count:] == -1).all()
         assert np.isnan(selection.scores[query, count:]).all()
-        assert not selection.backfilled[query, count:].any()
+        assert not selection.random_filled[query, count:].any()
         chosen = held[:count].tolist()
         assert len(set(chosen)) == count, "no passage twice"
         assert not positives & set(chosen), "no positive of any row that asks the same"
@@ -128,7 +128,7 @@ def check(corpus, ranking, settings, verdicts=()):
 
         # Each candidate's reason.
         ids = ranking.ids[query].tolist()
-        from_window = {p for p, filled in zip(chosen, selection.backfilled[query], strict=False) if not filled}
+        from_window = {p for p, filled in zip(chosen, selection.random_filled[query], strict=False) if not filled}
         for rank, passage in enumerate(ids):
             reason = selection.reasons[query, rank]
             if rank < settings.window_start and passage not in kept:
@@ -178,25 +178,25 @@ def check(corpus, ranking, settings, verdicts=()):
         ("not_dropped", (Reason.DROPPED,)),
         ("past_max_score", (Reason.MAX_SCORE,)),
         ("past_min_score", (Reason.MIN_SCORE,)),
-        ("past_positive_share", (Reason.POSITIVE_SHARE,)),
+        ("past_positive_ratio", (Reason.POSITIVE_RATIO,)),
         ("past_margin", (Reason.MARGIN,)),
-        ("past_likeness", (Reason.LIKENESS,)),
-        ("past_likeness_share", (Reason.LIKENESS_SHARE,)),
+        ("past_positive_similarity", (Reason.POSITIVE_SIMILARITY,)),
+        ("past_positive_similarity_ratio", (Reason.POSITIVE_SIMILARITY_RATIO,)),
         ("past_overlap", (Reason.OVERLAP,)),
         ("past_reranker", (Reason.RERANKER,)),
-        ("past_suspicion", (Reason.SUSPICION,)),
+        ("past_fn_probability", (Reason.FN_PROBABILITY,)),
         ("chosen", (Reason.NOT_DRAWN,)),
     ):
         left -= sum(counts[reason] for reason in gone)
         funnel[step] = left
     assert counts[Reason.CHOSEN] == left
-    funnel["backfilled"] = int(selection.backfilled.sum())
+    funnel["random_filled"] = int(selection.random_filled.sum())
     funnel["short_queries"] = int(selection.short.sum())
     assert selection.funnel == funnel
     assert list(selection.funnel) == list(funnel)
     assert selection.counts.tolist() == (selection.negatives >= 0).sum(axis=1).tolist()
     assert selection.short.tolist() == [count < wanted for count in selection.counts.tolist()]
-    assert int((~selection.backfilled & (selection.negatives >= 0)).sum()) == counts[Reason.CHOSEN]
+    assert int((~selection.random_filled & (selection.negatives >= 0)).sum()) == counts[Reason.CHOSEN]
     assert depth >= 1
     return selection
 
@@ -220,9 +220,9 @@ def settings_strategy(draw):
         seed=draw(st.integers(-(2**70), 2**70)),
         max_score=draw(st.none() | st.just(high)),
         min_score=draw(st.none() | st.just(low)),
-        max_positive_share=draw(st.none() | st.sampled_from([0.25, 0.5, 0.75, 1.0, 1.5])),
+        max_positive_ratio=draw(st.none() | st.sampled_from([0.25, 0.5, 0.75, 1.0, 1.5])),
         margin=draw(st.none() | st.sampled_from([0.0, 0.125, 0.5])),
-        anchor=draw(st.sampled_from(["ranked", "ranked", "mean", "min", "max"])),
+        positive_score=draw(st.sampled_from(["in_window", "in_window", "mean", "min", "max"])),
     )
 
 
@@ -255,8 +255,8 @@ def test_verdicts_of_different_pairs_may_come_in_any_order(parts, pool, settings
     chance.shuffle(verdicts)
     again = check(corpus, ranking, settings, verdicts)
     assert again.negatives.tolist() == found.negatives.tolist()
-    assert again.judgements.digest == found.judgements.digest
-    assert again.judgements.applied == found.judgements.applied
+    assert again.verdict_pairs.digest == found.verdict_pairs.digest
+    assert again.verdict_pairs.applied == found.verdict_pairs.applied
 
 
 def test_a_drop_changes_nothing_for_other_queries():
@@ -320,7 +320,7 @@ def test_a_deeper_ranking_gives_the_same_selection(parts, pool, settings, more):
     deeper = select(corpus, ranked(corpus, grid_score, settings.window_end + more), settings)
     assert deeper.negatives.tolist() == least.negatives.tolist()
     assert deeper.scores.tobytes() == least.scores.tobytes()
-    assert deeper.backfilled.tolist() == least.backfilled.tolist()
+    assert deeper.random_filled.tolist() == least.random_filled.tolist()
     assert {key: value for key, value in deeper.funnel.items() if key != "ranked"} == {
         key: value for key, value in least.funnel.items() if key != "ranked"
     }
@@ -336,7 +336,7 @@ def test_the_size_of_a_block_changes_nothing(parts, pool, settings, elements):
         patch.setattr("hnmine.selection.random_fill.SIFT_QUERIES", 1 + elements % 5)
         patch.setattr("hnmine.selection.random_fill.SIFT_PASSAGES", elements)
         blocks = select(corpus, ranking, settings)
-    for name in ("reasons", "negatives", "scores", "backfilled"):
+    for name in ("reasons", "negatives", "scores", "random_filled"):
         assert getattr(blocks, name).tobytes() == getattr(whole, name).tobytes(), name
     assert blocks.funnel == whole.funnel
 
@@ -362,7 +362,7 @@ def test_the_window_is_a_slice_of_ranks_before_anything_is_removed():
     assert names(corpus, selection, 0) == ["p0", "p2"]
     selection = select(corpus, ranking, SelectionSettings(window_start=2, window_end=5, negative_number=3))
     assert names(corpus, selection, 0) == ["p2", "p3", "p4"]
-    assert not selection.backfilled.any()
+    assert not selection.random_filled.any()
 
 
 def test_hardest_takes_the_top_of_the_window_and_random_does_not():
@@ -371,7 +371,7 @@ def test_hardest_takes_the_top_of_the_window_and_random_does_not():
     assert names(corpus, hardest, 0) == ["p5", "p6", "p7", "p8", "p9", "p10"]
     drawn = select(corpus, ranking, SelectionSettings(window_start=5, window_end=45, negative_number=6))
     assert names(corpus, drawn, 0) != names(corpus, hardest, 0)
-    assert not drawn.backfilled.any()
+    assert not drawn.random_filled.any()
 
 
 def test_the_seed_alone_moves_a_random_draw_and_nothing_moves_the_hardest():
@@ -432,7 +432,7 @@ def test_each_passage_is_back_filled_about_as_often():
     drawn = []
     for seed in range(400):
         selection = select(corpus, ranking, SelectionSettings(window_start=0, window_end=1, negative_number=11, seed=seed))
-        assert selection.backfilled[0].tolist() == [False] + [True] * 10, "p0 scores highest and is the window"
+        assert selection.random_filled[0].tolist() == [False] + [True] * 10, "p0 scores highest and is the window"
         drawn.append(selection.negatives[0, 1:])
     counts = np.bincount(np.concatenate(drawn), minlength=42)
     counts = counts[counts > 0]
@@ -452,7 +452,7 @@ def test_back_fill_takes_from_behind_the_window_before_the_ranks_it_skipped():
         settings = SelectionSettings(window_start=5, window_end=8, negative_number=20, seed=seed)
         selection = select(corpus, ranking, settings)
         assert not {"p0", "p1", "p2", "p3", "p4"} & set(names(corpus, selection, 0))
-        assert selection.backfilled.sum() == 17
+        assert selection.random_filled.sum() == 17
     selection = select(corpus, ranking, SelectionSettings(window_start=5, window_end=8, negative_number=27))
     assert len({"p0", "p1", "p2", "p3", "p4"} & set(names(corpus, selection, 0))) == 2
     assert not selection.short.any()
@@ -463,7 +463,7 @@ def test_back_filled_and_drawn_negatives_stand_hardest_first_together():
     selection = select(corpus, ranking, SelectionSettings(window_start=20, window_end=22, negative_number=12, seed=3))
     places = [int(name[1:]) for name in names(corpus, selection, 0)]
     assert places == sorted(places)
-    assert [place in (20, 21) for place in places] == (~selection.backfilled[0]).tolist()
+    assert [place in (20, 21) for place in places] == (~selection.random_filled[0]).tolist()
 
 
 def test_a_corpus_that_cannot_supply_leaves_rows_short_and_counted():
@@ -488,7 +488,7 @@ def test_back_fill_finds_the_few_that_a_guard_leaves_in_a_large_corpus():
     ranking = Ranking(ids=ids, scores=scores, positive_scores=positive_scores, query_vectors=matrix, passage_vectors=passages)
     selection = select(corpus, ranking, SelectionSettings(window_start=10, window_end=20, negative_number=3, max_score=0.3))
     assert len(set(names(corpus, selection, 0)) & fit) == 3
-    assert selection.backfilled.all()
+    assert selection.random_filled.all()
     selection = select(corpus, ranking, SelectionSettings(window_start=10, window_end=20, negative_number=6, max_score=0.3))
     assert set(names(corpus, selection, 0)) == fit
     assert selection.short.all()
@@ -497,19 +497,19 @@ def test_back_fill_finds_the_few_that_a_guard_leaves_in_a_large_corpus():
 @pytest.mark.parametrize("count", [*range(1, 70), 255, 256, 257, 1_000, 4_095, 4_097, 70_000])
 def test_the_walk_visits_every_passage_once(count):
     keys = np.array([0, 1, 0xFFFF_FFFF_FFFF_FFFF, 0x1234_5678_9ABC_DEF0], dtype=np.uint64)
-    walks = permute(keys, np.arange(count, dtype=np.uint64), count)
+    walks = keyed_permutation(keys, np.arange(count, dtype=np.uint64), count)
     assert walks.dtype == np.int32
     assert (np.sort(walks, axis=1) == np.arange(count)).all()
     if count > 60:
         assert len({walk.tobytes() for walk in walks}) == len(keys), "each key has its own way"
-        part = permute(keys, np.arange(20, 40, dtype=np.uint64), count)
+        part = keyed_permutation(keys, np.arange(20, 40, dtype=np.uint64), count)
         assert (part == walks[:, 20:40]).all(), "a walk can be taken up where it was left"
     for key, walk in zip(keys, walks, strict=True):
         assert (position_of(np.full(count, key), walk, count) == np.arange(count)).all(), "and be read backwards"
 
 
 @pytest.mark.parametrize(
-    "settings", [{"min_score": 0.35}, {"max_score": -0.05}, {"max_positive_share": 0.02}, {"margin": 0.05, "min_score": -0.05}]
+    "settings", [{"min_score": 0.35}, {"max_score": -0.05}, {"max_positive_ratio": 0.02}, {"margin": 0.05, "min_score": -0.05}]
 )
 def test_sifting_gives_what_walking_would_give(monkeypatch, settings):
     """Where guards let little through, a matrix product replaces the walk; the choice must not know."""
@@ -525,9 +525,9 @@ def test_sifting_gives_what_walking_would_give(monkeypatch, settings):
     sifted = select(corpus, ranking, wanted)
     monkeypatch.setattr("hnmine.selection.random_fill.ROUNDS", 10**9)
     walked = select(corpus, ranking, wanted)
-    assert sifted.backfilled.any()
+    assert sifted.random_filled.any()
     assert (sifted.negatives == walked.negatives).all()
-    assert (sifted.backfilled == walked.backfilled).all()
+    assert (sifted.random_filled == walked.random_filled).all()
 
 
 class Stored:
@@ -561,7 +561,7 @@ def test_stored_vectors_are_sifted_as_they_lie(monkeypatch, mode):
     ranking = Ranking(ids=ids, scores=scores, positive_scores=positive_scores, query_vectors=queries, passage_vectors=vectors)
     settings = SelectionSettings(window_start=3, window_end=12, negative_number=20, max_score=-3.0)
     expected = select(corpus, ranking, settings)
-    assert expected.backfilled.any()
+    assert expected.random_filled.any()
     assert expected.short.any()
     monkeypatch.setattr("hnmine.selection.random_fill.SIFT_PASSAGES", 37)
     stored = replace(ranking, query_vectors=Stored(queries), passage_vectors=Stored(vectors))
@@ -588,18 +588,18 @@ def guarded(candidates, positives, **settings):
         ({"max_score": 0.75}, [0.5], "bcdefg"),  # a score on the limit passes
         ({"min_score": 0.25}, [0.5], "abcd"),
         ({"min_score": 0.25, "max_score": 0.5}, [0.5], "cd"),
-        ({"max_positive_share": 0.5}, [1.0], "cdefg"),
-        ({"max_positive_share": 1.0}, [0.5], "cdefg"),
-        ({"max_positive_share": 1.5}, [0.5], "bcdefg"),
+        ({"max_positive_ratio": 0.5}, [1.0], "cdefg"),
+        ({"max_positive_ratio": 1.0}, [0.5], "cdefg"),
+        ({"max_positive_ratio": 1.5}, [0.5], "bcdefg"),
         ({"margin": 0.25}, [0.75], "cdefg"),
         ({"margin": 0.0}, [0.5], "cdefg"),
         # A positive below zero: the limit must fall below it, where a plain product would rise above it.
-        ({"max_positive_share": 0.5}, [-0.5], "g"),
+        ({"max_positive_ratio": 0.5}, [-0.5], "g"),
         ({"margin": 0.25}, [-0.5], "g"),
-        ({"margin": 0.25, "max_positive_share": 0.5}, [1.0], "cdefg"),
+        ({"margin": 0.25, "max_positive_ratio": 0.5}, [1.0], "cdefg"),
         # Several positives: their mean, so that one bad positive does not empty the query.
         ({"margin": 0.125}, [1.0, 0.0], "defg"),
-        ({"max_positive_share": 0.5}, [1.0, 0.0], "defg"),
+        ({"max_positive_ratio": 0.5}, [1.0, 0.0], "defg"),
     ],
 )
 def test_guards(settings, positives, left):
@@ -610,7 +610,7 @@ def test_guards(settings, positives, left):
 def test_the_first_guard_that_applies_is_the_reason():
     corpus = build_corpus([row("q", ["right"])], ["high", "low"])
     ranking = ranked(corpus, lambda _, passage: {"right": 0.5, "high": 0.9, "low": -0.9}[passage])
-    settings = SelectionSettings(window_start=0, window_end=9, max_score=0.5, min_score=0.0, max_positive_share=0.5, margin=0.1)
+    settings = SelectionSettings(window_start=0, window_end=9, max_score=0.5, min_score=0.0, max_positive_ratio=0.5, margin=0.1)
     reasons = dict(zip((corpus.passages[i] for i in ranking.ids[0]), select(corpus, ranking, settings).reasons[0].tolist(), strict=True))
     assert reasons == {"right": Reason.POSITIVE, "high": Reason.MAX_SCORE, "low": Reason.MIN_SCORE}
 
@@ -625,9 +625,9 @@ def test_anchors_are_the_mean_of_different_positives():
     """A positive that two rows repeat counts once."""
     rows = [row("q", ["a", "b"]), row("Q", ["A", "b"]), row("r", ["c"])]
     corpus = build_corpus(rows, ["x"])
-    ranking = ranked(corpus, lambda _, passage: {"a": 1.0, "b": 0.0, "c": 0.25, "x": 0.5}[fold(passage)])
-    mean = positive_score(corpus, ranking, SelectionSettings(anchor="mean"))
-    anchors = dict(zip((fold(query) for query in corpus.queries), mean.tolist(), strict=True))
+    ranking = ranked(corpus, lambda _, passage: {"a": 1.0, "b": 0.0, "c": 0.25, "x": 0.5}[normalize_text(passage)])
+    mean = positive_score(corpus, ranking, SelectionSettings(positive_score="mean"))
+    anchors = dict(zip((normalize_text(query) for query in corpus.queries), mean.tolist(), strict=True))
     assert anchors == {"q": 0.5, "r": 0.25}
 
 
@@ -652,8 +652,8 @@ def test_anchors_are_the_mean_of_different_positives():
         ({"max_score": float("nan")}, r"max_score is nan; it must be a finite number"),
         ({"min_score": float("-inf")}, r"min_score is -inf"),
         ({"max_score": "0.5"}, r"max_score is '0\.5'; it must be a finite number"),
-        ({"max_positive_share": 0}, r"max_positive_share is 0.*such as 0\.95"),
-        ({"max_positive_share": -0.5}, r"max_positive_share is -0\.5"),
+        ({"max_positive_ratio": 0}, r"max_positive_ratio is 0.*such as 0\.95"),
+        ({"max_positive_ratio": -0.5}, r"max_positive_ratio is -0\.5"),
         ({"margin": -0.01}, r"margin is -0\.01.*such as 0\.05"),
         ({"min_score": 0.5, "max_score": 0.25}, r"min_score 0\.5 is above max_score 0\.25"),
     ],
@@ -684,7 +684,7 @@ def test_a_window_behind_what_was_ranked_is_refused_unless_the_corpus_ends_there
     small, ranking = ladder(5)
     selection = select(small, ranking, SelectionSettings(window_start=100, window_end=200, negative_number=5))
     assert len(names(small, selection, 0)) == 5, "a window behind a small corpus back-fills"
-    assert selection.backfilled.all()
+    assert selection.random_filled.all()
 
 
 @pytest.mark.parametrize(("text", "window"), [("10-210", (10, 210)), ("0-5", (0, 5)), (" 3 - 7 ", (3, 7))])

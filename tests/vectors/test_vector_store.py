@@ -421,7 +421,9 @@ def test_a_store_that_cannot_be_written_costs_a_note_and_not_the_run(store, eage
     if call == "fsync":
         monkeypatch.setattr(os, "fsync", full)
     elif call == "index":
-        monkeypatch.setattr(catalog.Catalog, "add", lambda *_: (_ for _ in ()).throw(sqlite3.OperationalError("database or disk is full")))
+        monkeypatch.setattr(
+            catalog.ShardIndex, "add", lambda *_: (_ for _ in ()).throw(sqlite3.OperationalError("database or disk is full"))
+        )
     elif call == "folder":
         store.root.write_bytes(b"a file where the folder should be")
     else:
@@ -560,9 +562,9 @@ def test_many_small_shards_become_one_and_nothing_is_lost(store, eager, monkeypa
 
 
 def test_merging_keeps_one_row_a_text_the_newest(store, monkeypatch):
-    space = catalog.Space(id="s", identity="{}", model="m", dimension=2, dtype="float32")
+    space = catalog.EncoderKey(id="s", identity="{}", model="m", dimension=2, dtype="float32")
     keys = shard_set.unique_keys(shards.text_keys(["a", "b"]))[0]
-    one = shard_set.Shelf(store.root, 2**30)
+    one = shard_set.ShardSet(store.root, 2**30)
     for number in range(4):
         one.append(space, keys[: 1 + number % 2], [np.full((1 + number % 2, 2), number, np.float32)])
     monkeypatch.setattr(shard_set, "MERGED_SHARDS", 3)
@@ -612,7 +614,7 @@ def test_shards_that_leave_between_index_and_opening_are_looked_for_again(store,
             if deed == "merge":
                 with monkeypatch.context() as few:
                     few.setattr(shard_set, "MERGED_SHARDS", 1)
-                    assert shard_set.Shelf(store.root, 2**30).merge(space_id)
+                    assert shard_set.ShardSet(store.root, 2**30).merge(space_id)
             else:
                 VectorStore(store.root).prune(everything=True)
         return open_vectors(root, shard, **options)
