@@ -149,7 +149,7 @@ def audited(turn: Turn, selection: Selection, by: str, audits: int) -> list[dict
     risks = risk(turn, selection) if by == "risk" else None
     found: dict[int, list[tuple[Ints, Ints]]] = {reviews: [] for reviews in REVIEWS}
     for seed in range(audits):
-        sample = draw(corpus, turn.ranking, selection, AuditSettings(size=max(REVIEWS), seed=seed, by=by), risk=risk)  # type: ignore[arg-type]
+        sample = draw(corpus, turn.ranking, selection, AuditSettings(size=max(REVIEWS), seed=seed, by=by), risk=risks)  # type: ignore[arg-type]
         queries, passages = pairs_in(sample, corpus)
         drop = np.isin(queries.astype(np.int64) * len(corpus.passages) + passages, wrong)
         states = np.where(drop, STATES.index("drop"), STATES.index("keep"))
