@@ -54,6 +54,7 @@ class Progress:
         self._options = {
             "disable": False,  # said here, because the command line silences the bars of other libraries by TQDM_DISABLE and TQDM_DELAY
             "delay": 0,
+            "position": 0,
             "file": _Stream(stream),
             "mininterval": 0.1 if stream.isatty() else SECONDS_BETWEEN_LINES,
             "dynamic_ncols": stream.isatty(),
@@ -70,7 +71,8 @@ class Progress:
             options = unit | {"desc": note, "total": total, "initial": done, "bar_format": shape, "miniters": 0, "leave": False}
             self._note, self._bar = note, self._new(**options, **self._options)
         self._bar.total, self._bar.bar_format = total, shape
-        self._bar.update(done - self._bar.n)
+        if done != self._bar.n:
+            self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
         """Clear the bar."""

@@ -437,6 +437,9 @@ from tqdm import tqdm
 from hnmine.cli.main import main
 from hnmine.models.encoder import FlagEncoder
 from hnmine.core.progress import check
+from hnmine.cli.main import main
+from hnmine.models.encoder import FlagEncoder
+from hnmine.core.progress import check
 
 class Slow:
     def describe(self): return {}
@@ -451,6 +454,7 @@ class Slow:
 def load(model, on_progress):
     on_progress(0, 0, "loading the model")
     warnings.warn("what libraries say while they load")
+    from tqdm import tqdm
     list(tqdm(range(9), desc="as FlagEmbedding does", disable=False))
     time.sleep(LOADING)
     return Slow()
@@ -559,6 +563,7 @@ def test_progress_in_a_log_is_a_line_at_the_beginning_and_then_now_and_again(mon
     progress = Progress(log := io.StringIO())
     for done in (500, 1000, 2000):  # a stage that goes on where an earlier run stopped
         progress(done, 4000, "encoding passages")
+    progress.close()
     shown = re.findall(r"\| (\S+) \[", log.getvalue())
     assert shown == ["500/4.00k", "1.00k/4.00k", "2.00k/4.00k"]
 
