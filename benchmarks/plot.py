@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/choosing.md: false negatives against hardness from `benchmarks.quality`, calibration from `fit_suspicion`.
+"""Draw the pictures of docs/choosing.md: false negatives against hardness from `benchmarks.quality`, calibration from `fit_fn_model`.
 
 Plain SVG, written by hand: two pictures are no reason for a plotting library.
 """
@@ -124,7 +124,7 @@ def calibration(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Write the pictures."""
-    for name, source, draw in (("choosing", "quality-curves", frontier), ("calibration", "fit_suspicion", calibration)):
+    for name, source, draw in (("choosing", "quality-curves", frontier), ("calibration", "fit_fn_model", calibration)):
         rows = json.loads((OUT / f"{source}.json").read_text())["rows"]
         (ROOT / "docs" / f"{name}.svg").write_text(draw(rows), "utf-8")
 

@@ -31,7 +31,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.finetune import MEASURES, Floats, Recipe, finetune, judged
-from benchmarks.fit_suspicion import unseen
+from benchmarks.fit_fn_model import unseen
 from benchmarks.judged import JudgedSet, made_up, read
 from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.quality import at_hardness

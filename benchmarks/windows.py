@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.fit_suspicion import unseen
+from benchmarks.fit_fn_model import unseen
 from benchmarks.judged import made_up
 from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.turns import SEEDS, SETS, Turn, opened, turns_of

@@ -6,7 +6,7 @@ measured in spreads above the mean of random pairs (`Ranking.scale`), so that th
 each left out of the fit in turn, choosing by it leaves about a fifth of the false negatives that TopK-PercPos leaves at the same hardness
 (benchmarks/RESULTS.md, "quality"); more features (shared neighbours, the positive's words, density) added little or made some set worse.
 
-The default weights stand in suspicion.json, written by `python -m benchmarks.fit_suspicion` with what they were fitted on. It is an
+The default weights stand in suspicion.json, written by `python -m benchmarks.fit_fn_model` with what they were fitted on. It is an
 estimate made elsewhere: how false a person's own negatives are only their own verdicts can tell (`audit`).
 
 Verdicts re-fit it: scikit-learn's logistic regression on them, together with candidates of this run that the default model labels, which

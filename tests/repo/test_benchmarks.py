@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from benchmarks.finetune import Recipe, finetune, measures
-from benchmarks.fit_suspicion import unseen
+from benchmarks.fit_fn_model import unseen
 from benchmarks.judged import HashedWords, JudgedSet, made_up
 from benchmarks.training_gain import Run, corpus_of, difference, key_of, once
 from benchmarks.turns import opened, turns_of
@@ -25,7 +25,7 @@ from hnmine.selection.fn_model import default_fn_model
 ROOT = Path(__file__).parents[2]
 
 
-SMALL = ["search", "select", "signals", "inspect", "rows", "scale", "windows", "fit_suspicion", "quality", "audit", "training_gain"]
+SMALL = ["search", "select", "signals", "inspect", "rows", "scale", "windows", "fit_fn_model", "quality", "audit", "training_gain"]
 
 
 @pytest.mark.parametrize("name", SMALL)

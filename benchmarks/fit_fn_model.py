@@ -134,7 +134,7 @@ def main() -> None:
         model = fit([each for each in sets if each is not left])
         lines, errors[left.name] = calibration(chances(model, left.features), left.relevant)
         rows += [{"set left out": left.name} | line for line in lines]
-    report("fit_suspicion", rows, {"expected calibration error, points of per cent": ", ".join(f"{n} {e:.2f}" for n, e in errors.items())})
+    report("fit_fn_model", rows, {"expected calibration error, points of per cent": ", ".join(f"{n} {e:.2f}" for n, e in errors.items())})
     weights = [dict(zip(("fitted on", *FEATURES, "bias"), (", ".join(each.fitted_on), *each.weights, each.bias), strict=True))
                for each in (*(fit([one for one in sets if one is not left]) for left in sets), fit(sets))]  # fmt: skip
     report("suspicion-weights", weights)
