@@ -349,7 +349,7 @@ def _export(key: str, settings: str, _run: OpenRun) -> list[Written]:
         scores=scores,
         dev_share=wanted.dev_share,
         seed=wanted.selection.seed,
-        mend=wanted.mend,
+        repair_output=wanted.repair_output,
     )
 
 
@@ -386,7 +386,7 @@ def checked(run: OpenRun, settings: MineSettings) -> Report:
     Raises:
         As `export`, or the file was cleared away by other exports in the meantime (InputError).
     """
-    whole = msgspec.structs.replace(settings, output_format="flagembedding", dev_share=0.0, mend=())
+    whole = msgspec.structs.replace(settings, output_format="flagembedding", dev_share=0.0, repair_output=())
     return _checked(run.key, msgspec.json.encode(whole).decode(), run)
 
 

@@ -15,15 +15,15 @@ worth knowing about a sound file is a *note*, and no finding: a sound file has n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from hnmine.core.errors import SettingsError
-from hnmine.data.problems import REPAIRS, repairs_from
+from hnmine.data.problems import REPAIRS
 
-__all__ = ["KINDS", "MENDINGS", "TRAINERS", "Kind", "Severity", "Trainer", "chosen_mendings", "chosen_trainers"]
+__all__ = ["KINDS", "OUTPUT_REPAIRS", "TRAINERS", "Kind", "Severity", "Trainer", "chosen_trainers"]
 
 Trainer = Literal["flagembedding", "sentence-transformers", "ms-swift"]
 TRAINERS: dict[Trainer, str] = {
@@ -36,7 +36,7 @@ _FLAG: tuple[Trainer, ...] = ("flagembedding",)
 _LOADER: tuple[Trainer, ...] = ("flagembedding", "sentence-transformers")
 
 # What may be mended, and how: a repair has the name of the finding it mends, but for "scores", which mends all faults of scores.
-MENDINGS = {
+OUTPUT_REPAIRS = {
     **{kind: REPAIRS[kind] for kind in ("string-instead-of-list", "blank-passage", "nan")},
     "missing-prompt": "fill it with an empty text",
     "mixed-types": "write the field as text on every row",
@@ -124,12 +124,3 @@ def chosen_trainers(names: Sequence[str] | None) -> tuple[Trainer, ...]:
     if names and (unknown := sorted(set(names) - set(_ALL))):
         raise SettingsError(f"unknown trainer {unknown[0]!r}; known are: {', '.join(_ALL)}")
     return tuple(each for each in _ALL if not names or each in names)
-
-
-def chosen_mendings(names: Iterable[str]) -> frozenset[str]:
-    """Check the names of repairs; "all" stands for every one, and a single name may come as a plain str.
-
-    Raises:
-        SettingsError: a name is unknown.
-    """
-    return repairs_from(names, MENDINGS)

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from hnmine.checks.check import examine
-from hnmine.checks.kinds import chosen_mendings
+from hnmine.checks.kinds import OUTPUT_REPAIRS
 from hnmine.checks.rules import READABLE
 from hnmine.checks.scores import FIELDS
 from hnmine.checks.survey import Hashes, RawReader, Survey
@@ -26,7 +26,7 @@ from hnmine.core.errors import InputError
 from hnmine.data.columns import Columns
 from hnmine.data.fields import without
 from hnmine.data.jsonl import spelled
-from hnmine.data.problems import Problem
+from hnmine.data.problems import Problem, repairs_from
 from hnmine.data.rows import Row, training_rows
 
 __all__ = ["repaired"]
@@ -55,14 +55,14 @@ def repaired(path: str | os.PathLike[str], repairs: Iterable[str], *, columns: C
 
     Args:
         path: the file, in any format that mining reads.
-        repairs: keys of `trainers.MENDINGS`, or "all"; one whose fault does not occur does nothing.
+        repairs: keys of `trainers.OUTPUT_REPAIRS`, or "all"; one whose fault does not occur does nothing.
         columns: which columns hold what, where their names do not tell.
 
     Raises:
         SettingsError: a repair is unknown.
         InputError: the file cannot be read, or a line is too long or no record, so that it could not be carried over.
     """
-    chosen = chosen_mendings(repairs)
+    chosen = repairs_from(repairs, OUTPUT_REPAIRS)
     report, survey = examine(path, columns=columns)
     offered = {finding.repair for finding in report.findings}
     useless = {"missing-prompt", "scores"} - offered  # where all have scores, or none a prompt, there is nothing to mend

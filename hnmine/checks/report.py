@@ -10,7 +10,7 @@ from collections import Counter
 
 import msgspec
 
-from hnmine.checks.kinds import KINDS, MENDINGS, TRAINERS, Severity, Trainer
+from hnmine.checks.kinds import KINDS, OUTPUT_REPAIRS, TRAINERS, Severity, Trainer
 
 __all__ = ["EXAMPLES", "Example", "Finding", "Report", "Tallies", "counted", "finding", "shortened"]
 
@@ -37,7 +37,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         examples: the first of them.
         message: what was found and what a trainer makes of it, in a sentence.
         remedy: what to do.
-        repair: a key of MENDINGS, or None.
+        repair: a key of OUTPUT_REPAIRS, or None.
     """
 
     kind: str
@@ -96,9 +96,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def repairs(self) -> tuple[str, ...]:
-        """The keys of MENDINGS that are of use here, in their order."""
+        """The keys of OUTPUT_REPAIRS that are of use here, in their order."""
         offered = {finding.repair for finding in self.findings}
-        return tuple(repair for repair in MENDINGS if repair in offered)
+        return tuple(repair for repair in OUTPUT_REPAIRS if repair in offered)
 
     def __str__(self) -> str:
         queries, positives = counted(self.queries, "query", "queries"), counted(self.positives, "positive")

@@ -17,11 +17,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from hnmine.checks.kinds import chosen_mendings
+from hnmine.checks.kinds import OUTPUT_REPAIRS
 from hnmine.checks.repair import repaired
 from hnmine.core.errors import SettingsError
 from hnmine.core.files import write_all, write_atomic
 from hnmine.data.corpus import Corpus, find
+from hnmine.data.problems import repairs_from
 from hnmine.data.rows import Row
 from hnmine.export.delimited import CELL_LIMIT, ROW_LIMIT, msmarco, spreadsheet
 from hnmine.export.examples import ExportPart, merge_counts
@@ -277,16 +278,16 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def _mended(form: Format, part: ExportPart, target: Path, mend: tuple[str, ...]) -> Iterator[bytes]:
+def _repaired(form: Format, part: ExportPart, target: Path, repair_output: tuple[str, ...]) -> Iterator[bytes]:
     """Yield the lines of a part mended.
 
     What a field's type is shows at the end of the file, so it is written out first, beside the target; and with both parts, because a
     fault of the one alone would be mended in the one alone, and the two would not fit together any more.
     """
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".mending-") as folder:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".repair-") as folder:
         plain = Path(folder) / "rows.jsonl"
         write_atomic(plain, form.write(replace(part, queries=None)))
-        for line in repaired(plain, mend):
+        for line in repaired(plain, repair_output):
             if part.queries is not None:
                 query = find([_decode_query(line).query], part.corpus.queries, part.corpus.query_hashes)
                 if not part.queries[query[0]]:
@@ -295,7 +296,7 @@ def _mended(form: Format, part: ExportPart, target: Path, mend: tuple[str, ...])
             yield line
 
 
-def check_export(format_name: str, *, with_scores: bool = False, dev_share: float = 0.0, mend: Iterable[str] = ()) -> Format:
+def check_export(format_name: str, *, with_scores: bool = False, dev_share: float = 0.0, repair_output: Iterable[str] = ()) -> Format:
     """Return the format, or refuse what it cannot do; cheap, so it can be asked before the mining.
 
     Raises:
@@ -309,8 +310,8 @@ def check_export(format_name: str, *, with_scores: bool = False, dev_share: floa
         raise SettingsError(f"output_format {format_name} has no place for scores; leave with_scores out, or take one of: {others}")
     if isinstance(dev_share, bool) or not isinstance(dev_share, (int, float)) or not 0 <= dev_share < 1:
         raise SettingsError(f"dev_share is {dev_share!r}; it is a share of the queries, such as 0.05, or 0 for no split")
-    if chosen_mendings(tuple(mend)) and found.family != "flagembedding":
-        raise SettingsError(f"mend is for FlagEmbedding's rows, and output_format is {format_name}; leave mend out")
+    if repairs_from(repair_output, OUTPUT_REPAIRS) and found.family != "flagembedding":
+        raise SettingsError(f"repair_output is for FlagEmbedding's rows, and output_format is {format_name}; leave repair_output out")
     return found
 
 
@@ -324,7 +325,7 @@ def write_export(
     scores: PairScores | None = None,
     dev_share: float = 0.0,
     seed: int = 42,
-    mend: Iterable[str] = (),
+    repair_output: Iterable[str] = (),
 ) -> list[Written]:
     """Write a selection in a format; with a split, train to `path` and dev to `dev_path(path)` unless one file holds both.
 
@@ -335,14 +336,14 @@ def write_export(
         corpus, selection: what was mined for them, promotions included.
         scores: written where the format has a place for them; None for none.
         dev_share: part of the queries, 0 to below 1, that becomes dev; drawn by `seed`.
-        mend: faults of FlagEmbedding's rows to mend in what is written, keys of `trainers.MENDINGS`.
+        repair_output: faults to repair in the written file, keys of `checks.kinds.OUTPUT_REPAIRS`; FlagEmbedding format only.
 
     Raises:
         SettingsError: as `check_export`, or a split of one query.
         OutputError: a file cannot be written; what was there before is untouched.
     """
-    mend = tuple(mend)
-    form = check_export(format_name, with_scores=scores is not None, dev_share=dev_share, mend=mend)
+    repair_output = tuple(repair_output)
+    form = check_export(format_name, with_scores=scores is not None, dev_share=dev_share, repair_output=repair_output)
     path = Path(path)
     dev = dev_queries(corpus, dev_share, seed) if dev_share else None
     parts: list[tuple[Path, Literal["all", "train", "dev"], ExportPart]] = []
@@ -356,7 +357,8 @@ def write_export(
     else:
         add(path, "train", queries=~dev)
         add(dev_path(path), "dev", queries=dev)
-    sizes = write_all([(target, _mended(form, part, target, mend) if mend else form.write(part)) for target, _, part in parts])
+    files = [(target, _repaired(form, part, target, repair_output) if repair_output else form.write(part)) for target, _, part in parts]
+    sizes = write_all(files)
     notes = form.told(merge_counts([part for _, _, part in parts]))
     return [
         Written(path=target, bytes=size, sha256=digest, rows=part.written, part=name, notes=() if place else tuple(notes))

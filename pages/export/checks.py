@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from hnmine import resources
-from hnmine.checks.kinds import MENDINGS, TRAINERS
+from hnmine.checks.kinds import OUTPUT_REPAIRS, TRAINERS
 from hnmine.checks.report import Finding, Report, counted
 from hnmine.core.errors import HnmineError
 from hnmine.export.formats import Format
@@ -42,7 +42,7 @@ _GOOD = (
 
 
 def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, bytes_written: int) -> tuple[str, ...]:
-    """Draw what was found in the rows as `settings` write them; return the repairs that were chosen (keys of MENDINGS, sorted)."""
+    """Draw what was found in the rows as `settings` write them; return the repairs that were chosen (keys of OUTPUT_REPAIRS, sorted)."""
     number = settings.selection.negative_number
     offered: dict[str, bool] = {}  # repair -> whether it was chosen; several findings may have the same
     with st.container(border=True):
@@ -64,7 +64,7 @@ def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, b
             mark(finding.severity, f"{finding.message} → {finding.remedy}")
             repair = finding.repair if form.family == "flagembedding" else None
             if repair is not None and repair not in offered:
-                offered[repair] = _offer(repair, run.run.settings.mend)
+                offered[repair] = _offer(repair, run.run.settings.repair_output)
             _places(finding, place)
         for words, against in _GOOD:
             if not kinds & against:
@@ -110,9 +110,9 @@ def _concerns(finding: Finding, form: Format) -> bool:
 def _offer(repair: str, mined: tuple[str, ...]) -> bool:
     """Draw the choice of a repair; `mined` were chosen when the run was mined."""
     return st.checkbox(
-        f"Repair: {MENDINGS[repair]}",
+        f"Repair: {OUTPUT_REPAIRS[repair]}",
         value=repair in mined,
-        key=f"mend-{repair}",
+        key=f"repair-{repair}",
         persist_state="session",
         help="Changes the file that you download, nothing else.",
     )

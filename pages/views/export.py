@@ -110,7 +110,7 @@ settings: MineSettings = msgspec.structs.replace(
     score_source=score_source,
     output_format=form.name,
     dev_share=dev_share,
-    mend=(),
+    repair_output=(),
 )
 reranker.complete(run, settings)
 summary = summarise(run.inputs, run.ranking, selection, with_scores=with_scores)
@@ -137,7 +137,7 @@ summary.notes += [note for each in written for note in each.notes if note not in
 # What a trainer would trip over
 
 if repairs := checks.draw(run, settings, form, summary, sum(each.bytes for each in written)):
-    settings = msgspec.structs.replace(settings, mend=repairs)
+    settings = msgspec.structs.replace(settings, repair_output=repairs)
     written = export()
 
 # The files

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnmine.checks.check import check
-from hnmine.checks.kinds import KINDS, MENDINGS, TRAINERS
+from hnmine.checks.kinds import KINDS, OUTPUT_REPAIRS, TRAINERS
 from hnmine.checks.lengths import Lengths
 from hnmine.checks.repair import repaired
 from hnmine.checks.report import Report, shortened
@@ -337,10 +337,10 @@ def test_the_command_mends_into_another_file(capsys, tmp_path):
 
 
 def test_every_repair_and_trainer_is_offered(capsys):
-    assert {each.repair for each in KINDS.values()} - {None} == set(MENDINGS)
+    assert {each.repair for each in KINDS.values()} - {None} == set(OUTPUT_REPAIRS)
     main(["check", "--help"])
     said = "".join(capsys.readouterr().out.split())
-    assert all(name in said for name in (*MENDINGS, *TRAINERS))
+    assert all(name in said for name in (*OUTPUT_REPAIRS, *TRAINERS))
 
 
 # Anything at all

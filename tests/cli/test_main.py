@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import hnmine.mine
 import hnmine.runs.mine
-from hnmine.checks.kinds import MENDINGS
+from hnmine.checks.kinds import OUTPUT_REPAIRS
 from hnmine.cli import terminal
 from hnmine.cli.flags import FLAGS, SHARED, command_line
 from hnmine.cli.main import main
@@ -281,7 +281,7 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
         skip_bad_rows=draw(st.booleans()),
         with_scores=with_scores,
         score_source=draw(st.sampled_from(SCORE_SOURCES)) if with_scores and reranker else "model",
-        mend=tuple(sorted(draw(st.sets(st.sampled_from(sorted(MENDINGS)))))),
+        repair_output=tuple(sorted(draw(st.sets(st.sampled_from(sorted(OUTPUT_REPAIRS)))))),
     )
     return msgspec.structs.replace(found, second_model=second_model_settings(found.model, second), retrievers=tuple(sorted(rankers)))
 

@@ -609,9 +609,9 @@ def test_mending_sees_both_parts_of_a_split(mined):
     items[odd]["level"] = "high"
     items[3]["pos_scores"] = [0.5]
     made = mined(items)
-    (whole,) = made.write("flagembedding", mend=["mixed-types", "scores"])
+    (whole,) = made.write("flagembedding", repair_output=["mixed-types", "scores"])
     wholly = whole.path.read_bytes().splitlines()
-    parts = made.write("flagembedding", mend=["mixed-types", "scores"], dev_share=0.1)
+    parts = made.write("flagembedding", repair_output=["mixed-types", "scores"], dev_share=0.1)
     assert [each.rows for each in (whole, *parts)] == [20, 18, 2]
     assert sorted(line for each in parts for line in each.path.read_bytes().splitlines()) == sorted(wholly)
     found = [json.loads(line) for line in wholly]
@@ -619,7 +619,7 @@ def test_mending_sees_both_parts_of_a_split(mined):
     assert not any("pos_scores" in row for row in found)
     plain = [json.loads(line) for line in made.write("flagembedding")[0].path.read_bytes().splitlines()]
     assert [row["neg"] for row in plain] == [row["neg"] for row in found]
-    assert not [each for each in made.folder.iterdir() if each.name.startswith(".mending")]
+    assert not [each for each in made.folder.iterdir() if each.name.startswith(".repair")]
 
 
 def test_rows_that_mending_leaves_out_are_not_counted(mined):
@@ -627,13 +627,13 @@ def test_rows_that_mending_leaves_out_are_not_counted(mined):
     (plain,) = made.write("flagembedding")
     empty = sum(not json.loads(line)["neg"] for line in plain.path.read_bytes().splitlines())
     assert empty == 2
-    (written,) = made.write("flagembedding", mend=["empty-negatives"])
+    (written,) = made.write("flagembedding", repair_output=["empty-negatives"])
     assert written.rows == 1
     assert json.loads(written.path.read_bytes())["neg"] == ["c"]
 
 
 def test_mending_is_for_rows_that_keep_their_fields(made):
-    with pytest.raises(SettingsError, match="mend is for FlagEmbedding's rows"):
-        made.write("csv", mend=["scores"])
+    with pytest.raises(SettingsError, match="repair_output is for FlagEmbedding's rows"):
+        made.write("csv", repair_output=["scores"])
     with pytest.raises(SettingsError, match="unknown repair 'all of it'"):
-        made.write("flagembedding", mend=["all of it"])
+        made.write("flagembedding", repair_output=["all of it"])

@@ -103,7 +103,7 @@ def test_the_doctor_tells_what_is_wrong_and_text_of_the_data_stays_text(run_id: 
     assert "prompt" in told
     assert not any("**bold**" in str(each.value) for each in (*at.markdown, *at.caption))
     # Nothing is changed unasked: the file is as find_knn_neg writes it, and the command says nothing of mending.
-    assert "--mend" not in at.code[0].value
+    assert "--repair_output" not in at.code[0].value
     run = resources.open_run(run_id)
     (written,) = resources.export(run, shown(at))
     rows = [json.loads(line) for line in written.path.read_text("utf-8").splitlines()]
@@ -117,10 +117,10 @@ def test_the_doctor_tells_what_is_wrong_and_text_of_the_data_stays_text(run_id: 
 
 def test_a_repair_is_chosen_and_in_the_file_the_command_and_the_manifest(run_id: str) -> None:
     at = open_screen(run_id)
-    at.checkbox(key="mend-missing-prompt").check().run()
+    at.checkbox(key="repair-missing-prompt").check().run()
     assert not at.exception
     settings = shown(at)
-    assert settings.mend == ("missing-prompt",)
+    assert settings.repair_output == ("missing-prompt",)
     (written,) = resources.export(resources.open_run(run_id), settings)
     rows = [json.loads(line) for line in written.path.read_text("utf-8").splitlines()]
     assert [row["prompt"] for row in rows] == [row.get("prompt", "") for row in ROWS]
