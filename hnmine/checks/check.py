@@ -24,7 +24,7 @@ from hnmine.checks.rules import GROUP, READABLE, of_lines, of_negatives, of_rows
 from hnmine.checks.survey import RawReader, Survey
 from hnmine.core.errors import InputError, SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop
-from hnmine.core.progress import check as heed
+from hnmine.core.progress import check_cancelled
 from hnmine.data.columns import Columns
 from hnmine.data.problems import PROBLEM_KINDS, REPAIRS, InputFile, Problem
 from hnmine.data.rows import Row, training_rows
@@ -114,7 +114,7 @@ def examine(
     told = 0
     for number, row in enumerate(training_rows(reader)):
         if number % _ROWS_BETWEEN_PROGRESS == 0:
-            heed(should_stop)
+            check_cancelled(should_stop)
             if on_progress is not None:
                 on_progress(min(reader.start, total), total, "checking rows")
         problems, told = reader.problems[told:], len(reader.problems)

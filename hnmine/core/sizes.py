@@ -16,19 +16,19 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def parse_size(text: str) -> int:
-    """Parse an amount such as "2GB", "512 MiB" or "1000000" into bytes; units count by 1,024.
+    """Parse an amount such as "2GB", "512 MiB" or "1000000" into bytes; units are powers of 1,024.
 
     Raises:
-        SettingsError: the text is no amount.
+        SettingsError: the text is not an amount of memory.
     """
     match = _SIZE.fullmatch(text)
     if match is None or (size := int(float(match[1]) * _UNITS[match[2].lower()])) < 1:
-        raise SettingsError(f"{text!r} is no amount of memory; write a number with a unit, such as 2GB or 512MB")
+        raise SettingsError(f"{text!r} is not an amount of memory; write a number with a unit, such as 2GB or 512MB")
     return size
 
 
 def in_words(size: float) -> str:
-    """Return bytes as people write them: "1.5 GB"; units count by 1,024."""
+    """Return a number of bytes as text, such as "1.5 GB"; units are powers of 1,024."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if abs(size) < 1024:
             return f"{size:,.0f} {unit}" if unit in ("bytes", "kB") or size >= 100 else f"{size:.1f} {unit}"
@@ -37,7 +37,7 @@ def in_words(size: float) -> str:
 
 
 def available() -> int:
-    """Return the bytes of memory that can be used without swapping, within the limit of the container (cgroup v2), if there is one."""
+    """Return the bytes of memory available without swapping, within the container's limit (cgroup v2) if there is one."""
     import psutil
 
     found = int(psutil.virtual_memory().available)

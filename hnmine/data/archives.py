@@ -1,7 +1,7 @@
-"""The parts of a zip archive or a folder, read as streams: nothing is unpacked to a disk, so no name inside leads anywhere.
+"""The parts of a zip archive or a folder, read as streams; nothing is unpacked to disk.
 
-A part is found by its name behind the folder that all of them stand in (BEIR's archives hold `scifact/corpus.jsonl`). What a stream
-gives is bounded as in `streams`: an archive that grows 250-fold is refused.
+A part is found by its name below the common folder of all parts (BEIR archives hold `scifact/corpus.jsonl`). The output
+is bounded as in `streams`: an archive that grows 250-fold is refused.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hnmine.core.errors import InputError
-from hnmine.data.streams import BLOCK, grown
+from hnmine.data.streams import BLOCK, check_growth
 
 __all__ = ["Parts", "parts_of", "single"]
 
-# Whoever looks at the first block asks no more of the second than whether there is one.
+# Detection reads the first block, and of the second only whether there is one.
 _SECOND = 2**16
 
 
@@ -39,16 +39,16 @@ class Parts:
         return iter(self._openers)
 
     def opener(self, name: str) -> Callable[[], BinaryIO]:
-        """Return what opens a part; reading from it raises OSError where the archive is damaged."""
+        """Return a function that opens a part; reading raises OSError if the archive is damaged."""
         return self._openers[name]
 
 
 def parts_of(path: Path, file: BinaryIO | None = None) -> Parts | None:
-    """Return the parts of a folder or of a zip archive; None when it is neither.
+    """Return the parts of a folder or zip archive, or None if the path is neither.
 
     Args:
         path: the folder or the archive.
-        file: the archive's bytes, when `path` is but a name.
+        file: the archive's bytes, if `path` is only a name.
 
     Raises:
         InputError: the archive is damaged.
@@ -57,13 +57,13 @@ def parts_of(path: Path, file: BinaryIO | None = None) -> Parts | None:
         found = sorted(each for each in (*path.iterdir(), *path.glob("qrels/*")) if each.is_file())
         return Parts({each.relative_to(path).as_posix(): partial(_plain, each) for each in found})
     if file is None:
-        if not path.is_file():  # a pipe can be looked at once only
+        if not path.is_file():  # a pipe can be read only once
             return None
         with path.open("rb") as probe:
             if probe.read(4) != b"PK\x03\x04":
                 return None
     archive = _opened(path if file is None else file, str(path))
-    # Some archivers write names from the root on; nothing is unpacked to them, so they count as the others do.
+    # Some archivers write absolute names; nothing is unpacked, so they are treated as relative.
     infos = {info.filename.lstrip("/"): info for info in archive.infolist() if not info.is_dir() and not _is_clutter(info.filename)}
     inner = posixpath.commonpath([posixpath.dirname(name) or "." for name in infos]) if infos else ""
     if inner not in ("", ".") and all(name.startswith(f"{inner}/") for name in infos):
@@ -72,10 +72,10 @@ def parts_of(path: Path, file: BinaryIO | None = None) -> Parts | None:
 
 
 def single(file: BinaryIO, where: str) -> Iterator[bytes]:
-    """Yield the bytes of the one file that an archive holds.
+    """Yield the bytes of the only file in an archive.
 
     Raises:
-        InputError: the archive is damaged, or holds none or several.
+        InputError: the archive is damaged, or does not hold exactly one file.
     """
     with file:
         archive = _opened(file, where)
@@ -84,7 +84,7 @@ def single(file: BinaryIO, where: str) -> Iterator[bytes]:
             raise InputError(f"{where}: the file is an Office document; save the table as CSV")
         if len(names) != 1:
             raise InputError(
-                f"{where}: the zip archive holds {len(names):,} files; put one into it, or a BEIR data set "
+                f"{where}: the zip archive holds {len(names):,} files; it must hold one, or a BEIR data set "
                 "(corpus.jsonl, queries.jsonl, qrels/*.tsv)"
             )
         with _member(archive, archive.getinfo(names[0]), where) as stream:
@@ -108,20 +108,20 @@ def _is_clutter(name: str) -> bool:
 def _opened(file: Path | BinaryIO, where: str) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:  # also names that are no text, and newer formats
-        raise InputError(f"{where}: the zip archive is damaged ({error}); make or download it again") from error
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:  # also undecodable names and newer formats
+        raise InputError(f"{where}: the zip archive is damaged ({error}); create or download it again") from error
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> BinaryIO:
     try:
         return io.BufferedReader(_Member(archive.open(info), info, where), _SECOND)
-    # A password, a method that nobody uses, a header that leads nowhere.
+    # A password, an unsupported method, a wrong offset.
     except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
-        raise InputError(f"{where}: {info.filename} cannot be unpacked ({error}); make the archive again") from error
+        raise InputError(f"{where}: {info.filename} cannot be unpacked ({error}); create the archive again") from error
 
 
 class _Member(io.RawIOBase):
-    """A part as it is unpacked: faults are errors of reading, and growth is watched."""
+    """A part of an archive while it is unpacked: damage raises OSError, and growth is bounded."""
 
     def __init__(self, stream: Any, info: zipfile.ZipInfo, where: str) -> None:
         self._stream, self._info, self._where = stream, info, where
@@ -137,7 +137,7 @@ class _Member(io.RawIOBase):
             raise OSError(f"the archive is damaged: {error}") from error
         buffer[: len(block)] = block
         self._given += len(block)
-        grown(self._given, self._info.compress_size, f"{self._where}, {self._info.filename}")
+        check_growth(self._given, self._info.compress_size, f"{self._where}, {self._info.filename}")
         return len(block)
 
     def close(self) -> None:

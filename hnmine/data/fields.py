@@ -22,7 +22,7 @@ _encode: Callable[[object], bytes] = msgspec.json.encode
 
 
 class Passage(msgspec.Struct, frozen=True):
-    """A passage as retrieval data sets write it; each names the text in its own way."""
+    """A passage object of a retrieval data set; the name of its text differs between data sets."""
 
     title: str | None = None
     text: str | None = None
@@ -38,17 +38,17 @@ _one = msgspec.json.Decoder(Passage).decode
 
 
 def joined(title: str | None, text: str | None) -> str:
-    """Return a passage with its title in front, as BEIR and Tevatron join them."""
+    """Return title and text joined by a space, as in BEIR and Tevatron."""
     return f"{title or ''} {text or ''}".strip()
 
 
 def array(texts: Sequence[str]) -> msgspec.Raw:
-    """Return texts as a JSON array, with blanks as Python's own json sets them."""
+    """Return texts as a JSON array, with the spaces of Python's json module."""
     return msgspec.Raw(b"[" + b", ".join(map(_encode, texts)) + b"]")
 
 
 def without(raw: msgspec.Raw, dropped: Sequence[int], kept: int) -> msgspec.Raw:
-    """Drop the scores of dropped passages, so that each of the rest stays with its own passage."""
+    """Return scores without those of removed passages, so that the others stay aligned with their passages."""
     try:
         scores = msgspec.json.decode(raw, type=list[msgspec.Raw])
     except msgspec.DecodeError:
@@ -59,7 +59,7 @@ def without(raw: msgspec.Raw, dropped: Sequence[int], kept: int) -> msgspec.Raw:
 
 
 class Renamer:
-    """Reads the records of one file by its columns."""
+    """Reads the records of one file by its columns, and renames these to `query`, `pos` and `neg`."""
 
     def __init__(self, reader: Reader, columns: Columns) -> None:
         self._reader = reader
@@ -67,13 +67,10 @@ class Renamer:
         self._pos = columns.pos or ()
         self._neg = columns.neg or ()
         self._parts = {self._query: "query", **dict.fromkeys(self._pos, "pos"), **dict.fromkeys(self._neg, "neg")}
-        self._told: set[str] = set()
+        self._renamed: set[str] = set()
 
     def row(self, fields: dict[str, msgspec.Raw], found: list[Problem]) -> tuple[str, list[str], list[str]]:
-        """Return the query, the positives and the negatives of a record, and put `fields` under their new names.
-
-        What is wrong is added to `found`.
-        """
+        """Return the query, positives and negatives of a record, and rename its `fields`; append problems to `found`."""
         reader = self._reader
         query = ""
         if self._query in fields:
@@ -104,16 +101,16 @@ class Renamer:
                 new = name
                 while new in ("query", "pos", "neg") or (new != name and new in fields):
                     new += "_"
-                if new != name and name not in self._told:
-                    self._told.add(name)
-                    message = f"the field `{name}` is not the one that is read: it leaves as `{new}`"
+                if new != name and name not in self._renamed:
+                    self._renamed.add(name)
+                    message = f"the field `{name}` is not used and is written as `{new}`"
                     self._reader.notice(self._reader.line, "field-renamed", message, "nothing to do")
                 named[new] = value
             elif part == "query":
                 named[part] = value
             elif part not in named:
                 named[part] = array(pos if part == "pos" else neg)
-        if "pos" not in named:  # a row that may not pass, but for a message
+        if "pos" not in named:  # a bad row: only its problems are used
             named["pos"] = array(pos)
         fields.clear()
         fields.update(named)
@@ -123,10 +120,10 @@ class Renamer:
         return self._reader.problem(f"$.{name}", "missing-field", f"`{name}` is missing", f"add `{name}`; the record has {present}")
 
     def _passages(self, names: Sequence[str], fields: dict[str, msgspec.Raw], found: list[Problem]) -> tuple[list[str], list[int]]:
-        """Return the passages of these columns, and the places of those that were blank."""
+        """Return the passages of these columns, and the positions of blank ones."""
         texts: list[str] = []
         dropped: list[int] = []
-        before = 0  # what earlier columns held
+        before = 0  # passages of earlier columns
         for name in names:
             if name not in fields:
                 continue
@@ -150,7 +147,7 @@ class Renamer:
                 return [], []
             if first == b'"':
                 items: list[str | Passage | None] = [_text(raw)]
-                if reader.source.is_table and not str(items[0]).strip():  # an empty cell holds nothing
+                if reader.source.is_table and not str(items[0]).strip():  # an empty cell is a missing value
                     return [], []
             else:
                 items = [_one(raw)] if first == b"{" else _mixed(raw)

@@ -1,11 +1,10 @@
-"""Training rows and pool passages: reading them with every problem found, each with its line, field and remedy.
+"""Training rows and pool passages, read with all problems: each with its line, field and remedy.
 
-A reader never drops or changes anything on its own. It reports all problems of the file at once; a row with one is kept
-out until somebody decides: `repair` names the kinds that may be mended, `skip_bad_rows` leaves out the rest, and
-`InputFile.require_decided` raises when neither was said. What a field of a row says beyond `query`, `pos` and `neg` is
-never parsed, only carried: `Row.fields` holds the bytes of each value as they stood (`msgspec.Raw`), so `1.0`, `1e5` and
-`"\\u00e9"` leave as they came. So a training file is held twice, as bytes and as texts: 2.6 times its size in memory, where
-`json.loads` holds 1.6; of a pool only the texts are kept.
+A reader changes nothing on its own. It reports all problems of the file; a row with one is used only if `repair` names its
+kind, `skip_bad_rows` leaves the others out, and `InputFile.require_decided` raises if any is left open. Fields other than
+`query`, `pos` and `neg` are never parsed: `Row.fields` holds the bytes of each value (`msgspec.Raw`), so `1.0`, `1e5` and
+`"\\u00e9"` are written as they were read. A training file therefore takes 2.6 times its size in memory (`json.loads`: 1.6); of a
+pool only the texts are kept. Data sets with other column names are renamed to `query`, `pos` and `neg` (`Renamer`).
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ __all__ = ["Row", "read_pool", "read_training", "training_rows"]
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """One training row: the parsed texts, and every field as it stood in the file, in order."""
+    """One training row: the parsed texts, and the bytes of every field in file order."""
 
     line: int
     query: str
@@ -47,21 +46,21 @@ def read_training(
     """Read training rows: `query` (str), `pos` (list of str), optional `neg` (list of str), any other fields.
 
     Args:
-        path: JSON lines in UTF-8, gzip or Zstandard of them, or any other format of `sources`; for a BEIR data set see `beir`.
-        columns: which columns hold what; what is left open is found by name.
-        repair: kinds of REPAIRS that may be mended, or "all".
-        skip_bad_rows: leave out the rows that stay bad, instead of leaving them open.
+        path: a file in any format of `detect`, optionally compressed with gzip or Zstandard; for BEIR data sets see `beir`.
+        columns: the columns to read; a part that is None is found by name.
+        repair: kinds of REPAIRS to repair, or "all".
+        skip_bad_rows: leave out the other bad rows.
         max_line_bytes: longer lines are reported and not read.
 
     Raises:
-        InputError: the file as a whole cannot be read; as ColumnsError, its columns have to be named. Bad rows do not raise: see
-            `InputFile.require_decided`.
+        InputError: the file cannot be read.
+        ColumnsError: the columns must be named. Bad rows do not raise: see `InputFile.require_decided`.
     """
     reader = Reader(path, repair, skip_bad_rows, max_line_bytes, columns=columns)
     rows: list[Row] = []
     seen: dict[tuple[str, ...], int] = {}
     for row in training_rows(reader):
-        # Exactly the same question and positives: the trainer would see the row twice.
+        # Same query and positives: a trainer would see the row twice.
         first = seen.setdefault((row.query, *row.pos), row.line)
         if first != row.line:
             repeat = reader.problem("$", "duplicate-row", f"repeats line {first}", REPAIRS["duplicate-row"])
@@ -74,7 +73,7 @@ def read_training(
 
 
 def training_rows(reader: Reader) -> Iterator[Row]:
-    """Yield the rows of `reader` that may pass, one at a time: what `read_training` gathers, for whoever need not hold them all."""
+    """Yield the usable rows of `reader` one at a time, without holding all of them in memory as `read_training` does."""
     reader.open()
     renamer = None if reader.plain or reader.columns is None else Renamer(reader, reader.columns)
     for fields, texts, found in reader.objects(text=None) if renamer else reader.objects(text="query", lists=("pos", "neg")):
@@ -88,7 +87,7 @@ def training_rows(reader: Reader) -> Iterator[Row]:
 
 
 def _examine(reader: Reader, fields: dict[str, msgspec.Raw], found: list[Problem]) -> tuple[str, list[str], list[str]]:
-    """Read the texts of a row with which something may be wrong; add to `found` what is, and mend in `fields` what can be."""
+    """Read the texts of a row that may have problems; append these to `found`, and repair `fields` where possible."""
     query = ""
     pos: list[str] = []
     neg: list[str] = []
@@ -104,7 +103,7 @@ def _examine(reader: Reader, fields: dict[str, msgspec.Raw], found: list[Problem
             if "pos_scores" in fields:
                 fields["pos_scores"] = without(fields["pos_scores"], dropped, len(pos))
         if not pos and all(problem.kind in REPAIRS for problem in found[before:]):
-            found.append(reader.problem("$.pos", "no-positive", "`pos` holds no passage", "add a positive, or skip the row"))
+            found.append(reader.problem("$.pos", "no-positive", "`pos` has no passage", "add a positive, or skip the row"))
     else:
         found.append(reader.problem("$.pos", "missing-field", "`pos` is missing", _missing("pos", fields)))
     if "neg" in fields:
@@ -124,9 +123,9 @@ def read_pool(
     skip_bad_rows: bool = False,
     max_line_bytes: int = MAX_LINE_BYTES,
 ) -> InputFile[str]:
-    """Read a candidate pool: a `text` (str) on each line, or a passage a line; other fields are not used.
+    """Read a candidate pool: a `text` (str) per line, or a passage per line; other fields are ignored.
 
-    Arguments and errors as in `read_training`; a blank `text` is mended by leaving the line out.
+    Arguments and errors as in `read_training`; a blank `text` is repaired by leaving the line out.
     """
     reader = Reader(path, repair, skip_bad_rows, max_line_bytes, role="pool", columns=columns)
     reader.open()

@@ -1,8 +1,9 @@
-"""Packed bytes, unpacked block by block as they are read: gzip through zlib, Zstandard through Arrow, which is there anyway.
+"""Compressed files and zip archives, unpacked block by block as they are read.
 
-Packing is told by the first bytes, never by a file's name. What comes out is bounded: texts pack at most some thirty to one, so a file
-that has grown 250-fold beyond its first 256 MiB is damaged or was made to fill a disk, and is refused. Unpacking takes 4 ns a byte
-(gzip) or 0.5 (Zstandard); reading the rows behind it takes 5.
+gzip goes through zlib, Zstandard through Arrow; the first bytes decide, never the file name. The output is bounded: text
+compresses at most about 30:1, so a file that has check_growth 250-fold beyond its first 256 MiB is refused. Unpacking takes 4 ns
+a byte (gzip) or 0.5 ns (Zstandard); reading the rows takes 5 ns. A part of an archive is found by its name below the
+common folder of all parts (BEIR archives hold `scifact/corpus.jsonl`), and nothing is unpacked to disk.
 """
 
 from __future__ import annotations
@@ -14,30 +15,30 @@ from typing import Any, Literal
 
 from hnmine.core.errors import InputError
 
-__all__ = ["BLOCK", "Packing", "grown", "packing_of", "unpacked"]
+__all__ = ["BLOCK", "Packing", "check_growth", "packing_of", "unpacked"]
 
 Packing = Literal["", "gzip", "zstd"]
 
-# Read at once: fits the processor's cache, and is large enough that the call costs nothing.
+# Bytes read at once: fits the processor's cache, and the cost of the call is negligible.
 BLOCK = 2**20
 _GROWTH, _FREE = 250, 256 * 2**20
 
 
 def packing_of(head: bytes) -> Packing:
-    """Return how a file that begins with `head` is packed; "" for not at all."""
+    """Return the compression of a file that begins with `head`, or ""."""
     if head.startswith(b"\x1f\x8b"):
         return "gzip"
-    # 0x184D2A50 to 5F are skippable frames, which a file of several may begin with.
+    # 0x184D2A50 to 5F are skippable frames, which may come first.
     if head.startswith(b"\x28\xb5\x2f\xfd") or (len(head) > 3 and head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5):
         return "zstd"
     return ""
 
 
 def unpacked(packing: Packing, blocks: Iterator[bytes], where: str) -> Iterator[bytes]:
-    """Yield in blocks what `blocks` hold unpacked; several members one behind the other count as one.
+    """Yield the decompressed bytes in blocks; concatenated members count as one.
 
     Raises:
-        InputError: the bytes are damaged, end too early, or grow without measure; `where` is the file.
+        InputError: the bytes are damaged, truncated, or grow beyond the limit; `where` is the file.
     """
     taken = given = 0
 
@@ -49,27 +50,27 @@ def unpacked(packing: Packing, blocks: Iterator[bytes], where: str) -> Iterator[
 
     for block in (_gzip if packing == "gzip" else _zstd)(counted(), where):
         given += len(block)
-        grown(given, taken, where)
+        check_growth(given, taken, where)
         yield block
 
 
-def grown(given: int, taken: int, where: str) -> None:
-    """Check that `taken` bytes have not become too many.
+def check_growth(given: int, taken: int, where: str) -> None:
+    """Check that `taken` compressed bytes have not become too many.
 
     Raises:
-        InputError: they have.
+        InputError: the output is beyond the limit.
     """
     if given > _FREE and given > _GROWTH * taken:
-        raise InputError(f"{where}: it grows more than {_GROWTH}-fold when unpacked, as no text does; unpack it and look inside")
+        raise InputError(f"{where}: the file grows more than {_GROWTH}-fold when unpacked, unlike text; unpack and inspect it")
 
 
 def _damaged(where: str, packing: str, error: object) -> InputError:
-    return InputError(f"{where}: the {packing} file is damaged ({error}); make or download it again")
+    return InputError(f"{where}: the {packing} file is damaged ({error}); create or download it again")
 
 
 def _gzip(blocks: Iterator[bytes], where: str) -> Iterator[bytes]:
     member = zlib.decompressobj(31)
-    began = False  # whether the present member has had a byte
+    began = False  # whether the current member has begun
     for block in blocks:
         rest = block
         while rest:
@@ -83,14 +84,14 @@ def _gzip(blocks: Iterator[bytes], where: str) -> Iterator[bytes]:
             if not member.eof:
                 rest = member.unconsumed_tail
                 continue
-            rest = member.unused_data.lstrip(b"\0")  # padding behind the last member is legal
+            rest = member.unused_data.lstrip(b"\0")  # padding after the last member is valid
             member, began = zlib.decompressobj(31), False
     if began:
-        raise _damaged(where, "gzip", "it ends too early")
+        raise _damaged(where, "gzip", "unexpected end")
 
 
 class _File(io.RawIOBase):
-    """What Arrow reads blocks from."""
+    """A file object over an iterator of blocks, for Arrow."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self._blocks = blocks

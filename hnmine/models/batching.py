@@ -25,7 +25,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from hnmine.core.progress import ShouldStop, check
+from hnmine.core.progress import ShouldStop, check_cancelled
 from hnmine.core.text import text_hash
 
 __all__ = ["MIN_ROWS", "TokenChunk", "next_batch", "order_of", "prefetch", "run_batches", "token_chunks"]
@@ -90,7 +90,7 @@ def token_chunks(
         # Four bytes a token are kept: the tokenizer's own lists take ten times that.
         ids: list[npt.NDArray[np.int32]] = []
         for chunk in range(start, stop, CHUNK):
-            check(should_stop)
+            check_cancelled(should_stop)
             part = [texts[place] for place in order[chunk : min(chunk + CHUNK, stop)]]
             ids += [np.array(each, dtype=np.int32) for each in tokenise(part)]
         lengths = np.fromiter((len(each) for each in ids), np.int64, len(ids))
@@ -148,7 +148,7 @@ def run_batches(
     for window in ready:
         start = 0
         while start < len(window.places):
-            check(should_stop)
+            check_cancelled(should_stop)
             end, length = next_batch(window, start, budget=budget, most_texts=most_texts, exact=exact, max_length=max_length)
             answer = forward(window.ids[start:end], length)
             if answer is not None:

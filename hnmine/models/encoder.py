@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from hnmine.core.errors import EncodeError
-from hnmine.core.progress import OnProgress, ShouldStop, check
+from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.models.batching import order_of
 from hnmine.models.cards import ModelSettings
 from hnmine.models.flag_encoder import ARITHMETIC, FlagModelRunner, Places, Use, Vectors
@@ -124,7 +124,7 @@ class FlagEncoder:
         """
         if not len(texts):  # FlagEmbedding's own answer to nothing is an AttributeError
             return
-        check(should_stop)
+        check_cancelled(should_stop)
         driver = self._loaded(on_progress)
         normalise = getattr(driver.model, "normalize_embeddings", True)
         order, twins = order_of(texts)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import EncodeError, SettingsError
-from hnmine.core.progress import OnProgress, ShouldStop, check
+from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.models.batching import MIN_ROWS, prefetch, run_batches, token_chunks
 from hnmine.models.devices import reproducible_products
 
@@ -179,7 +179,7 @@ class FlagModelRunner:
         own_pool = len(devices) > 1 and getattr(model, "pool", None) is None
         try:
             for start in range(0, len(order), shard):
-                check(should_stop)
+                check_cancelled(should_stop)
                 places = order[start : start + shard]
                 part = [texts[place] for place in places]
                 with self._lock:

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import EncodeError, ModelError
-from hnmine.core.progress import OnProgress, ShouldStop, check
+from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.models import reranker
 from hnmine.models.batching import MIN_ROWS, TokenChunk, prefetch, run_batches
 from hnmine.models.flag_encoder import TOKEN_BUDGET_CPU, TOKEN_BUDGET_GPU, out_of_memory
@@ -101,7 +101,7 @@ class CrossEncoder:
         """
         if not len(pairs):  # compute_score's own answer to nothing is an IndexError
             return
-        check(should_stop)
+        check_cancelled(should_stop)
         model = self._loaded(on_progress)
         loader, done = self._loader, 0
         directly = loader.card.model_class == "encoder-only-base" and len(loader.devices) == 1
@@ -192,7 +192,7 @@ class CrossEncoder:
             stop = min(first + WINDOW_PAIRS, len(pairs))
             tokens: list[Tokens] = []
             for start in range(first, stop, CHUNK):
-                check(should_stop)
+                check_cancelled(should_stop)
                 tokens += self._tokenised(tokenizer, pairs[start : min(start + CHUNK, stop)])
             lengths = np.fromiter((each.shape[1] for each in tokens), np.int64, len(tokens))
             longest = np.argsort(-lengths, kind="stable")
@@ -256,7 +256,7 @@ class CrossEncoder:
         shard = max(64, batch * SHARD_BATCHES) * len(devices)
         try:
             for start in range(0, len(pairs), shard):
-                check(should_stop)
+                check_cancelled(should_stop)
                 part = [list(pair) for pair in pairs[start : start + shard]]
                 try:
                     with self._lock:

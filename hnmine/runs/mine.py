@@ -18,7 +18,7 @@ import msgspec
 
 from hnmine.core.errors import OutputError, SettingsError
 from hnmine.core.files import write_atomic
-from hnmine.core.progress import OnProgress, ShouldStop, Stages, check
+from hnmine.core.progress import OnProgress, ShouldStop, Stages, check_cancelled
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import PoolMode
 from hnmine.data.dataset import Inputs, read_inputs
@@ -168,7 +168,7 @@ def mine(
     stages = Stages(on_progress)
 
     def tell(note: str) -> None:
-        check(should_stop)
+        check_cancelled(should_stop)
         stages(0, 0, note)
 
     timings: dict[str, float] = {}
@@ -318,7 +318,7 @@ def mine_to_file(
         on_progress=on_progress,
         should_stop=should_stop,
     )
-    check(should_stop)
+    check_cancelled(should_stop)
     mined.summary.output_file = str(output_file)
     written = write_export(
         output_file,

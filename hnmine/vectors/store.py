@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import EncodeError, SettingsError, WorkspaceError
-from hnmine.core.progress import OnProgress, ShouldStop, check
+from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.core.sizes import parse_size
 from hnmine.models.encoder import Encoder, Side, encode
 from hnmine.vectors import shards
@@ -101,7 +101,7 @@ class VectorStore:
         identity = encoder.identity(side)
         if identity is None:
             raise SettingsError("the model cannot say what decides its vectors, so they cannot be stored; use vectors_of")
-        check(should_stop)
+        check_cancelled(should_stop)
         description = encoder.describe()
         keys, firsts, inverse = unique_keys(shards.text_keys(texts))
 

@@ -122,7 +122,7 @@ def test_a_mined_file_is_sound(tmp_path, fake_encoder):
     assert (report.rows, report.negatives, report.negative_number) == (124, 1860, 15)
 
 
-def test_what_is_normal_is_told_by_the_file(write_jsonl):
+def test_what_is_normal_is_reported_by_the_file(write_jsonl):
     assert kinds(check(write_jsonl([row(number, 3) for number in range(9)]))) == []
     few = check(write_jsonl([row(number, 3) for number in range(9)]))
     assert "few-negatives" in [note.kind for note in few.notes]
@@ -237,7 +237,7 @@ def test_across_rows_as_by_brute_force(tmp_path_factory, given_rows):
 
 
 @pytest.mark.parametrize("name", [name for name, found in PLANTED.items() if any(KINDS[kind].repair for kind, _, _ in found)])
-def test_mending_removes_the_fault_and_leaves_the_other_rows_as_they_were(tmp_path, name):
+def test_repairing_removes_the_fault_and_leaves_the_other_rows_as_they_were(tmp_path, name):
     path = FAULTY / f"{name}.jsonl"
     report = check(path)
     out = tmp_path / "mended.jsonl"
@@ -250,7 +250,7 @@ def test_mending_removes_the_fault_and_leaves_the_other_rows_as_they_were(tmp_pa
         assert len(new) <= len(bad)
 
 
-def test_nothing_is_mended_unasked_or_without_fault(shared_data):
+def test_nothing_is_repaired_unasked_or_without_fault(shared_data):
     for path in [*FAULTY.iterdir(), shared_data / "formats" / "msmarco.jsonl"]:
         assert b"".join(repaired(path, [])) == path.read_bytes()
     path = shared_data / "formats" / "msmarco.jsonl"
@@ -259,7 +259,7 @@ def test_nothing_is_mended_unasked_or_without_fault(shared_data):
         list(repaired(path, ["prompt"]))
 
 
-def test_what_is_mended_keeps_every_other_byte(write_jsonl):
+def test_what_is_repaired_keeps_every_other_byte(write_jsonl):
     first = (
         '{"query":"q\\u00e9",  "pos": ["a" ],"neg":["x","b\\u0301", "x",  "c"], "neg_scores":[4e0,3.0,4e0, 1], "pos_scores":[5], "n":1.0}'
     )
@@ -271,7 +271,7 @@ def test_what_is_mended_keeps_every_other_byte(write_jsonl):
     assert two + three == b"".join(path.read_bytes().splitlines(keepends=True)[1:])
 
 
-def test_mending_one_fault_leaves_the_others_of_the_row(write_jsonl):
+def test_repairing_one_fault_leaves_the_others_of_the_row(write_jsonl):
     rows = [row(1, prompt="p"), {**row(2), "pos": "alone", "neg": ["a", "", "a"]}]
     path = write_jsonl(rows)
     mended = [json.loads(line) for line in repaired(path, ["missing-prompt"])]
@@ -320,7 +320,7 @@ def test_the_command_speaks_json(capsys):
     assert (kinds(report), report.trainers) == (["missing-prompt"], ("flagembedding",))
 
 
-def test_the_command_mends_into_another_file(capsys, tmp_path):
+def test_the_command_repairs_into_another_file(capsys, tmp_path):
     path, out = FAULTY / "several.jsonl", tmp_path / "out.jsonl"
     assert main(["check", str(path), "--repair", "all", "--output_file", str(out)]) == 0
     assert "nothing found" in capsys.readouterr().out
@@ -366,7 +366,7 @@ LINES = st.one_of(ROWS, st.sampled_from(["", "[1]", "{", '{"query": "a", "query"
 
 
 @given(st.lists(LINES, max_size=5))
-def test_whatever_stands_in_a_file_it_is_reported_and_mended_once(tmp_path_factory, lines):
+def test_whatever_stands_in_a_file_it_is_reported_and_repaired_once(tmp_path_factory, lines):
     folder = tmp_path_factory.getbasetemp()
     path, out = folder / "anything.jsonl", folder / "mended.jsonl"
     path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))

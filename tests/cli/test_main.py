@@ -436,14 +436,14 @@ import numpy as np
 from tqdm import tqdm
 from hnmine.cli.main import main
 from hnmine.models.encoder import FlagEncoder
-from hnmine.core.progress import check
+from hnmine.core.progress import check_cancelled
 
 class Slow:
     def describe(self): return {}
     def identity(self, side): return None
     def encode_batches(self, texts, side, on_progress=None, should_stop=None):
         for turn in range(600 if side == "passages" else 0):
-            check(should_stop)
+            check_cancelled(should_stop)
             if on_progress: on_progress(turn, 600, "encoding passages")
             time.sleep(STEP)
         yield np.arange(len(texts)), np.ones((len(texts), 2), np.float32)

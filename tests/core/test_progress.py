@@ -8,7 +8,7 @@ import pytest
 
 from hnmine.core import sizes
 from hnmine.core.errors import Cancelled, SettingsError
-from hnmine.core.progress import Stages, check, unit_of
+from hnmine.core.progress import Stages, check_cancelled, unit_of
 
 
 class Clock:
@@ -49,10 +49,10 @@ def test_encoding_counts_tokens_and_an_unknown_stage_nothing_in_particular() -> 
 
 
 def test_check_stops_when_asked() -> None:
-    check(None)
-    check(lambda: False)
+    check_cancelled(None)
+    check_cancelled(lambda: False)
     with pytest.raises(Cancelled):
-        check(lambda: True)
+        check_cancelled(lambda: True)
 
 
 @pytest.mark.parametrize(

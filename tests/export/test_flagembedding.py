@@ -245,7 +245,7 @@ def test_the_new_file_is_on_the_disk_before_it_takes_the_place_of_the_old(tmp_pa
     assert steps == ["fsync", "replace"]
 
 
-def test_a_missing_folder_or_a_folder_in_place_of_the_file_is_told(tmp_path):
+def test_a_missing_folder_or_a_folder_in_place_of_the_file_is_reported(tmp_path):
     with pytest.raises(OutputError, match=r"cannot be written"):
         write_atomic(tmp_path / "nowhere" / "out", [b"x"])
     (tmp_path / "taken").mkdir()

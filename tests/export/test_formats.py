@@ -251,7 +251,7 @@ def test_sentence_transformers_trains_on_each_shape(made, tmp_path, flag_model):
     value.backward()
 
 
-def test_a_query_short_of_negatives_is_left_out_of_tuples_and_told(mined):
+def test_a_query_short_of_negatives_is_left_out_of_tuples_and_reported(mined):
     items = [{"query": "a", "pos": ["b"]}, {"query": "c", "pos": ["d", "e"]}]
     made = mined(items, [], negative_number=3)
     assert sorted(made.selection.counts.tolist()) == [1, 2]
@@ -267,7 +267,7 @@ def test_a_query_short_of_negatives_is_left_out_of_tuples_and_told(mined):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_data_set_without_any_negative_is_written_and_told(mined, name):
+def test_a_data_set_without_any_negative_is_written_and_reported(mined, name):
     made = mined([{"query": "a", "pos": ["b"]}], None)
     (written,) = made.write(name)
     if name != "flagembedding" and name != "csv":
@@ -600,7 +600,7 @@ def test_notes_count_both_parts_of_a_split_together(mined):
 # Mending
 
 
-def test_mending_sees_both_parts_of_a_split(mined):
+def test_repairing_sees_both_parts_of_a_split(mined):
     """A field of two types, one of them in dev alone, becomes text in train too."""
     items = [{"query": f"question {i}", "pos": [f"answer {i}"], "level": i} for i in range(20)]
     made = mined(items)
@@ -622,7 +622,7 @@ def test_mending_sees_both_parts_of_a_split(mined):
     assert not [each for each in made.folder.iterdir() if each.name.startswith(".repair")]
 
 
-def test_rows_that_mending_leaves_out_are_not_counted(mined):
+def test_rows_that_repairing_leaves_out_are_not_counted(mined):
     made = mined([{"query": "a", "pos": ["b"]}, {"query": "a", "pos": ["b", "c"]}, {"query": "d", "pos": ["b"]}], None, negative_number=1)
     (plain,) = made.write("flagembedding")
     empty = sum(not json.loads(line)["neg"] for line in plain.path.read_bytes().splitlines())
@@ -632,7 +632,7 @@ def test_rows_that_mending_leaves_out_are_not_counted(mined):
     assert json.loads(written.path.read_bytes())["neg"] == ["c"]
 
 
-def test_mending_is_for_rows_that_keep_their_fields(made):
+def test_repairing_is_for_rows_that_keep_their_fields(made):
     with pytest.raises(SettingsError, match="repair_output is for FlagEmbedding's rows"):
         made.write("csv", repair_output=["scores"])
     with pytest.raises(SettingsError, match="unknown repair 'all of it'"):

@@ -168,14 +168,14 @@ def test_a_batch_that_does_not_fit_is_halved(flag_model, error):
     assert [rows for rows, _ in model.model.batches[:3]] == [9, 4, 4], "halved once, and not tried again"
 
 
-def test_a_single_text_that_does_not_fit_is_told_with_a_remedy(flag_model):
+def test_a_single_text_that_does_not_fit_is_reported_with_a_remedy(flag_model):
     model = copy.copy(flag_model)
     model.model = Starved(flag_model.model, 4, MemoryError())
     with pytest.raises(EncodeError, match=r"not enough memory to encode one of the passages of \d+ tokens; lower passage_max_length"):
         passages(FlagEncoder(model))
 
 
-def test_more_tokens_than_the_model_has_positions_is_told_with_a_remedy(folder):
+def test_more_tokens_than_the_model_has_positions_is_reported_with_a_remedy(folder):
     with pytest.raises(EncodeError, match=r"failed on 1 texts of 600 tokens: .*lower the maximum length"):
         passages(load(folder, passage_max_length=600), ["word " * 700])
 
@@ -555,7 +555,7 @@ def test_what_is_no_model_folder_is_refused(folder, tmp_path):
         describe(ModelSettings(name_or_path=str(tmp_path / "file")))
 
 
-def test_a_damaged_folder_is_told_as_such(folder):
+def test_a_damaged_folder_is_reported_as_such(folder):
     (folder / "sentence_bert_config.json").write_text("{")
     with pytest.raises(ModelError, match=r"cannot read .*sentence_bert_config\.json .*damaged"):
         describe(ModelSettings(name_or_path=str(folder)))
@@ -586,7 +586,7 @@ def test_everything_is_known_before_torch_is_imported(folder):
     assert done.stdout == f"True {fingerprint(folder)}\nset()\n"
 
 
-def test_loading_is_told_and_happens_once(folder):
+def test_loading_is_reported_and_happens_once(folder):
     encoder, steps = load(folder), []
     for _ in range(2):
         passages(encoder, ["a"], on_progress=lambda *step: steps.append(step))
@@ -665,7 +665,7 @@ def a_machine(monkeypatch, tmp_path, *, flags="", cuda=None, driver=False):
         ({"flags": "avx512_bf16", "cuda": "12.8", "driver": True}, "cuda:0", "fp16"),
     ],
 )
-def test_device_and_precision_are_told_without_torch(monkeypatch, tmp_path, machine, device, precision):
+def test_device_and_precision_are_reported_without_torch(monkeypatch, tmp_path, machine, device, precision):
     a_machine(monkeypatch, tmp_path, **machine)
     assert devices.default_device() == device
     assert devices.precision_on(device) == precision
@@ -816,7 +816,7 @@ def test_a_hub_that_never_answers_does_not_hang_the_run(tmp_path, monkeypatch):
         release.set()
 
 
-def test_offline_mode_is_told_at_once(tmp_path):
+def test_offline_mode_is_reported_at_once(tmp_path):
     code = (
         "import sys\nfrom hnmine.models.cards import ModelSettings, obtain\nfrom hnmine.core.errors import ModelError\n"
         "try:\n    obtain(ModelSettings(name_or_path='org/name', cache_dir=sys.argv[1]))\nexcept ModelError as error:\n    print(error)"

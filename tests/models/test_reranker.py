@@ -141,7 +141,7 @@ def test_a_decoder_only_reranker_gives_flagembeddings_scores_pair_by_pair(tmp_pa
 # What is known before loading
 
 
-def test_what_decides_a_score_is_told_before_torch_is_needed(cross_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_decides_a_score_is_reported_before_torch_is_needed(cross_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cpuinfo").write_text("flags : avx512_bf16\n")
     monkeypatch.setattr(devices, "_CPU", tmp_path / "cpuinfo")
     first = load(cross_encoder)
@@ -217,7 +217,7 @@ def test_settings_are_checked_when_made(settings: dict[str, Any], said: str) -> 
         RerankerSettings(**settings)
 
 
-def test_a_hub_model_is_known_by_name_and_its_absence_told_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_model_is_known_by_name_and_its_absence_reported_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import HfApi
 
     assert describe(RerankerSettings(name_or_path="BAAI/bge-reranker-v2-gemma")).model_class == "decoder-only-base"

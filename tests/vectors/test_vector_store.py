@@ -329,7 +329,7 @@ def halve(path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [".vectors.npy", ".keys.npy"])
 @pytest.mark.parametrize("harm", [flip, halve, Path.unlink, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"PK" * 500)])
-def test_a_damaged_shard_is_dropped_told_and_encoded_again(store, harm, ending):
+def test_a_damaged_shard_is_dropped_reported_and_encoded_again(store, harm, ending):
     encode(store, TEXTS[:8])
     encode(store, TEXTS[8:])
     damaged = max(files(store, ending), key=lambda path: path.stat().st_size)
@@ -459,7 +459,7 @@ def test_a_disk_that_fills_up_on_the_way_keeps_what_it_took(store, eager, monkey
     assert len(encode(store)[1]) == 20 - kept
 
 
-def test_a_folder_that_is_a_file_is_said_so(tmp_path):
+def test_a_folder_that_is_a_file_is_described_so(tmp_path):
     (tmp_path / "store").write_bytes(b"")
     for ask in ("usage", "verify", "prune"):
         with pytest.raises(WorkspaceError, match="cannot be used"):
