@@ -23,8 +23,7 @@ from hnmine.checks.report import EXAMPLES, Example, Finding, Report, counted, fi
 from hnmine.checks.rules import GROUP, READABLE, of_lines, of_negatives, of_rows, of_types
 from hnmine.checks.survey import RawReader, Survey
 from hnmine.core.errors import InputError, SettingsError
-from hnmine.core.progress import OnProgress, ShouldStop
-from hnmine.core.progress import check_cancelled
+from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.data.columns import Columns
 from hnmine.data.problems import PROBLEM_KINDS, REPAIRS, InputFile, Problem
 from hnmine.data.rows import Row, training_rows

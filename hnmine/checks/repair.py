@@ -24,10 +24,9 @@ from hnmine.checks.scores import FIELDS
 from hnmine.checks.survey import Hashes, RawReader, Survey
 from hnmine.core.errors import InputError
 from hnmine.data.columns import Columns
-from hnmine.data.fields import without
 from hnmine.data.jsonl import spelled
 from hnmine.data.problems import Problem, repairs_from
-from hnmine.data.rows import Row, training_rows
+from hnmine.data.rows import Row, training_rows, without
 
 __all__ = ["repaired"]
 

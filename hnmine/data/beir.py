@@ -17,14 +17,13 @@ from typing import BinaryIO
 import msgspec
 
 from hnmine.core.errors import InputError
-from hnmine.data.archives import Parts, parts_of
 from hnmine.data.columns import Columns
 from hnmine.data.detect import Source, read_as
-from hnmine.data.fields import array, joined
 from hnmine.data.jsonl import Reader
 from hnmine.data.lines import MAX_LINE_BYTES, LineReader
 from hnmine.data.problems import REPAIRS, InputFile, Problem
-from hnmine.data.rows import Row
+from hnmine.data.rows import Row, array, joined
+from hnmine.data.streams import Parts, parts_of
 
 __all__ = ["BeirFolder", "beir_at"]
 

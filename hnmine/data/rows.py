@@ -10,18 +10,171 @@ pool only the texts are kept. Data sets with other column names are renamed to `
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from hnmine.data.columns import Columns
-from hnmine.data.fields import Renamer, array, without
 from hnmine.data.jsonl import Reader
 from hnmine.data.lines import MAX_LINE_BYTES
 from hnmine.data.problems import REPAIRS, InputFile, Problem
 
-__all__ = ["Row", "read_pool", "read_training", "training_rows"]
+__all__ = ["Passage", "Renamer", "Row", "array", "joined", "read_pool", "read_training", "training_rows", "without"]
+
+_encode: Callable[[object], bytes] = msgspec.json.encode
+
+
+class Passage(msgspec.Struct, frozen=True):
+    """A passage object of a retrieval data set; the name of its text differs between data sets."""
+
+    title: str | None = None
+    text: str | None = None
+    passage: str | None = None
+    contents: str | None = None
+    content: str | None = None
+
+
+_text = msgspec.json.Decoder(str).decode
+_texts = msgspec.json.Decoder(list[str]).decode
+_mixed = msgspec.json.Decoder(list[str | Passage | None]).decode
+_one = msgspec.json.Decoder(Passage).decode
+
+
+def joined(title: str | None, text: str | None) -> str:
+    """Return title and text joined by a space, as in BEIR and Tevatron."""
+    return f"{title or ''} {text or ''}".strip()
+
+
+def array(texts: Sequence[str]) -> msgspec.Raw:
+    """Return texts as a JSON array, with the spaces of Python's json module."""
+    return msgspec.Raw(b"[" + b", ".join(map(_encode, texts)) + b"]")
+
+
+def without(raw: msgspec.Raw, dropped: Sequence[int], kept: int) -> msgspec.Raw:
+    """Return scores without those of removed passages, so that the others stay aligned with their passages."""
+    try:
+        scores = msgspec.json.decode(raw, type=list[msgspec.Raw])
+    except msgspec.DecodeError:
+        return raw
+    if len(scores) != kept + len(dropped):
+        return raw
+    return msgspec.Raw(b"[" + b", ".join(bytes(score) for index, score in enumerate(scores) if index not in dropped) + b"]")
+
+
+class Renamer:
+    """Reads the records of one file by its columns, and renames these to `query`, `pos` and `neg`."""
+
+    def __init__(self, reader: Reader, columns: Columns) -> None:
+        self._reader = reader
+        self._query = columns.query or "query"
+        self._pos = columns.pos or ()
+        self._neg = columns.neg or ()
+        self._parts = {self._query: "query", **dict.fromkeys(self._pos, "pos"), **dict.fromkeys(self._neg, "neg")}
+        self._renamed: set[str] = set()
+
+    def row(self, fields: dict[str, msgspec.Raw], found: list[Problem]) -> tuple[str, list[str], list[str]]:
+        """Return the query, positives and negatives of a record, and rename its `fields`; append problems to `found`."""
+        reader = self._reader
+        query = ""
+        if self._query in fields:
+            query = reader.text(fields[self._query], f"$.{self._query}", found)
+        else:
+            found.append(self._missing(self._query, fields))
+        before = len(found)
+        pos, drop_pos = self._passages(self._pos, fields, found)
+        if not pos and all(problem.kind in REPAIRS for problem in found[before:]):
+            if any(name in fields for name in self._pos):
+                names = " and ".join(f"`{name}`" for name in self._pos)
+                message = f"{names} hold{'s' if len(self._pos) == 1 else ''} no passage"
+                found.append(reader.problem(f"$.{self._pos[0]}", "no-positive", message, "add a positive, or skip the row"))
+            else:
+                found.append(self._missing(self._pos[0], fields))
+        neg, drop_neg = self._passages(self._neg, fields, found)
+        self._rename(fields, query, pos, neg)
+        for scores, dropped, kept in (("pos_scores", drop_pos, pos), ("neg_scores", drop_neg, neg)):
+            if dropped and scores in fields:
+                fields[scores] = without(fields[scores], dropped, len(kept))
+        return query, pos, neg
+
+    def _rename(self, fields: dict[str, msgspec.Raw], query: str, pos: list[str], neg: list[str]) -> None:
+        named: dict[str, msgspec.Raw] = {}
+        for name, value in fields.items():
+            part = self._parts.get(name)
+            if part is None:
+                new = name
+                while new in ("query", "pos", "neg") or (new != name and new in fields):
+                    new += "_"
+                if new != name and name not in self._renamed:
+                    self._renamed.add(name)
+                    message = f"the field `{name}` is not used and is written as `{new}`"
+                    self._reader.notice(self._reader.line, "field-renamed", message, "nothing to do")
+                named[new] = value
+            elif part == "query":
+                named[part] = value
+            elif part not in named:
+                named[part] = array(pos if part == "pos" else neg)
+        if "pos" not in named:  # a bad row: only its problems are used
+            named["pos"] = array(pos)
+        fields.clear()
+        fields.update(named)
+
+    def _missing(self, name: str, fields: dict[str, msgspec.Raw]) -> Problem:
+        return self._reader.problem(f"$.{name}", "missing-field", f"`{name}` is missing", _missing(name, fields))
+
+    def _passages(self, names: Sequence[str], fields: dict[str, msgspec.Raw], found: list[Problem]) -> tuple[list[str], list[int]]:
+        """Return the passages of these columns, and the positions of blank ones."""
+        texts: list[str] = []
+        dropped: list[int] = []
+        before = 0  # passages of earlier columns
+        for name in names:
+            if name not in fields:
+                continue
+            kept, blank = self._cell(fields[name], f"$.{name}", found)
+            dropped += [before + place for place in blank]
+            before += len(kept) + len(blank)
+            texts += kept
+        return texts, dropped
+
+    def _cell(self, raw: msgspec.Raw, path: str, found: list[Problem]) -> tuple[list[str], list[int]]:
+        reader, first = self._reader, bytes(raw)[:1]
+        try:
+            if first == b"[":
+                plain = _texts(raw)
+                if all(text and not text.isspace() for text in plain):
+                    return plain, []
+        except msgspec.DecodeError:
+            pass
+        try:
+            if first == b"n":
+                return [], []
+            if first == b'"':
+                items: list[str | Passage | None] = [_text(raw)]
+                if reader.source.is_table and not str(items[0]).strip():  # an empty cell is a missing value
+                    return [], []
+            else:
+                items = [_one(raw)] if first == b"{" else _mixed(raw)
+        except (msgspec.DecodeError, RecursionError):
+            texts, dropped = reader.texts(raw, path, found)
+            return texts, dropped or []
+        several = first == b"["
+        kept: list[str] = []
+        blank: list[int] = []
+        for index, item in enumerate(items):
+            place = f"{path}[{index}]" if several else path
+            if isinstance(item, Passage):
+                text = joined(item.title, item.text or item.passage or item.contents or item.content)
+            elif item is None:
+                found.append(reader.problem(place, "wrong-type", "expected a string, found null", "write it as a string"))
+                continue
+            else:
+                text = item
+            if text.strip():
+                kept.append(text)
+            else:
+                blank.append(index)
+                found.append(reader.problem(place, "blank-passage", "the passage is blank", REPAIRS["blank-passage"]))
+        return kept, blank
 
 
 @dataclass(slots=True, eq=False)
@@ -149,4 +302,4 @@ def read_pool(
 
 def _missing(wanted: str, fields: dict[str, msgspec.Raw]) -> str:
     present = ", ".join(f"`{key}`" for key in list(fields)[:6]) or "no field"
-    return f"add `{wanted}`; the line has {present}"
+    return f"add `{wanted}`; the record has {present}"

@@ -18,12 +18,11 @@ import msgspec
 
 from hnmine.core.errors import ColumnsError, InputError
 from hnmine.data import parquet
-from hnmine.data.archives import single
 from hnmine.data.columns import Columns
 from hnmine.data.detect import Role, Source, detect, list_in, read_as, reader_of, resolve
 from hnmine.data.lines import MAX_LINE_BYTES, SEEKABLE, LineReader
 from hnmine.data.problems import InputFile
-from hnmine.data.streams import check_growth
+from hnmine.data.streams import check_growth, single
 
 __all__ = ["RecordReader"]
 

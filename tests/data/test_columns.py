@@ -63,7 +63,7 @@ def test_a_column_that_is_not_there_is_reported_with_those_that_are():
         training_columns(["question", "answer"], Columns(query="frage"), "f.csv")
     with pytest.raises(InputError, match=r"no column `body`; the file has `id`"):
         pool_columns(["id"], Columns(text="body"), "f")
-    with pytest.raises(InputError, match=r"`a` is named for two things"):
+    with pytest.raises(InputError, match=r"`a` is named for two parts"):
         training_columns(["a", "b"], Columns(query="a", pos=("a",)), "f")
 
 

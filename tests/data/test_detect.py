@@ -187,7 +187,7 @@ def test_columns_that_cannot_be_detected_have_to_be_named(tmp_path):
     assert refusal.value.names == ("frage", "antwort")
     file = read_training(path, columns=Columns(query="frage", pos=("antwort",)))
     assert [(row.query, row.pos) for row in file.items] == [("was ist das", ["ein haus"]), ("und das", ["ein anderes haus"])]
-    with pytest.raises(ColumnsError, match=r"hold the passages.*text=NAME"):
+    with pytest.raises(ColumnsError, match=r"columns of the passages.*text=NAME"):
         read_pool(written(tmp_path, "frage,antwort\nwas ist das,ein haus\nund das,ein anderes haus\n", "pool.csv"))
 
 
