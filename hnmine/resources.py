@@ -31,11 +31,11 @@ from hnmine.data.verdicts import VerdictPairs, match_verdicts, verdict_lines
 from hnmine.export.formats import FORMATS, Written, write_export
 from hnmine.export.scores import model_scores, teacher_scores
 from hnmine.models import cards, reranker
+from hnmine.models.batching import token_counts
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder, encode
 from hnmine.models.flag_reranker import CrossEncoder
 from hnmine.models.reranker import RerankerSettings
-from hnmine.models.tokenizer import token_counts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.rerank import Scorer
 from hnmine.retrieval.search import PassageIndex

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from hnmine.checks.report import Example, Finding, counted, finding, shortened
-from hnmine.models.tokenizer import token_counts
+from hnmine.models.batching import token_counts
 
 __all__ = ["SAMPLE", "Lengths"]
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from hnmine.core.errors import EncodeError, SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.core.sizes import available, in_words
-from hnmine.models.devices import cpu_flags
+from hnmine.models.loading import cpu_flags
 from hnmine.vectors.similarity import CHUNK, Floats, Ids, VectorRows, in_memory, pair_scores, ranked_scores, threads, walk
 
 __all__ = ["GPU_K_LIMIT", "SLACK", "PassageIndex", "VectorRows", "gpu_count", "load_faiss", "pair_scores", "top_k"]

@@ -19,8 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnmine.core.errors import Cancelled, EncodeError, SettingsError, WorkspaceError
-from hnmine.vectors import index as catalog
-from hnmine.vectors import shard_set, shards
+from hnmine.vectors import index, shard_set, shards
 from hnmine.vectors import store as vectors
 from hnmine.vectors.store import StoredVectors, VectorStore, vectors_of
 
@@ -77,7 +76,7 @@ def store(tmp_path) -> VectorStore:
 def eager(monkeypatch):
     """Store after every batch, as a run does every few seconds."""
     monkeypatch.setattr(vectors, "FLUSH_SECONDS", 0.0)
-    monkeypatch.setattr(vectors, "FLUSH_SHARE", 0.0)
+    monkeypatch.setattr(vectors, "FLUSH_FRACTION", 0.0)
 
 
 TEXTS = [f"text {number} {'long ' * (number % 4)}" for number in range(20)]
@@ -159,7 +158,7 @@ def test_a_model_that_cannot_say_what_it_is_is_not_stored(store):
         assert np.array_equal(found, expected(TEXTS, "None"))
     assert len(encoder.asked) == 40
     assert not store.root.exists()
-    with pytest.raises(SettingsError, match="cannot say"):
+    with pytest.raises(SettingsError, match="without an identity"):
         store.vectors(encoder, TEXTS, "passages")
 
 
@@ -199,8 +198,8 @@ def test_numbers_that_float16_cannot_hold_are_refused(store, with_store):
         ([([0], [[1, 2]])], "no vector for the passage 'b'"),
         ([([0], [[1, 2]]), ([0], [[1, 2]])], "twice"),
         ([([1, 1], [[1, 2], [1, 2]])], "twice"),
-        ([([2], [[1, 2]])], "no text"),
-        ([([-1], [[1, 2]])], "no text"),
+        ([([2], [[1, 2]])], "unknown text"),
+        ([([-1], [[1, 2]])], "unknown text"),
         ([([0, 1], [[1, 2]])], "shape"),
         ([([0], [[1, 2]]), ([1], [[1, 2, 3]])], "2 dimensions"),
         ([([], np.zeros((0, 2))), ([0], [1])], "shape"),
@@ -243,7 +242,7 @@ import sys, pathlib
 sys.path[:0] = [{root!r}, {tests!r}]
 from hnmine.vectors import shard_set, store as vectors
 from tests.vectors.test_vector_store import Counting, expected
-vectors.FLUSH_SECONDS = vectors.FLUSH_SHARE = 0.0
+vectors.FLUSH_SECONDS = vectors.FLUSH_FRACTION = 0.0
 shard_set.MERGED_SHARDS = {merged}
 texts = [f"text {{number}}" for number in range({count})]
 encoder = Counting(pause={pause}, batch=5)
@@ -406,7 +405,7 @@ def test_another_programs_database_is_not_touched(store):
         other.execute("INSERT INTO theirs VALUES (42)")
     other.close()
     encode(store)
-    assert "another program's" in store.notes[0]
+    assert "belongs to another program" in store.notes[0]
     (aside,) = store.root.glob("index.sqlite.damaged-*")
     kept = sqlite3.connect(aside)
     assert kept.execute("SELECT value FROM theirs").fetchone() == (42,)
@@ -421,9 +420,7 @@ def test_a_store_that_cannot_be_written_costs_a_note_and_not_the_run(store, eage
     if call == "fsync":
         monkeypatch.setattr(os, "fsync", full)
     elif call == "index":
-        monkeypatch.setattr(
-            catalog.ShardIndex, "add", lambda *_: (_ for _ in ()).throw(sqlite3.OperationalError("database or disk is full"))
-        )
+        monkeypatch.setattr(index.ShardIndex, "add", lambda *_: (_ for _ in ()).throw(sqlite3.OperationalError("database or disk is full")))
     elif call == "folder":
         store.root.write_bytes(b"a file where the folder should be")
     else:
@@ -473,7 +470,7 @@ def test_a_folder_that_is_a_file_is_described_so(tmp_path):
 def clock(monkeypatch):
     """A clock for last uses that tests set by hand."""
     times = [time.time()]
-    monkeypatch.setattr(catalog, "now", lambda: times[0])
+    monkeypatch.setattr(index, "now", lambda: times[0])
     return times
 
 
@@ -562,7 +559,7 @@ def test_many_small_shards_become_one_and_nothing_is_lost(store, eager, monkeypa
 
 
 def test_merging_keeps_one_row_a_text_the_newest(store, monkeypatch):
-    space = catalog.EncoderKey(id="s", identity="{}", model="m", dimension=2, dtype="float32")
+    space = index.EncoderKey(id="s", identity="{}", model="m", dimension=2, dtype="float32")
     keys = shard_set.unique_keys(shards.text_keys(["a", "b"]))[0]
     one = shard_set.ShardSet(store.root, 2**30)
     for number in range(4):
@@ -578,7 +575,7 @@ def test_merging_waits_for_nobody_and_for_room(store, eager, monkeypatch):
     encode(store)
     count = len(files(store))
     monkeypatch.setattr(shard_set, "MERGED_SHARDS", 3)
-    with catalog.locked(store.root / "merge.lock", wait=True) as mine:
+    with index.locked(store.root / "merge.lock", wait=True) as mine:
         assert mine
         assert encode(store)[1] == []
         assert len(files(store)) == count
