@@ -23,9 +23,9 @@ from hnmine.data.columns import Columns
 from hnmine.data.corpus import PoolMode
 from hnmine.data.dataset import Inputs, read_inputs
 from hnmine.data.verdicts import Verdict, match_verdicts
+from hnmine.export.examples import dev_path
 from hnmine.export.formats import Written, check_export, write_export
 from hnmine.export.scores import PairScores, model_scores, teacher_scores
-from hnmine.export.split import dev_path
 from hnmine.models.cards import ModelSettings, describe
 from hnmine.models.encoder import Encoder, FlagEncoder
 from hnmine.models.flag_reranker import CrossEncoder

@@ -124,9 +124,8 @@ class ShardSet:
             segment = shards.open_vectors(self.root, shard)
             self.evict(self.limit_bytes)
         except (OSError, sqlite3.Error, DamagedShard) as error:
-            self.note(
-                f"vectors could not be stored in {self.root} ({getattr(error, 'strerror', None) or error}); the run continues without storing them"
-            )
+            reason = getattr(error, "strerror", None) or error
+            self.note(f"vectors could not be stored in {self.root} ({reason}); the run continues without storing them")
             return None
         return segment
 

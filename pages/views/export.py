@@ -13,8 +13,8 @@ from hnmine.checks.report import counted
 from hnmine.cli.flags import command_line
 from hnmine.core.errors import HnmineError
 from hnmine.core.sizes import in_words
+from hnmine.export.examples import dev_path
 from hnmine.export.formats import FORMATS, Format, Written
-from hnmine.export.split import dev_path
 from hnmine.runs import manifest
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.summary import summarise

@@ -230,7 +230,7 @@ def test_a_failure_in_the_middle_leaves_what_was_there_and_nothing_else(tmp_path
         write_atomic(path, chunks())
     if expected is OutputError:
         assert "No space left" in str(raised.value)
-        assert "untouched" in str(raised.value)
+        assert "unchanged" in str(raised.value)
         assert str(path) in str(raised.value)
     assert [each.name for each in tmp_path.iterdir()] == ([] if old is None else ["out.jsonl"])
     assert old is None or path.read_bytes() == old

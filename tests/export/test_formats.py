@@ -25,10 +25,10 @@ from hnmine.core.text import normalize_text
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import read_training
 from hnmine.data.verdicts import Verdict, match_verdicts
-from hnmine.export.delimited import is_formula
+from hnmine.export.examples import dev_path
 from hnmine.export.formats import FORMATS, check_export, write_export
+from hnmine.export.retrieval_sets import is_formula
 from hnmine.export.scores import model_scores
-from hnmine.export.split import dev_path
 from hnmine.retrieval.ranking import rank
 from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
@@ -169,7 +169,7 @@ def test_datasets_loads_what_sentence_transformers_expects(made, tmp_path, shape
     assert data.column_names == COLUMNS[shape]
     assert [tuple(record.values()) for record in data] == list(expected_records(made, shape))
     assert written.rows == len(data)
-    assert any(note.startswith("1 row asks") and "joined" in note for note in written.notes)
+    assert any(note.startswith("1 row has the query") and "joined" in note for note in written.notes)
     assert any("id, prompt" in note for note in written.notes)
 
 
@@ -257,7 +257,7 @@ def test_a_query_short_of_negatives_is_left_out_of_tuples_and_reported(mined):
     assert sorted(made.selection.counts.tolist()) == [1, 2]
     (written,) = made.write("st-n-tuple")
     assert written.path.read_bytes() == b""
-    assert any("2 queries have fewer than 3 negatives" in note and "1 for each query would keep all" in note for note in written.notes)
+    assert any("2 queries have fewer than 3 negatives" in note and "set negative_number to 1 to keep all" in note for note in written.notes)
     (written,) = made.write("st-triplet")
     assert written.rows == 2 + 2
     (written,) = made.write("st-n-tuple-parquet")
@@ -402,7 +402,7 @@ def test_msmarco_triples_hold_three_fields_a_line(made):
     changed = sum(
         any(char in text for char in "\t\r\n") for query, (positives, _) in made.examples().items() for text in [query, *positives]
     )
-    assert any(f"{changed} texts held tabs or line breaks" in note for note in written.notes)
+    assert any(f"{changed} texts have tabs or line breaks" in note for note in written.notes)
 
 
 def test_pandas_reads_the_spreadsheet_and_no_cell_is_a_formula(made):
@@ -558,9 +558,9 @@ def test_a_failure_in_the_dev_part_leaves_both_files_as_they_were(made, name, mo
 
 
 def test_what_a_format_cannot_do_is_refused_with_a_remedy(made):
-    with pytest.raises(SettingsError, match=r"output_format is 'jsonl'; known are: flagembedding, st-triplet"):
+    with pytest.raises(SettingsError, match=r"output_format is 'jsonl'; choose one of: flagembedding, st-triplet"):
         check_export("jsonl")
-    with pytest.raises(SettingsError, match=r"msmarco has no place for scores; leave with_scores out, or take one of: flagembedding"):
+    with pytest.raises(SettingsError, match=r"msmarco has no place for scores; unset with_scores, or choose one of: flagembedding"):
         made.write("msmarco", with_scores=True)
     for share in (-0.1, 1.0, float("nan"), True, "0.1"):
         with pytest.raises(SettingsError, match="dev_share is"):
@@ -589,7 +589,7 @@ def test_notes_count_both_parts_of_a_split_together(mined):
     parts = made.write("msmarco", dev_share=0.4)
     assert parts[0].notes == whole[0].notes
     assert parts[1].notes == ()
-    assert any(note.startswith("1 row asks") for note in whole[0].notes)
+    assert any(note.startswith("1 row has the query") for note in whole[0].notes)
     assert any(note.endswith("left out: extra") for note in whole[0].notes)
     short = mined([{"query": f"q{i}", "pos": ["a" if i < 2 else "b"]} for i in range(5)], ["a"], negative_number=2)
     (whole,) = short.write("st-n-tuple")
@@ -633,7 +633,7 @@ def test_rows_that_repairing_leaves_out_are_not_counted(mined):
 
 
 def test_repairing_is_for_rows_that_keep_their_fields(made):
-    with pytest.raises(SettingsError, match="repair_output is for FlagEmbedding's rows"):
+    with pytest.raises(SettingsError, match="repair_output needs output_format flagembedding"):
         made.write("csv", repair_output=["scores"])
     with pytest.raises(SettingsError, match="unknown repair 'all of it'"):
         made.write("flagembedding", repair_output=["all of it"])

@@ -14,8 +14,8 @@ from hnmine.core.errors import SettingsError
 from hnmine.core.text import normalize_text
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
+from hnmine.export.examples import dev_path, dev_queries
 from hnmine.export.formats import write_export
-from hnmine.export.split import dev_path, dev_queries
 from hnmine.retrieval.ranking import rank
 from hnmine.selection.select import select
 from hnmine.selection.settings import SelectionSettings
