@@ -20,7 +20,7 @@ from hnmine.analysis import queries as quality
 from hnmine.analysis.fn_estimates import can_estimate_fn
 from hnmine.analysis.fn_estimates import fn_probabilities as _fn_probabilities_of
 from hnmine.checks.check import check
-from hnmine.checks.report import Report
+from hnmine.checks.kinds import Report
 from hnmine.core.errors import InputError, ModelError, WorkspaceError
 from hnmine.core.files import write_atomic
 from hnmine.core.progress import OnProgress

@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 
 from hnmine.checks.check import check
-from hnmine.checks.kinds import OUTPUT_REPAIRS
+from hnmine.checks.kinds import OUTPUT_REPAIRS, Report
 from hnmine.checks.repair import repaired
-from hnmine.checks.report import Report, counted
 from hnmine.core.errors import SettingsError
 from hnmine.core.files import write_atomic
 from hnmine.core.progress import OnProgress, ShouldStop
+from hnmine.core.text import counted
 from hnmine.data.columns import columns_from
 from hnmine.data.problems import repairs_from
 from hnmine.models.cards import ModelSettings, describe

@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["common_words", "normalize_text", "shared", "text_hash", "words_of"]
+__all__ = ["common_words", "counted", "normalize_text", "shared", "shortened", "text_hash", "words_of"]
 
 SAMPLE = 1_000
 # A word is common if it occurs in more than this share of the sampled texts, and in at least so many of them.
@@ -85,3 +85,15 @@ def normalize_text(text: str) -> str:
 def text_hash(text: str) -> int:
     """Return a 64-bit BLAKE2b hash of `text`, the same in every process and on every machine."""
     return _hash(text.encode("utf-8", "surrogatepass"))
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return "1 row", "1,200 rows"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def shortened(text: str, width: int = 90) -> str:
+    """Return the beginning of a text on one line, without control characters."""
+    text = " ".join(text[: 4 * width].split())
+    text = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"

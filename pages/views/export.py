@@ -9,10 +9,10 @@ import msgspec
 import streamlit as st
 
 from hnmine import resources
-from hnmine.checks.report import counted
 from hnmine.cli.flags import command_line
 from hnmine.core.errors import HnmineError
 from hnmine.core.sizes import in_words
+from hnmine.core.text import counted
 from hnmine.export.examples import dev_path
 from hnmine.export.formats import FORMATS, Format, Written
 from hnmine.runs import manifest

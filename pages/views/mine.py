@@ -10,8 +10,8 @@ import streamlit as st
 from hnmine import resources
 from hnmine.analysis import charts
 from hnmine.analysis.fn_estimates import fn_rate
-from hnmine.checks.report import counted
 from hnmine.core.errors import HnmineError, InputError
+from hnmine.core.text import counted
 from hnmine.models import cards, loading
 from hnmine.retrieval.rerank import SIGNAL
 from hnmine.retrieval.retrievers import MODEL_ALONE, retriever_names
