@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import EncodeError, SettingsError
+from hnmine.core.files import available, in_words
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
-from hnmine.core.sizes import available, in_words
 from hnmine.models.loading import cpu_flags
 from hnmine.vectors.similarity import CHUNK, Floats, Ids, VectorRows, in_memory, pair_scores, ranked_scores, threads, walk
 

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import EncodeError, SettingsError, WorkspaceError
+from hnmine.core.files import parse_size
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
-from hnmine.core.sizes import parse_size
 from hnmine.models.encoder import Encoder, Side, encode
 from hnmine.vectors import shards
 from hnmine.vectors.index import EncoderKey, SpaceUsage

@@ -11,7 +11,7 @@ import streamlit as st
 from hnmine import resources
 from hnmine.cli.flags import command_line
 from hnmine.core.errors import HnmineError
-from hnmine.core.sizes import in_words
+from hnmine.core.files import in_words
 from hnmine.core.text import counted
 from hnmine.export.examples import dev_path
 from hnmine.export.formats import FORMATS, Format, Written
