@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from benchmarks.finetune import Recipe, finetune, measures
-from benchmarks.fit_suspicion import unseen
+from benchmarks.fit_fn_model import unseen
 from benchmarks.judged import HashedWords, JudgedSet, made_up
 from benchmarks.training_gain import Run, corpus_of, difference, key_of, once
 from benchmarks.turns import opened, turns_of
@@ -25,7 +25,7 @@ from hnmine.selection.fn_model import default_fn_model
 ROOT = Path(__file__).parents[2]
 
 
-SMALL = ["search", "select", "signals", "inspect", "rows", "scale", "windows", "fit_suspicion", "quality", "audit", "training_gain"]
+SMALL = ["search", "select", "signals", "inspect", "rows", "scale", "windows", "fit_fn_model", "quality", "audit", "training_gain"]
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -54,7 +54,7 @@ def test_a_judged_set_is_never_met_with_weights_that_were_fitted_on_it() -> None
     }
     assert models["another"] is shipped
     assert unseen({"another": []}, ROOT, HashedWords(), None) == {"another": shipped}
-    with pytest.raises(SystemExit, match="others take another of"):
+    with pytest.raises(SystemExit, match="add another of"):
         unseen({shipped.fitted_on[0]: []}, ROOT, HashedWords(), None)
 
 
@@ -71,7 +71,7 @@ def test_judged_sets_are_named_or_given_by_path(tmp_path: Path) -> None:
     sets, _, _ = opened(given, [])
     assert [(each.name, each.relevant) for each in sets] == [("known", {"what": [0, 2]}), ("other", {"what": [0, 2]})]
     given.sets = f"known,{tmp_path / 'inside' / 'known'}"
-    with pytest.raises(SystemExit, match="have one name"):
+    with pytest.raises(SystemExit, match="have the same name"):
         opened(given, [])
     given.sets = "known,absent"
     with pytest.raises(SystemExit, match="absent; --sets takes"):
