@@ -53,7 +53,6 @@ def check(
     trainers: Sequence[str] | None = None,
     negative_number: int | None = None,
     columns: Columns | None = None,
-    name: str = "",
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Report:
@@ -65,7 +64,6 @@ def check(
         trainers: keys of TRAINERS; None for all.
         negative_number: negatives per row; None is the most frequent number, at most that of a default group (7).
         columns: the columns to read; a part that is None is found by name.
-        name: the name of the file in the report; "" is the name of `path`.
         on_progress, should_stop: called with the bytes read; called to check for a cancel.
 
     Raises:
@@ -79,7 +77,6 @@ def check(
         trainers=trainers,
         negative_number=negative_number,
         columns=columns,
-        name=name,
         on_progress=on_progress,
         should_stop=should_stop,
     )[0]
@@ -92,7 +89,6 @@ def examine(
     trainers: Sequence[str] | None = None,
     negative_number: int | None = None,
     columns: Columns | None = None,
-    name: str = "",
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> tuple[Report, Survey]:
@@ -100,7 +96,7 @@ def examine(
     chosen = chosen_trainers(trainers)
     if negative_number is not None and negative_number < 1:
         raise SettingsError(f"negative_number is {negative_number}; it must be at least 1")
-    name = name or Path(path).name
+    name = Path(path).name
     if Path(path).is_dir():
         raise InputError(f"{path} is a folder; give a file of training rows")
     reader = RawReader(path, READABLE, columns)

@@ -23,7 +23,6 @@ __all__ = ["MAX_LINE_BYTES", "SEEKABLE", "LineReader"]
 
 # A row of a few megabytes is valid; one of 32 MiB is nearly always a file without line ends.
 MAX_LINE_BYTES = 32 * 2**20
-_BLOCK = BLOCK
 # Bytes that the format is detected by; a pipe may return fewer at once.
 _HEAD = 2**16
 # First bytes of formats with a directory (Parquet, zip): they need random access, and no more bytes to be detected.
@@ -106,7 +105,7 @@ class LineReader:
             raise self._unreadable(error) from error
         with file:
             head = self._read(file, _MARK)
-            while len(head) < _HEAD and not head.startswith(SEEKABLE) and (more := self._read(file, _BLOCK - len(head))):
+            while len(head) < _HEAD and not head.startswith(SEEKABLE) and (more := self._read(file, BLOCK - len(head))):
                 head += more
             self.packing = packing_of(head)
             if self.packing:
@@ -194,7 +193,7 @@ class LineReader:
         if rest:
             yield rest.removesuffix(b"\r")
 
-    def _read(self, file: Any, size: int = _BLOCK) -> bytes:
+    def _read(self, file: Any, size: int = BLOCK) -> bytes:
         try:
             block: bytes = file.read(size) or b""
         except OSError as error:

@@ -526,7 +526,7 @@ def test_the_quick_way_through_a_line_finds_what_the_careful_one_does(tmp_path, 
                     patch.setattr(jsonl, "_quick_text", refuse)
                     patch.setattr(jsonl, "_quick_texts", refuse)
                     patch.setattr(jsonl, "_fixed_reader", lambda fields, text: lambda raw: "")
-                    patch.setattr(lines, "_BLOCK", block)
+                    patch.setattr(lines, "BLOCK", block)
                 try:
                     answers.append(found_in(read(path, **options)))
                 except InputError as error:
