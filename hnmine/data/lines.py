@@ -105,7 +105,7 @@ class LineReader:
             raise self._unreadable(error) from error
         with file:
             head = self._read(file, _MARK)
-            while len(head) < _HEAD and not head.startswith(SEEKABLE) and (more := self._read(file, BLOCK - len(head))):
+            while len(head) < _HEAD and not head.startswith(SEEKABLE) and (more := self._read(file, max(BLOCK, _HEAD) - len(head))):
                 head += more
             self.packing = packing_of(head)
             if self.packing:
