@@ -1,4 +1,4 @@
-"""The doctor finds what trainers trip over, each fault and nothing else; what it says of trainers is tried on the trainers themselves."""
+"""The check finds each planted fault and nothing else; its claims about trainers are tested in test_trainers."""
 
 from __future__ import annotations
 
@@ -304,9 +304,9 @@ def test_a_table_leaves_as_json_lines(tmp_path):
 
 def test_the_command_reports_and_ends_with_a_status(capsys, tmp_path):
     assert main(["check", str(FAULTY / "several.jsonl")]) == 2
-    said = capsys.readouterr()
-    assert "line 2  " in said.out and "(repair: missing-prompt)" in said.out and "4 errors, 2 warnings" in said.out
-    assert said.err == ""
+    printed = capsys.readouterr()
+    assert "line 2  " in printed.out and "(repair: missing-prompt)" in printed.out and "4 errors, 2 warnings" in printed.out
+    assert printed.err == ""
     assert main(["check", str(FAULTY / "too-long.jsonl")]) == 0
     assert main(["check", str(FAULTY / "too-long.jsonl"), "--no_lengths"]) == 0
     assert "too" not in capsys.readouterr().out.split("no problems found")[-1]
@@ -339,8 +339,8 @@ def test_the_command_repairs_into_another_file(capsys, tmp_path):
 def test_every_repair_and_trainer_is_offered(capsys):
     assert {each.repair for each in KINDS.values()} - {None} == set(OUTPUT_REPAIRS)
     main(["check", "--help"])
-    said = "".join(capsys.readouterr().out.split())
-    assert all(name in said for name in (*OUTPUT_REPAIRS, *TRAINERS))
+    printed = "".join(capsys.readouterr().out.split())
+    assert all(name in printed for name in (*OUTPUT_REPAIRS, *TRAINERS))
 
 
 # Anything at all

@@ -23,7 +23,7 @@ class Clock:
 
 def test_stages_pass_on_what_they_hear_and_remember_it() -> None:
     clock, heard = Clock(), []
-    stages = Stages(lambda *told: heard.append(told), clock=clock)
+    stages = Stages(lambda *update: heard.append(update), clock=clock)
     stages(0, 0, "reading the files")
     clock.now += 2
     stages(0, 1_000, "encoding passages")

@@ -149,8 +149,8 @@ def test_faults_are_reported_by_the_names_of_the_file(write_jsonl):
         (6, "$.positive[0]", "blank-passage"),
         (7, "$.positive", "wrong-type"),
     ]
-    mended = read_training(write_jsonl(lines), repair="all", skip_bad_rows=True)
-    assert [(row.line, row.pos) for row in mended.items] == [(1, ["p"]), (6, ["p"])]
+    repaired = read_training(write_jsonl(lines), repair="all", skip_bad_rows=True)
+    assert [(row.line, row.pos) for row in repaired.items] == [(1, ["p"]), (6, ["p"])]
 
 
 def test_a_field_of_a_taken_name_is_kept_under_another_and_reported(write_jsonl):

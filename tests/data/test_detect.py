@@ -1,4 +1,4 @@
-"""Any format, the same rows: what a file is told by its content, how each is read, and what is said of damaged ones."""
+"""Detection and reading of every format, and errors of damaged files."""
 
 from __future__ import annotations
 
@@ -138,13 +138,13 @@ def test_the_same_output_is_mined_from_every_format(tmp_path, fake_encoder):
         )
         rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
         outputs.add(json.dumps([{**row, "id": int(row["id"])} for row in rows]))
-        said = [note for note in summary.notes if note.startswith(f"{name}: ")]
-        assert bool(said) == (name not in ("rows.jsonl", "rows.gz", "two.members.gz", "rows.zst", "two.frames.zst")), name
+        expected = [note for note in summary.notes if note.startswith(f"{name}: ")]
+        assert bool(expected) == (name not in ("rows.jsonl", "rows.gz", "two.members.gz", "rows.zst", "two.frames.zst")), name
     assert len(outputs) == 1
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [
         ("rows.csv", "CSV, 4 columns: id, query, pos, neg; read as query = query, pos = pos, neg = neg"),
         ("excel.csv", "CSV with semicolons, 4 columns: id, query, pos, neg; read as query = query, pos = pos, neg = neg"),
@@ -153,15 +153,15 @@ def test_the_same_output_is_mined_from_every_format(tmp_path, fake_encoder):
         ("rows.zst", "JSON lines, compressed with Zstandard, 4 fields: id, query, pos, neg; read as query = query, pos = pos, neg = neg"),
     ],
 )
-def test_what_a_file_is_and_how_it_is_read_is_described(tmp_path, name, said):
-    assert read_training(written(tmp_path, TRAINING[name], name)).read_as == said
+def test_what_a_file_is_and_how_it_is_read_is_described(tmp_path, name, expected):
+    assert read_training(written(tmp_path, TRAINING[name], name)).read_as == expected
 
 
 # Told by content
 
 
 @pytest.mark.parametrize(
-    ("data", "name", "said"),
+    ("data", "name", "expected"),
     [
         ("one passage, with a comma\nanother, with one\nand, a third\n", "pool", "Plain text"),
         ("one passage, with a comma\nanother, with one\n", "pool.txt", "Plain text"),
@@ -173,9 +173,9 @@ def test_what_a_file_is_and_how_it_is_read_is_described(tmp_path, name, said):
         ('text\none\n"two, and more"\n', "pool.csv", "CSV, 1 column: text"),
     ],
 )
-def test_a_pool_is_reported_by_its_content_and_a_suffix_breaks_ties_alone(tmp_path, data, name, said):
+def test_a_pool_is_reported_by_its_content_and_a_suffix_breaks_ties_alone(tmp_path, data, name, expected):
     try:
-        assert read_pool(written(tmp_path, data, name)).read_as.startswith(said)
+        assert read_pool(written(tmp_path, data, name)).read_as.startswith(expected)
     except ColumnsError as error:
         raise AssertionError(error) from error
 
@@ -352,8 +352,8 @@ def test_parquet_that_names_one_text_very_often_takes_no_memory(tmp_path, kind):
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before >> 10)"
     )
     ran = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
-    said, grown = ran.stdout.strip().split("\n")
-    assert ("('line-too-long', 1)" if kind == "one row" else "250-fold") in said
+    expected, grown = ran.stdout.strip().split("\n")
+    assert ("('line-too-long', 1)" if kind == "one row" else "250-fold") in expected
     assert int(grown) < 700, "256 MiB may come, before growth is looked at"
 
 

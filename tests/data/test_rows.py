@@ -84,7 +84,7 @@ def test_a_bad_line_is_reported_with_place_kind_and_remedy(tmp_path, case):
     assert remedy in problem.remedy
     assert (problem.severity, problem.resolution) == ("error", "open")
     assert str(problem).startswith(f"train.jsonl:2 {place} ")
-    assert [row.line for row in file.items] == [1], "a bad row must be kept out until somebody decides"
+    assert [row.line for row in file.items] == [1], "a bad row must be left out until it is repaired or skipped"
     assert file.lines == 2
 
 
@@ -336,7 +336,7 @@ def test_utf16_is_refused_or_reported(tmp_path, encoding):
     if encoding == "utf-16":
         with pytest.raises(InputError, match=r"train\.jsonl:1 .*UTF-16.*UTF-8"):
             read_training(path)
-    else:  # without a mark it cannot be told for certain, but no row may come of it
+    else:  # without a mark it is ambiguous, but gives no row
         file = read_training(path)
         assert not file.items
         assert file.open_problems

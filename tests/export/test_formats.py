@@ -524,16 +524,16 @@ for name, form in FORMATS.items():
 
 def test_another_process_with_other_hashes_writes_the_same_bytes(write_jsonl, tmp_path):
     path = write_jsonl(ROWS)
-    told = []
+    digests = []
     for seed in ("0", "1"):
         (tmp_path / seed).mkdir()
         environment = os.environ | {"PYTHONHASHSEED": seed, "TZ": f"UTC+{seed}"}
         arguments = [sys.executable, "-c", SCRIPT, str(path), str(tmp_path / seed)]
-        told.append(
+        digests.append(
             subprocess.run(arguments, env=environment, cwd=Path(__file__).parents[2], check=True, capture_output=True, text=True).stdout
         )
-    assert told[0] == told[1]
-    assert len(told[0].splitlines()) == 2 * len(FORMATS) - 1
+    assert digests[0] == digests[1]
+    assert len(digests[0].splitlines()) == 2 * len(FORMATS) - 1
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -38,7 +38,7 @@ def rows_of(queries: list[str]) -> list[Row]:
 
 
 def drawn(queries: list[str], share: float, seed: int) -> set[str]:
-    """The folded texts of the dev queries."""
+    """The normalised texts of the dev queries."""
     corpus = build_corpus(rows_of(queries))
     return {normalize_text(text) for text, dev in zip(corpus.queries, dev_queries(corpus, share, seed), strict=True) if dev}
 

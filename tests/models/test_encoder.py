@@ -195,7 +195,7 @@ def test_the_number_of_threads_changes_no_bit(encoder):
 
 
 def test_two_threads_may_encode_at_once(encoder):
-    """Hugging Face's tokenizers fail with "Already borrowed" when nobody guards them."""
+    """Hugging Face's tokenizers fail with "Already borrowed" without a lock."""
     expected = passages(encoder, TEXTS[:6]).tobytes()
     answers, failures = [], []
 
@@ -356,7 +356,7 @@ def test_a_stop_is_heard_between_the_shards_of_a_model_with_its_own_encode(monke
 
 
 def test_shards_are_planned_from_the_set_of_texts_whatever_their_order(monkeypatch):
-    """A model's vectors depend, by a bit, on what is encoded beside them."""
+    """A model's vectors depend, by a bit, on the other texts of the batch."""
     monkeypatch.setattr("hnmine.models.flag_encoder.SHARD_BATCHES", 1)
 
     class Recorder:
@@ -705,12 +705,12 @@ def test_a_gpu_that_torch_cannot_use_gives_way_to_the_cpu(folder, monkeypatch):
         ["cpu"],
         ["torch cannot use cuda:0, so the model runs on the CPU"],
     )
-    told = FlagEncoder.load(settings)
-    assert '"cuda"' in told.identity("passages"), "and from then on it must be true"
+    used = FlagEncoder.load(settings)
+    assert '"cuda"' in used.identity("passages"), "and from then on it must be true"
     with pytest.raises(ModelError, match=r"torch cannot use cuda:0.*run again with devices set to cpu"):
-        passages(told, ["a"])
-    assert '"cpu"' in told.identity("passages")
-    assert passages(told, ["a"]).shape == (1, 32), "who runs again gets what it says now"
+        passages(used, ["a"])
+    assert '"cpu"' in used.identity("passages")
+    assert passages(used, ["a"]).shape == (1, 32), "who runs again gets what it says now"
 
 
 # Batches

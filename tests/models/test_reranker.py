@@ -110,12 +110,12 @@ def test_memory_that_runs_out_makes_batches_smaller(loaded: CrossEncoder, pairs,
 
 
 def test_progress_counts_pairs_and_a_stop_ends_it(loaded: CrossEncoder, pairs) -> None:
-    told: list[tuple[int, int, str]] = []
-    scores_of(loaded, pairs, on_progress=lambda *each: told.append(each))
-    assert [done for done, _, _ in told] == sorted({done for done, _, _ in told})
-    assert told[-1] == (len(pairs), len(pairs), "scoring pairs")
+    calls: list[tuple[int, int, str]] = []
+    scores_of(loaded, pairs, on_progress=lambda *each: calls.append(each))
+    assert [done for done, _, _ in calls] == sorted({done for done, _, _ in calls})
+    assert calls[-1] == (len(pairs), len(pairs), "scoring pairs")
     with pytest.raises(Cancelled):
-        scores_of(loaded, pairs, should_stop=lambda: len(told) > 0)
+        scores_of(loaded, pairs, should_stop=lambda: len(calls) > 0)
     assert list(loaded.score([])) == []
 
 
@@ -130,12 +130,12 @@ def test_a_decoder_only_reranker_gives_flagembeddings_scores_pair_by_pair(tmp_pa
     assert expected.std() > 0.01
     assert np.abs(found - expected).max() < 1e-4
     assert (scores_of(reranker, pairs[5:6]) == found[5:6]).all()
-    told: list[int] = []
+    calls: list[int] = []
     with pytest.raises(Cancelled):
         scores_of(
-            reranker, pairs * 2, on_progress=lambda done, total, note: told.append(done), should_stop=lambda: max(told, default=0) > 0
+            reranker, pairs * 2, on_progress=lambda done, total, note: calls.append(done), should_stop=lambda: max(calls, default=0) > 0
         )
-    assert 0 < max(told) < len(pairs * 2)
+    assert 0 < max(calls) < len(pairs * 2)
 
 
 # What is known before loading
@@ -202,7 +202,7 @@ def test_what_is_no_reranker_is_refused_with_a_remedy(cross_encoder: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"name_or_path": " "}, "name is empty"),
         ({"name_or_path": "x", "model_class": "decoder-only-layerwise"}, "does not run with transformers 5; use bge-reranker-v2-m3"),
@@ -214,8 +214,8 @@ def test_what_is_no_reranker_is_refused_with_a_remedy(cross_encoder: Path, tmp_p
         ({"name_or_path": "x", "precision": "int8"}, "precision 'int8' is unknown"),
     ],
 )
-def test_settings_are_checked_when_made(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_settings_are_checked_when_made(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         RerankerSettings(**settings)
 
 

@@ -166,7 +166,7 @@ def test_a_model_that_cannot_say_what_it_is_is_not_stored(store):
 
 
 class Answering(Counting):
-    """Gives what it is told to; ids count the texts in alphabetical order."""
+    """Returns preset vectors; ids count the texts in alphabetical order."""
 
     def __init__(self, *answers, **options) -> None:
         super().__init__(**options)
@@ -262,13 +262,13 @@ def writer(folder: Path, *, count: int, pause: float, merged: int = 64) -> subpr
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_killed_at_any_moment_what_was_finished_is_served_and_the_result_is_the_same(tmp_path):
     texts = [f"text {number}" for number in range(400)]
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     stored = 0
     for _ in range(6):
         process = writer(tmp_path / "store", count=400, pause=0.01, merged=6)
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(float(chance.uniform(0.02, 0.25)))
+        time.sleep(float(rng.uniform(0.02, 0.25)))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         now = sum(each.rows for each in VectorStore(tmp_path / "store").usage())
@@ -349,8 +349,8 @@ def test_verify_reads_everything_and_says_what_it_dropped(store):
     for path in files(store):
         if np.load(path).shape[0] == 8:
             flip(path)
-    (told,) = store.verify()
-    assert "8 vectors" in told and "checksum" in told
+    (note,) = store.verify()
+    assert "8 vectors" in note and "checksum" in note
     assert store.usage()[0].rows == 12
     assert store.verify() == []
 
@@ -631,8 +631,8 @@ def test_shards_that_leave_between_index_and_opening_are_looked_for_again(store,
 
 @pytest.fixture(scope="module")
 def laid_out() -> tuple[StoredVectors, np.ndarray]:
-    chance = np.random.default_rng(3)
-    segments = [chance.standard_normal((rows, 4)).astype(np.float16) for rows in (3, 1, 7)]
+    rng = np.random.default_rng(3)
+    segments = [rng.standard_normal((rows, 4)).astype(np.float16) for rows in (3, 1, 7)]
     places = np.array([10, 0, 0, 4, 3, 9, 1, 5, 6, 2, 10, 8])
     return StoredVectors(segments, places), np.concatenate(segments)[places].astype(np.float32)
 
@@ -670,9 +670,9 @@ def test_it_can_be_made_an_array(laid_out):
 
 @given(rows=st.integers(1, 15), sizes=st.lists(st.integers(1, 5), min_size=1, max_size=5), seed=st.integers(0, 99))
 def test_blocks_give_every_row_once_in_the_order_of_the_files(rows, sizes, seed):
-    chance = np.random.default_rng(seed)
-    segments = [chance.standard_normal((size, 2)).astype(np.float32) for size in sizes]
-    places = chance.integers(0, sum(sizes), 12)
+    rng = np.random.default_rng(seed)
+    segments = [rng.standard_normal((size, 2)).astype(np.float32) for size in sizes]
+    places = rng.integers(0, sum(sizes), 12)
     stored, plain = StoredVectors(segments, places), np.concatenate(segments)[places]
     given_ids = []
     for ids, block in stored.blocks(rows):
