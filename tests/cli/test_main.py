@@ -321,7 +321,7 @@ def test_importing_the_command_line_loads_nothing_heavy() -> None:
         (["mine", "FILES", "--margin", "wide"], "'wide' is no number"),
         (["mine", "FILES", "--use_fp16", "perhaps"], "'perhaps' is neither true nor false"),
         (["mine", "FILES", "--precision", "fp16", "--use_fp16", "false"], "contradict each other"),
-        (["mine", "FILES", "--memory_budget", "plenty"], "'plenty' is no amount of memory"),
+        (["mine", "FILES", "--memory_budget", "plenty"], "'plenty' is not an amount of memory"),
         (["mine", "FILES", "--seed"], "--seed: expected one argument"),
         (["mine", "FILES", "--repair", "everything"], "invalid choice: 'everything'"),
         (["mine", "FILES", "--range_for_sampling", "210-10"], "210-10"),
@@ -361,7 +361,7 @@ def test_bad_rows_are_2_with_their_place(files: list[str]) -> None:
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert "train.jsonl:2 $.pos" in ended.stderr
-    assert "--repair string-instead-of-list" in ended.stderr
+    assert "set repair to string-instead-of-list" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
