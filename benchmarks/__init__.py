@@ -1,1 +1,1 @@
-"""Measurements: each script runs both sides in one process run and prints ratios. `make bench` runs them all."""
+"""Benchmarks: each script measures all sides in one process run and prints ratios. `make bench` runs them all."""

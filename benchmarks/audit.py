@@ -1,14 +1,10 @@
-"""How often an audit's 95 % interval covers the true rate of false negatives, and how wide it is.
+"""Coverage and width of an audit's 95% interval for the false-negative rate.
 
-First on made populations: bands of which some are riskier than others, or are thought to be and are not, at true rates from 0.3 to 10 %.
-Each audit draws from every band without replacement, as `review.audit_sample` allots its draws; other intervals and allotments stand
-beside it. Binomial: Clopper and Pearson's interval of as many drawn from all alike.
-
-Then whole audits of real selections, where the verdict_pairs of a set play the reviewer: of each query's relevant passages one is its
-positive, and a mined negative that is another one is false. Each audit has its own seed, is drawn and counted by the code of the app,
-and is read after 60, 120, 250 and 400 reviews.
-
-Last, how long it takes to draw a sample, and to count what else the Quality screen tells, at 100,000 queries.
+First on synthetic populations with bands of different risk, at true rates from 0.3 to 10%; draws are allotted as in
+`review.audit_sample`, beside other intervals and allotments. "Binomial" is Clopper and Pearson's interval for a simple random
+sample. Then whole audits of real selections, where the relevance judgements (qrels) of a set are the reviewer: a mined
+negative that is a hidden relevant passage is false. Each audit has its own seed, uses the app's code, and is evaluated after
+60, 120, 250 and 400 reviews. Last, the time to draw a sample and to compute the Quality screen's diagnostics at 100,000 queries.
 """
 
 from __future__ import annotations
@@ -43,12 +39,12 @@ AUDITS = 500
 REVIEWS = (60, 120, 250, 400)
 RATES = (0.003, 0.01, 0.03, 0.1)
 SHARE, RISK = np.array([5_000, 4_000, 4_000, 3_000, 2_000, 1_600, 400]), np.array([10_000, 6_000, 3_000, 800, 200])
-# Sizes of the bands, how often each is false compared with the others, and what is expected when draws are allotted.
+# Sizes of the bands, their relative rates, and the rates expected when draws are allotted.
 POPULATIONS: dict[str, tuple[Ints, Floats, tuple[float, ...]]] = {
-    "share of the positive": (SHARE, np.array([0.2, 0.3, 1, 2, 4, 4, 4]), audit_sample.EXPECTED_BY_SHARE),
-    "share, tells nothing": (SHARE, np.ones(7), audit_sample.EXPECTED_BY_SHARE),
+    "ratio to the positive": (SHARE, np.array([0.2, 0.3, 1, 2, 4, 4, 4]), audit_sample.EXPECTED_BY_SHARE),
+    "ratio, uninformative": (SHARE, np.ones(7), audit_sample.EXPECTED_BY_SHARE),
     "risk": (RISK, np.array([0.05, 0.3, 2, 8, 20]), audit_sample.EXPECTED_BY_RISK),
-    "risk, tells nothing": (RISK, np.ones(5), audit_sample.EXPECTED_BY_RISK),
+    "risk, uninformative": (RISK, np.ones(5), audit_sample.EXPECTED_BY_RISK),
     "risk, 600 negatives": (RISK * 3 // 100, np.array([0.05, 0.3, 2, 8, 20]), audit_sample.EXPECTED_BY_RISK),
 }
 SELECTIONS = {
@@ -65,7 +61,7 @@ def ours(found: Ints, reviewed: Ints, sizes: Ints) -> Interval:
 
 
 def wilson(found: Ints, reviewed: Ints, sizes: Ints) -> Interval:
-    """Return Wilson's interval with the effective sample size, where nothing was found that of the weights."""
+    """Return Wilson's interval with the effective sample size, or that of the weights if nothing was found."""
     parts, p = sizes / sizes.sum(), found / reviewed
     rate = p @ parts
     variance = (parts**2 * (1 - reviewed / sizes) * p * (1 - p) / np.maximum(reviewed - 1, 1)).sum(axis=1)
@@ -77,7 +73,7 @@ def wilson(found: Ints, reviewed: Ints, sizes: Ints) -> Interval:
 
 
 def wald(found: Ints, reviewed: Ints, sizes: Ints) -> Interval:
-    """Return the textbook's interval, 1.96 standard errors to either side."""
+    """Return the Wald interval, 1.96 standard errors on either side."""
     parts, p = sizes / sizes.sum(), found / reviewed
     half = 1.96 * np.sqrt((parts**2 * (1 - reviewed / sizes) * p * (1 - p) / reviewed).sum(axis=1))
     return p @ parts - half, p @ parts + half
@@ -85,13 +81,15 @@ def wald(found: Ints, reviewed: Ints, sizes: Ints) -> Interval:
 
 def jeffreys(found: Ints, reviewed: Ints, sizes: Ints) -> Interval:
     """Return quantiles of the weighted sum of Jeffreys' posteriors, by 2,000 draws of a fixed seed."""
-    chance = np.random.default_rng(0)
-    sums = chance.beta(found[:, None] + 0.5, (reviewed - found)[:, None] + 0.5, (len(found), 2_000, len(sizes))) @ (sizes / sizes.sum())
+    rng = np.random.default_rng(0)
+    sums = rng.beta(found[:, None] + 0.5, (reviewed - found)[:, None] + 0.5, (len(found), 2_000, len(sizes))) @ (sizes / sizes.sum())
     return np.quantile(sums, 0.025, axis=1), np.quantile(sums, 0.975, axis=1)
 
 
-def told(interval: Callable[[Ints, Ints, Ints], Interval], found: Ints, reviewed: Ints, sizes: Ints, truth: float) -> tuple[float, float]:
-    """Return in how many per cent of the audits the interval covers the truth, and half its mean width in per cent."""
+def coverage(
+    interval: Callable[[Ints, Ints, Ints], Interval], found: Ints, reviewed: Ints, sizes: Ints, truth: float
+) -> tuple[float, float]:
+    """Return the percentage of audits whose interval covers the true rate, and half the mean width in percentage points."""
     different, back = np.unique(found, axis=0, return_inverse=True)
     low, high = (each[back.ravel()] for each in interval(different, reviewed, sizes))
     covers = (low <= truth + 1e-9) & (truth <= high + 1e-9)
@@ -110,7 +108,7 @@ def neyman(sizes: Ints, expected: Floats, total: int) -> Ints:
 
 
 def simulated(audits: int) -> list[dict[str, Any]]:
-    """Return a line for each made population, true rate and number of reviews."""
+    """Return a line for each synthetic population, true rate and number of reviews."""
     rows = []
     for name, (sizes, profile, expected) in POPULATIONS.items():
         turns = np.array(audit_sample._turns(sizes, np.array(expected)))
@@ -118,31 +116,31 @@ def simulated(audits: int) -> list[dict[str, Any]]:
             false = np.round(np.minimum(rate * profile / np.average(profile, weights=sizes), 1) * sizes).astype(np.int64)
             truth = false.sum() / sizes.sum()
             for reviews in REVIEWS:
-                chance = np.random.default_rng(reviews)
+                rng = np.random.default_rng(reviews)
 
-                def drawn(taken: Ints, false: Ints = false, sizes: Ints = sizes, chance: np.random.Generator = chance) -> Ints:
-                    each = [chance.hypergeometric(k, size - k, n, audits) for k, size, n in zip(false, sizes, taken, strict=True)]
+                def drawn(taken: Ints, false: Ints = false, sizes: Ints = sizes, rng: np.random.Generator = rng) -> Ints:
+                    each = [rng.hypergeometric(k, size - k, n, audits) for k, size, n in zip(false, sizes, taken, strict=True)]
                     return np.stack(each, axis=1)
 
                 taken = np.bincount(turns[:reviews], minlength=len(sizes))
                 found = drawn(taken)
                 row: dict[str, Any] = {"bands by": name, "true %": 100 * truth, "reviews": reviews}
-                row["covered %"], row["±"] = told(ours, found, taken, sizes, truth)
+                row["covered %"], row["±"] = coverage(ours, found, taken, sizes, truth)
                 for label, interval in (("Wilson", wilson), ("Jeffreys", jeffreys), ("textbook", wald)):
-                    row[f"{label}: covered %"], row[f"{label}: ±"] = told(interval, found, taken, sizes, truth)
-                whole, alike = np.array([sizes.sum()]), chance.hypergeometric(false.sum(), (sizes - false).sum(), reviews, (audits, 1))
-                row["binomial: ±"] = told(ours, alike, np.array([reviews]), whole, truth)[1]
+                    row[f"{label}: covered %"], row[f"{label}: ±"] = coverage(interval, found, taken, sizes, truth)
+                whole, alike = np.array([sizes.sum()]), rng.hypergeometric(false.sum(), (sizes - false).sum(), reviews, (audits, 1))
+                row["binomial: ±"] = coverage(ours, alike, np.array([reviews]), whole, truth)[1]
                 for label, other in (
                     ("in proportion", proportional(sizes, reviews)),
                     ("Neyman", neyman(sizes, np.array(expected), reviews)),
                 ):
-                    row[f"{label}: ±"] = told(ours, drawn(other), other, sizes, truth)[1]
+                    row[f"{label}: ±"] = coverage(ours, drawn(other), other, sizes, truth)[1]
                 rows.append(row)
     return rows
 
 
 def audited(turn: Turn, selection: Selection, by: str, audits: int) -> list[dict[str, Any]]:
-    """Return a line for each number of reviews: whole audits of one selection, the verdict_pairs being the reviewer."""
+    """Return a line for each number of reviews: whole audits of one selection, with the qrels as the reviewer."""
     corpus, false = turn.corpus, turn.false(selection)
     wrong = np.sort((np.arange(len(false))[:, None] * len(corpus.passages) + selection.negatives)[false])
     truth = float(false.sum() / (selection.negatives >= 0).sum())  # a row for each query
@@ -160,7 +158,7 @@ def audited(turn: Turn, selection: Selection, by: str, audits: int) -> list[dict
     rows = []
     for reviews, each in found.items():
         reviewed, dropped = each[0][0], np.array([one[1] for one in each])
-        covered, half = told(ours, dropped, reviewed, sizes, truth)
+        covered, half = coverage(ours, dropped, reviewed, sizes, truth)
         rates = (dropped / reviewed) @ (sizes / sizes.sum())
         rows.append(
             {"reviews": reviews, "true %": 100 * truth, "mean estimate %": 100 * float(rates.mean()), "covered %": covered, "±": half}
@@ -169,7 +167,7 @@ def audited(turn: Turn, selection: Selection, by: str, audits: int) -> list[dict
 
 
 def risk(turn: Turn, selection: Selection) -> Floats:
-    """Return (q, N) the similarity to the query plus that to the positive: a measure of risk that knows no label."""
+    """Return (q, N) the similarity to the query plus that to the positive: a measure of risk without labels."""
     rows, places = np.nonzero(selection.negatives >= 0)
     risk = np.full(selection.negatives.shape, np.nan)
     passages = selection.negatives[rows, places]
@@ -195,7 +193,7 @@ def speed(queries: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Simulate, audit every set, and take the time."""
+    """Simulate, audit every set, and measure the time."""
     given = arguments(__doc__, data=DATA, sets=",".join(SETS), store=OUT / "vectors")
     audits = 20 if given.quick else AUDITS
     report("audit", simulated(audits), {"audits of each line": audits, "± is half the mean width, in %": ""})

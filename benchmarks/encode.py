@@ -1,9 +1,9 @@
-"""Encoding: ours in fp32 and auto against `FlagModel.encode` and sentence-transformers, on Cranfield and on short questions.
+"""Encoding: hnmine in fp32 and auto against `FlagModel.encode` and sentence-transformers, on Cranfield and short questions.
 
-Each side encodes the same texts with the same model (the packaged all-MiniLM-L6-v2) and the same maximum length, loaded
-beforehand. `FlagModel.encode` takes minutes on Cranfield and runs once; the others run twice, and the best counts. The share of
-the peak holds the model's arithmetic (two operations for each weight of a linear layer and token, and the attention)
-against the best matrix product of the same run, in the precision that side computes in.
+All sides encode the same texts with the same loaded model (the packaged all-MiniLM-L6-v2) and maximum length.
+`FlagModel.encode` takes minutes on Cranfield and runs once; the others run twice, and the best counts. The fraction of the
+peak is the model's arithmetic (two operations per weight of a linear layer and token, and the attention) divided by the
+fastest matrix product of the run in the same precision.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Fit the default weights of `hnmine.selection.fn_model` on judged sets, and write hnmine/suspicion.json.
+"""Fit the default weights of `hnmine.selection.fn_model` on sets with relevance judgements, and write its fn_model.json.
 
-Of each query's relevant passages one stays visible as its positive, the others are hidden: candidates that are judged relevant are the ones
-that the model has to tell from the rest. Every set weighs the same, whatever its size, and so does each query within it. With `--check`
-nothing is written: each set is left out in turn, and what a fit on the others says of it is printed by decile of the estimate, with the
-expected calibration error.
+Of each query's relevant passages one is visible as its positive, the others are hidden: the model separates these from the other
+candidates. Every set has the same weight, and every query within it. With `--check` nothing is written: each set is left out in
+turn, and the estimates of a fit on the others are printed by decile, with the expected calibration error.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from hnmine.selection.fn_model import FEATURES, FNEstimator, FNModel, default_fn
 from hnmine.vectors.store import VectorStore
 
 Floats = npt.NDArray[np.float64]
-# Candidates of each query that the fit sees: as far as a window usually goes.
+# Candidates per query in the fit: the usual end of a window.
 DEPTH = 300
-# The L2 penalty of scikit-learn's default, on features of spread 1.
+# scikit-learn's default L2 penalty, on standardised features.
 REGULARISATION = 1.0
 DECILES = 10
 
@@ -44,7 +43,7 @@ class Examples:
 
 
 def examples_of(name: str, turns: Sequence[Turn]) -> Examples:
-    """Gather the candidates of a set's turns; positives and the queries' own texts are none."""
+    """Gather the candidates of a set's turns, without positives and the queries' own texts."""
     blank = FNModel(features=FEATURES, weights=(0.0,) * len(FEATURES), centre=(0.0,) * len(FEATURES), bias=0.0)
     parts = []
     for turn in turns:
@@ -82,26 +81,26 @@ def fit(sets: Sequence[Examples]) -> FNModel:
     )
 
 
-def chances(model: FNModel, features: Floats) -> Floats:
-    """Return what a model says of candidates (n, features)."""
+def probabilities(model: FNModel, features: Floats) -> Floats:
+    """Return the probabilities of candidates, (n,), from features (n, f)."""
     found: Floats = 1 / (1 + np.exp(-(features @ np.array(model.weights) + model.bias)))
     return found
 
 
-def calibration(said: Floats, relevant: npt.NDArray[np.bool_]) -> tuple[list[dict[str, Any]], float]:
+def calibration(estimate: Floats, relevant: npt.NDArray[np.bool_]) -> tuple[list[dict[str, Any]], float]:
     """Return a line for each decile of the estimate, and the expected calibration error: the mean distance of rate and estimate."""
-    order = np.array_split(np.argsort(said, kind="stable"), DECILES)
+    order = np.array_split(np.argsort(estimate, kind="stable"), DECILES)
     lines = [
         {
             "decile": number + 1,
-            "estimate %": 100 * float(said[part].mean()),
+            "estimate %": 100 * float(estimate[part].mean()),
             "relevant %": 100 * float(relevant[part].mean()),
             "candidates": len(part),
         }
         for number, part in enumerate(order)
         if len(part)
     ]
-    error = sum(line["candidates"] * abs(line["estimate %"] - line["relevant %"]) for line in lines) / len(said)
+    error = sum(line["candidates"] * abs(line["estimate %"] - line["relevant %"]) for line in lines) / len(estimate)
     return lines, error
 
 
@@ -117,8 +116,8 @@ def unseen(turns: dict[str, list[Turn]], data: Path, encoder: Encoder, store: Ve
         return dict.fromkeys(turns, shipped)
     there = [name for name in shipped.fitted_on if name in turns or (data / name / "qrels.tsv").is_file()]
     if len(there) < 2:
-        sys.exit(f"the weights that ship were fitted on {there[0]}: others take another of {', '.join(shipped.fitted_on)} in --data")
-    # One set alone has no say in a fit, so nothing of it is read.
+        sys.exit(f"the shipped weights were fitted on {there[0]}; add another of {', '.join(shipped.fitted_on)} to --data")
+    # A single seen set is left out of its own fit, so it is not read.
     wanted = [name for name in there if seen != {name}]
     examples = [examples_of(name, turns.get(name) or turns_of(read(data / name), encoder, store)) for name in wanted]
     return {name: fit([each for each in examples if each.name != name]) if name in seen else shipped for name in turns}
@@ -132,14 +131,14 @@ def main() -> None:
     rows, errors = [], {}
     for left in sets:
         model = fit([each for each in sets if each is not left])
-        lines, errors[left.name] = calibration(chances(model, left.features), left.relevant)
+        lines, errors[left.name] = calibration(probabilities(model, left.features), left.relevant)
         rows += [{"set left out": left.name} | line for line in lines]
-    report("fit_fn_model", rows, {"expected calibration error, points of per cent": ", ".join(f"{n} {e:.2f}" for n, e in errors.items())})
+    report("fit_fn_model", rows, {"expected calibration error, percentage points": ", ".join(f"{n} {e:.2f}" for n, e in errors.items())})
     weights = [dict(zip(("fitted on", *FEATURES, "bias"), (", ".join(each.fitted_on), *each.weights, each.bias), strict=True))
                for each in (*(fit([one for one in sets if one is not left]) for left in sets), fit(sets))]  # fmt: skip
-    report("suspicion-weights", weights)
+    report("fn-model-weights", weights)
     if not (given.check or given.quick):
-        (ROOT / "hnmine" / "suspicion.json").write_bytes(msgspec.json.format(msgspec.json.encode(fit(sets))) + b"\n")
+        (ROOT / "hnmine" / "selection" / "fn_model.json").write_bytes(msgspec.json.format(msgspec.json.encode(fit(sets))) + b"\n")
 
 
 if __name__ == "__main__":

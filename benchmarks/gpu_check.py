@@ -1,7 +1,7 @@
-"""CPU against GPU, on a machine that has one: the same ranking, and the speed of encoding and search.
+"""CPU against GPU, on a machine with one: the same ranking, and the speed of encoding and search.
 
-Prints what is to go into RESULTS.md: device, encoding against `FlagModel.encode`, search against `GpuIndexFlatIP` and the
-device's own matrix products, and whether both rank the same (ids may differ where scores are within 1e-3).
+Prints the figures for RESULTS.md: device, encoding against `FlagModel.encode`, search against `GpuIndexFlatIP` and the
+device's matrix products, and whether both rank the same (ids may differ where scores are within 1e-3).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from benchmarks.sets import sentences
 
 def vectors(count: int, seed: int, dimension: int = 384) -> np.ndarray:
     """Return clustered unit vectors."""
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     centres = np.random.default_rng(0).standard_normal((2_000, dimension)).astype(np.float32)
-    found = centres[chance.integers(0, len(centres), count)] + chance.standard_normal((count, dimension)).astype(np.float32)
+    found = centres[rng.integers(0, len(centres), count)] + rng.standard_normal((count, dimension)).astype(np.float32)
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 

@@ -1,9 +1,9 @@
-"""Inspect with 100,000 queries: how long a filter, a sort, a page and the first opening take, and what memory the server needs.
+"""The Inspect screen with 100,000 queries: time of a filter, a sort, a page and the first opening, and the server's memory.
 
-The workspace is made without a model: random unit vectors (a query lies near its positive), ranked by the real search, and
-stored as a run, with signals that are random too. Three readings of the same steps: the calls behind them, the screen's script
-in one process (AppTest), and a real server seen through Chromium, from the action until what it asks for stands on the screen.
-The memory is that of the server, which holds no model here, after each step. Without Chromium the last reading is left out.
+The workspace is made without a model: random unit vectors (a query is close to its positive), ranked by the real search and
+stored as a run, with random signals. Each step is measured three times: the calls behind it, the screen's script in one
+process (AppTest), and a real server in Chromium, from the action until its result is visible. Memory is that of the server,
+without a model, after each step. Without Chromium the last measurement is left out.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ buoy rope knot engine propeller fuel valve pump bolt rivet weld steel timber pai
 WORDS = TERMS.split()
 LIMIT_GIB = 1.5
 WINDOW = {"width": 1400, "height": 1200}
-# What the page says in a caption that matches; it changes when the answer stands there.
-SAID = """pattern => [...document.querySelectorAll("[data-testid=stCaptionContainer]")]
+# The text of a matching caption; it changes when the result is visible.
+CAPTION = """pattern => [...document.querySelectorAll("[data-testid=stCaptionContainer]")]
     .map(each => each.innerText).filter(text => new RegExp(pattern).test(text)).join()"""
 
 
@@ -80,14 +80,14 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def milliseconds(work: Callable[[], Any]) -> float:
-    """Return how long one call takes: nothing is repeated, for the second time would find it cached."""
+    """Return the seconds of one call; it is not repeated, because the second one would be cached."""
     began = time.perf_counter()
     work()
     return 1000 * (time.perf_counter() - began)
 
 
 def calls(run_id: str) -> dict[str, float]:
-    """Time what lies behind each step, without a screen."""
+    """Time the calls behind each step, without a screen."""
     from hnmine import resources
     from hnmine.analysis import compare, maps
     from hnmine.analysis import queries as quality
@@ -132,7 +132,7 @@ def calls(run_id: str) -> dict[str, float]:
 
 
 def script(run_id: str) -> dict[str, float]:
-    """Time the screen's script, run by run, in this process; what the calls have cached is there already."""
+    """Time the screen's script in this process; the results of the calls are already cached."""
     from streamlit.testing.v1 import AppTest
 
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=600)
@@ -177,15 +177,15 @@ def browser(run_id: str, home: Path) -> tuple[dict[str, float], dict[str, float]
             page.set_default_timeout(120_000)
 
             def step(name: str, *acts: Callable[[], Any], until: str = "of [0-9,]+ queries") -> None:
-                """Do several things of a kind, none of which is cached, each until it shows; the quickest counts."""
+                """Do several uncached actions of a kind, each until its result is visible; the fastest counts."""
                 taken = []
                 for act in acts:
                     settled(page)
-                    before = page.evaluate(SAID, until)
+                    before = page.evaluate(CAPTION, until)
                     page.wait_for_timeout(300)
                     began = time.perf_counter()
                     act()
-                    page.wait_for_function(f"args => ({SAID})(args[0]) !== args[1]", arg=[until, before])
+                    page.wait_for_function(f"args => ({CAPTION})(args[0]) !== args[1]", arg=[until, before])
                     settled(page)
                     taken.append(1000 * (time.perf_counter() - began))
                 times[name], memory[name] = min(taken), resident(pid, "VmRSS:")

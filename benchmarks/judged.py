@@ -1,7 +1,7 @@
-"""Judged sets: queries, passages, and which passages people judged relevant. Only with all of them known can false negatives be counted.
+"""Data sets with relevance judgements (qrels), which are needed to count false negatives.
 
-A set is a folder much like BEIR's: `corpus.jsonl` (_id, title, text), `queries*.jsonl` (_id, text) and `qrels*.tsv` (query-id, corpus-id,
-score, with a header). None is part of the project. Where none is given, one is made up, to see that a script runs.
+A set is a folder like BEIR's: `corpus.jsonl` (_id, title, text), `queries*.jsonl` (_id, text) and `qrels*.tsv` (query-id,
+corpus-id, score, with a header). None is part of the project. Without one a small synthetic set is made, to test a script.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.sets import sentences
 
-# Which grades count as relevant: Cranfield's 5 marks the paper that a question came from, the 1 of LiveQA's answers says "related".
+# Grades that count as relevant: Cranfield's 5 is the paper that a question came from, LiveQA's 1 means "related".
 GRADES = {"cranfield": (1, 4), "medquad-liveqa": (2, 4)}
 ANY_GRADE = (1, 100)
 
@@ -36,9 +36,9 @@ def read(folder: Path, *, part: str = "*", least: int = 2) -> JudgedSet:
     """Read a set; title and text of a passage are joined by a line break.
 
     Args:
-        folder: where it lies.
+        folder: the folder of the set.
         part: which queries: "" those of `queries.jsonl`, "-train" those of `queries-train.jsonl`, "*" all.
-        least: leave out queries with fewer relevant passages; one that is hidden and one that stays visible make two.
+        least: leave out queries with fewer relevant passages; two are needed for a visible and a hidden one.
     """
 
     def lines(name: str) -> Iterator[dict[str, str]]:
@@ -81,7 +81,7 @@ class HashedWords:
         yield np.arange(len(texts)), np.array([each / np.linalg.norm(each) for each in sums], dtype=np.float32)
 
     def identity(self, side: str) -> str | None:
-        """Say nothing: its vectors are not stored."""
+        """Return None: its vectors are not stored."""
         return None
 
     def describe(self) -> dict[str, Any]:

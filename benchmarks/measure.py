@@ -1,8 +1,8 @@
-"""What the benchmarks share: the clock, machine facts, GEMM peak, peak memory of a process, and the report.
+"""Shared parts of the benchmarks: clock, machine facts, GEMM peak, peak memory of a process, and the report.
 
-Speeds are compared only within one run of one process, because the machine is shared and noisy: each side is repeated,
-alternating where that is cheap, and the best time counts (noise only ever adds). Every script prints a table and writes
-the same figures to `build/bench/NAME.json` (`NAME-quick.json` for a run in small).
+Speeds are compared only within one process run, because the machine is shared and noisy: each side is repeated, alternating
+if that is cheap, and the best time counts (noise only adds). Every script prints a table and writes the same figures to
+`build/bench/NAME.json` (`NAME-quick.json` for a small run).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "build" / "bench"
-# Real data sets, where they lie beside the checkout: Cranfield is not ours to ship.
+# Real data sets beside the checkout, if any: Cranfield cannot be shipped.
 DATA = ROOT.parent / "shared" / "data"
 
 
 def arguments(description: str | None, **extra: Any) -> argparse.Namespace:
-    """Parse `--quick` (small sizes, to see that it runs) and what a script adds: name -> default."""
+    """Parse `--quick` (small sizes, as a test) and the options of a script: name -> default."""
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs; the figures mean nothing")
+    parser.add_argument("--quick", action="store_true", help="small sizes, as a test of the script; the figures are meaningless")
     for name, default in extra.items():
         if isinstance(default, bool):
             parser.add_argument(f"--{name}", action="store_true")
@@ -49,7 +49,7 @@ def best(work: Callable[[], Any], *, repeats: int = 3) -> float:
 
 
 def gemm_peak(dtype: str = "float32", *, size: int = 2048, seconds: float = 1.0) -> float:
-    """Return the best rate of a square torch matrix product in FLOP/s: the ceiling that search and encoding are held against."""
+    """Return the best rate of a square torch matrix product in FLOP/s: the upper bound of search and encoding."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -64,7 +64,7 @@ def gemm_peak(dtype: str = "float32", *, size: int = 2048, seconds: float = 1.0)
 
 
 def machine() -> dict[str, Any]:
-    """Return what decides the figures: processor, cores, memory, versions."""
+    """Return the processor, cores, memory and versions."""
     facts: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "cores": os.cpu_count(),
@@ -87,7 +87,7 @@ def machine() -> dict[str, Any]:
 
 
 def peak_memory() -> int:
-    """Return the most resident memory this process ever had, in bytes (Linux; elsewhere what getrusage says)."""
+    """Return the peak resident memory of this process in bytes."""
     try:
         line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
@@ -98,10 +98,10 @@ def peak_memory() -> int:
 
 
 def as_process(command: Sequence[str], **options: Any) -> tuple[float, int]:
-    """Run a command as its own process; return (seconds, peak resident bytes of it alone).
+    """Run a command in its own process; return (seconds, its peak resident bytes).
 
     Raises:
-        RuntimeError: it failed; with what it printed.
+        RuntimeError: it failed; the message has its output.
     """
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
@@ -119,8 +119,8 @@ def report(name: str, rows: Sequence[dict[str, Any]], facts: dict[str, Any] | No
     """Print rows as a table with the machine's facts, and write them to build/bench/NAME.json.
 
     Args:
-        rows: one dict a line, str or numbers; missing cells stay empty. Ratios are ordinary columns.
-        facts: what else belongs to the figures (sizes, peaks); printed above the table.
+        rows: one dict per line, str or numbers; missing cells are empty.
+        facts: other figures (sizes, peaks), printed above the table.
     """
     facts = {"machine": machine(), **(facts or {})}
     columns = list(dict.fromkeys(column for row in rows for column in row))

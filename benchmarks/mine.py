@@ -1,7 +1,7 @@
-"""Whole runs: a plain re-statement of hn_mine.py against hnmine, cold (nothing stored) and warm (every vector stored).
+"""Whole runs: a plain reimplementation of hn_mine.py against hnmine, cold (nothing stored) and warm (every vector stored).
 
-Each side is its own process, so that seconds count from the first import and memory is its own. Both read 512 tokens a
-passage; the last lines are hnmine as it comes (the model's own 256 tokens).
+Each side is its own process, so that seconds count from the first import and memory is its own. Both read 512 tokens per
+passage; the last lines are hnmine's default (the model's 256 tokens).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
                     "seconds": each[0],
                     "times as fast": seconds / each[0],
                     "peak MB": each[1] / 2**20,
-                    "share of its memory": each[1] / peak,
+                    "fraction of its memory": each[1] / peak,
                 }
                 for side, each in sides
             ],

@@ -1,8 +1,8 @@
-"""The original algorithm, re-stated plainly: what a user of hn_mine.py runs today. Its own process, for `benchmarks.mine`.
+"""The original algorithm, reimplemented plainly: what a user of hn_mine.py runs. Its own process, for `benchmarks.mine`.
 
 Written from the description of FlagEmbedding's scripts/hn_mine.py: encode all queries and the whole pool with FlagModel
-(batches of 256, 512 tokens), a flat FAISS index searched in batches of 64 with the results as lists, cut the window from
-each list, drop what is the query or a positive, sample, fill up at random, write.
+(batches of 256, 512 tokens), search a flat FAISS index in batches of 64 with the results as lists, take the window of each
+list, remove the query and its positives, sample, fill up at random, write.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Draw the pictures of docs/choosing.md: false negatives against hardness from `benchmarks.quality`, calibration from `fit_fn_model`.
+"""The figures of docs/choosing.md: false negatives against hardness (`benchmarks.quality`), calibration (`fit_fn_model`).
 
-Plain SVG, written by hand: two pictures are no reason for a plotting library.
+Plain SVG, written directly: two figures do not need a plotting library.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SIMILARITIES = (0.28, 0.62)
 RATES = (0.05, 40.0)  # per cent, on a logarithmic axis
 NEGATIVES = 5
 INK, FAINT = "#1d2b2e", "#d5dddd"
-# Method, colour, and which of its dials are labelled.
+# Method, colour, and the settings that are labelled.
 LINES = (
     ("top-k", "#1d2b2e", ("",)),
     ("hn_mine", "#d2691e", ("0-100", "10-210", "100-300")),
@@ -30,7 +30,7 @@ COLOURS = ("#0b8475", "#d2691e", "#7a5bb5", "#b83a4b")
 
 
 def place(similarity: float, rate: float) -> tuple[float, float]:
-    """Return where a point stands, in pixels from the upper left corner."""
+    """Return the position of a point in pixels from the upper left corner."""
     across = (similarity - SIMILARITIES[0]) / (SIMILARITIES[1] - SIMILARITIES[0])
     low, high = map(math.log, RATES)
     up = (math.log(max(rate, RATES[0])) - low) / (high - low)
@@ -87,9 +87,9 @@ def frontier(rows: list[dict[str, Any]]) -> str:
         for dial, x, y in points:
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}"/>')
             if dial in labelled:
-                said = f"{100 * float(dial):g} %" if name == "ours" else dial
+                label = f"{100 * float(dial):g} %" if name == "ours" else dial
                 below = name in ("ours", "hn_mine")
-                parts.append(text(x + (8 if below else -8), y + (13 if below else -4), said, colour=colour,
+                parts.append(text(x + (8 if below else -8), y + (13 if below else -4), label, colour=colour,
                                   anchor="start" if below else "end", size=12))  # fmt: skip
     parts += legend([(f"{name}, by the estimated rate wanted" if name == "ours" else name, colour) for name, colour, _ in LINES])
     return "\n".join([*parts, "</svg>", ""])

@@ -1,18 +1,10 @@
-"""False negatives against hardness, for every way to choose: ours beside top-k, windows, margins, and sentence-transformers' PercPos.
+"""False negatives against hardness for each method: hnmine, top-k, windows, margins, and sentence-transformers' PercPos.
 
-Of each query's relevant passages one is visible as its positive, the others are hidden (`turns`); the share of chosen negatives that are
-judged relevant is read together with their mean similarity to the query. Our weights were never fitted on the set: they are those that
-ship, or, where these were, a fit on the others. `--sets` takes any folder of the same layout, by its path.
-
-Five tables:
-
-- curves: rate and hardness of each method along its own dial, at 5 and 15 negatives a query.
-- at PercPos's hardness: ours with `max_fn_rate` set so that the mean similarity is at least that of TopK-PercPos (sentence-transformers'
-  `mine_hard_negatives` with `relative_margin`, run from the installed package on the same vectors); both are counted on the queries for
-  which PercPos finds all its negatives. No label has a say in where the dial stands.
-- filled: the same with every query, PercPos by our own guard, which fills its gaps at random.
-- hn_mine: the same against the window 10-210 at random, at its hardness.
-- verdicts: the verdict_pairs review the most suspicious of what ours chose at PercPos's hardness, and the estimate learns from it.
+Of each query's relevant passages one is visible as its positive, the others are hidden (`turns`). The rate of chosen negatives
+that are relevant is reported with their mean similarity to the query. The weights were never fitted on the set. Tables:
+"curves" (5 and 15 negatives), "at PercPos's hardness" (`max_fn_rate` set to the hardness of `mine_hard_negatives`, no labels used,
+on queries for which PercPos finds all negatives), "filled" (all queries, gaps filled at random), "hn_mine" (window 10-210 at
+random) and "verdicts" (the qrels review the negatives with the highest probability, and the model is refitted).
 """
 
 from __future__ import annotations
@@ -46,15 +38,15 @@ NUMBERS = (5, 15)
 SHARES = (0.95, 0.9, 0.8)
 CURVE = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 RATES = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
-# Candidates a query that all methods may choose from.
+# Candidates per query for all methods.
 CANDIDATES = 300
 REVIEWED = 150
-# How many times the negatives that are wanted a reviewer looks at: the chosen ones, or also those next in line.
+# The reviewed negatives as a multiple of the wanted ones: the chosen ones, or also the next ones.
 REVIEWED_OF = (1, 4)
 
 
 class Vectors:
-    """The vectors of a turn as what sentence-transformers calls a model: it is asked for nothing else."""
+    """The vectors of a turn with the interface of a sentence-transformers model."""
 
     def __init__(self, turn: Turn) -> None:
         import torch
@@ -91,7 +83,7 @@ def sentence_transformers(turn: Turn, number: int, **options: Any) -> Ids:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         rows = mine_hard_negatives(
             data,
-            Vectors(turn),  # type: ignore[arg-type]  # all that it is asked for
+            Vectors(turn),  # type: ignore[arg-type]  # it has the methods that are used
             corpus=list(corpus.passages),
             num_negatives=number,
             range_max=min(CANDIDATES, len(corpus.passages) - 1),
@@ -104,7 +96,7 @@ def sentence_transformers(turn: Turn, number: int, **options: Any) -> Ids:
     counts = np.zeros(len(queries), np.int64)
     for anchor, negative in zip(rows["anchor"], rows["negative"], strict=True):
         query = queries[anchor]
-        if passages[negative] != corpus.query_passages[query]:  # it may return the query's own text, which nobody wants counted
+        if passages[negative] != corpus.query_passages[query]:  # it may return the query's own text, which is not counted
             found[query, counts[query]] = passages[negative]
             counts[query] += 1
     return found
@@ -126,7 +118,7 @@ def measured(turn: Turn, negatives: Ids, queries: npt.NDArray[np.bool_] | None =
 
 
 def ours(number: int, rate: float) -> SelectionSettings:
-    """Return the recommended preset with its dial at `rate`."""
+    """Return the recommended preset with `max_fn_rate` set to `rate`."""
     settings = with_preset(RECOMMENDED, SelectionSettings(negative_number=number))
     return msgspec.structs.replace(settings, window_end=CANDIDATES, max_fn_rate=rate)
 
@@ -145,7 +137,7 @@ def at_hardness(choose: Callable[[float], Selection], hardness: Callable[[Select
 
 
 def curves(turns: list[Turn], model: FNModel, number: int) -> Iterator[tuple[str, str, list[Point]]]:
-    """Yield each method, its dial, and its points, one a turn."""
+    """Yield each method, its setting, and its points, one per turn."""
 
     def of(settings: SelectionSettings) -> list[Point]:
         return [
@@ -224,7 +216,7 @@ def against_hn_mine(turn: Turn, model: FNModel, number: int) -> dict[str, float]
 
 
 def with_verdicts(turn: Turn, model: FNModel, number: int, share: float, times: int) -> dict[str, float]:
-    """Let the verdict_pairs review the REVIEWED most suspicious of what ours chooses when `times` as many negatives are wanted.
+    """Review, by the qrels, the REVIEWED chosen negatives with the highest probability, for `times` the negatives.
 
     Returned are the rates at the hardness of before:
 
@@ -240,9 +232,9 @@ def with_verdicts(turn: Turn, model: FNModel, number: int, share: float, times: 
 
     before, rate = at_hardness(lambda rate: select(corpus, ranking, ours(number, rate), None, model), hard, wanted)
     chosen = select(corpus, ranking, ours(times * number, rate), None, model)
-    shown, chance = chosen.negatives, fn_probabilities(FNEstimator(corpus, ranking, model), chosen)
-    rows, places = np.nonzero(np.isfinite(chance))
-    first = np.argsort(-chance[rows, places], kind="stable")[:REVIEWED]
+    shown, probability = chosen.negatives, fn_probabilities(FNEstimator(corpus, ranking, model), chosen)
+    rows, places = np.nonzero(np.isfinite(probability))
+    first = np.argsort(-probability[rows, places], kind="stable")[:REVIEWED]
     rows, passages = rows[first], shown[rows[first], places[first]]
     wrong = np.isin(rows * len(corpus.passages) + passages, turn.relevant)
     verdict_pairs = match_verdicts(
@@ -255,7 +247,9 @@ def with_verdicts(turn: Turn, model: FNModel, number: int, share: float, times: 
     taught = refit(corpus, ranking, verdict_pairs, model)
     amended, amended_ranking = apply_promotions(corpus, ranking, verdict_pairs)
     results = {"before": before}
-    unlearned = dataclasses.replace(amended_ranking, signals=ranking.signals)  # likeness is still that to the positives of before
+    unlearned = dataclasses.replace(
+        amended_ranking, signals=ranking.signals
+    )  # similarities are still those to the positives before the review
     results["verdicts"], _ = at_hardness(lambda rate: select(amended, unlearned, ours(number, rate), verdict_pairs, model), hard, wanted)
     results["learned"], _ = at_hardness(lambda rate: select(corpus, ranking, ours(number, rate), None, taught), hard, wanted)
     results["both"], _ = at_hardness(lambda rate: select(amended, amended_ranking, ours(number, rate), verdict_pairs, taught), hard, wanted)
@@ -286,7 +280,7 @@ def main() -> None:
             for share in shares:
                 found = [line for turn in each if (line := against_percpos(turn, models[name], number, share)) is not None]
                 mean = {key: float(np.mean([line[key] for line in found])) for key in found[0]} if found else {}
-                rows.append({"set": name, "negatives": number, "PercPos": share, **_told(mean)})
+                rows.append({"set": name, "negatives": number, "PercPos": share, **_percentages(mean)})
     report("quality", rows, facts | _means(rows))
 
     rows = []
@@ -314,7 +308,7 @@ def main() -> None:
     report("quality-verdicts", rows, facts | {"verdicts a turn": REVIEWED})
 
 
-def _told(mean: dict[str, float]) -> dict[str, Any]:
+def _percentages(mean: dict[str, float]) -> dict[str, Any]:
     if not mean:
         return {}
     return {

@@ -1,7 +1,7 @@
-"""Killing a run (SIGKILL) and starting it again: what is lost, and whether the output is the same to the byte.
+"""Killing a run (SIGKILL) and starting it again: the lost work, and whether the output has the same bytes.
 
-First once at 60 % of the tokens, on the whole set; then `--kills` times at random moments of a smaller one, each with an
-empty store. "Lost" is what had been encoded when it died but was not yet stored, in seconds of the model's work.
+First once at 60% of the tokens, on the whole set; then `--kills` times at random moments of a smaller one, each with an
+empty store. "Lost" is the work that was encoded but not yet stored, in seconds of the model.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Miner:
             process.wait()
 
     def killed_at(self, share: float) -> float:
-        """Start, and kill when that share of the passages' tokens is done; return the share that was reached."""
+        """Start, and kill at that fraction of the passages' tokens; return the fraction that was reached."""
         primary, secondary = os.openpty()  # a terminal gets progress ten times a second
         process = subprocess.Popen(
             [*self.command, "--output_file", str(self.folder / "killed.jsonl")], stdout=subprocess.DEVNULL, stderr=secondary
@@ -105,11 +105,11 @@ def main() -> None:
         miner = Miner(Path(name) / "part", 60 if quick else 300)
         seconds, summary = miner.whole("undisturbed.jsonl")
         total = summary["vectors"]["encoded"]
-        chance = random.Random(7)
+        rng = random.Random(7)
         kills, identical, kept = options.kills if not quick else 2, 0, 0
         for _ in range(kills):
             emptied(miner.store)
-            moment = chance.uniform(0.2, seconds)
+            moment = rng.uniform(0.2, seconds)
             miner.killed_after(moment)
             stored = miner.stored()
             again, summary = miner.whole("again.jsonl")

@@ -1,10 +1,9 @@
-"""Rows at file speed: reading a pool and training rows, making the corpus of them, and writing the rows back.
+"""Rows at file speed: reading a pool and training rows, building the corpus, and writing the rows back.
 
-One million pool lines and 100,000 training rows are written with a fixed seed to a temporary folder. Each side reads them in a process of
-its own, so that its peak memory is its own too. Seconds are those of the processor for the work alone (a shared machine stretches those of
-the clock, and all of it runs in one thread), the least of three turns. The plain sides do less: `json.loads` and `msgspec.json.decode` per
-line look for no fault and keep no spelling, and their set tells passages apart by the letter; ours checks every line, keeps the undecoded
-bytes of each row, fingerprints the file, and folds what it compares.
+One million pool lines and 100,000 training rows are written with a fixed seed to a temporary folder. Each side reads them in
+its own process, so that its peak memory is its own. Seconds are CPU seconds of one thread, the least of three turns. The
+plain sides do less: `json.loads` and `msgspec.json.decode` per line find no problems and keep no original bytes, and their set
+compares exact texts; hnmine checks every line, keeps the bytes of each row, hashes the file, and normalises texts.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ NEGATIVES = 15
 
 
 def passages(count: int, seed: int, shortest: int, longest: int) -> Iterator[str]:
-    """Yield texts of 300 to 1,000 characters, say: one in four holds something beyond ASCII, one in forty repeats another one's text."""
+    """Yield texts of 300 to 1,000 characters, say: one in four is not ASCII, one in forty repeats another text."""
     rng = random.Random(seed)
     words = ["".join(rng.choices("etaoinshrdlucmfwypvbgkjqxz", k=rng.randint(2, 10))) for _ in range(WORDS)]
     odd = ["café", "Straße", "naïve", "日本語", "“so”", "über", "–", "😀"]
-    # One long walk through the words; a passage is a slice of it, which is far quicker than drawing each word.
+    # A passage is a slice of one random sequence of words, which is much faster than drawing each word.
     walk = " ".join(words[int(WORDS * rng.random() ** 2)] for _ in range(400_000))
     for number in range(count):
         start = rng.randrange(len(walk) - longest)

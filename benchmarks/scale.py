@@ -1,8 +1,8 @@
-"""What everything but the model costs, against the size of the corpus: 1,000 to 1,000,000 passages, 1,000 queries.
+"""The cost of everything but the model against the size of the corpus: 1,000 to 1,000,000 passages, 1,000 queries.
 
 Reading, building the corpus, writing the vectors to the store and finding them again, search, selection and export, each
-size in its own process. The encoder is a stand-in (a fixed projection of each text's hash), so its own time means
-nothing. The slope is that of log(seconds) over log(passages) between the two largest sizes: 1 is linear.
+size in its own process. The encoder is a fake (a fixed projection of each text's hash), so its time is meaningless. The slope
+is that of log(seconds) over log(passages) between the two largest sizes: 1 is linear.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DIMENSION, QUERIES = 384, 1_000
 
 
 class Projection:
-    """An Encoder of no meaning and next to no cost."""
+    """A fake Encoder with negligible cost."""
 
     def __init__(self) -> None:
         self.matrix = np.random.default_rng(3).standard_normal((64, DIMENSION)).astype(np.float32)

@@ -74,7 +74,7 @@ def torch_topk(queries: np.ndarray, passages: np.ndarray, dtype: str) -> np.ndar
 
 
 def recall(ids: np.ndarray, queries: np.ndarray, passages: np.ndarray, sample: int = 64) -> float:
-    """Return the share of the true top k of the first queries that was found."""
+    """Return the fraction of the true top k of the first queries that was found."""
     exact = np.concatenate(
         [queries[:sample].astype(np.float64) @ part.astype(np.float64).T for part in np.array_split(passages, 20)], axis=1
     )
@@ -95,7 +95,7 @@ def compare(kind: str, queries: int, passages: int, repeats: int) -> list[dict[s
     found = {name: side() for name, side in sides.items()}
     seconds = dict.fromkeys(sides, float("inf"))
     peak = measure.gemm_peak()
-    for _ in range(repeats):  # in turn, so that a busy moment strikes no side alone
+    for _ in range(repeats):  # alternating, so that noise affects all sides
         peak = max(peak, measure.gemm_peak(seconds=0.3))
         for name, side in sides.items():
             seconds[name] = min(seconds[name], measure.best(side, repeats=1))

@@ -1,8 +1,8 @@
-"""Selection: what a slider waits for. Ours against the same choice made query by query.
+"""Selection, which runs at every move of a slider, against the same choice made query by query.
 
-The other side is a plain NumPy loop over the queries that gives every candidate its reason and draws the same lots; it
-is timed on a part of the queries and scaled up (marked as such), after both were seen to choose the same negatives.
-Rankings are synthetic: scores as in real ones fall with the rank, and the positives stand among the first ranks.
+The other side is a plain NumPy loop over the queries that gives every candidate its reason and uses the same random keys; it
+is timed on a part of the queries and scaled up (marked as such), after both chose the same negatives. Rankings are
+synthetic: scores fall with the rank as in real ones, and the positives are among the first ranks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hnmine.selection.settings import Reason, SelectionSettings
 
 PASSAGES, DIMENSION = 100_003, 16  # a prime, so that no query ranks a passage twice
 SAMPLE = 1_000
-GUARDS = {"max_positive_ratio": 0.95, "min_score": 0.2, "max_score": 0.8}
+FILTERS = {"max_positive_ratio": 0.95, "min_score": 0.2, "max_score": 0.8}
 # A window so narrow that each query is left about five short.
 NARROW = {"window_start": 10, "window_end": 20}
 
@@ -36,7 +36,7 @@ def world(queries: int, depth: int) -> tuple[Corpus, Ranking]:
     positives = ids[np.arange(queries), rng.integers(0, min(depth, 30), queries)]
     starts = np.arange(queries + 1, dtype=np.int64)
     corpus = Corpus(
-        passages=range(PASSAGES),  # type: ignore[arg-type]  # nobody reads the texts
+        passages=range(PASSAGES),  # type: ignore[arg-type]  # the texts are not read
         passage_hashes=np.sort(rng.integers(0, 2**64, PASSAGES, dtype=np.uint64)),
         sources=np.full(PASSAGES, 4, dtype=np.uint8),
         n_candidates=PASSAGES,
@@ -56,7 +56,7 @@ def world(queries: int, depth: int) -> tuple[Corpus, Ranking]:
 
 
 def one_by_one(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, queries: int) -> list[list[int]]:
-    """Choose for the first `queries` in a plain loop, back-fill apart."""
+    """Choose for the first `queries` in a plain loop, without random fill."""
     anchors = positive_score(corpus, ranking, settings)
     keys = query_keys(corpus.query_hashes, settings.seed, 1)
     window = slice(settings.window_start, settings.window_end)
@@ -98,15 +98,15 @@ def main() -> None:
     rows = []
     for queries, depth in [(1_000, 100)] if quick else [(10_000, 200), (10_000, 500), (100_000, 200), (100_000, 500)]:
         corpus, ranking = world(queries, depth)
-        cases = {"": {"window_start": 0, "window_end": depth}, "guards": {"window_start": 0, "window_end": depth, **GUARDS}}
+        cases = {"": {"window_start": 0, "window_end": depth}, "filters": {"window_start": 0, "window_end": depth, **FILTERS}}
         if depth == 200:
-            cases["back-fill"] = NARROW
+            cases["random fill"] = NARROW
         for strategy in ("random", "hardest"):
             for name, values in cases.items():
                 settings = SelectionSettings(strategy=strategy, **values)
                 selection = select(corpus, ranking, settings)
                 part = min(SAMPLE, queries)
-                # A back-filled negative that scores higher moves in between: compare as sets.
+                # A random negative with a higher score moves forward: compare as sets.
                 plain = [sorted(each) for each in one_by_one(corpus, ranking, settings, part)]
                 assert plain == [sorted(each) for each in drawn(selection, part)], "both sides choose the same"
                 began = time.perf_counter()
@@ -119,10 +119,10 @@ def main() -> None:
                     "strategy": strategy,
                     "with": name,
                     "ms": 1000 * ours,
-                    "loop ms (scaled up)": None if name == "back-fill" else 1000 * loop,
-                    "ratio": None if name == "back-fill" else loop / ours,
+                    "loop ms (scaled up)": None if name == "random fill" else 1000 * loop,
+                    "ratio": None if name == "random fill" else loop / ours,
                     "ns a candidate": 1e9 * ours / (queries * (settings.window_end - settings.window_start)),
-                    "back-filled": selection.funnel["random_filled"],
+                    "random filled": selection.funnel["random_filled"],
                 }
                 if not name and strategy == "random":
                     row["histogram ms"] = 1000 * best(lambda r=ranking, s=selection: score_histograms(r, s))

@@ -1,4 +1,4 @@
-"""What the benchmarks mine: Cranfield where it lies beside the checkout, else generated texts of about its lengths."""
+"""The input of the benchmarks: Cranfield if it is beside the checkout, else generated texts of similar lengths."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ WORDS = np.array([first + second for first in ("ba", "co", "di", "fu", "ge", "lo
 
 def sentences(count: int, low: int, high: int, seed: int) -> list[str]:
     """Return `count` different texts of `low` to `high` made-up words."""
-    chance = np.random.default_rng(seed)
-    lengths = chance.integers(low, high + 1, count)
-    words = WORDS[chance.integers(0, len(WORDS), int(lengths.sum()))]
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(low, high + 1, count)
+    words = WORDS[rng.integers(0, len(WORDS), int(lengths.sum()))]
     ends = np.cumsum(lengths)
     return [f"{number} " + " ".join(words[end - length : end]) for number, (end, length) in enumerate(zip(ends, lengths, strict=True))]
 

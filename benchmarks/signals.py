@@ -1,10 +1,10 @@
-"""Signals: what `with_signals` costs beside the encoding of the same texts, which every run needs anyway.
+"""Signals: the cost of `with_signals` beside the encoding of the same texts, which every run needs.
 
-Texts are words of the packaged model's own vocabulary, drawn by Zipf's law, 100 to 200 a passage and 8 to 16 a query: each word is one
-token, so that encoding looks no dearer than it is (English has 1.3). Vectors are made up, in clusters of 50 passages, so that about a
-quarter of a query's candidates are like its positives and have their words compared, as in real sets. A sample of the texts is encoded,
-half before the signals and half after, and scaled up by tokens (marked as such). CPU seconds stand beside those of the clock: on a busy
-machine they are the fairer ratio.
+Texts are words of the packaged model's vocabulary, drawn by Zipf's law, 100 to 200 per passage and 8 to 16 per query; each word
+is one token, so encoding is not overestimated (English has 1.3). Vectors are synthetic, in clusters of 50 passages, so that
+about a quarter of a query's candidates are similar to its positives and have their words compared, as in real sets. A sample
+of the texts is encoded, half before and half after the signals, and scaled up by tokens (marked as such). CPU seconds are
+reported too: on a busy machine they give the fairer ratio.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from hnmine.vectors.similarity import pair_scores
 
 Floats = npt.NDArray[np.float32]
 DIMENSION, CLUSTER = 384, 50
-# The acceptance: signals take less than this part of the encoding.
+# Acceptance: signals take less than this fraction of the encoding.
 WANTED = 0.1
 
 
@@ -37,28 +37,28 @@ def texts_of(count: int, low: int, high: int, seed: int) -> list[str]:
     """Return `count` different texts of `low` to `high` words of the model's vocabulary."""
     known = (packaged_folder() / "vocab.txt").read_text("utf-8").split("\n")
     words = np.array([word for word in known if word.isascii() and word.isalpha() and len(word) > 1])
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     weights = 1 / (np.arange(len(words)) + 3)
-    lengths = chance.integers(low, high + 1, count)
-    drawn = words[chance.choice(len(words), int(lengths.sum()), p=weights / weights.sum())]
+    lengths = rng.integers(low, high + 1, count)
+    drawn = words[rng.choice(len(words), int(lengths.sum()), p=weights / weights.sum())]
     ends = np.cumsum(lengths)
     return [" ".join(drawn[end - length : end]) for end, length in zip(ends, lengths, strict=True)]
 
 
 def world(queries: int, passages: int, depth: int) -> tuple[Corpus, Ranking]:
     """Make a corpus with one to three positives a query, and its ranking by made-up vectors."""
-    chance = np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     pool, asked = texts_of(passages, 100, 200, 0), texts_of(queries, 8, 16, 1)
     rows = [
         Row(number + 1, text, [pool[(7 * number + turn) % passages] for turn in range(1 + number % 3)], [], {})
         for number, text in enumerate(asked)
     ]
     corpus = build_corpus(rows, pool)
-    centres = chance.standard_normal((passages // CLUSTER + 1, DIMENSION), dtype=np.float32)
-    owners = chance.integers(0, len(centres), len(corpus.passages))
-    vectors = [centres[owners] + chance.standard_normal((len(owners), DIMENSION), dtype=np.float32)]
+    centres = rng.standard_normal((passages // CLUSTER + 1, DIMENSION), dtype=np.float32)
+    owners = rng.integers(0, len(centres), len(corpus.passages))
+    vectors = [centres[owners] + rng.standard_normal((len(owners), DIMENSION), dtype=np.float32)]
     near = corpus.positive_ids[corpus.positive_starts[:-1]]
-    vectors.append(vectors[0][near] + chance.standard_normal((len(near), DIMENSION), dtype=np.float32))
+    vectors.append(vectors[0][near] + rng.standard_normal((len(near), DIMENSION), dtype=np.float32))
     found, sought = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in vectors)
     scores, ids = top_k(sought, found, depth)
     own = pair_scores(sought, corpus.positive_queries, found, corpus.positive_ids)
@@ -90,10 +90,10 @@ def main() -> None:
     corpus, ranking = world(queries, passages, depth)
     encoder = FlagEncoder.load(ModelSettings(devices=("cpu",)))
     encode(encoder, ["the first call loads"], "passages")
-    chance = np.random.default_rng(3)
+    rng = np.random.default_rng(3)
     sides = {
-        "passages": (corpus.passages, chance.permutation(len(corpus.passages))[:sample]),
-        "queries": (corpus.queries, chance.permutation(len(corpus.queries))[:sample]),
+        "passages": (corpus.passages, rng.permutation(len(corpus.passages))[:sample]),
+        "queries": (corpus.queries, rng.permutation(len(corpus.queries))[:sample]),
     }
 
     def encoded(part: slice) -> dict[str, tuple[npt.NDArray[np.float64], int]]:

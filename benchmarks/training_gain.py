@@ -1,16 +1,10 @@
-"""What training on mined negatives gains: the packaged model is trained on SciFact's training claims, and judged on its test claims.
+"""The gain from training on mined negatives: the packaged model is trained on SciFact's training claims, tested on its test claims.
 
-Every way to mine trains the same model by the same recipe, on the same claims and positives in the same order; only the negatives differ.
-Each is done for several seeds, which draw the positive of a claim that has several, the negatives that are drawn, and the order. The
-interval of a figure is Student's over the seeds. That of a difference between two ways is a paired bootstrap over the test claims, whose
-figures are first averaged over the seeds: it says how far these claims decide, and knows nothing of further seeds.
-
-The recipe was fixed beforehand; the test claims decided on nothing. To choose another, `--held_out 0.2` judges on a fifth of the training
-claims instead, which are then not trained on. A run is written as it ends and never done twice: one that is cut off goes on from there.
-`--only random,balanced` leaves out the ways to mine that have neither word in their names.
-
-Two training claims that are test claims by the letter are left out. Beyond that the sets are not strangers: two thirds of the test claims
-are about an abstract that is also a training claim's, as in every figure of SciFact's usual split.
+All methods train the same model with the same recipe on the same claims and positives in the same order; only negatives
+differ. Intervals: Student's over the seeds for a figure; a paired bootstrap over the test claims, averaged over the seeds,
+for a difference. The recipe was fixed before; `--held_out 0.2` tests on a fifth of the training claims instead. Finished
+runs are kept and not repeated; `--only random,balanced` selects methods by words in their names. Two training claims equal to
+test claims are left out; two thirds of the test claims share an abstract with a training claim, as in SciFact's usual split.
 """
 
 from __future__ import annotations
@@ -62,7 +56,7 @@ ALL = 10**9
 def ways(number: int, fn_model: FNModel | None = None) -> dict[str, Way]:
     """Return what is compared: by name, how a seed chooses so many negatives of a ranking; None leaves them to the batch.
 
-    `fn_model` is the model behind "balanced"; the one that ships has seen verdict_pairs of SciFact, so it is not used here.
+    `fn_model` is the model behind "balanced"; the shipped one was fitted on qrels of SciFact, so it is not used here.
     """
 
     def chosen(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, seed: int) -> Selection:
@@ -143,11 +137,11 @@ def best_device() -> str:
 
 def rows_of(corpus: Corpus, selection: Selection | None, seed: int) -> list[list[str]]:
     """Return for each claim its text, one of its positives, and its negatives; the seed draws the positive alike for every way."""
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     rows = []
     for query, text in enumerate(corpus.queries):
         places = corpus.positives(query)
-        chosen = [int(places[int(chance.integers(len(places)))])]
+        chosen = [int(places[int(rng.integers(len(places)))])]
         if selection is not None:
             chosen += selection.negatives[query].tolist()
         rows.append([text, *(corpus.passages[place] for place in chosen)])

@@ -1,6 +1,6 @@
-"""Judged sets as a miner meets them: of each query's relevant passages one is visible as its positive, the others are hidden.
+"""Judged sets as a miner sees them: of each query's relevant passages one is visible as its positive, the others are hidden.
 
-A set is ranked once for each of SEEDS, every time with another visible positive; its texts are encoded once.
+A set is ranked once for each of SEEDS, each time with another visible positive; its texts are encoded once.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def opened(given: argparse.Namespace, quick: Sequence[JudgedSet]) -> tuple[list[
             "--sets takes names of folders in --data, or paths"
         )
     if len({folder.name for folder in folders}) < len(folders):
-        sys.exit(f"two of {', '.join(map(str, folders))} have one name, by which sets are told apart; rename a folder")
+        sys.exit(f"two of {', '.join(map(str, folders))} have the same name; rename a folder")
     return [read(folder) for folder in folders], FlagEncoder.load(), VectorStore(given.store)
 
 
@@ -64,11 +64,11 @@ def turns_of(judged: JudgedSet, encoder: Encoder, store: VectorStore | None) -> 
     """Rank a set once for each of SEEDS, with the signals of every candidate."""
     made = []
     for seed in SEEDS:
-        chance = np.random.default_rng(seed)
+        rng = np.random.default_rng(seed)
         with tempfile.TemporaryDirectory() as name:
             train = Path(name) / "train.jsonl"
             rows = [
-                {"query": query, "pos": [judged.passages[places[int(chance.integers(len(places)))]]]}
+                {"query": query, "pos": [judged.passages[places[int(rng.integers(len(places)))]]]}
                 for query, places in judged.relevant.items()
             ]
             train.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")

@@ -1,13 +1,10 @@
-"""How many mined negatives are false, and how hard they are, by window, strategy and guard, on sets that people judged.
+"""Rate of false negatives and hardness by window, strategy and filter, on sets with relevance judgements.
 
-Of each query's relevant passages one stays visible as its positive, the others are hidden; what is mined and judged relevant is a
-false negative. The rate is read together with the negatives' mean similarity to their queries, their hardness: a lower rate at a lower
-hardness is no progress, easier passages are always right. Every setting is mined three times, each time with another positive and
-seed. Intervals come from a bootstrap over the queries (their three turns together), since negatives of one query hang together.
-
-The last table asks what reviewing is worth, and in which order: the verdict_pairs play a reviewer, who gives so many verdicts a query, on
-the chosen negatives that are most suspicious by one measure or another; then it is mined again with these verdicts. The estimate's weights
-were never fitted on the set.
+Of each query's relevant passages one is visible as its positive, the others are hidden; a mined hidden passage is a false
+negative. The rate is reported with the hardness (mean similarity to the queries), because easier negatives are always right.
+Every setting is mined three times, with another positive and seed; intervals are a bootstrap over the queries with their
+three turns. The last table measures reviewing by order: the qrels give so many verdicts a query on chosen negatives, and the
+set is mined again with them. The weights of the estimate were never fitted on the set.
 """
 
 from __future__ import annotations
@@ -40,16 +37,16 @@ Floats = npt.NDArray[np.float64]
 RESAMPLED = 2_000
 NUMBERS = (5, 15)
 STARTS, ENDS = (0, 5, 10, 20, 50), (100, 210, 500)
-GUARDS: tuple[dict[str, float], ...] = (
+FILTERS: tuple[dict[str, float], ...] = (
     *({"max_positive_ratio": share} for share in (0.95, 0.9, 0.8)),
     *({"margin": margin} for margin in (0.05, 0.1)),
     *({"max_score": score} for score in (0.7, 0.6, 0.5)),
 )
 # Ranks in which the relevant passages are counted.
 BANDS = (0, 5, 10, 20, 50, 100, 210, 500)
-# A reviewer's verdicts a query, and what they are about.
+# Verdicts per query, and the orders of review.
 VERDICTS = (0.5, 1.0, 2.0)
-ORDERS = ("at random", "share of the positive", "most suspicious first")
+ORDERS = ("at random", "ratio to the positive", "highest probability first")
 REVIEWED = (
     with_preset(RECOMMENDED, SelectionSettings()),
     SelectionSettings(window_start=0, strategy="hardest", max_positive_ratio=0.95),
@@ -93,43 +90,43 @@ def tally(turns: list[Turn], settings: SelectionSettings, model: FNModel, *, ver
 
 
 def risk(turn: Turn, selection: Selection, model: FNModel, order: str) -> npt.NDArray[np.floating]:
-    """Return how suspicious each of the (q, N) chosen negatives is."""
+    """Return the review priority of each of the (q, N) chosen negatives."""
     if order == "at random":
         return np.random.default_rng(turn.seed).random(selection.scores.shape)
-    if order == "share of the positive":
+    if order == "ratio to the positive":
         return ratio_to_positive(selection.scores, selection.positive[:, None])
     found = fn_probabilities(FNEstimator(turn.corpus, turn.ranking, model), selection)
-    return np.where(np.isnan(found), 0, found)  # back-filled from anywhere: the least suspicious
+    return np.where(np.isnan(found), 0, found)  # random fill: last
 
 
 def reviewed(turn: Turn, selection: Selection, model: FNModel, verdicts: int, order: str) -> tuple[Selection, list[bool]]:
-    """Let the verdict_pairs decide on so many of the chosen negatives; return the selection after that, and which were false."""
+    """Review so many of the chosen negatives by the qrels; return the selection after that, and which were false."""
     rows, places = np.nonzero(selection.negatives >= 0)
     first = np.argsort(-risk(turn, selection, model, order)[rows, places], kind="stable")[:verdicts]
     rows, places = rows[first], places[first]
     false = turn.false(selection)[rows, places].tolist()
     corpus, passages = turn.corpus, selection.negatives[rows, places]
-    said = [
+    verdicts_given = [
         Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="promote" if wrong else "keep")
         for query, passage, wrong in zip(rows, passages, false, strict=True)
     ]
-    verdict_pairs = match_verdicts(corpus, said)
+    verdict_pairs = match_verdicts(corpus, verdicts_given)
     amended, ranking = apply_promotions(corpus, turn.ranking, verdict_pairs)
     return select(amended, ranking, selection.settings, verdict_pairs, refit(corpus, turn.ranking, verdict_pairs, model)), false
 
 
 def cases() -> Iterator[SelectionSettings]:
-    """Yield what is compared: windows at random and hardest first, and each guard on three of them."""
+    """Yield the settings: windows at random and hardest first, and each filter on three of them."""
     for number in NUMBERS:
         for end in ENDS:
             for start in STARTS:
                 yield SelectionSettings(window_start=start, window_end=end, negative_number=number)
         for start in STARTS:  # where the window ends makes no difference to the hardest
             yield SelectionSettings(window_start=start, negative_number=number, strategy="hardest")
-        for guard in GUARDS:
-            yield SelectionSettings(window_start=0, negative_number=number, strategy="hardest", **guard)
-            yield SelectionSettings(window_start=10, negative_number=number, strategy="hardest", **guard)
-            yield SelectionSettings(negative_number=number, **guard)
+        for filter_ in FILTERS:
+            yield SelectionSettings(window_start=0, negative_number=number, strategy="hardest", **filter_)
+            yield SelectionSettings(window_start=10, negative_number=number, strategy="hardest", **filter_)
+            yield SelectionSettings(negative_number=number, **filter_)
 
 
 def by_rank(turns: list[Turn]) -> dict[str, float]:
@@ -145,19 +142,19 @@ def by_rank(turns: list[Turn]) -> dict[str, float]:
 
 
 def named(settings: SelectionSettings) -> dict[str, Any]:
-    """Return the cells that say which settings they were."""
-    guard = next((f"{name} {getattr(settings, name):g}" for each in GUARDS for name in each if getattr(settings, name) is not None), "")
+    """Return the cells of the settings."""
+    filter_ = next((f"{name} {getattr(settings, name):g}" for each in FILTERS for name in each if getattr(settings, name) is not None), "")
     if settings.max_fn_rate is not None:
-        guard = f"max_fn_rate {settings.max_fn_rate:g}"
+        filter_ = f"max_fn_rate {settings.max_fn_rate:g}"
     window = f"{settings.window_start}-{settings.window_end}"
-    return {"choose": settings.strategy, "window": window, "guard": guard, "negatives": settings.negative_number}
+    return {"choose": settings.strategy, "window": window, "filter": filter_, "negatives": settings.negative_number}
 
 
 def line(tallies: list[Tally], weights: list[Floats]) -> dict[str, Any]:
     """Return the cells of one setting: of a set, or the mean over sets (each counts the same)."""
     rates = np.mean([each.rates(part) for each, part in zip(tallies, weights, strict=True)], axis=0)
     low, high = np.percentile(rates, (2.5, 97.5))
-    if not any(each.false.sum() for each in tallies):  # a bootstrap of nothing but zeros knows no doubt: Wilson's bound
+    if not any(each.false.sum() for each in tallies):  # a bootstrap of zeros has no width: Wilson's bound
         high = 3.84 / (3.84 + sum(each.chosen.sum() for each in tallies) / len(SEEDS))
     totals = [each.chosen.sum() for each in tallies]
 
@@ -169,7 +166,7 @@ def line(tallies: list[Tally], weights: list[Floats]) -> dict[str, Any]:
         "from": 100 * float(low),
         "to": 100 * float(high),
         "similarity": round(mean([each.similarity for each in tallies]), 3),
-        "back-filled %": 100 * mean([each.random_filled for each in tallies]),
+        "random filled %": 100 * mean([each.random_filled for each in tallies]),
         "short %": 100 * float(np.mean([each.short.mean() / len(SEEDS) for each in tallies])),
     }
 

@@ -20,7 +20,7 @@ from hnmine.analysis import queries as quality
 from hnmine.analysis.fn_estimates import can_estimate_fn
 from hnmine.analysis.fn_estimates import fn_probabilities as _fn_probabilities_of
 from hnmine.checks.check import check
-from hnmine.checks.report import Report
+from hnmine.checks.kinds import Report
 from hnmine.core.errors import InputError, ModelError, WorkspaceError
 from hnmine.core.files import write_atomic
 from hnmine.core.progress import OnProgress
@@ -31,11 +31,11 @@ from hnmine.data.verdicts import VerdictPairs, match_verdicts, verdict_lines
 from hnmine.export.formats import FORMATS, Written, write_export
 from hnmine.export.scores import model_scores, teacher_scores
 from hnmine.models import cards, reranker
+from hnmine.models.batching import token_counts
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder, encode
 from hnmine.models.flag_reranker import CrossEncoder
 from hnmine.models.reranker import RerankerSettings
-from hnmine.models.tokenizer import token_counts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.rerank import Scorer
 from hnmine.retrieval.search import PassageIndex
@@ -349,7 +349,7 @@ def _export(key: str, settings: str, _run: OpenRun) -> list[Written]:
         scores=scores,
         dev_share=wanted.dev_share,
         seed=wanted.selection.seed,
-        mend=wanted.mend,
+        repair_output=wanted.repair_output,
     )
 
 
@@ -386,7 +386,7 @@ def checked(run: OpenRun, settings: MineSettings) -> Report:
     Raises:
         As `export`, or the file was cleared away by other exports in the meantime (InputError).
     """
-    whole = msgspec.structs.replace(settings, output_format="flagembedding", dev_share=0.0, mend=())
+    whole = msgspec.structs.replace(settings, output_format="flagembedding", dev_share=0.0, repair_output=())
     return _checked(run.key, msgspec.json.encode(whole).decode(), run)
 
 

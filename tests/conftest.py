@@ -13,7 +13,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from hnmine.core.progress import check
+from hnmine.core.progress import check_cancelled
 
 for _name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):
     os.environ[_name] = "1"
@@ -59,7 +59,7 @@ class FakeEncoder:
         else:
             self.passage_calls += 1
         for start in range(0, len(texts), self.batch):
-            check(should_stop)
+            check_cancelled(should_stop)
             places = np.arange(start, min(start + self.batch, len(texts)))
             vectors = np.array([trigram_vector(texts[place], self.dimension) for place in places])
             if on_progress is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hnmine.core.progress import check
+from hnmine.core.progress import check_cancelled
 from tests.conftest import trigram_vector
 
 
@@ -30,7 +30,7 @@ class FakeReranker:
         self, pairs: Sequence[tuple[str, str]], *, on_progress: Any = None, should_stop: Callable[[], bool] | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for start in range(0, len(pairs), self.batch):
-            check(should_stop)
+            check_cancelled(should_stop)
             if self.fail_after is not None and len(self.asked) >= self.fail_after:
                 raise RuntimeError("killed")
             places = np.arange(start, min(start + self.batch, len(pairs)))

@@ -19,7 +19,7 @@ from hnmine.data.corpus import Corpus
 from hnmine.retrieval.ranking import Ranking
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import Reason
-from hnmine.vectors.similarity import give_back
+from hnmine.vectors.similarity import release_pages
 
 __all__ = ["MAP_POINTS", "Kind", "Neighbourhood", "Overview", "Plane", "neighbourhood", "overview", "plane_of", "roles", "sample"]
 
@@ -154,7 +154,7 @@ def overview(corpus: Corpus, ranking: Ranking) -> Overview:
     """Project a set's passages, a sample of them where they are more than MAP_POINTS."""
     ids = sample(corpus.passage_hashes)
     vectors = np.asarray(ranking.passage_vectors[ids])
-    give_back(ranking.passage_vectors)
+    release_pages(ranking.passage_vectors)
     plane = plane_of(vectors)
     return Overview(plane=plane, ids=ids, points=plane.place(vectors), of=len(corpus.passages))
 

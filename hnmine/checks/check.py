@@ -1,11 +1,9 @@
-"""The doctor: read a training file as trainers will, and report what they would trip over.
+"""Checks a training file: reads it as trainers do, and reports what would fail or mislead them.
 
-What the trainers do is told in `trainers`; what is wrong with a file as such (not JSON, a string for a list) is found by the same reader as
-in mining, with the same words. The file is read once (`survey`); a second look, as far as the last example, fetches the texts of what only
-shows across rows. 100,000 rows of 16 passages (800 MB) take 5 s of one core and 115 MB of memory, 7 s and 300 MB with lengths.
-
-What is normal for a file is told by the file: where most rows have five negatives, a row with five is not short. A repeat among many
-negatives is a fault if a group as it is trained with would hold both in more than one step of a hundred, else a note.
+Problems of the file itself (not JSON, a string for a list) come from the reader that mining uses. The file is read once
+(`survey`); a second reading fetches the texts of findings across rows. 100,000 rows of 16 passages (800 MB) take 5 s of one
+core and 115 MB of memory, 7 s and 300 MB with lengths. The file sets its own norm: where most rows have five negatives, a row
+with five is not short. A repeat among many negatives is a fault only if a training group has both in over 1% of the steps.
 """
 
 from __future__ import annotations
@@ -17,14 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hnmine.checks.kinds import KINDS, chosen_trainers
-from hnmine.checks.lengths import Lengths
-from hnmine.checks.report import EXAMPLES, Example, Finding, Report, counted, finding, shortened
+from hnmine.checks.kinds import EXAMPLES, KINDS, Example, Finding, Report, chosen_trainers, finding
 from hnmine.checks.rules import GROUP, READABLE, of_lines, of_negatives, of_rows, of_types
-from hnmine.checks.survey import RawReader, Survey
+from hnmine.checks.survey import Lengths, RawReader, Survey
 from hnmine.core.errors import InputError, SettingsError
-from hnmine.core.progress import OnProgress, ShouldStop
-from hnmine.core.progress import check as heed
+from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
+from hnmine.core.text import counted, shortened
 from hnmine.data.columns import Columns
 from hnmine.data.problems import PROBLEM_KINDS, REPAIRS, InputFile, Problem
 from hnmine.data.rows import Row, training_rows
@@ -33,19 +29,19 @@ from hnmine.models.cards import ModelCard
 __all__ = ["check", "examine"]
 
 _ROWS_BETWEEN_PROGRESS = 1_000
-# A fault that the reader finds -> what a trainer makes of it.
+# Kind of problem -> its effect on a trainer.
 _CONSEQUENCES = {
-    "not-utf8": "the trainer stops when it comes to the row (UnicodeDecodeError)",
+    "not-utf8": "the trainer stops at the row (UnicodeDecodeError)",
     "not-json": "the file cannot be loaded",
     "not-an-object": "the file cannot be loaded",
     "duplicate-key": "the file cannot be loaded",
-    "line-too-long": "it was not read, nor what follows on it",
+    "line-too-long": "the line was not read",
     "missing-field": "the trainer stops there",
-    "wrong-type": "the trainer stops there, or trains on something else",
+    "wrong-type": "the trainer stops there, or trains on wrong texts",
     "empty-text": "the trainer learns from an empty query",
     "no-positive": "the trainer stops there",
     "string-instead-of-list": "FlagEmbedding stops (AssertionError) or, with --same_dataset_within_batch, trains on single characters",
-    "nan": "it is no JSON; some loaders refuse the file, in others it spoils the loss",
+    "nan": "it is not valid JSON: some loaders refuse the file, in others the loss becomes NaN",
     "blank-passage": "the trainer learns from an empty text",
 }
 
@@ -57,25 +53,23 @@ def check(
     trainers: Sequence[str] | None = None,
     negative_number: int | None = None,
     columns: Columns | None = None,
-    name: str = "",
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Report:
-    """Read a training file and report what trainers would trip over.
+    """Read a training file and report what would fail or mislead trainers.
 
     Args:
         path: the file, in any format that mining reads.
-        model: whose tokenizer and maximum lengths count; None leaves lengths out.
+        model: its tokenizer and maximum lengths are used; None skips lengths.
         trainers: keys of TRAINERS; None for all.
-        negative_number: negatives that each row should have; None: as many as most rows have, but no more than a default group takes (7).
-        columns: which columns hold what, where their names do not tell.
-        name: what to call the file; its own name, if none is given.
-        on_progress, should_stop: told of the bytes read; asked whether to stop.
+        negative_number: negatives per row; None is the most frequent number, at most that of a default group (7).
+        columns: the columns to read; a part that is None is found by name.
+        on_progress, should_stop: called with the bytes read; called to check for a cancel.
 
     Raises:
-        InputError: the file as a whole cannot be read.
+        InputError: the file cannot be read.
         SettingsError: a trainer is unknown, or `negative_number` is below 1.
-        Cancelled: `should_stop` said so.
+        Cancelled: `should_stop` returned True.
     """
     return examine(
         path,
@@ -83,7 +77,6 @@ def check(
         trainers=trainers,
         negative_number=negative_number,
         columns=columns,
-        name=name,
         on_progress=on_progress,
         should_stop=should_stop,
     )[0]
@@ -96,28 +89,27 @@ def examine(
     trainers: Sequence[str] | None = None,
     negative_number: int | None = None,
     columns: Columns | None = None,
-    name: str = "",
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> tuple[Report, Survey]:
-    """As `check`, with what the reading gathered, for whoever mends the file."""
+    """Return the report of `check` and the survey behind it, which repairs need."""
     chosen = chosen_trainers(trainers)
     if negative_number is not None and negative_number < 1:
         raise SettingsError(f"negative_number is {negative_number}; it must be at least 1")
-    name = name or Path(path).name
+    name = Path(path).name
     if Path(path).is_dir():
-        raise InputError(f"{path} is a folder; give one file of training rows")
+        raise InputError(f"{path} is a folder; give a file of training rows")
     reader = RawReader(path, READABLE, columns)
     lengths = [Lengths("query", model.query_max_length), Lengths("passage", model.passage_max_length)] if model else []
     survey = Survey(lengths)
     total = Path(path).stat().st_size if Path(path).is_file() else 0
-    told = 0
+    seen = 0
     for number, row in enumerate(training_rows(reader)):
         if number % _ROWS_BETWEEN_PROGRESS == 0:
-            heed(should_stop)
+            check_cancelled(should_stop)
             if on_progress is not None:
                 on_progress(min(reader.start, total), total, "checking rows")
-        problems, told = reader.problems[told:], len(reader.problems)
+        problems, seen = reader.problems[seen:], len(reader.problems)
         survey.take(row, [each for each in problems if each.line == row.line], reader.start)
     file: InputFile[Row] = reader.file([])
     rows = len(survey.lines)
@@ -126,23 +118,23 @@ def examine(
     wanted = _wanted(survey, negative_number)
     findings = _of_problems(reader.problems)
     if not rows and not findings:
-        findings.append(finding("empty-file", "the file holds no row: there is nothing to train on", 0))
+        findings.append(finding("empty-file", "the file has no rows", 0))
     if rows:
         findings += [*of_rows(survey, rows, queries), *of_types(survey, rows), *survey.scores.findings(rows)]
         findings += [*of_negatives(survey, rows, wanted, negative_number), *of_lines(survey, wanted, path, columns)]
     if model is not None and rows:
         passages = len(np.unique(np.concatenate([np.frombuffer(each, np.uint64) for each in (survey.positives, survey.negatives)])))
         if model.folder is None or not (model.folder / "tokenizer.json").exists():
-            message = f"the tokenizer of {shortened(model.name, 60)} is not on this machine, so lengths were not counted: give its folder"
+            message = f"lengths were not counted: the tokenizer of {shortened(model.name, 60)} is not on this machine; give its folder"
             findings.append(finding("about-the-file", message, 0))
         for side, amount in zip(lengths, (queries, passages), strict=True):
             found = side.finding(model.folder, model.name, amount)
             findings += [found] if found else []
     if not name.endswith((".json", ".jsonl")):
-        message = f"FlagEmbedding reads files whose name ends in .json or .jsonl and silently passes over {shortened(name, 60)}"
+        message = f"FlagEmbedding only reads files that end in .json or .jsonl and silently skips {shortened(name, 60)}"
         findings.append(finding("file-name", message, rows))
     if not file.plain:
-        findings.append(finding("about-the-file", f"read as {file.read_as}; the trainers named here want JSON lines", rows))
+        findings.append(finding("about-the-file", f"read as {file.read_as}; the trainers need JSON lines", rows))
 
     ordered = sorted((each for each in findings if set(each.trainers) & set(chosen)), key=lambda each: each.order)
     report = Report(
@@ -163,7 +155,7 @@ def examine(
 
 
 def _wanted(survey: Survey, negative_number: int | None) -> int:
-    """Negatives that a row should have: as said, else as most rows have, but no more than a group of default size takes."""
+    """Return the negatives per row: `negative_number`, else the most frequent number, at most that of a default group."""
     if negative_number is not None:
         return negative_number
     counts = Counter(count for count in survey.negative_counts if count)
@@ -172,7 +164,7 @@ def _wanted(survey: Survey, negative_number: int | None) -> int:
 
 
 def _of_problems(problems: Sequence[Problem]) -> list[Finding]:
-    """What the reader found, by kind."""
+    """Return the findings of the reader's problems, by kind."""
     bare = {problem.line for problem in problems if problem.kind == "no-positive"}
     groups: dict[str, list[Problem]] = {}
     found: list[Finding] = []
@@ -180,20 +172,20 @@ def _of_problems(problems: Sequence[Problem]) -> list[Finding]:
         if problem.severity == "notice":
             found.append(finding("about-the-file", f"line {problem.line:,}: {problem.message}; {problem.remedy}", 1))
         elif problem.kind == "null-instead-of-list" or (problem.kind in REPAIRS and problem.line in bare and problem.path[:5] == "$.pos"):
-            pass  # a null is no positive, or no negatives: told as that
+            pass  # a null is reported as no positive or no negatives
         elif problem.kind != "nan" or not problem.path.startswith(("$.pos_scores", "$.neg_scores")):
             groups.setdefault(problem.kind if problem.kind in KINDS else "other-fault", []).append(problem)
     for kind, group in groups.items():
         lines: dict[int, str] = {}
-        for each in group:  # one example a line, that tells all of it
-            said, before = f"{each.path}  {each.message}", lines.get(each.line)
-            lines[each.line] = said if before is None else f"{before}; {said}"[:400]
+        for each in group:  # one example per line, with all its problems
+            text, before = f"{each.path}  {each.message}", lines.get(each.line)
+            lines[each.line] = text if before is None else f"{before}; {text}"[:400]
         words = KINDS[kind].words if kind != "other-fault" else ", ".join(dict.fromkeys(PROBLEM_KINDS[each.kind] for each in group))
         where = ", ".join(dict.fromkeys(shortened(each.path.partition("[")[0], 40) for each in group[:1_000] if each.path != "$"))
         message = f"{words} on {counted(len(lines), 'line')}" + (f" ({where})" if where else "")
         if kind in _CONSEQUENCES:
             message += f": {_CONSEQUENCES[kind]}"
-        examples = tuple(Example(line, shortened(said)) for line, said in list(lines.items())[:EXAMPLES])
+        examples = tuple(Example(line, shortened(text)) for line, text in list(lines.items())[:EXAMPLES])
         remedies = dict.fromkeys(problem.remedy for problem in group)
         found.append(finding(kind, message, len(lines), examples, remedy=next(iter(remedies)) if len(remedies) == 1 else ""))
     return found

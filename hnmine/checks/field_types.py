@@ -1,28 +1,29 @@
-"""Which type each field of a file gets when `datasets` loads it, and where the loading stops.
+"""The type of each field as `datasets` loads it, where loading stops, and problems of `pos_scores` and `neg_scores`.
 
-The JSON loader of `datasets` (5.2; FlagEmbedding and sentence-transformers read with it) reads 10 MiB at a time. The first part decides
-the type of each field, and what follows is cast to it. So what a mixture does depends on where it stands: within the first part numbers and
-texts make a field of JSON values (older versions refuse it there), behind it the cast fails. Whole numbers followed by fractions, or a
-field that appears behind the first part only, stop it as well; null fits everywhere, and fractions followed by whole numbers do.
-A mixture is always told as a fault: the field's type then differs from that in the next file, and files of two types cannot be joined.
-
-Fields within objects and lists count by their path (`meta.year`, `tags[]`). A field costs a look at its first byte; lists and objects are
-decoded.
+The JSON loader of `datasets` 5.2 reads 10 MiB at a time: the first part decides the type of each field, and later parts are cast
+to it. Mixed types in the first part become a field of JSON values (older versions refuse it); later the cast fails, as for
+fractions after whole numbers and for new fields. A mixture is always reported, because the file could not be joined with
+others. FlagEmbedding with `--knowledge_distillation` needs both scores on every row, and looks them up by position. Two scales
+are reported only if every row is wholly within 0..1 or wholly outside -1..1, and both occur.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from math import isfinite
 from typing import Any, Literal
 
 import msgspec
 
-__all__ = ["CHUNK", "Fault", "Schema"]
+from hnmine.checks.kinds import EXAMPLES, Finding, Tallies
+from hnmine.core.text import counted
+
+__all__ = ["CHUNK", "FIELDS", "Fault", "Schema", "Scores"]
 
 # Bytes that datasets reads at once: datasets.packaged_modules.json.JsonConfig.chunksize.
 CHUNK = 10 << 20
-_EXAMPLES = 5
 _CORE = frozenset(("query", "pos", "neg", "pos_scores", "neg_scores"))
 FaultKind = Literal["mixed-types", "late-fraction", "late-field"]
 _NUMBERS = frozenset(("a whole number", "1.0", "a fraction"))
@@ -31,14 +32,14 @@ _FIRST = {b'"': "a text", b"t": "true or false", b"f": "true or false", b"n": "n
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One field that cannot be loaded: the finding's kind, path, the kinds of value with counts, the first places of the rarer."""
+    """A field that cannot be loaded: kind of finding, path, types with counts, and the first places of the rarer types."""
 
     kind: FaultKind
     path: str
     kinds: tuple[tuple[str, int], ...]
     count: int
     examples: tuple[tuple[int, str], ...]
-    late: bool  # whether the loader of datasets 5.2 stops there
+    late: bool  # whether datasets 5.2 stops there
 
 
 @dataclass(slots=True)
@@ -50,14 +51,14 @@ class _Seen:
 
 
 class Schema:
-    """Collects the kinds of value of each path, row by row."""
+    """Collects the types of each path (`meta.year`, `tags[]`), row by row; a field costs a look at its first byte."""
 
     def __init__(self) -> None:
         self._paths: dict[str, dict[str, _Seen]] = {}
         self._reached_rest = False
 
     def add(self, fields: Mapping[str, msgspec.Raw], line: int, *, head: bool) -> None:
-        """Take a row's undecoded fields; `head` says that it begins within the first CHUNK bytes of the file."""
+        """Add a row's undecoded fields; `head` is True if it begins in the first CHUNK bytes of the file."""
         self._reached_rest |= not head
         for key, raw in fields.items():
             if key in _CORE:
@@ -72,14 +73,14 @@ class Schema:
                 self._take(key, _number(bytes(raw)), raw, line, head)
 
     def numbers(self, key: str, raw: msgspec.Raw, values: Sequence[float], line: int, *, head: bool) -> None:
-        """Take a list of numbers that was decoded elsewhere: one kind for all of them."""
+        """Add a decoded list of numbers: one type for all of them."""
         kind = "a whole number"
         if b"." in bytes(raw) or b"e" in bytes(raw):
             kind = "1.0" if all(value.is_integer() for value in values) else "a fraction"
         self._take(f"{key}[]", kind, raw, line, head)
 
     def faults(self) -> list[Fault]:
-        """Return what cannot be loaded, in the order of the fields."""
+        """Return the fields that cannot be loaded, in file order."""
         found: list[Fault] = []
         for path, kinds in self._paths.items():
             real = {kind: seen for kind, seen in kinds.items() if kind != "null"}
@@ -91,13 +92,13 @@ class Schema:
                 usual = max(counts, key=lambda family: counts[family])
                 rare = [seen for family, group in families.items() if family != usual for seen in group]
                 places = sorted(place for seen in rare for place in seen.examples)
-                # A first part that holds all the kinds makes a field of JSON values, into which anything can be cast.
+                # If the first part has all types, the field holds JSON values, and everything can be cast.
                 heads = [any(seen.head for seen in group) for group in families.values()]
                 late = any(heads) and not all(heads)
                 found.append(self._fault("mixed-types", path, counts, rare, places, late=late))
             elif real and self._reached_rest and not any(seen.head for seen in real.values()):
-                # What stands within an object or list begins with it.
-                if not any(path.startswith(f"{each.path}{mark}") for each in found for mark in ".["):
+                # The parts of an object or list begin with it.
+                if not any(path.startswith(f"{each.path}{separator}") for each in found for separator in ".["):
                     places = sorted(place for seen in real.values() for place in seen.late)
                     found.append(self._fault("late-field", path, counts, real.values(), places, late=True))
             elif {kind for kind, seen in real.items() if seen.head} == {"a whole number"} and "a fraction" in real:
@@ -109,22 +110,22 @@ class Schema:
         self, kind: FaultKind, path: str, counts: dict[str, int], seen: Iterable[_Seen], places: list[tuple[int, str]], *, late: bool
     ) -> Fault:
         ranked = tuple(sorted(counts.items(), key=lambda item: -item[1]))
-        return Fault(kind, path, ranked, sum(each.count for each in seen), tuple(places[:_EXAMPLES]), late)
+        return Fault(kind, path, ranked, sum(each.count for each in seen), tuple(places[:EXAMPLES]), late)
 
     def _take(self, path: str, kind: str, value: msgspec.Raw | bytes, line: int, head: bool) -> None:
         seen = self._paths.setdefault(path, {}).setdefault(kind, _Seen())
         seen.count += 1
         seen.head += head
-        if len(seen.examples) < _EXAMPLES:
+        if len(seen.examples) < EXAMPLES:
             seen.examples.append((line, bytes(value)[:400].decode("utf-8", "replace")))
-        if not head and len(seen.late) < _EXAMPLES:
+        if not head and len(seen.late) < EXAMPLES:
             seen.late.append((line, bytes(value)[:400].decode("utf-8", "replace")))
 
     def _nested(self, key: str, raw: msgspec.Raw, line: int, head: bool) -> None:
         try:
             value = msgspec.json.decode(raw)
         except (msgspec.DecodeError, RecursionError):
-            return  # reported as no JSON by whoever reads the file
+            return  # reported as invalid JSON by the reader
         kinds: dict[tuple[str, str], None] = {}
         _walk(key, value, kinds)
         for path, kind in kinds:
@@ -132,7 +133,7 @@ class Schema:
 
 
 def _walk(path: str, value: Any, kinds: dict[tuple[str, str], None]) -> None:
-    """Gather each (path, kind) below a value once."""
+    """Collect each (path, type) below a value once."""
     if isinstance(value, list):
         kinds[path, "a list"] = None
         for item in value:
@@ -156,3 +157,108 @@ def _number(raw: bytes) -> str:
         return "a whole number"
     value = float(raw)
     return "1.0" if value.is_integer() else "a fraction"
+
+
+FIELDS = {"pos_scores": "pos", "neg_scores": "neg"}
+_decode = msgspec.json.Decoder(list[float]).decode
+# Fewer scores on a row do not show their scale.
+_ENOUGH = 3
+
+
+class Scores:
+    """Collects problems of the scores, row by row."""
+
+    def __init__(self, tallies: Tallies, schema: Schema) -> None:
+        self._tallies = tallies
+        self._schema = schema
+        self._present = {"pos_scores": 0, "neg_scores": 0}
+        self._within = self._beyond = self._neither = 0
+
+    def add(
+        self, fields: Mapping[str, msgspec.Raw], passages: Mapping[str, int], odd: Sequence[str], line: int, query: str, *, head: bool
+    ) -> None:
+        """Add a row: its fields, the number of passages in `pos` and `neg`, and the score fields with NaN (not in `fields`)."""
+        scores: list[float] = []
+        missing: list[str] = []
+        for key, side in FIELDS.items():
+            raw = fields.get(key)
+            if key in odd:
+                self._present[key] += 1
+                self._tallies.add("scores-not-numbers", line, f"{key} has NaN or Infinity")
+            elif raw is None or bytes(raw) == b"null":
+                missing.append(key)
+            else:
+                self._present[key] += 1
+                try:
+                    values = _decode(raw)
+                except (msgspec.DecodeError, ValueError):
+                    self._tallies.add("scores-not-numbers", line, f"{key}: {bytes(raw)[:200].decode('utf-8', 'replace')}")
+                    continue
+                if not all(map(isfinite, values)):
+                    self._tallies.add("scores-not-numbers", line, f"{key} has Infinity")
+                    continue
+                self._schema.numbers(key, raw, values, line, head=head)
+                if len(values) != passages[side]:
+                    self._tallies.add("scores-length", line, f"{counted(len(values), 'score')} for {passages[side]:,} in {side}")
+                scores += values
+                if key == "neg_scores" and any(later > before for before, later in pairwise(values)):
+                    self._tallies.add("not-hardest-first", line, query)
+        if missing:
+            self._tallies.add("/".join(missing), line, query)
+        if len(scores) >= _ENOUGH:
+            if all(0 <= score <= 1 for score in scores):
+                self._within += 1
+                self._tallies.add("within", line, ", ".join(f"{score:g}" for score in scores[:5]))
+            elif all(abs(score) > 1 for score in scores):
+                self._beyond += 1
+                self._tallies.add("beyond", line, ", ".join(f"{score:g}" for score in scores[:5]))
+            else:
+                self._neither += 1
+
+    def findings(self, rows: int) -> list[Finding]:
+        """Return the findings in so many rows."""
+        tallies = self._tallies
+        found: list[Finding] = []
+        present = [key for key, count in self._present.items() if count]
+        if len(present) == 1:
+            one = present[0]
+            other = next(each for each in FIELDS if each != one)
+            message = (
+                f"there is `{one}` but no `{other}`: FlagEmbedding needs both with --knowledge_distillation, and reads neither without it"
+            )
+            found.append(self._of("one-kind-of-scores", message, (other, "pos_scores/neg_scores"), self._present[one]))
+        lacking = ("pos_scores/neg_scores", *(FIELDS if len(present) > 1 else ()))
+        if present and (lack := sum(tallies.rows[kind] for kind in lacking)):
+            message = (
+                f"{lack:,} of {counted(rows, 'row')} {'has' if lack == 1 else 'have'} no scores, though others do: with "
+                "--knowledge_distillation FlagEmbedding stops at such a row (AssertionError)"
+            )
+            found.append(self._of("scores-on-some-rows", message, lacking, lack))
+        if count := tallies.rows["scores-not-numbers"]:
+            message = f"{counted(count, 'row')} with scores that are not numbers: distillation stops, or its loss becomes NaN"
+            found.append(tallies.finding("scores-not-numbers", message))
+        if count := tallies.rows["scores-length"]:
+            message = (
+                f"{counted(count, 'row')} with more or fewer scores than passages: FlagEmbedding looks up scores by position, so a passage "
+                "gets another's score, or none (IndexError)"
+            )
+            found.append(tallies.finding("scores-length", message))
+        if self._within and self._beyond and not self._neither:
+            rarer, rest = ("within", self._beyond) if self._within <= self._beyond else ("beyond", self._within)
+            scale = "within 0..1" if rarer == "within" else "beyond 1"
+            message = (
+                f"{counted(tallies.rows[rarer], 'row')} with all scores {scale}, {rest:,} on another scale: the loss compares raw with "
+                "normalised scores"
+            )
+            found.append(self._of("scores-of-two-scales", message, (rarer,), tallies.rows[rarer]))
+        if (count := tallies.rows["not-hardest-first"]) and not found:
+            message = (
+                f"{counted(count, 'row')} {'has' if count == 1 else 'have'} negatives that are not sorted hardest first by "
+                "`neg_scores`: a trainer that keeps the first N, as ms-swift does, does not use the hardest"
+            )
+            found.append(tallies.finding("not-hardest-first", message))
+        return found
+
+    def _of(self, kind: str, message: str, counted_as: Sequence[str], count: int) -> Finding:
+        examples = sorted((example for each in counted_as for example in self._tallies.examples(each)), key=lambda each: each.line)[:5]
+        return msgspec.structs.replace(self._tallies.finding(kind, message), count=count, examples=tuple(examples))

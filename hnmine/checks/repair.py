@@ -1,11 +1,9 @@
-"""Mending a training file: what the doctor found and somebody asked to be mended, and not a byte more.
+"""Repairs of a training file: the chosen faults, and not a byte more.
 
-A row without a chosen fault leaves as the bytes it came in. Of the others only the fields in question are written anew: passages that stay
-keep their spelling, their scores stay with them, and every other field is copied (`msgspec.Raw`). A line that is no row leaves as it is.
-What does not survive are blank lines, a byte order mark and CR before a line's end; a table leaves as JSON lines.
-
-The file is read twice. The first reading is the doctor's own: a repair without a fault does nothing (good scores stay where all fit), which
-fields are of several types only shows at the end, and so do the positives of a query's other rows.
+A row without a chosen fault keeps its bytes. In other rows only the affected fields are written anew: passages keep their
+spelling and scores, other fields are copied (`msgspec.Raw`). Malformed lines are copied. Blank lines, a byte order mark and CR
+are not kept, and a table becomes JSON lines. The file is read twice: the check comes first, because a repair without a finding
+does nothing, and mixed types and positives of other rows are only known at the end.
 """
 
 from __future__ import annotations
@@ -18,16 +16,15 @@ import msgspec
 import numpy as np
 
 from hnmine.checks.check import examine
-from hnmine.checks.kinds import chosen_mendings
+from hnmine.checks.field_types import FIELDS
+from hnmine.checks.kinds import OUTPUT_REPAIRS
 from hnmine.checks.rules import READABLE
-from hnmine.checks.scores import FIELDS
 from hnmine.checks.survey import Hashes, RawReader, Survey
 from hnmine.core.errors import InputError
 from hnmine.data.columns import Columns
-from hnmine.data.fields import without
 from hnmine.data.jsonl import spelled
-from hnmine.data.problems import Problem
-from hnmine.data.rows import Row, training_rows
+from hnmine.data.problems import Problem, repairs_from
+from hnmine.data.rows import Row, training_rows, without
 
 __all__ = ["repaired"]
 
@@ -38,7 +35,7 @@ _original = msgspec.json.Decoder(Fields).decode
 
 
 class _Lines(RawReader):
-    """A reader that keeps the lines since it was last asked, so that none is lost that is no row."""
+    """A reader that keeps the lines since the last row, so that malformed lines are not lost."""
 
     def __init__(self, path: str | os.PathLike[str], columns: Columns | None) -> None:
         super().__init__(path, READABLE, columns)
@@ -51,56 +48,56 @@ class _Lines(RawReader):
 
 
 def repaired(path: str | os.PathLike[str], repairs: Iterable[str], *, columns: Columns | None = None) -> Iterator[bytes]:
-    """Yield the lines of a training file, newline included, with the chosen faults mended.
+    """Yield the lines of a training file, with newlines, with the chosen faults repaired.
 
     Args:
         path: the file, in any format that mining reads.
-        repairs: keys of `trainers.MENDINGS`, or "all"; one whose fault does not occur does nothing.
-        columns: which columns hold what, where their names do not tell.
+        repairs: keys of `kinds.OUTPUT_REPAIRS`, or "all"; a repair without a finding does nothing.
+        columns: the columns to read; a part that is None is found by name.
 
     Raises:
         SettingsError: a repair is unknown.
-        InputError: the file cannot be read, or a line is too long or no record, so that it could not be carried over.
+        InputError: the file cannot be read, or a line that is too long or malformed cannot be copied.
     """
-    chosen = chosen_mendings(repairs)
+    chosen = repairs_from(repairs, OUTPUT_REPAIRS)
     report, survey = examine(path, columns=columns)
     offered = {finding.repair for finding in report.findings}
-    useless = {"missing-prompt", "scores"} - offered  # where all have scores, or none a prompt, there is nothing to mend
+    useless = {"missing-prompt", "scores"} - offered  # nothing to repair if all rows have scores, or none a prompt
     if not len(survey.negatives):
         useless.add("empty-negatives")
-    return _lines(path, _Mender(chosen - useless, survey), columns)
+    return _lines(path, _RowRepair(chosen - useless, survey), columns)
 
 
-def _lines(path: str | os.PathLike[str], mender: _Mender, columns: Columns | None) -> Iterator[bytes]:
+def _lines(path: str | os.PathLike[str], repair_row: _RowRepair, columns: Columns | None) -> Iterator[bytes]:
     reader = _Lines(path, columns)
-    told = 0
+    seen = 0
     for row in training_rows(reader):
-        problems, told = reader.problems[told:], len(reader.problems)
+        problems, seen = reader.problems[seen:], len(reader.problems)
         waiting, reader.waiting = reader.waiting, []
         _require_kept(reader, problems, waiting)
         for _, raw in waiting[:-1]:
             yield raw + b"\n"
-        mended = mender(row, waiting[-1][1], [each for each in problems if each.line == row.line], plain=reader.plain)
-        if mended is not None:
-            yield mended + b"\n"
-    _require_kept(reader, reader.problems[told:], reader.waiting)
+        line = repair_row(row, waiting[-1][1], [each for each in problems if each.line == row.line], plain=reader.plain)
+        if line is not None:
+            yield line + b"\n"
+    _require_kept(reader, reader.problems[seen:], reader.waiting)
     for _, raw in reader.waiting:
         yield raw + b"\n"
 
 
 def _require_kept(reader: _Lines, problems: Sequence[Problem], waiting: Sequence[tuple[int, bytes]]) -> None:
-    """Refuse a file with a line that was never read: it would be missing."""
+    """Raise InputError if a bad line was not read and would be lost."""
     lines = {line for line, _ in waiting}
     if lost := [problem for problem in problems if problem.severity == "error" and problem.line not in lines]:
-        raise InputError(f"{reader.path}: a line cannot be carried over\n  {lost[0]}\nMend it first.", lost)
+        raise InputError(f"{reader.path}: a line cannot be copied\n  {lost[0]}\nCorrect it first.", lost)
 
 
-class _Mender:
-    """Mends one row after the other; `chosen` are the repairs, `survey` what the first reading gathered."""
+class _RowRepair:
+    """Repairs one row at a time; `chosen` are the repairs, `survey` is the result of the first reading."""
 
     def __init__(self, chosen: AbstractSet[str], survey: Survey) -> None:
         self._chosen = chosen
-        self._hashed = Hashes()
+        self._hash = Hashes()
         self._positives = _shared_positives(survey) if "positive-of-another-row" in chosen else {}
         faults = survey.schema.faults() if "mixed-types" in chosen else ()
         paths = (fault.path for fault in faults if fault.kind == "mixed-types")
@@ -108,25 +105,25 @@ class _Mender:
         self._seen: set[int] = set()
 
     def __call__(self, row: Row, raw: bytes, problems: Sequence[Problem], *, plain: bool) -> bytes | None:
-        """Return the row's line, or None where the row is left out."""
+        """Return the line of the row, or None if the row is removed."""
         chosen, fields = self._chosen, row.fields
         before = dict(fields)
-        if any(each.kind == "nan" and not self._asked(each) for each in problems):
+        if any(each.kind == "nan" and not self._removes(each) for each in problems):
             return raw if plain else spelled(fields)
         changed = any(each.kind == "nan" for each in problems)
         untouched: list[str] = []
         for side in ("pos", "neg"):
             kinds = {each.kind for each in problems if each.path.partition("[")[0] == f"$.{side}"}
             if kinds and not kinds <= chosen and plain:
-                if changed:  # no JSON, so that what stood there cannot be taken from it
+                if changed:  # not JSON, so the original fields cannot be restored
                     return raw
                 untouched.append(side)
                 original = _original(raw)
                 fields |= {key: original[key] for key in (side, f"{side}_scores") if key in original}
             else:
                 changed |= bool(kinds)
-        query = self._hashed(row.query)
-        positives, negatives = [self._hashed(text) for text in row.pos], [self._hashed(text) for text in row.neg]
+        query = self._hash(row.query)
+        positives, negatives = [self._hash(text) for text in row.pos], [self._hash(text) for text in row.neg]
         own = set(positives)
         if "pos" not in untouched and "repeated-positive" in chosen:
             positives = _keep(fields, "pos", positives, [place for place, key in enumerate(positives) if key in positives[:place]])
@@ -153,12 +150,12 @@ class _Mender:
         )
         return spelled(fields) if changed or not plain else raw
 
-    def _asked(self, problem: Problem) -> bool:
-        """Whether a NaN may go: as such, or with all scores."""
+    def _removes(self, problem: Problem) -> bool:
+        """Return whether a NaN is removed: by itself, or with all scores."""
         return "nan" in self._chosen or ("scores" in self._chosen and problem.path.startswith(("$.pos_scores", "$.neg_scores")))
 
     def _dropped(self, query: int, own: set[int], negatives: Sequence[int]) -> list[int]:
-        """Return the places of the negatives that go."""
+        """Return the places of the negatives to remove."""
         chosen = self._chosen
         gone: set[int] = set()
         if "query-among-negatives" in chosen:
@@ -178,7 +175,7 @@ class _Mender:
 
 
 def _keep(fields: Fields, side: str, keys: list[int], dropped: Sequence[int]) -> list[int]:
-    """Take the passages at these places out of a side, and their scores; return the keys that stay."""
+    """Remove the passages at these places and their scores; return the remaining keys."""
     if not dropped:
         return keys
     gone = set(dropped)
@@ -190,7 +187,7 @@ def _keep(fields: Fields, side: str, keys: list[int], dropped: Sequence[int]) ->
 
 
 def _shared_positives(survey: Survey) -> dict[int, set[int]]:
-    """Return the positives of each query that stands on several rows, as hashes."""
+    """Return the positives of each query with several rows, as hashes."""
     queries = np.frombuffer(survey.queries, np.uint64)
     _, inverse, counts = np.unique(queries, return_inverse=True, return_counts=True)
     ends = np.cumsum(np.frombuffer(survey.positive_counts, dtype=np.dtype("L")).astype(np.int64))

@@ -9,13 +9,14 @@ from pathlib import Path
 import msgspec
 
 from hnmine.checks.check import check
-from hnmine.checks.kinds import chosen_mendings
+from hnmine.checks.kinds import OUTPUT_REPAIRS, Report
 from hnmine.checks.repair import repaired
-from hnmine.checks.report import Report, counted
 from hnmine.core.errors import SettingsError
 from hnmine.core.files import write_atomic
 from hnmine.core.progress import OnProgress, ShouldStop
+from hnmine.core.text import counted
 from hnmine.data.columns import columns_from
+from hnmine.data.problems import repairs_from
 from hnmine.models.cards import ModelSettings, describe
 
 __all__ = ["FAULTY", "checkup"]
@@ -37,7 +38,7 @@ def checkup(arguments: argparse.Namespace, on_progress: OnProgress | None, shoul
         raise SettingsError("--repair needs --output_file: the file that is checked stays as it is")
     if arguments.output_file and not wanted:
         raise SettingsError("--output_file is for mended rows; name what to mend (--repair KIND ..., or --repair all)")
-    chosen = chosen_mendings(wanted)
+    chosen = repairs_from(wanted, OUTPUT_REPAIRS)
     columns = columns_from(arguments.columns) if arguments.columns else None
     card = None
     if not arguments.no_lengths:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from hnmine.checks.kinds import MENDINGS, TRAINERS, chosen_mendings
+from hnmine.checks.kinds import OUTPUT_REPAIRS, TRAINERS
 from hnmine.core.errors import SettingsError
 from hnmine.data.columns import columns_from
 from hnmine.data.problems import REPAIRS, repairs_from
@@ -110,8 +110,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("skip_bad_rows", "skip_bad_rows", "switch", "leave bad rows out instead of stopping"),
         Flag("output_format", "output_format", "text", "what to write, and for which trainer", choices=tuple(FORMATS)),
         Flag("dev_share", "dev_share", "number", "part of the queries that goes to a file of its own beside the output, such as 0.05", "X"),
-        Flag("mend", "mend", "list", "faults that FlagEmbedding's trainer trips over, to mend in what is written: "
-             + "; ".join(f"{kind} ({how})" for kind, how in MENDINGS.items()) + "; all", "KIND", choices=(*MENDINGS, "all")),
+        Flag("repair_output", "repair_output", "list", "faults that FlagEmbedding's trainer trips over, to mend in what is written: "
+             + "; ".join(f"{kind} ({how})" for kind, how in OUTPUT_REPAIRS.items()) + "; all", "KIND", choices=(*OUTPUT_REPAIRS, "all")),
         Flag("with_scores", "with_scores", "switch", "write pos_scores and neg_scores"),
         Flag("score_source", "score_source", "text", "whose scores: model, similarities of the mining model; reranker, its raw logits, "
              "for distillation", choices=SCORE_SOURCES),
@@ -193,8 +193,8 @@ CHECK_FLAGS = (
     Flag("embedder_query_max_length", "", "integer", "tokens; left out: as the model's folder says", "N"),
     Flag("embedder_passage_max_length", "", "integer", "tokens; left out: as the model's folder says", "N"),
     Flag("no_lengths", "", "switch", "count no tokens: quicker", fallback=False),
-    Flag("repair", "", "list", "what to mend, into --output_file: " + "; ".join(f"{kind} ({how})" for kind, how in MENDINGS.items())
-         + "; all", "KIND", choices=(*MENDINGS, "all")),
+    Flag("repair", "", "list", "what to mend, into --output_file: " + "; ".join(f"{kind} ({how})" for kind, how in OUTPUT_REPAIRS.items())
+         + "; all", "KIND", choices=(*OUTPUT_REPAIRS, "all")),
     Flag("output_file", "", "text", "where to write the mended rows; replaced whole or not at all", "FILE"),
     Flag("json", "", "switch", "print the report as JSON", fallback=False),
     Flag("quiet", "", "switch", "show no progress", fallback=False),
@@ -243,7 +243,7 @@ def settings_from(arguments: argparse.Namespace) -> MineSettings:
         else:
             values[part][name] = tuple(value) if isinstance(value, list) else value
     values[""]["repair"] = tuple(sorted(repairs_from(values[""]["repair"])))
-    values[""]["mend"] = tuple(sorted(chosen_mendings(values[""]["mend"])))
+    values[""]["repair_output"] = tuple(sorted(repairs_from(values[""]["repair_output"], OUTPUT_REPAIRS)))
     if not arguments.use_fp16:
         if values["model"]["precision"] == "fp16":
             raise SettingsError("--precision fp16 and --use_fp16 false contradict each other; leave one of them out")

@@ -29,7 +29,7 @@ from hnmine.cli.check import checkup
 from hnmine.cli.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS, REPRODUCE_WITH, Flag, preset_defaults, settings_from
 from hnmine.cli.terminal import Interrupts, Progress
 from hnmine.core.errors import HnmineError, SettingsError
-from hnmine.core.sizes import in_words, parse_size
+from hnmine.core.files import in_words, parse_size
 from hnmine.data.verdicts import read_verdicts
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder

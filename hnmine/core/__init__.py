@@ -1,4 +1,4 @@
-"""What every other package stands on: errors, progress, files, hashing, text and arrays.
+"""Shared by all other packages: errors, progress, files, hashing, text and arrays.
 
-It knows nothing of training data or of models, and imports no other package of hnmine.
+It depends on neither training data nor models, and imports no other package of hnmine.
 """

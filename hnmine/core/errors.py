@@ -1,8 +1,8 @@
-"""Every error hnmine raises, in one tree.
+"""The error classes of hnmine, in one tree.
 
-A message says what was wrong, the value, the place (`train.jsonl:17 $.pos[1]`) and what to do about it, so the command
-line and the app can show it as it is. `exit_status` is what `python -m hnmine` ends with: 2 for what the user can mend
-in the call or the input, 1 for the rest, 130 when someone asked us to stop.
+A message says what is wrong, the value, the place (`train.jsonl:17 $.pos[1]`) and the remedy, so the command line and
+the app show it unchanged. `exit_status` is the exit status of `python -m hnmine`: 2 for errors in the call or the input,
+1 for all others, 130 after a cancel.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class HnmineError(Exception):
-    """Base of all errors of this package."""
+    """Base class of all errors of this package."""
 
     exit_status = 1
 
@@ -36,10 +36,9 @@ class SettingsError(HnmineError, ValueError):
 
 
 class InputError(HnmineError, ValueError):
-    """An input file cannot be read, or holds rows that somebody has to decide about.
+    """An input file cannot be read, or has bad rows that are neither repaired nor skipped.
 
-    `problems` lists every one of them (`hnmine.data.problems.Problem`), not only the first; it is empty when the file as a whole is at
-    fault.
+    `problems` lists all of them (`hnmine.data.problems.Problem`); it is empty when the error concerns the whole file.
     """
 
     exit_status = 2
@@ -50,7 +49,7 @@ class InputError(HnmineError, ValueError):
 
 
 class ColumnsError(InputError):
-    """It cannot be told which columns of a table hold what; `names` are those there are."""
+    """The columns of a table cannot be assigned by name; `names` lists the columns of the file."""
 
     def __init__(self, message: str, names: Sequence[str]) -> None:
         super().__init__(message)
@@ -58,22 +57,22 @@ class ColumnsError(InputError):
 
 
 class ModelError(HnmineError):
-    """The embedding model cannot be had or loaded."""
+    """The model cannot be downloaded or loaded."""
 
 
 class EncodeError(HnmineError):
-    """The embedding model answered with something that is no set of vectors, one per text."""
+    """The model did not return one finite vector per text, or one finite score per pair."""
 
 
 class OutputError(HnmineError):
-    """The result cannot be written where it was asked for."""
+    """The output file cannot be written."""
 
 
 class WorkspaceError(HnmineError):
-    """The workspace folder lacks what was asked for, or cannot be written."""
+    """Something is missing in the workspace folder, or the folder cannot be written."""
 
 
 class Cancelled(HnmineError):
-    """Somebody asked the work to stop; no output was written."""
+    """The work was cancelled; no output was written."""
 
     exit_status = 130

@@ -1,4 +1,8 @@
-"""DOC"""
+"""Atomic writes of output files, and memory sizes as text.
+
+A file is written to a temporary file in the same folder, synced, and renamed, so a killed process never leaves a
+half-written output. SHA-256 takes as long as writing a row, so a thread computes it one block of 1 MiB behind.
+"""
 
 from __future__ import annotations
 
@@ -13,63 +17,61 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from hnmine.core.errors import OutputError
+from hnmine.core.errors import OutputError, SettingsError
 
-__all__ = ["write_all", "write_atomic"]
+__all__ = ["available", "in_words", "parse_size", "write_all", "write_atomic"]
 
-# What a killed process was writing is of no use to anybody; after this many seconds it is removed with the next write.
+# Temporary files of killed processes are removed by the next write after this many seconds.
 _LEFT_OVER = 24 * 60 * 60
-
-
 _BLOCK = 2**20
 
 
 def write_atomic(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> int:
-    """Write a file whole or not at all: a temporary file beside it, fsync, rename. Returns the bytes written.
+    """Write a file atomically (temporary file, fsync, rename) and return its size in bytes.
 
     Raises:
-        OutputError: the folder is missing or cannot be written, or the disk is full. An old file stays as it was.
+        OutputError: the folder is missing or cannot be written, or the disk is full. An existing file is left unchanged.
     """
     ((size, _),) = write_all([(path, chunks)])
     return size
 
 
 def write_all(files: Sequence[tuple[str | os.PathLike[str], Iterable[bytes]]]) -> list[tuple[int, str]]:
-    """Write files that belong together, all of them before the first takes its place; return the bytes and SHA-256 of each.
+    """Write files that belong together, all of them before the first is renamed; return (bytes, SHA-256) of each.
 
     Raises:
-        OutputError: as `write_atomic`; what was there before stays, all of it.
+        OutputError: as for `write_atomic`; all existing files are left unchanged.
     """
     found: list[tuple[int, str]] = []
     with contextlib.ExitStack() as stack:
         ready: list[tuple[Path, Path]] = []
         for given, chunks in files:
-            path = Path(os.path.realpath(given))  # a link stays a link, and what it points to is replaced
+            path = Path(os.path.realpath(given))  # a link stays a link; its target is replaced
             _remove_left_overs(path)
-            # Threads of one process may write the same file at the same time: each its own temporary one, the last rename stands.
+            # Threads may write the same file at the same time: each has its own temporary file, and the last rename wins.
             temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
             stack.callback(temporary.unlink, missing_ok=True)
-            with _told(path):
+            with _wrap_os_error(path):
                 found.append(_write(temporary, chunks))
                 if path.exists():
                     temporary.chmod(stat.S_IMODE(path.stat().st_mode))
             ready.append((temporary, path))
         for temporary, path in ready:
-            with _told(path):
+            with _wrap_os_error(path):
                 os.replace(temporary, path)
     return found
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _wrap_os_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror or error}); what was there before is untouched") from error
+        raise OutputError(f"{path} cannot be written ({error.strerror or error}); existing files are unchanged") from error
 
 
 def _write(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
-    """Write and sync a file; the digest follows in a thread, one block behind."""
+    """Write and sync a file; a thread computes the digest, one block behind."""
     size, digest = 0, hashlib.sha256()
     block: list[bytes] = []
     held = 0
@@ -100,7 +102,7 @@ def _write(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
 
 
 def _remove_left_overs(path: Path) -> None:
-    """Remove the temporary files of `path` whose process was killed, if they are older than a day."""
+    """Remove temporary files of `path` that killed processes left more than a day ago."""
     pattern = re.compile(re.escape(f".{path.name[:200]}.") + r"(\d+)-[0-9a-f]{8}\.tmp")
     with contextlib.suppress(OSError):
         for each in path.parent.iterdir():
@@ -109,12 +111,48 @@ def _remove_left_overs(path: Path) -> None:
 
 
 def _runs(process: int) -> bool:
-    if os.name != "posix":  # there, asking would end it: what is a day old has to do
+    if os.name != "posix":  # on Windows os.kill would end the process; the age of a day has to do
         return False
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # it runs, and belongs to somebody else
+    except OSError:  # it runs under another user
         pass
     return True
+
+
+_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", re.IGNORECASE)
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def parse_size(text: str) -> int:
+    """Parse an amount such as "2GB", "512 MiB" or "1000000" into bytes; units are powers of 1,024.
+
+    Raises:
+        SettingsError: the text is not an amount of memory.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None or (size := int(float(match[1]) * _UNITS[match[2].lower()])) < 1:
+        raise SettingsError(f"{text!r} is not an amount of memory; write a number with a unit, such as 2GB or 512MB")
+    return size
+
+
+def in_words(size: float) -> str:
+    """Return a number of bytes as text, such as "1.5 GB"; units are powers of 1,024."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if abs(size) < 1024:
+            return f"{size:,.0f} {unit}" if unit in ("bytes", "kB") or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:,.1f} TB"
+
+
+def available() -> int:
+    """Return the bytes of memory available without swapping, within the container's limit (cgroup v2) if there is one."""
+    import psutil
+
+    found = int(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, ValueError):
+        found = min(found, int((CGROUP / "memory.max").read_text()) - int((CGROUP / "memory.current").read_text()))
+    return max(found, 2**26)

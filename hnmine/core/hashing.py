@@ -1,9 +1,9 @@
-"""Chance that depends on texts and a seed alone, never on order: hashes of pairs, and a permutation for each query.
+"""Pseudo-random values that depend on texts and a seed, never on order: hashes of pairs, and a permutation per query.
 
-`keyed_permutation` is a pseudo-random permutation of [0, count) for each key, evaluated only where it is asked for: a four-round
-Feistel network over the next even power of two, walked on while the value is outside (a bijection each time).
-`position_of` is its inverse. Walking it costs 0.2 µs a step; giving every (query, passage) pair a lot of its own
-instead would cost 10^11 hashes for 100,000 queries x 1,000,000 passages.
+`keyed_permutation` is a pseudo-random permutation of [0, count) for each key, evaluated only at the requested positions: a
+four-round Feistel network over the next even power of two, repeated while the value is outside (cycle walking).
+`position_of` is its inverse. A step takes 0.2 µs; a hash for every (query, passage) pair would need 10^11 hashes for
+100,000 queries x 1,000,000 passages.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Hashes", "keyed_permutation", "position_of", "query_keys", "splitmix
 Hashes = npt.NDArray[np.uint64]
 Ids = npt.NDArray[np.int32]
 
-_TURNS = 4
+_ROUNDS = 4
 
 
 def splitmix64(values: Hashes, out: Hashes | None = None) -> Hashes:
@@ -31,20 +31,20 @@ def splitmix64(values: Hashes, out: Hashes | None = None) -> Hashes:
 
 
 def query_keys(query_hashes: Hashes, seed: int, purpose: int) -> Hashes:
-    """Return a key for each query: (q,) uint64. Another seed or purpose gives unrelated keys."""
+    """Return a key for each query, (q,) uint64; another seed or purpose gives unrelated keys."""
     salt = np.array([(seed * 0x9E3779B97F4A7C15 + purpose * 0xD1B54A32D192ED03) % 2**64], dtype=np.uint64)
     return splitmix64(query_hashes ^ splitmix64(salt))
 
 
 def keyed_permutation(keys: Hashes, positions: Hashes, count: int) -> Ids:
-    """Return where each position lands in the permutation of [0, count) that each key stands for: (keys, positions) int32."""
+    """Return the image of each position under each key's permutation of [0, count), (keys, positions) int32."""
     shape = (len(keys), len(positions))
     own = np.broadcast_to(keys[:, None], shape).ravel()
     return _cycle(own, np.broadcast_to(positions, shape).ravel().astype(np.uint64), count, forward=True).reshape(shape).astype(np.int32)
 
 
 def position_of(keys: Hashes, ids: Ids, count: int) -> npt.NDArray[np.int64]:
-    """Return the position that lands on each id in the permutation of its key: (p,) keys, (p,) ids -> (p,) int64."""
+    """Return the position that each id has in the permutation of its key: (p,) keys, (p,) ids -> (p,) int64."""
     return _cycle(keys, ids.astype(np.uint64), count, forward=False).astype(np.int64)
 
 
@@ -56,11 +56,11 @@ def _cycle(keys: Hashes, values: Hashes, count: int, *, forward: bool) -> Hashes
     while len(outside):
         left, right, own = values[outside] >> shift, values[outside] & mask, keys[outside]
         if forward:
-            for turn in range(_TURNS):
-                left, right = right, left ^ (splitmix64(right ^ splitmix64(own + np.uint64(turn))) & mask)
+            for round_ in range(_ROUNDS):
+                left, right = right, left ^ (splitmix64(right ^ splitmix64(own + np.uint64(round_))) & mask)
         else:
-            for turn in reversed(range(_TURNS)):
-                left, right = right ^ (splitmix64(left ^ splitmix64(own + np.uint64(turn))) & mask), left
+            for round_ in reversed(range(_ROUNDS)):
+                left, right = right ^ (splitmix64(left ^ splitmix64(own + np.uint64(round_))) & mask), left
         values[outside] = (left << shift) | right
         outside = outside[values[outside] >= count]
     return values

@@ -1,8 +1,8 @@
-"""How long work tells of itself and is stopped: two callables, handed down through every slow stage.
+"""Progress and cancelling: two callables that every slow stage accepts.
 
-`OnProgress(done, total, note)` is called once a batch, from the thread that does the work; `ShouldStop()` is asked as
-often. `note` names the stage, and the stage decides what is counted: encoding counts tokens, because a long passage
-takes fifty times as long as a short one, and a time left told from rows would be wrong by that much.
+`OnProgress(done, total, note)` is called once a batch, from the working thread; `ShouldStop()` is called as often. `note`
+names the stage, and the stage chooses the unit: encoding counts tokens, because a long passage takes fifty times as long
+as a short one and a time estimate from rows would be wrong by that factor.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from hnmine.core.errors import Cancelled
 
-__all__ = ["OnProgress", "ShouldStop", "Stages", "check", "unit_of"]
+__all__ = ["OnProgress", "ShouldStop", "Stages", "check_cancelled", "unit_of"]
 
 ShouldStop = Callable[[], bool]
 
@@ -31,24 +31,24 @@ _UNITS = {
 
 
 class OnProgress(Protocol):
-    """Take `done` of `total` items, and the stage they belong to ("encoding passages")."""
+    """Receive `done` of `total` items and the name of their stage ("encoding passages")."""
 
     def __call__(self, done: int, total: int, note: str, /) -> None: ...
 
 
-def check(should_stop: ShouldStop | None) -> None:
-    """Raise Cancelled when somebody asked to stop."""
+def check_cancelled(should_stop: ShouldStop | None) -> None:
+    """Raise Cancelled if `should_stop` returns True."""
     if should_stop is not None and should_stop():
         raise Cancelled("stopped on request; no output was written")
 
 
 def unit_of(note: str) -> str:
-    """Return what a stage counts, such as "tokens"; empty when that is not known. "second model: encoding queries" is such a stage too."""
+    """Return the unit of a stage such as "encoding queries" or "second model: encoding queries"; "" if unknown."""
     return _UNITS.get(note.rpartition(": ")[2], "")
 
 
 class Stages:
-    """Passes progress on, and remembers what each stage did and how long it took: for the manifest."""
+    """Forward progress and record the items and seconds of each stage, for the manifest."""
 
     def __init__(self, on_progress: OnProgress | None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._on_progress = on_progress
@@ -57,7 +57,7 @@ class Stages:
         self._began = 0.0
 
     def __call__(self, done: int, total: int, note: str, /) -> None:
-        """Take progress; see `OnProgress`."""
+        """Record progress and forward it; see `OnProgress`."""
         now = self._clock()
         if not self._stages or self._stages[-1]["stage"] != note:
             self._close(now)
@@ -68,7 +68,7 @@ class Stages:
             self._on_progress(done, total, note)
 
     def report(self) -> list[dict[str, Any]]:
-        """Return each stage in order: what it is called, what it counts, how much it did, seconds, and items a second."""
+        """Return the stages in order, each with `stage`, `done`, `unit`, `seconds` and `per_second`."""
         self._close(self._clock())
         self._began = self._clock()
         return [stage | {"per_second": round(stage["done"] / stage["seconds"], 1) if stage["seconds"] else 0.0} for stage in self._stages]

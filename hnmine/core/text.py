@@ -1,8 +1,8 @@
-"""The words that a passage shares with other texts, so that a screen can mark them.
+"""Text: normalisation and hashes, and the words that a passage shares with other texts, for highlighting.
 
-Words are runs of letters and digits, compared after case folding. Writing without blanks between words (Chinese, Japanese,
-Thai) is compared by pairs of neighbouring characters. What stands in many texts of a corpus ("the", "of", "die") says
-nothing and is left out: counted from a sample of the corpus, so no list of stop words for some languages is needed.
+Two texts are equal if they agree after Unicode NFC, case folding and white-space folding. Words are runs of letters and
+digits; scripts without spaces (Chinese, Japanese, Thai) use pairs of neighbouring characters. Words that are frequent in
+a sample of the corpus ("the", "of", "die") are left out, so no stop-word list per language is needed.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["common_words", "normalize_text", "shared", "text_hash", "words_of"]
+__all__ = ["common_words", "counted", "normalize_text", "shared", "shortened", "text_hash", "words_of"]
 
 SAMPLE = 1_000
-# Words of more than this share of the sampled texts are common; in fewer texts than this no word is.
+# A word is common if it occurs in more than this share of the sampled texts, and in at least so many of them.
 COMMON_SHARE, COMMON_LEAST = 0.08, 20
 
 _RUN = re.compile(r"[^\W_]+")
@@ -24,7 +24,7 @@ _NO_BLANKS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u
 
 
 def words_of(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield (start, end, folded) of each word of a text; of writing without blanks, of each two neighbouring characters."""
+    """Yield (start, end, folded) of each word of a text; for scripts without spaces, of each two neighbouring characters."""
     for run in _RUN.finditer(text):
         if _NO_BLANKS.search(run[0]) and len(run[0]) > 2:
             for start in range(run.start(), run.end() - 1):
@@ -34,7 +34,7 @@ def words_of(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def common_words(texts: Sequence[str]) -> frozenset[str]:
-    """Return the words that are too frequent in these texts to tell anything; of many texts, evenly spread ones are read."""
+    """Return the words that are too frequent in these texts to be informative; at most SAMPLE evenly spaced texts are read."""
     step = max(1, len(texts) // SAMPLE)
     sample = texts[::step][:SAMPLE]
     counts = Counter(word for text in sample for word in {word for _, _, word in words_of(text)})
@@ -43,7 +43,7 @@ def common_words(texts: Sequence[str]) -> frozenset[str]:
 
 
 def shared(text: str, others: Iterable[str], common: frozenset[str] = frozenset()) -> list[tuple[int, int]]:
-    """Return (start, end) of the words of `text` that stand in any of `others` too, without common ones; none overlap."""
+    """Return the (start, end) spans of the words of `text` that occur in any of `others` and are not common; no overlaps."""
     wanted = {word for other in others for _, _, word in words_of(other)} - common
     spans: list[tuple[int, int]] = []
     for start, end, word in words_of(text):
@@ -56,19 +56,19 @@ def shared(text: str, others: Iterable[str], common: frozenset[str] = frozenset(
     return spans
 
 
-# Of the bytes of UTF-8, those of ASCII: small letters, and a blank for what `str.split` calls white space.
+# ASCII bytes to lower case, and what `str.split` treats as white space to a space; other bytes of UTF-8 unchanged.
 _PLAIN = bytes(32 if chr(code).isspace() else ord(chr(code).lower()) for code in range(128)) + bytes(range(128, 256))
 
 
 def _folded(text: str) -> bytes:
     if text.isascii():
         folded = text.encode().translate(_PLAIN)
-        if b"  " not in folded and folded[:1] != b" " != folded[-1:]:  # the usual text: no need to split it
+        if b"  " not in folded and folded[:1] != b" " != folded[-1:]:  # the common case: nothing to split
             return folded
         return b" ".join(folded.split())
-    # Case folding can decompose (U+0130), so NFC is needed again behind it.
+    # Case folding can decompose (U+0130), so NFC is applied again after it.
     wide = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
-    if not wide.isprintable() or "  " in wide or wide[:1] == " " or wide[-1:] == " ":  # white space is not printable, but for the blank
+    if not wide.isprintable() or "  " in wide or wide[:1] == " " or wide[-1:] == " ":  # no white space but the space is printable
         wide = " ".join(wide.split())
     return wide.encode("utf-8", "surrogatepass")
 
@@ -78,10 +78,22 @@ def _hash(data: bytes) -> int:
 
 
 def normalize_text(text: str) -> str:
-    """Return the form under which two texts count as the same: NFC, case-folded, white space as single blanks."""
+    """Return the normal form that decides whether two texts are equal: NFC, case-folded, white space as single spaces."""
     return _folded(text).decode("utf-8", "surrogatepass")
 
 
 def text_hash(text: str) -> int:
-    """Return a 64-bit hash of `text` that is the same in every process and on every machine (BLAKE2b)."""
+    """Return a 64-bit BLAKE2b hash of `text`, the same in every process and on every machine."""
     return _hash(text.encode("utf-8", "surrogatepass"))
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return "1 row", "1,200 rows"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def shortened(text: str, width: int = 90) -> str:
+    """Return the beginning of a text on one line, without control characters."""
+    text = " ".join(text[: 4 * width].split())
+    text = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"

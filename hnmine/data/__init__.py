@@ -1,4 +1,4 @@
-"""Files in, rows and a corpus out: readers of every format, problems, repairs and verdicts as data.
+"""Input: readers of every file format, problems and repairs, rows, the corpus, and verdicts as data.
 
-A new input format is one module here. Everything is plain text and arrays; no model is needed.
+Each input format is one module. Everything is plain text and arrays; no model is needed.
 """

@@ -1,11 +1,9 @@
-"""A BEIR data set, folder or zip, as training rows and their pool: corpus.jsonl, queries.jsonl, and verdict_pairs in qrels/*.tsv.
+"""A BEIR data set (folder or zip) as training rows and their pool: corpus.jsonl, queries.jsonl and qrels/*.tsv.
 
-Each query with a passage judged relevant (score above 0) is a row: its text, those passages, and its `id`. The whole corpus is the pool.
-A passage is its title and its text with a blank between them, as BEIR's own evaluation joins them. Which verdict_pairs: train where there are
-some, else dev, else test, unless somebody says. The corpus is read once for both, and every fault of every part is told with the part's
-name and line; a judgement about a query or passage that is not there is one of them.
-
-A folder's fingerprint is the hash of its parts' hashes; that of an archive is of its bytes.
+Each query with a relevant passage (score above 0) becomes a row with its text, these passages, and its `id`. The whole
+corpus is the pool. A passage is title and text joined by a space, as in BEIR's own evaluation. The qrels are those of
+train, else dev, else test, unless a split is named. Problems carry the part's name and line, also for qrels of unknown
+ids. The fingerprint of a folder is the hash of its parts' hashes, that of an archive the hash of its bytes.
 """
 
 from __future__ import annotations
@@ -19,36 +17,35 @@ from typing import BinaryIO
 import msgspec
 
 from hnmine.core.errors import InputError
-from hnmine.data.archives import Parts, parts_of
 from hnmine.data.columns import Columns
 from hnmine.data.detect import Source, read_as
-from hnmine.data.fields import array, joined
 from hnmine.data.jsonl import Reader
 from hnmine.data.lines import MAX_LINE_BYTES, LineReader
 from hnmine.data.problems import REPAIRS, InputFile, Problem
-from hnmine.data.rows import Row
+from hnmine.data.rows import Row, array, joined
+from hnmine.data.streams import Parts, parts_of
 
 __all__ = ["BeirFolder", "beir_at"]
 
-# Query -> passages judged relevant -> the line that says so.
+# Query id -> relevant passage id -> line in the qrels.
 Judged = dict[str, dict[str, int]]
 _PREFERRED = ("train", "dev", "validation", "test")
 _ENDINGS = ("", ".gz", ".zst")
 
 
 def beir_at(path: str | os.PathLike[str], file: BinaryIO | None = None) -> BeirFolder | None:
-    """Return the BEIR data set that a folder or a zip archive holds, or None when it holds none.
+    """Return the BEIR data set in a folder or zip archive, or None if there is none.
 
     Args:
         path: the folder or archive.
-        file: the archive's bytes, when `path` is but a name.
+        file: the archive's bytes, if `path` is only a name.
 
     Raises:
-        InputError: the archive is damaged, or it is a BEIR data set without verdict_pairs.
+        InputError: the archive is damaged, or the data set has no qrels.
     """
     try:
         parts = parts_of(Path(path), file)
-    except OSError:  # the reader of single files says what is wrong with it
+    except OSError:  # the reader of single files reports the reason
         return None
     if parts is None or _named(parts, "corpus.jsonl") is None or _named(parts, "queries.jsonl") is None:
         return None
@@ -60,7 +57,7 @@ def _named(parts: Parts, name: str) -> str | None:
 
 
 class BeirFolder:
-    """The parts of one data set; `splits` are the names of its verdict_pairs, the one read unless told otherwise first."""
+    """The parts of one data set; `splits` are the names of its qrels, the default one first."""
 
     def __init__(self, path: Path, parts: Parts, file: BinaryIO | None) -> None:
         self.path = path
@@ -70,7 +67,7 @@ class BeirFolder:
         if not self._qrels and "qrels.tsv" in parts:
             self._qrels = {"qrels": "qrels.tsv"}
         if not self._qrels:
-            raise InputError(f"{path}: a BEIR data set without verdict_pairs: there is no qrels/train.tsv, dev.tsv or test.tsv; add one")
+            raise InputError(f"{path}: the BEIR data set has no qrels; add qrels/train.tsv, dev.tsv or test.tsv")
         order = {name: place for place, name in enumerate(_PREFERRED)}
         self.splits = tuple(sorted(self._qrels, key=lambda name: (order.get(name, len(order)), name)))
 
@@ -79,7 +76,7 @@ class BeirFolder:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The names of the parts that belong to it."""
+        """The names of its parts."""
         return tuple(name for name in (_named(self._parts, "corpus.jsonl"), _named(self._parts, "queries.jsonl")) if name) + tuple(
             self._qrels[split] for split in self.splits
         )
@@ -92,15 +89,15 @@ class BeirFolder:
         skip_bad_rows: bool = False,
         max_line_bytes: int = MAX_LINE_BYTES,
     ) -> tuple[InputFile[Row], InputFile[str]]:
-        """Read the rows and the pool; arguments and errors as in `rows.read_training`, `columns.qrels` names the verdict_pairs.
+        """Read the rows and the pool; arguments and errors as in `rows.read_training`, `columns.qrels` names the split.
 
         Raises:
-            InputError: there are no verdict_pairs of that name, or a part cannot be read.
+            InputError: there are no qrels of that name, or a part cannot be read.
         """
         split = (columns.qrels if columns else None) or self.splits[0]
         if split not in self._qrels:
             there = ", ".join(f"`{name}`" for name in self.splits)
-            raise InputError(f"{self.path}: there are no verdict_pairs named `{split}`; there are {there}")
+            raise InputError(f"{self.path}: there are no qrels named `{split}`; choose one of {there}")
 
         def reader_at(name: str) -> Reader:
             place, opener = self.path / name, self._parts.opener(name)
@@ -112,21 +109,21 @@ class BeirFolder:
         qrels = LineReader(
             self.path / qrels_name, repair, skip_bad_rows, max_line_bytes, opener=self._parts.opener(qrels_name), name=qrels_name
         )
-        judged = _verdict_pairs(qrels)
+        judged = _relevant(qrels)
         wanted = {passage for passages in judged.values() for passage in passages}
         corpus = reader_at(str(_named(self._parts, "corpus.jsonl")))
         pool, texts = _corpus(corpus, wanted)
         queries = reader_at(str(_named(self._parts, "queries.jsonl")))
         rows = _rows(queries, qrels, judged, texts)
 
-        said = read_as(Source(format="beir", names=self.splits), None)
-        said += f"; read: queries judged in {split}, their relevant passages, and the corpus as the pool"
+        found_as = read_as(Source(format="beir", names=self.splits), None)
+        found_as += f"; read: the queries in qrels/{split}, their relevant passages, and the corpus as the pool"
         size, digest = self._fingerprint([each.file([]) for each in (corpus, queries, qrels)])
         chosen = Columns(qrels=split)
         training = InputFile(
-            str(self.path), rows, [*qrels.problems, *queries.problems], queries.line, size, digest, said, False, self.splits, chosen
+            str(self.path), rows, [*qrels.problems, *queries.problems], queries.line, size, digest, found_as, False, self.splits, chosen
         )
-        return training, InputFile(str(self.path), pool, corpus.problems, corpus.line, size, digest, said, False, self.splits, chosen)
+        return training, InputFile(str(self.path), pool, corpus.problems, corpus.line, size, digest, found_as, False, self.splits, chosen)
 
     def _fingerprint(self, files: list[InputFile[str]]) -> tuple[int, str]:
         if self._file is None and self.path.is_dir():
@@ -151,14 +148,14 @@ def _is_qrels(name: str) -> bool:
     return name.startswith("qrels/") and name.endswith(".tsv") and name.count("/") == 1
 
 
-def _verdict_pairs(reader: LineReader) -> Judged:
+def _relevant(reader: LineReader) -> Judged:
     """Return the relevant passages of each query, in the order of the file, with their lines."""
     found: Judged = {}
     for number, raw in enumerate(reader.lines()):
         cells = raw.decode("utf-8", "replace").split("\t")
         if len(cells) == 1:
             cells = raw.decode("utf-8", "replace").split()
-        if len(cells) == 4:  # TREC's form: query, iteration, passage, score
+        if len(cells) == 4:  # TREC format: query, iteration, passage, score
             del cells[1]
         try:
             query, passage, score = cells
@@ -166,8 +163,8 @@ def _verdict_pairs(reader: LineReader) -> Judged:
         except ValueError:
             if number == 0 and len(cells) == 3:  # the header
                 continue
-            message = "expected query-id, corpus-id and a number, with tabs between them"
-            reader.admit([reader.problem("$", "bad-record", message, "mend the line, or skip it")])
+            message = "expected query-id, corpus-id and a number, separated by tabs"
+            reader.admit([reader.problem("$", "bad-record", message, "correct the line, or skip it")])
             continue
         if relevant:
             found.setdefault(query, {}).setdefault(passage, reader.line)
@@ -182,16 +179,16 @@ def _id(fields: dict[str, msgspec.Raw], reader: Reader) -> str | None:
     try:
         return msgspec.json.decode(raw, type=str) if raw[:1] == b'"' else raw.decode()
     except msgspec.DecodeError as error:
-        reader.admit([reader.problem("$._id", "not-json", f"not a valid string: {error}", "mend the escape in the text")])
+        reader.admit([reader.problem("$._id", "not-json", f"not a valid string: {error}", "correct the escape in the text")])
         return None
 
 
 def _twice(identity: str, reader: Reader) -> Problem:
-    return reader.problem("$._id", "duplicate-id", f"the id {identity!r} stands on an earlier line", REPAIRS["duplicate-id"])
+    return reader.problem("$._id", "duplicate-id", f"the id {identity!r} occurs on an earlier line", REPAIRS["duplicate-id"])
 
 
 def _corpus(reader: Reader, wanted: set[str]) -> tuple[list[str], dict[str, str]]:
-    """Return all passages, and those of the ids that are wanted."""
+    """Return all passages, and a dict of those with the wanted ids."""
     pool: list[str] = []
     texts: dict[str, str] = {}
     seen: set[str] = set()
@@ -208,7 +205,7 @@ def _corpus(reader: Reader, wanted: set[str]) -> tuple[list[str], dict[str, str]
             text = reader.text(fields["text"], "$.text", faults)
         whole = joined(title if isinstance(title, str) else None, text)
         if faults and all(each.kind == "empty-text" for each in faults):
-            faults = []  # a title may stand alone
+            faults = []  # a title without a text is enough
         if not whole and not faults:
             faults = [reader.problem("$.text", "blank-passage", "`title` and `text` are blank", REPAIRS["blank-passage"])]
         if identity in seen:
@@ -224,7 +221,7 @@ def _corpus(reader: Reader, wanted: set[str]) -> tuple[list[str], dict[str, str]
 
 
 def _rows(reader: Reader, qrels: LineReader, judged: Judged, texts: dict[str, str]) -> list[Row]:
-    """Return a row for each query with a relevant passage, in the order of the queries; report verdict_pairs of what is not there."""
+    """Return a row for each query with a relevant passage, in the order of the queries; report qrels of unknown ids."""
     rows: list[Row] = []
     known: set[str] = set()
     for fields, values, found in reader.objects(text="text", whole=True):
@@ -259,7 +256,7 @@ def _rows(reader: Reader, qrels: LineReader, judged: Judged, texts: dict[str, st
             what, name = ("query", query_id) if query_id not in known else ("passage", passage)
             if what == "query" or name not in texts:
                 qrels.line = line
-                message = f"the {what} {name!r} is judged and is not there"
+                message = f"the {what} {name!r} of the qrels does not exist"
                 qrels.admit([qrels.problem("$", "unknown-id", message, REPAIRS["unknown-id"])])
     qrels.line = last
     return rows

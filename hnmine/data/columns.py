@@ -1,9 +1,9 @@
-"""Which columns hold what: the query, its positives and negatives, the text of a pool.
+"""Which columns hold the query, its positives and negatives, and the passages of a pool.
 
-Data sets call the same things by many names: `anchor` and `positive` in sentence-transformers, `positive_passages` in Tevatron,
-`hard_negative_ctxs` in DPR, `sentence1` in pairs, `answer` in anybody's spreadsheet. What is well known is found by name; what a person
-says goes before it, part by part. Nothing is taken for a positive when the file also has a label or a score of the pair: then some of its
-pairs are none, and a person has to say.
+Data sets use many names: `anchor` and `positive` in sentence-transformers, `positive_passages` in Tevatron,
+`hard_negative_ctxs` in DPR, `sentence1` in pairs, `answer` in spreadsheets. Well-known names are detected; a part that the
+user names wins. A column is not taken as positives if the file also has a label or score of the pair, because some pairs
+are then negatives: the user must name the columns.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from hnmine.core.errors import InputError, SettingsError
 
 __all__ = ["Columns", "columns_from", "in_words", "known_name", "pool_columns", "training_columns"]
 
-# From the plainest to those that hold a query, a positive or a text only where nothing better is there.
+# Most specific names first; the last ones are used only if none of the others exists.
 _QUERIES = ("query", "question", "anchor", "queries", "search_query", "query_text", "q", "sentence1", "sentence_0",
             "sentence_1", "sentence_a", "text_a", "text1", "premise")  # fmt: skip
 _POSITIVES = ("pos", "positive", "positives", "positive_passages", "positive_passage", "positive_ctxs", "positive_docs", "positive_doc",
               "positive_text", "answer", "answers", "response", "relevant")  # fmt: skip
-# The other half of a pair: a positive only as long as no label says that it may be none.
+# The second text of a pair: a positive only if there is no label column.
 _PARTNERS = ("passage", "document", "doc", "context", "sentence2", "sentence_1", "sentence_2", "sentence_b", "text_b", "text2",
              "hypothesis", "text")  # fmt: skip
 _LABELS = ("label", "labels", "score", "scores", "similarity", "similarity_score", "relevance", "is_duplicate")
@@ -39,14 +39,14 @@ _KNOWN = frozenset(
 
 
 class Columns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which columns (of JSON: fields) of the input files hold what; a part that is None is found by well-known names.
+    """The columns (in JSON: fields) of the input files; a part that is None is found by well-known names.
 
     Attributes:
         query: the column of queries.
-        pos: the columns of positive passages, one or several a cell.
-        neg: those of negatives; () for none.
+        pos: the columns of positive passages, one or several per cell.
+        neg: the columns of negatives; () for none.
         text: the column of a pool's passages.
-        qrels: of a BEIR data set, the verdict_pairs to read, such as "train"; None for train, else dev, else test.
+        qrels: the split of a BEIR data set to read, such as "train"; None for train, else dev, else test.
     """
 
     query: str | None = None
@@ -56,7 +56,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     qrels: str | None = None
 
     def words(self) -> tuple[str, ...]:
-        """Return what `columns_from` makes these of: `query=question`, `neg=wrong_1,wrong_2`; a comma in a name has a backslash."""
+        """Return the words that `columns_from` parses, such as `neg=wrong_1,wrong_2`; a backslash escapes a comma in a name."""
         found: list[str] = []
         for part in self.__struct_fields__:
             value = getattr(self, part)
@@ -67,25 +67,25 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def columns_from(words: Iterable[str]) -> Columns:
-    """Read columns as they are written on the command line: `query=question`, `pos=answer`, `neg=wrong_1,wrong_2`, `text=body`.
+    """Parse columns: `query=question`, `pos=answer`, `neg=wrong_1,wrong_2`, `text=body`.
 
     Raises:
-        SettingsError: a word is of another form, or names a part twice.
+        SettingsError: a word is malformed, or a part is named twice.
     """
     parts: dict[str, str | tuple[str, ...]] = {}
     for word in words:
         part, equals, value = word.partition("=")
         if part not in Columns.__struct_fields__ or not equals:
-            raise SettingsError(f"columns are written PART=NAME, with {', '.join(Columns.__struct_fields__)} as parts; found {word!r}")
+            raise SettingsError(f"columns has {word!r}; write PART=NAME, where PART is one of {', '.join(Columns.__struct_fields__)}")
         names = tuple(re.sub(r"\\([\\,])", r"\1", name) for name in re.findall(r"(?:\\.|[^,\\])+", value))
         if part in parts:
-            raise SettingsError(f"columns name {part!r} twice; write {part}=ONE,OTHER")
+            raise SettingsError(f"columns names {part!r} twice; write {part}=ONE,OTHER")
         if part in ("pos", "neg"):
             if part == "pos" and not names:
-                raise SettingsError("columns name no column for pos; leave it out, or write pos=NAME")
+                raise SettingsError("columns names no column for pos; leave it out, or write pos=NAME")
             parts[part] = names
         elif len(names) != 1:
-            raise SettingsError(f"columns name {len(names)} columns for {part!r}; it is one")
+            raise SettingsError(f"columns names {len(names)} columns for {part!r}; name one")
         else:
             parts[part] = names[0]
     return msgspec.convert(parts, Columns)
@@ -96,7 +96,7 @@ def _plain(name: str) -> str:
 
 
 def known_name(name: str) -> bool:
-    """Return whether a column of this name is one that data sets have."""
+    """Return whether a column name is well known."""
     plain = _plain(name)
     return plain in _KNOWN or bool(_NUMBERED_POSITIVE.fullmatch(plain) or _NUMBERED_NEGATIVE.fullmatch(plain))
 
@@ -114,19 +114,19 @@ def _listed(names: Sequence[str]) -> str:
 def _check(names: Sequence[str], wanted: Iterable[str], where: str) -> None:
     for name in wanted:
         if name not in names:
-            raise InputError(f"{where}: there is no column `{name}`; there are {_listed(names)}")
+            raise InputError(f"{where}: there is no column `{name}`; the file has {_listed(names)}")
 
 
 def training_columns(names: Sequence[str], given: Columns, where: str) -> Columns | None:
-    """Return which of the columns `names` hold query, positives and negatives, or None when that cannot be told.
+    """Return the columns of query, positives and negatives, or None if they must be named by the user.
 
     Raises:
-        InputError: a column that was named is not there, or is named for two things; `where` is the file.
+        InputError: a named column does not exist, or is named for two parts; `where` is the file.
     """
     named = [*([given.query] if given.query else []), *(given.pos or ()), *(given.neg or ())]
     _check(names, named, where)
     if twice := next((name for name in named if named.count(name) > 1), None):
-        raise InputError(f"{where}: the column `{twice}` is named for two things; name each once")
+        raise InputError(f"{where}: the column `{twice}` is named for two parts; name it once")
     query = given.query or _first(names, _QUERIES, named)
     taken = [*named, *([query] if query else [])]
     pos = given.pos
@@ -151,10 +151,10 @@ def training_columns(names: Sequence[str], given: Columns, where: str) -> Column
 
 
 def pool_columns(names: Sequence[str], given: Columns, where: str) -> Columns | None:
-    """Return which of the columns `names` holds the passages of a pool, or None when that cannot be told.
+    """Return the column of a pool's passages, or None if it must be named by the user.
 
     Raises:
-        InputError: the column that was named is not there; `where` is the file.
+        InputError: the named column does not exist; `where` is the file.
     """
     _check(names, [given.text] if given.text else [], where)
     text = given.text or _first(names, _TEXTS)
@@ -162,6 +162,6 @@ def pool_columns(names: Sequence[str], given: Columns, where: str) -> Columns | 
 
 
 def in_words(columns: Columns) -> str:
-    """Return what is read as what, such as "query = question, pos = answer"."""
+    """Return the columns as text, such as "query = question, pos = answer"."""
     parts = [("query", (columns.query,)), ("pos", columns.pos), ("neg", columns.neg), ("text", (columns.text,))]
     return ", ".join(f"{part} = {' + '.join(str(name) for name in names)}" for part, names in parts if names and names[0] is not None)

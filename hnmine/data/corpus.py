@@ -1,16 +1,10 @@
-"""What there is to rank: unique queries, unique passages, and who is whose positive.
+"""Unique queries, unique passages, and which passages are positives of which query.
 
-Two texts are the same when they agree after Unicode NFC, case folding and white-space folding, so a positive cannot
-come back as a negative by a stray blank. The text kept for encoding and writing is always an original (of several
-spellings the smallest by code point, so that the order of the rows has no say).
-
-Everything is held in *canonical order*, by a 64-bit hash of the folded text. Ids therefore depend on the set of texts
-alone: shuffled rows give the same ids, the same encoding batches, the same ranks, and a smaller id is the tie-break "by
-text hash".
-
-Equal texts are found by sorting the hashes, not in a dictionary of folded texts, and only texts with one hash are compared: folding
-and hashing cost 4 µs for 800 ASCII characters and three times that for others; beyond the texts themselves, which are shared with
-what was read, a corpus holds 17 bytes a passage, and 110 while it is built.
+Equal texts (`core.text.normalize_text`) are one passage, so a positive cannot return as a negative because of a space. The
+original with the smallest code points is kept for encoding and writing. Everything is in *canonical order*, by a 64-bit
+hash of the normalised text: ids depend on the set of texts alone, so shuffled rows give the same ids, batches and ranks,
+and a smaller id breaks ties. Equal texts are found by sorting hashes: 4 µs for 800 ASCII characters; beyond the texts a
+corpus holds 17 bytes a passage, and 110 while it is built.
 """
 
 from __future__ import annotations
@@ -31,7 +25,7 @@ __all__ = ["SOURCE_NEG", "SOURCE_POOL", "SOURCE_POS", "Corpus", "PoolMode", "bui
 
 PoolMode = Literal["extend", "replace"]
 
-# Where a passage was seen; flags of Corpus.sources.
+# Where a passage occurs; flags of Corpus.sources.
 SOURCE_POS, SOURCE_NEG, SOURCE_POOL = 1, 2, 4
 
 
@@ -39,25 +33,25 @@ SOURCE_POS, SOURCE_NEG, SOURCE_POOL = 1, 2, 4
 class Corpus:
     """Unique queries and passages of a data set, in canonical order.
 
-    Passages `0 .. n_candidates - 1` may become negatives; those behind are positives that are encoded for their score alone
-    (`pool_mode="replace"`). Positives are stored as compressed rows: those of query `i` are
-    `positive_ids[positive_starts[i]:positive_starts[i + 1]]`, and of row `r` (in file order, spelling kept in the row)
+    Passages `0 .. n_candidates - 1` may become negatives; the others are positives that are encoded only for their score
+    (`pool_mode="replace"`). Positives are in CSR form: those of query `i` are
+    `positive_ids[positive_starts[i]:positive_starts[i + 1]]`, and those of row `r` (in file order)
     `row_positive_ids[row_positive_starts[r]:row_positive_starts[r + 1]]`.
 
     Attributes:
         passages: original texts, length n.
-        passage_hashes: (n,) uint64, of the folded text.
+        passage_hashes: (n,) uint64, of the normalised text.
         sources: (n,) uint8, flags SOURCE_POS | SOURCE_NEG | SOURCE_POOL.
-        n_candidates: how many of the passages may be mined.
-        queries: original texts, length q; rows that ask the same share one.
-        query_hashes: (q,) uint64, of the folded text.
-        query_passages: (q,) int32, the passage with the very text of the query, or -1.
+        n_candidates: the number of passages that may be mined.
+        queries: original texts, length q; rows with equal queries share one.
+        query_hashes: (q,) uint64, of the normalised text.
+        query_passages: (q,) int32, the passage equal to the query, or -1.
         row_queries: (rows,) int32, the query of each row.
         positive_starts: (q + 1,) int64; positive_ids: int32, ascending and unique within a query.
         row_positive_starts: (rows + 1,) int64; row_positive_ids: int32, one for each entry of the row's `pos`.
-        pool_mode: how the pool was used, or None when there was none.
-        promoted_starts: (q + 1,) int64; promoted_ids: int32, ascending within a query: those of `positive_ids` that people promoted
-            (`verdicts.apply_promotions`). Both are empty when there is none: ask `promoted`.
+        pool_mode: how the pool was used, or None without a pool.
+        promoted_starts: (q + 1,) int64; promoted_ids: int32, ascending within a query: the `positive_ids` that reviewers added
+            (`promotions.apply_promotions`). Both are empty if there are none; see `promoted`.
     """
 
     passages: Sequence[str]
@@ -77,11 +71,11 @@ class Corpus:
     promoted_ids: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
     def positives(self, query: int) -> npt.NDArray[np.int32]:
-        """Return the passage ids that any row with this query calls positive, ascending."""
+        """Return the passage ids that are positives in any row with this query, ascending."""
         return self.positive_ids[self.positive_starts[query] : self.positive_starts[query + 1]]
 
     def promoted(self, query: int) -> npt.NDArray[np.int32]:
-        """Return the passage ids that people promoted to positives of this query, ascending."""
+        """Return the passage ids that reviewers added as positives of this query, ascending."""
         if not len(self.promoted_ids):
             return self.promoted_ids
         return self.promoted_ids[self.promoted_starts[query] : self.promoted_starts[query + 1]]
@@ -93,7 +87,7 @@ class Corpus:
 
 
 def _unique(texts: Sequence[str]) -> tuple[list[str], npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-    """Return the unique texts in canonical order, the hashes of their folded forms, and for each text given the place of its like."""
+    """Return the unique texts in canonical order, the hashes of their normal forms, and the index of each given text among them."""
     hashes = np.fromiter((_hash(_folded(text)) for text in texts), np.uint64, len(texts))
     order = np.argsort(hashes, kind="stable")
     ranked = hashes[order]
@@ -103,9 +97,9 @@ def _unique(texts: Sequence[str]) -> tuple[list[str], npt.NDArray[np.uint64], np
     ends = np.append(starts[1:], len(texts))
     several = ends - starts > 1
     for start, end in zip(starts[several].tolist(), ends[several].tolist(), strict=True):
-        alike = order[start:end].tolist()
-        if any(texts[index] != texts[alike[0]] for index in alike):  # spellings of one text, or two texts with one hash
-            pairs = sorted((_folded(texts[index]), texts[index], index) for index in alike)
+        equal = order[start:end].tolist()
+        if any(texts[index] != texts[equal[0]] for index in equal):  # several originals of one text, or two texts with one hash
+            pairs = sorted((_folded(texts[index]), texts[index], index) for index in equal)
             order[start:end] = [index for _, _, index in pairs]
             new[start + 1 : end] = [one[0] != other[0] for one, other in pairwise(pairs)]
     first = order[new]
@@ -117,9 +111,9 @@ def _unique(texts: Sequence[str]) -> tuple[list[str], npt.NDArray[np.uint64], np
 def find(
     texts: Sequence[str], among: Sequence[str], keys: npt.NDArray[np.uint64], hashes: npt.NDArray[np.uint64] | None = None
 ) -> npt.NDArray[np.int32]:
-    """Return for each of `texts` the place of its like `among` texts in canonical order, or -1: (n,) int32.
+    """Return for each of `texts` the index of the equal text in `among` (canonical order), or -1: (n,) int32.
 
-    `keys` are the hashes of `among`, ascending; `hashes` those of `texts`, if they are known.
+    `keys` are the hashes of `among`, ascending; `hashes` those of `texts`, if already computed.
     """
     if hashes is None:
         hashes = np.fromiter((_hash(_folded(text)) for text in texts), np.uint64, len(texts))
@@ -128,7 +122,7 @@ def find(
     some = np.flatnonzero(ends > starts)
     for number, start, end in zip(some.tolist(), starts[some].tolist(), ends[some].tolist(), strict=True):
         text = texts[number]
-        if end - start == 1 and among[start] == text:  # the usual case: no need to fold
+        if end - start == 1 and among[start] == text:  # the common case: nothing to normalise
             found[number] = start
             continue
         wanted = _folded(text)
@@ -141,7 +135,7 @@ def build_corpus(rows: Sequence[Row], pool: Sequence[str] | None = None, *, pool
 
     Args:
         rows: training rows.
-        pool: further candidate passages, or None.
+        pool: more candidate passages, or None.
         pool_mode: "extend" ranks the union of all `pos`, all `neg` and the pool; "replace" ranks the pool alone, as hn_mine.py does.
 
     Raises:
@@ -153,10 +147,10 @@ def build_corpus(rows: Sequence[Row], pool: Sequence[str] | None = None, *, pool
     if pool is None and pool_mode == "replace":
         raise SettingsError("pool_mode is 'replace' but there is no candidate_pool; give one, or use pool_mode='extend'")
     if not rows:
-        raise InputError("there is no usable training row; at least one line with `query` and `pos` is needed")
+        raise InputError("there is no usable training row; add at least one with `query` and `pos`")
 
     queries, query_hashes, row_queries = _unique([row.query for row in rows])
-    # Rows repeat their passages, so these are told apart by the letter before anything is folded.
+    # Rows repeat their passages, so exact duplicates are removed before anything is normalised.
     slots: dict[str, int] = {}
     row_starts = np.concatenate([[0], np.cumsum([len(row.pos) for row in rows])]).astype(np.int64)
     positive_slots = np.fromiter((slots.setdefault(text, len(slots)) for row in rows for text in row.pos), np.int64, int(row_starts[-1]))
@@ -178,15 +172,15 @@ def build_corpus(rows: Sequence[Row], pool: Sequence[str] | None = None, *, pool
     if pool_mode == "replace":
         candidate = (sources & SOURCE_POOL) > 0
         n_candidates = int(candidate.sum())
-        order = np.argsort(~candidate, kind="stable")  # candidates in front; each part stays in order
+        order = np.argsort(~candidate, kind="stable")  # candidates first; the order within each part stays
         moved = np.empty(len(order) + 1, dtype=np.int32)
         moved[order], moved[-1] = np.arange(len(order)), -1
         passages, hashes, sources = [passages[index] for index in order.tolist()], hashes[order], sources[order]
         row_ids, query_passages = moved[row_ids], moved[query_passages]
     if n_candidates == 0:
-        raise InputError('the candidate pool holds no passage; add lines such as {"text": "..."} or leave the pool out')
+        raise InputError('the candidate pool is empty; add lines such as {"text": "..."} or leave the pool out')
 
-    # One sorted, unique (query, positive) list serves every row that asks the same.
+    # One sorted, unique (query, positive) list serves all rows with equal queries.
     pairs = np.unique(np.repeat(row_queries, np.diff(row_starts)) * len(passages) + row_ids)
     starts = np.searchsorted(pairs, np.arange(len(queries) + 1, dtype=np.int64) * len(passages))
 

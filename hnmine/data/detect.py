@@ -1,10 +1,9 @@
-"""What a file is, told by its content: JSON lines, a JSON array, CSV or TSV, plain text, Parquet, a BEIR data set.
+"""The format of a file, detected by its content: JSON lines, a JSON array, CSV or TSV, plain text, Parquet, a BEIR data set.
 
-The first 64 KiB or more decide, and how they did is shown before anything is used (`str(source)`: "CSV, 3 columns: question, answer,
-wrong"). A suffix breaks ties and decides nothing else: whether a line with commas is prose or a record cannot always be seen. JSON comes
-first: a file in which any line of the beginning is a JSON object is JSON lines, however broken the others are, because there each fault is
-told with its line. A header is one if it holds a well-known name, or names as no data looks; a table without one has columns named
-`column_1`, `column_2` and so on.
+The first 64 KiB or more decide, and the result is shown before anything is used (`str(source)`: "CSV, 3 columns: question,
+answer, wrong"). The file name only breaks ties, such as a line with commas that may be prose or a record. A file with any
+JSON object among its first lines is JSON lines, so that each bad line is reported. A header is a record with a well-known
+name, or with names unlike the data; without one the columns are named `column_1`, `column_2` and so on.
 """
 
 from __future__ import annotations
@@ -36,23 +35,23 @@ _LABELS = {
     "beir": "BEIR data set",
 }
 _DELIMITERS = {",": "CSV", ";": "CSV with semicolons", "\t": "TSV"}
-_SAMPLE = 2**18  # bytes parsed to tell a table
+_SAMPLE = 2**18  # bytes parsed to detect a table
 _ROWS = 200
 _NAME = re.compile(r"[A-Za-z_][\w.\-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What a file was found to be.
+    """The detected format of a file.
 
     Attributes:
-        format: see the module; "csv" stands for all delimited tables.
-        names: columns, or the fields that the first JSON objects have; of a BEIR data set the splits of its verdict_pairs.
+        format: see the module; "csv" is any delimited table.
+        names: columns, or the fields of the first JSON objects; for a BEIR data set the names of its qrels.
         packing: "gzip", "zstd", or "".
-        delimiter, quoted, header: of a delimited table: what stands between cells, whether quotes have a meaning, whether the first record
+        delimiter, quoted, header: of a delimited table: the separator of cells, whether cells may be quoted, whether the first record
             holds the names.
-        lists: the columns of a delimited table whose cells are written lists.
-        ids: the columns that hold no sentence: one word or number a cell.
+        lists: the columns of a delimited table whose cells are lists as text.
+        ids: the columns with one word or number per cell.
     """
 
     format: Format
@@ -67,7 +66,7 @@ class Source:
     def __str__(self) -> str:
         parts = [_DELIMITERS[self.delimiter] if self.format == "csv" else _LABELS[self.format]]
         if self.packing:
-            parts.append({"gzip": "packed with gzip", "zstd": "packed with Zstandard"}[self.packing])
+            parts.append({"gzip": "compressed with gzip", "zstd": "compressed with Zstandard"}[self.packing])
         if self.format == "csv" and not self.header:
             parts.append("no header")
         text = ", ".join(parts)
@@ -79,17 +78,15 @@ class Source:
 
     @property
     def is_table(self) -> bool:
-        """Whether cells stand under columns, so that an empty one holds nothing."""
+        """Whether the file is a table, so that an empty cell is a missing value."""
         return self.format in ("csv", "parquet")
 
 
 def resolve(source: Source, role: Role, given: Columns, where: str) -> tuple[Columns | None, bool]:
-    """Return which columns are read, and whether the file is as this package writes it, so that nothing has to be renamed.
-
-    The columns are None when they have to be named.
+    """Return (columns to read, or None if the user must name them; whether the fields need no renaming).
 
     Raises:
-        InputError: a named column is not there; `where` is the file.
+        InputError: a named column does not exist; `where` is the file.
     """
     names = source.names
     if source.format == "text":
@@ -101,11 +98,11 @@ def resolve(source: Source, role: Role, given: Columns, where: str) -> tuple[Col
             found = Columns(text=names[-1])
         return (Columns(text="text"), True) if found is None and plain else (found, plain)
     usual = Columns(query="query", pos=("pos",), neg=("neg",))
-    untold = given.query in (None, "query") and given.pos in (None, ("pos",)) and given.neg in (None, ("neg",))
-    if plain and untold and (not names or {"query", "pos"} <= {*names}):
+    default_names = given.query in (None, "query") and given.pos in (None, ("pos",)) and given.neg in (None, ("neg",))
+    if plain and default_names and (not names or {"query", "pos"} <= {*names}):
         return usual, True
     found = training_columns(names, given, where)
-    if found is None and plain and untold:  # each line says what it lacks
+    if found is None and plain and default_names:  # the missing fields are reported line by line
         return None, True
     if found is None and not source.header and len(names) in (2, 3) and not source.ids and (given.query, given.pos) == (None, None):
         found = Columns(query=names[0], pos=(names[1],), neg=names[2:])
@@ -113,13 +110,13 @@ def resolve(source: Source, role: Role, given: Columns, where: str) -> tuple[Col
 
 
 def read_as(source: Source, columns: Columns | None) -> str:
-    """Return in a sentence what a file is and how it is read."""
+    """Return a sentence with the format of a file and the columns that are read."""
     text = str(source)
     return text if columns is None or source.format in ("text", "beir") else f"{text}; read as {in_words(columns)}"
 
 
 def detect(head: bytes, name: str, role: Role, *, whole: bool) -> Source:
-    """Tell what a text is that begins with `head`; `name` breaks ties, `whole` says that nothing follows."""
+    """Return the format of a file that begins with `head`; `name` breaks ties, `whole` is True if `head` is all of it."""
     start = head.lstrip()
     lines = head.split(b"\n", _ROWS)
     if re.match(rb"\[\s*(\{|$)", start):
@@ -158,14 +155,14 @@ def _fields(objects: Sequence[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def reader_of(source: Source, lines: Iterator[str]) -> Any:
-    """Return a strict csv reader for a source: what it cannot make sense of raises instead of being guessed."""
+    """Return a strict csv reader for a source: malformed records raise instead of being guessed."""
     if source.quoted:
         return csv.reader(lines, delimiter=source.delimiter, strict=True)
     return csv.reader(lines, delimiter=source.delimiter, quoting=csv.QUOTE_NONE, strict=True)
 
 
 def cells_of(source: Source, text: str) -> tuple[list[list[str]], int]:
-    """Return the records of a sample, and how many could not be read."""
+    """Return the records of a sample, and the number of unreadable ones."""
     reader = reader_of(source, io.StringIO(text, newline=""))
     records: list[list[str]] = []
     bad = 0
@@ -183,13 +180,13 @@ def cells_of(source: Source, text: str) -> tuple[list[list[str]], int]:
 def _table(head: bytes, name: str, role: Role, whole: bool) -> Source | None:
     sample = head[:_SAMPLE]
     cut = not (whole and len(head) <= _SAMPLE)
-    if cut:  # the last line may go on
+    if cut:  # the last line may be incomplete
         sample = sample[: sample.rfind(b"\n") + 1] or sample
     text = sample.decode("utf-8", "replace")
     name = re.sub(r"\.(gz|zst|zip)$", "", name)
     best: tuple[tuple[float, ...], Source] | None = None
     for delimiter in _DELIMITERS:
-        # Tabs seldom stand in texts, so most TSV quotes nothing, and a quotation mark at the start of a cell is part of its text.
+        # Texts rarely contain tabs, so most TSV is unquoted, and a quotation mark at the start of a cell is part of its text.
         for quoted in (True, False) if delimiter == "\t" else (True,):
             source = Source(format="csv", delimiter=delimiter, quoted=quoted)
             records, bad = cells_of(source, text)
@@ -201,7 +198,7 @@ def _table(head: bytes, name: str, role: Role, whole: bool) -> Source | None:
             fit = (sum(len(record) == width for record in records)) / (len(records) + bad)
             named = name.endswith((".tsv", ".tab") if delimiter == "\t" else (".csv",))
             known = sum(known_name(cell) for cell in records[0])
-            # Names that data sets have are sign enough of a table, however many of its records are broken.
+            # Two well-known names make it a table, even if most of its records are malformed.
             if fit < (0.2 if known > 1 else 0.8) or not _is_table(records, width, known, named, delimiter, role):
                 continue
             rank = (float(known), fit, float(width))
@@ -211,7 +208,7 @@ def _table(head: bytes, name: str, role: Role, whole: bool) -> Source | None:
 
 
 def _is_table(records: list[list[str]], width: int, known: int, named: bool, delimiter: str, role: Role) -> bool:
-    if width == 1:  # one column is a table by its name or its heading alone, and a tie with plain text
+    if width == 1:  # one column ties with plain text: the file name or the header decides
         return role == "pool" and delimiter == "," and (named or bool(known)) and len(records) > 1
     if role == "pool" and delimiter != "\t":
         return named or bool(known)
@@ -243,7 +240,7 @@ def _described(source: Source, records: list[list[str]], known: int) -> Source:
 
 
 def list_in(cell: str) -> list[str] | None:
-    """Return the list of texts that a cell spells, as JSON or as Python prints it, or None."""
+    """Return the list of strings in a cell (JSON or Python syntax), or None."""
     text = cell.strip()
     if not (text.startswith("[") and text.endswith("]")):
         return None

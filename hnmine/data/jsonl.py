@@ -1,12 +1,9 @@
-"""JSON lines, read with every problem found: the part that rows and pools share.
+"""JSON lines for rows and pools, with every problem reported.
 
-`Reader.objects` yields the lines that are JSON objects; what is wrong with the others (not UTF-8, not JSON, too long, NaN, a field
-twice) is reported with its line, and decided by `admit`: mended, skipped, or left open.
-
-There are two ways through a line, with one result. The quick one decodes it with a typed decoder, and no more than a count of bytes tells
-that no field stands twice: 2.3 µs for a pool line of 750 bytes, where `json.loads` takes 3.1 and `msgspec.json.decode` 1.1; a training row
-of 4 kB takes 20 µs, 14 and 8, because its fields are kept undecoded beside its texts (`msgspec.Raw`, views of the line, which lives as long
-as they do). At the first thing that is odd the careful way begins again from the bytes and finds out what, and where.
+`Reader.objects` yields the lines that are JSON objects; `admit` decides the problems of the others (not UTF-8, not JSON,
+too long, NaN, a duplicate key). There are two paths with one result. The fast one uses a typed decoder, and a count of
+bytes rules out duplicate keys: 2.3 µs for a pool line of 750 bytes, 20 µs for a row of 4 kB, whose other fields stay
+undecoded (`msgspec.Raw`). At the first irregularity the slow path parses the same bytes again to find the problem.
 """
 
 from __future__ import annotations
@@ -37,21 +34,21 @@ class Reader(RecordReader):
     def objects(
         self, *, text: str | None, lists: Sequence[str] = (), whole: bool = False
     ) -> Iterator[tuple[Fields, dict[str, Any], list[Problem]]]:
-        """Yield each line that is a JSON object: its fields, their texts, and the problems found while parsing it.
+        """Yield (fields, values, problems) of each line that is a JSON object.
 
         Args:
-            text: the field that is a text; None when the fields alone are wanted.
-            lists: the fields that are lists of texts; without any, the text is all that is wanted, and a good line may come without fields.
-            whole: no line may.
+            text: the field that holds a text; None to decode no field.
+            lists: the fields that hold lists of texts; without any, `fields` may be empty for a good line.
+            whole: always return the fields.
 
-        The texts are there if nothing at all is wrong with the line, else empty: then `self.text` and `self.texts` tell what is.
+        `values` are the decoded texts of a line without problems, else empty: then `self.text` and `self.texts` find the problems.
         """
         decoders: dict[str, Callable[[msgspec.Raw], Any]] = dict.fromkeys(lists, _quick_texts)
         if text is not None:
             decoders[text] = _quick_text
         read: Callable[[bytes], str] | None = None
         names: list[str] = []
-        least = 0  # bytes that these names take, with what stands between them, and a second one of the shortest
+        least = 0  # bytes of these names and separators, plus a second copy of the shortest
         for raw in self.lines():
             if read is not None and (alone := read(raw)):
                 yield {}, {text: alone}, []  # type: ignore[dict-item]  # `read` is made for a text
@@ -60,13 +57,13 @@ class Reader(RecordReader):
             try:
                 fields = _decode_object(raw)
                 values = {key: decoders[key](fields[key]) for key in decoders if key in fields}
-                if not raw.isascii():  # msgspec looks at the bytes of what it decodes, not of what it passes over
+                if not raw.isascii():  # msgspec validates UTF-8 only in what it decodes
                     for key, value in fields.items():
                         if key not in decoders:
                             str(value, "utf-8")
                 if (present := list(fields)) != names:
                     names, least = present, sum(map(len, fields)) + 4 * len(fields) + 6 + min(map(len, fields), default=0)
-                odd = len(raw) - sum(map(len, fields.values())) >= least and _twice(raw, fields) is not None
+                odd = len(raw) - sum(map(len, fields.values())) >= least and _duplicate_key(raw, fields) is not None
             except (ValueError, msgspec.MsgspecError, RecursionError):
                 odd = True
             if odd:
@@ -76,29 +73,29 @@ class Reader(RecordReader):
                     continue
                 fields, values = parsed, {}
             elif values and text is not None and not lists and not whole and read is None:
-                read = _alike(fields, text)  # nearly all lines that follow are
+                read = _fixed_reader(fields, text)  # nearly all lines have the same fields
             yield fields, values, found
 
     def _parse(self, raw: bytes) -> tuple[Fields | None, list[Problem]]:
-        """Parse one line with care; without fields when it is no JSON object."""
+        """Parse one line on the slow path; the fields are None if it is not a JSON object."""
         try:
             raw.decode()
             fields = _decode_object(raw)
-            if (twice := _twice(raw, fields)) is None:
+            if (duplicate := _duplicate_key(raw, fields)) is None:
                 return fields, []
-            return None, [self.problem(f"$.{twice}", "duplicate-key", f"`{twice}` stands twice", "keep one of them")]
+            return None, [self.problem(f"$.{duplicate}", "duplicate-key", f"`{duplicate}` occurs twice", "keep one of them")]
         except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
             return self._examine(raw, error)
 
     def _examine(self, raw: bytes, error: Exception) -> tuple[Fields | None, list[Problem]]:
-        """Say what is wrong with a line that could not be parsed; with fields where NaN alone is at fault."""
+        """Return the problem of a line that could not be parsed; with fields if NaN is the only one."""
         kind, message, remedy = "not-json", "nested too deeply to be read", "flatten the row, or skip it"
         try:
             if isinstance(error, UnicodeDecodeError):
                 place = f"byte 0x{raw[error.start]:02x} at column {error.start + 1}"
                 kind, message, remedy = "not-utf8", f"not UTF-8: {place}", "save the file as UTF-8"
             elif isinstance(error, msgspec.ValidationError):
-                remedy = 'write one object a line, such as {"query": ..., "pos": [...]}'
+                remedy = 'write one object per line, such as {"query": ..., "pos": [...]}'
                 try:
                     msgspec.json.decode(raw)
                     kind, message = "not-an-object", f"expected an object, found {_kind(raw)}"
@@ -111,13 +108,13 @@ class Reader(RecordReader):
         return None, [self.problem("$", kind, message, remedy)]
 
     def _constants(self, raw: bytes, reason: str) -> tuple[Fields | None, list[Problem]]:
-        """Tell NaN and Infinity (which Python's own json writes) from what is no JSON at all."""
-        remedy = "mend the line; one JSON object a line"
+        """Distinguish NaN and Infinity (which Python's json module writes) from invalid JSON."""
+        remedy = "correct the line: one JSON object per line"
         if rows := _old_mac(raw):
-            reason, remedy = f"CR alone stands between {rows:,} rows", "save the file with LF line ends (tr '\\r' '\\n' < IN > OUT)"
+            reason, remedy = f"{rows:,} rows are separated by CR alone", "save the file with LF line ends (tr '\\r' '\\n' < IN > OUT)"
         elif half := next((match for match in _ESCAPES.finditer(raw) if match[1]), None):
-            reason = f"{half[0].decode()} at column {half.start() + 1} is half a surrogate pair, as a cut through an emoji leaves it"
-            remedy = "mend the line: write both halves, or remove this one"
+            reason = f"{half[0].decode()} at column {half.start() + 1} is half of a surrogate pair, such as half of an emoji"
+            remedy = "correct the line: write both halves, or remove this one"
         broken = [self.problem("$", "not-json", f"not JSON: {reason}", remedy)]
         found: list[Problem] = []
         fields: Fields = {}
@@ -127,39 +124,36 @@ class Reader(RecordReader):
             for key, item, source in _members(raw.decode()):
                 if places := list(_non_finite(item, f"$.{key}")):
                     found += [
-                        self.problem(place, "nan", f"{number} is no JSON number", f"remove `{key}` from the row, or compute it again")
+                        self.problem(place, "nan", f"{number} is not valid JSON", f"remove `{key}` from the row, or compute it again")
                         for place, number in places
                     ]
                 else:
-                    key.encode()  # half a surrogate pair could not be written again
+                    key.encode()  # half of a surrogate pair cannot be written
                     fields[key] = msgspec.Raw(source.encode())
         except ValueError:
             return None, broken
         return (fields, found) if found else (None, broken)
 
     def text(self, raw: msgspec.Raw, path: str, found: list[Problem]) -> str:
-        """Decode a non-blank str, or report."""
+        """Return a non-blank str, or append the problem to `found`."""
         try:
             text = _decode_text(raw)
         except msgspec.ValidationError:
             found.append(self.problem(path, "wrong-type", f"expected a string, found {_kind(raw)}", "write it as a string"))
             return ""
         except msgspec.DecodeError as error:
-            found.append(self.problem(path, "not-json", f"not a valid string: {error}", "mend the escape in the text"))
+            found.append(self.problem(path, "not-json", f"not a valid string: {error}", "correct the escape in the text"))
             return ""
         if not text.strip():
             found.append(self.problem(path, "empty-text", "the text is empty", "fill it in, or skip the row"))
         return text
 
     def texts(self, raw: msgspec.Raw, path: str, found: list[Problem]) -> tuple[list[str], list[int] | None]:
-        """Decode a list of non-blank strings; what can be mended is.
-
-        Returns the list, and None where it stands as it came, else the indices that were dropped.
-        """
+        """Return (list of non-blank strings, None if it is unchanged, else the removed indices); append problems to `found`."""
         try:
             value: Any = msgspec.json.decode(raw)
         except (msgspec.DecodeError, RecursionError) as error:
-            found.append(self.problem(path, "not-json", f"not valid: {error}", "mend the escape in the text"))
+            found.append(self.problem(path, "not-json", f"not valid: {error}", "correct the escape in the text"))
             return [], None
         dropped: list[int] | None = None if isinstance(value, list) else []
         if isinstance(value, str):
@@ -201,12 +195,12 @@ _WORD_BY_FIRST_BYTE = {'"': "a string", "[": "a list", "{": "an object", "n": "n
 
 
 def _kind(raw: msgspec.Raw | bytes) -> str:
-    # By the first byte: the value may be nested too deeply to be parsed.
+    # By the first byte: the value may be nested too deeply to parse.
     return _WORD_BY_FIRST_BYTE.get(chr(bytes(raw).lstrip()[0]), "a number")
 
 
 _GAP = re.compile(r"[\s,:]*")
-# Escapes one after the other, a surrogate pair as one; group 1 is a half without its other half.
+# Escapes, a surrogate pair as one match; group 1 is an unpaired half.
 _ESCAPES = re.compile(rb"\\u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|\\u([dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL)
 
 
@@ -224,15 +218,15 @@ def _quick_texts(raw: msgspec.Raw) -> list[str]:
     return texts
 
 
-# First byte of a value -> what takes a line's other values of its kind, and the quotes of such a member; a number else.
+# First byte of a value -> its type, and the quotes of such a member; otherwise a number.
 _KINDS: dict[bytes, tuple[Any, int]] = {b'"': (str, 4), **dict.fromkeys((b"t", b"f"), (bool, 2)), b"n": (None, 2)}
 
 
-def _alike(fields: Fields, text: str) -> Callable[[bytes], str]:
-    """Return what reads the field `text` of a line that has these fields, each once and of its kind; of any other line it is "".
+def _fixed_reader(fields: Fields, text: str) -> Callable[[bytes], str]:
+    """Return a function that reads the field `text` of a line with exactly these fields and types, and returns "" for other lines.
 
-    A name and a string take two quotes each, and a number none, so a line with just as many as the fields that must be there take has
-    none of them twice. Nothing of the kind holds for lists and objects: with one among the fields, all lines are other lines.
+    A name and a string have two quotes each and a number none, so a line with the expected number of quotes has no duplicate key.
+    This does not hold for lists and objects, so with one of these among the fields the function always returns "".
     """
     kinds = [_KINDS.get(bytes(value)[:1], (int | float, 2)) for value in fields.values()]
     quotes = sum(count for _, count in kinds)
@@ -261,16 +255,16 @@ def _name(key: str) -> bytes:
 
 
 def spelled(fields: Mapping[str, msgspec.Raw | bytes]) -> bytes:
-    """Return the object of these undecoded values, on one line, with blanks as Python's own json sets them."""
+    """Return a JSON object of undecoded values on one line, with the spaces of Python's json module."""
     parts: list[msgspec.Raw | bytes] = []
     for key, value in fields.items():
         parts += (b", " if parts else b"{", _name(key), value)
     return b"".join((*parts, b"}")) if parts else b"{}"
 
 
-def _twice(raw: bytes, fields: Fields) -> str | None:
-    """Return the first field that stands twice: JSON keeps the last of them, and what the first said would be lost."""
-    # It needs room for `,"name":0` beyond what is seen; in a line like most, there is none.
+def _duplicate_key(raw: bytes, fields: Fields) -> str | None:
+    """Return the first duplicate key or None; a decoder keeps the last value, so the first one would be lost."""
+    # A duplicate needs the bytes of `,"name":0` beyond the known fields; most lines have no room for it.
     room = len(raw) - sum(map(len, fields.values())) - sum(map(len, fields)) - 4 * len(fields) - 1
     tight = [key for key in fields if len(key) + 5 <= room]
     if not tight or spelled(fields) == raw:
@@ -282,7 +276,7 @@ def _twice(raw: bytes, fields: Fields) -> str | None:
 
 
 def _old_mac(raw: bytes) -> int:
-    """Return how many rows stand on this line with CR alone between them, or 0."""
+    """Return the number of rows on this line that are separated by CR alone, or 0."""
     first, cr, rest = raw.partition(b"\r")
     try:
         _decode_object(first)
@@ -292,8 +286,8 @@ def _old_mac(raw: bytes) -> int:
 
 
 def _members(text: str) -> Iterator[tuple[str, Any, str]]:
-    """Yield key, value and the value's own spelling for each member of an object that `json.loads` accepts."""
-    scan = json.JSONDecoder(parse_int=str).raw_decode  # Python refuses to make a number of 4,301 digits
+    """Yield key, value and source text of each member of an object that `json.loads` accepts."""
+    scan = json.JSONDecoder(parse_int=str).raw_decode  # Python refuses to parse integers of 4,301 digits
 
     def skip(place: int) -> int:
         gap = _GAP.match(text, place)

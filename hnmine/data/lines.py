@@ -1,8 +1,8 @@
-"""The lines of a file, and what is odd about the file as a whole.
+"""The lines of a file, and the problems of the file as a whole.
 
-`LineReader` is what every reader of JSON lines stands on: it opens the file, unpacks it where it is packed, refuses what is no text, cuts
-it into lines, and keeps the problems, each decided by `admit`. The file is read once, in blocks of 1 MiB, and fingerprinted on the way: the
-hash is that of the very bytes of the file; reading, hashing and cutting together take 1 µs for a line of 800 bytes.
+`LineReader` is the base of all readers: it opens the file, decompresses it, refuses files that are not text, cuts it into
+lines, and collects problems, each decided by `admit`. The file is read once, in blocks of 1 MiB, and its SHA-256 is
+computed on the way: 1 µs for a line of 800 bytes in all.
 """
 
 from __future__ import annotations
@@ -21,18 +21,17 @@ from hnmine.data.streams import BLOCK, Packing, packing_of, unpacked
 
 __all__ = ["MAX_LINE_BYTES", "SEEKABLE", "LineReader"]
 
-# A row of a few megabytes is legal; one of 32 MiB is nearly always a file without line ends, and would be tokenised whole.
+# A row of a few megabytes is valid; one of 32 MiB is nearly always a file without line ends.
 MAX_LINE_BYTES = 32 * 2**20
-_BLOCK = BLOCK
-# What a file is told by; fewer bytes may come at once, from a pipe.
+# Bytes that the format is detected by; a pipe may return fewer at once.
 _HEAD = 2**16
-# First bytes of what is read at any place, by its directory: Parquet and zip. No more of such a file is needed to know what it is.
+# First bytes of formats with a directory (Parquet, zip): they need random access, and no more bytes to be detected.
 SEEKABLE = (b"PAR1", b"PK\x03\x04")
 _MARK = 4
-# First bytes of what people take for a text file -> what it is, and the way out.
+# First bytes of unsupported formats -> format and remedy.
 _OTHERS = {
-    b"PAR1": "a Parquet file, which cannot be read in this place; write it as JSON lines",
-    b"PK\x03\x04": "a zip archive, which cannot be read in this place; unpack it first",
+    b"PAR1": "a Parquet file, which is not supported here; write it as JSON lines",
+    b"PK\x03\x04": "a zip archive, which is not supported here; unpack it first",
     b"BZh": "compressed with bzip2; unpack it first (bunzip2)",
     b"\xfd7zXZ\0": "compressed with xz; unpack it first (unxz)",
     b"ARROW1": "an Arrow file; write it as Parquet (pyarrow.parquet.write_table)",
@@ -44,12 +43,12 @@ T = TypeVar("T")
 
 
 class LineReader:
-    """Collects the problems of one file, and decides for each row whether it may pass.
+    """Reads the lines of one file, collects its problems, and decides for each row whether it is used.
 
     Args:
         path: the file; for a part of an archive, its name in messages.
         repair, skip_bad_rows, max_line_bytes: as in `rows.read_training`.
-        opener: opens the bytes, when `path` is no file of its own.
+        opener: opens the bytes if `path` is part of an archive.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class LineReader:
         self._opener = opener
         self._size = 0
         self._sha256 = hashlib.sha256()
-        self._cut = 0  # bytes of the present line that were passed over
+        self._cut = 0  # bytes of the current line beyond the limit
 
     def problem(self, path: str, kind: str, message: str, remedy: str) -> Problem:
         return Problem(file=self.name, line=self.line, path=path, kind=kind, message=message, remedy=remedy)
@@ -84,29 +83,29 @@ class LineReader:
         )
 
     def admit(self, found: list[Problem]) -> bool:
-        """Record the problems of the current line; True when all of them are mended, so the row may pass."""
-        mended = all(problem.kind in self.repair for problem in found)
-        resolution: Resolution = "repaired" if mended else "skipped" if self.skip_bad_rows else "open"
+        """Record the problems of the current line; return whether all of them are repaired, so that the row is used."""
+        repaired = all(problem.kind in self.repair for problem in found)
+        resolution: Resolution = "repaired" if repaired else "skipped" if self.skip_bad_rows else "open"
         self.problems += [replace(problem, resolution=resolution) for problem in found]
-        return mended
+        return repaired
 
     def file(self, items: list[T]) -> InputFile[T]:
-        """Return what was read once `objects` has come to its end, with the fingerprint of the very bytes."""
+        """Return the items with the problems, size and SHA-256 of the file; call it after the last line."""
         return InputFile(str(self.path), items, self.problems, self.line, self._size, self._sha256.hexdigest())
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the lines that hold something, without their ends; report marks, line ends and lines beyond the limit."""
+        """Yield the non-blank lines without their ends; report byte order marks, CR LF, blank lines and lines beyond the limit."""
         return self.cut(self.decoded(self.blocks()))
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the file's bytes, unpacked; the first block is long enough to tell by it what they are."""
+        """Yield the file's bytes, decompressed; the first block is long enough to detect the format."""
         try:
             file = self._opener() if self._opener else self.path.open("rb", buffering=0)
         except OSError as error:
             raise self._unreadable(error) from error
         with file:
             head = self._read(file, _MARK)
-            while len(head) < _HEAD and not head.startswith(SEEKABLE) and (more := self._read(file, _BLOCK - len(head))):
+            while len(head) < _HEAD and not head.startswith(SEEKABLE) and (more := self._read(file, max(BLOCK, _HEAD) - len(head))):
                 head += more
             self.packing = packing_of(head)
             if self.packing:
@@ -119,7 +118,7 @@ class LineReader:
                         break
                 yield head
                 yield from inside
-                for _ in stored:  # what lies behind the end counts for the fingerprint
+                for _ in stored:  # trailing bytes count for the SHA-256
                     pass
             else:
                 yield from self._stored(head, file)
@@ -131,7 +130,11 @@ class LineReader:
             block = self._read(file)
 
     def decoded(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield the blocks without a byte order mark; refuse what is no text in UTF-8."""
+        """Yield the blocks without a byte order mark.
+
+        Raises:
+            InputError: the file is UTF-16 or of an unsupported format.
+        """
         head = next(blocks, b"")
         if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise InputError(f"{self.path}:1 the file is UTF-16; save it as UTF-8")
@@ -140,13 +143,13 @@ class LineReader:
                 raise InputError(f"{self.path}: the file is {what}")
         if head.startswith(codecs.BOM_UTF8):
             head = head.removeprefix(codecs.BOM_UTF8)
-            self.notice(1, "byte-order-mark", "the file begins with a byte order mark", "nothing to do: it is not read as text")
+            self.notice(1, "byte-order-mark", "the file begins with a byte order mark", "nothing to do: it is ignored")
         if head:
             yield head
         yield from blocks
 
     def cut(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """As `lines`, of these blocks."""
+        """Yield the lines of these blocks, as `lines`."""
         blanks = crlfs = first_blank = first_crlf = 0
         for raw in self._split(blocks):
             self.line += 1
@@ -166,18 +169,18 @@ class LineReader:
             yield raw
         if crlfs:
             ends = "1 line ends" if crlfs == 1 else f"{crlfs:,} lines end"
-            self.notice(first_crlf, "crlf", f"{ends} in CR LF", "nothing to do: they are read the same")
+            self.notice(first_crlf, "crlf", f"{ends} in CR LF", "nothing to do: they are read like LF")
         if blanks:
             message = "a blank line" if blanks == 1 else f"{blanks:,} blank lines, the first here"
-            self.notice(first_blank, "blank-line", message, "nothing to do: they hold no row")
+            self.notice(first_blank, "blank-line", message, "nothing to do: they are skipped")
 
     def too_long(self, size: int) -> None:
-        """Report that the present line is beyond the limit."""
+        """Report that the current line is beyond the limit."""
         message = f"the line has over {size // 2**20:,} MiB; the limit is {self.max_line_bytes // 2**20:,} MiB"
-        self.admit([self.problem("$", "line-too-long", message, "check for lost line ends, or split the row")])
+        self.admit([self.problem("$", "line-too-long", message, "check for missing line ends, or split the row")])
 
     def _split(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield the lines of a file without LF, those beyond the limit cut off there."""
+        """Yield the lines of a file without LF, cut off at the limit."""
         rest = b""
         for block in blocks:
             lines = block.split(b"\n")
@@ -190,7 +193,7 @@ class LineReader:
         if rest:
             yield rest.removesuffix(b"\r")
 
-    def _read(self, file: Any, size: int = _BLOCK) -> bytes:
+    def _read(self, file: Any, size: int = BLOCK) -> bytes:
         try:
             block: bytes = file.read(size) or b""
         except OSError as error:

@@ -1,12 +1,9 @@
-"""The rows of a Parquet file as JSON lines, without more memory than a few rows need, whatever the file makes of its bytes.
+"""The rows of a Parquet file as JSON lines, in bounded memory.
 
-Two kilobytes of Parquet can name one long text a million times, so nothing is turned into texts before its length is known: columns that
-could grow are read as the numbers of their values, lengths are looked at in Arrow, and a row beyond the limit is told without being
-built. Rows are read in batches by the mean size of their group, and built one by one where a batch is large. An ordinary row pays 10 µs
-of 40 for that.
-
-Times become texts by ISO 8601 here, to the nanosecond, since Python's own types end at microseconds and the year 9999. What cannot be
-told as text at all is the fault of its row, with its column.
+Two kilobytes of Parquet can repeat one long text a million times, so lengths are checked in Arrow before any text is built:
+columns that could grow are read as dictionaries, and a row beyond the limit is reported unbuilt. Rows are read in batches by
+the mean size of their group, and built one by one if a batch is large; this takes 10 of the 40 µs for an ordinary row. Times
+become ISO 8601 texts with nanoseconds, which Python's types lack. Values without a text form are problems of their row.
 """
 
 from __future__ import annotations
@@ -19,14 +16,14 @@ from typing import Any
 
 import msgspec
 
-from hnmine.data.streams import grown
+from hnmine.data.streams import check_growth
 
 __all__ = ["Fault", "lines", "opened", "texts_in"]
 
 _ROWS = 64
-_BATCH_BYTES = 8 * 2**20  # of texts that are built at once
-_SMALL = 4 * 2**20  # a column chunk, unpacked, up to which reading it by its dictionary costs little
-_DENSE = 30  # texts pack at most so well
+_BATCH_BYTES = 8 * 2**20  # of texts built at once
+_SMALL = 4 * 2**20  # uncompressed column chunk up to which a dictionary is cheap
+_DENSE = 30  # highest compression ratio of ordinary texts
 _PER = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -35,7 +32,7 @@ Spell = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a row cannot be told: `kind` as in `problems`, "line-too-long" with its `size`; the rest in words."""
+    """Why a row cannot be read: a kind of `problems`, with message and remedy, or `size` for "line-too-long"."""
 
     kind: str
     message: str = ""
@@ -44,15 +41,15 @@ class Fault:
 
 
 def opened(handle: Any, size: int, where: str) -> Any:
-    """Return a file that is ready to be read; columns that could grow come as dictionaries.
+    """Return an open ParquetFile; columns that could grow are read as dictionaries.
 
     Args:
-        handle: readable at any place.
+        handle: a seekable file.
         size: its bytes.
         where: the file, for messages.
 
     Raises:
-        InputError: it says itself that it grows without measure.
+        InputError: its uncompressed size is beyond the limit.
         ArrowException, OSError: it is damaged.
     """
     import pyarrow.parquet as pq
@@ -65,7 +62,7 @@ def opened(handle: Any, size: int, where: str) -> Any:
             claimed += max(chunk.total_uncompressed_size, chunk.num_values)
             if chunk.physical_type == "BYTE_ARRAY" and chunk.has_dictionary_page and _may_grow(chunk):
                 risky.add(chunk.path_in_schema)
-    grown(claimed, size, where)
+    check_growth(claimed, size, where)
     return pq.ParquetFile(handle, metadata=metadata, read_dictionary=sorted(risky))
 
 
@@ -78,17 +75,17 @@ def _may_grow(chunk: Any) -> bool:
 
 
 def texts_in(file: Any) -> list[str]:
-    """Return the names of the columns that hold no bytes, so that JSON can tell them."""
+    """Return the names of the columns without binary values, which JSON can represent."""
     return [field.name for field in file.schema_arrow if not _is_binary(field.type)]
 
 
 def lines(file: Any, names: list[str], limit: int) -> Iterator[bytes | Fault]:
-    """Yield each row as a JSON object, or why it is none.
+    """Yield each row as a JSON object, or a Fault.
 
     Args:
-        file: as `opened` returns it.
-        names: the columns wanted.
-        limit: bytes that a row may have.
+        file: as returned by `opened`.
+        names: the columns to read.
+        limit: most bytes of a row.
 
     Raises:
         ArrowException, OSError, ValueError: the file is damaged.
@@ -105,20 +102,20 @@ def lines(file: Any, names: list[str], limit: int) -> Iterator[bytes | Fault]:
             for name, spell in spells.items():
                 if record[name] is not None:
                     record[name] = spell(record[name])
-            # NaN must be told, and msgspec writes null for it.
+            # NaN must be reported, but msgspec writes it as null.
             yield json.dumps(record, ensure_ascii=False, default=msgspec.to_builtins).encode() if floats else _encode(record)
 
     for group in range(file.metadata.num_row_groups):
         for batch in file.iter_batches(_batch_rows(file.metadata.row_group(group)), [group], names, use_threads=False):
-            if _least(batch.to_struct_array()) <= min(_BATCH_BYTES, limit):
+            if _min_bytes(batch.to_struct_array()) <= min(_BATCH_BYTES, limit):
                 try:
                     yield from list(built(batch))
                     continue
                 except (ValueError, OverflowError, TypeError, pa.ArrowException):
-                    pass  # row by row, to find which
+                    pass  # row by row, to find the bad one
             for number in range(batch.num_rows):
                 row = batch.slice(number, 1)
-                if (size := _least(row.to_struct_array())) > limit:
+                if (size := _min_bytes(row.to_struct_array())) > limit:
                     yield Fault("line-too-long", size=size)
                     continue
                 try:
@@ -130,26 +127,26 @@ def lines(file: Any, names: list[str], limit: int) -> Iterator[bytes | Fault]:
 
 
 def _batch_rows(group: Any) -> int:
-    """Return how many rows of a group to read at once."""
+    """Return the number of rows of a group to read at once."""
     rows = _BATCH_BYTES * 4 * group.num_rows // max(group.total_byte_size, 1)
     for place in range(group.num_columns):
         chunk = group.column(place)
-        if "DELTA_BYTE_ARRAY" in chunk.encodings:  # each value may repeat the beginning of the one before
+        if "DELTA_BYTE_ARRAY" in chunk.encodings:  # each value may repeat a prefix of the one before
             rows = min(rows, _BATCH_BYTES * 4 // max(chunk.total_uncompressed_size, 1))
     return int(min(max(rows, 1), _ROWS))
 
 
 def _fault(row: Any, built: Callable[[Any], Iterator[bytes]], error: Exception) -> Fault:
-    """Return what is wrong with a row that could not be built: its first column that cannot."""
-    name = next((name for place, name in enumerate(row.schema.names) if not _is_sound(row.column(place), row.schema.field(place))), "")
+    """Return the Fault of a row that could not be built: its first bad column."""
+    name = next((name for place, name in enumerate(row.schema.names) if not _is_valid(row.column(place), row.schema.field(place))), "")
     where = f"in the column `{name}`" if name else "in the row"
     if isinstance(error, UnicodeDecodeError):
         return Fault("not-utf8", f"not UTF-8: byte 0x{error.object[error.start]:02x} {where}", "save the texts as UTF-8")
     reason = str(error).split("\n")[0].rstrip(".")
-    return Fault("bad-record", f"a value {where} cannot be read ({reason})", "mend the value, or write the column as text")
+    return Fault("bad-record", f"a value {where} cannot be read ({reason})", "correct the value, or write the column as text")
 
 
-def _is_sound(column: Any, field: Any) -> bool:
+def _is_valid(column: Any, field: Any) -> bool:
     import pyarrow as pa
 
     try:
@@ -161,13 +158,13 @@ def _is_sound(column: Any, field: Any) -> bool:
     return True
 
 
-def _least(array: Any) -> int:
-    """Return the fewest bytes that the values take as JSON: all those of their texts, and one of anything else."""
+def _min_bytes(array: Any) -> int:
+    """Return a lower bound of the bytes of these values as JSON: those of the texts, and one for anything else."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     kind = array.type
-    if pa.types.is_string_view(kind):  # Arrow measures none; each begins with its length, in 16 bytes
+    if pa.types.is_string_view(kind):  # Arrow has no length kernel; each 16-byte view begins with its length
         views = memoryview(array.buffers()[1] or b"").cast("B").cast("i")
         return sum(views[4 * array.offset : 4 * (array.offset + len(array)) : 4]) + len(array)
     if _is_string(kind):
@@ -178,17 +175,17 @@ def _least(array: Any) -> int:
         lengths = pc.cast(pc.binary_length(array.dictionary), pa.int64())
         return int(pc.sum(lengths.take(array.indices)).as_py() or 0) + len(array)
     if pa.types.is_struct(kind):
-        return sum(map(_least, array.flatten())) + len(array)
+        return sum(map(_min_bytes, array.flatten())) + len(array)
     if pa.types.is_map(kind):
         begin, end = array.offsets[0].as_py(), array.offsets[len(array)].as_py()
-        return sum(_least(part.slice(begin, end - begin)) for part in (array.keys, array.items)) + len(array)
-    if kind.num_fields:  # a list of any sort
-        return _least(array.flatten()) + len(array)
+        return sum(_min_bytes(part.slice(begin, end - begin)) for part in (array.keys, array.items)) + len(array)
+    if kind.num_fields:  # any type of list
+        return _min_bytes(array.flatten()) + len(array)
     return len(array)
 
 
 def _raw(kind: Any) -> Any:
-    """Return the type to build values from: no dictionaries, and numbers for times."""
+    """Return the type that values are cast to: no dictionaries, and integers for times."""
     import pyarrow as pa
 
     types = pa.types
@@ -212,7 +209,7 @@ def _raw(kind: Any) -> Any:
 
 
 def _spell(kind: Any) -> Spell | None:
-    """Return what makes of a value of `_raw(kind)` the text of its time, at any depth; None where there is nothing to do."""
+    """Return a function that converts times within a value of `_raw(kind)` to text, or None if there are none."""
     import pyarrow as pa
 
     types = pa.types

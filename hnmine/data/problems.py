@@ -1,4 +1,4 @@
-"""What can be wrong with an input file: each problem with its place and remedy, and what was decided about it."""
+"""The problems of an input file: each with its place, remedy and resolution."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hnmine.data.columns import Columns
 
 __all__ = ["PROBLEM_KINDS", "REPAIRS", "InputFile", "Problem", "Resolution", "Severity", "repairs_from"]
 
-# kind -> what it means, in the words of the screens.
+# kind -> label on screens.
 PROBLEM_KINDS = {
     "not-utf8": "not UTF-8",
     "not-json": "not JSON",
     "not-an-object": "not a JSON object",
     "line-too-long": "line too long",
-    "duplicate-key": "field twice",
-    "bad-record": "record of another form",
+    "duplicate-key": "duplicate field",
+    "bad-record": "malformed record",
     "missing-field": "field missing",
     "wrong-type": "wrong type",
     "empty-text": "empty text",
@@ -29,8 +29,8 @@ PROBLEM_KINDS = {
     "blank-passage": "blank passage",
     "nan": "NaN or infinity",
     "duplicate-row": "repeated row",
-    "duplicate-id": "id twice",
-    "unknown-id": "judgement of something unknown",
+    "duplicate-id": "duplicate id",
+    "unknown-id": "unknown id in the qrels",
     "field-renamed": "field renamed",
     "field-left-out": "field left out",
     "byte-order-mark": "byte order mark",
@@ -38,15 +38,15 @@ PROBLEM_KINDS = {
     "blank-line": "blank lines",
 }
 
-# The kinds that can be mended without guessing, and how.
+# The kinds that can be repaired without guessing, and how.
 REPAIRS = {
     "string-instead-of-list": "wrap it in a list",
     "null-instead-of-list": "read it as an empty list",
-    "blank-passage": "drop the blank passages",
-    "nan": "remove the fields that hold it",
+    "blank-passage": "remove the blank passages",
+    "nan": "remove the fields that contain it",
     "duplicate-row": "keep the first of them",
     "duplicate-id": "keep the first of them",
-    "unknown-id": "leave the judgement out",
+    "unknown-id": "skip the line of the qrels",
 }
 
 T = TypeVar("T")
@@ -56,17 +56,17 @@ Resolution = Literal["open", "repaired", "skipped", "noted"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that is wrong, or worth knowing, about one place of an input file.
+    """An error or notice about one place of an input file.
 
     Attributes:
         file: name of the file as given.
-        line: line number from 1; of a Parquet file, row number.
+        line: line number from 1; for Parquet the row number.
         path: JSON path in that line, such as `$.pos[1]`.
         kind: a key of PROBLEM_KINDS.
-        message: what was found.
-        remedy: what to do about it.
-        severity: an "error" keeps the row out until it is repaired or skipped; a "notice" asks for nothing.
-        resolution: what became of it.
+        message: what is wrong.
+        remedy: how to fix it.
+        severity: a row with an "error" is used only if repaired; a "notice" needs no action.
+        resolution: "open" until the row is repaired or skipped; "noted" for notices.
     """
 
     file: str
@@ -84,11 +84,11 @@ class Problem:
 
 @dataclass(slots=True, eq=False)
 class InputFile(Generic[T]):
-    """What a file held: its usable items, and every problem found in it.
+    """A file as read: its usable items, and all problems.
 
-    `items` are `Row`s (training file) or passages as str (pool); `size` (bytes) and `sha256` (hexadecimal) are of the bytes that were read.
-    `read_as` says what the file was found to be and which columns were read, in a sentence; `plain`, that it was JSON lines as they
-    should be, so that nobody needs to be told. `names` are its columns or fields, `columns` those that were read.
+    `items` are `Row`s (training file) or passages as str (pool); `size` (bytes) and `sha256` (hexadecimal) are those of the file.
+    `read_as` is a sentence with the detected format and the columns read; `plain` is True for JSON lines with the default
+    field names. `names` are all columns or fields of the file, `columns` those that were read.
     """
 
     path: str
@@ -104,31 +104,31 @@ class InputFile(Generic[T]):
 
     @property
     def open_problems(self) -> list[Problem]:
-        """The problems that somebody has to decide about."""
+        """The problems that are neither repaired nor skipped."""
         return [problem for problem in self.problems if problem.resolution == "open"]
 
     def require_decided(self) -> None:
-        """Raise InputError, with all of them, when a problem is neither repaired nor skipped."""
+        """Raise InputError with all open problems if there are any."""
         if open_problems := self.open_problems:
             raise InputError(_refusal(self.path, open_problems), open_problems)
 
 
 def _refusal(path: str, problems: list[Problem], *, shown: int = 50) -> str:
     bad = len({problem.line for problem in problems})
-    lines = [f"{path}: {bad:,} row{'s' if bad != 1 else ''} cannot be used as {'they stand' if bad != 1 else 'it stands'}"]
+    lines = [f"{path}: {bad:,} bad row{'s' if bad != 1 else ''}"]
     lines += [f"  {problem}" for problem in problems[:shown]]
     if len(problems) > shown:
         rest = Counter(problem.kind for problem in problems[shown:])
         lines.append("  ... and " + ", ".join(f"{count:,} x {PROBLEM_KINDS[kind]}" for kind, count in rest.items()))
     kinds = [kind for kind in REPAIRS if any(problem.kind == kind for problem in problems)]
-    choices = ["mend the file", "--skip_bad_rows to leave these rows out"]
+    choices = ["correct the file", "set skip_bad_rows to leave these rows out"]
     if kinds:
-        choices.insert(1, f"--repair {' '.join(kinds)}")
+        choices.insert(1, f"set repair to {' '.join(kinds)}")
     return "\n".join([*lines, "Choose: " + ", or ".join(choices) + "."])
 
 
 def repairs_from(kinds: Iterable[str], known: Collection[str] = REPAIRS.keys()) -> frozenset[str]:
-    """Check the names of repairs ("all" stands for every one of `known`; a single name may come as a plain str).
+    """Return the names of repairs as a set; "all" is every one of `known`, and a single name may be a plain str.
 
     Raises:
         SettingsError: a name is unknown.
@@ -137,5 +137,5 @@ def repairs_from(kinds: Iterable[str], known: Collection[str] = REPAIRS.keys()) 
     if "all" in chosen:
         return frozenset(known)
     if unknown := sorted(chosen.difference(known)):
-        raise SettingsError(f"unknown repair {unknown[0]!r}; known are: {', '.join(known)}, all")
+        raise SettingsError(f"unknown repair {unknown[0]!r}; choose from: {', '.join(known)}, all")
     return frozenset(chosen)

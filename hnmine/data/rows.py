@@ -1,33 +1,185 @@
-"""Training rows and pool passages: reading them with every problem found, each with its line, field and remedy.
+"""Training rows and pool passages, read with all problems: each with its line, field and remedy.
 
-A reader never drops or changes anything on its own. It reports all problems of the file at once; a row with one is kept
-out until somebody decides: `repair` names the kinds that may be mended, `skip_bad_rows` leaves out the rest, and
-`InputFile.require_decided` raises when neither was said. What a field of a row says beyond `query`, `pos` and `neg` is
-never parsed, only carried: `Row.fields` holds the bytes of each value as they stood (`msgspec.Raw`), so `1.0`, `1e5` and
-`"\\u00e9"` leave as they came. So a training file is held twice, as bytes and as texts: 2.6 times its size in memory, where
-`json.loads` holds 1.6; of a pool only the texts are kept.
+A reader changes nothing on its own. It reports all problems of the file; a row with one is used only if `repair` names its
+kind, `skip_bad_rows` leaves the others out, and `InputFile.require_decided` raises if any is left open. Fields other than
+`query`, `pos` and `neg` are never parsed: `Row.fields` holds the bytes of each value (`msgspec.Raw`), so `1.0`, `1e5` and
+`"\\u00e9"` are written as they were read. A training file therefore takes 2.6 times its size in memory (`json.loads`: 1.6); of a
+pool only the texts are kept. Data sets with other column names are renamed to `query`, `pos` and `neg` (`Renamer`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from hnmine.data.columns import Columns
-from hnmine.data.fields import Renamer, array, without
 from hnmine.data.jsonl import Reader
 from hnmine.data.lines import MAX_LINE_BYTES
 from hnmine.data.problems import REPAIRS, InputFile, Problem
 
-__all__ = ["Row", "read_pool", "read_training", "training_rows"]
+__all__ = ["Passage", "Renamer", "Row", "array", "joined", "read_pool", "read_training", "training_rows", "without"]
+
+_encode: Callable[[object], bytes] = msgspec.json.encode
+
+
+class Passage(msgspec.Struct, frozen=True):
+    """A passage object of a retrieval data set; the name of its text differs between data sets."""
+
+    title: str | None = None
+    text: str | None = None
+    passage: str | None = None
+    contents: str | None = None
+    content: str | None = None
+
+
+_text = msgspec.json.Decoder(str).decode
+_texts = msgspec.json.Decoder(list[str]).decode
+_mixed = msgspec.json.Decoder(list[str | Passage | None]).decode
+_one = msgspec.json.Decoder(Passage).decode
+
+
+def joined(title: str | None, text: str | None) -> str:
+    """Return title and text joined by a space, as in BEIR and Tevatron."""
+    return f"{title or ''} {text or ''}".strip()
+
+
+def array(texts: Sequence[str]) -> msgspec.Raw:
+    """Return texts as a JSON array, with the spaces of Python's json module."""
+    return msgspec.Raw(b"[" + b", ".join(map(_encode, texts)) + b"]")
+
+
+def without(raw: msgspec.Raw, dropped: Sequence[int], kept: int) -> msgspec.Raw:
+    """Return scores without those of removed passages, so that the others stay aligned with their passages."""
+    try:
+        scores = msgspec.json.decode(raw, type=list[msgspec.Raw])
+    except msgspec.DecodeError:
+        return raw
+    if len(scores) != kept + len(dropped):
+        return raw
+    return msgspec.Raw(b"[" + b", ".join(bytes(score) for index, score in enumerate(scores) if index not in dropped) + b"]")
+
+
+class Renamer:
+    """Reads the records of one file by its columns, and renames these to `query`, `pos` and `neg`."""
+
+    def __init__(self, reader: Reader, columns: Columns) -> None:
+        self._reader = reader
+        self._query = columns.query or "query"
+        self._pos = columns.pos or ()
+        self._neg = columns.neg or ()
+        self._parts = {self._query: "query", **dict.fromkeys(self._pos, "pos"), **dict.fromkeys(self._neg, "neg")}
+        self._renamed: set[str] = set()
+
+    def row(self, fields: dict[str, msgspec.Raw], found: list[Problem]) -> tuple[str, list[str], list[str]]:
+        """Return the query, positives and negatives of a record, and rename its `fields`; append problems to `found`."""
+        reader = self._reader
+        query = ""
+        if self._query in fields:
+            query = reader.text(fields[self._query], f"$.{self._query}", found)
+        else:
+            found.append(self._missing(self._query, fields))
+        before = len(found)
+        pos, drop_pos = self._passages(self._pos, fields, found)
+        if not pos and all(problem.kind in REPAIRS for problem in found[before:]):
+            if any(name in fields for name in self._pos):
+                names = " and ".join(f"`{name}`" for name in self._pos)
+                message = f"{names} hold{'s' if len(self._pos) == 1 else ''} no passage"
+                found.append(reader.problem(f"$.{self._pos[0]}", "no-positive", message, "add a positive, or skip the row"))
+            else:
+                found.append(self._missing(self._pos[0], fields))
+        neg, drop_neg = self._passages(self._neg, fields, found)
+        self._rename(fields, query, pos, neg)
+        for scores, dropped, kept in (("pos_scores", drop_pos, pos), ("neg_scores", drop_neg, neg)):
+            if dropped and scores in fields:
+                fields[scores] = without(fields[scores], dropped, len(kept))
+        return query, pos, neg
+
+    def _rename(self, fields: dict[str, msgspec.Raw], query: str, pos: list[str], neg: list[str]) -> None:
+        named: dict[str, msgspec.Raw] = {}
+        for name, value in fields.items():
+            part = self._parts.get(name)
+            if part is None:
+                new = name
+                while new in ("query", "pos", "neg") or (new != name and new in fields):
+                    new += "_"
+                if new != name and name not in self._renamed:
+                    self._renamed.add(name)
+                    message = f"the field `{name}` is not used and is written as `{new}`"
+                    self._reader.notice(self._reader.line, "field-renamed", message, "nothing to do")
+                named[new] = value
+            elif part == "query":
+                named[part] = value
+            elif part not in named:
+                named[part] = array(pos if part == "pos" else neg)
+        if "pos" not in named:  # a bad row: only its problems are used
+            named["pos"] = array(pos)
+        fields.clear()
+        fields.update(named)
+
+    def _missing(self, name: str, fields: dict[str, msgspec.Raw]) -> Problem:
+        return self._reader.problem(f"$.{name}", "missing-field", f"`{name}` is missing", _missing(name, fields))
+
+    def _passages(self, names: Sequence[str], fields: dict[str, msgspec.Raw], found: list[Problem]) -> tuple[list[str], list[int]]:
+        """Return the passages of these columns, and the positions of blank ones."""
+        texts: list[str] = []
+        dropped: list[int] = []
+        before = 0  # passages of earlier columns
+        for name in names:
+            if name not in fields:
+                continue
+            kept, blank = self._cell(fields[name], f"$.{name}", found)
+            dropped += [before + place for place in blank]
+            before += len(kept) + len(blank)
+            texts += kept
+        return texts, dropped
+
+    def _cell(self, raw: msgspec.Raw, path: str, found: list[Problem]) -> tuple[list[str], list[int]]:
+        reader, first = self._reader, bytes(raw)[:1]
+        try:
+            if first == b"[":
+                plain = _texts(raw)
+                if all(text and not text.isspace() for text in plain):
+                    return plain, []
+        except msgspec.DecodeError:
+            pass
+        try:
+            if first == b"n":
+                return [], []
+            if first == b'"':
+                items: list[str | Passage | None] = [_text(raw)]
+                if reader.source.is_table and not str(items[0]).strip():  # an empty cell is a missing value
+                    return [], []
+            else:
+                items = [_one(raw)] if first == b"{" else _mixed(raw)
+        except (msgspec.DecodeError, RecursionError):
+            texts, dropped = reader.texts(raw, path, found)
+            return texts, dropped or []
+        several = first == b"["
+        kept: list[str] = []
+        blank: list[int] = []
+        for index, item in enumerate(items):
+            place = f"{path}[{index}]" if several else path
+            if isinstance(item, Passage):
+                text = joined(item.title, item.text or item.passage or item.contents or item.content)
+            elif item is None:
+                found.append(reader.problem(place, "wrong-type", "expected a string, found null", "write it as a string"))
+                continue
+            else:
+                text = item
+            if text.strip():
+                kept.append(text)
+            else:
+                blank.append(index)
+                found.append(reader.problem(place, "blank-passage", "the passage is blank", REPAIRS["blank-passage"]))
+        return kept, blank
 
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """One training row: the parsed texts, and every field as it stood in the file, in order."""
+    """One training row: the parsed texts, and the bytes of every field in file order."""
 
     line: int
     query: str
@@ -47,21 +199,21 @@ def read_training(
     """Read training rows: `query` (str), `pos` (list of str), optional `neg` (list of str), any other fields.
 
     Args:
-        path: JSON lines in UTF-8, gzip or Zstandard of them, or any other format of `sources`; for a BEIR data set see `beir`.
-        columns: which columns hold what; what is left open is found by name.
-        repair: kinds of REPAIRS that may be mended, or "all".
-        skip_bad_rows: leave out the rows that stay bad, instead of leaving them open.
+        path: a file in any format of `detect`, optionally compressed with gzip or Zstandard; for BEIR data sets see `beir`.
+        columns: the columns to read; a part that is None is found by name.
+        repair: kinds of REPAIRS to repair, or "all".
+        skip_bad_rows: leave out the other bad rows.
         max_line_bytes: longer lines are reported and not read.
 
     Raises:
-        InputError: the file as a whole cannot be read; as ColumnsError, its columns have to be named. Bad rows do not raise: see
-            `InputFile.require_decided`.
+        InputError: the file cannot be read.
+        ColumnsError: the columns must be named. Bad rows do not raise: see `InputFile.require_decided`.
     """
     reader = Reader(path, repair, skip_bad_rows, max_line_bytes, columns=columns)
     rows: list[Row] = []
     seen: dict[tuple[str, ...], int] = {}
     for row in training_rows(reader):
-        # Exactly the same question and positives: the trainer would see the row twice.
+        # Same query and positives: a trainer would see the row twice.
         first = seen.setdefault((row.query, *row.pos), row.line)
         if first != row.line:
             repeat = reader.problem("$", "duplicate-row", f"repeats line {first}", REPAIRS["duplicate-row"])
@@ -74,7 +226,7 @@ def read_training(
 
 
 def training_rows(reader: Reader) -> Iterator[Row]:
-    """Yield the rows of `reader` that may pass, one at a time: what `read_training` gathers, for whoever need not hold them all."""
+    """Yield the usable rows of `reader` one at a time, without holding all of them in memory as `read_training` does."""
     reader.open()
     renamer = None if reader.plain or reader.columns is None else Renamer(reader, reader.columns)
     for fields, texts, found in reader.objects(text=None) if renamer else reader.objects(text="query", lists=("pos", "neg")):
@@ -88,7 +240,7 @@ def training_rows(reader: Reader) -> Iterator[Row]:
 
 
 def _examine(reader: Reader, fields: dict[str, msgspec.Raw], found: list[Problem]) -> tuple[str, list[str], list[str]]:
-    """Read the texts of a row with which something may be wrong; add to `found` what is, and mend in `fields` what can be."""
+    """Read the texts of a row that may have problems; append these to `found`, and repair `fields` where possible."""
     query = ""
     pos: list[str] = []
     neg: list[str] = []
@@ -104,7 +256,7 @@ def _examine(reader: Reader, fields: dict[str, msgspec.Raw], found: list[Problem
             if "pos_scores" in fields:
                 fields["pos_scores"] = without(fields["pos_scores"], dropped, len(pos))
         if not pos and all(problem.kind in REPAIRS for problem in found[before:]):
-            found.append(reader.problem("$.pos", "no-positive", "`pos` holds no passage", "add a positive, or skip the row"))
+            found.append(reader.problem("$.pos", "no-positive", "`pos` has no passage", "add a positive, or skip the row"))
     else:
         found.append(reader.problem("$.pos", "missing-field", "`pos` is missing", _missing("pos", fields)))
     if "neg" in fields:
@@ -124,9 +276,9 @@ def read_pool(
     skip_bad_rows: bool = False,
     max_line_bytes: int = MAX_LINE_BYTES,
 ) -> InputFile[str]:
-    """Read a candidate pool: a `text` (str) on each line, or a passage a line; other fields are not used.
+    """Read a candidate pool: a `text` (str) per line, or a passage per line; other fields are ignored.
 
-    Arguments and errors as in `read_training`; a blank `text` is mended by leaving the line out.
+    Arguments and errors as in `read_training`; a blank `text` is repaired by leaving the line out.
     """
     reader = Reader(path, repair, skip_bad_rows, max_line_bytes, role="pool", columns=columns)
     reader.open()
@@ -150,4 +302,4 @@ def read_pool(
 
 def _missing(wanted: str, fields: dict[str, msgspec.Raw]) -> str:
     present = ", ".join(f"`{key}`" for key in list(fields)[:6]) or "no field"
-    return f"add `{wanted}`; the line has {present}"
+    return f"add `{wanted}`; the record has {present}"

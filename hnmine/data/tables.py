@@ -1,9 +1,8 @@
-"""Every format as JSON lines: what stands in a record of a table, an array or a text leaves as the line that would say the same.
+"""Records of every format as JSON lines, so that one reader finds the problems of all formats.
 
-So one reader finds the faults of all of them, each with its place: the line where a record begins (of Parquet its row), the column, and the
-remedy. Values are kept as they are: numbers and lists of Parquet stay numbers and lists; a cell of CSV is text, and text it stays
-("007"), but for columns whose cells are written lists. JSON lines come through untouched and at their own speed, 20 µs
-for a row of 4 kB; as CSV it takes 70, as Parquet 40.
+Each problem has its place (the line where a record begins, or the Parquet row), column and remedy. Values keep their types:
+numbers and lists of Parquet stay so, a cell of CSV stays text ("007") unless all cells of its column are lists. JSON lines
+pass through unchanged, 20 µs for a row of 4 kB; as CSV it takes 70, as Parquet 40.
 """
 
 from __future__ import annotations
@@ -19,16 +18,15 @@ import msgspec
 
 from hnmine.core.errors import ColumnsError, InputError
 from hnmine.data import parquet
-from hnmine.data.archives import single
 from hnmine.data.columns import Columns
 from hnmine.data.detect import Role, Source, detect, list_in, read_as, reader_of, resolve
 from hnmine.data.lines import MAX_LINE_BYTES, SEEKABLE, LineReader
 from hnmine.data.problems import InputFile
-from hnmine.data.streams import grown
+from hnmine.data.streams import check_growth, single
 
 __all__ = ["RecordReader"]
 
-# A JSON array is parsed whole.
+# A JSON array is parsed in memory.
 MAX_ARRAY_BYTES = 512 * 2**20
 
 T = TypeVar("T")
@@ -36,12 +34,12 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class RecordReader(LineReader):
-    """Finds out what a file is, and yields its records as JSON lines.
+    """Detects the format of a file, and yields its records as JSON lines.
 
     Attributes:
-        source: what it was found to be, once it is open.
-        columns: what is read as what; None when its lines have to say.
-        plain: nothing has to be renamed.
+        source: the detected format, once open.
+        columns: the columns to read; None to report missing fields line by line.
+        plain: no column is renamed.
     """
 
     def __init__(
@@ -63,15 +61,15 @@ class RecordReader(LineReader):
         self.columns: Columns | None = None
         self.plain = True
         self._records: Iterator[bytes] | None = None
-        self._unread: Iterator[bytes] = iter(())  # what only the fingerprint needs
-        self._handle: Any = None  # of a file that is read at any place
+        self._unread: Iterator[bytes] = iter(())  # bytes that only the SHA-256 needs
+        self._handle: Any = None  # of a seekable file
 
     def open(self) -> None:
-        """Read the beginning and tell by it what the file is.
+        """Read the beginning of the file and detect its format.
 
         Raises:
-            ColumnsError: a table whose columns have to be named.
-            InputError: the file cannot be read, or a column that was named is not there.
+            ColumnsError: the columns of a table must be named.
+            InputError: the file cannot be read, or a named column does not exist.
         """
         if self._records is not None:
             return
@@ -100,11 +98,11 @@ class RecordReader(LineReader):
             names = ", ".join(f"`{each}`" for each in self.source.names[:20])
             training = self.role == "training"
             wanted, part = ("the query and its positives", "query=NAME pos=NAME") if training else ("the passages", "text=NAME")
-            message = f"it cannot be told which of the columns {names} hold {wanted}; name them (--columns {part})"
+            message = f"the columns of {wanted} were not found among {names}; set columns to {part}"
             raise ColumnsError(f"{self.path}: {message}", self.source.names)
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the records as JSON objects, from the first on, once."""
+        """Yield the records as JSON objects; once only."""
         try:
             if self._records is None:
                 self.open()
@@ -115,7 +113,7 @@ class RecordReader(LineReader):
             self.close()
 
     def file(self, items: list[T]) -> InputFile[T]:
-        """Return what was read once `lines` has come to its end, with what the file was."""
+        """Return the items with the problems, SHA-256, format and columns of the file; call it after the last line."""
         found = super().file(items)
         found.read_as = read_as(self.source, self.columns)
         found.plain = self.plain and self.source.format == "jsonl"
@@ -124,15 +122,15 @@ class RecordReader(LineReader):
         return found
 
     def close(self) -> None:
-        """Let go of the file before its records have come to their end."""
+        """Close the file."""
         self._records = self._unread = iter(())
         if self._handle is not None:
             self._handle.close()
 
     def _file(self) -> Any:
-        """Return the file for reading at any place."""
+        """Open the file for random access."""
         if self._opener is None and not self.path.is_file():
-            raise InputError(f"{self.path}: a file of this kind cannot come through a pipe; write it to a disk first")
+            raise InputError(f"{self.path}: a file of this format cannot be read from a pipe; save it to disk first")
         self._handle = self._opener() if self._opener else self.path.open("rb")
         return self._handle
 
@@ -161,7 +159,7 @@ class RecordReader(LineReader):
             size += len(block)
             if size > MAX_ARRAY_BYTES:
                 raise InputError(
-                    f"{self.path}: the file is one JSON array of over {MAX_ARRAY_BYTES // 2**20:,} MiB; write one object a line "
+                    f"{self.path}: the file is one JSON array of over {MAX_ARRAY_BYTES // 2**20:,} MiB; write one object per line "
                     "(jq -c '.[]' IN > OUT)"
                 )
         data = b"".join(parts)
@@ -169,14 +167,14 @@ class RecordReader(LineReader):
             items = msgspec.json.decode(data, type=list[msgspec.Raw])
             data.decode()
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            remedy = "mend it, or write one object a line"
-            raise InputError(f"{self.path}: the file begins as a JSON array and is none: {error}; {remedy}") from error
+            remedy = "correct it, or write one object per line"
+            raise InputError(f"{self.path}: the file begins like a JSON array but is not valid: {error}; {remedy}") from error
         place, line = 0, 1
         for item in items:
             raw = bytes(item)
             found = data.index(raw, place)
             line += data.count(b"\n", place, found)
-            # Inside JSON, a line break can only stand between values.
+            # In JSON a line break can only occur between values.
             if self._sized(line, raw):
                 yield raw.replace(b"\r", b" ").replace(b"\n", b" ")
             line += raw.count(b"\n")
@@ -191,7 +189,7 @@ class RecordReader(LineReader):
         header = self.source.header
         while True:
             begin = lines.number + 1
-            lines.taken = 0
+            lines.record_bytes = 0
             try:
                 cells = next(reader, None)
             except csv.Error as error:
@@ -200,9 +198,10 @@ class RecordReader(LineReader):
                     self.too_long(lines.over)
                     lines.over = 0
                     continue
-                over = "" if lines.number == begin else f"; it runs on to line {lines.number:,}"
-                said = "a quote is not closed" if "unexpected end" in str(error) else str(error)
-                self.admit([self.problem("$", "bad-record", f"no record: {said}{over}", "mend the quotes (one inside is written twice)")])
+                over = "" if lines.number == begin else f"; the record extends to line {lines.number:,}"
+                reason = "a quote is not closed" if "unexpected end" in str(error) else str(error)
+                remedy = "correct the quotes (double a quote inside a cell)"
+                self.admit([self.problem("$", "bad-record", f"malformed record: {reason}{over}", remedy)])
                 continue
             if cells is None:
                 self.line = lines.number
@@ -215,7 +214,7 @@ class RecordReader(LineReader):
                 continue
             if len(cells) != width:
                 message = f"expected {width:,} cells, found {len(cells):,}"
-                self.admit([self.problem("$", "bad-record", message, "mend the record; a cell that holds the delimiter stands in quotes")])
+                self.admit([self.problem("$", "bad-record", message, "correct the record; quote a cell that contains the delimiter")])
                 continue
             record: dict[str, Any] = dict(zip(names, cells, strict=True))
             for name in lists:
@@ -252,14 +251,14 @@ class RecordReader(LineReader):
         with handle:
             if left_out := [name for name in self.source.names if name not in kept]:
                 names = ", ".join(f"`{name}`" for name in left_out)
-                self.notice(1, "field-left-out", f"{names} holds bytes that are no text: not carried through", "add it again by `id`")
+                self.notice(1, "field-left-out", f"{names} has binary values and is left out", "join it again by `id`")
             number = given = 0
             found = parquet.lines(file, kept, self.max_line_bytes)
             while True:
                 try:
                     line = next(found, None)
                 except (pa.ArrowException, OSError, ValueError, OverflowError, TypeError) as error:
-                    raise self._damaged(error, f"behind row {number:,}") from error
+                    raise self._damaged(error, f"after row {number:,}") from error
                 if line is None:
                     break
                 number += 1
@@ -271,7 +270,7 @@ class RecordReader(LineReader):
                         self.admit([self.problem("$", line.kind, line.message, line.remedy)])
                     continue
                 given += len(line)
-                grown(given, size, str(self.path))
+                check_growth(given, size, str(self.path))
                 if self._sized(number, line):
                     yield line
             self.line = number
@@ -280,20 +279,20 @@ class RecordReader(LineReader):
         if isinstance(error, InputError):
             return error
         reason = str(error).split("\n")[0].rstrip(".") + (f", {place}" if place else "")
-        return InputError(f"{self.path}: the Parquet file is damaged or of an unknown kind ({reason}); write it anew")
+        return InputError(f"{self.path}: the Parquet file is damaged or not supported ({reason}); write it again")
 
 
-_FIELD_LIMIT = threading.Lock()  # csv has one limit a process
+_FIELD_LIMIT = threading.Lock()  # csv has one limit per process
 
 
 class _Numbered:
-    """Lines as text with their ends for the csv module, which cuts them into records; a record's lines together have a limit."""
+    """Lines as text for the csv module; the lines of a record together have a limit."""
 
     def __init__(self, lines: Iterator[bytes], limit: int) -> None:
         self._lines = lines
         self._limit = limit
         self.number = 0
-        self.taken = 0
+        self.record_bytes = 0
         self.over = 0  # bytes of a record beyond the limit
 
     def __iter__(self) -> _Numbered:
@@ -302,9 +301,9 @@ class _Numbered:
     def __next__(self) -> str:
         raw = next(self._lines)
         self.number += 1
-        self.taken += len(raw)
-        if self.taken > self._limit:
-            self.over = self.taken
+        self.record_bytes += len(raw)
+        if self.record_bytes > self._limit:
+            self.over = self.record_bytes
             raise csv.Error("a record is beyond the limit")
         return raw.decode("utf-8", "surrogateescape") + "\n"
 

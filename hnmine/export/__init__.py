@@ -1,4 +1,4 @@
-"""Writers of the output formats, one module for each family, with splits and teacher scores.
+"""Writers of the output formats, one module per family, with splits and scores.
 
 A new output format is one module here.
 """

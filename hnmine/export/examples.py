@@ -1,27 +1,32 @@
-"""One training example for each query: what all formats but FlagEmbedding's own are made from.
+"""Training examples, one per query, and the split into train and dev; all formats but FlagEmbedding's use them.
 
-FlagEmbedding's rows keep their fields and may repeat a question. Other trainers' files are flat, and a pair that stands in
-them twice counts twice, so rows that ask the same are joined: their positives in order of appearance, each once, what people
-promoted behind them, and the query's negatives, hardest first. Texts are spelled as in the first row that has them. What
-does not fit into a format (fields such as `prompt`) or was joined is counted, and told with the file that was written.
+Rows with equal queries are joined, because a repeated pair would count twice in a flat file: their positives in order of
+appearance, those added by reviewers last, and the negatives of the query, hardest first. Texts are those of the first row
+that has them. Fields without a place in the format, and joined rows, are counted for the notes. In a split each query hashes
+the seed and its text and the lowest are dev, so the same queries are dev in any row order, and most of them after rows are
+added. Passages are shared: a positive in dev may be a negative in train.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from hnmine.core.errors import SettingsError
+from hnmine.core.hashing import query_keys
 from hnmine.data.corpus import Corpus
 from hnmine.data.rows import Row
 from hnmine.export.scores import PairScores
 from hnmine.selection.select import Selection
 
-__all__ = ["Example", "ExportPart", "merge_counts", "names", "query_ids"]
+__all__ = ["Example", "ExportPart", "dev_path", "dev_queries", "merge_counts", "names", "query_ids"]
 
 Bools = npt.NDArray[np.bool_]
 _TRAINING = {"query", "pos", "neg", "pos_scores", "neg_scores"}
@@ -33,8 +38,8 @@ class Example:
     """One query with its passages.
 
     Attributes:
-        query: its number in the corpus; text: as its first row spells it.
-        positives, negatives: texts, with their passage ids and, where scores are wanted, these (float32) beside them.
+        query: its index in the corpus; text: as in its first row.
+        positives, negatives: texts, with their passage ids and scores (float32; empty without scores).
     """
 
     query: int
@@ -49,15 +54,15 @@ class Example:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class ExportPart:
-    """What one file is written from, and what is told of it afterwards.
+    """The input of one output file, and counts for its notes.
 
     Attributes:
-        rows, corpus, selection: as everywhere.
-        queries: (q,) bool, those that belong to this file; None for all.
-        dev: (q,) bool, those that are dev, where one file holds both parts; None without a split.
-        scores: written where the format has a place for them; None for none.
+        rows, corpus, selection: the mined data.
+        queries: (q,) bool, the queries of this file; None for all.
+        dev: (q,) bool, the dev queries if one file holds both parts; None without a split.
+        scores: scores to write; None for none.
         written: records written so far: lines, or rows of a table.
-        counted: what a note will tell, by name.
+        counts: what the notes report, by name.
     """
 
     rows: Sequence[Row]
@@ -67,15 +72,15 @@ class ExportPart:
     dev: Bools | None = None
     scores: PairScores | None = None
     written: int = 0
-    counted: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
 
     @property
     def with_scores(self) -> bool:
-        """Whether scores are written where the format has a place for them."""
+        """Whether scores are written."""
         return self.scores is not None
 
     def first_rows(self) -> list[int]:
-        """Return the first row of each query of this part, in the order of the rows."""
+        """Return the first row of each query of this file, in row order."""
         queries, first = np.unique(self.corpus.row_queries, return_index=True)
         if self.queries is not None:
             first = first[self.queries[queries]]
@@ -83,7 +88,7 @@ class ExportPart:
         return found
 
     def examples(self) -> Iterator[Example]:
-        """Yield the examples of this part, in the order of their first rows."""
+        """Yield the examples of this file, in the order of their first rows."""
         corpus, selection, passages, scores = self.corpus, self.selection, self.corpus.passages, self.scores
         order = np.argsort(corpus.row_queries, kind="stable")
         bounds = np.searchsorted(corpus.row_queries[order], np.arange(len(corpus.queries) + 1)).tolist()
@@ -111,7 +116,7 @@ class ExportPart:
             )
 
     def notes(self, *, ids: bool = False) -> list[str]:
-        """Tell what of the rows is not in a file of examples; `ids` when their id is."""
+        """Return sentences on what a file of examples leaves out of the rows; `ids` if it keeps their id."""
         left_out: set[str] = set()
         for row in self.rows:
             left_out.update(row.fields.keys() - _TRAINING)
@@ -119,27 +124,27 @@ class ExportPart:
         names = [name for name in left_out if name != used]
         found = []
         if joined := len(self.rows) - len(self.corpus.queries):
-            rows = "row asks" if joined == 1 else "rows ask"
-            found.append(f"{joined:,} {rows} what another one asks: joined with it, and each pair is written once")
+            rows = "row has" if joined == 1 else "rows have"
+            found.append(f"{joined:,} {rows} the query of another row: they are joined, and each pair is written once")
         if names:
             shown = ", ".join(sorted(names)[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-            found.append(f"this format has no place for these fields of the rows, which are left out: {shown}")
+            found.append(f"these fields have no place in this format and are left out: {shown}")
         return found
 
 
 def merge_counts(parts: Sequence[ExportPart]) -> ExportPart:
-    """Return all parts of one export as one, counts added up, to be told of."""
-    whole = replace(parts[0], queries=None, counted=Counter(), written=sum(part.written for part in parts))
+    """Return all parts of one export as one part with their counts added up."""
+    whole = replace(parts[0], queries=None, counts=Counter(), written=sum(part.written for part in parts))
     for part in parts:
-        fewest = min((each.counted["fewest"] for each in (whole, part) if "fewest" in each.counted), default=None)
-        whole.counted.update(part.counted)
+        fewest = min((each.counts["fewest"] for each in (whole, part) if "fewest" in each.counts), default=None)
+        whole.counts.update(part.counts)
         if fewest is not None:
-            whole.counted["fewest"] = fewest
+            whole.counts["fewest"] = fewest
     return whole
 
 
 def names(hashes: npt.NDArray[np.uint64], prefix: str = "") -> list[str]:
-    """Return a name for each text from the hash of its folded form: 16 hexadecimal digits, told apart where two share one."""
+    """Return a unique name for each text hash: 16 hexadecimal digits, with a number for repeated hashes."""
     found = [f"{prefix}{value:016x}" for value in hashes.tolist()]
     if len(np.unique(hashes)) < len(hashes):
         seen: Counter[str] = Counter()
@@ -151,7 +156,7 @@ def names(hashes: npt.NDArray[np.uint64], prefix: str = "") -> list[str]:
 
 
 def query_ids(part: ExportPart) -> list[str]:
-    """Return an id for each query of the corpus: its rows' own where every query has one that is unique, else by its hash."""
+    """Return an id for each query of the corpus: the id of its row if every query has a unique one, else its hash."""
     own = _own_ids(part)
     if own is not None:
         return own[1]
@@ -164,7 +169,7 @@ def _id_field(part: ExportPart) -> str | None:
 
 
 def _own_ids(part: ExportPart) -> tuple[str, list[str]] | None:
-    """Return the field that holds ids, and the id of each query; None when no field will do."""
+    """Return the id field and the id of each query, or None if no field has unique ids for all queries."""
     corpus, rows = part.corpus, part.rows
     first = np.unique(corpus.row_queries, return_index=True)[1].tolist()
     for name in _ID_FIELDS:
@@ -172,7 +177,7 @@ def _own_ids(part: ExportPart) -> tuple[str, list[str]] | None:
         for number in first:
             raw = rows[number].fields.get(name)
             value = None if raw is None else msgspec.json.decode(raw)
-            # Blanks would tear a line of TREC's or BEIR's tables apart.
+            # White space would break the lines of TREC and BEIR tables.
             if isinstance(value, bool) or not isinstance(value, (str, int)) or not (text := str(value)) or len(text.split()) != 1:
                 break
             if text != text.strip() or '"' in text:
@@ -182,3 +187,33 @@ def _own_ids(part: ExportPart) -> tuple[str, list[str]] | None:
             if len(set(found)) == len(found):
                 return name, found
     return None
+
+
+# Makes these hashes independent of the selection's with the same seed.
+_PURPOSE = 0x5B117
+
+
+def dev_queries(corpus: Corpus, share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """Return the dev queries, (q,) bool: `round(share * q)` of them, at least one and not all if `share` is above 0.
+
+    Raises:
+        SettingsError: the share is not in [0, 1), or there is only one query.
+    """
+    if not 0 <= share < 1:
+        raise SettingsError(f"dev_share is {share!r}; set a fraction of the queries, such as 0.05, or 0 for no split")
+    count = len(corpus.queries)
+    chosen = np.zeros(count, dtype=bool)
+    if share > 0:
+        if count < 2:
+            raise SettingsError(f"dev_share is {share} and there is only one query; a split needs two, so set dev_share to 0")
+        wanted = min(max(1, round(share * count)), count - 1)
+        # Queries are in canonical order, so ties do not depend on the order of the file.
+        order = np.argsort(query_keys(corpus.query_hashes, seed, _PURPOSE), kind="stable")
+        chosen[order[:wanted]] = True
+    return chosen
+
+
+def dev_path(path: str | os.PathLike[str]) -> Path:
+    """Return the path of the dev part for a train part at `path`: `out.dev.jsonl` for `out.jsonl`."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}.dev{path.suffix}")

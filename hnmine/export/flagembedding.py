@@ -1,13 +1,9 @@
-"""Writing what was selected: FlagEmbedding's training JSONL, and files that are there whole or not at all.
+"""FlagEmbedding's training JSONL.
 
-Rows leave in their order with their fields as they came, byte for byte; `neg` is replaced, hardest first (trainers that
-truncate keep the hardest), and stands at the end where a row had none. What people promoted to a positive is added at the
-end of `pos`. Scores that came with a row belong to the passages that it came with: `neg_scores` is left out, and so is
-`pos_scores` where `pos` grew, or both are written anew with `with_scores`, because a trainer would silently pair old
-scores with new passages.
-
-A row with 15 negatives takes some 15 µs, half of it waiting for the passages' memory. Keeping encoded passages for their next use
-was no faster and took as much memory again. SHA-256 takes as long as all of that, so it is computed in a thread beside the writing.
+Rows are written in their order with the original bytes of their fields; `neg` is replaced, hardest first, and comes last if
+a row had none. Positives added by reviewers go to the end of `pos`. Scores of the input belong to its passages, so
+`neg_scores` is left out, and `pos_scores` too if `pos` grew; with scores both are written anew, because a trainer would
+silently pair old scores with new passages. A row with 15 negatives takes about 15 µs, half of it memory access.
 """
 
 from __future__ import annotations
@@ -41,9 +37,9 @@ def flagembedding_lines(
 
     Args:
         rows: the rows the corpus was built from.
-        corpus, selection: what was mined for them.
+        corpus, selection: the mined data.
         scores: written as `pos_scores` and `neg_scores`, replacing those of the row; None for none.
-        queries: (q,) bool, those whose rows are wanted; None for all.
+        queries: (q,) bool, the queries whose rows are written; None for all.
     """
     grown = promoted_rows(corpus)
     counts = (selection.negatives >= 0).sum(axis=1).tolist()
@@ -73,7 +69,7 @@ def flagembedding_lines(
 
 
 def _appended(array: bytes, texts: Sequence[str]) -> bytes:
-    """Add texts to the end of a JSON array, whose other bytes stay."""
+    """Append texts to a JSON array without changing its other bytes."""
     body = array.rstrip()[:-1]
     inner = body.rstrip()
     added = b", ".join(map(_encode, texts))
@@ -81,7 +77,7 @@ def _appended(array: bytes, texts: Sequence[str]) -> bytes:
 
 
 def promoted_rows(corpus: Corpus) -> dict[int, npt.NDArray[np.int32]]:
-    """Return the rows whose `pos` grows, each with the promoted passages that it lacks, ascending."""
+    """Return the rows whose `pos` grows, each with the added passage ids, ascending."""
     if not len(corpus.promoted_ids):
         return {}
     found = {}
@@ -94,10 +90,10 @@ def promoted_rows(corpus: Corpus) -> dict[int, npt.NDArray[np.int32]]:
 
 
 def stale_scores(rows: Sequence[Row]) -> int:
-    """Return how many rows carry `neg_scores` of negatives that mining replaces."""
+    """Return the number of rows with `neg_scores`, whose negatives are replaced."""
     return sum("neg_scores" in row.fields for row in rows)
 
 
 def stale_positive_scores(rows: Sequence[Row], corpus: Corpus) -> int:
-    """Return how many rows carry `pos_scores` and get promoted passages beside the positives these belong to."""
+    """Return the number of rows with `pos_scores` whose `pos` grows."""
     return sum("pos_scores" in rows[number].fields for number in promoted_rows(corpus))

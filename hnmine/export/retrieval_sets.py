@@ -1,18 +1,16 @@
-"""Files for retrieval toolkits: Tevatron's JSON lines and a BEIR data set.
+"""Files for retrieval toolkits (Tevatron JSON lines, a BEIR data set) and delimited text (MS MARCO triples, CSV).
 
-Both name their passages. A docid is the hash of the passage's folded text, the same in every export of every data set, so
-files can be joined; a query keeps the id its rows have, where each has one of its own. One docid has one text: of several
-spellings the smallest, which is told.
-
-BEIR: `corpus.jsonl` holds every passage that was there to be mined, because the data set is there to search in it. The qrels
-hold the positives alone. BEIR has no place for negatives: lines with score 0 would say that a person judged them, and readers
-that do not look at the score would take them for relevant. They stand in `hard_negatives.jsonl`, laid out as the published
-MS MARCO hard negatives are: {"qid", "pos": [docid], "neg": {system: [docid]}}.
+A docid is the hash of the normalised text, the same in every export, so files can be joined; a query keeps its row's id if
+all have one. A docid has one text, the smallest original. BEIR's qrels hold positives only, because lines with score 0 would
+be human judgements; negatives are in `hard_negatives.jsonl`, in the layout of the published MS MARCO hard negatives. MS MARCO
+triples are unquoted, so tabs and line breaks become spaces. CSV cells that begin like a formula get an apostrophe, as OWASP
+advises: https://owasp.org/www-community/attacks/CSV_Injection
 """
 
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -22,16 +20,16 @@ import numpy as np
 from hnmine.export.examples import Example, ExportPart, names, query_ids
 from hnmine.export.scores import numbers
 
-__all__ = ["beir", "tevatron"]
+__all__ = ["beir", "is_formula", "msmarco", "spreadsheet", "tevatron"]
 
 _encode = msgspec.json.Encoder().encode
-# The earliest moment a zip can name: the time of writing would change the bytes.
+# A constant time (the earliest in a zip), so that the bytes do not depend on the time of writing.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _SYSTEM = "hnmine"
 
 
 def tevatron(part: ExportPart) -> Iterator[bytes]:
-    """Yield one line for each query: `query_id`, `query`, `positive_passages`, `negative_passages` ({docid, title, text}, and score)."""
+    """Yield one line for each query: `query_id`, `query`, `positive_passages`, `negative_passages` (docid, title, text, score)."""
     queries, docids = query_ids(part), names(part.corpus.passage_hashes)
 
     def passages(ids: list[int], scores: list[np.float32]) -> bytes:
@@ -59,11 +57,9 @@ def tevatron(part: ExportPart) -> Iterator[bytes]:
 
 
 def _count(part: ExportPart, example: Example) -> None:
-    part.counted["without"] += not example.negatives
+    part.counts["without"] += not example.negatives
     spelled = part.corpus.passages
-    part.counted["respelled"] += sum(
-        spelled[passage] != text for passage, text in zip(example.positive_ids, example.positives, strict=True)
-    )
+    part.counts["respelled"] += sum(spelled[passage] != text for passage, text in zip(example.positive_ids, example.positives, strict=True))
 
 
 def beir(part: ExportPart) -> Iterator[bytes]:
@@ -107,8 +103,8 @@ def beir(part: ExportPart) -> Iterator[bytes]:
 
 
 def zipped(files: Mapping[str, Iterable[bytes]]) -> Iterator[bytes]:
-    """Yield the bytes of a zip of files, which are compressed as they come; the same bytes at any time of the day."""
-    sink = _Passing()
+    """Yield the bytes of a zip archive, compressed as the files are read; the bytes do not depend on the time."""
+    sink = _Buffer()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name, chunks in files.items():
             entry = zipfile.ZipInfo(name, _EPOCH)
@@ -123,8 +119,8 @@ def zipped(files: Mapping[str, Iterable[bytes]]) -> Iterator[bytes]:
     yield sink.taken()
 
 
-class _Passing(io.RawIOBase):
-    """Takes what a zip writes and gives it on; it cannot go back, so sizes stand behind each file."""
+class _Buffer(io.RawIOBase):
+    """A write-only buffer for a zip archive; it cannot seek, so sizes follow each file."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -140,7 +136,72 @@ class _Passing(io.RawIOBase):
         return len(part)
 
     def taken(self) -> bytes:
-        """Return what came since the last time."""
+        """Return the bytes written since the last call."""
         found = b"".join(self._parts)
         self._parts, self.held = [], 0
         return found
+
+
+# The tab, and every character that a reader may treat as a line end.
+_BREAKS = re.compile("\r\n|[\t\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
+# Full-width signs count in East Asian locales; some programs skip leading spaces.
+_FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@＝＋－＠]")
+# Excel truncates longer cells, and reads no more rows.
+CELL_LIMIT, ROW_LIMIT = 32_767, 1_048_576
+
+
+def msmarco(part: ExportPart) -> Iterator[bytes]:
+    """Yield `query <tab> positive <tab> negative`, one line for each triple, without a header and without quotes."""
+
+    def flat(text: str) -> str:
+        if text.isprintable():  # the common case; no line break is printable
+            return text
+        found, changed = _BREAKS.subn(" ", text)
+        part.counts["flattened"] += bool(changed)
+        return found
+
+    for example in part.examples():
+        part.counts["without"] += not example.negatives
+        if not example.negatives:
+            continue
+        query = flat(example.text)
+        negatives = [flat(text) for text in example.negatives]
+        for positive in [flat(text) for text in example.positives]:
+            part.written += len(negatives)
+            yield "".join(f"{query}\t{positive}\t{negative}\n" for negative in negatives).encode()
+
+
+def is_formula(text: str) -> bool:
+    """Return whether a spreadsheet program may run a cell as a formula."""
+    return _FORMULA.match(text) is not None
+
+
+def spreadsheet(part: ExportPart) -> Iterator[bytes]:
+    """Yield a CSV with a line for each pair: query_id, query, label, place, optional score, passage_id, passage.
+
+    The encoding is UTF-8 with a byte order mark, which Excel needs, and CRLF.
+    """
+    queries, docids = query_ids(part), names(part.corpus.passage_hashes)
+
+    def cell(text: str) -> str:
+        part.counts["too long"] += len(text) > CELL_LIMIT
+        if is_formula(text):
+            part.counts["prefixed"] += 1
+            text = f"'{text}"
+        return '"' + text.replace('"', '""') + '"'
+
+    yield f"\ufeffquery_id,query,label,place,{'score,' if part.with_scores else ''}passage_id,passage\r\n".encode()
+    for example in part.examples():
+        start = f"{cell(queries[example.query])},{cell(example.text)}"
+        lines: list[str] = []
+        for label, texts, ids, scores in (
+            ("positive", example.positives, example.positive_ids, example.positive_scores),
+            ("negative", example.negatives, example.negative_ids, example.negative_scores),
+        ):
+            for place, (text, passage) in enumerate(zip(texts, ids, strict=True)):
+                score = f"{scores[place]}," if part.with_scores else ""
+                lines.append(f"{start},{label},{place + 1},{score}{docids[passage]},{cell(text)}\r\n")
+        part.written += len(lines)
+        yield "".join(lines).encode()
+    if part.written >= ROW_LIMIT:
+        part.counts["too many"] = part.written

@@ -1,4 +1,7 @@
-"""DOC"""
+"""Scores to write beside the passages: similarities of the mining model, or logits of a reranker for distillation.
+
+Only pairs that are written and that the ranking has no reranker score for are scored again.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ __all__ = ["PairScores", "model_scores", "numbers", "teacher_scores", "unscored"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairScores:
-    """The scores to write beside the passages, whoever gave them.
+    """The scores to write beside the passages, of a model or a reranker.
 
     Attributes:
         positives: float32, one for each entry of `Corpus.positive_ids`.
@@ -47,8 +50,7 @@ def numbers(values: Iterable[np.float32]) -> bytes:
 
 
 def _known(ranking: Ranking, corpus: Corpus, selection: Selection) -> tuple[PairScores, Places, Places, Places]:
-    """Return what the signal knows of the pairs that are written, NaN elsewhere; and where that is among negatives (rows, places) and
-    positives."""
+    """Return the known reranker scores of the pairs to write, and the places without one: rows, columns, positives."""
     rows, places = np.nonzero(selection.negatives >= 0)
     ranks = ranks_of(ranking.ids, rows.astype(np.int32), selection.negatives[rows, places])
     negatives = np.full(selection.negatives.shape, np.nan, dtype=np.float32)
@@ -59,7 +61,7 @@ def _known(ranking: Ranking, corpus: Corpus, selection: Selection) -> tuple[Pair
 
 
 def unscored(ranking: Ranking, corpus: Corpus, selection: Selection) -> tuple[Ids, Ids]:
-    """Return the pairs that an export writes and the signal does not know: (queries, passages), (p,) int32 each."""
+    """Return the pairs to write without a reranker score: (queries, passages), (p,) int32 each."""
     _, rows, places, alone = _known(ranking, corpus, selection)
     queries = np.concatenate([rows.astype(np.int32), corpus.positive_queries[alone]])
     return queries, np.concatenate([selection.negatives[rows, places], corpus.positive_ids[alone]])
@@ -74,11 +76,11 @@ def teacher_scores(
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> PairScores:
-    """Return raw logits for every pair that an export writes; those that the signal lacks are scored now.
+    """Return raw logits for every pair to write; those without a reranker score are scored now.
 
     Args:
-        ranking: with the signal; corpus, selection: what is written.
-        scorer: asked for only when there is something to score.
+        ranking: with the reranker signal; corpus, selection: the mined data.
+        scorer: called only if there are pairs to score.
 
     Raises:
         As `Scorer.score`.

@@ -1,13 +1,9 @@
 """Tables for sentence-transformers, as JSON lines or Parquet: triplet, n-tuple, labeled-pair and labeled-list.
 
-The names of the shapes, their columns and what scores do to them are those of sentence-transformers' own
-`mine_hard_negatives` (its `output_format` and `output_scores`): the trainer takes columns in their order as the inputs of
-the loss, and one called label, labels, score or scores as what it learns towards. As there, a query with several positives
-gives one triplet, tuple or list for each, an n-tuple needs all n negatives, and scores stand in place of labels.
-
-A shape yields values column by column; how they are spelled is the business of `as_json_lines` and `as_parquet`. Parquet is
-written a row group of some 16 MB at a time, compressed by Zstandard: a fifth of the JSON lines for triplets, which repeat
-their texts.
+Names, columns and scores follow sentence-transformers' `mine_hard_negatives` (`output_format`, `output_scores`): the trainer
+takes columns in order as inputs of the loss, and label, labels, score or scores as its target. A query with several
+positives gives one triplet, tuple or list for each, an n-tuple needs all n negatives, and scores replace labels. Parquet is
+written in row groups of about 16 MB, compressed with Zstandard: a fifth of the size of JSON lines for triplets.
 """
 
 from __future__ import annotations
@@ -35,7 +31,7 @@ _ROWS = 2**16
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A kind of table: its columns for a number of negatives and with or without scores, its records, and what is told of it."""
+    """A table format: its columns (given the number of negatives and whether scores are written), and its records."""
 
     columns: Callable[[int, bool], Columns]
     records: Callable[[ExportPart], Iterator[Record]]
@@ -48,7 +44,7 @@ def _triplet_columns(negatives: int, with_scores: bool) -> Columns:
 
 def _triplets(part: ExportPart) -> Iterator[Record]:
     for example in part.examples():
-        part.counted["without"] += not example.negatives
+        part.counts["without"] += not example.negatives
         for place, positive in enumerate(example.positives):
             for other, negative in enumerate(example.negatives):
                 record = (example.text, positive, negative)
@@ -64,9 +60,9 @@ def _tuples(part: ExportPart) -> Iterator[Record]:
     wanted = part.selection.settings.negative_number
     for example in part.examples():
         if len(example.negatives) < wanted:
-            part.counted["short"] += 1
-            fewest = part.counted.get("fewest", wanted)
-            part.counted["fewest"] = min(fewest, len(example.negatives))
+            part.counts["short"] += 1
+            fewest = part.counts.get("fewest", wanted)
+            part.counts["fewest"] = min(fewest, len(example.negatives))
             continue
         for place, positive in enumerate(example.positives):
             record = (example.text, positive, *example.negatives)
@@ -81,7 +77,7 @@ def _pairs(part: ExportPart) -> Iterator[Record]:
     for example in part.examples():
         positive: list[Any] = example.positive_scores if part.with_scores else [1] * len(example.positives)
         negative: list[Any] = example.negative_scores if part.with_scores else [0] * len(example.negatives)
-        part.counted["alone"] += not example.negatives
+        part.counts["alone"] += not example.negatives
         for text, value in zip([*example.positives, *example.negatives], [*positive, *negative], strict=True):
             yield example.text, text, value
 
@@ -93,7 +89,7 @@ def _list_columns(negatives: int, with_scores: bool) -> Columns:
 def _lists(part: ExportPart) -> Iterator[Record]:
     for example in part.examples():
         if not example.negatives:
-            part.counted["without"] += 1
+            part.counts["without"] += 1
             continue
         for place, positive in enumerate(example.positives):
             values: list[Any] = (
@@ -132,7 +128,7 @@ def as_json_lines(shape: Shape, part: ExportPart) -> Iterator[bytes]:
     }
     keys = [(b"{" if not place else b", ") + encode(name) + b": " for place, (name, _) in enumerate(columns)]
     ways = [spell[kind] for _, kind in columns]
-    # Records of one query repeat its texts, the same objects: each is spelled once.
+    # Records of one query repeat the same text objects: each is encoded once.
     last: list[tuple[Any, bytes]] = [(None, b"")] * len(columns)
     for record in shape.records(part):
         line: list[bytes] = []
@@ -174,8 +170,8 @@ def as_parquet(shape: Shape, part: ExportPart) -> Iterator[bytes]:
             [pa.array(values, field.type) for values, field in zip(zip(*records, strict=True), schema, strict=True)], schema=schema
         )
 
-    # The writer asks where it is, for the footer; what was yielded already has to count.
-    with parquet.ParquetWriter(pa.PythonFile(_Onward(sink), mode="w"), schema, compression="zstd") as writer:
+    # The footer needs positions that include the bytes already yielded.
+    with parquet.ParquetWriter(pa.PythonFile(_GrowingFile(sink), mode="w"), schema, compression="zstd") as writer:
         records: list[Record] = []
         held = 0
         for record in shape.records(part):
@@ -191,8 +187,8 @@ def as_parquet(shape: Shape, part: ExportPart) -> Iterator[bytes]:
     yield drained()
 
 
-class _Onward(io.RawIOBase):
-    """A file that only grows, whose bytes are taken away as they come."""
+class _GrowingFile(io.RawIOBase):
+    """A write-only file whose bytes are removed while it grows."""
 
     def __init__(self, sink: io.BytesIO) -> None:
         self._sink, self._at = sink, 0

@@ -1,4 +1,4 @@
-"""What an encoder or a reranker is: model cards, loading, devices and batches.
+"""Encoders and rerankers: model cards, loading, devices and batches.
 
-A new kind of model is one module here. torch and FlagEmbedding load inside functions.
+Each kind of model is one module. torch and FlagEmbedding are imported inside functions.
 """

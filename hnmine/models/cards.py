@@ -1,11 +1,9 @@
-"""What is known of an embedding model before it is loaded: its folder, pooling, lengths and instructions.
+"""What is known about an embedding model before it is loaded: folder, pooling, lengths, and instructions.
 
-FlagEmbedding ignores what a model folder says about itself: by default it pools `cls` and reads 512 tokens,
-which for a mean-pooled model of 256 tokens is silently wrong. So the folder's own files are read here
-(`1_Pooling/config.json`, `sentence_bert_config.json`, `config_sentence_transformers.json`), every value with the place
-it came from, and what the user set wins.
-
-Nothing here imports torch or FlagEmbedding, so the app can show a model's card at once.
+FlagEmbedding ignores the settings in a model folder: it pools `cls` and reads 512 tokens by default, which is wrong for a
+mean-pooled model of 256 tokens. So the folder's files are read here (`1_Pooling/config.json`, `sentence_bert_config.json`,
+`config_sentence_transformers.json`); each value has its origin, and settings of the user win. Nothing here imports torch or
+FlagEmbedding, so the app shows a card at once.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -37,27 +35,20 @@ __all__ = [
     "fetch",
     "files_signature",
     "fingerprint",
+    "folder_signature",
     "local_folder",
-    "mark",
 ]
 
 ModelClass = Literal["encoder-only-base", "encoder-only-m3", "decoder-only-base", "decoder-only-icl", "decoder-only-pseudo_moe"]
-MODEL_CLASSES: tuple[ModelClass, ...] = (
-    "encoder-only-base",
-    "encoder-only-m3",
-    "decoder-only-base",
-    "decoder-only-icl",
-    "decoder-only-pseudo_moe",
-)
+MODEL_CLASSES: tuple[ModelClass, ...] = get_args(ModelClass)
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
-PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "fp16", "bf16")
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 PACKAGED_NAME = "all-MiniLM-L6-v2"
 _PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-# The instructions that the BGE v1 and v1.5 models were trained with (FlagEmbedding's model list); bge-m3 takes none.
-# FlagEmbedding's own table of models, where it differs from an ordinary encoder with `cls`: (class, pooling, query format).
+# Models of FlagEmbedding's table that differ from an encoder with `cls`: (class, pooling, query format).
 _INSTRUCT, _TAGS = "Instruct: {}\nQuery: {}", "<instruct>{}\n<query>{}"
 KNOWN_MODELS = {
     "bge-reasoner-embed-qwen3-8b-0923": ("decoder-only-base", "last_token", _INSTRUCT),
@@ -80,12 +71,13 @@ KNOWN_MODELS = {
 }
 _DECODERS = {"gemma", "gemma2", "gemma3_text", "llama", "mistral", "phi3", "qwen2", "qwen3"}
 
+# Instructions of the BGE v1 and v1.5 models, from FlagEmbedding's model list; bge-m3 has none.
 _BGE_ENGLISH = "Represent this sentence for searching relevant passages: "
 _BGE_CHINESE = "为这个句子生成表示以用于检索相关文章："
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which embedding model, and how it is used. None means: as the model's folder says, else FlagEmbedding's default.
+    """The embedding model and its settings. None: the value in the model folder, else FlagEmbedding's default.
 
     Attributes:
         name_or_path: hub name or folder; None is the packaged all-MiniLM-L6-v2, which needs no network.
@@ -95,12 +87,12 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         precision: "fp32", "fp16" (GPUs only), "bf16" (on a CPU only with bf16 instructions), or "auto": the fastest that the
             device supports in hardware.
         devices: such as ("cuda:0",); None takes the first GPU, else the CPU. Several start FlagEmbedding's process pool.
-        query_instruction, query_instruction_format: put before each query; the format holds two `{}`.
+        query_instruction, query_instruction_format: prepended to each query; the format has two `{}`.
         passage_instruction, passage_instruction_format: the same for passages.
         examples_for_task, examples_instruction_format: for "decoder-only-icl" only.
-        trust_remote_code: run code that comes with the model. Off unless you trust its author.
-        cache_dir: where hub models are kept; None is the hub's own default.
-        batch_size: most texts in one batch; None lets the token budget alone decide.
+        trust_remote_code: run code from the model folder; only for models of authors you trust.
+        cache_dir: the folder of downloaded hub models; None is the hub's default.
+        batch_size: most texts in one batch; None for no limit but the token budget.
         query_max_length, passage_max_length: tokens; longer texts are cut.
     """
 
@@ -141,10 +133,10 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """A model's settings as they will be used, and where each came from.
+    """The settings of a model as they will be used, each with its origin.
 
-    `origins` maps a field to "set by you", the file of the folder, or a rule; `notes` are things a user should know.
-    `folder` is None while a hub model has not been fetched.
+    `origins` maps a field to "set by you", a file of the folder, or a rule; `notes` are messages for the user.
+    `folder` is None if a hub model is not downloaded yet.
     """
 
     name: str
@@ -171,10 +163,10 @@ def packaged_folder() -> Path:
 
 
 def local_folder(name: str, instead: str = f"leave the model out for the packaged {PACKAGED_NAME}") -> Path | None:
-    """Return the folder of a name, or None for a hub model; `instead` ends the message of the error.
+    """Return the folder of a model name, or None for a hub model; `instead` is the remedy in the error message.
 
     Raises:
-        ModelError: it is a path without a model folder.
+        ModelError: the name is a path, but not of a model folder.
     """
     path = Path(name).expanduser()
     if path.is_dir():
@@ -189,7 +181,7 @@ def local_folder(name: str, instead: str = f"leave the model out for the package
 
 
 def base_name(name: str) -> str:
-    """Return the model's own name: the last part of the path, or the one above a trainer's `checkpoint-...` folder."""
+    """Return the last part of a path or hub name, or the part above a trainer's `checkpoint-...` folder."""
     parts = [part for part in re.split(r"[/\\]", name) if part]
     base = parts[-1] if parts else name
     return parts[-2] if base.startswith("checkpoint-") and len(parts) > 1 else base
@@ -221,7 +213,7 @@ def _folder_max_length(folder: Path) -> tuple[int | None, str]:
     if isinstance(length, int) and length > 0:
         return length, "sentence_bert_config.json"
     length = hub.read_json(folder / "tokenizer_config.json").get("model_max_length")
-    # Tokenizers without a limit store a huge number; beyond 512 FlagEmbedding's own default stands.
+    # Tokenizers without a limit store a huge number; above 512 FlagEmbedding's default is used.
     if isinstance(length, int) and 0 < length < 512:
         return length, "tokenizer_config.json"
     return None, ""
@@ -285,7 +277,7 @@ def _card(settings: ModelSettings, name: str, folder: Path | None, notes: tuple[
             "query_instruction",
             settings.query_instruction,
             (prompts.get("query") or None, "config_sentence_transformers.json"),
-            (bge, "what this BGE model was trained with"),
+            (bge, "the instruction this BGE model was trained with"),
             ("", "none"),
         )
         or None,
@@ -311,10 +303,10 @@ def _modules(folder: Path) -> list[dict[str, Any]]:
 
 
 def describe(settings: ModelSettings) -> ModelCard:
-    """Return the card of a model from what is on this machine, without fetching or loading anything.
+    """Return the card of a model from local files, without downloading or loading it.
 
     Raises:
-        ModelError: a folder was named that does not exist or cannot be read.
+        ModelError: the folder does not exist or cannot be read.
     """
     if settings.name_or_path is None:
         return _card(settings, PACKAGED_NAME, packaged_folder())
@@ -322,16 +314,16 @@ def describe(settings: ModelSettings) -> ModelCard:
 
 
 def fetch(settings: ModelSettings, *, on_note: Callable[[str], None] | None = None) -> ModelCard:
-    """Return the card of a model whose files are on this machine, fetching them from the hub where needed.
+    """Return the card of a model, downloading its files from the hub if needed.
 
-    A snapshot that is already in the hub's cache is used as it is, without asking the hub.
+    A snapshot in the hub's cache is used without a request to the hub.
 
     Args:
-        settings: which model.
+        settings: the model.
         on_note: called before a download begins.
 
     Raises:
-        ModelError: no such folder, no such hub model, no network, or a damaged packaged model. For a hub model within 30 seconds.
+        ModelError: no such folder, no such hub model, no network (within 30 seconds), or a damaged packaged model.
     """
     if settings.name_or_path is None:
         folder = packaged_folder()
@@ -356,7 +348,7 @@ def _sha256(path: Path) -> str:
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:
-    """Weights, tokenizer and settings of a model folder, without what a trainer leaves beside them."""
+    """Weights, tokenizer and settings of a model folder, without the files of a trainer."""
     keep = {".safetensors", ".bin", ".pt", ".json", ".txt", ".model", ".py"}
     trainer = {"optimizer.pt", "scheduler.pt", "optimizer.bin", "scheduler.bin", "training_args.bin", "trainer_state.json"}
     paths = (path for path in folder.rglob("*") if path.suffix in keep and path.name not in trainer and path.is_file())
@@ -364,10 +356,7 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
 
 
 def fingerprint(folder: Path) -> str:
-    """Return the sha256 over a model folder's weights, tokenizer and settings (never over its name).
-
-    Training again into the same folder gives another fingerprint. About 1.5 GB a second.
-    """
+    """Return the SHA-256 of a model folder's weights, tokenizer and settings, without its name; about 1.5 GB/s."""
     digest = hashlib.sha256()
     for name, path in _files(folder):
         digest.update(f"{name} {_sha256(path)}\n".encode())
@@ -375,15 +364,15 @@ def fingerprint(folder: Path) -> str:
 
 
 def files_signature(settings: ModelSettings) -> str:
-    """Return a mark that changes when the files of a local model change (names, sizes and times; nothing is read).
+    """Return a signature of the files of a local model, "" for a hub model that is not downloaded.
 
-    A model kept in memory is to be loaded again when its mark has changed: a new checkpoint in the same folder is another model.
+    A model in memory must be loaded again when the signature changes: the folder may hold a new checkpoint.
     """
     folder = describe(settings).folder
-    return "" if folder is None else mark(folder)
+    return "" if folder is None else folder_signature(folder)
 
 
-def mark(folder: Path) -> str:
-    """Return the mark of a model's files; see `files_signature`."""
+def folder_signature(folder: Path) -> str:
+    """Return a hash of the names, sizes and times of a model's files; no file is read."""
     stats = ((name, path.stat()) for name, path in _files(folder))
     return hashlib.sha256(repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]).encode()).hexdigest()

@@ -1,12 +1,10 @@
-"""Texts to vectors, through FlagEmbedding.
+"""Encoders: texts to vectors, through FlagEmbedding.
 
-`Encoder` is the plug point: three methods, and a test can be its own encoder. `FlagEncoder` puts any FlagEmbedding
-model behind it, or any object with the same `encode_queries` / `encode_corpus` / `encode` (BGE-M3's dict answer
-included).
-
-On a CPU **a vector is a function of its text alone**, bit for bit, for an encoder-only model on one device (how:
-`hnmine.models.batching`), so neither a resumed run nor stored vectors nor a subset change a result. Nothing that decides a vector
-is left to the moment of loading: `identity` says it all before torch is imported, and what is stored is found by it.
+`Encoder` is the plug point, a Protocol of three methods. `FlagEncoder` wraps any FlagEmbedding model, or any object with the
+same `encode_queries` / `encode_corpus` / `encode` (including BGE-M3's dict output). On a CPU **a vector is a function of its
+text alone**, bit for bit, for an encoder-only model on one device (see `hnmine.models.batching`), so resumed runs, stored
+vectors and subsets give the same results. `identity` is everything that decides a vector, known before torch is imported;
+stored vectors are found by it.
 """
 
 from __future__ import annotations
@@ -21,10 +19,10 @@ import msgspec
 import numpy as np
 
 from hnmine.core.errors import EncodeError
-from hnmine.core.progress import OnProgress, ShouldStop, check
+from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.models.batching import order_of
 from hnmine.models.cards import ModelSettings
-from hnmine.models.flag_encoder import ARITHMETIC, FlagModelRunner, Places, Use, Vectors
+from hnmine.models.flag_encoder import ARITHMETIC, FlagModelRunner, Places, PromptSpec, Vectors
 from hnmine.models.loading import LazyModel, lazy_embedder
 
 __all__ = ["Encoder", "FlagEncoder", "Places", "Side", "Vectors", "as_encoder", "encode"]
@@ -34,7 +32,7 @@ Side = Literal["queries", "passages"]
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Anything that turns queries and passages into vectors of one dimension d."""
+    """An object that encodes queries and passages as vectors of one dimension d."""
 
     def encode_batches(
         self, texts: Sequence[str], side: Side, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
@@ -42,20 +40,20 @@ class Encoder(Protocol):
         """Yield (places (b,) int64 into `texts`, vectors (b, d) float32), each text exactly once, in any order."""
 
     def identity(self, side: Side) -> str | None:
-        """Say everything that decides a vector on this side as canonical JSON; None when that is unknown: nothing is stored then."""
+        """Return canonical JSON that identifies the vectors of this side, or None if they must not be stored."""
 
     def describe(self) -> dict[str, Any]:
-        """Return what the manifest records: name, weights' fingerprint, pooling, lengths, instructions, device, precision."""
+        """Return the manifest's record: name, fingerprint of the weights, pooling, lengths, instructions, device, precision."""
 
 
 def encode(
     encoder: Encoder, texts: Sequence[str], side: Side, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
 ) -> Vectors:
-    """Return the vectors of all texts in their order, (n, d) float32; (0, 0) for none.
+    """Return the vectors of all texts in their order, (n, d) float32; (0, 0) for no texts.
 
     Raises:
-        EncodeError: the encoder's answer is not one vector of finite numbers, of one dimension, for each text.
-        Cancelled: `should_stop` said so; asked once a batch.
+        EncodeError: the encoder does not return one finite vector of the same dimension for each text.
+        Cancelled: `should_stop` returned True; called once a batch.
     """
     vectors: Vectors | None = None
     given = np.zeros(len(texts), dtype=bool)
@@ -65,22 +63,24 @@ def encode(
             if vectors is None and part.ndim == 2:
                 vectors = np.empty((len(texts), part.shape[1]), dtype=np.float32)
             if vectors is None or part.shape != (len(places), vectors.shape[1]):
-                expected = f", and of {vectors.shape[1]} dimensions before" if vectors is not None else ""
-                raise EncodeError(f"the model gave vectors of shape {part.shape} for {len(places)} {side}{expected}")
+                expected = f"; earlier vectors have {vectors.shape[1]} dimensions" if vectors is not None else ""
+                raise EncodeError(f"the model returned vectors of shape {part.shape} for {len(places)} {side}{expected}")
             finite = np.isfinite(part).all(axis=1)
             if not finite.all():
                 text = texts[places[int(np.argmin(finite))]]
-                raise EncodeError(f"the model gave NaN or infinity for {side[:-1]} {text[:80]!r}; try precision fp32, or check the weights")
+                raise EncodeError(
+                    f"the model returned NaN or infinity for {side[:-1]} {text[:80]!r}; try precision fp32, or check the weights"
+                )
             before = np.count_nonzero(given)
             given[places] = True
             if np.count_nonzero(given) - before != len(places):
-                raise EncodeError(f"the encoder gave two vectors for one of the {side}")
+                raise EncodeError(f"the encoder returned two vectors for one of the {side}")
             vectors[places] = part
     finally:
         if (close := getattr(answers, "close", None)) is not None:
-            close()  # the thread behind it should not wait for the garbage collector
+            close()  # end its thread now, not at the next garbage collection
     if not given.all():
-        raise EncodeError(f"the encoder gave no vector for {side[:-1]} {texts[int(np.argmin(given))][:80]!r}")
+        raise EncodeError(f"the encoder returned no vector for {side[:-1]} {texts[int(np.argmin(given))][:80]!r}")
     return vectors if vectors is not None else np.zeros((0, 0), dtype=np.float32)
 
 
@@ -88,23 +88,23 @@ class FlagEncoder:
     """A FlagEmbedding model as an Encoder."""
 
     def __init__(self, model: Any, *, batch_size: int | None = None) -> None:
-        """Wrap a loaded model, whose weights nobody vouches for; `FlagEncoder.load` makes an encoder from settings.
+        """Wrap a loaded model, whose vectors are not stored; use `FlagEncoder.load` to make an encoder from settings.
 
         Raises:
-            SettingsError: the object has no method to encode queries, or passages.
+            SettingsError: the object has no method to encode queries or passages.
         """
-        self._loader = model if isinstance(model, LazyModel) else None
-        self._driver = FlagModelRunner(model, batch_size=batch_size) if self._loader is None else None
+        self._lazy = model if isinstance(model, LazyModel) else None
+        self._runner = FlagModelRunner(model, batch_size=batch_size) if self._lazy is None else None
         self._batch_size = batch_size
         self._lock = threading.Lock()
 
     @classmethod
     def load(cls, settings: ModelSettings | None = None, *, on_progress: OnProgress | None = None) -> FlagEncoder:
-        """Fetch a model where needed and take its weights' fingerprint; torch and the weights are loaded when the first text comes.
+        """Download a model if needed and compute the fingerprint of its weights; torch and the weights load with the first text.
 
         Raises:
             ModelError: the model or a device is not available.
-            SettingsError: a device is unknown, or cannot compute in the precision asked for.
+            SettingsError: a device is unknown, or does not support the precision.
         """
         settings = settings or ModelSettings()
         return cls(lazy_embedder(settings, on_progress=on_progress), batch_size=settings.batch_size)
@@ -114,25 +114,25 @@ class FlagEncoder:
     ) -> Iterator[tuple[Places, Vectors]]:
         """Yield vectors, L2-normalised unless the model was made with `normalize_embeddings=False`; longest texts first.
 
-        Progress counts tokens (estimated from characters where a text has not been tokenised yet), or characters where
-        FlagEmbedding's own `encode` is used. A text that is given twice is encoded once.
+        Progress counts tokens (estimated from characters for texts not tokenised yet), or characters if FlagEmbedding's
+        `encode` is used. Equal texts are encoded once.
 
         Raises:
-            ModelError: the model cannot be loaded, or its files have changed since the fingerprint was taken.
-            EncodeError: the model failed, or its answer is no (n, d) array of numbers.
-            Cancelled: `should_stop` said so; asked once a batch.
+            ModelError: the model cannot be loaded, or its files have changed since the fingerprint was computed.
+            EncodeError: the model failed, or did not return an (n, d) array of numbers.
+            Cancelled: `should_stop` returned True; called once a batch.
         """
-        if not len(texts):  # FlagEmbedding's own answer to nothing is an AttributeError
+        if not len(texts):  # FlagEmbedding raises AttributeError for an empty list
             return
-        check(should_stop)
-        driver = self._loaded(on_progress)
-        normalise = getattr(driver.model, "normalize_embeddings", True)
+        check_cancelled(should_stop)
+        runner = self._loaded(on_progress)
+        normalise = getattr(runner.model, "normalize_embeddings", True)
         order, twins = order_of(texts)
-        with closing(driver.run(texts, order, self._use(side), on_progress=on_progress, should_stop=should_stop)) as answers:
+        with closing(runner.run(texts, order, self._prompt(side), on_progress=on_progress, should_stop=should_stop)) as answers:
             for places, vectors in answers:
                 if normalise:
                     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-                    with np.errstate(invalid="ignore"):  # infinity over infinity is refused where the answers are gathered
+                    with np.errstate(invalid="ignore"):  # infinity / infinity is refused by `encode`
                         vectors /= np.where(lengths > 0, lengths, 1)
                 if twins:
                     rows = [(row, place) for row, first in enumerate(places.tolist()) for place in (first, *twins.get(first, ()))]
@@ -141,38 +141,38 @@ class FlagEncoder:
                 yield places, vectors
 
     def identity(self, side: Side) -> str | None:
-        """Return what decides a vector, as canonical JSON; None for a model that was handed over, whose weights may be any.
+        """Return canonical JSON that identifies the vectors, or None for a wrapped model, whose weights are unknown.
 
-        Queries and passages share it when nothing sets them apart.
+        It is the same for queries and passages unless a setting differs.
         """
-        loader = self._loader
-        if loader is None:
+        lazy = self._lazy
+        if lazy is None:
             return None
-        loader.announced = True
-        use = self._use(side)
+        lazy.identity_used = True
+        prompt = self._prompt(side)
         parts: dict[str, Any] = {
             "arithmetic": ARITHMETIC,
-            "weights_sha256": loader.weights_sha256,
-            "class": loader.card.model_class,
-            "pooling_method": loader.card.pooling_method,
-            "max_length": use.max_length,
-            "instruction": [use.template, use.instruction] if use.instruction is not None else None,
-            "normalize_embeddings": loader.settings.normalize_embeddings,
-            "precision": loader.precision,
-            "device": loader.devices[0].partition(":")[0],
+            "weights_sha256": lazy.weights_sha256,
+            "class": lazy.card.model_class,
+            "pooling_method": lazy.card.pooling_method,
+            "max_length": prompt.max_length,
+            "instruction": [prompt.template, prompt.instruction] if prompt.instruction is not None else None,
+            "normalize_embeddings": lazy.settings.normalize_embeddings,
+            "precision": lazy.precision,
+            "device": lazy.devices[0].partition(":")[0],
         }
-        if loader.card.model_class == "decoder-only-icl" and side == "queries":  # such a query is followed by a mark of its own
-            parts["examples"] = [loader.settings.examples_instruction_format, loader.settings.examples_for_task]
+        if lazy.card.model_class == "decoder-only-icl" and side == "queries":  # the examples are part of each query
+            parts["examples"] = [lazy.settings.examples_instruction_format, lazy.settings.examples_for_task]
         return msgspec.json.encode(parts, order="sorted").decode()
 
     def describe(self) -> dict[str, Any]:
         """Return name, class, fingerprint of the weights, pooling, lengths, instructions, devices and precision."""
-        loader = self._loader
+        lazy = self._lazy
         pooling: str | None
-        if loader is not None:
-            loader.announced = True
-            name, kind, pooling = loader.card.name, loader.card.model_class, loader.card.pooling_method
-            devices, precision = list(loader.devices), loader.precision
+        if lazy is not None:
+            lazy.identity_used = True
+            name, kind, pooling = lazy.card.name, lazy.card.model_class, lazy.card.pooling_method
+            devices, precision = list(lazy.devices), lazy.precision
         else:
             model = self._model
             name, kind = str(getattr(model, "model_name_or_path", type(model).__name__)), type(model).__name__
@@ -180,10 +180,10 @@ class FlagEncoder:
             devices = [str(device) for device in getattr(model, "target_devices", None) or []]
             half = [each for each in ("bf16", "fp16") if getattr(model, f"use_{each}", False)]
             precision = half[0] if half and devices[:1] != ["cpu"] else "fp32"  # FlagEmbedding computes in float32 on a CPU
-        queries, passages = self._use("queries"), self._use("passages")
+        queries, passages = self._prompt("queries"), self._prompt("passages")
         return {
             "name": name,
-            "weights_sha256": loader.weights_sha256 if loader is not None else None,
+            "weights_sha256": lazy.weights_sha256 if lazy is not None else None,
             "class": kind,
             "pooling_method": pooling,
             "query_max_length": queries.max_length,
@@ -194,46 +194,46 @@ class FlagEncoder:
             "passage_instruction_format": passages.template,
             "devices": devices,
             "precision": precision,
-            "notes": list(loader.notes) if loader is not None else [],
+            "notes": list(lazy.notes) if lazy is not None else [],
         }
 
     def release(self) -> None:
-        """Let go of the loaded model, whose memory another one needs; the next text loads it again. One that was handed over stays."""
+        """Free the memory of the loaded model; the next text loads it again. A wrapped model is kept."""
         with self._lock:
-            if self._loader is not None and self._driver is not None:
-                self._driver = None
-                gc.collect()  # models hold themselves in cycles
+            if self._lazy is not None and self._runner is not None:
+                self._runner = None
+                gc.collect()  # models are in reference cycles
 
     @property
     def _model(self) -> Any:
-        return self._driver.model if self._driver is not None else None
+        return self._runner.model if self._runner is not None else None
 
-    def _use(self, side: Side) -> Use:
-        card, model = self._loader.card if self._loader is not None else None, self._model
+    def _prompt(self, side: Side) -> PromptSpec:
+        card, model = self._lazy.card if self._lazy is not None else None, self._model
         if side == "queries":
             if card is not None:
-                return Use(side, card.query_instruction, card.query_instruction_format, card.query_max_length)
+                return PromptSpec(side, card.query_instruction, card.query_instruction_format, card.query_max_length)
             instruction = getattr(model, "query_instruction_for_retrieval", None)
             template, length = getattr(model, "query_instruction_format", None), getattr(model, "query_max_length", None)
         else:
             if card is not None:
-                return Use(side, card.passage_instruction, card.passage_instruction_format, card.passage_max_length)
-            extra = getattr(model, "kwargs", None) or {}  # FlagEmbedding has no attributes for these two
+                return PromptSpec(side, card.passage_instruction, card.passage_instruction_format, card.passage_max_length)
+            extra = getattr(model, "kwargs", None) or {}  # FlagEmbedding has no attribute for it
             instruction = extra.get("passage_instruction_for_retrieval")
             template, length = extra.get("passage_instruction_format"), getattr(model, "passage_max_length", None)
-        return Use(side, instruction, template or "{}{}", length)
+        return PromptSpec(side, instruction, template or "{}{}", length)
 
     def _loaded(self, on_progress: OnProgress | None) -> FlagModelRunner:
         with self._lock:
-            if self._driver is None:
-                assert self._loader is not None  # one of the two is there from the start
+            if self._runner is None:
+                assert self._lazy is not None  # one of the two is set by the constructor
                 if on_progress is not None:
                     on_progress(0, 0, "loading the model")
-                model = self._loader.load()
-                self._driver = FlagModelRunner(model, batch_size=self._batch_size, precision=self._loader.precision)
-            return self._driver
+                model = self._lazy.load()
+                self._runner = FlagModelRunner(model, batch_size=self._batch_size, precision=self._lazy.precision)
+            return self._runner
 
 
 def as_encoder(model: Any) -> Encoder:
-    """Return `model` as an Encoder: as it is when it is one, else behind a FlagEncoder."""
+    """Return `model` if it is an Encoder, else wrap it in a FlagEncoder."""
     return model if isinstance(model, Encoder) else FlagEncoder(model)

@@ -1,8 +1,8 @@
-"""How a loaded FlagEmbedding model is asked for vectors: directly, or through its own `encode`.
+"""Running a loaded FlagEmbedding model: directly, or through its `encode`.
 
-An encoder-only model on one device is driven directly through FlagEmbedding's tokenizer, model and pooling, in batches of
-a token budget (`hnmine.models.batching`); this encodes three times as many tokens a second on a CPU as `FlagModel.encode`
-(benchmarks/RESULTS.md). Other classes, and several devices, go through FlagEmbedding's own `encode`, in shards.
+An encoder-only model on one device is run through FlagEmbedding's tokenizer, model and pooling, in batches of a token
+budget (`hnmine.models.batching`): three times as many tokens a second on a CPU as `FlagModel.encode`
+(benchmarks/RESULTS.md). Other classes, and several devices, go through FlagEmbedding's `encode`, in shards.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import EncodeError, SettingsError
-from hnmine.core.progress import OnProgress, ShouldStop, check
+from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.models.batching import MIN_ROWS, prefetch, run_batches, token_chunks
-from hnmine.models.devices import reproducible_products
+from hnmine.models.loading import reproducible_products
 
-__all__ = ["ARITHMETIC", "TOKEN_BUDGET_CPU", "TOKEN_BUDGET_GPU", "FlagModelRunner", "Use", "out_of_memory"]
+__all__ = ["ARITHMETIC", "TOKEN_BUDGET_CPU", "TOKEN_BUDGET_GPU", "FlagModelRunner", "PromptSpec", "out_of_memory"]
 
-# Part of what vectors are stored by: to be raised by every change that changes a bit of them.
+# Part of the identity of stored vectors: increase it with every change that changes their bits.
 ARITHMETIC = 2
-# Tokens in one batch. On a CPU in bf16, 1,024 / 2,048 / 4,096 / 8,192 of them gave 9.6 / 9.6 / 10.1 / 10.3 thousand a second
-# at 400 tokens a text and the same throughout at 40; in fp32, 4,096 and more are slower for short texts. A GPU wants more in flight.
+# Tokens in one batch. On a CPU in bf16, 1,024 / 2,048 / 4,096 / 8,192 tokens gave 9.6 / 9.6 / 10.1 / 10.3 thousand a second
+# at 400 tokens a text, and no difference at 40; in fp32, 4,096 and more are slower for short texts. A GPU needs larger batches.
 TOKEN_BUDGET_CPU = {"bf16": 4_096, "fp32": 2_048}
 TOKEN_BUDGET_GPU = 65_536
-# Batches handed to FlagEmbedding's own encode at a time: bounds the wait for a cancel.
+# Batches per call of FlagEmbedding's encode: bounds the delay of a cancel.
 SHARD_BATCHES = 8
-# What a model may be asked by, best first.
+# Methods of a model, in order of preference.
 _METHODS = {"queries": ("encode_queries", "encode"), "passages": ("encode_corpus", "encode")}
 
 
@@ -40,8 +40,8 @@ Vectors = npt.NDArray[np.float32]
 Batch = tuple[Places, Vectors]
 
 
-class Use(NamedTuple):
-    """How a side's texts are given to the model: its name, the instruction before each text and its format, and the most tokens."""
+class PromptSpec(NamedTuple):
+    """How the texts of a side are encoded: its name, the instruction and its format, and the maximum length in tokens."""
 
     side: str
     instruction: str | None
@@ -50,25 +50,25 @@ class Use(NamedTuple):
 
 
 class FlagModelRunner:
-    """A loaded model, and the locks that guard it: fast tokenizers fail when two threads use one ("Already borrowed").
+    """A loaded model with its locks: a fast tokenizer fails if two threads use it ("Already borrowed").
 
     Attributes:
-        model: it.
-        exact: whether a batch holds texts of one length in tokens, unpadded: on a CPU.
+        model: the loaded model.
+        exact: True on a CPU: a batch has texts of one length in tokens, without padding.
     """
 
     def __init__(self, model: Any, *, batch_size: int | None = None, precision: str = "fp32") -> None:
-        """Take a model; `precision` is what it is to compute in, `batch_size` the most texts in a batch.
+        """Wrap a loaded model; `batch_size` is the most texts in a batch.
 
         Raises:
-            SettingsError: the object has no method to encode queries, or passages.
+            SettingsError: the object has no method to encode queries or passages.
         """
         if not all(any(_method(model, name) for name in names) for names in _METHODS.values()):
             raise SettingsError(
                 f"the model is a {type(model).__name__} without `encode`, or `encode_queries` and `encode_corpus`; "
                 "pass a FlagEmbedding model such as FlagModel(...)"
             )
-        reproducible_products()  # a model that was passed in is loaded, and usually has not computed yet
+        reproducible_products()  # a wrapped model is loaded but has usually not computed yet
         self.model = model
         self.exact = str((getattr(model, "target_devices", None) or [""])[0]).partition(":")[0] == "cpu"
         self._batch_size = batch_size
@@ -80,50 +80,50 @@ class FlagModelRunner:
         self,
         texts: Sequence[str],
         order: Places,
-        use: Use,
+        prompt: PromptSpec,
         *,
         on_progress: OnProgress | None = None,
         should_stop: ShouldStop | None = None,
     ) -> Generator[Batch, None, None]:
-        """Yield (places (b,) int64, vectors (b, d) float32) of the texts at the places in `order`, as the model gives them.
+        """Yield (places (b,) int64, vectors (b, d) float32) of the texts at the places in `order`, not normalised.
 
         Raises:
-            EncodeError: the model failed, or its answer is no (n, d) array of numbers.
-            Cancelled: `should_stop` said so; asked once a batch.
+            EncodeError: the model failed, or did not return an (n, d) array of numbers.
+            Cancelled: `should_stop` returned True; called once a batch.
         """
         ask = self._directly if _is_plain_encoder(self.model) else self._in_shards
-        return ask(texts, order, use, on_progress, should_stop)
+        return ask(texts, order, prompt, on_progress, should_stop)
 
     def _directly(
-        self, texts: Sequence[str], order: Places, use: Use, on_progress: OnProgress | None, should_stop: ShouldStop | None
+        self, texts: Sequence[str], order: Places, prompt: PromptSpec, on_progress: OnProgress | None, should_stop: ShouldStop | None
     ) -> Generator[Batch, None, None]:
-        """Drive tokenizer, model and pooling in batches of a token budget."""
+        """Run tokenizer, model and pooling in batches of a token budget."""
         import torch
 
         model, device = self.model, self.model.target_devices[0]
-        max_length = use.max_length or 512  # FlagEmbedding's default
+        max_length = prompt.max_length or 512  # FlagEmbedding's default
 
         def tokenise(part: list[str]) -> list[list[int]]:
-            if use.instruction is not None:
-                part = [model.get_detailed_instruct(use.template, use.instruction, text) for text in part]
+            if prompt.instruction is not None:
+                part = [model.get_detailed_instruct(prompt.template, prompt.instruction, text) for text in part]
             with self._tokenizing:
                 ids: list[list[int]] = model.tokenizer(part, truncation=True, max_length=max_length)["input_ids"]
             return ids
 
         with self._lock:
-            if self.exact and self._precision == "fp32":  # a model handed over may hold half of it
+            if self.exact and self._precision == "fp32":  # a wrapped model may be in half precision
                 model.model.float()
             model.model.to(device)
             model.model.eval()
         done = seen = 0
         with closing(prefetch(token_chunks(texts, order, tokenise, max_length, should_stop=should_stop))) as ready:
             last = None
-            for window, start, end, vectors in run_batches(
+            for chunk, start, end, vectors in run_batches(
                 ready,
                 lambda ids, length: self._forward(torch, ids, length),
                 lambda length: EncodeError(
-                    f"not enough memory to encode one of the {use.side} of {length:,} tokens; "
-                    f"lower {'query' if use.side == 'queries' else 'passage'}_max_length, or use a smaller model"
+                    f"not enough memory to encode one of the {prompt.side} of {length:,} tokens; "
+                    f"lower {'query' if prompt.side == 'queries' else 'passage'}_max_length, or use a smaller model"
                 ),
                 budget=TOKEN_BUDGET_CPU[self._precision] if self.exact else TOKEN_BUDGET_GPU,
                 most_texts=self._batch_size,
@@ -131,15 +131,15 @@ class FlagModelRunner:
                 max_length=max_length,
                 should_stop=should_stop,
             ):
-                if window is not last:
-                    seen, last = seen + int(window.lengths.sum()), window
-                done += int(window.lengths[start:end].sum())
+                if chunk is not last:
+                    seen, last = seen + int(chunk.lengths.sum()), chunk
+                done += int(chunk.lengths[start:end].sum())
                 if on_progress is not None:
-                    on_progress(done, seen + window.estimate, f"encoding {use.side}")
-                yield window.places[start:end], vectors
+                    on_progress(done, seen + chunk.estimate, f"encoding {prompt.side}")
+                yield chunk.places[start:end], vectors
 
     def _forward(self, torch: Any, ids: Sequence[npt.NDArray[np.int32]], length: int) -> Vectors | None:
-        """Return the vectors of one batch, (b, d) float32; None when memory ran out."""
+        """Return the vectors of one batch, (b, d) float32, or None if memory ran out."""
         model, device = self.model, self.model.target_devices[0]
         count = len(ids)
         if self.exact:
@@ -155,7 +155,7 @@ class FlagModelRunner:
                 inputs = {"input_ids": torch.from_numpy(tokens).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
                 hidden = model.model(**inputs, return_dict=True).last_hidden_state
                 pooled = model._truncate_embeddings(model.pooling(hidden, inputs["attention_mask"]))
-                return np.array(pooled[:count].float().cpu().numpy())  # a copy: what is pooled may be a view of all tokens
+                return np.array(pooled[:count].float().cpu().numpy())  # a copy: the pooled vectors may be a view of all tokens
         except Exception as error:
             if not out_of_memory(error):
                 raise EncodeError(
@@ -167,11 +167,11 @@ class FlagModelRunner:
         return None
 
     def _in_shards(
-        self, texts: Sequence[str], order: Places, use: Use, on_progress: OnProgress | None, should_stop: ShouldStop | None
+        self, texts: Sequence[str], order: Places, prompt: PromptSpec, on_progress: OnProgress | None, should_stop: ShouldStop | None
     ) -> Generator[Batch, None, None]:
-        """Hand shards to the model's own encode."""
+        """Encode shards with the model's `encode`."""
         model = self.model
-        encode = next(method for name in _METHODS[use.side] if (method := _method(model, name)))
+        encode = next(method for name in _METHODS[prompt.side] if (method := _method(model, name)))
         batch = self._batch_size or getattr(model, "batch_size", None) or 256
         devices = getattr(model, "target_devices", None) or [None]
         shard = int(batch) * SHARD_BATCHES * len(devices)
@@ -179,18 +179,18 @@ class FlagModelRunner:
         own_pool = len(devices) > 1 and getattr(model, "pool", None) is None
         try:
             for start in range(0, len(order), shard):
-                check(should_stop)
+                check_cancelled(should_stop)
                 places = order[start : start + shard]
                 part = [texts[place] for place in places]
                 with self._lock:
                     vectors = _as_array(encode(part), len(part), type(model).__name__)
                 done += sum(map(len, part))
                 if on_progress is not None:
-                    on_progress(done, total, f"encoding {use.side} in shards")
+                    on_progress(done, total, f"encoding {prompt.side} in shards")
                 yield places, vectors
         finally:
             if own_pool and (stop := _method(model, "stop_self_pool")):
-                stop()  # FlagEmbedding would keep its workers, each with the model, until the interpreter ends
+                stop()  # FlagEmbedding keeps its workers, each with the model, until the interpreter ends
 
 
 def _method(model: Any, name: str) -> Any:
@@ -199,7 +199,7 @@ def _method(model: Any, name: str) -> Any:
 
 
 def _as_array(answer: Any, count: int, name: str) -> Vectors:
-    """Return what a model's encode answered (array, tensor, BGE-M3's dict) as (count, d) float32."""
+    """Return the output of a model's encode (array, tensor, BGE-M3's dict) as (count, d) float32."""
     if isinstance(answer, dict):
         if answer.get("dense_vecs") is None:
             raise EncodeError(f"{name}.encode returned a dict without `dense_vecs` (keys: {', '.join(answer)}); enable its dense vectors")
@@ -216,13 +216,13 @@ def _as_array(answer: Any, count: int, name: str) -> Vectors:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether torch (its own class on a GPU, a plain RuntimeError on a CPU) or Python found no memory."""
+    """Return whether an error of torch (its own class on a GPU, RuntimeError on a CPU) or Python means out of memory."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in ("can't allocate memory", "not enough memory"))
 
 
 def _is_plain_encoder(model: Any) -> bool:
-    """Whether FlagEmbedding's plain encoder-only class, on one device, whose parts can be driven directly."""
-    module = sys.modules.get("FlagEmbedding.inference.embedder.encoder_only.base")  # if it is not imported, this is none of its objects
+    """Return whether a model is FlagEmbedding's encoder-only class on one device, which can be run directly."""
+    module = sys.modules.get("FlagEmbedding.inference.embedder.encoder_only.base")  # if not imported, the model cannot be one
     return module is not None and type(model) is module.BaseEmbedder and len(model.target_devices) == 1

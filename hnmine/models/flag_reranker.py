@@ -1,15 +1,10 @@
-"""A FlagEmbedding reranker behind `Reranker`: known at once, loaded when the first pair comes, driven in batches of a token budget.
+"""FlagEmbedding rerankers as `Reranker`: loaded with the first pair, run in batches of a token budget.
 
-`FlagReranker.compute_score` tokenises each pair twice and returns all scores at the end. An encoder-only reranker on one
-device is therefore driven as embedding models are (`batches`), three times as fast on a CPU.
-
-On a CPU a score has the same bits whatever pairs are scored beside it. That takes one step more than for embedding models: the
-head multiplies one row for each pair, and in float32 what is left over when rows are not a multiple of four is computed
-another way (a bit differed in most batches of 13, 15, 17, 31 and 33 pairs). With the rows filled up to multiples of MIN_ROWS
-none did, in 12,000 batches of 1 to 700 rows through heads of 32 to 1,024 dimensions.
-
-Decoder-only rerankers, and several devices, go through FlagEmbedding's own `compute_score`, in shards; on a CPU pair by pair,
-for the same reason.
+`FlagReranker.compute_score` tokenises each pair twice and returns all scores at the end, so an encoder-only reranker on one
+device is run like embedding models (`batching`), three times as fast on a CPU. There the bits of a score do not depend on
+other pairs: in float32 the head computes rows beyond a multiple of four differently, so rows are filled up to multiples of
+MIN_ROWS (no difference in 12,000 batches). Decoder-only rerankers and several devices use `compute_score`, in shards; on a
+CPU one pair at a time.
 """
 
 from __future__ import annotations
@@ -24,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import EncodeError, ModelError
-from hnmine.core.progress import OnProgress, ShouldStop, check
+from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.models import reranker
 from hnmine.models.batching import MIN_ROWS, TokenChunk, prefetch, run_batches
 from hnmine.models.flag_encoder import TOKEN_BUDGET_CPU, TOKEN_BUDGET_GPU, out_of_memory
@@ -34,15 +29,15 @@ from hnmine.models.reranker import Pair, Places, RerankerSettings, Scores
 __all__ = ["STAGE", "CrossEncoder"]
 
 STAGE = "scoring pairs"
-# Part of what scores are stored by: to be raised by every change that changes a bit of them.
+# Part of the identity of stored scores: increase it with every change that changes their bits.
 ARITHMETIC = 2
-# Pairs tokenised before the model begins on them: the more, the more share a length.
-WINDOW_PAIRS = 16_384
-# Pairs given to the tokenizer at once: it asks for a stop in between.
-CHUNK = 1_024
-# Pairs handed to FlagEmbedding's own compute_score at a time, in batches: bounds the wait for a cancel.
+# Pairs tokenised at once: more of them share a length.
+CHUNK_PAIRS = 16_384
+# Pairs per call of the tokenizer: a cancel is checked in between.
+TOKENIZER_PAIRS = 1_024
+# Batches per call of FlagEmbedding's compute_score: bounds the delay of a cancel.
 SHARD_BATCHES = 8
-# Of a decoder-only reranker, whose scores over its whole vocabulary take 100 MB a pair.
+# Pairs per batch of a decoder-only reranker, whose logits over the vocabulary take 100 MB a pair.
 DECODER_BATCH = 16
 
 Tokens = npt.NDArray[np.int32]
@@ -61,9 +56,9 @@ def _load(lazy: LazyModel) -> Any:
         "trust_remote_code": settings.trust_remote_code,
         "max_length": card.max_length,
     }
-    if card.model_class == "decoder-only-base":  # the other class would take it for an attribute
+    if card.model_class == "decoder-only-base":  # the other class has no such argument
         arguments["use_bf16"] = lazy.precision == "bf16"
-    if settings.query_instruction is not None:  # left out, FlagLLMReranker has "A: " and "B: "
+    if settings.query_instruction is not None:  # FlagLLMReranker's defaults are "A: " and "B: "
         arguments["query_instruction_for_rerank"] = settings.query_instruction
     if settings.passage_instruction is not None:
         arguments["passage_instruction_for_rerank"] = settings.passage_instruction
@@ -73,19 +68,19 @@ def _load(lazy: LazyModel) -> Any:
 class CrossEncoder:
     """A FlagEmbedding reranker as a Reranker."""
 
-    def __init__(self, loader: LazyModel) -> None:
-        self._loader = loader
+    def __init__(self, lazy: LazyModel) -> None:
+        self._lazy = lazy
         self._model: Any = None
         self._lock = threading.Lock()
         self._tokenizing = threading.Lock()
 
     @classmethod
     def load(cls, settings: RerankerSettings, *, on_progress: OnProgress | None = None) -> CrossEncoder:
-        """Fetch a reranker where needed and take its weights' fingerprint; torch and the weights are loaded when the first pair comes.
+        """Download a reranker if needed and compute the fingerprint of its weights; torch and the weights load with the first pair.
 
         Raises:
             ModelError: the reranker or a device is not available, or the model is not a reranker.
-            SettingsError: a device is unknown, or cannot compute in the precision asked for.
+            SettingsError: a device is unknown, or does not support the precision.
         """
         return cls(LazyModel(settings, reranker.fetch, _load, on_progress=on_progress))
 
@@ -95,22 +90,22 @@ class CrossEncoder:
         """Yield raw logits; progress counts pairs.
 
         Raises:
-            ModelError: the reranker cannot be loaded, or its files have changed since the fingerprint was taken.
-            EncodeError: it failed, or gave what is no finite number.
-            Cancelled: `should_stop` said so; asked once a batch.
+            ModelError: the reranker cannot be loaded, or its files have changed since the fingerprint was computed.
+            EncodeError: it failed, or returned NaN or infinity.
+            Cancelled: `should_stop` returned True; called once a batch.
         """
-        if not len(pairs):  # compute_score's own answer to nothing is an IndexError
+        if not len(pairs):  # compute_score raises IndexError for an empty list
             return
-        check(should_stop)
+        check_cancelled(should_stop)
         model = self._loaded(on_progress)
-        loader, done = self._loader, 0
-        directly = loader.card.model_class == "encoder-only-base" and len(loader.devices) == 1
+        lazy, done = self._lazy, 0
+        directly = lazy.card.model_class == "encoder-only-base" and len(lazy.devices) == 1
         with closing((self._directly if directly else self._in_shards)(model, pairs, should_stop)) as answered:
             for places, scores in answered:
                 if not np.isfinite(scores).all():
                     query, passage = pairs[places[int(np.argmin(np.isfinite(scores)))]]
                     raise EncodeError(
-                        f"the reranker gave NaN or infinity for the query {query[:80]!r} and the passage {passage[:80]!r}; "
+                        f"the reranker returned NaN or infinity for the query {query[:80]!r} and the passage {passage[:80]!r}; "
                         "try precision fp32, or check the weights"
                     )
                 done += len(places)
@@ -119,35 +114,35 @@ class CrossEncoder:
                 yield places, scores
 
     def identity(self) -> str | None:
-        """Return what decides a score, as canonical JSON."""
-        loader = self._loader
-        loader.announced = True
+        """Return canonical JSON that identifies the scores."""
+        lazy = self._lazy
+        lazy.identity_used = True
         parts = {
-            "reranker": loader.card.model_class,
+            "reranker": lazy.card.model_class,
             "arithmetic": ARITHMETIC,
-            "weights_sha256": loader.weights_sha256,
-            "max_length": loader.card.max_length,
-            "query_instruction": loader.settings.query_instruction,
-            "passage_instruction": loader.settings.passage_instruction,
-            "precision": loader.precision,
-            "device": loader.devices[0].partition(":")[0],
+            "weights_sha256": lazy.weights_sha256,
+            "max_length": lazy.card.max_length,
+            "query_instruction": lazy.settings.query_instruction,
+            "passage_instruction": lazy.settings.passage_instruction,
+            "precision": lazy.precision,
+            "device": lazy.devices[0].partition(":")[0],
         }
         return msgspec.json.encode(parts, order="sorted").decode()
 
     def describe(self) -> dict[str, Any]:
         """Return name, class, fingerprint of the weights, length, instructions, devices and precision."""
-        loader = self._loader
-        loader.announced = True
+        lazy = self._lazy
+        lazy.identity_used = True
         return {
-            "name": loader.card.name,
-            "weights_sha256": loader.weights_sha256,
-            "class": loader.card.model_class,
-            "max_length": loader.card.max_length,
-            "query_instruction": loader.settings.query_instruction,
-            "passage_instruction": loader.settings.passage_instruction,
-            "devices": list(loader.devices),
-            "precision": loader.precision,
-            "notes": list(loader.notes),
+            "name": lazy.card.name,
+            "weights_sha256": lazy.weights_sha256,
+            "class": lazy.card.model_class,
+            "max_length": lazy.card.max_length,
+            "query_instruction": lazy.settings.query_instruction,
+            "passage_instruction": lazy.settings.passage_instruction,
+            "devices": list(lazy.devices),
+            "precision": lazy.precision,
+            "notes": list(lazy.notes),
         }
 
     def _loaded(self, on_progress: OnProgress | None) -> Any:
@@ -155,52 +150,50 @@ class CrossEncoder:
             if self._model is None:
                 if on_progress is not None:
                     on_progress(0, 0, "loading the reranker")
-                self._model = self._loader.load()
+                self._model = self._lazy.load()
             return self._model
 
     def _directly(self, model: Any, pairs: Sequence[Pair], should_stop: ShouldStop | None) -> Answers:
-        """Drive tokenizer and model in batches of a token budget."""
+        """Run tokenizer and model in batches of a token budget."""
         import torch
 
-        loader = self._loader
-        exact = loader.devices[0] == "cpu"
+        lazy = self._lazy
+        exact = lazy.devices[0] == "cpu"
         with self._lock:
-            model.model.to(
-                loader.devices[0], dtype={"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[loader.precision]
-            )
+            model.model.to(lazy.devices[0], dtype={"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[lazy.precision])
             model.model.eval()
             if exact:
                 _fill_rows(torch, model.model)
-        with closing(prefetch(self._windows(model.tokenizer, pairs, should_stop))) as ready:
-            for window, start, end, scores in run_batches(
+        with closing(prefetch(self._chunks(model.tokenizer, pairs, should_stop))) as ready:
+            for chunk, start, end, scores in run_batches(
                 ready,
                 lambda ids, length: self._forward(torch, model, ids, length),
                 lambda length: EncodeError(
                     f"not enough memory to score one pair of {length:,} tokens; lower the reranker's max_length, or use a smaller reranker"
                 ),
-                budget=TOKEN_BUDGET_CPU[loader.precision] if exact else TOKEN_BUDGET_GPU,
-                most_texts=loader.settings.batch_size,
+                budget=TOKEN_BUDGET_CPU[lazy.precision] if exact else TOKEN_BUDGET_GPU,
+                most_texts=lazy.settings.batch_size,
                 exact=exact,
-                max_length=loader.card.max_length,
+                max_length=lazy.card.max_length,
                 should_stop=should_stop,
             ):
-                yield window.places[start:end], scores
+                yield chunk.places[start:end], scores
 
-    def _windows(self, tokenizer: Any, pairs: Sequence[Pair], should_stop: ShouldStop | None) -> Iterator[TokenChunk]:
-        """Tokenise a window of pairs at a time: (m, length) each, token ids and, where the model has them, token types."""
-        for first in range(0, len(pairs), WINDOW_PAIRS):
-            stop = min(first + WINDOW_PAIRS, len(pairs))
+    def _chunks(self, tokenizer: Any, pairs: Sequence[Pair], should_stop: ShouldStop | None) -> Iterator[TokenChunk]:
+        """Tokenise a chunk of pairs at a time: (m, length) each, token ids and, if the model has them, token types."""
+        for first in range(0, len(pairs), CHUNK_PAIRS):
+            stop = min(first + CHUNK_PAIRS, len(pairs))
             tokens: list[Tokens] = []
-            for start in range(first, stop, CHUNK):
-                check(should_stop)
-                tokens += self._tokenised(tokenizer, pairs[start : min(start + CHUNK, stop)])
+            for start in range(first, stop, TOKENIZER_PAIRS):
+                check_cancelled(should_stop)
+                tokens += self._tokenised(tokenizer, pairs[start : min(start + TOKENIZER_PAIRS, stop)])
             lengths = np.fromiter((each.shape[1] for each in tokens), np.int64, len(tokens))
             longest = np.argsort(-lengths, kind="stable")
             yield TokenChunk(first + longest, [tokens[i] for i in longest], lengths[longest], 0)
 
     def _tokenised(self, tokenizer: Any, pairs: Sequence[Pair]) -> list[Tokens]:
-        """Tokenise as FlagEmbedding does: the query is cut at three quarters of the length, then the passage at what is left."""
-        settings, length = self._loader.settings, self._loader.card.max_length
+        """Tokenise as FlagEmbedding: the query is truncated at three quarters of the length, then the passage at the rest."""
+        settings, length = self._lazy.settings, self._lazy.card.max_length
         most = length * 3 // 4
         queries = [(settings.query_instruction or "") + query for query, _ in pairs]
         passages = [(settings.passage_instruction or "") + passage for _, passage in pairs]
@@ -217,8 +210,8 @@ class CrossEncoder:
         return [np.array(each, dtype=np.int32) for each in zip(*(found[name] for name in names), strict=True)]
 
     def _forward(self, torch: Any, model: Any, pairs: Sequence[Tokens], length: int) -> Scores | None:
-        """Return the logits of one batch, (b,) float32; None when memory ran out."""
-        device = self._loader.devices[0]
+        """Return the logits of one batch, (b,) float32, or None if memory ran out."""
+        device = self._lazy.devices[0]
         count, kinds = len(pairs), len(pairs[0])
         if device == "cpu":
             pairs = list(pairs) * -(-MIN_ROWS // (count * length))
@@ -248,15 +241,15 @@ class CrossEncoder:
         return None
 
     def _in_shards(self, model: Any, pairs: Sequence[Pair], should_stop: ShouldStop | None) -> Answers:
-        """Hand shards to the reranker's own compute_score."""
-        devices, decoder = self._loader.devices, self._loader.card.model_class == "decoder-only-base"
-        batch = self._loader.settings.batch_size or (DECODER_BATCH if decoder else 128)
+        """Score shards with the reranker's `compute_score`."""
+        devices, decoder = self._lazy.devices, self._lazy.card.model_class == "decoder-only-base"
+        batch = self._lazy.settings.batch_size or (DECODER_BATCH if decoder else 128)
         if devices == ("cpu",):
             batch = 1
         shard = max(64, batch * SHARD_BATCHES) * len(devices)
         try:
             for start in range(0, len(pairs), shard):
-                check(should_stop)
+                check_cancelled(should_stop)
                 part = [list(pair) for pair in pairs[start : start + shard]]
                 try:
                     with self._lock:
@@ -266,11 +259,11 @@ class CrossEncoder:
                 yield np.arange(start, start + len(part)), scores
         finally:
             if len(devices) > 1:
-                model.stop_self_pool()  # FlagEmbedding would keep its workers, each with the model, until the interpreter ends
+                model.stop_self_pool()  # FlagEmbedding keeps its workers, each with the model, until the interpreter ends
 
 
 def _fill_rows(torch: Any, model: Any) -> None:
-    """Have each linear layer that gets one row for each pair compute multiples of MIN_ROWS of them: see above."""
+    """Make each linear layer with one row per pair compute multiples of MIN_ROWS rows; see the module docstring."""
     counts: dict[Any, int] = {}
 
     def before(layer: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:

@@ -1,7 +1,7 @@
-"""Models of the Hugging Face hub: always loaded from a local snapshot, looked up under a deadline.
+"""Models of the Hugging Face hub: always loaded from a local snapshot, with a time limit on requests.
 
-A snapshot that is already in the hub's cache is used without asking the hub; otherwise the hub has HUB_DEADLINE seconds to answer at
-all, so one that does not answer cannot hang a run.
+A snapshot in the hub's cache is used without a request; otherwise the hub has HUB_DEADLINE seconds to respond, so an
+unreachable hub cannot block a run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hnmine.core.errors import ModelError
 
 __all__ = ["HUB_DEADLINE", "read_json", "snapshot"]
 
-# The hub must answer within this many seconds; the transfer that follows may take as long as it needs.
+# Seconds for the hub to respond; the download itself has no limit.
 HUB_DEADLINE = 20.0
 
 
@@ -26,12 +26,12 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read {path} ({error}); the model folder looks damaged, copy or save it again") from error
+        raise ModelError(f"cannot read {path} ({error}); the model folder seems damaged; copy or save it again") from error
     return value if isinstance(value, dict) else {}
 
 
 def _complete(folder: Path) -> bool:
-    """Whether a snapshot holds its config and all its weights (an interrupted download leaves a part)."""
+    """Return whether a snapshot has its config and all weights (an interrupted download has a part of them)."""
     if not (folder / "config.json").exists():
         return False
     for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
@@ -41,16 +41,16 @@ def _complete(folder: Path) -> bool:
 
 
 def snapshot(name: str, *, cache_dir: str | None, on_note: Callable[[str], None] | None, instead: str) -> Path:
-    """Return the local folder of a hub model, fetched where it is not in the cache.
+    """Return the local folder of a hub model, downloaded if it is not in the cache.
 
     Args:
         name: such as "BAAI/bge-small-en-v1.5".
-        cache_dir: where hub models are kept; None is the hub's own default.
-        on_note: called before a transfer begins, which may take as long as it needs.
-        instead: what a user can do without this model; ends the message of the error.
+        cache_dir: the folder of downloaded models; None is the hub's default.
+        on_note: called before a download begins.
+        instead: the alternative to this model, at the end of an error message.
 
     Raises:
-        ModelError: no such model, no network, or no PyTorch weights; within HUB_DEADLINE seconds when the hub is out of reach.
+        ModelError: no such model, no network (within HUB_DEADLINE seconds), or no PyTorch weights.
     """
     from huggingface_hub import HfApi, snapshot_download
 
@@ -61,7 +61,7 @@ def snapshot(name: str, *, cache_dir: str | None, on_note: Callable[[str], None]
         folder = Path(snapshot_download(name, cache_dir=cache_dir, local_files_only=True))
         if _complete(folder):
             return folder
-    except Exception:  # noqa: BLE001 - not in the cache, in whichever way this release of the hub's client says so
+    except Exception:  # noqa: BLE001 - not in the cache; the class differs between releases of the client
         folder = None
 
     answer: list[Any] = []
@@ -72,12 +72,12 @@ def snapshot(name: str, *, cache_dir: str | None, on_note: Callable[[str], None]
         except Exception as error:  # noqa: BLE001 - raised below
             answer.append(error)
 
-    # A name server that does not answer is not covered by the client's own timeout, so the wait is bounded from outside.
+    # The client's timeout does not cover DNS, so a thread bounds the wait.
     thread = threading.Thread(target=ask, name="hub-lookup", daemon=True)
     thread.start()
     thread.join(HUB_DEADLINE)
     if not answer:
-        raise refuse(f"the hub did not answer within {HUB_DEADLINE:.0f} seconds")
+        raise refuse(f"the hub did not respond within {HUB_DEADLINE:.0f} seconds")
     if isinstance(answer[0], Exception):
         raise refuse(_first_line(answer[0])) from answer[0]
 
@@ -85,7 +85,7 @@ def snapshot(name: str, *, cache_dir: str | None, on_note: Callable[[str], None]
     patterns = ["*.json", "*.txt", "*.model", "*.pt", "*.py", "*.tiktoken"]
     patterns.append("*.safetensors" if any(each.endswith(".safetensors") for each in files) else "*.bin")
     if on_note is not None:
-        on_note(f"fetching {name} from the hub")
+        on_note(f"downloading {name} from the hub")
     try:
         folder = Path(snapshot_download(name, cache_dir=cache_dir, allow_patterns=patterns, ignore_patterns=["onnx/*", "openvino/*"]))
     except Exception as error:

@@ -1,13 +1,9 @@
-"""What a reranker is, and what is known of one before it is loaded.
+"""Rerankers: the plug point, their settings, and what is known about one before it is loaded.
 
-A cross-encoder reads a query and a passage together, which tells a false negative better than two vectors can, and takes
-as long for each pair as an embedding model for each text: 225 queries x 210 candidates are 47,000 pairs. `Reranker` is the
-plug point; `crossencoder` puts FlagEmbedding's FlagReranker and FlagLLMReranker behind it.
-
-As with embedding models, the folder is read before the weights: an embedding model given in place of a reranker would be
-loaded by transformers with a head of random numbers, and score.
-
-Nothing here imports torch or FlagEmbedding, so the app can say at once what a name stands for.
+A cross-encoder reads a query and a passage together. It finds false negatives better than two vectors can, and takes as
+long for a pair as an embedding model for a text: 225 queries x 210 candidates are 47,000 pairs. `Reranker` is the plug point;
+`flag_reranker` implements it with FlagEmbedding. The folder is checked before the weights load, because transformers would
+give an embedding model a random head. Nothing here imports torch or FlagEmbedding.
 """
 
 from __future__ import annotations
@@ -46,31 +42,31 @@ Pair = tuple[str, str]
 Places = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
 
-# FlagEmbedding has classes for these, which do not run with transformers 5: they override parts of it that are gone.
-_GONE = ("decoder-only-layerwise", "decoder-only-lightweight")
-_GONE_MODELS = ("bge-reranker-v2-minicpm-layerwise", "bge-reranker-v2.5-gemma2-lightweight")
-_GONE_ARCHITECTURES = ("LayerWise", "CostWise")
+# FlagEmbedding's classes for these do not run with transformers 5: they override parts that were removed.
+_UNSUPPORTED = ("decoder-only-layerwise", "decoder-only-lightweight")
+_UNSUPPORTED_MODELS = ("bge-reranker-v2-minicpm-layerwise", "bge-reranker-v2.5-gemma2-lightweight")
+_UNSUPPORTED_ARCHITECTURES = ("LayerWise", "CostWise")
 _DECODERS = ("bge-reranker-v2-gemma",)
 _INSTEAD = "give the folder or hub name of a cross-encoder, such as BAAI/bge-reranker-v2-m3"
-# FlagEmbedding's default; a query keeps three quarters of it at most, as there.
-_MAX_LENGTH, _LEAST_LENGTH = 512, 32
+# FlagEmbedding's defaults; a query has at most three quarters of the maximum length.
+_MAX_LENGTH, _MIN_LENGTH = 512, 32
 
 
 class RerankerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which reranker, and how it is used. None means: as the model's folder says, else FlagEmbedding's default.
+    """The reranker and its settings. None: the value in the model folder, else FlagEmbedding's default.
 
     Attributes:
         name_or_path: hub name or folder of a cross-encoder.
         model_class: FlagEmbedding's class of reranker; one of RERANKER_CLASSES.
-        depth: how many candidates of each query are scored, from rank 0 on; None takes the end of the rank window.
-        max_length: tokens of a pair, at least 32; longer passages are cut, and queries at three quarters of it.
-        query_instruction, passage_instruction: put before each query, or passage, as they stand.
+        depth: the number of candidates scored for each query, from rank 0; None is the end of the rank window.
+        max_length: tokens of a pair, at least 32; passages are truncated, and queries at three quarters of it.
+        query_instruction, passage_instruction: prepended unchanged to each query or passage.
         precision: "fp32", "fp16" (GPUs only), "bf16" (on a CPU only with bf16 instructions), or "auto": the fastest that the
             device supports in hardware.
         devices: such as ("cuda:0",); None takes the first GPU, else the CPU. Several start FlagEmbedding's process pool.
-        trust_remote_code: run code that comes with the model. Off unless you trust its author.
-        cache_dir: where hub models are kept; None is the hub's own default.
-        batch_size: most pairs in one batch; None lets the token budget alone decide.
+        trust_remote_code: run code from the model folder; only for models of authors you trust.
+        cache_dir: the folder of downloaded hub models; None is the hub's default.
+        batch_size: most pairs in one batch; None for no limit but the token budget.
     """
 
     name_or_path: str
@@ -88,7 +84,7 @@ class RerankerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     def __post_init__(self) -> None:
         if not self.name_or_path.strip():
             raise SettingsError(f"the reranker's name is empty; {_INSTEAD}, or leave the reranker out")
-        if self.model_class in _GONE or cards.base_name(self.name_or_path) in _GONE_MODELS:
+        if self.model_class in _UNSUPPORTED or cards.base_name(self.name_or_path) in _UNSUPPORTED_MODELS:
             raise SettingsError(
                 f"the reranker {self.name_or_path!r} is a layerwise or lightweight reranker of FlagEmbedding, which does not run with "
                 "transformers 5; use bge-reranker-v2-m3 or bge-reranker-v2-gemma"
@@ -97,7 +93,7 @@ class RerankerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             raise SettingsError(f"reranker class {self.model_class!r} is unknown; choose one of: {', '.join(RERANKER_CLASSES)}")
         if self.precision not in PRECISIONS:
             raise SettingsError(f"precision {self.precision!r} is unknown; choose one of: {', '.join(PRECISIONS)}")
-        for name, least in (("depth", 1), ("max_length", _LEAST_LENGTH), ("batch_size", 1)):
+        for name, least in (("depth", 1), ("max_length", _MIN_LENGTH), ("batch_size", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise SettingsError(f"the reranker's {name} is {value}; it must be at least {least}")
@@ -105,7 +101,7 @@ class RerankerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 @runtime_checkable
 class Reranker(Protocol):
-    """Anything that scores pairs of a query and a passage: the higher, the better the passage answers."""
+    """An object that scores pairs of a query and a passage; a higher score means more relevant."""
 
     def score(
         self, pairs: Sequence[Pair], *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
@@ -113,15 +109,15 @@ class Reranker(Protocol):
         """Yield (places (b,) int64 into `pairs`, raw logits (b,) float32), each pair exactly once, in any order."""
 
     def identity(self) -> str | None:
-        """Say everything that decides a score as canonical JSON; None when that is unknown: nothing is stored then."""
+        """Return canonical JSON that identifies the scores, or None if they must not be stored."""
 
     def describe(self) -> dict[str, Any]:
-        """Return what the manifest records: name, weights' fingerprint, length, instructions, device, precision."""
+        """Return the manifest's record: name, fingerprint of the weights, length, instructions, device, precision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerankerCard:
-    """A reranker as it will be used; `folder` is None while a hub model has not been fetched."""
+    """The settings of a reranker as they will be used; `folder` is None if a hub model is not downloaded yet."""
 
     name: str
     folder: Path | None
@@ -137,15 +133,15 @@ def _card(settings: RerankerSettings, folder: Path | None) -> RerankerCard:
     if folder is not None:
         config = hub.read_json(folder / "config.json")
         architectures = [str(each) for each in config.get("architectures") or ()]
-        if any(each.startswith(_GONE_ARCHITECTURES) for each in architectures):
-            raise ModelError(f"{folder} holds a {architectures[0]}, which does not run with transformers 5; {_INSTEAD}")
+        if any(each.startswith(_UNSUPPORTED_ARCHITECTURES) for each in architectures):
+            raise ModelError(f"{folder} has a {architectures[0]}, which does not run with transformers 5; {_INSTEAD}")
         if any(each.endswith("ForCausalLM") for each in architectures):
             model_class = "decoder-only-base"
         wanted = settings.model_class or model_class
         ending = "ForSequenceClassification" if wanted == "encoder-only-base" else "ForCausalLM"
         if architectures and not any(each.endswith(ending) for each in architectures):
-            raise ModelError(f"{folder} holds a {architectures[0]}, and class {wanted} needs a {ending}; {_INSTEAD}, or check the class")
-        labels = config.get("num_labels") or len(config.get("id2label") or ())  # where neither is there, the first answer tells
+            raise ModelError(f"{folder} has a {architectures[0]}, but class {wanted} needs a {ending}; {_INSTEAD}, or check the class")
+        labels = config.get("num_labels") or len(config.get("id2label") or ())  # without both, the first output is checked
         if wanted == "encoder-only-base" and labels not in (0, 1):
             raise ModelError(f"the model in {folder} returns {labels} scores per pair; a reranker returns one; {_INSTEAD}")
         positions = config.get("max_position_embeddings")
@@ -155,28 +151,28 @@ def _card(settings: RerankerSettings, folder: Path | None) -> RerankerCard:
 
 
 def describe(settings: RerankerSettings) -> RerankerCard:
-    """Return the card of a reranker from what is on this machine, without fetching or loading anything.
+    """Return the card of a reranker from local files, without downloading or loading it.
 
     Raises:
-        ModelError: a folder was named that does not exist, or holds no reranker.
+        ModelError: the folder does not exist, or is not that of a reranker.
     """
     return _card(settings, cards.local_folder(settings.name_or_path, _INSTEAD))
 
 
 def fetch(settings: RerankerSettings, *, on_note: Callable[[str], None] | None = None) -> RerankerCard:
-    """Return the card of a reranker whose files are on this machine, fetching them from the hub where needed, as `models.obtain` does.
+    """Return the card of a reranker, downloading its files from the hub if needed, as `cards.fetch`.
 
     Raises:
-        ModelError: no such folder, no such hub model, no network, or what is there is no reranker. For a hub model within 30 seconds.
+        ModelError: no such folder, no such hub model, no network (within 30 seconds), or the model is not a reranker.
     """
     folder = cards.local_folder(settings.name_or_path, _INSTEAD)
     if folder is None:
-        instead = "or give a folder that holds the reranker, or mine without one"
+        instead = "or give the folder of the reranker, or mine without one"
         folder = hub.snapshot(settings.name_or_path, cache_dir=settings.cache_dir, on_note=on_note, instead=instead)
     return _card(settings, folder)
 
 
 def files_signature(settings: RerankerSettings) -> str:
-    """Return a mark that changes when the files of a local reranker change; see `models.stamp`."""
+    """Return a signature of the files of a local reranker; see `cards.files_signature`."""
     folder = describe(settings).folder
-    return "" if folder is None else cards.mark(folder)
+    return "" if folder is None else cards.folder_signature(folder)

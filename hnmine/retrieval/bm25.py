@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.hashing import splitmix64
-from hnmine.core.progress import OnProgress, ShouldStop, check
+from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.core.text import words_of
 
 __all__ = ["RANKS", "LexicalIndex", "Match"]
@@ -80,7 +80,7 @@ class LexicalIndex:
         numbers: list[npt.NDArray[np.int32]] = []
         for place, text in enumerate(texts):
             if place % STEP == 0:
-                check(should_stop)
+                check_cancelled(should_stop)
                 if on_progress is not None:
                     on_progress(place, len(texts), "counting words")
             numbers.append(self._numbered(text))
@@ -185,7 +185,7 @@ class LexicalIndex:
     def _told(queries: Sequence[str], note: str, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Iterator[str]:
         for place, text in enumerate(queries):
             if place % STEP == 0:
-                check(should_stop)
+                check_cancelled(should_stop)
                 if on_progress is not None:
                     on_progress(place, len(queries), note)
             yield text

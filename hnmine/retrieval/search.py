@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import EncodeError, SettingsError
-from hnmine.core.progress import OnProgress, ShouldStop, check
-from hnmine.core.sizes import available, in_words
-from hnmine.models.devices import cpu_flags
+from hnmine.core.files import available, in_words
+from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
+from hnmine.models.loading import cpu_flags
 from hnmine.vectors.similarity import CHUNK, Floats, Ids, VectorRows, in_memory, pair_scores, ranked_scores, threads, walk
 
 __all__ = ["GPU_K_LIMIT", "SLACK", "PassageIndex", "VectorRows", "gpu_count", "load_faiss", "pair_scores", "top_k"]
@@ -232,7 +232,7 @@ class _Progress:
 
     def check(self) -> None:
         """Raise Cancelled if a stop is requested."""
-        check(self._should_stop)
+        check_cancelled(self._should_stop)
 
     def scored(self, pairs: int) -> None:
         """Count pairs; the last ones of a group are reported when its result is there."""

@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from hnmine.core.arrays import row_blocks
 from hnmine.core.hashing import splitmix64
-from hnmine.core.progress import OnProgress, ShouldStop, check
+from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.data.corpus import Corpus
 from hnmine.retrieval.bm25 import LexicalIndex
 from hnmine.retrieval.ranking import Ranking
@@ -77,7 +77,7 @@ def with_signals(
         ids, own = ranking.ids[query], slice(corpus.positive_starts[query], corpus.positive_starts[query + 1])
         shares[query], ranks[query] = match.shares(ids), match.ranks(ids)
         own_shares[own], own_ranks[own] = match.shares(corpus.positive_ids[own]), match.ranks(corpus.positive_ids[own])
-    check(should_stop)
+    check_cancelled(should_stop)
     return replace(
         ranking,
         signals=ranking.signals | {"overlap": _overlap(corpus, ranking, index), "bm25_ratio": shares, "bm25_rank": ranks},
@@ -96,7 +96,7 @@ def with_positive_similarity(
     values = np.full(ranking.ids.shape, np.nan, np.float32) if found is None else _writable(found)
     depth = ranking.depth
     for first, stop in row_blocks(len(queries), depth):
-        check(should_stop)
+        check_cancelled(should_stop)
         if on_progress is not None:
             on_progress(first, len(queries), "comparing with positives")
         rows = queries[first:stop]

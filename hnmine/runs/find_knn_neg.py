@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hnmine.checks.kinds import chosen_mendings
+from hnmine.checks.kinds import OUTPUT_REPAIRS
 from hnmine.core.errors import SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.columns import Columns, columns_from
@@ -63,7 +63,7 @@ def find_knn_neg(
     reviews: str | os.PathLike[str] | Iterable[Verdict] | None = None,
     output_format: str = "flagembedding",
     dev_share: float = 0.0,
-    mend: Iterable[str] = (),
+    repair_output: Iterable[str] = (),
     manifest: bool = True,
     manifest_file: str | os.PathLike[str] | None = None,
     store: str | os.PathLike[str] | None = None,
@@ -98,7 +98,7 @@ def find_knn_neg(
             ones join its `pos`, kept ones come first.
         output_format: one of `hnmine.export.formats.FORMATS`.
         dev_share: part of the queries that goes to a file of its own beside the output (`out.dev.jsonl`), drawn by the seed.
-        mend: faults that trainers trip over to mend in what is written, keys of `hnmine.checks.kinds.MENDINGS` or "all"; FlagEmbedding's
+        repair_output: faults to repair in the written file, keys of `hnmine.checks.kinds.OUTPUT_REPAIRS` or "all"; FlagEmbedding's
             format only.
         manifest: write settings, fingerprints, verdicts, versions and counts as JSON; `reproduce` does the run again.
         manifest_file: where; None is beside the output: `out.manifest.json` for `out.jsonl`.
@@ -155,7 +155,7 @@ def find_knn_neg(
         score_source=score_source,
         output_format=output_format,
         dev_share=dev_share,
-        mend=tuple(sorted(chosen_mendings((mend,) if isinstance(mend, str) else tuple(mend)))),
+        repair_output=tuple(sorted(repairs_from(repair_output, OUTPUT_REPAIRS))),
     )
     return mine_to_file(
         lambda: encoder or FlagEncoder.load(model, on_progress=on_progress),

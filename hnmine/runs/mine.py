@@ -18,14 +18,14 @@ import msgspec
 
 from hnmine.core.errors import OutputError, SettingsError
 from hnmine.core.files import write_atomic
-from hnmine.core.progress import OnProgress, ShouldStop, Stages, check
+from hnmine.core.progress import OnProgress, ShouldStop, Stages, check_cancelled
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import PoolMode
 from hnmine.data.dataset import Inputs, read_inputs
 from hnmine.data.verdicts import Verdict, match_verdicts
+from hnmine.export.examples import dev_path
 from hnmine.export.formats import Written, check_export, write_export
 from hnmine.export.scores import PairScores, model_scores, teacher_scores
-from hnmine.export.split import dev_path
 from hnmine.models.cards import ModelSettings, describe
 from hnmine.models.encoder import Encoder, FlagEncoder
 from hnmine.models.flag_reranker import CrossEncoder
@@ -68,7 +68,7 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         score_source: whose: "model", similarities of the mining model, or "reranker", its raw logits.
         output_format: one of `hnmine.export.formats.FORMATS`.
         dev_share: the part of the queries (0 to below 1) that goes to a file of its own, for evaluation; drawn by the seed.
-        mend: faults that trainers trip over, mended in what is written (see `hnmine.checks.kinds.MENDINGS`); sorted.
+        repair_output: faults that stop a trainer, repaired in the written file (see `hnmine.checks.kinds.OUTPUT_REPAIRS`); sorted.
     """
 
     selection: SelectionSettings = SelectionSettings()
@@ -85,10 +85,10 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     score_source: ScoreSource = "model"
     output_format: str = "flagembedding"
     dev_share: float = 0.0
-    mend: tuple[str, ...] = ()
+    repair_output: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_export(self.output_format, with_scores=self.with_scores, dev_share=self.dev_share, mend=self.mend)
+        check_export(self.output_format, with_scores=self.with_scores, dev_share=self.dev_share, repair_output=self.repair_output)
         second, end = self.second_model is not None, self.selection.window_end
         msgspec.structs.force_setattr(self, "retrievers", chosen_retrievers(self.retrievers, second=second, window_end=end))
         if self.reranker is None and SIGNAL in self.selection.signals:
@@ -168,7 +168,7 @@ def mine(
     stages = Stages(on_progress)
 
     def tell(note: str) -> None:
-        check(should_stop)
+        check_cancelled(should_stop)
         stages(0, 0, note)
 
     timings: dict[str, float] = {}
@@ -318,7 +318,7 @@ def mine_to_file(
         on_progress=on_progress,
         should_stop=should_stop,
     )
-    check(should_stop)
+    check_cancelled(should_stop)
     mined.summary.output_file = str(output_file)
     written = write_export(
         output_file,
@@ -328,7 +328,7 @@ def mine_to_file(
         mined.selection,
         scores=mined.scores,
         dev_share=settings.dev_share,
-        mend=settings.mend,
+        repair_output=settings.repair_output,
         seed=settings.selection.seed,
     )
     mined.summary.notes += [note for each in written for note in each.notes]

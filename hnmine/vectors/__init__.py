@@ -1,4 +1,4 @@
-"""Vectors on disk, kept by what decides them, and the exact similarity of pairs of them.
+"""Vectors on disk, and exact similarities of pairs.
 
-The store makes a second run instant, and an interrupted one go on where it was.
+The store makes a second run fast, and lets an interrupted run continue.
 """

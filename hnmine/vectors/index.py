@@ -1,9 +1,9 @@
-"""The vector store's index: which shards there are, in one SQLite file that several processes share.
+"""The index of the vector store: one SQLite file that lists the shards, shared by several processes.
 
-A shard exists when its row does, and a row is one commit behind the files' fsync: whoever is killed between the two
-leaves files without a row, never a row without files. Connections live for one transaction, in write-ahead mode, so
-readers never wait and writers for milliseconds. An index that is damaged or none of ours is moved aside, and its shards
-become orphans: to encode again costs time, to trust it could cost a result.
+A shard exists if its row does; the row is committed after the files are synced, so a killed process leaves files without a
+row, never a row without files. A connection lives for one transaction, in WAL mode: readers never wait, writers wait for
+milliseconds. A damaged or foreign index is moved aside and its shards become orphans: encoding again costs time, trusting
+it could cost a result.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ T = TypeVar("T")
 INDEX_NAME = "index.sqlite"
 WAIT_SECONDS = 15.0
 TOUCH_SECONDS = 3600.0
-_APPLICATION = 0x686E6D31  # "hnm1"; another layout gets another number
+_APPLICATION = 0x686E6D31  # "hnm1"; change it with the schema
 _SCHEMA = """
 CREATE TABLE spaces (id TEXT PRIMARY KEY, identity TEXT, model TEXT, dimension INTEGER, dtype TEXT, created REAL);
 CREATE TABLE shards (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, space TEXT REFERENCES spaces (id),
@@ -52,7 +52,7 @@ def _iso(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderKey:
-    """Vectors of one identity: what decides them (canonical JSON), the model's name, and what they are."""
+    """A set of vectors with the same encoder: identity (canonical JSON), model name, dimension and dtype."""
 
     id: str
     identity: str
@@ -63,7 +63,7 @@ class EncoderKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpaceUsage:
-    """What a store holds of one space; `identity` is the JSON of all that decides its vectors, times are ISO 8601 in UTC."""
+    """What the store holds for one encoder key; `identity` is canonical JSON, times are ISO 8601 in UTC."""
 
     model: str
     identity: str
@@ -78,9 +78,9 @@ class SpaceUsage:
 
 @contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold a lock file among processes; yield whether it was got. It is let go of when its process dies."""
+    """Hold an inter-process lock on a file; yield whether it was acquired. It is released when the process ends."""
     with path.open("ab") as file:
-        got = True
+        acquired = True
         try:
             if sys.platform == "win32":
                 import msvcrt
@@ -91,24 +91,24 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
 
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
-            got = False
-        yield got  # closing the file unlocks
+            acquired = False
+        yield acquired  # closing the file unlocks
 
 
 class ShardIndex:
-    """The index in the folder `root`, which is made at the first use.
+    """The index in the folder `root`, which is created on first use.
 
-    Methods raise sqlite3.Error or OSError when the index cannot be used. `tell` takes a sentence when it was damaged.
+    Methods raise sqlite3.Error or OSError if the index cannot be used. `on_note` receives a sentence if it was damaged.
     """
 
-    def __init__(self, root: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, root: Path, on_note: Callable[[str], None]) -> None:
         self.root = root
         self.path = root / INDEX_NAME
-        self._tell = tell
-        self._sound = False
+        self._on_note = on_note
+        self._checked = False
 
     def add(self, space: EncoderKey, shard: Shard) -> None:
-        """Enter a shard, and its space when it is new."""
+        """Add a shard, and its encoder key if it is new."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
@@ -120,7 +120,7 @@ class ShardIndex:
         self._run(work, write=True)
 
     def exchange(self, old: Sequence[Shard], merged: Shard, last_used: float) -> bool:
-        """Enter a shard in the place of others of the same space; False, and nothing is done, when one of them has left."""
+        """Replace shards of one encoder key by a merged one; return False and do nothing if one of them was removed."""
 
         def work(connection: sqlite3.Connection) -> bool:
             space = connection.execute("SELECT space FROM shards WHERE id = ?", [old[0].id]).fetchone()
@@ -134,7 +134,7 @@ class ShardIndex:
         return self._run(work, write=True)
 
     def shards(self, space_id: str | None = None) -> list[tuple[Shard, float]]:
-        """Return the shards (of one space) and when each was last used, newest first."""
+        """Return the shards (of one encoder key) with their times of last use, newest first."""
 
         def work(connection: sqlite3.Connection) -> list[tuple[Shard, float]]:
             chosen = "SELECT id, rows, bytes, sha256, last_used FROM shards WHERE ?1 IS NULL OR space = ?1 ORDER BY number DESC"
@@ -143,14 +143,14 @@ class ShardIndex:
         return self._run(work)
 
     def touch(self, shards: Iterable[tuple[Shard, float]]) -> None:
-        """Write down that shards are used now, unless that was done lately: a warm run should not have to write."""
+        """Update the time of last use of shards if it is older than TOUCH_SECONDS, so that a warm run need not write."""
         used = now()
         stale = [(used, shard.id) for shard, last_used in shards if last_used < used - TOUCH_SECONDS]
         if stale:
             self._run(lambda connection: connection.executemany("UPDATE shards SET last_used = ? WHERE id = ?", stale), write=True)
 
     def remove(self, ids: Iterable[str]) -> list[str]:
-        """Let shards leave; return those that this call removed."""
+        """Remove shards; return the ids that this call removed."""
 
         def work(connection: sqlite3.Connection) -> list[str]:
             gone = [each for each in ids if connection.execute("DELETE FROM shards WHERE id = ?", [each]).rowcount]
@@ -160,7 +160,7 @@ class ShardIndex:
         return self._run(work, write=True)
 
     def usage(self) -> list[SpaceUsage]:
-        """Return what each space holds, the last used first."""
+        """Return the usage of each encoder key, the last used first."""
         chosen = (
             "SELECT model, identity, dimension, dtype, sum(rows), sum(bytes), count(*), spaces.created, max(last_used) "
             "FROM spaces JOIN shards ON shards.space = spaces.id GROUP BY spaces.id ORDER BY max(last_used) DESC, spaces.id"
@@ -181,23 +181,23 @@ class ShardIndex:
         ]
 
     def _run(self, work: Callable[[sqlite3.Connection], T], *, write: bool = False) -> T:
-        """Do `work` in one transaction; with an index made anew when there is none, or none that can be read."""
-        if self._sound and self.path.exists():
+        """Run `work` in one transaction; create the index if there is none or it is damaged."""
+        if self._checked and self.path.exists():
             try:
                 return self._transaction(work, write)
             except sqlite3.DatabaseError as error:
-                if type(error) is not sqlite3.DatabaseError:  # locked, disk full: no damage
+                if type(error) is not sqlite3.DatabaseError:  # locked or disk full, not damaged
                     raise
         self.root.mkdir(parents=True, exist_ok=True)
         with locked(self.root / "index.lock", wait=True):
             if not self._is_ours():
-                self._start_afresh()
-        self._sound = True
+                self._create()
+        self._checked = True
         return self._transaction(work, write)
 
     def _transaction(self, work: Callable[[sqlite3.Connection], T], write: bool) -> T:
         with closing(sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
-            connection.execute("PRAGMA synchronous = NORMAL")  # a commit lost with the power loses vectors, not sense
+            connection.execute("PRAGMA synchronous = NORMAL")  # a power failure may lose the last vectors, not consistency
             connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
                 result = work(connection)
@@ -210,7 +210,7 @@ class ShardIndex:
             return result
 
     def _is_ours(self) -> bool:
-        """Whether the index is there and sound; what is not is moved aside."""
+        """Return whether the index exists and is valid; an invalid one is moved aside."""
         if not self.path.exists():
             return False
         try:
@@ -222,7 +222,7 @@ class ShardIndex:
                 elif not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                     return False  # killed before the first commit
                 else:
-                    found = "another program's"
+                    found = "it belongs to another program"
         except sqlite3.DatabaseError as error:
             if type(error) is not sqlite3.DatabaseError:
                 raise
@@ -231,10 +231,10 @@ class ShardIndex:
         for ending in ("-wal", "-shm", ""):
             with suppress(FileNotFoundError):
                 os.replace(f"{self.path}{ending}", self.root / f"{aside}{ending}")
-        self._tell(f"the vector store's index was damaged ({found}); it was moved to {aside} and all texts are encoded again")
+        self._on_note(f"the vector store's index was damaged ({found}); it was moved to {aside} and all texts are encoded again")
         return False
 
-    def _start_afresh(self) -> None:
+    def _create(self) -> None:
         with closing(sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION}; COMMIT;")

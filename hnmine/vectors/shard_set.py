@@ -1,11 +1,9 @@
-"""All shards of a store: adding and finding rows, merging small shards, letting the least recently used go.
+"""The shards of a store: adding and finding rows, merging small shards, evicting the least recently used.
 
-Nothing here fails a run. What cannot be read counts as not there, what cannot be written is not kept, and a note says so
-in a sentence. Other processes may add, merge and evict at any time: maps that are open stay readable, and a shard that
-left between index and opening is looked for once more.
-
-Looking up 1,000,000 keys among as many takes 0.4 s: the wanted keys are sorted once, and each shard's keys are sought
-among them.
+Nothing here fails a run: unreadable shards count as missing, and rows that cannot be written are not stored, each with a
+note. Other processes may add, merge and evict at any time: open maps stay readable, and the lookup is repeated if a shard
+disappears meanwhile. Looking up 1,000,000 keys among as many takes 0.4 s: the wanted keys are sorted once, and the keys of
+each shard are searched among them.
 """
 
 from __future__ import annotations
@@ -32,52 +30,52 @@ __all__ = ["Keys", "ShardSet", "unique_keys"]
 Ids = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 
-# Left free on the disk, for the run's own output.
+# Bytes left free on the disk, for the output of the run.
 RESERVE_BYTES = 2**28
-# Large shards are not merged again: each vector is written twice or three times, not once for every 64 shards.
+# Large shards are not merged again, so each vector is written two or three times, not once per 64 shards.
 MERGED_SHARDS, MERGED_BYTES, MERGED_ROWS = 64, 2**27, 2**16
-# A file without a row may be a shard that another process is writing; a while later it is what a killed one left.
+# A younger file without a row may be a shard that another process is writing; an older one is an orphan.
 ORPHAN_SECONDS = 3600.0
-# How often to look again when another process lets shards go between index and opening.
+# Lookups if another process removes shards between the index and opening.
 ATTEMPTS = 5
 
 
 class ShardSet:
-    """The shards in the folder `root`, which is made at the first use.
+    """The shards in the folder `root`, which is created on first use.
 
     Attributes:
-        catalog: its index; to ask it raises OSError or sqlite3.Error where the methods here would not.
-        limit_bytes: size above which the least recently used shards leave, but none that this process has open.
-        notes: what a person should hear of; plain sentences.
+        index: the index; its methods raise OSError or sqlite3.Error, those of this class do not.
+        limit_bytes: above this size the least recently used shards are evicted, except those open in this process.
+        notes: messages for the user, one sentence each.
     """
 
     def __init__(self, root: Path, limit_bytes: int) -> None:
         self.root = root
         self.limit_bytes = limit_bytes
         self.notes: list[str] = []
-        self.catalog = ShardIndex(root, self.note)
+        self.index = ShardIndex(root, self.note)
         self._swept = False
 
     def note(self, sentence: str) -> None:
-        """Remember a sentence, once."""
+        """Add a note, once."""
         if sentence not in self.notes:
             self.notes.append(sentence)
 
     def find(self, space_id: str, keys: Keys) -> tuple[list[Rows], Ids]:
-        """Look for the rows of `keys`, (n, 2), unique and sorted, in a space.
+        """Find the rows of `keys`, (n, 2), unique and sorted.
 
         Returns:
-            The shards that have some, memory-mapped, newest first; and (n,) where each row stands when these are laid end to end,
-            -1 for what is not there.
+            The shards with some of the rows, memory-mapped, newest first; and the place of each row in their concatenation,
+            (n,) int64, -1 if it is not stored.
         """
         segments: list[Rows] = []
         places = np.full(len(keys), -1, dtype=np.int64)
         try:
             for _ in range(ATTEMPTS):
                 segments, places, used, lost = self._look(space_id, keys)
-                if self.drop(lost) == len(lost):  # damage is damage, but what somebody merged is still there
+                if self.remove_damaged(lost) == len(lost):  # else another process replaced a shard
                     break
-            self.catalog.touch(used)
+            self.index.touch(used)
         except (OSError, sqlite3.Error) as error:
             self.note(f"the vector store {self.root} cannot be read ({error}); texts are encoded again")
         return segments, places
@@ -86,7 +84,7 @@ class ShardSet:
         segments: list[Rows] = []
         places = np.full(len(keys), -1, dtype=np.int64)
         used, lost, total, wanted = [], [], 0, len(keys)
-        for shard, last_used in self.catalog.shards(space_id):
+        for shard, last_used in self.index.shards(space_id):
             if not wanted:
                 break
             try:
@@ -98,7 +96,7 @@ class ShardSet:
             except DamagedShard as damage:
                 lost.append(damage)
                 continue
-            except OSError as error:  # not damage: too many open files, no right to read
+            except OSError as error:  # not damage: too many open files, no permission
                 self.note(f"a stored file of {shard.rows:,} vectors cannot be read ({error}); its texts are encoded again")
                 continue
             places[ids[new]] = total + rows[new]
@@ -109,7 +107,7 @@ class ShardSet:
         return segments, places, used, lost
 
     def append(self, space: EncoderKey, keys: Keys, parts: Sequence[Rows]) -> Rows | None:
-        """Store rows as one shard and return them memory-mapped; None, with a note, when that cannot be done."""
+        """Store rows as one shard and return them memory-mapped; None, with a note, if they cannot be stored."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             if not self._swept:
@@ -119,21 +117,22 @@ class ShardSet:
                 raise OSError(ENOSPC, os.strerror(ENOSPC))
             shard = shards.write(self.root, keys, parts, (len(keys), space.dimension), space.dtype)
             try:
-                self.catalog.add(space, shard)
+                self.index.add(space, shard)
             except (OSError, sqlite3.Error):
                 shards.remove_files(self.root, shard.id)
                 raise
             segment = shards.open_vectors(self.root, shard)
             self.evict(self.limit_bytes)
         except (OSError, sqlite3.Error, DamagedShard) as error:
-            self.note(f"vectors could not be stored in {self.root} ({getattr(error, 'strerror', None) or error}); the run goes on without")
+            reason = getattr(error, "strerror", None) or error
+            self.note(f"vectors could not be stored in {self.root} ({reason}); the run continues without storing them")
             return None
         return segment
 
     def merge(self, space_id: str) -> bool:
-        """Make one shard of a space's small ones when there are many; say whether that was done.
+        """Merge the small shards of an encoder key if there are more than MERGED_SHARDS; return whether that was done.
 
-        Of a text that stands in several, the newest row stays. One process merges at a time, others go on as they are.
+        The newest row of each text is kept. One process merges at a time; others continue.
         """
         try:
             if len(self._small(space_id)) <= MERGED_SHARDS:
@@ -145,13 +144,13 @@ class ShardSet:
                 return self._merge_all([shard for shard, _ in small], max(last_used for _, last_used in small))
         except DamagedShard as damage:
             with suppress(OSError, sqlite3.Error):
-                self.drop([damage])
+                self.remove_damaged([damage])
         except (OSError, sqlite3.Error):
-            pass  # many small files do no harm but to the time it takes to open them
+            pass  # many small files only take longer to open
         return False
 
     def _small(self, space_id: str) -> list[tuple[Shard, float]]:
-        return [(shard, last_used) for shard, last_used in self.catalog.shards(space_id) if shard.bytes < MERGED_BYTES]
+        return [(shard, last_used) for shard, last_used in self.index.shards(space_id) if shard.bytes < MERGED_BYTES]
 
     def _merge_all(self, small: list[Shard], last_used: float) -> bool:
         each_keys = [shards.read_keys(self.root, shard) for shard in small]
@@ -169,26 +168,26 @@ class ShardSet:
 
         newest = shards.open_vectors(self.root, small[0])
         merged = shards.write(self.root, keys[kept], parts(), (int(kept.sum()), newest.shape[1]), newest.dtype)
-        if not self.catalog.exchange(small, merged, last_used):  # some were evicted meanwhile
+        if not self.index.exchange(small, merged, last_used):  # some were evicted in the meantime
             shards.remove_files(self.root, merged.id)
             return False
         for shard in small:
             shards.remove_files(self.root, shard.id)
         return True
 
-    def drop(self, damaged: Iterable[DamagedShard]) -> int:
-        """Let damaged shards go, with a note on each; return how many there were that nobody had let go before."""
+    def remove_damaged(self, damaged: Iterable[DamagedShard]) -> int:
+        """Remove damaged shards, with a note on each; return the number removed by this call."""
         count = 0
         for damage in damaged:
-            if self.catalog.remove([damage.shard.id]):
+            if self.index.remove([damage.shard.id]):
                 shards.remove_files(self.root, damage.shard.id)
-                self.note(f"a stored file of {damage.shard.rows:,} vectors was damaged ({damage}) and dropped; its texts are encoded again")
+                self.note(f"a stored file of {damage.shard.rows:,} vectors was damaged ({damage}) and removed; its texts are encoded again")
                 count += 1
         return count
 
     def evict(self, limit_bytes: int) -> int:
-        """Let the least recently used shards go until the rest fits the limit, none that this process has open; return bytes freed."""
-        known = self.catalog.shards()[::-1]
+        """Evict the least recently used shards, except open ones, until the rest fits the limit; return the bytes freed."""
+        known = self.index.shards()[::-1]
         excess = sum(shard.bytes for shard, _ in known) - limit_bytes
         leaving = []
         for shard, _ in sorted(known, key=lambda pair: pair[1]):
@@ -198,14 +197,14 @@ class ShardSet:
         return self.remove(leaving)
 
     def remove(self, leaving: Sequence[Shard]) -> int:
-        """Let shards go; return the bytes freed."""
-        gone = self.catalog.remove(shard.id for shard in leaving) if leaving else []
+        """Remove shards; return the bytes freed."""
+        gone = self.index.remove(shard.id for shard in leaving) if leaving else []
         return sum(shards.remove_files(self.root, each) for each in gone)
 
     def sweep(self, age_seconds: float) -> int:
-        """Remove files older than that which no row of the index names; return the bytes freed. At age 0 also indexes moved aside."""
+        """Remove files of that age that are not in the index (at age 0 also damaged indexes); return the bytes freed."""
         found = list(self.root.glob("*.*.npy"))
-        known = {shard.id for shard, _ in self.catalog.shards()}  # read behind the listing: what came since is not in it
+        known = {shard.id for shard, _ in self.index.shards()}  # read after the listing, so that newer shards are not in it
         leaving = [path for path in found if path.name.partition(".")[0] not in known]
         if not age_seconds:
             leaving += self.root.glob(f"{INDEX_NAME}.damaged-*")
@@ -223,12 +222,12 @@ class ShardSet:
 
 
 def unique_keys(keys: Keys) -> tuple[Keys, Ids, Ids]:
-    """Return the unique rows of (n, 2) keys, sorted; the index of the first of each; and for each row which unique one it is."""
+    """Return the unique rows of (n, 2) keys, sorted; the index of the first of each; and the unique row of each key."""
     order = np.argsort(keys[:, 0], kind="stable")
     ordered = keys[order]
     new = np.ones(len(keys), dtype=bool)
     new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    if np.any(new[1:] & (ordered[1:, 0] == ordered[:-1, 0])):  # half a key in common: not before 2**32 texts, as a rule
+    if np.any(new[1:] & (ordered[1:, 0] == ordered[:-1, 0])):  # keys with equal first halves: unlikely below 2**32 texts
         order = np.lexsort((keys[:, 1], keys[:, 0]))
         ordered = keys[order]
         new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
@@ -239,7 +238,7 @@ def unique_keys(keys: Keys) -> tuple[Keys, Ids, Ids]:
 
 def _match(keys: Keys, stored: Keys) -> tuple[Ids, Ids]:
     """Return (ids, rows) of the keys (unique, sorted) that are among `stored`."""
-    # Of keys that share their first half only one is found. The others are encoded again, which is no more than a pity.
+    # Of keys with equal first halves only one is found; the others are encoded again.
     halves = np.ascontiguousarray(keys[:, 0])
     where = np.minimum(np.searchsorted(halves, stored[:, 0]), len(keys) - 1)
     rows = np.flatnonzero((keys[where] == stored).all(axis=1))

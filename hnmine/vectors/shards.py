@@ -1,13 +1,9 @@
-"""Files of vectors: shards, written once and read by memory map, and `StoredVectors`, rows that lie in them.
+"""Files of vectors: shards, written once and memory-mapped, and `StoredVectors`, the rows in them.
 
-A shard is two .npy files: `<id>.vectors.npy`, (n, d) float16 or float32, and `<id>.keys.npy`, (n, 2) uint64, the 128-bit
-BLAKE2b of each text. Ids are random and a shard counts only once the catalog names it, so a file needs no rename: what a
-killed process leaves half-written is a file that nobody asks for. The SHA-256 of both is checked whenever a process
-opens a shard (1.2 GB/s here, 0.6 s for 1,000,000 vectors of 384 float16): a bad disk must not become a bad negative.
-
-Memory maps keep a corpus larger than memory readable, but Linux counts every page touched as resident until it is given
-back, and maps up to 2 MiB around a row. So vectors of more than half a GiB give back what they touched after every 256
-rows: half a GiB at most stays resident, and a scattered row costs 3.5 µs instead of 0.2 (in file order it costs nothing).
+A shard is two .npy files: `<id>.vectors.npy`, (n, d) float16 or float32, and `<id>.keys.npy`, (n, 2) uint64, the 128-bit BLAKE2b
+of each text. Ids are random and a shard counts only once the index lists it, so no rename is needed. SHA-256 is checked when
+a process opens a shard (1.2 GB/s; 0.6 s for 1,000,000 vectors of 384 float16). Linux counts mapped pages as resident, so
+vectors of more than half a GiB release their pages after every 256 rows; a scattered row then costs 3.5 µs instead of 0.2.
 """
 
 from __future__ import annotations
@@ -43,15 +39,15 @@ __all__ = [
 
 Rows = npt.NDArray[np.floating[Any]]
 
-# Vectors of more bytes than that are read so many rows at a time, and their pages given back.
+# Vectors of more bytes are read so many rows at a time, and their pages are released.
 RESIDENT_BYTES, ROWS_TOUCHED = 2**29, 2**8
 
-# What this process has open, by path: opened once, verified once, not evicted. A shard leaves with its last user.
+# Shards open in this process, by path: verified once, not evicted, closed with their last user.
 _OPEN: weakref.WeakValueDictionary[str, np.memmap[Any, Any]] = weakref.WeakValueDictionary()
 
 
 class DamagedShard(Exception):
-    """A shard's files are not what was written: which, and why."""
+    """The files of a shard are missing or damaged."""
 
     def __init__(self, shard: Shard, reason: object) -> None:
         super().__init__(str(reason))
@@ -60,7 +56,7 @@ class DamagedShard(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """What the catalog knows of a shard: `bytes` is the size of both files, `sha256` that of vectors and keys, in this order."""
+    """A shard in the index: `bytes` is the size of both files, `sha256` that of vectors and keys, in this order."""
 
     id: str
     rows: int
@@ -69,7 +65,7 @@ class Shard:
 
 
 def text_keys(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
-    """Return (n, 2) uint64, a 128-bit BLAKE2b of each text, exactly as it is spelled. About 1 µs a text."""
+    """Return the 128-bit BLAKE2b of each text, not normalised: (n, 2) uint64. About 1 µs a text."""
     blake2b = hashlib.blake2b
     digests = b"".join([blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts])
     return np.frombuffer(digests, dtype="<u8").reshape(-1, 2).astype(np.uint64, copy=False)
@@ -81,10 +77,10 @@ def _files(root: Path, shard_id: str) -> tuple[Path, Path]:
 
 
 def write(root: Path, keys: npt.NDArray[np.uint64], parts: Iterable[Rows], shape: tuple[int, int], dtype: npt.DTypeLike) -> Shard:
-    """Write a shard's files and wait until they are on the disk; `parts` are its rows, in order, of any sizes.
+    """Write and sync a shard's files; `parts` are its rows, in order, in arrays of any length.
 
     Raises:
-        OSError: they cannot be written; nothing is left of them.
+        OSError: the files cannot be written; no partial files are left.
     """
     shard_id = secrets.token_hex(8)
     vectors_file, keys_file = _files(root, shard_id)
@@ -119,7 +115,7 @@ def _write_array(path: Path, parts: Iterable[npt.NDArray[Any]], shape: tuple[int
 
 
 def remove_files(root: Path, shard_id: str) -> int:
-    """Remove a shard's files; return the bytes freed. What is open stays readable (on Windows: stays, and is an orphan)."""
+    """Remove a shard's files; return the bytes freed. Open files stay readable (on Windows they stay, as orphans)."""
     freed = 0
     for path in _files(root, shard_id):
         with suppress(OSError):
@@ -130,11 +126,11 @@ def remove_files(root: Path, shard_id: str) -> int:
 
 
 def read_keys(root: Path, shard: Shard) -> npt.NDArray[np.uint64]:
-    """Return (rows, 2) uint64, unverified: a wrong key leads to a shard that is.
+    """Return the keys of a shard, (rows, 2) uint64, without a checksum: `open_vectors` verifies both files.
 
     Raises:
-        DamagedShard: there is no such array.
-        OSError: the file cannot be read for a reason that is not its own.
+        DamagedShard: the file is missing or damaged.
+        OSError: the file cannot be read for another reason.
     """
     try:
         keys = np.load(_files(root, shard.id)[1], allow_pickle=False)
@@ -146,11 +142,11 @@ def read_keys(root: Path, shard: Shard) -> npt.NDArray[np.uint64]:
 
 
 def open_vectors(root: Path, shard: Shard, *, again: bool = False) -> np.memmap[Any, Any]:
-    """Return a shard's (rows, d) vectors, memory-mapped; its files are verified when this process has not got it open, or `again`.
+    """Return a shard's (rows, d) vectors, memory-mapped; the files are verified unless already open, or if `again`.
 
     Raises:
-        DamagedShard: the files are not those that were written.
-        OSError: they cannot be read for a reason that is not their own.
+        DamagedShard: the files are missing or damaged.
+        OSError: they cannot be read for another reason.
     """
     vectors_file, keys_file = _files(root, shard.id)
     opened = _OPEN.get(str(vectors_file))
@@ -173,26 +169,26 @@ def open_vectors(root: Path, shard: Shard, *, again: bool = False) -> np.memmap[
 
 
 def in_use(root: Path, shard_id: str) -> bool:
-    """Say whether this process has a shard open."""
+    """Return whether a shard is open in this process."""
     return str(_files(root, shard_id)[0]) in _OPEN
 
 
 class StoredVectors:
-    """Vectors that lie in files: `shape` (n, d), read as float32 where they are indexed.
+    """Vectors in files: `shape` (n, d), read as float32 when indexed.
 
-    `segments` are the files' arrays (or arrays in memory, where the store could not take them), and `places` (n,) int64
-    says where each row stands when they are laid end to end.
+    `segments` are the arrays of the files (or arrays in memory that could not be stored), and `places` (n,) int64 is the
+    position of each row in their concatenation.
     """
 
     dtype = np.dtype(np.float32)
     ndim = 2
 
     def __init__(self, segments: Sequence[Rows], places: npt.NDArray[np.int64]) -> None:
-        self._segments = list(segments)  # the maps themselves, which say their file and keep the shard in use
+        self._segments = list(segments)  # the maps themselves: they have the file name and keep the shard open
         self._arrays = [np.asarray(segment) for segment in segments]
         self._places = places
         self._starts = np.cumsum([0, *(len(segment) for segment in segments)])[:-1]
-        self._stays = sum(array.nbytes for array in self._arrays) <= RESIDENT_BYTES
+        self._resident = sum(array.nbytes for array in self._arrays) <= RESIDENT_BYTES
         self.shape = (len(places), int(self._arrays[0].shape[1]) if self._arrays else 0)
 
     def __len__(self) -> int:
@@ -201,16 +197,16 @@ class StoredVectors:
     def __getitem__(self, key: Any) -> npt.NDArray[np.float32]:
         """Return the rows of a slice or of an array of ids, (..., d), or one row, (d,), float32."""
         places = np.asarray(self._places[key])
-        step = max(1, places.size) if self._stays else ROWS_TOUCHED
+        step = max(1, places.size) if self._resident else ROWS_TOUCHED
         return self._gather(places.reshape(-1), step).reshape((*places.shape, self.shape[1]))
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return self[:].astype(dtype or np.float32, copy=False)
 
     def blocks(self, rows: int) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
-        """Yield (ids (b,), vectors (b, d)), at most `rows` at a time: every row once, in the order of the files.
+        """Yield every row once, in file order, at most `rows` at a time: ids (b,) int64, vectors (b, d) float32.
 
-        Read in this order, a corpus larger than memory is walked at the disk's speed, with one block resident at a time.
+        A corpus larger than memory is read in this order at disk speed, with one block resident at a time.
         """
         order = np.argsort(self._places, kind="stable")
         for start in range(0, len(order), rows):
@@ -218,9 +214,9 @@ class StoredVectors:
             yield ids, self._read(self._places[ids], rows)
 
     def save(self, folder: str | os.PathLike[str], name: str) -> None:
-        """Keep the vectors in `folder`, as files that begin with `name`, whatever becomes of the store.
+        """Save the vectors in `folder`, as files whose names begin with `name`, independent of the store.
 
-        The shards are linked, which costs no space while the store has them too, and copied where a link cannot be had.
+        Shards are hard-linked, which takes no space while the store keeps them, or copied if that is not possible.
         """
         folder = Path(folder)
         for number, segment in enumerate(self._segments):
@@ -228,17 +224,17 @@ class StoredVectors:
             target.unlink(missing_ok=True)
             try:
                 os.link(str(getattr(segment, "filename", "")), target)
-            except OSError:  # in memory, evicted since, on another disk, or no such thing here
+            except OSError:  # in memory, evicted, on another disk, or links are not supported
                 np.save(target, self._arrays[number], allow_pickle=False)
         np.save(folder / f"{name}-places.npy", self._places, allow_pickle=False)
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], name: str) -> StoredVectors:
-        """Open what `save` kept, memory-mapped.
+        """Open saved vectors, memory-mapped.
 
         Raises:
             OSError: a file cannot be read.
-            ValueError: a file is no array, or they do not fit each other.
+            ValueError: a file is not an array, or the files do not match.
         """
         folder = Path(folder)
         places = np.load(folder / f"{name}-places.npy", allow_pickle=False)
@@ -252,7 +248,7 @@ class StoredVectors:
             or (len(places) and not 0 <= places.min() <= places.max() < total)
             or any(segment.ndim != 2 or segment.dtype.kind != "f" or segment.shape[1] != segments[0].shape[1] for segment in segments)
         ):
-            raise ValueError(f"the files of {name} do not fit each other")
+            raise ValueError(f"the files of {name} do not match")
         return cls(segments, places)
 
     def _gather(self, places: npt.NDArray[np.int64], step: int) -> npt.NDArray[np.float32]:
@@ -265,19 +261,19 @@ class StoredVectors:
         return rows
 
     def _read(self, places: npt.NDArray[np.int64], step: int) -> npt.NDArray[np.float32]:
-        """Return the rows at `places`, which go from segment to segment, taking `step` at a time."""
+        """Return the rows at `places`, which are grouped by segment, reading `step` at a time."""
         rows = np.empty((len(places), self.shape[1]), dtype=np.float32)
         bounds = np.searchsorted(np.searchsorted(self._starts, places, side="right"), np.arange(1, len(self._arrays) + 2))
         for number in np.flatnonzero(np.diff(bounds)):
             for start in range(bounds[number], bounds[number + 1], step):
                 part = slice(start, min(start + step, bounds[number + 1]))
                 rows[part] = self._arrays[number][places[part] - self._starts[number]]
-                if not self._stays:
-                    self._give_back(int(number))
+                if not self._resident:
+                    self._release_pages(int(number))
         return rows
 
-    def _give_back(self, number: int) -> None:
-        """Let go of a segment's pages; they stay in the page cache, and are mapped again when touched."""
+    def _release_pages(self, number: int) -> None:
+        """Release a segment's pages; they stay in the page cache, and are mapped again when read."""
         base: object = self._segments[number].base
         advice = getattr(mmap, "MADV_DONTNEED", None)
         if advice is not None and isinstance(base, mmap.mmap):

@@ -1,13 +1,10 @@
-"""Rows of vectors wherever they lie, and the exact inner products of pairs of them.
+"""Rows of vectors in memory or on disk, and exact inner products of pairs.
 
-Vectors are an array, a memory-mapped file, or anything that gives rows by number and, if it can, `blocks` in the order
-in which they lie on disk. Memory-mapped pages are given back once read, so a corpus larger than memory passes through
-a bounded part of it.
-
-A pair's score is its inner product summed in float64 and rounded once to float32, in one fixed order of summation: the
-same bits whatever else is scored with it and in how many threads. Pairs are taken in the order of the passages, a few
-hundred at a time, because the work is bound by memory and not by arithmetic: 452,000 pairs of 384 numbers take 0.16 s on
-one core, where gathering 16,384 pairs at a time in the order given and summing them with a cast took 0.6 s.
+Vectors are an array, a memory-mapped file, or an object with rows by number and, optionally, `blocks` in disk order. Mapped
+pages are released after reading, so a corpus larger than memory needs bounded memory. A pair's score is summed in float64
+in a fixed order and rounded once to float32: the bits do not depend on other pairs or the number of threads. Pairs are
+taken in the order of the passages, a few hundred at a time: 452,000 pairs of 384 numbers take 0.16 s on one core, against
+0.6 s in the order given.
 """
 
 from __future__ import annotations
@@ -21,24 +18,24 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Floats", "Ids", "VectorBlocks", "VectorRows", "give_back", "in_memory", "pair_scores", "ranked_scores", "threads", "walk"]
+__all__ = ["Floats", "Ids", "VectorBlocks", "VectorRows", "in_memory", "pair_scores", "ranked_scores", "release_pages", "threads", "walk"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 
-# Numbers gathered at a time: 256 rows of 384 in float64, 0.8 MB, stay in a core's own cache.
+# Numbers gathered at a time: 256 rows of 384 in float64, 0.8 MB, stay in the cache of a core.
 CHUNK = 98_304
-# Pairs a thread takes at a time; fewer of mapped rows, each of which brings some 64 kB of its file into memory, until given back.
+# Pairs per task; fewer for mapped rows, because each one maps about 64 kB of its file until released.
 PAIR_BLOCK = 8_192
 PAIR_BLOCK_MAPPED = 1_024
-# Queries a thread takes at a time in `ranked_scores`.
+# Queries per task in `ranked_scores`.
 RANKED_BLOCK = 64
-# BLAS sums longer ones in several threads, in an order that depends on their number.
+# BLAS sums longer vectors in several threads, in an order that depends on their number.
 LONGEST_SUM = 8_192
 
 
 class VectorRows(Protocol):
-    """(n, d) vectors that are read where they are indexed; an array is one."""
+    """(n, d) vectors that are read when indexed; an array is one."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -52,14 +49,14 @@ class VectorRows(Protocol):
 
 @runtime_checkable
 class VectorBlocks(Protocol):
-    """VectorRows that know a better order than that of their numbers in which to be read as a whole."""
+    """VectorRows with a faster order for reading all rows."""
 
     def blocks(self, rows: int) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
-        """Yield every row once, at most `rows` at a time: their numbers (b,) and themselves (b, d) float32."""
+        """Yield every row once, at most `rows` at a time: ids (b,) int64, vectors (b, d) float32."""
 
 
 def threads() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -76,11 +73,11 @@ def walk(vectors: VectorRows, rows: int, count: int) -> Iterator[tuple[npt.NDArr
     for start in range(0, count, rows):
         stop = min(start + rows, count)
         yield np.arange(start, stop), np.ascontiguousarray(vectors[start:stop], np.float32)
-        give_back(vectors)
+        release_pages(vectors)
 
 
 def _mapping(vectors: Any) -> mmap.mmap | None:
-    """The file mapping that an array lies in, unless it holds changes that are in no file."""
+    """Return the file mapping of an array, or None if it has none or is copy-on-write."""
     while isinstance(vectors, np.ndarray):
         if isinstance(vectors, np.memmap) and vectors.mode == "c":
             return None
@@ -89,12 +86,12 @@ def _mapping(vectors: Any) -> mmap.mmap | None:
 
 
 def in_memory(vectors: VectorRows) -> bool:
-    """Return whether these are an array that lies in memory and in no file."""
+    """Return whether the vectors are an array in memory, not a mapped file."""
     return isinstance(vectors, np.ndarray) and _mapping(vectors) is None
 
 
-def give_back(vectors: VectorRows) -> None:
-    """Let the pages of a memory-mapped array leave this process; they are read again where they are needed."""
+def release_pages(vectors: VectorRows) -> None:
+    """Release the pages of a memory-mapped array; they are read again when needed."""
     mapping = _mapping(vectors)
     if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapping.madvise(mmap.MADV_DONTNEED)
@@ -132,7 +129,7 @@ def pair_scores(queries: VectorRows, query_ids: npt.NDArray[Any], passages: Vect
 
 
 def _pair_scores_here(queries: VectorRows, query_ids: npt.NDArray[Any], passages: VectorRows, passage_ids: npt.NDArray[Any]) -> Floats:
-    """Do what `pair_scores` does, in the order given and in this thread alone."""
+    """Compute `pair_scores` in the order given, in this thread."""
     scores = np.empty(len(query_ids), dtype=np.float32)
     dimension = queries.shape[1]
     size = max(1, min(len(scores), CHUNK // max(dimension, 1)))
@@ -141,16 +138,16 @@ def _pair_scores_here(queries: VectorRows, query_ids: npt.NDArray[Any], passages
         block = slice(start, min(start + size, len(scores)))
         scores[block] = _sums(left.take(block), right.take(block))
     for vectors in (queries, passages):
-        give_back(vectors)
-    scores += np.float32(0)  # a negative zero becomes the other one, so that equal scores have equal bits
+        release_pages(vectors)
+    scores += np.float32(0)  # -0.0 becomes 0.0, so that equal scores have equal bits
     return scores
 
 
 def ranked_scores(queries: Floats, passages: VectorRows, ids: npt.NDArray[Any]) -> Floats:
-    """Return the inner products of each query with its own passages, the bits of `pair_scores`.
+    """Return the inner products of each query with its own passages, with the same bits as `pair_scores`.
 
-    A query's vector is read once for all of its passages, and nothing is sorted: for passages in memory that takes half the
-    time. Mapped passages are read in their own order instead.
+    For passages in memory a query is read once and nothing is sorted, which takes half the time; mapped passages are read
+    in file order.
 
     Args:
         queries: (m, d) float32. passages: (n, d) float. ids: (m, c) integers in [0, n).
@@ -189,11 +186,11 @@ def ranked_scores(queries: Floats, passages: VectorRows, ids: npt.NDArray[Any]) 
 
 def _check_ids(ids: npt.NDArray[Any], vectors: VectorRows) -> None:
     if ids.size and (ids.min() < 0 or ids.max() >= len(vectors)):
-        raise IndexError(f"rows {ids.min()} to {ids.max()} were asked of {len(vectors)} vectors")
+        raise IndexError(f"rows {ids.min()} to {ids.max()} are out of range for {len(vectors)} vectors")
 
 
 def _sums(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the inner products of rows, (p,), always summed in one order."""
+    """Return the inner products of rows, (p,), summed in a fixed order."""
     total = np.zeros(len(right))
     for first in range(0, right.shape[1], LONGEST_SUM):
         total += np.vecdot(left[..., first : first + LONGEST_SUM], right[:, first : first + LONGEST_SUM])
@@ -201,7 +198,7 @@ def _sums(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.
 
 
 class _Rows:
-    """Rows in float64 by number, gathered into buffers that are used again: fresh ones cost more than the arithmetic."""
+    """Rows as float64, gathered into reused buffers: allocating them costs more than the arithmetic."""
 
     def __init__(self, vectors: VectorRows, ids: npt.NDArray[Any], size: int) -> None:
         _check_ids(ids, vectors)
@@ -215,6 +212,6 @@ class _Rows:
         if self._rows is None:
             wide[:] = self._vectors[ids]
         else:
-            # The ids were checked; with the default mode NumPy would buffer the output once more.
+            # The ids are valid; mode="clip" avoids NumPy's buffering of the output.
             wide[:] = np.take(np.asarray(self._vectors), ids, axis=0, out=self._rows[: len(ids)], mode="clip")
         return wide

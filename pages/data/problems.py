@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from hnmine.checks.report import counted
+from hnmine.core.text import counted
 from hnmine.data.problems import PROBLEM_KINDS, REPAIRS, Problem
 from pages.shared import state
 

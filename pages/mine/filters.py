@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from hnmine.checks.report import counted
+from hnmine.core.text import counted
 from hnmine.selection.settings import FILTERS, SelectionSettings
 from pages.shared.dials import ANCHORS, DIALS, Dial
 

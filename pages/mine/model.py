@@ -6,7 +6,7 @@ import streamlit as st
 
 from hnmine.core.errors import HnmineError
 from hnmine.data.corpus import PoolMode
-from hnmine.models import cards, devices
+from hnmine.models import cards, loading
 from hnmine.models.cards import ModelSettings
 
 PACKAGED = f"{cards.PACKAGED_NAME} (packaged, no download)"
@@ -103,11 +103,11 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
     )
     card = cards.describe(chosen)
     try:
-        devices.precision_on(devices.default_device(), precision)
+        loading.precision_on(loading.default_device(), precision)
     except HnmineError as error:
         told.error(str(error), icon=":material/error:")
         return None
-    text = f"pooling {card.pooling_method} · {card.passage_max_length} tokens · {devices.in_words(precision)}"
+    text = f"pooling {card.pooling_method} · {card.passage_max_length} tokens · {loading.in_words(precision)}"
     if card.folder is None:
         text += " · not on this machine yet: it is fetched from the hub when you mine"
     told.caption(text)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from hnmine.checks.report import counted
 from hnmine.core.errors import HnmineError
+from hnmine.core.text import counted
 from hnmine.data.verdicts import CHOICES
 from hnmine.resources import OpenRun
 from hnmine.review.audit_plan import ASSUMED, more_reviews

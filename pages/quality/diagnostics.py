@@ -9,7 +9,7 @@ import streamlit as st
 
 from hnmine.analysis.diagnostics import LOW_RANK, TOP
 from hnmine.analysis.explanation import HUB_LEAST, HUB_SHARE
-from hnmine.checks.report import counted
+from hnmine.core.text import counted
 from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
 from pages.quality import figures

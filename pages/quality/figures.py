@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from hnmine.analysis.charts import values_histogram
-from hnmine.checks.report import counted
+from hnmine.core.text import counted
 from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
 from pages.shared import statistics, wording

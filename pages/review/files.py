@@ -8,8 +8,8 @@ import tempfile
 import streamlit as st
 
 from hnmine import resources
-from hnmine.checks.report import counted
 from hnmine.core.errors import HnmineError
+from hnmine.core.text import counted
 from hnmine.data.verdicts import read_verdicts, verdict_lines
 from pages.review import claims, session
 

@@ -7,8 +7,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.analysis.explanation import estimate_in_words, pair_details, warnings
-from hnmine.checks.report import counted
-from hnmine.core.text import shared
+from hnmine.core.text import counted, shared
 from hnmine.review.queue import STATES
 from pages.review.session import DONE, ReviewSession
 from pages.shared import highlight, wording

@@ -18,9 +18,8 @@ import numpy as np
 import streamlit as st
 
 from hnmine import resources
-from hnmine.checks.report import counted
 from hnmine.core.errors import HnmineError
-from hnmine.core.text import common_words
+from hnmine.core.text import common_words, counted
 from hnmine.data.verdicts import Choice, pairs_of
 from hnmine.resources import OpenRun
 from hnmine.review import queue

@@ -10,8 +10,8 @@ from hnmine import resources
 from hnmine.analysis import compare
 from hnmine.analysis.charts import values_histogram
 from hnmine.analysis.compare import Comparison
-from hnmine.checks.report import counted
 from hnmine.core.errors import HnmineError
+from hnmine.core.text import counted
 from hnmine.resources import OpenRun
 from hnmine.runs.workspace import Run
 from hnmine.selection.select import Selection

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import streamlit as st
 
 from hnmine import resources
-from hnmine.checks.report import counted
 from hnmine.core.errors import HnmineError
 from hnmine.core.progress import OnProgress, ShouldStop
+from hnmine.core.text import counted
 from hnmine.data.corpus import Corpus
 from hnmine.export.scores import unscored
 from hnmine.models import reranker

@@ -73,7 +73,7 @@ _SETTINGS = {
     "use_gpu": "search on a GPU",
     "skip_bad_rows": "bad rows left out",
     "repair": "repairs of the data",
-    "mend": "repairs of the file",
+    "repair_output": "repairs of the file",
     "with_scores": "with scores",
     "score_source": "scores of",
     "output_format": "format",

@@ -7,8 +7,8 @@ from collections import Counter
 import streamlit as st
 
 from hnmine import resources
-from hnmine.checks.report import counted
 from hnmine.core.errors import ColumnsError, HnmineError
+from hnmine.core.text import counted
 from hnmine.data.problems import REPAIRS
 from hnmine.models import cards
 from pages.data import columns as reading

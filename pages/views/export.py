@@ -9,12 +9,12 @@ import msgspec
 import streamlit as st
 
 from hnmine import resources
-from hnmine.checks.report import counted
 from hnmine.cli.flags import command_line
 from hnmine.core.errors import HnmineError
-from hnmine.core.sizes import in_words
+from hnmine.core.files import in_words
+from hnmine.core.text import counted
+from hnmine.export.examples import dev_path
 from hnmine.export.formats import FORMATS, Format, Written
-from hnmine.export.split import dev_path
 from hnmine.runs import manifest
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.summary import summarise
@@ -110,7 +110,7 @@ settings: MineSettings = msgspec.structs.replace(
     score_source=score_source,
     output_format=form.name,
     dev_share=dev_share,
-    mend=(),
+    repair_output=(),
 )
 reranker.complete(run, settings)
 summary = summarise(run.inputs, run.ranking, selection, with_scores=with_scores)
@@ -137,7 +137,7 @@ summary.notes += [note for each in written for note in each.notes if note not in
 # What a trainer would trip over
 
 if repairs := checks.draw(run, settings, form, summary, sum(each.bytes for each in written)):
-    settings = msgspec.structs.replace(settings, mend=repairs)
+    settings = msgspec.structs.replace(settings, repair_output=repairs)
     written = export()
 
 # The files

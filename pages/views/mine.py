@@ -10,9 +10,9 @@ import streamlit as st
 from hnmine import resources
 from hnmine.analysis import charts
 from hnmine.analysis.fn_estimates import fn_rate
-from hnmine.checks.report import counted
 from hnmine.core.errors import HnmineError, InputError
-from hnmine.models import cards, devices
+from hnmine.core.text import counted
+from hnmine.models import cards, loading
 from hnmine.retrieval.rerank import SIGNAL
 from hnmine.retrieval.retrievers import MODEL_ALONE, retriever_names
 from hnmine.retrieval.signals import BASIC
@@ -167,7 +167,7 @@ wanted = MineSettings(
     retrievers=ranked_by.names if ranked_by else MODEL_ALONE,
     reranker=reranker.settings and msgspec.structs.replace(reranker.settings, depth=chosen.window_end),
     pool_mode=pool_mode,
-    use_gpu=devices.gpu_here(),
+    use_gpu=loading.gpu_here(),
     columns=columns,
     repair=repair,
     skip_bad_rows=skip,

@@ -6,8 +6,8 @@ import numpy as np
 import streamlit as st
 
 from hnmine import resources
-from hnmine.checks.report import counted
 from hnmine.core.errors import HnmineError
+from hnmine.core.text import counted
 from hnmine.review.queue import QueueSettings
 from pages.review import claims, files, filters, pair, presses, session
 from pages.review.session import DONE, ReviewSession

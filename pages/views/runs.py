@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from hnmine import resources
-from hnmine.checks.report import counted
 from hnmine.core.errors import HnmineError, WorkspaceError
-from hnmine.core.sizes import in_words
+from hnmine.core.files import in_words
+from hnmine.core.text import counted
 from hnmine.runs.workspace import NAME_LENGTH, Run
 from pages.runs import comparison
 from pages.shared import state

@@ -1,4 +1,4 @@
-"""The doctor finds what trainers trip over, each fault and nothing else; what it says of trainers is tried on the trainers themselves."""
+"""The check finds each planted fault and nothing else; its claims about trainers are tested in test_trainers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnmine.checks.check import check
-from hnmine.checks.kinds import KINDS, MENDINGS, TRAINERS
-from hnmine.checks.lengths import Lengths
+from hnmine.checks.kinds import KINDS, OUTPUT_REPAIRS, TRAINERS, Report
 from hnmine.checks.repair import repaired
-from hnmine.checks.report import Report, shortened
+from hnmine.checks.survey import Lengths
 from hnmine.cli.main import main
 from hnmine.core.errors import Cancelled, InputError, SettingsError
+from hnmine.core.text import shortened
 from hnmine.models import cards
 from hnmine.runs.find_knn_neg import find_knn_neg
 
 ROOT = Path(__file__).parents[2]
-FAULTY = ROOT / "tests" / "data" / "faulty"
+FAULTY = ROOT / "tests" / "checks" / "faulty"
 CARD = cards.describe(cards.ModelSettings())
 
 # File -> what is planted in it: kind, rows, lines.
@@ -106,11 +106,11 @@ def test_every_kind_of_finding_is_planted_or_tried_below():
 
 
 @pytest.mark.parametrize("name", ["Banking77Classification", "msmarco", "nq", "reranker_toy", "sts", "toy_finetune_data"])
-def test_real_files_are_sound(shared_data, name):
+def test_real_files_have_no_findings(shared_data, name):
     report = check(shared_data / "formats" / f"{name}.jsonl", model=CARD)
     assert report.findings == ()
     assert report.rows >= 9
-    assert "nothing found" in str(report)
+    assert "no problems found" in str(report)
 
 
 def test_a_mined_file_is_sound(tmp_path, fake_encoder):
@@ -122,7 +122,7 @@ def test_a_mined_file_is_sound(tmp_path, fake_encoder):
     assert (report.rows, report.negatives, report.negative_number) == (124, 1860, 15)
 
 
-def test_what_is_normal_is_told_by_the_file(write_jsonl):
+def test_what_is_normal_is_reported_by_the_file(write_jsonl):
     assert kinds(check(write_jsonl([row(number, 3) for number in range(9)]))) == []
     few = check(write_jsonl([row(number, 3) for number in range(9)]))
     assert "few-negatives" in [note.kind for note in few.notes]
@@ -152,7 +152,7 @@ def test_only_the_wanted_trainers_are_simulated(write_jsonl):
     path = write_jsonl([row(1, type="a"), row(2, type="b"), row(3, prompt="x")], "rows.txt")
     assert kinds(check(path)) == ["missing-prompt", "type-not-constant", "file-name"]
     assert kinds(check(path, trainers=["ms-swift"])) == []
-    with pytest.raises(SettingsError, match="unknown trainer 'word2vec'; known are: flagembedding"):
+    with pytest.raises(SettingsError, match="unknown trainer 'word2vec'; choose from: flagembedding"):
         check(path, trainers=["word2vec"])
     with pytest.raises(SettingsError, match="negative_number is 0"):
         check(path, negative_number=0)
@@ -201,7 +201,7 @@ def test_cancelling_and_progress(write_jsonl):
     seen: list[tuple[int, int, str]] = []
     check(path, on_progress=lambda *each: seen.append(each))
     assert seen == [(0, path.stat().st_size, "checking rows")]
-    with pytest.raises(InputError, match="is a folder; give one file"):
+    with pytest.raises(InputError, match="is a folder; give a file"):
         check(path.parent)
     with pytest.raises(InputError, match="cannot be read"):
         check(path.with_name("nowhere.jsonl"))
@@ -229,18 +229,18 @@ def test_across_rows_as_by_brute_force(tmp_path_factory, given_rows):
     found = {each.kind: [example.line for example in each.examples] for each in check(path).findings}
     assert found.get("positive-among-negatives", []) == own[:5]
     assert found.get("positive-of-another-row", []) == other[:5]
-    mended = [json.loads(line) for line in repaired(path, ["positive-among-negatives", "positive-of-another-row"])]
-    assert not any(texts & set(now["neg"]) for texts, now in zip(called, mended, strict=True))
+    repaired_rows = [json.loads(line) for line in repaired(path, ["positive-among-negatives", "positive-of-another-row"])]
+    assert not any(texts & set(now["neg"]) for texts, now in zip(called, repaired_rows, strict=True))
 
 
-# What is mended
+# What is repaired_rows
 
 
 @pytest.mark.parametrize("name", [name for name, found in PLANTED.items() if any(KINDS[kind].repair for kind, _, _ in found)])
-def test_mending_removes_the_fault_and_leaves_the_other_rows_as_they_were(tmp_path, name):
+def test_repairing_removes_the_fault_and_leaves_the_other_rows_as_they_were(tmp_path, name):
     path = FAULTY / f"{name}.jsonl"
     report = check(path)
-    out = tmp_path / "mended.jsonl"
+    out = tmp_path / "repaired.jsonl"
     out.write_bytes(b"".join(repaired(path, report.repairs)))
     assert kinds(check(out)) == []
     if not {"mixed-types", "scores"} & set(report.repairs):  # these concern every row
@@ -250,7 +250,7 @@ def test_mending_removes_the_fault_and_leaves_the_other_rows_as_they_were(tmp_pa
         assert len(new) <= len(bad)
 
 
-def test_nothing_is_mended_unasked_or_without_fault(shared_data):
+def test_nothing_is_repaired_unasked_or_without_fault(shared_data):
     for path in [*FAULTY.iterdir(), shared_data / "formats" / "msmarco.jsonl"]:
         assert b"".join(repaired(path, [])) == path.read_bytes()
     path = shared_data / "formats" / "msmarco.jsonl"
@@ -259,7 +259,7 @@ def test_nothing_is_mended_unasked_or_without_fault(shared_data):
         list(repaired(path, ["prompt"]))
 
 
-def test_what_is_mended_keeps_every_other_byte(write_jsonl):
+def test_what_is_repaired_keeps_every_other_byte(write_jsonl):
     first = (
         '{"query":"q\\u00e9",  "pos": ["a" ],"neg":["x","b\\u0301", "x",  "c"], "neg_scores":[4e0,3.0,4e0, 1], "pos_scores":[5], "n":1.0}'
     )
@@ -271,13 +271,13 @@ def test_what_is_mended_keeps_every_other_byte(write_jsonl):
     assert two + three == b"".join(path.read_bytes().splitlines(keepends=True)[1:])
 
 
-def test_mending_one_fault_leaves_the_others_of_the_row(write_jsonl):
+def test_repairing_one_fault_leaves_the_others_of_the_row(write_jsonl):
     rows = [row(1, prompt="p"), {**row(2), "pos": "alone", "neg": ["a", "", "a"]}]
     path = write_jsonl(rows)
-    mended = [json.loads(line) for line in repaired(path, ["missing-prompt"])]
-    assert mended == [rows[0], {**rows[1], "prompt": ""}]
-    mended = [json.loads(line) for line in repaired(path, ["blank-passage", "repeated-negative"])]
-    assert mended[1] == {**rows[1], "neg": ["a"]}
+    repaired_rows = [json.loads(line) for line in repaired(path, ["missing-prompt"])]
+    assert repaired_rows == [rows[0], {**rows[1], "prompt": ""}]
+    repaired_rows = [json.loads(line) for line in repaired(path, ["blank-passage", "repeated-negative"])]
+    assert repaired_rows[1] == {**rows[1], "neg": ["a"]}
 
 
 def test_a_row_that_loses_its_last_negative_can_go_with_it(write_jsonl):
@@ -289,7 +289,7 @@ def test_a_row_that_loses_its_last_negative_can_go_with_it(write_jsonl):
 def test_a_line_that_was_never_read_is_not_lost(write_jsonl, tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text('query,pos,neg\nwho,me,you\nwho,"me,you\n')
-    with pytest.raises(InputError, match="cannot be carried over"):
+    with pytest.raises(InputError, match="cannot be copied"):
         list(repaired(path, ["repeated-negative"]))
 
 
@@ -304,12 +304,12 @@ def test_a_table_leaves_as_json_lines(tmp_path):
 
 def test_the_command_reports_and_ends_with_a_status(capsys, tmp_path):
     assert main(["check", str(FAULTY / "several.jsonl")]) == 2
-    said = capsys.readouterr()
-    assert "line 2  " in said.out and "(--repair missing-prompt)" in said.out and "4 errors, 2 warnings" in said.out
-    assert said.err == ""
+    printed = capsys.readouterr()
+    assert "line 2  " in printed.out and "(repair: missing-prompt)" in printed.out and "4 errors, 2 warnings" in printed.out
+    assert printed.err == ""
     assert main(["check", str(FAULTY / "too-long.jsonl")]) == 0
     assert main(["check", str(FAULTY / "too-long.jsonl"), "--no_lengths"]) == 0
-    assert "too" not in capsys.readouterr().out.split("nothing found")[-1]
+    assert "too" not in capsys.readouterr().out.split("no problems found")[-1]
     assert main(["check", str(tmp_path / "nowhere.jsonl")]) == 2
     assert "nowhere.jsonl: cannot be read" in capsys.readouterr().err
 
@@ -320,10 +320,10 @@ def test_the_command_speaks_json(capsys):
     assert (kinds(report), report.trainers) == (["missing-prompt"], ("flagembedding",))
 
 
-def test_the_command_mends_into_another_file(capsys, tmp_path):
+def test_the_command_repairs_into_another_file(capsys, tmp_path):
     path, out = FAULTY / "several.jsonl", tmp_path / "out.jsonl"
     assert main(["check", str(path), "--repair", "all", "--output_file", str(out)]) == 0
-    assert "nothing found" in capsys.readouterr().out
+    assert "no problems found" in capsys.readouterr().out
     assert kinds(check(out)) == []
     for argv, message in [
         (["--repair", "all"], "--repair needs --output_file"),
@@ -337,10 +337,10 @@ def test_the_command_mends_into_another_file(capsys, tmp_path):
 
 
 def test_every_repair_and_trainer_is_offered(capsys):
-    assert {each.repair for each in KINDS.values()} - {None} == set(MENDINGS)
+    assert {each.repair for each in KINDS.values()} - {None} == set(OUTPUT_REPAIRS)
     main(["check", "--help"])
-    said = "".join(capsys.readouterr().out.split())
-    assert all(name in said for name in (*MENDINGS, *TRAINERS))
+    printed = "".join(capsys.readouterr().out.split())
+    assert all(name in printed for name in (*OUTPUT_REPAIRS, *TRAINERS))
 
 
 # Anything at all
@@ -366,9 +366,9 @@ LINES = st.one_of(ROWS, st.sampled_from(["", "[1]", "{", '{"query": "a", "query"
 
 
 @given(st.lists(LINES, max_size=5))
-def test_whatever_stands_in_a_file_it_is_reported_and_mended_once(tmp_path_factory, lines):
+def test_whatever_stands_in_a_file_it_is_reported_and_repaired_once(tmp_path_factory, lines):
     folder = tmp_path_factory.getbasetemp()
-    path, out = folder / "anything.jsonl", folder / "mended.jsonl"
+    path, out = folder / "anything.jsonl", folder / "repaired.jsonl"
     path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
     try:
         report = check(path)

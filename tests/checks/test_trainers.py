@@ -1,4 +1,4 @@
-"""What the doctor says that trainers do with a faulty file, done by the trainers' own readers."""
+"""The effects that findings predict, checked with the readers of the trainers."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_scores_are_read_by_place(read):
     ]:
         with pytest.raises(error):
             read(FAULTY / f"{name}.jsonl", knowledge_distillation=True, train_group_size=9)
-        assert len(read(FAULTY / f"{name}.jsonl")) == 12, "without distillation nobody looks"
+        assert len(read(FAULTY / f"{name}.jsonl")) == 12, "without distillation scores are not read"
     with pytest.raises(IndexError):
         read(FAULTY / "scores-length.jsonl", knowledge_distillation=True, train_group_size=9)
     scores = [each for *_, found in read(FAULTY / "scores-nan.jsonl", knowledge_distillation=True, train_group_size=9) for each in found]

@@ -18,9 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import hnmine.mine
 import hnmine.runs.mine
-from hnmine.checks.kinds import MENDINGS
+from hnmine.checks.kinds import OUTPUT_REPAIRS
 from hnmine.cli import terminal
 from hnmine.cli.flags import FLAGS, SHARED, command_line
 from hnmine.cli.main import main
@@ -281,7 +280,7 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
         skip_bad_rows=draw(st.booleans()),
         with_scores=with_scores,
         score_source=draw(st.sampled_from(SCORE_SOURCES)) if with_scores and reranker else "model",
-        mend=tuple(sorted(draw(st.sets(st.sampled_from(sorted(MENDINGS)))))),
+        repair_output=tuple(sorted(draw(st.sets(st.sampled_from(sorted(OUTPUT_REPAIRS)))))),
     )
     return msgspec.structs.replace(found, second_model=second_model_settings(found.model, second), retrievers=tuple(sorted(rankers)))
 
@@ -322,7 +321,7 @@ def test_importing_the_command_line_loads_nothing_heavy() -> None:
         (["mine", "FILES", "--margin", "wide"], "'wide' is no number"),
         (["mine", "FILES", "--use_fp16", "perhaps"], "'perhaps' is neither true nor false"),
         (["mine", "FILES", "--precision", "fp16", "--use_fp16", "false"], "contradict each other"),
-        (["mine", "FILES", "--memory_budget", "plenty"], "'plenty' is no amount of memory"),
+        (["mine", "FILES", "--memory_budget", "plenty"], "'plenty' is not an amount of memory"),
         (["mine", "FILES", "--seed"], "--seed: expected one argument"),
         (["mine", "FILES", "--repair", "everything"], "invalid choice: 'everything'"),
         (["mine", "FILES", "--range_for_sampling", "210-10"], "210-10"),
@@ -362,7 +361,7 @@ def test_bad_rows_are_2_with_their_place(files: list[str]) -> None:
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert "train.jsonl:2 $.pos" in ended.stderr
-    assert "--repair string-instead-of-list" in ended.stderr
+    assert "set repair to string-instead-of-list" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
@@ -436,17 +435,14 @@ import numpy as np
 from tqdm import tqdm
 from hnmine.cli.main import main
 from hnmine.models.encoder import FlagEncoder
-from hnmine.core.progress import check
-from hnmine.cli.main import main
-from hnmine.models.encoder import FlagEncoder
-from hnmine.core.progress import check
+from hnmine.core.progress import check_cancelled
 
 class Slow:
     def describe(self): return {}
     def identity(self, side): return None
     def encode_batches(self, texts, side, on_progress=None, should_stop=None):
         for turn in range(600 if side == "passages" else 0):
-            check(should_stop)
+            check_cancelled(should_stop)
             if on_progress: on_progress(turn, 600, "encoding passages")
             time.sleep(STEP)
         yield np.arange(len(texts)), np.ones((len(texts), 2), np.float32)
@@ -454,7 +450,6 @@ class Slow:
 def load(model, on_progress):
     on_progress(0, 0, "loading the model")
     warnings.warn("what libraries say while they load")
-    from tqdm import tqdm
     list(tqdm(range(9), desc="as FlagEmbedding does", disable=False))
     time.sleep(LOADING)
     return Slow()
@@ -563,7 +558,6 @@ def test_progress_in_a_log_is_a_line_at_the_beginning_and_then_now_and_again(mon
     progress = Progress(log := io.StringIO())
     for done in (500, 1000, 2000):  # a stage that goes on where an earlier run stopped
         progress(done, 4000, "encoding passages")
-    progress.close()
     shown = re.findall(r"\| (\S+) \[", log.getvalue())
     assert shown == ["500/4.00k", "1.00k/4.00k", "2.00k/4.00k"]
 

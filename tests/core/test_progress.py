@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hnmine.core import sizes
+from hnmine.core import files
 from hnmine.core.errors import Cancelled, SettingsError
-from hnmine.core.progress import Stages, check, unit_of
+from hnmine.core.progress import Stages, check_cancelled, unit_of
 
 
 class Clock:
@@ -23,7 +23,7 @@ class Clock:
 
 def test_stages_pass_on_what_they_hear_and_remember_it() -> None:
     clock, heard = Clock(), []
-    stages = Stages(lambda *told: heard.append(told), clock=clock)
+    stages = Stages(lambda *update: heard.append(update), clock=clock)
     stages(0, 0, "reading the files")
     clock.now += 2
     stages(0, 1_000, "encoding passages")
@@ -49,10 +49,10 @@ def test_encoding_counts_tokens_and_an_unknown_stage_nothing_in_particular() -> 
 
 
 def test_check_stops_when_asked() -> None:
-    check(None)
-    check(lambda: False)
+    check_cancelled(None)
+    check_cancelled(lambda: False)
     with pytest.raises(Cancelled):
-        check(lambda: True)
+        check_cancelled(lambda: True)
 
 
 @pytest.mark.parametrize(
@@ -60,30 +60,30 @@ def test_check_stops_when_asked() -> None:
     [("2GB", 2 * 2**30), ("512 MiB", 2**29), ("1.5g", 3 * 2**29), ("1000", 1000), ("64k", 2**16), ("1tb", 2**40), ("10b", 10)],
 )
 def test_amounts_of_memory(text: str, size: int) -> None:
-    assert sizes.parse_size(text) == size
+    assert files.parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "plenty", "-1GB", "0", "2 GBs", "1,5GB", "GB"])
 def test_no_amount_of_memory(text: str) -> None:
     with pytest.raises(SettingsError, match="2GB"):
-        sizes.parse_size(text)
+        files.parse_size(text)
 
 
 @pytest.mark.parametrize(
     ("size", "text"), [(0, "0 bytes"), (1_536, "2 kB"), (3 * 2**19, "1.5 MB"), (20 * 2**30, "20.0 GB"), (2**42, "4.0 TB")]
 )
 def test_memory_in_words(size: int, text: str) -> None:
-    assert sizes.in_words(size) == text
+    assert files.in_words(size) == text
 
 
 def test_free_memory_is_what_the_container_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sizes, "CGROUP", tmp_path)
-    without = sizes.available()
+    monkeypatch.setattr(files, "CGROUP", tmp_path)
+    without = files.available()
     assert without >= 2**26
     (tmp_path / "memory.max").write_text("200000000\n")
     (tmp_path / "memory.current").write_text("100000000\n")
-    assert sizes.available() == 100_000_000
+    assert files.available() == 100_000_000
     (tmp_path / "memory.current").write_text("199999999\n")
-    assert sizes.available() == 2**26, "never less than work needs"
+    assert files.available() == 2**26, "never less than work needs"
     (tmp_path / "memory.max").write_text("max\n")
-    assert sizes.available() > 2**26
+    assert files.available() > 2**26

@@ -52,18 +52,18 @@ def test_pairs_with_a_label_and_unknown_names_are_never_guessed(names):
     assert training_columns(names, Columns(), "f") is None
 
 
-def test_what_is_said_wins_part_by_part():
+def test_what_is_described_wins_part_by_part():
     names = ["query", "question", "pos", "answer", "neg"]
     assert training_columns(names, Columns(query="question"), "f") == Columns(query="question", pos=("pos",), neg=("neg",))
     assert training_columns(names, Columns(pos=("answer", "pos"), neg=()), "f") == Columns(query="query", pos=("answer", "pos"), neg=())
 
 
-def test_a_column_that_is_not_there_is_told_with_those_that_are():
-    with pytest.raises(InputError, match=r"f\.csv: there is no column `frage`; there are `question`, `answer`"):
+def test_a_column_that_is_not_there_is_reported_with_those_that_are():
+    with pytest.raises(InputError, match=r"f\.csv: there is no column `frage`; the file has `question`, `answer`"):
         training_columns(["question", "answer"], Columns(query="frage"), "f.csv")
-    with pytest.raises(InputError, match=r"no column `body`; there are `id`"):
+    with pytest.raises(InputError, match=r"no column `body`; the file has `id`"):
         pool_columns(["id"], Columns(text="body"), "f")
-    with pytest.raises(InputError, match=r"`a` is named for two things"):
+    with pytest.raises(InputError, match=r"`a` is named for two parts"):
         training_columns(["a", "b"], Columns(query="a", pos=("a",)), "f")
 
 
@@ -95,7 +95,7 @@ def test_words_of_another_form_are_refused(words):
         columns_from(words)
 
 
-def test_the_mapping_is_said_in_words():
+def test_the_mapping_is_described_in_words():
     assert in_words(Columns(query="question", pos=("a", "b"), neg=())) == "query = question, pos = a + b"
 
 
@@ -129,7 +129,7 @@ def test_passages_as_objects_are_their_title_and_text(write_jsonl):
     assert list(found.fields) == ["query_id", "query", "pos", "neg"]
 
 
-def test_faults_are_told_by_the_names_of_the_file(write_jsonl):
+def test_faults_are_reported_by_the_names_of_the_file(write_jsonl):
     lines = [
         {"anchor": "q", "positive": ["p", " "]},
         {"anchor": 3, "positive": "p"},
@@ -149,11 +149,11 @@ def test_faults_are_told_by_the_names_of_the_file(write_jsonl):
         (6, "$.positive[0]", "blank-passage"),
         (7, "$.positive", "wrong-type"),
     ]
-    mended = read_training(write_jsonl(lines), repair="all", skip_bad_rows=True)
-    assert [(row.line, row.pos) for row in mended.items] == [(1, ["p"]), (6, ["p"])]
+    repaired = read_training(write_jsonl(lines), repair="all", skip_bad_rows=True)
+    assert [(row.line, row.pos) for row in repaired.items] == [(1, ["p"]), (6, ["p"])]
 
 
-def test_a_field_of_a_taken_name_is_kept_under_another_and_told(write_jsonl):
+def test_a_field_of_a_taken_name_is_kept_under_another_and_reported(write_jsonl):
     path = write_jsonl([{"query": "old", "question": "q", "answer": "p", "neg": ["n"], "neg_": 1}])
     file = read_training(path, columns=Columns(query="question", neg=()))
     (row,) = file.items

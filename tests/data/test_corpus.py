@@ -54,7 +54,7 @@ folding = st.text(st.one_of(st.characters(max_codepoint=127), st.sampled_from(OD
 
 
 @given(folding)
-def test_folding_is_what_it_is_said_to_be_by_every_short_way(text):
+def test_folding_is_what_it_is_described_to_be_by_every_short_way(text):
     """NFC, case folding, NFC again, and white space as single blanks."""
     once = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
     assert normalize_text(text) == " ".join(once.split())
@@ -63,7 +63,7 @@ def test_folding_is_what_it_is_said_to_be_by_every_short_way(text):
 def test_hashes_are_those_of_blake2b_whatever_the_process():
     """Fixed values: another hash would change every draw and every tie of all earlier runs."""
     assert (text_hash(""), text_hash("a")) == (0xB4B2797457A0A6E4, 0x2F42665B399EF840)
-    code = "from hnmine.data.corpus import text_hash; print([text_hash(t) for t in ('', 'a', 'café', '\\ud800')])"
+    code = "from hnmine.core.text import text_hash; print([text_hash(t) for t in ('', 'a', 'café', '\\ud800')])"
     answers = {
         subprocess.run(
             [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True, text=True
@@ -191,14 +191,14 @@ def test_who_is_whose_positive_agrees_with_a_dictionary(parts, pool):
     assert len({normalize_text(text) for text in corpus.passages}) == len(corpus.passages)
 
 
-def test_what_cannot_be_ranked_is_refused_with_the_way_out():
+def test_what_cannot_be_ranked_is_refused_with_a_remedy():
     with pytest.raises(SettingsError, match=r"'union'.*'extend' or 'replace'"):
         build_corpus([row("q", ["p"])], ["x"], pool_mode="union")
     with pytest.raises(SettingsError, match=r"no candidate_pool"):
         build_corpus([row("q", ["p"])], pool_mode="replace")
     with pytest.raises(InputError, match=r"no usable training row"):
         build_corpus([], ["x"])
-    with pytest.raises(InputError, match=r"pool holds no passage"):
+    with pytest.raises(InputError, match=r"pool is empty"):
         build_corpus([row("q", ["p"])], [], pool_mode="replace")
 
 

@@ -1,4 +1,4 @@
-"""Any format, the same rows: what a file is told by its content, how each is read, and what is said of damaged ones."""
+"""Detection and reading of every format, and errors of damaged files."""
 
 from __future__ import annotations
 
@@ -138,30 +138,30 @@ def test_the_same_output_is_mined_from_every_format(tmp_path, fake_encoder):
         )
         rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
         outputs.add(json.dumps([{**row, "id": int(row["id"])} for row in rows]))
-        said = [note for note in summary.notes if note.startswith(f"{name}: ")]
-        assert bool(said) == (name not in ("rows.jsonl", "rows.gz", "two.members.gz", "rows.zst", "two.frames.zst")), name
+        expected = [note for note in summary.notes if note.startswith(f"{name}: ")]
+        assert bool(expected) == (name not in ("rows.jsonl", "rows.gz", "two.members.gz", "rows.zst", "two.frames.zst")), name
     assert len(outputs) == 1
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [
         ("rows.csv", "CSV, 4 columns: id, query, pos, neg; read as query = query, pos = pos, neg = neg"),
         ("excel.csv", "CSV with semicolons, 4 columns: id, query, pos, neg; read as query = query, pos = pos, neg = neg"),
-        ("rows.csv.gz", "CSV, packed with gzip, 4 columns: id, query, pos, neg; read as query = query, pos = pos, neg = neg"),
+        ("rows.csv.gz", "CSV, compressed with gzip, 4 columns: id, query, pos, neg; read as query = query, pos = pos, neg = neg"),
         ("triplets.jsonl", "JSON lines, 4 fields: id, anchor, positive, negative; read as query = anchor, pos = positive, neg = negative"),
-        ("rows.zst", "JSON lines, packed with Zstandard, 4 fields: id, query, pos, neg; read as query = query, pos = pos, neg = neg"),
+        ("rows.zst", "JSON lines, compressed with Zstandard, 4 fields: id, query, pos, neg; read as query = query, pos = pos, neg = neg"),
     ],
 )
-def test_what_a_file_is_and_how_it_is_read_is_said(tmp_path, name, said):
-    assert read_training(written(tmp_path, TRAINING[name], name)).read_as == said
+def test_what_a_file_is_and_how_it_is_read_is_described(tmp_path, name, expected):
+    assert read_training(written(tmp_path, TRAINING[name], name)).read_as == expected
 
 
 # Told by content
 
 
 @pytest.mark.parametrize(
-    ("data", "name", "said"),
+    ("data", "name", "expected"),
     [
         ("one passage, with a comma\nanother, with one\nand, a third\n", "pool", "Plain text"),
         ("one passage, with a comma\nanother, with one\n", "pool.txt", "Plain text"),
@@ -173,23 +173,21 @@ def test_what_a_file_is_and_how_it_is_read_is_said(tmp_path, name, said):
         ('text\none\n"two, and more"\n', "pool.csv", "CSV, 1 column: text"),
     ],
 )
-def test_a_pool_is_told_by_its_content_and_a_suffix_breaks_ties_alone(tmp_path, data, name, said):
+def test_a_pool_is_reported_by_its_content_and_a_suffix_breaks_ties_alone(tmp_path, data, name, expected):
     try:
-        assert read_pool(written(tmp_path, data, name)).read_as.startswith(said)
+        assert read_pool(written(tmp_path, data, name)).read_as.startswith(expected)
     except ColumnsError as error:
         raise AssertionError(error) from error
 
 
-def test_columns_that_cannot_be_told_have_to_be_named(tmp_path):
+def test_columns_that_cannot_be_detected_have_to_be_named(tmp_path):
     path = written(tmp_path, "frage,antwort\nwas ist das,ein haus\nund das,ein anderes haus\n", "paare.csv")
-    with pytest.raises(
-        ColumnsError, match=r"columns `frage`, `antwort` hold the query and its positives; name them \(--columns"
-    ) as refusal:
+    with pytest.raises(ColumnsError, match=r"not found among `frage`, `antwort`; set columns to query=NAME") as refusal:
         read_training(path)
     assert refusal.value.names == ("frage", "antwort")
     file = read_training(path, columns=Columns(query="frage", pos=("antwort",)))
     assert [(row.query, row.pos) for row in file.items] == [("was ist das", ["ein haus"]), ("und das", ["ein anderes haus"])]
-    with pytest.raises(ColumnsError, match=r"hold the passages.*text=NAME"):
+    with pytest.raises(ColumnsError, match=r"columns of the passages.*text=NAME"):
         read_pool(written(tmp_path, "frage,antwort\nwas ist das,ein haus\nund das,ein anderes haus\n", "pool.csv"))
 
 
@@ -229,7 +227,7 @@ def test_values_of_parquet_stay_what_they_are(tmp_path):
     }  # fmt: skip
 
 
-def test_nan_in_parquet_is_told_and_never_becomes_null(tmp_path):
+def test_nan_in_parquet_is_reported_and_never_becomes_null(tmp_path):
     items = [{"query": "q", "pos": ["p"], "s": 1.0}, {"query": "r", "pos": ["p"], "s": float("nan")}]
     path = written(tmp_path, parquet(items), "t.parquet")
     (problem,) = read_training(path).problems
@@ -237,7 +235,7 @@ def test_nan_in_parquet_is_told_and_never_becomes_null(tmp_path):
     assert "s" not in read_training(path, repair="nan").items[1].fields
 
 
-def test_bytes_in_parquet_are_left_out_and_told(tmp_path):
+def test_bytes_in_parquet_are_left_out_and_reported(tmp_path):
     file = read_training(written(tmp_path, parquet([{"query": "q", "pos": ["p"], "image": b"\xff\x00"}]), "t.parquet"))
     assert list(file.items[0].fields) == ["query", "pos"]
     assert [(each.kind, each.severity) for each in file.problems] == [("field-left-out", "notice")]
@@ -291,7 +289,7 @@ def test_times_in_parquet_are_text_to_the_nanosecond_at_any_depth(tmp_path, kind
         ),
     ],
 )
-def test_a_value_of_parquet_that_is_no_text_is_told_with_row_and_column(tmp_path, column, words):
+def test_a_value_of_parquet_that_is_no_text_is_reported_with_row_and_column(tmp_path, column, words):
     path = stored(tmp_path, t=column)
     (problem,) = read_training(path).open_problems
     assert (problem.line, problem.message.startswith(words)) == (2, True), problem
@@ -354,12 +352,12 @@ def test_parquet_that_names_one_text_very_often_takes_no_memory(tmp_path, kind):
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before >> 10)"
     )
     ran = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
-    said, grown = ran.stdout.strip().split("\n")
-    assert ("('line-too-long', 1)" if kind == "one row" else "250-fold") in said
+    expected, grown = ran.stdout.strip().split("\n")
+    assert ("('line-too-long', 1)" if kind == "one row" else "250-fold") in expected
     assert int(grown) < 700, "256 MiB may come, before growth is looked at"
 
 
-def test_long_rows_of_parquet_come_whole_and_those_beyond_the_limit_are_told(tmp_path):
+def test_long_rows_of_parquet_come_whole_and_those_beyond_the_limit_are_reported(tmp_path):
     items = [{"query": f"q{n}", "pos": ["p", f"{n} {LONG}" * (n % 3)]} for n in range(40)]
     path = written(tmp_path, parquet([{**item, "pos": [each for each in item["pos"] if each]} for item in items]), "t.parquet")
     file = read_training(path)
@@ -390,14 +388,14 @@ def test_faults_in_a_table_have_their_line_column_and_remedy(tmp_path):
     assert [row.line for row in read_training(written(tmp_path, "\n".join(lines), "t.csv"), skip_bad_rows=True).items] == [2, 8]
 
 
-def test_a_quote_that_is_never_closed_is_told_where_it_opens(tmp_path):
+def test_a_quote_that_is_never_closed_is_reported_where_it_opens(tmp_path):
     text = 'question,answer\nq1,a\nq2,"never closed\n' + "q,a\n" * 50
     (problem,) = read_training(written(tmp_path, text, "t.csv")).problems
     assert (problem.line, problem.kind) == (3, "bad-record")
-    assert "not closed; it runs on to line 53" in problem.message
+    assert "not closed; the record extends to line 53" in problem.message
 
 
-def test_text_that_is_not_utf8_is_told_with_its_line(tmp_path):
+def test_text_that_is_not_utf8_is_reported_with_its_line(tmp_path):
     file = read_training(written(tmp_path, b"question,answer\nq1,a\nq2,caf\xe9\n", "t.csv"))
     assert [(each.line, each.kind) for each in file.problems] == [(3, "not-utf8")]
     assert "`answer`" in file.problems[0].message
@@ -412,7 +410,7 @@ def test_faults_in_parquet_have_their_row(tmp_path):
     assert (problem.line, problem.path, problem.kind) == (301, "$.answer", "no-positive")
 
 
-def test_a_record_beyond_the_limit_is_told_after_unpacking(tmp_path):
+def test_a_record_beyond_the_limit_is_reported_after_unpacking(tmp_path):
     data = table([{"question": "q", "answer": "a"}, {"question": "q2", "answer": "x" * 5_000}, {"question": "q3", "answer": "a"}])
     for name, stored in (("t.csv", data), ("t.csv.gz", gzip.compress(data, mtime=0))):
         file = read_training(written(tmp_path, stored, name), max_line_bytes=1_000)
@@ -435,29 +433,29 @@ def test_a_record_beyond_the_limit_is_told_after_unpacking(tmp_path):
         (TRAINING["rows.gz"] + b"garbage", r"gzip file is damaged"),
         (TRAINING["rows.zst"][:-20], r"Zstandard file is damaged.*again"),
         (TRAINING["rows.zst"][:60] + b"\xff" * 20 + TRAINING["rows.zst"][80:], r"Zstandard file is damaged"),
-        (TRAINING["rows.parquet"][:-30], r"Parquet file is damaged.*anew"),
+        (TRAINING["rows.parquet"][:-30], r"Parquet file is damaged.*write it again"),
         (b"PAR1" + b"\x00" * 40, r"Parquet file is damaged"),
         (TRAINING["rows.zip"][:-30], r"zip archive is damaged"),
-        (archive({"a.csv": b"x", "b.csv": b"y"}), r"zip archive holds 2 files; put one into it, or a BEIR"),
+        (archive({"a.csv": b"x", "b.csv": b"y"}), r"zip archive holds 2 files; it must hold one, or a BEIR"),
         (archive({"[Content_Types].xml": b"x", "xl/workbook.xml": b"y"}), r"Office document; save the table as CSV"),
         (b"\xfd7zXZ\x00abc", r"compressed with xz; unpack it first"),
         (b"SQLite format 3\x00abc", r"SQLite"),
         (gzip.compress(TRAINING["rows.parquet"], mtime=0), r"a Parquet file inside gzip; unpack it first"),
-        ('[{"query": "q", "pos": ["p"]}', r"JSON array and is none"),
+        ('[{"query": "q", "pos": ["p"]}', r"JSON array but is not valid"),
         ("query,query,pos\na,b,c\nd,e,f\n", r"two columns are named `query`"),
         (codecs_utf16 := "question,answer\nq,a\n".encode("utf-16"), r"UTF-16; save it as UTF-8"),
         (gzip.compress(codecs_utf16, mtime=0), r"UTF-16"),
     ],
     ids=lambda value: "bytes" if isinstance(value, bytes) else None,  # archives hold the time: workers must find the same names
 )  # fmt: skip
-def test_a_damaged_or_unknown_file_is_refused_by_name_with_the_way_out(tmp_path, data, words):
+def test_a_damaged_or_unknown_file_is_refused_by_name_with_a_remedy(tmp_path, data, words):
     path = written(tmp_path, data, "broken.dat")
     with pytest.raises(InputError, match=words) as refusal:
         read_training(path)
     assert str(path) in str(refusal.value)
 
 
-def test_damage_in_the_middle_of_parquet_is_told(tmp_path):
+def test_damage_in_the_middle_of_parquet_is_reported(tmp_path):
     data = bytearray(parquet([{"query": f"q{n}", "pos": ["p" * 500 + str(n)]} for n in range(3_000)], compression="zstd"))
     data[2_000:12_000] = bytes(10_000)
     with pytest.raises(InputError, match=r"Parquet file is damaged"):
@@ -481,7 +479,7 @@ def test_packed_lines_may_come_through_a_pipe_and_parquet_may_not(tmp_path):
         writer = threading.Thread(target=pipe.write_bytes, args=(data,))
         writer.start()
         if name == "c":
-            with pytest.raises(InputError, match=r"cannot come through a pipe"):
+            with pytest.raises(InputError, match=r"cannot be read from a pipe"):
                 read_training(pipe)
         else:
             assert len(read_training(pipe).items) == len(ROWS)
@@ -560,10 +558,10 @@ def test_a_beir_data_set_is_rows_and_pool(tmp_path, kind):
     assert inputs.corpus.pool_mode == "extend"
     assert not inputs.problems
     assert list(inputs.files) == ["input_file"]
-    assert "judged in train" in inputs.notes[0]
+    assert "queries in qrels/train" in inputs.notes[0]
     other = read_inputs(path, columns=Columns(qrels="test"))
     assert [row.query for row in other.rows] == ["query 0", "query 3"]
-    with pytest.raises(InputError, match=r"no verdict_pairs named `dev`; there are `train`, `test`"):
+    with pytest.raises(InputError, match=r"no qrels named `dev`; choose one of `train`, `test`"):
         read_inputs(path, columns=Columns(qrels="dev"))
     if kind == "zip":
         assert inputs.files["input_file"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -612,7 +610,7 @@ def test_faults_of_a_beir_data_set_have_their_part_and_line(tmp_path):
 
 
 def test_a_folder_that_is_no_beir_data_set_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"without verdict_pairs"):
+    with pytest.raises(InputError, match=r"has no qrels"):
         read_inputs(folder(tmp_path, {name: data for name, data in members().items() if "qrels" not in name}))
     (tmp_path / "empty").mkdir()
     assert beir_at(tmp_path / "empty") is None
@@ -620,7 +618,7 @@ def test_a_folder_that_is_no_beir_data_set_is_refused(tmp_path):
         read_inputs(tmp_path / "empty")
 
 
-def test_a_damaged_part_of_an_archive_is_told(tmp_path):
+def test_a_damaged_part_of_an_archive_is_reported(tmp_path):
     data = bytearray(archive({name: text * 200 for name, text in members().items()}))
     data[60:90] = b"\xff" * 30
     with pytest.raises(InputError, match=r"corpus\.jsonl.*(damaged|cannot be unpacked)"):
@@ -653,7 +651,7 @@ def test_an_archive_damaged_anywhere_is_refused_and_never_crashes(tmp_path, meth
 
 
 @pytest.mark.parametrize(("place", "value", "words"), [(8, 99, "cannot be unpacked"), (6, 1, "cannot be unpacked.*password")])
-def test_a_method_that_is_unknown_and_a_password_are_told(tmp_path, place, value, words):
+def test_a_method_that_is_unknown_and_a_password_are_reported(tmp_path, place, value, words):
     data = bytearray(archive({"rows.jsonl": jsonl(ROWS)}))
     directory = data.rindex(b"PK\x01\x02")
     data[place] = data[directory + place + 2] = value

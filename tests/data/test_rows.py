@@ -32,24 +32,24 @@ def written(tmp_path: Path, data: bytes | str, name: str = "train.jsonl") -> Pat
 
 # One bad line each, behind one good line: (line, JSON path, kind, words of the message, words of the remedy).
 BAD_LINES = {
-    "unreadable JSON": ('{"query": "q", "pos": ["p"]', "$", "not-json", "not JSON", "mend the line"),
-    "two objects on a line": (GOOD + GOOD, "$", "not-json", "trailing", "one JSON object a line"),
-    "single quotes": ("{'query': 'q', 'pos': ['p']}", "$", "not-json", "not JSON", "mend the line"),
+    "unreadable JSON": ('{"query": "q", "pos": ["p"]', "$", "not-json", "not JSON", "correct the line"),
+    "two objects on a line": (GOOD + GOOD, "$", "not-json", "trailing", "one JSON object per line"),
+    "single quotes": ("{'query': 'q', 'pos': ['p']}", "$", "not-json", "not JSON", "correct the line"),
     "a half surrogate pair in a name beside NaN": (
         '{"\\ud800": 1, "query": "q", "pos": ["p"], "x": NaN}',
         "$",
         "not-json",
         "not JSON",
-        "mend",
+        "correct the line",
     ),
-    "a half surrogate pair": ('{"query": "q\\ud800", "pos": ["p"]}', "$", "not-json", "not JSON", "mend the line"),
-    "a list": ('["q", "p"]', "$", "not-an-object", "found a list", "one object a line"),
-    "an unclosed list": ('["q", "p"', "$", "not-json", "not JSON", "one object a line"),
-    "a string": ('"q"', "$", "not-an-object", "found a string", "one object a line"),
-    "a number": ("12", "$", "not-an-object", "found a number", "one object a line"),
-    "null": ("null", "$", "not-an-object", "found null", "one object a line"),
-    "no query": ('{"text": "q", "pos": ["p"]}', "$.query", "missing-field", "`query` is missing", "the line has `text`, `pos`"),
-    "no pos": ('{"query": "q", "positive": ["p"]}', "$.pos", "missing-field", "`pos` is missing", "the line has `query`, `positive`"),
+    "a half surrogate pair": ('{"query": "q\\ud800", "pos": ["p"]}', "$", "not-json", "not JSON", "correct the line"),
+    "a list": ('["q", "p"]', "$", "not-an-object", "found a list", "one object per line"),
+    "an unclosed list": ('["q", "p"', "$", "not-json", "not JSON", "one object per line"),
+    "a string": ('"q"', "$", "not-an-object", "found a string", "one object per line"),
+    "a number": ("12", "$", "not-an-object", "found a number", "one object per line"),
+    "null": ("null", "$", "not-an-object", "found null", "one object per line"),
+    "no query": ('{"text": "q", "pos": ["p"]}', "$.query", "missing-field", "`query` is missing", "the record has `text`, `pos`"),
+    "no pos": ('{"query": "q", "positive": ["p"]}', "$.pos", "missing-field", "`pos` is missing", "the record has `query`, `positive`"),
     "query is null": ('{"query": null, "pos": ["p"]}', "$.query", "wrong-type", "found null", "write it as a string"),
     "query is a list": ('{"query": ["q"], "pos": ["p"]}', "$.query", "wrong-type", "found a list", "write it as a string"),
     "query is a number": ('{"query": 3, "pos": ["p"]}', "$.query", "wrong-type", "found a number", "write it as a string"),
@@ -63,19 +63,19 @@ BAD_LINES = {
     "a number in pos": ('{"query": "q", "pos": ["p", 7]}', "$.pos[1]", "wrong-type", "found a number", "write it as a string"),
     "an object in pos": ('{"query": "q", "pos": ["p", {}]}', "$.pos[1]", "wrong-type", "found an object", "write it as a string"),
     "null in pos": ('{"query": "q", "pos": [null, "p"]}', "$.pos[0]", "wrong-type", "found null", "write it as a string"),
-    "a blank positive": ('{"query": "q", "pos": ["p", " "]}', "$.pos[1]", "blank-passage", "blank", "drop the blank passages"),
+    "a blank positive": ('{"query": "q", "pos": ["p", " "]}', "$.pos[1]", "blank-passage", "blank", "remove the blank passages"),
     "neg is null": ('{"query": "q", "pos": ["p"], "neg": null}', "$.neg", "null-instead-of-list", "found null", "empty list"),
     "neg is a string": ('{"query": "q", "pos": ["p"], "neg": "n"}', "$.neg", "string-instead-of-list", "found a string", "wrap it"),
     "neg is a number": ('{"query": "q", "pos": ["p"], "neg": 1.5}', "$.neg", "wrong-type", "found a number", "list of strings"),
     "a number in neg": ('{"query": "q", "pos": ["p"], "neg": ["a", "b", 1]}', "$.neg[2]", "wrong-type", "a number", "as a string"),
-    "a blank negative": ('{"query": "q", "pos": ["p"], "neg": [""]}', "$.neg[0]", "blank-passage", "blank", "drop the blank"),
+    "a blank negative": ('{"query": "q", "pos": ["p"], "neg": [""]}', "$.neg[0]", "blank-passage", "blank", "remove the blank"),
     "NaN": ('{"query": "q", "pos": ["p"], "pos_scores": [0.5, NaN]}', "$.pos_scores[1]", "nan", "NaN", "remove `pos_scores`"),
     "Infinity": ('{"query": "q", "pos": ["p"], "x": {"a": [-Infinity]}}', "$.x.a[0]", "nan", "Infinity", "remove `x`"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_LINES)
-def test_a_bad_line_is_told_with_place_kind_and_remedy(tmp_path, case):
+def test_a_bad_line_is_reported_with_place_kind_and_remedy(tmp_path, case):
     line, place, kind, message, remedy = BAD_LINES[case]
     file = read_training(written(tmp_path, f"{GOOD}\n{line}\n"))
     (problem,) = file.problems
@@ -84,12 +84,12 @@ def test_a_bad_line_is_told_with_place_kind_and_remedy(tmp_path, case):
     assert remedy in problem.remedy
     assert (problem.severity, problem.resolution) == ("error", "open")
     assert str(problem).startswith(f"train.jsonl:2 {place} ")
-    assert [row.line for row in file.items] == [1], "a bad row must be kept out until somebody decides"
+    assert [row.line for row in file.items] == [1], "a bad row must be left out until it is repaired or skipped"
     assert file.lines == 2
 
 
 @pytest.mark.parametrize("case", BAD_LINES)
-def test_skip_bad_rows_leaves_the_row_out_and_says_so(tmp_path, case):
+def test_skip_bad_rows_leaves_the_row_out_and_reports_it(tmp_path, case):
     file = read_training(written(tmp_path, f"{GOOD}\n{BAD_LINES[case][0]}\n"), skip_bad_rows=True)
     assert [problem.resolution for problem in file.problems] == ["skipped"]
     assert [row.line for row in file.items] == [1]
@@ -132,14 +132,14 @@ def test_every_problem_of_a_file_is_reported_at_once(tmp_path):
     text = str(refusal.value)
     for problem in file.problems:
         assert str(problem) in text
-    assert f"{len(lines) + 1} rows cannot be used" in text
-    assert "--skip_bad_rows" in text
-    assert "--repair string-instead-of-list null-instead-of-list blank-passage nan" in text
+    assert f"{len(lines) + 1} bad rows" in text
+    assert "set skip_bad_rows" in text
+    assert "set repair to string-instead-of-list null-instead-of-list blank-passage nan" in text
 
 
 def test_the_refusal_of_a_thoroughly_bad_file_stays_readable(tmp_path):
     path = written(tmp_path, '{"query": "q", "pos": []}\n' * 500)
-    with pytest.raises(InputError, match="500 rows") as refusal:
+    with pytest.raises(InputError, match="500 bad rows") as refusal:
         read_training(path).require_decided()
     assert len(str(refusal.value).splitlines()) < 60
     assert "450 x no positive" in str(refusal.value)
@@ -177,7 +177,7 @@ def test_every_kind_has_words(tmp_path):
         ('{"query": "q", "pos": ["", "p", " "], "neg": ["n", "\\n"]}', "blank-passage", ["p"], ["n"]),
     ],
 )
-def test_a_repair_mends_its_kind_and_says_so(tmp_path, line, kind, pos, neg):
+def test_a_repair_repairs_its_kind_and_reports_it(tmp_path, line, kind, pos, neg):
     path = written(tmp_path, line + "\n")
     for repair in ([kind], ["all"]):
         file = read_training(path, repair=repair)
@@ -199,7 +199,7 @@ def test_a_row_with_one_problem_beyond_repair_stays_out(tmp_path):
     assert not read_training(path, repair=["all"], skip_bad_rows=True).open_problems
 
 
-def test_a_positive_list_of_blanks_cannot_be_mended(tmp_path):
+def test_a_positive_list_of_blanks_cannot_be_repaired(tmp_path):
     file = read_training(written(tmp_path, '{"query": "q", "pos": ["", " "]}\n{"query": "q", "pos": ""}\n'), repair=["all"])
     assert not file.items
     assert [problem.kind for problem in file.problems if problem.path == "$.pos"] == [
@@ -336,13 +336,13 @@ def test_utf16_is_refused_or_reported(tmp_path, encoding):
     if encoding == "utf-16":
         with pytest.raises(InputError, match=r"train\.jsonl:1 .*UTF-16.*UTF-8"):
             read_training(path)
-    else:  # without a mark it cannot be told for certain, but no row may come of it
+    else:  # without a mark it is ambiguous, but gives no row
         file = read_training(path)
         assert not file.items
         assert file.open_problems
 
 
-def test_a_json_array_is_read_and_beyond_its_limit_refused_with_the_way_out(tmp_path, monkeypatch):
+def test_a_json_array_is_read_and_beyond_its_limit_refused_with_a_remedy(tmp_path, monkeypatch):
     for text, numbers in ((f"[{GOOD}]\n", [1]), (f"[\n{GOOD},\n{GOOD}\n]\n", [2, 3])):
         assert [row.line for row in read_training(written(tmp_path, text)).items] == numbers
     monkeypatch.setattr("hnmine.data.tables.MAX_ARRAY_BYTES", 10)
@@ -446,7 +446,7 @@ def test_files_in_flagembeddings_own_format_are_read_without_a_complaint(shared_
         assert not file.open_problems, path
 
 
-def test_a_field_that_stands_twice_is_no_row(tmp_path):
+def test_a_field_that_occurs_twice_is_no_row(tmp_path):
     """JSON keeps the last of them: the first positive would be lost, and could be mined as a negative."""
     path = tmp_path / "twice.jsonl"
     path.write_text(
@@ -459,14 +459,14 @@ def test_a_field_that_stands_twice_is_no_row(tmp_path):
     assert "keep one" in problem.remedy
 
 
-def test_a_field_that_stands_twice_in_two_spellings_is_found(tmp_path):
+def test_a_field_that_occurs_twice_in_two_spellings_is_found(tmp_path):
     (problem,) = read_pool(written(tmp_path, '{"te\\u0078t": "a", "text": "b"}\n{"x" : "\\u00e9", "text": "ok"}\n')).problems
     assert (problem.line, problem.path, problem.kind) == (1, "$.text", "duplicate-key")
 
 
 @pytest.mark.parametrize("layout", ['{"query": "q", "pos": ["p"], "id": %s, "id": 2}', '{"id":%s,"query":"q","id":2,"pos":["p"]}'])
 @pytest.mark.parametrize("value", ["1", '"id"', "9" * 5000])
-def test_a_field_of_a_short_name_that_stands_twice_is_found_in_any_layout(tmp_path, layout, value):
+def test_a_field_of_a_short_name_that_occurs_twice_is_found_in_any_layout(tmp_path, layout, value):
     assert [problem.path for problem in read_training(written(tmp_path, layout % value + "\n")).problems] == ["$.id"]
     assert len(read_training(written(tmp_path, layout.replace('"id": 2', '"d": 2').replace('"id":2', '"d":2') % value + "\n")).items) == 1
 
@@ -525,8 +525,8 @@ def test_the_quick_way_through_a_line_finds_what_the_careful_one_does(tmp_path, 
                 if careful:
                     patch.setattr(jsonl, "_quick_text", refuse)
                     patch.setattr(jsonl, "_quick_texts", refuse)
-                    patch.setattr(jsonl, "_alike", lambda fields, text: lambda raw: "")
-                    patch.setattr(lines, "_BLOCK", block)
+                    patch.setattr(jsonl, "_fixed_reader", lambda fields, text: lambda raw: "")
+                    patch.setattr(lines, "BLOCK", block)
                 try:
                     answers.append(found_in(read(path, **options)))
                 except InputError as error:
@@ -557,10 +557,10 @@ def test_inputs_are_fingerprinted_while_they_are_read_and_may_come_from_a_pipe(t
 # Messages that lead to the fault
 
 
-def test_line_ends_of_old_macs_are_told_as_such(tmp_path):
+def test_line_ends_of_old_macs_are_reported_as_such(tmp_path):
     (problem,) = read_training(written(tmp_path, (GOOD + "\r") * 3)).problems
     assert (problem.line, problem.kind) == (1, "not-json")
-    assert "CR alone stands between 3 rows" in problem.message
+    assert "3 rows are separated by CR alone" in problem.message
     assert "save the file with LF line ends" in problem.remedy
     assert read_training(written(tmp_path, GOOD + "\r")).problems == [], "one row needs no line end"
 
@@ -568,10 +568,10 @@ def test_line_ends_of_old_macs_are_told_as_such(tmp_path):
 @pytest.mark.parametrize(
     ("text", "column"), [("\\ud83d", 12), ("ab\\uDE00", 14), ("\\ud83d\\ude00 \\ud83d.", 25), ("\\\\ud83d \\udbff\\\\", 20)]
 )
-def test_half_a_surrogate_pair_is_told_with_its_column(tmp_path, text, column):
+def test_half_a_surrogate_pair_is_reported_with_its_column(tmp_path, text, column):
     (problem,) = read_training(written(tmp_path, f'{{"query": "{text}", "pos": ["p"]}}\n')).problems
     assert problem.kind == "not-json"
-    assert f"at column {column} is half a surrogate pair" in problem.message
+    assert f"at column {column} is half of a surrogate pair" in problem.message
     assert "both halves" in problem.remedy
 
 

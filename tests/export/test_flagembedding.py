@@ -46,7 +46,7 @@ def exported(fake_encoder):
 
 
 def test_the_bytes_of_a_line(write_jsonl, exported):
-    """Field order, spacing and spelling of what came stay; `neg` keeps its place, or stands at the end."""
+    """Field order, spacing and bytes are kept; `neg` keeps its place, or comes last."""
     lines = [
         '{"id":1.0,"query":"caf\\u00e9",   "neg": ["old"],"pos":["p1" , "p2"],"n": {"b":1e5 ,"a":[ ]}, "type" : null}',
         '{"pos": ["p3"], "query": "other"}',
@@ -116,7 +116,7 @@ def test_scores_are_aligned_with_their_passages(write_jsonl, exported):
 def test_every_row_gets_scores_and_none_is_nan_even_when_short(write_jsonl, exported):
     rows = read_training(write_jsonl([{"query": "q", "pos": ["p"]}])).items
     (line,), *_ = exported(rows, ["x"], with_scores=True, negative_number=5)
-    fields = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON number"))
+    fields = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not valid JSON"))
     assert len(fields["neg"]) == len(fields["neg_scores"]) == 1
     assert len(fields["pos_scores"]) == 1
 
@@ -162,7 +162,7 @@ def test_promoted_passages_join_pos_of_every_row_that_asks_and_the_other_bytes_s
     ]
     for line in (first, third):
         assert set(json.loads(line)["neg"]) == {"c", "d"}
-    assert set(json.loads(second)["neg"]) >= {"a", "c", "d"}, "for another query it is no positive"
+    assert set(json.loads(second)["neg"]) >= {"a", "c", "d"}, "for another query it is not a positive"
 
 
 def test_scores_cover_the_promoted_and_old_ones_that_no_longer_fit_go(write_jsonl, exported):
@@ -230,7 +230,7 @@ def test_a_failure_in_the_middle_leaves_what_was_there_and_nothing_else(tmp_path
         write_atomic(path, chunks())
     if expected is OutputError:
         assert "No space left" in str(raised.value)
-        assert "untouched" in str(raised.value)
+        assert "unchanged" in str(raised.value)
         assert str(path) in str(raised.value)
     assert [each.name for each in tmp_path.iterdir()] == ([] if old is None else ["out.jsonl"])
     assert old is None or path.read_bytes() == old
@@ -245,7 +245,7 @@ def test_the_new_file_is_on_the_disk_before_it_takes_the_place_of_the_old(tmp_pa
     assert steps == ["fsync", "replace"]
 
 
-def test_a_missing_folder_or_a_folder_in_place_of_the_file_is_told(tmp_path):
+def test_a_missing_folder_or_a_folder_in_place_of_the_file_is_reported(tmp_path):
     with pytest.raises(OutputError, match=r"cannot be written"):
         write_atomic(tmp_path / "nowhere" / "out", [b"x"])
     (tmp_path / "taken").mkdir()
@@ -259,7 +259,7 @@ def test_what_a_killed_process_left_behind_is_removed_after_a_day(tmp_path):
     ended.wait()
     yesterday = time.time() - 25 * 60 * 60
     kept = {
-        f".out.jsonl.{os.getpid()}-0123abcd.tmp": yesterday,  # somebody is still at it
+        f".out.jsonl.{os.getpid()}-0123abcd.tmp": yesterday,  # its process is running
         f".out.jsonl.{ended.pid}-0123abcd.tmp": time.time(),
         f".other.jsonl.{ended.pid}-0123abcd.tmp": yesterday,
         f".out.jsonl.{ended.pid}-notes.tmp": yesterday,

@@ -25,10 +25,10 @@ from hnmine.core.text import normalize_text
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import read_training
 from hnmine.data.verdicts import Verdict, match_verdicts
-from hnmine.export.delimited import is_formula
+from hnmine.export.examples import dev_path
 from hnmine.export.formats import FORMATS, check_export, write_export
+from hnmine.export.retrieval_sets import is_formula
 from hnmine.export.scores import model_scores
-from hnmine.export.split import dev_path
 from hnmine.retrieval.ranking import rank
 from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
@@ -169,7 +169,7 @@ def test_datasets_loads_what_sentence_transformers_expects(made, tmp_path, shape
     assert data.column_names == COLUMNS[shape]
     assert [tuple(record.values()) for record in data] == list(expected_records(made, shape))
     assert written.rows == len(data)
-    assert any(note.startswith("1 row asks") and "joined" in note for note in written.notes)
+    assert any(note.startswith("1 row has the query") and "joined" in note for note in written.notes)
     assert any("id, prompt" in note for note in written.notes)
 
 
@@ -251,13 +251,13 @@ def test_sentence_transformers_trains_on_each_shape(made, tmp_path, flag_model):
     value.backward()
 
 
-def test_a_query_short_of_negatives_is_left_out_of_tuples_and_told(mined):
+def test_a_query_short_of_negatives_is_left_out_of_tuples_and_reported(mined):
     items = [{"query": "a", "pos": ["b"]}, {"query": "c", "pos": ["d", "e"]}]
     made = mined(items, [], negative_number=3)
     assert sorted(made.selection.counts.tolist()) == [1, 2]
     (written,) = made.write("st-n-tuple")
     assert written.path.read_bytes() == b""
-    assert any("2 queries have fewer than 3 negatives" in note and "1 for each query would keep all" in note for note in written.notes)
+    assert any("2 queries have fewer than 3 negatives" in note and "set negative_number to 1 to keep all" in note for note in written.notes)
     (written,) = made.write("st-triplet")
     assert written.rows == 2 + 2
     (written,) = made.write("st-n-tuple-parquet")
@@ -267,7 +267,7 @@ def test_a_query_short_of_negatives_is_left_out_of_tuples_and_told(mined):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_data_set_without_any_negative_is_written_and_told(mined, name):
+def test_a_data_set_without_any_negative_is_written_and_reported(mined, name):
     made = mined([{"query": "a", "pos": ["b"]}], None)
     (written,) = made.write(name)
     if name != "flagembedding" and name != "csv":
@@ -402,7 +402,7 @@ def test_msmarco_triples_hold_three_fields_a_line(made):
     changed = sum(
         any(char in text for char in "\t\r\n") for query, (positives, _) in made.examples().items() for text in [query, *positives]
     )
-    assert any(f"{changed} texts held tabs or line breaks" in note for note in written.notes)
+    assert any(f"{changed} texts have tabs or line breaks" in note for note in written.notes)
 
 
 def test_pandas_reads_the_spreadsheet_and_no_cell_is_a_formula(made):
@@ -524,16 +524,16 @@ for name, form in FORMATS.items():
 
 def test_another_process_with_other_hashes_writes_the_same_bytes(write_jsonl, tmp_path):
     path = write_jsonl(ROWS)
-    told = []
+    digests = []
     for seed in ("0", "1"):
         (tmp_path / seed).mkdir()
         environment = os.environ | {"PYTHONHASHSEED": seed, "TZ": f"UTC+{seed}"}
         arguments = [sys.executable, "-c", SCRIPT, str(path), str(tmp_path / seed)]
-        told.append(
+        digests.append(
             subprocess.run(arguments, env=environment, cwd=Path(__file__).parents[2], check=True, capture_output=True, text=True).stdout
         )
-    assert told[0] == told[1]
-    assert len(told[0].splitlines()) == 2 * len(FORMATS) - 1
+    assert digests[0] == digests[1]
+    assert len(digests[0].splitlines()) == 2 * len(FORMATS) - 1
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -558,9 +558,9 @@ def test_a_failure_in_the_dev_part_leaves_both_files_as_they_were(made, name, mo
 
 
 def test_what_a_format_cannot_do_is_refused_with_a_remedy(made):
-    with pytest.raises(SettingsError, match=r"output_format is 'jsonl'; known are: flagembedding, st-triplet"):
+    with pytest.raises(SettingsError, match=r"output_format is 'jsonl'; choose one of: flagembedding, st-triplet"):
         check_export("jsonl")
-    with pytest.raises(SettingsError, match=r"msmarco has no place for scores; leave with_scores out, or take one of: flagembedding"):
+    with pytest.raises(SettingsError, match=r"msmarco has no place for scores; unset with_scores, or choose one of: flagembedding"):
         made.write("msmarco", with_scores=True)
     for share in (-0.1, 1.0, float("nan"), True, "0.1"):
         with pytest.raises(SettingsError, match="dev_share is"):
@@ -589,7 +589,7 @@ def test_notes_count_both_parts_of_a_split_together(mined):
     parts = made.write("msmarco", dev_share=0.4)
     assert parts[0].notes == whole[0].notes
     assert parts[1].notes == ()
-    assert any(note.startswith("1 row asks") for note in whole[0].notes)
+    assert any(note.startswith("1 row has the query") for note in whole[0].notes)
     assert any(note.endswith("left out: extra") for note in whole[0].notes)
     short = mined([{"query": f"q{i}", "pos": ["a" if i < 2 else "b"]} for i in range(5)], ["a"], negative_number=2)
     (whole,) = short.write("st-n-tuple")
@@ -600,7 +600,7 @@ def test_notes_count_both_parts_of_a_split_together(mined):
 # Mending
 
 
-def test_mending_sees_both_parts_of_a_split(mined):
+def test_repairing_sees_both_parts_of_a_split(mined):
     """A field of two types, one of them in dev alone, becomes text in train too."""
     items = [{"query": f"question {i}", "pos": [f"answer {i}"], "level": i} for i in range(20)]
     made = mined(items)
@@ -609,9 +609,9 @@ def test_mending_sees_both_parts_of_a_split(mined):
     items[odd]["level"] = "high"
     items[3]["pos_scores"] = [0.5]
     made = mined(items)
-    (whole,) = made.write("flagembedding", mend=["mixed-types", "scores"])
+    (whole,) = made.write("flagembedding", repair_output=["mixed-types", "scores"])
     wholly = whole.path.read_bytes().splitlines()
-    parts = made.write("flagembedding", mend=["mixed-types", "scores"], dev_share=0.1)
+    parts = made.write("flagembedding", repair_output=["mixed-types", "scores"], dev_share=0.1)
     assert [each.rows for each in (whole, *parts)] == [20, 18, 2]
     assert sorted(line for each in parts for line in each.path.read_bytes().splitlines()) == sorted(wholly)
     found = [json.loads(line) for line in wholly]
@@ -619,21 +619,21 @@ def test_mending_sees_both_parts_of_a_split(mined):
     assert not any("pos_scores" in row for row in found)
     plain = [json.loads(line) for line in made.write("flagembedding")[0].path.read_bytes().splitlines()]
     assert [row["neg"] for row in plain] == [row["neg"] for row in found]
-    assert not [each for each in made.folder.iterdir() if each.name.startswith(".mending")]
+    assert not [each for each in made.folder.iterdir() if each.name.startswith(".repair")]
 
 
-def test_rows_that_mending_leaves_out_are_not_counted(mined):
+def test_rows_that_repairing_leaves_out_are_not_counted(mined):
     made = mined([{"query": "a", "pos": ["b"]}, {"query": "a", "pos": ["b", "c"]}, {"query": "d", "pos": ["b"]}], None, negative_number=1)
     (plain,) = made.write("flagembedding")
     empty = sum(not json.loads(line)["neg"] for line in plain.path.read_bytes().splitlines())
     assert empty == 2
-    (written,) = made.write("flagembedding", mend=["empty-negatives"])
+    (written,) = made.write("flagembedding", repair_output=["empty-negatives"])
     assert written.rows == 1
     assert json.loads(written.path.read_bytes())["neg"] == ["c"]
 
 
-def test_mending_is_for_rows_that_keep_their_fields(made):
-    with pytest.raises(SettingsError, match="mend is for FlagEmbedding's rows"):
-        made.write("csv", mend=["scores"])
+def test_repairing_is_for_rows_that_keep_their_fields(made):
+    with pytest.raises(SettingsError, match="repair_output needs output_format flagembedding"):
+        made.write("csv", repair_output=["scores"])
     with pytest.raises(SettingsError, match="unknown repair 'all of it'"):
-        made.write("flagembedding", mend=["all of it"])
+        made.write("flagembedding", repair_output=["all of it"])

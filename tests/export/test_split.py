@@ -14,8 +14,8 @@ from hnmine.core.errors import SettingsError
 from hnmine.core.text import normalize_text
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
+from hnmine.export.examples import dev_path, dev_queries
 from hnmine.export.formats import write_export
-from hnmine.export.split import dev_path, dev_queries
 from hnmine.retrieval.ranking import rank
 from hnmine.selection.select import select
 from hnmine.selection.settings import SelectionSettings
@@ -38,7 +38,7 @@ def rows_of(queries: list[str]) -> list[Row]:
 
 
 def drawn(queries: list[str], share: float, seed: int) -> set[str]:
-    """The folded texts of the dev queries."""
+    """The normalised texts of the dev queries."""
     corpus = build_corpus(rows_of(queries))
     return {normalize_text(text) for text, dev in zip(corpus.queries, dev_queries(corpus, share, seed), strict=True) if dev}
 

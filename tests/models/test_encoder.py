@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnmine.core.errors import Cancelled, EncodeError, ModelError, SettingsError
-from hnmine.models import batching, cards, devices
+from hnmine.models import batching, cards, loading
 from hnmine.models.batching import order_of
 from hnmine.models.cards import ModelSettings, describe, fetch, fingerprint, packaged_folder
 from hnmine.models.encoder import Encoder, FlagEncoder, as_encoder, encode
-from hnmine.models.flag_encoder import FlagModelRunner, Use
+from hnmine.models.flag_encoder import FlagModelRunner, PromptSpec
 
 ROOT = Path(__file__).parents[2]
 BGE_ENGLISH = "Represent this sentence for searching relevant passages: "
@@ -68,7 +68,7 @@ def test_vectors_agree_with_flagembeddings_own(flag_model, vectors):
 
 
 def needs_bf16(*values):
-    missing = devices.precision_on("cpu") != "bf16"
+    missing = loading.precision_on("cpu") != "bf16"
     return pytest.param(*values, marks=pytest.mark.skipif(missing, reason="this CPU has no bf16 instructions"))
 
 
@@ -94,7 +94,7 @@ def test_a_vector_is_a_function_of_its_text_alone(flag_model, precision):
         assert passages(capped(cap), MANY).tobytes() == whole.tobytes()
 
 
-@pytest.mark.skipif(devices.precision_on("cpu") != "bf16", reason="this CPU has no bf16 instructions")
+@pytest.mark.skipif(loading.precision_on("cpu") != "bf16", reason="this CPU has no bf16 instructions")
 def test_bf16_keeps_the_direction_of_fp32(flag_model):
     in_bf16 = FlagEncoder.load(ModelSettings(devices=("cpu",), precision="bf16", passage_max_length=512))
     theirs = flag_model.encode(MANY)
@@ -107,7 +107,7 @@ def test_padded_batches_of_other_devices_agree_but_for_rounding(flag_model):
     exact = passages(FlagEncoder(flag_model), MANY)
     driver.exact = False
     order, _ = order_of(MANY)
-    answers = list(driver.run(MANY, order, Use("passages", None, "{}{}", 512)))
+    answers = list(driver.run(MANY, order, PromptSpec("passages", None, "{}{}", 512)))
     assert len(answers) == 1, "they are padded to fill the budget"
     padded = answers[0][1][np.argsort(answers[0][0])]
     padded /= np.linalg.norm(padded, axis=1, keepdims=True)
@@ -168,14 +168,14 @@ def test_a_batch_that_does_not_fit_is_halved(flag_model, error):
     assert [rows for rows, _ in model.model.batches[:3]] == [9, 4, 4], "halved once, and not tried again"
 
 
-def test_a_single_text_that_does_not_fit_is_told_with_a_remedy(flag_model):
+def test_a_single_text_that_does_not_fit_is_reported_with_a_remedy(flag_model):
     model = copy.copy(flag_model)
     model.model = Starved(flag_model.model, 4, MemoryError())
     with pytest.raises(EncodeError, match=r"not enough memory to encode one of the passages of \d+ tokens; lower passage_max_length"):
         passages(FlagEncoder(model))
 
 
-def test_more_tokens_than_the_model_has_positions_is_told_with_a_remedy(folder):
+def test_more_tokens_than_the_model_has_positions_is_reported_with_a_remedy(folder):
     with pytest.raises(EncodeError, match=r"failed on 1 texts of 600 tokens: .*lower the maximum length"):
         passages(load(folder, passage_max_length=600), ["word " * 700])
 
@@ -195,7 +195,7 @@ def test_the_number_of_threads_changes_no_bit(encoder):
 
 
 def test_two_threads_may_encode_at_once(encoder):
-    """Hugging Face's tokenizers fail with "Already borrowed" when nobody guards them."""
+    """Hugging Face's tokenizers fail with "Already borrowed" without a lock."""
     expected = passages(encoder, TEXTS[:6]).tobytes()
     answers, failures = [], []
 
@@ -244,7 +244,7 @@ def test_hn_mine_knows_no_passage_instruction(flag_model):
 
 
 def test_progress_counts_tokens_and_ends_exactly(flag_model, monkeypatch):
-    monkeypatch.setattr("hnmine.models.batching.WINDOW_TEXTS", 3)
+    monkeypatch.setattr("hnmine.models.batching.CHUNK_TEXTS", 3)
     steps = []
     passages(FlagEncoder(flag_model, batch_size=2), on_progress=lambda *step: steps.append(step))
     total = tokens_of(flag_model, TEXTS)
@@ -257,7 +257,7 @@ def test_progress_counts_tokens_and_ends_exactly(flag_model, monkeypatch):
 
 
 def workers():
-    return [thread for thread in threading.enumerate() if thread.name == "hnmine-ahead"]
+    return [thread for thread in threading.enumerate() if thread.name == "hnmine-prefetch"]
 
 
 def test_a_stop_is_heard_within_a_batch(flag_model):
@@ -270,7 +270,7 @@ def test_a_stop_is_heard_within_a_batch(flag_model):
 
 
 def test_the_tokenizing_thread_ends_with_who_listens(flag_model, monkeypatch):
-    monkeypatch.setattr("hnmine.models.batching.WINDOW_TEXTS", 1)
+    monkeypatch.setattr("hnmine.models.batching.CHUNK_TEXTS", 1)
     batching = FlagEncoder(flag_model).encode_batches(TEXTS, "passages")
     next(batching)
     assert workers()
@@ -316,7 +316,7 @@ def test_the_process_pool_of_several_devices_is_stopped():
         ([([0, 0], [[1, 2], [1, 2]])], r"two vectors for one of the passages"),
         ([([0, 1], [[1, 2]])], r"shape \(1, 2\) for 2 passages"),
         ([([0, 1], [1, 2])], r"shape \(2,\) for 2 passages"),
-        ([([0], [[1, 2]]), ([1], [[1, 2, 3]])], r"shape \(1, 3\) for 1 passages, and of 2 dimensions before"),
+        ([([0], [[1, 2]]), ([1], [[1, 2, 3]])], r"shape \(1, 3\) for 1 passages; earlier vectors have 2 dimensions"),
     ],
 )
 def test_an_answer_that_is_not_one_vector_for_each_text_is_an_error(answers, message):
@@ -356,7 +356,7 @@ def test_a_stop_is_heard_between_the_shards_of_a_model_with_its_own_encode(monke
 
 
 def test_shards_are_planned_from_the_set_of_texts_whatever_their_order(monkeypatch):
-    """A model's vectors depend, by a bit, on what is encoded beside them."""
+    """A model's vectors depend, by a bit, on the other texts of the batch."""
     monkeypatch.setattr("hnmine.models.flag_encoder.SHARD_BATCHES", 1)
 
     class Recorder:
@@ -387,7 +387,7 @@ def test_shards_of_different_dimensions_are_an_error(monkeypatch):
             self.calls += 1
             return np.ones((len(texts), 2 + self.calls))
 
-    with pytest.raises(EncodeError, match=r"of shape \(2, 4\) for 2 passages, and of 3 dimensions before"):
+    with pytest.raises(EncodeError, match=r"of shape \(2, 4\) for 2 passages; earlier vectors have 3 dimensions"):
         passages(FlagEncoder(Fickle()))
 
 
@@ -555,7 +555,7 @@ def test_what_is_no_model_folder_is_refused(folder, tmp_path):
         describe(ModelSettings(name_or_path=str(tmp_path / "file")))
 
 
-def test_a_damaged_folder_is_told_as_such(folder):
+def test_a_damaged_folder_is_reported_as_such(folder):
     (folder / "sentence_bert_config.json").write_text("{")
     with pytest.raises(ModelError, match=r"cannot read .*sentence_bert_config\.json .*damaged"):
         describe(ModelSettings(name_or_path=str(folder)))
@@ -586,7 +586,7 @@ def test_everything_is_known_before_torch_is_imported(folder):
     assert done.stdout == f"True {fingerprint(folder)}\nset()\n"
 
 
-def test_loading_is_told_and_happens_once(folder):
+def test_loading_is_reported_and_happens_once(folder):
     encoder, steps = load(folder), []
     for _ in range(2):
         passages(encoder, ["a"], on_progress=lambda *step: steps.append(step))
@@ -645,12 +645,12 @@ def test_a_checkpoint_that_changes_before_it_is_loaded_is_never_taken_for_the_ol
 
 def a_machine(monkeypatch, tmp_path, *, flags="", cuda=None, driver=False):
     (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: fpu {flags}\nbugs\t\t: none\n")
-    monkeypatch.setattr(devices, "_CPU", tmp_path / "cpuinfo")
-    monkeypatch.setattr(devices, "_DRIVER", (tmp_path,) if driver else ())
+    monkeypatch.setattr(loading, "_CPU", tmp_path / "cpuinfo")
+    monkeypatch.setattr(loading, "_DRIVER", (tmp_path,) if driver else ())
     (tmp_path / "version.py").write_text(f"cuda: Optional[str] = {cuda!r}\nhip: Optional[str] = None\n")
     spec = type("Spec", (), {"origin": str(tmp_path / "__init__.py")})
-    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda _: spec)
-    monkeypatch.setattr(devices.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda _: spec)
+    monkeypatch.setattr(loading.platform, "system", lambda: "Linux")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
@@ -665,14 +665,14 @@ def a_machine(monkeypatch, tmp_path, *, flags="", cuda=None, driver=False):
         ({"flags": "avx512_bf16", "cuda": "12.8", "driver": True}, "cuda:0", "fp16"),
     ],
 )
-def test_device_and_precision_are_told_without_torch(monkeypatch, tmp_path, machine, device, precision):
+def test_device_and_precision_are_reported_without_torch(monkeypatch, tmp_path, machine, device, precision):
     a_machine(monkeypatch, tmp_path, **machine)
-    assert devices.default_device() == device
-    assert devices.precision_on(device) == precision
-    assert devices.precision_on(device, "fp32") == "fp32"
-    assert (device if device != "cpu" else precision) in devices.in_words()
+    assert loading.default_device() == device
+    assert loading.precision_on(device) == precision
+    assert loading.precision_on(device, "fp32") == "fp32"
+    assert (device if device != "cpu" else precision) in loading.in_words()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert devices.default_device() == "cpu"
+    assert loading.default_device() == "cpu"
 
 
 def test_fp16_on_a_cpu_is_refused(folder):
@@ -696,8 +696,8 @@ def test_bf16_is_refused_where_flagembedding_would_compute_in_fp32(folder):
 
 
 def test_a_gpu_that_torch_cannot_use_gives_way_to_the_cpu(folder, monkeypatch):
-    monkeypatch.setattr(devices, "default_device", lambda: "cuda:0")
-    monkeypatch.setattr(devices, "torch_has_cuda", lambda: True)
+    monkeypatch.setattr(loading, "default_device", lambda: "cuda:0")
+    monkeypatch.setattr(loading, "torch_has_cuda", lambda: True)
     settings = ModelSettings(name_or_path=str(folder))
     encoder = FlagEncoder.load(settings)
     assert passages(encoder, ["a"]).shape == (1, 32)
@@ -705,12 +705,12 @@ def test_a_gpu_that_torch_cannot_use_gives_way_to_the_cpu(folder, monkeypatch):
         ["cpu"],
         ["torch cannot use cuda:0, so the model runs on the CPU"],
     )
-    told = FlagEncoder.load(settings)
-    assert '"cuda"' in told.identity("passages"), "and from then on it must be true"
+    used = FlagEncoder.load(settings)
+    assert '"cuda"' in used.identity("passages"), "and from then on it must be true"
     with pytest.raises(ModelError, match=r"torch cannot use cuda:0.*run again with devices set to cpu"):
-        passages(told, ["a"])
-    assert '"cpu"' in told.identity("passages")
-    assert passages(told, ["a"]).shape == (1, 32), "who runs again gets what it says now"
+        passages(used, ["a"])
+    assert '"cpu"' in used.identity("passages")
+    assert passages(used, ["a"]).shape == (1, 32), "who runs again gets what it says now"
 
 
 # Batches
@@ -731,8 +731,8 @@ def test_every_text_is_in_one_batch_within_the_budget(texts, budget, most, exact
     assert sizes == sorted(sizes, reverse=True)
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batching, "WINDOW_TEXTS", window_texts)
-        patch.setattr(batching, "CHUNK", 2)
+        patch.setattr(batching, "CHUNK_TEXTS", window_texts)
+        patch.setattr(batching, "TOKENIZER_TEXTS", 2)
         for window in batching.token_chunks(texts, order, lambda part: [[1] * min(20, len(text) + 2) for text in part], 20):
             assert len(window.places) <= window_texts
             assert window.lengths.tolist() == [min(20, len(texts[place]) + 2) for place in window.places]
@@ -809,17 +809,17 @@ def test_a_hub_that_never_answers_does_not_hang_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: answered.append(release.wait(60)))
     monkeypatch.setattr("hnmine.models.hub.HUB_DEADLINE", 0.2)
     try:
-        with pytest.raises(ModelError, match=r"cannot load model 'org/name': the hub did not answer .*all-MiniLM-L6-v2"):
+        with pytest.raises(ModelError, match=r"cannot load model 'org/name': the hub did not respond .*all-MiniLM-L6-v2"):
             fetch(ModelSettings(name_or_path="org/name", cache_dir=str(tmp_path)))
         assert not answered, "the run did not wait for the answer"
     finally:
         release.set()
 
 
-def test_offline_mode_is_told_at_once(tmp_path):
+def test_offline_mode_is_reported_at_once(tmp_path):
     code = (
-        "import sys\nfrom hnmine.models.cards import ModelSettings, obtain\nfrom hnmine.core.errors import ModelError\n"
-        "try:\n    obtain(ModelSettings(name_or_path='org/name', cache_dir=sys.argv[1]))\nexcept ModelError as error:\n    print(error)"
+        "import sys\nfrom hnmine.models.cards import ModelSettings, fetch\nfrom hnmine.core.errors import ModelError\n"
+        "try:\n    fetch(ModelSettings(name_or_path='org/name', cache_dir=sys.argv[1]))\nexcept ModelError as error:\n    print(error)"
     )
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(

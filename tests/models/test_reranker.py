@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hnmine.core.errors import Cancelled, EncodeError, ModelError, SettingsError
-from hnmine.models import devices, flag_reranker
+from hnmine.models import flag_reranker, loading
 from hnmine.models.flag_reranker import CrossEncoder
 from hnmine.models.reranker import RERANKER_CLASSES, Reranker, RerankerSettings, describe, files_signature
 from tests.rerankers import FakeReranker, save_cross_encoder, save_decoder
@@ -69,7 +69,7 @@ def test_instructions_and_length_are_used_as_flagembedding_uses_them(cross_encod
     assert np.abs(found - scores_of(load(cross_encoder), pairs)).max() > 0.01
 
 
-no_bf16 = pytest.mark.skipif(devices.precision_on("cpu") != "bf16", reason="this CPU has no bf16 instructions")
+no_bf16 = pytest.mark.skipif(loading.precision_on("cpu") != "bf16", reason="this CPU has no bf16 instructions")
 
 
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=no_bf16)])
@@ -88,8 +88,8 @@ def test_a_score_depends_on_its_pair_alone(cross_encoder: Path, pairs, precision
 
 def test_windows_change_nothing(cross_encoder: Path, loaded: CrossEncoder, pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = scores_of(loaded, pairs)
-    monkeypatch.setattr(flag_reranker, "WINDOW_PAIRS", 20)
-    monkeypatch.setattr(flag_reranker, "CHUNK", 7)
+    monkeypatch.setattr(flag_reranker, "CHUNK_PAIRS", 20)
+    monkeypatch.setattr(flag_reranker, "TOKENIZER_PAIRS", 7)
     assert (scores_of(loaded, pairs) == whole).all()
 
 
@@ -110,12 +110,12 @@ def test_memory_that_runs_out_makes_batches_smaller(loaded: CrossEncoder, pairs,
 
 
 def test_progress_counts_pairs_and_a_stop_ends_it(loaded: CrossEncoder, pairs) -> None:
-    told: list[tuple[int, int, str]] = []
-    scores_of(loaded, pairs, on_progress=lambda *each: told.append(each))
-    assert [done for done, _, _ in told] == sorted({done for done, _, _ in told})
-    assert told[-1] == (len(pairs), len(pairs), "scoring pairs")
+    calls: list[tuple[int, int, str]] = []
+    scores_of(loaded, pairs, on_progress=lambda *each: calls.append(each))
+    assert [done for done, _, _ in calls] == sorted({done for done, _, _ in calls})
+    assert calls[-1] == (len(pairs), len(pairs), "scoring pairs")
     with pytest.raises(Cancelled):
-        scores_of(loaded, pairs, should_stop=lambda: len(told) > 0)
+        scores_of(loaded, pairs, should_stop=lambda: len(calls) > 0)
     assert list(loaded.score([])) == []
 
 
@@ -130,20 +130,22 @@ def test_a_decoder_only_reranker_gives_flagembeddings_scores_pair_by_pair(tmp_pa
     assert expected.std() > 0.01
     assert np.abs(found - expected).max() < 1e-4
     assert (scores_of(reranker, pairs[5:6]) == found[5:6]).all()
-    told: list[int] = []
+    calls: list[int] = []
     with pytest.raises(Cancelled):
         scores_of(
-            reranker, pairs * 2, on_progress=lambda done, total, note: told.append(done), should_stop=lambda: max(told, default=0) > 0
+            reranker, pairs * 2, on_progress=lambda done, total, note: calls.append(done), should_stop=lambda: max(calls, default=0) > 0
         )
-    assert 0 < max(told) < len(pairs * 2)
+    assert 0 < max(calls) < len(pairs * 2)
 
 
 # What is known before loading
 
 
-def test_what_decides_a_score_is_told_before_torch_is_needed(cross_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_decides_a_score_is_reported_before_torch_is_needed(
+    cross_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "cpuinfo").write_text("flags : avx512_bf16\n")
-    monkeypatch.setattr(devices, "_CPU", tmp_path / "cpuinfo")
+    monkeypatch.setattr(loading, "_CPU", tmp_path / "cpuinfo")
     first = load(cross_encoder)
     assert isinstance(first, Reranker)
     assert isinstance(FakeReranker(), Reranker)
@@ -183,7 +185,7 @@ def change(folder: Path, target: Path, **values: Any) -> Path:
 def test_what_is_no_reranker_is_refused_with_a_remedy(cross_encoder: Path, tmp_path: Path) -> None:
     from hnmine.models.cards import packaged_folder
 
-    with pytest.raises(ModelError, match=r"holds a BertModel, .* needs a ForSequenceClassification; .* as BAAI/bge-reranker-v2-m3"):
+    with pytest.raises(ModelError, match=r"has a BertModel, .* needs a ForSequenceClassification; .* as BAAI/bge-reranker-v2-m3"):
         load(packaged_folder())
     with pytest.raises(ModelError, match=r"returns 3 scores per pair; a reranker returns one"):
         load(change(cross_encoder, tmp_path / "three", id2label={"0": "a", "1": "b", "2": "c"}))
@@ -200,7 +202,7 @@ def test_what_is_no_reranker_is_refused_with_a_remedy(cross_encoder: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"name_or_path": " "}, "name is empty"),
         ({"name_or_path": "x", "model_class": "decoder-only-layerwise"}, "does not run with transformers 5; use bge-reranker-v2-m3"),
@@ -212,12 +214,12 @@ def test_what_is_no_reranker_is_refused_with_a_remedy(cross_encoder: Path, tmp_p
         ({"name_or_path": "x", "precision": "int8"}, "precision 'int8' is unknown"),
     ],
 )
-def test_settings_are_checked_when_made(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_settings_are_checked_when_made(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         RerankerSettings(**settings)
 
 
-def test_a_hub_model_is_known_by_name_and_its_absence_told_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_model_is_known_by_name_and_its_absence_reported_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import HfApi
 
     assert describe(RerankerSettings(name_or_path="BAAI/bge-reranker-v2-gemma")).model_class == "decoder-only-base"

@@ -95,15 +95,15 @@ def size(count: int) -> str:
     return f"{count / 1024:,.0f} kB" if count >= 1024 else f"{count} bytes"
 
 
-def test_the_doctor_tells_what_is_wrong_and_text_of_the_data_stays_text(run_id: str) -> None:
+def test_the_check_lists_problems_and_text_of_the_data_is_not_markdown(run_id: str) -> None:
     at = open_screen(run_id)
     told = words(at)
     assert any(icon in told for icon in (":material/check:", ":material/info:", ":material/priority_high:"))
     assert "have no" in told
     assert "prompt" in told
     assert not any("**bold**" in str(each.value) for each in (*at.markdown, *at.caption))
-    # Nothing is changed unasked: the file is as find_knn_neg writes it, and the command says nothing of mending.
-    assert "--mend" not in at.code[0].value
+    # Without a choice nothing is repaired: the file is as find_knn_neg writes it, and the command has no flag for it.
+    assert "--repair_output" not in at.code[0].value
     run = resources.open_run(run_id)
     (written,) = resources.export(run, shown(at))
     rows = [json.loads(line) for line in written.path.read_text("utf-8").splitlines()]
@@ -112,15 +112,15 @@ def test_the_doctor_tells_what_is_wrong_and_text_of_the_data_stays_text(run_id: 
     # Other trainers' formats have no prompt to miss.
     at.selectbox(key="export-format").select("st-triplet").run()
     assert not at.checkbox
-    assert "this format has no place for these fields" in words(at).replace("&#44;", ",")
+    assert "these fields have no place in this format" in words(at).replace("&#44;", ",")
 
 
 def test_a_repair_is_chosen_and_in_the_file_the_command_and_the_manifest(run_id: str) -> None:
     at = open_screen(run_id)
-    at.checkbox(key="mend-missing-prompt").check().run()
+    at.checkbox(key="repair-missing-prompt").check().run()
     assert not at.exception
     settings = shown(at)
-    assert settings.mend == ("missing-prompt",)
+    assert settings.repair_output == ("missing-prompt",)
     (written,) = resources.export(resources.open_run(run_id), settings)
     rows = [json.loads(line) for line in written.path.read_text("utf-8").splitlines()]
     assert [row["prompt"] for row in rows] == [row.get("prompt", "") for row in ROWS]

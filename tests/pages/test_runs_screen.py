@@ -100,7 +100,8 @@ def test_settings_that_differ_are_in_the_words_of_the_screens() -> None:
     assert wording.setting("versions.torch") == "version: torch"
     assert wording.setting("something_new") == "something new"
     assert wording.value("selection.strategy", "hardest") == "hardest first"
-    assert (wording.value("dev_share", 0.05), wording.value("mend", []), wording.value("use_gpu", False)) == ("5\u00a0%", "–", "no")
+    assert (wording.value("dev_share", 0.05), wording.value("repair_output", [])) == ("5\u00a0%", "–")
+    assert wording.value("use_gpu", False) == "no"
 
 
 def test_every_setting_of_a_selection_has_words() -> None:

@@ -416,7 +416,7 @@ def test_a_process_killed_while_it_scores_has_kept_what_it_scored(few: Path, cro
     code = (
         "import sys; from hnmine.vectors import store as vectors; from hnmine.models import flag_reranker as crossencoder; "
         "from hnmine.cli.main import main; vectors.FLUSH_SECONDS = 0.0; "
-        "vectors.FLUSH_SHARE = 0.0; crossencoder.TOKEN_BUDGET_CPU = {'fp32': 128}; sys.exit(main(sys.argv[1:]))"
+        "vectors.FLUSH_FRACTION = 0.0; crossencoder.TOKEN_BUDGET_CPU = {'fp32': 128}; sys.exit(main(sys.argv[1:]))"
     )
     arguments = command(few, cross_encoder, "killed.jsonl", "--precision", "fp32")
     process = subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)

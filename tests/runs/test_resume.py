@@ -232,7 +232,7 @@ def test_cache_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], mo
     ("arguments", "said"),
     [
         (["cache", "shrink"], "shrink"),
-        (["cache", "prune", "--limit", "some"], "no amount"),
+        (["cache", "prune", "--limit", "some"], "not an amount"),
         (["cache", "prune", "--older_then", "3"], "--older_than"),
     ],
 )

@@ -19,8 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnmine.core.errors import Cancelled, EncodeError, SettingsError, WorkspaceError
-from hnmine.vectors import index as catalog
-from hnmine.vectors import shard_set, shards
+from hnmine.vectors import index, shard_set, shards
 from hnmine.vectors import store as vectors
 from hnmine.vectors.store import StoredVectors, VectorStore, vectors_of
 
@@ -77,7 +76,7 @@ def store(tmp_path) -> VectorStore:
 def eager(monkeypatch):
     """Store after every batch, as a run does every few seconds."""
     monkeypatch.setattr(vectors, "FLUSH_SECONDS", 0.0)
-    monkeypatch.setattr(vectors, "FLUSH_SHARE", 0.0)
+    monkeypatch.setattr(vectors, "FLUSH_FRACTION", 0.0)
 
 
 TEXTS = [f"text {number} {'long ' * (number % 4)}" for number in range(20)]
@@ -159,7 +158,7 @@ def test_a_model_that_cannot_say_what_it_is_is_not_stored(store):
         assert np.array_equal(found, expected(TEXTS, "None"))
     assert len(encoder.asked) == 40
     assert not store.root.exists()
-    with pytest.raises(SettingsError, match="cannot say"):
+    with pytest.raises(SettingsError, match="without an identity"):
         store.vectors(encoder, TEXTS, "passages")
 
 
@@ -167,7 +166,7 @@ def test_a_model_that_cannot_say_what_it_is_is_not_stored(store):
 
 
 class Answering(Counting):
-    """Gives what it is told to; ids count the texts in alphabetical order."""
+    """Returns preset vectors; ids count the texts in alphabetical order."""
 
     def __init__(self, *answers, **options) -> None:
         super().__init__(**options)
@@ -199,8 +198,8 @@ def test_numbers_that_float16_cannot_hold_are_refused(store, with_store):
         ([([0], [[1, 2]])], "no vector for the passage 'b'"),
         ([([0], [[1, 2]]), ([0], [[1, 2]])], "twice"),
         ([([1, 1], [[1, 2], [1, 2]])], "twice"),
-        ([([2], [[1, 2]])], "no text"),
-        ([([-1], [[1, 2]])], "no text"),
+        ([([2], [[1, 2]])], "unknown text"),
+        ([([-1], [[1, 2]])], "unknown text"),
         ([([0, 1], [[1, 2]])], "shape"),
         ([([0], [[1, 2]]), ([1], [[1, 2, 3]])], "2 dimensions"),
         ([([], np.zeros((0, 2))), ([0], [1])], "shape"),
@@ -243,7 +242,7 @@ import sys, pathlib
 sys.path[:0] = [{root!r}, {tests!r}]
 from hnmine.vectors import shard_set, store as vectors
 from tests.vectors.test_vector_store import Counting, expected
-vectors.FLUSH_SECONDS = vectors.FLUSH_SHARE = 0.0
+vectors.FLUSH_SECONDS = vectors.FLUSH_FRACTION = 0.0
 shard_set.MERGED_SHARDS = {merged}
 texts = [f"text {{number}}" for number in range({count})]
 encoder = Counting(pause={pause}, batch=5)
@@ -263,13 +262,13 @@ def writer(folder: Path, *, count: int, pause: float, merged: int = 64) -> subpr
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_killed_at_any_moment_what_was_finished_is_served_and_the_result_is_the_same(tmp_path):
     texts = [f"text {number}" for number in range(400)]
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     stored = 0
     for _ in range(6):
         process = writer(tmp_path / "store", count=400, pause=0.01, merged=6)
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(float(chance.uniform(0.02, 0.25)))
+        time.sleep(float(rng.uniform(0.02, 0.25)))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         now = sum(each.rows for each in VectorStore(tmp_path / "store").usage())
@@ -329,7 +328,7 @@ def halve(path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [".vectors.npy", ".keys.npy"])
 @pytest.mark.parametrize("harm", [flip, halve, Path.unlink, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"PK" * 500)])
-def test_a_damaged_shard_is_dropped_told_and_encoded_again(store, harm, ending):
+def test_a_damaged_shard_is_dropped_reported_and_encoded_again(store, harm, ending):
     encode(store, TEXTS[:8])
     encode(store, TEXTS[8:])
     damaged = max(files(store, ending), key=lambda path: path.stat().st_size)
@@ -350,8 +349,8 @@ def test_verify_reads_everything_and_says_what_it_dropped(store):
     for path in files(store):
         if np.load(path).shape[0] == 8:
             flip(path)
-    (told,) = store.verify()
-    assert "8 vectors" in told and "checksum" in told
+    (note,) = store.verify()
+    assert "8 vectors" in note and "checksum" in note
     assert store.usage()[0].rows == 12
     assert store.verify() == []
 
@@ -406,7 +405,7 @@ def test_another_programs_database_is_not_touched(store):
         other.execute("INSERT INTO theirs VALUES (42)")
     other.close()
     encode(store)
-    assert "another program's" in store.notes[0]
+    assert "belongs to another program" in store.notes[0]
     (aside,) = store.root.glob("index.sqlite.damaged-*")
     kept = sqlite3.connect(aside)
     assert kept.execute("SELECT value FROM theirs").fetchone() == (42,)
@@ -421,9 +420,7 @@ def test_a_store_that_cannot_be_written_costs_a_note_and_not_the_run(store, eage
     if call == "fsync":
         monkeypatch.setattr(os, "fsync", full)
     elif call == "index":
-        monkeypatch.setattr(
-            catalog.ShardIndex, "add", lambda *_: (_ for _ in ()).throw(sqlite3.OperationalError("database or disk is full"))
-        )
+        monkeypatch.setattr(index.ShardIndex, "add", lambda *_: (_ for _ in ()).throw(sqlite3.OperationalError("database or disk is full")))
     elif call == "folder":
         store.root.write_bytes(b"a file where the folder should be")
     else:
@@ -459,7 +456,7 @@ def test_a_disk_that_fills_up_on_the_way_keeps_what_it_took(store, eager, monkey
     assert len(encode(store)[1]) == 20 - kept
 
 
-def test_a_folder_that_is_a_file_is_said_so(tmp_path):
+def test_a_folder_that_is_a_file_is_described_so(tmp_path):
     (tmp_path / "store").write_bytes(b"")
     for ask in ("usage", "verify", "prune"):
         with pytest.raises(WorkspaceError, match="cannot be used"):
@@ -473,7 +470,7 @@ def test_a_folder_that_is_a_file_is_said_so(tmp_path):
 def clock(monkeypatch):
     """A clock for last uses that tests set by hand."""
     times = [time.time()]
-    monkeypatch.setattr(catalog, "now", lambda: times[0])
+    monkeypatch.setattr(index, "now", lambda: times[0])
     return times
 
 
@@ -562,7 +559,7 @@ def test_many_small_shards_become_one_and_nothing_is_lost(store, eager, monkeypa
 
 
 def test_merging_keeps_one_row_a_text_the_newest(store, monkeypatch):
-    space = catalog.EncoderKey(id="s", identity="{}", model="m", dimension=2, dtype="float32")
+    space = index.EncoderKey(id="s", identity="{}", model="m", dimension=2, dtype="float32")
     keys = shard_set.unique_keys(shards.text_keys(["a", "b"]))[0]
     one = shard_set.ShardSet(store.root, 2**30)
     for number in range(4):
@@ -578,7 +575,7 @@ def test_merging_waits_for_nobody_and_for_room(store, eager, monkeypatch):
     encode(store)
     count = len(files(store))
     monkeypatch.setattr(shard_set, "MERGED_SHARDS", 3)
-    with catalog.locked(store.root / "merge.lock", wait=True) as mine:
+    with index.locked(store.root / "merge.lock", wait=True) as mine:
         assert mine
         assert encode(store)[1] == []
         assert len(files(store)) == count
@@ -634,8 +631,8 @@ def test_shards_that_leave_between_index_and_opening_are_looked_for_again(store,
 
 @pytest.fixture(scope="module")
 def laid_out() -> tuple[StoredVectors, np.ndarray]:
-    chance = np.random.default_rng(3)
-    segments = [chance.standard_normal((rows, 4)).astype(np.float16) for rows in (3, 1, 7)]
+    rng = np.random.default_rng(3)
+    segments = [rng.standard_normal((rows, 4)).astype(np.float16) for rows in (3, 1, 7)]
     places = np.array([10, 0, 0, 4, 3, 9, 1, 5, 6, 2, 10, 8])
     return StoredVectors(segments, places), np.concatenate(segments)[places].astype(np.float32)
 
@@ -673,9 +670,9 @@ def test_it_can_be_made_an_array(laid_out):
 
 @given(rows=st.integers(1, 15), sizes=st.lists(st.integers(1, 5), min_size=1, max_size=5), seed=st.integers(0, 99))
 def test_blocks_give_every_row_once_in_the_order_of_the_files(rows, sizes, seed):
-    chance = np.random.default_rng(seed)
-    segments = [chance.standard_normal((size, 2)).astype(np.float32) for size in sizes]
-    places = chance.integers(0, sum(sizes), 12)
+    rng = np.random.default_rng(seed)
+    segments = [rng.standard_normal((size, 2)).astype(np.float32) for size in sizes]
+    places = rng.integers(0, sum(sizes), 12)
     stored, plain = StoredVectors(segments, places), np.concatenate(segments)[places]
     given_ids = []
     for ids, block in stored.blocks(rows):
