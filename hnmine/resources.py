@@ -17,7 +17,6 @@ import numpy.typing as npt
 import streamlit as st
 
 from hnmine.analysis import queries as quality
-from hnmine.analysis.fn_estimates import can_estimate_fn
 from hnmine.analysis.fn_estimates import fn_probabilities as _fn_probabilities_of
 from hnmine.checks.check import check
 from hnmine.checks.report import Report
@@ -28,8 +27,7 @@ from hnmine.core.text import text_hash
 from hnmine.data.columns import Columns
 from hnmine.data.dataset import Files, Inputs, gather, read_files
 from hnmine.data.verdicts import VerdictPairs, match_verdicts, verdict_lines
-from hnmine.export.formats import FORMATS, Written, write_export
-from hnmine.export.scores import model_scores, teacher_scores
+from hnmine.export.formats import FORMATS, Written
 from hnmine.models import cards, reranker
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder, encode
@@ -41,12 +39,13 @@ from hnmine.retrieval.rerank import Scorer
 from hnmine.retrieval.search import PassageIndex
 from hnmine.review.store import ReviewStore
 from hnmine.runs.jobs import JobRunner
-from hnmine.runs.mine import MineSettings
+from hnmine.runs.output import write_rows
+from hnmine.runs.reviewed import Reviewed, apply_verdicts
+from hnmine.runs.settings import MineSettings
 from hnmine.runs.uploads import Stamp
 from hnmine.runs.workspace import Run, Workspace
-from hnmine.selection.fn_model import FNEstimator, FNModel, refit
-from hnmine.selection.promotions import apply_promotions
-from hnmine.selection.select import Selection, select
+from hnmine.selection.fn_model import FNEstimator
+from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
 
 __all__ = [
@@ -82,22 +81,15 @@ for _name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OpenRun:
-    """A run with everything needed to select from it, as the verdicts of this moment have it.
+class OpenRun(Reviewed):
+    """A run with the current verdicts applied.
 
     Attributes:
         run: its description.
-        inputs, ranking: what was read and ranked; promoted passages are positives in both.
-        verdict_pairs: the verdicts that bear on it.
-        suspicion: the model that estimates who is false, re-fitted on these verdicts.
         key: changes with the run and with these verdicts; what is computed from a run is cached by it.
     """
 
     run: Run
-    inputs: Inputs
-    ranking: Ranking
-    verdict_pairs: VerdictPairs
-    fn_model: FNModel
     key: str
 
 
@@ -239,31 +231,27 @@ def _verdict_pairs(run_id: str, stamp: Stamp, version: int) -> VerdictPairs:
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _judged_run(run_id: str, stamp: Stamp, digest: str, _judged: VerdictPairs) -> tuple[Run, Inputs, Ranking, FNModel]:
-    run, read, ranking = _stored_run(run_id, stamp)
-    fn_model = refit(read.corpus, ranking, _judged)
-    corpus, ranking = apply_promotions(read.corpus, ranking, _judged)
-    return run, replace(read, corpus=corpus), ranking, fn_model
+def _reviewed(run_id: str, stamp: Stamp, digest: str, _verdict_pairs: VerdictPairs) -> Reviewed:
+    _, read, ranking = _stored_run(run_id, stamp)
+    return apply_verdicts(read, ranking, _verdict_pairs)
 
 
 def open_run(run_id: str) -> OpenRun:
-    """Open a run: its ranking memory-mapped, its files read again, the newest verdicts honoured.
+    """Open a run: map its ranking, read its files again, apply the newest verdicts.
 
     Raises:
         WorkspaceError: there is no such run, it is damaged, or its data has changed since it was mined.
     """
     stamp = workspace().stamp(workspace().run(run_id).dataset_id)
-    judged = _verdict_pairs(run_id, stamp, reviews().version())
-    # The verdict_pairs themselves are not cached by their digest: the same pairs may have been decided by others since.
-    run, read, ranking, fn_model = _judged_run(run_id, stamp, judged.digest, judged)
-    return OpenRun(run, read, ranking, judged, fn_model, f"{run_id} {judged.digest}")
+    pairs = _verdict_pairs(run_id, stamp, reviews().version())
+    # The pairs themselves are not cached by their digest: another reviewer may have given the same verdicts since.
+    found = _reviewed(run_id, stamp, pairs.digest, pairs)
+    return OpenRun(found.inputs, found.ranking, pairs, found.fn_model, _stored_run(run_id, stamp)[0], f"{run_id} {pairs.digest}")
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)  # one of 100,000 queries x 500 is 64 MB
 def _selection(key: str, settings: str, _run: OpenRun) -> Selection:
-    return select(
-        _run.inputs.corpus, _run.ranking, msgspec.json.decode(settings, type=SelectionSettings), _run.verdict_pairs, _run.fn_model
-    )
+    return _run.select(msgspec.json.decode(settings, type=SelectionSettings))
 
 
 def selection(run: OpenRun, settings: SelectionSettings) -> Selection:
@@ -276,24 +264,23 @@ def selection(run: OpenRun, settings: SelectionSettings) -> Selection:
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _estimator(key: str, _run: OpenRun) -> FNEstimator:
-    return FNEstimator(_run.inputs.corpus, _run.ranking, _run.fn_model)
+def _estimator(key: str, _run: OpenRun) -> FNEstimator | None:
+    return _run.estimator()
 
 
 def estimator(run: OpenRun) -> FNEstimator | None:
-    """Return what estimates who is false in a run, or None where it has no signals."""
-    return _estimator(run.key, run) if can_estimate_fn(run.ranking) else None
+    """Return the estimator of false-negative probabilities of a run, or None where it has no signals."""
+    return _estimator(run.key, run)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)  # one of 100,000 queries x 15 is 6 MB
-def _fn_probabilities(key: str, settings: str, _run: OpenRun, _selection: Selection) -> npt.NDArray[np.float32]:
-    return _fn_probabilities_of(_estimator(key, _run), _selection)
+def _fn_probabilities(key: str, settings: str, _run: OpenRun, _selection: Selection) -> npt.NDArray[np.float32] | None:
+    found = _estimator(key, _run)
+    return None if found is None else _fn_probabilities_of(found, _selection)
 
 
 def fn_probabilities(run: OpenRun, chosen: Selection) -> npt.NDArray[np.float32] | None:
     """Return `fn_estimates.fn_probabilities` of a run's selection, computed once; None where the run has no signals."""
-    if not can_estimate_fn(run.ranking):
-        return None
     return _fn_probabilities(run.key, msgspec.json.encode(chosen.settings).decode(), run, chosen)
 
 
@@ -337,20 +324,8 @@ def _export(key: str, settings: str, _run: OpenRun) -> list[Written]:
     path = folder / f"export-{text_hash(key + settings):016x}{FORMATS[wanted.output_format].suffix}"
     workspace().clear(path, "export", EXPORTS_KEPT)
     chosen = selection(_run, wanted.selection)
-    scores = model_scores(_run.ranking, chosen) if wanted.with_scores else None
-    if wanted.score_source == "reranker":
-        scores = teacher_scores(_run.ranking, _run.inputs.corpus, chosen, lambda: scorer(_run))
-    return write_export(
-        path,
-        wanted.output_format,
-        _run.inputs.rows,
-        _run.inputs.corpus,
-        chosen,
-        scores=scores,
-        dev_share=wanted.dev_share,
-        seed=wanted.selection.seed,
-        mend=wanted.mend,
-    )
+    scores = _run.scores(chosen, wanted.score_source, lambda: scorer(_run)) if wanted.with_scores else None
+    return write_rows(path, wanted, _run, chosen, scores)
 
 
 def export(run: OpenRun, settings: MineSettings) -> list[Written]:

@@ -13,7 +13,7 @@ import msgspec
 
 from hnmine.core.errors import WorkspaceError
 from hnmine.runs.manifest import check_types
-from hnmine.runs.mine import MineSettings
+from hnmine.runs.settings import MineSettings
 from hnmine.runs.uploads import FileInfo
 
 __all__ = ["Dataset", "Run", "RunSize", "older_run", "read"]

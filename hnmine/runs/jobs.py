@@ -19,7 +19,8 @@ from hnmine.core.errors import Cancelled, HnmineError
 from hnmine.core.progress import OnProgress, ShouldStop, unit_of
 from hnmine.models.encoder import Encoder
 from hnmine.models.reranker import Reranker
-from hnmine.runs.mine import MineSettings, mine
+from hnmine.runs.mine import mine
+from hnmine.runs.settings import MineSettings
 from hnmine.runs.workspace import Workspace
 
 __all__ = ["Job", "JobRunner", "mine_dataset"]

@@ -19,7 +19,8 @@ from hnmine.models.cards import PACKAGED_NAME, ModelSettings
 from hnmine.models.encoder import FlagEncoder
 from hnmine.models.reranker import RerankerSettings
 from hnmine.runs.manifest import Manifest, fingerprints, manifest_path, read_manifest
-from hnmine.runs.mine import MineSettings, mine_to_file
+from hnmine.runs.mine import mine_to_file
+from hnmine.runs.settings import MineSettings
 from hnmine.runs.summary import Summary
 
 __all__ = ["reproduce", "settings_of"]
@@ -79,8 +80,7 @@ def reproduce(
     second_name_or_path: str | None = None,
     reranker_name_or_path: str | None = None,
     devices: tuple[str, ...] | None = None,
-    new_manifest: str | os.PathLike[str] | None = None,
-    write_manifest: bool = True,
+    new_manifest: bool | str | os.PathLike[str] = True,
     store: str | os.PathLike[str] | None = None,
     memory_budget: int | None = None,
     on_progress: OnProgress | None = None,
@@ -93,8 +93,8 @@ def reproduce(
         output_file: where to write.
         input_file, candidate_pool: where the inputs are now; None looks where they were, and beside the manifest.
         name_or_path, second_name_or_path, reranker_name_or_path, devices: where the models are now, and what they run on.
-        new_manifest: where to write the manifest of this run; None writes it beside the output, unless `manifest_file` itself is there.
-        write_manifest: False writes none.
+        new_manifest: True writes the manifest of this run beside the output, unless `manifest_file` itself is there; a path, there; False
+            writes none.
         store, memory_budget, on_progress, should_stop: as in `find_knn_neg`.
 
     Raises:
@@ -113,16 +113,15 @@ def reproduce(
     training = manifest.locate("input_file", input_file)
     if training is None:
         raise InputError(f"{manifest_file} names no input_file; it is no manifest of a run")
-    if new_manifest is None and manifest_path(output_file).resolve() == Path(manifest_file).resolve():
-        write_manifest = False  # it may hold an audit, and says what the bytes should have been
+    if new_manifest is True and manifest_path(output_file).resolve() == Path(manifest_file).resolve():
+        new_manifest = False  # the old one may hold an audit, and the fingerprint of the right bytes
     summary, written = mine_to_file(
         lambda: FlagEncoder.load(settings.model or ModelSettings(), on_progress=on_progress),
         training,
         manifest.locate("candidate_pool", candidate_pool),
         output_file,
         settings,
-        manifest=write_manifest,
-        manifest_file=new_manifest,
+        manifest=new_manifest,
         verdicts=manifest.verdicts,
         expected=manifest,
         store=store,

@@ -26,7 +26,7 @@ from hnmine.data.columns import Columns
 from hnmine.retrieval.ranking import Ranking
 from hnmine.review.store import ReviewStore
 from hnmine.runs.descriptions import Dataset, Run, RunSize, older_run, read
-from hnmine.runs.mine import MineSettings
+from hnmine.runs.settings import MineSettings
 from hnmine.runs.uploads import Stamp, list_files, stamp, store
 from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.store import VectorStore
