@@ -24,10 +24,7 @@ from hnmine.data.corpus import Corpus, PoolMode, build_corpus
 from hnmine.data.problems import InputFile, Problem
 from hnmine.data.rows import Row, read_pool, read_training
 
-__all__ = ["IN_MEMORY", "Files", "Inputs", "gather", "read_files", "read_inputs"]
-
-# What stands for the name of a file where the data came from memory.
-IN_MEMORY = "list"
+__all__ = ["Files", "Inputs", "gather", "read_files", "read_inputs"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,10 +144,10 @@ def read_inputs(
             raise
         for file in (files.training, files.pool):
             if file is not None and Path(file.path).parent == Path(folder):
-                file.path = IN_MEMORY
+                file.path = Path(file.path).name
     if listed is not None:
         digest = hashlib.sha256(msgspec.json.encode(listed)).hexdigest()
-        files = Files(files.training, InputFile(IN_MEMORY, listed, size=sum(map(len, listed)), sha256=digest))
+        files = Files(files.training, InputFile("list", listed, size=sum(map(len, listed)), sha256=digest))
     inputs = gather(files, pool_mode=pool_mode)
     for name, path in (("input_file", input_file), ("candidate_pool", candidate_pool)):
         if _is_path(path):

@@ -129,13 +129,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             return None
         if given is not None:
             return Path(given)
-        if file["name"] == "list" and "path" not in file:
-            raise InputError(f"the manifest's {argument} was a list in memory; write it to a file and name that with --{argument}")
         places = [Path(file["path"])] if "path" in file else []
         places.append(Path(self.folder) / file["name"])
         for place in places:
             if place.exists():
                 return place
+        if "path" not in file:
+            raise InputError(f"the manifest's {argument} was in memory; write it to a file and name that as {argument}")
         looked = " or ".join(map(str, places))
         raise InputError(f"the manifest's {argument}, {file['name']}, is not at {looked}; name it with --{argument}")
 

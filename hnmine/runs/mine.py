@@ -53,6 +53,7 @@ __all__ = [
     "summary_of",
 ]
 
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Ranked:
     """The result of the slow half: ranked data, and what a manifest records of how it was made.
@@ -63,7 +64,7 @@ class Ranked:
         descriptions: what each model that was used gives as its `describe()`.
         scorer: scores pairs with the reranker; None without one.
         notes: what a user should know, in sentences; vectors: how many were "stored" and "encoded", empty without a store.
-        timings: seconds of each stage; stages: the log of the progress.
+        timings: seconds; stages: what each did, as `Stages.report` has it.
     """
 
     settings: MineSettings
@@ -74,15 +75,15 @@ class Ranked:
     notes: tuple[str, ...]
     vectors: dict[str, int]
     timings: dict[str, float]
-    stages: Stages
+    stages: list[dict[str, Any]]
 
 
 def search_device(use_gpu: bool, depth: int) -> tuple[bool, str | None]:
-    """Return whether the GPU will search, and a note when that is not what was asked for.
+    """Return whether the GPU searches, and a note where that differs from the setting.
 
     Args:
-        use_gpu: what was asked.
-        depth: candidates a query; a GPU finds at most 2,048, of which `top_k` needs SLACK to be sure of the rest.
+        use_gpu: the setting.
+        depth: candidates a query; a GPU finds at most 2,048, and `top_k` needs SLACK of them for exact ranks.
     """
     if not use_gpu:
         return False, None
@@ -175,7 +176,7 @@ def rank_data(
         notes=tuple(_notes(descriptions, [note] if note else [], store)),
         vectors={} if store is None else {"stored": store.found, "encoded": store.encoded},
         timings=timings,
-        stages=stages,
+        stages=stages.report(),
     )
 
 
@@ -200,7 +201,13 @@ def summary_of(ranked: Ranked, settings: MineSettings, reviewed: Reviewed, selec
 
 
 def finish(
-    ranked: Ranked, settings: MineSettings, reviewed: Reviewed, selection: Selection, *, should_stop: ShouldStop | None = None
+    ranked: Ranked,
+    settings: MineSettings,
+    reviewed: Reviewed,
+    selection: Selection,
+    *,
+    stages: Stages,
+    should_stop: ShouldStop | None = None,
 ) -> Mined:
     """Compute the scores to write, the summary and the manifest of a selection from `ranked`.
 
@@ -212,13 +219,13 @@ def finish(
         assert ranked.scorer is not None  # MineSettings refuses a reranker's scores without a reranker
         return ranked.scorer
 
-    scores = None
+    began, scores = time.monotonic(), None
     if settings.with_scores:
-        began = time.monotonic()
-        scores = reviewed.scores(selection, settings.score_source, scorer, on_progress=ranked.stages, should_stop=should_stop)
-        if settings.score_source == "reranker":
-            ranked.timings["rerank"] += time.monotonic() - began
+        scores = reviewed.scores(selection, settings.score_source, scorer, on_progress=stages, should_stop=should_stop)
+    seconds = time.monotonic() - began
     summary = summary_of(ranked, settings, reviewed, selection)
+    if settings.score_source == "reranker":
+        summary.timings["rerank"] += seconds
     manifest = compose(
         settings=msgspec.to_builtins(settings),
         inputs=reviewed.inputs.files,
@@ -228,7 +235,7 @@ def finish(
         verdicts=reviewed.verdict_pairs.applied,
         fn_model=reviewed.fn_model if settings.selection.uses_fn_model else None,
         summary=summary,
-        stages=ranked.stages.report(),
+        stages=[*ranked.stages, *stages.report()],
     )
     return Mined(settings, reviewed, selection, scores, summary, manifest)
 
@@ -286,11 +293,12 @@ def mine(
         stages=stages,
         should_stop=should_stop,
     )
+    stages = Stages(on_progress)
     _begin("selecting", stages, should_stop)
     with _timed("select", ranked.timings):
         reviewed = apply_verdicts(inputs, ranked.ranking, verdict_pairs)
         selection = reviewed.select(settings.selection)
-    mined = finish(ranked, settings, reviewed, selection, should_stop=should_stop)
+    mined = finish(ranked, settings, reviewed, selection, stages=stages, should_stop=should_stop)
     mined.summary.timings = timings | mined.summary.timings
     return mined
 

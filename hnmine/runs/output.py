@@ -73,9 +73,7 @@ class Outputs:
     manifest: Path | None
 
     @classmethod
-    def checked(
-        cls, path: Path_ | None, inputs: Mapping[str, object], *, dev_share: float = 0.0, manifest: bool | Path_ = True
-    ) -> Outputs:
+    def checked(cls, path: Path_ | None, inputs: Mapping[str, object], *, dev_share: float = 0.0, manifest: bool | Path_ = True) -> Outputs:
         """Refuse, before hours of encoding, outputs that cannot be written or would cost the user a file.
 
         Args:
@@ -96,9 +94,9 @@ class Outputs:
         if manifest is False:
             return cls(Path(path), None)
         file = manifest_path(path) if manifest is True else Path(manifest)
-        _check("manifest_file", file, inputs)
+        _check("manifest", file, inputs)
         if file.resolve() in [output.resolve() for output in outputs]:
-            raise SettingsError(f"manifest_file is the output_file itself ({file}); write to another file")
+            raise SettingsError(f"manifest is the output_file itself ({file}); write to another file")
         return cls(Path(path), file)
 
     def write(self, mined: Mined) -> list[Written]:

@@ -18,7 +18,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import hnmine.mine
 import hnmine.runs.mine
 from hnmine.checks.kinds import MENDINGS
 from hnmine.cli.flags import FLAGS, SHARED, command_line

@@ -63,7 +63,7 @@ def reviewed(tmp_path, write_jsonl, model):
         tmp_path / "pool.jsonl",
         tmp_path / "out.jsonl",
         MineSettings(selection=SelectionSettings(window_start=2, window_end=60, negative_number=7, seed=5), model=ModelSettings()),
-        manifest_file=tmp_path / "out.json",
+        manifest=tmp_path / "out.json",
         verdicts=verdicts,
     )
     return tmp_path
@@ -163,7 +163,7 @@ def test_a_pool_that_was_a_list_has_to_be_named(tmp_path, write_jsonl, model):
     train = write_jsonl([{"query": "q", "pos": ["p"]}])
     settings = MineSettings(selection=SelectionSettings(window_start=0, window_end=5, negative_number=2), model=ModelSettings())
     pool = [f"passage {number}" for number in range(9)]
-    mine_to_file(lambda: Weighed(), train, pool, tmp_path / "out.jsonl", settings, manifest_file=tmp_path / "out.json")
+    mine_to_file(lambda: Weighed(), train, pool, tmp_path / "out.jsonl", settings, manifest=tmp_path / "out.json")
     with pytest.raises(InputError, match="was a list in memory"):
         reproduce(tmp_path / "out.json", tmp_path / "again.jsonl")
 
