@@ -1,7 +1,7 @@
-"""What a server holds once for everybody: the workspace, the job runner, the model, FAISS indexes, opened data sets and runs.
+"""The resources that all sessions of a server share: workspace, job runner, models, FAISS indexes, opened data sets and runs.
 
-The one module of hnmine that imports streamlit, for `st.cache_resource`. Sessions share what it returns: rankings are
-read-only memory maps, corpora are never changed, and a lock guards the model. Cache keys are ids and JSON.
+The only module of hnmine that imports streamlit, for `st.cache_resource`. Shared objects are safe: rankings are read-only memory maps,
+corpora never change, and a lock protects the model. Cache keys are ids and JSON.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ __all__ = [
 
 EXPORTS_KEPT = 4
 
-# Columns that nobody named: found by name.
+# No column is named: all are found by name.
 DETECTED = Columns()
 
 # Hugging Face's progress bars would write into the server's log.
@@ -123,10 +123,10 @@ def _encoder(settings: str, stamp: str, _on_progress: OnProgress | None) -> Flag
 def encoder(settings: ModelSettings, on_progress: OnProgress | None = None) -> FlagEncoder:
     """Return the loaded model, the same one for all sessions that ask for the same settings.
 
-    A new checkpoint in the same folder is loaded anew.
+    A new checkpoint in the same folder is loaded again.
 
     Raises:
-        ModelError: it cannot be had or loaded; the next call tries again.
+        ModelError: it cannot be loaded; the next call tries again.
     """
     return _encoder(msgspec.json.encode(settings).decode(), cards.files_signature(settings), on_progress)
 
@@ -140,10 +140,10 @@ def cross_encoder(settings: RerankerSettings, on_progress: OnProgress | None = N
     """Return the loaded reranker, as `encoder` does the model.
 
     Raises:
-        ModelError: it cannot be had or loaded; the next call tries again.
+        ModelError: it cannot be loaded; the next call tries again.
     """
-    alike = msgspec.structs.replace(settings, depth=None)  # which decides nothing of a score
-    return _cross_encoder(msgspec.json.encode(alike).decode(), reranker.files_signature(alike), on_progress)
+    same = msgspec.structs.replace(settings, depth=None)  # the depth has no effect on a score
+    return _cross_encoder(msgspec.json.encode(same).decode(), reranker.files_signature(same), on_progress)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -159,10 +159,10 @@ def _files(dataset_id: str, stamp: Stamp, repair: tuple[str, ...], skip_bad_rows
 
 
 def files(dataset_id: str, repair: tuple[str, ...] = (), skip_bad_rows: bool = False, columns: Columns = DETECTED) -> Files:
-    """Return a data set's files, read once with the decisions that were made about them; problems may still be open.
+    """Return the files of a data set, read once with the decisions about them; problems may be open.
 
     Raises:
-        InputError: a file cannot be read; as ColumnsError, its columns have to be named.
+        InputError: a file cannot be read; as ColumnsError, its columns must be named.
     """
     return _files(dataset_id, workspace().stamp(dataset_id), repair, skip_bad_rows, msgspec.json.encode(columns).decode())
 
@@ -174,7 +174,7 @@ def _inputs(dataset_id: str, stamp: Stamp, pool_mode: str, repair: tuple[str, ..
 
 
 def inputs(dataset_id: str, pool_mode: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: Columns = DETECTED) -> Inputs:
-    """Return a data set with its corpus, read with the decisions that were made about it.
+    """Return a data set with its corpus, read with the decisions about it.
 
     Raises:
         InputError: a bad row is neither repaired nor skipped.
@@ -188,7 +188,7 @@ def _oddities(dataset_id: str, stamp: Stamp, repair: tuple[str, ...], skip_bad_r
 
 
 def oddities(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: Columns = DETECTED) -> dict[str, int]:
-    """Return `quality.oddities` of a data set with its pool."""
+    """Return `queries.text_duplicates` of a data set with its pool."""
     return _oddities(dataset_id, workspace().stamp(dataset_id), repair, skip_bad_rows, msgspec.json.encode(columns).decode())
 
 
@@ -255,10 +255,10 @@ def _selection(key: str, settings: str, _run: OpenRun) -> Selection:
 
 
 def selection(run: OpenRun, settings: SelectionSettings) -> Selection:
-    """Select from a stored ranking: no encoding, no search. The same settings are computed once a server.
+    """Select from a stored ranking: no encoding, no search. The same settings are computed once.
 
     Raises:
-        SettingsError: the window ends behind what was ranked.
+        SettingsError: the window ends behind the ranked candidates.
     """
     return replace(_selection(run.key, msgspec.json.encode(settings).decode(), run), verdict_pairs=run.verdict_pairs)
 
@@ -290,10 +290,10 @@ def _passage_index(run_id: str, _run: OpenRun) -> PassageIndex:
 
 
 def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    """Return scores and ids of the k passages of a run nearest to any text, with the model the run was made with.
+    """Return scores and ids of the k passages of a run nearest to a text, by the run's model.
 
     Raises:
-        ModelError: the model cannot be had, or its weights are others than they were.
+        ModelError: the model cannot be loaded, or its weights have changed.
     """
     opened = open_run(run_id)
     model = encoder(opened.run.settings.model or ModelSettings())
@@ -304,10 +304,10 @@ def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], np
 
 
 def scorer(run: OpenRun, on_progress: OnProgress | None = None) -> Scorer:
-    """Return what scores the pairs of a run as its reranker did.
+    """Return the scorer of a run's pairs, with the run's reranker.
 
     Raises:
-        ModelError: the reranker cannot be had, or its weights are others than they were.
+        ModelError: the reranker cannot be loaded, or its weights have changed.
     """
     settings = run.run.settings.reranker
     assert settings is not None  # a run without a reranker has no such signal
@@ -329,16 +329,16 @@ def _export(key: str, settings: str, _run: OpenRun) -> list[Written]:
 
 
 def export(run: OpenRun, settings: MineSettings) -> list[Written]:
-    """Write the files of an export into the run's folder, as the settings' selection, format, scores and split have it.
+    """Write the files of an export (selection, format, scores, split) into the run's folder.
 
-    Files on disk keep a large export out of every session's memory until somebody downloads it. The last EXPORTS_KEPT stay.
+    A large export stays on the disk, not in the memory of each session. The last EXPORTS_KEPT stay.
 
     Raises:
         SettingsError, OutputError: as `formats.write_export`.
     """
     arguments = (run.key, msgspec.json.encode(settings).decode(), run)
     written = _export(*arguments)
-    if not all(each.path.exists() for each in written):  # an older one, cleared away since
+    if not all(each.path.exists() for each in written):  # removed by later exports
         _export.clear(*arguments)
         written = _export(*arguments)
     return written
@@ -349,24 +349,24 @@ def _checked(key: str, settings: str, _run: OpenRun) -> Report:
     wanted = msgspec.json.decode(settings, type=MineSettings)
     try:
         card = cards.describe(_run.run.settings.model or ModelSettings())
-    except ModelError:  # gone since the run was made
+    except ModelError:  # removed since
         card = None
     (written,) = export(_run, wanted)
     return check(written.path, model=card, negative_number=wanted.selection.negative_number)
 
 
 def checked(run: OpenRun, settings: MineSettings) -> Report:
-    """Return what the doctor says of all rows with their negatives, as FlagEmbedding's file has them.
+    """Return the check report of all rows with their negatives, in FlagEmbedding's format.
 
     Raises:
-        As `export`, or the file was cleared away by other exports in the meantime (InputError).
+        As `export`, or other exports have removed the file in the meantime (InputError).
     """
     whole = msgspec.structs.replace(settings, output_format="flagembedding", dev_share=0.0, mend=())
     return _checked(run.key, msgspec.json.encode(whole).decode(), run)
 
 
 def verdict_file(run: OpenRun) -> Path | None:
-    """Write the verdicts that bear on a run into its folder, for a command line to read; None when there are none."""
+    """Write the applied verdicts of a run into its folder, for the command line; None when there are none."""
     if not run.verdict_pairs.applied:
         return None
     folder = workspace().run_folder(run.run.id)

@@ -66,7 +66,8 @@ class Progress:
             options = unit | {"desc": note, "total": total, "initial": done, "bar_format": shape, "miniters": 0, "leave": False}
             self._note, self._bar = note, self._new(**options, **self._options)
         self._bar.total, self._bar.bar_format = total, shape
-        self._bar.update(done - self._bar.n)
+        if done != self._bar.n:
+            self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
         """Clear the bar."""

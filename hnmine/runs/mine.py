@@ -88,7 +88,7 @@ def search_device(use_gpu: bool, depth: int) -> tuple[bool, str | None]:
     if not use_gpu:
         return False, None
     if gpu_count() == 0:
-        return False, "a GPU was asked for, but FAISS finds none here: the CPU searched"
+        return False, "a GPU was asked for, but FAISS finds none: the CPU searched"
     if depth > GPU_K_LIMIT - SLACK:
         return False, f"a GPU ranks at most {GPU_K_LIMIT - SLACK:,} candidates a query and {depth:,} were asked for: the CPU searched"
     return True, None

@@ -559,6 +559,7 @@ def test_progress_in_a_log_is_a_line_at_the_beginning_and_then_now_and_again(mon
     for done in (500, 1000, 2000):  # a stage that goes on where an earlier run stopped
         progress(done, 4000, "encoding passages")
     shown = re.findall(r"\| (\S+) \[", log.getvalue())
+    progress.close()
     assert shown == ["500/4.00k", "1.00k/4.00k", "2.00k/4.00k"]
 
 

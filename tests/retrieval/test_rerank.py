@@ -485,7 +485,7 @@ def test_a_manifest_knows_the_reranker_and_refuses_other_weights(manifested: Pat
         reproduce(manifested / "out.json", manifested / "third.jsonl")
     unknown = json.loads((manifested / "out.json").read_text()) | {"reranker": None}
     (manifested / "unknown.json").write_text(json.dumps(unknown))
-    with pytest.raises(ModelError, match="does not know the weights of the reranker"):
+    with pytest.raises(ModelError, match="has no fingerprint of the weights of the reranker"):
         reproduce(manifested / "unknown.json", manifested / "third.jsonl")
 
 

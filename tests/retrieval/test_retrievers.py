@@ -308,7 +308,7 @@ def test_progress_of_all_retrievers_is_one_stage_that_goes_up_to_its_total(monke
         ({"retrievers": ()}, "retrievers is 'empty'"),
         ({"retrievers": ("model", "bm52")}, "retrievers holds 'bm52'; they are model, bm25, second_model"),
         ({"retrievers": ("bm25", "bm25")}, "'bm25 bm25'; name each"),
-        ({"retrievers": ("model", "second_model")}, "there is none; name it with second_embedder_name_or_path"),
+        ({"retrievers": ("model", "second_model")}, "second_model is not set; set it"),
         (
             {"retrievers": ("model", "bm25"), "selection": SelectionSettings(window_end=1_001)},
             "ends at 1,001, .* end it at 1,000 or before",
