@@ -23,7 +23,7 @@ from hnmine.data.verdicts import Verdict, verdict_lines
 from hnmine.models.cards import packaged_folder
 from hnmine.runs.reproduce import reproduce
 from hnmine.selection.settings import SelectionSettings
-from tests.conftest import FakeEncoder
+from tests.conftest import FakeEncoder, trigram_vector
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "bikeshare"
@@ -154,6 +154,24 @@ def test_vectors_are_stored_where_they_are_wanted(tmp_path) -> None:
     hnmine.rank(data, model=second, store=tmp_path / "vectors")
     hnmine.rank(data, model=third, store=False)
     assert [model.passage_calls for model in (first, second, third)] == [1, 0, 1]
+
+
+def test_a_sentence_transformer_applies_its_prompts() -> None:
+    """Its `encode` alone would give queries without their prompt."""
+
+    class SentenceTransformer:
+        def encode(self, texts):
+            pytest.fail("encode_query and encode_document apply the prompts")
+
+        def encode_query(self, texts):
+            return np.array([trigram_vector(f"query: {text}") for text in texts])
+
+        def encode_document(self, texts):
+            return np.array([trigram_vector(f"passage: {text}") for text in texts])
+
+    found = hnmine.rank(hnmine.read(ROWS), model=SentenceTransformer()).candidates("question 3")
+    prompted = trigram_vector("query: question 3") @ trigram_vector(f"passage: {found.passage[0]}")
+    assert found.score[0] == pytest.approx(prompted, abs=1e-6)
 
 
 @pytest.mark.parametrize(

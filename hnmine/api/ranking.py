@@ -170,7 +170,8 @@ def rank(
 
     Args:
         data: of `read`.
-        model: a hub name, a folder, `ModelSettings`, a loaded FlagEmbedding model, or an `Encoder`; None is the packaged all-MiniLM-L6-v2.
+        model: a hub name, a folder, `ModelSettings`, a loaded FlagEmbedding or SentenceTransformer model, or an `Encoder`; None is the
+            packaged all-MiniLM-L6-v2.
         depth: candidates a query, at least 300 where the data has so many; a window can end there at most.
         retrievers: "model", "bm25", "second_model", or several, whose ranks are fused.
         second_model: another model, whose similarities become the signal "second_model".
