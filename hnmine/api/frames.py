@@ -121,12 +121,9 @@ def training_set(reviewed: Reviewed, selection: Selection, format_name: str, sco
     """Return a selection as a `datasets.Dataset` with the rows and columns of an export format.
 
     Raises:
-        SettingsError: `datasets` is not installed, or the format is not rows.
+        SettingsError: the format is not one of rows.
     """
-    try:
-        import datasets
-    except ImportError as error:
-        raise SettingsError("to_datasets needs the package datasets; install it: pip install datasets") from error
+    import datasets
     from pyarrow import parquet
 
     known = [name for name in FORMATS if name == "flagembedding" or (name.startswith("st-") and not name.endswith("-parquet"))]

@@ -31,7 +31,7 @@ __all__ = ["Files", "Inputs", "gather", "read_files", "read_inputs"]
 class Inputs:
     """What was read: usable rows, the pool, the corpus built from them, all problems, and the files' fingerprints (name, bytes, sha256).
 
-    `notes` say how each file that is not plain JSON lines was read. A file of `files` that was given as a path has its `path` too.
+    `notes` say how each file that is not plain JSON lines was read.
     """
 
     rows: Sequence[Row]
@@ -148,11 +148,7 @@ def read_inputs(
     if listed is not None:
         digest = hashlib.sha256(msgspec.json.encode(listed)).hexdigest()
         files = Files(files.training, InputFile("list", listed, size=sum(map(len, listed)), sha256=digest))
-    inputs = gather(files, pool_mode=pool_mode)
-    for name, path in (("input_file", input_file), ("candidate_pool", candidate_pool)):
-        if _is_path(path):
-            inputs.files[name]["path"] = str(Path(path).resolve())
-    return inputs
+    return gather(files, pool_mode=pool_mode)
 
 
 def _path_of(given: Any, temporary: Path) -> str | os.PathLike[str]:

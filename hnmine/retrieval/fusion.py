@@ -1,9 +1,10 @@
 """Reciprocal-rank fusion: one list from several ranked ones.
 
-Similarities of two models, or of a model and BM25, are on different scales; ranks are not. Each list gives a passage 1 / (60 + rank), ranks
-from 1, and the sums order the fused list (Cormack, Clarke and Buettcher, SIGIR 2009, with their constant). Every list is FUSION_DEPTH deep,
-however few fused ranks are wanted: otherwise the app, which ranks 500, and the command line, which ranks to the window's end, would differ.
-Rows are sorted as packed integers, without a loop over candidates: 10,000 queries x (1,000 + 1,000) take 1.5 s on one core.
+Similarities of two models, or of a model and BM25, are on different scales; ranks are not. Each list gives a passage 1 / (60 + rank),
+with ranks from 1, and the sums order the fused list (Cormack, Clarke and Buettcher, SIGIR 2009, with their constant). Every list is
+FUSION_DEPTH deep, however few fused ranks are wanted: otherwise the app, which ranks 500, and the command line, which ranks to the
+window's end, would differ. Rows are sorted as packed integers, without a loop over candidates: 10,000 queries x (1,000 + 1,000) take 1.5
+s on one core.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -97,9 +98,9 @@ def search_device(use_gpu: bool, depth: int) -> tuple[bool, str | None]:
 def read_data(
     input_file: Any, candidate_pool: Any, settings: MineSettings, *, stages: Stages, should_stop: ShouldStop | None = None
 ) -> Inputs:
-    """Read the data as `settings` say; arguments and errors as in `dataset.read_inputs`."""
+    """Read the data as `settings` say, and add to the fingerprints the paths; arguments and errors as in `dataset.read_inputs`."""
     _begin("reading the files", stages, should_stop)
-    return read_inputs(
+    inputs = read_inputs(
         input_file,
         candidate_pool,
         pool_mode=settings.pool_mode,
@@ -107,6 +108,10 @@ def read_data(
         repair=settings.repair,
         skip_bad_rows=settings.skip_bad_rows,
     )
+    for name, path in (("input_file", input_file), ("candidate_pool", candidate_pool)):
+        if isinstance(path, (str, os.PathLike)):
+            inputs.files[name]["path"] = str(Path(path).resolve())
+    return inputs
 
 
 def rank_data(

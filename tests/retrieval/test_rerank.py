@@ -440,7 +440,8 @@ def test_a_process_killed_while_it_scores_has_kept_what_it_scored(few: Path, cro
         reranker=RerankerSettings(name_or_path=str(cross_encoder), precision="fp32"),
         **TEACHER,
     )
-    summary, _ = mine_to_file(lambda: FlagEncoder.load(settings.model), few / "train.jsonl", few / "pool.jsonl", few / "out.jsonl", settings, store=few / "store")
+    files = few / "train.jsonl", few / "pool.jsonl", few / "out.jsonl"
+    summary, _ = mine_to_file(lambda: FlagEncoder.load(settings.model), *files, settings, store=few / "store")
     assert summary.pairs["stored"] == before
     assert summary.pairs["scored"] > 0
 
