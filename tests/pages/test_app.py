@@ -306,7 +306,7 @@ def test_an_address_that_names_nothing_is_explained(fresh: Path) -> None:
     at = open_app(run="20200101-000000-abcd")
     assert "there is no run" in texts(at)
     at = open_app(run="../../etc")
-    assert "no id of the workspace" in texts(at)
+    assert "not an id of the workspace" in texts(at)
 
 
 def test_a_run_that_is_damaged_while_it_is_open_breaks_no_screen(with_run: str, monkeypatch: pytest.MonkeyPatch) -> None:
