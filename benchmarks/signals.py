@@ -24,7 +24,7 @@ from hnmine.models.encoder import FlagEncoder, encode
 from hnmine.retrieval.bm25 import LexicalIndex
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import top_k
-from hnmine.retrieval.signals import ALIKE, with_signals
+from hnmine.retrieval.signals import NEAR, with_signals
 from hnmine.vectors.similarity import pair_scores
 
 Floats = npt.NDArray[np.float32]
@@ -104,7 +104,7 @@ def main() -> None:
     halves.append(encoded(slice(sample // 2, sample)))
     ranking = with_signals(corpus, ranking)
     assert ranking.scale is not None
-    alike = ranking.signals["positive_similarity"] >= ranking.scale[1, 0] + ALIKE * ranking.scale[1, 1]
+    alike = ranking.signals["positive_similarity"] >= ranking.scale[1, 0] + NEAR * ranking.scale[1, 1]
     index = timed(lambda: LexicalIndex(corpus.passages))
     whole, tokens = np.zeros(2), 0.0
     for side, (texts, places) in sides.items():

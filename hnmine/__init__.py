@@ -1,7 +1,7 @@
 """hnmine: mine hard negatives for text-embedding models, and see every one of them.
 
-`from hnmine import find_knn_neg` is the library in one call; everything heavy (torch, FAISS, FlagEmbedding) loads when
-it is first needed, so the import itself stays under 0.2 s.
+`read`, `rank`, `Ranking.select`, `Selection.write` are the library, `find_knn_neg` is FlagEmbedding's function. A name is imported when
+it is first used, and torch, FAISS and FlagEmbedding later still, so `import hnmine` takes less than 0.2 s.
 """
 
 from __future__ import annotations
@@ -9,37 +9,101 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hnmine.core.errors import HnmineError
+    from hnmine.api.dataset import Dataset, read
+    from hnmine.api.files import check, repair
+    from hnmine.api.ranking import Ranking, rank
+    from hnmine.api.selection import Selection
+    from hnmine.core.errors import (
+        Cancelled,
+        ColumnsError,
+        EncodeError,
+        HnmineError,
+        InputError,
+        ModelError,
+        OutputError,
+        SettingsError,
+        WorkspaceError,
+    )
+    from hnmine.data.columns import Columns
+    from hnmine.data.verdicts import Verdict, read_verdicts
     from hnmine.models.cards import ModelSettings
     from hnmine.models.encoder import Encoder, FlagEncoder
-    from hnmine.models.reranker import RerankerSettings
+    from hnmine.models.reranker import Reranker, RerankerSettings
+    from hnmine.review.store import ReviewStore as VerdictStore
     from hnmine.runs.find_knn_neg import find_knn_neg
+    from hnmine.runs.reproduce import reproduce
     from hnmine.runs.summary import Summary
+    from hnmine.selection.presets import PRESETS
     from hnmine.selection.settings import SelectionSettings
 
 __all__ = [
+    "PRESETS",
+    "Cancelled",
+    "Columns",
+    "ColumnsError",
+    "Dataset",
+    "EncodeError",
     "Encoder",
     "FlagEncoder",
     "HnmineError",
+    "InputError",
+    "ModelError",
     "ModelSettings",
+    "OutputError",
+    "Ranking",
+    "Reranker",
     "RerankerSettings",
+    "Selection",
     "SelectionSettings",
+    "SettingsError",
     "Summary",
+    "Verdict",
+    "VerdictStore",
+    "WorkspaceError",
     "__version__",
+    "check",
     "find_knn_neg",
+    "rank",
+    "read",
+    "read_verdicts",
+    "repair",
+    "reproduce",
 ]
 
 __version__ = "0.1.0"
 
+# name -> its module, and its name there where that differs.
 _HOMES = {
+    "PRESETS": "selection.presets",
+    "Cancelled": "core.errors",
+    "Columns": "data.columns",
+    "ColumnsError": "core.errors",
+    "Dataset": "api.dataset",
+    "EncodeError": "core.errors",
     "Encoder": "models.encoder",
     "FlagEncoder": "models.encoder",
     "HnmineError": "core.errors",
+    "InputError": "core.errors",
+    "ModelError": "core.errors",
     "ModelSettings": "models.cards",
+    "OutputError": "core.errors",
+    "Ranking": "api.ranking",
+    "Reranker": "models.reranker",
     "RerankerSettings": "models.reranker",
+    "Selection": "api.selection",
     "SelectionSettings": "selection.settings",
+    "SettingsError": "core.errors",
     "Summary": "runs.summary",
+    "Verdict": "data.verdicts",
+    "VerdictStore": "review.store:ReviewStore",
+    "WorkspaceError": "core.errors",
+    "check": "api.files",
     "find_knn_neg": "runs.find_knn_neg",
+    "rank": "api.ranking",
+    "read": "api.dataset",
+    "read_verdicts": "data.verdicts",
+    "repair": "api.files",
+    "reproduce": "runs.reproduce",
 }
 
 
@@ -47,5 +111,10 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         import importlib
 
-        return getattr(importlib.import_module(f"hnmine.{_HOMES[name]}"), name)
+        module, _, other = _HOMES[name].partition(":")
+        return getattr(importlib.import_module(f"hnmine.{module}"), other or name)
     raise AttributeError(f"module 'hnmine' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

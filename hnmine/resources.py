@@ -1,7 +1,7 @@
-"""What a server holds once for everybody: the workspace, the job runner, the model, FAISS indexes, opened data sets and runs.
+"""The resources that all sessions of a server share: workspace, job runner, models, FAISS indexes, opened data sets and runs.
 
-The one module of hnmine that imports streamlit, for `st.cache_resource`. Sessions share what it returns: rankings are
-read-only memory maps, corpora are never changed, and a lock guards the model. Cache keys are ids and JSON.
+The only module of hnmine that imports streamlit, for `st.cache_resource`. Shared objects are safe: rankings are read-only memory maps,
+corpora never change, and a lock protects the model. Cache keys are ids and JSON.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy.typing as npt
 import streamlit as st
 
 from hnmine.analysis import queries as quality
-from hnmine.analysis.fn_estimates import can_estimate_fn
 from hnmine.analysis.fn_estimates import fn_probabilities as _fn_probabilities_of
 from hnmine.checks.check import check
 from hnmine.checks.kinds import Report
@@ -28,8 +27,7 @@ from hnmine.core.text import text_hash
 from hnmine.data.columns import Columns
 from hnmine.data.dataset import Files, Inputs, gather, read_files
 from hnmine.data.verdicts import VerdictPairs, match_verdicts, verdict_lines
-from hnmine.export.formats import FORMATS, Written, write_export
-from hnmine.export.scores import model_scores, teacher_scores
+from hnmine.export.formats import FORMATS, Written
 from hnmine.models import cards, reranker
 from hnmine.models.batching import token_counts
 from hnmine.models.cards import ModelSettings
@@ -41,12 +39,13 @@ from hnmine.retrieval.rerank import Scorer
 from hnmine.retrieval.search import PassageIndex
 from hnmine.review.store import ReviewStore
 from hnmine.runs.jobs import JobRunner
-from hnmine.runs.mine import MineSettings
+from hnmine.runs.output import write_rows
+from hnmine.runs.reviewed import Reviewed, apply_verdicts
+from hnmine.runs.settings import MineSettings
 from hnmine.runs.uploads import Stamp
 from hnmine.runs.workspace import Run, Workspace
-from hnmine.selection.fn_model import FNEstimator, FNModel, refit
-from hnmine.selection.promotions import apply_promotions
-from hnmine.selection.select import Selection, select
+from hnmine.selection.fn_model import FNEstimator
+from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
 
 __all__ = [
@@ -73,7 +72,7 @@ __all__ = [
 
 EXPORTS_KEPT = 4
 
-# Columns that nobody named: found by name.
+# No column is named: all are found by name.
 DETECTED = Columns()
 
 # Hugging Face's progress bars would write into the server's log.
@@ -82,22 +81,15 @@ for _name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OpenRun:
-    """A run with everything needed to select from it, as the verdicts of this moment have it.
+class OpenRun(Reviewed):
+    """A run with the current verdicts applied.
 
     Attributes:
         run: its description.
-        inputs, ranking: what was read and ranked; promoted passages are positives in both.
-        verdict_pairs: the verdicts that bear on it.
-        suspicion: the model that estimates who is false, re-fitted on these verdicts.
         key: changes with the run and with these verdicts; what is computed from a run is cached by it.
     """
 
     run: Run
-    inputs: Inputs
-    ranking: Ranking
-    verdict_pairs: VerdictPairs
-    fn_model: FNModel
     key: str
 
 
@@ -131,10 +123,10 @@ def _encoder(settings: str, stamp: str, _on_progress: OnProgress | None) -> Flag
 def encoder(settings: ModelSettings, on_progress: OnProgress | None = None) -> FlagEncoder:
     """Return the loaded model, the same one for all sessions that ask for the same settings.
 
-    A new checkpoint in the same folder is loaded anew.
+    A new checkpoint in the same folder is loaded again.
 
     Raises:
-        ModelError: it cannot be had or loaded; the next call tries again.
+        ModelError: it cannot be loaded; the next call tries again.
     """
     return _encoder(msgspec.json.encode(settings).decode(), cards.files_signature(settings), on_progress)
 
@@ -148,10 +140,10 @@ def cross_encoder(settings: RerankerSettings, on_progress: OnProgress | None = N
     """Return the loaded reranker, as `encoder` does the model.
 
     Raises:
-        ModelError: it cannot be had or loaded; the next call tries again.
+        ModelError: it cannot be loaded; the next call tries again.
     """
-    alike = msgspec.structs.replace(settings, depth=None)  # which decides nothing of a score
-    return _cross_encoder(msgspec.json.encode(alike).decode(), reranker.files_signature(alike), on_progress)
+    same = msgspec.structs.replace(settings, depth=None)  # the depth has no effect on a score
+    return _cross_encoder(msgspec.json.encode(same).decode(), reranker.files_signature(same), on_progress)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -167,10 +159,10 @@ def _files(dataset_id: str, stamp: Stamp, repair: tuple[str, ...], skip_bad_rows
 
 
 def files(dataset_id: str, repair: tuple[str, ...] = (), skip_bad_rows: bool = False, columns: Columns = DETECTED) -> Files:
-    """Return a data set's files, read once with the decisions that were made about them; problems may still be open.
+    """Return the files of a data set, read once with the decisions about them; problems may be open.
 
     Raises:
-        InputError: a file cannot be read; as ColumnsError, its columns have to be named.
+        InputError: a file cannot be read; as ColumnsError, its columns must be named.
     """
     return _files(dataset_id, workspace().stamp(dataset_id), repair, skip_bad_rows, msgspec.json.encode(columns).decode())
 
@@ -182,7 +174,7 @@ def _inputs(dataset_id: str, stamp: Stamp, pool_mode: str, repair: tuple[str, ..
 
 
 def inputs(dataset_id: str, pool_mode: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: Columns = DETECTED) -> Inputs:
-    """Return a data set with its corpus, read with the decisions that were made about it.
+    """Return a data set with its corpus, read with the decisions about it.
 
     Raises:
         InputError: a bad row is neither repaired nor skipped.
@@ -196,7 +188,7 @@ def _oddities(dataset_id: str, stamp: Stamp, repair: tuple[str, ...], skip_bad_r
 
 
 def oddities(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: Columns = DETECTED) -> dict[str, int]:
-    """Return `quality.oddities` of a data set with its pool."""
+    """Return `queries.text_duplicates` of a data set with its pool."""
     return _oddities(dataset_id, workspace().stamp(dataset_id), repair, skip_bad_rows, msgspec.json.encode(columns).decode())
 
 
@@ -239,61 +231,56 @@ def _verdict_pairs(run_id: str, stamp: Stamp, version: int) -> VerdictPairs:
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _judged_run(run_id: str, stamp: Stamp, digest: str, _judged: VerdictPairs) -> tuple[Run, Inputs, Ranking, FNModel]:
-    run, read, ranking = _stored_run(run_id, stamp)
-    fn_model = refit(read.corpus, ranking, _judged)
-    corpus, ranking = apply_promotions(read.corpus, ranking, _judged)
-    return run, replace(read, corpus=corpus), ranking, fn_model
+def _reviewed(run_id: str, stamp: Stamp, digest: str, _verdict_pairs: VerdictPairs) -> Reviewed:
+    _, read, ranking = _stored_run(run_id, stamp)
+    return apply_verdicts(read, ranking, _verdict_pairs)
 
 
 def open_run(run_id: str) -> OpenRun:
-    """Open a run: its ranking memory-mapped, its files read again, the newest verdicts honoured.
+    """Open a run: map its ranking, read its files again, apply the newest verdicts.
 
     Raises:
         WorkspaceError: there is no such run, it is damaged, or its data has changed since it was mined.
     """
     stamp = workspace().stamp(workspace().run(run_id).dataset_id)
-    judged = _verdict_pairs(run_id, stamp, reviews().version())
-    # The verdict_pairs themselves are not cached by their digest: the same pairs may have been decided by others since.
-    run, read, ranking, fn_model = _judged_run(run_id, stamp, judged.digest, judged)
-    return OpenRun(run, read, ranking, judged, fn_model, f"{run_id} {judged.digest}")
+    pairs = _verdict_pairs(run_id, stamp, reviews().version())
+    # The pairs themselves are not cached by their digest: another reviewer may have given the same verdicts since.
+    found = _reviewed(run_id, stamp, pairs.digest, pairs)
+    return OpenRun(found.inputs, found.ranking, pairs, found.fn_model, _stored_run(run_id, stamp)[0], f"{run_id} {pairs.digest}")
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)  # one of 100,000 queries x 500 is 64 MB
 def _selection(key: str, settings: str, _run: OpenRun) -> Selection:
-    return select(
-        _run.inputs.corpus, _run.ranking, msgspec.json.decode(settings, type=SelectionSettings), _run.verdict_pairs, _run.fn_model
-    )
+    return _run.select(msgspec.json.decode(settings, type=SelectionSettings))
 
 
 def selection(run: OpenRun, settings: SelectionSettings) -> Selection:
-    """Select from a stored ranking: no encoding, no search. The same settings are computed once a server.
+    """Select from a stored ranking: no encoding, no search. The same settings are computed once.
 
     Raises:
-        SettingsError: the window ends behind what was ranked.
+        SettingsError: the window ends behind the ranked candidates.
     """
     return replace(_selection(run.key, msgspec.json.encode(settings).decode(), run), verdict_pairs=run.verdict_pairs)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _estimator(key: str, _run: OpenRun) -> FNEstimator:
-    return FNEstimator(_run.inputs.corpus, _run.ranking, _run.fn_model)
+def _estimator(key: str, _run: OpenRun) -> FNEstimator | None:
+    return _run.estimator()
 
 
 def estimator(run: OpenRun) -> FNEstimator | None:
-    """Return what estimates who is false in a run, or None where it has no signals."""
-    return _estimator(run.key, run) if can_estimate_fn(run.ranking) else None
+    """Return the estimator of false-negative probabilities of a run, or None where it has no signals."""
+    return _estimator(run.key, run)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)  # one of 100,000 queries x 15 is 6 MB
-def _fn_probabilities(key: str, settings: str, _run: OpenRun, _selection: Selection) -> npt.NDArray[np.float32]:
-    return _fn_probabilities_of(_estimator(key, _run), _selection)
+def _fn_probabilities(key: str, settings: str, _run: OpenRun, _selection: Selection) -> npt.NDArray[np.float32] | None:
+    found = _estimator(key, _run)
+    return None if found is None else _fn_probabilities_of(found, _selection)
 
 
 def fn_probabilities(run: OpenRun, chosen: Selection) -> npt.NDArray[np.float32] | None:
     """Return `fn_estimates.fn_probabilities` of a run's selection, computed once; None where the run has no signals."""
-    if not can_estimate_fn(run.ranking):
-        return None
     return _fn_probabilities(run.key, msgspec.json.encode(chosen.settings).decode(), run, chosen)
 
 
@@ -303,10 +290,10 @@ def _passage_index(run_id: str, _run: OpenRun) -> PassageIndex:
 
 
 def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    """Return scores and ids of the k passages of a run nearest to any text, with the model the run was made with.
+    """Return scores and ids of the k passages of a run nearest to a text, by the run's model.
 
     Raises:
-        ModelError: the model cannot be had, or its weights are others than they were.
+        ModelError: the model cannot be loaded, or its weights have changed.
     """
     opened = open_run(run_id)
     model = encoder(opened.run.settings.model or ModelSettings())
@@ -317,10 +304,10 @@ def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], np
 
 
 def scorer(run: OpenRun, on_progress: OnProgress | None = None) -> Scorer:
-    """Return what scores the pairs of a run as its reranker did.
+    """Return the scorer of a run's pairs, with the run's reranker.
 
     Raises:
-        ModelError: the reranker cannot be had, or its weights are others than they were.
+        ModelError: the reranker cannot be loaded, or its weights have changed.
     """
     settings = run.run.settings.reranker
     assert settings is not None  # a run without a reranker has no such signal
@@ -337,33 +324,21 @@ def _export(key: str, settings: str, _run: OpenRun) -> list[Written]:
     path = folder / f"export-{text_hash(key + settings):016x}{FORMATS[wanted.output_format].suffix}"
     workspace().clear(path, "export", EXPORTS_KEPT)
     chosen = selection(_run, wanted.selection)
-    scores = model_scores(_run.ranking, chosen) if wanted.with_scores else None
-    if wanted.score_source == "reranker":
-        scores = teacher_scores(_run.ranking, _run.inputs.corpus, chosen, lambda: scorer(_run))
-    return write_export(
-        path,
-        wanted.output_format,
-        _run.inputs.rows,
-        _run.inputs.corpus,
-        chosen,
-        scores=scores,
-        dev_share=wanted.dev_share,
-        seed=wanted.selection.seed,
-        repair_output=wanted.repair_output,
-    )
+    scores = _run.scores(chosen, wanted.score_source, lambda: scorer(_run)) if wanted.with_scores else None
+    return write_rows(path, wanted, _run, chosen, scores)
 
 
 def export(run: OpenRun, settings: MineSettings) -> list[Written]:
-    """Write the files of an export into the run's folder, as the settings' selection, format, scores and split have it.
+    """Write the files of an export (selection, format, scores, split) into the run's folder.
 
-    Files on disk keep a large export out of every session's memory until somebody downloads it. The last EXPORTS_KEPT stay.
+    A large export stays on the disk, not in the memory of each session. The last EXPORTS_KEPT stay.
 
     Raises:
         SettingsError, OutputError: as `formats.write_export`.
     """
     arguments = (run.key, msgspec.json.encode(settings).decode(), run)
     written = _export(*arguments)
-    if not all(each.path.exists() for each in written):  # an older one, cleared away since
+    if not all(each.path.exists() for each in written):  # removed by later exports
         _export.clear(*arguments)
         written = _export(*arguments)
     return written
@@ -374,24 +349,24 @@ def _checked(key: str, settings: str, _run: OpenRun) -> Report:
     wanted = msgspec.json.decode(settings, type=MineSettings)
     try:
         card = cards.describe(_run.run.settings.model or ModelSettings())
-    except ModelError:  # gone since the run was made
+    except ModelError:  # removed since
         card = None
     (written,) = export(_run, wanted)
     return check(written.path, model=card, negative_number=wanted.selection.negative_number)
 
 
 def checked(run: OpenRun, settings: MineSettings) -> Report:
-    """Return what the doctor says of all rows with their negatives, as FlagEmbedding's file has them.
+    """Return the check report of all rows with their negatives, in FlagEmbedding's format.
 
     Raises:
-        As `export`, or the file was cleared away by other exports in the meantime (InputError).
+        As `export`, or other exports have removed the file in the meantime (InputError).
     """
     whole = msgspec.structs.replace(settings, output_format="flagembedding", dev_share=0.0, repair_output=())
     return _checked(run.key, msgspec.json.encode(whole).decode(), run)
 
 
 def verdict_file(run: OpenRun) -> Path | None:
-    """Write the verdicts that bear on a run into its folder, for a command line to read; None when there are none."""
+    """Write the applied verdicts of a run into its folder, for the command line; None when there are none."""
     if not run.verdict_pairs.applied:
         return None
     folder = workspace().run_folder(run.run.id)

@@ -27,9 +27,10 @@ import msgspec
 from hnmine import __version__
 from hnmine.cli.check import checkup
 from hnmine.cli.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS, REPRODUCE_WITH, Flag, preset_defaults, settings_from
-from hnmine.cli.terminal import Interrupts, Progress
+from hnmine.cli.terminal import Interrupts
 from hnmine.core.errors import HnmineError, SettingsError
 from hnmine.core.files import in_words, parse_size
+from hnmine.core.progress_bar import Progress
 from hnmine.data.verdicts import read_verdicts
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder
@@ -224,6 +225,9 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
         if progress is not None:
             progress(done, total, note)
 
+    if arguments.no_manifest and arguments.manifest_file is not None:
+        raise SettingsError(f"--no_manifest and --manifest_file {arguments.manifest_file} contradict each other; leave one of them out")
+    manifest = False if arguments.no_manifest else arguments.manifest_file or True
     shared: dict[str, Any] = {
         "store": None if arguments.no_store else arguments.store or vectors_folder(),
         "memory_budget": arguments.memory_budget,
@@ -241,8 +245,7 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
                 second_name_or_path=arguments.second_embedder_name_or_path,
                 reranker_name_or_path=arguments.reranker_name_or_path,
                 devices=None if arguments.devices is None else tuple(arguments.devices),
-                new_manifest=arguments.manifest_file,
-                write_manifest=not arguments.no_manifest,
+                new_manifest=manifest,
                 **shared,
             )
         else:
@@ -252,8 +255,7 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
                 arguments.candidate_pool,
                 arguments.output_file,
                 settings,
-                manifest=not arguments.no_manifest,
-                manifest_file=arguments.manifest_file,
+                manifest=manifest,
                 verdicts=read_verdicts(arguments.reviews) if arguments.reviews else (),
                 **shared,
             )[0]

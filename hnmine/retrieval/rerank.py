@@ -1,12 +1,9 @@
-"""What a reranker says: a signal of the ranking, and the scores that a teacher gives what is written.
+"""A cross-encoder's scores: a signal of the ranking, and teacher scores for what is written.
 
-The signal "reranker" holds raw logits for the first ranks of each query and for its positives. What is written may lie
-elsewhere: back-filled passages, ranks behind those that were scored, promoted ones. So `teacher_scores` asks for what is
-missing, and what it returns has a number for every pair.
-
-Scores are kept like vectors, one number each: by the reranker's identity and a 128-bit hash of both texts as they are
-spelled. A killed run loses seconds of scoring, another window scores what is new, and nothing is scored twice. A pair takes
-20 bytes; to look up 1,000,000 takes about 1 s, so pairs are looked up and scored in blocks of that many.
+The signal "reranker" holds raw logits of the first ranks of each query and of its positives. Written passages may be others (random fills,
+deeper ranks, positives that verdicts add), so `Scorer` scores any pairs, each once. Scores are stored like vectors of one number, by the
+reranker's identity and a 128-bit hash of both texts: a killed run loses seconds, and another window scores only new pairs. A pair takes 20
+bytes; looking up 1,000,000 takes about 1 s, in blocks of that many.
 """
 
 from __future__ import annotations
@@ -42,7 +39,7 @@ class Scorer:
     """Scores pairs of one corpus, each once.
 
     Attributes:
-        stored, scored: pairs that were found, and that the reranker was asked for.
+        stored, scored: counts of pairs found in the store, and scored by the reranker.
     """
 
     def __init__(self, reranker: Reranker, corpus: Corpus, store: VectorStore | None) -> None:
@@ -62,11 +59,11 @@ class Scorer:
 
         Args:
             queries, passages: (p,) each.
-            later: pairs that will be asked for afterwards; progress counts them too.
+            later: pairs that are scored afterwards; progress counts them too.
 
         Raises:
-            EncodeError: the reranker gave no number for a pair, or two; what it gave before is stored.
-            Cancelled: `should_stop` said so; what was scored is stored.
+            EncodeError: the reranker returned no number for a pair, or two; earlier scores are stored.
+            Cancelled: `should_stop` returned True; earlier scores are stored.
         """
         found = np.empty(len(queries), dtype=np.float32)
         for first in range(0, len(queries), BLOCK):
@@ -76,7 +73,7 @@ class Scorer:
         return found
 
     def missing(self, queries: Ids, passages: Ids) -> int:
-        """Count the pairs, (p,) each, that the reranker would have to be asked for."""
+        """Count the pairs, (p,) each, that the store lacks."""
         keys = unique_keys(self._keys(queries, passages))[0]
         return len(keys) if self._store is None or self._space is None else len(self._store.missing(self._space, keys))
 
@@ -84,20 +81,20 @@ class Scorer:
         return splitmix64(splitmix64(self._passage_keys[passages]) ^ self._query_keys[queries])
 
     def _block(self, queries: Ids, passages: Ids, behind: int, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Scores:
-        # Asked for in the order of the keys: what a batch holds then depends on the set of pairs alone.
+        # In the order of the keys: the content of a batch depends on the set of pairs alone.
         keys, firsts, inverse = unique_keys(self._keys(queries, passages))
         texts = self._corpus.queries, self._corpus.passages
         before, lacking = self.scored, 0
 
-        def tell(done: int, total: int, note: str, /) -> None:
+        def report(done: int, total: int, note: str, /) -> None:
             if on_progress is not None:
                 on_progress(*((before + done, before + total + behind) if total else (0, 0)), note)
 
-        def asked(missing: Places) -> Iterator[Made]:
+        def made(missing: Places) -> Iterator[Made]:
             nonlocal lacking
             lacking = len(missing)
             wanted = [(texts[0][queries[place]], texts[1][passages[place]]) for place in firsts[missing].tolist()]
-            for places, scores in self._reranker.score(wanted, on_progress=tell, should_stop=should_stop):
+            for places, scores in self._reranker.score(wanted, on_progress=report, should_stop=should_stop):
                 yield places, scores[:, None]
 
         def name(place: int) -> str:
@@ -105,14 +102,14 @@ class Scorer:
             return f"the query {query[:80]!r} and the passage {passage[:80]!r}"
 
         if self._store is not None and self._space is not None:
-            segments, places = self._store.rows(self._space, keys, asked, name)
+            segments, places = self._store.rows(self._space, keys, made, name)
             found = StoredVectors(segments, places)[:][:, 0]
         else:
             found = np.full(len(keys), np.nan, dtype=np.float32)
-            for places, rows in asked(np.arange(len(keys))):
+            for places, rows in made(np.arange(len(keys))):
                 found[places] = rows[:, 0]
             if not np.isfinite(found).all():
-                raise EncodeError(f"the reranker gave no number for {name(int(np.argmin(np.isfinite(found))))}")
+                raise EncodeError(f"the reranker returned no number for {name(int(np.argmin(np.isfinite(found))))}")
         self.stored += len(keys) - lacking
         self.scored += lacking
         return found[inverse]
@@ -127,7 +124,7 @@ def with_reranker(
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Ranking:
-    """Return the ranking with the signal "reranker": of the first `depth` candidates of each query, and of all positives.
+    """Return the ranking with the signal "reranker", for the first `depth` candidates of each query and all positives.
 
     Raises:
         As `Scorer.score`.

@@ -1,12 +1,9 @@
-"""Who ranks the candidates: the run's model, BM25, a second model, or several of them.
+"""What ranks the candidates: the model, BM25, a second model, or several of them.
 
-What a model overlooks it cannot mine. A passage that shares the query's rare words, or that another model puts near, may be
-the harder negative for the one that is trained; so each retriever ranks its own FUSION_DEPTH nearest, and `fusion` makes one list of
-them. Similarities stay those of the run's model: guards, scores in the file and "hardest first" mean the same whoever
-brought a candidate. Where a candidate stood in each list is kept as a signal, "rank_bm25" (from 0; NaN where it is not in it).
-
-The lists of 10,000 queries x 1,000 would take 80 MB each; only those of a block of queries are held at a time, and of the fused
-list as many ranks as are asked for.
+A passage that shares the query's rare words, or is near by another model, may be the harder negative for the model in training. So each
+retriever ranks its own FUSION_DEPTH nearest, and `fusion` makes one list of them. Scores stay the similarities of the run's model: filters,
+written scores and "hardest" mean the same for every retriever. A candidate's rank in each list is a signal, "rank_bm25" (from 0; NaN where
+the list lacks it). Lists of 10,000 queries x 1,000 would take 80 MB each; only those of a block of queries are in memory.
 """
 
 from __future__ import annotations
@@ -46,14 +43,14 @@ Vectors = tuple[VectorRows, VectorRows]
 
 NAMES: dict[Retriever, str] = {"model": "the model", "bm25": "BM25", "second_model": "the second model"}
 STAGE = "searching"
-# Queries whose lists are held at a time: some 70 MB for each retriever.
+# Queries whose lists are in memory at a time: some 70 MB for each retriever.
 QUERIES = 8_192
 # Ranked pairs that are scored at a time.
 PAIRS = 2**22
 
 
 class Lexical(Protocol):
-    """What ranks passages by words."""
+    """Ranks passages by words."""
 
     def top_k(
         self,
@@ -68,7 +65,7 @@ class Lexical(Protocol):
 
 
 def chosen_retrievers(names: Sequence[str], *, second: bool, window_end: int) -> tuple[Retriever, ...]:
-    """Return retrievers in their own order, in which they are told; it decides nothing.
+    """Return retrievers in a fixed order; the order has no effect on the ranking.
 
     Args:
         names: of RETRIEVERS.
@@ -76,27 +73,27 @@ def chosen_retrievers(names: Sequence[str], *, second: bool, window_end: int) ->
         window_end: where the rank window ends.
 
     Raises:
-        SettingsError: there is none, one is unknown, named twice or not there, or the window ends behind FUSION_DEPTH.
+        SettingsError: the list is empty, a name is unknown or repeated, there is no second model, or the window ends behind FUSION_DEPTH.
     """
     if isinstance(names, str):
         names = (names,)
     if unknown := [name for name in names if name not in RETRIEVERS]:
         raise SettingsError(f"retrievers holds {unknown[0]!r}; they are {', '.join(RETRIEVERS)}")
     if not names or len(set(names)) < len(names):
-        raise SettingsError(f"retrievers is {' '.join(names) or 'empty'!r}; name each that is to rank once, of {', '.join(RETRIEVERS)}")
+        raise SettingsError(f"retrievers is {' '.join(names) or 'empty'!r}; name each retriever once, of {', '.join(RETRIEVERS)}")
     if "second_model" in names and not second:
-        raise SettingsError("retrievers holds 'second_model', but there is none; name it with second_embedder_name_or_path")
+        raise SettingsError("retrievers holds 'second_model', but second_model is not set; set it, or leave the retriever out")
     chosen = tuple(name for name in RETRIEVERS if name in names)
     if chosen != MODEL_ALONE and window_end > FUSION_DEPTH:
         raise SettingsError(
-            f"the rank window ends at {window_end:,}, but retrievers other than the model alone rank {FUSION_DEPTH:,} candidates each; "
+            f"the rank window ends at {window_end:,}, but with other retrievers than the model each ranks {FUSION_DEPTH:,} candidates; "
             f"end it at {FUSION_DEPTH:,} or before"
         )
     return chosen
 
 
 def retriever_names(retrievers: Sequence[Retriever]) -> str:
-    """Say who ranked: "by the model and BM25, fused"; nothing for the model alone."""
+    """Return the retrievers in words: "by the model and BM25, fused"; empty for the model alone."""
     if tuple(retrievers) == MODEL_ALONE:
         return ""
     names = [NAMES[name] for name in retrievers]
@@ -104,10 +101,10 @@ def retriever_names(retrievers: Sequence[Retriever]) -> str:
 
 
 def second_model_settings(first: ModelSettings, name: str | None) -> ModelSettings | None:
-    """Return the settings of a second model of which no more than its name or folder is said; None for none.
+    """Return the settings of a second model given by its name or folder; None for none.
 
     Devices, precision, batch size and cache are the first one's; pooling, lengths and instructions come from its own folder. The
-    packaged model is called by its name.
+    packaged model has the name PACKAGED_NAME.
     """
     if name is None:
         return None
@@ -145,13 +142,13 @@ def fuse_retrievers(
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> tuple[Ids, dict[str, npt.NDArray[np.float32]]]:
-    """Rank by several retrievers, or by one that is not the model, and fuse what they found.
+    """Rank by several retrievers, or by one other than the model, and fuse their lists.
 
-    Where they bring fewer than `depth` candidates (few passages share a word with a short query), the model's own ranking goes on.
+    Where they find fewer than `depth` candidates (few passages share a word with a short query), the model's ranking continues the list.
 
     Args:
         corpus: what to rank: its first `n_candidates` passages.
-        retrievers: who ranks.
+        retrievers: of RETRIEVERS.
         depth: candidates wanted a query, at most FUSION_DEPTH; fewer when the corpus has fewer.
         model, second: vectors of the one and the other model.
         lexical: ranks for "bm25".
@@ -161,23 +158,23 @@ def fuse_retrievers(
         ids (q, k) int32, each passage once a row; for each retriever a signal "rank_<name>", (q, k) float32.
     """
     width, count = min(FUSION_DEPTH, corpus.n_candidates), len(corpus.queries)
-    voiceless = "model" not in retrievers
-    asked = [*retrievers, *(["model"] if voiceless else [])]
+    model_fills = "model" not in retrievers
+    searched = [*retrievers, *(["model"] if model_fills else [])]
     ids = np.empty((count, min(depth, width)), dtype=np.int32)
     signals = {f"rank_{name}": np.empty(ids.shape, dtype=np.float32) for name in retrievers}
 
     for first in range(0, count, QUERIES):
         queries = slice(first, min(first + QUERIES, count))
         lists: list[Ids] = []
-        for number, name in enumerate(asked):
-            tell = _Share(on_progress, first, (queries.stop - first) / len(asked), number, count)
+        for number, name in enumerate(searched):
+            report = _PartialProgress(on_progress, first, (queries.stop - first) / len(searched), number, count)
             if name == "bm25":
-                assert lexical is not None  # who asks for it has built it
+                assert lexical is not None  # the caller builds it
                 texts = corpus.queries[queries]
-                lists.append(lexical.top_k(texts, width, corpus.n_candidates, on_progress=tell, should_stop=should_stop)[1])
+                lists.append(lexical.top_k(texts, width, corpus.n_candidates, on_progress=report, should_stop=should_stop)[1])
                 continue
             vectors = model if name == "model" else second
-            assert vectors is not None  # `chosen_retrievers` has looked
+            assert vectors is not None  # `chosen_retrievers` checks it
             lists.append(
                 top_k(
                     vectors[0][queries],
@@ -186,11 +183,11 @@ def fuse_retrievers(
                     count=corpus.n_candidates,
                     use_gpu=use_gpu,
                     memory_budget=memory_budget,
-                    on_progress=tell,
+                    on_progress=report,
                     should_stop=should_stop,
                 )[1]
             )
-        behind = lists.pop() if voiceless else None
+        behind = lists.pop() if model_fills else None
         ids[queries], ranks = fused(lists, ids.shape[1], behind=behind)
         for signal, held in zip(signals.values(), ranks, strict=True):
             signal[queries] = np.where(held >= 0, held, np.float32(np.nan))
@@ -199,13 +196,13 @@ def fuse_retrievers(
     return ids, signals
 
 
-class _Share:
-    """Progress of one retriever on some of the queries, as a part of one stage: retriever `number` counts for `share` queries."""
+class _PartialProgress:
+    """Progress of one retriever on some of the queries, as part of one stage: retriever `number` counts for `part` queries."""
 
-    def __init__(self, on_progress: OnProgress | None, first: int, share: float, number: int, queries: int) -> None:
-        self._on_progress, self._begin, self._share, self._queries = on_progress, first + share * number, share, queries
+    def __init__(self, on_progress: OnProgress | None, first: int, part: float, number: int, queries: int) -> None:
+        self._on_progress, self._begin, self._part, self._queries = on_progress, first + part * number, part, queries
         self(0, 1, STAGE)
 
     def __call__(self, done: int, total: int, note: str, /) -> None:
         if self._on_progress is not None:
-            self._on_progress(int(self._begin + self._share * done / max(1, total)), self._queries, STAGE)
+            self._on_progress(int(self._begin + self._part * done / max(1, total)), self._queries, STAGE)

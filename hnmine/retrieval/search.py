@@ -1,10 +1,10 @@
-"""Exact inner-product top-k with FAISS on the CPU or the GPU, with scores that do not depend on who computed them.
+"""Exact inner-product top-k with FAISS on the CPU or the GPU; the scores do not depend on the device.
 
-FAISS finds k + SLACK candidates a query in blocks of passages, in float32. Their scores are computed again pair by pair in
-float64 and rounded once (`pairs`), so that a score depends on its two vectors alone. Nothing is approximate: where the last
-candidate comes closer to the k-th best than float32 can separate, everything that reaches the k-th best within the error is
-scored exactly. Ties break by passage id, which is the order of the text hash. A memory-mapped corpus is read once for as
-many queries as the memory budget allows. The exact scores of 2,000 queries, k = 210, take 0.2 s of one core.
+FAISS finds k + SLACK candidates a query in blocks of passages, in float32. Their scores are computed again pair by pair in float64 and
+rounded once (`vectors.similarity`), so that a score depends on its two vectors alone. Nothing is approximate: where the last candidate is
+closer to the k-th best than float32 can separate, every passage that reaches the k-th best within the error is scored exactly. Ties break
+by passage id, the order of the text hash. A memory-mapped corpus is read once for as many queries as the memory budget allows. The exact
+scores of 2,000 queries, k = 210, take 0.2 s of one core.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ __all__ = ["GPU_K_LIMIT", "SLACK", "PassageIndex", "VectorRows", "gpu_count", "l
 Doubles = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.int64]
 
-GPU_K_LIMIT = 2_048  # beyond it knn_gpu aborts the whole process, so it must never be asked
+GPU_K_LIMIT = 2_048  # above it knn_gpu aborts the whole process
 SLACK = 16
 
-# Queries x passages of one call of FAISS: about 1 s on two cores, after which progress is reported and a stop is noticed.
+# Queries x passages of one call of FAISS: about 1 s on two cores, between two progress reports and stop checks.
 QUERY_BLOCK = 2_048
 PASSAGE_BLOCK = 131_072
 QUERY_BLOCK_GPU = 65_536  # knn_gpu copies the passages to the device at each call, so it gets few and large ones
@@ -43,14 +43,14 @@ LEAST_BLOCK = 512
 SCORES = 2**22
 DEFAULT_BUDGET = 2**30
 
-# Norms are computed in float32: a little more than they may lack.
+# Norms are computed in float32: above their rounding error.
 GENEROUS = 1.001
-# More than all that underflow can take from a score.
+# Above the total effect of underflow on a score.
 TINY = 2.0**-100
 # Products of longer vectors could overflow float32.
 LONGEST = 1e18
 
-# What the SkylakeX kernels of OpenBLAS need.
+# Instructions of the SkylakeX kernels of OpenBLAS.
 AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 
 # FAISS' GPU objects are not safe for several threads, and misuse aborts: one at a time, one resources object a process.
@@ -62,8 +62,8 @@ def load_faiss() -> Any:
     """Import FAISS, with kernels for this processor.
 
     OpenBLAS 0.3.15 inside FAISS's packages falls back to SSE3 on Intel processors that are newer than it, such as Sapphire
-    Rapids: 2,000 queries x 100,000 passages take one thread 5.3 s in place of 1.3 s. A choice made in the environment is kept, and
-    libraries that are loaded already are not affected.
+    Rapids: 2,000 queries x 100,000 passages take one thread 5.3 s in place of 1.3 s. A value set in the environment stays, and
+    loaded libraries are not affected.
     """
     if "faiss" in sys.modules or "OPENBLAS_CORETYPE" in os.environ or not cpu_flags() >= AVX512:
         return importlib.import_module("faiss")
@@ -95,13 +95,13 @@ def top_k(
 
     Args:
         queries: (m, d) float, finite.
-        passages: (n, d) float, finite; arrays, memory-mapped ones, or rows with `blocks` (see `pairs.VectorBlocks`).
-        k: how many; more than there are gives all.
+        passages: (n, d) float, finite; arrays, memory-mapped ones, or rows with `blocks` (see `vectors.similarity`).
+        k: how many; all where there are fewer.
         count: only the first so many passages are ranked; None ranks all.
-        use_gpu: search on the first GPU; the caller has checked `gpu_count()`. Where more than 2,048 candidates are needed
+        use_gpu: search on the first GPU; the caller checks `gpu_count()`. Where more than 2,048 candidates are needed
             the CPU takes over.
-        memory_budget: bytes for the working arrays, vectors and results in memory not counted; None takes a quarter of what
-            is free, at most 1 GiB, which is more than enough to be fast.
+        memory_budget: bytes for the working arrays, without vectors and results in memory; None takes a quarter of the
+            free memory, at most 1 GiB.
 
     Returns:
         scores (m, min(k, n)) float32 descending, ids (m, min(k, n)) int32; equal scores in ascending id.
@@ -109,7 +109,7 @@ def top_k(
     Raises:
         SettingsError: k is below 1, or the budget too small.
         EncodeError: the vectors' dimensions differ, or one is not finite.
-        Cancelled: `should_stop` said so; asked once a block.
+        Cancelled: `should_stop` returned True; called once a block.
     """
     if k < 1:
         raise SettingsError(f"k is {k}; at least 1 passage a query must be ranked")
@@ -131,7 +131,7 @@ def top_k(
 
 
 class PassageIndex:
-    """A FAISS index over passages that are searched again and again, on the first GPU where FAISS finds one.
+    """A FAISS index over passages for many searches, on the first GPU where FAISS finds one.
 
     The index holds its own copy of the vectors, 4 bytes a number. It may be used from several threads.
     """
@@ -204,7 +204,7 @@ def _plan(dimension: int, k: int, budget: int | None, on_gpu: bool) -> _Plan:
     if budget is None:
         budget = min(available() // 4, DEFAULT_BUDGET)
     queries, passages = (QUERY_BLOCK_GPU, PASSAGE_BLOCK_GPU) if on_gpu else (QUERY_BLOCK, PASSAGE_BLOCK)
-    # In bytes, at worst. What lies on the device is no concern of the host's.
+    # In bytes, at most. Memory of the device is not counted.
     a_query, a_passage = 8 * dimension + 100 * (k + SLACK), 8 * dimension
     fixed = 5 * SCORES + 2**23 + threads() * 32 * CHUNK
     while passages * a_passage > (budget - fixed) // 2 and passages > LEAST_BLOCK:
@@ -220,7 +220,7 @@ def _plan(dimension: int, k: int, budget: int | None, on_gpu: bool) -> _Plan:
 
 
 class _Progress:
-    """Progress in queries: of all of them, the part that is the share of the pairs scored so far."""
+    """Progress in queries, from the part of the pairs that is scored."""
 
     def __init__(
         self, passages: int = 1, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None, queries: int = 0
@@ -265,7 +265,7 @@ class _Search:
         scores = np.full((len(self.queries), depth), -np.inf, np.float32)
         ids = np.zeros(scores.shape, np.int32)
         longest = 0.0
-        # The GPU is given all of an array at once: it has room for more than a block.
+        # The GPU gets a whole array at once: it has memory for more than a block.
         size = self.count if on_gpu and in_memory(self.passages) else self.plan.passages
         for block_ids, vectors in walk(self.passages, size, self.count):
             longest = max(longest, _lengths(vectors).max(initial=0.0))
@@ -289,7 +289,7 @@ class _Search:
         error = 2 * (self.queries.shape[1] + 4) * 2.0**-24 * self.lengths * longest + TINY
         scores, ids = _best(ranked_scores(self.queries, self.passages, found_ids), found_ids, self.k)
         if found.shape[1] < self.count:
-            # What FAISS left out scores at most as the last one found, within the error.
+            # A passage that FAISS left out scores at most as high as the last one found, within the error.
             unsure = np.flatnonzero(scores[:, -1] - found.min(axis=1) <= error)
             if len(unsure):
                 self._finish(unsure, scores, ids, error)
@@ -313,7 +313,7 @@ class _Search:
 
 
 def _lengths(vectors: Floats) -> Doubles:
-    """Return the lengths of vectors, no less than they are.
+    """Return upper bounds of the lengths of vectors.
 
     Raises:
         EncodeError: a vector is not finite, or too long for products in float32.

@@ -1,21 +1,10 @@
-"""Signals: what else is known of each candidate, beside its similarity to the query.
+"""Signals: further numbers about each candidate, beside its similarity to the query; (queries x candidates) arrays on the Ranking.
 
-Each is an array (queries x candidates) on the Ranking, stored with the run and mapped from disk. All are properties of a pair of texts and
-of the corpus, never of how many candidates were ranked, so that a deeper ranking has the same values in front.
-
-| name | what it says | source |
-| --- | --- | --- |
-| `positive_similarity` | similarity to the nearest positive passage of the query | the vectors that are there |
-| `overlap` | Jaccard index of three-word runs with the positive that it shares most with: near 1 is a near duplicate | `lexical` |
-| `bm25` | BM25 as a share of the query's best match | `lexical` |
-| `bm25_rank` | how many passages match the query's words better | `lexical` |
-| `second_model` | similarity by another embedding model | `MineSettings.second_model` |
-| `reranker` | a cross-encoder's raw score | `MineSettings.reranker` |
-
-Beside them stands `scale`: mean and spread of the similarity of random pairs. Models differ by much (two unrelated texts score 0.1 by one
-and 0.7 by another); what is measured in spreads above the mean compares between them (see `fn_model`).
-
-The four of the first kind cost a few per cent of the encoding: 10,000 queries x 200 over 20,000 passages take some 10 s on two cores.
+`positive_similarity`: to the nearest positive passage of the query. `overlap`: Jaccard index of three-word runs with the closest positive.
+`bm25_ratio`: BM25 relative to the query's best match. `bm25_rank`: how many passages match better. `second_model` and `reranker`: scores of
+another model. `scale`: mean and standard deviation of the similarity of random pairs, because two unrelated texts score 0.1 by one model
+and 0.7 by another. All depend on the pair and the corpus, never on the depth of the ranking. The first four take 10 s for 10,000 queries
+x 200 over 20,000 passages on two cores.
 """
 
 from __future__ import annotations
@@ -42,12 +31,12 @@ __all__ = ["BASIC", "positive_similarity", "scale_of", "with_positive_similarity
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 
-# What every run with signals has.
+# The signals of every run that has any.
 BASIC = ("positive_similarity", "overlap", "bm25_ratio", "bm25_rank")
-# Random pairs that tell the scale: their mean is known to 1 % of the spread.
+# Random pairs that estimate the scale: the mean to 1% of the standard deviation.
 RANDOM_PAIRS = 20_000
-# Texts whose vectors are less alike than so many spreads above the mean are no near duplicates: their words are not compared.
-ALIKE = 3.0
+# Texts less similar than so many standard deviations above the mean are not near duplicates: their words are not compared.
+NEAR = 3.0
 # Pairs with positives that are compared at a time: some 30 MB. A query may have hundreds of positives.
 AT_ONCE = 1_000_000
 
@@ -60,10 +49,10 @@ def with_signals(
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Ranking:
-    """Return the ranking with the signals of BASIC and with `scale`; `index` is that of the corpus' passages, where there is one already.
+    """Return the ranking with the signals of BASIC and with `scale`; `index`: that of the corpus' passages, if it exists already.
 
     Raises:
-        Cancelled: `should_stop` said so.
+        Cancelled: `should_stop` returned True.
     """
     ranking = replace(ranking, scale=scale_of(corpus, ranking))
     ranking = with_positive_similarity(
@@ -71,26 +60,26 @@ def with_signals(
     )
     if index is None:
         index = LexicalIndex(corpus.passages, on_progress=on_progress, should_stop=should_stop)
-    shares, ranks = np.zeros(ranking.ids.shape, np.float32), np.zeros(ranking.ids.shape, np.float32)
-    own_shares, own_ranks = np.zeros(len(corpus.positive_ids), np.float32), np.zeros(len(corpus.positive_ids), np.float32)
+    ratios, ranks = np.zeros(ranking.ids.shape, np.float32), np.zeros(ranking.ids.shape, np.float32)
+    own_ratios, own_ranks = np.zeros(len(corpus.positive_ids), np.float32), np.zeros(len(corpus.positive_ids), np.float32)
     for query, match in enumerate(index.matches(corpus.queries, corpus.n_candidates, on_progress=on_progress, should_stop=should_stop)):
         ids, own = ranking.ids[query], slice(corpus.positive_starts[query], corpus.positive_starts[query + 1])
-        shares[query], ranks[query] = match.shares(ids), match.ranks(ids)
-        own_shares[own], own_ranks[own] = match.shares(corpus.positive_ids[own]), match.ranks(corpus.positive_ids[own])
+        ratios[query], ranks[query] = match.ratios(ids), match.ranks(ids)
+        own_ratios[own], own_ranks[own] = match.ratios(corpus.positive_ids[own]), match.ranks(corpus.positive_ids[own])
     check_cancelled(should_stop)
     return replace(
         ranking,
-        signals=ranking.signals | {"overlap": _overlap(corpus, ranking, index), "bm25_ratio": shares, "bm25_rank": ranks},
-        positive_signals=ranking.positive_signals | {"bm25_ratio": own_shares, "bm25_rank": own_ranks},
+        signals=ranking.signals | {"overlap": _overlap(corpus, ranking, index), "bm25_ratio": ratios, "bm25_rank": ranks},
+        positive_signals=ranking.positive_signals | {"bm25_ratio": own_ratios, "bm25_rank": own_ranks},
     )
 
 
 def with_positive_similarity(
     corpus: Corpus, ranking: Ranking, queries: Ids, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
 ) -> Ranking:
-    """Return the ranking with `positive_similarity` computed anew for some queries, whose positives have changed.
+    """Return the ranking with `positive_similarity` computed again for some queries, whose positives have changed.
 
-    Candidates that are the only positive of their query have no other to be like: NaN.
+    NaN for a candidate that is the only positive of its query.
     """
     found = ranking.signals.get("positive_similarity")
     values = np.full(ranking.ids.shape, np.nan, np.float32) if found is None else _writable(found)
@@ -106,7 +95,7 @@ def with_positive_similarity(
 
 
 def _writable(values: Floats) -> Floats:
-    """Return a copy that may be changed; of what lies in a file as it is there, only the pages that are changed."""
+    """Return a writable copy; of a memory-mapped file, only changed pages are copied."""
     if isinstance(values, np.memmap) and values.mode == "r" and values.filename is not None:
         with contextlib.suppress(OSError):  # a run that was deleted meanwhile stays readable as long as it is mapped
             return np.load(values.filename, mmap_mode="c", allow_pickle=False)  # type: ignore[no-any-return]
@@ -131,13 +120,13 @@ def positive_similarity(corpus: Corpus, ranking: Ranking, queries: Ids, passages
 def scale_of(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.float64]:
     """Return mean and standard deviation of the similarity of random pairs: (2, 2) float64, query-passage and passage-passage.
 
-    Passages stand in the order of their hashes, and pairs are drawn by the hash of their number: nothing depends on the order of the rows.
+    Passages are in the order of their hashes, and pairs are drawn by the hash of their number: the order of the rows has no effect.
     """
     random_keys = splitmix64(np.arange(3 * RANDOM_PAIRS, dtype=np.uint64)).reshape(3, -1)
     left, right = (random_keys[number] % np.uint64(len(corpus.passages)) for number in (0, 1))
-    asked = random_keys[2] % np.uint64(len(corpus.queries))
+    queries = random_keys[2] % np.uint64(len(corpus.queries))
     found = []
-    for vectors, ids in ((ranking.query_vectors, asked), (ranking.passage_vectors, left)):
+    for vectors, ids in ((ranking.query_vectors, queries), (ranking.passage_vectors, left)):
         scores = pair_scores(vectors, ids.astype(np.int32), ranking.passage_vectors, right.astype(np.int32))
         if vectors is ranking.passage_vectors:
             scores = scores[left != right] if (left != right).any() else scores
@@ -146,11 +135,11 @@ def scale_of(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.float64]:
 
 
 def _overlap(corpus: Corpus, ranking: Ranking, index: LexicalIndex) -> Floats:
-    """Return the overlap of every candidate with the positive that it shares most with: (q, k); 0 where the vectors are not alike."""
+    """Return the highest overlap of every candidate with a positive: (q, k); 0 where the vectors are not similar."""
     assert ranking.scale is not None
     mean, spread = ranking.scale[1]
     values = np.zeros(ranking.ids.shape, np.float32)
-    rows, ranks = np.nonzero(np.asarray(ranking.signals["positive_similarity"]) >= mean + ALIKE * spread)
+    rows, ranks = np.nonzero(np.asarray(ranking.signals["positive_similarity"]) >= mean + NEAR * spread)
     for part in _parts(corpus, rows):
         owners, positives, firsts = _pairs(corpus, rows[part])
         own = ranking.ids[rows[part], ranks[part]][owners]

@@ -1,7 +1,7 @@
-"""Where a run's audit samples are kept: in its folder, one for each selection of it.
+"""The audit samples of a run, in its folder: one for each selection.
 
-A sample must outlast what it causes: the verdicts on it change the selection, so it could not be drawn again from what is selected then.
-The file is called by a hash of the selection's settings, so that whoever moves a slider back finds the audit again.
+The verdicts on a sample change the selection, so it cannot be drawn again later and must be stored. The file is named by a hash of the
+selection's settings: with the old settings, the audit is there again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["keep_sample", "kept_sample"]
 
 
 def keep_sample(space: Workspace, run_id: str, sample: Sample) -> Sample:
-    """Keep a sample, in place of another of the same selection; return it with its time.
+    """Store a sample, replacing another of the same selection; return it with its time.
 
     Raises:
         WorkspaceError: there is no such run, or the disk is full.
@@ -34,12 +34,12 @@ def keep_sample(space: Workspace, run_id: str, sample: Sample) -> Sample:
     try:
         write_atomic(_path(space, run_id, sample.selection), [msgspec.json.encode(sample)])
     except OutputError as error:
-        raise WorkspaceError(f"the audit's sample cannot be kept in the run {run_id}: {error}") from error
+        raise WorkspaceError(f"the audit sample cannot be stored in the run {run_id}: {error}") from error
     return sample
 
 
 def kept_sample(space: Workspace, run_id: str, selection: SelectionSettings) -> Sample | None:
-    """Return the sample of a selection of a run, or None when none was drawn.
+    """Return the stored sample of a selection of a run, or None.
 
     Raises:
         WorkspaceError: it is damaged.

@@ -1,6 +1,6 @@
-"""The small JSON files of a workspace: what they describe, and the one function that reads them.
+"""The small JSON files of a workspace: the objects that they describe, and the function that reads them.
 
-Whatever is wrong with such a file is one kind of error, with the file's path and the remedy, so that a damaged file fails itself alone.
+Every fault of such a file is a WorkspaceError with its path and the remedy, so that a damaged file affects nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 from hnmine.core.errors import WorkspaceError
 from hnmine.runs.manifest import check_types
-from hnmine.runs.mine import MineSettings
+from hnmine.runs.settings import MineSettings
 from hnmine.runs.uploads import FileInfo
 
 __all__ = ["Dataset", "Run", "RunSize", "older_run", "read"]
@@ -24,9 +24,9 @@ T = TypeVar("T")
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     """An uploaded training file, and a pool when there is one.
 
-    `id` is a hash of the bytes, `name` what the training file was called, `created` an ISO 8601 time in UTC, `training_file` and
-    `pool_file` what they are called here. A BEIR data set has a pool and no file of it: its corpus. `training_look` and `pool_look` are
-    what the files were found to be when they were stored; None where that is not known.
+    `id` is a hash of the bytes, `name` the name of the training file, `created` an ISO 8601 time in UTC, `training_file` and
+    `pool_file` their names here. A BEIR data set has a pool and no file for it: its corpus. `training_look` and `pool_look`: the detected
+    formats; None where unknown.
     """
 
     id: str
@@ -42,11 +42,11 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in (self.training_file, self.pool_file):
             if name is not None and Path(name).name != name:
-                raise ValueError(f"{name!r} is no name of a file")
+                raise ValueError(f"{name!r} is not a file name")
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished ranking of a data set: settings, and the manifest as it was written."""
+    """A finished ranking of a data set: its settings and its manifest."""
 
     id: str
     dataset_id: str
@@ -67,17 +67,17 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
             was, now = mined.get(argument, {}), files.get(argument, {})
             if was.get("sha256") != now.get("sha256"):
                 raise WorkspaceError(
-                    f"{folder / str((now or was).get('name'))} is not the file that the run {self.id} was mined from: then "
+                    f"{folder / str((now or was).get('name'))} is not the file that the run {self.id} was mined from: before "
                     f"{_fingerprint(was)}, now {_fingerprint(now)}; put the file back as it was, or mine again"
                 )
 
 
 def _fingerprint(file: Mapping[str, Any]) -> str:
-    return f"{file.get('bytes', 0):,} bytes, sha256 {str(file['sha256'])[:12]}..." if file else "there is none"
+    return f"{file.get('bytes', 0):,} bytes, sha256 {str(file['sha256'])[:12]}..." if file else "missing"
 
 
 class RunSize(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run takes on the disk: `files`; `bytes` that nothing else needs; `shared_bytes` of vectors that the store has too."""
+    """Disk space of a run: `files`; `bytes` of its own; `shared_bytes` of vectors that the store holds too."""
 
     files: int
     bytes: int
@@ -85,7 +85,7 @@ class RunSize(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def older_run(value: dict[str, Any]) -> dict[str, Any]:
-    """Bring the settings of a run of version 0.1.0, which had `use_fp16` instead of `precision`, to those of today.
+    """Convert the settings of a run of version 0.1.0, which had `use_fp16` instead of `precision`.
 
     Raises:
         ValidationError: a type in its manifest is wrong; of msgspec.
@@ -111,10 +111,10 @@ def read(
 
     Args:
         path: the file.
-        kind: the type of what it holds.
+        kind: the type of its content.
         missing: the message when there is no such file.
-        remedy: what to do when it is damaged.
-        convert: brings what an older version wrote to the fields of today.
+        remedy: how to continue when it is damaged.
+        convert: converts the content of an older version.
 
     Raises:
         WorkspaceError: the file is missing, cannot be read, or is damaged.

@@ -1,19 +1,20 @@
-"""`find_knn_neg`, the drop-in for FlagEmbedding's function of that name: same argument names, same order, one call.
+"""`find_knn_neg`, the drop-in for FlagEmbedding's function of that name: same arguments, same order, one call.
 
-All it does is to make `MineSettings` of its arguments and hand them to `mine_to_file`.
+More settings than these (other formats, retrievers, a split): `hnmine.read`, `rank`, `select`, `write`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
-from hnmine.checks.kinds import OUTPUT_REPAIRS
 from hnmine.core.errors import SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop
+from hnmine.core.progress_bar import progress_shown
 from hnmine.data.columns import Columns, columns_from
 from hnmine.data.corpus import PoolMode
 from hnmine.data.problems import repairs_from
@@ -21,12 +22,13 @@ from hnmine.data.verdicts import Verdict, read_verdicts
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder, as_encoder
 from hnmine.models.reranker import RerankerSettings
-from hnmine.retrieval.retrievers import MODEL_ALONE
-from hnmine.runs.mine import MineSettings, ScoreSource, mine_to_file
+from hnmine.runs.mine import mine_to_file
+from hnmine.runs.settings import MineSettings
 from hnmine.runs.summary import Summary
+from hnmine.selection.presets import with_preset
 from hnmine.selection.settings import SelectionSettings, parse_window
 
-__all__ = ["find_knn_neg"]
+__all__ = ["columns_of", "find_knn_neg", "skips", "verdicts_of", "window_of"]
 
 
 def find_knn_neg(
@@ -34,40 +36,22 @@ def find_knn_neg(
     input_file: str | os.PathLike[str],
     candidate_pool: str | os.PathLike[str] | Sequence[str] | None = None,
     output_file: str | os.PathLike[str] | None = None,
-    sample_range: Sequence[int] | str = "10-210",
-    negative_number: int = 15,
+    sample_range: Sequence[int] | str | None = None,
+    negative_number: int | None = None,
     use_gpu: bool = False,
     *,
-    seed: int = 42,
-    pool_mode: PoolMode = "extend",
-    strategy: str = "random",
-    max_score: float | None = None,
-    min_score: float | None = None,
-    max_positive_ratio: float | None = None,
-    margin: float | None = None,
-    positive_score: str = "in_window",
-    max_positive_similarity: float | None = None,
-    max_positive_similarity_ratio: float | None = None,
-    max_overlap: float | None = None,
-    reranker_margin: float | None = None,
-    max_fn_probability: float | None = None,
-    max_fn_rate: float | None = None,
-    second_model: ModelSettings | None = None,
-    retrievers: Iterable[str] = MODEL_ALONE,
-    columns: Columns | Iterable[str] = (),
-    repair: Iterable[str] = (),
-    skip_bad_rows: bool = False,
-    with_scores: bool = False,
+    seed: int | None = None,
+    preset: str | None = None,
+    selection: SelectionSettings | None = None,
     reranker: RerankerSettings | None = None,
-    score_source: ScoreSource = "model",
-    reviews: str | os.PathLike[str] | Iterable[Verdict] | None = None,
-    output_format: str = "flagembedding",
-    dev_share: float = 0.0,
-    repair_output: Iterable[str] = (),
-    manifest: bool = True,
-    manifest_file: str | os.PathLike[str] | None = None,
+    pool_mode: PoolMode = "extend",
+    columns: Columns | Iterable[str] | None = None,
+    repair: Iterable[str] = (),
+    on_bad_rows: Literal["raise", "skip"] = "raise",
+    verdicts: Any = None,
+    with_scores: bool = False,
     store: str | os.PathLike[str] | None = None,
-    memory_budget: int | None = None,
+    manifest: bool | str | os.PathLike[str] = True,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Summary:
@@ -76,36 +60,30 @@ def find_knn_neg(
     Args:
         model: a hub name or a folder, `ModelSettings`, a loaded FlagEmbedding model, anything with its `encode` / `encode_queries` /
             `encode_corpus`, or an `Encoder`.
-        input_file: training rows with `query` and `pos`; `neg` and other fields are welcome. JSON lines (plain, gzip, Zstandard), a
-            JSON array, Parquet, CSV, TSV, or a BEIR folder or zip, which brings its own pool.
+        input_file: training rows with `query`, `pos`, optional `neg`, and any other fields. JSON lines (plain, gzip, Zstandard), a
+            JSON array, Parquet, CSV, TSV, or a BEIR folder or zip, whose corpus is the pool.
         candidate_pool: the same with `text`, plain text with a passage a line, a list of str, or None for the rows' own passages.
         output_file: where to write; replaced whole, or not at all.
-        sample_range: rank window, `[10, 210]` or "10-210": ranks from 0, the slice before anything is removed.
-        negative_number: negatives for each row.
-        use_gpu: search on a GPU; where there is none the CPU does, and the summary says so.
-        seed, strategy, and the guards from max_score to max_fn_rate: as in `SelectionSettings`. For a preset write
-            `**hnmine.selection.presets.arguments("balanced")`.
-        second_model: another model, whose similarity of every candidate becomes a signal of the ranking.
-        retrievers: who ranks the candidates: "model", "bm25", "second_model", or several, whose ranks are fused.
+        sample_range: rank window, `[10, 210]` or "10-210": ranks from 0, cut before anything is removed. None: as `selection` or `preset`
+            have it, else "10-210".
+        negative_number: negatives for each row. None: as `selection` has it, else 15.
+        use_gpu: search on a GPU; without one the CPU searches, and the summary notes it.
+        seed: seed of the random choice. None: as `selection` has it, else 42.
+        preset: one of `hnmine.PRESETS`, such as "balanced".
+        selection: strategy and filters; instead of a preset.
+        reranker: a cross-encoder that scores the candidates and the positives, for `selection.reranker_margin`.
         pool_mode: "extend" adds the pool to the rows' passages; "replace" ranks the pool alone, as hn_mine.py does.
-        columns: which columns hold what, where their names do not tell: `Columns(query="question", pos=("answer",))`, or as on the
-            command line `["query=question", "pos=answer"]`.
-        repair, skip_bad_rows: what to do with bad rows; without either they raise.
-        with_scores: write `pos_scores` and `neg_scores`.
-        reranker: a cross-encoder that scores the candidates and positives, for guards and as a teacher.
-        score_source: whose scores are written: "model", similarities of the mining model, or "reranker", its raw logits, for distillation.
-        reviews: verdicts of a review, as JSON lines or `Verdict`s: dropped passages are never chosen for their query again, promoted
-            ones join its `pos`, kept ones come first.
-        output_format: one of `hnmine.export.formats.FORMATS`.
-        dev_share: part of the queries that goes to a file of its own beside the output (`out.dev.jsonl`), drawn by the seed.
-        repair_output: faults to repair in the written file, keys of `hnmine.checks.kinds.OUTPUT_REPAIRS` or "all"; FlagEmbedding's
-            format only.
-        manifest: write settings, fingerprints, verdicts, versions and counts as JSON; `reproduce` does the run again.
-        manifest_file: where; None is beside the output: `out.manifest.json` for `out.jsonl`.
-        store: folder where vectors and pairs' scores are kept, so that nothing is encoded or scored twice and a killed run goes on
-            where it was. A loaded model's vectors are not kept: nothing says which weights it has.
-        memory_budget: bytes for the search's working arrays; None takes a part of what is free.
-        on_progress, should_stop: called about once a batch.
+        columns: which columns hold what: `Columns(query="question", pos=("answer",))` or `["query=question", "pos=answer"]`. Well-known
+            names are found.
+        repair: kinds of problems to repair when reading, or "all" (`hnmine.data.problems.REPAIRS`).
+        on_bad_rows: "raise" refuses the file, "skip" leaves the rows out.
+        verdicts: reviewers' verdicts: a path of JSON lines, `Verdict`s, or a `VerdictStore`.
+        with_scores: write `pos_scores` and `neg_scores`, similarities of the model.
+        store: folder where vectors and scores of pairs are kept, so that nothing is encoded twice and a killed run continues. Vectors of a
+            loaded model are not kept: its weights are unknown.
+        manifest: True writes settings, fingerprints, verdicts, versions and counts beside the output (`out.manifest.json` for
+            `out.jsonl`), for `hnmine.reproduce`; a path, there; False writes none.
+        on_progress, should_stop: called about once a batch. Without `on_progress`, a terminal or notebook shows a bar.
 
     Returns:
         The summary; `print` it.
@@ -113,71 +91,99 @@ def find_knn_neg(
     Raises:
         SettingsError: a setting is out of range, or the output would overwrite an input.
         InputError: a file cannot be read, or holds bad rows.
-        ModelError, EncodeError: the model cannot be had, or answers with no vectors.
+        ModelError, EncodeError: the model cannot be loaded, or its output is not vectors.
         OutputError: the output cannot be written; an old one is untouched.
-        Cancelled: `should_stop` said so.
+        Cancelled: `should_stop` returned True.
 
     Source: the algorithm of FlagEmbedding's scripts/hn_mine.py, without its faults.
     """
     if isinstance(model, (str, os.PathLike)):
         model = ModelSettings(name_or_path=os.fspath(model))
     encoder = None if isinstance(model, ModelSettings) else as_encoder(model)
-    start, end = parse_window(sample_range) if isinstance(sample_range, str) else _window(sample_range)
+    if preset is not None and selection is not None:
+        raise SettingsError(f"preset {preset!r} and selection are both given; a preset is a selection: leave one of them out")
+    selection = selection or SelectionSettings()
+    changes: dict[str, Any] = {"negative_number": negative_number, "seed": seed}
+    selection = _replaced(selection, **{name: value for name, value in changes.items() if value is not None})
+    if preset is not None:
+        selection = with_preset(preset, selection)
+    if sample_range is not None:
+        start, end = window_of(sample_range, "sample_range")
+        selection = _replaced(selection, window_start=start, window_end=end)
     settings = MineSettings(
-        selection=SelectionSettings(
-            window_start=start,
-            window_end=end,
-            negative_number=negative_number,
-            strategy=strategy,  # type: ignore[arg-type]  # checked when made
-            seed=seed,
-            max_score=max_score,
-            min_score=min_score,
-            max_positive_ratio=max_positive_ratio,
-            margin=margin,
-            positive_score=positive_score,  # type: ignore[arg-type]  # checked when made
-            max_positive_similarity=max_positive_similarity,
-            max_positive_similarity_ratio=max_positive_similarity_ratio,
-            max_overlap=max_overlap,
-            reranker_margin=reranker_margin,
-            max_fn_probability=max_fn_probability,
-            max_fn_rate=max_fn_rate,
-        ),
+        selection=selection,
         model=model if isinstance(model, ModelSettings) else None,
-        second_model=second_model,
-        retrievers=(retrievers,) if isinstance(retrievers, str) else tuple(retrievers),  # type: ignore[arg-type]  # checked when made
+        reranker=reranker,
         pool_mode=pool_mode,
         use_gpu=use_gpu,
-        columns=columns if isinstance(columns, Columns) else columns_from([columns] if isinstance(columns, str) else columns),
+        columns=columns_of(columns),
         repair=tuple(sorted(repairs_from(repair))),
-        skip_bad_rows=skip_bad_rows,
+        skip_bad_rows=skips(on_bad_rows),
         with_scores=with_scores,
-        reranker=reranker,
-        score_source=score_source,
-        output_format=output_format,
-        dev_share=dev_share,
-        repair_output=tuple(sorted(repairs_from(repair_output, OUTPUT_REPAIRS))),
     )
-    return mine_to_file(
-        lambda: encoder or FlagEncoder.load(model, on_progress=on_progress),
-        input_file,
-        candidate_pool,
-        output_file,
-        settings,
-        manifest=manifest,
-        manifest_file=manifest_file,
-        verdicts=read_verdicts(reviews) if isinstance(reviews, (str, os.PathLike)) else reviews or (),
-        store=store,
-        memory_budget=memory_budget,
-        on_progress=on_progress,
-        should_stop=should_stop,
-    )[0]
+    with progress_shown(on_progress) as shown:
+        return mine_to_file(
+            lambda: encoder or FlagEncoder.load(model, on_progress=shown),
+            input_file,
+            candidate_pool,
+            output_file,
+            settings,
+            manifest=manifest,
+            verdicts=verdicts_of(verdicts),
+            store=store,
+            on_progress=shown,
+            should_stop=should_stop,
+        )[0]
 
 
-def _window(values: Sequence[int]) -> tuple[int, int]:
-    if (
-        not isinstance(values, (Sequence, np.ndarray))
-        or len(values) != 2
-        or not all(isinstance(value, (int, np.integer)) for value in values)
-    ):
-        raise SettingsError(f"sample_range is {values!r}; write [START, END] with ranks from 0, such as [10, 210]")
-    return int(values[0]), int(values[1])
+def _replaced(settings: SelectionSettings, **changes: Any) -> SelectionSettings:
+    # Not msgspec.structs.replace: what is given may be any number, which __post_init__ checks.
+    return SelectionSettings(**msgspec.structs.asdict(settings) | changes)
+
+
+def columns_of(given: Columns | Iterable[str] | None) -> Columns:
+    """Return columns given as such, as words ("query=question"), or not at all (None)."""
+    if given is None or isinstance(given, Columns):
+        return given or Columns()
+    return columns_from([given] if isinstance(given, str) else given)
+
+
+def skips(on_bad_rows: str) -> bool:
+    """Return whether bad rows are left out.
+
+    Raises:
+        SettingsError: `on_bad_rows` is neither "raise" nor "skip".
+    """
+    if on_bad_rows not in ("raise", "skip"):
+        raise SettingsError(f"on_bad_rows is {on_bad_rows!r}; it must be 'raise' or 'skip'")
+    return on_bad_rows == "skip"
+
+
+def verdicts_of(given: Any) -> Sequence[Verdict]:
+    """Return verdicts given as a path of JSON lines, as a store, as `Verdict`s, or not at all (None).
+
+    Raises:
+        InputError: the file cannot be read.
+        SettingsError: an element is not a Verdict.
+    """
+    if given is None:
+        return ()
+    if isinstance(given, (str, os.PathLike)):
+        return read_verdicts(given)
+    found = list(given.verdicts() if hasattr(given, "verdicts") else given)
+    if other := next((each for each in found if not isinstance(each, Verdict)), None):
+        raise SettingsError(f"verdicts holds {other!r}; give a path, a VerdictStore, or a list of hnmine.Verdict")
+    return found
+
+
+def window_of(given: Sequence[int] | str, name: str) -> tuple[int, int]:
+    """Return a rank window given as (start, end) or "start-end".
+
+    Raises:
+        SettingsError: it is neither; `name` is the argument.
+    """
+    if isinstance(given, str):
+        return parse_window(given)
+    if not isinstance(given, (Sequence, np.ndarray)) or len(given) != 2 or not all(isinstance(value, (int, np.integer)) for value in given):
+        raise SettingsError(f"{name} is {given!r}; write [START, END] with ranks from 0, such as [10, 210]")
+    return int(given[0]), int(given[1])

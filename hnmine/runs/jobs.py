@@ -1,8 +1,7 @@
-"""Work that goes on while nobody looks: one background thread, its progress, and a way to stop it.
+"""Background jobs: one thread, the progress of its job, and a way to stop it.
 
-Jobs run one after the other: encoding uses every core there is, so two at once would only both be slower. A job knows
-no screen; whoever wants to show it asks for a snapshot. It belongs to the server, not to a browser tab, so a reload or
-a second tab finds it again.
+Jobs run one after the other: encoding uses every core, so two at once would both be slower. A job belongs to the server, not to a browser
+tab: a reload or a second tab shows a snapshot of the same job.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ from hnmine.core.errors import Cancelled, HnmineError
 from hnmine.core.progress import OnProgress, ShouldStop, unit_of
 from hnmine.models.encoder import Encoder
 from hnmine.models.reranker import Reranker
-from hnmine.runs.mine import MineSettings, mine
+from hnmine.runs.mine import mine
+from hnmine.runs.settings import MineSettings
 from hnmine.runs.workspace import Workspace
 
 __all__ = ["Job", "JobRunner", "mine_dataset"]
@@ -33,11 +33,11 @@ class Job:
     """A snapshot of one job.
 
     Attributes:
-        subject: what it works on (a data set's id).
-        stage: what it is doing, such as "encoding passages"; done and total count that stage's items, total 0 when unknown.
-        seconds: since it started; stage_seconds: since this stage did.
-        result: what the work returned (a run's id), once done.
-        error: why it failed.
+        subject: the id of the data set it works on.
+        stage: such as "encoding passages"; done and total count that stage's items, total 0 when unknown.
+        started, stage_started, ended: of the job and of its stage, seconds of `time.monotonic`.
+        result: what the work returned (the id of a run), once done.
+        error: the message of a failed job.
     """
 
     id: int
@@ -59,7 +59,7 @@ class Job:
 
     @property
     def unit(self) -> str:
-        """What `done` and `total` count, such as "tokens"; empty when that is not known."""
+        """What `done` and `total` count, such as "tokens"; empty when unknown."""
         return unit_of(self.stage)
 
     @property
@@ -70,7 +70,7 @@ class Job:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated seconds until this stage ends, or None when it cannot be said."""
+        """Estimated seconds until this stage ends; None when unknown."""
         return (self.total - self.done) / self.rate if self.rate else None
 
 
@@ -85,7 +85,7 @@ class JobRunner:
         self._numbers = itertools.count(1)
 
     def submit(self, subject: str, work: Work) -> Job:
-        """Queue `work(on_progress, should_stop)`; what it returns becomes the job's result."""
+        """Queue `work(on_progress, should_stop)`; its return value becomes the job's result."""
         with self._lock:
             job = Job(id=next(self._numbers), subject=subject)
             self._jobs[job.id] = job
@@ -104,7 +104,7 @@ class JobRunner:
             return next((job for job in reversed(self._jobs.values()) if job.subject == subject), None)
 
     def cancel(self, job_id: int) -> None:
-        """Ask a job to stop; it does at its next batch."""
+        """Stop a job at its next batch."""
         self._stops[job_id].set()
 
     def _update(self, job_id: int, **changes: object) -> None:
@@ -131,7 +131,7 @@ class JobRunner:
             state = "cancelled"
         except HnmineError as failure:
             state, error = "failed", str(failure)
-        except Exception as failure:  # noqa: BLE001 - the thread has no caller; the screen tells the user
+        except Exception as failure:  # noqa: BLE001 - the thread has no caller; the screen shows the error
             state, error = "failed", f"unexpected {type(failure).__name__}: {failure}"
         self._update(job_id, state=state, result=result, error=error, ended=time.monotonic())
 
@@ -151,9 +151,9 @@ def mine_dataset(
 
     Args:
         workspace, dataset_id: where the files are.
-        settings: model, pool mode, decisions about bad rows, and the selection to begin with.
+        settings: model, pool mode, decisions about bad rows, and the first selection.
         depth: candidates to rank for each query, at least the window's end.
-        load_encoder: gives the encoder; called in the job's thread, so that its imports hold up no screen. load_reranker: the same of
+        load_encoder: returns the encoder; called in the job's thread, so that imports block no screen. load_reranker: the same for
             the reranker, when the settings name one.
 
     Returns:

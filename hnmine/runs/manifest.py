@@ -1,10 +1,8 @@
-"""The manifest: what is needed to say how an output came about, and to make it again, byte for byte.
+"""The manifest: all that is needed to reproduce an output, byte for byte.
 
-It holds the settings, the fingerprints of the input files and of the model's weights, the verdicts that bore on the data
-(the words themselves: a review goes on after the export), the versions, the counts, and the fingerprints of what was
-written. Everything that decides a byte is in it or named by its SHA-256; `hnmine.runs.reproduce` runs it again and compares.
-
-Plain JSON, so that it can be read without hnmine. Paths are hints: a file counts by its fingerprint, wherever it lies.
+It holds the settings, the fingerprints of the input files and of the weights, the applied verdicts (in full, because a review continues
+after the export), the versions, the counts, and the fingerprints of the output. Everything that decides a byte is in it or identified by
+its SHA-256; `hnmine.runs.reproduce` repeats the run and compares. Plain JSON, readable without hnmine. Paths are hints.
 """
 
 from __future__ import annotations
@@ -38,8 +36,8 @@ PACKAGES = ("FlagEmbedding", "torch", "transformers", "tokenizers", "faiss-gpu",
 
 
 Role = Literal["model", "second_model", "reranker"]
-# What a message calls it, the flag that names another, and what to do where its weights are not known.
-_LOADED = "it was handed over loaded: call find_knn_neg with that model again"
+# Its name in messages, the flag that names another, and the remedy where its weights are unknown.
+_LOADED = "it was a loaded model: run again with that model"
 _ROLES: dict[Role, tuple[str, str, str]] = {
     "model": ("model", "--embedder_name_or_path", _LOADED),
     "second_model": ("second model", "--second_embedder_name_or_path", _LOADED),
@@ -70,7 +68,7 @@ class _Summary(msgspec.Struct, frozen=True):
 
 
 class _Outline(msgspec.Struct, frozen=True):
-    """What this package reads of a manifest, with its types."""
+    """The parts of a manifest that this package reads, with their types."""
 
     settings: dict[str, Any] = {}
     inputs: dict[str, _File] = {}
@@ -83,7 +81,7 @@ class _Outline(msgspec.Struct, frozen=True):
 
 
 def check_types(manifest: Mapping[str, Any]) -> None:
-    """Check the types of all that this package reads of a manifest.
+    """Check the types of the parts of a manifest that this package reads.
 
     Raises:
         ValidationError: one is wrong; of msgspec, with its place.
@@ -92,17 +90,17 @@ def check_types(manifest: Mapping[str, Any]) -> None:
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a manifest says of how to do its run again.
+    """A manifest, as far as it is needed to repeat its run.
 
     Attributes:
         settings: of `MineSettings`, as plain JSON.
         inputs: "input_file" and "candidate_pool", each with name, bytes, sha256 and, where it was a file, path.
-        model: what the encoder said of itself, with weights_sha256 and precision. second_model, reranker: the same of those, None without.
+        model: `describe()` of the encoder, with weights_sha256 and precision. second_model, reranker: the same, None without.
         outputs: name, bytes, sha256 and rows of each file written.
-        verdicts: those that were honoured.
-        versions: of hnmine, Python and the packages that have a say.
-        audit: what reviewers found of the negatives (`estimates.AuditRecord`), or None; it decides no byte.
-        folder: where the manifest lies.
+        verdicts: those that were applied.
+        versions: of hnmine, Python and the packages that affect the bytes.
+        audit: the audit of the negatives (`review.audit.AuditRecord`), or None; it affects no byte.
+        folder: that of the manifest.
     """
 
     settings: dict[str, Any]
@@ -117,10 +115,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     folder: str = ""
 
     def locate(self, argument: str, given: str | os.PathLike[str] | None) -> Path | None:
-        """Return where an input lies: as given, where it lay, or beside the manifest; None when the run had none.
+        """Return the path of an input: as given, where it was, or beside the manifest; None when the run had none.
 
         Raises:
-            InputError: it is in none of these places, or one was given that the run had not.
+            InputError: it is in none of these places, or the run had no such input.
         """
         file = self.inputs.get(argument)
         if file is None:
@@ -129,13 +127,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             return None
         if given is not None:
             return Path(given)
-        if file["name"] == "list" and "path" not in file:
-            raise InputError(f"the manifest's {argument} was a list in memory; write it to a file and name that with --{argument}")
         places = [Path(file["path"])] if "path" in file else []
         places.append(Path(self.folder) / file["name"])
         for place in places:
             if place.exists():
                 return place
+        if "path" not in file:
+            raise InputError(f"the manifest's {argument} was in memory; write it to a file and name that as {argument}")
         looked = " or ".join(map(str, places))
         raise InputError(f"the manifest's {argument}, {file['name']}, is not at {looked}; name it with --{argument}")
 
@@ -143,7 +141,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """Compare the fingerprints of what was read with those of the manifest.
 
         Raises:
-            InputError: a file is another one.
+            InputError: a file has changed.
         """
         for argument, file in self.inputs.items():
             found = files.get(argument, {})
@@ -158,12 +156,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """Compare the weights of a model with those of the manifest; None where the run has no such model.
 
         Raises:
-            ModelError: they are others, or the manifest does not know them.
+            ModelError: they differ, or the manifest lacks them.
         """
         wanted, found = ((each or {}).get("weights_sha256") for each in (getattr(self, role), description))
         words, flag, remedy = _ROLES[role]
         if wanted is None and (role != "second_model" or found is not None):
-            raise ModelError(f"the manifest does not know the weights of the {words}; {remedy}")
+            raise ModelError(f"the manifest has no fingerprint of the weights of the {words}; {remedy}")
         if found != wanted:
             raise ModelError(
                 f"the weights of the {words} {(description or {}).get('name')} are not those of the manifest (sha256 {str(found)[:12]}... "
@@ -191,7 +189,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of hnmine, Python, and the packages that have a say in the bytes."""
+    """Return the versions of hnmine, Python, and the packages that affect the bytes."""
     from hnmine import __version__
 
     found = {"hnmine": __version__, "python": platform.python_version()}
@@ -215,7 +213,7 @@ def compose(
     fn_model: Any = None,
     stages: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Return a run's manifest as plain JSON types; `fn_model` is the model that estimated who is false, where it was used."""
+    """Return a run's manifest as plain JSON types; `fn_model`: the false-negative model, where it was used."""
     return _plain(
         {
             "settings": settings,
@@ -239,7 +237,7 @@ def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fingerprints(written: Iterable[Written]) -> list[dict[str, Any]]:
-    """Return what a manifest records of the files that were written."""
+    """Return the entries of a manifest for written files."""
     return [
         {"name": Path(each.path).name, "bytes": each.bytes, "sha256": each.sha256, "rows": each.rows, "part": each.part} for each in written
     ]
@@ -259,11 +257,11 @@ def of_export(
     """Return the manifest of an export from a stored run.
 
     Args:
-        run: the run's own manifest, which knows the model, the versions and the inputs as the workspace keeps them.
+        run: the run's own manifest, with the model, the versions and the inputs as the workspace stores them.
         settings: `MineSettings` as they are now; summary: counted now.
-        names: what "input_file" and "candidate_pool" were called before the workspace stored them.
-        verdicts, suspicion: as in `compose`.
-        outputs: of `fingerprints`; audit: an `estimates.AuditRecord`, where there is one.
+        names: the names of "input_file" and "candidate_pool" before the workspace stored them.
+        verdicts, fn_model: as in `compose`.
+        outputs: of `fingerprints`; audit: a `review.audit.AuditRecord`, or None.
     """
     inputs = {argument: {**file, "name": names.get(argument) or file["name"]} for argument, file in run.get("inputs", {}).items()}
     now = {"settings": settings, "inputs": inputs, "verdicts": list(verdicts), "summary": summary, "fn_model": fn_model}
@@ -276,7 +274,7 @@ def encoded(manifest: Mapping[str, Any]) -> bytes:
 
 
 def manifest_path(output: str | os.PathLike[str]) -> Path:
-    """Return where the manifest of an output goes unless another place is named: `out.jsonl` and `out.manifest.json`."""
+    """Return the default path of the manifest of an output: `out.manifest.json` for `out.jsonl`."""
     output = Path(output)
     return output.with_name(f"{output.stem}.manifest.json")
 
@@ -285,7 +283,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     """Read a manifest.
 
     Raises:
-        InputError: the file cannot be read, or is none.
+        InputError: the file cannot be read, or is not a manifest.
     """
     try:
         content = Path(path).read_bytes()
@@ -294,12 +292,12 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
-            f"{path} is no manifest of hnmine ({error}); each run writes one beside its output, as does the Export screen"
+            f"{path} is not a manifest of hnmine ({error}); each run writes one beside its output, and the Export screen offers one"
         ) from error
     for argument, file in found.inputs.items():
         if missing := [name for name in ("name", "bytes", "sha256") if name not in file]:
             raise InputError(
-                f"{path} is no whole manifest: $.inputs.{argument} lacks {', '.join(missing)}; export again, or find the original"
+                f"{path} is not a complete manifest: $.inputs.{argument} lacks {', '.join(missing)}; export again, or find the original"
             )
     try:
         check_types(msgspec.json.decode(content, type=dict[str, Any]))

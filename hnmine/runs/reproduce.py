@@ -1,7 +1,7 @@
-"""Do the run of a manifest again, and compare: the same files, weights, settings and verdicts give the same bytes.
+"""Repeat the run of a manifest and compare: the same files, weights, settings and verdicts give the same bytes.
 
-Half precision is settled here as it was there: `auto` would be something else on another machine. What may differ is where
-things are (files, the model's folder), not what they are: fingerprints are checked before anything is encoded.
+The precision is that of the first run, because `auto` may differ on another machine. Paths may differ, content may not: fingerprints are
+checked before encoding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from hnmine.models.cards import PACKAGED_NAME, ModelSettings
 from hnmine.models.encoder import FlagEncoder
 from hnmine.models.reranker import RerankerSettings
 from hnmine.runs.manifest import Manifest, fingerprints, manifest_path, read_manifest
-from hnmine.runs.mine import MineSettings, mine_to_file
+from hnmine.runs.mine import mine_to_file
+from hnmine.runs.settings import MineSettings
 from hnmine.runs.summary import Summary
 
 __all__ = ["reproduce", "settings_of"]
@@ -35,10 +36,10 @@ def settings_of(
     reranker_name_or_path: str | None = None,
     devices: tuple[str, ...] | None = None,
 ) -> MineSettings:
-    """Return the settings of a manifest, with half precision as it turned out to be; the models may lie elsewhere by now.
+    """Return the settings of a manifest, with the precision that was used; the models may have moved.
 
     Raises:
-        InputError: another version of hnmine wrote settings that this one does not know, or there is no second model to name.
+        InputError: a setting of another version of hnmine is unknown, or there is no second model to name.
     """
     try:
         settings = msgspec.convert(manifest.settings, MineSettings)
@@ -57,11 +58,11 @@ def settings_of(
     )
 
 
-def _settled(settings: S, told: Mapping[str, Any], name_or_path: str | None, devices: tuple[str, ...] | None) -> S:
-    """Return the settings of a model that said that of itself, as it shall be used here."""
+def _settled(settings: S, described: Mapping[str, Any], name_or_path: str | None, devices: tuple[str, ...] | None) -> S:
+    """Return the settings of a model for this run; `described`: its `describe()` in the first one."""
     changes: dict[str, Any] = {}
-    if settings.precision == "auto" and told.get("precision"):
-        changes["precision"] = told["precision"]
+    if settings.precision == "auto" and described.get("precision"):
+        changes["precision"] = described["precision"]
     if name_or_path is not None:
         changes["name_or_path"] = None if name_or_path == PACKAGED_NAME else name_or_path
     if devices is not None:
@@ -79,28 +80,27 @@ def reproduce(
     second_name_or_path: str | None = None,
     reranker_name_or_path: str | None = None,
     devices: tuple[str, ...] | None = None,
-    new_manifest: str | os.PathLike[str] | None = None,
-    write_manifest: bool = True,
+    new_manifest: bool | str | os.PathLike[str] = True,
     store: str | os.PathLike[str] | None = None,
     memory_budget: int | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Summary:
-    """Mine again what a manifest describes, write it to `output_file`, and check that the bytes are the same.
+    """Repeat the run of a manifest, write its rows to `output_file`, and check that the bytes are the same.
 
     Args:
-        manifest_file: as `find_knn_neg` or the app wrote it.
+        manifest_file: of `find_knn_neg`, `Selection.write` or the app.
         output_file: where to write.
-        input_file, candidate_pool: where the inputs are now; None looks where they were, and beside the manifest.
+        input_file, candidate_pool: where the inputs are now; None: where they were, or beside the manifest.
         name_or_path, second_name_or_path, reranker_name_or_path, devices: where the models are now, and what they run on.
-        new_manifest: where to write the manifest of this run; None writes it beside the output, unless `manifest_file` itself is there.
-        write_manifest: False writes none.
+        new_manifest: True writes the manifest of this run beside the output, unless `manifest_file` itself is there; a path, there; False
+            writes none.
         store, memory_budget, on_progress, should_stop: as in `find_knn_neg`.
 
     Raises:
-        InputError: the manifest is none, or an input is missing or another one.
-        ModelError: the weights are others.
-        OutputError: what was written is not what the manifest says; the message names versions that differ.
+        InputError: the file is not a manifest, or an input is missing or has changed.
+        ModelError: the weights have changed.
+        OutputError: the bytes differ from the manifest; the message names versions that differ.
     """
     manifest = read_manifest(manifest_file)
     settings = settings_of(
@@ -112,17 +112,16 @@ def reproduce(
     )
     training = manifest.locate("input_file", input_file)
     if training is None:
-        raise InputError(f"{manifest_file} names no input_file; it is no manifest of a run")
-    if new_manifest is None and manifest_path(output_file).resolve() == Path(manifest_file).resolve():
-        write_manifest = False  # it may hold an audit, and says what the bytes should have been
+        raise InputError(f"{manifest_file} names no input_file, so it is not the manifest of a run")
+    if new_manifest is True and manifest_path(output_file).resolve() == Path(manifest_file).resolve():
+        new_manifest = False  # the old one may hold an audit, and the fingerprint of the right bytes
     summary, written = mine_to_file(
         lambda: FlagEncoder.load(settings.model or ModelSettings(), on_progress=on_progress),
         training,
         manifest.locate("candidate_pool", candidate_pool),
         output_file,
         settings,
-        manifest=write_manifest,
-        manifest_file=new_manifest,
+        manifest=new_manifest,
         verdicts=manifest.verdicts,
         expected=manifest,
         store=store,
@@ -131,5 +130,5 @@ def reproduce(
         should_stop=should_stop,
     )
     manifest.check_outputs(fingerprints(written))
-    summary.notes.append("the bytes are those of the manifest" if manifest.outputs else "the manifest does not say what was written")
+    summary.notes.append("the bytes are those of the manifest" if manifest.outputs else "the manifest lists no output to compare with")
     return summary

@@ -1,4 +1,4 @@
-"""What a run did, counted: for the closing lines of the command line, the screens and the manifest."""
+"""The counts and averages of a run: for the closing lines of the command line, the screens and the manifest."""
 
 from __future__ import annotations
 
@@ -19,24 +19,23 @@ __all__ = ["Summary", "summarise"]
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """What a run did. Printing it gives the closing summary of the command line.
+    """Counts and averages of a run. Printing it gives the closing summary of the command line.
 
     Attributes:
-        output_file: where it was written; None when nothing was (the app before its download).
-        rows, queries, passages, candidates: counts; rows that ask the same share a query.
+        output_file: where the rows were written; None before that.
+        rows, queries, passages, candidates: counts; rows with the same query count as one query.
         pool_mode: "extend", "replace", or None without a pool.
         funnel: candidates left after each step, over all queries (`Selection.funnel`).
-        negatives: negatives over all rows; random_filled and short_rows: rows' counts of those.
-        retrievers: who ranked the candidates. second_model: its name, or None.
-        scores: mean similarities of "negatives" and "positives", and the share of negatives "above_positive" (0..1).
-        estimated_false: share of the negatives that are false by the model's own estimate (0..1), back-filled ones aside, what people kept
-            as true; None where it had no say. It is no measurement: an audit is.
+        negatives: negatives over all rows; random_filled: those filled at random; short_rows: rows with fewer than asked for.
+        retrievers: what ranked the candidates. second_model: its name, or None.
+        scores: mean similarity of the "negatives" and the "positives", and the part of the negatives "above_positive" (0 to 1).
+        estimated_fn_rate: mean estimated false-negative probability (0 to 1) of the negatives from the window; None without signals.
+            An audit measures the rate.
         problems: counts of input problems, "kind (resolution)".
-        verdicts: people's decisions that were honoured, "dropped", "promoted" and "kept", and those "elsewhere", on texts that are not
-            in this data; empty without any.
-        vectors: how many were "stored" already and how many had to be "encoded"; empty without a store.
-        pairs: the same of the reranker's scores, "stored" and "scored"; empty without a reranker.
-        timings: seconds for each stage.
+        verdicts: counts of the applied verdicts, and of those "elsewhere", on texts that are not in this data; empty without any.
+        vectors: how many were "stored" and how many had to be "encoded"; empty without a store.
+        pairs: the same of a reranker's scores, "stored" and "scored"; empty without a reranker.
+        timings: seconds of each stage.
         notes: what a user should know, in sentences.
     """
 
@@ -55,13 +54,18 @@ class Summary:
     scores: dict[str, float | None]
     retrievers: tuple[Retriever, ...] = MODEL_ALONE
     second_model: str | None = None
-    estimated_false: float | None = None
+    estimated_fn_rate: float | None = None
     problems: dict[str, int] = field(default_factory=dict)
     verdicts: dict[str, int] = field(default_factory=dict)
     vectors: dict[str, int] = field(default_factory=dict)
     pairs: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def hardness(self) -> float | None:
+        """Mean similarity of the negatives to their queries; None without negatives."""
+        return self.scores["negatives"]
 
     def __str__(self) -> str:
         def number(value: float | None) -> str:
@@ -71,7 +75,7 @@ class Summary:
             f"{name.replace('_', ' ')} {count:,}"
             for name, count in self.funnel.items()
             if name in ("ranked", "in_window", "not_positive", "chosen")
-            or (name.startswith(("past_", "not_dropped")) and self._guarded(name))
+            or (name.startswith(("past_", "not_dropped")) and self._removed(name))
         )
         pool = {None: "the rows' own passages", "extend": "the rows' own passages and the pool", "replace": "the pool alone"}[
             self.pool_mode
@@ -81,18 +85,18 @@ class Summary:
             f"rows         {self.rows:,} ({self.queries:,} different queries)" + (f" -> {self.output_file}" if self.output_file else ""),
             f"candidates   {self.candidates:,} passages: {pool}",
             f"window       ranks {self.window[0]}-{self.window[1] - 1}"
-            + (f" {told}" if (told := retriever_names(self.retrievers)) else ""),
+            + (f" {names}" if (names := retriever_names(self.retrievers)) else ""),
             f"funnel       {steps}",
-            f"negatives    {self.negatives:,}, of which {self.random_filled:,} back-filled; "
+            f"negatives    {self.negatives:,}, {self.random_filled:,} of them filled at random; "
             f"{self.short_rows:,} rows short of {self.negative_number}",
             f"similarity   negatives {number(self.scores['negatives'])}, positives {number(self.scores['positives'])} on average; "
-            f"{'-' if above is None else f'{100 * above:.1f} %'} of the negatives score above their positive",
+            f"{'-' if above is None else f'{100 * above:.1f}%'} of the negatives score above their positive",
         ]
         if self.second_model:
             lines.append(f"second model {self.second_model}")
-        if self.estimated_false is not None:
+        if self.estimated_fn_rate is not None:
             lines.append(
-                f"estimate     {100 * self.estimated_false:.1f} % of the negatives are false, says the model; only an audit measures it"
+                f"estimate     {100 * self.estimated_fn_rate:.1f}% of the negatives are false negatives; an audit measures the rate"
             )
         if self.problems:
             lines.append("input        " + ", ".join(f"{count:,} x {name}" for name, count in self.problems.items()))
@@ -106,8 +110,8 @@ class Summary:
             lines.append("seconds      " + ", ".join(f"{name} {value:.1f}" for name, value in self.timings.items()))
         return "\n".join(lines + [f"note         {note}" for note in self.notes])
 
-    def _guarded(self, name: str) -> bool:
-        """Whether the step removed anything; guards that are off, or idle, are not printed."""
+    def _removed(self, name: str) -> bool:
+        """Whether the step removed anything; the others are not printed."""
         names = list(self.funnel)
         return self.funnel[name] != self.funnel[names[names.index(name) - 1]]
 
@@ -115,8 +119,8 @@ class Summary:
 def summarise(
     inputs: Inputs, ranking: Ranking, selection: Selection, *, with_scores: bool = False, fn_model: FNModel | None = None
 ) -> Summary:
-    """Count and average what a selection holds; `fn_model` is the model that had a say in it, if one had."""
-    corpus, settings, judged = inputs.corpus, selection.settings, selection.verdict_pairs
+    """Count and average what a selection holds; `fn_model` estimates the rate, None leaves it out."""
+    corpus, settings, pairs = inputs.corpus, selection.settings, selection.verdict_pairs
     row_counts = selection.counts[corpus.row_queries]
     held = selection.negatives >= 0
     scores = selection.scores[held]
@@ -129,9 +133,9 @@ def summarise(
     if (stale := stale_scores(inputs.rows)) and not with_scores:
         notes.append(f"{stale:,} rows had neg_scores for the negatives that were replaced: left out (with_scores writes new ones)")
     if (stale := stale_positive_scores(inputs.rows, corpus)) and not with_scores:
-        notes.append(f"{stale:,} rows had pos_scores, and pos grew by promoted passages: left out (with_scores writes new ones)")
+        notes.append(f"{stale:,} rows had pos_scores, and verdicts added passages to pos: left out (with_scores writes new ones)")
     if empty := int((row_counts == 0).sum()):
-        notes.append(f"{empty:,} rows have no negative at all, because there is none to be had: FlagEmbedding's trainer stops on them")
+        notes.append(f"{empty:,} rows have no negative, because no candidate is left: FlagEmbedding's trainer stops on them")
     if inputs.pool is not None and corpus.pool_mode == "extend" and len(inputs.pool) > corpus.n_candidates:
         notes.append("the pool repeats passages: each counts once")
     estimate = None
@@ -155,8 +159,8 @@ def summarise(
             "positives": float(ranking.positive_scores.mean(dtype=np.float64)),
             "above_positive": float(above.mean()) if len(scores) else None,
         },
-        estimated_false=estimate,
+        estimated_fn_rate=estimate,
         problems=problems,
-        verdicts=judged.counts | {"elsewhere": judged.elsewhere} if judged.applied or judged.elsewhere else {},
+        verdicts=pairs.counts | {"elsewhere": pairs.elsewhere} if pairs.applied or pairs.elsewhere else {},
         notes=notes,
     )

@@ -1,8 +1,7 @@
-"""What people bring: told before it is used, listed from the workspace's folder, stored with its own bytes.
+"""Files of users: inspected before use, listed from the workspace's folder, stored with their own bytes.
 
-`inspect_file` reads the beginning of a file (of Parquet and zip the directory at its end) and says what it is and which of its columns would be
-read, without reading the rest. A stored file keeps its bytes and gets the suffix of what it is, so that it can be opened with anything else
-too.
+`inspect_file` reads the beginning of a file (of Parquet and zip the directory at its end) and returns its format and its columns without
+reading the rest. A stored file keeps its bytes and gets the suffix of its format.
 """
 
 from __future__ import annotations
@@ -30,20 +29,20 @@ __all__ = ["SUFFIXES", "FileInfo", "Stamp", "inspect_file", "list_files", "sampl
 # Of each file: its path, its times in nanoseconds, its size.
 Stamp = tuple[tuple[str, int, int, int], ...]
 
-# What an upload may be called, and what is listed; what a file is, its content says.
+# Suffixes of uploads and listed files; the format is detected from the content.
 SUFFIXES = ("jsonl", "json", "ndjson", "parquet", "csv", "tsv", "txt", "gz", "zst", "zip")
 _SUFFIX = {"jsonl": ".jsonl", "json": ".json", "parquet": ".parquet", "text": ".txt", "beir": ".zip"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileInfo:
-    """What a file was found to be.
+    """The detected format of a file.
 
     Attributes:
         source: format, and the names of its columns (fields, splits).
-        said: the same in words, with what is read as what.
-        columns: what is read as what; None when somebody has to say.
-        plain: JSON lines or an array with `query` and `pos` (of a pool `text`): there is nothing to say.
+        said: the same in words, with the columns that are read.
+        columns: which are read as what; None when they must be named.
+        plain: JSON lines or an array with `query` and `pos` (of a pool `text`).
     """
 
     source: Source
@@ -59,7 +58,7 @@ class FileInfo:
 
 
 class _Borrowed(io.RawIOBase):
-    """Somebody else's file, read from its beginning and left open; several may read it in turns, each at its own place."""
+    """A view of an open file that reads from its beginning and leaves it open; several views keep their own positions."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -97,16 +96,16 @@ def _beir(source: BinaryIO | Path, name: str) -> BeirFolder | None:
 
 
 def inspect_file(source: BinaryIO | Path, name: str, role: Role = "training", columns: Columns | None = None) -> FileInfo:
-    """Tell what a file is, before it is used.
+    """Return the format of a file, before it is used.
 
     Args:
-        source: a path, or a file that can be read at any place; it stays open.
-        name: what it is called; breaks ties.
-        role: what it is to be.
-        columns: what somebody said of its columns.
+        source: a path, or a seekable file; it stays open.
+        name: its name; breaks ties.
+        role: its use.
+        columns: the columns that the user named.
 
     Raises:
-        InputError: it is damaged, of a kind that cannot be read, or lacks a column that was named.
+        InputError: it is damaged, has an unsupported format, or lacks a named column.
     """
     if (beir := _beir(source, name)) is not None:
         found = Source(format="beir", names=beir.splits)
@@ -127,7 +126,7 @@ def inspect_file(source: BinaryIO | Path, name: str, role: Role = "training", co
 
 
 def stamp(path: Path) -> Stamp:
-    """Return what changes when a file does, or a file of a folder; nothing is read. A file that is not there is left out."""
+    """Return a value that changes with a file, or with a file of a folder; nothing is read. A missing file is left out."""
     found = []
     for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
         with suppress(OSError):
@@ -154,7 +153,7 @@ def list_files(root: Path) -> list[str]:
 def _is_beir(folder: Path) -> bool:
     try:
         return beir_at(folder) is not None
-    except InputError:  # one without verdict_pairs: its files are listed, each for itself
+    except InputError:  # one without qrels: its files are listed
         return False
 
 
@@ -165,7 +164,7 @@ def _is_part(path: Path) -> bool:
 
 
 def store(source: BinaryIO | Path, name: str, role: Role, folder: Path) -> tuple[str, int, str, FileInfo | None]:
-    """Copy a file into `folder` under a name of its role; return that name, its bytes and sha256, and what it is.
+    """Copy a file into `folder` under a name of its role; return that name, its bytes, sha256 and format.
 
     Raises:
         OSError: it cannot be read, or the disk is full.
@@ -173,7 +172,7 @@ def store(source: BinaryIO | Path, name: str, role: Role, folder: Path) -> tuple
     stem = "train" if role == "training" else "pool"
     try:
         found: FileInfo | None = inspect_file(source, name, role)
-    except InputError:  # what is wrong with it is told by whoever reads it
+    except InputError:  # reading it reports the fault
         found = None
     if isinstance(source, Path) and source.is_dir():
         given = beir_at(source)
@@ -209,7 +208,7 @@ def _copy(source: BinaryIO | Path, target: Path) -> tuple[int, str]:
 
 
 def sample(path: Path, name: str, role: Role, count: int = 20) -> list[dict[str, Any]]:
-    """Return the first records of a file as they stand in it, for somebody who has to say which column is which.
+    """Return the first records of a file unchanged, for a user who has to name the columns.
 
     Raises:
         InputError: it is damaged.

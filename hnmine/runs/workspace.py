@@ -1,9 +1,8 @@
-"""A folder that outlives the server: data sets, runs, and what was chosen on the screens.
+"""The folder of a server: data sets, runs, and the settings of the screens.
 
-Layout: `files/` is for people to put large files into; `datasets/<id>/` holds what was uploaded, once (the id is a hash
-of its bytes); `vectors/` is the vector store; `runs/<id>/` holds a manifest, the ranking's arrays (its vectors linked from
-the store) and the last selection settings; `reviews.sqlite` holds the verdicts. Everything else appears by rename, so a killed
-process leaves either all of a data set or run, or nothing.
+Layout: `files/` is for large files that users copy there; `datasets/<id>/` holds each upload once (the id is a hash of its bytes);
+`vectors/` is the vector store; `runs/<id>/` holds a manifest, the arrays of the ranking (vectors linked from the store) and the last
+selection settings; `reviews.sqlite` holds the verdicts. Data sets and runs appear by rename, so a killed process leaves all or nothing.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ from hnmine.data.columns import Columns
 from hnmine.retrieval.ranking import Ranking
 from hnmine.review.store import ReviewStore
 from hnmine.runs.descriptions import Dataset, Run, RunSize, older_run, read
-from hnmine.runs.mine import MineSettings
+from hnmine.runs.settings import MineSettings
 from hnmine.runs.uploads import Stamp, list_files, stamp, store
 from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.store import VectorStore
 
 __all__ = ["Dataset", "Run", "RunSize", "Workspace", "vectors_folder"]
 
-# What the files of settings hold.
+# The types of the settings files.
 _SETTINGS: dict[str, Any] = {"decisions.json": tuple[tuple[str, ...], bool], "columns.json": Columns, "selection.json": SelectionSettings}
-# What the pool of a BEIR data set is called.
+# The name of the pool of a BEIR data set.
 OWN_CORPUS = "its corpus"
 
 
@@ -51,15 +50,15 @@ def _home() -> Path:
 
 
 def vectors_folder() -> Path:
-    """Return where vectors are kept unless somebody says otherwise; it need not exist."""
+    """Return the default folder of vectors; it may not exist yet."""
     return _home() / "vectors"
 
 
 class Workspace:
-    """The folder `root` (by default HNMINE_HOME, else ./workspace); made when it is missing.
+    """The folder `root` (by default HNMINE_HOME, else ./workspace); created when missing.
 
     Raises:
-        WorkspaceError: the folder cannot be made.
+        WorkspaceError: the folder cannot be created.
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
@@ -70,11 +69,11 @@ class Workspace:
                 (self.root / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise WorkspaceError(
-                f"the workspace {self.root} cannot be made ({error.strerror or error}); set HNMINE_HOME to a folder you may write to"
+                f"the workspace {self.root} cannot be created ({error.strerror or error}); set HNMINE_HOME to a folder you may write to"
             ) from error
 
     def store(self) -> VectorStore:
-        """Return the vector store, for one run: its notes and counts are that run's."""
+        """Return the vector store, new for each run, which its notes and counts belong to."""
         return VectorStore(self.root / "vectors")
 
     def reviews(self) -> ReviewStore:
@@ -88,11 +87,11 @@ class Workspace:
     # Data sets
 
     def files(self) -> list[str]:
-        """Return the files and BEIR folders that somebody put into `files/`, as paths relative to it, sorted."""
+        """Return the files and BEIR folders in `files/`, as paths relative to it, sorted."""
         return list_files(self.root / "files")
 
     def file(self, name: str) -> Path:
-        """Return the path of one of `files()`; names that lead out of the folder are refused.
+        """Return the path of one of `files()`; names that lead out of the folder are rejected.
 
         Raises:
             WorkspaceError: no such file.
@@ -135,7 +134,7 @@ class Workspace:
                 if not target.exists():
                     folder.rename(target)
             except OSError:
-                if not (target / "dataset.json").exists():  # else somebody stored the same bytes at the same time
+                if not (target / "dataset.json").exists():  # else another process stored the same bytes
                     raise
         return self.dataset(dataset.id)
 
@@ -156,43 +155,43 @@ class Workspace:
         return sorted(found, key=lambda dataset: dataset.created, reverse=True)
 
     def training_path(self, dataset_id: str) -> Path:
-        """Return where the training file of a data set lies."""
+        """Return the path of the training file of a data set."""
         return self._folder("datasets", dataset_id) / self.dataset(dataset_id).training_file
 
     def pool_path(self, dataset_id: str) -> Path | None:
-        """Return where the pool of a data set lies, or None when it has none of its own."""
+        """Return the path of the pool of a data set, or None without a file for it."""
         path = self._folder("datasets", dataset_id) / (self.dataset(dataset_id).pool_file or "pool.jsonl")
         return path if path.exists() else None
 
     def stamp(self, dataset_id: str) -> Stamp:
-        """Return what changes when a file of a data set does; nothing is read."""
+        """Return a value that changes with the files of a data set; nothing is read."""
         pool = self.pool_path(dataset_id)
         return stamp(self.training_path(dataset_id)) + (() if pool is None else stamp(pool))
 
     def save_decisions(self, dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool) -> None:
-        """Remember what was decided about a data set's bad rows."""
+        """Store the decisions about the bad rows of a data set."""
         write_atomic(self._folder("datasets", dataset_id) / "decisions.json", [msgspec.json.encode((repair, skip_bad_rows))])
 
     def decisions(self, dataset_id: str) -> tuple[tuple[str, ...], bool]:
-        """Return (repairs, skip_bad_rows) as decided for a data set; nothing is mended or skipped before somebody says so."""
+        """Return (repairs, skip_bad_rows) as decided for a data set; by default nothing is repaired or skipped."""
         return self._setting(self._folder("datasets", dataset_id) / "decisions.json") or ((), False)
 
     def save_columns(self, dataset_id: str, columns: Columns) -> None:
-        """Remember which columns of a data set hold what."""
+        """Store which columns of a data set hold what."""
         write_atomic(self._folder("datasets", dataset_id) / "columns.json", [msgspec.json.encode(columns)])
 
     def columns(self, dataset_id: str) -> Columns:
-        """Return which columns of a data set hold what, as somebody said; what nobody did is found by name."""
+        """Return which columns of a data set hold what, as the user named them; the others are found by name."""
         return self._setting(self._folder("datasets", dataset_id) / "columns.json") or Columns()
 
     def remove_dataset(self, dataset_id: str) -> None:
-        """Remove a data set that no run was made from.
+        """Remove a data set without runs.
 
         Raises:
             WorkspaceError: there are runs of it.
         """
         if self.runs(dataset_id):
-            raise WorkspaceError(f"the data set {dataset_id!r} has runs; they could not be opened without it")
+            raise WorkspaceError(f"the data set {dataset_id!r} has runs, which need it; delete them first")
         gone = self.root / "datasets" / f".gone-{os.getpid()}-{secrets.token_hex(4)}"
         try:
             self._folder("datasets", dataset_id).rename(gone)
@@ -234,7 +233,7 @@ class Workspace:
         return sorted(found, key=lambda run: (run.created, run.id), reverse=True)
 
     def damaged(self) -> list[str]:
-        """Return what is wrong with each run and data set that cannot be read, and with each file of settings, with the remedy."""
+        """Return a message, with the remedy, for each run and data set that cannot be read."""
         found = [str(each) for each in self._all_runs() if isinstance(each, WorkspaceError)]
         for path in (self.root / "datasets").glob("[!.]*/dataset.json"):
             try:
@@ -244,7 +243,7 @@ class Workspace:
         return sorted(found)
 
     def damaged_settings(self, dataset_id: str | None, run_id: str | None) -> list[str]:
-        """Return what is wrong with the files of settings of a data set and a run; those settings are as if nobody had chosen them."""
+        """Return a message for each damaged settings file of a data set and a run; defaults are used in their place."""
         paths = [self._folder("datasets", dataset_id) / name for name in ("decisions.json", "columns.json")] if dataset_id else []
         found: list[str] = []
         for path in paths + ([self._folder("runs", run_id) / "selection.json"] if run_id else []):
@@ -255,7 +254,7 @@ class Workspace:
         return found
 
     def _all_runs(self) -> list[Run | WorkspaceError]:
-        """Return each run, or why it cannot be read; what was read is kept while the file stays as it is."""
+        """Return each run, or the error of reading it; cached until the file changes."""
         known, now = self._read_runs, {}
         for path in sorted((self.root / "runs").glob("[!.]*/manifest.json")):
             name, seen = path.parent.name, stamp(path)
@@ -270,7 +269,7 @@ class Workspace:
         return [found for _, found in now.values()]
 
     def name_run(self, run_id: str, name: str) -> str:
-        """Give a run a name, one line of at most NAME_LENGTH characters; an empty one takes it away. Returns the name as it is kept.
+        """Give a run a name, one line of at most NAME_LENGTH characters; an empty one removes it. Returns the stored name.
 
         Raises:
             WorkspaceError: there is no such run, or the disk is full.
@@ -288,7 +287,7 @@ class Workspace:
         return kept
 
     def run_name(self, run_id: str) -> str:
-        """Return the name that somebody gave a run, or an empty string."""
+        """Return the name of a run, or an empty string."""
         try:
             name = (self._folder("runs", run_id) / "run-name").read_bytes().decode("utf-8", "replace")
             return " ".join(name.split())[:NAME_LENGTH]
@@ -296,7 +295,7 @@ class Workspace:
             return ""
 
     def run_size(self, run_id: str) -> RunSize:
-        """Count what a run takes on the disk. Vectors that the store holds too are the same bytes on the disk, and stay there."""
+        """Return the disk space of a run. Vectors that the store holds too are the same bytes on the disk, and stay there."""
         files = own = shared = 0
         for path in self._folder("runs", run_id).rglob("*"):
             with suppress(OSError):
@@ -312,11 +311,11 @@ class Workspace:
     def delete_run(self, run_id: str) -> None:
         """Remove a run. Its data set, the stored vectors and all verdicts stay.
 
-        It goes out of sight by a rename before any file is removed, so that a kill leaves no half of a run; what such a kill leaves is
-        removed with the next run that goes.
+        It is renamed before any file is removed, so that a kill leaves no half of a run; leftovers of a kill are removed with the
+        next run.
 
         Raises:
-            WorkspaceError: there is no such run, or it cannot be moved away.
+            WorkspaceError: there is no such run, or it cannot be renamed.
         """
         folder = self._folder("runs", run_id)
         if not folder.is_dir():
@@ -337,15 +336,15 @@ class Workspace:
         return Ranking.open(self._folder("runs", run_id))
 
     def dataset_folder(self, dataset_id: str) -> Path:
-        """Return where a data set lies."""
+        """Return the folder of a data set."""
         return self._folder("datasets", dataset_id)
 
     def run_folder(self, run_id: str) -> Path:
-        """Return where a run lies."""
+        """Return the folder of a run."""
         return self._folder("runs", run_id)
 
     def clear(self, path: Path, kind: str, kept: int) -> None:
-        """Remove the oldest files of a kind beside `path`, so that with those of `path` `kept` are left; train and dev count as one."""
+        """Remove the oldest files of a kind beside `path`, so that `kept` are left, `path` included; train and dev count as one."""
         groups: dict[str, list[Path]] = {}
         for each in sorted(path.parent.glob(f"{kind}-*"), key=lambda each: each.stat().st_mtime, reverse=True):
             groups.setdefault(each.name.partition(".")[0], []).append(each)
@@ -355,29 +354,29 @@ class Workspace:
                 each.unlink(missing_ok=True)
 
     def save_selection(self, run_id: str, settings: SelectionSettings) -> None:
-        """Remember the selection settings that were last shown for a run."""
+        """Store the selection settings that were last shown for a run."""
         write_atomic(self._folder("runs", run_id) / "selection.json", [msgspec.json.encode(settings)])
 
     def selection(self, run_id: str) -> SelectionSettings:
-        """Return the selection settings last shown for a run, or, without any that can be read, those it was mined with."""
+        """Return the selection settings last shown for a run, or those it was mined with."""
         return self._setting(self._folder("runs", run_id) / "selection.json") or self.run(run_id).settings.selection
 
     def _setting(self, path: Path) -> Any:
-        """Return the settings in a file; None where there are none that can be read: `damaged_settings` says why."""
+        """Return the settings in a file; None where it is missing or damaged: see `damaged_settings`."""
         try:
             return _read_setting(path)
         except WorkspaceError:
             return None
 
     def _folder(self, kind: str, name: str) -> Path:
-        # Ids come from addresses too: nothing but the plain name of a folder may pass.
+        # Ids come from URLs too: only the plain name of a folder is accepted.
         if not name or not all(char.isalnum() or char == "-" for char in name):
-            raise WorkspaceError(f"{name!r} is no id of the workspace")
+            raise WorkspaceError(f"{name!r} is not an id of the workspace")
         return self.root / kind / name
 
     @contextmanager
     def _new_folder(self, parent: Path) -> Iterator[Path]:
-        """Give a hidden folder to fill and rename; what is left of it afterwards goes."""
+        """Yield a hidden folder to fill and rename; it is removed afterwards if still there."""
         folder = parent / f".new-{os.getpid()}-{secrets.token_hex(4)}"
         try:
             folder.mkdir()

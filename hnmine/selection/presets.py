@@ -8,7 +8,7 @@ from typing import Any
 from hnmine.core.errors import SettingsError
 from hnmine.selection.settings import SelectionSettings
 
-__all__ = ["PRESETS", "RECOMMENDED", "Preset", "arguments", "preset_of", "with_preset"]
+__all__ = ["PRESETS", "RECOMMENDED", "Preset", "preset_of", "with_preset"]
 
 # Candidates behind a window's start without which it starts at 0: in a small corpus, skipping the ten nearest would leave too few.
 ROOM = 2 * SelectionSettings().negative_number
@@ -68,16 +68,3 @@ def with_preset(name: str, settings: SelectionSettings, *, deepest: int | None =
 def preset_of(settings: SelectionSettings, *, deepest: int | None = None) -> str | None:
     """Return which preset settings are, number and seed aside, or None; `deepest` as for `with_preset`."""
     return next((name for name in PRESETS if with_preset(name, settings, deepest=deepest) == settings), None)
-
-
-def arguments(name: str) -> dict[str, Any]:
-    """Return a preset as arguments of `find_knn_neg`.
-
-    Raises:
-        SettingsError: there is no such preset.
-    """
-    settings = with_preset(name, SelectionSettings())
-    window = settings.window_start, settings.window_end
-    return {"sample_range": list(window)} | {
-        field: value for field, value in PRESETS[name].fields.items() if not field.startswith("window_")
-    }

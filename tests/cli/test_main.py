@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 
 import hnmine.runs.mine
 from hnmine.checks.kinds import OUTPUT_REPAIRS
-from hnmine.cli import terminal
 from hnmine.cli.flags import FLAGS, SHARED, command_line
 from hnmine.cli.main import main
-from hnmine.cli.terminal import Progress
+from hnmine.core import progress_bar
 from hnmine.core.errors import HnmineError
+from hnmine.core.progress_bar import Progress, progress_shown
 from hnmine.data.columns import Columns
 from hnmine.data.problems import REPAIRS
 from hnmine.models.cards import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
@@ -554,11 +554,12 @@ def test_progress_in_a_log_is_a_line_at_the_beginning_and_then_now_and_again(mon
     assert "/4.00k" in begun
     assert " tokens/s]" in begun
     assert selecting == "selecting"
-    monkeypatch.setattr(terminal, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(progress_bar, "SECONDS_BETWEEN_LINES", 0.0)
     progress = Progress(log := io.StringIO())
     for done in (500, 1000, 2000):  # a stage that goes on where an earlier run stopped
         progress(done, 4000, "encoding passages")
     shown = re.findall(r"\| (\S+) \[", log.getvalue())
+    progress.close()
     assert shown == ["500/4.00k", "1.00k/4.00k", "2.00k/4.00k"]
 
 
@@ -581,10 +582,12 @@ def test_progress_on_a_terminal_is_one_line_that_goes_away() -> None:
 def test_bars_of_the_library_go_to_a_terminal_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
     for stream, drawn in ((Terminal(), True), (io.StringIO(), False)):
         monkeypatch.setattr(sys, "stderr", stream)
-        progress = terminal.tqdm_progress()
-        progress(1, 4, "encoding passages")
-        progress(4, 4, "encoding passages")
-        progress.close()
+        with progress_shown(None) as progress:
+            if progress is not None:
+                progress(1, 4, "encoding passages")
+                progress(4, 4, "encoding passages")
+        with progress_shown(print) as own:
+            assert own is print
         assert ("encoding passages:  25%" in stream.getvalue()) is drawn
 
 

@@ -582,7 +582,7 @@ def test_a_beir_data_set_may_be_the_pool_alone_and_have_another_pool(tmp_path, w
 
 
 def test_judgements_are_not_looked_for_where_there_can_be_none(tmp_path, write_jsonl):
-    with pytest.raises(InputError, match=r"is no BEIR data set: there are no verdict_pairs named `dev`"):
+    with pytest.raises(InputError, match=r"is not a BEIR data set and has no qrels named `dev`"):
         read_inputs(write_jsonl([{"query": "q", "pos": ["p"]}]), columns=Columns(qrels="dev"))
 
 

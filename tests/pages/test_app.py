@@ -22,7 +22,7 @@ from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.reproduce import reproduce
 from hnmine.runs.workspace import Workspace
-from hnmine.selection.presets import arguments, with_preset
+from hnmine.selection.presets import with_preset
 from hnmine.selection.settings import SelectionSettings
 
 ROOT = Path(__file__).parents[2]
@@ -294,7 +294,7 @@ def test_a_balanced_reviewed_export_is_what_the_command_line_writes(with_run: st
         chosen = with_preset("balanced", SelectionSettings(negative_number=10))
         (written,) = resources.export(run, msgspec.structs.replace(run.run.settings, selection=chosen))
         out = tmp_path / "out.jsonl"
-        given = {**arguments("balanced"), "negative_number": 10, "reviews": resources.verdict_file(run)}
+        given = {"negative_number": 10, "preset": "balanced", "verdicts": resources.verdict_file(run)}
         find_knn_neg(encoder, EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", out, **given)
     finally:
         store.clear(pairs, "Ann")
@@ -306,7 +306,7 @@ def test_an_address_that_names_nothing_is_explained(fresh: Path) -> None:
     at = open_app(run="20200101-000000-abcd")
     assert "there is no run" in texts(at)
     at = open_app(run="../../etc")
-    assert "no id of the workspace" in texts(at)
+    assert "not an id of the workspace" in texts(at)
 
 
 def test_a_run_that_is_damaged_while_it_is_open_breaks_no_screen(with_run: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,6 @@ from hnmine.data.verdicts import Verdict
 from hnmine.models.cards import ModelSettings
 from hnmine.models.flag_reranker import CrossEncoder
 from hnmine.models.reranker import RerankerSettings
-from hnmine.runs.find_knn_neg import find_knn_neg
 from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings, mine_to_file
 from hnmine.runs.workspace import Workspace
@@ -218,18 +217,14 @@ def test_other_weights_than_the_runs_are_refused(dataset, fake) -> None:
     assert not has(at, "button", "score")
 
 
-def test_find_knn_neg_takes_a_reranker_by_name(dataset, fake, tmp_path: Path, write_jsonl) -> None:
-    summary = find_knn_neg(
-        FakeEncoder(),
-        write_jsonl(ROWS),
-        None,
-        tmp_path / "out.jsonl",
-        [0, 8],
-        3,
-        with_scores=True,
+def test_a_reranker_is_loaded_by_its_name(dataset, fake, tmp_path: Path, write_jsonl) -> None:
+    settings = MineSettings(
+        selection=SelectionSettings(window_start=0, window_end=8, negative_number=3),
         reranker=RERANKER,
+        with_scores=True,
         score_source="reranker",
     )
+    summary, _ = mine_to_file(FakeEncoder, write_jsonl(ROWS), None, tmp_path / "out.jsonl", settings)
     assert summary.pairs["scored"] == len(fake.asked)
     row = json.loads((tmp_path / "out.jsonl").read_text("utf-8").splitlines()[0])
     assert row["neg_scores"] == [float(str(fake_score(row["query"], text))) for text in row["neg"]]

@@ -94,7 +94,7 @@ def test_a_query_without_a_known_word_matches_nothing(query):
     assert ids.tolist() == [[-1, -1, -1]]
     assert np.isneginf(scores).all()
     (match,) = index.matches([query], len(TEXTS))
-    assert match.shares(np.arange(3)).tolist() == [0, 0, 0]
+    assert match.ratios(np.arange(3)).tolist() == [0, 0, 0]
     assert match.ranks(np.arange(3)).tolist() == [lexical.RANKS] * 3
 
 
@@ -130,7 +130,7 @@ def test_shares_and_ranks_by_counting(corpus, beyond, cap, query):
         patch.setattr(lexical, "RANKS", cap)
         (match,) = index.matches([query], count)
         ids = np.arange(len(corpus))
-        shares, ranks = match.shares(ids), match.ranks(ids)
+        shares, ranks = match.ratios(ids), match.ranks(ids)
     best = every.max()
     assert shares.tolist() == [np.float32(score / best) if best else 0 for score in every]
     for id_, own in enumerate(every):

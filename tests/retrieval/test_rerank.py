@@ -25,11 +25,11 @@ from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.export.formats import FORMATS, write_export
 from hnmine.export.scores import teacher_scores, unscored
 from hnmine.models.cards import ModelSettings
+from hnmine.models.encoder import FlagEncoder
 from hnmine.models.reranker import RerankerSettings
 from hnmine.retrieval import rerank
 from hnmine.retrieval.ranking import Ranking, rank
 from hnmine.retrieval.rerank import SIGNAL, Scorer, with_reranker
-from hnmine.runs.find_knn_neg import find_knn_neg
 from hnmine.runs.manifest import read_manifest
 from hnmine.runs.mine import Mined, MineSettings, mine, mine_to_file
 from hnmine.runs.reproduce import reproduce, settings_of
@@ -434,18 +434,14 @@ def test_a_process_killed_while_it_scores_has_kept_what_it_scored(few: Path, cro
         process.wait()
     before = kept()
     assert before > 0
-    summary = find_knn_neg(
-        ModelSettings(precision="fp32"),
-        few / "train.jsonl",
-        few / "pool.jsonl",
-        few / "out.jsonl",
-        [3, 12],
-        5,
-        with_scores=True,
+    settings = MineSettings(
+        selection=SelectionSettings(window_start=3, window_end=12, negative_number=5),
+        model=ModelSettings(precision="fp32"),
         reranker=RerankerSettings(name_or_path=str(cross_encoder), precision="fp32"),
-        score_source="reranker",
-        store=few / "store",
+        **TEACHER,
     )
+    files = few / "train.jsonl", few / "pool.jsonl", few / "out.jsonl"
+    summary, _ = mine_to_file(lambda: FlagEncoder.load(settings.model), *files, settings, store=few / "store")
     assert summary.pairs["stored"] == before
     assert summary.pairs["scored"] > 0
 
@@ -457,7 +453,7 @@ def test_a_process_killed_while_it_scores_has_kept_what_it_scored(few: Path, cro
 def manifested(files, tmp_path: Path) -> Path:
     mine_to_file(
         Weighed, *files, tmp_path / "out.jsonl", MineSettings(model=ModelSettings(), **far()), load_reranker=FakeReranker,
-        manifest_file=tmp_path / "out.json",
+        manifest=tmp_path / "out.json",
     )  # fmt: skip
     return tmp_path
 
@@ -490,7 +486,7 @@ def test_a_manifest_knows_the_reranker_and_refuses_other_weights(manifested: Pat
         reproduce(manifested / "out.json", manifested / "third.jsonl")
     unknown = json.loads((manifested / "out.json").read_text()) | {"reranker": None}
     (manifested / "unknown.json").write_text(json.dumps(unknown))
-    with pytest.raises(ModelError, match="does not know the weights of the reranker"):
+    with pytest.raises(ModelError, match="has no fingerprint of the weights of the reranker"):
         reproduce(manifested / "unknown.json", manifested / "third.jsonl")
 
 

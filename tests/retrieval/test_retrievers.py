@@ -29,7 +29,7 @@ from hnmine.retrieval.fusion import FUSION_DEPTH, fused
 from hnmine.retrieval.ranking import Ranking, rank
 from hnmine.retrieval.retrievers import RETRIEVERS, chosen_retrievers, retriever_names, second_model_settings
 from hnmine.retrieval.search import top_k
-from hnmine.runs.mine import MineSettings, mine
+from hnmine.runs.mine import MineSettings, mine, mine_to_file
 from hnmine.runs.reproduce import reproduce
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
@@ -122,9 +122,8 @@ def test_the_signal_of_the_second_model_is_its_similarity_of_every_ranked_pair(f
 
 def test_a_second_model_changes_no_negative_while_it_does_not_rank(files, other: Path, store: Path, tmp_path: Path) -> None:
     find_knn_neg(ModelSettings(), *files, tmp_path / "alone.jsonl", store=store)
-    summary = find_knn_neg(
-        ModelSettings(), *files, tmp_path / "two.jsonl", second_model=ModelSettings(name_or_path=str(other)), store=store
-    )
+    settings = MineSettings(model=ModelSettings(), second_model=ModelSettings(name_or_path=str(other)))
+    summary, _ = mine_to_file(FlagEncoder.load, *files, tmp_path / "two.jsonl", settings, store=store)
     assert (tmp_path / "two.jsonl").read_bytes() == (tmp_path / "alone.jsonl").read_bytes()
     assert f"second model {other}" in str(summary)
 
@@ -146,17 +145,13 @@ def test_the_vectors_of_both_models_are_kept_and_neither_is_loaded_again(other: 
     monkeypatch.setattr(LazyModel, "load", watched)
 
     def run(output: str):
-        return find_knn_neg(
-            ModelSettings(),
-            train,
-            None,
-            tmp_path / output,
-            "0-9",
-            3,
+        settings = MineSettings(
+            selection=SelectionSettings(window_start=0, window_end=9, negative_number=3),
+            model=ModelSettings(),
             second_model=ModelSettings(name_or_path=str(other)),
             retrievers=ALL,
-            store=tmp_path / "vectors",
         )
+        return mine_to_file(FlagEncoder.load, train, None, tmp_path / output, settings, store=tmp_path / "vectors")[0]
 
     first = run("first.jsonl")
     assert sorted(set(loaded)) == sorted([PACKAGED_NAME, str(other)])
@@ -313,7 +308,7 @@ def test_progress_of_all_retrievers_is_one_stage_that_goes_up_to_its_total(monke
         ({"retrievers": ()}, "retrievers is 'empty'"),
         ({"retrievers": ("model", "bm52")}, "retrievers holds 'bm52'; they are model, bm25, second_model"),
         ({"retrievers": ("bm25", "bm25")}, "'bm25 bm25'; name each"),
-        ({"retrievers": ("model", "second_model")}, "there is none; name it with second_embedder_name_or_path"),
+        ({"retrievers": ("model", "second_model")}, "second_model is not set; set it"),
         (
             {"retrievers": ("model", "bm25"), "selection": SelectionSettings(window_end=1_001)},
             "ends at 1,001, .* end it at 1,000 or before",
@@ -383,7 +378,7 @@ def test_manifest_names_both_models_and_makes_the_bytes_again(files, other: Path
 
 def test_a_second_model_is_not_added_to_a_run_that_had_none(files, store: Path, tmp_path: Path, other: Path) -> None:
     manifest = tmp_path / "out.json"
-    find_knn_neg(ModelSettings(), *files, tmp_path / "out.jsonl", store=store, manifest_file=manifest)
+    find_knn_neg(ModelSettings(), *files, tmp_path / "out.jsonl", store=store, manifest=manifest)
     assert "second_model" not in json.loads(manifest.read_text())
     with pytest.raises(InputError, match="had no second model"):
         reproduce(manifest, tmp_path / "again.jsonl", second_name_or_path=str(other), store=store)

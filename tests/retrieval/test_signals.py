@@ -15,7 +15,7 @@ from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.retrieval import signals
 from hnmine.retrieval.bm25 import LexicalIndex
 from hnmine.retrieval.ranking import Ranking, rank
-from hnmine.retrieval.signals import ALIKE, BASIC, scale_of, with_positive_similarity, with_signals
+from hnmine.retrieval.signals import BASIC, NEAR, scale_of, with_positive_similarity, with_signals
 from hnmine.selection.promotions import apply_promotions
 from tests.conftest import FakeEncoder
 from tests.worlds import world
@@ -58,7 +58,7 @@ def test_overlap_is_that_with_the_positive_that_shares_most_where_vectors_are_al
     for query, ids in enumerate(ranking.ids.tolist()):
         for place, passage in enumerate(ids):
             expected = 0.0
-            if ranking.signals["positive_similarity"][query, place] >= mean + ALIKE * spread:
+            if ranking.signals["positive_similarity"][query, place] >= mean + NEAR * spread:
                 others = corpus.positives(query)[corpus.positives(query) != passage]
                 expected = float(index.overlap(np.full(len(others), passage), others).max())
                 alike += expected > 0

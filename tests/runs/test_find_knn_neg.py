@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from hnmine.core.errors import Cancelled, EncodeError, InputError, ModelError, O
 from hnmine.core.text import normalize_text
 from hnmine.models.cards import ModelSettings, packaged_folder
 from hnmine.runs.mine import MineSettings, mine
+from hnmine.selection.presets import with_preset
 from hnmine.selection.settings import SelectionSettings
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +90,20 @@ def test_arguments_have_the_names_and_the_order_of_the_original():
     assert list(parameters)[:7] == original
     assert {parameters[name].kind for name in original} == {inspect.Parameter.POSITIONAL_OR_KEYWORD}
     assert {each.kind for name, each in parameters.items() if name not in original} == {inspect.Parameter.KEYWORD_ONLY}
-    assert (parameters["seed"].default, parameters["pool_mode"].default) == (42, "extend")
+    assert (parameters["seed"].default, SelectionSettings().seed) == (None, 42)
+
+
+def test_what_is_given_goes_before_a_preset_and_settings(train, pool, out):
+    def settings(**given):
+        find_knn_neg(Model(), train, pool, out, **given)
+        return SelectionSettings(**json.loads(out.with_name("out.manifest.json").read_text())["settings"]["selection"])
+
+    assert settings() == SelectionSettings()
+    assert settings(preset="balanced", seed=3) == with_preset("balanced", SelectionSettings(seed=3))
+    assert settings(preset="percpos", sample_range="0-9", negative_number=4).window_end == 9
+    chosen = SelectionSettings(window_start=1, window_end=8, negative_number=3, seed=9, margin=0.1)
+    assert settings(selection=chosen) == chosen
+    assert settings(selection=chosen, negative_number=2) == msgspec.structs.replace(chosen, negative_number=2)
 
 
 def test_called_as_the_original_by_position(train, pool, out):
@@ -139,7 +154,8 @@ def test_every_setting_reaches_the_selection(train, pool, out):
         "max_fn_probability": 0.7,
         "max_fn_rate": 0.3,
     }
-    find_knn_neg(Model(), train, pool, out, [1, 50], 5, with_scores=True, manifest_file=out.with_suffix(".json"), **values)
+    chosen = SelectionSettings(**values)
+    find_knn_neg(Model(), train, pool, out, [1, 50], 5, with_scores=True, manifest=out.with_suffix(".json"), selection=chosen)
     manifest = json.loads(out.with_suffix(".json").read_text())
     assert SelectionSettings(**manifest["settings"]["selection"]) == SelectionSettings(
         window_start=1, window_end=50, negative_number=5, **values
@@ -251,12 +267,12 @@ def test_bfloat16_tensors_are_taken(train, out):
         (lambda texts: np.ones((len(texts) + 1, 4)), r"shape \(\d+, 4\) for"),
         (lambda texts: np.ones((1, len(texts), 4)), r"shape \(1, "),
         (lambda texts: np.ones((len(texts), 0)), r"shape \(\d+, 0\)"),
-        (lambda texts: np.full((len(texts), 4), np.nan), r"NaN or infinity for passage '.*float32"),
+        (lambda texts: np.full((len(texts), 4), np.nan), r"NaN or infinity for passage '.*precision fp32"),
         (lambda texts: np.full((len(texts), 4), np.inf), r"NaN or infinity"),
         (lambda texts: None, r"shape \(\) for"),
-        (lambda texts: [[1.0] * (1 + i % 2) for i, _ in enumerate(texts)], r"list that is no array of numbers"),
-        (lambda texts: list(texts), r"list that is no array of numbers"),
-        (lambda texts: {"lexical_weights": []}, r"without `dense_vecs` \(it has lexical_weights\)"),
+        (lambda texts: [[1.0] * (1 + i % 2) for i, _ in enumerate(texts)], r"list, which is not an array of numbers"),
+        (lambda texts: list(texts), r"list, which is not an array of numbers"),
+        (lambda texts: {"lexical_weights": []}, r"without `dense_vecs` \(keys: lexical_weights\)"),
     ],
 )
 def test_an_answer_that_is_no_set_of_vectors_is_an_encode_error(train, out, answer, message):
@@ -291,9 +307,9 @@ def test_an_encoder_of_ones_own_is_checked_too(train, out, fake_encoder, monkeyp
     [
         (object(), SettingsError, "`encode`"),
         (None, SettingsError, "`encode`"),
-        ("./no/such/folder", ModelError, "there is no model folder './no/such/folder'"),
-        (EXAMPLE, ModelError, r"bikeshare holds no config\.json"),
-        (ModelSettings(name_or_path="/no/such/folder"), ModelError, "there is no model folder"),
+        ("./no/such/folder", ModelError, "model folder './no/such/folder' does not exist"),
+        (EXAMPLE, ModelError, r"bikeshare has no config\.json"),
+        (ModelSettings(name_or_path="/no/such/folder"), ModelError, "model folder .* does not exist"),
     ],
 )
 def test_what_is_no_model_is_refused_before_the_input_is_read(tmp_path, out, model, error, message):
@@ -309,7 +325,7 @@ def test_a_hub_name_out_of_reach_is_the_same_error_as_on_the_command_line(train,
 
     monkeypatch.setattr(HfApi, "model_info", out_of_reach)
     monkeypatch.setenv("HF_HUB_CACHE", str(out.parent / "hub"))
-    with pytest.raises(ModelError, match=r"'hnmine-test/none' cannot be had: ConnectionError: no route") as refusal:
+    with pytest.raises(ModelError, match=r"cannot load model 'hnmine-test/none': ConnectionError: no route") as refusal:
         find_knn_neg("hnmine-test/none", train, None, out)
     call = ["mine", "--input_file", str(train), "--output_file", str(out), "--embedder_name_or_path", "hnmine-test/none", "--quiet"]
     assert main(call) == refusal.value.exit_status
@@ -328,7 +344,10 @@ def test_a_hub_name_out_of_reach_is_the_same_error_as_on_the_command_line(train,
         ({"sample_range": [1.5, 3]}, SettingsError, r"\[START, END\]"),
         ({"sample_range": "ten"}, SettingsError, "START-END"),
         ({"negative_number": 0}, SettingsError, "negative_number is 0"),
-        ({"strategy": "easy"}, SettingsError, "'easy'"),
+        ({"preset": "easy"}, SettingsError, "'easy'"),
+        ({"preset": "balanced", "selection": SelectionSettings()}, SettingsError, "preset 'balanced' and selection are both given"),
+        ({"on_bad_rows": "ignore"}, SettingsError, "on_bad_rows is 'ignore'"),
+        ({"verdicts": ["negative"]}, SettingsError, "verdicts holds 'negative'"),
         ({"pool_mode": "swap"}, SettingsError, "'swap'"),
         ({"pool_mode": "replace"}, SettingsError, "no candidate_pool"),
         ({"repair": ["everything"]}, SettingsError, "'everything'"),
@@ -357,7 +376,7 @@ def test_bad_rows_of_both_files_are_told_at_once_and_cost_no_encoding(write_json
         ("pool.jsonl", 1),
     ]
     assert not model.texts
-    summary = find_knn_neg(model, train, pool, out, [0, 5], 1, repair=["string-instead-of-list"], skip_bad_rows=True)
+    summary = find_knn_neg(model, train, pool, out, [0, 5], 1, repair=["string-instead-of-list"], on_bad_rows="skip")
     assert len(read(out)) == 1
     assert summary.problems == {
         "empty-text (skipped)": 1,
@@ -366,7 +385,7 @@ def test_bad_rows_of_both_files_are_told_at_once_and_cost_no_encoding(write_json
     }
 
 
-@pytest.mark.parametrize("which", ["output_file", "manifest_file"])
+@pytest.mark.parametrize("which", ["output_file", "manifest"])
 @pytest.mark.parametrize("target", ["train", "pool", "link to train"])
 def test_an_output_over_an_input_is_refused(train, pool, out, tmp_path, which, target):
     before = train.read_bytes(), pool.read_bytes()
@@ -383,16 +402,20 @@ def test_a_manifest_is_written_beside_the_output_unless_it_is_not_wanted(train, 
     (written,) = json.loads(manifest.read_text())["outputs"]
     assert (written["name"], written["sha256"]) == ("out.jsonl", hashlib.sha256(out.read_bytes()).hexdigest())
     find_knn_neg(Model(), train, None, out.with_name("other.jsonl"), [0, 20], 5, manifest=False)
-    find_knn_neg(Model(), train, None, out.with_name("third.jsonl"), [0, 20], 5, manifest_file=out.with_name("named.json"))
+    find_knn_neg(Model(), train, None, out.with_name("third.jsonl"), [0, 20], 5, manifest=out.with_name("named.json"))
     assert sorted(path.name for path in out.parent.glob("*.json")) == ["named.json", "out.manifest.json"]
     assert out.with_name("other.jsonl").read_bytes() == out.read_bytes()
-    with pytest.raises(SettingsError, match=r"no manifest is wanted, and manifest_file is named\.json"):
-        find_knn_neg(Model(), train, None, out, [0, 20], 5, manifest=False, manifest_file="named.json")
+
+
+def test_the_command_line_is_not_asked_for_a_manifest_and_for_none(train, out, capsys):
+    call = ["mine", "--input_file", str(train), "--output_file", str(out), "--no_manifest", "--manifest_file", "named.json"]
+    assert main(call) == 2
+    assert "--no_manifest and --manifest_file named.json contradict each other" in capsys.readouterr().err
 
 
 def test_a_manifest_over_the_output_is_refused(train, out):
-    with pytest.raises(SettingsError, match=r"manifest_file is the output_file itself"):
-        find_knn_neg(Model(), train, None, out, [0, 5], 1, manifest_file=out.parent / "." / "out.jsonl")
+    with pytest.raises(SettingsError, match=r"manifest is the output_file itself"):
+        find_knn_neg(Model(), train, None, out, [0, 5], 1, manifest=out.parent / "." / "out.jsonl")
     assert not out.exists()
 
 
@@ -413,7 +436,7 @@ def test_an_earlier_output_is_no_pool_and_is_replaced(train, out):
     assert out.read_bytes() != first
 
 
-@pytest.mark.parametrize("which", ["output_file", "manifest_file"])
+@pytest.mark.parametrize("which", ["output_file", "manifest"])
 def test_a_missing_folder_is_told_before_any_encoding(train, out, tmp_path, which):
     model = Model()
     with pytest.raises(OutputError, match=r"nowhere is no folder"):
@@ -602,16 +625,16 @@ def scored(write_jsonl, positives, candidates):
 def test_sentence_transformers_anchors_the_margin_at_the_worst_positive(write_jsonl, out):
     """One bad positive (0.1) must not empty the query; the mean of the positives (0.5) is the anchor."""
     train, pool, model = scored(write_jsonl, [0.9, 0.1], [0.8, 0.44, 0.3, 0.2])
-    find_knn_neg(model, train, pool, out, [0, 9], 4, margin=0.05)
+    find_knn_neg(model, train, pool, out, [0, 9], 4, selection=SelectionSettings(margin=0.05))
     assert read(out)[0]["neg"] == ["0.44", "0.3", "0.2"]
 
 
 def test_sentence_transformers_margins_are_wrong_for_negative_scores(write_jsonl, out):
     """At a positive of -0.4 a share of 0.75 allows what is below -0.5; the plain product, -0.3, would let harder ones pass."""
     train, pool, model = scored(write_jsonl, [-0.4], [-0.2, -0.35, -0.45, -0.6, -0.8])
-    find_knn_neg(model, train, pool, out, [0, 9], 5, max_positive_ratio=0.75)
+    find_knn_neg(model, train, pool, out, [0, 9], 5, selection=SelectionSettings(max_positive_ratio=0.75))
     assert read(out)[0]["neg"] == ["-0.6", "-0.8"]
-    find_knn_neg(model, train, pool, out, [0, 9], 5, margin=0.3)
+    find_knn_neg(model, train, pool, out, [0, 9], 5, selection=SelectionSettings(margin=0.3))
     assert read(out)[0]["neg"] == ["-0.8"]
 
 
@@ -632,7 +655,7 @@ def test_sentence_transformers_failed_when_k_is_larger_than_the_corpus(write_jso
 def test_nemo_lets_masked_candidates_come_back(write_jsonl, out):
     """What a guard rejected, or is a positive, is not back-filled either: the row stays short."""
     train, pool, model = scored(write_jsonl, [0.5], [0.9, 0.8, 0.7, 0.2, 0.1])
-    summary = find_knn_neg(model, train, pool, out, [0, 2], 5, max_positive_ratio=0.95)
+    summary = find_knn_neg(model, train, pool, out, [0, 2], 5, selection=SelectionSettings(max_positive_ratio=0.95))
     assert read(out)[0]["neg"] == ["0.2", "0.1"]
     assert (summary.random_filled, summary.short_rows) == (2, 1)
 

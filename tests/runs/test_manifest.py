@@ -63,7 +63,7 @@ def reviewed(tmp_path, write_jsonl, model):
         tmp_path / "pool.jsonl",
         tmp_path / "out.jsonl",
         MineSettings(selection=SelectionSettings(window_start=2, window_end=60, negative_number=7, seed=5), model=ModelSettings()),
-        manifest_file=tmp_path / "out.json",
+        manifest=tmp_path / "out.json",
         verdicts=verdicts,
     )
     return tmp_path
@@ -123,9 +123,9 @@ def test_bytes_that_differ_are_told_with_the_versions(reviewed):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", "no manifest of hnmine"),
-        ('{"settings": {}}', "no manifest of hnmine"),
-        ("[1]", "no manifest of hnmine"),
+        ("{", "not a manifest of hnmine"),
+        ('{"settings": {}}', "not a manifest of hnmine"),
+        ("[1]", "not a manifest of hnmine"),
         (
             '{"settings": {}, "model": {}, "inputs": {"input_file": {"path": "train.jsonl"}}}',
             r"inputs\.input_file lacks name, bytes, sha256",
@@ -147,7 +147,7 @@ def test_a_run_done_again_in_its_place_keeps_its_manifest(reviewed, model):
     assert kept.read_bytes() == (reviewed / "out.json").read_bytes()
     reproduce(kept, reviewed / "again.jsonl")
     assert read_manifest(reviewed / "again.manifest.json").outputs[0]["sha256"] == read_manifest(kept).outputs[0]["sha256"]
-    reproduce(kept, reviewed / "third.jsonl", write_manifest=False)
+    reproduce(kept, reviewed / "third.jsonl", new_manifest=False)
     assert not (reviewed / "third.manifest.json").exists()
 
 
@@ -163,8 +163,8 @@ def test_a_pool_that_was_a_list_has_to_be_named(tmp_path, write_jsonl, model):
     train = write_jsonl([{"query": "q", "pos": ["p"]}])
     settings = MineSettings(selection=SelectionSettings(window_start=0, window_end=5, negative_number=2), model=ModelSettings())
     pool = [f"passage {number}" for number in range(9)]
-    mine_to_file(lambda: Weighed(), train, pool, tmp_path / "out.jsonl", settings, manifest_file=tmp_path / "out.json")
-    with pytest.raises(InputError, match="was a list in memory"):
+    mine_to_file(lambda: Weighed(), train, pool, tmp_path / "out.jsonl", settings, manifest=tmp_path / "out.json")
+    with pytest.raises(InputError, match="was in memory"):
         reproduce(tmp_path / "out.json", tmp_path / "again.jsonl")
 
 

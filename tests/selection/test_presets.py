@@ -15,8 +15,7 @@ from hnmine.core.errors import SettingsError
 from hnmine.data.verdicts import Verdict, verdict_lines
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder
-from hnmine.selection import presets
-from hnmine.selection.presets import PRESETS, RECOMMENDED, arguments, preset_of, with_preset
+from hnmine.selection.presets import PRESETS, RECOMMENDED, preset_of, with_preset
 from hnmine.selection.settings import SelectionSettings
 from tests.conftest import FakeEncoder
 from tests.worlds import pool_of, rows_of
@@ -120,9 +119,8 @@ def test_flags_without_a_preset_are_as_they_were():
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are(capsys):
-    for ask in (with_preset, lambda name, _: arguments(name)):
-        with pytest.raises(SettingsError, match="preset is 'best'; it must be one of balanced, percpos, hn_mine"):
-            ask("best", SelectionSettings())
+    with pytest.raises(SettingsError, match="preset is 'best'; it must be one of balanced, percpos, hn_mine"):
+        with_preset("best", SelectionSettings())
     assert main(["mine", "--input_file", "a", "--output_file", "b", "--preset", "best"]) == 2
     assert "balanced" in capsys.readouterr().err
 
@@ -139,7 +137,7 @@ def test_a_call_with_its_arguments_writes_what_the_command_line_writes(files, na
     train, pool, reviews = files
     written, manifest = mined(files, "cli", "--preset", name, "--negative_number", 6, "--reviews", reviews)
     out = train.with_name("call.jsonl")
-    find_knn_neg(Weighed(), train, pool, out, **presets.arguments(name), negative_number=6, reviews=reviews)
+    find_knn_neg(Weighed(), train, pool, out, preset=name, negative_number=6, verdicts=reviews)
     assert out.read_bytes() == written
     assert ("fn_model" in manifest) == (name == "balanced")
     assert all(len(json.loads(line)["neg"]) == 6 for line in written.splitlines())

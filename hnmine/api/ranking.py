@@ -1,0 +1,235 @@
+"""`rank` and what it returns: the nearest passages of every query, with all signals.
+
+`rank` is slow (encoding, search), and stored vectors make a second call fast. `Ranking.select` takes milliseconds, so it is called again
+for every setting.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from hnmine.api import frames
+from hnmine.api.dataset import Dataset
+from hnmine.api.selection import Selection
+from hnmine.api.shown import Shown
+from hnmine.core.errors import SettingsError
+from hnmine.core.progress import OnProgress, ShouldStop, Stages
+from hnmine.core.progress_bar import progress_shown
+from hnmine.data.verdicts import match_verdicts
+from hnmine.models.cards import ModelSettings, Precision
+from hnmine.models.encoder import Encoder, FlagEncoder, as_encoder
+from hnmine.models.reranker import RerankerSettings
+from hnmine.retrieval.retrievers import second_model_settings
+from hnmine.retrieval.search import gpu_count
+from hnmine.runs.find_knn_neg import verdicts_of, window_of
+from hnmine.runs.mine import Ranked, rank_data
+from hnmine.runs.reviewed import Reviewed, apply_verdicts
+from hnmine.runs.workspace import vectors_folder
+from hnmine.selection.presets import with_preset
+from hnmine.selection.settings import PositiveScore, SelectionSettings
+from hnmine.vectors.store import VectorStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Filters", "Ranking", "rank"]
+
+
+class Filters(TypedDict, total=False):
+    """The filters of `Ranking.select`, as in `SelectionSettings`; None or left out: off."""
+
+    max_score: float | None
+    min_score: float | None
+    max_positive_ratio: float | None
+    margin: float | None
+    positive_score: PositiveScore
+    max_positive_similarity: float | None
+    max_positive_similarity_ratio: float | None
+    max_overlap: float | None
+    reranker_margin: float | None
+    max_fn_probability: float | None
+    max_fn_rate: float | None
+
+
+class Ranking(Shown):
+    """The nearest passages of every query, with all signals. Make it by `hnmine.rank`; then `select` from it, as often as you like."""
+
+    def __init__(self, ranked: Ranked) -> None:
+        self._ranked = ranked
+
+    @property
+    def data(self) -> Dataset:
+        """The data that was ranked."""
+        return Dataset(self._ranked.inputs, self._ranked.settings)
+
+    @property
+    def depth(self) -> int:
+        """Ranked candidates a query (k)."""
+        return self._ranked.ranking.depth
+
+    @property
+    def scores(self) -> npt.NDArray[np.float32]:
+        """Similarities of the candidates, best first: (queries, k) float32."""
+        return self._ranked.ranking.scores
+
+    @property
+    def signals(self) -> Mapping[str, npt.NDArray[np.float32]]:
+        """What else is known of the candidates, by name: (queries, k) float32 each, NaN where it is unknown."""
+        return self._ranked.ranking.signals
+
+    def candidates(self, query: str | int) -> pd.DataFrame:
+        """Return the ranked candidates of a query, given by its text or number: `passage`, `score`, `is_positive`, and the signals.
+
+        Raises:
+            InputError: there is no such query.
+        """
+        return frames.candidates_frame(self._reviewed(()), frames.query_number(self._ranked.inputs.corpus, query))
+
+    def select(
+        self,
+        preset: str | None = None,
+        /,
+        *,
+        n: int = 15,
+        window: tuple[int, int] | str | None = None,
+        strategy: Literal["random", "hardest"] | None = None,
+        seed: int = 42,
+        verdicts: Any = None,
+        **filters: Unpack[Filters],
+    ) -> Selection:
+        """Choose `n` negatives for every query.
+
+        Args:
+            preset: one of `hnmine.PRESETS`, such as "balanced"; what is named beside it wins. None: 15 at random from ranks 10 to 209,
+                no filter.
+            n: negatives for each query; fewer where there are fewer candidates.
+            window: ranks from 0, (start, end) or "start-end", cut before anything is removed.
+            strategy: "random" by `seed`, or "hardest".
+            seed: any integer.
+            verdicts: reviewers' verdicts: a path of JSON lines, `Verdict`s, or a `VerdictStore`.
+            filters: as in `SelectionSettings`, such as max_positive_ratio=0.95.
+
+        Raises:
+            SettingsError: a setting is unknown, out of range, or needs a signal or depth that the ranking lacks.
+            InputError: the verdicts cannot be read.
+        """
+        for name in filters:
+            if name not in Filters.__annotations__:
+                close = difflib.get_close_matches(name, Filters.__annotations__, n=1)
+                raise SettingsError(
+                    f"select has no setting {name!r}"
+                    + (f"; did you mean {close[0]!r}?" if close else f"; filters are {', '.join(Filters.__annotations__)}")
+                )
+        settings = SelectionSettings(negative_number=n, seed=seed)
+        if preset is not None:
+            settings = with_preset(preset, settings)
+        changes: dict[str, Any] = {**filters} | ({} if strategy is None else {"strategy": strategy})
+        if window is not None:
+            changes["window_start"], changes["window_end"] = window_of(window, "window")
+        settings = SelectionSettings(**msgspec.structs.asdict(settings) | changes)
+        reviewed = self._reviewed(verdicts)
+        return Selection(self._ranked, reviewed, reviewed.select(settings))
+
+    def _reviewed(self, verdicts: Any) -> Reviewed:
+        inputs = self._ranked.inputs
+        return apply_verdicts(inputs, self._ranked.ranking, match_verdicts(inputs.corpus, verdicts_of(verdicts)))
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "model": str(self._ranked.descriptions["model"].get("name")),
+            "queries": f"{len(self._ranked.inputs.corpus.queries):,}",
+            "candidates": f"{self._ranked.inputs.corpus.n_candidates:,}",
+            "depth": f"{self.depth:,}",
+            "signals": ", ".join(sorted(self.signals)),
+        }
+
+
+def rank(
+    data: Dataset,
+    *,
+    model: Any = None,
+    depth: int = 300,
+    retrievers: Iterable[str] = ("model",),
+    second_model: str | ModelSettings | None = None,
+    reranker: str | RerankerSettings | None = None,
+    store: bool | str | os.PathLike[str] = True,
+    device: str | Sequence[str] | None = None,
+    precision: Precision = "auto",
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+) -> Ranking:
+    """Encode all texts, find the nearest passages of every query, and compute all signals.
+
+    Args:
+        data: of `read`.
+        model: a hub name, a folder, `ModelSettings`, a loaded FlagEmbedding or SentenceTransformer model, or an `Encoder`; None is the
+            packaged all-MiniLM-L6-v2.
+        depth: candidates a query, at least 300 where the data has so many; a window can end there at most.
+        retrievers: "model", "bm25", "second_model", or several, whose ranks are fused.
+        second_model: another model, whose similarities become the signal "second_model".
+        reranker: a cross-encoder, whose raw logits of the first `depth` candidates become the signal "reranker".
+        store: True keeps vectors in the workspace, a folder there, False nowhere. Vectors of a loaded model are not kept.
+        device: such as "cuda:0", or several; None is the first GPU, else the CPU. FAISS searches on a GPU when the model runs on one.
+        precision: "auto", "fp32", "fp16" or "bf16".
+        on_progress, should_stop: called about once a batch. Without `on_progress`, a terminal or notebook shows a bar.
+
+    Raises:
+        SettingsError: a setting is out of range, or `device` or `precision` is given with a model that has its own.
+        ModelError, EncodeError: a model cannot be loaded, or its output is not vectors.
+        Cancelled: `should_stop` returned True; vectors encoded so far are stored.
+    """
+    if not isinstance(data, Dataset):
+        raise SettingsError(f"data is a {type(data).__name__}; read it first: hnmine.rank(hnmine.read(source))")
+    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
+        raise SettingsError(f"depth is {depth!r}; it must be an integer of at least 1")
+    model, encoder = _model(model, device, precision)
+    first = model or ModelSettings()
+    if isinstance(second_model, str):
+        second_model = second_model_settings(first, second_model)
+    if isinstance(reranker, str):
+        reranker = RerankerSettings(name_or_path=reranker, devices=first.devices, precision=first.precision)
+    if reranker is not None and reranker.depth is None:
+        reranker = msgspec.structs.replace(reranker, depth=depth)
+    settings = msgspec.structs.replace(
+        data._settings,
+        model=model,
+        second_model=second_model,
+        retrievers=(retrievers,) if isinstance(retrievers, str) else tuple(retrievers),
+        reranker=reranker,
+        selection=SelectionSettings(window_start=0, window_end=depth),
+    )
+    folder = None if store is False else vectors_folder() if store is True else Path(store)
+    with progress_shown(on_progress) as shown:
+        encoder = encoder or FlagEncoder.load(model, on_progress=shown)
+        devices = encoder.describe().get("devices") or ()
+        if any(str(each).startswith("cuda") for each in devices) and gpu_count():
+            settings = msgspec.structs.replace(settings, use_gpu=True)
+        ranked = rank_data(
+            data._inputs,
+            settings,
+            lambda: encoder,
+            depth=depth,
+            signals=True,
+            store=None if folder is None else VectorStore(folder),
+            stages=Stages(shown),
+            should_stop=should_stop,
+        )
+    return Ranking(ranked)
+
+
+def _model(model: Any, device: str | Sequence[str] | None, precision: Precision) -> tuple[ModelSettings | None, Encoder | None]:
+    """Return settings, or an encoder for a loaded model."""
+    if model is None or isinstance(model, (str, os.PathLike)):
+        devices = None if device is None else (device,) if isinstance(device, str) else tuple(device)
+        return ModelSettings(name_or_path=None if model is None else os.fspath(model), devices=devices, precision=precision), None
+    if device is not None or precision != "auto":
+        raise SettingsError(f"device and precision are those of the {type(model).__name__}; set them there, or give the model's name")
+    return (model, None) if isinstance(model, ModelSettings) else (None, as_encoder(model))

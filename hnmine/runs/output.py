@@ -1,0 +1,138 @@
+"""The files of a run: what may be written where, and the one way to write the rows and their manifest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hnmine.core.errors import OutputError, SettingsError
+from hnmine.core.files import write_atomic
+from hnmine.data.dataset import Inputs
+from hnmine.export.examples import dev_path
+from hnmine.export.formats import Written, write_export
+from hnmine.export.scores import PairScores
+from hnmine.retrieval.ranking import Ranking
+from hnmine.runs.manifest import encoded, fingerprints, manifest_path
+from hnmine.runs.reviewed import Reviewed
+from hnmine.runs.settings import MineSettings
+from hnmine.runs.summary import Summary
+from hnmine.selection.select import Selection
+
+__all__ = ["Mined", "Outputs", "write_rows"]
+
+Path_ = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mined:
+    """A selection with all that its files need; nothing is written yet. `scores` are those to write, None for none."""
+
+    settings: MineSettings
+    reviewed: Reviewed
+    selection: Selection
+    scores: PairScores | None
+    summary: Summary
+    manifest: dict[str, Any]
+
+    @property
+    def inputs(self) -> Inputs:
+        """What was read, with the positives that verdicts add."""
+        return self.reviewed.inputs
+
+    @property
+    def ranking(self) -> Ranking:
+        """The ranking, with the positives that verdicts add."""
+        return self.reviewed.ranking
+
+
+def write_rows(path: Path_, settings: MineSettings, reviewed: Reviewed, selection: Selection, scores: PairScores | None) -> list[Written]:
+    """Write a selection as `settings` say (format, split, repairs of the output); errors as `formats.write_export`."""
+    return write_export(
+        path,
+        settings.output_format,
+        reviewed.inputs.rows,
+        reviewed.inputs.corpus,
+        selection,
+        scores=scores,
+        dev_share=settings.dev_share,
+        repair_output=settings.repair_output,
+        seed=settings.selection.seed,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where a run writes: the rows, and the manifest (None for none). Make it by `checked`."""
+
+    path: Path
+    manifest: Path | None
+
+    @classmethod
+    def checked(cls, path: Path_ | None, inputs: Mapping[str, object], *, dev_share: float = 0.0, manifest: bool | Path_ = True) -> Outputs:
+        """Refuse, before hours of encoding, outputs that cannot be written or would cost the user a file.
+
+        Args:
+            path: where to write.
+            inputs: the input files by their names in messages; what is no path is passed over.
+            dev_share: above 0 there is a second file beside it.
+            manifest: True writes it beside the output, `out.manifest.json` for `out.jsonl`; a path, there; False writes none.
+
+        Raises:
+            SettingsError: no path, or one that is an input, a device, or a candidate pool.
+            OutputError: the folder is missing, or not writable.
+        """
+        if path is None:
+            raise SettingsError("output_file is missing; name the file to write")
+        outputs = [Path(path)] + ([dev_path(path)] if dev_share else [])
+        for output in outputs:
+            _check("output_file", output, inputs)
+        if manifest is False:
+            return cls(Path(path), None)
+        file = manifest_path(path) if manifest is True else Path(manifest)
+        _check("manifest", file, inputs)
+        if file.resolve() in [output.resolve() for output in outputs]:
+            raise SettingsError(f"manifest is the output_file itself ({file}); write to another file")
+        return cls(Path(path), file)
+
+    def write(self, mined: Mined) -> list[Written]:
+        """Write the rows, then the manifest; complete the summary of `mined`.
+
+        Raises:
+            SettingsError, OutputError: as `formats.write_export`.
+        """
+        mined.summary.output_file = str(self.path)
+        written = write_rows(self.path, mined.settings, mined.reviewed, mined.selection, mined.scores)
+        mined.summary.notes += [note for each in written for note in each.notes]
+        if self.manifest is not None:
+            outcome = {"summary": mined.summary, "outputs": fingerprints(written)}
+            write_atomic(self.manifest, [encoded(msgspec.to_builtins(mined.manifest | outcome))])
+        return written
+
+
+def _check(argument: str, output: Path, inputs: Mapping[str, object]) -> None:
+    if not output.parent.is_dir():
+        raise OutputError(f"{output.parent} is no folder; make it first, or write elsewhere")
+    if output.exists() and not output.is_file():  # a device or a pipe would be replaced by a file
+        raise SettingsError(f"{argument} {output} is no ordinary file; write to a file, and copy it from there")
+    if not os.access(output.parent, os.W_OK):
+        raise OutputError(f"{output} cannot be written; check the folder's permissions, or write elsewhere")
+    for name, other in inputs.items():
+        if isinstance(other, (str, os.PathLike)) and output.exists() and Path(other).exists() and os.path.samefile(output, other):
+            raise SettingsError(f"{argument} is the {name} itself ({output}); write to another file")
+    if output.exists():
+        # Newer hn_mine.py has output_file before candidate_pool: swapped by position, this call would overwrite the pool.
+        try:
+            with output.open("rb") as file:
+                first = msgspec.json.decode(file.readline(2**20))
+        except (OSError, msgspec.DecodeError):
+            return
+        if isinstance(first, dict) and "text" in first and "query" not in first:
+            raise SettingsError(
+                f"{argument} {output} exists and holds a candidate pool; did output_file and candidate_pool change places? "
+                "The order is (model, input_file, candidate_pool, output_file, ...): name the arguments"
+            )

@@ -1,0 +1,74 @@
+"""Everything that decides the bytes of an output, beside the input files and the weights of the models."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import msgspec
+
+from hnmine.core.errors import SettingsError
+from hnmine.data.columns import Columns
+from hnmine.data.corpus import PoolMode
+from hnmine.export.formats import check_export
+from hnmine.models.cards import ModelSettings
+from hnmine.models.reranker import RerankerSettings
+from hnmine.retrieval.rerank import SIGNAL
+from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, chosen_retrievers
+from hnmine.selection.settings import SelectionSettings
+
+__all__ = ["SCORE_SOURCES", "MineSettings", "ScoreSource"]
+
+ScoreSource = Literal["model", "reranker"]
+SCORE_SOURCES: tuple[ScoreSource, ...] = get_args(ScoreSource)
+
+
+class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings of a run.
+
+    Attributes:
+        selection: window, number, strategy, seed, filters.
+        model: the embedding model and how it is used; None for a loaded model.
+        second_model: another model, whose similarities become the signal "second_model"; None for none.
+        retrievers: what ranks the candidates, of `hnmine.retrieval.retrievers.RETRIEVERS`; ranks of several are fused. Kept in that order.
+        reranker: a cross-encoder whose scores become the signal "reranker"; None for none.
+        pool_mode: "extend" adds the pool to the rows' passages, "replace" ranks the pool alone.
+        use_gpu: search on a GPU where there is one.
+        columns: which columns of the input files hold what; the others are found by name.
+        repair: kinds of problems to repair when reading (see `hnmine.data.problems.REPAIRS`).
+        skip_bad_rows: leave out rows that cannot be used.
+        with_scores: write `pos_scores` and `neg_scores`.
+        score_source: "model", similarities of the mining model, or "reranker", raw logits.
+        output_format: one of `hnmine.export.formats.FORMATS`.
+        dev_share: part of the queries (0 to below 1) that goes to a dev file; drawn by the seed.
+        repair_output: faults to repair in what is written (see `hnmine.checks.kinds.OUTPUT_REPAIRS`); sorted.
+    """
+
+    selection: SelectionSettings = SelectionSettings()
+    model: ModelSettings | None = None
+    second_model: ModelSettings | None = None
+    retrievers: tuple[Retriever, ...] = MODEL_ALONE
+    reranker: RerankerSettings | None = None
+    pool_mode: PoolMode = "extend"
+    use_gpu: bool = False
+    columns: Columns = Columns()
+    repair: tuple[str, ...] = ()
+    skip_bad_rows: bool = False
+    with_scores: bool = False
+    score_source: ScoreSource = "model"
+    output_format: str = "flagembedding"
+    dev_share: float = 0.0
+    repair_output: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_export(self.output_format, with_scores=self.with_scores, dev_share=self.dev_share, repair_output=self.repair_output)
+        second, end = self.second_model is not None, self.selection.window_end
+        msgspec.structs.force_setattr(self, "retrievers", chosen_retrievers(self.retrievers, second=second, window_end=end))
+        if self.reranker is None and SIGNAL in self.selection.signals:
+            raise SettingsError("reranker_margin needs a reranker, and there is none; name one, or leave the margin out")
+        if self.score_source not in SCORE_SOURCES:
+            raise SettingsError(f"score_source is {self.score_source!r}; it is one of: {', '.join(SCORE_SOURCES)}")
+        if self.score_source == "reranker" and (self.reranker is None or not self.with_scores):
+            raise SettingsError(
+                f"score_source is 'reranker', and {'there is no reranker' if self.reranker is None else 'no scores are written'}; "
+                f"{'name one' if self.reranker is None else 'set with_scores'}, or leave score_source out"
+            )
