@@ -32,13 +32,14 @@ from hnmine.core.hashing import splitmix64
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import VerdictPairs
 from hnmine.retrieval.ranking import Ranking, ranks_of
-from hnmine.selection.settings import FN_SIGNALS
 
-__all__ = ["FEATURES", "FN_DEPTH", "FNEstimator", "FNModel", "default_fn_model", "refit"]
+__all__ = ["FEATURES", "FN_DEPTH", "FN_SIGNALS", "FNEstimator", "FNModel", "default_fn_model", "refit"]
 
 Floats = npt.NDArray[np.float32]
 
-# What the default weights are for, in their order.
+# The signals that the estimate needs.
+FN_SIGNALS = ("bm25_rank", "bm25_ratio", "positive_similarity")
+# The features of the default weights, in their order.
 FEATURES = ("similarity", "rank", "positive_similarity", "positive", "bm25_ratio", "bm25_rank")
 # Signals that only verdicts give a weight.
 LEARNED = ("reranker", "second_model")

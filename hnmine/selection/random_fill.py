@@ -13,7 +13,6 @@ below its start: often positives that nobody labelled) are taken last, when the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +22,10 @@ from hnmine.core.hashing import Hashes, keyed_permutation, position_of, query_ke
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import VerdictPairs
 from hnmine.retrieval.ranking import Ranking
+from hnmine.selection.active_filters import ActiveFilters
 from hnmine.vectors.similarity import walk
 
-__all__ = ["Guards", "random_fill"]
+__all__ = ["random_fill"]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -39,24 +39,10 @@ ROUNDS = 2
 SIFT_QUERIES, SIFT_PASSAGES = 2_048, 4_096
 
 
-class Guards(Protocol):
-    """What tells which scores may not become negatives."""
-
-    @property
-    def active(self) -> bool:
-        """Whether any guard is in use."""
-
-    def rejected(self, scores: Floats, queries: Rows, *, tolerance: float = 0.0) -> Bools:
-        """Return which scores, (p,) or (p, w), of `queries` (p,) are rejected, by more than `tolerance`."""
-
-    def rejected_pairs(self, queries: npt.NDArray[Any], passages: npt.NDArray[Any]) -> Bools:
-        """Return which pairs are rejected for anything but their score: (p,)."""
-
-
 def random_fill(
     corpus: Corpus,
     ranking: Ranking,
-    guards: Guards,
+    filters: ActiveFilters,
     verdict_pairs: VerdictPairs,
     seed: int,
     negatives: Ids,
@@ -82,7 +68,7 @@ def random_fill(
     fill = _Fill(
         corpus=corpus,
         ranking=ranking,
-        guards=guards,
+        filters=filters,
         verdict_pairs=verdict_pairs,
         keys=query_keys(corpus.query_hashes, seed, 2),
         negatives=negatives,
@@ -93,9 +79,9 @@ def random_fill(
     if len(verdict_pairs.kept[0]):
         fill.kept(short)
     # Guards reject part of what is walked; without them next to everything fits.
-    width = negatives.shape[1] * (2 if guards.active else 1) + 8
+    width = negatives.shape[1] * (2 if filters.active else 1) + 8
     position = fill.walk(fill.short(short), width)
-    if guards.active and position < corpus.n_candidates:
+    if filters.active and position < corpus.n_candidates:
         left = fill.short(short)
         for first in range(0, len(left), SIFT_QUERIES):
             fill.sift(left[first : first + SIFT_QUERIES], position)
@@ -110,7 +96,7 @@ class _Fill:
 
     corpus: Corpus
     ranking: Ranking
-    guards: Guards
+    filters: ActiveFilters
     verdict_pairs: VerdictPairs
     keys: Hashes
     negatives: Ids
@@ -135,7 +121,7 @@ class _Fill:
     def walk(self, queries: Rows, width: int) -> int:
         """Walk each query's permutation, `width` passages and then four times as many each time; return where walking ended."""
         position, turn, count = 0, 0, self.corpus.n_candidates
-        while position < count and not (self.guards.active and turn == ROUNDS):
+        while position < count and not (self.filters.active and turn == ROUNDS):
             width = min(width, count - position)
             for first, stop in row_blocks(len(queries), width):
                 self._try(queries[first:stop], position, width)
@@ -147,12 +133,12 @@ class _Fill:
         """Try the next `width` passages of each query's permutation."""
         passages = keyed_permutation(self.keys[queries], np.arange(position, position + width, dtype=np.uint64), self.corpus.n_candidates)
         usable = self._free(queries, passages, self.start)
-        if self.guards.active:
+        if self.filters.active:
             rows, places = np.nonzero(usable)
             values = self.ranking.score_pairs(queries[rows].astype(np.int32), passages[rows, places])
-            usable[rows, places] = ~self.guards.rejected(values, queries[rows])
+            usable[rows, places] = ~self.filters.rejected(values, queries[rows])
             rows, places = np.nonzero(usable)
-            usable[rows, places] = ~self.guards.rejected_pairs(queries[rows], passages[rows, places])
+            usable[rows, places] = ~self.filters.rejected_pairs(queries[rows], passages[rows, places])
         rows, places = np.nonzero(usable)
         self._take(queries, rows, passages[rows, places])
 
@@ -173,20 +159,20 @@ class _Fill:
             rough = vectors @ block.T
             # Twice the largest error of a float32 inner product, as in `search.top_k`.
             tolerance = 2 * vectors.shape[1] * 2.0**-24 * max(1.0, _longest(vectors) * _longest(block))
-            possible = ~self.guards.rejected(rough, queries, tolerance=tolerance)
+            possible = ~self.filters.rejected(rough, queries, tolerance=tolerance)
             column[ids] = np.arange(len(ids), dtype=np.int32)
             places = column[barred_ids]
             possible[barred_rows[places >= 0], places[places >= 0]] = False
             column[ids] = -1
             rows, places = np.divmod(np.flatnonzero(possible), len(ids))
             found, values = ids[places].astype(np.int32), rough[rows, places]
-            doubtful = np.flatnonzero(self.guards.rejected(values, queries[rows], tolerance=-tolerance))
+            doubtful = np.flatnonzero(self.filters.rejected(values, queries[rows], tolerance=-tolerance))
             exact = self.ranking.score_pairs(queries[rows[doubtful]].astype(np.int32), found[doubtful])
             good = np.ones(len(rows), dtype=bool)
-            good[doubtful] = ~self.guards.rejected(exact, queries[rows[doubtful]])
+            good[doubtful] = ~self.filters.rejected(exact, queries[rows[doubtful]])
             steps = position_of(self.keys[queries[rows]], found, count)
             good &= steps >= position  # those before were tried by walking
-            good[good] = ~self.guards.rejected_pairs(queries[rows[good]], found[good])
+            good[good] = ~self.filters.rejected_pairs(queries[rows[good]], found[good])
             row, step, held = np.append(row, rows[good]), np.append(step, steps[good]), np.append(held, found[good])
             order = np.lexsort((step, row))
             order = order[_turns(row[order], len(queries)) < free[row[order]]]
@@ -211,10 +197,10 @@ class _Fill:
         """Take from the ranks that the window skipped, in the order of their lots."""
         passages = np.asarray(self.ranking.ids[queries, : self.start])
         usable = self._free(queries, passages, 0)
-        if self.guards.active:
-            usable &= ~self.guards.rejected(np.asarray(self.ranking.scores[queries, : self.start]), queries)
+        if self.filters.active:
+            usable &= ~self.filters.rejected(np.asarray(self.ranking.scores[queries, : self.start]), queries)
             rows, places = np.nonzero(usable)
-            usable[rows, places] = ~self.guards.rejected_pairs(queries[rows], passages[rows, places])
+            usable[rows, places] = ~self.filters.rejected_pairs(queries[rows], passages[rows, places])
         random_keys = splitmix64(self.keys[queries][:, None] ^ self.corpus.passage_hashes[passages])
         order = np.argsort(random_keys, axis=1, kind="stable")
         rows, places = np.nonzero(np.take_along_axis(usable, order, 1))

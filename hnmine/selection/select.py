@@ -31,13 +31,14 @@ from hnmine.core.hashing import Hashes, query_keys, splitmix64
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import VerdictPairs, match_verdicts
 from hnmine.retrieval.ranking import Ranking
-from hnmine.selection.filters import Filters
+from hnmine.selection.active_filters import ActiveFilters
+from hnmine.selection.filters import FILTERS, FIRST_FILTER
 from hnmine.selection.fn_model import FNModel
 from hnmine.selection.ordering import descends, hardest_first, order_keys
 from hnmine.selection.random_fill import random_fill
-from hnmine.selection.settings import FILTERS, Reason, SelectionSettings
+from hnmine.selection.settings import Reason, SelectionSettings
 
-__all__ = ["Selection", "select"]
+__all__ = ["REASONS", "Selection", "select"]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -47,6 +48,8 @@ Rows = npt.NDArray[np.int64]
 
 # The lot of what is not in the running: behind all others.
 _LAST = np.uint64(2**64 - 1)
+# Numbers in `Selection.reasons`.
+REASONS = FIRST_FILTER + len(FILTERS)
 # Queries on which the penalty is found, and the penalties that are tried: steps of 5 %, from next to none to one that leaves nothing but
 # chance.
 SAMPLE = 2_048
@@ -115,7 +118,7 @@ def select(
         )
     rows, depth = ranking.ids.shape
     start, end = min(settings.window_start, depth), min(settings.window_end, depth)
-    limits = Filters(corpus, ranking, settings, fn_model)
+    filters = ActiveFilters(corpus, ranking, settings, fn_model)
     if verdict_pairs is None:
         verdict_pairs = match_verdicts(corpus, ())
     kept = _ranked(verdict_pairs.kept, ranking.ids[:, :end])
@@ -124,7 +127,7 @@ def select(
     choice = _Choice(
         corpus=corpus,
         ranking=ranking,
-        limits=limits,
+        filters=filters,
         start=start,
         end=end,
         verdict_pairs=verdict_pairs,
@@ -135,16 +138,16 @@ def select(
         scores=np.full(places, np.nan, dtype=np.float32),
     )
     penalty = choice.penalty() if settings.max_fn_rate is not None else None
-    counts = np.zeros(len(Reason), dtype=np.int64)
+    counts = np.zeros(REASONS, dtype=np.int64)
     for first, stop in row_blocks(rows, end - start):
         counts += choice.block(first, stop, penalty)
-    random_filled = random_fill(corpus, ranking, limits, verdict_pairs, settings.seed, choice.negatives, choice.scores, start)
+    random_filled = random_fill(corpus, ranking, filters, verdict_pairs, settings.seed, choice.negatives, choice.scores, start)
     return Selection(
         settings=settings,
         reasons=choice.reasons,
         negatives=choice.negatives,
         scores=choice.scores,
-        positive=limits.positive,
+        positive=filters.positive,
         random_filled=random_filled,
         funnel=_funnel(ranking.ids.size, counts, settings, choice.negatives, random_filled),
         verdict_pairs=verdict_pairs,
@@ -161,7 +164,7 @@ def _funnel(ranked: int, counts: Rows, settings: SelectionSettings, negatives: I
     for name, reasons in (
         ("not_positive", (Reason.POSITIVE, Reason.QUERY_ITSELF)),
         ("not_dropped", (Reason.DROPPED,)),
-        *((guard.step, (guard.reason,)) for guard in FILTERS),
+        *((each.step, (each.reason,)) for each in FILTERS.values()),
     ):
         left -= int(sum(counts[reason] for reason in reasons))
         funnel[name] = left
@@ -180,7 +183,7 @@ class _Choice:
 
     corpus: Corpus
     ranking: Ranking
-    limits: Filters
+    filters: ActiveFilters
     start: int
     end: int
     verdict_pairs: VerdictPairs
@@ -210,7 +213,7 @@ class _Choice:
         self.reasons[first:stop, begin : self.end] = inside
         self.reasons[first:stop, self.end :] = Reason.BEHIND_WINDOW
         # np.int8: compared with a member of Reason, all would be widened to int64 first, ten times as slow.
-        return np.array([np.count_nonzero(inside == np.int8(reason)) for reason in Reason])
+        return np.array([np.count_nonzero(inside == np.int8(reason)) for reason in range(REASONS)])
 
     def penalty(self) -> np.float32:
         """Return the lowest of PENALTIES with which the negatives of a sample keep to the wanted rate; the highest when none does."""
@@ -226,7 +229,7 @@ class _Choice:
             for scores, fn_probabilities, running in parts:
                 taken = _best(scores, fn_probabilities, running, PENALTIES[middle], self.negatives.shape[1])
                 total, count = total + float(fn_probabilities[taken].clip(0).sum(dtype=np.float64)), count + np.count_nonzero(taken)
-            if total <= self.limits.settings.max_fn_rate * count:  # type: ignore[operator]  # it is set when this is called
+            if total <= self.filters.settings.max_fn_rate * count:  # type: ignore[operator]  # it is set when this is called
                 high = middle
             else:
                 low = middle + 1
@@ -234,8 +237,8 @@ class _Choice:
 
     def _chances(self, first: int, stop: int, begin: int, kept: tuple[Rows, Rows]) -> Floats:
         """Return the estimated chance of each candidate to be false; -inf of what people kept, so that it is taken before all."""
-        assert self.limits.estimator is not None
-        found = self.limits.estimator.block(slice(first, stop), slice(begin, self.end))
+        assert self.filters.estimator is not None
+        found = self.filters.estimator.block(slice(first, stop), slice(begin, self.end))
         found[kept] = -np.inf
         return found
 
@@ -254,7 +257,7 @@ class _Choice:
 
         # What is written later stands.
         inside = np.full(window.shape, Reason.NOT_DRAWN, dtype=np.int8)
-        for reason, rejected in self.limits.rejections(first, stop, begin, scores):
+        for reason, rejected in self.filters.rejections(first, stop, begin):
             np.copyto(inside, reason, where=rejected)
         inside[:, : self.start - begin] = Reason.BEFORE_WINDOW
         inside[kept_rows, kept_ranks - begin] = Reason.NOT_DRAWN
@@ -272,9 +275,9 @@ class _Choice:
         """Return the rows and places, in the order of ranks, of what is taken: in each row the front of it, as far as there is room."""
         width, room = window.shape[1], self.negatives.shape[1]
         near = width
-        by_rank = self.limits.settings.strategy == "hardest" and descends(scores)
+        by_rank = self.filters.settings.strategy == "hardest" and descends(scores)
         if room < width and (not by_rank or len(kept[0])):
-            if self.limits.settings.strategy == "random":
+            if self.filters.settings.strategy == "random":
                 random_keys = np.take(self.corpus.passage_hashes, window, mode="clip")
                 random_keys ^= self.keys[first : first + len(window), None]
                 splitmix64(random_keys, out=random_keys)

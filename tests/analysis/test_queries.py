@@ -16,6 +16,7 @@ from hnmine.data.rows import Row
 from hnmine.data.verdicts import Verdict, VerdictPairs, match_verdicts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
+from hnmine.selection.filters import FILTERS
 from hnmine.selection.positive_score import positive_score
 from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
@@ -137,7 +138,7 @@ def test_every_reason_has_words():
     }
     settings = SelectionSettings(window_end=12, **guards, **signalled)
     selection = dataclasses.replace(select(corpus, ranking, SelectionSettings(window_end=12, **guards)), settings=settings)
-    words = [quality.explain(int(reason), selection, order=1) for reason in Reason]
+    words = [quality.explain(int(reason), selection, order=1) for reason in (*Reason, *(each.reason for each in FILTERS.values()))]
     assert all(words)
     assert len(set(words)) == len(words)
 

@@ -18,7 +18,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import hnmine.mine
 import hnmine.runs.mine
 from hnmine.checks.kinds import MENDINGS
 from hnmine.cli import terminal
@@ -330,7 +329,7 @@ def test_importing_the_command_line_loads_nothing_heavy() -> None:
         (["mine", "FILES", "--negative_number", "0"], "at least 1"),
         (
             ["mine", "FILES", "--rerank_top_k", "5"],
-            "--rerank_top_k is for a reranker, and there is none; name it with --reranker_name_or_path",
+            "--rerank_top_k needs a reranker; set --reranker_name_or_path",
         ),
         (["mine", "FILES", "--with_scores", "--score_source", "reranker"], "there is no reranker"),
         (["mine", "FILES", "--reranker_name_or_path", "x", "--score_source", "reranker"], "set with_scores"),

@@ -298,7 +298,7 @@ def test_candidates_have_their_signals_once_by_name(run: str) -> None:
     assert "positive_similarity" not in found
     columns = json.loads(at.dataframe[1].proto.columns)
     assert columns["bm25_ratio"]["label"] == "BM25"
-    assert columns["bm25_ratio"]["type_config"]["format"] == "%.0f %%"
+    assert columns["bm25_ratio"]["type_config"]["format"] == "%.0f%%"
     opened = resources.open_run(run)
     query = list(opened.inputs.corpus.queries).index(asked(at))
     shown = found[found["rank"] != ""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import msgspec
@@ -14,11 +15,13 @@ from hnmine.core.errors import SettingsError
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
 from hnmine.data.verdicts import CHOICES, Verdict, match_verdicts
-from hnmine.selection.filters import Filters
-from hnmine.selection.fn_model import FNEstimator, default_fn_model
+from hnmine.selection.active_filters import ActiveFilters
+from hnmine.selection.filters import FILTERS, ScoreFilter
+from hnmine.selection.fn_model import FN_SIGNALS, FNEstimator, default_fn_model
+from hnmine.selection.positive_score import positive_score as positive_score_of
 from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
-from hnmine.selection.settings import FILTERS, FN_SIGNALS, POSITIVE_SCORES, Reason, SelectionSettings
+from hnmine.selection.settings import POSITIVE_SCORES, Reason, SelectionSettings
 from tests.worlds import toy
 
 NAN = float("nan")
@@ -69,22 +72,22 @@ class Oracle:
             return positive_score - (1 - part) * abs(positive_score)
 
         limits = [
-            (Reason.MAX_SCORE, score, settings.max_score, lambda x: x, 1),
-            (Reason.MIN_SCORE, score, settings.min_score, lambda x: x, -1),
-            (Reason.POSITIVE_RATIO, score, settings.max_positive_ratio, share, 1),
-            (Reason.MARGIN, score, settings.margin, lambda x: positive_score - x, 1),
-            (Reason.POSITIVE_SIMILARITY, alike, settings.max_positive_similarity, lambda x: x, 1),
-            (Reason.POSITIVE_SIMILARITY_RATIO, alike, settings.max_positive_similarity_ratio, share, 1),
-            (Reason.OVERLAP, known["overlap"], settings.max_overlap, lambda x: x, 1),
-            (Reason.RERANKER, known["reranker"], settings.reranker_margin, lambda x: reranked - x, 1),
-            (Reason.FN_PROBABILITY, chance, settings.max_fn_probability, lambda x: x, 1),
+            (FILTERS["max_score"].reason, score, settings.max_score, lambda x: x, 1),
+            (FILTERS["min_score"].reason, score, settings.min_score, lambda x: x, -1),
+            (FILTERS["max_positive_ratio"].reason, score, settings.max_positive_ratio, share, 1),
+            (FILTERS["margin"].reason, score, settings.margin, lambda x: positive_score - x, 1),
+            (FILTERS["max_positive_similarity"].reason, alike, settings.max_positive_similarity, lambda x: x, 1),
+            (FILTERS["max_positive_similarity_ratio"].reason, alike, settings.max_positive_similarity_ratio, share, 1),
+            (FILTERS["max_overlap"].reason, known["overlap"], settings.max_overlap, lambda x: x, 1),
+            (FILTERS["reranker_margin"].reason, known["reranker"], settings.reranker_margin, lambda x: reranked - x, 1),
+            (FILTERS["max_fn_probability"].reason, chance, settings.max_fn_probability, lambda x: x, 1),
         ]
         found = []
         for reason, value, setting, limit, sign in limits:
             if setting is None:
                 continue
             beyond = sign * (value - limit(setting))  # NaN is beyond nothing
-            exact = setting * 64 == int(setting * 64) and reason is not Reason.FN_PROBABILITY and len(positives) in (1, 2, 4)
+            exact = setting * 64 == int(setting * 64) and reason != FILTERS["max_fn_probability"].reason and len(positives) in (1, 2, 4)
             if abs(beyond) < 1e-5 and not exact:
                 found.append(None)
             elif beyond > 0:
@@ -142,14 +145,14 @@ def test_what_a_guard_rejects_is_told_first_reason_first_and_never_comes_back(pa
     selection = select(corpus, ranking, settings, verdict_pairs)
     oracle = Oracle(corpus, ranking, settings)
     dropped, kept = ({*zip(*(each.tolist() for each in pairs), strict=True)} for pairs in (verdict_pairs.dropped, verdict_pairs.kept))
-    counts = dict.fromkeys(Reason, 0)
+    counts = Counter()
     for query in range(len(corpus.queries)):
         positives = set(corpus.positives(query).tolist())
         for passage in selection.negatives[query][selection.negatives[query] >= 0].tolist():
             assert (query, passage) in kept or not [each for each in oracle.rejections(query, passage) if each is not None]
             assert passage not in positives
         for rank, passage in enumerate(ranking.ids[query].tolist()):
-            reason = Reason(int(selection.reasons[query, rank]))
+            reason = int(selection.reasons[query, rank])
             counts[reason] += 1
             if not settings.window_start <= rank < settings.window_end or (query, passage) in kept:
                 continue
@@ -162,9 +165,9 @@ def test_what_a_guard_rejects_is_told_first_reason_first_and_never_comes_back(pa
             elif None not in (rejected := oracle.rejections(query, passage)):
                 assert reason == rejected[0] if rejected else reason in (Reason.CHOSEN, Reason.NOT_DRAWN)
     left = selection.funnel["not_dropped"]
-    for guard in FILTERS:
-        left -= counts[guard.reason]
-        assert selection.funnel[guard.step] == left
+    for each in FILTERS.values():
+        left -= counts[each.reason]
+        assert selection.funnel[each.step] == left
     assert left == counts[Reason.CHOSEN] + counts[Reason.NOT_DRAWN]
 
 
@@ -173,11 +176,11 @@ def test_pairs_are_judged_as_blocks_are(parts, pool, mode, settings):
     """What fills gaps is asked pair by pair: the same limit, to the last bit, as in the window."""
     corpus = corpus_of(parts, pool, mode)
     ranking = toy(corpus)
-    limits = Filters(corpus, ranking, settings)
+    limits = ActiveFilters(corpus, ranking, settings)
     rows, end = len(corpus.queries), min(settings.window_end, ranking.depth)
-    by_signal = {guard.reason for guard in FILTERS if guard.signals}
+    by_signal = {each.reason for each in FILTERS.values() if not isinstance(each, ScoreFilter)}
     block = np.zeros((rows, end), bool)
-    for reason, mask in limits.rejections(0, rows, 0, ranking.scores[:, :end]):
+    for reason, mask in limits.rejections(0, rows, 0):
         if reason in by_signal:
             block |= mask
     queries, ranks = (each.ravel() for each in np.meshgrid(np.arange(rows), np.arange(end), indexing="ij"))
@@ -200,10 +203,10 @@ def test_at_its_limit_a_share_of_likeness_is_the_same_for_pairs_and_blocks(score
     ids = np.array([[*places, *(p for p in range(corpus.n_candidates) if p not in places)]], np.int32)
     ranking = replace(ranking, ids=ids, positive_scores=np.array([positive_score]), passage_vectors=vectors)
     signals = {"positive_similarity": vectors[ids, 0] * np.where(ids == own, np.float32(np.nan), np.float32(1))}
-    limits = Filters(
+    limits = ActiveFilters(
         corpus, replace(ranking, signals=signals), SelectionSettings(window_start=0, window_end=3, max_positive_similarity_ratio=share)
     )
-    ((_, block),) = limits.rejections(0, 1, 0, ranking.scores[:, :3])
+    ((_, block),) = limits.rejections(0, 1, 0)
     assert block.tolist() == [[False, False, True]]
     assert limits.rejected_pairs(np.zeros(3, np.int64), np.array(places)).tolist() == [False, False, True]
 
@@ -233,7 +236,7 @@ def test_which_score_stands_for_several_positives(scores, ranked, anchors):
     corpus, ranking, settings = positives_of(scores, ranked)
     for positive_score, expected in anchors.items():
         settings = msgspec.structs.replace(settings, positive_score=positive_score)
-        assert positive_score(corpus, ranking, settings) == pytest.approx([expected])
+        assert positive_score_of(corpus, ranking, settings) == pytest.approx([expected])
 
 
 @pytest.mark.parametrize(
@@ -249,7 +252,7 @@ def test_a_score_that_is_not_known_does_not_count(reranked, anchors):
     """The first positive is ranked by the mining model, the second is not."""
     corpus, ranking, settings = positives_of([0.8, 0.2], [0.9, 0.5, 0.1])
     for positive_score, expected in anchors.items():
-        found = positive_score(
+        found = positive_score_of(
             corpus, ranking, msgspec.structs.replace(settings, positive_score=positive_score), np.array(reranked, np.float32)
         )
         assert found == pytest.approx([expected], nan_ok=True), positive_score
@@ -268,9 +271,9 @@ def test_a_reranker_rejects_what_it_scores_too_near_the_positive(positive, margi
     corpus = corpus_of([("who", ["right"])], ["p1", "p2", "p3", "p4"], "replace")
     values = np.array([[1.0, 0.5, 2.0, NAN]], np.float32)
     ranking = replace(toy(corpus), signals={"reranker": values}, positive_signals={"reranker": np.array(positive, np.float32)})
-    limits = Filters(corpus, ranking, SelectionSettings(window_start=0, window_end=4, reranker_margin=margin))
-    ((reason, mask),) = limits.rejections(0, 1, 0, ranking.scores)
-    assert reason == Reason.RERANKER
+    limits = ActiveFilters(corpus, ranking, SelectionSettings(window_start=0, window_end=4, reranker_margin=margin))
+    ((reason, mask),) = limits.rejections(0, 1, 0)
+    assert reason == FILTERS["reranker_margin"].reason
     assert mask.tolist() == [left]
 
 
@@ -282,15 +285,15 @@ def test_a_reranker_rejects_what_it_scores_too_near_the_positive(positive, margi
     [
         (
             {"max_positive_similarity_ratio": 0},
-            r"max_positive_similarity_ratio is 0.0; it is a share of the positive's similarity .* such as 0\.9",
+            r"max_positive_similarity_ratio is 0.0; it must be a ratio above 0, such as 0\.9",
         ),
-        ({"max_overlap": 1.5}, r"max_overlap is 1.5; it is a share from 0 to 1"),
-        ({"max_fn_probability": -0.1}, r"max_fn_probability is -0.1; it is a share from 0 to 1"),
-        ({"max_fn_rate": 2, "strategy": "hardest"}, r"max_fn_rate is 2.0; it is a share from 0 to 1"),
-        ({"max_fn_rate": 0.1}, r"max_fn_rate .* strategy is 'random', make it 'hardest'"),
+        ({"max_overlap": 1.5}, r"max_overlap is 1.5; it must be a fraction from 0 to 1"),
+        ({"max_fn_probability": -0.1}, r"max_fn_probability is -0.1; it must be a fraction from 0 to 1"),
+        ({"max_fn_rate": 2, "strategy": "hardest"}, r"max_fn_rate is 2.0; it must be a fraction from 0 to 1"),
+        ({"max_fn_rate": 0.1}, r"max_fn_rate needs strategy 'hardest'; strategy is 'random'"),
         ({"reranker_margin": NAN}, r"reranker_margin is nan; it must be a finite number"),
         ({"max_positive_similarity": "0.9"}, r"max_positive_similarity is '0.9'; it must be a finite number"),
-        ({"positive_score": "median"}, r"positive_score is 'median'; it must be one of ranked, mean, min, max"),
+        ({"positive_score": "median"}, r"positive_score is 'median'; it must be one of in_window, mean, min, max"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_value_and_remedy(values, message):
@@ -304,9 +307,9 @@ def test_a_wrong_setting_is_refused_with_value_and_remedy(values, message):
         ({"max_positive_similarity": 0.9}, "max_positive_similarity needs the signal 'positive_similarity'", "mine again"),
         ({"max_positive_similarity_ratio": 0.9}, "max_positive_similarity_ratio needs the signal 'positive_similarity'", "mine again"),
         ({"max_overlap": 0.9}, "max_overlap needs the signal 'overlap'", "mine again"),
-        ({"max_fn_probability": 0.9}, "max_fn_probability needs the signal 'bm25_ratio'", "mine again"),
-        ({"max_fn_rate": 0.1, "strategy": "hardest"}, "max_fn_rate needs the signal 'bm25_ratio'", "mine again"),
-        ({"reranker_margin": 0.0}, "reranker_margin needs the signal 'reranker'", "name a reranker"),
+        ({"max_fn_probability": 0.9}, "max_fn_probability needs the signal 'bm25_rank'", "mine again"),
+        ({"max_fn_rate": 0.1, "strategy": "hardest"}, "max_fn_rate needs the signal 'bm25_rank'", "mine again"),
+        ({"reranker_margin": 0.0}, "reranker_margin needs the signal 'reranker'", "mine with a reranker"),
     ],
 )
 def test_a_run_without_the_signal_is_refused_with_the_setting_that_needs_it(values, needs, remedy):
@@ -319,6 +322,6 @@ def test_a_run_without_the_signal_is_refused_with_the_setting_that_needs_it(valu
 def test_what_settings_need_is_what_their_guards_read():
     assert SelectionSettings().signals == ()
     assert SelectionSettings(max_score=0.5, margin=0.1, positive_score="max").signals == ()
-    assert SelectionSettings(max_overlap=0.5, max_positive_similarity=0.9).signals == ("positive_similarity", "overlap")
+    assert SelectionSettings(max_overlap=0.5, max_positive_similarity=0.9).signals == ("overlap", "positive_similarity")
     assert SelectionSettings(strategy="hardest", max_fn_rate=0.1).signals == FN_SIGNALS
     assert SelectionSettings(reranker_margin=0, max_fn_probability=0.5).signals == tuple(sorted((*FN_SIGNALS, "reranker")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
 
 import msgspec
@@ -19,6 +20,7 @@ from hnmine.data.rows import Row
 from hnmine.data.verdicts import CHOICES, Verdict, match_verdicts, pair_key
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
+from hnmine.selection.filters import FILTERS
 from hnmine.selection.positive_score import positive_score
 from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
@@ -63,14 +65,14 @@ def rejections(settings, score, positives, last):
     counted = near if settings.positive_score == "in_window" else positives
     positive_score = {"min": min(positives), "max": max(positives)}.get(settings.positive_score, sum(counted) / len(counted))
     limits = [
-        (Reason.MAX_SCORE, settings.max_score, +1),
-        (Reason.MIN_SCORE, settings.min_score, -1),
+        (FILTERS["max_score"].reason, settings.max_score, +1),
+        (FILTERS["min_score"].reason, settings.min_score, -1),
         (
-            Reason.POSITIVE_RATIO,
+            FILTERS["max_positive_ratio"].reason,
             None if settings.max_positive_ratio is None else positive_score - (1 - settings.max_positive_ratio) * abs(positive_score),
             +1,
         ),
-        (Reason.MARGIN, None if settings.margin is None else positive_score - settings.margin, +1),
+        (FILTERS["margin"].reason, None if settings.margin is None else positive_score - settings.margin, +1),
     ]
     found = []
     for reason, limit, sign in limits:
@@ -169,22 +171,22 @@ def check(corpus, ranking, settings, verdicts=()):
                 assert from_window == set([*kept, *running][:wanted])
 
     # The funnel is what the reasons say.
-    counts = {reason: int((selection.reasons == reason).sum()) for reason in Reason}
+    counts = Counter(selection.reasons.ravel().tolist())
     left = selection.reasons.size
     funnel = {"ranked": left}
     for step, gone in (
         ("in_window", (Reason.BEFORE_WINDOW, Reason.BEHIND_WINDOW)),
         ("not_positive", (Reason.POSITIVE, Reason.QUERY_ITSELF)),
         ("not_dropped", (Reason.DROPPED,)),
-        ("past_max_score", (Reason.MAX_SCORE,)),
-        ("past_min_score", (Reason.MIN_SCORE,)),
-        ("past_positive_ratio", (Reason.POSITIVE_RATIO,)),
-        ("past_margin", (Reason.MARGIN,)),
-        ("past_positive_similarity", (Reason.POSITIVE_SIMILARITY,)),
-        ("past_positive_similarity_ratio", (Reason.POSITIVE_SIMILARITY_RATIO,)),
-        ("past_overlap", (Reason.OVERLAP,)),
-        ("past_reranker", (Reason.RERANKER,)),
-        ("past_fn_probability", (Reason.FN_PROBABILITY,)),
+        ("past_max_score", (FILTERS["max_score"].reason,)),
+        ("past_min_score", (FILTERS["min_score"].reason,)),
+        ("past_max_positive_ratio", (FILTERS["max_positive_ratio"].reason,)),
+        ("past_margin", (FILTERS["margin"].reason,)),
+        ("past_max_positive_similarity", (FILTERS["max_positive_similarity"].reason,)),
+        ("past_max_positive_similarity_ratio", (FILTERS["max_positive_similarity_ratio"].reason,)),
+        ("past_max_overlap", (FILTERS["max_overlap"].reason,)),
+        ("past_reranker_margin", (FILTERS["reranker_margin"].reason,)),
+        ("past_max_fn_probability", (FILTERS["max_fn_probability"].reason,)),
         ("chosen", (Reason.NOT_DRAWN,)),
     ):
         left -= sum(counts[reason] for reason in gone)
@@ -612,7 +614,7 @@ def test_the_first_guard_that_applies_is_the_reason():
     ranking = ranked(corpus, lambda _, passage: {"right": 0.5, "high": 0.9, "low": -0.9}[passage])
     settings = SelectionSettings(window_start=0, window_end=9, max_score=0.5, min_score=0.0, max_positive_ratio=0.5, margin=0.1)
     reasons = dict(zip((corpus.passages[i] for i in ranking.ids[0]), select(corpus, ranking, settings).reasons[0].tolist(), strict=True))
-    assert reasons == {"right": Reason.POSITIVE, "high": Reason.MAX_SCORE, "low": Reason.MIN_SCORE}
+    assert reasons == {"right": Reason.POSITIVE, "high": FILTERS["max_score"].reason, "low": FILTERS["min_score"].reason}
 
 
 def test_a_query_that_is_its_own_positive_counts_as_positive():
