@@ -142,10 +142,8 @@ def _window(key: str, deepest: int) -> tuple[int, int]:
         start, stop = (start - 1, stop) if start else (0, 1)
         notice.warning(f"Start and end are equal. Only rank {start} is used until you move one of them.", icon=":material/warning:")
     else:
-        notice.caption(
-            f"Ranks {start:,} to {stop - 1:,}."
-            + (f" Skips the first {counted(start, 'rank')}, often unlabelled positives." if start else "")
-        )
+        skipped = f"Skips the first {counted(start, 'rank')}, often unlabelled positives." if start else "Skips nothing."
+        notice.caption(f"Ranks {start:,} to {stop - 1:,}. {skipped}")
     return int(start), int(stop)
 
 

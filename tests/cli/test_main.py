@@ -317,9 +317,9 @@ def test_importing_the_command_line_loads_nothing_heavy() -> None:
         (["mine"], "required: --input_file, --output_file"),
         (["mine", "FILES", "--negative_numbr", "3"], "did you mean --negative_number?"),
         (["mine", "FILES", "--negative", "3"], "unrecognized arguments: --negative 3"),
-        (["mine", "FILES", "--negative_number", "three"], "'three' is no whole number"),
-        (["mine", "FILES", "--margin", "wide"], "'wide' is no number"),
-        (["mine", "FILES", "--use_fp16", "perhaps"], "'perhaps' is neither true nor false"),
+        (["mine", "FILES", "--negative_number", "three"], "'three' is not an integer"),
+        (["mine", "FILES", "--margin", "wide"], "'wide' is not a number"),
+        (["mine", "FILES", "--use_fp16", "perhaps"], "'perhaps' is not true or false"),
         (["mine", "FILES", "--precision", "fp16", "--use_fp16", "false"], "contradict each other"),
         (["mine", "FILES", "--memory_budget", "plenty"], "'plenty' is no amount of memory"),
         (["mine", "FILES", "--seed"], "--seed: expected one argument"),
@@ -385,7 +385,7 @@ def test_unexpected_error_is_1_without_a_traceback(files: list[str], monkeypatch
 
     monkeypatch.setattr(hnmine.runs.mine, "mine", fail)
     assert main(["mine", *files]) == 1
-    assert capsys.readouterr().err == "hnmine: unexpected ZeroDivisionError: by chance (HNMINE_DEBUG=1 shows where)\n"
+    assert capsys.readouterr().err == "hnmine: unexpected ZeroDivisionError: by chance (set HNMINE_DEBUG=1 for the traceback)\n"
     monkeypatch.setenv("HNMINE_DEBUG", "1")
     assert main(["mine", *files]) == 1
     assert "Traceback" in capsys.readouterr().err
@@ -495,7 +495,7 @@ def test_interrupt_of_the_real_model_is_130(files: list[str]) -> None:
     Path(files[1]).write_text("".join(json.dumps(row) + "\n" for row in rows))
     status, heard = interrupted(files, [sys.executable, "-m", "hnmine", "mine"], "encoding passages", signal.SIGINT)
     assert status == 130, heard
-    assert "hnmine: stopped on request; no output was written" in heard
+    assert "hnmine: stopped; no output was written" in heard
 
 
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])

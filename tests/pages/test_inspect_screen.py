@@ -317,4 +317,4 @@ def test_a_picked_candidate_says_what_speaks_for_and_against(run: str) -> None:
     at.run()
     assert not at.exception
     assert "FNModel of this candidate, estimate" in texts(at)
-    assert any(each in texts(at) for each in ("the query", "like a positive", "unlike the positives"))
+    assert any(each in texts(at) for each in ("the query", "similar to a positive", "not similar to the positives"))

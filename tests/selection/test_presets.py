@@ -131,7 +131,7 @@ def test_a_preset_that_what_is_said_beside_it_contradicts_is_refused(files, caps
     train = files[0]
     call = ["mine", "--input_file", str(train), "--output_file", str(train.with_name("x")), "--preset", "balanced", "--strategy", "random"]
     assert main(call) == 2
-    assert "make it 'hardest'" in capsys.readouterr().err
+    assert "max_fn_rate needs strategy 'hardest'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", PRESETS)

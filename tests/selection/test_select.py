@@ -681,7 +681,7 @@ def test_settings_go_to_json_and_back_even_from_numpy():
 def test_a_window_behind_what_was_ranked_is_refused_unless_the_corpus_ends_there():
     corpus, _ = ladder(50)
     shallow = ranked(corpus, grid_score, 20)
-    with pytest.raises(SettingsError, match=r"ends at rank 30 but only 20 candidates"):
+    with pytest.raises(SettingsError, match=r"ends at 30, but only 20 candidates"):
         select(corpus, shallow, SelectionSettings(window_start=0, window_end=30))
     small, ranking = ladder(5)
     selection = select(small, ranking, SelectionSettings(window_start=100, window_end=200, negative_number=5))
