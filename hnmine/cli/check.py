@@ -65,7 +65,7 @@ def check_file(arguments: argparse.Namespace, on_progress: OnProgress | None, sh
         return msgspec.json.encode(report).decode() if arguments.json else str(report), 0 if report.ok else FAULTY
     output = Path(arguments.output_file)
     if output.exists() and Path(arguments.file).exists() and output.samefile(arguments.file):
-        raise SettingsError(f"--output_file is the checked file ({output}); choose another one")
+        raise SettingsError(f"--output_file is the file that is checked ({output}); choose another one")
     size = write_atomic(output, repaired(arguments.file, chosen, columns=columns))
     report = report_on(output, fixed=True)
     text = msgspec.json.encode(report).decode() if arguments.json else f"{counted(size, 'byte')} written to {output}\n{report}"

@@ -342,7 +342,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print_error(str(error))
         return error.exit_status
     except KeyboardInterrupt:
-        _print_error("stopped; no output was written")
+        _print_error("stopped on request; no output was written")
         return 130
     except Exception as error:  # noqa: BLE001 - a sentence instead of a traceback
         _print_error(f"unexpected {type(error).__name__}: {error}" + ("" if debug else " (set HNMINE_DEBUG=1 for the traceback)"))

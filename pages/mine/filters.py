@@ -19,24 +19,24 @@ from pages.shared import wording
 Slots = dict[str, DeltaGenerator]
 
 
-def hold(key: str, settings: SelectionSettings, *, anew: bool) -> None:
-    """Make the widgets show these settings: all of them `anew`, or only those without a value."""
-    put = st.session_state.__setitem__ if anew else st.session_state.setdefault
+def hold(key: str, settings: SelectionSettings, *, overwrite: bool) -> None:
+    """Make the widgets show these settings: all with `overwrite`, else only those without a value."""
+    put = st.session_state.__setitem__ if overwrite else st.session_state.setdefault
     put(f"positive_score-{key}", settings.positive_score)
     for setting in (*FILTERS.values(), MAX_FN_RATE):
-        _hold(key, setting, getattr(settings, setting.name), anew=anew)
+        _hold(key, setting, getattr(settings, setting.name), overwrite=overwrite)
 
 
-def _hold(key: str, setting: Setting, value: float | None, *, anew: bool) -> None:
+def _hold(key: str, setting: Setting, value: float | None, *, overwrite: bool) -> None:
     """Make a switch and its slider show a value, or off; a value outside the slider extends its range."""
     state, name, slider = st.session_state, f"{setting.name}-{key}", setting.slider
     shown = slider.default if value is None else slider.shown(value)
-    if anew:
+    if overwrite:
         state[f"{name}-on"] = value is not None
     else:
         state.setdefault(f"{name}-on", value is not None)
     low, high = state.setdefault(f"{name}-ends", (min(slider.low, shown), max(slider.high, shown)))
-    if name not in state or (anew and value is not None):
+    if name not in state or (overwrite and value is not None):
         state[f"{name}-ends"] = (min(low, shown), max(high, shown))
         state[name] = shown
 

@@ -36,13 +36,13 @@ def selection(
         The settings, and the places of the captions for `filters.show_removed`.
     """
     state = st.session_state
-    _hold(key, initial, deepest, anew=False)
+    _hold(key, initial, deepest, overwrite=False)
     before = state.setdefault(f"deepest-{key}", (deepest, OWN))
     if before[0] != deepest:  # the candidates changed, such as to the pool only: keep the preset
         start, end = state[f"window-{key}"]
         state[f"window-{key}"] = (min(start, deepest), min(end, deepest))
         if before[1] != OWN:
-            _hold(key, with_preset(before[1], SelectionSettings(), deepest=deepest), deepest, anew=True)
+            _hold(key, with_preset(before[1], SelectionSettings(), deepest=deepest), deepest, overwrite=True)
     top = st.container()  # filled below, once the settings are known
     start, stop = _window(key, deepest)
     number, strategy, seed = st.columns(3)
@@ -85,15 +85,15 @@ def selection(
     return settings, slots
 
 
-def _hold(key: str, settings: SelectionSettings, deepest: int, *, anew: bool) -> None:
-    """Make the widgets show these settings: those of a preset `anew`, or only those without a value."""
+def _hold(key: str, settings: SelectionSettings, deepest: int, *, overwrite: bool) -> None:
+    """Make the widgets show these settings: those of a preset with `overwrite`, else only those without a value."""
     state = st.session_state
-    put = state.__setitem__ if anew else state.setdefault
+    put = state.__setitem__ if overwrite else state.setdefault
     end = min(settings.window_end, deepest)
     put(f"window-{key}", (min(settings.window_start, end - 1), end))
     put(f"strategy-{key}", settings.strategy)
-    filters.hold(key, settings, anew=anew)
-    if not anew:  # a preset does not set these
+    filters.hold(key, settings, overwrite=overwrite)
+    if not overwrite:  # a preset does not set these
         put(f"number-{key}", settings.negative_number)
         put(f"seed-{key}", settings.seed)
 
@@ -123,7 +123,7 @@ def _presets(key: str, held: str, deepest: int, available: Collection[str]) -> N
 
 def _choose(key: str, deepest: int) -> None:
     if (name := st.session_state[f"preset-{key}"]) in PRESETS:
-        _hold(key, with_preset(name, SelectionSettings(), deepest=deepest), deepest, anew=True)
+        _hold(key, with_preset(name, SelectionSettings(), deepest=deepest), deepest, overwrite=True)
 
 
 def _window(key: str, deepest: int) -> tuple[int, int]:

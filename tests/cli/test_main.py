@@ -495,7 +495,7 @@ def test_interrupt_of_the_real_model_is_130(files: list[str]) -> None:
     Path(files[1]).write_text("".join(json.dumps(row) + "\n" for row in rows))
     status, heard = interrupted(files, [sys.executable, "-m", "hnmine", "mine"], "encoding passages", signal.SIGINT)
     assert status == 130, heard
-    assert "hnmine: stopped; no output was written" in heard
+    assert "hnmine: stopped on request; no output was written" in heard
 
 
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
