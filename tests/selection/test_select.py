@@ -178,15 +178,7 @@ def check(corpus, ranking, settings, verdicts=()):
         ("in_window", (Reason.BEFORE_WINDOW, Reason.BEHIND_WINDOW)),
         ("not_positive", (Reason.POSITIVE, Reason.QUERY_ITSELF)),
         ("not_dropped", (Reason.DROPPED,)),
-        ("past_max_score", (FILTERS["max_score"].reason,)),
-        ("past_min_score", (FILTERS["min_score"].reason,)),
-        ("past_max_positive_ratio", (FILTERS["max_positive_ratio"].reason,)),
-        ("past_margin", (FILTERS["margin"].reason,)),
-        ("past_max_positive_similarity", (FILTERS["max_positive_similarity"].reason,)),
-        ("past_max_positive_similarity_ratio", (FILTERS["max_positive_similarity_ratio"].reason,)),
-        ("past_max_overlap", (FILTERS["max_overlap"].reason,)),
-        ("past_reranker_margin", (FILTERS["reranker_margin"].reason,)),
-        ("past_max_fn_probability", (FILTERS["max_fn_probability"].reason,)),
+        *((each.step, (each.reason,)) for each in FILTERS.values()),
         ("chosen", (Reason.NOT_DRAWN,)),
     ):
         left -= sum(counts[reason] for reason in gone)
