@@ -17,7 +17,7 @@ from hnmine.core.hashing import query_keys, splitmix64
 from hnmine.data.corpus import Corpus
 from hnmine.retrieval.ranking import Ranking
 from hnmine.selection.positive_score import positive_score
-from hnmine.selection.select import Selection, select
+from hnmine.selection.select import REASONS, Selection, select
 from hnmine.selection.settings import Reason, SelectionSettings
 
 PASSAGES, DIMENSION = 100_003, 16  # a prime, so that no query ranks a passage twice
@@ -60,18 +60,18 @@ def one_by_one(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, qu
     anchors = positive_score(corpus, ranking, settings)
     keys = query_keys(corpus.query_hashes, settings.seed, 1)
     window = slice(settings.window_start, settings.window_end)
-    counts = np.zeros(len(Reason), dtype=np.int64)
+    counts = np.zeros(REASONS, dtype=np.int64)
     chosen = []
     for query in range(queries):
         ids, scores = ranking.ids[query, window], ranking.scores[query, window]
         reasons = np.full(len(ids), int(Reason.NOT_DRAWN))
         if settings.max_positive_ratio is not None:
             limit = anchors[query] - np.float32(1 - settings.max_positive_ratio) * np.abs(anchors[query])
-            reasons[scores > limit] = Reason.POSITIVE_RATIO
+            reasons[scores > limit] = FILTERS["max_positive_ratio"].reason
         if settings.min_score is not None:
-            reasons[scores < np.float32(settings.min_score)] = Reason.MIN_SCORE
+            reasons[scores < np.float32(settings.min_score)] = FILTERS["min_score"].reason
         if settings.max_score is not None:
-            reasons[scores > np.float32(settings.max_score)] = Reason.MAX_SCORE
+            reasons[scores > np.float32(settings.max_score)] = FILTERS["max_score"].reason
         reasons[ids == corpus.query_passages[query]] = Reason.QUERY_ITSELF
         reasons[np.isin(ids, corpus.positives(query))] = Reason.POSITIVE
         places = np.flatnonzero(reasons == Reason.NOT_DRAWN)
@@ -81,7 +81,7 @@ def one_by_one(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, qu
         else:
             places = places[: settings.negative_number]
         reasons[places] = Reason.CHOSEN
-        counts += np.bincount(reasons, minlength=len(Reason))
+        counts += np.bincount(reasons, minlength=REASONS)
         chosen.append(ids[places].tolist())
     return chosen
 

@@ -210,7 +210,7 @@ def compare_runs(page: Any) -> None:
 
 def show_guards(page: Any) -> None:
     """Unfold the guards."""
-    page.get_by_text("Guards against false negatives", exact=True).click()
+    page.get_by_text("False-negative filters", exact=True).click()
 
 
 def show_map(page: Any) -> None:

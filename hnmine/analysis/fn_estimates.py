@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.retrieval.ranking import Ranking, ranks_of
-from hnmine.selection.fn_model import FNEstimator
+from hnmine.selection.fn_model import FN_SIGNALS, FNEstimator
 from hnmine.selection.select import Selection
-from hnmine.selection.settings import FN_SIGNALS, Reason
+from hnmine.selection.settings import Reason
 
 __all__ = ["can_estimate_fn", "chosen_ranks", "fn_probabilities", "fn_rate"]
 

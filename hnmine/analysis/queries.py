@@ -16,6 +16,7 @@ from hnmine.core.arrays import row_blocks
 from hnmine.data.corpus import SOURCE_NEG, SOURCE_POOL, SOURCE_POS, Corpus
 from hnmine.data.dataset import Inputs
 from hnmine.retrieval.ranking import Ranking
+from hnmine.selection.filters import filter_of
 from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import Reason
@@ -198,6 +199,8 @@ def _judged(pairs: Pairs, queries: int) -> Ints:
 def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
     """Say in words what became of a candidate; `order` counts the chosen ones, hardest first, from 1."""
     settings = selection.settings
+    if found := filter_of(reason):
+        return found.explain(getattr(settings, found.name))
     match Reason(reason):
         case Reason.CHOSEN:
             return f"chosen {order}"
@@ -215,24 +218,6 @@ def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
             return "the query itself"
         case Reason.DROPPED:
             return "dropped by a reviewer"
-        case Reason.MAX_SCORE:
-            return f"score above {settings.max_score:g}"
-        case Reason.MIN_SCORE:
-            return f"score below {settings.min_score:g}"
-        case Reason.POSITIVE_RATIO:
-            return f"PercPos: above {100 * (settings.max_positive_ratio or 0):.0f} % of the positive"
-        case Reason.MARGIN:
-            return f"margin: less than {settings.margin:g} below the positive"
-        case Reason.POSITIVE_SIMILARITY:
-            return f"like a positive: above {settings.max_positive_similarity or 0:g}"
-        case Reason.POSITIVE_SIMILARITY_RATIO:
-            return f"like a positive: above {100 * (settings.max_positive_similarity_ratio or 0):.0f} % of its similarity to the query"
-        case Reason.OVERLAP:
-            return f"near duplicate of a positive: above {100 * (settings.max_overlap or 0):.0f} %"
-        case Reason.RERANKER:
-            return "reranker: too near to the positive's score"
-        case Reason.FN_PROBABILITY:
-            return f"suspicious: estimate above {100 * (settings.max_fn_probability or 0):g} %"
 
 
 def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query: int) -> Candidates:

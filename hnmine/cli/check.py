@@ -1,4 +1,4 @@
-"""What `python -m hnmine check` does: the doctor's report on a file, and its mending when repairs are named."""
+"""The command `python -m hnmine check`: report the problems of a training file, and repair them on request."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from hnmine.data.columns import columns_from
 from hnmine.data.problems import repairs_from
 from hnmine.models.cards import ModelSettings, describe
 
-__all__ = ["FAULTY", "checkup"]
+__all__ = ["FAULTY", "check_file"]
 
-# What the command ends with when the file, as it is in the end, has an error.
+# Exit status if the checked or repaired file has an error.
 FAULTY = 2
 
 
-def checkup(arguments: argparse.Namespace, on_progress: OnProgress | None, should_stop: ShouldStop) -> tuple[str, int]:
-    """Check a file, mend it if repairs are named; return what to print, and the exit status: 0 without errors, else FAULTY.
+def check_file(arguments: argparse.Namespace, on_progress: OnProgress | None, should_stop: ShouldStop) -> tuple[str, int]:
+    """Check a file, and repair it if repairs are given; return the text to print and the exit status: 0 without errors, else FAULTY.
 
-    Mended, the report is of the file that was written.
+    After a repair, the report is about the written file.
 
     Raises:
-        HnmineError: the file cannot be read or written, or the flags do not fit.
+        HnmineError: the file cannot be read or written, or the flags contradict each other.
     """
     wanted = tuple(arguments.repair or ())
     if wanted and not arguments.output_file:
-        raise SettingsError("--repair needs --output_file: the file that is checked stays as it is")
+        raise SettingsError("--repair needs --output_file: the checked file is not changed")
     if arguments.output_file and not wanted:
-        raise SettingsError("--output_file is for mended rows; name what to mend (--repair KIND ..., or --repair all)")
+        raise SettingsError("--output_file needs --repair KIND ... or --repair all")
     chosen = repairs_from(wanted, OUTPUT_REPAIRS)
     columns = columns_from(arguments.columns) if arguments.columns else None
     card = None
@@ -50,13 +50,13 @@ def checkup(arguments: argparse.Namespace, on_progress: OnProgress | None, shoul
             )
         )
 
-    def report_on(path: str | os.PathLike[str], *, mended: bool = False) -> Report:
+    def report_on(path: str | os.PathLike[str], *, fixed: bool = False) -> Report:
         return check(
             path,
             model=card,
             trainers=arguments.trainer,
             negative_number=arguments.negative_number,
-            columns=None if mended else columns,
+            columns=None if fixed else columns,
             on_progress=on_progress,
             should_stop=should_stop,
         )
@@ -66,8 +66,8 @@ def checkup(arguments: argparse.Namespace, on_progress: OnProgress | None, shoul
         return msgspec.json.encode(report).decode() if arguments.json else str(report), 0 if report.ok else FAULTY
     output = Path(arguments.output_file)
     if output.exists() and Path(arguments.file).exists() and output.samefile(arguments.file):
-        raise SettingsError(f"--output_file is the file that is checked ({output}); write to another one")
+        raise SettingsError(f"--output_file is the file that is checked ({output}); choose another one")
     size = write_atomic(output, repaired(arguments.file, chosen, columns=columns))
-    report = report_on(output, mended=True)
-    said = msgspec.json.encode(report).decode() if arguments.json else f"{counted(size, 'byte')} written to {output}\n{report}"
-    return said, 0 if report.ok else FAULTY
+    report = report_on(output, fixed=True)
+    text = msgspec.json.encode(report).decode() if arguments.json else f"{counted(size, 'byte')} written to {output}\n{report}"
+    return text, 0 if report.ok else FAULTY

@@ -1,9 +1,7 @@
-"""The command line: `python -m hnmine mine`, which takes the flags of FlagEmbedding's scripts/hn_mine.py as they are, and
-`python -m hnmine cache`, which shows, verifies and prunes the stored vectors, and `python -m hnmine check`, which finds what trainers
-would trip over.
+"""The command line: `python -m hnmine mine`, `cache` and `check`.
 
-stdout holds the closing summary and nothing else; progress and errors go to stderr. The flags themselves are the table
-in `flags.py`.
+`mine` accepts the flags of FlagEmbedding's scripts/hn_mine.py. The summary is printed to stdout, progress and errors to stderr. The flags
+are defined in `flags`.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from hnmine import __version__
-from hnmine.cli.check import checkup
+from hnmine.cli.check import check_file
 from hnmine.cli.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS, REPRODUCE_WITH, Flag, preset_defaults, settings_from
 from hnmine.cli.terminal import Interrupts
 from hnmine.core.errors import HnmineError, SettingsError
@@ -45,7 +43,7 @@ _REQUIRED = ("input_file", "output_file")
 
 
 class _Formatter(argparse.HelpFormatter):
-    """Help that shows each flag once, with underscores."""
+    """Help that lists each flag once, with underscores."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=28, width=min(shutil.get_terminal_size().columns, 120) - 2)
@@ -58,7 +56,7 @@ class _Formatter(argparse.HelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are short: fifty flags of usage would bury them."""
+    """A parser whose errors omit the usage of fifty flags."""
 
     def error(self, message: str) -> NoReturn:
         message = re.sub(r"(--\w+)(/--[\w-]+)+", r"\1", message)  # one spelling is enough
@@ -71,21 +69,21 @@ def _switch(text: str) -> bool:
         return True
     if text.lower() in ("no", "false", "f", "n", "0"):
         return False
-    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    raise argparse.ArgumentTypeError(f"{text!r} is not true or false")
 
 
 def _integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer") from None
 
 
 def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
 
 def _template(text: str) -> str:
@@ -129,7 +127,7 @@ def _add(group: argparse._ArgumentGroup, flag: Flag) -> None:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse; wrong usage ends in SystemExit(2), as argparse does, and `--help` in SystemExit(0)."""
+    """Parse the arguments; as in argparse, wrong usage raises SystemExit(2) and `--help` SystemExit(0)."""
     parser = _Parser(
         prog="python -m hnmine",
         description="Mine hard negatives for text-embedding models.",
@@ -141,9 +139,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     mine = commands.add_parser(
         "mine",
         help="mine hard negatives for a training file",
-        description="Mine hard negatives for every row of a training file. Takes the flags of FlagEmbedding's scripts/hn_mine.py.",
+        description="Mine hard negatives for every row of a training file. Accepts the flags of FlagEmbedding's scripts/hn_mine.py.",
         usage="%(prog)s --input_file FILE --output_file FILE [--candidate_pool FILE] [more flags]",
-        epilog="Every flag may be written with dashes too: --input-file. Exit status: 0 done, 1 failure, 2 bad usage or bad input, "
+        epilog="Flags may be written with dashes too: --input-file. Exit status: 0 success, 1 failure, 2 bad usage or bad input, "
         "130 interrupted. HNMINE_DEBUG=1 in the environment shows warnings and tracebacks.",
         allow_abbrev=False,
         formatter_class=_Formatter,
@@ -155,7 +153,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     cache = commands.add_parser(
         "cache",
         help="show, verify or prune the stored vectors",
-        description="Show, verify or prune the vectors that are kept so that no text is encoded twice.",
+        description="Show, verify or prune the stored vectors, which avoid encoding a text twice.",
         allow_abbrev=False,
         formatter_class=_Formatter,
     )
@@ -164,16 +162,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         nargs="?",
         choices=("show", "verify", "prune"),
         default="show",
-        help="show: what is kept, by model (default); verify: read it all and drop what is damaged; prune: remove what was not used for "
-        "longest",
+        help="show: list the vectors by model (default); verify: read all and delete damaged ones; prune: delete the least recently used",
     )
     for flag in CACHE_FLAGS:
         _add(cache.add_argument_group(), flag)
     check = commands.add_parser(
         "check",
-        help="find what trainers would trip over in a training file",
-        description="Read a training file as trainers will and report what they would trip over, with counts, places and remedies.",
-        epilog="Exit status: 0 no errors (there may be warnings), 2 errors in the file, bad usage or an unreadable file, 1 failure.",
+        help="check a training file for problems that trainers fail on",
+        description="Check a training file for problems that trainers fail on, and report counts, places and remedies.",
+        epilog="Exit status: 0 no errors (warnings are possible), 1 failure, 2 errors in the file, bad usage or an unreadable file.",
         allow_abbrev=False,
         formatter_class=_Formatter,
     )
@@ -181,18 +178,18 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     for flag in CHECK_FLAGS:
         _add(check.add_argument_group(), flag)
     if argv and argv[0].startswith("--") and argv[0] not in ("--help", "--version"):
-        parser.error(f"the command is missing; write: python -m hnmine mine {argv[0]} ...")
+        parser.error(f"the command is missing; use python -m hnmine mine {argv[0]} ...")
     arguments, unknown = parser.parse_known_args(argv)
     if arguments.command == "mine" and arguments.preset is not None and arguments.from_manifest is None:
-        mine.set_defaults(**preset_defaults(arguments.preset))  # read again: what is said beside the preset counts
+        mine.set_defaults(**preset_defaults(arguments.preset))  # parse again: flags override the preset
         arguments, unknown = parser.parse_known_args(argv)
     if arguments.command == "mine" and not unknown:
-        known_file = arguments.from_manifest is not None  # the manifest says where its input is
+        known_file = arguments.from_manifest is not None  # the manifest has the input file
         if missing := [f"--{name}" for name in _REQUIRED[known_file:] if getattr(arguments, name) is None]:
             mine.error(f"the following arguments are required: {', '.join(missing)}")
         given = [flag for flags in FLAGS.values() for flag in flags if getattr(arguments, flag.name) != flag.default]
         if arguments.from_manifest is not None and (more := [flag.name for flag in given if flag.name not in REPRODUCE_WITH]):
-            mine.error(f"--{more[0]} would change what --from_manifest does again; leave it out, or mine without --from_manifest")
+            mine.error(f"--{more[0]} cannot be combined with --from_manifest, which repeats the run unchanged; remove one of them")
     if unknown:
         used = {"cache": cache, "check": check}.get(arguments.command, mine)
         own: dict[str, dict[str, tuple[Flag, ...]]] = {"cache": {"": CACHE_FLAGS}, "check": {"": CHECK_FLAGS}}
@@ -204,13 +201,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _silence_libraries() -> None:
-    """Keep bars, advice and warnings of the libraries off stderr; must run before they are imported."""
+    """Silence progress bars and warnings of libraries; must run before they are imported."""
     os.environ.setdefault("TQDM_DISABLE", "1")
-    os.environ.setdefault("TQDM_DELAY", "1000000000")  # FlagEmbedding passes `disable` itself; a bar due in 30 years is not drawn
+    os.environ.setdefault("TQDM_DELAY", "1000000000")  # FlagEmbedding sets `disable` itself; this delay hides its bars
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")  # FlagEmbedding's process pool leaves semaphores
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")  # semaphores of FlagEmbedding's process pool
     warnings.simplefilter("ignore")
 
 
@@ -220,7 +217,7 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
     progress = None if arguments.quiet or sys.stderr is None else Progress(sys.stderr)
 
     def on_progress(done: int, total: int, note: str) -> None:
-        # Ctrl-C reaches the workers of FlagEmbedding's process pool too: waiting for the batch of a dead one would never end.
+        # Ctrl-C ends the workers of FlagEmbedding's process pool too: waiting for their batch would never end.
         interrupts.batches_began |= total > 0 and not several
         if progress is not None:
             progress(done, total, note)
@@ -264,28 +261,28 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
             progress.close()
     if arguments.search_batch_size is not None:
         summary.notes.append("--search_batch_size has no effect: one call searches thousands of queries")
-    _say(msgspec.json.encode(summary).decode() if arguments.json else str(summary))
+    _print(msgspec.json.encode(summary).decode() if arguments.json else str(summary))
 
 
 def _cache(arguments: argparse.Namespace) -> None:
     folder = Path(arguments.store or vectors_folder())
     if not folder.is_dir():
         if arguments.store:
-            raise SettingsError(f"there is no folder {folder}; name the one that holds the vectors")
-        _say("[]" if arguments.json else f"nothing is kept in {folder}")
+            raise SettingsError(f"folder {folder} does not exist; set --store to the folder of the vectors")
+        _print("[]" if arguments.json else f"{folder} has no vectors")
         return
     store = VectorStore(folder)
     lines: list[str] = []
     if arguments.action == "verify":
-        lines += store.verify() or ["nothing is damaged"]
+        lines += store.verify() or ["no damaged vectors"]
     elif arguments.action == "prune":
         if not (arguments.everything or arguments.limit is not None or arguments.older_than is not None):
-            raise SettingsError("say what may go: --limit SIZE, --older_than DAYS, or --everything")
+            raise SettingsError("choose what to delete: --limit SIZE, --older_than DAYS, or --everything")
         freed = store.prune(limit_bytes=arguments.limit, older_than_days=arguments.older_than, everything=arguments.everything)
         lines.append(f"{in_words(freed)} freed")
     usage = store.usage()
     if arguments.json:
-        _say(msgspec.json.encode(usage).decode())
+        _print(msgspec.json.encode(usage).decode())
         return
     for each in usage:
         lines.append(
@@ -295,40 +292,40 @@ def _cache(arguments: argparse.Namespace) -> None:
         )
     total = sum(each.bytes for each in usage)
     lines.append(f"{in_words(total)} of at most {in_words(store.limit_bytes)} in {folder}")
-    _say("\n".join([*lines, *(f"note  {note}" for note in store.notes)]))
+    _print("\n".join([*lines, *(f"note  {note}" for note in store.notes)]))
 
 
 def _check(arguments: argparse.Namespace, interrupts: Interrupts) -> int:
     progress = None if arguments.quiet or sys.stderr is None or not sys.stderr.isatty() else Progress(sys.stderr)
     try:
-        said, status = checkup(arguments, progress, interrupts.should_stop)
+        text, status = check_file(arguments, progress, interrupts.should_stop)
     finally:
         if progress is not None:
             progress.close()
-    _say(said)
+    _print(text)
     return status
 
 
-def _say(text: str) -> None:
-    """Print to stdout. Nobody reading it any more (`| head`) is no failure: the output file is written."""
+def _print(text: str) -> None:
+    """Print to stdout; a closed pipe (`| head`) is not a failure, because the output file is written."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        # Python would flush once more on leaving, and complain.
+        # Python flushes again at exit, and would report an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
             print(f"hnmine: {text}", file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status: 0 done, 1 failure, 2 bad usage or bad input, 130 interrupted."""
+    """Run the command line and return its exit status: 0 success, 1 failure, 2 bad usage or bad input, 130 interrupted."""
     debug = os.environ.get("HNMINE_DEBUG") == "1"
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be printable
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may not be printable
     interrupts = Interrupts()
     try:
         with interrupts.installed(), warnings.catch_warnings():
@@ -341,16 +338,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _check(arguments, interrupts)
             else:
                 _mine(arguments, interrupts)
-    except SystemExit as leaving:  # argparse has said why
-        return leaving.code if isinstance(leaving.code, int) else 1
+    except SystemExit as ended:  # argparse printed the reason
+        return ended.code if isinstance(ended.code, int) else 1
     except HnmineError as error:
-        _complain(str(error))
+        _print_error(str(error))
         return error.exit_status
     except KeyboardInterrupt:
-        _complain("stopped on request; no output was written")
+        _print_error("stopped on request; no output was written")
         return 130
-    except Exception as error:  # noqa: BLE001 - the last resort: a sentence instead of a traceback
-        _complain(f"unexpected {type(error).__name__}: {error}" + ("" if debug else " (HNMINE_DEBUG=1 shows where)"))
+    except Exception as error:  # noqa: BLE001 - a sentence instead of a traceback
+        _print_error(f"unexpected {type(error).__name__}: {error}" + ("" if debug else " (set HNMINE_DEBUG=1 for the traceback)"))
         if debug:
             traceback.print_exc()
         return 1

@@ -15,8 +15,8 @@ __all__ = ["Interrupts"]
 class Interrupts:
     """Turns SIGINT and SIGTERM into a stop flag.
 
-    While nothing has been encoded yet (importing torch or fetching a model takes a while, and asks no flag) the first
-    signal raises KeyboardInterrupt at once; from then on it sets the flag, and only a second one raises.
+    Before the first batch (importing torch or downloading a model does not check the flag) a signal raises KeyboardInterrupt immediately.
+    Afterwards the first signal sets the flag, and the second one raises.
     """
 
     def __init__(self) -> None:
@@ -24,20 +24,20 @@ class Interrupts:
         self.batches_began = False
 
     def should_stop(self) -> bool:
-        """Whether somebody asked to stop."""
+        """Whether a stop was requested."""
         return self.asked
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
         again, self.asked = self.asked, True
         if again or not self.batches_began:
             raise KeyboardInterrupt
-        # Not print(): the signal may have come in the middle of one.
+        # Not print(): the signal may interrupt another print().
         with contextlib.suppress(OSError):
-            os.write(2, b"\nhnmine: stopping after this batch; once more stops at once\n")
+            os.write(2, b"\nhnmine: stopping after this batch; press again to stop immediately\n")
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        """Listen to both signals, in the main thread; elsewhere Python allows no handler."""
+        """Handle both signals, in the main thread only, as Python requires."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

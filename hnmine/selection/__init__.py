@@ -1,4 +1,4 @@
-"""From a Ranking to a Selection: settings, presets, filters, the false-negative model, random fill.
+"""Select negatives from a Ranking: settings, presets, filters, the false-negative model, random fill.
 
-This is the fast half: pure and vectorised, no file, no model, no clock. A new filter is added here.
+Pure and vectorised: it reads no files, loads no models, and is fast enough for a slider. A new filter is added in `filters`.
 """

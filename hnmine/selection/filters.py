@@ -1,157 +1,392 @@
-"""The guards of a selection, as limits for each query: by score, by the positive's score, and by signals.
+"""The false-negative filters: one class each, with everything that settings, command line, screens and documentation show of it.
 
-`Filters` marks blocks of ranked candidates, and single pairs when gaps are filled from outside the window: what a guard rejects must not
-come back by chance. There a pair's likeness to the positives is computed; other signals are known of what is ranked in the window, and
-behind it nobody is suspected.
+To add a filter, write its class, put it at the end of FILTERS, and declare its field in `SelectionSettings`. Flags, sliders, funnel,
+explanations and the table of the documentation are made from FILTERS.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import numbers
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import SettingsError
 from hnmine.data.corpus import Corpus
-from hnmine.retrieval.ranking import Ranking, ranks_of
-from hnmine.retrieval.signals import positive_similarity
-from hnmine.selection.fn_model import FNEstimator, FNModel, default_fn_model
-from hnmine.selection.positive_score import positive_score
-from hnmine.selection.settings import FILTERS, Reason, SelectionSettings
+from hnmine.selection.fn_model import FN_SIGNALS
 
-__all__ = ["Filters"]
+__all__ = [
+    "FILTERS",
+    "FIRST_FILTER",
+    "MAX_FN_RATE",
+    "NO_MEASUREMENT",
+    "Candidates",
+    "Filter",
+    "ScoreFilter",
+    "Setting",
+    "Slider",
+    "filter_of",
+]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int32]
-Rows = npt.NDArray[np.int64]
 
-# The guards that a score and its query's positive_score decide.
-BY_SCORE = {guard.setting for guard in FILTERS if not guard.signals}
+# `Selection.reasons` holds the numbers of `settings.Reason` below this one, and of the filters from it on.
+FIRST_FILTER = 7
+NO_MEASUREMENT = "This is a model estimate; run an audit to measure the rate in your data."
 
 
-class Filters:
-    """The guards of some settings, bound to what they are asked about.
-
-    Attributes:
-        settings: what is rejected; end: ranks below this have signals that count.
-        estimator: gives the estimate of suspicion, or None when nobody asks for it.
-        positive: (q,) float32, `positive_score`.
-    """
-
-    def __init__(self, corpus: Corpus, ranking: Ranking, settings: SelectionSettings, model: FNModel | None = None) -> None:
-        """Settle what the limits of each query are.
-
-        Raises:
-            SettingsError: the ranking lacks a signal that the settings need.
-        """
-        if missing := [name for name in settings.signals if name not in ranking.signals]:
-            used = [guard.setting for guard in settings.guards if set(guard.signals) & set(missing)] or ["max_fn_rate"]
-            remedy = "name a reranker" if missing == ["reranker"] else "mine again to have it"
-            raise SettingsError(f"{used[0]} needs the signal {missing[0]!r}, which this run does not have; {remedy}")
-        self.settings = settings
-        self.estimator = FNEstimator(corpus, ranking, model or default_fn_model()) if settings.uses_fn_model else None
-        self.end = min(settings.window_end, ranking.depth)
-        self._corpus, self._ranking = corpus, ranking
-        self.positive = positive_score(corpus, ranking, settings)
-        self._reranked: Floats | None = None
-        if settings.reranker_margin is not None:
-            self._reranked = positive_score(corpus, ranking, settings, ranking.positive_signals["reranker"])
-        self._by_signal = tuple(guard for guard in settings.guards if guard.signals)
-        self._by_score = tuple(guard for guard in settings.guards if not guard.signals)
+class Candidates(Protocol):
+    """The candidates that a filter compares, as a block (queries, width) or as pairs (p,)."""
 
     @property
-    def active(self) -> bool:
-        """Whether any guard is in use."""
-        return bool(self.settings.guards)
+    def corpus(self) -> Corpus:
+        """The texts."""
 
-    def rejections(self, first: int, stop: int, begin: int, scores: Floats) -> list[tuple[Reason, Bools]]:
-        """Return (reason, mask) of each guard in use, the last of `Reason` first, for a block of candidates.
+    @property
+    def passages(self) -> npt.NDArray[np.int32]:
+        """Passage ids."""
 
-        The queries are [first, stop), the ranks from `begin` on, as many as `scores` (rows, width) has.
-        """
-        rows, ranks = slice(first, stop), slice(begin, begin + scores.shape[1])
-        found = [(guard.reason, self._signalled(guard.setting, rows, ranks, self.positive[rows, None])) for guard in self._by_signal]
-        found = [*self._scored(scores, self.positive[rows, None], 0.0), *found]
-        return found[::-1]
+    @property
+    def scores(self) -> Floats:
+        """Similarities to the query."""
 
-    def rejected(self, scores: Floats, queries: Rows, *, tolerance: float = 0.0) -> Bools:
-        """Return which scores a guard by score rejects: those of `queries` (p,), as (p,) or (p, w).
+    @property
+    def positive(self) -> Floats:
+        """The positive's score (`positive_score`) of each query, in a shape that broadcasts."""
 
-        Scores beyond a limit by less than `tolerance` are let pass; with a negative one, scores that are within it by less are rejected.
-        """
-        anchors = self.positive[queries] if scores.ndim == 1 else self.positive[queries, None]
-        masks = [mask for _, mask in self._scored(scores, anchors, tolerance)]
-        return np.logical_or.reduce(masks) if masks else np.zeros(scores.shape, dtype=bool)
+    def signal(self, name: str) -> Floats:
+        """Return a signal; NaN where it is unknown."""
 
-    def rejected_pairs(self, queries: npt.NDArray[Any], passages: npt.NDArray[Any]) -> Bools:
-        """Return which pairs of a query and any passage a guard by signals rejects: (p,)."""
-        found = np.zeros(len(queries), dtype=bool)
-        if not self._by_signal:
-            return found
-        queries, passages = queries.astype(np.int32), passages.astype(np.int32)
-        if self.settings.max_positive_similarity is not None or self.settings.max_positive_similarity_ratio is not None:
-            alike = positive_similarity(self._corpus, self._ranking, queries, passages)
-            found |= alike > self._most_alike(self.positive[queries])
-        left = np.flatnonzero(~found)
-        ranks = ranks_of(self._ranking.ids[:, : self.end], queries[left], passages[left])
-        here, ranks = left[ranks >= 0], ranks[ranks >= 0]
-        for guard in self._by_signal:
-            found[here] |= self._signalled(guard.setting, queries[here], ranks, self.positive[queries[here]])
-        return found
+    def positive_signal(self, name: str) -> Floats:
+        """Return a signal of the positives, combined as `positive`, in a shape that broadcasts."""
 
-    def _scored(self, scores: Floats, anchors: Floats, tolerance: float) -> list[tuple[Reason, Bools]]:
-        settings, slack = self.settings, np.float32(tolerance)
-        found: list[tuple[Reason, Bools]] = []
-        for guard in self._by_score:
-            match guard.setting:
-                case "max_score":
-                    mask = scores > np.float32(settings.max_score) + slack
-                case "min_score":
-                    mask = scores < np.float32(settings.min_score) - slack
-                case "max_positive_ratio":
-                    mask = scores > _share(anchors, settings.max_positive_ratio) + slack
-                case _:
-                    mask = scores > anchors - np.float32(settings.margin) + slack
-            found.append((guard.reason, mask))
-        return found
-
-    def _signalled(self, setting: str, rows: Any, ranks: Any, anchors: Floats) -> Bools:
-        """Return which candidates, a block or single ones, a guard by a signal rejects; what is not known is not rejected."""
-        value = getattr(self.settings, setting)
-        limit, signals = np.float32(value), self._ranking.signals
-        match setting:
-            case "max_positive_similarity":
-                mask = signals["positive_similarity"][rows, ranks] > limit
-            case "max_positive_similarity_ratio":
-                mask = signals["positive_similarity"][rows, ranks] > _share(anchors, value)
-            case "max_overlap":
-                mask = signals["overlap"][rows, ranks] > limit
-            case "reranker_margin":
-                assert self._reranked is not None
-                own = self._reranked[rows, None] if isinstance(rows, slice) else self._reranked[rows]
-                mask = signals["reranker"][rows, ranks] > own - limit
-            case _:
-                assert self.estimator is not None
-                block = isinstance(rows, slice)
-                mask = (self.estimator.block(rows, ranks) if block else self.estimator.pairs(rows, ranks)) > limit
-        return np.asarray(mask)
-
-    def _most_alike(self, anchors: Floats) -> Floats:
-        settings = self.settings
-        limit = np.full(anchors.shape, np.inf, np.float32)
-        if settings.max_positive_similarity is not None:
-            limit = np.minimum(limit, np.float32(settings.max_positive_similarity))
-        if settings.max_positive_similarity_ratio is not None:
-            limit = np.minimum(limit, _share(anchors, settings.max_positive_similarity_ratio))
-        return limit
+    def fn_probabilities(self) -> Floats:
+        """Return the estimated false-negative probabilities, 0..1; NaN where they are unknown."""
 
 
-def _share(anchors: Floats, share: float | None) -> Floats:
-    """Return share * positive_score, written so that it lowers the limit for a negative positive_score too.
+class Slider(NamedTuple):
+    """The range of a setting on a screen, in the unit that is shown; `scale` of these units are 1 in the settings."""
 
-    Scores are compared with this product, not `ratio_to_positive` with the share: a ratio has no meaning for a negative positive_score.
+    low: float
+    high: float
+    default: float
+    step: float = 0.01
+    format: str = "%.2f"
+    scale: float = 1.0
+
+    def shown(self, value: float) -> float:
+        """Return the value of a setting in the unit that is shown."""
+        return round(value * self.scale, 6)
+
+    def setting(self, shown: float) -> float:
+        """Return the value of a setting from the one that is shown."""
+        return round(shown / self.scale, 8)
+
+
+class Setting:
+    """A number in SelectionSettings that is off (None) by default.
+
+    Attributes:
+        name: the field, and the flag.
+        label: on the screen.
+        action: what it does, in the imperative, without a full stop; `note`: further sentences for the screen.
+        slider: the range on the screen, and the default when it is switched on.
+        signals: the signals of the ranking that it needs.
+        metavar: the placeholder in the help of the command line.
     """
-    assert share is not None
-    return np.asarray(anchors - np.float32(1 - share) * np.abs(anchors))
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    action: ClassVar[str]
+    note: ClassVar[str] = ""
+    slider: ClassVar[Slider]
+    signals: ClassVar[tuple[str, ...]] = ()
+    metavar: ClassVar[str] = "X"
+
+    @property
+    def help(self) -> str:
+        """The help on the screen."""
+        return f"{self.action[0].upper()}{self.action[1:]}. {self.note}".rstrip()
+
+    def checked(self, value: Any) -> float:
+        """Return a valid value as a float.
+
+        Raises:
+            SettingsError: it is not a finite number, or out of range.
+        """
+        if not isinstance(value, numbers.Real) or not math.isfinite(value):
+            raise SettingsError(f"{self.name} is {value!r}; it must be a finite number, or None to switch it off")
+        if problem := self.check(float(value)):
+            raise SettingsError(f"{self.name} is {float(value)}; it must be {problem}")
+        return float(value)
+
+    def check(self, value: float) -> str:
+        """Return what a value must be, if this one is out of range; empty if it is valid."""
+        return ""
+
+
+class Filter(Setting, ABC):
+    """A filter: `short` is its name within a sentence, and `explain` the reason for a rejected candidate."""
+
+    short: ClassVar[str]
+
+    @property
+    def reason(self) -> int:
+        """Its number in `Selection.reasons`."""
+        return FIRST_FILTER + list(FILTERS).index(self.name)
+
+    @property
+    def step(self) -> str:
+        """Its key in `Selection.funnel`: the candidates that are left after it."""
+        return f"past_{self.name}"
+
+    @abstractmethod
+    def reject(self, candidates: Candidates, value: float) -> Bools:
+        """Return which candidates are rejected; unknown signals (NaN) reject nothing."""
+
+    @abstractmethod
+    def explain(self, value: float) -> str:
+        """Return why a candidate is rejected."""
+
+
+class ScoreFilter(Filter):
+    """A filter that compares the similarity to the query with a bound, which depends on the query alone."""
+
+    def reject(self, candidates: Candidates, value: float) -> Bools:
+        """Return which candidates score beyond the bound."""
+        return self.beyond(candidates.scores, candidates.positive, value)
+
+    def beyond(self, scores: Floats, positive: Floats, value: float, tolerance: float = 0.0) -> Bools:
+        """Return which scores are beyond the bound by more than `tolerance`."""
+        return scores > self.bound(positive, value) + np.float32(tolerance)
+
+    @abstractmethod
+    def bound(self, positive: Floats, value: float) -> Floats | np.float32:
+        """Return the highest score that passes, float32, for each positive's score."""
+
+
+class MaxScore(ScoreFilter):
+    """An absolute maximum."""
+
+    name = "max_score"
+    label = "Maximum score"
+    short = "maximum score"
+    action = "reject candidates whose similarity to the query is above this"
+    slider = Slider(-1.0, 1.0, default=0.8)
+
+    def bound(self, positive: Floats, value: float) -> Floats | np.float32:
+        return np.float32(value)
+
+    def explain(self, value: float) -> str:
+        return f"score above {value:g}"
+
+
+class MinScore(ScoreFilter):
+    """An absolute minimum."""
+
+    name = "min_score"
+    label = "Minimum score"
+    short = "minimum score"
+    action = "reject candidates whose similarity to the query is below this"
+    note = "Candidates that are too easy teach the model little."
+    slider = Slider(-1.0, 1.0, default=0.1)
+
+    def beyond(self, scores: Floats, positive: Floats, value: float, tolerance: float = 0.0) -> Bools:
+        return scores < self.bound(positive, value) - np.float32(tolerance)
+
+    def bound(self, positive: Floats, value: float) -> Floats | np.float32:
+        return np.float32(value)
+
+    def explain(self, value: float) -> str:
+        return f"score below {value:g}"
+
+
+class MaxPositiveRatio(ScoreFilter):
+    """TopK-PercPos of NV-Retriever."""
+
+    name = "max_positive_ratio"
+    label = "PercPos: ratio to the positive"
+    short = "PercPos"
+    action = "reject candidates that score above this ratio to the positive's score (TopK-PercPos, 0.95 in NV-Retriever)"
+    slider = Slider(0.05, 1.5, default=0.95)
+
+    def check(self, value: float) -> str:
+        return "" if value > 0 else "a ratio above 0, such as 0.95"
+
+    def bound(self, positive: Floats, value: float) -> Floats | np.float32:
+        return times(positive, value)
+
+    def explain(self, value: float) -> str:
+        return f"PercPos: above {100 * value:.0f}% of the positive's score"
+
+
+class Margin(ScoreFilter):
+    """TopK-MarginPos of NV-Retriever."""
+
+    name = "margin"
+    label = "Margin below the positive"
+    short = "margin"
+    action = "reject candidates that score less than this below the positive's score (TopK-MarginPos, 0.05 in NV-Retriever)"
+    slider = Slider(0.0, 0.5, default=0.05)
+
+    def check(self, value: float) -> str:
+        return "" if value >= 0 else "0 or more, such as 0.05"
+
+    def bound(self, positive: Floats, value: float) -> Floats | np.float32:
+        return positive - np.float32(value)
+
+    def explain(self, value: float) -> str:
+        return f"margin: less than {value:g} below the positive's score"
+
+
+class MaxPositiveSimilarity(Filter):
+    """An absolute maximum of the similarity to the nearest positive passage."""
+
+    name = "max_positive_similarity"
+    label = "Similarity to the positive passage"
+    short = "similarity to the positive passage"
+    action = "reject candidates whose similarity to a positive passage is above this"
+    note = "They may have the same meaning."
+    slider = Slider(-1.0, 1.0, default=0.7)
+    signals = ("positive_similarity",)
+
+    def reject(self, candidates: Candidates, value: float) -> Bools:
+        return candidates.signal("positive_similarity") > np.float32(value)
+
+    def explain(self, value: float) -> str:
+        return f"similarity to the positive passage above {value:g}"
+
+
+class MaxPositiveSimilarityRatio(Filter):
+    """The same maximum, relative to the positive's own score."""
+
+    name = "max_positive_similarity_ratio"
+    label = "Similarity to the positive passage (ratio)"
+    short = "similarity to the positive passage (ratio)"
+    action = "reject candidates whose similarity to a positive passage is above this ratio to the positive's score"
+    slider = Slider(0.05, 2.0, default=0.9)
+    signals = ("positive_similarity",)
+
+    def check(self, value: float) -> str:
+        return "" if value > 0 else "a ratio above 0, such as 0.9"
+
+    def reject(self, candidates: Candidates, value: float) -> Bools:
+        return candidates.signal("positive_similarity") > times(candidates.positive, value)
+
+    def explain(self, value: float) -> str:
+        return f"similarity to the positive passage above {100 * value:.0f}% of the positive's score"
+
+
+class MaxOverlap(Filter):
+    """Near duplicates of a positive."""
+
+    name = "max_overlap"
+    label = "Near-duplicate overlap"
+    short = "near-duplicate overlap"
+    action = "reject near duplicates of a positive: candidates whose overlap of three-word sequences with it is above this, from 0 to 1"
+    slider = Slider(0.0, 100.0, default=50.0, step=1.0, format="%.0f%%", scale=100.0)
+    signals = ("overlap",)
+
+    def check(self, value: float) -> str:
+        return fraction(value)
+
+    def reject(self, candidates: Candidates, value: float) -> Bools:
+        return candidates.signal("overlap") > np.float32(value)
+
+    def explain(self, value: float) -> str:
+        return f"near duplicate of a positive: overlap above {100 * value:.0f}%"
+
+
+class RerankerMargin(Filter):
+    """A cross-encoder's opinion."""
+
+    name = "reranker_margin"
+    label = "Reranker margin"
+    short = "reranker margin"
+    action = "reject candidates whose reranker score is not at least this far below the positive's; 0 rejects those above the positive"
+    note = "In raw scores of the reranker."
+    slider = Slider(-5.0, 10.0, default=0.0, step=0.1, format="%.1f")
+    signals = ("reranker",)
+
+    def reject(self, candidates: Candidates, value: float) -> Bools:
+        return candidates.signal("reranker") > candidates.positive_signal("reranker") - np.float32(value)
+
+    def explain(self, value: float) -> str:
+        return f"reranker: less than {value:g} below the positive" if value else "reranker: above the positive"
+
+
+class MaxFNProbability(Filter):
+    """A maximum for each candidate; `max_fn_rate` is one for all negatives together."""
+
+    name = "max_fn_probability"
+    label = "Max. false-negative probability"
+    short = "false-negative probability"
+    action = "reject candidates whose estimated false-negative probability is above this"
+    note = NO_MEASUREMENT
+    slider = Slider(0.1, 50.0, default=5.0, step=0.1, format="%.1f%%", scale=100.0)
+    signals = FN_SIGNALS
+    metavar = "P"
+
+    def check(self, value: float) -> str:
+        return fraction(value)
+
+    def reject(self, candidates: Candidates, value: float) -> Bools:
+        return candidates.fn_probabilities() > np.float32(value)
+
+    def explain(self, value: float) -> str:
+        return f"estimated false-negative probability above {100 * value:g}%"
+
+
+class MaxFNRate(Setting):
+    """The budget of the balanced preset. It rejects no single candidate, so it is not a filter."""
+
+    name = "max_fn_rate"
+    label = "Max. estimated false-negative rate"
+    action = "with strategy hardest: take the hardest negatives whose estimated false-negative rate, over all queries, is at most this"
+    note = f"A query with many probable false negatives gets easier negatives, another query gets harder ones. {NO_MEASUREMENT}"
+    slider = Slider(0.1, 20.0, default=1.0, step=0.1, format="%.1f%%", scale=100.0)
+    signals = FN_SIGNALS
+    metavar = "P"
+
+    def check(self, value: float) -> str:
+        return fraction(value)
+
+
+MAX_FN_RATE = MaxFNRate()
+# In the order in which they are applied; the first that rejects a candidate is its reason.
+FILTERS: dict[str, Filter] = {
+    each.name: each
+    for each in (
+        MaxScore(),
+        MinScore(),
+        MaxPositiveRatio(),
+        Margin(),
+        MaxPositiveSimilarity(),
+        MaxPositiveSimilarityRatio(),
+        MaxOverlap(),
+        RerankerMargin(),
+        MaxFNProbability(),
+    )
+}
+
+
+def filter_of(reason: int) -> Filter | None:
+    """Return the filter that has a number of `Selection.reasons`; None for those of `settings.Reason`."""
+    return list(FILTERS.values())[reason - FIRST_FILTER] if reason >= FIRST_FILTER else None
+
+
+def times(positive: Floats, ratio: float) -> Floats:
+    """Return ratio * positive score, written so that a ratio below 1 lowers a negative score too.
+
+    Scores are compared with this product, not `ratio_to_positive` with the ratio: a ratio has no meaning for a negative score.
+    """
+    return np.asarray(positive - np.float32(1 - ratio) * np.abs(positive))
+
+
+def fraction(value: float) -> str:
+    """Check a value from 0 to 1; see `Setting.check`."""
+    return "" if 0 <= value <= 1 else "a fraction from 0 to 1, such as 0.05"

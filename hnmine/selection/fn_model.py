@@ -1,18 +1,11 @@
-"""FNModel: an estimate, for each candidate, of the chance that it is a false negative.
+"""FNModel: the estimated false-negative probability of each candidate.
 
-A logistic model of six numbers that every run has: how near the candidate is to the query and at which rank, how like the nearest positive
-it is, how near the positive itself is, and how well the query's words match it (BM25's share of the best, and its rank). Similarities are
-measured in spreads above the mean of random pairs (`Ranking.scale`), so that the weights do not hang on one model's range. On judged sets,
-each left out of the fit in turn, choosing by it leaves about a fifth of the false negatives that TopK-PercPos leaves at the same hardness
-(benchmarks/RESULTS.md, "quality"); more features (shared neighbours, the positive's words, density) added little or made some set worse.
+A logistic model of similarity, rank, similarity to the positive passage, the positive's score, BM25 and BM25 rank. Similarities are scaled
+by mean and spread of random pairs, so that the weights fit other embedding models. On held-out judged sets it leaves a fifth of the false
+negatives of TopK-PercPos at the same hardness. `python -m benchmarks.fit_fn_model` writes the default weights to fn_model.json.
 
-The default weights stand in suspicion.json, written by `python -m benchmarks.fit_fn_model` with what they were fitted on. It is an
-estimate made elsewhere: how false a person's own negatives are only their own verdicts can tell (`audit`).
-
-Verdicts re-fit it: scikit-learn's logistic regression on them, together with candidates of this run that the default model labels, which
-count as PRIOR verdicts (a catalytic prior: Huang, Stein, Rubin and Kou, PNAS 2020). They are denser among the first ranks, where people
-judge: drawn evenly from all ranks, three verdicts on third candidates moved single estimates by 31 points, so by 8. A thousand decide.
-Signals without a default weight, a second model or a reranker, get one here, from nought. The same verdicts give the same weights.
+`refit` fits the weights to verdicts. Candidates of the run with the default estimates count as PRIOR further verdicts (a catalytic prior:
+Huang, Stein, Rubin and Kou, PNAS 2020), so that a few verdicts change little. The estimate is no measurement: an audit is.
 """
 
 from __future__ import annotations
@@ -32,46 +25,46 @@ from hnmine.core.hashing import splitmix64
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import VerdictPairs
 from hnmine.retrieval.ranking import Ranking, ranks_of
-from hnmine.selection.settings import FN_SIGNALS
 
-__all__ = ["FEATURES", "FN_DEPTH", "FNEstimator", "FNModel", "default_fn_model", "refit"]
+__all__ = ["FEATURES", "FN_DEPTH", "FN_SIGNALS", "FNEstimator", "FNModel", "default_fn_model", "refit"]
 
 Floats = npt.NDArray[np.float32]
 
-# What the default weights are for, in their order.
+# The signals that the estimate needs.
+FN_SIGNALS = ("bm25_rank", "bm25_ratio", "positive_similarity")
+# The features of the default weights, in their order.
 FEATURES = ("similarity", "rank", "positive_similarity", "positive", "bm25_ratio", "bm25_rank")
-# Signals that only verdicts give a weight.
+# Signals that get a weight from verdicts only.
 LEARNED = ("reranker", "second_model")
-# Of these, less means more of what is told first below.
+# Features whose lower values match the first text below.
 FALLING = {"rank", "positive", "bm25_rank"}
-# Features that are told together: what they say where they are as false negatives usually have them, and where not.
+# Features that are explained together, with the text for values that are typical of false negatives, and for other values.
 EXPLANATIONS = (
     (("similarity", "rank"), "near to the query", "far from the query"),
-    (("positive_similarity",), "like a positive", "unlike the positives"),
+    (("positive_similarity",), "similar to a positive", "not similar to the positives"),
     (("positive",), "the positive itself is far from the query", "the positive is near to the query"),
-    (("bm25_ratio", "bm25_rank"), "has the query's words", "lacks the query's words"),
-    (("second_model",), "the second model finds it near", "the second model finds it far"),
-    (("reranker",), "the reranker finds it relevant", "the reranker finds it not relevant"),
+    (("bm25_ratio", "bm25_rank"), "contains the query's words", "lacks the query's words"),
+    (("second_model",), "near by the second model", "far by the second model"),
+    (("reranker",), "relevant by the reranker", "not relevant by the reranker"),
 )
-# So many verdicts the default model counts as, the candidates that stand for it, and the ranks that they and the verdicts are taken from.
+# The default model counts as PRIOR verdicts, on PSEUDO candidates; candidates and verdicts have ranks below FN_DEPTH.
 PRIOR, PSEUDO = 1_000.0, 4_000
 FN_DEPTH = 300
-# What moves the log-odds by less is not told: it is not known, or has no weight.
+# Smaller log-odds are not explained: the feature is unknown, or has no weight.
 NEGLIGIBLE = 1e-6
-# Digits of a learned weight that count: the solver's last ones may differ between machines.
+# Significant digits of a refitted weight: the solver's last digits may differ between machines.
 DIGITS = 5
 
 
 class FNModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The weights of the model, as they go into a manifest.
+    """The weights of the model, as written to a manifest.
 
     Attributes:
-        features: FEATURES, and those of LEARNED that verdicts gave a weight.
-        weights, centre: one for each feature: what a unit of it adds to the log-odds, and what it is on average (reasons are told against
-            that).
-        bias: the log-odds where all features are 0.
+        features: FEATURES, and those of LEARNED that have a weight.
+        weights, centre: of each feature: log-odds per unit, and its mean, which explanations compare with.
+        bias: the log-odds if all features are 0.
         fitted_on: names of the judged sets behind the default weights.
-        verdicts: how many verdicts re-fitted it; 0 for the default.
+        verdicts: number of verdicts that it was refitted on; 0 for the default.
     """
 
     features: tuple[str, ...]
@@ -84,16 +77,16 @@ class FNModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 @functools.cache
 def default_fn_model() -> FNModel:
-    """Return the model that comes with the package."""
+    """Return the packaged model."""
     return msgspec.json.decode(files("hnmine.selection").joinpath("fn_model.json").read_bytes(), type=FNModel)
 
 
 @dataclass(slots=True, eq=False)
 class FNEstimator:
-    """A model bound to what it estimates.
+    """A model bound to a corpus and a ranking.
 
     Raises:
-        SettingsError: when made: the ranking lacks the signals.
+        SettingsError: the ranking lacks a signal; raised by the constructor.
     """
 
     corpus: Corpus
@@ -104,24 +97,27 @@ class FNEstimator:
     def __post_init__(self) -> None:
         missing = [name for name in (*FN_SIGNALS, *self.model.features[len(FEATURES) :]) if name not in self.ranking.signals]
         if missing or self.ranking.scale is None:
-            raise SettingsError(f"this run has no signal {', '.join(missing) or 'scale'}, which the estimate needs; mine again to have it")
-        # The plain mean, not `positive_score`: the weights were fitted on it, and another one would change what is chosen.
+            names = ", ".join(missing) or "scale"
+            raise SettingsError(
+                f"the false-negative model needs the signal {names}, which this run does not have; mine again to compute it"
+            )
+        # The mean, not `positive_score`: the weights were fitted on it.
         sums = np.add.reduceat(self.ranking.positive_scores.astype(np.float64), self.corpus.positive_starts[:-1])
         self._positive_score = (sums / np.diff(self.corpus.positive_starts)).astype(np.float32)
 
     def block(self, queries: slice, ranks: slice) -> Floats:
-        """Return the chance of each candidate at some ranks of some queries to be a false negative: (rows, width) float32, 0..1."""
+        """Return the estimated false-negative probability of some ranks of some queries: (rows, width) float32, 0..1."""
         places = np.arange(ranks.start, ranks.stop, dtype=np.float32)
-        return self._chance(queries, ranks, places, self._positive_score[queries, None])
+        return self._probability(queries, ranks, places, self._positive_score[queries, None])
 
     def pairs(self, queries: npt.NDArray[Any], ranks: npt.NDArray[Any]) -> Floats:
         """Return the same for single candidates, by query and rank: (p,) float32."""
-        return self._chance(queries, ranks, ranks.astype(np.float32), self._positive_score[queries])
+        return self._probability(queries, ranks, ranks.astype(np.float32), self._positive_score[queries])
 
     def reasons(self, query: int, rank: int) -> list[tuple[str, float]]:
-        """Say what speaks for a candidate being a false negative (above 0) and what against: (words, log-odds), the strongest first.
+        """Explain an estimate as (text, log-odds), strongest first; positive log-odds raise the probability.
 
-        The words say what is so, also where verdicts turned a weight round: what is like a positive may then speak against it.
+        The text describes the candidate, even if verdicts changed the sign of a weight.
         """
         at = np.array([query]), np.array([rank])
         values = self._columns(*at, at[1].astype(np.float32), self._positive_score[at[0]])
@@ -130,73 +126,73 @@ class FNEstimator:
             for name, value, weight, centre in zip(self.model.features, values, self.model.weights, self.model.centre, strict=True)
         }
         turned = {name for name, weight in zip(self.model.features, self.model.weights, strict=True) if (weight < 0) != (name in FALLING)}
-        told = []
+        found = []
         for names, usual, unusual in EXPLANATIONS:
             amount = sum(parts.get(name, 0.0) for name in names)
             if abs(amount) > NEGLIGIBLE:
                 more = sum(-parts[name] if name in turned else parts[name] for name in names if name in parts)
-                told.append((usual if more > 0 else unusual, amount))
-        return sorted(told, key=lambda each: -abs(each[1]))
+                found.append((usual if more > 0 else unusual, amount))
+        return sorted(found, key=lambda each: -abs(each[1]))
 
     def features(self, queries: npt.NDArray[Any], ranks: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Return what the model reads of single candidates: (p, features) float64, in the order of its features."""
+        """Return the features of single candidates: (p, features) float64."""
         return np.stack(self._columns(queries, ranks, ranks.astype(np.float32), self._positive_score[queries]), axis=-1).astype(np.float64)
 
-    def _chance(self, rows: Any, ranks: Any, places: Floats, anchors: Floats) -> Floats:
+    def _probability(self, rows: Any, ranks: Any, places: Floats, positive: Floats) -> Floats:
         total: Any = np.float32(self.model.bias)
-        # One after the other, and no matrix product: its order of summation would hang on the number of threads.
-        for weight, values in zip(self.model.weights, self._columns(rows, ranks, places, anchors), strict=True):
+        # A loop, not a matrix product, whose order of summation depends on the number of threads.
+        for weight, values in zip(self.model.weights, self._columns(rows, ranks, places, positive), strict=True):
             total = total + np.float32(weight) * values
         with np.errstate(over="ignore"):
             return np.asarray(1 / (1 + np.exp(-total)), dtype=np.float32)
 
-    def _columns(self, rows: Any, ranks: Any, places: Floats, anchors: Floats) -> list[Floats]:
-        return [self._column(name, rows, ranks, places, anchors) for name in self.model.features]
+    def _columns(self, rows: Any, ranks: Any, places: Floats, positive: Floats) -> list[Floats]:
+        return [self._column(name, rows, ranks, places, positive) for name in self.model.features]
 
-    def _column(self, name: str, rows: Any, ranks: Any, places: Floats, anchors: Floats) -> Floats:
+    def _column(self, name: str, rows: Any, ranks: Any, places: Floats, positive: Floats) -> Floats:
         assert self.ranking.scale is not None
-        (asked, asked_spread), (alike, alike_spread) = self.ranking.scale.astype(np.float32)
+        (query_mean, query_spread), (passage_mean, passage_spread) = self.ranking.scale.astype(np.float32)
         match name:
             case "similarity":
-                found = (self.ranking.scores[rows, ranks] - asked) / asked_spread
+                found = (self.ranking.scores[rows, ranks] - query_mean) / query_spread
             case "rank":
                 found = np.log1p(places)
             case "positive":
-                found = (anchors - asked) / asked_spread
+                found = (positive - query_mean) / query_spread
             case "positive_similarity":
-                found = (self.ranking.signals[name][rows, ranks] - alike) / alike_spread
+                found = (self.ranking.signals[name][rows, ranks] - passage_mean) / passage_spread
             case "bm25_rank":
                 found = np.log1p(self.ranking.signals[name][rows, ranks])
             case _:
                 found = np.asarray(self.ranking.signals[name][rows, ranks])
-        # What is not known of a candidate neither speaks for nor against it.
+        # Unknown values count as the mean.
         return np.where(np.isnan(found), np.float32(self.model.centre[self.model.features.index(name)]), found)
 
 
 def refit(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs, base: FNModel | None = None) -> FNModel:
-    """Re-fit the model on people's verdicts.
+    """Refit the model on verdicts.
 
     Args:
-        corpus, ranking: as they were before promotions: what was promoted is judged by what it was like as a candidate.
-        verdict_pairs: dropped and promoted pairs count as false negatives, kept ones as true; those that are not among the first DEEPEST
-            ranks are left out: the app ranks deeper than the command line, and both must choose the same.
-        base: what to start from; the default model.
+        corpus, ranking: before promotions, so that promoted passages are still candidates.
+        verdict_pairs: dropped and promoted pairs are false negatives, kept pairs are negatives. Ranks from FN_DEPTH on are ignored, because
+            the app ranks deeper than the command line and both must select the same.
+        base: the model to start from; None for the default one.
 
     Returns:
-        The base itself where no verdict is on a ranked candidate, or where the ranking has no signals.
+        The base, if no verdict is on a ranked candidate or the ranking has no signals.
     """
     base = base or default_fn_model()
     groups = ((verdict_pairs.kept, 0), (verdict_pairs.dropped, 1), (verdict_pairs.promoted, 1))
     queries = np.concatenate([pairs[0] for pairs, _ in groups])
-    said = np.concatenate([np.full(len(pairs[0]), wrong) for pairs, wrong in groups])
+    outcomes = np.concatenate([np.full(len(pairs[0]), outcome) for pairs, outcome in groups])
     if ranking.scale is None or not len(queries):
         return base
     ranks = ranks_of(ranking.ids[:, :FN_DEPTH], queries, np.concatenate([pairs[1] for pairs, _ in groups]))
-    queries, said, ranks = queries[ranks >= 0], said[ranks >= 0], ranks[ranks >= 0]
+    queries, outcomes, ranks = queries[ranks >= 0], outcomes[ranks >= 0], ranks[ranks >= 0]
     if not len(queries):
         return base
     asked, places = _candidates(corpus, ranking)
-    chance = FNEstimator(corpus, ranking, base).pairs(asked, places).astype(np.float64)
+    estimates = FNEstimator(corpus, ranking, base).pairs(asked, places).astype(np.float64)
     new = (name for name in LEARNED if name in ranking.signals and name not in base.features)
     more = tuple(name for name in new if np.isfinite(ranking.signals[name][asked, places]).any())
     centre = [float(np.nanmean(np.asarray(ranking.signals[name])[asked, places], dtype=np.float64)) for name in more]
@@ -204,11 +200,11 @@ def refit(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs, base: F
         base, features=base.features + more, weights=base.weights + (0.0,) * len(more), centre=base.centre + tuple(centre)
     )
     estimator = FNEstimator(corpus, ranking, wide)
-    return _fitted(wide, estimator.features(asked, places), chance, estimator.features(queries, ranks), said)
+    return _fitted(wide, estimator.features(asked, places), estimates, estimator.features(queries, ranks), outcomes)
 
 
 def _candidates(corpus: Corpus, ranking: Ranking) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return PSEUDO candidates, as queries and ranks, drawn by the hash of their number, half from the first quarter; no positives."""
+    """Return PSEUDO candidates as queries and ranks, drawn by hash, half of them from the first quarter of the ranks; no positives."""
     random_keys = splitmix64(np.arange(2 * PSEUDO, dtype=np.uint64)).reshape(2, -1)
     queries = (random_keys[0] % np.uint64(len(corpus.queries))).astype(np.int64)
     ranks = (min(FN_DEPTH, ranking.depth) * ((random_keys[1] >> np.uint64(11)) / 2.0**53) ** 2).astype(np.int64)
@@ -220,26 +216,26 @@ def _candidates(corpus: Corpus, ranking: Ranking) -> tuple[npt.NDArray[np.int64]
 def _fitted(
     base: FNModel,
     candidates: npt.NDArray[np.float64],
-    chance: npt.NDArray[np.float64],
-    judged: npt.NDArray[np.float64],
-    said: Sequence[int] | npt.NDArray[Any],
+    estimates: npt.NDArray[np.float64],
+    reviewed: npt.NDArray[np.float64],
+    verdicts: Sequence[int] | npt.NDArray[Any],
 ) -> FNModel:
-    """Fit to verdicts (v, features) with their outcomes, and to candidates (c, features) with the chance that the base gives them."""
+    """Fit to reviewed candidates (v, features) with their verdicts, and to candidates (c, features) with the estimates of the base."""
     from sklearn.linear_model import LogisticRegression
 
     mean, spread = candidates.mean(axis=0), candidates.std(axis=0)
-    spread[spread < 1e-6] = 1  # the same of all candidates: only verdicts tell anything of it
-    rows = (np.concatenate([candidates, candidates, judged]) - mean) / spread
-    outcomes = np.concatenate([np.ones(len(chance)), np.zeros(len(chance)), said])
-    share = PRIOR / len(chance)
-    weights = np.concatenate([chance * share, (1 - chance) * share, np.ones(len(judged))])
-    # The candidates hold the weights where they were. The usual penalty (C=1) would draw them to nought: one verdict that agreed with the
-    # estimate changed others by 5 points.
+    spread[spread < 1e-6] = 1  # a constant feature: only verdicts vary in it
+    rows = (np.concatenate([candidates, candidates, reviewed]) - mean) / spread
+    outcomes = np.concatenate([np.ones(len(estimates)), np.zeros(len(estimates)), verdicts])
+    weight = PRIOR / len(estimates)
+    weights = np.concatenate([estimates * weight, (1 - estimates) * weight, np.ones(len(reviewed))])
+    # The candidates regularise the weights. The usual penalty (C=1) shrinks them: one verdict that agreed with the estimate changed other
+    # estimates by 5 points.
     found = LogisticRegression(C=PRIOR, tol=1e-8, max_iter=2_000).fit(rows, outcomes, sample_weight=weights)
     slopes = found.coef_[0] / spread
     bias = float(found.intercept_[0] - (found.coef_[0] * mean / spread).sum())
     return msgspec.structs.replace(
-        base, weights=tuple(_rounded(value) for value in slopes.tolist()), bias=_rounded(bias), verdicts=len(judged)
+        base, weights=tuple(_rounded(value) for value in slopes.tolist()), bias=_rounded(bias), verdicts=len(reviewed)
     )
 
 

@@ -15,11 +15,11 @@ __all__ = ["positive_score", "ratio_to_positive"]
 def positive_score(
     corpus: Corpus, ranking: Ranking, settings: SelectionSettings, scores: npt.NDArray[np.float32] | None = None
 ) -> npt.NDArray[np.float32]:
-    """Return the positive's score of each query, of several positives as `SelectionSettings.positive_score` says: (q,) float32.
+    """Return the positive's score of each query, several positives combined by `SelectionSettings.positive_score`: (q,) float32.
 
     Args:
-        corpus, ranking, settings: which positives are "in_window" is decided by the mining model's scores and the window.
-        scores: other scores of the positives, one for each entry of `Corpus.positive_ids`, such as a reranker's; None for the ranking's.
+        corpus, ranking, settings: the scores of the mining model and the window decide which positives are "in_window".
+        scores: other scores of the positives, such as a reranker's, one for each entry of `Corpus.positive_ids`; None for the ranking's.
             An unknown score (NaN) does not count; a query without a known one gets NaN.
     """
     scores = ranking.positive_scores if scores is None else scores
@@ -39,7 +39,7 @@ def positive_score(
 
 
 def ratio_to_positive(scores: npt.ArrayLike, positive: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Return scores / positive score, float32, in the shape that both have together; NaN where the positive scores 0 or less."""
+    """Return scores / positive score, float32, broadcast together; NaN where the positive scores 0 or less."""
     scores, positive = np.asarray(scores, np.float32), np.asarray(positive, np.float32)
     with np.errstate(over="ignore"):
         return np.asarray(scores / np.where(positive > 0, positive, np.float32(np.nan)), np.float32)

@@ -1,4 +1,4 @@
-"""Ways to choose that have a name: each is some fields of SelectionSettings, with one line of reason. Number and seed stay as they are."""
+"""Presets: named sets of SelectionSettings. The number of negatives and the seed do not belong to a preset."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from hnmine.selection.settings import SelectionSettings
 
 __all__ = ["PRESETS", "RECOMMENDED", "Preset", "preset_of", "with_preset"]
 
-# Candidates behind a window's start without which it starts at 0: in a small corpus, skipping the ten nearest would leave too few.
+# A window with fewer candidates after its start begins at rank 0: a small corpus has too few to skip any.
 ROOM = 2 * SelectionSettings().negative_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """A named way to choose: its label, why one would, and the fields that it sets; the others are as in SelectionSettings()."""
+    """A preset: label, reason to use it, and the fields it sets; other fields have their defaults."""
 
     label: str
     reason: str
@@ -27,33 +27,34 @@ RECOMMENDED = "balanced"
 PRESETS: dict[str, Preset] = {
     "balanced": Preset(
         label="balanced (recommended)",
-        reason="The hardest of which an estimated 1 % is false: at equal hardness a fifth of the false ones that PercPos leaves.",
+        reason="Hardest negatives with an estimated false-negative rate of 1%. At the same hardness, it leaves a fifth of the false "
+        "negatives of PercPos.",
         fields={"window_start": 0, "window_end": 300, "strategy": "hardest", "max_fn_rate": 0.01},
     ),
     "percpos": Preset(
         label="TopK-PercPos 0.95 (NV-Retriever)",
-        reason="The hardest below 95 % of the positive's score: simple and widely used, but much that is close to the positive is right.",
+        reason="Hardest negatives below 95% of the positive's score. Simple and widely used, but leaves more false negatives.",
         fields={"window_start": 0, "window_end": 210, "strategy": "hardest", "max_positive_ratio": 0.95},
     ),
     "hn_mine": Preset(
         label="as hn_mine.py",
-        reason="At random from ranks 10 to 209: few false ones, because most are easy.",
+        reason="Random negatives from ranks 10 to 209. Few false negatives, because most are easy.",
         fields={"window_start": 10, "window_end": 210, "strategy": "random"},
     ),
 }
 
 
 def with_preset(name: str, settings: SelectionSettings, *, deepest: int | None = None) -> SelectionSettings:
-    """Return settings as a preset has them, with the number of negatives and the seed of `settings`.
+    """Return the settings of a preset, with the number of negatives and the seed of `settings`.
 
     Args:
         name: one of PRESETS.
-        settings: whose number and seed stay.
-        deepest: how many candidates a query has at most, where that is known: the window ends there, and it starts at 0 where fewer than
-            ROOM would be left behind its start.
+        settings: their number and seed are kept.
+        deepest: maximum number of candidates per query, if known: the window ends there, and starts at 0 if fewer than ROOM candidates
+            follow its start.
 
     Raises:
-        SettingsError: there is no such preset.
+        SettingsError: the preset is unknown.
     """
     if name not in PRESETS:
         raise SettingsError(f"preset is {name!r}; it must be one of {', '.join(PRESETS)}")
@@ -66,5 +67,5 @@ def with_preset(name: str, settings: SelectionSettings, *, deepest: int | None =
 
 
 def preset_of(settings: SelectionSettings, *, deepest: int | None = None) -> str | None:
-    """Return which preset settings are, number and seed aside, or None; `deepest` as for `with_preset`."""
+    """Return the name of the preset of some settings, ignoring number and seed, or None; `deepest` as in `with_preset`."""
     return next((name for name in PRESETS if with_preset(name, settings, deepest=deepest) == settings), None)

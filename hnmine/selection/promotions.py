@@ -1,4 +1,4 @@
-"""DOC"""
+"""Passages that reviewers added as positives, in the corpus and the ranking of a selection."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["apply_promotions"]
 
 
 def apply_promotions(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs) -> tuple[Corpus, Ranking]:
-    """Return a corpus and ranking in which promoted passages are positives of their queries; the given ones stay as they are.
+    """Return a corpus and a ranking in which promoted passages are positives of their queries; the arguments do not change.
 
-    Likeness to the positives is computed anew where there are more of them; overlap is not.
+    `positive_similarity` is computed again for queries with new positives; `overlap` is not.
     """
     queries, passages = verdict_pairs.promoted
     if not len(queries):
@@ -37,7 +37,7 @@ def apply_promotions(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPai
         promoted_ids=passages,
     )
     ranked = ranks_of(ranking.ids, queries[new], passages[new])
-    known = {  # a promoted passage was a candidate, as far as it is ranked
+    known = {  # a ranked promoted passage has the signals of a candidate
         name: np.insert(held, places, np.where(ranked >= 0, ranking.signals[name][queries[new], ranked], np.float32(np.nan)))
         for name, held in ranking.positive_signals.items()
     }

@@ -1,19 +1,14 @@
-"""Filling up what the rank window left short, safely and by seed.
+"""Random fill: passages from outside the rank window for queries that have too few negatives.
 
-A passage may fill a gap when it is no positive of the query, not the query itself, not chosen already, not dropped by a
-person, and passes the guards: what was rejected must not come back by chance. Each short query walks its own pseudo-random permutation of
-the corpus (`chance.permute`) as far as needed. Where guards let hardly anything through, walking would score nearly the
-whole corpus pair by pair (73 s for 200 queries x 100,000 passages); so after two rounds a matrix product, block by block
-of the passages, finds all that can pass at all, and only those are looked at (0.5 s).
-
-What people kept for a short query is taken before all, wherever it is ranked. Passages that the window skipped (ranks
-below its start: often positives that nobody labelled) are taken last, when the corpus has nothing else.
+A filled passage is not a positive, the query itself, chosen, dropped by a reviewer or rejected by a filter. Each query walks its own
+pseudo-random permutation of the corpus. Filters that reject most passages would make the walk score nearly the whole corpus (73 s for 200
+queries x 100,000 passages), so after two rounds a matrix product finds all passages that can pass (0.5 s). Kept passages come first, at any
+rank; passages before the window come last, because they are often unlabelled positives.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,57 +18,44 @@ from hnmine.core.hashing import Hashes, keyed_permutation, position_of, query_ke
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import VerdictPairs
 from hnmine.retrieval.ranking import Ranking
+from hnmine.selection.active_filters import ActiveFilters
 from hnmine.vectors.similarity import walk
 
-__all__ = ["Guards", "random_fill"]
+__all__ = ["random_fill"]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 
-# Rounds of walking before the matrix product, when guards are in use.
+# Rounds of walking before the matrix product, if filters are in use.
 ROUNDS = 2
-# Queries and passages of one matrix product: 32 MiB of scores. Each vector that is read serves 2,048 queries, so that reading
-# the passages once more for the next so many costs little beside the arithmetic.
+# Queries and passages of one matrix product: 32 MiB of scores. Each vector that is read serves 2,048 queries, so reading takes less time
+# than the arithmetic.
 SIFT_QUERIES, SIFT_PASSAGES = 2_048, 4_096
-
-
-class Guards(Protocol):
-    """What tells which scores may not become negatives."""
-
-    @property
-    def active(self) -> bool:
-        """Whether any guard is in use."""
-
-    def rejected(self, scores: Floats, queries: Rows, *, tolerance: float = 0.0) -> Bools:
-        """Return which scores, (p,) or (p, w), of `queries` (p,) are rejected, by more than `tolerance`."""
-
-    def rejected_pairs(self, queries: npt.NDArray[Any], passages: npt.NDArray[Any]) -> Bools:
-        """Return which pairs are rejected for anything but their score: (p,)."""
 
 
 def random_fill(
     corpus: Corpus,
     ranking: Ranking,
-    guards: Guards,
+    filters: ActiveFilters,
     verdict_pairs: VerdictPairs,
     seed: int,
     negatives: Ids,
     scores: Floats,
     start: int,
 ) -> Bools:
-    """Fill the free places of `negatives` and `scores` (q, N) in place, hardest first over all.
+    """Fill the free places of `negatives` and `scores` (q, N) in place, and sort each row hardest first.
 
     Args:
-        corpus, ranking: what there is.
-        guards, verdict_pairs: what may not come back.
-        seed: decides the draw.
-        negatives: (q, N) int32, -1 where a place is free, behind the taken ones. scores: (q, N) float32, NaN there.
-        start: where the rank window starts.
+        corpus, ranking: the passages and the scores.
+        filters, verdict_pairs: passages to leave out.
+        seed: of the draw.
+        negatives: (q, N) int32, free places are -1 and come last. scores: (q, N) float32, NaN in free places.
+        start: the start of the rank window.
 
     Returns:
-        (q, N) bool, the places filled here.
+        (q, N) bool, the filled places.
     """
     filled = np.zeros(negatives.shape, dtype=bool)
     short = np.flatnonzero(negatives[:, -1] < 0)
@@ -82,7 +64,7 @@ def random_fill(
     fill = _Fill(
         corpus=corpus,
         ranking=ranking,
-        guards=guards,
+        filters=filters,
         verdict_pairs=verdict_pairs,
         keys=query_keys(corpus.query_hashes, seed, 2),
         negatives=negatives,
@@ -92,10 +74,10 @@ def random_fill(
     )
     if len(verdict_pairs.kept[0]):
         fill.kept(short)
-    # Guards reject part of what is walked; without them next to everything fits.
-    width = negatives.shape[1] * (2 if guards.active else 1) + 8
+    # Filters reject part of what is walked; without them nearly everything fits.
+    width = negatives.shape[1] * (2 if filters.active else 1) + 8
     position = fill.walk(fill.short(short), width)
-    if guards.active and position < corpus.n_candidates:
+    if filters.active and position < corpus.n_candidates:
         left = fill.short(short)
         for first in range(0, len(left), SIFT_QUERIES):
             fill.sift(left[first : first + SIFT_QUERIES], position)
@@ -106,11 +88,11 @@ def random_fill(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Fill:
-    """What `random_fill` fills, for some of the queries at a time."""
+    """The state of `random_fill`; its methods work on some of the queries."""
 
     corpus: Corpus
     ranking: Ranking
-    guards: Guards
+    filters: ActiveFilters
     verdict_pairs: VerdictPairs
     keys: Hashes
     negatives: Ids
@@ -119,11 +101,11 @@ class _Fill:
     start: int
 
     def short(self, queries: Rows) -> Rows:
-        """Return which of `queries` have a free place."""
+        """Return those of `queries` that have a free place."""
         return np.asarray(queries[self.negatives[queries, -1] < 0])
 
     def kept(self, queries: Rows) -> None:
-        """Take first what people kept, wherever it is ranked: it is known to be a negative, whatever guards say."""
+        """Take kept passages first, at any rank and whether or not a filter rejects them."""
         rows, passages = _of_queries(self.verdict_pairs.kept, queries)
         count = len(self.corpus.passages)
         barred_rows, barred_ids = self._barred(queries, self.start)
@@ -133,9 +115,9 @@ class _Fill:
         self._take(queries, rows[order], passages[order].astype(np.int32))
 
     def walk(self, queries: Rows, width: int) -> int:
-        """Walk each query's permutation, `width` passages and then four times as many each time; return where walking ended."""
+        """Walk each query's permutation, `width` passages and then four times as many per round; return the position reached."""
         position, turn, count = 0, 0, self.corpus.n_candidates
-        while position < count and not (self.guards.active and turn == ROUNDS):
+        while position < count and not (self.filters.active and turn == ROUNDS):
             width = min(width, count - position)
             for first, stop in row_blocks(len(queries), width):
                 self._try(queries[first:stop], position, width)
@@ -147,20 +129,20 @@ class _Fill:
         """Try the next `width` passages of each query's permutation."""
         passages = keyed_permutation(self.keys[queries], np.arange(position, position + width, dtype=np.uint64), self.corpus.n_candidates)
         usable = self._free(queries, passages, self.start)
-        if self.guards.active:
+        if self.filters.active:
             rows, places = np.nonzero(usable)
             values = self.ranking.score_pairs(queries[rows].astype(np.int32), passages[rows, places])
-            usable[rows, places] = ~self.guards.rejected(values, queries[rows])
+            usable[rows, places] = ~self.filters.rejected(values, queries[rows])
             rows, places = np.nonzero(usable)
-            usable[rows, places] = ~self.guards.rejected_pairs(queries[rows], passages[rows, places])
+            usable[rows, places] = ~self.filters.rejected_pairs(queries[rows], passages[rows, places])
         rows, places = np.nonzero(usable)
         self._take(queries, rows, passages[rows, places])
 
     def sift(self, queries: Rows, position: int) -> None:
-        """Find all passages that can pass the guards by matrix products, and take those first in each query's permutation.
+        """Find all passages that can pass the filters by matrix products, and take the first of each query's permutation.
 
-        A product only tells what is beyond any rounding error; the rest is scored exactly, so the result is the one that walking
-        from `position` on would have given. Held are as many passages a query as it has free places.
+        Products decide only beyond their rounding error; other scores are computed exactly, so the result equals that of walking from
+        `position` on. At most as many passages per query are held as it has free places.
         """
         count = self.corpus.n_candidates
         vectors = np.asarray(self.ranking.query_vectors[queries], dtype=np.float32)
@@ -173,20 +155,20 @@ class _Fill:
             rough = vectors @ block.T
             # Twice the largest error of a float32 inner product, as in `search.top_k`.
             tolerance = 2 * vectors.shape[1] * 2.0**-24 * max(1.0, _longest(vectors) * _longest(block))
-            possible = ~self.guards.rejected(rough, queries, tolerance=tolerance)
+            possible = ~self.filters.rejected(rough, queries, tolerance=tolerance)
             column[ids] = np.arange(len(ids), dtype=np.int32)
             places = column[barred_ids]
             possible[barred_rows[places >= 0], places[places >= 0]] = False
             column[ids] = -1
             rows, places = np.divmod(np.flatnonzero(possible), len(ids))
             found, values = ids[places].astype(np.int32), rough[rows, places]
-            doubtful = np.flatnonzero(self.guards.rejected(values, queries[rows], tolerance=-tolerance))
-            exact = self.ranking.score_pairs(queries[rows[doubtful]].astype(np.int32), found[doubtful])
+            near = np.flatnonzero(self.filters.rejected(values, queries[rows], tolerance=-tolerance))
+            exact = self.ranking.score_pairs(queries[rows[near]].astype(np.int32), found[near])
             good = np.ones(len(rows), dtype=bool)
-            good[doubtful] = ~self.guards.rejected(exact, queries[rows[doubtful]])
+            good[near] = ~self.filters.rejected(exact, queries[rows[near]])
             steps = position_of(self.keys[queries[rows]], found, count)
-            good &= steps >= position  # those before were tried by walking
-            good[good] = ~self.guards.rejected_pairs(queries[rows[good]], found[good])
+            good &= steps >= position  # earlier ones were tried by walking
+            good[good] = ~self.filters.rejected_pairs(queries[rows[good]], found[good])
             row, step, held = np.append(row, rows[good]), np.append(step, steps[good]), np.append(held, found[good])
             order = np.lexsort((step, row))
             order = order[_turns(row[order], len(queries)) < free[row[order]]]
@@ -194,7 +176,7 @@ class _Fill:
         self._take(queries, row, held)
 
     def finish(self, queries: Rows) -> None:
-        """Take from the skipped ranks what is still missing, score what was filled in, and put the hardest first."""
+        """Fill the rest from the skipped ranks, score the filled passages, and sort each row hardest first."""
         left = self.short(queries)
         if self.start and len(left):
             self._skipped(left)
@@ -202,26 +184,26 @@ class _Fill:
         negatives, scores, filled = self.negatives[queries], self.scores[queries], self.filled[queries]
         rows, places = np.nonzero(filled)
         scores[rows, places] = self.ranking.score_pairs(queries[rows].astype(np.int32), negatives[rows, places])
-        # NaN (nothing there) sorts last, equal scores by id.
+        # NaN (free places) sorts last, equal scores by id.
         order = np.lexsort((negatives, -scores))
         for array, values in ((self.negatives, negatives), (self.scores, scores), (self.filled, filled)):
             array[queries] = np.take_along_axis(values, order, 1)
 
     def _skipped(self, queries: Rows) -> None:
-        """Take from the ranks that the window skipped, in the order of their lots."""
+        """Take from the ranks before the window, in the order of their random keys."""
         passages = np.asarray(self.ranking.ids[queries, : self.start])
         usable = self._free(queries, passages, 0)
-        if self.guards.active:
-            usable &= ~self.guards.rejected(np.asarray(self.ranking.scores[queries, : self.start]), queries)
+        if self.filters.active:
+            usable &= ~self.filters.rejected(np.asarray(self.ranking.scores[queries, : self.start]), queries)
             rows, places = np.nonzero(usable)
-            usable[rows, places] = ~self.guards.rejected_pairs(queries[rows], passages[rows, places])
+            usable[rows, places] = ~self.filters.rejected_pairs(queries[rows], passages[rows, places])
         random_keys = splitmix64(self.keys[queries][:, None] ^ self.corpus.passage_hashes[passages])
         order = np.argsort(random_keys, axis=1, kind="stable")
         rows, places = np.nonzero(np.take_along_axis(usable, order, 1))
         self._take(queries, rows, np.take_along_axis(passages, order, 1)[rows, places])
 
     def _free(self, queries: Rows, passages: Ids, start: int) -> Bools:
-        """Return which of the passages (queries, w) may be taken, guards apart."""
+        """Return which of the passages (queries, w) may be taken, before filters."""
         count = np.int64(len(self.corpus.passages))
         rows, ids = self._barred(queries, start)
         barred = np.sort(np.append(rows * count + ids, np.iinfo(np.int64).max))
@@ -229,7 +211,7 @@ class _Fill:
         return np.asarray(barred[np.searchsorted(barred, wanted)] != wanted)
 
     def _barred(self, queries: Rows, start: int) -> tuple[Rows, Rows]:
-        """Return what may not be taken, as (row in `queries`, passage): positives, dropped, the query's own text, taken, skipped ranks."""
+        """Return the passages to leave out as (row in `queries`, passage): positives, dropped, the query itself, taken, skipped ranks."""
         corpus = self.corpus
         sizes = corpus.positive_starts[queries + 1] - corpus.positive_starts[queries]
         owners = np.repeat(np.arange(len(queries)), sizes)
@@ -246,7 +228,7 @@ class _Fill:
         return np.concatenate(rows), np.concatenate(ids)
 
     def _take(self, queries: Rows, rows: Rows, passages: Ids) -> None:
-        """Put each row's first passages into its free places; `rows` is ascending."""
+        """Put the first passages of each row into its free places; `rows` ascends."""
         place = np.count_nonzero(self.negatives[queries] >= 0, axis=1)[rows] + _turns(rows, len(queries))
         fits = place < self.negatives.shape[1]
         self.negatives[queries[rows[fits]], place[fits]] = passages[fits]
@@ -254,12 +236,12 @@ class _Fill:
 
 
 def _turns(rows: Rows, count: int) -> Rows:
-    """Return 0, 1, ... within each row; `rows` is ascending, below `count`."""
+    """Return 0, 1, ... within each row; `rows` ascends and is below `count`."""
     return np.asarray(np.arange(len(rows)) - np.searchsorted(rows, np.arange(count))[rows])
 
 
 def _of_queries(pairs: tuple[Ids, Ids], queries: Rows) -> tuple[Rows, Rows]:
-    """Return those of the pairs, sorted by query, that are of `queries`, as (row in `queries`, passage)."""
+    """Return the pairs of `queries` as (row in `queries`, passage); `pairs` are sorted by query."""
     begins = np.searchsorted(pairs[0], queries)
     rows = np.repeat(np.arange(len(queries)), np.searchsorted(pairs[0], queries, side="right") - begins)
     return rows, pairs[1][begins[rows] + _turns(rows, len(queries))].astype(np.int64)

@@ -1,20 +1,11 @@
-"""From a Ranking and settings to a Selection: which candidates become negatives, and why each other one did not.
+"""Select negatives from a ranking.
 
-Pure and vectorised: no file, no model, no clock, so a slider can call it on every move. Each (query, rank) gets one
-reason, the first that applies in the order of `Reason`; the funnel is counted from those reasons.
+Each ranked candidate gets one reason, the first that applies: window, positives and the query itself, verdicts, filters, selection. The
+funnel counts these reasons. Then `random_fill` fills what is missing. Random selection takes the lowest hashes of (seed, query text,
+passage text), so it does not depend on the order of rows. 100,000 queries x 200 take 0.25 s on one core, 10,000 take 25 ms.
 
-People's verdicts come before all guards: what they dropped is out, what they kept is taken first (see `verdicts`).
-
-Chance is order-free: a candidate's lot is a hash of seed, query text and passage text, and the lowest lots win.
-
-With a `max_fn_rate`, the negatives of all queries together are the hardest that keep to it: each query takes those of highest
-score - penalty x chance of being false, which for a given mean chance have the highest mean score there is (the penalty is its Lagrange
-multiplier). One penalty serves all queries, found on the first SAMPLE of them: they stand in the order of their hashes, so these are a
-random sample. Four tenths of the false negatives that are left by the hardest below one limit of the estimate are gone at the same
-hardness.
-
-The lowest lots of a query are found by a partition of their values, which runs on vector instructions; one of their
-places takes four times as long. 100,000 queries x 200 take 0.25 s on one core, 10,000 take 25 ms.
+With `max_fn_rate`, each query takes its highest values of score - penalty * false-negative probability. One penalty (a Lagrange multiplier)
+serves all queries; it is found on a sample of them.
 """
 
 from __future__ import annotations
@@ -31,13 +22,14 @@ from hnmine.core.hashing import Hashes, query_keys, splitmix64
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import VerdictPairs, match_verdicts
 from hnmine.retrieval.ranking import Ranking
-from hnmine.selection.filters import Filters
+from hnmine.selection.active_filters import ActiveFilters
+from hnmine.selection.filters import FILTERS, FIRST_FILTER
 from hnmine.selection.fn_model import FNModel
 from hnmine.selection.ordering import descends, hardest_first, order_keys
 from hnmine.selection.random_fill import random_fill
-from hnmine.selection.settings import FILTERS, Reason, SelectionSettings
+from hnmine.selection.settings import Reason, SelectionSettings
 
-__all__ = ["Selection", "select"]
+__all__ = ["REASONS", "Selection", "select"]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -45,29 +37,31 @@ Ids = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 
 
-# The lot of what is not in the running: behind all others.
+# The random key of candidates that are not eligible: after all others.
 _LAST = np.uint64(2**64 - 1)
-# Queries on which the penalty is found, and the penalties that are tried: steps of 5 %, from next to none to one that leaves nothing but
-# chance.
+# Numbers in `Selection.reasons`.
+REASONS = FIRST_FILTER + len(FILTERS)
+# Queries that the penalty is found on: the first ones, a random sample because queries are ordered by hash. Penalties are tried in steps of
+# 5%, up to one that ignores the score.
 SAMPLE = 2_048
-# Candidates that they may have together, 80 MB: behind windows of 4,096 there are fewer queries.
+# Their candidates at most, 80 MB: for windows above 4,096 fewer queries are sampled.
 SAMPLED = 2**23
 PENALTIES = np.concatenate([[0.0], 1.05 ** np.arange(-160, 121)]).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selection:
-    """The negatives of q queries, N = `settings.negative_number` at most for each (fewer when there are fewer candidates).
+    """The negatives of q queries, at most N = `settings.negative_number` each (fewer in a smaller corpus).
 
     Attributes:
-        settings: what it was made with.
-        reasons: (q, k) int8, a Reason for each ranked candidate.
-        negatives: (q, N) int32, passage ids, hardest first; -1 behind the last one.
-        scores: (q, N) float32, NaN behind the last one.
-        positive: (q,) float32, the positive's score of each query (`ranking.positive_score`), which the filters compare with.
-        random_filled: (q, N) bool, taken at random from outside the window because the window had too few.
+        settings: the settings of the selection.
+        reasons: (q, k) int8, the Reason or `Filter.reason` of each ranked candidate.
+        negatives: (q, N) int32, passage ids, hardest first, padded with -1.
+        scores: (q, N) float32, padded with NaN.
+        positive: (q,) float32, the positive's score of each query (`positive_score`), as the filters use it.
+        random_filled: (q, N) bool, drawn at random from outside the window because it had too few candidates.
         funnel: candidates left after each step, in order.
-        verdict_pairs: the verdicts that were honoured.
+        verdict_pairs: the verdicts that were applied.
     """
 
     settings: SelectionSettings
@@ -81,12 +75,12 @@ class Selection:
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
-        """How many negatives each query got: (q,)."""
+        """The number of negatives of each query: (q,)."""
         return np.asarray((self.negatives >= 0).sum(axis=1))
 
     @property
     def short(self) -> Bools:
-        """Which queries got fewer than asked for: (q,)."""
+        """Queries with too few negatives: (q,) bool."""
         return self.counts < self.settings.negative_number
 
 
@@ -97,34 +91,34 @@ def select(
     verdict_pairs: VerdictPairs | None = None,
     fn_model: FNModel | None = None,
 ) -> Selection:
-    """Choose negatives for every query.
+    """Select negatives for every query.
 
     Args:
-        corpus, ranking: what there is; promoted passages are positives already (`verdicts.apply_promotions`).
-        settings: how to choose.
-        verdict_pairs: which pairs people dropped and kept.
-        suspicion: the model that estimates who is false, where the settings ask for it; None for the default one.
+        corpus, ranking: promoted passages are already positives (`promotions.apply_promotions`).
+        settings: how to select.
+        verdict_pairs: the pairs that reviewers dropped and kept.
+        fn_model: the false-negative model, if the settings use it; None for the default one.
 
     Raises:
-        SettingsError: the window ends behind the ranked candidates although the corpus has more, or the ranking lacks a signal.
+        SettingsError: the window ends after the ranked candidates although the corpus has more, or the ranking lacks a signal.
     """
     if settings.window_end > ranking.depth < corpus.n_candidates:
         raise SettingsError(
-            f"the window ends at rank {settings.window_end} but only {ranking.depth} candidates a query were ranked; "
+            f"the rank window ends at {settings.window_end}, but only {ranking.depth} candidates per query are ranked; "
             "mine again with a deeper window"
         )
     rows, depth = ranking.ids.shape
     start, end = min(settings.window_start, depth), min(settings.window_end, depth)
-    limits = Filters(corpus, ranking, settings, fn_model)
+    filters = ActiveFilters(corpus, ranking, settings, fn_model)
     if verdict_pairs is None:
         verdict_pairs = match_verdicts(corpus, ())
     kept = _ranked(verdict_pairs.kept, ranking.ids[:, :end])
-    # A corpus of fewer candidates than negatives asked for bounds the arrays, not the count of what is short.
+    # A corpus with fewer candidates than negatives wanted limits the arrays, not the count of short queries.
     places = (rows, min(settings.negative_number, corpus.n_candidates))
     choice = _Choice(
         corpus=corpus,
         ranking=ranking,
-        limits=limits,
+        filters=filters,
         start=start,
         end=end,
         verdict_pairs=verdict_pairs,
@@ -135,16 +129,16 @@ def select(
         scores=np.full(places, np.nan, dtype=np.float32),
     )
     penalty = choice.penalty() if settings.max_fn_rate is not None else None
-    counts = np.zeros(len(Reason), dtype=np.int64)
+    counts = np.zeros(REASONS, dtype=np.int64)
     for first, stop in row_blocks(rows, end - start):
         counts += choice.block(first, stop, penalty)
-    random_filled = random_fill(corpus, ranking, limits, verdict_pairs, settings.seed, choice.negatives, choice.scores, start)
+    random_filled = random_fill(corpus, ranking, filters, verdict_pairs, settings.seed, choice.negatives, choice.scores, start)
     return Selection(
         settings=settings,
         reasons=choice.reasons,
         negatives=choice.negatives,
         scores=choice.scores,
-        positive=limits.positive,
+        positive=filters.positive,
         random_filled=random_filled,
         funnel=_funnel(ranking.ids.size, counts, settings, choice.negatives, random_filled),
         verdict_pairs=verdict_pairs,
@@ -152,16 +146,16 @@ def select(
 
 
 def _funnel(ranked: int, counts: Rows, settings: SelectionSettings, negatives: Ids, random_filled: Bools) -> dict[str, int]:
-    """Count what is left after each step: ranked, in window, not positive or dropped, past each guard, chosen; then filled and short.
+    """Count the candidates left after each step: ranked, in window, not positive or dropped, past each filter, chosen, filled, short.
 
-    Kept candidates before the window are let in, and counted as in it.
+    Kept candidates before the window count as inside it.
     """
     left = int(counts.sum() - counts[Reason.BEFORE_WINDOW])
     funnel = {"ranked": ranked, "in_window": left}
     for name, reasons in (
         ("not_positive", (Reason.POSITIVE, Reason.QUERY_ITSELF)),
         ("not_dropped", (Reason.DROPPED,)),
-        *((guard.step, (guard.reason,)) for guard in FILTERS),
+        *((each.step, (each.reason,)) for each in FILTERS.values()),
     ):
         left -= int(sum(counts[reason] for reason in reasons))
         funnel[name] = left
@@ -169,18 +163,18 @@ def _funnel(ranked: int, counts: Rows, settings: SelectionSettings, negatives: I
     funnel["random_filled"] = int(np.count_nonzero(random_filled))
     if settings.negative_number > negatives.shape[1]:
         funnel["short_queries"] = len(negatives)
-    else:  # places fill from the front
+    else:  # rows are filled from the left
         funnel["short_queries"] = int(np.count_nonzero(negatives[:, -1] < 0))
     return funnel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Choice:
-    """What `select` fills, block by block; `start` and `end` are the window as far as candidates were ranked."""
+    """The state of `select`, filled block by block; `start` and `end` are the window, limited to the ranked candidates."""
 
     corpus: Corpus
     ranking: Ranking
-    limits: Filters
+    filters: ActiveFilters
     start: int
     end: int
     verdict_pairs: VerdictPairs
@@ -191,13 +185,15 @@ class _Choice:
     scores: Floats
 
     def block(self, first: int, stop: int, penalty: np.float32 | None) -> Rows:
-        """Choose for the queries [first, stop); return how often each Reason stands in their windows: (reasons,) int64."""
-        begin, window, scores, inside, kept = self._running(first, stop)
-        running = inside == np.int8(Reason.NOT_DRAWN)
+        """Select for the queries [first, stop); return the count of each reason in their windows: (REASONS,) int64."""
+        begin, window, scores, inside, kept = self._eligible(first, stop)
+        eligible = inside == np.int8(Reason.NOT_DRAWN)
         if penalty is None:
-            rows, places = self._drawn(window, scores, running, first, kept)
+            rows, places = self._drawn(window, scores, eligible, first, kept)
         else:
-            rows, places = np.nonzero(_best(scores, self._chances(first, stop, begin, kept), running, penalty, self.negatives.shape[1]))
+            rows, places = np.nonzero(
+                _best(scores, self._fn_probabilities(first, stop, begin, kept), eligible, penalty, self.negatives.shape[1])
+            )
         turn = np.arange(len(rows)) - np.searchsorted(rows, np.arange(stop - first))[rows]
         taken = turn < self.negatives.shape[1]
         rows, places, turn = rows[taken], places[taken], turn[taken]
@@ -209,72 +205,72 @@ class _Choice:
         self.reasons[first:stop, :begin] = Reason.BEFORE_WINDOW
         self.reasons[first:stop, begin : self.end] = inside
         self.reasons[first:stop, self.end :] = Reason.BEHIND_WINDOW
-        # np.int8: compared with a member of Reason, all would be widened to int64 first, ten times as slow.
-        return np.array([np.count_nonzero(inside == np.int8(reason)) for reason in Reason])
+        # np.int8: a comparison with a Python int would convert the array to int64, ten times slower.
+        return np.array([np.count_nonzero(inside == np.int8(reason)) for reason in range(REASONS)])
 
     def penalty(self) -> np.float32:
-        """Return the lowest of PENALTIES with which the negatives of a sample keep to the wanted rate; the highest when none does."""
+        """Return the lowest of PENALTIES at which the negatives of the sample meet the wanted rate, or the highest of all."""
         parts = []
         width = self.end - self.start
         for first, stop in row_blocks(min(SAMPLE, len(self.reasons), max(1, SAMPLED // max(1, width))), width):
-            begin, _, scores, inside, kept = self._running(first, stop)
-            parts.append((scores, self._chances(first, stop, begin, kept), inside == np.int8(Reason.NOT_DRAWN)))
+            begin, _, scores, inside, kept = self._eligible(first, stop)
+            parts.append((scores, self._fn_probabilities(first, stop, begin, kept), inside == np.int8(Reason.NOT_DRAWN)))
         low, high = 0, len(PENALTIES) - 1
         while low < high:
             middle = (low + high) // 2
             total = count = 0.0
-            for scores, fn_probabilities, running in parts:
-                taken = _best(scores, fn_probabilities, running, PENALTIES[middle], self.negatives.shape[1])
+            for scores, fn_probabilities, eligible in parts:
+                taken = _best(scores, fn_probabilities, eligible, PENALTIES[middle], self.negatives.shape[1])
                 total, count = total + float(fn_probabilities[taken].clip(0).sum(dtype=np.float64)), count + np.count_nonzero(taken)
-            if total <= self.limits.settings.max_fn_rate * count:  # type: ignore[operator]  # it is set when this is called
+            if total <= self.filters.settings.max_fn_rate * count:  # type: ignore[operator]  # set when this is called
                 high = middle
             else:
                 low = middle + 1
         return np.float32(PENALTIES[low])
 
-    def _chances(self, first: int, stop: int, begin: int, kept: tuple[Rows, Rows]) -> Floats:
-        """Return the estimated chance of each candidate to be false; -inf of what people kept, so that it is taken before all."""
-        assert self.limits.estimator is not None
-        found = self.limits.estimator.block(slice(first, stop), slice(begin, self.end))
+    def _fn_probabilities(self, first: int, stop: int, begin: int, kept: tuple[Rows, Rows]) -> Floats:
+        """Return the estimated false-negative probabilities; -inf for kept candidates, so that they are taken first."""
+        assert self.filters.estimator is not None
+        found = self.filters.estimator.block(slice(first, stop), slice(begin, self.end))
         found[kept] = -np.inf
         return found
 
-    def _running(self, first: int, stop: int) -> tuple[int, Ids, Floats, npt.NDArray[np.int8], tuple[Rows, Rows]]:
-        """Return what is in the running for the queries [first, stop).
+    def _eligible(self, first: int, stop: int) -> tuple[int, Ids, Floats, npt.NDArray[np.int8], tuple[Rows, Rows]]:
+        """Return the candidates of the queries [first, stop), with what rejects them.
 
         Returns:
-            The rank at which the arrays begin, the passages and scores from there to the window's end (rows, width), a Reason for each,
-            with NOT_DRAWN for "still in the running", and the places of what people kept.
+            The rank at which the arrays begin; the passages and scores from there to the end of the window (rows, width); the reason of
+            each, NOT_DRAWN for eligible ones; the places of kept candidates.
         """
         kept_rows, kept_ranks = _part(self.kept, first, stop)
-        # What people kept is let in from before the window: there, ranks are looked at from the first on.
+        # Kept candidates are eligible before the window too: then the arrays begin at rank 0.
         begin = 0 if (kept_ranks < self.start).any() else self.start
         window = np.ascontiguousarray(self.ranking.ids[first:stop, begin : self.end])
         scores = np.ascontiguousarray(self.ranking.scores[first:stop, begin : self.end])
 
-        # What is written later stands.
+        # Later reasons overwrite earlier ones.
         inside = np.full(window.shape, Reason.NOT_DRAWN, dtype=np.int8)
-        for reason, rejected in self.limits.rejections(first, stop, begin, scores):
+        for reason, rejected in self.filters.rejections(first, stop, begin):
             np.copyto(inside, reason, where=rejected)
         inside[:, : self.start - begin] = Reason.BEFORE_WINDOW
         inside[kept_rows, kept_ranks - begin] = Reason.NOT_DRAWN
         _mark(inside, window, *_part(self.verdict_pairs.dropped, first, stop), Reason.DROPPED)
         itself = self.corpus.query_passages[first:stop]
-        asked = np.flatnonzero(itself >= 0)
-        _mark(inside, window, asked, itself[asked], Reason.QUERY_ITSELF)
+        some = np.flatnonzero(itself >= 0)
+        _mark(inside, window, some, itself[some], Reason.QUERY_ITSELF)
         starts = self.corpus.positive_starts[first : stop + 1]
         owners = np.repeat(np.arange(stop - first), np.diff(starts))
         _mark(inside, window, owners, self.corpus.positive_ids[starts[0] : starts[-1]], Reason.POSITIVE)
         inside[:, : self.start - begin][inside[:, : self.start - begin] != Reason.NOT_DRAWN] = Reason.BEFORE_WINDOW
         return begin, window, scores, inside, (kept_rows, kept_ranks - begin)
 
-    def _drawn(self, window: Ids, scores: Floats, running: Bools, first: int, kept: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
-        """Return the rows and places, in the order of ranks, of what is taken: in each row the front of it, as far as there is room."""
+    def _drawn(self, window: Ids, scores: Floats, eligible: Bools, first: int, kept: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
+        """Return rows and places of the candidates to take, by rank; a row may have more than there is room for: the first count."""
         width, room = window.shape[1], self.negatives.shape[1]
         near = width
-        by_rank = self.limits.settings.strategy == "hardest" and descends(scores)
+        by_rank = self.filters.settings.strategy == "hardest" and descends(scores)
         if room < width and (not by_rank or len(kept[0])):
-            if self.limits.settings.strategy == "random":
+            if self.filters.settings.strategy == "random":
                 random_keys = np.take(self.corpus.passage_hashes, window, mode="clip")
                 random_keys ^= self.keys[first : first + len(window), None]
                 splitmix64(random_keys, out=random_keys)
@@ -283,31 +279,31 @@ class _Choice:
             else:
                 random_keys = np.tile(np.arange(1, width + 1, dtype=np.uint64), (len(window), 1))
             random_keys[kept] = 0
-            np.copyto(random_keys, _LAST, where=~running)
-            # The same as the N lowest but where texts share a 64-bit hash: then the nearer of them are in front.
-            running &= random_keys <= np.partition(random_keys, room - 1, axis=1)[:, room - 1 : room]
+            np.copyto(random_keys, _LAST, where=~eligible)
+            # The N lowest; more only if two texts have the same 64-bit hash, and then the lower ranks count.
+            eligible &= random_keys <= np.partition(random_keys, room - 1, axis=1)[:, room - 1 : room]
         elif room < width:
             near = min(width, 2 * room)
-            while near < width and (np.count_nonzero(running[:, :near], axis=1) < room).any():
+            while near < width and (np.count_nonzero(eligible[:, :near], axis=1) < room).any():
                 near = min(width, 2 * near)
-        return np.divmod(np.flatnonzero(running[:, :near]), max(1, near))
+        return np.divmod(np.flatnonzero(eligible[:, :near]), max(1, near))
 
 
-def _best(scores: Floats, fn_probabilities: Floats, running: Bools, penalty: np.float32, room: int) -> Bools:
-    """Return which (rows, width) are taken: in each row the `room` of highest score - penalty * chance, the nearer where they tie."""
+def _best(scores: Floats, fn_probabilities: Floats, eligible: Bools, penalty: np.float32, room: int) -> Bools:
+    """Return the candidates to take (rows, width): in each row the `room` highest score - penalty * probability, ties by rank."""
     width = scores.shape[1]
     if room >= width:
-        return running
-    value = np.where(running, scores - penalty * fn_probabilities if penalty else np.where(fn_probabilities < 0, np.inf, scores), -np.inf)
+        return eligible
+    value = np.where(eligible, scores - penalty * fn_probabilities if penalty else np.where(fn_probabilities < 0, np.inf, scores), -np.inf)
     least = np.partition(value, width - room, axis=1)[:, width - room : width - room + 1]
     above = value > least
-    level = running & (value == least)
+    level = eligible & (value == least)
     left = room - np.count_nonzero(above, axis=1, keepdims=True)
-    return np.asarray((above & running) | (level & (np.cumsum(level, axis=1) <= left)))
+    return np.asarray((above & eligible) | (level & (np.cumsum(level, axis=1) <= left)))
 
 
 def _ranked(pairs: tuple[Ids, Ids], ids: Ids) -> tuple[Rows, Rows]:
-    """Return the queries and ranks, sorted, of the pairs (queries, passages) that are among the ranked `ids` (q, k)."""
+    """Return the sorted queries and ranks of those pairs (queries, passages) that are in the ranked `ids` (q, k)."""
     queries, passages = pairs
     width = max(1, ids.shape[1])
     rows, ranks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
@@ -325,7 +321,7 @@ def _part(pairs: tuple[npt.NDArray[Any], npt.NDArray[Any]], first: int, stop: in
 
 
 def _mark(inside: npt.NDArray[np.int8], window: Ids, rows: Rows, passages: Ids, reason: Reason) -> None:
-    """Write `reason` where a passage stands in the window of its row."""
+    """Write `reason` at each passage in the window of its row."""
     width = max(1, window.shape[1])
     for first in range(0, len(rows), len(window)):
         part = slice(first, first + len(window))

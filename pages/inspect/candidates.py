@@ -19,8 +19,8 @@ from hnmine.selection.select import Selection
 from pages.inspect import maps
 from pages.inspect.query_list import SHARE_SHOWN
 from pages.shared import highlight, statistics, wording
-from pages.shared.dials import NO_MEASUREMENT
 from pages.shared.drawing import draw
+from pages.shared.wording import NO_MEASUREMENT
 
 Floats = npt.NDArray[np.float32]
 
@@ -170,7 +170,7 @@ def _reasons(what: str, chance: float, reasons: list[tuple[str, float]]) -> None
     """Draw an estimate and what speaks for it (+) and against it (-), the strongest first."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(
-            f"{what}, estimate {wording.chance(chance)}",
+            f"{what}, estimate {wording.probability(chance)}",
             width="content",
             help="What speaks for a false negative (+) and against (\N{MINUS SIGN}), in log-odds against an average candidate: 0.7 more "
             "doubles the odds. " + NO_MEASUREMENT,

@@ -1,4 +1,4 @@
-"""The settings of a run, as widgets: which model, and what the candidates are."""
+"""The model of a run and its candidates as widgets."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ KNOWN = (
 
 
 def model(key: str, initial: ModelSettings) -> ModelSettings | None:
-    """Draw the choice of the model and what is known of it; None when the choice cannot be used."""
+    """Draw the choice of the model and its settings; return None if it cannot be used."""
     name = st.selectbox(
         "Model",
         [PACKAGED, *KNOWN],
         index=0 if initial.name_or_path is None else None,
         accept_new_options=True,
-        placeholder=initial.name_or_path or "choose, or type a hub name or a folder",
+        placeholder=initial.name_or_path or "choose, or enter a hub name or a folder",
         key=f"model-{key}",
         persist_state="session",
-        help="Any FlagEmbedding model: pick one, or type a hub name or the path of a folder on the server. "
-        "Mine with the model you are about to train: its own mistakes are the hardest negatives.",
+        help="Any FlagEmbedding model: choose one, or enter a hub name or the path of a folder on the server. "
+        "Mine with the model that you will train: its own errors are the hardest negatives.",
     )
     path = initial.name_or_path if name is None else None if name == PACKAGED else name.strip()
     settings = ModelSettings(name_or_path=path)
     try:
         card = cards.describe(settings)
     except HnmineError as error:
-        st.error("This model cannot be used", icon=":material/error:")
+        st.error("Cannot load this model", icon=":material/error:")
         st.text(str(error))
         return None
-    told = st.empty()  # filled below, with what the settings make of it
+    summary = st.empty()  # filled below, when the settings are known
     with st.expander("Model settings", icon=":material/tune:"):
-        st.caption("Read from the model's folder where it says so. Fields that show grey keep that value.")
+        st.caption("Grey values are the defaults of the model.")
         instruction = st.text_input(
             "Query instruction",
             value=initial.query_instruction
@@ -53,7 +53,7 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
             placeholder="none",
             key=f"instruction-{key}-{path}",
             persist_state="session",
-            help="Put before each query, not before passages; empty for none. BGE models were trained with one; MiniLM was not.",
+            help="Prefix of each query, not of passages. Empty for none. BGE models were trained with one, MiniLM was not.",
         )
         left, middle, right, last = st.columns(4)
         pooling = left.selectbox(
@@ -63,26 +63,26 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
             placeholder=f"{card.pooling_method} ({card.origins['pooling_method']})",
             key=f"pooling-{key}-{path}",
             persist_state="session",
-            help="How token vectors become one vector. The wrong one gives poor vectors without any error.",
+            help="How token vectors are combined. A wrong choice gives poor vectors without an error.",
         )
         length = middle.number_input(
-            "Tokens read of a passage",
+            "Maximum tokens of a passage",
             min_value=8,
             max_value=32_768,
             value=initial.passage_max_length,
             placeholder=f"{card.passage_max_length}",
             key=f"length-{key}-{path}",
             persist_state="session",
-            help="Longer texts are cut. More tokens cost more time.",
+            help="Longer texts are truncated. More tokens take more time.",
         )
         kind = right.selectbox(
-            "Class of model",
+            "Model class",
             list(cards.MODEL_CLASSES),
             index=None if initial.model_class is None else list(cards.MODEL_CLASSES).index(initial.model_class),
             placeholder=card.model_class,
             key=f"class-{key}-{path}",
             persist_state="session",
-            help="Needed only for a folder of your own that is not an ordinary encoder.",
+            help="Only needed for your own folder, if it is not a standard encoder.",
         )
         precision = last.selectbox(
             "Precision",
@@ -90,8 +90,8 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
             index=list(cards.PRECISIONS).index(initial.precision),
             key=f"precision-{key}-{path}",
             persist_state="session",
-            help="auto: half precision where the device is faster in it, else fp32. Half precision takes about half the time; "
-            "scores differ in the third digit or later.",
+            help="auto: half precision where it is faster on the device, else fp32. Half precision takes about half the time. "
+            "Scores differ from the third digit on.",
         )
     chosen = ModelSettings(
         name_or_path=path,
@@ -105,25 +105,25 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
     try:
         loading.precision_on(loading.default_device(), precision)
     except HnmineError as error:
-        told.error(str(error), icon=":material/error:")
+        summary.error(str(error), icon=":material/error:")
         return None
     text = f"pooling {card.pooling_method} · {card.passage_max_length} tokens · {loading.in_words(precision)}"
     if card.folder is None:
-        text += " · not on this machine yet: it is fetched from the hub when you mine"
-    told.caption(text)
+        text += " · downloaded from the hub when you mine"
+    summary.caption(text)
     return chosen
 
 
 def pool_mode(key: str, initial: PoolMode) -> PoolMode:
-    """Draw how the pool is used."""
+    """Draw the choice of how the pool is used."""
     chosen: PoolMode | None = st.segmented_control(
         "Candidates",
         ["extend", "replace"],
         default=initial,
         required=True,
-        format_func={"extend": "all passages of the data set + pool", "replace": "the pool alone"}.get,
+        format_func={"extend": "all passages of the data set + pool", "replace": "the pool only"}.get,
         key=f"pool-{key}",
         persist_state="session",
-        help="hn_mine.py ranks the pool alone when there is one.",
+        help="hn_mine.py ranks the pool only, if there is one.",
     )
     return chosen or initial

@@ -1,4 +1,4 @@
-"""Who ranks the candidates beside the model, as widgets: a second model, and BM25."""
+"""The retrievers of the candidates as widgets: the model, a second model, BM25."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from hnmine.retrieval.retrievers import MODEL_ALONE, RETRIEVERS, Retriever, retr
 from hnmine.runs.mine import MineSettings
 from pages.mine import model
 
-LABELS: dict[Retriever, str] = {"model": "the model", "bm25": "BM25 (words)", "second_model": "the second model"}
+LABELS: dict[Retriever, str] = {"model": "model", "bm25": "BM25", "second_model": "second model"}
 
 
 class Retrievers(NamedTuple):
-    """The second model, None without one, and who ranks."""
+    """The second model, None without one, and the names of the retrievers."""
 
     second_model: ModelSettings | None
     names: tuple[Retriever, ...]
 
 
 def retrievers(key: str, initial: MineSettings, first: ModelSettings | None) -> Retrievers | None:
-    """Draw the choice of the retrievers beside the model `first`; None when it cannot be used."""
+    """Draw the choice of the retrievers in addition to the model `first`; return None if it cannot be used."""
     left, right = st.columns(2)
     with left:
         second = _second_model(key, initial.second_model, first or ModelSettings())
@@ -39,26 +39,25 @@ def retrievers(key: str, initial: MineSettings, first: ModelSettings | None) -> 
             key=f"retrievers-{key}",
             persist_state="session",
             wrap=True,
-            help="Who finds the candidates. Of several, reciprocal-rank fusion makes one list: what one of them ranks high gets in, "
-            f"what two do stands in front. Each ranks its nearest {FUSION_DEPTH:,}. Similarities, guards and 'hardest first' stay those of "
-            "the model.",
+            help=f"Each retriever ranks its {FUSION_DEPTH:,} best candidates, and reciprocal-rank fusion combines the lists. Similarities, "
+            "filters and the strategy 'hardest first' always use the model.",
         )
         names = tuple(name for name in RETRIEVERS if name in ranking) or MODEL_ALONE
-        if told := retriever_names(names):
-            st.caption(f"The rank window counts ranks {told}.")
+        if fused := retriever_names(names):
+            st.caption(f"The rank window counts ranks {fused}.")
     if "second_model" in names and second is None:
-        right.warning("Choose a second model, or take it out of the list.", icon=":material/warning:")
+        right.warning("Choose a second model, or remove it from the retrievers.", icon=":material/warning:")
         return None
     return None if second is UNUSABLE else Retrievers(second, names)
 
 
-# What stands for a second model that was chosen and cannot be had.
+# A second model that was chosen and cannot be loaded.
 UNUSABLE = ModelSettings(name_or_path="")
 NONE = "none"
 
 
 def _second_model(key: str, initial: ModelSettings | None, first: ModelSettings) -> ModelSettings | None:
-    """Draw the choice of the second model; None for none, UNUSABLE for one that cannot be used."""
+    """Draw the choice of the second model; return None for none, UNUSABLE for one that cannot be loaded."""
     before = None if initial is None else initial.name_or_path or cards.PACKAGED_NAME
     names = {NONE: None, model.PACKAGED: cards.PACKAGED_NAME, **{name: name for name in model.KNOWN}}
     shown = {name: label for label, name in names.items()}
@@ -70,8 +69,8 @@ def _second_model(key: str, initial: ModelSettings | None, first: ModelSettings)
         placeholder=before or NONE,
         key=f"second-model-{key}",
         persist_state="session",
-        help="Its similarity to the query is shown beside the model's for every candidate, and it may rank too. Where two models disagree "
-        "is worth a look. Each text is encoded once more, by it.",
+        help="Another embedding model. Its similarities are shown with every candidate, and it can be a retriever. It encodes every text, "
+        "which takes additional time.",
     )
     chosen = second_model_settings(first, before if name is None else names.get(name, name.strip()))
     if chosen is None:
@@ -79,11 +78,11 @@ def _second_model(key: str, initial: ModelSettings | None, first: ModelSettings)
     try:
         card = cards.describe(chosen)
     except HnmineError as error:
-        st.error("This model cannot be used", icon=":material/error:")
+        st.error("Cannot load this model", icon=":material/error:")
         st.text(str(error))
         return UNUSABLE
     if chosen.name_or_path == first.name_or_path:
-        st.warning("This is the model itself: it adds nothing.", icon=":material/warning:")
+        st.warning("The second model is the same as the model and has no effect.", icon=":material/warning:")
     text = f"pooling {card.pooling_method} · {card.passage_max_length} tokens"
-    st.caption(text if card.folder is not None else f"{text} · not on this machine yet: it is fetched from the hub when you mine")
+    st.caption(text if card.folder is not None else f"{text} · downloaded from the hub when you mine")
     return chosen

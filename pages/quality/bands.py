@@ -24,7 +24,7 @@ def band_name(band: BandEstimate, by: Measure) -> str:
 
     if band.low is None:
         return "all" if band.high is None else f"up to {said(band.high)}"
-    return f"above {said(band.low)}" if band.high is None else f"{said(band.low).removesuffix(f'{wording.BLANK}%')}-{said(band.high)}"
+    return f"above {said(band.low)}" if band.high is None else f"{said(band.low).removesuffix('%')}-{said(band.high)}"
 
 
 def draw(audit: Audit) -> None:

@@ -1,92 +1,177 @@
-"""What several screens say in the same words: shares in percent, what became of people's verdicts, names of settings.
-
-Percent stands after a blank that does not break, as the guide and the charts write it.
-"""
+"""Texts that several screens have in common: columns of tables, steps of the funnel, names of settings, percentages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import streamlit as st
 
 from hnmine.retrieval.fusion import FUSION_DEPTH
-from pages.shared.dials import DIALS
+from hnmine.selection.filters import FILTERS, MAX_FN_RATE, NO_MEASUREMENT
 
-__all__ = ["SIGNALS", "Signal", "chance", "honoured", "interval", "percent", "setting", "signal", "value"]
+__all__ = [
+    "COLUMNS",
+    "FUNNEL",
+    "NO_MEASUREMENT",
+    "POSITIVE_SCORES",
+    "RATIO_SHOWN",
+    "STRATEGIES",
+    "Column",
+    "interval",
+    "percent",
+    "probability",
+    "setting",
+    "signal",
+    "value",
+    "verdicts_applied",
+]
 
 BLANK = "\u00a0"
+# A positive that scores near 0 (a wrong label) would give ratios of thousands of percent.
+RATIO_SHOWN = 2.0
 
 
-class Signal(NamedTuple):
-    """What a signal of a ranking is called: above a column and in a sentence, its help, and how a value is written.
+class Column(NamedTuple):
+    """A column of a table, and the same number in a sentence.
 
-    `factor` times the value is what stands in a column, in the `form` of printf; in a sentence `tail` stands behind it.
+    Attributes:
+        header, help: above the column; `width`: in pixels.
+        form: printf format of `factor` times the value; "" for text.
+        name: in a sentence; "" is the header. tail: follows the value there.
     """
 
     header: str
-    name: str
-    help: str
-    form: str = "%.3f"
+    help: str = ""
+    form: str = ""
     factor: float = 1.0
+    name: str = ""
     tail: str = ""
+    width: int | None = None
 
     def said(self, value: float) -> str:
-        """Say a value in a sentence."""
-        return f"{self.name} {(self.form % (self.factor * value)).replace(' ', BLANK)}{self.tail}"
+        """Return a value with its name, for a sentence."""
+        return f"{self.name or self.header} {(self.form % (self.factor * value)).replace(' ', BLANK)}{self.tail}"
+
+    def config(self, **options: Any) -> Any:
+        """Return Streamlit's configuration of the column; `options` override it, such as `help` or `width`."""
+        options = {"label": self.header, "help": self.help or None, "width": self.width} | options
+        if not self.form:
+            return st.column_config.TextColumn(**options)
+        return st.column_config.NumberColumn(**({"format": self.form} | options))
 
 
-SIGNALS = {
-    "positive_similarity": Signal("like pos.", "like the positive", "Similarity to the nearest positive passage: near 1 it says the same."),
-    "overlap": Signal(
-        "overlap", "overlap", "Three-word runs shared with a positive, of all that either has: near 100 % is a copy.", "%.0f %%", 100
+COLUMNS: dict[str, Column] = {
+    # One line per candidate
+    "rank": Column("rank", "Rank in the candidate list, counted from 0; empty for random fill.", width=55),
+    "score": Column("similarity", "Similarity to the query.", "%.3f", width=75),
+    "ratio": Column("ratio to positive", f"Score divided by the positive's score, up to {RATIO_SHOWN:.0%}.", "%.0f%%", 100, width=95),
+    "positive_similarity": Column(
+        "sim. to positive",
+        "Similarity to the nearest positive passage. Near 1, both have the same meaning.",
+        "%.3f",
+        name="similarity to the positive passage",
+        width=95,
     ),
-    "bm25_ratio": Signal(
-        "BM25",
-        "BM25",
-        "How well the query's words match it (BM25), as a share of the query's best match.",
-        "%.0f %%",
+    "overlap": Column(
+        "overlap",
+        "Three-word sequences in common with a positive (Jaccard index). Near 100%, it is a near duplicate.",
+        "%.0f%%",
         100,
-        " of the best",
+        width=75,
     ),
-    "bm25_rank": Signal("BM25 rank", "BM25 rank", "How many passages match the query's words better.", "%.0f"),
-    "reranker": Signal("reranker", "reranker", "The raw score of the reranker, a cross-encoder.", "%.2f"),
-    "second_model": Signal("2nd model", "second model", "Similarity to the query by the second embedding model."),
+    "bm25_ratio": Column(
+        "BM25", "BM25 score, relative to the best match of the query.", "%.0f%%", 100, tail=" of the best match", width=75
+    ),
+    "bm25_rank": Column("BM25 rank", "Passages that have a higher BM25 score for the query.", "%.0f", width=75),
+    "reranker": Column("reranker", "Raw score of the reranker, a cross-encoder.", "%.2f", width=75),
+    "second_model": Column("2nd model", "Similarity to the query by the second model.", "%.3f", name="second model", width=75),
+    "fn_probability": Column(
+        "FN probability",
+        f"Estimated false-negative probability. {NO_MEASUREMENT}",
+        "%.1f%%",
+        100,
+        name="estimated false-negative probability",
+        width=95,
+    ),
+    "status": Column("status", "The place among the negatives, or why the candidate was not chosen.", width=160),
+    "source": Column("source", "Where the passage occurs in the data.", width=75),
+    "shared_words": Column("shared words", "Words in common with a positive that few other candidates have.", width=110),
+    "passage": Column("passage"),
+    # One line per query
+    "query": Column("query"),
+    "positive": Column(
+        "positive",
+        "The positive's score: the similarity of the query to its positive. Several positives are combined as the filters do.",
+        "%.3f",
+    ),
+    "positive_rank": Column("positive rank", "Rank of the best positive, counted from 0.", name="rank of the positive"),
+    "hardest": Column("hardest negative", "Similarity of the hardest negative.", "%.3f", name="similarity of the hardest negative"),
+    "margin": Column("margin", "The positive's score minus the hardest negative's. Below 0, the negative scores higher.", "%.3f"),
+    "hardest_ratio": Column(
+        "ratio to positive",
+        f"Score of the hardest negative divided by the positive's score, up to {RATIO_SHOWN:.0%}.",
+        "%.0f%%",
+        100,
+        name="ratio of the hardest negative to the positive",
+    ),
+    "max_fn_probability": Column(
+        "FN probability",
+        f"Highest estimated false-negative probability among the negatives. {NO_MEASUREMENT}",
+        "%.1f%%",
+        100,
+        name="highest false-negative probability",
+    ),
+    "negatives": Column("negatives", "Negatives of the query.", "%d", name="number of negatives"),
+    "random_filled": Column("random fill", "Negatives drawn at random from outside the window.", "%d", name="number of random negatives"),
+    "reviewed": Column("reviewed", "Passages of the query with a verdict.", "%d", name="number of reviewed passages"),
 }
+# The steps of `Selection.funnel` that the screen shows, in their order.
+FUNNEL = {
+    "ranked": "ranked",
+    "in_window": "in the window",
+    "not_positive": "not positive",
+    "not_dropped": "not removed by a reviewer",
+    **{each.step: f"after {each.short}" for each in FILTERS.values()},
+    "chosen": "chosen",
+}
+POSITIVE_SCORES = {"in_window": "mean of those in the window", "mean": "mean of all", "min": "lowest", "max": "highest"}
+STRATEGIES = {"random": "at random", "hardest": "hardest first"}
 
 
 def _within(label: str) -> str:
-    """Write a label as it stands within a sentence."""
+    """Return a label as it is written within a sentence."""
     return label if label.startswith("PercPos") else label[0].lower() + label[1:]
 
 
-# Of `compare.differences`: settings by the words that the screens have for them. Others are told by their own names.
+# Labels of `compare.differences`; other settings are shown by their own names.
 _SETTINGS = {
     "selection.window_start": "rank window: start",
     "selection.window_end": "rank window: end",
     "selection.negative_number": "negatives per query",
-    "selection.strategy": "negatives chosen",
+    "selection.strategy": "strategy",
     "selection.seed": "seed",
-    "selection.positive_score": "the positive's score, of several",
-    "selection.max_fn_rate": "estimated false at most",
-    **{f"selection.{name}": _within(dial.label) for name, dial in DIALS.items()},
+    "selection.positive_score": "score of several positives",
+    **{f"selection.{each.name}": _within(each.label) for each in (*FILTERS.values(), MAX_FN_RATE)},
     "pool": "candidate pool",
     "pool_mode": "candidates",
     "use_gpu": "search on a GPU",
-    "skip_bad_rows": "bad rows left out",
+    "skip_bad_rows": "skip bad rows",
     "repair": "repairs of the data",
     "repair_output": "repairs of the file",
     "with_scores": "with scores",
-    "score_source": "scores of",
+    "score_source": "source of the scores",
     "output_format": "format",
-    "dev_share": "queries for dev",
-    "retrievers": "ranked by",
+    "dev_share": "queries in the dev file",
+    "retrievers": "retrievers",
     "second_model.name": "second model",
     "model.name": "model",
     "model.name_or_path": "model: name or folder",
-    "model.model_class": "class of model",
+    "model.model_class": "model class",
     "model.pooling_method": "pooling",
     "model.normalize_embeddings": "vectors scaled to length 1",
-    "model.query_max_length": "tokens read of a query",
-    "model.passage_max_length": "tokens read of a passage",
+    "model.query_max_length": "maximum tokens of a query",
+    "model.passage_max_length": "maximum tokens of a passage",
     "model.weights_sha256": "model: weights (SHA-256)",
     "reranker.name_or_path": "reranker: name or folder",
     "reranker.depth": "reranker: candidates scored",
@@ -99,44 +184,46 @@ _PARTS = {
     "versions": "version",
     "verdicts": "verdicts",
 }
-_VALUES = {
-    "selection.strategy": {"random": "at random", "hardest": "hardest first"},
-    "pool_mode": {"extend": "all passages of the data set + pool", "replace": "the pool alone"},
+_VALUES: dict[str, Mapping[str, str]] = {
+    "selection.strategy": STRATEGIES,
+    "selection.positive_score": POSITIVE_SCORES,
+    "pool_mode": {"extend": "all passages of the data set + pool", "replace": "the pool only"},
 }
 
 
-def percent(share: float, digits: int = 0, *, sign: bool = False) -> str:
-    """Say a share (0..1) in percent."""
-    return f"{100 * share:{'+' if sign else ''}.{digits}f}{BLANK}%"
+def percent(fraction: float, digits: int = 0, *, sign: bool = False) -> str:
+    """Return a fraction (0..1) in percent: "95%"."""
+    return f"{100 * fraction:{'+' if sign else ''}.{digits}f}%"
 
 
-def chance(share: float) -> str:
-    """Say an estimated chance (0..1) in percent: whole ones from 10 % on, tenths below."""
-    return percent(share, 0 if share >= 0.1 else 1)
-
-
-def signal(name: str) -> Signal:
-    """Return what a signal is called; one that nobody has named by its own name."""
-    if name.startswith("rank_"):
-        retriever = name.removeprefix("rank_").replace("_", " ")
-        told = f"Rank from 0 by this retriever alone; empty where it is not among its first {FUSION_DEPTH:,}."
-        return Signal(f"by {retriever}", f"rank by {retriever}", told, "%d")
-    return SIGNALS.get(name) or Signal(name.replace("_", " "), name.replace("_", " "), "A signal of the ranking.")
+def probability(value: float) -> str:
+    """Return an estimated probability (0..1) in percent, with a decimal below 10%."""
+    return percent(value, 0 if value >= 0.1 else 1)
 
 
 def interval(low: float, high: float, digits: int = 1) -> str:
-    """Say a range of shares (0..1) in percent: "1.6-5.8 %"."""
+    """Return a range of fractions (0..1) in percent: "1.6-5.8%"."""
     return f"{100 * low:.{digits}f}-{percent(high, digits)}"
 
 
-def honoured(counts: Mapping[str, int]) -> str:
-    """Say what became of the verdicts of the review; empty without any."""
-    said = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
-    return f"Verdicts of the review honoured: {said}." if said else ""
+def signal(name: str) -> Column:
+    """Return the column of a signal; a signal without one is shown by its own name."""
+    if name.startswith("rank_"):
+        retriever = name.removeprefix("rank_").replace("_", " ")
+        about = f"Rank from 0 in the list of this retriever; empty if it is not among the first {FUSION_DEPTH:,}."
+        return Column(f"{retriever} rank", about, "%d", name=f"rank by {retriever}", width=75)
+    words = name.replace("_", " ")
+    return COLUMNS.get(name) or Column(words, "A signal of the ranking.", "%.3f", name=words, width=75)
+
+
+def verdicts_applied(counts: Mapping[str, int]) -> str:
+    """Return which verdicts were applied; empty if there are none."""
+    applied = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
+    return f"Verdicts applied: {applied}." if applied else ""
 
 
 def setting(name: str) -> str:
-    """Say which setting a name such as "selection.seed" means."""
+    """Return the label of a setting such as "selection.seed"."""
     if name in _SETTINGS:
         return _SETTINGS[name]
     part, _, rest = name.partition(".")
@@ -146,7 +233,7 @@ def setting(name: str) -> str:
 
 
 def value(name: str, held: object) -> str:
-    """Say what a setting is."""
+    """Return the value of a setting as it is shown."""
     if held is None or held in ([], ()):
         return "–"
     if isinstance(held, bool):

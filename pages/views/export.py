@@ -100,7 +100,7 @@ with st.container(border=True):
             )
             / 100
         )
-    if told := wording.honoured(run.verdict_pairs.counts):
+    if told := wording.verdicts_applied(run.verdict_pairs.counts):
         st.write(f":material/gavel: {told}")
 
 settings: MineSettings = msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""Screen 2, Mine: choose model and settings, mine in the background, then tune the selection live."""
+"""Screen 2, Mine: choose model and settings, mine in the background, then adjust the selection."""
 
 from __future__ import annotations
 
@@ -26,10 +26,9 @@ from pages.mine import model as controls
 from pages.mine.retrievers import Retrievers, retrievers
 from pages.shared import job_progress, state, statistics, wording
 from pages.shared import reranker as reranking
-from pages.shared.dials import FUNNEL, NO_MEASUREMENT
 from pages.shared.drawing import draw
 
-# Candidates ranked for each query, so that the slider has room beyond the window: ranking 500 instead of 210 costs 2 ms a query.
+# Candidates ranked for each query, so that the window can be extended: ranking 500 instead of 210 takes 2 ms more per query.
 DEPTH = 500
 
 ALWAYS = ("in_window", "not_positive", "chosen")
@@ -37,7 +36,7 @@ ALWAYS = ("in_window", "not_positive", "chosen")
 
 @st.fragment
 def live(run: resources.OpenRun) -> None:
-    """Choose negatives and show what comes of it. A fragment: moving a slider runs this and nothing else of the page."""
+    """Choose negatives and show the result. A fragment: moving a slider reruns only this part of the page."""
     with st.container(border=True):
         chosen, slots = selection.selection(
             run.run.id, state.selection_settings(run.run.id), run.ranking.depth, run.ranking.signals, mined=True
@@ -50,65 +49,70 @@ def live(run: resources.OpenRun) -> None:
     with st.grid(4 if fn_probabilities is None else 5, min_column_width=170):
         st.metric("Negatives", f"{summary.negatives:,}", border=True, help="Over all rows.")
         st.metric(
-            "Back-filled",
+            "Random fill",
             f"{summary.random_filled:,}",
             border=True,
-            help="Taken at random from outside the window because it had too few; usually easier.",
+            help="Negatives drawn at random from outside the window, because it had too few candidates. They are usually easier.",
         )
-        st.metric("Rows left short", f"{summary.short_rows:,}", border=True, help="The candidates could not supply the number asked for.")
+        st.metric(
+            "Rows with too few negatives",
+            f"{summary.short_rows:,}",
+            border=True,
+            help="The corpus does not have enough candidates for these rows.",
+        )
         mean = summary.scores["negatives"]
         st.metric(
             "Mean similarity",
             "–" if mean is None else f"{mean:.3f}",
             border=True,
-            help=f"Of the negatives to their queries: their hardness. The positives have {summary.scores['positives']:.3f}.",
+            help=f"Mean similarity of the negatives to their queries (hardness). Of the positives: {summary.scores['positives']:.3f}.",
         )
         if fn_probabilities is not None:
             estimated = fn_rate(fn_probabilities)
             st.metric(
-                "Estimated false",
+                "Estimated false-negative rate",
                 "–" if estimated is None else wording.percent(estimated, 1),
                 border=True,
-                help="The share of false ones among these negatives. " + NO_MEASUREMENT,
+                help=f"False negatives among the negatives. {wording.NO_MEASUREMENT}",
             )
     if fn_probabilities is not None:
         st.caption(_estimated(run.fn_model.verdicts))
     draw(charts.similarity_histogram(statistics.histograms(run, current), chosen), "mine-histogram")
     funnel = [("ranked", current.funnel["ranked"])] + [
         (step, current.funnel[step])
-        for earlier, step in pairwise(FUNNEL)
+        for earlier, step in pairwise(wording.FUNNEL)
         if step in ALWAYS or current.funnel[step] != current.funnel[earlier]
     ]
-    told = [f"{FUNNEL[step]} {count:,}" for step, count in funnel]
+    steps = [f"{wording.FUNNEL[step]} {count:,}" for step, count in funnel]
     if summary.random_filled:
-        told.append(f"back-filled {current.funnel['random_filled']:,}")
+        steps.append(f"random fill {current.funnel['random_filled']:,}")
     st.caption(
-        f"Candidates over all queries: {' → '.join(told)}; on {counted(summary.rows, 'row')} {counted(summary.negatives, 'negative')}"
+        f"Candidates over all queries: {' → '.join(steps)}. {counted(summary.negatives, 'negative')} in {counted(summary.rows, 'row')}."
     )
-    if told := retriever_names(run.run.settings.retrievers):
-        st.caption(f"Candidates ranked {told}.")
-    if told := wording.honoured(run.verdict_pairs.counts):
-        st.caption(told)
+    if fused := retriever_names(run.run.settings.retrievers):
+        st.caption(f"Candidates ranked {fused}.")
+    if applied := wording.verdicts_applied(run.verdict_pairs.counts):
+        st.caption(applied)
     if above := summary.scores["above_positive"]:
-        st.caption(f"{wording.percent(above, 1)} of the negatives score above their positive: look at those first.")
+        st.caption(f"{wording.percent(above, 1)} of the negatives score above their positive. Review those first.")
     if vectors := (run.run.manifest.get("summary") or {}).get("vectors"):
-        st.caption(f"Vectors: {vectors.get('encoded', 0):,} encoded by this run, {vectors.get('stored', 0):,} were stored before.")
+        st.caption(f"Vectors: {vectors.get('encoded', 0):,} encoded by this run, {vectors.get('stored', 0):,} from the store.")
     if pairs := (run.run.manifest.get("summary") or {}).get("pairs"):
-        st.caption(f"Reranker: {pairs.get('scored', 0):,} pairs scored by this run, {pairs.get('stored', 0):,} were scored before.")
+        st.caption(f"Reranker: {pairs.get('scored', 0):,} pairs scored by this run, {pairs.get('stored', 0):,} from the store.")
     for note in dict.fromkeys([*summary.notes, *((run.run.manifest.get("summary") or {}).get("notes") or ())]):
-        st.text(note)  # it may quote names of columns
+        st.text(note)  # plain text: it may contain names of columns
     state.save_selection(run.run.id)
 
 
 def _estimated(verdicts: int) -> str:
-    learnt = f" It has learnt from {counted(verdicts, 'verdict')}." if verdicts else ""
-    return f"Estimated false: the model's estimate, not a measurement.{learnt}"
+    fitted = f" The model was refitted on {counted(verdicts, 'verdict')}." if verdicts else ""
+    return f"The false-negative rate is a model estimate. Run an audit to measure it.{fitted}"
 
 
 st.title("Mine", anchor=False)
 dataset = state.dataset()
 if dataset is None:
-    state.nothing_yet("No data is open", "Open training data first: the bundled example is one click.", "pages/views/data.py", "Go to Data")
+    state.nothing_yet("No data is open", "Open training data first, such as the bundled example.", "pages/views/data.py", "Go to Data")
 assert dataset is not None  # the page ended otherwise
 
 runner = resources.jobs()
@@ -119,20 +123,20 @@ if run_id is not None:
     try:
         run = resources.open_run(run_id)
     except HnmineError as error:
-        st.warning("The last run cannot be opened; mine again.", icon=":material/warning:")
+        st.warning("Cannot open the last run. Mine again.", icon=":material/warning:")
         st.text(str(error))
 repair, skip = state.decisions(dataset.id)
 columns = state.columns(dataset.id)
 previous = run.run.settings if run else MineSettings()
 
-# What to mine with; once there is a result, only what changes it live stays in view
+# Model and candidates, collapsed when there is a result
 
 with st.expander("Model and candidates", icon=":material/model_training:") if run else st.container(border=True):
     model = controls.model(dataset.id, previous.model or cards.ModelSettings())
     pool_mode = controls.pool_mode(dataset.id, previous.pool_mode) if dataset.pool_name is not None else "extend"
     ranked_by = retrievers(dataset.id, previous, model)
     reranker = reranking.choice(dataset.id, previous.reranker, model)
-    told_of_pairs = st.container()
+    pairs_to_score = st.container()
     again = st.container()
 try:
     read = resources.inputs(dataset.id, pool_mode, repair, skip, columns)
@@ -140,12 +144,12 @@ except HnmineError as error:
     if run is None:
         undecided = isinstance(error, InputError) and bool(error.problems)
         state.nothing_yet(
-            "The data needs a decision" if undecided else "The data cannot be mined",
-            "Some rows cannot be used as they stand. Say what to do about them first." if undecided else "The Data screen says why.",
+            "The data has problems to resolve" if undecided else "Cannot mine this data",
+            "Some rows cannot be used. Choose how to handle them first." if undecided else "The Data screen shows the reason.",
             "pages/views/data.py",
             "Go to Data",
         )
-    read = None  # the result stands; only mining again waits for a decision
+    read = None  # the result is still shown; mining again needs the decision
 
 if run is None:
     assert read is not None  # the page ended otherwise
@@ -158,7 +162,7 @@ status = st.container()  # filled below, once the settings are known
 if run is not None:
     live(run)
     chosen = state.selection_settings(run.run.id)
-with told_of_pairs:
+with pairs_to_score:
     reranking.tell(reranker.settings, read.corpus if read else None, chosen.window_end)
 wanted = MineSettings(
     selection=reranking.fitting(chosen, reranker),
@@ -175,7 +179,7 @@ wanted = MineSettings(
 
 
 def start() -> None:
-    """Queue the run; it goes on without this page."""
+    """Queue the run; it continues without this page."""
     space, dataset_id = resources.workspace(), dataset.id
     runner.submit(
         dataset_id,
@@ -194,7 +198,7 @@ def start() -> None:
 
 @st.fragment(run_every="1s" if job is not None and job.active else None)
 def progress(job_id: int) -> None:
-    """Show a job while it works, and draw the page anew once when it ends."""
+    """Show a job while it runs, and rerun the page when it ends."""
     now = runner.get(job_id)
     if not now.active:
         if now.state == "done" and now.result is not None:
@@ -225,15 +229,17 @@ with status:
                 start()
                 st.rerun()
         if read is None:
-            st.warning("Rows of the data need a decision on the Data screen before it can be mined again.", icon=":material/rule:")
+            st.warning("Some rows have problems. Resolve them on the Data screen to mine again.", icon=":material/rule:")
         if job is not None and job.state == "failed" and st.session_state.get("dismissed") != job.id:
-            st.error("The last run failed" + ("; the result below is of an earlier one" if run else ""), icon=":material/error:")
+            st.error("The last run failed." + (" The result below is from an earlier run." if run else ""), icon=":material/error:")
             st.text(job.error or "")
             if st.button("Dismiss", key="dismiss"):
                 st.session_state.dismissed = job.id
                 st.rerun()
         elif job is not None and job.state == "cancelled":
-            st.info("The run was cancelled. What was encoded is kept: the next run goes on from there.", icon=":material/stop_circle:")
+            st.info(
+                "The run was cancelled. Encoded texts are stored, and the next run continues from there.", icon=":material/stop_circle:"
+            )
 if run is None:
     st.stop()
 with st.container(horizontal=True):

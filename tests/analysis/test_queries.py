@@ -16,6 +16,7 @@ from hnmine.data.rows import Row
 from hnmine.data.verdicts import Verdict, VerdictPairs, match_verdicts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
+from hnmine.selection.filters import FILTERS
 from hnmine.selection.positive_score import positive_score
 from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
@@ -127,17 +128,10 @@ def test_every_candidate_of_a_query_says_what_became_of_it():
 
 def test_every_reason_has_words():
     corpus, ranking, _ = example()
-    guards = {"max_score": 0.9, "min_score": 0.1, "max_positive_ratio": 0.95, "margin": 0.05}
-    signalled = {
-        "max_positive_similarity": 0.8,
-        "max_positive_similarity_ratio": 0.9,
-        "max_overlap": 0.5,
-        "max_fn_probability": 0.1,
-        "reranker_margin": 0.0,
-    }
-    settings = SelectionSettings(window_end=12, **guards, **signalled)
-    selection = dataclasses.replace(select(corpus, ranking, SelectionSettings(window_end=12, **guards)), settings=settings)
-    words = [quality.explain(int(reason), selection, order=1) for reason in Reason]
+    values = {each.name: each.slider.setting(each.slider.default) for each in FILTERS.values()}
+    selection = select(corpus, ranking, SelectionSettings(window_end=12))
+    selection = dataclasses.replace(selection, settings=SelectionSettings(window_end=12, **values))
+    words = [quality.explain(int(reason), selection, order=1) for reason in (*Reason, *(each.reason for each in FILTERS.values()))]
     assert all(words)
     assert len(set(words)) == len(words)
 

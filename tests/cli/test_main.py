@@ -317,9 +317,9 @@ def test_importing_the_command_line_loads_nothing_heavy() -> None:
         (["mine"], "required: --input_file, --output_file"),
         (["mine", "FILES", "--negative_numbr", "3"], "did you mean --negative_number?"),
         (["mine", "FILES", "--negative", "3"], "unrecognized arguments: --negative 3"),
-        (["mine", "FILES", "--negative_number", "three"], "'three' is no whole number"),
-        (["mine", "FILES", "--margin", "wide"], "'wide' is no number"),
-        (["mine", "FILES", "--use_fp16", "perhaps"], "'perhaps' is neither true nor false"),
+        (["mine", "FILES", "--negative_number", "three"], "'three' is not an integer"),
+        (["mine", "FILES", "--margin", "wide"], "'wide' is not a number"),
+        (["mine", "FILES", "--use_fp16", "perhaps"], "'perhaps' is not true or false"),
         (["mine", "FILES", "--precision", "fp16", "--use_fp16", "false"], "contradict each other"),
         (["mine", "FILES", "--memory_budget", "plenty"], "'plenty' is not an amount of memory"),
         (["mine", "FILES", "--seed"], "--seed: expected one argument"),
@@ -329,7 +329,7 @@ def test_importing_the_command_line_loads_nothing_heavy() -> None:
         (["mine", "FILES", "--negative_number", "0"], "at least 1"),
         (
             ["mine", "FILES", "--rerank_top_k", "5"],
-            "--rerank_top_k is for a reranker, and there is none; name it with --reranker_name_or_path",
+            "--rerank_top_k needs a reranker; set --reranker_name_or_path",
         ),
         (["mine", "FILES", "--with_scores", "--score_source", "reranker"], "there is no reranker"),
         (["mine", "FILES", "--reranker_name_or_path", "x", "--score_source", "reranker"], "set with_scores"),
@@ -385,7 +385,7 @@ def test_unexpected_error_is_1_without_a_traceback(files: list[str], monkeypatch
 
     monkeypatch.setattr(hnmine.runs.mine, "mine", fail)
     assert main(["mine", *files]) == 1
-    assert capsys.readouterr().err == "hnmine: unexpected ZeroDivisionError: by chance (HNMINE_DEBUG=1 shows where)\n"
+    assert capsys.readouterr().err == "hnmine: unexpected ZeroDivisionError: by chance (set HNMINE_DEBUG=1 for the traceback)\n"
     monkeypatch.setenv("HNMINE_DEBUG", "1")
     assert main(["mine", *files]) == 1
     assert "Traceback" in capsys.readouterr().err

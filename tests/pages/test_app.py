@@ -129,7 +129,7 @@ def test_bad_rows_wait_for_a_decision_and_nothing_is_changed_before(fresh: Path,
     assert list(found["line"]) == [1, 2, 3]
     assert found["remedy"].str.len().min() > 0
     at.switch_page("pages/views/mine.py").run()
-    assert "needs a decision" in texts(at)
+    assert "has problems to resolve" in texts(at)
 
     at.switch_page("pages/views/data.py").run()
     at.checkbox(key=f"repair-string-instead-of-list-{dataset.id}").check().run()
@@ -218,15 +218,15 @@ def test_a_slider_selects_again_without_encoding_or_searching(with_run: str, mon
     assert not at.exception
     after = {metric.label: metric.value for metric in at.metric}
     assert float(after["Mean similarity"]) > float(before["Mean similarity"])
-    assert "ranks 0 to 19" in texts(at)
+    assert "Ranks 0 to 19. Skips nothing." in texts(at)
     at.number_input(key=f"number-{with_run}").set_value(3).run()
     assert {metric.label: metric.value for metric in at.metric}["Negatives"] == "372"
     at.toggle(key=f"max_positive_ratio-{with_run}-on").set_value(True).run()
     assert not at.exception
     (funnel,) = [caption.value for caption in at.caption if caption.value.startswith("Candidates over all queries")]
     assert funnel.count("chosen ") == 1
-    assert funnel.count("back-filled ") <= 1
-    assert funnel.endswith("on 124 rows 372 negatives")
+    assert funnel.count("random fill ") <= 1
+    assert funnel.endswith("372 negatives in 124 rows.")
     assert any(caption.value.startswith("removes ") and caption.value != "removes 0 candidates" for caption in at.caption)
 
 
@@ -236,7 +236,7 @@ def test_a_guard_without_room_is_said_not_raised(with_run: str) -> None:
     at.slider(key=f"max_score-{with_run}").set_value(-0.5).run()
     at.toggle(key=f"min_score-{with_run}-on").set_value(True).run()
     assert not at.exception
-    assert "ignored: the minimum score is above the maximum" in texts(at)
+    assert "Ignored: the minimum score is above the maximum score." in texts(at)
 
 
 def test_settings_survive_a_restart_of_the_server(with_run: str) -> None:

@@ -69,7 +69,7 @@ def test_columns_that_cannot_be_told_are_picked_and_remembered(fresh: Path) -> N
     assert not [button for button in at.button if button.key == "continue"]
     at.switch_page("pages/views/mine.py").run()
     assert not at.exception
-    assert "cannot be mined" in texts(at)
+    assert "Cannot mine this data" in texts(at)
 
     at.switch_page("pages/views/data.py").run()
     at.selectbox(key=f"column-query-{dataset.id}").select("frage").run()

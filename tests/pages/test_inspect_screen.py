@@ -298,7 +298,7 @@ def test_candidates_have_their_signals_once_by_name(run: str) -> None:
     assert "positive_similarity" not in found
     columns = json.loads(at.dataframe[1].proto.columns)
     assert columns["bm25_ratio"]["label"] == "BM25"
-    assert columns["bm25_ratio"]["type_config"]["format"] == "%.0f %%"
+    assert columns["bm25_ratio"]["type_config"]["format"] == "%.0f%%"
     opened = resources.open_run(run)
     query = list(opened.inputs.corpus.queries).index(asked(at))
     shown = found[found["rank"] != ""]
@@ -317,4 +317,4 @@ def test_a_picked_candidate_says_what_speaks_for_and_against(run: str) -> None:
     at.run()
     assert not at.exception
     assert "FNModel of this candidate, estimate" in texts(at)
-    assert any(each in texts(at) for each in ("the query", "like a positive", "unlike the positives"))
+    assert any(each in texts(at) for each in ("the query", "similar to a positive", "not similar to the positives"))

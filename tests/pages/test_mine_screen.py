@@ -1,4 +1,4 @@
-"""The settings of a selection on the Mine screen: presets in one click, guards in a table, what is estimated of the result."""
+"""The settings of a selection on the Mine screen: presets, filters, the estimate of the result."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from hnmine.retrieval.ranking import Ranking
 from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
+from hnmine.selection.filters import FILTERS
 from hnmine.selection.presets import PRESETS, preset_of, with_preset
-from hnmine.selection.settings import FILTERS, SelectionSettings
-from pages.shared.dials import DIALS, FUNNEL
+from hnmine.selection.settings import SelectionSettings
+from pages.shared.wording import FUNNEL
 from tests.conftest import FakeEncoder
 from tests.pages.test_app import EXAMPLE, open_app, texts
 
@@ -73,7 +74,7 @@ def test_a_preset_is_chosen_in_one_click_and_keeps_number_and_seed(run: str, nam
     assert settings_of(run) == wanted
     assert at.segmented_control(key=f"preset-{run}").value == name
     assert PRESETS[name].reason in texts(at)
-    assert "own settings" not in at.segmented_control(key=f"preset-{run}").options
+    assert "custom" not in at.segmented_control(key=f"preset-{run}").options
     at.number_input(key=f"number-{run}").set_value(8).run()
     assert at.segmented_control(key=f"preset-{run}").value == name, "the number is no part of a preset"
     at.slider(key=f"window-{run}").set_range(3, 60).run()
@@ -130,35 +131,34 @@ def test_the_pool_alone_keeps_the_preset_and_ends_the_window_at_it(run: str, min
     assert at.slider(key=f"window-{dataset.id}").value == (0, end)
 
 
-def test_the_table_has_every_guard_and_every_step_of_the_funnel(run: str) -> None:
-    assert DIALS.keys() == {guard.setting for guard in FILTERS}
+def test_every_step_of_the_funnel_has_a_label(run: str) -> None:
     funnel = resources.selection(resources.open_run(run), SelectionSettings()).funnel
     assert list(FUNNEL) == [step for step in funnel if step in FUNNEL]
     assert funnel.keys() - FUNNEL.keys() == {"random_filled", "short_queries"}
 
 
-@pytest.mark.parametrize("setting", [name for name in DIALS if name != "reranker_margin"])
-def test_each_guard_sets_its_field_and_says_what_it_removes(run: str, setting: str) -> None:
+@pytest.mark.parametrize("setting", [name for name in FILTERS if name != "reranker_margin"])
+def test_each_filter_sets_its_field_and_shows_what_it_removes(run: str, setting: str) -> None:
     at = open_app("mine", run=run)
     at.slider(key=f"window-{run}").set_range(0, 300).run()
     at.toggle(key=f"{setting}-{run}-on").set_value(True).run()
-    limit = DIALS[setting].low if setting.startswith("max_") and setting not in ("max_positive_similarity", "max_score") else 0.3
-    at.slider(key=f"{setting}-{run}").set_value(limit).run()
+    slider, step = FILTERS[setting].slider, FILTERS[setting].step
+    shown = slider.low if setting.startswith("max_") and setting not in ("max_positive_similarity", "max_score") else 0.3
+    at.slider(key=f"{setting}-{run}").set_value(shown).run()
     assert not at.exception, [each.value for each in at.exception]
-    assert getattr(settings_of(run), setting) == pytest.approx(limit / DIALS[setting].factor)
+    assert getattr(settings_of(run), setting) == pytest.approx(shown / slider.scale)
     current = resources.selection(resources.open_run(run), settings_of(run))
-    step = next(guard.step for guard in FILTERS if guard.setting == setting)
     steps = list(current.funnel)
     removed = current.funnel[steps[steps.index(step) - 1]] - current.funnel[step]
     assert removed > 0
-    assert f"{DIALS[setting].name} removes {removed:,}" in texts(at)
+    assert f"{FILTERS[setting].short} removes {removed:,}" in texts(at)
     assert FUNNEL[step] in texts(at)
 
 
-def test_a_guard_without_its_signal_cannot_be_turned_on(run: str) -> None:
+def test_a_filter_without_its_signal_is_disabled(run: str) -> None:
     at = open_app("mine", run=run)
     assert at.toggle(key=f"reranker_margin-{run}-on").disabled
-    assert "needs a reranker, which this run has not" in texts(at)
+    assert "This run has no reranker scores." in texts(at)
     assert not at.toggle(key=f"max_fn_probability-{run}-on").disabled
 
 
@@ -168,9 +168,9 @@ def test_a_run_of_an_earlier_version_says_what_it_lacks(run: str, monkeypatch: p
         Ranking, "open", classmethod(lambda cls, folder: replace(opened(cls, folder), signals={}, positive_signals={}, scale=None))
     )
     at = open_app("mine", run=run)
-    assert "balanced (recommended): mine again to have them" in texts(at)
+    assert "balanced (recommended). Mine again to compute them." in texts(at)
     assert PRESETS["balanced"].label not in at.segmented_control(key=f"preset-{run}").options
-    assert "Estimated false" not in [each.label for each in at.metric]
+    assert "Estimated false-negative rate" not in [each.label for each in at.metric]
     at.segmented_control(key=f"strategy-{run}").set_value("hardest").run()
     assert at.toggle(key=f"max_fn_rate-{run}-on").disabled
     assert at.toggle(key=f"max_fn_probability-{run}-on").disabled
@@ -189,8 +189,8 @@ def test_the_estimate_is_shown_as_one_and_follows_the_rate(run: str) -> None:
         fn_probabilities = resources.fn_probabilities(opened, resources.selection(opened, settings_of(run)))
         share = fn_rate(fn_probabilities)
         assert share <= percent / 100 + 1e-6
-        assert metric(at, "Estimated false") == f"{100 * share:.1f}\u00a0%"
-    assert "not a measurement" in texts(at)
+        assert metric(at, "Estimated false-negative rate") == f"{100 * share:.1f}%"
+    assert "A model estimate. Run an audit to measure the rate." in texts(at)
     assert at.segmented_control(key=f"preset-{run}").value == "own"
     at.segmented_control(key=f"strategy-{run}").set_value("random").run()
     assert settings_of(run).max_fn_rate is None

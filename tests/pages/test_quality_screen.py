@@ -197,7 +197,7 @@ def test_a_cut_is_recommended_only_from_enough_reviews(run: str, space: Workspac
     at.run()
     at.number_input(key="audit-wanted").set_value(1.0).run()
     limit = sample.bands[last].low
-    assert f"PercPos at **{limit:.3g}**: about **0.0 %** false" in words(at)
+    assert f"PercPos at **{limit:.3g}**: about **0.0%** false" in words(at)
     assert any(each.value == f"--max_positive_ratio {limit:g}" for each in at.code)
 
 
@@ -251,7 +251,7 @@ def test_the_manifest_and_the_export_screen_tell_of_the_audit(
     sample = sample_of(space, run)
     judge_all(store, sample, run)
     at = go(at, "export")
-    assert "Audited: 0.0 % of the negatives are false (95 % interval 0.0-" in words(at)
+    assert "Audited: 0.0% of the negatives are false (95 % interval 0.0-" in words(at)
     audit = written[-1]["audit"]
     assert isinstance(audit, dict)
     assert (audit["reviewed"], audit["false"], audit["seed"], audit["left"]) == (120, 0, 42, None)

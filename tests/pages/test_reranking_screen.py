@@ -113,7 +113,7 @@ def test_a_reranker_is_chosen_told_of_and_used(dataset, fake, cross_encoder: Pat
     run = space.runs(dataset_id)[0]
     at = open_screen("mine", run=run.id)
     assert run.settings.reranker == RerankerSettings(name_or_path=str(cross_encoder), depth=run.settings.selection.window_end)
-    assert f"Reranker: {len(fake.asked):,} pairs scored by this run, 0 were scored before." in words(at)
+    assert f"Reranker: {len(fake.asked):,} pairs scored by this run, 0 from the store." in words(at)
     assert "mined with another model" not in words(at)
     assert run.settings.selection.reranker_margin == 0
     # Mined again without one, nothing may guard by it.

@@ -433,7 +433,7 @@ def test_the_order_is_that_of_the_estimate_and_stays_while_it_is_read(run: str, 
 def test_signals_have_names_and_filter(run: str, store: ReviewStore) -> None:
     at = open_review(run)
     shown = next(each.value for each in at.caption if "**Candidate**" in each.value)
-    assert " % of the best · BM25 rank " in shown.replace("\u00a0", " ")
+    assert "% of the best match" in shown.replace("\u00a0", " ")
     assert "positive_similarity" not in shown
     at.selectbox(key="review-signal").select("bm25_ratio").run()
     at.number_input(key="review-min-signal").set_value(0.5).run()

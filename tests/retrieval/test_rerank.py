@@ -33,6 +33,7 @@ from hnmine.retrieval.rerank import SIGNAL, Scorer, with_reranker
 from hnmine.runs.manifest import read_manifest
 from hnmine.runs.mine import Mined, MineSettings, mine, mine_to_file
 from hnmine.runs.reproduce import reproduce, settings_of
+from hnmine.selection.filters import FILTERS
 from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import Reason, SelectionSettings
@@ -127,12 +128,12 @@ def test_the_guard_reads_the_signal_and_no_other_signal_is_made_for_it(files) ->
     for query in range(len(corpus.queries)):
         limit = np.mean([expected(corpus, query, int(passage)) for passage in corpus.positives(query)]) - 0.5
         for place in range(guarded.window_start, guarded.window_end):
-            reason = Reason(selection.reasons[query, place])
+            reason = int(selection.reasons[query, place])
             above = expected(corpus, query, int(ranking.ids[query, place])) > np.float32(limit)
-            if reason in (Reason.CHOSEN, Reason.NOT_DRAWN, Reason.RERANKER):
-                assert (reason == Reason.RERANKER) == above
+            if reason in (Reason.CHOSEN, Reason.NOT_DRAWN, FILTERS["reranker_margin"].reason):
+                assert (reason == FILTERS["reranker_margin"].reason) == above
                 rejected += above
-    assert rejected == mined.summary.funnel["not_positive"] - mined.summary.funnel["past_reranker"] > 5
+    assert rejected == mined.summary.funnel["not_positive"] - mined.summary.funnel["past_reranker_margin"] > 5
     # A deeper ranking of the same depth of scores, as the app has it, chooses the same.
     deeper = run(files, FakeReranker(), selection=guarded, reranker=RerankerSettings(name_or_path="fake", depth=20), depth=60, signals=True)
     assert (deeper.selection.negatives == selection.negatives).all()

@@ -70,12 +70,12 @@ def test_the_estimate_is_the_logistic_model_of_the_features(made, estimator):
     model = default_fn_model()
     (asked, asked_spread), (alike, alike_spread) = ranking.scale
     for query, rank in random.Random(0).sample(open_places(*made), 60):
-        anchor = ranking.positive_scores[corpus.positive_starts[query] : corpus.positive_starts[query + 1]].mean()
+        positive_score = ranking.positive_scores[corpus.positive_starts[query] : corpus.positive_starts[query + 1]].mean()
         values = {
             "similarity": (ranking.scores[query, rank] - asked) / asked_spread,
             "rank": math.log1p(rank),
             "positive_similarity": (ranking.signals["positive_similarity"][query, rank] - alike) / alike_spread,
-            "positive": (anchor - asked) / asked_spread,
+            "positive": (positive_score - asked) / asked_spread,
             "bm25_ratio": ranking.signals["bm25_ratio"][query, rank],
             "bm25_rank": math.log1p(ranking.signals["bm25_rank"][query, rank]),
         }
@@ -84,18 +84,18 @@ def test_the_estimate_is_the_logistic_model_of_the_features(made, estimator):
         assert found == pytest.approx(1 / (1 + math.exp(-total)), rel=1e-4)
 
 
-@pytest.mark.parametrize("learnt", [False, True])
-def test_blocks_and_single_candidates_have_the_same_bits(made, learnt):
-    """A guard asks by blocks where the window is, and pair by pair where gaps are filled: both must agree at the limit."""
+@pytest.mark.parametrize("refit_first", [False, True])
+def test_blocks_and_single_candidates_have_the_same_bits(made, refit_first):
+    """A filter reads blocks in the window and pairs for random fill: both must agree at the bound."""
     corpus, ranking = made[0], with_reranker(*made)
-    model = refit((corpus, ranking), [verdict(corpus, ranking, 0, 3, "drop")]) if learnt else default_fn_model()
+    model = refitted((corpus, ranking), [verdict(corpus, ranking, 0, 3, "drop")]) if refit_first else default_fn_model()
     estimator = FNEstimator(corpus, ranking, model)
     whole = estimator.block(slice(0, 60), slice(0, ranking.depth))
     assert whole.dtype == np.float32
     queries, ranks = every(ranking)
-    chance = np.random.default_rng(0).permutation(len(queries))
+    order = np.random.default_rng(0).permutation(len(queries))
     alone = np.empty(len(queries), np.float32)
-    alone[chance] = estimator.pairs(queries[chance], ranks[chance])
+    alone[order] = estimator.pairs(queries[order], ranks[order])
     assert alone.tobytes() == whole.tobytes()
     assert estimator.block(slice(7, 9), slice(11, 18)).tobytes() == np.ascontiguousarray(whole[7:9, 11:18]).tobytes()
 
@@ -109,14 +109,14 @@ def test_a_deeper_ranking_estimates_the_same(made):
 def test_a_run_without_the_signals_is_refused_with_a_remedy(made, missing):
     corpus, ranking = made
     kept = {name: values for name, values in ranking.signals.items() if name != missing}
-    with pytest.raises(SettingsError, match=f"no signal {missing}, .*mine again"):
+    with pytest.raises(SettingsError, match=f"needs the signal {missing}, .*mine again"):
         FNEstimator(corpus, replace(ranking, signals=kept, scale=None if missing == "scale" else ranking.scale), default_fn_model())
 
 
 def test_a_learned_signal_that_this_run_lacks_is_named(made):
     corpus, ranking = made[0], with_reranker(*made)
-    model = refit((corpus, ranking), [verdict(corpus, ranking, 0, 3, "drop")])
-    with pytest.raises(SettingsError, match="no signal reranker"):
+    model = refitted((corpus, ranking), [verdict(corpus, ranking, 0, 3, "drop")])
+    with pytest.raises(SettingsError, match="needs the signal reranker"):
         FNEstimator(*made, model)
 
 
@@ -139,10 +139,10 @@ def test_what_is_not_known_speaks_neither_for_nor_against(made):
 # Reasons
 
 
-@pytest.mark.parametrize("learnt", [False, True])
-def test_reasons_add_up_to_the_distance_from_an_average_candidate(made, learnt):
+@pytest.mark.parametrize("refit_first", [False, True])
+def test_reasons_add_up_to_the_distance_from_an_average_candidate(made, refit_first):
     corpus, ranking = made[0], with_reranker(*made, unknown=0)
-    model = refit((corpus, ranking), [verdict(corpus, ranking, 0, 3, "drop")]) if learnt else default_fn_model()
+    model = refitted((corpus, ranking), [verdict(corpus, ranking, 0, 3, "drop")]) if refit_first else default_fn_model()
     estimator = FNEstimator(corpus, ranking, model)
     average = model.bias + sum(weight * centre for weight, centre in zip(model.weights, model.centre, strict=True))
     said = {text for _, *texts in EXPLANATIONS for text in texts}
@@ -151,7 +151,7 @@ def test_reasons_add_up_to_the_distance_from_an_average_candidate(made, learnt):
         chance = float(estimator.pairs(np.array([query]), np.array([rank]))[0])
         assert sum(amount for _, amount in reasons) == pytest.approx(math.log(chance / (1 - chance)) - average, abs=1e-3)
         assert [abs(amount) for _, amount in reasons] == sorted((abs(amount) for _, amount in reasons), reverse=True)
-        assert len(reasons) == (5 if learnt else 4)
+        assert len(reasons) == (5 if refit_first else 4)
         assert {text for text, _ in reasons} <= said
 
 
@@ -164,8 +164,8 @@ def test_reasons_say_what_is_so(made, estimator):
             assert text == (words[0] if amount > 0 else words[1])
     alike = np.nan_to_num(ranking.signals["positive_similarity"], nan=0)
     most, least = (divmod(int(find(alike)), ranking.depth) for find in (np.argmax, np.argmin))
-    assert "like a positive" in dict(estimator.reasons(*most))
-    assert "unlike the positives" in dict(estimator.reasons(*least))
+    assert "similar to a positive" in dict(estimator.reasons(*most))
+    assert "not similar to the positives" in dict(estimator.reasons(*least))
 
 
 def test_reasons_stay_true_where_verdicts_turned_a_weight_round(made, estimator):
@@ -177,7 +177,7 @@ def test_reasons_stay_true_where_verdicts_turned_a_weight_round(made, estimator)
         usual, other = dict(estimator.reasons(query, rank)), dict(turned.reasons(query, rank))
         assert set(other) == set(usual)
         for text, amount in other.items():
-            assert amount == pytest.approx(-usual[text] if "positives" in text or "like a" in text else usual[text])
+            assert amount == pytest.approx(-usual[text] if "to a positive" in text or "to the positives" in text else usual[text])
 
 
 # The default weights
@@ -221,7 +221,7 @@ def test_without_a_verdict_on_a_ranked_candidate_the_base_stays(made):
     assert refitted(made, []) is default_fn_model()
     assert refitted(made, [far, skipped, unknown], base) is base
     bare = replace(ranking, signals={}, positive_signals={}, scale=None)
-    assert refit((corpus, bare), [verdict(corpus, ranking, 0, 5, "drop")], base) is base
+    assert refitted((corpus, bare), [verdict(corpus, ranking, 0, 5, "drop")], base) is base
 
 
 @pytest.mark.parametrize("said", ["keep", "drop", "promote"])
@@ -275,7 +275,7 @@ def test_verdicts_behind_what_the_command_line_ranks_have_no_say(made):
     assert refitted(made, deep) is default_fn_model()
     near = [verdict(corpus, ranking, *place, "drop") for place in random.Random(5).sample(open_places(*made), 30)]
     shallow = world(60, 320, depth=FN_DEPTH, positives=2)
-    assert refitted(made, [*near, *deep]) == refit(shallow, [*near, *deep]) == refitted(made, near)
+    assert refitted(made, [*near, *deep]) == refitted(shallow, [*near, *deep]) == refitted(made, near)
 
 
 def test_neither_the_order_of_verdicts_nor_that_of_rows_matters(made):
@@ -285,7 +285,7 @@ def test_neither_the_order_of_verdicts_nor_that_of_rows_matters(made):
     model = refitted(made, verdicts)
     random.Random(7).shuffle(verdicts)
     assert refitted(made, verdicts) == model
-    assert refit(world(60, 320, depth=FN_DEPTH + 40, positives=2, shuffle=8), verdicts) == model
+    assert refitted(world(60, 320, depth=FN_DEPTH + 40, positives=2, shuffle=8), verdicts) == model
 
 
 def test_a_reranker_has_a_say_only_after_verdicts(made):
@@ -294,11 +294,11 @@ def test_a_reranker_has_a_say_only_after_verdicts(made):
     known = [place for place in open_places(corpus, ranking) if not np.isnan(ranking.signals["reranker"][place])]
     places = random.Random(9).sample(known, 600)
     liked = {place: ranking.signals["reranker"][place] > 1 for place in places}
-    model = refit((corpus, ranking), [verdict(corpus, ranking, *place, "drop" if liked[place] else "keep") for place in places])
+    model = refitted((corpus, ranking), [verdict(corpus, ranking, *place, "drop" if liked[place] else "keep") for place in places])
     assert model.features == (*FEATURES, "reranker")
     assert len(model.weights) == len(model.centre) == 7
     assert model.weights[-1] > 0.5
-    again = refit((corpus, ranking), [verdict(corpus, ranking, *places[0], "keep")], model)
+    again = refitted((corpus, ranking), [verdict(corpus, ranking, *places[0], "keep")], model)
     assert again.features == model.features, "a second fit names it once"
     assert FNEstimator(corpus, ranking, again).block(slice(0, 2), slice(0, 5)).shape == (2, 5)
 
@@ -317,7 +317,7 @@ def test_a_feature_that_is_the_same_everywhere_gets_no_wild_weight(made):
     silent = {"bm25_ratio": np.zeros_like(ranking.signals["bm25_ratio"]), "bm25_rank": np.full_like(ranking.signals["bm25_ratio"], 1000)}
     silent["bm25_ratio"][3, 7] = 0.5
     corpus_ranking = corpus, replace(ranking, signals=ranking.signals | silent)
-    model = refit(corpus_ranking, [verdict(corpus, ranking, 3, 7, "drop")])
+    model = refitted(corpus_ranking, [verdict(corpus, ranking, 3, 7, "drop")])
     assert np.abs(model.weights).max() < 20
 
 
@@ -326,17 +326,17 @@ def test_the_number_of_threads_changes_no_bit():
     script = """
 import hashlib, msgspec, random
 import numpy as np
-from hnmine.selection.fn_model import Estimator, default_fn_model, learned
-from hnmine.data.verdicts import Verdict, judge
+from hnmine.selection.fn_model import FNEstimator, default_fn_model, refit
+from hnmine.data.verdicts import Verdict, match_verdicts
 from tests.worlds import world
 corpus, ranking = world(60, 320, depth=340)
 chance = random.Random(11)
 verdicts = [Verdict(query=corpus.queries[query], passage=corpus.passages[ranking.ids[query, chance.randrange(200)]],
                     verdict=chance.choice(["keep", "drop"])) for query in range(60)]
-model = learned(corpus, ranking, judge(corpus, verdicts))
+model = refit(corpus, ranking, match_verdicts(corpus, verdicts))
 digest = hashlib.sha256(msgspec.json.encode(model))
 for each in (default_fn_model(), model):
-    digest.update(Estimator(corpus, ranking, each).block(slice(0, 60), slice(0, 340)).tobytes())
+    digest.update(FNEstimator(corpus, ranking, each).block(slice(0, 60), slice(0, 340)).tobytes())
 for values in ranking.signals.values():
     digest.update(values.tobytes())
 print(digest.hexdigest())

@@ -185,7 +185,7 @@ def test_the_penalty_is_found_on_a_sample_that_many_candidates_make_smaller(monk
     assert by_all != by_four
 
 
-def test_guards_come_first_and_what_is_missing_is_filled():
+def test_filters_come_first_and_what_is_missing_is_filled():
     """A limit beside the rate: what it rejects is out of the running, and gaps are filled as ever."""
     corpus, ranking = world(40, 200, depth=60)
     settings = msgspec.structs.replace(rates(0.01, 12, 14), max_fn_probability=0.01)

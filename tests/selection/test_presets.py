@@ -82,7 +82,7 @@ def test_a_preset_is_the_same_in_every_form(name):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_leaves_no_guard_of_other_settings_standing(name):
+def test_a_preset_leaves_no_filter_of_other_settings_standing(name):
     before = SelectionSettings(max_score=0.5, max_overlap=0.3, positive_score="min", window_start=3, negative_number=4, seed=9)
     assert with_preset(name, before) == with_preset(name, SelectionSettings(negative_number=4, seed=9))
 
@@ -129,7 +129,7 @@ def test_a_preset_that_what_is_said_beside_it_contradicts_is_refused(files, caps
     train = files[0]
     call = ["mine", "--input_file", str(train), "--output_file", str(train.with_name("x")), "--preset", "balanced", "--strategy", "random"]
     assert main(call) == 2
-    assert "make it 'hardest'" in capsys.readouterr().err
+    assert "max_fn_rate needs strategy 'hardest'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -156,7 +156,7 @@ def test_a_balanced_run_with_verdicts_is_done_again_byte_for_byte(files, capsys)
     assert again.read_bytes() == written
     assert json.loads(train.with_name("again.json").read_text("utf-8"))["fn_model"] == manifest["fn_model"]
     assert main([*call, "--preset", "percpos"]) == 2
-    assert "--preset would change what --from_manifest does again" in capsys.readouterr().err
+    assert "--preset cannot be combined with --from_manifest" in capsys.readouterr().err
 
 
 def test_a_deeper_ranking_and_a_whole_review_choose_what_the_command_line_does(files):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
 
 import msgspec
@@ -19,6 +20,7 @@ from hnmine.data.rows import Row
 from hnmine.data.verdicts import CHOICES, Verdict, match_verdicts, pair_key
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
+from hnmine.selection.filters import FILTERS
 from hnmine.selection.positive_score import positive_score
 from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
@@ -55,7 +57,7 @@ def negatives_by_query(corpus, selection):
 
 
 def rejections(settings, score, positives, last):
-    """The guards a score violates, in the order of Reason; None where rounding of the mean leaves it open.
+    """The filters that reject a score, in the order of Reason; None where rounding of the mean leaves it open.
 
     `last` is the score of the window's last candidate.
     """
@@ -63,14 +65,14 @@ def rejections(settings, score, positives, last):
     counted = near if settings.positive_score == "in_window" else positives
     positive_score = {"min": min(positives), "max": max(positives)}.get(settings.positive_score, sum(counted) / len(counted))
     limits = [
-        (Reason.MAX_SCORE, settings.max_score, +1),
-        (Reason.MIN_SCORE, settings.min_score, -1),
+        (FILTERS["max_score"].reason, settings.max_score, +1),
+        (FILTERS["min_score"].reason, settings.min_score, -1),
         (
-            Reason.POSITIVE_RATIO,
+            FILTERS["max_positive_ratio"].reason,
             None if settings.max_positive_ratio is None else positive_score - (1 - settings.max_positive_ratio) * abs(positive_score),
             +1,
         ),
-        (Reason.MARGIN, None if settings.margin is None else positive_score - settings.margin, +1),
+        (FILTERS["margin"].reason, None if settings.margin is None else positive_score - settings.margin, +1),
     ]
     found = []
     for reason, limit, sign in limits:
@@ -100,14 +102,14 @@ def check(corpus, ranking, settings, verdicts=()):
         itself = int(corpus.query_passages[query])
         every = [float(score) for score in ranking.query_vectors[query]]
         last = float(ranking.scores[query, min(settings.window_end, depth) - 1])
-        guards = {p: rejections(settings, every[p], positive_scores, last) for p in range(corpus.n_candidates)}
+        filters = {p: rejections(settings, every[p], positive_scores, last) for p in range(corpus.n_candidates)}
         of_people = {p: said.get((normalize_text(corpus.queries[query]), normalize_text(text))) for p, text in enumerate(corpus.passages)}
         dropped = {p for p, verdict in of_people.items() if verdict == "drop"}
         assert {p for p, verdict in of_people.items() if verdict == "promote"} <= positives
         kept = [p for p in ranking.ids[query, : settings.window_end].tolist() if of_people[p] == "keep" and p not in {*positives, itself}]
         far = {p for p in range(corpus.n_candidates) if of_people[p] == "keep" and p not in {*positives, itself, *kept}}
-        guards |= {p: [] for p in {*kept, *far}}
-        open_cases = any(None in found for found in guards.values())
+        filters |= {p: [] for p in {*kept, *far}}
+        open_cases = any(None in found for found in filters.values())
 
         held = selection.negatives[query]
         count = int((held >= 0).sum())
@@ -118,11 +120,11 @@ def check(corpus, ranking, settings, verdicts=()):
         assert len(set(chosen)) == count, "no passage twice"
         assert not positives & set(chosen), "no positive of any row that asks the same"
         assert itself not in chosen, "not the query itself"
-        assert not dropped & set(chosen), "nothing that a person dropped, back-filled or not"
+        assert not dropped & set(chosen), "nothing that a person dropped, random-filled or not"
         assert set(kept) <= set(chosen) or set(chosen) <= set(kept), "what a person kept comes before all others"
         assert max(chosen, default=0) < corpus.n_candidates
         for passage in chosen:
-            assert guards[passage] in ([], [None]) or None in guards[passage], "no passage that a guard rejects, back-filled or not"
+            assert filters[passage] in ([], [None]) or None in filters[passage], "no passage that a filter rejects, random-filled or not"
         assert [(-every[p], p) for p in chosen] == sorted((-every[p], p) for p in chosen), "hardest first, ties by id"
         assert selection.scores[query, :count].tolist() == [every[p] for p in chosen]
 
@@ -141,21 +143,21 @@ def check(corpus, ranking, settings, verdicts=()):
                 expected = {Reason.QUERY_ITSELF}
             elif passage in dropped:
                 expected = {Reason.DROPPED}
-            elif None in guards[passage]:
+            elif None in filters[passage]:
                 continue
-            elif guards[passage]:
-                expected = {guards[passage][0]}
+            elif filters[passage]:
+                expected = {filters[passage][0]}
             else:
                 expected = {Reason.CHOSEN} if passage in from_window else {Reason.NOT_DRAWN}
             assert reason in expected, (rank, passage)
         inside = set(ids[settings.window_start : settings.window_end]) | set(kept)
         assert from_window <= inside
 
-        # Back-fill and shortage.
-        eligible = {p for p in range(corpus.n_candidates) if p not in positives | dropped and p != itself and not guards[p]}
+        # Random fill and shortage.
+        eligible = {p for p in range(corpus.n_candidates) if p not in positives | dropped and p != itself and not filters[p]}
         filled = set(chosen) - from_window
         if filled or count < wanted:
-            assert Reason.NOT_DRAWN not in selection.reasons[query], "back-filled, or short, although the window had more"
+            assert Reason.NOT_DRAWN not in selection.reasons[query], "random-filled, or short, although the window had more"
         assert far <= filled or filled <= far, "of what fills up, what a person kept comes first"
         if count < wanted and not open_cases:
             assert set(chosen) == eligible, "short although the corpus has more"
@@ -169,22 +171,14 @@ def check(corpus, ranking, settings, verdicts=()):
                 assert from_window == set([*kept, *running][:wanted])
 
     # The funnel is what the reasons say.
-    counts = {reason: int((selection.reasons == reason).sum()) for reason in Reason}
+    counts = Counter(selection.reasons.ravel().tolist())
     left = selection.reasons.size
     funnel = {"ranked": left}
     for step, gone in (
         ("in_window", (Reason.BEFORE_WINDOW, Reason.BEHIND_WINDOW)),
         ("not_positive", (Reason.POSITIVE, Reason.QUERY_ITSELF)),
         ("not_dropped", (Reason.DROPPED,)),
-        ("past_max_score", (Reason.MAX_SCORE,)),
-        ("past_min_score", (Reason.MIN_SCORE,)),
-        ("past_positive_ratio", (Reason.POSITIVE_RATIO,)),
-        ("past_margin", (Reason.MARGIN,)),
-        ("past_positive_similarity", (Reason.POSITIVE_SIMILARITY,)),
-        ("past_positive_similarity_ratio", (Reason.POSITIVE_SIMILARITY_RATIO,)),
-        ("past_overlap", (Reason.OVERLAP,)),
-        ("past_reranker", (Reason.RERANKER,)),
-        ("past_fn_probability", (Reason.FN_PROBABILITY,)),
+        *((each.step, (each.reason,)) for each in FILTERS.values()),
         ("chosen", (Reason.NOT_DRAWN,)),
     ):
         left -= sum(counts[reason] for reason in gone)
@@ -273,7 +267,7 @@ def test_a_drop_changes_nothing_for_other_queries():
     assert after.funnel["not_dropped"] == after.funnel["not_positive"] - 1
 
 
-def test_what_was_kept_is_let_in_from_before_the_window_past_guards_and_before_chance():
+def test_what_was_kept_is_let_in_from_before_the_window_past_filters_and_before_chance():
     corpus = build_corpus([row("who", ["right"])], [f"p{number}" for number in range(40)])
     scores = {"right": 0.9, **{f"p{number}": 0.8 - number / 100 for number in range(40)}}
     ranking = ranked(corpus, lambda _, passage: scores[passage])
@@ -427,7 +421,7 @@ def test_each_candidate_of_the_window_is_drawn_about_as_often(by):
     assert ((counts - 100) ** 2 / 75).sum() < 90, "chi-square with 39 degrees of freedom"
 
 
-def test_each_passage_is_back_filled_about_as_often():
+def test_each_passage_is_random_filled_about_as_often():
     corpus, ranking = ladder(41)
     drawn = []
     for seed in range(400):
@@ -442,10 +436,10 @@ def test_each_passage_is_back_filled_about_as_often():
     assert ((counts - 100) ** 2 / 75).sum() < 90
 
 
-# Back-fill
+# Random fill
 
 
-def test_back_fill_takes_from_behind_the_window_before_the_ranks_it_skipped():
+def test_random_fill_takes_from_behind_the_window_before_the_ranks_it_skipped():
     """The top ranks were skipped because unlabelled positives sit there: they are the last resort."""
     corpus, ranking = ladder(30)
     for seed in range(10):
@@ -458,7 +452,7 @@ def test_back_fill_takes_from_behind_the_window_before_the_ranks_it_skipped():
     assert not selection.short.any()
 
 
-def test_back_filled_and_drawn_negatives_stand_hardest_first_together():
+def test_random_filled_and_drawn_negatives_stand_hardest_first_together():
     corpus, ranking = ladder(30)
     selection = select(corpus, ranking, SelectionSettings(window_start=20, window_end=22, negative_number=12, seed=3))
     places = [int(name[1:]) for name in names(corpus, selection, 0)]
@@ -477,7 +471,7 @@ def test_a_corpus_that_cannot_supply_leaves_rows_short_and_counted():
     assert selection.counts.sum() == 7
 
 
-def test_back_fill_finds_the_few_that_a_guard_leaves_in_a_large_corpus():
+def test_random_fill_finds_the_few_that_a_filter_leaves_in_a_large_corpus():
     """The walk must go on to the end of the corpus: 4 of 5,000 passages pass."""
     corpus = build_corpus([row("q", ["right"])], [f"p{i}" for i in range(5_000)])
     fit = {"p17", "p1234", "p2999", "p4998"}
@@ -512,7 +506,7 @@ def test_the_walk_visits_every_passage_once(count):
     "settings", [{"min_score": 0.35}, {"max_score": -0.05}, {"max_positive_ratio": 0.02}, {"margin": 0.05, "min_score": -0.05}]
 )
 def test_sifting_gives_what_walking_would_give(monkeypatch, settings):
-    """Where guards let little through, a matrix product replaces the walk; the choice must not know."""
+    """Where filters let little through, a matrix product replaces the walk; the choice must not know."""
     rng = np.random.default_rng(5)
     corpus = build_corpus([row(f"q{i}", [f"p{i}"]) for i in range(12)], [f"passage {i}" for i in range(900)])
     passages = rng.standard_normal((len(corpus.passages), 8)).astype(np.float32)
@@ -570,10 +564,10 @@ def test_stored_vectors_are_sifted_as_they_lie(monkeypatch, mode):
     assert selection.scores.tobytes() == expected.scores.tobytes()
 
 
-# Guards
+# Filters
 
 
-def guarded(candidates, positives, **settings):
+def filtered(candidates, positives, **settings):
     """Which of `candidates` (name -> score) are chosen, for a query whose positives score `positives`."""
     corpus = build_corpus([row("q", [f"right {i}" for i in range(len(positives))])], list(candidates))
     scores = {**candidates, **{f"right {i}": value for i, value in enumerate(positives)}}
@@ -602,17 +596,17 @@ def guarded(candidates, positives, **settings):
         ({"max_positive_ratio": 0.5}, [1.0, 0.0], "defg"),
     ],
 )
-def test_guards(settings, positives, left):
+def test_filters(settings, positives, left):
     candidates = {"a": 0.875, "b": 0.75, "c": 0.5, "d": 0.25, "e": 0.0, "f": -0.25, "g": -0.75}
-    assert guarded(candidates, positives, **settings) == set(left)
+    assert filtered(candidates, positives, **settings) == set(left)
 
 
-def test_the_first_guard_that_applies_is_the_reason():
+def test_the_first_filter_that_applies_is_the_reason():
     corpus = build_corpus([row("q", ["right"])], ["high", "low"])
     ranking = ranked(corpus, lambda _, passage: {"right": 0.5, "high": 0.9, "low": -0.9}[passage])
     settings = SelectionSettings(window_start=0, window_end=9, max_score=0.5, min_score=0.0, max_positive_ratio=0.5, margin=0.1)
     reasons = dict(zip((corpus.passages[i] for i in ranking.ids[0]), select(corpus, ranking, settings).reasons[0].tolist(), strict=True))
-    assert reasons == {"right": Reason.POSITIVE, "high": Reason.MAX_SCORE, "low": Reason.MIN_SCORE}
+    assert reasons == {"right": Reason.POSITIVE, "high": FILTERS["max_score"].reason, "low": FILTERS["min_score"].reason}
 
 
 def test_a_query_that_is_its_own_positive_counts_as_positive():
@@ -621,14 +615,14 @@ def test_a_query_that_is_its_own_positive_counts_as_positive():
     assert sorted(selection.reasons[0].tolist()) == [Reason.CHOSEN, Reason.POSITIVE]
 
 
-def test_anchors_are_the_mean_of_different_positives():
+def test_the_positive_score_is_the_mean_of_different_positives():
     """A positive that two rows repeat counts once."""
     rows = [row("q", ["a", "b"]), row("Q", ["A", "b"]), row("r", ["c"])]
     corpus = build_corpus(rows, ["x"])
     ranking = ranked(corpus, lambda _, passage: {"a": 1.0, "b": 0.0, "c": 0.25, "x": 0.5}[normalize_text(passage)])
     mean = positive_score(corpus, ranking, SelectionSettings(positive_score="mean"))
-    anchors = dict(zip((normalize_text(query) for query in corpus.queries), mean.tolist(), strict=True))
-    assert anchors == {"q": 0.5, "r": 0.25}
+    expected_scores = dict(zip((normalize_text(query) for query in corpus.queries), mean.tolist(), strict=True))
+    assert expected_scores == {"q": 0.5, "r": 0.25}
 
 
 # Settings
@@ -679,11 +673,11 @@ def test_settings_go_to_json_and_back_even_from_numpy():
 def test_a_window_behind_what_was_ranked_is_refused_unless_the_corpus_ends_there():
     corpus, _ = ladder(50)
     shallow = ranked(corpus, grid_score, 20)
-    with pytest.raises(SettingsError, match=r"ends at rank 30 but only 20 candidates"):
+    with pytest.raises(SettingsError, match=r"ends at 30, but only 20 candidates"):
         select(corpus, shallow, SelectionSettings(window_start=0, window_end=30))
     small, ranking = ladder(5)
     selection = select(small, ranking, SelectionSettings(window_start=100, window_end=200, negative_number=5))
-    assert len(names(small, selection, 0)) == 5, "a window behind a small corpus back-fills"
+    assert len(names(small, selection, 0)) == 5, "a window behind a small corpus random fills"
     assert selection.random_filled.all()
 
 
