@@ -178,15 +178,15 @@ def refit(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs, base: F
 
     Args:
         corpus, ranking: as they were before promotions: what was promoted is judged by what it was like as a candidate.
-        verdict_pairs: dropped and promoted pairs count as false negatives, kept ones as true; those that are not among the first DEEPEST
-            ranks are left out: the app ranks deeper than the command line, and both must choose the same.
+        verdict_pairs: relevant and positive pairs count as false negatives, negative ones as true; junk, and pairs that are not among the
+            first FN_DEPTH ranks, are left out: the app ranks deeper than the command line, and both must choose the same.
         base: what to start from; the default model.
 
     Returns:
         The base itself where no verdict is on a ranked candidate, or where the ranking has no signals.
     """
     base = base or default_fn_model()
-    groups = ((verdict_pairs.kept, 0), (verdict_pairs.dropped, 1), (verdict_pairs.promoted, 1))
+    groups = ((verdict_pairs.negative, 0), (verdict_pairs.relevant, 1), (verdict_pairs.positive, 1))
     queries = np.concatenate([pairs[0] for pairs, _ in groups])
     said = np.concatenate([np.full(len(pairs[0]), wrong) for pairs, wrong in groups])
     if ranking.scale is None or not len(queries):

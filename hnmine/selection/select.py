@@ -102,7 +102,7 @@ def select(
     Args:
         corpus, ranking: what there is; promoted passages are positives already (`verdicts.apply_promotions`).
         settings: how to choose.
-        verdict_pairs: which pairs people dropped and kept.
+        verdict_pairs: which pairs people removed or judged negative.
         suspicion: the model that estimates who is false, where the settings ask for it; None for the default one.
 
     Raises:
@@ -118,7 +118,7 @@ def select(
     limits = Filters(corpus, ranking, settings, fn_model)
     if verdict_pairs is None:
         verdict_pairs = match_verdicts(corpus, ())
-    kept = _ranked(verdict_pairs.kept, ranking.ids[:, :end])
+    kept = _ranked(verdict_pairs.negative, ranking.ids[:, :end])
     # A corpus of fewer candidates than negatives asked for bounds the arrays, not the count of what is short.
     places = (rows, min(settings.negative_number, corpus.n_candidates))
     choice = _Choice(
@@ -258,7 +258,7 @@ class _Choice:
             np.copyto(inside, reason, where=rejected)
         inside[:, : self.start - begin] = Reason.BEFORE_WINDOW
         inside[kept_rows, kept_ranks - begin] = Reason.NOT_DRAWN
-        _mark(inside, window, *_part(self.verdict_pairs.dropped, first, stop), Reason.DROPPED)
+        _mark(inside, window, *_part(self.verdict_pairs.removed, first, stop), Reason.DROPPED)
         itself = self.corpus.query_passages[first:stop]
         asked = np.flatnonzero(itself >= 0)
         _mark(inside, window, asked, itself[asked], Reason.QUERY_ITSELF)

@@ -101,8 +101,8 @@ def judge_all(store: ReviewStore, sample: Sample, run: str, *, wrong: int = 0, f
     corpus = resources.open_run(run).inputs.corpus
     queries, passages = different_pairs(*pairs_in(sample, corpus))
     pairs = [(corpus.queries[q], corpus.passages[p]) for q, p in zip(queries, passages, strict=True)][:first]
-    store.decide(pairs[:wrong], "drop", "Ann")
-    store.decide(pairs[wrong:], "keep", "Ann")
+    store.decide(pairs[:wrong], "relevant", "Ann")
+    store.decide(pairs[wrong:], "negative", "Ann")
     return pairs
 
 
@@ -157,7 +157,7 @@ def test_verdicts_on_other_pairs_make_no_rate(run: str, space: Workspace, store:
         for p in selection.negatives[q].tolist()
         if p >= 0 and (q, p) not in drawn
     ]
-    store.decide(others[:300], "drop", "Ann")
+    store.decide(others[:300], "relevant", "Ann")
     at.run()
     assert headline(at) == "False negatives in the selection as it was sampled: not known yet"
     assert "Nobody has reviewed the sample yet" in words(at)
@@ -190,10 +190,10 @@ def test_a_cut_is_recommended_only_from_enough_reviews(run: str, space: Workspac
     last = len(sample.bands) - 1
     queries, passages = pairs_in(sample, corpus)
     pairs = [(corpus.queries[q], corpus.passages[p]) for q, p in zip(queries, passages, strict=True)]
-    store.decide(pairs, "keep", "Ann")
+    store.decide(pairs, "negative", "Ann")
     at.run()
     assert "None is needed" in words(at)
-    store.decide([pair for pair, draw in zip(pairs, sample.draws, strict=False) if draw.band == last], "promote", "Ann")
+    store.decide([pair for pair, draw in zip(pairs, sample.draws, strict=False) if draw.band == last], "positive", "Ann")
     at.run()
     at.number_input(key="audit-wanted").set_value(1.0).run()
     limit = sample.bands[last].low

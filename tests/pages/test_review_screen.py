@@ -88,12 +88,12 @@ def test_a_press_writes_the_verdict_of_the_pair_shown_and_goes_on(run: str, stor
     query = query_shown(at)
     press(at, "Drop")
     (verdict,) = store.verdicts()
-    assert (verdict.query, verdict.verdict, verdict.who) == (query, "drop", "Reviewer 1")
+    assert (verdict.query, verdict.verdict, verdict.who) == (query, "relevant", "Reviewer 1")
     assert counts(at).startswith("**1 of 1,815 reviewed**")
     assert verdict.passage[:60] in texts(at)  # among the last decisions
     for label in ("Keep", "Promote", "Skip"):
         press(at, label)
-    assert [each.verdict for each in store.verdicts()] == ["drop", "keep", "promote", "skip"]
+    assert [each.verdict for each in store.verdicts()] == ["relevant", "negative", "positive", "unsure"]
     assert len({(each.query, each.passage) for each in store.verdicts()}) == 4
 
 
@@ -109,7 +109,7 @@ def test_undo_shows_the_pair_again_and_redo_judges_it_again(run: str, store: Rev
     assert next(each for each in at.button if each.label == "Undo").disabled
     press(at, "Redo")
     (again,) = store.verdicts()
-    assert (again.passage, again.verdict) == (first.passage, "drop")
+    assert (again.passage, again.verdict) == (first.passage, "relevant")
 
 
 def test_what_somebody_else_judges_is_not_shown_again(run: str, store: ReviewStore) -> None:
@@ -117,11 +117,11 @@ def test_what_somebody_else_judges_is_not_shown_again(run: str, store: ReviewSto
     press(at, "Keep")
     place, desk = at.session_state["review-desk"].place, at.session_state["review-desk"]
     following = [desk.texts(each) for each in range(place, place + 3)]
-    store.decide(following[1:2], "drop", "Ann")
+    store.decide(following[1:2], "relevant", "Ann")
     press(at, "Keep")
     assert desk.texts(desk.place) == following[2]
     assert counts(at).startswith("**3 of")
-    store.decide(following[2:3], "promote", "Ann")  # the very pair that is being read
+    store.decide(following[2:3], "positive", "Ann")  # the very pair that is being read
     at.run()
     assert "Ann promoted this pair while you read it" in texts(at)
     press(at, "Next pair")
@@ -141,7 +141,7 @@ def test_a_pair_that_another_leaves_at_this_moment_is_not_given_again(
     take = Claims.take
 
     def late(self: Claims, *args: object) -> int | None:
-        store.decide(following[1:2], "drop", "Ann")
+        store.decide(following[1:2], "relevant", "Ann")
         return take(self, *args)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
@@ -176,12 +176,12 @@ def test_filters_narrow_the_queue_and_one_verdict_goes_to_all_of_it(run: str, st
     matching = int(counts(at).split(" of ")[1].split(" ")[0])
     assert 0 < matching < 200
     press(at, "Keep")
-    at.segmented_control(key="review-all-choice").set_value("drop").run()
+    at.segmented_control(key="review-all-choice").set_value("relevant").run()
     press(at, f"Drop: {matching - 1} pairs")
     verdicts = store.verdicts()
     assert len(verdicts) == matching
     assert all("helmet" in each.query.casefold() for each in verdicts)
-    assert [each.verdict for each in verdicts].count("drop") == matching - 1
+    assert [each.verdict for each in verdicts].count("relevant") == matching - 1
     assert "This queue is reviewed" in texts(at)
     press(at, "Undo")
     assert len(store.verdicts()) == 1
@@ -193,7 +193,7 @@ def test_a_reviewed_queue_leads_to_the_negatives_that_came_in(run: str, store: R
     at = open_review(run, review_query="helmet")
     assert at.text_input(key="review-words").value == "helmet"
     matching = len(at.session_state["review-desk"].queue)
-    at.segmented_control(key="review-all-choice").set_value("drop").run()
+    at.segmented_control(key="review-all-choice").set_value("relevant").run()
     press(at, f"Drop: {matching} pairs")
     press(at, "Look for new pairs")
     assert counts(at).startswith(f"**{matching} of {2 * matching} reviewed**")
@@ -204,10 +204,10 @@ def test_dropped_pairs_can_be_looked_at_again_and_judged_anew(run: str, store: R
     at = open_review(run)
     press(at, "Drop")
     press(at, "Keep")
-    at.pills(key="review-states").set_value(["drop"]).run()
+    at.pills(key="review-states").set_value(["relevant"]).run()
     assert "1 left in this queue" in counts(at)
     press(at, "Keep")
-    assert [each.verdict for each in store.verdicts()] == ["keep", "keep"]
+    assert [each.verdict for each in store.verdicts()] == ["negative", "negative"]
     at.pills(key="review-states").set_value([]).run()  # nothing chosen: what is not reviewed
     assert "1,814 left" in counts(at) or "1,813 left" in counts(at)
 
@@ -232,8 +232,8 @@ def test_the_name_stands_beside_the_verdict_and_undo_goes_by_it(run: str, store:
 
 
 def test_a_name_that_stands_beside_a_decision_is_given_to_nobody_else(run: str, store: ReviewStore) -> None:
-    store.decide([("q", "p")], "drop", "Reviewer 1")  # in a tab that is closed, or at another server
-    store.decide([("q", "r")], "drop", "Reviewer 3")
+    store.decide([("q", "p")], "relevant", "Reviewer 1")  # in a tab that is closed, or at another server
+    store.decide([("q", "r")], "relevant", "Reviewer 3")
     at = open_review(run)
     assert at.text_input(key="review-who").value == "Reviewer 2"
     assert next(each for each in at.button if each.label == "Undo").disabled
@@ -256,10 +256,10 @@ def test_a_page_loaded_again_keeps_its_name(run: str, store: ReviewStore, monkey
     at_work = {"first"}
     monkeypatch.setattr(claims, "is_open", at_work.__contains__)
     assert names.of("first", "a") == "Reviewer 1"
-    store.decide([("q", "p")], "drop", "Reviewer 1")
+    store.decide([("q", "p")], "relevant", "Reviewer 1")
     assert names.of("other tab", "a") == "Reviewer 2"
     at_work.clear()
-    store.decide([("q", "p")], "drop", "Reviewer 2")
+    store.decide([("q", "p")], "relevant", "Reviewer 2")
     assert names.of("stranger", "b") == names.of("stranger", "b") == "Reviewer 3"
     at_work.add("stranger")
     assert names.of("reloaded", "a") == "Reviewer 2"
@@ -288,21 +288,21 @@ def test_the_mask_of_a_browser_s_token_does_not_matter(monkeypatch: pytest.Monke
 def test_an_earlier_decision_about_many_pairs_is_changed_as_one(run: str, store: ReviewStore, monkeypatch: pytest.MonkeyPatch) -> None:
     from pages.review import session
 
-    batch = store.decide([("q", f"p{number}") for number in range(3_000)], "drop", "Ann")
+    batch = store.decide([("q", f"p{number}") for number in range(3_000)], "relevant", "Ann")
     with monkeypatch.context() as patch:
         patch.setattr(ReviewStore, "pairs", None)  # a screen asks for no texts
         at = open_review(run)
         press(at, "Keep")
     assert "3,000 pairs at once" in texts(at)
-    store.decide([("q", "p0")], "skip", "Bob")
+    store.decide([("q", "p0")], "unsure", "Bob")
     at.run()
     assert "2,999 pairs at once" in texts(at)
-    monkeypatch.setattr(session.st, "session_state", {session.KEY: at.session_state[session.KEY], "picked": "keep", "review-who": "Cy"})
+    monkeypatch.setattr(session.st, "session_state", {session.KEY: at.session_state[session.KEY], "picked": "negative", "review-who": "Cy"})
     session.change(batch, "picked")
-    assert sum((each.verdict, each.who) == ("keep", "Cy") for each in store.verdicts()) == 2_999
+    assert sum((each.verdict, each.who) == ("negative", "Cy") for each in store.verdicts()) == 2_999
     session.change(batch, "picked")
     assert "replaced or taken back" in at.session_state[session.KEY].news
-    assert store.verdict("q", "p0").verdict == "skip"  # type: ignore[union-attr]
+    assert store.verdict("q", "p0").verdict == "unsure"  # type: ignore[union-attr]
 
 
 def test_a_file_of_verdicts_that_is_moved_away_is_begun_anew_on_the_screen(run: str, store: ReviewStore, tmp_path: Path) -> None:
@@ -316,8 +316,8 @@ def test_a_file_of_verdicts_that_is_moved_away_is_begun_anew_on_the_screen(run: 
     query = query_shown(at)
     press(at, "Keep")
     assert counts(at).startswith("**1 of 1,815 reviewed**")
-    assert [(each.query, each.verdict) for each in store.verdicts()] == [(query, "keep")]
-    assert [each.verdict for each in ReviewStore(tmp_path / "reviews.sqlite").verdicts()] == ["drop", "drop"]
+    assert [(each.query, each.verdict) for each in store.verdicts()] == [(query, "negative")]
+    assert [each.verdict for each in ReviewStore(tmp_path / "reviews.sqlite").verdicts()] == ["relevant", "relevant"]
 
 
 def test_verdicts_are_downloaded_and_imported(run: str, store: ReviewStore, tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ def test_verdicts_are_downloaded_and_imported(run: str, store: ReviewStore, tmp_
     for label in ("Drop", "Promote", "Skip"):
         press(at, label)
     lines = files.lines()
-    assert [json.loads(line)["verdict"] for line in lines.splitlines()] == ["drop", "promote", "skip"]
+    assert [json.loads(line)["verdict"] for line in lines.splitlines()] == ["relevant", "positive", "unsure"]
     verdicts = store.verdicts()
     for _ in range(3):
         press(at, "Undo")
