@@ -96,7 +96,7 @@ class ReviewStore:
     # Reading
 
     def version(self) -> int:
-        """Return the id of the last event, 0 before the first, in about 20 µs; it also grows when the file is replaced."""
+        """Return the id of the last event, 0 before the first, in about 20 µs; it grows if the file is replaced."""
         with self._log.connection() as db:
             return self._first() + int(db.execute("SELECT max(id) FROM events").fetchone()[0] or 0)
 

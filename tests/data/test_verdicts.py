@@ -103,7 +103,9 @@ def test_a_promoted_passage_is_as_if_the_row_had_named_it(write_jsonl, fake_enco
     settings = MineSettings(selection=SelectionSettings(window_start=0, window_end=40, negative_number=8, max_positive_ratio=0.9))
     plain = write_jsonl([{"query": "passage number 7 please", "pos": ["passage number 7"]}])
     named = write_jsonl([{"query": "passage number 7 please", "pos": ["passage number 7", "passage number 17"]}], "named.jsonl")
-    promoted = mine(plain, pool, settings, lambda: fake_encoder, verdicts=[said("Passage number 7 please", "passage number 17", "positive")])
+    promoted = mine(
+        plain, pool, settings, lambda: fake_encoder, verdicts=[said("Passage number 7 please", "passage number 17", "positive")]
+    )
     wanted = mine(named, pool, settings, lambda: fake_encoder)
     assert promoted.selection.negatives.tolist() == wanted.selection.negatives.tolist()
     assert promoted.selection.reasons.tolist() == wanted.selection.reasons.tolist()

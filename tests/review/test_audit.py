@@ -345,7 +345,9 @@ def test_audits_of_a_selection_from_the_draw_to_the_interval_cover_its_rate() ->
     covered, estimates = [], []
     for seed in range(120):
         sample = draw(corpus, ranking, selection, AuditSettings(size=100, seed=seed))
-        states = [RELEVANT if pair in pairs else NEGATIVE for pair in zip(*(each.tolist() for each in pairs_in(sample, corpus)), strict=True)]
+        states = [
+            RELEVANT if pair in pairs else NEGATIVE for pair in zip(*(each.tolist() for each in pairs_in(sample, corpus)), strict=True)
+        ]
         rate = estimate(sample, np.array(states)).rate
         assert rate is not None
         covered.append(rate.low <= truth <= rate.high)

@@ -189,7 +189,9 @@ def said(verdict: Choice, when: str, who: str = "") -> Verdict:
 
 @pytest.mark.parametrize("no_time", ["", "yesterday"])
 def test_of_two_verdicts_in_one_import_the_later_counts(store: ReviewStore, no_time: str) -> None:
-    done = store.add([said("negative", "2026-05-02T00:30:00+02:00"), said("relevant", "2026-05-01T23:00:00Z"), said("unsure", no_time)], "Ann")
+    done = store.add(
+        [said("negative", "2026-05-02T00:30:00+02:00"), said("relevant", "2026-05-01T23:00:00Z"), said("unsure", no_time)], "Ann"
+    )
     assert (done.new, done.changed, done.same, done.older) == (1, 0, 0, 0)
     assert state(store) == {("q", "p"): ("relevant", "Ann")}
 
@@ -411,7 +413,9 @@ def test_a_file_that_another_process_has_put_in_place_is_used_and_left_whole(sto
     """The connections to the old file are closed while the other process has the new one open."""
     store.decide([("q", "old")], "relevant", "Ann")
     moved_away(store.path)
-    process = start("store.decide([('q', 'theirs')], 'relevant', 'Bob')\nprint('written', flush=True)\nimport time; time.sleep(60)", store.path)
+    process = start(
+        "store.decide([('q', 'theirs')], 'relevant', 'Bob')\nprint('written', flush=True)\nimport time; time.sleep(60)", store.path
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "written\n"
     assert state(store) == {("q", "theirs"): ("relevant", "Bob")}
