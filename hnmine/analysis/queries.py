@@ -79,7 +79,7 @@ class QueryTable:
     @property
     def reviewed(self) -> Ints:
         """How many passages people judged for each query: (q,)."""
-        return np.sum(list(self.verdicts.values()), axis=0)
+        return sum(self.verdicts.values(), np.zeros(len(self.positive), dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -41,7 +41,7 @@ Order = Literal["fn_probability", "ratio", "random", "query", "hubs"]
 STATES = ("unreviewed", *CHOICES)
 
 # Pairs that similarity to the positive orders: the most similar to the query, and those of the highest ratio to the positive.
-HEAD, HEAD_OF_RATIOS = 500_000, 50_000
+HEAD, HEAD_BY_RATIO = 500_000, 50_000
 # Up to this number, pairs are searched one by one.
 FEW = 16
 # Pairs in a queue at most; in a wider window only each query's nearest candidates are taken.
@@ -284,7 +284,7 @@ def _with_verdicts(
         return pairs, verdicts
     known = _codes(with_verdict[0], with_verdict[1])
     order = np.argsort(known)
-    known, (queries, passages, states) = known[order], (each[order] for each in with_verdict)
+    known, queries, passages, states = known[order], with_verdict[0][order], with_verdict[1][order], with_verdict[2][order]
     codes = _codes(pairs.queries, pairs.passages)
     places = np.minimum(np.searchsorted(known, codes), len(known) - 1)
     here = known[places] == codes
@@ -377,7 +377,7 @@ def _by_ratio(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids, rat
     """Return the order by ratio to the positive in whole percent, then similarity to the positive; undefined ratios come first."""
     ratios = np.nan_to_num(ratios, nan=np.inf, posinf=np.inf)
     order = np.argsort(-ratios, kind="stable")
-    head = order[:HEAD_OF_RATIOS]
+    head = order[:HEAD_BY_RATIO]
     percent = np.round(100 * np.minimum(ratios[head], 100))
-    order[:HEAD_OF_RATIOS] = head[np.lexsort((-positive_similarity(corpus, ranking, queries[head], passages[head]), -percent))]
+    order[:HEAD_BY_RATIO] = head[np.lexsort((-positive_similarity(corpus, ranking, queries[head], passages[head]), -percent))]
     return order

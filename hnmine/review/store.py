@@ -112,7 +112,7 @@ class ReviewStore:
         """Return the current verdict of every pair that has one, "unsure" included, the latest decision last."""
         with self._log.connection() as db:
             rows = db.execute(
-                "SELECT query, passage, after, at, who FROM current JOIN events ON id = current.decision WHERE after IS NOT NULL ORDER BY id"
+                "SELECT query, passage, after, at, who FROM current JOIN events ON id = decision WHERE after IS NOT NULL ORDER BY id"
             )
             return [_verdict(row) for row in rows]
 

@@ -32,8 +32,7 @@ class Summary:
         estimated_false: share of the negatives that are false by the model's own estimate (0..1), back-filled ones aside, what people kept
             as true; None where it had no say. It is no measurement: an audit is.
         problems: counts of input problems, "kind (resolution)".
-        verdicts: people's decisions that were honoured, "negative", "relevant", "positive" and "junk", and those "elsewhere", on texts that are not
-            in this data; empty without any.
+        verdicts: number of pairs by verdict, and of verdicts "elsewhere", on texts that are not in this data; empty without any.
         vectors: how many were "stored" already and how many had to be "encoded"; empty without a store.
         pairs: the same of the reranker's scores, "stored" and "scored"; empty without a reranker.
         timings: seconds for each stage.

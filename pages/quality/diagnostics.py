@@ -32,7 +32,7 @@ def draw(run: OpenRun, selection: Selection) -> None:
     filled = selection.random_filled.any(axis=1)
     with st.grid(5, min_column_width=170):
         st.metric(
-            "Low-ranked positives",
+            "Low positives",
             f"{int(positives.low.sum()):,}",
             border=True,
             help=f"Rank {LOW_RANK} or beyond, counted from 0, or not ranked. {len(positives.ranks):,} positives in total.",
@@ -51,7 +51,7 @@ def draw(run: OpenRun, selection: Selection) -> None:
             help="Mean length of the negatives divided by that of the positives. Near 1, length does not separate them.",
         )
         st.metric(
-            "Positive ranked higher",
+            "Correct order",
             "–" if math.isnan(scores.in_order) else wording.percent(scores.in_order, 1),
             border=True,
             help="Pairs of a positive and a negative of the same query in which the positive is more similar to the query. In the other "
@@ -121,15 +121,15 @@ def _positives(run: OpenRun, selection: Selection) -> None:
             | ({"added": found.promoted[places[shown]]} if found.promoted.any() else {})
         ),
         {
-            "query": text(width=220),
-            "positive": text(width=300),
+            "query": text(width=210),
+            "positive": text(width=250),
             "score": number(format="%.3f", help="Similarity to its query.", width=65),
             "rank": text(help="Counted from 0, before the window and any filter.", alignment="right", width=60),
             "negatives above": text(
-                help="Negatives of the query that are more similar to it than this positive.", alignment="right", width=120
+                help="Negatives of the query that are more similar to it than this positive.", alignment="right", width=115
             ),
             "other queries": number(format="%d", help="Other queries with this positive.", width=100),
-            "added": st.column_config.CheckboxColumn(help="Added as positive by a reviewer.", width=80),
+            "added": st.column_config.CheckboxColumn(help="Added as positive by a reviewer.", width=65),
         },
         "Positives, lowest rank first",
         found.queries[places].astype(np.int64),
@@ -172,11 +172,13 @@ def _short(run: OpenRun, selection: Selection) -> None:
     filled = selection.random_filled.sum(axis=1)
     queries = np.flatnonzero(selection.short | (filled > 0))
     queries = queries[np.lexsort((-filled[queries], selection.counts[queries]))]
-    st.write(
-        f"{counted(int(selection.short.sum()), 'query has', 'queries have')} fewer than {wanted:,} negatives. "
-        f"{counted(int((filled > 0).sum()), 'query has', 'queries have')} {counted(int(filled.sum()), 'random negative')} from outside the "
-        "window, which are usually easier."
-    )
+    few = f"{counted(int(selection.short.sum()), 'query has', 'queries have')} fewer than {wanted:,} negatives."
+    if filled.any():
+        few += (
+            f" {counted(int((filled > 0).sum()), 'query has', 'queries have')} {counted(int(filled.sum()), 'random negative')} from outside "
+            "the window, which are usually easier."
+        )
+    st.write(few)
     tables.table(
         run,
         f"quality-short-{run.key}",

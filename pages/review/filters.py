@@ -11,7 +11,7 @@ from pages.shared import audit, state, wording
 
 SOURCES = {
     "chosen": "Chosen negatives",
-    "window": "All candidates in the window",
+    "window": "In the window",
     "nearest": "Before the window",
     "audit": "Audit sample",
 }
@@ -33,14 +33,14 @@ def controls() -> QueueSettings:
         st.session_state["review-words"] = asked
     sampled = audit.kept(st.session_state.run, state.selection_settings(st.session_state.run)) is not None
     _from_quality(sampled)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
         source = st.selectbox(
             "Pairs",
             [name for name in SOURCES if sampled or name != "audit"],
             format_func=SOURCES.__getitem__,
             key="review-source",
             persist_state="session",
-            width=230,
+            width=170,
             help="The chosen negatives; all candidates in the rank window; or the candidates before it, which are skipped because many "
             "are unlabelled positives. The audit sample is drawn on the Quality screen.",
         )
@@ -54,7 +54,7 @@ def controls() -> QueueSettings:
                 format_func=ORDERS.__getitem__,
                 key="review-order",
                 persist_state="session",
-                width=400,
+                width=360,
                 help="The estimated false-negative probability finds the most false negatives early; the model is re-fitted on your "
                 "verdicts. A run without signals is ordered by similarity to the query and the positive. Hubs are the passages chosen "
                 "for the most queries.",
@@ -66,7 +66,7 @@ def controls() -> QueueSettings:
             persist_state="session",
             icon=":material/search:",
             placeholder="text",
-            width=170,
+            width=135,
         )
         with st.popover("Filters", icon=":material/filter_alt:"):
             ranges = filters(source, order)
@@ -77,7 +77,7 @@ def controls() -> QueueSettings:
             persist_state="session",
             max_chars=60,
             icon=":material/person:",
-            width=150,
+            width=130,
             help="Stored with each verdict. Undo and redo apply to the decisions of this reviewer only.",
         )
     return QueueSettings(source=source, order=order, words=words, **ranges)

@@ -62,12 +62,11 @@ def progress(review: ReviewSession) -> None:
 def buttons(review: ReviewSession) -> None:
     """Draw the buttons; verdict buttons belong to one step, so a late press cannot apply to the next pair."""
     undoable, redoable = resources.reviews().history(claims.reviewer())
-    with st.container(horizontal=True, gap="small"):
-        for choice, (label, key, icon, _, text) in VERDICTS.items():
+    with st.container(horizontal=True, gap="xsmall"):
+        for choice, (label, key, _, _, text) in VERDICTS.items():
             st.button(
                 label,
                 shortcut=key,
-                icon=icon,
                 help=text,
                 key=f"review-{choice}-{review.step}",
                 on_click=session.decide,
@@ -89,7 +88,7 @@ def recent() -> None:
     for decision in found:
         verdict, several = decision.verdict, decision.pairs > 1
         key = f"review-change-{decision.batch}"
-        left, right = st.columns([1, 4], vertical_alignment="center", gap="small")
+        left, right = st.columns([3, 8], vertical_alignment="center", gap="small")
         with left:
             st.menu_button(
                 LABELS[verdict.verdict].capitalize(),

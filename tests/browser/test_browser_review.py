@@ -257,7 +257,7 @@ def test_keys_typed_into_a_field_judge_nothing(browser: Any, mined: tuple[Path, 
     page.keyboard.type("kdpjsbike", delay=20)
     for _ in range(4):
         page.keyboard.press("ArrowLeft")
-    for _ in range(4):
+    for _ in range(5):
         page.keyboard.press("Backspace")
     page.keyboard.press("Enter")
     settled(page)

@@ -283,7 +283,7 @@ def test_the_parts_show_what_the_counts_say(run: str) -> None:
     selection = resources.selection(opened, opened.run.settings.selection)
     positives = diagnostics.positives(opened.inputs.corpus, opened.ranking, selection)
     metrics = {each.label: each.value for each in at.metric}
-    assert metrics["Low-ranked positives"] == f"{int(positives.low.sum()):,}"
+    assert metrics["Low positives"] == f"{int(positives.low.sum()):,}"
     table = at.dataframe[0].value
     assert len(table) == min(50, int(positives.low.sum()))
     shown = [500 if rank == "500+" else int(rank) for rank in table["rank"]]

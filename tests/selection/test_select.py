@@ -104,7 +104,9 @@ def check(corpus, ranking, settings, verdicts=()):
         of_people = {p: said.get((normalize_text(corpus.queries[query]), normalize_text(text))) for p, text in enumerate(corpus.passages)}
         dropped = {p for p, verdict in of_people.items() if verdict in ("relevant", "junk")}
         assert {p for p, verdict in of_people.items() if verdict == "positive"} <= positives
-        kept = [p for p in ranking.ids[query, : settings.window_end].tolist() if of_people[p] == "negative" and p not in {*positives, itself}]
+        kept = [
+            p for p in ranking.ids[query, : settings.window_end].tolist() if of_people[p] == "negative" and p not in {*positives, itself}
+        ]
         far = {p for p in range(corpus.n_candidates) if of_people[p] == "negative" and p not in {*positives, itself, *kept}}
         guards |= {p: [] for p in {*kept, *far}}
         open_cases = any(None in found for found in guards.values())
