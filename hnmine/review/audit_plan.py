@@ -1,7 +1,7 @@
 """What follows from an audit: the number of reviews for a wanted precision, and the cut for a wanted rate.
 
-Both use only what people found, never a model's estimate. A plan assumes that the rates found so far hold. A cut is recommended only
-from FEWEST_FOR_CUT reviews in total and below the cut.
+Both use only what people found, never a model's estimate. A plan assumes that the rates found so far hold. A cut needs FEWEST_FOR_CUT
+reviews in total and below the cut.
 """
 
 from __future__ import annotations
