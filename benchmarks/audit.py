@@ -41,8 +41,8 @@ RATES = (0.003, 0.01, 0.03, 0.1)
 SHARE, RISK = np.array([5_000, 4_000, 4_000, 3_000, 2_000, 1_600, 400]), np.array([10_000, 6_000, 3_000, 800, 200])
 # Sizes of the bands, their relative rates, and the rates expected when draws are allotted.
 POPULATIONS: dict[str, tuple[Ints, Floats, tuple[float, ...]]] = {
-    "ratio to the positive": (SHARE, np.array([0.2, 0.3, 1, 2, 4, 4, 4]), audit_sample.EXPECTED_BY_SHARE),
-    "ratio, uninformative": (SHARE, np.ones(7), audit_sample.EXPECTED_BY_SHARE),
+    "ratio to the positive": (SHARE, np.array([0.2, 0.3, 1, 2, 4, 4, 4]), audit_sample.EXPECTED_BY_RATIO),
+    "ratio, uninformative": (SHARE, np.ones(7), audit_sample.EXPECTED_BY_RATIO),
     "risk": (RISK, np.array([0.05, 0.3, 2, 8, 20]), audit_sample.EXPECTED_BY_RISK),
     "risk, uninformative": (RISK, np.ones(5), audit_sample.EXPECTED_BY_RISK),
     "risk, 600 negatives": (RISK * 3 // 100, np.array([0.05, 0.3, 2, 8, 20]), audit_sample.EXPECTED_BY_RISK),
@@ -111,7 +111,7 @@ def simulated(audits: int) -> list[dict[str, Any]]:
     """Return a line for each synthetic population, true rate and number of reviews."""
     rows = []
     for name, (sizes, profile, expected) in POPULATIONS.items():
-        turns = np.array(audit_sample._turns(sizes, np.array(expected)))
+        turns = np.array(audit_sample._band_order(sizes, np.array(expected)))
         for rate in RATES:
             false = np.round(np.minimum(rate * profile / np.average(profile, weights=sizes), 1) * sizes).astype(np.int64)
             truth = false.sum() / sizes.sum()
@@ -150,7 +150,7 @@ def audited(turn: Turn, selection: Selection, by: str, audits: int) -> list[dict
         sample = draw(corpus, turn.ranking, selection, AuditSettings(size=max(REVIEWS), seed=seed, by=by), risk=risks)  # type: ignore[arg-type]
         queries, passages = pairs_in(sample, corpus)
         drop = np.isin(queries.astype(np.int64) * len(corpus.passages) + passages, wrong)
-        states = np.where(drop, STATES.index("drop"), STATES.index("keep"))
+        states = np.where(drop, STATES.index("relevant"), STATES.index("negative"))
         for reviews in REVIEWS:
             part = sample.of_size(reviews)
             found[reviews].append(counts(part, states[:reviews]))
@@ -203,7 +203,7 @@ def main() -> None:
         turn = turns_of(judged, encoder, store)[0]
         for name, settings in SELECTIONS.items():
             selection = select(turn.corpus, turn.ranking, settings)
-            for by in ("share", "risk"):
+            for by in ("ratio", "risk"):
                 rows += [{"set": judged.name, "selection": name, "bands by": by} | row for row in audited(turn, selection, by, audits)]
     report("audit-judged", rows, {"audits of each line": audits})
     report("audit-speed", speed(1_000 if given.quick else 100_000))

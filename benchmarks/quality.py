@@ -240,7 +240,7 @@ def with_verdicts(turn: Turn, model: FNModel, number: int, share: float, times: 
     verdict_pairs = match_verdicts(
         corpus,
         [
-            Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="promote" if false else "keep")
+            Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="positive" if false else "negative")
             for query, passage, false in zip(rows, passages, wrong, strict=True)
         ],
     )

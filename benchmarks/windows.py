@@ -107,7 +107,7 @@ def reviewed(turn: Turn, selection: Selection, model: FNModel, verdicts: int, or
     false = turn.false(selection)[rows, places].tolist()
     corpus, passages = turn.corpus, selection.negatives[rows, places]
     verdicts_given = [
-        Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="promote" if wrong else "keep")
+        Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="positive" if wrong else "negative")
         for query, passage, wrong in zip(rows, passages, false, strict=True)
     ]
     verdict_pairs = match_verdicts(corpus, verdicts_given)

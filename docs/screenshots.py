@@ -196,7 +196,7 @@ class Journey:
             page.get_by_role("textbox", name="Reviewer").press("Enter")
             page.get_by_role("heading", name="Review").click()  # away from the field, so that keys judge
             stands_still(page)
-            for number, key in enumerate("kkdkkskkd", 1):
+            for number, key in enumerate("kkdkjskkd", 1):
                 page.keyboard.press(key)
                 page.get_by_text(f"{number} of ").first.wait_for()
                 stands_still(page)
@@ -232,8 +232,8 @@ def audit(page: Any) -> None:
         page.get_by_text(f"{number} of ").first.wait_for()
         stands_still(page)
     press(page, "review-all")
-    page.locator(".st-key-review-all-choice").get_by_text("Keep", exact=True).click()
-    page.get_by_role("button", name="Keep: ").click()
+    page.locator(".st-key-review-all-choice").get_by_text("Negative", exact=True).click()
+    page.get_by_role("button", name="Negative (").click()
     page.get_by_text("The sample is reviewed").wait_for()
     page.get_by_role("link", name="Go to Quality").click()
     page.get_by_role("heading", name="Quality").wait_for()

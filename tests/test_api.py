@@ -30,9 +30,9 @@ EXAMPLE = ROOT / "examples" / "bikeshare"
 ROWS = [{"query": f"question {i % 20}", "pos": [f"answer {i}"], "neg": [f"old {i}"], "id": i} for i in range(30)]
 POOL = [f"passage number {i}" for i in range(60)]
 VERDICTS = [
-    Verdict(query="question 3", passage="passage number 7", verdict="promote"),
-    Verdict(query="question 4", passage="passage number 8", verdict="drop"),
-    Verdict(query="question 5", passage="passage number 9", verdict="keep"),
+    Verdict(query="question 3", passage="passage number 7", verdict="positive"),
+    Verdict(query="question 4", passage="passage number 8", verdict="relevant"),
+    Verdict(query="question 5", passage="passage number 9", verdict="negative"),
 ]
 
 
@@ -381,7 +381,7 @@ def test_library_function_command_line_and_app_write_the_same_bytes(bikeshare, t
 
     found = bikeshare.select(preset, n=6).to_pandas().groupby("query", sort=False).negative.agg(list)
     pairs = [(query, negatives[2]) for query, negatives in found.items()][:60]
-    choices = ("drop", "promote", "keep")
+    choices = ("relevant", "positive", "negative")
     verdicts = [Verdict(query=query, passage=text, verdict=choices[n % 3]) for n, (query, text) in enumerate(pairs)]
     reviews = tmp_path / "verdicts.jsonl"
     reviews.write_bytes(b"".join(verdict_lines(verdicts)))

@@ -49,7 +49,7 @@ def fn_probabilities(estimator: FNEstimator, selection: Selection) -> Floats:
     fn_probabilities = np.full(ranks.shape, np.nan, dtype=np.float32)
     rows, places = np.nonzero(ranks >= 0)
     fn_probabilities[rows, places] = estimator.pairs(rows, ranks[rows, places])
-    queries, passages = selection.verdict_pairs.kept
+    queries, passages = selection.verdict_pairs.negative
     pairs, places = np.nonzero(selection.negatives[queries] == passages[:, None])
     fn_probabilities[queries[pairs], places] = 0
     return fn_probabilities

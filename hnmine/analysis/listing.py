@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from hnmine.analysis.queries import QueryTable
 from hnmine.core.errors import SettingsError
+from hnmine.data.verdicts import DECIDED
 from hnmine.selection.select import Selection
 
 __all__ = ["COLUMNS", "FILTERS", "REVIEWED", "Listing", "alphabetical", "found", "pages", "sorted_by"]
@@ -27,7 +28,7 @@ Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 FILTERS = ("close", "above", "low", "short")
-REVIEWED = ("reviewed", "unreviewed", "dropped", "kept", "promoted")
+REVIEWED = ("reviewed", "unreviewed", *DECIDED)
 # What can be sorted by, and whether the largest comes first when nobody says.
 COLUMNS = {
     "fn_probability": True,
@@ -49,7 +50,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         words: all of them must stand in the query, in any order; what stands in double quotes must stand there as it is.
         show: "close" (hardest negative over 95 % of the positive), "above" (over the positive), "low" (best positive below the top
             10), "short" (short or back-filled), or None for all.
-        reviewed: "reviewed", "unreviewed", "dropped", "kept", "promoted": queries with a passage judged so; None for all.
+        reviewed: "reviewed", "unreviewed", or one of `DECIDED`: queries with a passage of that verdict; None for all.
         low, high: queries with a chosen negative whose similarity is in this range; None for no bound.
         sort: one of `COLUMNS`; descending: the largest first. "fn_probability", the highest estimate among the negatives, stands for "share"
             where nothing can be estimated.
@@ -57,7 +58,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     words: str = ""
     show: Literal["close", "above", "low", "short"] | None = None
-    reviewed: Literal["reviewed", "unreviewed", "dropped", "kept", "promoted"] | None = None
+    reviewed: str | None = None
     low: float | None = None
     high: float | None = None
     sort: str = "fn_probability"
@@ -129,7 +130,7 @@ def _kept(asked: Listing, table: QueryTable, selection: Selection) -> Bools:
     if asked.reviewed == "unreviewed":
         keep &= table.reviewed == 0
     elif asked.reviewed is not None:
-        keep &= getattr(table, asked.reviewed) > 0
+        keep &= (table.reviewed if asked.reviewed == "reviewed" else table.verdicts[asked.reviewed]) > 0
     return keep
 
 

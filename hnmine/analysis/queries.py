@@ -15,6 +15,7 @@ import numpy.typing as npt
 from hnmine.core.arrays import row_blocks
 from hnmine.data.corpus import SOURCE_NEG, SOURCE_POOL, SOURCE_POS, Corpus
 from hnmine.data.dataset import Inputs
+from hnmine.data.verdicts import DECIDED
 from hnmine.retrieval.ranking import Ranking
 from hnmine.selection.filters import filter_of
 from hnmine.selection.positive_score import ratio_to_positive
@@ -61,8 +62,8 @@ class QueryTable:
 
     `positive`: the positive's score (`Selection.positive`); `hardest`: score of its hardest negative, NaN without one; `margin`: positive
     minus hardest; `share`: hardest over positive, NaN where the positive scores 0 or less; `positive_rank`: rank of its
-    best positive from 0, or the depth when that is not among the ranked; `negatives`, `random_filled`: counts; `dropped`, `kept`,
-    `promoted`: how many of its passages people judged so; `fn_probability`: the highest estimate among its negatives to be false, NaN without
+    best positive from 0, or the depth when that is not among the ranked; `negatives`, `random_filled`: counts; `verdicts`: how many
+    of its passages have each verdict of `DECIDED`; `fn_probability`: the highest estimate among its negatives to be false, NaN without
     one, or None where nothing can be estimated.
     """
 
@@ -73,15 +74,13 @@ class QueryTable:
     positive_rank: npt.NDArray[np.int32]
     negatives: Ints
     random_filled: Ints
-    dropped: Ints
-    kept: Ints
-    promoted: Ints
+    verdicts: dict[str, Ints]
     fn_probability: Floats | None = None
 
     @property
     def reviewed(self) -> Ints:
         """How many passages people judged for each query: (q,)."""
-        return self.dropped + self.kept + self.promoted
+        return sum(self.verdicts.values(), np.zeros(len(self.positive), dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,9 +183,7 @@ def query_table(corpus: Corpus, ranking: Ranking, selection: Selection, fn_proba
         positive_rank=np.minimum.reduceat(positive_ranks(corpus, ranking), corpus.positive_starts[:-1]),
         negatives=selection.counts,
         random_filled=selection.random_filled.sum(axis=1).astype(np.int64),
-        dropped=_judged(selection.verdict_pairs.dropped, len(positive)),
-        kept=_judged(selection.verdict_pairs.kept, len(positive)),
-        promoted=_judged(selection.verdict_pairs.promoted, len(positive)),
+        verdicts={name: _judged(getattr(selection.verdict_pairs, name), len(positive)) for name in DECIDED},
         fn_probability=None if fn_probabilities is None else np.fmax.reduce(fn_probabilities, axis=1),
     )
 
@@ -217,7 +214,7 @@ def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
         case Reason.QUERY_ITSELF:
             return "the query itself"
         case Reason.DROPPED:
-            return "dropped by a reviewer"
+            return "removed by a reviewer"
 
 
 def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query: int) -> Candidates:
@@ -263,9 +260,9 @@ def _verdicts_on(selection: Selection, query: int) -> dict[int, str]:
     verdict_pairs = selection.verdict_pairs
     found: dict[int, str] = {}
     for words, (queries, passages) in (
-        ("dropped by a reviewer", verdict_pairs.dropped),
-        ("kept by a reviewer", verdict_pairs.kept),
-        ("promoted by a reviewer", verdict_pairs.promoted),
+        ("removed by a reviewer", verdict_pairs.removed),
+        ("judged negative by a reviewer", verdict_pairs.negative),
+        ("added as positive by a reviewer", verdict_pairs.positive),
     ):
         first, end = np.searchsorted(queries, (query, query + 1))
         found |= dict.fromkeys(passages[first:end].tolist(), words)

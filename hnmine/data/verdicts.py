@@ -1,20 +1,9 @@
-"""What people decided about query-candidate pairs, and what that means for one corpus.
+"""Reviewers' verdicts on (query, passage) pairs, and the pairs of a corpus that they apply to.
 
-A verdict belongs to a query's text and a passage's text, not to a run: it bears on every row, of every data set, that asks
-the same and holds the same passage ("same" as everywhere: after `corpus.fold`). So a review outlives the runs it was made
-on, and travels as JSON lines.
-
-`match_verdicts` finds the pairs in a corpus; what `select` and the exports make of them:
-
-- *drop*: a false negative or junk. Never a negative of this query again, not even as back-fill.
-- *promote*: it answers the query. From then on a positive in all respects: it joins `pos` of every row with this query,
-  counts for the guards' anchor, and is never its negative.
-- *keep*: a true negative. It is taken before all others; neither a guard nor the window's start, which are there against
-  false negatives, keep it out. The window's end does, as long as the window has enough: a negative that a newer model ranks
-  far away has done its work. Where places have to be filled from outside, kept ones come first.
-- *skip*: nobody knows. It has no effect on mining.
-
-Finding 10,000 verdicts takes 0.1 s, most of it folding and hashing their texts.
+A verdict belongs to the two texts, not to a run or data set, so a review applies to later runs and is stored as JSON lines. Texts
+match after Unicode NFC, case-folding and white-space folding. What mining does with each verdict: `Verdict`. The window's end still
+limits "negative" pairs: a passage that a newer model ranks far away is no longer hard. Random fill takes such pairs first.
+Matching 10,000 verdicts takes 0.1 s.
 """
 
 from __future__ import annotations
@@ -37,6 +26,7 @@ from hnmine.data.lines import MAX_LINE_BYTES, LineReader
 
 __all__ = [
     "CHOICES",
+    "DECIDED",
     "Choice",
     "Verdict",
     "VerdictPairs",
@@ -49,20 +39,24 @@ __all__ = [
     "verdict_lines",
 ]
 
-Choice = Literal["keep", "drop", "promote", "skip"]
-CHOICES: tuple[Choice, ...] = ("keep", "drop", "promote", "skip")
+Choice = Literal["negative", "relevant", "positive", "junk", "unsure"]
+# The verdicts that change what is mined, and all verdicts.
+DECIDED: tuple[Choice, ...] = ("negative", "relevant", "positive", "junk")
+CHOICES: tuple[Choice, ...] = (*DECIDED, "unsure")
 
 Ids = npt.NDArray[np.int32]
 Pairs = tuple[Ids, Ids]
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """One decision about one pair.
+    """One reviewer's verdict on one pair.
 
     Attributes:
-        query, passage: the texts, as they were shown.
-        verdict: "keep", "drop", "promote" or "skip".
-        when: ISO 8601 time in UTC; who: who decided. Both may be empty.
+        query, passage: the texts as the reviewer saw them.
+        verdict: "negative": a true negative, selected first; no filter and no window start rejects it. "relevant": a false negative,
+            removed: never a negative of this query, not even as random fill. "positive": also relevant, and added to the positives
+            of every row with this query. "junk": removed like "relevant", but not a false negative. "unsure": no effect.
+        when: ISO 8601 time in UTC. who: the reviewer. Both may be empty.
     """
 
     query: str
@@ -74,43 +68,46 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VerdictPairs:
-    """What verdicts mean for one corpus.
+    """The pairs of one corpus that have a verdict.
 
     Attributes:
-        dropped, kept, promoted: (queries, passages), each (m,) int32, sorted by query, then passage; no pair in two of them.
-        applied: the verdicts behind them, in an order of their own; skipped pairs are not among them.
-        elsewhere: verdicts on texts that this corpus does not hold.
-        digest: 16 hexadecimal digits, the same for the same pairs of the same corpus.
+        negative, relevant, positive, junk: (queries, passages), each (m,) int32, sorted by query, then passage; no pair is in two groups.
+        removed: the relevant and junk pairs together, in the same form.
+        applied: the verdicts of these pairs, in that order; "unsure" verdicts are left out.
+        elsewhere: number of verdicts on texts that the corpus does not contain.
+        digest: 16 hexadecimal digits, equal for equal pairs and verdicts; empty without any.
     """
 
-    dropped: Pairs
-    kept: Pairs
-    promoted: Pairs
+    negative: Pairs
+    relevant: Pairs
+    positive: Pairs
+    junk: Pairs
+    removed: Pairs
     applied: tuple[Verdict, ...]
     elsewhere: int
     digest: str
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many pairs are "dropped", "promoted" and "kept"."""
-        return {"dropped": len(self.dropped[0]), "promoted": len(self.promoted[0]), "kept": len(self.kept[0])}
+        """Number of pairs of each verdict in `DECIDED`."""
+        return {name: len(getattr(self, name)[0]) for name in DECIDED}
 
 
 def pair_key(query: str, passage: str) -> bytes:
-    """Return 16 bytes that all spellings of a query and a passage which count as the same have in common."""
+    """Return a 16-byte key of a pair, equal for all spellings that match after folding."""
     digest = hashlib.blake2b(normalize_text(query).encode("utf-8", "surrogatepass"), digest_size=16)
     digest.update(b"\0" + normalize_text(passage).encode("utf-8", "surrogatepass"))
     return digest.digest()
 
 
 def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
-    """Read verdicts from JSON lines: `query`, `passage`, `verdict`, and if wanted `when` and `who`; other fields are not used.
+    """Read verdicts from JSON lines with `query`, `passage`, `verdict` and, optionally, `when` and `who`; ignore other fields.
 
     Returns:
-        The oldest first, as `sorted_by_time` has them: of several about one pair the last counts.
+        The verdicts, oldest first (`sorted_by_time`); of several on one pair the last counts.
 
     Raises:
-        InputError: the file cannot be read, or a line is no verdict; nothing of the file is used then.
+        InputError: the file cannot be read, or a line is not a valid verdict; nothing is read then.
     """
     reader = LineReader(path, (), False, MAX_LINE_BYTES)
     decode = msgspec.json.Decoder(Verdict).decode
@@ -123,20 +120,20 @@ def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
                 raise msgspec.ValidationError(f"`{empty}` is empty")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InputError(
-                f"{path}:{reader.line} is no verdict ({error}); write one object a line, such as "
-                '{"query": "...", "passage": "...", "verdict": "drop"}, with keep, drop, promote or skip'
+                f"{path}:{reader.line} is not a valid verdict ({error}); write one object per line, such as "
+                f'{{"query": "...", "passage": "...", "verdict": "relevant"}}; allowed verdicts: {", ".join(CHOICES)}'
             ) from error
         found.append(verdict)
     return sorted_by_time(found)
 
 
 def sorted_by_time(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Return verdicts from the oldest to the newest by `when`; those of the same moment stay in their order."""
+    """Return verdicts sorted by `when`, oldest first; verdicts with equal times keep their order."""
     return sorted(verdicts, key=lambda each: parse_time(each.when))
 
 
 def parse_time(when: str) -> datetime.datetime:
-    """Parse a time; one without a zone is UTC, and what is no time, or none at all, is older than all."""
+    """Parse an ISO 8601 time, in UTC unless it has a zone; an invalid or empty time sorts before all others."""
     try:
         parsed = datetime.datetime.fromisoformat(when)
     except ValueError:
@@ -152,7 +149,7 @@ def verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[bytes]:
 
 
 def match_verdicts(corpus: Corpus, verdicts: Iterable[Verdict]) -> VerdictPairs:
-    """Find the pairs of a corpus that verdicts are about. Of several about one pair the last counts."""
+    """Match verdicts to the pairs of a corpus; of several verdicts on one pair the last counts."""
     given = list(verdicts)
     queries, passages = pairs_of(corpus, [each.query for each in given], [each.passage for each in given])
     here = np.flatnonzero(passages >= 0)
@@ -163,22 +160,30 @@ def match_verdicts(corpus: Corpus, verdicts: Iterable[Verdict]) -> VerdictPairs:
     for pair, place in sorted(last.items()):
         verdict = given[place]
         pairs[verdict.verdict].append(pair)
-        if verdict.verdict != "skip":
+        if verdict.verdict in DECIDED:
             applied.append(verdict)
             digest.update(f"{pair[0]} {pair[1]} {verdict.verdict}\n".encode())
-    dropped, kept, promoted = (_columns(pairs[choice]) for choice in ("drop", "keep", "promote"))
-    return VerdictPairs(dropped, kept, promoted, tuple(applied), len(given) - len(here), digest.hexdigest() if applied else "")
+    return VerdictPairs(
+        negative=_columns(pairs["negative"]),
+        relevant=_columns(pairs["relevant"]),
+        positive=_columns(pairs["positive"]),
+        junk=_columns(pairs["junk"]),
+        removed=_columns(sorted(pairs["relevant"] + pairs["junk"])),
+        applied=tuple(applied),
+        elsewhere=len(given) - len(here),
+        digest=digest.hexdigest() if applied else "",
+    )
 
 
 def pairs_of(corpus: Corpus, queries: Sequence[str], passages: Sequence[str]) -> Pairs:
-    """Return the pairs that texts stand for: (p,) int32 each, both -1 where the corpus lacks one of the two texts."""
-    numbers: dict[str, int] = {}  # a query is judged many times
+    """Return the query and passage ids of texts: (p,) int32 each, both -1 where the corpus lacks one of the two texts."""
+    numbers: dict[str, int] = {}  # the same query is in many pairs
     asked = np.fromiter((numbers.setdefault(text, len(numbers)) for text in queries), np.int64, len(queries))
     query_ids = find(list(numbers), corpus.queries, corpus.query_hashes)[asked]
     passage_ids = np.full(len(passages), -1, np.int32)
     here = np.flatnonzero(query_ids >= 0)
     texts = [passages[place] for place in here.tolist()]
-    # What may be mined stands in canonical order, and what may not behind it too.
+    # Passages that can be mined are sorted by hash, and so are the others, which follow them.
     count = corpus.n_candidates
     found = find(texts, corpus.passages[:count], corpus.passage_hashes[:count])
     if count < len(corpus.passages):

@@ -1,14 +1,9 @@
-"""What the verdicts on an audit's sample say: the rate of false negatives with its interval, band by band, and what is left of it.
+"""The audit: the rate of false negatives in a random sample that people review, with its confidence interval, in total and per band.
 
-*Dropped* and *promoted* count as false: what should not be a negative of this query. (A dropped one may be junk rather than an answer;
-nothing tells them apart.) *Kept* counts as true. Skipped ones are left out and counted: nobody could tell, and it is taken that they are
-no worse than the others.
-
-Verdicts count only on what was drawn, whoever gave them and in whatever order, and in each band only as far as all before them have one:
-the first n of a random order are a random sample, those that somebody had looked at first are not. What lies behind a gap waits until it
-is closed.
-
-Nothing here is a model's guess. Below FEWEST reviews, or while a band has none, no rate is told at all.
+"Relevant" and "positive" count as false negatives; "negative" and "junk" do not. "Unsure" pairs are left out, which assumes that they
+are no worse than the others. A verdict counts only if the draw is in the sample and all draws before it in its band have one: the first
+n draws of a random order are a random sample, the draws that someone happened to review are not. No model's estimate is used. Below
+FEWEST reviews, or while a band has none, there is no rate.
 """
 
 from __future__ import annotations
@@ -28,21 +23,20 @@ __all__ = ["FEWEST", "AuditRecord", "BandEstimate", "Estimate", "Rate", "counts"
 
 Ints = npt.NDArray[np.int64]
 
-# Reviews below which no rate is told.
+# Below this number of reviews there is no rate.
 FEWEST = 30
 METHOD = (
-    "Negatives of rows drawn at random without replacement within bands, reviewed by people; dropped and promoted count as false. "
-    "Interval: Clopper and Pearson's for weighted strata (after Fay and Feuer 1997), of a finite population."
+    "Negatives of rows, drawn at random without replacement within bands and reviewed by people; relevant passages count as false, junk "
+    "does not. Interval: Clopper and Pearson's for weighted strata (after Fay and Feuer 1997), of a finite population."
 )
 
-# What stands about a pair, as `queue.STATES` has it.
-_STATES = ("unreviewed", *CHOICES)
-_FALSE = [_STATES.index("drop"), _STATES.index("promote")]
-_SKIPPED = _STATES.index("skip")
+_STATES = ("unreviewed", *CHOICES)  # `queue.STATES`
+_FALSE = [_STATES.index("relevant"), _STATES.index("positive")]
+_JUNK, _UNSURE = _STATES.index("junk"), _STATES.index("unsure")
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
-    """An estimated rate, 0 to 1, with the ends of its 95 % interval."""
+    """An estimated rate, 0 to 1, with its 95% confidence interval."""
 
     rate: float
     low: float
@@ -50,7 +44,7 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BandEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found in one band: see `audit.Band`; `false` of the `reviewed`, and `rate` where any was reviewed."""
+    """The result in one band (`audit_sample.Band`): `false` of `reviewed` draws, and `rate`, None without reviews."""
 
     low: float | None
     high: float | None
@@ -62,20 +56,22 @@ class BandEstimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sample says so far.
+    """The result of a sample so far.
 
     Attributes:
-        reviewed, false: draws that count, and those of them that are false; skipped: draws that nobody could tell.
-        waiting: draws with a verdict that counts once all before it in its band have one. open: draws without a verdict.
-        rate: of the selection as it was when the sample was drawn; None while there are too few.
-        left: the same without what was found, as it is when verdicts are honoured; what moves in for those is not in it.
-        bands: one by one.
-        missing: reviews until a rate can be told, 0 when it is.
+        reviewed: draws that count. false, junk: those of them that are false negatives, or junk. unsure: left out.
+        waiting: draws with a verdict that does not count yet, because a draw before it in its band has none.
+        open: draws without a verdict.
+        rate: of the selection at the time of the draw; None below the minimum of reviews.
+        left: the rate after the false negatives and junk found are removed; passages that replace them are not included.
+        bands: the result of each.
+        missing: reviews still needed for a rate, 0 if there is one.
     """
 
     reviewed: int
     false: int
-    skipped: int
+    junk: int
+    unsure: int
     waiting: int
     open: int
     rate: Rate | None
@@ -85,17 +81,16 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What a manifest says of an audit.
+    """An audit in a manifest.
 
     Attributes:
-        method: in a sentence; level: of the interval. by: what the bands are of.
-        seed, drawn: of the sample. sample, reviewed, false, skipped: draws, as in `Estimate`.
-        negatives: of the audited selection, over all rows.
-        rate, low, high: of the selection as it was when the sample was drawn.
-        bands: one by one.
-        selection: the fingerprint of the audited selection. exported: that of the negatives that this manifest is about; where they differ,
-            verdicts given since then have changed the selection.
-        left: the rate of what is left of the audited selection without the false ones that were found, where they differ.
+        method: one sentence. level: of the interval. by: the measure of the bands.
+        seed, drawn: of the sample. sample: its draws. reviewed, false, junk, unsure: as in `Estimate`.
+        negatives: in the audited selection, over all rows.
+        rate, low, high: of the selection at the time of the draw.
+        bands: the result of each.
+        selection, exported: fingerprints of the audited and of the exported negatives; verdicts since the draw make them differ.
+        left: `Estimate.left` if they differ, or None.
     """
 
     method: str
@@ -106,7 +101,8 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     sample: int
     reviewed: int
     false: int
-    skipped: int
+    junk: int
+    unsure: int
     negatives: int
     rate: float
     low: float
@@ -118,14 +114,14 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def estimate(sample: Sample, states: npt.NDArray[np.integer[Any]]) -> Estimate:
-    """Return what the verdicts on a sample say.
+    """Estimate the rate of false negatives from the verdicts on a sample.
 
     Args:
-        sample: whose draws are to be reviewed.
-        states: (n,), for each of them what stands: the place in `queue.STATES`.
+        sample: the sample.
+        states: (n,), the state of each draw to review, an index into `queue.STATES`.
 
     Raises:
-        SettingsError: there are more or fewer states than draws.
+        SettingsError: the numbers of states and draws differ.
     """
     counted = _counted(sample, states)
     reviewed, false = counts(sample, states)
@@ -134,16 +130,18 @@ def estimate(sample: Sample, states: npt.NDArray[np.integer[Any]]) -> Estimate:
     empty = int(np.count_nonzero((reviewed == 0) & (sizes > 0)))
     missing = 0 if whole else max(FEWEST - int(reviewed.sum()), empty)
     missing = min(missing, sample.negatives - int(reviewed.sum()))
-    told = None if missing else rate_of(false, reviewed, sizes)
-    rates, lows, highs = rate_interval(false[:, None], reviewed[:, None], sizes[:, None])  # each band by itself
+    junk = int(np.count_nonzero(counted & (states == _JUNK)))
+    rate = None if missing else rate_of(false, reviewed, sizes)
+    rates, lows, highs = rate_interval(false[:, None], reviewed[:, None], sizes[:, None])  # one band each
     return Estimate(
         reviewed=int(reviewed.sum()),
         false=int(false.sum()),
-        skipped=int(np.count_nonzero(counted & (states == _SKIPPED))),
+        junk=junk,
+        unsure=int(np.count_nonzero(counted & (states == _UNSURE))),
         waiting=int(np.count_nonzero(~counted & (states > 0))),
         open=int(np.count_nonzero(states == 0)),
-        rate=told,
-        left=None if told is None else _left(told, int(false.sum()), sample.negatives),
+        rate=rate,
+        left=None if rate is None else _left(rate, int(false.sum()), junk, sample.negatives),
         bands=tuple(
             BandEstimate(
                 low=band.low,
@@ -161,24 +159,24 @@ def estimate(sample: Sample, states: npt.NDArray[np.integer[Any]]) -> Estimate:
 
 
 def counts(sample: Sample, states: npt.NDArray[np.integer[Any]]) -> tuple[Ints, Ints]:
-    """Return for each band how many draws were reviewed, and how many of those are false: (h,) int64 each; of draws that count.
+    """Return the number of reviewed draws in each band, and of false negatives among them: (h,) int64 each; only draws that count.
 
     Raises:
-        SettingsError: there are more or fewer states than draws.
+        SettingsError: the numbers of states and draws differ.
     """
-    judged = _counted(sample, states) & (states != _SKIPPED)
+    reviewed = _counted(sample, states) & (states != _UNSURE)
     bands = _bands(sample)
     return (
-        np.bincount(bands[judged], minlength=len(sample.bands)).astype(np.int64),
-        np.bincount(bands[judged & np.isin(states, _FALSE)], minlength=len(sample.bands)).astype(np.int64),
+        np.bincount(bands[reviewed], minlength=len(sample.bands)).astype(np.int64),
+        np.bincount(bands[reviewed & np.isin(states, _FALSE)], minlength=len(sample.bands)).astype(np.int64),
     )
 
 
 def _counted(sample: Sample, states: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
-    """Return which draws count: in each band those before its first without a verdict."""
+    """Return which draws count: in each band those before the first without a verdict."""
     bands = _bands(sample)
     if len(states) != len(bands):
-        raise SettingsError(f"there are {len(states):,} states for a sample of {len(bands):,}; give one for each draw")
+        raise SettingsError(f"there are {len(states):,} states for a sample of {len(bands):,} draws; give one for each draw")
     counted = np.zeros(len(bands), dtype=bool)
     for band in range(len(sample.bands)):
         own = np.flatnonzero(bands == band)
@@ -191,27 +189,22 @@ def _bands(sample: Sample) -> Ints:
 
 
 def rate_of(false: npt.ArrayLike, reviewed: npt.ArrayLike, sizes: npt.ArrayLike) -> Rate:
-    """Return the rate in some bands: (h,) each, as `rate_interval` takes them."""
+    """Return the rate over some bands from (h,) arrays, as in `rate_interval`."""
     rate, low, high = rate_interval(false, reviewed, sizes)
     return Rate(rate=float(rate), low=float(low), high=float(high))
 
 
-def _left(told: Rate, found: int, negatives: int) -> Rate | None:
-    """Return the rate without what was found; None when nothing is left."""
-    rest = negatives - found
+def _left(rate: Rate, false: int, junk: int, negatives: int) -> Rate | None:
+    """Return the rate after the false negatives and junk found are removed; None if nothing remains."""
+    rest = negatives - false - junk
     if not rest:
         return None
-    rate, low, high = (max(0.0, end * negatives - found) / rest for end in (told.rate, told.low, told.high))
-    return Rate(rate=rate, low=low, high=high)
+    estimate, low, high = (max(0.0, end * negatives - false) / rest for end in (rate.rate, rate.low, rate.high))
+    return Rate(rate=estimate, low=low, high=high)
 
 
 def record(sample: Sample, found: Estimate, exported: str) -> AuditRecord | None:
-    """Return what a manifest says of an audit; None while no rate can be told.
-
-    Args:
-        sample, found: the audit.
-        exported: the fingerprint of the negatives that the manifest is about.
-    """
+    """Return the audit for a manifest; None while there is no rate. `exported` is the fingerprint of the exported negatives."""
     if found.rate is None:
         return None
     return AuditRecord(
@@ -223,7 +216,8 @@ def record(sample: Sample, found: Estimate, exported: str) -> AuditRecord | None
         sample=len(sample.reviewed_draws),
         reviewed=found.reviewed,
         false=found.false,
-        skipped=found.skipped,
+        junk=found.junk,
+        unsure=found.unsure,
         negatives=sample.negatives,
         rate=found.rate.rate,
         low=found.rate.low,

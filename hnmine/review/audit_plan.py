@@ -1,7 +1,7 @@
-"""What follows from an audit: how many more reviews a wanted precision takes, and where a guard would have to cut.
+"""What follows from an audit: the number of reviews for a wanted precision, and the cut for a wanted rate.
 
-Both are told from what people found, never from a model. A plan assumes that the rates found so far hold; a cut is recommended only from
-FEWEST_FOR_CUT reviews, of all and of what would be left.
+Both use only what people found, never a model's estimate. A plan assumes that the rates found so far hold. A cut needs FEWEST_FOR_CUT
+reviews in total and below the cut.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from hnmine.review.intervals import rate_interval
 
 __all__ = ["ASSUMED", "FEWEST_FOR_CUT", "Cut", "more_reviews", "recommend"]
 
-# Reviews below which no cut is recommended.
+# Below this number of reviews no cut is recommended.
 FEWEST_FOR_CUT = 60
-# The rate that is planned with before anybody has reviewed: about that of the default settings on judged sets.
+# The rate assumed before the first review: about that of the default settings on labelled test sets.
 ASSUMED = 0.02
-# Sizes of samples that a plan tries: of 2,000 draws each fifth, in 0.1 s.
+# Sample sizes that a plan tries: of 2,000 draws every fifth, in 0.1 s.
 STEPS = 400
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True):
-    """The bands up to `limit`: their rate, their hardness, and which part of all negatives they are."""
+    """The bands up to `limit`: their rate, reviews and hardness, and their fraction of all negatives."""
 
     limit: float
     rate: Rate
     reviewed: int
     similarity: float
-    share: float
+    fraction: float
 
 
 def more_reviews(sample: Sample, states: npt.NDArray[np.integer[Any]], half_width: float) -> int | None:
-    """Return how many more reviews are expected to bring the interval to `half_width` to either side, in the order of the draws.
+    """Return the expected number of further reviews, in the order of the draws, for an interval of plus or minus `half_width`.
 
-    Planned with the rates found so far, each pulled a little to that of all (before any review, to ASSUMED), so that a band in which
-    nothing was found yet is not taken to hold nothing. None: all draws together are too few.
+    The plan uses the rates found so far, each shrunk a little towards the overall rate (before any review, ASSUMED), so that a band
+    without a find is not assumed to have rate 0. Returns None if all draws together are too few.
 
     Raises:
         SettingsError: `half_width` is not above 0.
@@ -63,10 +63,10 @@ def more_reviews(sample: Sample, states: npt.NDArray[np.integer[Any]], half_widt
 
 
 def recommend(found: Estimate, wanted: float) -> Cut | Literal["few", "unneeded", "none"]:
-    """Return the widest cut whose estimated rate is at most `wanted`: the bands from the lowest on, as far as they have it together.
+    """Return the widest cut, from the lowest band up, whose estimated rate is at most `wanted`.
 
     Returns:
-        The cut; "few": there are too few reviews to say; "unneeded": all bands together have such a rate; "none": no cut has.
+        The cut; "few": too few reviews; "unneeded": the rate of all bands is low enough; "none": no cut has such a rate.
     """
     if found.rate is None or (found.reviewed < FEWEST_FOR_CUT and found.reviewed < sum(band.negatives for band in found.bands)):
         return "few"
@@ -76,7 +76,7 @@ def recommend(found: Estimate, wanted: float) -> Cut | Literal["few", "unneeded"
     few = False
     for count in range(len(found.bands) - 1, 0, -1):
         bands, limit = found.bands[:count], found.bands[count - 1].high
-        assert limit is not None  # only the last band has no end
+        assert limit is not None  # only the last band has no upper bound
         sizes, reviewed, false = (np.array([getattr(band, name) for band in bands]) for name in ("negatives", "reviewed", "false"))
         rate = rate_of(false, reviewed, sizes)
         if rate.rate > wanted:
@@ -85,5 +85,5 @@ def recommend(found: Estimate, wanted: float) -> Cut | Literal["few", "unneeded"
             few = True
             continue
         similarity = sum(band.negatives * band.similarity for band in bands) / sizes.sum()
-        return Cut(limit=limit, rate=rate, reviewed=int(reviewed.sum()), similarity=float(similarity), share=float(sizes.sum() / total))
+        return Cut(limit=limit, rate=rate, reviewed=int(reviewed.sum()), similarity=float(similarity), fraction=float(sizes.sum() / total))
     return "few" if few else "none"

@@ -1,11 +1,9 @@
-"""The SQLite file in which events are only ever added: its tables, its connections, and what its errors mean to a person.
+"""The append-only SQLite event log: schema, connections, and error messages with a remedy.
 
-WAL with synchronous=FULL: a transaction is on the disk when it has ended, readers never wait for a writer, and writers of
-several processes take turns. Connections are lent one at a time and wait in between, because a screen runs in a new thread
-each time and opening one costs fifty times what it costs to ask the file for its last event.
-
-The file may be moved away under a running server, as the remedy for a damaged one says; a waiting connection would go on
-with the moved one. So each is lent only while the path still leads to the file it was opened on, which costs one `stat`.
+WAL with synchronous=FULL: a committed transaction is on the disk, readers never wait for a writer, and writers of several processes
+take turns. Connections are reused, because Streamlit runs each script in a new thread and opening one costs fifty times as much as
+reading the last event. The file can be moved away while the server runs (the remedy for a damaged file), so before a connection is
+reused one `stat` checks that the path still leads to its file.
 """
 
 from __future__ import annotations
@@ -21,10 +19,10 @@ from hnmine.core.errors import WorkspaceError
 
 __all__ = ["EventLog", "as_stored", "as_text"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 15.0
 
-_File = tuple[int, int]  # device and inode: what stays when a file is moved
+_File = tuple[int, int]  # device and inode, which a moved file keeps
 
 _SCHEMA = """
 CREATE TABLE batches (
@@ -40,19 +38,19 @@ CREATE INDEX events_batch ON events (batch);
 CREATE INDEX events_pair ON events (pair);
 CREATE TRIGGER events_stay BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END;
 CREATE TRIGGER events_keep BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END;
-CREATE TABLE heads (pair BLOB PRIMARY KEY, decision INTEGER) WITHOUT ROWID;
-CREATE INDEX heads_decision ON heads (decision);
+CREATE TABLE current (pair BLOB PRIMARY KEY, decision INTEGER) WITHOUT ROWID;
+CREATE INDEX current_decision ON current (decision);
 """
 
 
 class EventLog:
-    """The file `path`, made when it is missing; safe to use from many threads and processes at once.
+    """The event log in the file `path`, created if missing; safe to use from many threads and processes.
 
     Attributes:
-        generation: how often another file has come to stand at the path; what was read of an earlier one no longer holds.
+        generation: how often the file at the path was replaced by another; data read from an earlier one is then outdated.
 
     Raises:
-        WorkspaceError: it cannot be opened or made, is damaged, or was written by a newer version.
+        WorkspaceError: the file cannot be opened or created, is damaged, or has another format.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -65,15 +63,15 @@ class EventLog:
             pass
 
     def close(self) -> None:
-        """Close the connections that wait; the next use opens one again."""
+        """Close the idle connections; the next use opens a new one."""
         while self._idle:
             self._idle.pop()[0].close()
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection; errors of SQLite become ours."""
+        """Yield a connection; raise SQLite errors as `WorkspaceError`."""
         try:
-            if self._process != os.getpid():  # a forked child must not touch its parent's connections
+            if self._process != os.getpid():  # SQLite forbids using a connection after a fork
                 self._idle, self._process = [], os.getpid()
             db, file = self._take()
             try:
@@ -86,7 +84,7 @@ class EventLog:
             raise WorkspaceError(f"the verdicts in {self.path} {_remedy(error)}") from error
 
     def _take(self) -> tuple[sqlite3.Connection, _File | None]:
-        """Return a connection to the file that is at the path now, and which file that is."""
+        """Return a connection to the file now at the path, and that file's identity."""
         here = _file_at(self.path)
         while True:
             try:
@@ -95,7 +93,7 @@ class EventLog:
                 break
             if file == here is not None:
                 return db, file
-            db.close()  # SQLite sees that the file was moved, and leaves the WAL of the one at the path now alone
+            db.close()  # of a moved file; SQLite does not touch the WAL of the new file
         db, file = self._open(), _file_at(self.path)
         if file is not None and file != self._file:
             self.generation += self._file is not None
@@ -115,30 +113,30 @@ class EventLog:
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found < SCHEMA_VERSION:
+        if found == 0:
             db.execute("BEGIN IMMEDIATE")
-            if db.execute("PRAGMA user_version").fetchone()[0] == 0:  # no other process was quicker
+            if db.execute("PRAGMA user_version").fetchone()[0] == 0:  # no other process created it first
                 for statement in _statements(_SCHEMA):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             db.execute("COMMIT")
-        elif found > SCHEMA_VERSION:
+        elif found != SCHEMA_VERSION:
+            newer = found > SCHEMA_VERSION
             raise WorkspaceError(
-                f"the verdicts in {self.path} were written by a newer version of hnmine (format {found}, this one knows "
-                f"{SCHEMA_VERSION}); update hnmine, or set HNMINE_HOME to another folder"
+                f"the verdicts in {self.path} were written by {'a newer' if newer else 'an older'} version of hnmine (format {found}; "
+                f"this version reads format {SCHEMA_VERSION}); {'update hnmine' if newer else 'move the file away'}, or set HNMINE_HOME "
+                "to another folder"
             )
-        elif db.execute("SELECT 1 FROM sqlite_master WHERE name = 'events_pair'").fetchone() is None:
-            db.execute("CREATE INDEX IF NOT EXISTS events_pair ON events (pair)")  # a file from before there was one
 
     @contextmanager
     def writing(self, who: str, action: str) -> Iterator[tuple[sqlite3.Connection, int, str]]:
-        """Lend a connection inside a transaction that only one process has at a time, with a new batch and the time."""
+        """Yield a connection in an exclusive transaction, the id of a new batch, and the time."""
         with self.connection() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
                 now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
                 batch = db.execute("INSERT INTO batches (at, who, action) VALUES (?, ?, ?)", (now, who, action)).lastrowid
-                assert batch is not None  # an INSERT gives one
+                assert batch is not None  # set by the INSERT
                 yield db, batch, now
                 db.execute("COMMIT")
             except BaseException:
@@ -149,13 +147,13 @@ class EventLog:
 def _file_at(path: Path) -> _File | None:
     try:
         found = path.stat()
-    except OSError:  # opening it will tell what is wrong
+    except OSError:  # opening it reports what is wrong
         return None
     return found.st_dev, found.st_ino
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Split a script; `executescript` would commit before it, and another process could come between."""
+    """Yield the statements of a script; `executescript` commits first, which would let another process in between."""
     statement = ""
     for line in script.strip().splitlines():
         statement += line + "\n"
@@ -165,7 +163,7 @@ def _statements(script: str) -> Iterator[str]:
 
 
 def as_stored(text: str) -> str | bytes:
-    """Return a text as SQLite takes it: lone surrogates, which JSON can hold, are no UTF-8."""
+    """Return a text in a form that SQLite stores: as bytes if it has lone surrogates, which JSON allows and UTF-8 does not."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -174,21 +172,22 @@ def as_stored(text: str) -> str | bytes:
 
 
 def as_text(stored: str | bytes) -> str:
+    """Return the text that `as_stored` stored."""
     try:
         return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogatepass")
     except (UnicodeDecodeError, AttributeError) as error:
-        raise sqlite3.DatabaseError(f"what should be a text is none: {error}") from error
+        raise sqlite3.DatabaseError(f"a stored text is not valid: {error}") from error
 
 
 def _remedy(error: sqlite3.Error) -> str:
-    """Say what an error of SQLite means and what to do."""
+    """Describe an SQLite error and its remedy."""
     name = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return f"are held by another program for more than {BUSY_SECONDS:.0f} seconds ({error}); close it, then try again"
+        return f"have been locked by another program for more than {BUSY_SECONDS:.0f} seconds ({error}); close it, then try again"
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return (
-            f"are damaged ({error}); move that file away together with those ending in -wal and -shm, and import the verdicts "
-            "from your last download of them"
+            f"are damaged ({error}); move that file away together with the files ending in -wal and -shm, then import your last "
+            "download of the verdicts"
         )
     if name.startswith("SQLITE_FULL"):
         return "cannot be written: the disk is full; free some space, then try again"

@@ -1,10 +1,10 @@
-"""Confidence intervals for a rate counted in a stratified random sample, valid for rates of a few in a thousand too.
+"""Confidence intervals for a rate in a stratified random sample, valid for rates of a few per thousand too.
 
-Fay and Feuer (1997) for a finite population, with beta variables instead of gamma ones: in each stratum the variable of Clopper and
-Pearson, their weighted sum approximated by the beta variable of the same mean and variance. One stratum gives Clopper and Pearson's
-interval itself. What was reviewed is known; only the rest is uncertain. The ends are whole counts, rounded outwards.
-Coverage in 500 simulated audits: 94 to 100 %, 98 % on average over 80 cases (benchmarks/audit.py). Wilson's interval with an effective
-sample size is a tenth narrower and falls to 88 %; Jeffreys' posteriors of each stratum fall to nothing.
+Fay and Feuer (1997) for a finite population, with beta instead of gamma variables: Clopper and Pearson's variable in each stratum, and
+the weighted sum approximated by the beta variable of the same mean and variance. One stratum gives Clopper and Pearson's interval. Only
+what is not reviewed is uncertain; the ends are whole counts, rounded outwards. Coverage in 500 simulated audits: 94 to 100%, 98% on
+average over 80 cases (benchmarks/audit.py). Wilson's interval with an effective sample size is a tenth narrower, but falls to 88%;
+Jeffreys' posteriors per stratum cover far less.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ __all__ = ["LEVEL", "rate_interval"]
 Floats = npt.NDArray[np.float64]
 
 LEVEL = 0.95
-# Sums of shares are whole counts but for their last digits.
+# Tolerance for sums of fractions that are whole counts.
 _WHOLE = 1e-6
 
 
 def rate_interval(found: npt.ArrayLike, reviewed: npt.ArrayLike, sizes: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Return the estimated rate in a population of strata, and the two ends of its interval.
+    """Return the estimated rate in a stratified population, and its confidence interval.
 
     Args:
-        found: (..., h), how many of the reviewed are what is counted, in each of h strata; need not be whole (for plans).
-        reviewed: (..., h), how many were drawn from each at random, without replacement, and reviewed.
-        sizes: (h,) or (..., h), how many there are in each; at least one in all.
+        found: (..., h), reviewed items with the property in each of h strata; plans use fractions of a count.
+        reviewed: (..., h), items drawn from each at random, without replacement, and reviewed.
+        sizes: (h,) or (..., h), the size of each stratum; at least one item in total.
 
     Returns:
-        rate, low, high: (...,) each, from 0 to 1. Of a stratum of which nothing was reviewed all may be or none: then the rate is NaN,
-        and the interval allows for both.
+        rate, low, high: (...,) each, 0 to 1. With a stratum that is not reviewed at all the rate is NaN, and the interval allows for
+        any rate in that stratum.
     """
     x, n, size = np.broadcast_arrays(*(np.asarray(each, np.float64) for each in (found, reviewed, sizes)))
     total = size.sum(axis=-1)
     seen = n > 0
-    left = np.where(seen, size - n, 0.0)  # of the strata that were sampled
+    left = np.where(seen, size - n, 0.0)  # in the sampled strata
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.where(size > 0, size * x / n, 0.0).sum(axis=-1) / total
     known = x.sum(axis=-1)
@@ -50,9 +50,9 @@ def rate_interval(found: npt.ArrayLike, reviewed: npt.ArrayLike, sizes: npt.Arra
 
 
 def _one_more(x: Floats, n: Floats, left: Floats, size: Floats) -> Floats:
-    """Return 1 in the stratum where one more than `x` raises the upper limit most, by mean and two deviations, and 0 elsewhere.
+    """Return 1 in the stratum where one more than `x` raises the upper limit most, by mean and two standard deviations, 0 elsewhere.
 
-    Not where one weighs most: in a small stratum of which little was reviewed one weighs much, but there is little that could be found.
+    This is not the stratum with the largest weight per item: a small stratum with few reviews has a large weight but few items.
     """
     means, variances = zip(_moments(x, n - x, left, size), _moments(x + 1, np.maximum(n - x, 0.0), left, size), strict=True)
     limit = means[1] - means[0] + 2 * np.sqrt(variances[0].sum(axis=-1, keepdims=True) - variances[0] + variances[1])
@@ -63,15 +63,15 @@ def _one_more(x: Floats, n: Floats, left: Floats, size: Floats) -> Floats:
 
 
 def _moments(a: Floats, b: Floats, left: Floats, size: Floats) -> tuple[Floats, Floats]:
-    """Return mean and variance of the count in what is `left` of each stratum, by beta variables."""
+    """Return mean and variance of the count among the items `left` in each stratum, by beta variables."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(left > 0, a / (a + b), 0.0)
-    # Of the rest and not of a population without end: larger, as the rest is smaller.
-    return left * share, left * size * share * (1 - share) / (a + b + 1)
+        p = np.where(left > 0, a / (a + b), 0.0)
+    # The variance for a finite population.
+    return left * p, left * size * p * (1 - p) / (a + b + 1)
 
 
 def _rest(a: Floats, b: Floats, left: Floats, size: Floats, tails: Floats) -> Floats:
-    """Return quantiles of the count in what is left of all strata: by a beta variable of the same mean and variance as the sum."""
+    """Return quantiles of the count among the items left in all strata, by a beta variable of the same mean and variance."""
     from scipy.special import betaincinv
 
     room = left.sum(axis=-1)

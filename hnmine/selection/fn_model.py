@@ -174,7 +174,7 @@ def refit(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs, base: F
 
     Args:
         corpus, ranking: before promotions, so that promoted passages are still candidates.
-        verdict_pairs: dropped and promoted pairs are false negatives, kept pairs are negatives. Ranks from FN_DEPTH on are ignored, because
+        verdict_pairs: relevant and positive pairs are false negatives, junk pairs are left out. Ranks from FN_DEPTH on are ignored, because
             the app ranks deeper than the command line and both must select the same.
         base: the model to start from; None for the default one.
 
@@ -182,7 +182,7 @@ def refit(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs, base: F
         The base, if no verdict is on a ranked candidate or the ranking has no signals.
     """
     base = base or default_fn_model()
-    groups = ((verdict_pairs.kept, 0), (verdict_pairs.dropped, 1), (verdict_pairs.promoted, 1))
+    groups = ((verdict_pairs.negative, 0), (verdict_pairs.relevant, 1), (verdict_pairs.positive, 1))
     queries = np.concatenate([pairs[0] for pairs, _ in groups])
     outcomes = np.concatenate([np.full(len(pairs[0]), outcome) for pairs, outcome in groups])
     if ranking.scale is None or not len(queries):

@@ -1,4 +1,7 @@
-"""Passages that reviewers added as positives, in the corpus and the ranking of a selection."""
+"""Add the passages that reviewers judged positive to the positives of their queries.
+
+This changes both corpus and ranking, so that filters, signals and exports treat them like positives of the training file.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ __all__ = ["apply_promotions"]
 
 
 def apply_promotions(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs) -> tuple[Corpus, Ranking]:
-    """Return a corpus and a ranking in which promoted passages are positives of their queries; the arguments do not change.
+    """Return a corpus and ranking with these passages as positives of their queries; do not change the given ones.
 
-    `positive_similarity` is computed again for queries with new positives; `overlap` is not.
+    The signal `positive_similarity` is computed again for queries that get a positive; `overlap` is not.
     """
-    queries, passages = verdict_pairs.promoted
+    queries, passages = verdict_pairs.positive
     if not len(queries):
         return corpus, ranking
     count = len(corpus.passages)
@@ -37,7 +40,7 @@ def apply_promotions(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPai
         promoted_ids=passages,
     )
     ranked = ranks_of(ranking.ids, queries[new], passages[new])
-    known = {  # a ranked promoted passage has the signals of a candidate
+    known = {  # the passage was a candidate, if it is ranked
         name: np.insert(held, places, np.where(ranked >= 0, ranking.signals[name][queries[new], ranked], np.float32(np.nan)))
         for name, held in ranking.positive_signals.items()
     }

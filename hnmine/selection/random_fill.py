@@ -72,7 +72,7 @@ def random_fill(
         filled=filled,
         start=start,
     )
-    if len(verdict_pairs.kept[0]):
+    if len(verdict_pairs.negative[0]):
         fill.kept(short)
     # Filters reject part of what is walked; without them nearly everything fits.
     width = negatives.shape[1] * (2 if filters.active else 1) + 8
@@ -106,7 +106,7 @@ class _Fill:
 
     def kept(self, queries: Rows) -> None:
         """Take kept passages first, at any rank and whether or not a filter rejects them."""
-        rows, passages = _of_queries(self.verdict_pairs.kept, queries)
+        rows, passages = _of_queries(self.verdict_pairs.negative, queries)
         count = len(self.corpus.passages)
         barred_rows, barred_ids = self._barred(queries, self.start)
         usable = (passages < self.corpus.n_candidates) & ~np.isin(rows * count + passages, barred_rows * count + barred_ids)
@@ -217,7 +217,7 @@ class _Fill:
         owners = np.repeat(np.arange(len(queries)), sizes)
         rows = [owners]
         ids = [corpus.positive_ids[corpus.positive_starts[queries][owners] + _turns(owners, len(queries))].astype(np.int64)]
-        owners, dropped = _of_queries(self.verdict_pairs.dropped, queries)
+        owners, dropped = _of_queries(self.verdict_pairs.removed, queries)
         rows.append(owners)
         ids.append(dropped)
         skipped = np.asarray(self.ranking.ids[queries, :start])

@@ -112,7 +112,7 @@ def select(
     filters = ActiveFilters(corpus, ranking, settings, fn_model)
     if verdict_pairs is None:
         verdict_pairs = match_verdicts(corpus, ())
-    kept = _ranked(verdict_pairs.kept, ranking.ids[:, :end])
+    kept = _ranked(verdict_pairs.negative, ranking.ids[:, :end])
     # A corpus with fewer candidates than negatives wanted limits the arrays, not the count of short queries.
     places = (rows, min(settings.negative_number, corpus.n_candidates))
     choice = _Choice(
@@ -254,7 +254,7 @@ class _Choice:
             np.copyto(inside, reason, where=rejected)
         inside[:, : self.start - begin] = Reason.BEFORE_WINDOW
         inside[kept_rows, kept_ranks - begin] = Reason.NOT_DRAWN
-        _mark(inside, window, *_part(self.verdict_pairs.dropped, first, stop), Reason.DROPPED)
+        _mark(inside, window, *_part(self.verdict_pairs.removed, first, stop), Reason.DROPPED)
         itself = self.corpus.query_passages[first:stop]
         some = np.flatnonzero(itself >= 0)
         _mark(inside, window, some, itself[some], Reason.QUERY_ITSELF)

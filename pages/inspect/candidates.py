@@ -47,7 +47,7 @@ def positives(run: OpenRun, details: Candidates, query: int) -> None:
             st.caption(
                 f":material/check_circle: Positive · similarity {ranking.positive_scores[number]:.3f} · "
                 + (f"rank {rank}" if rank is not None else f"not among the first {ranking.depth:,}")
-                + (" · promoted by a reviewer" if passage in promoted else "")
+                + (" · added as positive by a reviewer" if passage in promoted else "")
             )
             st.text(text)
 

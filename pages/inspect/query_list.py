@@ -110,7 +110,7 @@ def asked_for(drawn: Range | None) -> tuple[Listing, int]:
             key="inspect-reviewed",
             persist_state="session",
             width=150,
-            help="Queries with a passage that somebody reviewed, with none, or with one that was dropped, kept or promoted.",
+            help="Queries with a passage that somebody reviewed, with none, or with one of that verdict.",
         )
         sort = st.selectbox(
             "Sort by",

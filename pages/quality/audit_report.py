@@ -1,4 +1,4 @@
-"""The audit on the Quality screen: the sample, the rate with its interval and how it came about, and how many more reviews it takes."""
+"""The audit on the Quality screen: the sample, the rate with its confidence interval, and the reviews that a wanted precision takes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pages.shared.audit import Audit
 
 
 def draw(run: OpenRun, selection: Selection) -> None:
-    """Draw the audit of a selection, or the way to one."""
+    """Draw the audit of a selection, or the form that starts one."""
     try:
         audit = auditing.current(run, selection)
     except HnmineError as error:
@@ -51,89 +51,90 @@ def _size(label: str, key: str, negatives: int) -> int:
             step=10,
             key=key,
             width=150,
-            help=f"Negatives to review. More can be added later, up to {MOST:,}: they go on where these end.",
+            help=f"Number of negatives to review. You can add more later, up to {MOST:,}.",
         )
     )
 
 
 def _invitation(run: OpenRun, selection: Selection) -> None:
-    """Say that nothing is known, and offer a sample."""
-    st.subheader("How many of these negatives are false?", anchor=False)
+    """Draw the form for a first sample."""
+    st.subheader("False negatives: not audited", anchor=False)
     st.write(
-        "Not audited yet. Similarities cannot tell, people can: review a random sample of the negatives, and the rate of false ones "
-        "follows, with its 95\u00a0% interval."
+        "Scores cannot show how many negatives are false. Review a random sample of the negatives to estimate the rate, with a 95% "
+        "confidence interval."
     )
     negatives = int(selection.counts[run.inputs.corpus.row_queries].sum())
     if not negatives:
-        st.info("This selection has no negative: widen the rank window on the Mine screen.", icon=":material/info:")
+        st.info("This selection has no negatives. Widen the rank window on the Mine screen.", icon=":material/info:")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        size = _size("Reviews", "audit-size", negatives)
-        if st.button("Draw a sample", icon=":material/casino:", type="primary", key="audit-draw", help="At random, by the seed 42."):
+        size = _size("Sample size", "audit-size", negatives)
+        if st.button("Draw a sample", icon=":material/casino:", type="primary", key="audit-draw", help="At random, with seed 42."):
             _do(lambda: auditing.draw(run, selection, size))
     _, low, high = rate_interval([ASSUMED * size], [size], [negatives])
     st.caption(
-        f"If about {wording.percent(ASSUMED)} are false, which nobody knows yet, {counted(size, 'review')} would tell it to within "
-        f"about ±{wording.percent(float(high - low) / 2, 1)}."
+        f"For a rate of {wording.percent(ASSUMED)}, {counted(size, 'review')} give a margin of error of about "
+        f"±{wording.percent(float(high - low) / 2, 1)}."
     )
 
 
 def _headline(audit: Audit) -> None:
-    """Say the rate and how it came about, or what is missing for it."""
+    """Draw the rate with its confidence interval, or the number of reviews still needed."""
     found, by = audit.found, BY[audit.sample.settings.by]
-    which = "the selection as it was sampled" if audit.changed else "this selection"
+    which = "the sampled selection" if audit.changed else "this selection"
     if found.rate is None:
-        st.subheader(f"False negatives in {which}: not known yet", anchor=False)
-        done = (
-            f"{found.reviewed:,} of the sample's {len(audit.states):,} reviewed" if found.reviewed else "Nobody has reviewed the sample yet"
-        )
-        st.write(f"{done}: {counted(found.missing, 'more review')} until a rate can be told.")
+        st.subheader(f"False negatives in {which}: not enough reviews", anchor=False)
+        done = f"{found.reviewed:,} of {counted(len(audit.states), 'draw')} reviewed." if found.reviewed else "No pair is reviewed yet."
+        st.write(f"{done} The estimate needs {counted(found.missing, 'more review')}.")
         return
     st.subheader(f"False negatives in {which}: {wording.percent(found.rate.rate, 1)}", anchor=False)
     st.write(
-        f"95\u00a0% interval **{wording.interval(found.rate.low, found.rate.high)}**, {found.reviewed:,} reviewed, of them {found.false:,} "
-        f"false; drawn at random from {audit.sample.negatives:,} negatives, within bands of the {by}."
+        f"95% confidence interval **{wording.interval(found.rate.low, found.rate.high)}**. {found.reviewed:,} reviewed, {found.false:,} "
+        f"false. Drawn at random from {audit.sample.negatives:,} negatives, within bands of the {by}."
     )
     if audit.changed and found.left is not None:
         st.write(
-            f"What was found is out. Of the other negatives of that selection an estimated **{wording.percent(found.left.rate, 1)}** are "
-            f"false (95\u00a0% interval {wording.interval(found.left.low, found.left.high)}); those that moved in are not audited."
+            f"After removing the false negatives found: an estimated **{wording.percent(found.left.rate, 1)}** "
+            f"(95% confidence interval {wording.interval(found.left.low, found.left.high)}). Negatives that replaced them are not audited."
         )
 
 
 def _sample(run: OpenRun, selection: Selection, audit: Audit) -> None:
-    """Draw how far the sample is reviewed, and what can be done next."""
+    """Draw the progress of the sample, and the next steps."""
     found, total = audit.found, audit.pairs
     done = total - audit.to_do
-    st.progress(done / max(1, total), text=f"{done:,} of {counted(total, 'pair')} of the sample reviewed")
+    st.progress(done / max(1, total), text=f"{done:,} of {counted(total, 'pair')} reviewed")
     _more(run, audit)
     with st.container(horizontal=True, vertical_alignment="center"):
-        label = "Review the sample" if audit.to_do else "Look at the sample"
+        label = "Review the sample" if audit.to_do else "Review the sample again"
         if st.button(label, icon=":material/rate_review:", type="primary" if audit.to_do else "secondary", key="audit-review"):
             auditing.review(["unreviewed"] if audit.to_do else list(CHOICES))
-        with st.popover("Draw anew", icon=":material/casino:", key="audit-anew", disabled=not audit.changed):
-            st.write("Draws another sample, of the selection as the verdicts have changed it. The figures above go; all verdicts stay.")
-            size = _size("Reviews", "audit-size-anew", audit.sample.negatives)
+        with st.popover("New sample", icon=":material/casino:", key="audit-anew", disabled=not audit.changed):
+            st.write(
+                "Draw a sample of the selection as the verdicts have changed it. This replaces the estimate above. All verdicts are kept."
+            )
+            size = _size("Sample size", "audit-size-anew", audit.sample.negatives)
             if st.button("Draw a new sample", type="primary", key="audit-draw-anew"):
                 _do(lambda: auditing.draw(run, selection, size))
     notes = [COUNTS]
-    if found.skipped:
-        notes.append(f"{counted(found.skipped, 'skipped one is', 'skipped ones are')} left out.")
+    if found.junk:
+        notes.append(f"{counted(found.junk, 'draw is', 'draws are')} junk.")
+    if found.unsure:
+        notes.append(f"{counted(found.unsure, 'draw is', 'draws are')} unsure and left out.")
     if found.waiting:
         notes.append(
-            f"{counted(found.waiting, 'verdict waits', 'verdicts wait')} for others that come before in the random order: "
-            "what somebody looked at first is no random sample."
+            f"{counted(found.waiting, 'verdict does', 'verdicts do')} not count yet, because earlier draws in the random order have none."
         )
     if total < len(audit.states):
-        notes.append("A pair that stands on several rows was drawn more than once, and counts as often.")
+        notes.append("A pair on several rows can be drawn more than once.")
     st.caption(" ".join(notes))
 
 
 def _more(run: OpenRun, audit: Audit) -> None:
-    """Say how many more reviews a wanted precision takes, and offer to add them."""
+    """Draw the number of reviews that a wanted precision takes, and the button that adds them."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         wanted = st.number_input(
-            "Wanted precision, ± in %",
+            "Margin of error, ± in %",
             min_value=0.1,
             max_value=20.0,
             value=1.5,
@@ -142,16 +143,16 @@ def _more(run: OpenRun, audit: Audit) -> None:
             key="audit-precision",
             persist_state="session",
             width=190,
-            help="Half the width of the 95 % interval. Half of it takes about four times as many reviews.",
+            help="Half the width of the 95% confidence interval. Halving it takes about four times as many reviews.",
         )
         more = more_reviews(audit.sample, audit.states, wanted / 100)
-        size = 0 if more is None else audit.found.reviewed + audit.found.skipped + more
+        size = 0 if more is None else audit.found.reviewed + audit.found.unsure + more
         if more == 0:
-            st.text("reached")
+            st.text("Reached.")
         elif more is None:
-            st.text(f"takes more than all {len(audit.sample.draws):,} that can be drawn")
+            st.text(f"Needs more than the maximum of {len(audit.sample.draws):,} draws.")
         else:
-            st.text(f"takes about {counted(more, 'more review')}, if it goes on like this")
+            st.text(f"Needs about {counted(more, 'more review')} at the rates found so far.")
             if size > len(audit.states) and st.button(
                 f"Add {size - len(audit.states):,} to the sample", icon=":material/add:", key="audit-enlarge"
             ):
@@ -159,11 +160,11 @@ def _more(run: OpenRun, audit: Audit) -> None:
 
 
 def _do(work: Callable[[], None]) -> None:
-    """Do what a button asks for, and draw the page anew."""
+    """Run the action of a button, then the page again."""
     try:
         work()
     except HnmineError as error:
-        st.error("That could not be done", icon=":material/error:")
+        st.error("The sample was not changed", icon=":material/error:")
         st.text(str(error))
         return
     st.rerun()

@@ -1,4 +1,4 @@
-"""What else may be wrong with a selection, on the Quality screen: its positives, hubs, lengths, scores, and rows with too few."""
+"""Diagnostics of a selection on the Quality screen: positives, hubs, lengths, scores, and queries with too few negatives."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from hnmine.selection.select import Selection
 from pages.quality import figures
 from pages.shared import statistics, tables, wording
 
-VIEWS = {"positives": "positives", "hubs": "hubs", "lengths": "lengths", "scores": "scores", "short": "short and back-filled"}
+VIEWS = {"positives": "Positives", "hubs": "Hubs", "lengths": "Lengths", "scores": "Scores", "short": "Too few negatives"}
 WHICH = {
-    "low": f"rank {LOW_RANK} or later",
-    "unranked": "not among the ranked",
-    "below": "below a negative",
-    "elsewhere": "of other queries too",
+    "low": f"Rank {LOW_RANK} or beyond",
+    "unranked": "Not ranked",
+    "below": "Below a negative",
+    "elsewhere": "Positive of several queries",
 }
 number, text = st.column_config.NumberColumn, st.column_config.TextColumn
 
 
 def draw(run: OpenRun, selection: Selection) -> None:
-    """Draw the counts at a glance, and one of the parts."""
+    """Draw the key figures, and one of the views."""
     positives, hubs = statistics.positives(run, selection), statistics.hubs(run, selection)
     lengths, scores = statistics.lengths(run, selection), statistics.separation(run, selection)
     filled = selection.random_filled.any(axis=1)
@@ -35,36 +35,36 @@ def draw(run: OpenRun, selection: Selection) -> None:
             "Low positives",
             f"{int(positives.low.sum()):,}",
             border=True,
-            help=f"At rank {LOW_RANK} or later, counted from 0, or not among the ranked; {len(positives.ranks):,} positives in all.",
+            help=f"Rank {LOW_RANK} or beyond, counted from 0, or not ranked. {len(positives.ranks):,} positives in total.",
         )
         st.metric(
             "Hubs",
             f"{hubs.hubs:,}",
             border=True,
-            help=f"Passages chosen for more than {wording.percent(HUB_SHARE)} of the queries, and for {HUB_LEAST} at least.",
+            help=f"Passages chosen for more than {wording.percent(HUB_SHARE)} of the queries, and for at least {HUB_LEAST}.",
         )
         longer = lengths.chosen[0] / lengths.positives[0] if lengths.positives[0] else math.nan
         st.metric(
-            "Length of negatives",
+            "Relative length",
             "–" if math.isnan(longer) else f"{longer:.2f} x",
             border=True,
-            help="Mean length of the chosen negatives, as a multiple of the positives'. Near 1, length gives nothing away.",
+            help="Mean length of the negatives divided by that of the positives. Near 1, length does not separate them.",
         )
         st.metric(
-            "Positive on top",
+            "Correct order",
             "–" if math.isnan(scores.in_order) else wording.percent(scores.in_order, 1),
             border=True,
-            help="Of all pairs of a positive and a negative of the same query: how often the positive is nearer to the query. Where it is "
-            "not, the label may be wrong, or the negative false, or the model has something to learn.",
+            help="Pairs of a positive and a negative of the same query in which the positive is more similar to the query. In the other "
+            "pairs the label can be wrong, the negative can be false, or the model can still learn from it.",
         )
         st.metric(
-            "Short or back-filled",
+            "Too few negatives",
             f"{int((selection.short | filled).sum()):,}",
             border=True,
-            help="Queries for which the window had too few candidates.",
+            help="Queries with too few candidates in the rank window: short, or with random fill.",
         )
     view = st.segmented_control(
-        "Look at",
+        "Show",
         list(VIEWS),
         default="positives",
         required=True,
@@ -72,7 +72,7 @@ def draw(run: OpenRun, selection: Selection) -> None:
         key="quality-view",
         persist_state="session",
         wrap=True,
-        help="What is behind the counts above.",
+        help="The details of the figures above.",
     )
     {"positives": _positives, "hubs": _hubs, "lengths": figures.lengths, "scores": figures.scores, "short": _short}[view or "positives"](
         run, selection
@@ -88,7 +88,7 @@ def _positives(run: OpenRun, selection: Selection) -> None:
         "elsewhere": found.elsewhere > 0,
     }
     which = st.segmented_control(
-        "Show",
+        "Positives",
         list(WHICH),
         default="low",
         required=True,
@@ -96,13 +96,13 @@ def _positives(run: OpenRun, selection: Selection) -> None:
         key="quality-positives",
         persist_state="session",
         wrap=True,
-        help="A positive that ranks low, or below the query's own negatives, is often a wrong label, and guards measure against it. That a "
-        "passage answers several queries is no fault.",
+        help="A positive with a low rank, or below negatives of its query, is often a wrong label, and the filters compare with its score. "
+        "A passage can be the positive of several queries.",
     )
     places = np.flatnonzero(masks[which or "low"])
     places = places[np.lexsort((found.scores[places], -found.above[places], -found.ranks[places]))]
     if outside := int((~found.candidate).sum()):
-        st.caption(f"{counted(outside, 'positive is', 'positives are')} not in the pool, and so cannot be ranked.")
+        st.caption(f"{counted(outside, 'positive is', 'positives are')} not in the pool and not ranked.")
     tables.table(
         run,
         f"quality-positives-{which}-{run.key}",
@@ -113,23 +113,25 @@ def _positives(run: OpenRun, selection: Selection) -> None:
                 "positive": [corpus.passages[passage] for passage in found.passages[places[shown]].tolist()],
                 "score": found.scores[places[shown]],
                 "rank": [str(rank) if rank < depth else f"{depth}+" for rank in found.ranks[places[shown]].tolist()],
-                "neg. above": [
+                "negatives above": [
                     f"{above} of {chosen}" for above, chosen in zip(found.above[places[shown]], found.chosen[places[shown]], strict=True)
                 ],
-                "others": found.elsewhere[places[shown]],
+                "other queries": found.elsewhere[places[shown]],
             }
-            | ({"promoted": found.promoted[places[shown]]} if found.promoted.any() else {})
+            | ({"added": found.promoted[places[shown]]} if found.promoted.any() else {})
         ),
         {
-            "query": text(width=220),
-            "positive": text(width=300),
+            "query": text(width=210),
+            "positive": text(width=250),
             "score": number(format="%.3f", help="Similarity to its query.", width=65),
-            "rank": text(help="Counted from 0, before the window and any guard.", alignment="right", width=60),
-            "neg. above": text(help="The query's chosen negatives that are nearer to it than this positive.", alignment="right", width=90),
-            "others": number(format="%d", help="Other queries of which it is a positive too.", width=65),
-            "promoted": st.column_config.CheckboxColumn(help="Made a positive by a reviewer.", width=80),
+            "rank": text(help="Counted from 0, before the window and any filter.", alignment="right", width=60),
+            "negatives above": text(
+                help="Negatives of the query that are more similar to it than this positive.", alignment="right", width=115
+            ),
+            "other queries": number(format="%d", help="Other queries with this positive.", width=100),
+            "added": st.column_config.CheckboxColumn(help="Added as positive by a reviewer.", width=65),
         },
-        "Positives, those that rank worst first",
+        "Positives, lowest rank first",
         found.queries[places].astype(np.int64),
     )
 
@@ -138,8 +140,9 @@ def _hubs(run: OpenRun, selection: Selection) -> None:
     found, corpus = statistics.hubs(run, selection), run.inputs.corpus
     queries = len(corpus.queries)
     st.write(
-        f"The {wording.percent(TOP)} of the candidates that are chosen most supply {wording.percent(found.top_share, 1)} of the negatives; "
-        f"{found.never:,} of {found.candidates:,} are chosen for no query. Drop a hub that is junk, or guard by a maximum score."
+        f"The {wording.percent(TOP)} of the candidates that are chosen most often supply {wording.percent(found.top_share, 1)} of the "
+        f"negatives. {found.never:,} of {found.candidates:,} candidates are never chosen. Remove hubs that are junk in the review, or set "
+        "a maximum score."
     )
     tables.table(
         run,
@@ -153,13 +156,13 @@ def _hubs(run: OpenRun, selection: Selection) -> None:
         },
         {
             "passage": text(width="large"),
-            "chosen for": number(format="localized", help="Queries that have it as a negative.", width=100),
+            "chosen for": number(format="localized", help="Queries with this negative.", width=100),
             "of the queries": st.column_config.ProgressColumn(
-                format="%.1f %%", min_value=0.0, max_value=max(1.0, 100 * float(found.counts.max(initial=0)) / queries), width=160
+                format="%.1f%%", min_value=0.0, max_value=max(1.0, 100 * float(found.counts.max(initial=0)) / queries), width=160
             ),
-            "positive of": number(format="localized", help="Queries that it answers.", width=100),
+            "positive of": number(format="localized", help="Queries with this positive.", width=100),
         },
-        "Passages by how many queries they are chosen for",
+        "Passages by the number of queries they are chosen for",
         None,
     )
 
@@ -169,11 +172,13 @@ def _short(run: OpenRun, selection: Selection) -> None:
     filled = selection.random_filled.sum(axis=1)
     queries = np.flatnonzero(selection.short | (filled > 0))
     queries = queries[np.lexsort((-filled[queries], selection.counts[queries]))]
-    st.write(
-        f"{counted(int(selection.short.sum()), 'query has', 'queries have')} fewer than {wanted:,} negatives; "
-        f"{counted(int((filled > 0).sum()), 'query was', 'queries were')} filled up with {counted(int(filled.sum()), 'random passage')} "
-        "from outside the window, which are usually easier."
-    )
+    few = f"{counted(int(selection.short.sum()), 'query has', 'queries have')} fewer than {wanted:,} negatives."
+    if filled.any():
+        few += (
+            f" {counted(int((filled > 0).sum()), 'query has', 'queries have')} {counted(int(filled.sum()), 'random negative')} from outside "
+            "the window, which are usually easier."
+        )
+    st.write(few)
     tables.table(
         run,
         f"quality-short-{run.key}",
@@ -181,13 +186,13 @@ def _short(run: OpenRun, selection: Selection) -> None:
         lambda shown: {
             "query": [corpus.queries[query] for query in queries[shown].tolist()],
             "negatives": selection.counts[queries[shown]],
-            "back-filled": filled[queries[shown]],
+            "random fill": filled[queries[shown]],
         },
         {
             "query": text(width="large"),
             "negatives": number(format="localized", help=f"Of {wanted:,} wanted.", width=100),
-            "back-filled": number(format="localized", help="Of these, taken from outside the window.", width=100),
+            "random fill": number(format="localized", help="Negatives drawn at random from outside the window.", width=100),
         },
-        "Queries that are short or back-filled, the shortest first",
+        "Queries with too few negatives or with random fill, fewest negatives first",
         queries,
     )

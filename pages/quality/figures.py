@@ -1,4 +1,4 @@
-"""Lengths and scores of a selection, on the Quality screen."""
+"""Lengths and scores of a selection on the Quality screen."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from pages.shared.drawing import draw
 
 
 def lengths(run: OpenRun, selection: Selection) -> None:
+    """Draw the lengths of passages, and their correlation with similarity."""
     found = statistics.lengths(run, selection)
     if math.isnan(found.correlation):
-        st.write("All candidates are of one length.")
+        st.write("All candidates have the same length.")
     else:
-        strength = "hardly at all" if abs(found.correlation) < 0.1 else "somewhat" if abs(found.correlation) < 0.3 else "clearly"
+        strength = "hardly" if abs(found.correlation) < 0.1 else "somewhat" if abs(found.correlation) < 0.3 else "clearly"
         direction = "longer" if found.correlation > 0 else "shorter"
         st.write(
-            f"Among a query's ranked candidates {direction} ones are nearer **{strength}**: rank correlation of similarity and length "
-            f"{found.correlation:+.2f}, mean of {counted(found.queries, 'query', 'queries')}."
+            f"Among the ranked candidates of a query, similarity is **{strength}** higher for {direction} passages. Rank correlation of "
+            f"similarity and length: {found.correlation:+.2f}, mean over {counted(found.queries, 'query', 'queries')}."
         )
-    groups = {"positives": found.positives, "chosen negatives": found.chosen, "all candidates": found.candidates}
+    groups = {"positives": found.positives, "negatives": found.chosen, "all candidates": found.candidates}
     st.dataframe(
         {
             "passages": list(groups),
@@ -37,29 +38,30 @@ def lengths(run: OpenRun, selection: Selection) -> None:
         placeholder="–",
         width="content",
         column_config={
-            "passages": st.column_config.TextColumn(help="Positives and negatives count as often as a query has them."),
+            "passages": st.column_config.TextColumn(help="Positives and negatives count once for each query."),
             "mean": st.column_config.NumberColumn(format="%.0f", help="Characters."),
             "median": st.column_config.NumberColumn(format="%.0f", help="Characters."),
         },
-        alt="Lengths in characters of positives, chosen negatives and all candidates",
+        alt="Lengths in characters of positives, negatives and all candidates",
     )
-    st.caption("In characters. A model can learn length in place of meaning where positives and negatives differ in it.")
+    st.caption("In characters. If positives and negatives differ in length, a model can learn length instead of meaning.")
 
 
 def scores(run: OpenRun, selection: Selection) -> None:
+    """Draw how the scores of positives and negatives differ."""
     found, table = statistics.separation(run, selection), statistics.query_table(run, selection)
     if math.isnan(found.auc):
-        st.caption("There is no negative.")
+        st.caption("This selection has no negatives.")
         return
     st.write(
-        f"Positives have a similarity of {found.positives:.3f} on average, chosen negatives {found.chosen:.3f}. A positive is above a "
-        f"negative of the same query in {wording.percent(found.in_order, 1)} of the pairs, of any query in "
-        f"{wording.percent(found.auc, 1)} (area under the ROC curve). The two distributions share {wording.percent(found.overlap)}."
+        f"Mean similarity: {found.positives:.3f} for positives, {found.chosen:.3f} for negatives. The positive scores higher in "
+        f"{wording.percent(found.in_order, 1)} of the pairs of the same query, and in {wording.percent(found.auc, 1)} of all pairs (area "
+        f"under the ROC curve). The two distributions overlap by {wording.percent(found.overlap)}."
     )
     margins = table.margin[np.isfinite(table.margin)].astype(np.float64)
-    description = f"Queries by margin; {int((margins < 0).sum()):,} of {len(margins):,} have a negative above their positive"
+    description = f"Queries by margin. In {int((margins < 0).sum()):,} of {len(margins):,} a negative scores above the positive"
     axis = "positive minus hardest negative (similarity)"
     draw(values_histogram(margins, description, title="Queries by margin", axis=axis, what="queries"), "quality-margins")
     st.caption(
-        "Left of the line a negative is nearer to the query than its positive. No rate of false negatives: that only an audit tells."
+        "Left of the line, a negative scores above the positive. This is not the rate of false negatives. Run an audit to estimate it."
     )

@@ -1,4 +1,4 @@
-"""Who reviews at this server just now: which pair each session has on its screen, and what its reviewer is called."""
+"""The reviewers on this server: the pair that each session shows, so that no other session gets it, and their names."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ from hnmine import resources
 from hnmine.core.errors import HnmineError
 from hnmine.review.queue import Queue
 
-# A closed tab keeps its pair from others for so long; an open one says every few seconds that it is there.
+# How long a closed tab keeps its pair from others; an open one renews its claim every few seconds.
 CLAIM_SECONDS = 20.0
 
 
 @st.cache_resource(show_spinner=False)
 def claims() -> Claims:
+    """Return the claims of this server."""
     return Claims()
 
 
-# The run, the (query, passage) on the screen, when it was last seen there, and whose screen it is.
+# The run, the (query, passage) on the screen, the time of the last renewal, and the reviewer.
 Claim = tuple[str, tuple[int, int] | None, float, str]
 
 
 @dataclass(slots=True)
 class Claims:
-    """Which pair each session of this server has on its screen."""
+    """The pair that each session of this server shows."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     held: dict[str, Claim] = field(default_factory=dict)
 
     def take(self, session: str, run: str, pairs: Queue, who: str, catch_up: Callable[[], object]) -> int | None:
-        """Return the next place of a queue that no other session has on its screen, and note it.
+        """Return the index of the next pair of a queue that no other session shows, and claim it.
 
-        `catch_up` brings the queue up to date: a pair that somebody has just left is free here, but judged in the store.
+        `catch_up` updates the queue from the store: a pair that another session has just left is free here but has a verdict there.
         """
         with self.lock:
             catch_up()
@@ -49,12 +50,12 @@ class Claims:
             return place
 
     def hold(self, session: str, run: str, pair: tuple[int, int], who: str) -> None:
-        """Say that a session is still at its pair."""
+        """Renew the claim of a session on its pair."""
         with self.lock:
             self._note(session, run, pair, who)
 
     def names(self, session: str, run: str) -> list[str]:
-        """Return who else reviews a run just now, sorted."""
+        """Return the names of the other reviewers of a run, sorted."""
         with self.lock:
             return sorted({each[3] for each in self._others(session, run)})
 
@@ -70,12 +71,13 @@ class Claims:
 
 
 def session_id() -> str:
+    """Return the id of the Streamlit session; empty without a server."""
     context = get_script_run_ctx()
     return context.session_id if context else ""
 
 
 def is_open(session: str) -> bool:
-    """Return whether a session still has its browser; without a server, as in a test, nobody else has one."""
+    """Return whether a session is connected to a browser; False without a server, as in tests."""
     try:
         return bool(get_instance().is_active_session(session))
     except RuntimeError:
@@ -84,13 +86,13 @@ def is_open(session: str) -> bool:
 
 @dataclass(slots=True)
 class Names:
-    """Which "Reviewer N" each session of this server was called, in which browser."""
+    """The default name "Reviewer N" of each session of this server, and its browser."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     given: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def of(self, session: str, browser: str) -> str:
-        """Return a session's name; a new one gets that of a closed tab of its browser, or one that nobody has decided under."""
+        """Return the name of a session: that of a closed tab of the same browser, or one that is not in the store."""
         with self.lock:
             if session not in self.given:
                 held = {name for each, (name, _) in self.given.items() if is_open(each)}
@@ -108,9 +110,9 @@ def _names() -> Names:
 
 
 def browser_mark() -> str:
-    """Return what tells one browser from another, and stays the same over a reload; empty where nothing does.
+    """Return an identifier of the browser that survives a reload; empty if there is none.
 
-    It is the token that Streamlit gives each browser against forged requests, which is masked anew every time it is sent.
+    It is a hash of Streamlit's XSRF token, which is masked differently each time it is sent.
     """
     try:
         _, mask, masked, _ = str(st.context.cookies.get("_streamlit_xsrf", "")).split("|")
@@ -121,10 +123,9 @@ def browser_mark() -> str:
 
 
 def default_name() -> str:
-    """Return "Reviewer N" with the lowest N that no open session has and that stands beside no decision, in whatever server.
+    """Return "Reviewer N" with the lowest N that no open session and no decision in the store has; empty if it cannot be read.
 
-    Two people must not undo each other's decisions unasked. A page loaded again keeps its name: it is the same browser. Empty
-    while the verdicts cannot be read.
+    So two people do not undo each other's decisions by accident. A reloaded page keeps its name.
     """
     try:
         return _names().of(session_id(), browser_mark())
@@ -133,5 +134,5 @@ def default_name() -> str:
 
 
 def reviewer() -> str:
-    """Return the name under which this session decides."""
+    """Return the reviewer's name in this session."""
     return (st.session_state.get("review-who") or "").strip() or default_name()

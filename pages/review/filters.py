@@ -1,39 +1,39 @@
-"""What is reviewed: which pairs, in which order, and by whom."""
+"""The settings of the review: pairs, order, filters, and the reviewer's name."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from hnmine.review.queue import STATES, QueueSettings
-from pages.review import claims
-from pages.review import session as judging
+from pages.review import claims, session
+from pages.review.session import LABELS
 from pages.shared import audit, state, wording
 
 SOURCES = {
-    "chosen": "chosen negatives",
-    "window": "all in the window",
-    "nearest": "the nearest, skipped",
-    "audit": "the audit's sample",
+    "chosen": "Chosen negatives",
+    "window": "In the window",
+    "nearest": "Before the window",
+    "audit": "Audit sample",
 }
 ORDERS = {
-    "suspicious": "most suspicious first",
-    "share": "by share of the positive's score",
-    "random": "at random",
-    "query": "query by query",
-    "hubs": "hubs first",
+    "fn_probability": "Highest estimated false-negative probability first",
+    "ratio": "Highest ratio to the positive first",
+    "random": "Random",
+    "query": "By query, in file order",
+    "hubs": "Hubs first",
 }
-STATE_NAMES = dict(zip(STATES, ("not reviewed", "kept", "dropped", "promoted", "skipped"), strict=True))
+STATE_NAMES = {"unreviewed": "not reviewed", **LABELS}
 
 
 def controls() -> QueueSettings:
     """Draw the settings of the queue and the reviewer's name; return the settings."""
     if st.session_state.run is None:
         state.opened()  # draws the empty state
-    if (asked := st.session_state.pop("review-query", None)) is not None:  # from another screen: this query's candidates
+    if (asked := st.session_state.pop("review-query", None)) is not None:  # set by the Inspect screen
         st.session_state["review-words"] = asked
     sampled = audit.kept(st.session_state.run, state.selection_settings(st.session_state.run)) is not None
     _from_quality(sampled)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
         source = st.selectbox(
             "Pairs",
             [name for name in SOURCES if sampled or name != "audit"],
@@ -41,10 +41,10 @@ def controls() -> QueueSettings:
             key="review-source",
             persist_state="session",
             width=170,
-            help="The negatives chosen now; everything in the rank window; or the nearest ones before it, which the window skips "
-            "because many are positives that nobody labelled. The audit's sample was drawn on the Quality screen.",
+            help="The chosen negatives; all candidates in the rank window; or the candidates before it, which are skipped because many "
+            "are unlabelled positives. The audit sample is drawn on the Quality screen.",
         )
-        # A sample comes as it was drawn.
+        # An audit sample keeps its own order.
         order = (
             "random"
             if source == "audit"
@@ -54,10 +54,10 @@ def controls() -> QueueSettings:
                 format_func=ORDERS.__getitem__,
                 key="review-order",
                 persist_state="session",
-                width=225,
-                help="Suspicious: by the estimated chance to be a false negative, which learns from verdicts; it finds most of them "
-                "soonest. A run without signals goes by nearness to the query and its positive at once. "
-                "Hubs: passages chosen for the most queries.",
+                width=360,
+                help="The estimated false-negative probability finds the most false negatives early; the model is re-fitted on your "
+                "verdicts. A run without signals is ordered by similarity to the query and the positive. Hubs are the passages chosen "
+                "for the most queries.",
             )
         )
         words = st.text_input(
@@ -65,8 +65,8 @@ def controls() -> QueueSettings:
             key="review-words",
             persist_state="session",
             icon=":material/search:",
-            placeholder="words",
-            width=170,
+            placeholder="text",
+            width=135,
         )
         with st.popover("Filters", icon=":material/filter_alt:"):
             ranges = filters(source, order)
@@ -77,45 +77,45 @@ def controls() -> QueueSettings:
             persist_state="session",
             max_chars=60,
             icon=":material/person:",
-            width=150,
-            help="Stands beside each verdict. Undo and redo go by it: everybody takes back their own decisions.",
+            width=130,
+            help="Stored with each verdict. Undo and redo apply to the decisions of this reviewer only.",
         )
     return QueueSettings(source=source, order=order, words=words, **ranges)
 
 
 def _from_quality(sampled: bool) -> None:
-    """Take the audit's sample, unfiltered, when the Quality screen leads here; and let go of it where there is none."""
-    session = st.session_state
-    states = session.pop("review-audit", None)
+    """Select the audit sample without filters if the Quality screen asks for it; deselect it if there is none."""
+    memory = st.session_state
+    states = memory.pop("review-audit", None)
     if states is not None and sampled:
-        session["review-source"], session["review-words"], session["review-states"] = "audit", "", states
-        for name in ("score", "share", "signal"):
-            session[f"review-min-{name}"] = session[f"review-max-{name}"] = None
-    elif not sampled and session.get("review-source") == "audit":
-        session["review-source"] = "chosen"
+        memory["review-source"], memory["review-words"], memory["review-states"] = "audit", "", states
+        for name in ("score", "ratio", "signal"):
+            memory[f"review-min-{name}"] = memory[f"review-max-{name}"] = None
+    elif not sampled and memory.get("review-source") == "audit":
+        memory["review-source"] = "chosen"
 
 
 def filters(source: str, order: str) -> dict[str, object]:
-    """Draw the ranges and verdicts; return them as settings."""
+    """Draw the filters; return them as settings."""
     chosen: dict[str, object] = {}
     states = st.pills(
         "Verdict",
         list(STATES),
         selection_mode="multi",
-        default=None if "review-states" in st.session_state else ["unreviewed"],  # the Quality screen may have set them
+        default=None if "review-states" in st.session_state else ["unreviewed"],  # otherwise set by the Quality screen
         format_func=STATE_NAMES.__getitem__,
         key="review-states",
         persist_state="session",
-        help="What stands about a pair: choose others than 'not reviewed' to look at verdicts again.",
+        help="Current verdict. Choose a verdict to review its pairs again.",
     )
     chosen["states"] = tuple(state for state in STATES if state in states) or ("unreviewed",)
     for name, label, factor, help_text in (
         ("score", "Similarity", 1.0, "Similarity of the candidate to the query."),
-        ("share", "Share of the positive in %", 100.0, "Its similarity as a share of the positive's."),
+        ("ratio", "Ratio to the positive in %", 100.0, "Similarity of the candidate divided by the positive's score."),
     ):
         for end, column in zip(("min", "max"), st.columns(2), strict=True):
             value = column.number_input(
-                f"{label}, {'from' if end == 'min' else 'to'}",
+                f"{label}, {end}.",
                 value=None,
                 step=0.05 * factor,
                 key=f"review-{end}-{name}",
@@ -124,7 +124,7 @@ def filters(source: str, order: str) -> dict[str, object]:
                 placeholder="any",
             )
             chosen[f"{end}_{name}"] = None if value is None else value / factor
-    signals = judging.signals()
+    signals = session.signals()
     if signals:
         signal = st.selectbox(
             "Signal",
@@ -134,12 +134,12 @@ def filters(source: str, order: str) -> dict[str, object]:
             key="review-signal",
             persist_state="session",
             placeholder="none",
-            help="One of the numbers that stand with the candidate, as a share (0 to 1) where it is written in percent.",
+            help="A number shown with the candidate. For a percentage, enter a fraction from 0 to 1.",
         )
         chosen["signal"] = signal
         for end, column in zip(("min", "max"), st.columns(2), strict=True):
             chosen[f"{end}_signal"] = column.number_input(
-                f"Signal, {'from' if end == 'min' else 'to'}",
+                f"Signal, {end}.",
                 value=None,
                 key=f"review-{end}-signal",
                 persist_state="session",
@@ -154,7 +154,7 @@ def filters(source: str, order: str) -> dict[str, object]:
             key="review-sample",
             persist_state="session",
             placeholder="all",
-            help="The queue ends after so many pairs, drawn by the seed: to estimate how many of the negatives are false.",
+            help="Number of pairs in the queue, drawn at random with the seed.",
         )
         chosen["seed"] = int(st.number_input("Seed", value=42, step=1, key="review-seed", persist_state="session"))
     return chosen

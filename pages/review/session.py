@@ -1,11 +1,8 @@
-"""The desk of one reviewer: the queue as it was made, what others have decided since, and whose turn a pair is.
+"""The review session of one browser tab: its queue, the pair on the screen, and the actions of the buttons.
 
-A queue is made once for a run and its filters, and kept in the session; a key press only asks the store for what is new and
-looks for the next mark in an array, so the next pair is there at once however large the run is. Whatever is decided is
-written before anything here moves on.
-
-Reviewers who sit at the same server are given different pairs (`presence.claims`). Over several servers of one workspace that cannot
-be: then both verdicts are in the log, and the later one counts.
+The queue is built once for a run and its filters and kept in the session. A key press writes the verdict, reads new events from the
+store and searches an array for the next open pair, so the next pair shows at once in a run of any size. Reviewers on one server get
+different pairs (`claims`); reviewers on several servers with one workspace may get the same pair, and then the later verdict counts.
 """
 
 from __future__ import annotations
@@ -31,20 +28,27 @@ from pages.review.claims import claims, reviewer, session_id
 from pages.review.presses import Press
 from pages.shared import audit, state
 
-KEY = "review-desk"
-DONE = {"keep": "kept", "drop": "dropped", "promote": "promoted", "skip": "skipped"}
+KEY = "review-session"
+# The five verdicts as the screens name them.
+LABELS: dict[Choice, str] = {
+    "negative": "negative",
+    "relevant": "relevant (removed)",
+    "positive": "relevant (added as positive)",
+    "junk": "junk (removed)",
+    "unsure": "unsure",
+}
 
 
 @dataclass(slots=True, eq=False)
 class ReviewSession:
-    """What a session reviews.
+    """The state of a review.
 
     Attributes:
-        key: what the queue was made from. version: the last event of the store that is in it.
-        place: the pair on the screen, or None when there is none. turn: counts the pairs shown.
-        common: words too frequent to be marked.
-        news: told once on the next screen. trouble: why the last decision was not written.
-        other: somebody else's decision about the pair on the screen, made while it stood there.
+        key: what the queue was built from. version: the last event of the store that the queue includes.
+        place: index of the pair on the screen, or None. step: number of pairs shown so far.
+        common: words too frequent to highlight.
+        message: shown once on the next screen. error: why the last verdict was not written.
+        conflict: another reviewer's verdict on the pair on the screen, given since it was shown.
     """
 
     key: str
@@ -54,18 +58,18 @@ class ReviewSession:
     version: int
     common: frozenset[str]
     place: int | None = None
-    turn: int = 0
-    news: str = ""
-    trouble: str = ""
-    other: Change | None = None
+    step: int = 0
+    message: str = ""
+    error: str = ""
+    conflict: Change | None = None
 
     def texts(self, place: int) -> tuple[str, str]:
-        """Return the query and the passage at a place."""
+        """Return the query and the passage at an index of the queue."""
         query, passage = self.queue.pair(place)
         return self.run.inputs.corpus.queries[query], self.run.inputs.corpus.passages[passage]
 
     def catch_up(self) -> list[Change]:
-        """Take in what was decided since, by whom ever; return it."""
+        """Apply new events of the store to the queue; return them."""
         changes = resources.reviews().changes(self.version)
         if changes:
             self.version = changes[-1].id
@@ -76,18 +80,18 @@ class ReviewSession:
         return changes
 
     def show(self) -> int | None:
-        """Return the place of the pair to show: the one on the screen while it is unjudged, then the next that nobody else reads."""
+        """Return the index of the pair to show: the current one until it has a verdict, then the next that no other session shows."""
         changes = self.catch_up()
         if self.place is not None:
             wanted = self.queue.pair(self.place)
-            self.other = next(
+            self.conflict = next(
                 (each for each in reversed(changes) if each.who != reviewer() and self._is(each, wanted)),
-                self.other,
+                self.conflict,
             )
             claims().hold(session_id(), self.run.run.id, wanted, reviewer())
             return self.place
         self.place = claims().take(session_id(), self.run.run.id, self.queue, reviewer(), self.catch_up)
-        self.turn += 1
+        self.step += 1
         return self.place
 
     def _is(self, change: Change, wanted: tuple[int, int]) -> bool:
@@ -96,41 +100,41 @@ class ReviewSession:
         return (int(queries[0]), int(passages[0])) == wanted
 
     def leave(self, place: int | None = None) -> None:
-        """Go on to the next pair, or to a given one."""
-        self.place, self.other = place, None
+        """Go to the next pair, or to the pair at an index."""
+        self.place, self.conflict = place, None
         if place is not None:
-            self.turn += 1
+            self.step += 1
 
 
-def also_here(desk: ReviewSession) -> list[str]:
-    """Return the names of those who review the same run at this server just now."""
-    return claims().names(session_id(), desk.run.run.id)
+def also_here(review: ReviewSession) -> list[str]:
+    """Return the names of the other reviewers of this run on this server."""
+    return claims().names(session_id(), review.run.run.id)
 
 
-def open_desk(settings: QueueSettings) -> ReviewSession:
-    """Return the session's desk for the current run and these settings; made anew when either is another than before."""
+def open_session(settings: QueueSettings) -> ReviewSession:
+    """Return the review of the current run with these settings; build a new one if either has changed."""
     run_id = st.session_state.run
     kept: ReviewSession | None = st.session_state.get(KEY)
     sample = audit.kept(run_id, state.selection_settings(run_id)) if run_id is not None and settings.source == "audit" else None
-    drawn = sample and (sample.fingerprint, sample.settings)
-    wanted = "" if run_id is None else msgspec.json.encode((run_id, state.selection_settings(run_id), settings, drawn)).decode()
+    identity = sample and (sample.fingerprint, sample.settings)
+    wanted = "" if run_id is None else msgspec.json.encode((run_id, state.selection_settings(run_id), settings, identity)).decode()
     if kept is not None and kept.key == wanted and not outdated(kept):
         return kept
-    version = resources.reviews().version() if run_id is not None else 0  # what is decided while the queue is made comes later again
+    version = resources.reviews().version() if run_id is not None else 0  # read first, so that events during the build are applied later
     run, selection = state.opened()
     corpus = run.inputs.corpus
-    with st.spinner("Making the queue ..."):
-        judged = queue.pairs_with_verdict(corpus, run.verdict_pairs, resources.reviews().verdicts())
+    with st.spinner("Building the queue ..."):
+        with_verdict = queue.pairs_with_verdict(corpus, run.verdict_pairs, resources.reviews().verdicts())
         drawn = sample and audit.pairs(run, sample)
-        pairs = queue.build(corpus, run.ranking, selection, settings, judged, resources.estimator(run), drawn)
-        desk = ReviewSession(wanted, run, selection, pairs, version, _common(run.run.dataset_id, run))
-    st.session_state[KEY] = desk
-    return desk
+        pairs = queue.build(corpus, run.ranking, selection, settings, with_verdict, resources.estimator(run), drawn)
+        review = ReviewSession(wanted, run, selection, pairs, version, _common(run.run.dataset_id, run))
+    st.session_state[KEY] = review
+    return review
 
 
-def outdated(desk: ReviewSession) -> bool:
-    """Return whether the file of verdicts was replaced by another since the queue was made."""
-    return resources.reviews().replaced(desk.version)
+def outdated(review: ReviewSession) -> bool:
+    """Return whether the file of verdicts was replaced since the queue was built."""
+    return resources.reviews().replaced(review.version)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -145,136 +149,136 @@ def signals() -> list[str]:
     return sorted(run.ranking.signals)
 
 
-def learnt(desk: ReviewSession) -> str:
-    """Say from how many verdicts the estimate that ordered this queue has learnt; empty where it has none to go by."""
-    count = desk.run.fn_model.verdicts
-    if desk.queue.settings.order != "suspicious" or not count:
+def fit_size(review: ReviewSession) -> str:
+    """Return on how many verdicts the model that ordered this queue is fitted; empty without any, or in another order."""
+    count = review.run.fn_model.verdicts
+    if review.queue.settings.order != "fn_probability" or not count:
         return ""
-    return f"The estimate has learnt from {counted(count, 'verdict')}."
+    return f"The model is fitted on {counted(count, 'verdict')}."
 
 
 def refresh() -> None:
-    """Make the queue anew the next time, with the negatives that came in for dropped ones."""
+    """Build a new queue on the next run, with the negatives that replaced removed ones."""
     st.session_state.pop(KEY, None)
 
 
-# What buttons do. Each is called before the screen is drawn again; what it writes is on the disk when it returns.
+# Callbacks of the buttons. Streamlit calls them before it draws the screen again; the verdict is on the disk when they return.
 
 
-def decide(turn: int, verdict: Choice) -> None:
-    """Judge the pair that stood on the screen at this turn, and go on."""
-    desk, who = st.session_state.get(KEY), reviewer()
-    if desk is None or desk.turn != turn or desk.place is None:  # the second of two presses: its pair is judged already
+def decide(step: int, verdict: Choice) -> None:
+    """Write the verdict on the pair shown at this step, and go to the next."""
+    review, who = st.session_state.get(KEY), reviewer()
+    if review is None or review.step != step or review.place is None:  # the second of two quick presses
         return
-    if _written(desk, [desk.texts(desk.place)], verdict, who):
-        desk.leave()
+    if _written(review, [review.texts(review.place)], verdict, who):
+        review.leave()
 
 
-def go_on(turn: int) -> None:
-    """Leave a pair to what somebody else has just decided."""
-    desk = st.session_state.get(KEY)
-    if desk is not None and desk.turn == turn:
-        desk.leave()
+def skip_conflict(step: int) -> None:
+    """Keep another reviewer's verdict on the pair, and go to the next."""
+    review = st.session_state.get(KEY)
+    if review is not None and review.step == step:
+        review.leave()
 
 
 def decide_all(verdict: Choice | None) -> None:
-    """Give all pairs that are left in the queue one verdict: one decision, one undo."""
-    desk, who = st.session_state.get(KEY), reviewer()
-    if desk is None:
+    """Give all open pairs of the queue one verdict, or remove theirs (None), as one decision."""
+    review, who = st.session_state.get(KEY), reviewer()
+    if review is None:
         return
-    desk.catch_up()
-    places = np.flatnonzero(desk.queue.todo).tolist()
-    if _written(desk, [desk.texts(place) for place in places], verdict, who):
-        desk.news = f"{counted(len(places), 'pair')} {DONE[verdict] if verdict else 'without a verdict'}. One undo takes all of it back."
-        desk.leave()
+    review.catch_up()
+    places = np.flatnonzero(review.queue.todo).tolist()
+    if _written(review, [review.texts(place) for place in places], verdict, who):
+        review.message = f"{counted(len(places), 'pair')}: {LABELS[verdict] if verdict else 'verdict removed'}. Undo reverts all of them."
+        review.leave()
 
 
 def change(batch: int, key: str) -> None:
-    """Do what was picked for an earlier decision: another verdict, none, or have it shown again."""
-    desk, who, picked = st.session_state.get(KEY), reviewer(), st.session_state.get(key)
-    if desk is None or picked is None:
+    """Change an earlier decision as chosen in its menu: another verdict, no verdict, or show the pair again."""
+    review, who, choice = st.session_state.get(KEY), reviewer(), st.session_state.get(key)
+    if review is None or choice is None:
         return
     try:
         pairs = resources.reviews().pairs(batch)
     except HnmineError as error:
-        desk.trouble = str(error)
+        review.error = str(error)
         return
     if not pairs:
-        desk.news = "This decision was replaced or taken back in the meantime."
+        review.message = "This decision was replaced or undone in the meantime."
         return
-    if picked == "show":
-        queries, passages = pairs_of(desk.run.inputs.corpus, [pairs[0][0]], [pairs[0][1]])
-        place = int(desk.queue.places(queries, passages)[0])
+    if choice == "show":
+        queries, passages = pairs_of(review.run.inputs.corpus, [pairs[0][0]], [pairs[0][1]])
+        place = int(review.queue.places(queries, passages)[0])
         if place >= 0:
-            desk.leave(place)
+            review.leave(place)
         else:
-            desk.news = "This pair is not in the queue as it is filtered now."
+            review.message = "This pair does not match the current filters."
         return
-    if _written(desk, pairs, None if picked == "remove" else picked, who):
-        desk.news = "The verdict is removed." if picked == "remove" else f"Changed to {DONE[picked]}."
+    if _written(review, pairs, None if choice == "remove" else choice, who):
+        review.message = "Verdict removed." if choice == "remove" else f"Changed to: {LABELS[choice]}."
 
 
 def undo() -> None:
-    """Take back this reviewer's last decision, and show its pair again."""
+    """Undo this reviewer's last decision, and show its pair again."""
     pressed("undo")
 
 
 def redo() -> None:
-    """Take back the last undo."""
+    """Redo the last undo."""
     pressed("redo")
 
 
 def pressed(heard: Press | None = None) -> None:
-    """Carry out each press of Undo and Redo that was not yet, whatever told of it; where nothing counts, the one that was heard."""
-    desk, who, owed = st.session_state.get(KEY), reviewer(), presses.owed()
+    """Carry out each press of Undo and Redo once (`presses`); without a count, the one in `heard`."""
+    review, who, owed = st.session_state.get(KEY), reviewer(), presses.owed()
     if owed is None:
         owed = [heard] if heard else []
-    if desk is None or not owed:
+    if review is None or not owed:
         return
-    desk.trouble, said = "", []
-    for what in owed:
+    review.error, messages = "", []
+    for action in owed:
         try:
-            news = _revert(desk, who, what)
+            message = _revert(review, who, action)
         except HnmineError as error:
-            desk.trouble = str(error)
+            review.error = str(error)
             break
-        if news:
-            said.append(news)
-    told = [(news, len([*same])) for news, same in groupby(said)]
-    if told:
-        desk.news = " ".join(news if times == 1 else f"{news} ({times:,} times)" for news, times in told)
-    elif not desk.trouble:
-        desk.news = f"Nothing of {owed[0]} is left."
+        if message:
+            messages.append(message)
+    repeated = [(message, len([*same])) for message, same in groupby(messages)]
+    if repeated:
+        review.message = " ".join(message if times == 1 else f"{message} ({times:,} times)" for message, times in repeated)
+    elif not review.error:
+        review.message = f"Nothing to {owed[0]}."
 
 
-def _revert(desk: ReviewSession, who: str, what: Press) -> str:
-    """Undo or redo once; return what to tell, which is nothing when nothing of it is left."""
-    done: Reverted | None = getattr(resources.reviews(), what)(who)
+def _revert(review: ReviewSession, who: str, action: Press) -> str:
+    """Undo or redo once; return a message, empty if there is nothing to undo or redo."""
+    done: Reverted | None = getattr(resources.reviews(), action)(who)
     if done is None:
         return ""
-    desk.catch_up()
-    said, count = "Undone" if what == "undo" else "Done again", len(done.pairs)
-    news = f"{said}: {counted(count, 'pair')}." if count else f"{said}."
+    review.catch_up()
+    count = len(done.pairs)
+    message = ("Undone" if action == "undo" else "Redone") + (f": {counted(count, 'pair')}." if count else ".")
     if done.skipped:
-        news += f" {done.skipped:,} {'stays as it is' if done.skipped == 1 else 'stay as they are'}: decided by somebody else since."
+        message += f" {counted(done.skipped, 'pair is', 'pairs are')} unchanged: another reviewer has decided since."
     if count:
-        first = pairs_of(desk.run.inputs.corpus, [done.pairs[0][0]], [done.pairs[0][1]])
-        place = int(desk.queue.places(*first)[0])
-        if what == "undo" and count == 1 and place >= 0:
-            desk.leave(place)
+        first = pairs_of(review.run.inputs.corpus, [done.pairs[0][0]], [done.pairs[0][1]])
+        place = int(review.queue.places(*first)[0])
+        if action == "undo" and count == 1 and place >= 0:
+            review.leave(place)
         elif place < 0:
-            news += " Not in the queue as it is filtered now."
+            message += " It does not match the current filters." if count == 1 else " They do not match the current filters."
         else:
-            desk.leave()
-    return news
+            review.leave()
+    return message
 
 
-def _written(desk: ReviewSession, pairs: list[tuple[str, str]], verdict: Choice | None, who: str) -> bool:
-    """Write a decision; keep the reason when it cannot be written, so that the screen stays where it is."""
+def _written(review: ReviewSession, pairs: list[tuple[str, str]], verdict: Choice | None, who: str) -> bool:
+    """Write a decision; return False and keep the error if it cannot be written, so that the pair stays on the screen."""
     try:
         resources.reviews().decide(pairs, verdict, who)
     except HnmineError as error:
-        desk.trouble = str(error)
+        review.error = str(error)
         return False
-    desk.trouble = ""
+    review.error = ""
     return True

@@ -1,7 +1,7 @@
-"""The audit of the current selection: its sample, what stands about each of it, and what follows.
+"""The audit of the current selection: its sample, the states of the draws, and the estimate.
 
-A sample belongs to a selection's settings (`runs.audit_samples`), so moving a slider away leaves it and moving it back finds it again. What
-the verdicts on it change in the selection is told, never mixed into the estimate.
+A sample belongs to the settings of a selection (`runs.audit_samples`): another selection has no audit, and the sample returns with the
+settings. Changes that verdicts make to the selection are shown beside the estimate and never mixed into it.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from pages.shared import statistics, wording
 
 Ids = npt.NDArray[np.int32]
 
-# Reviews that a first sample has unless somebody says otherwise.
+# Default size of a first sample.
 FIRST = 120
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Audit:
-    """An audit as it stands.
+    """An audit.
 
     Attributes:
-        sample: what was drawn. states: what stands about each draw, places in `queue.STATES`.
-        found: what follows. fingerprint: of the negatives that are chosen now.
-        pairs: how many different pairs people have to look at; to_do: those of them without a verdict.
+        sample: the sample. states: of its draws, indices into `queue.STATES`.
+        found: the estimate. fingerprint: of the current negatives.
+        pairs: number of distinct pairs. to_do: number of those without a verdict.
     """
 
     sample: Sample
@@ -49,7 +49,7 @@ class Audit:
 
     @property
     def changed(self) -> bool:
-        """Whether verdicts have changed the selection since the sample was drawn."""
+        """Whether verdicts have changed the selection since the draw."""
         return self.fingerprint != self.sample.fingerprint
 
 
@@ -57,13 +57,13 @@ def kept(run_id: str, selection: SelectionSettings) -> Sample | None:
     """Return the sample of a selection of a run, or None.
 
     Raises:
-        WorkspaceError: it is damaged.
+        WorkspaceError: the sample is damaged.
     """
     return audit_samples.kept_sample(resources.workspace(), run_id, selection)
 
 
 def current(run: OpenRun, selection: Selection) -> Audit | None:
-    """Return the audit of a run's selection, or None when no sample was drawn of it.
+    """Return the audit of a run's selection, or None without a sample.
 
     Raises:
         WorkspaceError: the sample is damaged, or the verdicts cannot be read.
@@ -85,49 +85,49 @@ def current(run: OpenRun, selection: Selection) -> Audit | None:
 
 
 def pairs(run: OpenRun, sample: Sample) -> tuple[Ids, Ids]:
-    """Return the pairs of a sample that people look at, in its order, each once."""
+    """Return the distinct pairs of a sample, in its order."""
     return audit_sample.different_pairs(*audit_sample.pairs_in(sample, run.inputs.corpus))
 
 
 def _states(run: OpenRun, queries: Ids, passages: Ids) -> npt.NDArray[np.int8]:
-    """Return what stands about pairs, places in `queue.STATES`."""
-    judged = _judged(run.key, resources.reviews().version(), run)
-    known = judged[0].astype(np.int64) << 32 | judged[1]
+    """Return the states of pairs, indices into `queue.STATES`."""
+    known_pairs = _with_verdict(run.key, resources.reviews().version(), run)
+    known = known_pairs[0].astype(np.int64) << 32 | known_pairs[1]
     wanted = queries.astype(np.int64) << 32 | passages
     if not len(known):
         return np.zeros(len(wanted), dtype=np.int8)
     order = np.argsort(known)
     places = order[np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)]
-    return np.where(known[places] == wanted, judged[2][places], 0).astype(np.int8)
+    return np.where(known[places] == wanted, known_pairs[2][places], 0).astype(np.int8)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _judged(key: str, version: int, _run: OpenRun) -> tuple[Ids, Ids, npt.NDArray[np.int8]]:
+def _with_verdict(key: str, version: int, _run: OpenRun) -> tuple[Ids, Ids, npt.NDArray[np.int8]]:
     return queue.pairs_with_verdict(_run.inputs.corpus, _run.verdict_pairs, resources.reviews().verdicts())
 
 
 def draw(run: OpenRun, selection: Selection, size: int) -> None:
-    """Draw a sample of the selection as it is now, and keep it in place of an older one.
+    """Draw a sample of the current selection and store it in place of an older one.
 
     Raises:
-        InputError: the selection has no negative.
-        WorkspaceError: it cannot be kept.
+        InputError: the selection has no negatives.
+        WorkspaceError: the sample cannot be stored.
     """
     sample = audit_sample.draw(run.inputs.corpus, run.ranking, selection, AuditSettings(size=size))
     audit_samples.keep_sample(resources.workspace(), run.run.id, sample)
 
 
 def enlarge(run: OpenRun, sample: Sample, size: int) -> None:
-    """Keep a sample with more draws to be reviewed; those of before are the first of them.
+    """Store a sample with more draws to review; the present ones come first.
 
     Raises:
-        WorkspaceError: it cannot be kept.
+        WorkspaceError: the sample cannot be stored.
     """
     audit_samples.keep_sample(resources.workspace(), run.run.id, sample.of_size(size))
 
 
-def told(run: OpenRun, selection: Selection) -> AuditRecord | None:
-    """Draw in a line what the audit of this selection says; return what a manifest says of it, or None without one."""
+def summary(run: OpenRun, selection: Selection) -> AuditRecord | None:
+    """Draw the audit of this selection in one line; return it for the manifest, or None without a rate."""
     try:
         found = current(run, selection)
     except HnmineError as error:
@@ -137,18 +137,19 @@ def told(run: OpenRun, selection: Selection) -> AuditRecord | None:
     record = None if found is None else estimates.record(found.sample, found.found, found.fingerprint)
     with st.container(horizontal=True, vertical_alignment="center"):
         if record is None:
-            st.text("Not audited: how many of the negatives are false is not known.")
+            st.text("Not audited. The rate of false negatives is unknown.")
         else:
             rate = record if record.left is None else record.left
-            said = (
-                f"{wording.percent(rate.rate, 1)} {'of the negatives are' if record.left is None else 'of what the review left are'} false"
+            which = "" if record.left is None else " after the review"
+            st.text(
+                f"Audited: {wording.percent(rate.rate, 1)} false negatives{which} "
+                f"(95% confidence interval {wording.interval(rate.low, rate.high)}, {record.reviewed:,} reviewed)."
             )
-            st.text(f"Audited: {said} (95\u00a0% interval {wording.interval(rate.low, rate.high)}, {record.reviewed:,} reviewed).")
         st.page_link("pages/views/quality.py", label="Quality", icon=":material/verified:", width="content")
     return record
 
 
 def review(states: list[str]) -> None:
-    """Go to the Review screen with the pairs of the sample of which such verdicts, of `queue.STATES`, stand."""
+    """Open the Review screen with the pairs of the sample in some states of `queue.STATES`."""
     st.session_state["review-audit"] = states
     st.switch_page("pages/views/review.py")

@@ -167,7 +167,7 @@ def download(each: Written) -> None:
     )
 
 
-audit = auditing.told(run, selection)
+audit = auditing.summary(run, selection)
 with st.container(horizontal=True, vertical_alignment="center"):
     for each in written:
         download(each)

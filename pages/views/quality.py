@@ -1,4 +1,4 @@
-"""Screen 5, Quality: how many of the negatives are false, by a random sample that people review; and what else may be wrong."""
+"""Screen 5, Quality: the audit, which estimates the rate of false negatives from a reviewed random sample, and diagnostics."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from pages.shared import state
 st.title("Quality", anchor=False)
 run, selection = state.opened()
 audit_report.draw(run, selection)
-st.subheader("Positives, hubs, lengths, scores", anchor=False)
+st.subheader("Diagnostics", anchor=False)
 diagnostics.draw(run, selection)
 st.page_link("pages/views/runs.py", label="Compare with another run", icon=":material/compare_arrows:")

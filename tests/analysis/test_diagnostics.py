@@ -71,7 +71,7 @@ def test_positives_are_where_they_are_and_below_what_is_above_them(seed: int, po
 def test_promoted_passages_are_positives_and_are_marked() -> None:
     corpus, ranking = world(3)
     passage = next(p for p in range(len(corpus.passages)) if p not in corpus.positives(2))
-    verdict = Verdict(query=corpus.queries[2], passage=corpus.passages[passage], verdict="promote")
+    verdict = Verdict(query=corpus.queries[2], passage=corpus.passages[passage], verdict="positive")
     corpus, ranking = apply_promotions(corpus, ranking, match_verdicts(corpus, [verdict]))
     found = diagnostics.positives(corpus, ranking, chosen((corpus, ranking)))
     marked = np.flatnonzero(found.promoted)

@@ -30,7 +30,7 @@ def world(verdicts: int = 0, depth: int = 25) -> tuple:
     pool = [f"The {one} is next to the {two}, number {number}." for number, one in enumerate(WORDS) for two in WORDS[number % 3 :: 3]]
     plain = build_corpus(rows, pool)
     ranking = with_signals(plain, rank(plain, FakeEncoder(), depth))
-    choices = ["keep", "drop", "promote"]
+    choices = ["negative", "relevant", "positive"]
     judged = match_verdicts(
         plain,
         [
@@ -61,7 +61,7 @@ def test_ranks_and_chances_are_those_of_looking_each_up(settings: SelectionSetti
     estimator = FNEstimator(corpus, ranking, default_fn_model())
     ranks, estimated = chosen_ranks(ranking, selection), fn_probabilities(estimator, selection)
     everything = estimator.block(slice(0, 16), slice(0, ranking.depth))
-    kept = set(zip(judged.kept[0].tolist(), judged.kept[1].tolist(), strict=True))
+    kept = set(zip(judged.negative[0].tolist(), judged.negative[1].tolist(), strict=True))
     for (query, place), passage in np.ndenumerate(selection.negatives):
         found = np.flatnonzero(ranking.ids[query] == passage) if passage >= 0 else []
         assert ranks[query, place] == (found[0] if len(found) else -1)

@@ -13,7 +13,7 @@ from hnmine.analysis import queries as quality
 from hnmine.analysis.queries import candidates_of, positive_ranks, query_table, score_histograms
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import Verdict, VerdictPairs, match_verdicts
+from hnmine.data.verdicts import DECIDED, Verdict, VerdictPairs, match_verdicts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
 from hnmine.selection.filters import FILTERS
@@ -41,7 +41,7 @@ def held(scores: np.ndarray, positives: np.ndarray, chosen: np.ndarray) -> tuple
         positive=positives[:1],
         random_filled=np.zeros(taken.shape, bool),
         funnel={},
-        verdict_pairs=VerdictPairs(NOBODY, NOBODY, NOBODY, (), 0, ""),
+        verdict_pairs=VerdictPairs(*[NOBODY] * 5, (), 0, ""),
     )
 
 
@@ -142,19 +142,20 @@ def test_what_reviewers_decided_stands_with_the_candidates():
     query = 2
     promoted, kept, dropped, early = (int(ranking.ids[query, rank]) for rank in (2, 4, 5, 0))
     texts = [corpus.passages[passage] for passage in (promoted, kept, dropped, early)]
-    choices = zip(texts, ("promote", "keep", "drop", "drop"), strict=True)
+    choices = zip(texts, ("positive", "negative", "relevant", "relevant"), strict=True)
     judged = match_verdicts(corpus, [Verdict(query=corpus.queries[query], passage=text, verdict=choice) for text, choice in choices])
     corpus, ranking = apply_promotions(corpus, ranking, judged)
     selection = select(corpus, ranking, before.settings, judged)
     found = candidates_of(corpus, ranking, selection, query)
     state = {int(passage): state for passage, state in zip(found.ids, found.states, strict=True)}
-    assert state[promoted] == "positive of this query, promoted by a reviewer"
+    assert state[promoted] == "positive of this query, added as positive by a reviewer"
     assert state[kept].startswith("chosen")
-    assert state[kept].endswith(", kept by a reviewer")
-    assert state[dropped] == "dropped by a reviewer"
-    assert state[early].count("dropped by a reviewer") == 1
+    assert state[kept].endswith(", judged negative by a reviewer")
+    assert state[dropped] == "removed by a reviewer"
+    assert state[early].count("removed by a reviewer") == 1
     table = query_table(corpus, ranking, selection)
-    assert (table.dropped[query], table.kept[query], table.promoted[query], table.reviewed[query]) == (2, 1, 1, 4)
+    assert [table.verdicts[name][query] for name in DECIDED] == [1, 2, 1, 0]
+    assert table.reviewed[query] == 4
     assert table.reviewed.sum() == 4
 
 

@@ -17,7 +17,7 @@ from hnmine.core.errors import SettingsError
 from hnmine.core.text import normalize_text
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import Verdict, match_verdicts
+from hnmine.data.verdicts import DECIDED, Verdict, match_verdicts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
 from hnmine.selection.promotions import apply_promotions
@@ -39,11 +39,11 @@ def example(seed: int = 0) -> tuple:
     scores, ids = top_k(queries, passages, 20)
     positive = pair_scores(queries, corpus.positive_queries, passages, corpus.positive_ids)
     ranking = Ranking(ids=ids, scores=scores, positive_scores=positive, query_vectors=queries, passage_vectors=passages)
-    choices = ["drop", "keep", "promote", "skip"]
+    choices = ["relevant", "negative", "positive", "junk", "unsure"]
     verdicts = [
-        Verdict(query=corpus.queries[i], passage=corpus.passages[ids[i, 3 + i % 2]], verdict=choices[i % 4]) for i in range(0, 30, 2)
+        Verdict(query=corpus.queries[i], passage=corpus.passages[ids[i, 3 + i % 2]], verdict=choices[i % 5]) for i in range(0, 30, 2)
     ]
-    verdicts += [Verdict(query=corpus.queries[i], passage=corpus.passages[ids[i, 5]], verdict=choices[i % 3]) for i in range(12)]
+    verdicts += [Verdict(query=corpus.queries[i], passage=corpus.passages[ids[i, 5]], verdict=choices[i % 4]) for i in range(12)]
     judged = match_verdicts(corpus, verdicts)
     corpus, ranking = apply_promotions(corpus, ranking, judged)
     settings = SelectionSettings(window_start=2, window_end=9, negative_number=6, max_score=2.0)
@@ -73,8 +73,8 @@ def fits(query: int, asked: Listing) -> bool:
         if not any(low <= score <= high for score in scores):
             return False
     latest = {(each.query, each.passage): each.verdict for each in VERDICTS}
-    made = {verdict for (text, _), verdict in latest.items() if text == CORPUS.queries[query]} - {"skip"}
-    wanted = {"dropped": {"drop"}, "kept": {"keep"}, "promoted": {"promote"}, "reviewed": {"drop", "keep", "promote"}}
+    made = {verdict for (text, _), verdict in latest.items() if text == CORPUS.queries[query]} - {"unsure"}
+    wanted = {name: {name} for name in DECIDED} | {"reviewed": set(DECIDED)}
     if asked.reviewed == "unreviewed":
         if made:
             return False
@@ -138,7 +138,7 @@ def test_the_alphabet_is_counted_once() -> None:
     assert found(asked, TABLE, SELECTION, FOLDED, places).tolist() == found(asked, TABLE, SELECTION, FOLDED).tolist()
 
 
-@pytest.mark.parametrize("asked", [{"sort": "folded"}, {"show": "x"}, {"reviewed": "skip"}])
+@pytest.mark.parametrize("asked", [{"sort": "folded"}, {"show": "x"}, {"reviewed": "unsure"}])
 def test_what_cannot_be_asked_is_refused(asked: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match=next(iter(asked))):
         Listing(**asked)

@@ -42,19 +42,19 @@ def test_the_sample_is_reviewed_by_keys_and_a_low_positive_is_inspected(browser:
     page.get_by_role("heading", name="Quality", level=1).wait_for()
     settled(page)
     page.get_by_role("button", name="Draw a sample").click()
-    page.get_by_text("Nobody has reviewed the sample yet").wait_for()
+    page.get_by_text("No pair is reviewed yet").wait_for()
     settled(page)
     page.get_by_role("button", name="Review the sample").click()
     page.get_by_role("heading", name="Review", level=1).wait_for()
     settled(page)
     page.get_by_text(re.compile(r"^0 of 1\d\d reviewed")).wait_for()  # some pairs were drawn for two rows
-    for number, key in enumerate("kdk", 1):
+    for number, key in enumerate("kdj", 1):
         page.keyboard.press(key)
         page.get_by_text(re.compile(rf"^{number} of 1\d\d reviewed")).wait_for()
         settled(page)
     page.get_by_test_id("stSidebarNavLink").filter(has_text="Quality").click()
-    page.get_by_text(re.compile(r"^3 of 1\d\d pairs of the sample reviewed")).wait_for()
-    page.get_by_text("not known yet").wait_for()
+    page.get_by_text(re.compile(r"^3 of 1\d\d pairs reviewed")).wait_for()
+    page.get_by_text("not enough reviews").wait_for()
     grid = page.get_by_test_id("stDataFrame").nth(1)  # below the bands
     grid.scroll_into_view_if_needed()
     settled(page)

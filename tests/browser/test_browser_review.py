@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hnmine.core.text import normalize_text
-from hnmine.data.verdicts import Verdict
+from hnmine.data.verdicts import CHOICES, Verdict
 from hnmine.models.cards import ModelSettings
 from hnmine.review.store import ReviewStore
 from hnmine.runs.jobs import mine_dataset
@@ -59,18 +59,18 @@ def open_review(browser: Any, server: Server, run: str) -> Any:
     return page
 
 
-KEEP = "[...document.querySelectorAll('[class*=st-key-review-keep-]')].map(e => e.className.match(/st-key-review-keep-\\d+/)[0])"
+BUTTONS = "[...document.querySelectorAll('[class*=st-key-review-negative-]')].map(e => e.className.match(/st-key-review-negative-\\d+/)[0])"
 
 
 def shown(page: Any) -> str:
     """What tells one pair on the screen from another: the key of its buttons changes with each."""
-    page.wait_for_function(f"() => {KEEP}.length === 1", polling=20)
-    return str(page.evaluate(f"() => {KEEP}[0]"))
+    page.wait_for_function(f"() => {BUTTONS}.length === 1", polling=20)
+    return str(page.evaluate(f"() => {BUTTONS}[0]"))
 
 
 def moved_on(page: Any, before: str) -> None:
     """Wait until another pair is on the screen, and the one before is gone."""
-    page.wait_for_function(f"before => {{ const now = {KEEP}; return now.length === 1 && now[0] !== before }}", arg=before, polling=20)
+    page.wait_for_function(f"before => {{ const now = {BUTTONS}; return now.length === 1 && now[0] !== before }}", arg=before, polling=20)
 
 
 def press(page: Any, key: str) -> None:
@@ -101,7 +101,7 @@ def test_fifty_pairs_by_keys_alone_through_a_killed_server(browser: Any, mined: 
     root, run = mined
     server = serve(root)
     page = open_review(browser, server, run)
-    keys = [*"kdkpskdddk" * 5]
+    keys = [*"kdkpskddjk" * 5]
     times = []
     for key in keys[:25]:
         began = time.perf_counter()
@@ -126,7 +126,7 @@ def test_fifty_pairs_by_keys_alone_through_a_killed_server(browser: Any, mined: 
 
     verdicts = ReviewStore(root / "reviews.sqlite").verdicts()
     assert len(verdicts) == 50
-    assert {each.verdict for each in verdicts} == {"keep", "drop", "promote", "skip"}
+    assert {each.verdict for each in verdicts} == set(CHOICES)
     page.get_by_test_id("stSidebarNavLink").filter(has_text="Export").click()
     button = page.get_by_test_id("stDownloadButton").filter(has_text="rows").first
     button.wait_for()
@@ -147,12 +147,12 @@ def honoured(rows: list[dict[str, Any]], verdicts: list[Verdict]) -> None:
         for row in by_query[normalize_text(each.query)]:
             negatives, positives = ({normalize_text(text) for text in row[name]} for name in ("neg", "pos"))
             passage = normalize_text(each.passage)
-            if each.verdict == "drop":
+            if each.verdict in ("relevant", "junk"):
                 assert passage not in negatives | positives
-            elif each.verdict == "promote":
+            elif each.verdict == "positive":
                 assert passage in positives
                 assert passage not in negatives
-            elif each.verdict == "keep":
+            elif each.verdict == "negative":
                 assert passage in negatives
 
 
@@ -221,7 +221,7 @@ def test_two_people_review_the_same_run_at_once(browser: Any, mined: tuple[Path,
     for number in range(100):
         before = [shown(page) for page in pages]
         for place, page in enumerate(pages):  # both keys are down before either screen has moved on
-            page.keyboard.press("kds"[(number + place) % 3])
+            page.keyboard.press("kdj"[(number + place) % 3])
         for page, old in zip(pages, before, strict=True):
             moved_on(page, old)
     written = events(root)
@@ -234,7 +234,9 @@ def test_two_people_review_the_same_run_at_once(browser: Any, mined: tuple[Path,
     # What one decides, the other sees without doing anything.
     press(pages[0], "p")
     wait_reviewed(pages[1], 201)
-    pages[1].get_by_test_id("stMain").filter(has_text="1 promoted").wait_for()  # the badges are drawn a moment after the bar
+    pages[1].get_by_test_id("stMain").filter(
+        has_text="1 relevant (added as positive)"
+    ).wait_for()  # the badges are drawn a moment after the bar
     # Who loads the page again is the same person; who comes anew, even after both have gone, is another.
     for page, name in zip(pages, names, strict=True):
         page.reload()
@@ -252,10 +254,10 @@ def test_keys_typed_into_a_field_judge_nothing(browser: Any, mined: tuple[Path, 
     page = open_review(browser, serve(root), run)
     field = page.get_by_role("textbox", name="Query contains")
     field.click()
-    page.keyboard.type("kdpsbike", delay=20)
+    page.keyboard.type("kdpjsbike", delay=20)
     for _ in range(4):
         page.keyboard.press("ArrowLeft")
-    for _ in range(4):
+    for _ in range(5):
         page.keyboard.press("Backspace")
     page.keyboard.press("Enter")
     settled(page)
@@ -268,7 +270,7 @@ def test_keys_typed_into_a_field_judge_nothing(browser: Any, mined: tuple[Path, 
     page.get_by_role("heading", name="Review").click()
     press(page, "d")
     ((who, pair, verdict),) = events(root)
-    assert (who, verdict) == ("Dr. Skopz", "drop")
+    assert (who, verdict) == ("Dr. Skopz", "relevant")
     assert "bike" in pair.partition("|")[0].casefold()
     page.context.close()
 

@@ -134,9 +134,9 @@ def test_scores_of_negatives_that_were_replaced_are_left_out_and_counted(write_j
 
 
 PROMOTED = [
-    Verdict(query="The query", passage="b", verdict="promote"),
-    Verdict(query="the  QUERY", passage="A", verdict="promote"),
-    Verdict(query="the query", passage="p", verdict="promote"),
+    Verdict(query="The query", passage="b", verdict="positive"),
+    Verdict(query="the  QUERY", passage="A", verdict="positive"),
+    Verdict(query="the query", passage="p", verdict="positive"),
 ]
 
 

@@ -94,7 +94,7 @@ def mined(write_jsonl, fake_encoder, tmp_path):
 
 @pytest.fixture
 def made(mined) -> Made:
-    return mined(verdicts=[Verdict(query="why is the sky blue?", passage=PROMOTED, verdict="promote")])
+    return mined(verdicts=[Verdict(query="why is the sky blue?", passage=PROMOTED, verdict="positive")])
 
 
 def load(path: Path, kind: str, cache: Path):

@@ -288,7 +288,7 @@ def test_a_balanced_reviewed_export_is_what_the_command_line_writes(with_run: st
     assert run.ranking.depth > 300
     pairs = [(run.inputs.corpus.queries[query], run.inputs.corpus.passages[ids[query, 4 + 14 * query]]) for query in range(28)]
     try:
-        for number, choice in enumerate(("drop", "promote", "keep", "keep")):
+        for number, choice in enumerate(("relevant", "positive", "negative", "negative")):
             store.decide(pairs[number::4], choice, "Ann")
         run = resources.open_run(with_run)
         chosen = with_preset("balanced", SelectionSettings(negative_number=10))
@@ -297,7 +297,7 @@ def test_a_balanced_reviewed_export_is_what_the_command_line_writes(with_run: st
         given = {"negative_number": 10, "preset": "balanced", "verdicts": resources.verdict_file(run)}
         find_knn_neg(encoder, EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", out, **given)
     finally:
-        store.clear(pairs, "Ann")
+        store.decide(pairs, None, "Ann")
     assert run.fn_model.verdicts > 0
     assert written.path.read_bytes() == out.read_bytes()
 
@@ -378,18 +378,18 @@ def test_what_is_told_of_verdicts_is_of_this_moment(with_run: str) -> None:
     pair = (corpus.queries[0], corpus.passages[selection.negatives[0, 0]])
     store = resources.reviews()
     try:
-        store.decide([pair], "drop", "Ann")
+        store.decide([pair], "relevant", "Ann")
         dropped = resources.open_run(with_run)
         assert selection.negatives[0, 0] not in resources.selection(dropped, settings).negatives[0]
-        store.decide([pair], "drop", "Bob")
-        store.decide([("a question of other data", "a text")], "keep", "Bob")
+        store.decide([pair], "relevant", "Bob")
+        store.decide([("a question of other data", "a text")], "negative", "Bob")
         again = resources.open_run(with_run)
         assert again.key == dropped.key
         assert [each.who for each in again.verdict_pairs.applied] == ["Bob"]
         assert resources.selection(again, settings).verdict_pairs.elsewhere == 1
         assert "Bob" in resources.verdict_file(again).read_text("utf-8")
     finally:
-        store.clear([pair, ("a question of other data", "a text")], "Bob")
+        store.decide([pair, ("a question of other data", "a text")], None, "Bob")
 
 
 def test_a_reviewed_export_is_made_again_from_its_manifest(with_run: str, tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ def test_a_reviewed_export_is_made_again_from_its_manifest(with_run: str, tmp_pa
     selection = resources.selection(run, resources.workspace().selection(with_run))
     pairs = [(run.inputs.corpus.queries[query], run.inputs.corpus.passages[selection.negatives[query, 1]]) for query in range(9)]
     try:
-        for number, choice in enumerate(("drop", "promote", "keep")):
+        for number, choice in enumerate(("relevant", "positive", "negative")):
             store.decide(pairs[number::3], choice, "Ann")
         run = resources.open_run(with_run)
         settings = msgspec.structs.replace(
@@ -417,7 +417,7 @@ def test_a_reviewed_export_is_made_again_from_its_manifest(with_run: str, tmp_pa
         (tmp_path / "manifest.json").write_bytes(manifest.encoded(record))
         summary = reproduce(tmp_path / "manifest.json", tmp_path / "again.jsonl", store=resources.workspace().root / "vectors")
     finally:
-        store.clear(pairs, "Ann")
-    assert summary.verdicts == {"dropped": 3, "promoted": 3, "kept": 3, "elsewhere": 0}
+        store.decide(pairs, None, "Ann")
+    assert summary.verdicts == {"negative": 3, "relevant": 3, "positive": 3, "junk": 0, "elsewhere": 0}
     assert (tmp_path / "again.jsonl").read_bytes() == next(each.path for each in written if each.part == "train").read_bytes()
     assert (tmp_path / "again.dev.jsonl").read_bytes() == next(each.path for each in written if each.part == "dev").read_bytes()

@@ -358,7 +358,7 @@ def test_deep_and_mistyped_manifests_are_refused(tmp_path: Path, content: str) -
         read_manifest(path)
 
 
-@pytest.mark.parametrize("line", [f'{{"query": "q", "passage": "p", "verdict": "drop", "more": {DEEP}}}', DEEP, '{"query": ["q"]}'])
+@pytest.mark.parametrize("line", [f'{{"query": "q", "passage": "p", "verdict": "relevant", "more": {DEEP}}}', DEEP, '{"query": ["q"]}'])
 def test_deep_and_mistyped_verdicts_are_refused(tmp_path: Path, line: str) -> None:
     path = tmp_path / "reviews.jsonl"
     path.write_text(line + "\n")

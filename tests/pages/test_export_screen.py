@@ -143,7 +143,7 @@ def test_verdicts_are_told_and_travel_with_the_command(run_id: str) -> None:
     run = resources.open_run(run_id)
     passage = run.inputs.corpus.passages[int(run.ranking.ids[0, 5])]
     query = run.inputs.corpus.queries[0]
-    resources.reviews().decide([(query, passage)], "promote", "ann")
+    resources.reviews().decide([(query, passage)], "positive", "ann")
     at = open_screen(run_id)
     assert "Verdicts applied: 1 promoted." in words(at)
     line = shlex.split(at.code[0].value)

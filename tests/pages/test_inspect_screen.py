@@ -169,7 +169,7 @@ def test_a_step_back_in_the_browser_goes_to_the_query_before(run: str) -> None:
 def test_what_reviewers_decided_is_shown_and_can_be_filtered(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = resources.open_run(run)
     corpus, ranking = opened.inputs.corpus, opened.ranking
-    choices = {0: "drop", 4: "keep", 5: "drop", 6: "promote"}
+    choices = {0: "relevant", 4: "negative", 5: "relevant", 6: "positive"}
     query = 11
     own = set(corpus.positives(query).tolist())
     verdicts = [
@@ -181,12 +181,12 @@ def test_what_reviewers_decided_is_shown_and_can_be_filtered(run: str, monkeypat
     st.cache_resource.clear()
     at = open_app("inspect", run=run, query=name_of(corpus.queries[query], run))
     states = " / ".join(at.dataframe[1].value["state"])
-    assert "dropped by a reviewer" in states
-    assert "kept by a reviewer" in states
-    assert "positive of this query, promoted by a reviewer" in states
-    assert "· promoted by a reviewer" in texts(at)
+    assert "removed by a reviewer" in states
+    assert "judged negative by a reviewer" in states
+    assert "positive of this query, added as positive by a reviewer" in states
+    assert "· added as positive by a reviewer" in texts(at)
     assert max(figures(at, "reviewed")) == len(verdicts)
-    for choice, expected in (("reviewed", 1), ("promoted", 1), ("unreviewed", 129)):
+    for choice, expected in (("reviewed", 1), ("positive", 1), ("unreviewed", 129)):
         at.selectbox(key="inspect-reviewed").select(choice).run()
         assert f"{expected} of 130 queries" in texts(at)
 

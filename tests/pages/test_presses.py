@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hnmine.core.errors import WorkspaceError
 from hnmine.review.store import Reverted
 from pages.review import presses
-from pages.review import session as judging
+from pages.review import session as review_session
 from pages.review.presses import LAST, Presses
 
 NAMES = st.sampled_from(["undo", "redo"])
@@ -63,10 +63,10 @@ class Session:
         self.asked: list[str] = []
         self.left = left
         self.broken = False
-        self.desk = SimpleNamespace(news="", trouble="", catch_up=list)
-        self.state: dict[str, Any] = {judging.KEY: self.desk, "review-who": "Ann"}
-        monkeypatch.setattr(judging.st, "session_state", self.state)
-        monkeypatch.setattr(judging.resources, "reviews", lambda: SimpleNamespace(undo=self.undo, redo=self.undo))
+        self.desk = SimpleNamespace(message="", error="", catch_up=list)
+        self.state: dict[str, Any] = {review_session.KEY: self.desk, "review-who": "Ann"}
+        monkeypatch.setattr(review_session.st, "session_state", self.state)
+        monkeypatch.setattr(review_session.resources, "reviews", lambda: SimpleNamespace(undo=self.undo, redo=self.undo))
 
     def undo(self, who: str) -> Reverted | None:
         if self.broken:
@@ -85,44 +85,44 @@ def test_a_press_that_two_messages_tell_is_carried_out_once(monkeypatch: pytest.
     """The tick of the poll took the press along, and then came its own message."""
     session = Session(monkeypatch)
     session.message("undo")
-    judging.undo()  # the button's and the counter's callback, of the first message
-    judging.pressed()
-    judging.undo()  # and of the second
+    review_session.undo()  # the button's and the counter's callback, of the first message
+    review_session.pressed()
+    review_session.undo()  # and of the second
     assert session.asked == ["Ann"]
     session.message("undo", "undo", "undo", "undo")  # of three quick ones only the last message came through
-    judging.undo()
+    review_session.undo()
     assert len(session.asked) == 4
-    assert session.desk.news == "Undone. (3 times)"
+    assert session.desk.message == "Undone. (3 times)"
     session.message("undo", "undo", "undo", "undo", "redo", "undo")  # a key of the two without its button's message
-    judging.pressed()
+    review_session.pressed()
     assert len(session.asked) == 6
-    assert session.desk.news == "Done again. Undone."
+    assert session.desk.message == "Redone. Undone."
 
 
 def test_without_a_counter_each_message_is_a_press(monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(monkeypatch)
-    judging.undo()
-    judging.redo()
-    judging.pressed()
+    review_session.undo()
+    review_session.redo()
+    review_session.pressed()
     assert len(session.asked) == 2
 
 
 def test_what_cannot_be_undone_is_told_and_not_tried_again_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(monkeypatch, left=2)
     session.message("undo", "undo", "undo")
-    judging.undo()
-    assert session.desk.news == "Undone. (2 times)"
+    review_session.undo()
+    assert session.desk.message == "Undone. (2 times)"
     session.message(*["undo"] * 4)
-    judging.undo()
-    assert session.desk.news == "Nothing of undo is left."
+    review_session.undo()
+    assert session.desk.message == "Nothing to undo."
     session.broken = True
     session.message(*["undo"] * 6)
-    judging.undo()
-    assert "the disk is full" in session.desk.trouble
+    review_session.undo()
+    assert "the disk is full" in session.desk.error
     session.broken, session.left = False, 100
-    judging.undo()
+    review_session.undo()
     assert len(session.asked) == 2
     session.message(*["undo"] * 7)
-    judging.undo()
+    review_session.undo()
     assert len(session.asked) == 3
-    assert session.desk.trouble == ""
+    assert session.desk.error == ""

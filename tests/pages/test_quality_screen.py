@@ -83,11 +83,11 @@ def press(at: AppTest, key: str) -> AppTest:
 
 def words(at: AppTest) -> str:
     kinds = (at.subheader, at.text, at.markdown, at.caption, at.error, at.info, at.warning)
-    return "\n".join(str(element.value) for kind in kinds for element in kind).replace("\u00a0", " ")
+    return "\n".join(str(element.value) for kind in kinds for element in kind).replace("\u00a0%", "%").replace(" %", "%")
 
 
 def headline(at: AppTest) -> str:
-    return next(str(each.value) for each in at.subheader if "alse" in str(each.value)).replace("\u00a0", " ")
+    return next(str(each.value) for each in at.subheader if "alse" in str(each.value)).replace("\u00a0%", "%").replace(" %", "%")
 
 
 def sample_of(space: Workspace, run: str) -> Sample:
@@ -97,24 +97,24 @@ def sample_of(space: Workspace, run: str) -> Sample:
 
 
 def judge_all(store: ReviewStore, sample: Sample, run: str, *, wrong: int = 0, first: int | None = None) -> list[tuple[str, str]]:
-    """Keep the first pairs of a sample but for the first `wrong` of them, which are dropped; return the pairs."""
+    """Judge the first pairs of a sample negative, but the first `wrong` of them relevant; return the pairs."""
     corpus = resources.open_run(run).inputs.corpus
     queries, passages = different_pairs(*pairs_in(sample, corpus))
     pairs = [(corpus.queries[q], corpus.passages[p]) for q, p in zip(queries, passages, strict=True)][:first]
-    store.decide(pairs[:wrong], "drop", "Ann")
-    store.decide(pairs[wrong:], "keep", "Ann")
+    store.decide(pairs[:wrong], "relevant", "Ann")
+    store.decide(pairs[wrong:], "negative", "Ann")
     return pairs
 
 
 def test_without_a_sample_nothing_is_claimed_and_one_is_offered(run: str, space: Workspace) -> None:
     at = open_screen(run)
-    assert "How many of these negatives are false?" in headline(at)
-    assert "Not audited yet" in words(at)
+    assert headline(at) == "False negatives: not audited"
+    assert "confidence interval" in words(at)
     at.number_input(key="audit-size").set_value(80).run()
-    assert "80 reviews would tell it to within about ±" in words(at)
+    assert "80 reviews give a margin of error of about ±" in words(at)
     press(at, "audit-draw")
-    assert headline(at) == "False negatives in this selection: not known yet"
-    assert "Nobody has reviewed the sample yet: 30 more reviews until a rate can be told" in words(at)
+    assert headline(at) == "False negatives in this selection: not enough reviews"
+    assert "No pair is reviewed yet. The estimate needs 30 more reviews." in words(at)
     sample = sample_of(space, run)
     assert len(sample.reviewed_draws) == 80
     assert sample.negatives == 1_860  # 124 rows x 15: rows that ask the same count each
@@ -124,26 +124,26 @@ def test_the_sample_is_reviewed_in_its_order_and_its_rate_then_stands_on_the_scr
     at = press(open_screen(run), "audit-draw")
     press(at, "audit-review")
     go(at, "review")  # where the button leads
-    desk = at.session_state["review-desk"]
+    desk = at.session_state["review-session"]
     assert at.selectbox(key="review-source").value == "audit"
     sample = sample_of(space, run)
     corpus = resources.open_run(run).inputs.corpus
     expected = different_pairs(*pairs_in(sample, corpus))
     assert [desk.queue.pair(place) for place in range(len(desk.queue))] == list(zip(*(each.tolist() for each in expected), strict=True))
-    press(at, f"review-drop-{desk.turn}")
+    press(at, f"review-relevant-{desk.step}")
     (verdict,) = store.verdicts()
     assert verdict.passage == corpus.passages[expected[1][0]]
     judge_all(store, sample, run, wrong=1)  # somebody else does the rest
-    press(at.run(), f"review-next-{desk.turn}")
+    press(at.run(), f"review-next-{desk.step}")
     assert "The sample is reviewed" in words(at)
     go(at, "quality")
-    told = words(at)
-    assert headline(at).startswith("False negatives in the selection as it was sampled: ")
-    assert "120 reviewed, of them 1 false; drawn at random from 1,860 negatives, within bands of the share of the positive's score" in told
-    assert "What was found is out" in told
+    shown = words(at)
+    assert headline(at).startswith("False negatives in the sampled selection: ")
+    assert "120 reviewed, 1 false. Drawn at random from 1,860 negatives, within bands of the ratio to the positive" in shown
+    assert "After removing the false negatives found" in shown
     press(at, "audit-review")
     go(at, "review")  # to look at them again
-    assert at.session_state["review-desk"].queue.todo.all()
+    assert at.session_state["review-session"].queue.todo.all()
 
 
 def test_verdicts_on_other_pairs_make_no_rate(run: str, space: Workspace, store: ReviewStore) -> None:
@@ -157,10 +157,10 @@ def test_verdicts_on_other_pairs_make_no_rate(run: str, space: Workspace, store:
         for p in selection.negatives[q].tolist()
         if p >= 0 and (q, p) not in drawn
     ]
-    store.decide(others[:300], "drop", "Ann")
+    store.decide(others[:300], "relevant", "Ann")
     at.run()
-    assert headline(at) == "False negatives in the selection as it was sampled: not known yet"
-    assert "Nobody has reviewed the sample yet" in words(at)
+    assert headline(at) == "False negatives in the sampled selection: not enough reviews"
+    assert "No pair is reviewed yet" in words(at)
 
 
 def test_more_reviews_go_on_where_the_sample_ended(run: str, space: Workspace, store: ReviewStore) -> None:
@@ -168,16 +168,16 @@ def test_more_reviews_go_on_where_the_sample_ended(run: str, space: Workspace, s
     before = sample_of(space, run)
     judge_all(store, before, run)
     at.number_input(key="audit-precision").set_value(1.0).run()
-    assert "more reviews, if it goes on like this" in words(at)
+    assert "more reviews at the rates found so far" in words(at)
     added = int(at.button(key="audit-enlarge").label.split()[1])
     press(at, "audit-enlarge")
     after = sample_of(space, run)
     assert len(after.reviewed_draws) == 120 + added
     assert (after.reviewed_draws[:120], after.fingerprint, after.drawn) == (before.reviewed_draws, before.fingerprint, before.drawn)
     at.number_input(key="audit-precision").set_value(20.0).run()
-    assert "reached" in words(at)
+    assert "Reached." in words(at)
     at.number_input(key="audit-precision").set_value(0.1).run()
-    assert "takes" in words(at)
+    assert "Needs " in words(at)
 
 
 def test_a_cut_is_recommended_only_from_enough_reviews(run: str, space: Workspace, store: ReviewStore) -> None:
@@ -185,15 +185,15 @@ def test_a_cut_is_recommended_only_from_enough_reviews(run: str, space: Workspac
     sample = sample_of(space, run)
     judge_all(store, sample, run, first=40)
     at.run()
-    assert "Too few reviews to say: at least 60" in words(at)
+    assert "Not enough reviews. A recommendation needs at least 60" in words(at)
     corpus = resources.open_run(run).inputs.corpus
     last = len(sample.bands) - 1
     queries, passages = pairs_in(sample, corpus)
     pairs = [(corpus.queries[q], corpus.passages[p]) for q, p in zip(queries, passages, strict=True)]
-    store.decide(pairs, "keep", "Ann")
+    store.decide(pairs, "negative", "Ann")
     at.run()
-    assert "None is needed" in words(at)
-    store.decide([pair for pair, draw in zip(pairs, sample.draws, strict=False) if draw.band == last], "promote", "Ann")
+    assert "No filter is needed" in words(at)
+    store.decide([pair for pair, draw in zip(pairs, sample.draws, strict=False) if draw.band == last], "positive", "Ann")
     at.run()
     at.number_input(key="audit-wanted").set_value(1.0).run()
     limit = sample.bands[last].low
@@ -208,7 +208,7 @@ def test_another_selection_has_no_audit_and_the_old_one_is_found_again(run: str,
     settings = space.selection(run)
     at.session_state[f"selection-{run}"] = msgspec.structs.replace(settings, window_start=30)
     at.run()
-    assert "Not audited yet" in words(at)
+    assert headline(at) == "False negatives: not audited"
     assert "audit" not in go(at, "review").selectbox(key="review-source").options
     at.session_state[f"selection-{run}"] = settings
     assert "120 reviewed" in words(go(at, "quality"))
@@ -233,7 +233,7 @@ def test_a_new_sample_is_drawn_of_what_verdicts_have_changed(run: str, space: Wo
     second = sample_of(space, run)
     assert second.fingerprint != first.fingerprint
     assert len(set(second.reviewed_draws) & set(first.reviewed_draws)) < 40
-    assert "in this selection: not known yet" in headline(at)
+    assert "in this selection: not enough reviews" in headline(at)
     assert len(store.verdicts()) > 100
 
 
@@ -245,20 +245,20 @@ def test_the_manifest_and_the_export_screen_tell_of_the_audit(
     written: list[dict[str, object]] = []
     monkeypatch.setattr(manifest, "encoded", lambda record: written.append(dict(record)) or manifest.msgspec.json.encode(record))
     at = open_screen(run, "export")
-    assert "Not audited: how many of the negatives are false is not known." in words(at)
+    assert "Not audited. The rate of false negatives is unknown." in words(at)
     assert "audit" not in written[-1]
     press(go(at, "quality"), "audit-draw")
     sample = sample_of(space, run)
     judge_all(store, sample, run)
     at = go(at, "export")
-    assert "Audited: 0.0% of the negatives are false (95 % interval 0.0-" in words(at)
+    assert "Audited: 0.0% false negatives (95% confidence interval 0.0-" in words(at)
     audit = written[-1]["audit"]
     assert isinstance(audit, dict)
     assert (audit["reviewed"], audit["false"], audit["seed"], audit["left"]) == (120, 0, 42, None)
     assert audit["selection"] == audit["exported"] == sample.fingerprint
     judge_all(store, sample, run, wrong=3)
     at = go(at, "export")
-    assert "of what the review left are false" in words(at)
+    assert "false negatives after the review" in words(at)
     audit = written[-1]["audit"]
     assert isinstance(audit, dict)
     assert audit["selection"] != audit["exported"]
@@ -316,7 +316,7 @@ def test_the_second_page_of_a_table_goes_on(run: str) -> None:
 def test_a_selection_without_negatives_says_so(run: str, space: Workspace) -> None:
     settings = msgspec.structs.replace(space.selection(run), max_score=-0.99)
     at = open_screen(run, **{f"selection-{run}": settings})
-    assert "This selection has no negative" in words(at)
+    assert "This selection has no negatives" in words(at)
     for view in ("positives", "hubs", "lengths", "scores", "short"):
         at.segmented_control(key="quality-view").set_value(view).run()
         assert not at.exception, view

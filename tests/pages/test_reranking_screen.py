@@ -167,7 +167,7 @@ def test_teacher_scores_are_written_once_all_are_there_and_the_command_writes_th
     space.save_selection(run_id, wide)
     opened = resources.open_run(run_id)
     far = opened.inputs.corpus.passages[int(opened.ranking.ids[0, 25])]
-    resources.reviews().decide([(opened.inputs.corpus.queries[0], far)], "promote", "ann")
+    resources.reviews().decide([(opened.inputs.corpus.queries[0], far)], "positive", "ann")
     at = open_screen("export", run=run_id)
     at.toggle(key="export-scores").set_value(True).run()
     at.segmented_control(key="export-source").set_value("reranker").run()
@@ -192,7 +192,7 @@ def test_teacher_scores_are_written_once_all_are_there_and_the_command_writes_th
         assert row["pos_scores"] == [float(str(fake_score(row["query"], text))) for text in row["pos"]]
         assert row["neg_scores"] == [float(str(fake_score(row["query"], text))) for text in row["neg"]]
     assert sum(len(row["pos"]) for row in rows) == len(ROWS) + 1
-    verdict = Verdict(query=opened.inputs.corpus.queries[0], passage=far, verdict="promote")
+    verdict = Verdict(query=opened.inputs.corpus.queries[0], passage=far, verdict="positive")
     mine_to_file(
         FakeEncoder,
         space.training_path(dataset_id),

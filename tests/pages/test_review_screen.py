@@ -86,22 +86,22 @@ def test_a_press_writes_the_verdict_of_the_pair_shown_and_goes_on(run: str, stor
     at = open_review(run)
     assert counts(at).startswith("**0 of 1,815 reviewed**")
     query = query_shown(at)
-    press(at, "Drop")
+    press(at, "Relevant: remove")
     (verdict,) = store.verdicts()
-    assert (verdict.query, verdict.verdict, verdict.who) == (query, "drop", "Reviewer 1")
+    assert (verdict.query, verdict.verdict, verdict.who) == (query, "relevant", "Reviewer 1")
     assert counts(at).startswith("**1 of 1,815 reviewed**")
     assert verdict.passage[:60] in texts(at)  # among the last decisions
-    for label in ("Keep", "Promote", "Skip"):
+    for label in ("Negative", "Relevant: add as positive", "Junk: remove", "Unsure"):
         press(at, label)
-    assert [each.verdict for each in store.verdicts()] == ["drop", "keep", "promote", "skip"]
-    assert len({(each.query, each.passage) for each in store.verdicts()}) == 4
+    assert [each.verdict for each in store.verdicts()] == ["relevant", "negative", "positive", "junk", "unsure"]
+    assert len({(each.query, each.passage) for each in store.verdicts()}) == 5
 
 
 def test_undo_shows_the_pair_again_and_redo_judges_it_again(run: str, store: ReviewStore) -> None:
     at = open_review(run)
-    press(at, "Drop")
+    press(at, "Relevant: remove")
     (first,) = store.verdicts()
-    press(at, "Keep")
+    press(at, "Negative")
     press(at, "Undo")
     press(at, "Undo")
     assert store.verdicts() == []
@@ -109,21 +109,21 @@ def test_undo_shows_the_pair_again_and_redo_judges_it_again(run: str, store: Rev
     assert next(each for each in at.button if each.label == "Undo").disabled
     press(at, "Redo")
     (again,) = store.verdicts()
-    assert (again.passage, again.verdict) == (first.passage, "drop")
+    assert (again.passage, again.verdict) == (first.passage, "relevant")
 
 
 def test_what_somebody_else_judges_is_not_shown_again(run: str, store: ReviewStore) -> None:
     at = open_review(run)
-    press(at, "Keep")
-    place, desk = at.session_state["review-desk"].place, at.session_state["review-desk"]
+    press(at, "Negative")
+    place, desk = at.session_state["review-session"].place, at.session_state["review-session"]
     following = [desk.texts(each) for each in range(place, place + 3)]
-    store.decide(following[1:2], "drop", "Ann")
-    press(at, "Keep")
+    store.decide(following[1:2], "relevant", "Ann")
+    press(at, "Negative")
     assert desk.texts(desk.place) == following[2]
     assert counts(at).startswith("**3 of")
-    store.decide(following[2:3], "promote", "Ann")  # the very pair that is being read
+    store.decide(following[2:3], "positive", "Ann")  # the very pair that is being read
     at.run()
-    assert "Ann promoted this pair while you read it" in texts(at)
+    assert "Ann marked this pair as relevant (added as positive) while it was on your screen" in texts(at)
     press(at, "Next pair")
     assert store.verdict(*following[2]).who == "Ann"  # type: ignore[union-attr]
     assert desk.texts(desk.place) != following[2]
@@ -136,17 +136,17 @@ def test_a_pair_that_another_leaves_at_this_moment_is_not_given_again(
     from pages.review.claims import Claims
 
     at = open_review(run)
-    desk = at.session_state["review-desk"]
+    desk = at.session_state["review-session"]
     following = [desk.texts(desk.place + number) for number in range(3)]
     take = Claims.take
 
     def late(self: Claims, *args: object) -> int | None:
-        store.decide(following[1:2], "drop", "Ann")
+        store.decide(following[1:2], "relevant", "Ann")
         return take(self, *args)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(Claims, "take", late)
-        press(at, "Keep")
+        press(at, "Negative")
     assert desk.texts(desk.place) == following[2]
 
 
@@ -161,10 +161,10 @@ def test_a_verdict_that_cannot_be_written_keeps_the_pair(run: str, store: Review
 
     with monkeypatch.context() as patch:
         patch.setattr(ReviewStore, "decide", full)
-        press(at, "Drop")
+        press(at, "Relevant: remove")
     assert "the disk is full" in texts(at)
     assert query in texts(at)
-    press(at, "Drop")
+    press(at, "Relevant: remove")
     assert store.verdicts()[0].query == query
     assert "the disk is full" not in texts(at)
     assert len(store.verdicts()) == 1
@@ -175,70 +175,70 @@ def test_filters_narrow_the_queue_and_one_verdict_goes_to_all_of_it(run: str, st
     at.text_input(key="review-words").set_value("HELMET").run()
     matching = int(counts(at).split(" of ")[1].split(" ")[0])
     assert 0 < matching < 200
-    press(at, "Keep")
-    at.segmented_control(key="review-all-choice").set_value("drop").run()
-    press(at, f"Drop: {matching - 1} pairs")
+    press(at, "Negative")
+    at.segmented_control(key="review-all-choice").set_value("relevant").run()
+    press(at, f"Relevant: remove ({matching - 1} pairs)")
     verdicts = store.verdicts()
     assert len(verdicts) == matching
     assert all("helmet" in each.query.casefold() for each in verdicts)
-    assert [each.verdict for each in verdicts].count("drop") == matching - 1
+    assert [each.verdict for each in verdicts].count("relevant") == matching - 1
     assert "This queue is reviewed" in texts(at)
     press(at, "Undo")
     assert len(store.verdicts()) == 1
     at.text_input(key="review-words").set_value("no query says this").run()
-    assert "No pair fits" in texts(at)
+    assert "No pairs match these filters" in texts(at)
 
 
 def test_a_reviewed_queue_leads_to_the_negatives_that_came_in(run: str, store: ReviewStore) -> None:
     at = open_review(run, review_query="helmet")
     assert at.text_input(key="review-words").value == "helmet"
-    matching = len(at.session_state["review-desk"].queue)
-    at.segmented_control(key="review-all-choice").set_value("drop").run()
-    press(at, f"Drop: {matching} pairs")
+    matching = len(at.session_state["review-session"].queue)
+    at.segmented_control(key="review-all-choice").set_value("relevant").run()
+    press(at, f"Relevant: remove ({matching} pairs)")
     press(at, "Look for new pairs")
     assert counts(at).startswith(f"**{matching} of {2 * matching} reviewed**")
-    assert at.session_state["review-desk"].queue.todo.sum() == matching
+    assert at.session_state["review-session"].queue.todo.sum() == matching
 
 
 def test_dropped_pairs_can_be_looked_at_again_and_judged_anew(run: str, store: ReviewStore) -> None:
     at = open_review(run)
-    press(at, "Drop")
-    press(at, "Keep")
-    at.pills(key="review-states").set_value(["drop"]).run()
+    press(at, "Relevant: remove")
+    press(at, "Negative")
+    at.pills(key="review-states").set_value(["relevant"]).run()
     assert "1 left in this queue" in counts(at)
-    press(at, "Keep")
-    assert [each.verdict for each in store.verdicts()] == ["keep", "keep"]
+    press(at, "Negative")
+    assert [each.verdict for each in store.verdicts()] == ["negative", "negative"]
     at.pills(key="review-states").set_value([]).run()  # nothing chosen: what is not reviewed
     assert "1,814 left" in counts(at) or "1,813 left" in counts(at)
 
 
-@pytest.mark.parametrize("order", ["suspicious", "share", "random", "query", "hubs"])
+@pytest.mark.parametrize("order", ["fn_probability", "ratio", "random", "query", "hubs"])
 @pytest.mark.parametrize("source", ["chosen", "window", "nearest"])
 def test_every_order_of_every_source_opens(run: str, store: ReviewStore, order: str, source: str) -> None:
     at = open_review(run)
     at.selectbox(key="review-source").set_value(source)
     at.selectbox(key="review-order").set_value(order).run()
-    press(at, "Skip")
+    press(at, "Unsure")
     assert len(store.verdicts()) == 1
 
 
 def test_the_name_stands_beside_the_verdict_and_undo_goes_by_it(run: str, store: ReviewStore) -> None:
     at = open_review(run)
     at.text_input(key="review-who").set_value("Ann <b>").run()
-    press(at, "Drop")
+    press(at, "Relevant: remove")
     assert store.verdicts()[0].who == "Ann <b>"
     at.text_input(key="review-who").set_value("Bob").run()
     assert next(each for each in at.button if each.label == "Undo").disabled
 
 
 def test_a_name_that_stands_beside_a_decision_is_given_to_nobody_else(run: str, store: ReviewStore) -> None:
-    store.decide([("q", "p")], "drop", "Reviewer 1")  # in a tab that is closed, or at another server
-    store.decide([("q", "r")], "drop", "Reviewer 3")
+    store.decide([("q", "p")], "relevant", "Reviewer 1")  # in a tab that is closed, or at another server
+    store.decide([("q", "r")], "relevant", "Reviewer 3")
     at = open_review(run)
     assert at.text_input(key="review-who").value == "Reviewer 2"
     assert next(each for each in at.button if each.label == "Undo").disabled
-    press(at, "Keep")
-    press(at, "Keep")
+    press(at, "Negative")
+    press(at, "Negative")
     assert at.text_input(key="review-who").value == "Reviewer 2"  # its own decisions do not take it away
     assert [each.who for each in store.verdicts()][2:] == ["Reviewer 2"] * 2
     st.cache_resource.clear()  # the server starts again
@@ -256,10 +256,10 @@ def test_a_page_loaded_again_keeps_its_name(run: str, store: ReviewStore, monkey
     at_work = {"first"}
     monkeypatch.setattr(claims, "is_open", at_work.__contains__)
     assert names.of("first", "a") == "Reviewer 1"
-    store.decide([("q", "p")], "drop", "Reviewer 1")
+    store.decide([("q", "p")], "relevant", "Reviewer 1")
     assert names.of("other tab", "a") == "Reviewer 2"
     at_work.clear()
-    store.decide([("q", "p")], "drop", "Reviewer 2")
+    store.decide([("q", "p")], "relevant", "Reviewer 2")
     assert names.of("stranger", "b") == names.of("stranger", "b") == "Reviewer 3"
     at_work.add("stranger")
     assert names.of("reloaded", "a") == "Reviewer 2"
@@ -288,59 +288,59 @@ def test_the_mask_of_a_browser_s_token_does_not_matter(monkeypatch: pytest.Monke
 def test_an_earlier_decision_about_many_pairs_is_changed_as_one(run: str, store: ReviewStore, monkeypatch: pytest.MonkeyPatch) -> None:
     from pages.review import session
 
-    batch = store.decide([("q", f"p{number}") for number in range(3_000)], "drop", "Ann")
+    batch = store.decide([("q", f"p{number}") for number in range(3_000)], "relevant", "Ann")
     with monkeypatch.context() as patch:
         patch.setattr(ReviewStore, "pairs", None)  # a screen asks for no texts
         at = open_review(run)
-        press(at, "Keep")
-    assert "3,000 pairs at once" in texts(at)
-    store.decide([("q", "p0")], "skip", "Bob")
+        press(at, "Negative")
+    assert "3,000 pairs" in texts(at)
+    store.decide([("q", "p0")], "unsure", "Bob")
     at.run()
-    assert "2,999 pairs at once" in texts(at)
-    monkeypatch.setattr(session.st, "session_state", {session.KEY: at.session_state[session.KEY], "picked": "keep", "review-who": "Cy"})
+    assert "2,999 pairs" in texts(at)
+    monkeypatch.setattr(session.st, "session_state", {session.KEY: at.session_state[session.KEY], "picked": "negative", "review-who": "Cy"})
     session.change(batch, "picked")
-    assert sum((each.verdict, each.who) == ("keep", "Cy") for each in store.verdicts()) == 2_999
+    assert sum((each.verdict, each.who) == ("negative", "Cy") for each in store.verdicts()) == 2_999
     session.change(batch, "picked")
-    assert "replaced or taken back" in at.session_state[session.KEY].news
-    assert store.verdict("q", "p0").verdict == "skip"  # type: ignore[union-attr]
+    assert "replaced or undone" in at.session_state[session.KEY].message
+    assert store.verdict("q", "p0").verdict == "unsure"  # type: ignore[union-attr]
 
 
 def test_a_file_of_verdicts_that_is_moved_away_is_begun_anew_on_the_screen(run: str, store: ReviewStore, tmp_path: Path) -> None:
     at = open_review(run)
-    press(at, "Drop")
-    press(at, "Drop")
+    press(at, "Relevant: remove")
+    press(at, "Relevant: remove")
     for path in store.path.parent.glob("reviews.sqlite*"):
         path.rename(tmp_path / path.name)
     at.run()
     assert counts(at).startswith("**0 of 1,815 reviewed**")
     query = query_shown(at)
-    press(at, "Keep")
+    press(at, "Negative")
     assert counts(at).startswith("**1 of 1,815 reviewed**")
-    assert [(each.query, each.verdict) for each in store.verdicts()] == [(query, "keep")]
-    assert [each.verdict for each in ReviewStore(tmp_path / "reviews.sqlite").verdicts()] == ["drop", "drop"]
+    assert [(each.query, each.verdict) for each in store.verdicts()] == [(query, "negative")]
+    assert [each.verdict for each in ReviewStore(tmp_path / "reviews.sqlite").verdicts()] == ["relevant", "relevant"]
 
 
 def test_verdicts_are_downloaded_and_imported(run: str, store: ReviewStore, tmp_path: Path) -> None:
     from pages.review import files
 
     at = open_review(run)
-    for label in ("Drop", "Promote", "Skip"):
+    for label in ("Relevant: remove", "Relevant: add as positive", "Unsure"):
         press(at, label)
     lines = files.lines()
-    assert [json.loads(line)["verdict"] for line in lines.splitlines()] == ["drop", "promote", "skip"]
+    assert [json.loads(line)["verdict"] for line in lines.splitlines()] == ["relevant", "positive", "unsure"]
     verdicts = store.verdicts()
     for _ in range(3):
         press(at, "Undo")
     assert store.verdicts() == []
     at.file_uploader(key="review-upload").upload("verdicts.jsonl", lines, "application/jsonl").run()
     press(at, "Import")
-    assert "3 new verdicts, 0 changed, 0 already there" in texts(at)
+    assert "3 new verdicts, 0 changed, 0 unchanged" in texts(at)
     assert store.verdicts() == verdicts
     assert counts(at).startswith("**3 of")
     at.file_uploader(key="review-upload").upload("bad.jsonl", b'{"query": "q"}\n', "application/jsonl").run()
     press(at, "Import")
-    assert "Nothing was imported" in texts(at)
-    assert "bad.jsonl:1 is no verdict" in texts(at)
+    assert "The verdicts were not imported" in texts(at)
+    assert "bad.jsonl:1 is not a valid verdict" in texts(at)
 
 
 def test_corpus_text_is_shown_literally(run: str, store: ReviewStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ def test_corpus_text_is_shown_literally(run: str, store: ReviewStore, monkeypatc
     monkeypatch.setenv("HNMINE_HOME", str(space.root))
     st.cache_resource.clear()
     at = open_review(nasty_run)
-    press(at, "Drop")
+    press(at, "Relevant: remove")
     rendered = [str(each.value) for kind in (at.markdown, at.caption, at.toast) for each in kind]
     assert rendered
     assert not any("javascript:" in each or "**stars" in each or "<b>" in each or "$x$" in each for each in rendered)
@@ -391,7 +391,7 @@ def test_a_promoted_passage_leaves_the_negatives_of_the_selection(run: str, stor
     from hnmine import resources
 
     at = open_review(run)
-    press(at, "Promote")
+    press(at, "Relevant: add as positive")
     (verdict,) = store.verdicts()
     opened = resources.open_run(run)
     chosen = resources.selection(opened, resources.workspace().selection(run))
@@ -404,9 +404,9 @@ def test_a_promoted_passage_leaves_the_negatives_of_the_selection(run: str, stor
 
 def test_the_order_is_that_of_the_estimate_and_stays_while_it_is_read(run: str, store: ReviewStore) -> None:
     at = open_review(run)
-    assert "learnt from" not in texts(at)
+    assert "fitted on" not in texts(at)
     assert "estimate " in texts(at)
-    desk = at.session_state["review-desk"]
+    desk = at.session_state["review-session"]
     opened = resources.open_run(run)
     estimator = resources.estimator(opened)
     assert estimator is not None
@@ -418,15 +418,15 @@ def test_the_order_is_that_of_the_estimate_and_stays_while_it_is_read(run: str, 
     found = highest(desk, estimator)
     assert found == sorted(found, reverse=True)
     order = [desk.queue.pair(place) for place in range(len(desk.queue))]
-    for label in ("Drop", "Keep", "Drop", "Keep"):
+    for label in ("Relevant: remove", "Negative", "Relevant: remove", "Negative"):
         press(at, label)
     assert resources.open_run(run).fn_model.verdicts == 4, "the model has learnt"
-    desk = at.session_state["review-desk"]
+    desk = at.session_state["review-session"]
     assert [desk.queue.pair(place) for place in range(len(desk.queue))] == order, "and the queue has not moved"
-    assert "learnt from" not in texts(at)
+    assert "fitted on" not in texts(at)
     judging_again = open_review(run)
-    assert "The estimate has learnt from 4 verdicts." in texts(judging_again)
-    learnt = highest(judging_again.session_state["review-desk"], resources.estimator(resources.open_run(run)))
+    assert "The model is fitted on 4 verdicts." in texts(judging_again)
+    learnt = highest(judging_again.session_state["review-session"], resources.estimator(resources.open_run(run)))
     assert learnt == sorted(learnt, reverse=True)
 
 
@@ -438,7 +438,7 @@ def test_signals_have_names_and_filter(run: str, store: ReviewStore) -> None:
     at.selectbox(key="review-signal").select("bm25_ratio").run()
     at.number_input(key="review-min-signal").set_value(0.5).run()
     assert not at.exception
-    desk = at.session_state["review-desk"]
+    desk = at.session_state["review-session"]
     ranks = ranks_of(desk.run.ranking.ids, desk.queue.queries, desk.queue.passages)
     assert 0 < len(desk.queue) < 1_815
     assert (desk.run.ranking.signals["bm25_ratio"][desk.queue.queries, ranks] >= 0.5).all()

@@ -117,6 +117,6 @@ def test_formats_verdicts_and_repairs_are_all_told_of() -> None:
 def test_keys_of_the_review_are_those_of_the_guide() -> None:
     pages = "\n".join(path.read_text("utf-8") for path in (ROOT / "pages").rglob("*.py"))
     there = {key.upper() for key in re.findall(r'shortcut="([^"]+)"', pages)}
-    there |= set(re.findall(rf'\("(?:{"|".join(CHOICES)})", "\w+", "(\w)"', pages)) | set(SHORTCUTS.values())
+    there |= set(re.findall(rf'"(?:{"|".join(CHOICES)})": \(\s*"[^"]+",\s*"(\w)"', pages)) | set(SHORTCUTS.values())
     told = {key.upper() for key in re.findall(r"^\| `([^`]+)` \|", GUIDE.partition("### Keys")[2].partition("\n#")[0], re.MULTILINE)}
     assert told == there

@@ -229,7 +229,7 @@ def test_what_was_kept_before_the_window_is_let_in_among_fused_ranks_too():
     kept = corpus.passages[int(ranking.ids[0, 2])]
     for strategy in ("hardest", "random"):
         settings = SelectionSettings(window_start=5, window_end=25, negative_number=4, strategy=strategy)
-        selection = check(corpus, ranking, settings, [Verdict(query="q", passage=kept, verdict="keep")])
+        selection = check(corpus, ranking, settings, [Verdict(query="q", passage=kept, verdict="negative")])
         assert names(corpus, selection, 0)[-1] == kept, "taken, and the easiest of them"
 
 

@@ -236,7 +236,7 @@ def far(reranker_depth: int = 5) -> dict[str, Any]:
 
 
 def test_every_pair_that_is_written_has_its_own_score(files, tmp_path: Path) -> None:
-    promoted = Verdict(query="question 3 about x", passage=POOL[50], verdict="promote")
+    promoted = Verdict(query="question 3 about x", passage=POOL[50], verdict="positive")
     reranker = FakeReranker()
     mined = run(files, reranker, verdicts=[promoted], store=VectorStore(tmp_path), **far())
     corpus, selection, scores = mined.inputs.corpus, mined.selection, mined.scores
@@ -260,7 +260,7 @@ def test_a_stored_run_asks_only_for_what_its_signal_and_the_store_lack(files, tm
     corpus, ranking = apply_promotions(
         mined.inputs.corpus,
         mined.ranking,
-        match_verdicts(mined.inputs.corpus, [Verdict(query=ROWS[3]["query"], passage=POOL[50], verdict="promote")]),
+        match_verdicts(mined.inputs.corpus, [Verdict(query=ROWS[3]["query"], passage=POOL[50], verdict="positive")]),
     )
     near = select(corpus, ranking, SelectionSettings(window_start=0, window_end=20, negative_number=2))
     wide = select(corpus, ranking, SelectionSettings(window_start=0, window_end=20, negative_number=40))

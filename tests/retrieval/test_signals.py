@@ -165,7 +165,7 @@ def test_a_ranking_without_signals_stays_without(tmp_path):
 
 
 def promote(corpus, ranking, query, rank):
-    return Verdict(query=corpus.queries[query], passage=corpus.passages[ranking.ids[query, rank]], verdict="promote")
+    return Verdict(query=corpus.queries[query], passage=corpus.passages[ranking.ids[query, rank]], verdict="positive")
 
 
 def contents(folder):

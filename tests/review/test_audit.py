@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hnmine.core.errors import InputError, SettingsError, WorkspaceError
 from hnmine.data.corpus import Corpus, build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import Verdict, match_verdicts
+from hnmine.data.verdicts import CHOICES, Verdict, match_verdicts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
 from hnmine.review import audit_plan, audit_sample
@@ -34,7 +34,7 @@ from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import SelectionSettings
 
-KEEP, DROP, PROMOTE, SKIP = (STATES.index(name) for name in ("keep", "drop", "promote", "skip"))
+NEGATIVE, RELEVANT, POSITIVE, JUNK, UNSURE = (STATES.index(name) for name in CHOICES)
 World = tuple[Corpus, Ranking]
 
 
@@ -82,11 +82,11 @@ def test_the_same_selection_gives_the_same_sample_in_any_order_of_the_rows() -> 
     assert texts(samples[0], first[0]) == texts(samples[1], second[0])
 
 
-@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 3), st.sampled_from(["share", "risk"]))
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 3), st.sampled_from(["ratio", "risk"]))
 def test_a_larger_sample_begins_with_the_smaller_one(one: int, other: int, seed: int, by: str) -> None:
     given = WORLD
     selection = selected(given)
-    risk = None if by == "share" else np.nan_to_num(selection.scores)
+    risk = None if by == "ratio" else np.nan_to_num(selection.scores)
     small, large = (draw(*given, selection, AuditSettings(size=size, seed=seed, by=by), risk=risk) for size in sorted((one, other)))  # type: ignore[arg-type]
     assert large.reviewed_draws[: len(small.reviewed_draws)] == small.reviewed_draws
     assert small.of_size(max(one, other)) == large
@@ -101,14 +101,14 @@ def test_another_seed_draws_others() -> None:
     assert len(first & second) < 60
 
 
-@pytest.mark.parametrize("by", ["share", "risk"])
+@pytest.mark.parametrize("by", ["ratio", "risk"])
 def test_bands_are_of_what_they_say_and_every_draw_is_a_negative_of_its_band(by: str) -> None:
     given = world(repeated=6)
     corpus, ranking = given
     selection = selected(given)
     shares = ratio_to_positive(selection.scores, selection.positive[:, None])
-    values = shares if by == "share" else np.random.default_rng(0).normal(size=shares.shape)
-    sample = draw(corpus, ranking, selection, AuditSettings(size=500, by=by), risk=None if by == "share" else values)  # type: ignore[arg-type]
+    values = shares if by == "ratio" else np.random.default_rng(0).normal(size=shares.shape)
+    sample = draw(corpus, ranking, selection, AuditSettings(size=500, by=by), risk=None if by == "ratio" else values)  # type: ignore[arg-type]
     rows = np.bincount(corpus.row_queries)
     assert sample.negatives == int((selection.counts * rows).sum())
     for number, band in enumerate(sample.bands):
@@ -209,13 +209,13 @@ def test_a_selection_that_an_audit_has_cleaned_is_drawn_anew_and_its_rate_is_fou
             queries, passages = pairs_in(sample, corpus)
             wrong = [(int(q), int(p)) in false for q, p in zip(queries, passages, strict=True)]
             if turn == 1:
-                found = estimate(sample, np.where(wrong, DROP, KEEP))
+                found = estimate(sample, np.where(wrong, RELEVANT, NEGATIVE))
                 assert found.rate is not None
                 rates.append(found.rate.rate)
                 held = [(q, int(p)) in false for q in range(len(corpus.queries)) for p in selection.negatives[q] if p >= 0]
                 truths.append(np.mean(held))
             verdicts = [
-                Verdict(query=corpus.queries[q], passage=corpus.passages[p], verdict="drop" if bad else "keep")
+                Verdict(query=corpus.queries[q], passage=corpus.passages[p], verdict="relevant" if bad else "negative")
                 for q, p, bad in zip(queries, passages, wrong, strict=True)
             ]
             selection = selected(WORLD, verdicts=tuple(verdicts))
@@ -317,8 +317,8 @@ SMALL = (RISKY[0] // 40, RISKY[1])
 def test_of_500_simulated_audits_93_in_100_cover_the_true_rate(population: tuple[np.ndarray, np.ndarray], true_rate: float) -> None:
     sizes, profile = population
     false = np.round(np.minimum(true_rate * profile / np.average(profile, weights=sizes), 1) * sizes).astype(int)
-    expected = np.array(audit_sample.EXPECTED_BY_RISK if len(sizes) == 5 else audit_sample.EXPECTED_BY_SHARE)
-    turns = np.array(audit_sample._turns(sizes, expected))
+    expected = np.array(audit_sample.EXPECTED_BY_RISK if len(sizes) == 5 else audit_sample.EXPECTED_BY_RATIO)
+    turns = np.array(audit_sample._band_order(sizes, expected))
     chance = np.random.default_rng(17)
     for reviewed in (60, 120, 250, 400):
         taken = np.bincount(turns[:reviewed], minlength=len(sizes))
@@ -345,7 +345,9 @@ def test_audits_of_a_selection_from_the_draw_to_the_interval_cover_its_rate() ->
     covered, estimates = [], []
     for seed in range(120):
         sample = draw(corpus, ranking, selection, AuditSettings(size=100, seed=seed))
-        states = [DROP if pair in pairs else KEEP for pair in zip(*(each.tolist() for each in pairs_in(sample, corpus)), strict=True)]
+        states = [
+            RELEVANT if pair in pairs else NEGATIVE for pair in zip(*(each.tolist() for each in pairs_in(sample, corpus)), strict=True)
+        ]
         rate = estimate(sample, np.array(states)).rate
         assert rate is not None
         covered.append(rate.low <= truth <= rate.high)
@@ -372,13 +374,13 @@ def sampled(sizes: list[int], order: list[int], size: int | None = None) -> Samp
     )
 
 
-def test_dropped_and_promoted_are_false_kept_are_true_and_skipped_are_left_out() -> None:
+def test_relevant_and_positive_are_false_negative_is_not_and_unsure_is_left_out() -> None:
     sample = sampled([1_000, 100], [0, 1] * 40)
-    states = np.full(80, KEEP)
-    states[[0, 2, 1]] = DROP, PROMOTE, DROP
-    states[[4, 6]] = SKIP
+    states = np.full(80, NEGATIVE)
+    states[[0, 2, 1]] = RELEVANT, POSITIVE, RELEVANT
+    states[[4, 6]] = UNSURE
     found = estimate(sample, states)
-    assert (found.reviewed, found.false, found.skipped, found.open, found.waiting) == (78, 3, 2, 0, 0)
+    assert (found.reviewed, found.false, found.unsure, found.open, found.waiting) == (78, 3, 2, 0, 0)
     assert [(band.reviewed, band.false) for band in found.bands] == [(38, 2), (40, 1)]
     assert found.rate is not None
     assert found.rate.rate == pytest.approx((1_000 * 2 / 38 + 100 / 40) / 1_100)
@@ -387,53 +389,69 @@ def test_dropped_and_promoted_are_false_kept_are_true_and_skipped_are_left_out()
     assert found.left.low < found.left.rate < found.left.high < found.rate.high
 
 
+def test_junk_counts_as_reviewed_and_not_false_and_leaves_the_selection() -> None:
+    sample = sampled([1_000, 100], [0, 1] * 40)
+    states = np.full(80, NEGATIVE)
+    states[[0, 2]], states[[4, 1, 3]] = RELEVANT, JUNK
+    found = estimate(sample, states)
+    assert (found.reviewed, found.false, found.junk) == (80, 2, 3)
+    assert found.rate is not None
+    assert found.rate.rate == pytest.approx(1_000 * 2 / 40 / 1_100)
+    assert found.left is not None
+    assert found.left.rate == pytest.approx((found.rate.rate * 1_100 - 2) / (1_100 - 2 - 3))
+    kept = record(sample, found, sample.fingerprint)
+    assert kept is not None
+    assert (kept.false, kept.junk) == (2, 3)
+    assert estimate(sampled([40], [0] * 40), np.full(40, JUNK)).left is None
+
+
 def test_verdicts_behind_one_that_is_missing_in_their_band_wait() -> None:
     """Somebody has reviewed the most suspicious first: those of them that were drawn are no random sample until all before them are."""
     sample = sampled([1_000, 100], [0, 1] * 40)
     states = np.zeros(80, dtype=int)
-    states[:64] = KEEP
-    states[[20, 70, 72]] = 0, DROP, DROP
+    states[:64] = NEGATIVE
+    states[[20, 70, 72]] = 0, RELEVANT, RELEVANT
     found = estimate(sample, states)
     assert [band.reviewed for band in found.bands] == [10, 32]
     assert (found.false, found.waiting, found.open) == (0, 64 - 42 - 1 + 2, 15)
-    states[20] = KEEP
+    states[20] = NEGATIVE
     assert [band.reviewed for band in estimate(sample, states).bands] == [32, 32]
     assert estimate(sample, states).false == 0
-    states[states == 0] = KEEP
+    states[states == 0] = NEGATIVE
     assert estimate(sample, states).false == 2
 
 
 def test_only_draws_that_are_to_be_reviewed_count() -> None:
     sample = sampled([1_000, 100], [0, 1] * 60, size=80)
-    assert estimate(sample, np.full(80, KEEP)).reviewed == 80
+    assert estimate(sample, np.full(80, NEGATIVE)).reviewed == 80
     with pytest.raises(SettingsError, match="120 states for a sample of 80"):
-        estimate(sample, np.full(120, KEEP))
+        estimate(sample, np.full(120, NEGATIVE))
 
 
 def test_no_rate_is_told_from_too_few_reviews_or_of_a_band_that_nobody_looked_at() -> None:
     sample = sampled([1_000, 100], [0] * 60 + [1] * 20)
     states = np.zeros(80, dtype=int)
-    states[: FEWEST - 4] = KEEP
+    states[: FEWEST - 4] = NEGATIVE
     few = estimate(sample, states)
     assert (few.rate, few.left, few.missing) == (None, None, 4)
-    states[:60] = KEEP
+    states[:60] = NEGATIVE
     one_sided = estimate(sample, states)
     assert (one_sided.rate, one_sided.missing) == (None, 1)
     assert one_sided.bands[0].rate is not None
     assert one_sided.bands[1].rate is None
-    states[60] = KEEP
+    states[60] = NEGATIVE
     assert estimate(sample, states).rate is not None
 
 
 def test_a_selection_that_was_reviewed_whole_is_known() -> None:
     sample = sampled([6, 3], [0, 0, 1, 0, 1, 0, 1, 0, 0])
-    states = np.array([KEEP, DROP, KEEP, KEEP, DROP, KEEP, KEEP, KEEP, KEEP])
+    states = np.array([NEGATIVE, RELEVANT, NEGATIVE, NEGATIVE, RELEVANT, NEGATIVE, NEGATIVE, NEGATIVE, NEGATIVE])
     found = estimate(sample, states)
     assert found.rate is not None
     assert (found.rate.low, found.rate.rate, found.rate.high) == pytest.approx((2 / 9, 2 / 9, 2 / 9))
     assert found.left is not None
     assert (found.left.rate, found.left.high) == (0.0, 0.0)
-    assert estimate(sample, np.full(9, DROP)).left is None
+    assert estimate(sample, np.full(9, RELEVANT)).left is None
 
 
 # Planning
@@ -441,8 +459,8 @@ def test_a_selection_that_was_reviewed_whole_is_known() -> None:
 
 def test_a_finer_precision_takes_more_reviews_and_what_is_reached_takes_none() -> None:
     sample = sampled([9_000, 900, 100], [0, 0, 0, 1, 1, 2] * 300, size=120)
-    states = np.full(120, KEEP)
-    states[[0, 3, 4, 5, 11]] = DROP
+    states = np.full(120, NEGATIVE)
+    states[[0, 3, 4, 5, 11]] = RELEVANT
     needed = [more_reviews(sample, states, half_width) for half_width in (0.2, 0.05, 0.03, 0.02, 0.015)]
     assert needed[0] == 0
     assert all(one is not None and other is not None and one <= other for one, other in pairwise(needed))
@@ -455,11 +473,11 @@ def test_a_finer_precision_takes_more_reviews_and_what_is_reached_takes_none() -
 def test_a_plan_is_about_what_it_takes_when_it_goes_on_as_it_was(reviewed: int) -> None:
     sample = sampled([9_000, 1_000], [0, 0, 0, 1] * 450, size=max(1, reviewed))
     wrong = np.tile([False] * 49 + [True], 36)  # 2 %
-    states = np.where(wrong[: max(1, reviewed)], DROP, KEEP) * (reviewed > 0)
+    states = np.where(wrong[: max(1, reviewed)], RELEVANT, NEGATIVE) * (reviewed > 0)
     more = more_reviews(sample, states, 0.015)
     assert more is not None
     after = sample.of_size(reviewed + more)
-    rate = estimate(after, np.where(wrong[: reviewed + more], DROP, KEEP)).rate
+    rate = estimate(after, np.where(wrong[: reviewed + more], RELEVANT, NEGATIVE)).rate
     assert rate is not None
     assert (rate.high - rate.low) / 2 == pytest.approx(0.015, rel=0.15)
 
@@ -467,7 +485,7 @@ def test_a_plan_is_about_what_it_takes_when_it_goes_on_as_it_was(reviewed: int) 
 def found_in(*bands: tuple[int, int, int]) -> Estimate:
     """An estimate from (negatives, reviewed, false) of bands that end at 0.5, 0.6, ..."""
     order = [number for number, (_, reviewed, _) in enumerate(bands) for _ in range(reviewed)]
-    states = [DROP if place < false else KEEP for _, reviewed, false in bands for place in range(reviewed)]
+    states = [RELEVANT if place < false else NEGATIVE for _, reviewed, false in bands for place in range(reviewed)]
     return estimate(sampled([band[0] for band in bands], order), np.array(states))
 
 
@@ -477,7 +495,7 @@ def test_the_widest_cut_with_the_wanted_rate_is_recommended() -> None:
     assert isinstance(cut, Cut)
     assert cut.limit == pytest.approx(0.7)
     assert cut.rate.rate == pytest.approx((500 / 50 + 200 / 10) / 1_700)
-    assert (cut.reviewed, cut.share) == (190, pytest.approx(1_700 / 1_800))
+    assert (cut.reviewed, cut.fraction) == (190, pytest.approx(1_700 / 1_800))
     assert cut.similarity == pytest.approx((1_000 * 0.3 + 500 * 0.4 + 200 * 0.5) / 1_700)
     stricter = recommend(found, 0.01)
     assert isinstance(stricter, Cut)
@@ -498,7 +516,7 @@ def test_no_cut_is_recommended_from_too_few_reviews() -> None:
 
 def test_a_record_says_whether_it_is_of_the_very_selection_and_goes_through_a_manifest(tmp_path: Path) -> None:
     sample = sampled([1_000, 100], [0, 1] * 40)
-    found = estimate(sample, np.array([DROP] + [KEEP] * 79))
+    found = estimate(sample, np.array([RELEVANT] + [NEGATIVE] * 79))
     same, changed = record(sample, found, sample.fingerprint), record(sample, found, "cd" * 8)
     assert same is not None
     assert changed is not None
@@ -555,15 +573,15 @@ def test_the_queue_of_a_sample_is_in_its_order_each_pair_once_though_the_selecti
     assert len(pairs[0]) < 150
     verdicts = [
         Verdict(query=corpus.queries[pairs[0][place]], passage=corpus.passages[pairs[1][place]], verdict=verdict)
-        for place, verdict in ((0, "drop"), (1, "keep"), (2, "skip"))
+        for place, verdict in ((0, "relevant"), (1, "negative"), (2, "unsure"))
     ]
     elsewhere = next(p for p in before.negatives[int(pairs[0][0])] if p != pairs[1][0])
-    verdicts.append(Verdict(query=corpus.queries[pairs[0][0]], passage=corpus.passages[elsewhere], verdict="drop"))
+    verdicts.append(Verdict(query=corpus.queries[pairs[0][0]], passage=corpus.passages[elsewhere], verdict="relevant"))
     after = selected(given, verdicts=tuple(verdicts))
     settings = QueueSettings(source="audit", order="hubs")
     queue = build(corpus, ranking, after, settings, pairs_with_verdict(corpus, after.verdict_pairs, verdicts), sample=pairs)
     assert (queue.queries.tolist(), queue.passages.tolist()) == (pairs[0].tolist(), pairs[1].tolist())
-    assert [STATES[each] for each in queue.verdicts[:4]] == ["drop", "keep", "skip", "unreviewed"]
+    assert [STATES[each] for each in queue.verdicts[:4]] == ["relevant", "negative", "unsure", "unreviewed"]
     assert queue.next() == 3
     np.testing.assert_array_equal(queue.scores, ranking.score_pairs(*pairs))
     with pytest.raises(SettingsError, match="Quality screen"):
@@ -573,9 +591,9 @@ def test_the_queue_of_a_sample_is_in_its_order_each_pair_once_though_the_selecti
 def test_plans_and_estimates_agree_on_what_counts() -> None:
     """A verdict that waits for others is planned with as one still to be given."""
     sample = sampled([1_000, 100], [0, 1] * 600, size=200)
-    states = np.full(200, KEEP)
+    states = np.full(200, NEGATIVE)
     states[0] = 0
-    blocked, free = more_reviews(sample, states, 0.02), more_reviews(sample, np.full(200, KEEP), 0.02)
+    blocked, free = more_reviews(sample, states, 0.02), more_reviews(sample, np.full(200, NEGATIVE), 0.02)
     assert blocked is not None
     assert free is not None
     assert blocked > free

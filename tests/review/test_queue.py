@@ -18,7 +18,7 @@ from hnmine.core.errors import SettingsError
 from hnmine.core.text import common_words, shared
 from hnmine.data.corpus import Corpus, build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import Verdict, VerdictPairs, match_verdicts, pairs_of
+from hnmine.data.verdicts import CHOICES, Verdict, VerdictPairs, match_verdicts, pairs_of
 from hnmine.retrieval.ranking import Ranking, rank, ranks_of
 from hnmine.retrieval.signals import with_signals
 from hnmine.review import queue
@@ -116,7 +116,7 @@ def signalled() -> House:
     """A house whose run has signals, with some verdicts."""
     plain = House()
     texts = [plain.texts((query, int(plain.selection.negatives[query, 0]))) for query in range(6)]
-    choices = ("drop", "keep", "promote")
+    choices = ("relevant", "negative", "positive")
     house = House([Verdict(query=query, passage=passage, verdict=choices[place % 3]) for place, (query, passage) in enumerate(texts)])
     house.ranking = with_signals(house.corpus, house.ranking)
     return house
@@ -160,8 +160,8 @@ def test_an_estimate_is_told_with_what_speaks_for_it_and_against() -> None:
 
 
 def test_by_share_likeness_decides_within_a_per_cent(house: House) -> None:
-    found = house.queue(order="share")
-    cents = np.round(100 * found.shares)
+    found = house.queue(order="ratio")
+    cents = np.round(100 * found.ratios)
     assert (np.diff(cents) <= 0).all()
     alike = queue.positive_similarity(house.corpus, house.ranking, found.queries, found.passages)
     same = np.diff(cents) == 0
@@ -206,13 +206,13 @@ def test_other_sources_hold_no_positive_and_not_the_query(house: House) -> None:
 def test_filters_leave_what_fits_and_nothing_else(low: float, high: float, share: float, words: str, source: str) -> None:
     house = HOUSE
     whole = house.queue(source=source)
-    found = house.queue(source=source, min_score=low, max_score=high, min_share=share, words=words)
+    found = house.queue(source=source, min_score=low, max_score=high, min_ratio=share, words=words)
     wanted = [
         whole.pair(place)
         for place in range(len(whole))
         if (low is None or whole.scores[place] >= np.float32(low))
         and (high is None or whole.scores[place] <= np.float32(high))
-        and (share is None or whole.shares[place] >= np.float32(share))
+        and (share is None or whole.ratios[place] >= np.float32(share))
         and words.casefold() in house.corpus.queries[whole.queries[place]].casefold()
     ]
     assert pairs(found) == wanted  # in the same order
@@ -235,26 +235,26 @@ def test_a_signal_filters_and_a_missing_one_is_told(house: House) -> None:
 
 def judged(house: House, choices: str) -> list[Verdict]:
     whole = house.queue()
-    names = {"k": "keep", "d": "drop", "p": "promote", "s": "skip"}
+    names = {"k": "negative", "d": "relevant", "p": "positive", "j": "junk", "s": "unsure"}
     texts = [house.texts(whole.pair(place)) for place in range(len(choices))]
     return [Verdict(query=q, passage=p, verdict=names[each]) for (q, p), each in zip(texts, choices, strict=True)]  # type: ignore[arg-type]
 
 
 def test_judged_pairs_stay_in_the_queue_though_they_are_chosen_no_more(house: House) -> None:
-    verdicts = judged(house, "kdpsdd")
+    verdicts = judged(house, "kdpsdj")
     after = House(verdicts)
     found = after.queue()
     states = {after.texts(found.pair(place)): STATES[found.verdicts[place]] for place in range(len(found))}
     assert all(states[each.query, each.passage] == each.verdict for each in verdicts)
-    assert found.counts["drop"] == 3
+    assert found.counts["relevant"] == 2
     assert found.counts["unreviewed"] == found.todo.sum() == len(found) - 6
-    assert len(found) == 48 + 4  # for each dropped and promoted one another was chosen
-    for name in ("keep", "drop", "promote", "skip"):
+    assert len(found) == 48 + 4  # one replacement for each relevant, positive and junk pair
+    for name in CHOICES:
         some = after.queue(states=(name,))
         wanted = {(each.query, each.passage) for each in verdicts if each.verdict == name}
         assert {after.texts(pair) for pair in pairs(some)} == wanted
         assert some.todo.all()
-    assert len(after.queue(states=("unreviewed", "keep"), words="nothing has this")) == 0
+    assert len(after.queue(states=("unreviewed", "negative"), words="nothing has this")) == 0
 
 
 def test_walking_the_queue_shows_each_pair_once_and_steps_over_others(house: House) -> None:
@@ -267,7 +267,7 @@ def test_walking_the_queue_shows_each_pair_once_and_steps_over_others(house: Hou
         found.note(np.array([query], np.int32), np.array([passage], np.int32), np.array([2], np.int8))
     assert seen == [place for place in range(48) if place not in (0, 3)]
     assert found.next() == 0
-    assert found.counts["drop"] == 46
+    assert found.counts["relevant"] == 46
     # What loses its verdict comes again, at its place.
     many = np.arange(1, 30)
     found.note(found.queries[many], found.passages[many], np.zeros(len(many), np.int8))
@@ -304,7 +304,7 @@ def test_the_evidence_of_a_pair_is_that_of_the_ranking(house: House) -> None:
 
 def test_a_promoted_passage_is_not_compared_with_itself(house: House) -> None:
     after = House(judged(house, "p"))
-    query, passage = after.queue(states=("promote",)).pair(0)
+    query, passage = after.queue(states=("positive",)).pair(0)
     about = pair_details(after.corpus, after.ranking, after.selection, query, passage)
     assert passage not in {each[0] for each in about.positives}
     assert about.positive_similarity is not None
@@ -387,6 +387,6 @@ def large(count: int) -> tuple[Corpus, Ranking, Selection]:
 
 
 def test_the_same_text_in_two_spellings_is_one_pair(tmp_path: Path) -> None:
-    house = House([Verdict(query="HOW do i mend a bike tyre", passage="x", verdict="drop")])
+    house = House([Verdict(query="HOW do i mend a bike tyre", passage="x", verdict="relevant")])
     assert house.verdict_pairs.elsewhere == 1
-    assert house.queue().counts["drop"] == 0
+    assert house.queue().counts["relevant"] == 0

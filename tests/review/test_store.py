@@ -37,9 +37,9 @@ def state(store: ReviewStore) -> dict[tuple[str, str], tuple[str, str]]:
 def test_a_verdict_is_there_again_with_who_and_when(store: ReviewStore) -> None:
     assert store.version() == 0
     assert store.verdicts() == []
-    batch = store.decide([("a query", "a passage")], "drop", "Ann")
+    batch = store.decide([("a query", "a passage")], "relevant", "Ann")
     (found,) = ReviewStore(store.path).verdicts()
-    assert (found.query, found.passage, found.verdict, found.who) == ("a query", "a passage", "drop", "Ann")
+    assert (found.query, found.passage, found.verdict, found.who) == ("a query", "a passage", "relevant", "Ann")
     assert found.when.endswith("+00:00")
     assert store.version() == 1
     assert store.verdict("A  QUERY", " a passage ") == found  # folded texts are the same
@@ -48,53 +48,53 @@ def test_a_verdict_is_there_again_with_who_and_when(store: ReviewStore) -> None:
 
 
 def test_the_latest_verdict_of_a_pair_counts_and_nothing_is_overwritten(store: ReviewStore) -> None:
-    store.decide([("q", "p")], "keep", "Ann")
-    store.decide([("Q", "p ")], "promote", "Bob")
-    assert state(store) == {("Q", "p "): ("promote", "Bob")}
+    store.decide([("q", "p")], "negative", "Ann")
+    store.decide([("Q", "p ")], "positive", "Bob")
+    assert state(store) == {("Q", "p "): ("positive", "Bob")}
     with sqlite3.connect(store.path) as db:
-        assert db.execute("SELECT before, after FROM events ORDER BY id").fetchall() == [(None, "keep"), ("keep", "promote")]
+        assert db.execute("SELECT before, after FROM events ORDER BY id").fetchall() == [(None, "negative"), ("negative", "positive")]
         with pytest.raises(sqlite3.IntegrityError, match="only ever added"):
-            db.execute("UPDATE events SET after = 'drop'")
+            db.execute("UPDATE events SET after = 'relevant'")
         with pytest.raises(sqlite3.IntegrityError, match="only ever added"):
             db.execute("DELETE FROM events")
 
 
 def test_many_pairs_are_one_decision_and_one_undo(store: ReviewStore) -> None:
     pairs = [("q", f"p{number}") for number in range(1_000)]
-    store.decide(pairs[:1], "keep", "Ann")
-    batch = store.decide([*pairs, ("Q", "P0")], "drop", "Ann")  # one of them twice
+    store.decide(pairs[:1], "negative", "Ann")
+    batch = store.decide([*pairs, ("Q", "P0")], "relevant", "Ann")  # one of them twice
     assert len(store.pairs(batch)) == 1_000
     decision = store.recent(10)[0]
-    assert (decision.pairs, decision.verdict.verdict) == (1_000, "drop")
+    assert (decision.pairs, decision.verdict.verdict) == (1_000, "relevant")
     undone = store.undo("Ann")
     assert undone is not None
     assert (len(undone.pairs), undone.skipped) == (1_000, 0)
-    assert undone.verdicts[:2] == ("keep", None)
-    assert state(store) == {("q", "p0"): ("keep", "Ann")}
+    assert undone.verdicts[:2] == ("negative", None)
+    assert state(store) == {("q", "p0"): ("negative", "Ann")}
     assert store.redo("Ann") is not None
     assert len(state(store)) == 1_000
-    assert store.decide([], "drop", "Ann") == 0
+    assert store.decide([], "relevant", "Ann") == 0
 
 
 def test_undo_leaves_what_somebody_else_has_decided_since(store: ReviewStore) -> None:
-    store.decide([("q", "one"), ("q", "two")], "drop", "Ann")
-    store.decide([("q", "one")], "keep", "Bob")
+    store.decide([("q", "one"), ("q", "two")], "relevant", "Ann")
+    store.decide([("q", "one")], "negative", "Bob")
     undone = store.undo("Ann")
     assert undone is not None
     assert (undone.pairs, undone.skipped) == ((("q", "two"),), 1)
-    assert state(store) == {("q", "one"): ("keep", "Bob")}
+    assert state(store) == {("q", "one"): ("negative", "Bob")}
     assert store.undo("Ann") is None
     # Undoing a change of another's verdict puts theirs back, with their name.
-    store.decide([("q", "one")], "promote", "Ann")
+    store.decide([("q", "one")], "positive", "Ann")
     store.undo("Ann")
-    assert state(store) == {("q", "one"): ("keep", "Bob")}
+    assert state(store) == {("q", "one"): ("negative", "Bob")}
 
 
 def test_undo_works_again_once_the_other_has_taken_theirs_back(store: ReviewStore) -> None:
-    store.decide([("q", "p")], "drop", "Ann")
-    store.decide([("q", "p")], "keep", "Bob")
+    store.decide([("q", "p")], "relevant", "Ann")
+    store.decide([("q", "p")], "negative", "Bob")
     store.undo("Bob")
-    assert state(store) == {("q", "p"): ("drop", "Ann")}
+    assert state(store) == {("q", "p"): ("relevant", "Ann")}
     undone = store.undo("Ann")
     assert undone is not None
     assert undone.skipped == 0
@@ -103,10 +103,10 @@ def test_undo_works_again_once_the_other_has_taken_theirs_back(store: ReviewStor
 
 def test_a_new_decision_ends_what_can_be_redone_for_that_reviewer_alone(store: ReviewStore) -> None:
     for who in ("Ann", "Bob"):
-        store.decide([("q", who)], "drop", who)
+        store.decide([("q", who)], "relevant", who)
         store.undo(who)
         assert store.history(who) == (False, True)
-    store.decide([("q", "new")], "keep", "Ann")
+    store.decide([("q", "new")], "negative", "Ann")
     assert store.history("Ann") == (True, False)
     assert store.redo("Ann") is None
     assert store.history("Bob") == (False, True)
@@ -116,7 +116,7 @@ def test_a_new_decision_ends_what_can_be_redone_for_that_reviewer_alone(store: R
 
 def test_undo_goes_on_after_a_restart(store: ReviewStore) -> None:
     for number in range(30):
-        store.decide([("q", f"p{number}")], "drop", "Ann")
+        store.decide([("q", f"p{number}")], "relevant", "Ann")
     for _ in range(30):
         assert ReviewStore(store.path).undo("Ann") is not None
     assert ReviewStore(store.path).undo("Ann") is None
@@ -127,9 +127,9 @@ def test_undo_goes_on_after_a_restart(store: ReviewStore) -> None:
 
 def test_the_last_decisions_are_those_in_force_newest_first(store: ReviewStore) -> None:
     for number in range(12):
-        store.decide([("q", f"p{number}")], CHOICES[number % 4], "Ann" if number % 2 else "Bob")
+        store.decide([("q", f"p{number}")], CHOICES[number % 5], "Ann" if number % 2 else "Bob")
     store.decide([("q", "p3")], None, "Ann")
-    store.decide([("q", "p11")], "keep", "Ann")
+    store.decide([("q", "p11")], "negative", "Ann")
     store.undo("Ann")
     assert [each.verdict.passage for each in store.recent(4)] == ["p11", "p10", "p9", "p8"]
     assert [each.verdict.passage for each in store.recent(5, "Ann")] == ["p11", "p9", "p7", "p5", "p1"]
@@ -137,26 +137,26 @@ def test_the_last_decisions_are_those_in_force_newest_first(store: ReviewStore) 
 
 
 def test_a_decision_tells_for_how_many_pairs_it_still_stands(store: ReviewStore) -> None:
-    batch = store.decide([("q", f"p{number}") for number in range(5)], "drop", "Ann")
-    store.decide([("q", "p1")], "keep", "Bob")
+    batch = store.decide([("q", f"p{number}") for number in range(5)], "relevant", "Ann")
+    store.decide([("q", "p1")], "negative", "Bob")
     store.decide([("q", "p4"), ("q", "p0")], None, "Bob")
     assert [(each.batch, each.pairs) for each in store.recent(5)] == [(batch + 1, 1), (batch, 2)]
     assert store.pairs(batch) == [("q", "p2"), ("q", "p3")]
 
 
 def test_a_screen_catches_up_from_where_it_was(store: ReviewStore) -> None:
-    store.decide([("q", "p")], "drop", "Ann")
+    store.decide([("q", "p")], "relevant", "Ann")
     seen = store.version()
-    store.decide([("q", "other")], "keep", "Bob")
+    store.decide([("q", "other")], "negative", "Bob")
     store.undo("Ann")
     changes = store.changes(seen)
-    assert [(each.passage, each.verdict, each.who) for each in changes] == [("other", "keep", "Bob"), ("p", None, "Ann")]
+    assert [(each.passage, each.verdict, each.who) for each in changes] == [("other", "negative", "Bob"), ("p", None, "Ann")]
     assert store.changes(store.version()) == []
 
 
 def test_verdicts_travel_as_lines(store: ReviewStore, tmp_path: Path) -> None:
-    store.decide([("q", "öl\n\t\0\u2028"), ("q", "b")], "drop", "Ann")
-    store.decide([("q", "c")], "skip", "Bob")
+    store.decide([("q", "öl\n\t\0\u2028"), ("q", "b")], "relevant", "Ann")
+    store.decide([("q", "c")], "unsure", "Bob")
     file = tmp_path / "verdicts.jsonl"
     file.write_bytes(b"".join(verdict_lines(store.verdicts())))
     other = ReviewStore(tmp_path / "other.sqlite")
@@ -170,17 +170,17 @@ def test_verdicts_travel_as_lines(store: ReviewStore, tmp_path: Path) -> None:
 
 
 def test_an_import_does_not_overwrite_what_was_decided_later(store: ReviewStore) -> None:
-    store.decide([("q", "p"), ("q", "r")], "keep", "Ann")
+    store.decide([("q", "p"), ("q", "r")], "negative", "Ann")
     done = store.add(
         [
-            Verdict(query="q", passage="p", verdict="drop", when="2020-01-01T00:00:00+00:00", who="Old"),
-            Verdict(query="q", passage="r", verdict="drop", when="2999-01-01T00:00:00", who="New"),
-            Verdict(query="q", passage="s", verdict="skip"),
+            Verdict(query="q", passage="p", verdict="relevant", when="2020-01-01T00:00:00+00:00", who="Old"),
+            Verdict(query="q", passage="r", verdict="relevant", when="2999-01-01T00:00:00", who="New"),
+            Verdict(query="q", passage="s", verdict="unsure"),
         ],
         "Bob",
     )
     assert (done.new, done.changed, done.same, done.older) == (1, 1, 0, 1)
-    assert state(store) == {("q", "p"): ("keep", "Ann"), ("q", "r"): ("drop", "New"), ("q", "s"): ("skip", "Bob")}
+    assert state(store) == {("q", "p"): ("negative", "Ann"), ("q", "r"): ("relevant", "New"), ("q", "s"): ("unsure", "Bob")}
 
 
 def said(verdict: Choice, when: str, who: str = "") -> Verdict:
@@ -189,15 +189,17 @@ def said(verdict: Choice, when: str, who: str = "") -> Verdict:
 
 @pytest.mark.parametrize("no_time", ["", "yesterday"])
 def test_of_two_verdicts_in_one_import_the_later_counts(store: ReviewStore, no_time: str) -> None:
-    done = store.add([said("keep", "2026-05-02T00:30:00+02:00"), said("drop", "2026-05-01T23:00:00Z"), said("skip", no_time)], "Ann")
+    done = store.add(
+        [said("negative", "2026-05-02T00:30:00+02:00"), said("relevant", "2026-05-01T23:00:00Z"), said("unsure", no_time)], "Ann"
+    )
     assert (done.new, done.changed, done.same, done.older) == (1, 0, 0, 0)
-    assert state(store) == {("q", "p"): ("drop", "Ann")}
+    assert state(store) == {("q", "p"): ("relevant", "Ann")}
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_in_whatever_order_files_are_imported_the_same_stands(store: ReviewStore, order: tuple[int, ...]) -> None:
-    files = [said("drop", "2026-05-01T00:00:00Z", "A"), said("drop", "2026-05-05T00:00:00Z", "B")]
-    files += [said("keep", "2026-05-03T00:00:00Z", "C"), said("drop", "2026-04-01T00:00:00Z", "D")]
+    files = [said("relevant", "2026-05-01T00:00:00Z", "A"), said("relevant", "2026-05-05T00:00:00Z", "B")]
+    files += [said("negative", "2026-05-03T00:00:00Z", "C"), said("relevant", "2026-04-01T00:00:00Z", "D")]
     for place in order:
         store.add([files[place]], "Ann")
     assert store.verdicts() == [files[1]]
@@ -206,39 +208,29 @@ def test_in_whatever_order_files_are_imported_the_same_stands(store: ReviewStore
 
 
 def test_texts_that_are_no_unicode_are_kept(store: ReviewStore) -> None:
-    store.decide([("q\ud800", "p")], "drop", "Ann")
+    store.decide([("q\ud800", "p")], "relevant", "Ann")
     assert store.verdicts()[0].query == "q\ud800"
     assert store.undo("Ann").pairs == (("q\ud800", "p"),)  # type: ignore[union-attr]
 
 
 def test_an_unknown_verdict_is_refused(store: ReviewStore) -> None:
-    with pytest.raises(SettingsError, match="'maybe'; it must be one of keep, drop"):
+    with pytest.raises(SettingsError, match="'maybe'; it must be one of negative, relevant, positive, junk, unsure"):
         store.decide([("q", "p")], "maybe", "Ann")  # type: ignore[arg-type]
 
 
 def test_what_was_taken_back_does_not_return_when_a_later_decision_is_taken_back_too(store: ReviewStore) -> None:
-    store.decide([("q", "p")], "drop", "Ann")
-    store.decide([("q", "p")], "keep", "Bob")
+    store.decide([("q", "p")], "relevant", "Ann")
+    store.decide([("q", "p")], "negative", "Bob")
     undone = store.undo("Ann")
     assert undone is not None
     assert (undone.pairs, undone.skipped) == ((), 1)
     assert store.undo("Bob").verdicts == (None,)  # type: ignore[union-attr]
     assert state(store) == {}
-    assert store.redo("Ann").verdicts == ("drop",)  # type: ignore[union-attr]
-    assert store.redo("Bob").verdicts == ("keep",)  # type: ignore[union-attr]
-    assert state(store) == {("q", "p"): ("keep", "Bob")}
-    assert store.undo("Bob").verdicts == ("drop",)  # type: ignore[union-attr]
-    assert state(store) == {("q", "p"): ("drop", "Ann")}
-
-
-def test_a_file_from_before_there_was_an_index_of_pairs_gets_one(store: ReviewStore) -> None:
-    store.decide([("q", "p")], "drop", "Ann")
-    store.close()
-    with sqlite3.connect(store.path) as db:
-        db.execute("DROP INDEX events_pair")
-    assert ReviewStore(store.path).undo("Ann") is not None
-    with sqlite3.connect(store.path) as db:
-        assert db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'events_pair'").fetchone() == (1,)
+    assert store.redo("Ann").verdicts == ("relevant",)  # type: ignore[union-attr]
+    assert store.redo("Bob").verdicts == ("negative",)  # type: ignore[union-attr]
+    assert state(store) == {("q", "p"): ("negative", "Bob")}
+    assert store.undo("Bob").verdicts == ("relevant",)  # type: ignore[union-attr]
+    assert state(store) == {("q", "p"): ("relevant", "Ann")}
 
 
 class UndoModel(RuleBasedStateMachine):
@@ -321,13 +313,13 @@ def start(code: str, *arguments: object) -> subprocess.Popen[str]:
 def test_two_processes_and_many_threads_lose_nothing(tmp_path: Path) -> None:
     """They start at once on a file that is not there yet."""
     path = tmp_path / "reviews.sqlite"
-    code = "who = sys.argv[2]\nfor number in range(60): store.decide([('q', f'{who} {number}')], 'drop', who)\nassert store.undo(who)"
+    code = "who = sys.argv[2]\nfor number in range(60): store.decide([('q', f'{who} {number}')], 'relevant', who)\nassert store.undo(who)"
     processes = [start(code, path, name) for name in ("Ann", "Bob", "Cy")]
     store = ReviewStore(path)
 
     def work(name: int) -> None:
         for number in range(20):
-            store.decide([("q", f"{name} {number}")], "keep", f"thread {name}")
+            store.decide([("q", f"{name} {number}")], "negative", f"thread {name}")
 
     threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
     for thread in threads:
@@ -349,7 +341,7 @@ def test_a_killed_writer_has_lost_nothing_that_it_reported(tmp_path: Path) -> No
     path = tmp_path / "reviews.sqlite"
     code = (
         "for number in range(100000):\n"
-        "    store.decide([('q', f'{number} {part}') for part in range(5)], 'drop', 'Ann')\n"
+        "    store.decide([('q', f'{number} {part}') for part in range(5)], 'relevant', 'Ann')\n"
         "    print(number, flush=True)"
     )
     process = start(code, path)
@@ -375,7 +367,7 @@ def test_a_damaged_file_is_told_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match=r"reviews\.sqlite are damaged .*move that file away"):
         ReviewStore(path)
     space = Workspace(tmp_path / "space")
-    space.reviews().decide([("q", "p" * 50_000)], "drop", "Ann")
+    space.reviews().decide([("q", "p" * 50_000)], "relevant", "Ann")
     file = space.root / "reviews.sqlite"
     with sqlite3.connect(file) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -383,7 +375,7 @@ def test_a_damaged_file_is_told_with_what_to_do(tmp_path: Path) -> None:
         raw.seek(4_096)
         raw.write(os.urandom(30_000))
     with pytest.raises(WorkspaceError, match="damaged"):
-        space.reviews().decide([("q", "r")], "drop", "Ann")
+        space.reviews().decide([("q", "r")], "relevant", "Ann")
 
 
 def moved_away(path: Path) -> Path:
@@ -396,7 +388,7 @@ def moved_away(path: Path) -> Path:
 
 @pytest.mark.parametrize("waiting", [True, False])
 def test_a_file_that_is_moved_away_under_a_running_store_is_begun_anew(store: ReviewStore, waiting: bool) -> None:
-    store.decide([("q", "old"), ("q", "older")], "drop", "Ann")
+    store.decide([("q", "old"), ("q", "older")], "relevant", "Ann")
     seen = store.version()
     assert not store.replaced(seen)
     if not waiting:
@@ -404,8 +396,8 @@ def test_a_file_that_is_moved_away_under_a_running_store_is_begun_anew(store: Re
     old = moved_away(store.path)
     if waiting:
         assert store.replaced(seen)
-    store.decide([("q", "new")], "keep", "Ann")
-    assert state(store) == state(ReviewStore(store.path)) == {("q", "new"): ("keep", "Ann")}
+    store.decide([("q", "new")], "negative", "Ann")
+    assert state(store) == state(ReviewStore(store.path)) == {("q", "new"): ("negative", "Ann")}
     assert {each.passage for each in ReviewStore(old).verdicts()} == {"old", "older"}
     assert store.version() > seen  # what was made from the verdicts of the old file is not taken for that of the new one
     assert store.replaced(seen)
@@ -419,13 +411,15 @@ def test_a_file_that_is_moved_away_under_a_running_store_is_begun_anew(store: Re
 
 def test_a_file_that_another_process_has_put_in_place_is_used_and_left_whole(store: ReviewStore) -> None:
     """The connections to the old file are closed while the other process has the new one open."""
-    store.decide([("q", "old")], "drop", "Ann")
+    store.decide([("q", "old")], "relevant", "Ann")
     moved_away(store.path)
-    process = start("store.decide([('q', 'theirs')], 'drop', 'Bob')\nprint('written', flush=True)\nimport time; time.sleep(60)", store.path)
+    process = start(
+        "store.decide([('q', 'theirs')], 'relevant', 'Bob')\nprint('written', flush=True)\nimport time; time.sleep(60)", store.path
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "written\n"
-    assert state(store) == {("q", "theirs"): ("drop", "Bob")}
-    store.decide([("q", "ours")], "keep", "Ann")
+    assert state(store) == {("q", "theirs"): ("relevant", "Bob")}
+    store.decide([("q", "ours")], "negative", "Ann")
     process.kill()
     process.wait(20)
     process.stdout.close()
@@ -438,14 +432,15 @@ def test_a_file_that_is_held_or_too_new_is_told(tmp_path: Path, monkeypatch: pyt
     store = ReviewStore(path)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(WorkspaceError, match="held by another program"):
-        store.decide([("q", "p")], "drop", "Ann")
+    with pytest.raises(WorkspaceError, match="locked by another program"):
+        store.decide([("q", "p")], "relevant", "Ann")
     other.execute("ROLLBACK")
-    store.decide([("q", "p")], "drop", "Ann")
-    other.execute("PRAGMA user_version = 99")
+    store.decide([("q", "p")], "relevant", "Ann")
+    for version, message in ((99, "newer version .*update hnmine"), (1, "older version .*move the file away")):
+        other.execute(f"PRAGMA user_version = {version}")
+        with pytest.raises(WorkspaceError, match=message):
+            ReviewStore(path)
     other.close()
-    with pytest.raises(WorkspaceError, match="newer version"):
-        ReviewStore(path)
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
@@ -458,14 +453,14 @@ def test_a_hundred_thousand_verdicts_in_one_go_are_all_kept(store: ReviewStore) 
         (f"the query number {number % 9_000}", f"the passage number {number} says something of the usual length")
         for number in range(100_000)
     ]
-    store.decide(pairs, "keep", "Ann")
+    store.decide(pairs, "negative", "Ann")
     assert len(store.verdicts()) == 100_000
-    store.decide([("q", "p")], "drop", "Ann")
+    store.decide([("q", "p")], "relevant", "Ann")
     assert len(store.verdicts()) == 100_001
     assert len(store.recent(10)) == 2
 
 
 def test_the_key_of_a_pair_is_that_of_the_verdicts(store: ReviewStore) -> None:
-    store.decide([("q", "p")], "drop", "Ann")
+    store.decide([("q", "p")], "relevant", "Ann")
     with sqlite3.connect(store.path) as db:
-        assert db.execute("SELECT pair FROM heads").fetchone() == (pair_key("q", "p"),)
+        assert db.execute("SELECT pair FROM current").fetchone() == (pair_key("q", "p"),)

@@ -52,10 +52,10 @@ def reviewed(tmp_path, write_jsonl, model):
     write_jsonl([{"query": f"question {number % 20}", "pos": [f"answer {number}"], "id": number} for number in range(30)])
     write_jsonl([{"text": f"passage {number} of the pool"} for number in range(90)], "pool.jsonl")
     verdicts = [
-        Verdict(query="question 3", passage="passage 7 of the pool", verdict="promote", when="2026-01-02T03:04:05Z", who="Ana"),
-        Verdict(query="question 4", passage="passage 8 of the pool", verdict="drop"),
-        Verdict(query="Question 5", passage="passage 9 of the  pool", verdict="keep"),
-        Verdict(query="question 5", passage="a text of other data", verdict="drop"),
+        Verdict(query="question 3", passage="passage 7 of the pool", verdict="positive", when="2026-01-02T03:04:05Z", who="Ana"),
+        Verdict(query="question 4", passage="passage 8 of the pool", verdict="relevant"),
+        Verdict(query="Question 5", passage="passage 9 of the  pool", verdict="negative"),
+        Verdict(query="question 5", passage="a text of other data", verdict="relevant"),
     ]
     mine_to_file(
         lambda: Weighed(),
@@ -73,7 +73,7 @@ def test_a_reviewed_run_is_done_again_byte_for_byte(reviewed, model):
     summary = reproduce(reviewed / "out.json", reviewed / "again.jsonl", new_manifest=reviewed / "again.json")
     assert (reviewed / "again.jsonl").read_bytes() == (reviewed / "out.jsonl").read_bytes()
     assert summary.notes[-1] == "the bytes are those of the manifest"
-    assert summary.verdicts == {"dropped": 1, "promoted": 1, "kept": 1, "elsewhere": 0}
+    assert summary.verdicts == {"negative": 1, "relevant": 1, "positive": 1, "junk": 0, "elsewhere": 0}
     assert model[0].precision == "bf16", "half precision as it turned out to be, not as this machine would choose"
     first, second = (json.loads((reviewed / name).read_text()) for name in ("out.json", "again.json"))
     for part in ("inputs", "verdicts", "model", "versions"):
@@ -200,11 +200,11 @@ def test_a_review_and_its_manifest_on_the_command_line_with_the_real_model(tmp_p
     row = rows[0]
     dropped, promoted, kept = row["neg"][0], row["neg"][1], row["neg"][-1]
     with (tmp_path / "reviews.jsonl").open("w") as file:
-        for passage, verdict in ((dropped, "drop"), (promoted, "promote"), (kept, "keep")):
+        for passage, verdict in ((dropped, "relevant"), (promoted, "positive"), (kept, "negative")):
             file.write(json.dumps({"query": row["query"], "passage": passage, "verdict": verdict}) + "\n")
     manifest = tmp_path / "second.json"
     told = run(*common, "--output_file", tmp_path / "second.jsonl", "--reviews", tmp_path / "reviews.jsonl", "--manifest_file", manifest)
-    assert "verdicts     1 dropped, 1 promoted, 1 kept, 0 elsewhere" in told
+    assert "verdicts     1 negative, 1 relevant, 1 positive, 0 junk, 0 elsewhere" in told
     again = json.loads((tmp_path / "second.jsonl").read_text("utf-8").splitlines()[0])
     assert dropped not in again["neg"]
     assert promoted in again["pos"]

@@ -145,7 +145,7 @@ def test_what_a_filter_rejects_is_told_first_reason_first_and_never_comes_back(p
     corpus, ranking = apply_promotions(corpus, toy(corpus), verdict_pairs)
     selection = select(corpus, ranking, settings, verdict_pairs)
     oracle = Oracle(corpus, ranking, settings)
-    dropped, kept = ({*zip(*(each.tolist() for each in pairs), strict=True)} for pairs in (verdict_pairs.dropped, verdict_pairs.kept))
+    dropped, kept = ({*zip(*(each.tolist() for each in pairs), strict=True)} for pairs in (verdict_pairs.removed, verdict_pairs.negative))
     counts = Counter()
     for query in range(len(corpus.queries)):
         positives = set(corpus.positives(query).tolist())

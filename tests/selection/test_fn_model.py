@@ -88,7 +88,7 @@ def test_the_estimate_is_the_logistic_model_of_the_features(made, estimator):
 def test_blocks_and_single_candidates_have_the_same_bits(made, refit_first):
     """A filter reads blocks in the window and pairs for random fill: both must agree at the bound."""
     corpus, ranking = made[0], with_reranker(*made)
-    model = refitted((corpus, ranking), [verdict(corpus, ranking, 0, 3, "drop")]) if refit_first else default_fn_model()
+    model = refitted((corpus, ranking), [verdict(corpus, ranking, 0, 3, "relevant")]) if refit_first else default_fn_model()
     estimator = FNEstimator(corpus, ranking, model)
     whole = estimator.block(slice(0, 60), slice(0, ranking.depth))
     assert whole.dtype == np.float32
@@ -115,7 +115,7 @@ def test_a_run_without_the_signals_is_refused_with_a_remedy(made, missing):
 
 def test_a_learned_signal_that_this_run_lacks_is_named(made):
     corpus, ranking = made[0], with_reranker(*made)
-    model = refitted((corpus, ranking), [verdict(corpus, ranking, 0, 3, "drop")])
+    model = refitted((corpus, ranking), [verdict(corpus, ranking, 0, 3, "relevant")])
     with pytest.raises(SettingsError, match="needs the signal reranker"):
         FNEstimator(*made, model)
 
@@ -142,7 +142,7 @@ def test_what_is_not_known_speaks_neither_for_nor_against(made):
 @pytest.mark.parametrize("refit_first", [False, True])
 def test_reasons_add_up_to_the_distance_from_an_average_candidate(made, refit_first):
     corpus, ranking = made[0], with_reranker(*made, unknown=0)
-    model = refitted((corpus, ranking), [verdict(corpus, ranking, 0, 3, "drop")]) if refit_first else default_fn_model()
+    model = refitted((corpus, ranking), [verdict(corpus, ranking, 0, 3, "relevant")]) if refit_first else default_fn_model()
     estimator = FNEstimator(corpus, ranking, model)
     average = model.bias + sum(weight * centre for weight, centre in zip(model.weights, model.centre, strict=True))
     said = {text for _, *texts in EXPLANATIONS for text in texts}
@@ -216,15 +216,15 @@ def test_without_a_verdict_on_a_ranked_candidate_the_base_stays(made):
     corpus, ranking = made
     base = msgspec.structs.replace(default_fn_model(), bias=-4.0)
     unranked = next(passage for passage in range(corpus.n_candidates) if passage not in ranking.ids[0])
-    far = Verdict(query=corpus.queries[0], passage=corpus.passages[unranked], verdict="drop")
-    skipped, unknown = verdict(corpus, ranking, 0, 5, "skip"), Verdict(query="who", passage="nobody", verdict="drop")
+    far = Verdict(query=corpus.queries[0], passage=corpus.passages[unranked], verdict="relevant")
+    skipped, unknown = verdict(corpus, ranking, 0, 5, "unsure"), Verdict(query="who", passage="nobody", verdict="relevant")
     assert refitted(made, []) is default_fn_model()
     assert refitted(made, [far, skipped, unknown], base) is base
     bare = replace(ranking, signals={}, positive_signals={}, scale=None)
-    assert refitted((corpus, bare), [verdict(corpus, ranking, 0, 5, "drop")], base) is base
+    assert refitted((corpus, bare), [verdict(corpus, ranking, 0, 5, "relevant")], base) is base
 
 
-@pytest.mark.parametrize("said", ["keep", "drop", "promote"])
+@pytest.mark.parametrize("said", ["negative", "relevant", "positive"])
 def test_three_verdicts_change_little(made, said):
     corpus, ranking = made
     places = [next(place for place in open_places(*made) if place[0] == query and place[1] >= 2) for query in range(3)]
@@ -242,7 +242,7 @@ def test_a_verdict_that_agrees_leaves_the_weights_where_they_were(made):
     places = open_places(*made)
     estimates = fn_probabilities(corpus, ranking)
     least = min(places, key=lambda place: estimates[place])
-    model = refitted(made, [verdict(corpus, ranking, *least, "keep")])
+    model = refitted(made, [verdict(corpus, ranking, *least, "negative")])
     assert model.weights == pytest.approx(default_fn_model().weights, rel=0.05, abs=0.01)
     assert np.abs(fn_probabilities(corpus, ranking, model) - estimates).max() < 0.005
 
@@ -252,7 +252,7 @@ def test_many_verdicts_move_the_estimate_to_what_they_say(made):
     corpus, ranking = made
     places = random.Random(3).sample(open_places(*made, depth=40), 1_500)
     worded = {place: ranking.signals["bm25_ratio"][place] > 0.3 for place in places}
-    model = refitted(made, [verdict(corpus, ranking, *place, "drop" if worded[place] else "keep") for place in places])
+    model = refitted(made, [verdict(corpus, ranking, *place, "relevant" if worded[place] else "negative") for place in places])
     assert model.verdicts == 1_500
     before, after = fn_probabilities(corpus, ranking), fn_probabilities(corpus, ranking, model)
     false, true = ([place for place in places if worded[place] == which] for which in (True, False))
@@ -261,19 +261,27 @@ def test_many_verdicts_move_the_estimate_to_what_they_say(made):
     assert np.mean([after[place] for place in true]) < 0.15
 
 
-def test_dropped_and_promoted_count_alike(made):
+def test_relevant_and_positive_have_the_same_effect(made):
     corpus, ranking = made
     places = random.Random(4).sample(open_places(*made), 40)
-    dropped, promoted = (refitted(made, [verdict(corpus, ranking, *place, said) for place in places]) for said in ("drop", "promote"))
+    dropped, promoted = (refitted(made, [verdict(corpus, ranking, *place, said) for place in places]) for said in ("relevant", "positive"))
     assert dropped == promoted
+
+
+def test_junk_is_left_out_of_the_fit(made):
+    corpus, ranking = made
+    places = random.Random(4).sample(open_places(*made), 40)
+    verdicts = [verdict(corpus, ranking, *place, "junk" if number % 2 else "relevant") for number, place in enumerate(places)]
+    assert refitted(made, verdicts) == refitted(made, [each for each in verdicts if each.verdict == "relevant"])
+    assert refitted(made, [each for each in verdicts if each.verdict == "junk"]) is default_fn_model()
 
 
 def test_verdicts_behind_what_the_command_line_ranks_have_no_say(made):
     """The app ranks deeper, and verdicts are given there: were they counted, both would choose otherwise."""
     corpus, ranking = made
-    deep = [verdict(corpus, ranking, query, FN_DEPTH + 20, "drop") for query in range(30)]
+    deep = [verdict(corpus, ranking, query, FN_DEPTH + 20, "relevant") for query in range(30)]
     assert refitted(made, deep) is default_fn_model()
-    near = [verdict(corpus, ranking, *place, "drop") for place in random.Random(5).sample(open_places(*made), 30)]
+    near = [verdict(corpus, ranking, *place, "relevant") for place in random.Random(5).sample(open_places(*made), 30)]
     shallow = world(60, 320, depth=FN_DEPTH, positives=2)
     assert refitted(made, [*near, *deep]) == refitted(shallow, [*near, *deep]) == refitted(made, near)
 
@@ -281,7 +289,7 @@ def test_verdicts_behind_what_the_command_line_ranks_have_no_say(made):
 def test_neither_the_order_of_verdicts_nor_that_of_rows_matters(made):
     corpus, ranking = made
     places = random.Random(6).sample(open_places(*made), 200)
-    verdicts = [verdict(corpus, ranking, *place, "drop" if sum(place) % 3 else "keep") for place in places]
+    verdicts = [verdict(corpus, ranking, *place, "relevant" if sum(place) % 3 else "negative") for place in places]
     model = refitted(made, verdicts)
     random.Random(7).shuffle(verdicts)
     assert refitted(made, verdicts) == model
@@ -294,11 +302,11 @@ def test_a_reranker_has_a_say_only_after_verdicts(made):
     known = [place for place in open_places(corpus, ranking) if not np.isnan(ranking.signals["reranker"][place])]
     places = random.Random(9).sample(known, 600)
     liked = {place: ranking.signals["reranker"][place] > 1 for place in places}
-    model = refitted((corpus, ranking), [verdict(corpus, ranking, *place, "drop" if liked[place] else "keep") for place in places])
+    model = refitted((corpus, ranking), [verdict(corpus, ranking, *place, "relevant" if liked[place] else "negative") for place in places])
     assert model.features == (*FEATURES, "reranker")
     assert len(model.weights) == len(model.centre) == 7
     assert model.weights[-1] > 0.5
-    again = refitted((corpus, ranking), [verdict(corpus, ranking, *places[0], "keep")], model)
+    again = refitted((corpus, ranking), [verdict(corpus, ranking, *places[0], "negative")], model)
     assert again.features == model.features, "a second fit names it once"
     assert FNEstimator(corpus, ranking, again).block(slice(0, 2), slice(0, 5)).shape == (2, 5)
 
@@ -306,7 +314,7 @@ def test_a_reranker_has_a_say_only_after_verdicts(made):
 def test_learned_weights_are_rounded(made):
     """The solver's last digits may differ between machines; what is written into manifests and decides choices must not."""
     corpus, ranking = made
-    model = refitted(made, [verdict(corpus, ranking, *place, "drop") for place in random.Random(10).sample(open_places(*made), 50)])
+    model = refitted(made, [verdict(corpus, ranking, *place, "relevant") for place in random.Random(10).sample(open_places(*made), 50)])
     for value in (*model.weights, model.bias):
         assert value == float(f"{value:.{DIGITS}g}")
 
@@ -317,7 +325,7 @@ def test_a_feature_that_is_the_same_everywhere_gets_no_wild_weight(made):
     silent = {"bm25_ratio": np.zeros_like(ranking.signals["bm25_ratio"]), "bm25_rank": np.full_like(ranking.signals["bm25_ratio"], 1000)}
     silent["bm25_ratio"][3, 7] = 0.5
     corpus_ranking = corpus, replace(ranking, signals=ranking.signals | silent)
-    model = refitted(corpus_ranking, [verdict(corpus, ranking, 3, 7, "drop")])
+    model = refitted(corpus_ranking, [verdict(corpus, ranking, 3, 7, "relevant")])
     assert np.abs(model.weights).max() < 20
 
 
@@ -332,7 +340,7 @@ from tests.worlds import world
 corpus, ranking = world(60, 320, depth=340)
 chance = random.Random(11)
 verdicts = [Verdict(query=corpus.queries[query], passage=corpus.passages[ranking.ids[query, chance.randrange(200)]],
-                    verdict=chance.choice(["keep", "drop"])) for query in range(60)]
+                    verdict=chance.choice(["negative", "relevant"])) for query in range(60)]
 model = refit(corpus, ranking, match_verdicts(corpus, verdicts))
 digest = hashlib.sha256(msgspec.json.encode(model))
 for each in (default_fn_model(), model):

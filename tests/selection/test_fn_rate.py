@@ -129,14 +129,14 @@ def test_what_people_kept_is_always_in_and_counts_as_no_risk():
         )
         for query in range(40)
     ]
-    kept = [Verdict(query=corpus.queries[q], passage=corpus.passages[ranking.ids[q, r]], verdict="keep") for q, r in worst]
+    kept = [Verdict(query=corpus.queries[q], passage=corpus.passages[ranking.ids[q, r]], verdict="negative") for q, r in worst]
     settings = msgspec.structs.replace(rates(0.004, 6, 100), window_start=5)
     for penalised in (settings, msgspec.structs.replace(settings, max_fn_rate=1.0), msgspec.structs.replace(settings, negative_number=1)):
         selection = select(corpus, ranking, penalised, match_verdicts(corpus, kept))
         assert set(worst) <= set(taken(selection))
     others = [place for place in taken(select(corpus, ranking, settings, match_verdicts(corpus, kept))) if place not in worst]
     assert sum(float(chance[place]) for place in others) <= 0.004 * (len(others) + 40)
-    gone = [msgspec.structs.replace(each, verdict="drop") for each in kept]
+    gone = [msgspec.structs.replace(each, verdict="relevant") for each in kept]
     assert not set(worst) & set(taken(select(corpus, ranking, settings, match_verdicts(corpus, gone))))
 
 
@@ -161,7 +161,7 @@ def test_neither_the_order_of_rows_nor_a_deeper_ranking_changes_a_negative(mode)
 @given(st.integers(0, 20), st.sampled_from([0.001, 0.01, 0.05]), st.sampled_from([1, 13, 40]))
 def test_the_size_of_a_block_changes_nothing(seed, rate, elements):
     corpus, ranking = tiny(6, 9, seed)
-    kept = [Verdict(query=corpus.queries[2], passage=corpus.passages[ranking.ids[2, 0]], verdict="keep")]
+    kept = [Verdict(query=corpus.queries[2], passage=corpus.passages[ranking.ids[2, 0]], verdict="negative")]
     settings = msgspec.structs.replace(rates(rate), window_start=1)
     whole = select(corpus, ranking, settings, match_verdicts(corpus, kept))
     with pytest.MonkeyPatch.context() as patch:

@@ -49,7 +49,7 @@ def test_every_negative_on_a_screen_is_within_the_limit_of_the_filter(positive_s
         assert len(shares) == 0 or np.array_equal(shares.max(), table.share[query], equal_nan=True)
     queued = queue.build(corpus, ranking, selection, QueueSettings(order="share"), NOBODY)
     assert len(queued) == selection.counts.sum()
-    assert not (queued.shares > LIMIT).any()
+    assert not (queued.ratios > LIMIT).any()
     side = Side(corpus, ranking, selection)
     assert not (compare(side, side).share_first > LIMIT).any()
 
@@ -93,7 +93,7 @@ def test_a_promoted_passage_is_compared_with_the_other_positives() -> None:
     corpus, ranking, before = mined()
     query = int(np.flatnonzero(np.diff(corpus.positive_starts) == 1)[0])
     passage = int(before.negatives[query, 0])
-    promotion = Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="promote")
+    promotion = Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="positive")
     judged = match_verdicts(corpus, [promotion])
     expected = pair_details(corpus, ranking, before, query, passage).share
     corpus, ranking = apply_promotions(corpus, ranking, judged)

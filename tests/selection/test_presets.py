@@ -41,7 +41,7 @@ def files(write_jsonl, monkeypatch):
     pool = write_jsonl([{"text": text} for text in pool_of(400)], "pool.jsonl")
     verdicts = [
         Verdict(query=row.query, passage=text, verdict=said)
-        for row, text, said in zip(rows[:30], pool_of(400)[::13], ["drop", "keep", "promote"] * 10, strict=False)
+        for row, text, said in zip(rows[:30], pool_of(400)[::13], ["relevant", "negative", "positive"] * 10, strict=False)
     ]
     reviews = train.with_name("reviews.jsonl")
     reviews.write_bytes(b"".join(verdict_lines(verdicts)))

@@ -104,10 +104,12 @@ def check(corpus, ranking, settings, verdicts=()):
         last = float(ranking.scores[query, min(settings.window_end, depth) - 1])
         filters = {p: rejections(settings, every[p], positive_scores, last) for p in range(corpus.n_candidates)}
         of_people = {p: said.get((normalize_text(corpus.queries[query]), normalize_text(text))) for p, text in enumerate(corpus.passages)}
-        dropped = {p for p, verdict in of_people.items() if verdict == "drop"}
-        assert {p for p, verdict in of_people.items() if verdict == "promote"} <= positives
-        kept = [p for p in ranking.ids[query, : settings.window_end].tolist() if of_people[p] == "keep" and p not in {*positives, itself}]
-        far = {p for p in range(corpus.n_candidates) if of_people[p] == "keep" and p not in {*positives, itself, *kept}}
+        dropped = {p for p, verdict in of_people.items() if verdict in ("relevant", "junk")}
+        assert {p for p, verdict in of_people.items() if verdict == "positive"} <= positives
+        kept = [
+            p for p in ranking.ids[query, : settings.window_end].tolist() if of_people[p] == "negative" and p not in {*positives, itself}
+        ]
+        far = {p for p in range(corpus.n_candidates) if of_people[p] == "negative" and p not in {*positives, itself, *kept}}
         filters |= {p: [] for p in {*kept, *far}}
         open_cases = any(None in found for found in filters.values())
 
@@ -259,7 +261,7 @@ def test_a_drop_changes_nothing_for_other_queries():
     settings = SelectionSettings(window_start=2, window_end=30, negative_number=5)
     before = select(corpus, ranking, settings)
     gone = names(corpus, before, 3)[0]
-    after = check(corpus, ranking, settings, [Verdict(query=corpus.queries[3], passage=gone, verdict="drop")])
+    after = check(corpus, ranking, settings, [Verdict(query=corpus.queries[3], passage=gone, verdict="relevant")])
     assert gone not in names(corpus, after, 3)
     assert len(set(names(corpus, before, 3)) & set(names(corpus, after, 3))) == 4, "one goes, one comes"
     others = [number for number in range(20) if number != 3]
@@ -271,7 +273,7 @@ def test_what_was_kept_is_let_in_from_before_the_window_past_filters_and_before_
     corpus = build_corpus([row("who", ["right"])], [f"p{number}" for number in range(40)])
     scores = {"right": 0.9, **{f"p{number}": 0.8 - number / 100 for number in range(40)}}
     ranking = ranked(corpus, lambda _, passage: scores[passage])
-    verdicts = [Verdict(query="WHO", passage=" p1", verdict="keep"), Verdict(query="who", passage="p35", verdict="keep")]
+    verdicts = [Verdict(query="WHO", passage=" p1", verdict="negative"), Verdict(query="who", passage="p35", verdict="negative")]
     for strategy in ("random", "hardest"):
         settings = SelectionSettings(window_start=10, window_end=30, negative_number=4, strategy=strategy, max_score=0.65)
         selection = check(corpus, ranking, settings, verdicts)
