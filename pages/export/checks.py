@@ -1,4 +1,4 @@
-"""What a trainer would trip over in an export, drawn before the download, with the faults that can be repaired to choose from."""
+"""Checks of an export before the download: problems that a trainer would have with it, and the choice of repairs."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from pages.shared import wording
 
 __all__ = ["draw"]
 
-# Reading a larger file takes a while: it waits until somebody asks.
+# Larger files (bytes) are checked on request, because that takes a while.
 CHECKED_AT_ONCE = 50_000_000
-# What bears on fields that only FlagEmbedding's rows keep.
+# Findings about fields that only FlagEmbedding's rows keep.
 _FIELDS = {
     "missing-prompt", "no-prompt", "mixed-types", "late-field", "late-fraction", "type-not-constant", "nan", "scores-on-some-rows",
     "scores-not-numbers", "scores-length", "one-kind-of-scores", "scores-of-two-scales", "few-negatives", "not-hardest-first",
 }  # fmt: skip
-# What FlagEmbedding's rows may repeat, and the other formats join.
+# Findings about repeats that the other formats merge.
 _JOINED = {"repeated-row", "repeated-positive", "same-query"}
 _LOOKS = {
-    "fine": (":material/check:", "green"),
+    "ok": (":material/check:", "green"),
     "note": (":material/info:", "blue"),
     "warning": (":material/priority_high:", "orange"),
     "error": (":material/error:", "red"),
 }
-# Good news worth telling, and the findings that would belie it.
-_GOOD = (
+# Passed checks, and the kinds of findings that rule them out.
+_PASSED = (
     ("every row has {number}", {"short-negatives", "empty-negatives"}),
     (
-        "no positive, no query and no repeat among the negatives",
+        "no positive, query or duplicate among the negatives",
         {"positive-among-negatives", "positive-of-another-row", "query-among-negatives", "repeated-negative", "rare-repeats"},
     ),
 )
 
 
 def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, bytes_written: int) -> tuple[str, ...]:
-    """Draw what was found in the rows as `settings` write them; return the repairs that were chosen (keys of MENDINGS, sorted)."""
+    """Draw the checks of the rows as written with `settings`; return the chosen repairs (keys of MENDINGS, sorted)."""
     number = settings.selection.negative_number
-    offered: dict[str, bool] = {}  # repair -> whether it was chosen; several findings may have the same
+    offered: dict[str, bool] = {}  # repair -> chosen; several findings can have the same repair
     with st.container(border=True):
         report = _report(run, settings, bytes_written)
         found: list[Finding] = []
@@ -52,7 +52,7 @@ def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, b
         if report is not None:
             found = [each for each in (*report.findings, *report.notes) if _concerns(each, form)]
             kinds |= {each.kind for each in found}
-            st.caption(f"Checked as {', '.join(TRAINERS[each] for each in report.trainers)} would read the rows")
+            st.caption(f"Checked for {', '.join(TRAINERS[each] for each in report.trainers)}")
         elif short := summary.short_rows:
             mark(
                 "warning",
@@ -66,70 +66,67 @@ def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, b
             if repair is not None and repair not in offered:
                 offered[repair] = _offer(repair, run.run.settings.mend)
             _places(finding, place)
-        for words, against in _GOOD:
+        for words, against in _PASSED:
             if not kinds & against:
-                mark("fine", words.format(number=counted(number, "negative")))
-        if share := summary.scores["above_positive"]:
-            words = "of the negatives score above their positive: they may be false; a PercPos guard on Mine removes them"
-            mark("note", f"{wording.percent(share, 1)} {words}")
-        if summary.random_filled:
-            words = (
-                f"{counted(summary.random_filled, 'negative')} back-filled at random: usually easier than mined ones; a wider window helps"
-            )
-            mark("note", words)
+                mark("ok", words.format(number=counted(number, "negative")))
+        if above := summary.scores["above_positive"]:
+            percent = wording.percent(above, 1)
+            mark("note", f"{percent} of the negatives score above their positive and may be relevant → set the PercPos filter on Mine")
+        if filled := summary.random_filled:
+            mark("note", f"{counted(filled, 'negative')} filled at random, usually easier than mined ones → widen the rank window on Mine")
         for note in [*summary.notes, *(finding.message for finding in found if finding.severity == "note")]:
             mark("note", note)
     return tuple(sorted(repair for repair, chosen in offered.items() if chosen))
 
 
 def _report(run: OpenRun, settings: MineSettings, bytes_written: int) -> Report | None:
-    """Return the doctor's report, or None when it waits to be asked or could not be had."""
+    """Return the report of the check, or None for a large file before the button is pressed and after an error."""
     key = f"checked {run.key}"
     if bytes_written > CHECKED_AT_ONCE and not st.session_state.get(key):
         with st.container(horizontal=True, vertical_alignment="center"):
-            if not st.button("Check the rows", icon=":material/stethoscope:", key="check", help="Reads the rows as trainers do."):
-                st.caption("A large file: checking it takes a while.")
+            if not st.button("Check the rows", icon=":material/fact_check:", key="check", help="Reads the rows as trainers do."):
+                st.caption("Not checked yet. Checking a large file takes a while.")
                 return None
         st.session_state[key] = True
     try:
         with st.spinner("Checking ..."):
             return resources.checked(run, settings)
     except HnmineError as error:
-        st.warning("The rows could not be checked", icon=":material/warning:")
+        st.warning("Cannot check the rows", icon=":material/warning:")
         st.text(str(error))
         return None
 
 
 def _concerns(finding: Finding, form: Format) -> bool:
-    """Whether a finding about the rows bears on the format too."""
+    """Return whether a finding about the rows applies to the format."""
     if finding.kind in ("about-the-file", "file-name"):
         return False
     return form.family == "flagembedding" or finding.kind not in _FIELDS | _JOINED
 
 
 def _offer(repair: str, mined: tuple[str, ...]) -> bool:
-    """Draw the choice of a repair; `mined` were chosen when the run was mined."""
+    """Draw the choice of a repair; `mined` are the repairs of the run's settings."""
     return st.checkbox(
         f"Repair: {MENDINGS[repair]}",
         value=repair in mined,
         key=f"mend-{repair}",
         persist_state="session",
-        help="Changes the file that you download, nothing else.",
+        help="Changes only the downloaded file.",
     )
 
 
 def _places(finding: Finding, place: int) -> None:
-    """Draw where a finding was made."""
+    """Draw the lines of a finding."""
     if not finding.examples:
         return
-    with st.expander(f"Where ({finding.count:,})", key=f"where-{place}-{finding.kind}"):
+    with st.expander(f"Lines ({finding.count:,})", key=f"where-{place}-{finding.kind}"):
         st.text("\n".join(f"line {each.line:,}: {each.text}" if each.line else each.text for each in finding.examples))
         if finding.count > len(finding.examples):
-            st.caption("The first of them.")
+            st.caption(f"The first {len(finding.examples):,}.")
 
 
 def mark(kind: str, text: str) -> None:
-    """Draw one finding; its text may hold words of the data."""
+    """Draw one finding; its text is shown literally, because it can contain text of the data."""
     icon, color = _LOOKS[kind]
     with st.container(horizontal=True):
         st.badge(kind, icon=icon, color=color)

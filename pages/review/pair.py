@@ -41,8 +41,8 @@ def draw(desk: ReviewSession, place: int) -> None:
                 st.text(corpus.passages[positive])
     with _box(text):
         facts = [f"similarity {about.score:.3f}", "not among the ranked" if about.rank is None else f"rank {about.rank:,}"]
-        if about.share is not None:
-            facts.append(f"{wording.percent(about.share)} of the positive")
+        if about.ratio is not None:
+            facts.append(f"{wording.percent(about.ratio)} of the positive")
         if about.positive_similarity is not None:
             facts.append(f"{about.positive_similarity:.3f} like the positive")
         if stands := desk.queue.verdicts[place]:
