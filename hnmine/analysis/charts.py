@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 Spec = dict[str, Any]
 Floats = npt.NDArray[np.float32]
 
-GROUPS = ["positives", "chosen negatives", "candidates in the window"]
+# "candidates": all in the rank window. Longer names would be cut off in the legend on a phone.
+GROUPS = ["positives", "chosen negatives", "candidates"]
 # Theme of all charts. The colours equal those of .streamlit/config.toml, which has others for a dark background.
 THEME: Spec = {
     "padding": {"bottom": 4},
@@ -317,7 +318,7 @@ def _map(data: str, domain: list[str], *tooltip: str, **mark: Any) -> Any:
     plain = {"scale": alt.Scale(zero=False), "axis": alt.Axis(labels=False, ticks=False, grid=False, domain=False)}
     x, y = alt.X("x:Q", title="first principal component", **plain), alt.Y("y:Q", title="second principal component", **plain)
     chart = alt.Chart(alt.NamedData(data)).mark_point(filled=True, **mark)
-    legend = {"columns": 3, "symbolOpacity": 1, "symbolStrokeWidth": 0, "values": [each for each in domain if each]}
+    legend = {"columns": 2, "symbolOpacity": 1, "symbolStrokeWidth": 0, "values": [each for each in domain if each]}
     return chart.encode(x, y, color=_colour(domain, legend), tooltip=_tooltip(*tooltip))
 
 

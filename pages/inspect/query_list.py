@@ -194,7 +194,7 @@ def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Li
     names = {column: header + (arrow if column == by else "") for column, (header, _) in HEADERS.items()}
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     columns: dict[str, tuple[Any, Any]] = {
-        "query": ([corpus.queries[query] for query in shown], text(names["query"], width=330)),
+        "query": ([corpus.queries[query] for query in shown], text(names["query"], width=310)),
         "fn_probability": (
             None if table.fn_probability is None else 100 * table.fn_probability[shown],
             st.column_config.ProgressColumn(

@@ -114,7 +114,7 @@ def _figures(found: Comparison, comparable: bool) -> None:
             help="Negatives that both runs chose, in percent of the longer list. Mean over the queries.",
             border=True,
         )
-        st.metric("Identical queries", f"{int((overlap == 1).sum()):,}", help="Queries with the same negatives in both runs.", border=True)
+        st.metric("Unchanged queries", f"{int((overlap == 1).sum()):,}", help="Queries with the same negatives in both runs.", border=True)
         st.metric(
             "Change in hardness (B - A)" if comparable else "Change in ratio to the positive (B - A)",
             harder,

@@ -59,7 +59,7 @@ except HnmineError as error:
 
 # Summary
 
-heading, forward = st.columns([3, 1], vertical_alignment="bottom")
+heading = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
 with heading:
     st.subheader("Summary", anchor=False)
 try:
@@ -70,14 +70,13 @@ with progress:
     steps.progress(read is not None)
 problems = sorted(files.problems, key=lambda each: (each.file != current.training_file, each.line))
 errors = [problem for problem in problems if problem.severity == "error"]
-with forward:
+with heading:
     if st.button(
         "Continue to Mine",
         type="primary",
         icon=":material/arrow_forward:",
         icon_position="right",
         disabled=read is None,
-        width="stretch",
         key="continue",
     ):
         st.switch_page("pages/views/mine.py")
@@ -161,6 +160,12 @@ if lengths is not None:
 
 # Rows
 
+
+def field(raw: str) -> str:
+    """Return a field for the table: a plain string without its quotes, any other value as JSON."""
+    return raw[1:-1] if raw.startswith('"') and "\\" not in raw else raw
+
+
 st.subheader(f"First {SHOWN_ROWS} rows" if len(rows) > SHOWN_ROWS else "All rows", anchor=False)
 head = rows[:SHOWN_ROWS]
 st.dataframe(
@@ -170,7 +175,7 @@ st.dataframe(
         "positives": [row.pos for row in head],
         "existing negatives": [len(row.neg) for row in head],
         **{
-            key: [bytes(row.fields[key]).decode() if key in row.fields else None for row in head]
+            key: [field(bytes(row.fields[key]).decode()) if key in row.fields else None for row in head]
             for key in list(fields)[:8]
             if key not in ("query", "pos", "neg")
         },

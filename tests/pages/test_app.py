@@ -92,6 +92,7 @@ def test_the_first_screen_leads_to_the_example(fresh: Path) -> None:
     assert values["Passages"] == "397"
     assert not at.button(key="continue").disabled
     assert "prompt, id" in texts(at)
+    assert at.dataframe[0].value["prompt"][0].startswith("Represent"), "text without the quotes of JSON"
     # The planted duplicates that are known before mining (examples/README.md, 2, 3 and 6).
     assert "3 queries appear in several rows" in texts(at)
     assert "3 duplicate passages (up to case" in texts(at)
