@@ -1,4 +1,4 @@
-"""The entry of the app: page settings and navigation. Run it with `make app`, or `streamlit run app.py`."""
+"""Entry of the app: page settings and navigation. Start it with `make app`."""
 
 from pathlib import Path
 
@@ -11,15 +11,23 @@ st.set_page_config(page_title="hnmine", page_icon=str(Path(__file__).parent / "d
 page = st.navigation(
     [
         st.Page(
-            "pages/views/data.py", title="Data", icon=":material/dataset:", help="Open training data and a candidate pool.", default=True
+            "pages/views/data.py", title="Data", icon=":material/dataset:", help="Load training data and a candidate pool.", default=True
         ),
-        st.Page("pages/views/mine.py", title="Mine", icon=":material/filter_alt:", help="Rank passages, set the window, choose negatives."),
-        st.Page("pages/views/inspect.py", title="Inspect", icon=":material/search:", help="See each query's negatives, and why."),
-        st.Page("pages/views/review.py", title="Review", icon=":material/rate_review:", help="Judge negatives: keep, drop, promote."),
+        st.Page("pages/views/mine.py", title="Mine", icon=":material/filter_alt:", help="Rank passages and select hard negatives."),
         st.Page(
-            "pages/views/quality.py", title="Quality", icon=":material/verified:", help="Audit the negatives, and what else may be wrong."
+            "pages/views/inspect.py",
+            title="Inspect",
+            icon=":material/search:",
+            help="See each query's negatives and why they were selected.",
         ),
-        st.Page("pages/views/runs.py", title="Runs", icon=":material/history:", help="Open, name, delete and compare runs."),
+        st.Page("pages/views/review.py", title="Review", icon=":material/rate_review:", help="Decide whether negatives are relevant."),
+        st.Page(
+            "pages/views/quality.py",
+            title="Quality",
+            icon=":material/verified:",
+            help="Measure the false-negative rate and check the data.",
+        ),
+        st.Page("pages/views/runs.py", title="Runs", icon=":material/history:", help="Open, name, compare and delete runs."),
         st.Page("pages/views/export.py", title="Export", icon=":material/download:", help="Download the training file."),
     ]
 )

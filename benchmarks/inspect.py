@@ -228,16 +228,16 @@ def browser(run_id: str, home: Path) -> tuple[dict[str, float], dict[str, float]
             press("button", "Clear the range")()
             step(
                 "filter",
-                *(press("radio", name) for name in ("above the positive", "over 95 % of the positive", "positive below the top 10")),
+                *(press("radio", name) for name in ("above the positive", "over 95% of the positive", "positive not in the top 10")),
             )
-            press("radio", "positive below the top 10")()
+            press("radio", "positive not in the top 10")()
             step("search for two words", search("anchor tide"), search("sail rope"), search('"keel mast"'))
             search("")()
             step("sort by margin", sort("margin"), sort("similarity of the positive"), sort("rank of the positive"))
-            step("sort by query", sort("query, by alphabet"), press("radio", "largest first"))
+            step("sort by query", sort("query (alphabetical)"), press("radio", "high to low"))
             step("next page", *[press("button", "Next page")] * 3)
-            step("map of the neighbourhood", lambda: page.get_by_text("neighbourhood", exact=True).click(), until="Point at a mark")
-            step("map of the whole set", lambda: page.get_by_text("whole set", exact=True).click(), until="Large marks")
+            step("map of the neighbourhood", lambda: page.get_by_text("neighbourhood", exact=True).click(), until="Hover over a point")
+            step("map of the whole set", lambda: page.get_by_text("whole data set", exact=True).click(), until="Large points")
         return times, memory, resident(pid, "VmHWM:")
     finally:
         server.stop()

@@ -60,11 +60,11 @@ __all__ = [
     "inputs",
     "jobs",
     "nearest",
-    "oddities",
     "open_run",
     "reviews",
     "scorer",
     "selection",
+    "text_duplicates",
     "text_lengths",
     "verdict_file",
     "workspace",
@@ -183,13 +183,13 @@ def inputs(dataset_id: str, pool_mode: str, repair: tuple[str, ...], skip_bad_ro
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _oddities(dataset_id: str, stamp: Stamp, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> dict[str, int]:
+def _text_duplicates(dataset_id: str, stamp: Stamp, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> dict[str, int]:
     return quality.text_duplicates(_inputs(dataset_id, stamp, "extend", repair, skip_bad_rows, columns))
 
 
-def oddities(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: Columns = DETECTED) -> dict[str, int]:
+def text_duplicates(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: Columns = DETECTED) -> dict[str, int]:
     """Return `queries.text_duplicates` of a data set with its pool."""
-    return _oddities(dataset_id, workspace().stamp(dataset_id), repair, skip_bad_rows, msgspec.json.encode(columns).decode())
+    return _text_duplicates(dataset_id, workspace().stamp(dataset_id), repair, skip_bad_rows, msgspec.json.encode(columns).decode())
 
 
 Lengths = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]

@@ -1,13 +1,8 @@
-"""Two runs side by side: what was set otherwise, which negatives they share, how much harder one is, which queries changed.
+"""Compare two runs: settings that differ, shared negatives, difference in hardness, queries that changed most.
 
-Queries and passages are matched by the hashes of their folded texts, never by number, so that runs of different data
-sets, pools and models can be compared; what stands in one of them alone is counted and left out. Two different texts with
-one 64-bit hash would be taken for one: among a million texts that happens once in 40 million corpora.
-
-Similarities of different models do not mean the same. What can be compared then is the *share*: how near the negatives
-come to the positive, in parts of the positive's own similarity.
-
-100,000 queries x 15 negatives take 0.15 s.
+Queries and passages are matched by the 64-bit hashes of their normalized texts, so runs of different data sets, pools and
+models can be compared. Similarities of different models are on different scales; their ratios to the positive can be
+compared. 100,000 queries x 15 negatives take 0.15 s.
 """
 
 from __future__ import annotations
@@ -32,13 +27,13 @@ Ints = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 
 _NONE = np.uint64(2**64 - 1)
-# A positive that scores near 0 (a wrong label) would give shares of thousands of percent, and a mean that says nothing else.
-SHARE_LIMIT = 2.0
+# A positive that scores near 0 (a wrong label) gives a ratio of thousands, which would dominate the mean.
+RATIO_LIMIT = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Side:
-    """One of the two: what was read, ranked and selected."""
+    """One run: its corpus, ranking and selection."""
 
     corpus: Corpus
     ranking: Ranking
@@ -47,15 +42,15 @@ class Side:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """What two runs have in common, for the m queries that are in both; all arrays are (m,).
+    """Two runs compared over the m queries that are in both; all arrays are (m,).
 
     Attributes:
-        first, second: the number of each query in the one and in the other.
-        only_first, only_second: how many queries are in one of them alone.
-        shared: negatives that both chose; counts_first, counts_second: how many each chose.
-        overlap: `shared` as a share of the longer list, 1 for the same negatives, NaN where both have none.
+        first, second: index of each query in the first and in the second run.
+        only_first, only_second: number of queries that are in one run only.
+        shared: number of negatives in both runs; counts_first, counts_second: number in each.
+        overlap: `shared` divided by the longer list's length: 1 for the same negatives, NaN where both have none.
         hardness_first, hardness_second: mean similarity of the negatives to the query, NaN without any.
-        share_first, share_second: `ratio_to_positive` of that mean, no further from 0 than SHARE_LIMIT.
+        ratio_first, ratio_second: `ratio_to_positive` of that mean, clipped to +-RATIO_LIMIT.
     """
 
     first: Ints
@@ -68,23 +63,23 @@ class Comparison:
     overlap: Floats
     hardness_first: Floats
     hardness_second: Floats
-    share_first: Floats
-    share_second: Floats
+    ratio_first: Floats
+    ratio_second: Floats
 
     @property
     def shift(self) -> Floats:
-        """How much harder the second run's negatives are: the difference of the mean similarities."""
+        """Mean similarity of the second run's negatives minus that of the first's: above 0, the second is harder."""
         return self.hardness_second - self.hardness_first
 
     @property
-    def share_shift(self) -> Floats:
-        """The same in shares of the positive, which can be compared between models."""
-        return self.share_second - self.share_first
+    def ratio_shift(self) -> Floats:
+        """The same difference of the ratios to the positive, which can be compared between models."""
+        return self.ratio_second - self.ratio_first
 
     def most_changed(self, count: int) -> Ints:
-        """Return the places of the queries that changed most: least overlap first, then the largest shift of the share."""
+        """Return the indices of the queries that changed most: least overlap first, then the largest change of the ratio."""
         overlap = np.nan_to_num(self.overlap, nan=1.0)
-        shift = np.nan_to_num(np.abs(self.share_shift), nan=0.0)
+        shift = np.nan_to_num(np.abs(self.ratio_shift), nan=0.0)
         return np.lexsort((-shift, overlap))[:count].astype(np.int64)
 
 
@@ -99,7 +94,7 @@ def compare(first: Side, second: Side) -> Comparison:
     longer = np.maximum(*counts)
     with np.errstate(invalid="ignore"):
         overlap = np.where(longer > 0, shared / np.maximum(longer, 1), np.nan).astype(np.float32)
-    hardness, shares = zip(_hardness(first, here), _hardness(second, there), strict=True)
+    hardness, ratios = zip(_hardness(first, here), _hardness(second, there), strict=True)
     return Comparison(
         first=here.astype(np.int64),
         second=there.astype(np.int64),
@@ -111,19 +106,19 @@ def compare(first: Side, second: Side) -> Comparison:
         overlap=overlap,
         hardness_first=hardness[0],
         hardness_second=hardness[1],
-        share_first=shares[0],
-        share_second=shares[1],
+        ratio_first=ratios[0],
+        ratio_second=ratios[1],
     )
 
 
 def _hashes(side: Side, queries: Ints) -> Hashes:
-    """Return the hashes of the queries' negatives, (b, N) uint64, with _NONE where there is none."""
+    """Return the hashes of the queries' negatives: (b, N) uint64, _NONE where there is no negative."""
     chosen = side.selection.negatives[queries]
     return np.where(chosen >= 0, side.corpus.passage_hashes[chosen], _NONE)
 
 
 def _shared(first: Hashes, second: Hashes) -> Ints:
-    """Count what stands in both rows: neither holds a passage twice, so equal neighbours in the sorted whole are one of each."""
+    """Count the hashes in both rows. No row holds a passage twice, so equal neighbours after sorting come one from each."""
     both = np.sort(np.concatenate([first, second], axis=1), axis=1)
     return np.asarray(((both[:, 1:] == both[:, :-1]) & (both[:, 1:] != _NONE)).sum(axis=1), dtype=np.int64)
 
@@ -134,13 +129,13 @@ def _hardness(side: Side, queries: Ints) -> tuple[Floats, Floats]:
     sums = np.nansum(side.selection.scores[queries], axis=1, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         mean = np.where(counts > 0, sums / counts, np.nan).astype(np.float32)
-    return mean, np.clip(ratio_to_positive(mean, side.selection.positive[queries]), -SHARE_LIMIT, SHARE_LIMIT)
+    return mean, np.clip(ratio_to_positive(mean, side.selection.positive[queries]), -RATIO_LIMIT, RATIO_LIMIT)
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return (name, first, second) of what differs in two nested settings, sorted by name; a name such as "selection.seed".
+    """Return (name, first, second) for each difference of two nested settings, sorted by name such as "selection.seed".
 
-    What one of them lacks is None there.
+    A value that one of them lacks is None.
     """
     one, other = dict(_flat(first)), dict(_flat(second))
     return [(name, one.get(name), other.get(name)) for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]

@@ -1,12 +1,9 @@
-"""Whether a selection is sound apart from false negatives: where its positives rank, hubs, lengths, and how far the scores are apart.
+"""Diagnostics of a selection over all queries: ranks of the positives, hubs, text lengths, separation of the scores.
 
-These are counts of what is there, over all queries; none of them is a rate of false negatives, which only people's verdicts tell.
-
-A positive that ranks low, or below its own negatives, is often a wrong label, and every guard that measures against it is wrong with it. A
-*hub* is chosen for very many queries: vectors of many dimensions have some that are near to everything (Radovanović et al. 2010), and a
-trainer sees them again and again. A model that takes long passages for better ones teaches length.
-
-100,000 queries x 200 candidates x 15 negatives take 0.3 s (benchmarks/audit.py).
+A positive that ranks low, or below its own negatives, is often a wrong label, and filters that compare with it are wrong
+too. A *hub* is a passage chosen for many queries: high-dimensional vectors have some that are close to everything
+(Radovanović et al. 2010). A correlation of similarity and length teaches the trained model length.
+None of these numbers is a false-negative rate. 100,000 queries x 200 candidates x 15 negatives take 0.3 s.
 """
 
 from __future__ import annotations
@@ -30,11 +27,11 @@ Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 Ints = npt.NDArray[np.int64]
 
-# A positive from this rank on ranks badly; the Inspect screen's filter has the same.
+# Positives at this rank or later rank low; `listing` filters by the same rank.
 LOW_RANK = 10
-# The part of the candidates that is chosen most, to say how much of the negatives it supplies.
+# Fraction of the candidates, the most chosen first, whose fraction of all negatives is reported.
 TOP = 0.01
-# Queries whose candidates' lengths are compared; they stand in the order of their hashes, so the first are a random sample.
+# Queries whose candidates' lengths are compared. Queries are in the order of their hashes, so the first are a random sample.
 COMPARED = 5_000
 
 
@@ -44,11 +41,11 @@ class Positives:
 
     Attributes:
         queries, passages: int32. scores: float32, similarity.
-        ranks: int32, from 0; the depth where it is not among the ranked.
-        ranked: whether it is among the ranked. candidate: whether it could be: with a pool alone, most positives are no candidates.
-        above: how many of the query's negatives score above it; chosen: how many it has.
-        elsewhere: of how many other queries it is a positive too.
-        promoted: whether a reviewer made it one.
+        ranks: int32, from 0; the depth where the positive is not ranked.
+        ranked: whether it is ranked. candidate: whether it can be: with `pool_mode` "replace", most positives are not candidates.
+        above: number of the query's negatives that score above it; chosen: number of its negatives.
+        elsewhere: number of other queries that have it as a positive.
+        promoted: whether a reviewer added it.
     """
 
     queries: Ids
@@ -64,7 +61,7 @@ class Positives:
 
     @property
     def low(self) -> Bools:
-        """Which rank from LOW_RANK on, or are not among the ranked though they could be."""
+        """Mark the candidates that rank LOW_RANK or later, or are not ranked."""
         return self.candidate & (self.ranks >= LOW_RANK)
 
 
@@ -73,11 +70,11 @@ class Hubs:
     """Passages by how often they are chosen, the most frequent first.
 
     Attributes:
-        passages: (m,) int32, all that are chosen; counts: (m,) int64, for how many queries.
-        positive_of: (m,) int64, of how many queries each is a positive.
-        hubs: how many of them are hubs: chosen for more than HUB_SHARE of the queries, and for HUB_LEAST at least.
-        candidates: passages that could be chosen; never: those that are chosen for no query.
-        top_share: which part of all negatives the TOP most chosen candidates supply.
+        passages: (m,) int32, all chosen passages; counts: (m,) int64, number of queries each is chosen for.
+        positive_of: (m,) int64, number of queries that have it as a positive.
+        hubs: number of hubs: chosen for more than HUB_SHARE of the queries, and for at least HUB_LEAST.
+        candidates: number of candidate passages; never: number of those chosen for no query.
+        top_share: fraction of all negatives (0..1) that the TOP most chosen candidates supply.
     """
 
     passages: Ids
@@ -91,12 +88,12 @@ class Hubs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lengths:
-    """How long passages are, in characters: each passage as often as it is a positive or chosen, candidates once.
+    """Lengths of passages in characters; positives and negatives count once per query, candidates once.
 
     Attributes:
-        positives, chosen, candidates: (mean, median); NaN where there is none.
-        correlation: mean rank correlation (Spearman's) of similarity and length among each query's ranked candidates, over `queries` of
-            them; NaN where all are of one length.
+        positives, chosen, candidates: (mean, median); NaN without any.
+        correlation: Spearman's correlation of similarity and length among a query's ranked candidates, mean over `queries` queries;
+            NaN where all have the same length.
     """
 
     positives: tuple[float, float]
@@ -108,13 +105,13 @@ class Lengths:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Separation:
-    """How far positives and chosen negatives are apart in similarity; NaN where one of them is missing.
+    """Separation of positives and chosen negatives by similarity; NaN where one of them is missing.
 
     Attributes:
         positives, chosen: mean similarities.
-        in_order: which part of the (positive, negative) pairs of the same query has the positive above.
-        auc: the same over pairs of any queries: the area under the ROC curve, ties as halves.
-        overlap: the part that the two distributions share, in bins of 1/GRID: 0 when they are apart, 1 when they are the same.
+        in_order: fraction of the (positive, negative) pairs of the same query in which the positive scores higher.
+        auc: the same over pairs of any queries: the area under the ROC curve, ties count half.
+        overlap: common area of the two distributions, in bins of 1/GRID: 0 when disjoint, 1 when equal.
     """
 
     positives: float
@@ -125,12 +122,12 @@ class Separation:
 
 
 def positives(corpus: Corpus, ranking: Ranking, selection: Selection) -> Positives:
-    """Gather where each positive ranks, and what stands above it."""
+    """Return the rank of each positive, and the negatives that score above it."""
     queries, passages = corpus.positive_queries, corpus.positive_ids
     ranks = positive_ranks(corpus, ranking)
     above = np.empty(len(queries), dtype=np.int64)
     for first, end in row_blocks(len(queries), selection.scores.shape[1]):
-        scores = selection.scores[queries[first:end]]  # NaN is above nothing
+        scores = selection.scores[queries[first:end]]  # NaN compares as false
         above[first:end] = (scores > ranking.positive_scores[first:end, None]).sum(axis=1)
     promoted = np.zeros(len(queries), dtype=bool)
     if len(corpus.promoted_ids):
@@ -152,7 +149,7 @@ def positives(corpus: Corpus, ranking: Ranking, selection: Selection) -> Positiv
 
 
 def hubs(corpus: Corpus, selection: Selection) -> Hubs:
-    """Count for how many queries each passage is chosen."""
+    """Count the queries that each passage is chosen for."""
     counts = np.bincount(selection.negatives[selection.negatives >= 0], minlength=len(corpus.passages))
     chosen = np.flatnonzero(counts)
     chosen = chosen[np.lexsort((corpus.passage_hashes[chosen], -counts[chosen]))]
@@ -169,7 +166,7 @@ def hubs(corpus: Corpus, selection: Selection) -> Hubs:
 
 
 def lengths(corpus: Corpus, ranking: Ranking, selection: Selection) -> Lengths:
-    """Compare the lengths of positives, chosen negatives and all candidates, and see whether similarity goes by length."""
+    """Compare the lengths of positives, chosen negatives and candidates, and correlate similarity with length."""
     long = np.fromiter(map(len, corpus.passages), np.int64, len(corpus.passages))
     compared = min(COMPARED, len(ranking.ids))
     found: list[npt.NDArray[np.float64]] = []
@@ -191,7 +188,7 @@ def _mean_and_median(values: Ints) -> tuple[float, float]:
 
 
 def _rank_correlation(values: Ints) -> npt.NDArray[np.float64]:
-    """Return Spearman's correlation of each row (b, k) with its order, best first; equal values share their mean rank. NaN without two."""
+    """Return Spearman's correlation of each row (b, k) with its order, best first; ties get their mean rank. NaN for constant rows."""
     from scipy.stats import rankdata
 
     width = values.shape[1]
@@ -202,14 +199,14 @@ def _rank_correlation(values: Ints) -> npt.NDArray[np.float64]:
 
 
 def separation(corpus: Corpus, ranking: Ranking, selection: Selection) -> Separation:
-    """Measure how far the similarities of positives and chosen negatives are apart."""
-    wanted = np.sort(ranking.positive_scores)
+    """Measure the separation of positives and chosen negatives by similarity."""
+    positive = np.sort(ranking.positive_scores)
     chosen = selection.scores[selection.negatives >= 0]
     nothing = float("nan")
     if not len(chosen):
-        return Separation(float(wanted.mean(dtype=np.float64)), nothing, nothing, nothing, nothing)
-    below = np.searchsorted(wanted, chosen), np.searchsorted(wanted, chosen, side="right")
-    auc = 1 - (below[0].mean() + below[1].mean()) / 2 / len(wanted)
+        return Separation(float(positive.mean(dtype=np.float64)), nothing, nothing, nothing, nothing)
+    below = np.searchsorted(positive, chosen), np.searchsorted(positive, chosen, side="right")
+    auc = 1 - (below[0].mean() + below[1].mean()) / 2 / len(positive)
     pairs = in_order = 0
     owners = corpus.positive_queries
     for first, end in row_blocks(len(owners), selection.scores.shape[1]):
@@ -217,16 +214,16 @@ def separation(corpus: Corpus, ranking: Ranking, selection: Selection) -> Separa
         in_order += int((scores < ranking.positive_scores[first:end, None]).sum())
         pairs += int((~np.isnan(scores)).sum())
     return Separation(
-        positives=float(wanted.mean(dtype=np.float64)),
+        positives=float(positive.mean(dtype=np.float64)),
         chosen=float(chosen.mean(dtype=np.float64)),
         in_order=in_order / pairs,
         auc=float(auc),
-        overlap=_overlap(wanted, chosen),
+        overlap=_overlap(positive, chosen),
     )
 
 
 def _overlap(first: Floats, second: Floats) -> float:
-    """Return the part that two distributions share, in bins of 1/GRID."""
+    """Return the common area of two distributions, in bins of 1/GRID."""
     bins = [np.floor(each.astype(np.float64) * GRID).astype(np.int64) for each in (first, second)]
     least = min(int(each.min()) for each in bins)
     width = max(int(each.max()) for each in bins) - least + 1

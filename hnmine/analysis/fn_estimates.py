@@ -1,7 +1,7 @@
-"""What the model of `fn_model` says of a selection: a chance for each chosen negative, and what share of all is false by it.
+"""Estimates of the false-negative model for a selection: a probability for each chosen negative, and the mean as a rate.
 
-The ranks of the chosen need no search: they stand in `Selection.reasons`, and only what was back-filled is looked for. 100,000 queries x 15
-of 200 ranked take 0.6 s on a busy core; they are computed once for a selection (`resources.chances`).
+The ranks of the chosen are read from `Selection.reasons`; only random-filled passages are searched for. 100,000 queries x 15
+of 200 ranked take 0.6 s.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Ids = npt.NDArray[np.int32]
 
 
 def can_estimate_fn(ranking: Ranking) -> bool:
-    """Return whether a ranking has the signals that the estimate is made from; runs of earlier versions have none."""
+    """Return whether a ranking has the signals that the estimate needs; runs of earlier versions have none."""
     return ranking.scale is not None and all(name in ranking.signals for name in FN_SIGNALS)
 
 
@@ -29,11 +29,11 @@ def chosen_ranks(ranking: Ranking, selection: Selection) -> Ids:
     """Return the rank from 0 of each of `Selection.negatives`, -1 where there is none or it is not among the ranked: (q, N) int32."""
     ranks = np.full(selection.negatives.shape, -1, dtype=np.int32)
     held = selection.negatives >= 0
-    # Both stand in the order of ranks, query by query.
+    # Both are in the order of ranks, query by query.
     ranks[held & ~selection.random_filled] = np.nonzero(selection.reasons == np.int8(Reason.CHOSEN))[1]
     rows, places = np.nonzero(held)
     found = ranks[rows, places]
-    # Filled from elsewhere, or in another place beside one of the same score.
+    # Random-filled, or in another place beside one of the same score.
     other = (found < 0) | (ranking.ids[rows, found] != selection.negatives[rows, places])
     rows, places = rows[other], places[other]
     ranks[rows, places] = ranks_of(ranking.ids, rows.astype(np.int32), selection.negatives[rows, places])
@@ -41,9 +41,9 @@ def chosen_ranks(ranking: Ranking, selection: Selection) -> Ids:
 
 
 def fn_probabilities(estimator: FNEstimator, selection: Selection) -> Floats:
-    """Return the chance of each of `Selection.negatives` to be false, 0..1: (q, N) float32.
+    """Return the estimated false-negative probability of each of `Selection.negatives`: (q, N) float32.
 
-    0 for what people kept, which they say is true; NaN where there is none, or it is not among the ranked.
+    0 for negatives that a reviewer confirmed; NaN where there is no negative, or it is not ranked.
     """
     ranks = chosen_ranks(estimator.ranking, selection)
     fn_probabilities = np.full(ranks.shape, np.nan, dtype=np.float32)
@@ -56,6 +56,6 @@ def fn_probabilities(estimator: FNEstimator, selection: Selection) -> Floats:
 
 
 def fn_rate(fn_probabilities: Floats) -> float | None:
-    """Return the mean of the chances that are known, the estimated share of false negatives (0..1), or None without any."""
+    """Return the estimated false-negative rate (0..1), the mean of the known probabilities, or None without any."""
     known = fn_probabilities[np.isfinite(fn_probabilities)]
     return float(known.mean(dtype=np.float64)) if len(known) else None

@@ -1,11 +1,8 @@
-"""Which queries a screen lists, and in which order: search, filters, a range of similarity, and a sort by any column.
+"""Search, filter and sort the queries of a selection.
 
-A table in a browser that holds 100,000 queries is slow to send and slower to sort; here a page of it is computed and only
-that is sent. At 100,000 queries x 15 negatives everything at once (words, filter, range, sort) takes 80 ms on one core,
-most of it the search for the words.
-
-Ties are broken by the query's place in the corpus, which is by text hash: the order of a list depends on content alone.
-What cannot be compared (a query without a negative has no margin) stands last, whichever way the sort goes.
+A browser is slow to receive and sort 100,000 rows, so the order is computed here and one page is sent. Everything at once
+takes 80 ms for 100,000 queries x 15 negatives, most of it the search. Ties are broken by the index in the corpus, which
+is the order of text hashes; NaN (a query without a negative has no margin) is last in both directions.
 """
 
 from __future__ import annotations
@@ -17,6 +14,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from hnmine.analysis.diagnostics import LOW_RANK
+from hnmine.analysis.explanation import CLOSE
 from hnmine.analysis.queries import QueryTable
 from hnmine.core.errors import SettingsError
 from hnmine.data.verdicts import DECIDED
@@ -32,7 +31,7 @@ REVIEWED = ("reviewed", "unreviewed", *DECIDED)
 # What can be sorted by, and whether the largest comes first when nobody says.
 COLUMNS = {
     "fn_probability": True,
-    "share": True,
+    "ratio": True,
     "hardest": True,
     "margin": False,
     "positive": False,
@@ -44,16 +43,16 @@ COLUMNS = {
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is asked for.
+    """Search words, filters and order of the list.
 
     Attributes:
-        words: all of them must stand in the query, in any order; what stands in double quotes must stand there as it is.
-        show: "close" (hardest negative over 95 % of the positive), "above" (over the positive), "low" (best positive below the top
-            10), "short" (short or back-filled), or None for all.
-        reviewed: "reviewed", "unreviewed", or one of `DECIDED`: queries with a passage of that verdict; None for all.
+        words: the query must contain all words, in any order, and each phrase in double quotes as it is.
+        show: "close" (hardest negative above 95% of the positive), "above" (above the positive), "low" (best positive not in the
+            top 10), "short" (too few negatives, or random-filled ones), or None for all.
+        reviewed: queries with a verdict ("reviewed"), without one ("unreviewed"), or with one of that kind; None for all.
         low, high: queries with a chosen negative whose similarity is in this range; None for no bound.
-        sort: one of `COLUMNS`; descending: the largest first. "fn_probability", the highest estimate among the negatives, stands for "share"
-            where nothing can be estimated.
+        sort: one of `COLUMNS`; "ratio" is used instead of "fn_probability" where the run has no estimate.
+        descending: the largest first.
     """
 
     words: str = ""
@@ -69,31 +68,31 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise SettingsError(f"sort is {self.sort!r}; it must be one of {', '.join(COLUMNS)}")
         for name, known in (("show", FILTERS), ("reviewed", REVIEWED)):
             if (value := getattr(self, name)) is not None and value not in known:
-                raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(known)}, or left out")
+                raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(known)}, or None")
 
 
 def sorted_by(asked: Listing, table: QueryTable) -> str:
-    """Return the column that a list is sorted by: "share" instead of "fn_probability" where nothing can be estimated."""
-    return "share" if asked.sort == "fn_probability" and table.fn_probability is None else asked.sort
+    """Return the column that a list is sorted by: "ratio" instead of "fn_probability" where the run has no estimate."""
+    return "ratio" if asked.sort == "fn_probability" and table.fn_probability is None else asked.sort
 
 
 def alphabetical(folded: Sequence[str]) -> Ints:
-    """Return the place of each query in the order of the alphabet: (q,) int64."""
+    """Return each query's position in alphabetical order: (q,) int64."""
     places = np.empty(len(folded), dtype=np.int64)
     places[sorted(range(len(folded)), key=folded.__getitem__)] = np.arange(len(folded))
     return places
 
 
 def found(asked: Listing, table: QueryTable, selection: Selection, folded: Sequence[str], places: Ints | None = None) -> Ints:
-    """Return the queries that fit, sorted: (m,) int64.
+    """Return the queries that match, sorted: (m,) int64.
 
     Args:
-        asked: what to look for.
+        asked: search words, filters and order.
         table, selection: of the same run.
-        folded: the queries after `corpus.fold`; looked at only for `words`. The words are taken as they are: fold them too.
-        places: `alphabetical(folded)`, needed only to sort by "query".
+        folded: the queries after `normalize_text`, used for `words` and "query" only; normalize `words` too.
+        places: `alphabetical(folded)`, used to sort by "query" only.
     """
-    keep = _kept(asked, table, selection)
+    keep = _matches(asked, table, selection)
     if terms := _terms(asked.words):
         among = np.flatnonzero(keep)
         hits = (all(term in folded[query] for term in terms) for query in among.tolist())
@@ -106,18 +105,18 @@ def found(asked: Listing, table: QueryTable, selection: Selection, folded: Seque
         values = getattr(table, sorted_by(asked, table))[among]
     if asked.descending:
         values = -values
-    return among[np.argsort(values, kind="stable")].astype(np.int64)  # NaN is last for NumPy, and its negative too
+    return among[np.argsort(values, kind="stable")].astype(np.int64)  # NaN sorts last, and so does its negative
 
 
-def _kept(asked: Listing, table: QueryTable, selection: Selection) -> Bools:
+def _matches(asked: Listing, table: QueryTable, selection: Selection) -> Bools:
     keep = np.ones(len(table.positive), dtype=bool)
     with np.errstate(invalid="ignore"):
         if asked.show == "close":
-            keep &= table.share > 0.95
+            keep &= table.ratio > CLOSE
         elif asked.show == "above":
             keep &= table.hardest > table.positive
         elif asked.show == "low":
-            keep &= table.positive_rank >= 10
+            keep &= table.positive_rank >= LOW_RANK
         elif asked.show == "short":
             keep &= selection.short | (table.random_filled > 0)
         if asked.low is not None or asked.high is not None:
@@ -135,7 +134,7 @@ def _kept(asked: Listing, table: QueryTable, selection: Selection) -> Bools:
 
 
 def _terms(words: str) -> list[str]:
-    """Split a search into words and, from between double quotes, phrases; a quote that is not closed counts as closed at the end."""
+    """Split a search into words and phrases in double quotes; an open quote ends with the text."""
     terms: list[str] = []
     for number, part in enumerate(words.split('"')):
         terms += part.split() if number % 2 == 0 else [part.strip()]
@@ -143,5 +142,5 @@ def _terms(words: str) -> list[str]:
 
 
 def pages(count: int, size: int) -> int:
-    """Return how many pages of `size` lines `count` lines fill; an empty list has one."""
+    """Return the number of pages of `size` lines; an empty list has one."""
     return max(1, -(-count // size))

@@ -1,8 +1,8 @@
-"""Maps: vectors projected onto two principal components, for one query's neighbourhood and for a whole set.
+"""Maps: vectors projected onto two principal components, for one query's neighbourhood and for a whole data set.
 
-Principal components are the same every time, need no setting, and say how much of the variance they show: two of 384 dimensions
-carry an eighth of the variance of a small corpus and a sixth of that of one neighbourhood. UMAP and t-SNE draw prettier clusters, but
-distances between clusters mean nothing there, they take seconds and a large dependency, and differ between versions.
+Principal components are deterministic, need no setting and report the variance they keep: an eighth for a small corpus, a
+sixth for one neighbourhood (2 of 384 dimensions). UMAP and t-SNE separate clusters better, but their distances between
+clusters have no meaning, they take seconds and a large dependency, and they differ between versions.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int8]
 
-# More marks make a browser slow, and a picture no clearer.
+# More points slow the browser down without a clearer picture.
 MAP_POINTS = 20_000
-# Which passages are on the map of a large set; the same in every run.
+# Seed of the sample of a large data set, the same for every run.
 SEED = 42
 
 
@@ -39,8 +39,8 @@ class Plane:
     """The plane of the two largest principal components.
 
     Attributes:
-        centre: (d,) float64; axes: (2, d) float64, unit length, or 0 where the points do not spread that way.
-        explained: share of the variance along each axis, 0..1.
+        centre: (d,) float64; axes: (2, d) float64, unit length, or 0 where the points have no variance.
+        explained: fraction of the variance along each axis, 0..1.
     """
 
     centre: Doubles
@@ -48,12 +48,12 @@ class Plane:
     explained: tuple[float, float]
 
     def place(self, vectors: npt.ArrayLike) -> Floats:
-        """Return where vectors (n, d) fall: (n, 2) float32."""
+        """Project vectors (n, d): (n, 2) float32."""
         return ((np.asarray(vectors, dtype=np.float64) - self.centre) @ self.axes.T).astype(np.float32)
 
 
 def plane_of(vectors: npt.ArrayLike) -> Plane:
-    """Find the plane of vectors (n, d), n at least 1. An axis along which they spread less than float32 can tell is 0."""
+    """Return the plane of vectors (n, d), n at least 1; an axis with less variance than the precision of float32 is 0."""
     from sklearn.decomposition import PCA
 
     points = np.asarray(vectors, dtype=np.float64)
@@ -68,7 +68,7 @@ def plane_of(vectors: npt.ArrayLike) -> Plane:
 
 
 class Kind(IntEnum):
-    """What a point of a neighbourhood is."""
+    """Kind of a point of a neighbourhood."""
 
     QUERY = 0
     POSITIVE = 1
@@ -80,10 +80,10 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Neighbourhood:
-    """A query, its positives, and its candidates up to the window's end with its back-filled negatives, on their plane.
+    """A query, its positives, its candidates up to the window's end and its random-filled negatives, on their plane.
 
-    `points`: (n, 2); `kinds`: a Kind each; `ids`: passages, -1 for the query; `scores`: similarity to the query; `to_positive`: to
-    the nearest positive passage; `order`: entry of the candidates, -1 for the query and for positives that were not ranked.
+    `points`: (n, 2); `kinds`: a Kind each; `ids`: passages, -1 for the query; `scores`: similarity to the query; `to_positive`:
+    similarity to the nearest positive passage; `order`: index in the candidates, -1 for the query and unranked positives.
     """
 
     plane: Plane
@@ -96,18 +96,18 @@ class Neighbourhood:
 
     @property
     def nearer_than_query(self) -> tuple[int, int]:
-        """How many chosen negatives are more similar to a positive than the query is, and how many are chosen."""
+        """Count the chosen negatives that are more similar to a positive than the query is, and all chosen negatives."""
         chosen = self.to_positive[self.kinds == Kind.CHOSEN]
         return int((chosen > self.to_positive[0]).sum()), len(chosen)
 
     def nearest_to_positive(self, kind: Kind) -> int | None:
-        """Return the point of a kind that is most similar to a positive, or None when there is none of that kind."""
+        """Return the point of a kind that is most similar to a positive, or None without one."""
         among = np.flatnonzero(self.kinds == kind)
         return int(among[self.to_positive[among].argmax()]) if len(among) else None
 
 
 def neighbourhood(corpus: Corpus, ranking: Ranking, selection: Selection, candidates: Candidates, query: int) -> Neighbourhood:
-    """Lay one query's neighbourhood flat; `candidates` are those of the query (`quality.candidates_of`)."""
+    """Project one query's neighbourhood; `candidates` are those of the query (`queries.candidates_of`)."""
     own = slice(corpus.positive_starts[query], corpus.positive_starts[query + 1])
     positives = corpus.positive_ids[own]
     near = np.flatnonzero((candidates.ranks < selection.settings.window_end) & ~np.isin(candidates.ids, positives))
@@ -134,7 +134,7 @@ def neighbourhood(corpus: Corpus, ranking: Ranking, selection: Selection, candid
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overview:
-    """Passages of a whole set on their plane: `ids` (m,) ascending, `points` (m, 2) float32; `of` passages in all."""
+    """Passages of a data set on their plane: `ids` (m,) ascending, `points` (m, 2) float32; `of`: number of all passages."""
 
     plane: Plane
     ids: Ints
@@ -143,7 +143,7 @@ class Overview:
 
 
 def sample(hashes: npt.NDArray[np.uint64], limit: int = MAP_POINTS) -> Ints:
-    """Return the numbers of at most `limit` texts, ascending; which ones depends on their hashes, not on their order."""
+    """Return the indices of at most `limit` texts, ascending; the choice depends on their hashes, not on their order."""
     if len(hashes) <= limit:
         return np.arange(len(hashes))
     random_keys = query_keys(hashes, SEED, 3)
@@ -151,7 +151,7 @@ def sample(hashes: npt.NDArray[np.uint64], limit: int = MAP_POINTS) -> Ints:
 
 
 def overview(corpus: Corpus, ranking: Ranking) -> Overview:
-    """Project a set's passages, a sample of them where they are more than MAP_POINTS."""
+    """Project a data set's passages, or a sample of MAP_POINTS of them."""
     ids = sample(corpus.passage_hashes)
     vectors = np.asarray(ranking.passage_vectors[ids])
     release_pages(ranking.passage_vectors)
@@ -160,7 +160,7 @@ def overview(corpus: Corpus, ranking: Ranking) -> Overview:
 
 
 def roles(corpus: Corpus, selection: Selection, ids: Ints) -> Codes:
-    """Say what passages are for: 0 neither, 1 positive of a query, 2 chosen negative of one, 3 both: (m,) int8."""
+    """Return the roles of passages: 0 neither, 1 positive of a query, 2 chosen negative of one, 3 both: (m,) int8."""
     found = np.zeros(len(corpus.passages), dtype=np.int8)
     found[corpus.positive_ids] |= 1
     found[selection.negatives[selection.negatives >= 0]] |= 2

@@ -1,6 +1,6 @@
-"""Numbers about a selection for the screens: histograms, one line a query, one line a candidate.
+"""Numbers about a selection: histograms, a table of the queries, a table of one query's candidates.
 
-All is aggregated here, in numpy, so that a browser gets a few hundred numbers and not two million scores.
+Everything is aggregated here with NumPy, so a browser gets a few hundred numbers instead of two million scores.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Pairs = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
 
-# Bins of a histogram are multiples of 1/200 wide, and stand on multiples of it.
+# Edges of histogram bins are multiples of 1/GRID.
 GRID = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Histograms:
-    """Similarities in bins: `edges` (b + 1,) and, for each group, the counts (b,) int64.
+    """Histograms of similarities: `edges` (b + 1,) and, for each group, counts (b,) int64.
 
-    Groups: the positives, the chosen negatives (back-filled ones too), all candidates in the rank window.
+    Groups: positives, chosen negatives (random-filled ones too), all candidates in the rank window.
     """
 
     edges: npt.NDArray[np.float64]
@@ -58,19 +58,21 @@ class Histograms:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryTable:
-    """One entry a query, all (q,).
+    """One entry per query, all (q,).
 
-    `positive`: the positive's score (`Selection.positive`); `hardest`: score of its hardest negative, NaN without one; `margin`: positive
-    minus hardest; `share`: hardest over positive, NaN where the positive scores 0 or less; `positive_rank`: rank of its
-    best positive from 0, or the depth when that is not among the ranked; `negatives`, `random_filled`: counts; `verdicts`: how many
-    of its passages have each verdict of `DECIDED`; `fn_probability`: the highest estimate among its negatives to be false, NaN without
-    one, or None where nothing can be estimated.
+    Attributes:
+        positive: the positive's score (`Selection.positive`). hardest: score of the hardest negative, NaN without one.
+        margin: positive minus hardest. ratio: `ratio_to_positive` of hardest, NaN where the positive scores 0 or less.
+        positive_rank: rank of the best positive from 0, or the depth where it is not ranked.
+        negatives, random_filled: counts.
+        verdicts: number of its passages with each verdict of `DECIDED`.
+        fn_probability: highest estimated false-negative probability of its negatives, NaN without any; None without signals.
     """
 
     positive: Floats
     hardest: Floats
     margin: Floats
-    share: Floats
+    ratio: Floats
     positive_rank: npt.NDArray[np.int32]
     negatives: Ints
     random_filled: Ints
@@ -85,30 +87,32 @@ class QueryTable:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """The ranked candidates of one query, then its back-filled negatives.
+    """The ranked candidates of one query, then its random-filled negatives.
 
-    `ranks`: from 0, -1 for back-filled ones; `ids`: passages; `scores`; `shares`: `ratio_to_positive`;
-    `to_positive`: similarity to the nearest positive passage; `chosen`: 1 for the hardest negative, 2, ...; 0 when not
-    chosen; `reasons`: a Reason, and Reason.CHOSEN for back-filled ones; `states`: in words; `signals`: the ranking's further
-    evidence by name, NaN for back-filled ones.
+    Attributes:
+        ranks: from 0, -1 for random-filled ones. ids: passages. scores: similarity to the query.
+        ratios: `ratio_to_positive`. to_positive: similarity to the nearest positive passage.
+        chosen: 1 for the hardest negative, 2, ...; 0 for passages that are not chosen.
+        reasons: a Reason, Reason.CHOSEN for random-filled ones. statuses: the same in words.
+        signals: values of the ranking's signals by name, NaN for random-filled ones.
     """
 
     ranks: Ints
     ids: npt.NDArray[np.int32]
     scores: Floats
-    shares: Floats
+    ratios: Floats
     to_positive: Floats
     chosen: Ints
     reasons: npt.NDArray[np.int8]
-    states: list[str]
+    statuses: list[str]
     signals: dict[str, Floats]
 
 
 def text_duplicates(inputs: Inputs) -> dict[str, int]:
-    """Count what is no fault of a data set but worth knowing before mining.
+    """Count the duplicates of a data set.
 
-    "repeated_queries": queries that stand on several rows; "folded_passages": passages that differ from another only in case, blanks
-    or Unicode form; "queries_as_passages": queries that stand word for word among the passages.
+    "repeated_queries": queries of several rows; "folded_passages": passages equal to another after normalization (case,
+    white space, Unicode form); "queries_as_passages": queries that are also passages.
     """
     corpus = inputs.corpus
     spellings = {text for row in inputs.rows for text in (*row.pos, *row.neg)} | set(inputs.pool or ())
@@ -127,7 +131,7 @@ def score_histograms(ranking: Ranking, selection: Selection, *, bins: int = 60) 
     groups = [ranking.positive_scores, chosen, window]
     filled = [_range(group) for group in groups if group.size]
     low, high = min((each[0] for each in filled), default=0.0), max((each[1] for each in filled), default=1.0)
-    # Bins on a round grid (`step` two-hundredths each), so that moving a slider does not make the bars jump.
+    # Bins on a fixed grid, so that the bars do not jump when a slider moves.
     step = max(1, math.ceil((high - low) / bins * GRID))
     first, last = math.floor(low * GRID / step), math.floor(high * GRID / step)
     counts = [_counted(group, step, first, last - first + 1) for group in groups]
@@ -135,16 +139,16 @@ def score_histograms(ranking: Ranking, selection: Selection, *, bins: int = 60) 
 
 
 def _range(values: Floats) -> tuple[float, float]:
-    """Return the lowest and the highest of (n,) or (n, w) values."""
+    """Return the minimum and the maximum of (n,) or (n, w) values."""
     parts = [values[first:end] for first, end in _blocks(values)]
     return min(float(part.min()) for part in parts), max(float(part.max()) for part in parts)
 
 
 def _counted(values: Floats, step: int, first: int, bins: int) -> Ints:
-    """Count values in bins of `step` two-hundredths from bin number `first` on; none is outside.
+    """Count values in `bins` bins of `step` / GRID from bin number `first` on; no value is outside.
 
-    A float32 times 200 is exact in float64, and dividing it by `step` can round to a whole number only where it is one: the counts
-    are those of np.histogram, at a seventh of its time.
+    A float32 times 200 is exact in float64, and dividing it by `step` rounds to a whole number only where it is one: the
+    counts equal those of np.histogram, in a seventh of its time.
     """
     counts = np.zeros(bins, dtype=np.int64)
     for start, end in _blocks(values):
@@ -173,13 +177,13 @@ def positive_ranks(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.int32]:
 
 
 def query_table(corpus: Corpus, ranking: Ranking, selection: Selection, fn_probabilities: Floats | None = None) -> QueryTable:
-    """Gather what the Inspect screen says of each query; `fn_probabilities` are those of its negatives (`suspects.fn_probabilities`)."""
+    """Return the table of the queries; `fn_probabilities` are those of `fn_estimates.fn_probabilities`."""
     positive, hardest = selection.positive, selection.scores[:, 0]
     return QueryTable(
         positive=positive,
         hardest=hardest,
         margin=positive - hardest,
-        share=ratio_to_positive(hardest, positive),
+        ratio=ratio_to_positive(hardest, positive),
         positive_rank=np.minimum.reduceat(positive_ranks(corpus, ranking), corpus.positive_starts[:-1]),
         negatives=selection.counts,
         random_filled=selection.random_filled.sum(axis=1).astype(np.int64),
@@ -189,12 +193,12 @@ def query_table(corpus: Corpus, ranking: Ranking, selection: Selection, fn_proba
 
 
 def _judged(pairs: Pairs, queries: int) -> Ints:
-    """Count the judged pairs of each query."""
+    """Count the pairs of each query."""
     return np.bincount(pairs[0], minlength=queries).astype(np.int64)
 
 
 def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
-    """Say in words what became of a candidate; `order` counts the chosen ones, hardest first, from 1."""
+    """Return a candidate's status in words; `order` counts the chosen ones, hardest first, from 1."""
     settings = selection.settings
     if found := filter_of(reason):
         return found.explain(getattr(settings, found.name))
@@ -203,22 +207,22 @@ def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
             return f"chosen {order}"
         case Reason.NOT_DRAWN:
             if settings.strategy == "random":
-                return "not drawn"
-            return "not among the hardest" if settings.max_fn_rate is None else "too easy or too doubtful"
+                return "not sampled"
+            return "not among the hardest" if settings.max_fn_rate is None else "easier or likely relevant"
         case Reason.BEFORE_WINDOW:
-            return "before the window"
+            return "before the rank window"
         case Reason.BEHIND_WINDOW:
-            return "behind the window"
+            return "after the rank window"
         case Reason.POSITIVE:
             return "positive of this query"
         case Reason.QUERY_ITSELF:
-            return "the query itself"
+            return "same text as the query"
         case Reason.DROPPED:
             return "removed by a reviewer"
 
 
 def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query: int) -> Candidates:
-    """Return every ranked candidate of one query, and its back-filled negatives, each with what became of it."""
+    """Return the ranked candidates of one query and its random-filled negatives, each with its status."""
     held = selection.negatives[query]
     held = held[held >= 0]
     place = {int(passage): number for number, passage in enumerate(held.tolist(), start=1)}
@@ -228,35 +232,35 @@ def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query:
     depth, missing = ranking.depth, np.full(len(filled), np.nan, dtype=np.float32)
     reasons = np.concatenate([selection.reasons[query], np.full(len(filled), Reason.CHOSEN)]).astype(np.int8)
     filled_set = set(filled.tolist())
-    judged = _verdicts_on(selection, query)
+    verdicts = _verdicts_on(selection, query)
     chosen = np.zeros(len(ids), dtype=np.int64)
-    states: list[str] = []
+    statuses: list[str] = []
     for index, passage in enumerate(ids.tolist()):
         if index >= depth or reasons[index] == Reason.CHOSEN:
             chosen[index] = place[passage]
-        state = explain(int(reasons[index]), selection, order=int(chosen[index]))
+        status = explain(int(reasons[index]), selection, order=int(chosen[index]))
         if passage in filled_set:
-            state += ", back-filled" if index >= depth else "; back-filled"
-        if (verdict := judged.get(passage)) and verdict not in state:
-            state += f", {verdict}"
-        states.append(state)
+            status += ", random fill"
+        if (verdict := verdicts.get(passage)) and verdict not in status:
+            status += f", {verdict}"
+        statuses.append(status)
     positives = np.asarray(ranking.passage_vectors[corpus.positives(query)], dtype=np.float32)
     nearest = (np.asarray(ranking.passage_vectors[ids], dtype=np.float32) @ positives.T).max(axis=1)
     return Candidates(
         ranks=np.concatenate([np.arange(depth), np.full(len(filled), -1)]),
         ids=ids,
         scores=scores,
-        shares=ratio_to_positive(scores, selection.positive[query]),
+        ratios=ratio_to_positive(scores, selection.positive[query]),
         to_positive=nearest.astype(np.float32),
         chosen=chosen,
         reasons=reasons,
-        states=states,
+        statuses=statuses,
         signals={name: np.concatenate([values[query], missing]).astype(np.float32) for name, values in ranking.signals.items()},
     )
 
 
 def _verdicts_on(selection: Selection, query: int) -> dict[int, str]:
-    """Return what people decided about a query's passages, in words."""
+    """Return the verdicts on a query's passages, in words."""
     verdict_pairs = selection.verdict_pairs
     found: dict[int, str] = {}
     for words, (queries, passages) in (
@@ -270,6 +274,6 @@ def _verdicts_on(selection: Selection, query: int) -> dict[int, str]:
 
 
 def sources_in_words(flags: int) -> str:
-    """Say where a passage was seen: "positive", "negative", "pool"."""
-    names = {SOURCE_POS: "positive of a row", SOURCE_NEG: "negative of a row", SOURCE_POOL: "pool"}
+    """Name the sources of a passage: "positive" and "negative" of training rows, "pool"."""
+    names = {SOURCE_POS: "positive", SOURCE_NEG: "negative", SOURCE_POOL: "pool"}
     return ", ".join(name for flag, name in names.items() if flags & flag)

@@ -1,7 +1,7 @@
-"""How the files of a data set are read: what they were found to be, and which columns hold what, to be changed.
+"""Formats and columns of a data set's files, with widgets to change the columns.
 
-Nothing is drawn for JSON lines as this package writes them. What somebody picks is kept as a setting of the run; what is as it was found
-by name stays open, so that the command that the Export screen shows is no longer than it must be.
+Nothing is drawn for JSON lines with the standard names. Changed columns are stored as settings of the run; detected ones are
+not, so the command on the Export screen stays short.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ SAMPLE_ROWS = 10
 
 
 def looks(dataset: Dataset) -> tuple[FileInfo, FileInfo | None]:
-    """Return what a data set's files were found to be, before anybody says anything.
+    """Return the detected formats of a data set's files.
 
     Raises:
-        InputError: one of them cannot be read.
+        InputError: a file cannot be read.
     """
     space = resources.workspace()
     training, pool = space.training_path(dataset.id), space.pool_path(dataset.id)
@@ -37,16 +37,16 @@ def looks(dataset: Dataset) -> tuple[FileInfo, FileInfo | None]:
 
 
 def _stored(path: Path, known: FileInfo | None) -> FileInfo | None:
-    """Return what is known of a stored file, unless somebody has changed it since: then it is newer than its description."""
-    described = (path.parent / "dataset.json").stat().st_mtime_ns
-    return known if all(modified <= described for _, modified, _, _ in datasets.stamp(path)) else None
+    """Return the stored description of a file, or None where the file is newer."""
+    written = (path.parent / "dataset.json").stat().st_mtime_ns
+    return known if all(modified <= written for _, modified, _, _ in datasets.stamp(path)) else None
 
 
 def look(source: UploadedFile | Path, name: str, role: Role = "training") -> FileInfo:
-    """Return what a file is; it is remembered while the file stays as it is, or the upload is held.
+    """Return the detected format of a file, cached until the file changes.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     stamp = datasets.stamp(source) if isinstance(source, Path) else source.file_id
     return _looked(str(stamp), name, role, source)
@@ -58,31 +58,31 @@ def _looked(stamp: str, name: str, role: Role, _source: UploadedFile | Path) -> 
 
 
 def draw(dataset: Dataset, training: FileInfo, pool: FileInfo | None, chosen: Columns) -> Columns | None:
-    """Draw how the files are read, and the pickers; return the columns, or None while something has to be picked."""
+    """Draw the formats and the choice of columns; return the columns, or None while a required one is missing."""
     if training.plain and (pool is None or pool.plain or pool.source.format == "text"):
         return chosen
     missing = (training.columns is None and not training.plain) or (pool is not None and pool.columns is None)
-    with st.container(border=True) if missing else st.expander("How the files are read", icon=":material/table_view:", expanded=True):
+    with st.container(border=True) if missing else st.expander("File format", icon=":material/table_view:", expanded=True):
         if missing:
-            st.subheader("Which column is which?", anchor=False)
-            st.write("Their names do not tell. Pick what holds the query, its positives and, if there are some, its negatives.")
+            st.subheader("Choose the columns", anchor=False)
+            st.write("The column names are not known. Choose the query, its positives and, optionally, its negatives.")
         picked: Columns | None = chosen
         if training.source.format == "beir":
             picked = _beir(dataset, training, picked)
         elif not training.plain:
             picked = _training(dataset, training, picked)
         else:
-            _said(dataset.name, training)
+            _format(dataset.name, training)
         if pool is not None:
-            _said(str(dataset.pool_name), pool)
+            _format(str(dataset.pool_name), pool)
             if not pool.plain and pool.source.format not in ("text", "beir"):
                 picked = _pool(dataset, pool, picked, chosen)
     return picked
 
 
-def _said(name: str, found: FileInfo) -> None:
+def _format(name: str, found: FileInfo) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.badge("read", icon=":material/description:", color="gray")
+        st.badge("detected", icon=":material/description:", color="gray")
         st.text(f"{name}: {found.source}")
 
 
@@ -96,7 +96,7 @@ def _sample(dataset: Dataset, training: bool) -> None:
     st.dataframe(
         {name: [_cell(record.get(name)) for record in records] for name in names},
         hide_index=True,
-        alt="The first records of the file, as they stand in it",
+        alt="The first records of the file",
     )
 
 
@@ -104,12 +104,12 @@ def _cell(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _options(names: Sequence[str], value: str | None) -> int | None:
+def _index(names: Sequence[str], value: str | None) -> int | None:
     return list(names).index(value) if value in names else None
 
 
 def _training(dataset: Dataset, found: FileInfo, chosen: Columns | None) -> Columns | None:
-    _said(dataset.name, found)
+    _format(dataset.name, found)
     names = found.source.names
     known = found.columns or Columns()
     given = chosen or Columns()
@@ -117,26 +117,26 @@ def _training(dataset: Dataset, found: FileInfo, chosen: Columns | None) -> Colu
         query = st.selectbox(
             "Query",
             names,
-            index=_options(names, given.query or known.query),
-            placeholder="Pick a column",
+            index=_index(names, given.query or known.query),
+            placeholder="Choose a column",
             key=f"column-query-{dataset.id}",
-            help="What is searched with: a question, an anchor.",
+            help="The text to search with, such as a question.",
         )
         pos = st.multiselect(
             "Positives",
             names,
             default=[name for name in (known.pos if given.pos is None else given.pos) or () if name in names],
-            placeholder="Pick one or several",
+            placeholder="Choose one or more",
             key=f"column-pos-{dataset.id}",
-            help="What answers it. A cell may hold one passage or a list; passages with a title are joined with it.",
+            help="Passages that answer the query. A cell can hold one passage or a list. Titles are joined with their passages.",
         )
         neg = st.multiselect(
-            "Old negatives (optional)",
+            "Existing negatives (optional)",
             names,
             default=[name for name in (known.neg if given.neg is None else given.neg) or () if name in names],
             placeholder="None",
             key=f"column-neg-{dataset.id}",
-            help="They join the candidates and are replaced by what is mined. Every other column is carried through.",
+            help="Kept as candidates and replaced in the export. All other columns are kept.",
         )
     if found.columns is None:
         _sample(dataset, training=True)
@@ -144,7 +144,7 @@ def _training(dataset: Dataset, found: FileInfo, chosen: Columns | None) -> Colu
     if query is None or not pos:
         return None
     if len({*used}) < len(used):
-        st.warning("A column can hold one thing only: pick each once.", icon=":material/warning:")
+        st.warning("Use each column only once.", icon=":material/warning:")
         return None
     return msgspec.structs.replace(
         given,
@@ -158,12 +158,12 @@ def _pool(dataset: Dataset, found: FileInfo, picked: Columns | None, chosen: Col
     names = found.source.names
     known = found.columns.text if found.columns else None
     text = st.selectbox(
-        "Passages of the pool",
+        "Pool passages",
         names,
-        index=_options(names, chosen.text or known),
-        placeholder="Pick a column",
+        index=_index(names, chosen.text or known),
+        placeholder="Choose a column",
         key=f"column-text-{dataset.id}",
-        help="What may become a negative. The pool's other columns are not used.",
+        help="Candidates for negatives. The other columns of the pool are not used.",
     )
     if found.columns is None:
         _sample(dataset, training=False)
@@ -175,20 +175,20 @@ def _pool(dataset: Dataset, found: FileInfo, picked: Columns | None, chosen: Col
 def _beir(dataset: Dataset, found: FileInfo, chosen: Columns | None) -> Columns:
     given = chosen or Columns()
     splits = found.source.names
-    _said(dataset.name, found)
+    _format(dataset.name, found)
     split = st.selectbox(
-        "VerdictPairs",
+        "Split (qrels)",
         splits,
-        index=_options(splits, given.qrels) or 0,
+        index=_index(splits, given.qrels) or 0,
         key=f"column-qrels-{dataset.id}",
-        help="Each query with a passage judged relevant here becomes a row. The corpus is the pool, title and text joined.",
+        help="Each query with a relevant passage in this split becomes a row. The corpus is the pool, with title and text joined.",
         width=300,
     )
     return msgspec.structs.replace(given, qrels=None if split == splits[0] else split)
 
 
 def keep(dataset: Dataset, picked: Columns, chosen: Columns) -> None:
-    """Keep what was picked, and draw the page anew with it."""
+    """Store changed columns and rerun the page."""
     if picked != chosen:
         state.choose_columns(dataset.id, picked)
         st.rerun()

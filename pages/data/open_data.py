@@ -1,6 +1,6 @@
-"""The ways to open data: the bundled example, an upload, what is in the workspace already.
+"""Three ways to open data: the bundled example, an upload, the workspace.
 
-What a file is gets shown before it is opened, with the columns that would be read; one that cannot be read is refused here, and not kept.
+The detected format and columns of a file are shown before it is opened. A file that cannot be read is not stored.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ NO_POOL = "no pool"
 
 
 def _open(name: str, training: BinaryIO | Path, pool_name: str | None, pool: BinaryIO | Path | None) -> None:
-    """Store a data set and go on with it; a file that cannot be read at all is refused here, and not kept."""
+    """Store and open a data set; remove it again when it cannot be read."""
     space = resources.workspace()
     try:
         opened = space.add_dataset(name, training, pool_name, pool)
     except HnmineError as error:
-        st.error("The data could not be stored", icon=":material/error:")
+        st.error("Cannot store the data", icon=":material/error:")
         st.text(str(error))
         return
     try:
         repair, skip = state.decisions(opened.id)
         resources.files(opened.id, repair, skip, state.columns(opened.id))
     except ColumnsError:
-        pass  # the next screen asks for them
+        pass  # the user chooses them next
     except HnmineError as error:
         message = str(error).replace(str(space.training_path(opened.id)), name)
         if (stored := space.pool_path(opened.id)) is not None:
             message = message.replace(str(stored), str(pool_name))
         if not space.runs(opened.id):
             space.remove_dataset(opened.id)
-        st.error("This file cannot be read", icon=":material/error:")
+        st.error("Cannot read this file", icon=":material/error:")
         st.text(message)
         return
     state.open_dataset(opened.id)
@@ -50,24 +50,24 @@ def _open(name: str, training: BinaryIO | Path, pool_name: str | None, pool: Bin
 
 
 def _found(source: UploadedFile | Path, name: str, role: Role) -> FileInfo | None:
-    """Say what a file is, before it is used; None when it cannot be read."""
+    """Draw the detected format of a file and return it, or None when the file cannot be read."""
     try:
         found = reading.look(source, name, role)
     except HnmineError as error:
-        st.error("This file cannot be read", icon=":material/error:")
+        st.error("Cannot read this file", icon=":material/error:")
         st.text(str(error))
         return None
-    st.text(found.said)  # names of columns are somebody's text
+    st.text(found.said)  # literal: column names are untrusted text
     if found.columns is None and not found.plain:
-        st.caption("You say which column is which once it is open.")
+        st.caption("You choose the columns in the next step.")
     return found
 
 
 def _label(training: FileInfo | None, pool: object) -> str:
-    """Say what would be opened. A file that the browser is still sending is not here yet: nothing but the label tells that it stays out."""
+    """Return the button's label. It names a missing pool, because a pool that is still uploading is not opened."""
     if training is None or pool is not None:
-        return "Open these files"
-    return "Open this data set" if training.source.format == "beir" else "Open without a pool"
+        return "Open files"
+    return "Open data set" if training.source.format == "beir" else "Open without a pool"
 
 
 def ways() -> None:
@@ -78,25 +78,25 @@ def ways() -> None:
 
 
 def example() -> None:
-    """One click to data that shows every screen at its best."""
+    """Draw the bundled example."""
     with st.container(border=True, height="stretch"):
-        st.subheader("Open the example", anchor=False)
-        st.write("124 questions to the help centre of a bicycle-sharing service, 400 passages, with planted traps.")
+        st.subheader("Example", anchor=False)
+        st.write("124 questions to the help centre of a bike-sharing service and 400 passages, with known false negatives.")
         if st.button("Open the example", type="primary", icon=":material/play_arrow:", key="open-example"):
             _open("bikeshare/train.jsonl", EXAMPLE / "train.jsonl", "bikeshare/pool.jsonl", EXAMPLE / "pool.jsonl")
-        st.caption("Nothing to prepare, and no download: the packaged model ranks it within a minute.")
+        st.caption("No download. Mining takes about a minute on a laptop CPU.")
 
 
 def upload() -> None:
-    """Training rows, and a pool if wanted, from the browser."""
+    """Draw the upload of training data and an optional pool."""
     with st.container(border=True, height="stretch"):
-        st.subheader("Upload your own", anchor=False)
+        st.subheader("Upload", anchor=False)
         training = st.file_uploader(
             "Training data",
             type=list(SUFFIXES),
             key="upload-training",
-            help='Queries with their positive passages. JSON lines such as `{"query": "...", "pos": ["..."]}`, also with other names; '
-            "Parquet; CSV or TSV; a JSON array; a zip of a BEIR data set. gzip and Zstandard are unpacked. Every other field is kept.",
+            help='Queries with positive passages: JSON lines such as `{"query": "...", "pos": ["..."]}`, a JSON array, CSV, TSV, '
+            "Parquet, or a zipped BEIR data set. Files can be compressed with gzip or Zstandard. All other fields are kept.",
         )
         found = None if training is None else _found(training, training.name, "training")
         beir = found is not None and found.source.format == "beir"
@@ -104,11 +104,11 @@ def upload() -> None:
             "Candidate pool (optional)",
             type=list(SUFFIXES),
             key="upload-pool",
-            help="More passages to mine from: JSON lines with `text`, plain text with a passage a line, or any of the formats above. "
-            "A BEIR data set brings its own.",
+            help="More candidate passages: JSON lines with `text`, plain text with one passage per line, or any format above. "
+            "A BEIR data set includes its pool.",
         )
         if beir and pool is None:
-            st.caption("The corpus of the data set is the pool.")
+            st.caption("The BEIR corpus is the pool.")
         found_pool = None if pool is None else _found(pool, pool.name, "pool")
         ready = found is not None and (pool is None or found_pool is not None)
         if st.button(
@@ -123,14 +123,14 @@ def upload() -> None:
 
 
 def workspace() -> None:
-    """Data sets opened before, and large files that somebody put into the workspace's folder."""
+    """Draw the stored data sets and the files in the workspace's folder."""
     space = resources.workspace()
     with st.container(border=True, height="stretch"):
-        st.subheader("Pick from the workspace", anchor=False)
+        st.subheader("Workspace", anchor=False)
         known = {dataset.id: dataset for dataset in space.datasets()}
         if known:
             chosen = st.selectbox(
-                "Opened before",
+                "Recent data sets",
                 list(known),
                 format_func=lambda key: (
                     f"{known[key].name}{' + ' + known[key].pool_name if known[key].pool_name else ''} ({known[key].created[:10]})"
@@ -141,17 +141,17 @@ def workspace() -> None:
                 state.open_dataset(chosen)
                 st.rerun()
         else:
-            st.caption("Nothing was opened before; what you open is kept here.")
+            st.caption("No data sets yet.")
         names = space.files()
         if names:
-            training = st.selectbox("Training data in the folder", names, key="pick-training")
+            training = st.selectbox("Training file on the server", names, key="pick-training")
             found = _found(space.file(training), training, "training")
-            pool = st.selectbox("Candidate pool in the folder", [NO_POOL, *names], key="pick-pool")
+            pool = st.selectbox("Pool file on the server", [NO_POOL, *names], key="pick-pool")
             chosen_pool = None if pool == NO_POOL else pool
             found_pool = None if chosen_pool is None else _found(space.file(chosen_pool), chosen_pool, "pool")
             ready = found is not None and (chosen_pool is None or found_pool is not None)
             if st.button(_label(found, chosen_pool), key="open-files", icon=":material/folder_open:", disabled=not ready):
                 _open(training, space.file(training), chosen_pool, None if chosen_pool is None else space.file(chosen_pool))
         else:
-            st.caption("Large files and BEIR folders: put them into this folder of the server, and they can be picked here.")
+            st.caption("For large files or a BEIR folder, copy them to this folder on the server:")
             st.code(str((space.root / "files").resolve()), language=None, wrap_lines=True)

@@ -1,4 +1,4 @@
-"""What is wrong with the files of a data set, and what somebody decides about it: nothing is changed or left out unasked."""
+"""Problems in the files of a data set, and the choice to repair or skip rows. Nothing is changed without a choice."""
 
 from __future__ import annotations
 
@@ -12,26 +12,25 @@ from hnmine.data.problems import PROBLEM_KINDS, REPAIRS, Problem
 from pages.shared import state
 
 SHOWN = 1_000
-BECOMES = {"open": "must be decided", "repaired": "repaired", "skipped": "left out", "noted": "for information"}
+STATUS = {"open": "unresolved", "repaired": "repaired", "skipped": "skipped", "noted": "info"}
 
 
 def decide(dataset_id: str, problems: Sequence[Problem], rows: int, *, undecided: bool) -> None:
-    """Draw what may be repaired or left out; a decision draws the page anew."""
+    """Draw the choice of repairs; a change reruns the page."""
     repair, skip = state.decisions(dataset_id)
     errors = [problem for problem in problems if problem.severity == "error"]
     if undecided:
         bad = len({(problem.file, problem.line) for problem in errors})
         st.warning(
-            f"{bad:,} {'row needs' if bad == 1 else 'rows need'} a decision before mining. "
-            "Nothing is changed or left out unless you say so.",
+            f"{counted(bad, 'row')} {'has' if bad == 1 else 'have'} errors. Repair or skip {'it' if bad == 1 else 'them'} to continue.",
             icon=":material/rule:",
             title="Problems in the data",
         )
     else:
-        mended = len({(problem.file, problem.line) for problem in problems if problem.resolution == "repaired"})
-        left_out = len({(problem.file, problem.line) for problem in problems if problem.resolution == "skipped"})
+        repaired = len({(problem.file, problem.line) for problem in problems if problem.resolution == "repaired"})
+        skipped = len({(problem.file, problem.line) for problem in problems if problem.resolution == "skipped"})
         st.success(
-            f"All are decided: {mended:,} repaired, {left_out:,} left out; {counted(rows, 'row')} {'remains' if rows == 1 else 'remain'}.",
+            f"{counted(rows, 'row')} ready ({repaired:,} repaired, {skipped:,} skipped).",
             icon=":material/rule:",
             title="Problems in the data",
         )
@@ -45,31 +44,31 @@ def decide(dataset_id: str, problems: Sequence[Problem], rows: int, *, undecided
                 key=f"repair-{kind}-{dataset_id}",
             ):
                 chosen.append(kind)
-        leave = skip
+        skip_rows = skip
         if errors:
-            leave = st.checkbox(
-                "Leave out the rows that stay bad",
+            skip_rows = st.checkbox(
+                "Skip rows that still have errors",
                 value=skip,
                 key=f"skip-{dataset_id}",
-                help="They will be missing from the exported file.",
+                help="Skipped rows are missing from the exported file.",
             )
-    if (tuple(sorted(chosen)), leave) != (repair, skip):
-        state.decide(dataset_id, (tuple(sorted(chosen)), leave))
+    if (decided := (tuple(sorted(chosen)), skip_rows)) != (repair, skip):
+        state.decide(dataset_id, decided)
         st.rerun()
 
 
 def listing(problems: Sequence[Problem], names: Mapping[str, str]) -> None:
-    """Draw all findings; `names` are what the stored files were called before."""
+    """Draw the table of all problems; `names` maps stored files to their original names."""
     shown = problems[:SHOWN]
     expanded = any(problem.severity == "error" for problem in problems)
-    with st.expander(f"All findings ({len(problems):,})", expanded=expanded, icon=":material/list:"):
+    with st.expander(f"All problems ({len(problems):,})", expanded=expanded, icon=":material/list:"):
         st.dataframe(
             {
                 "file": [names.get(problem.file, problem.file) for problem in shown],
                 "line": [problem.line for problem in shown],
                 "field": [problem.path for problem in shown],
-                "becomes": [BECOMES[problem.resolution] for problem in shown],
-                "what": [problem.message for problem in shown],
+                "status": [STATUS[problem.resolution] for problem in shown],
+                "problem": [problem.message for problem in shown],
                 "remedy": [problem.remedy for problem in shown],
             },
             hide_index=True,

@@ -1,7 +1,4 @@
-"""Getting started: the way from data to a finished file in four steps, with marks on those that are done.
-
-On the first screen each step says what it is for; once data is open it is one line that leads on, and no more than that.
-"""
+"""The four steps from data to the exported file: explained on the first screen, one line of links once data is open."""
 
 from __future__ import annotations
 
@@ -11,15 +8,15 @@ from hnmine import resources
 from hnmine.core.errors import HnmineError
 
 STEPS = (
-    ("Open data", "pages/views/data.py", "The example below is one click; yours is an upload or a file on the server."),
-    ("Mine", "pages/views/mine.py", "One click ranks all passages for each query and picks hard negatives. Tune them live afterwards."),
-    ("Inspect and review", "pages/views/inspect.py", "See why each negative was chosen, and drop those that are answers after all."),
-    ("Export", "pages/views/export.py", "Download the file in the format of your trainer, checked before it leaves."),
+    ("Open data", "pages/views/data.py", "Open the example, upload a file or pick one on the server."),
+    ("Mine", "pages/views/mine.py", "Rank all passages for each query and select hard negatives. Tune the settings afterwards."),
+    ("Inspect and review", "pages/views/inspect.py", "See why each negative was selected, and remove those that do answer the query."),
+    ("Export", "pages/views/export.py", "Download the file in your trainer's format, with checks before the download."),
 )
 
 
 def first_steps() -> None:
-    """Draw the four steps with a sentence each."""
+    """Draw the four steps with a sentence each, for a session without data."""
     with st.container(border=True):
         st.subheader("Getting started", anchor=False)
         with st.grid(4, min_column_width=210):
@@ -30,7 +27,7 @@ def first_steps() -> None:
 
 
 def progress(ready: bool) -> None:
-    """Draw the steps in a line, each with its mark and a link.
+    """Draw the steps as a line of links, with a mark on those that are done.
 
     Args:
         ready: the data can be mined.

@@ -1,7 +1,7 @@
-"""The list of queries on the Inspect screen: a range drawn across the histogram, search, filters, sorting, pages.
+"""The list of queries on the Inspect screen: range of the histogram, search, filters, sorting, pages.
 
-The browser gets one page; what is on it is found by `hnmine.analysis.listing`. What was set stays set for the session: widgets keep
-it by `persist_state`, and the drawn range and the picked query, which no widget can keep, are held in the session here.
+The browser gets one page, computed by `hnmine.analysis.listing`. Widgets keep their values for the session by
+`persist_state`; the range and the selected query are kept in the session state here.
 """
 
 from __future__ import annotations
@@ -27,33 +27,40 @@ Ints = npt.NDArray[np.int64]
 Range = tuple[float, float]
 
 PAGE_SIZES = [50, 100, 200]
-# A positive that scores near 0 (a wrong label) would give shares of thousands of percent.
-SHARE_SHOWN = 2.0
+# A positive that scores near 0 (a wrong label) gives a ratio of thousands of percent.
+RATIO_SHOWN = 2.0
 SHOW_ONLY = {
-    "close": "over 95\u00a0% of the positive",
+    "close": "over 95% of the positive",
     "above": "above the positive",
-    "low": "positive below the top 10",
-    "short": "short or back-filled",
+    "low": "positive not in the top 10",
+    "short": "short or random-filled",
 }
-# Column by its name in `listing.COLUMNS`: header, and how it is called where a list is sorted by it.
+REVIEWED_LABELS = {
+    "unreviewed": "not reviewed",
+    "relevant": "relevant (removed)",
+    "positive": "relevant (added as positive)",
+    "junk": "junk (removed)",
+}
+# Header and sort label of each of `listing.COLUMNS`.
 HEADERS = {
-    "query": ("query", "query, by alphabet"),
-    "fn_probability": ("fn_probability", "suspicion, as estimated"),
-    "positive": ("pos.", "similarity of the positive"),
-    "positive_rank": ("pos. rank", "rank of the positive"),
-    "hardest": ("hardest neg.", "similarity of the hardest negative"),
+    "query": ("query", "query (alphabetical)"),
+    "fn_probability": ("est. FN probability", "est. false-negative probability"),
+    "positive": ("positive", "similarity of the positive"),
+    "positive_rank": ("positive rank", "rank of the positive"),
+    "hardest": ("hardest negative", "similarity of the hardest negative"),
     "margin": ("margin", "margin"),
-    "share": ("of pos.", "hardest negative, of the positive"),
+    "ratio": ("ratio to positive", "ratio to the positive"),
     "negatives": ("negatives", "number of negatives"),
-    "reviewed": ("reviewed", "number of reviewed passages"),
+    "reviewed": ("verdicts", "number of verdicts"),
 }
+ORDERS = {"down": "high to low", "up": "low to high"}
 
 
 def similarity_range(run: OpenRun, selection: Selection) -> Range | None:
-    """Draw the histogram; return the range that was drawn across it."""
+    """Draw the histogram; return the selected range."""
     state, name = st.session_state, f"inspect-range-{run.run.id}"
     key = f"inspect-histogram-{run.run.id}-{state.get('inspect-range-turn', 0)}"
-    if key not in state:  # this visit begins: the chart shows what was drawn in the last one
+    if key not in state:  # a new visit: the chart shows the range of the last one
         state["inspect-range-drawn"] = state.get(name)
     shown, drawn_before = statistics.histograms(run, selection), state["inspect-range-drawn"]
     figure = similarity_histogram(shown, selection.settings, brush=True, range_drawn=drawn_before)
@@ -61,7 +68,7 @@ def similarity_range(run: OpenRun, selection: Selection) -> Range | None:
     drawn: Range | None = state.get(name)
     with st.container(horizontal=True, vertical_alignment="center"):
         if drawn is None:
-            st.caption("Drag across the histogram to keep the queries with a chosen negative in that range.")
+            st.caption("Drag across the histogram to filter the queries by the similarity of their negatives.")
         else:
             st.caption(f"Queries with a chosen negative between {drawn[0]:.3f} and {drawn[1]:.3f}.")
             st.button("Clear the range", icon=":material/close:", type="tertiary", key="inspect-clear", on_click=lambda: _clear(name))
@@ -80,7 +87,7 @@ def _clear(name: str) -> None:
 
 
 def asked_for(drawn: Range | None) -> tuple[Listing, int]:
-    """Draw search, filters and sorting; return what is asked for, and the lines a page."""
+    """Draw search, filters and sorting; return these settings and the rows per page."""
     state = st.session_state
     with st.container(horizontal=True, vertical_alignment="bottom"):
         words = st.text_input(
@@ -90,7 +97,7 @@ def asked_for(drawn: Range | None) -> tuple[Listing, int]:
             persist_state="session",
             icon=":material/search:",
             width=260,
-            help="Queries that hold all these words, in any order; words between double quotes must stand together.",
+            help="Queries that contain all words, in any order. Put a phrase in double quotes.",
         )
         show = st.segmented_control(
             "Show only",
@@ -99,18 +106,19 @@ def asked_for(drawn: Range | None) -> tuple[Listing, int]:
             key="inspect-filter",
             persist_state="session",
             wrap=True,
-            help="Queries whose hardest negative comes that close to the positive; whose best positive ranks low; "
-            "or that got too few negatives from the window. Click again for all.",
+            help="Queries whose hardest negative scores close to or above the positive, whose best positive ranks low, or with too few "
+            "negatives in the rank window. Click again for all.",
         )
         reviewed = st.selectbox(
-            "Reviewed",
+            "Verdict",
             REVIEWED,
             index=None,
+            format_func=lambda name: REVIEWED_LABELS.get(name, name),
             placeholder="all",
             key="inspect-reviewed",
             persist_state="session",
             width=150,
-            help="Queries with a passage that somebody reviewed, with none, or with one of that verdict.",
+            help="Queries with a verdict, without one, or with a verdict of one kind.",
         )
         sort = st.selectbox(
             "Sort by",
@@ -120,19 +128,19 @@ def asked_for(drawn: Range | None) -> tuple[Listing, int]:
             persist_state="session",
             width=260,
             on_change=lambda: state.update({"inspect-order": "down" if COLUMNS[state["inspect-sort"]] else "up"}),
-            help="All queries are sorted, not only those on this page. A click on a column's header does the same.",
+            help="Sorts all queries, not only this page. Or click a column header.",
         )
         order = st.segmented_control(
             "Order",
             ["down", "up"],
-            default=None if "inspect-order" in state else "down",  # a header's click may have set it
+            default=None if "inspect-order" in state else "down",  # a click on a header may have set it
             required=True,
-            format_func={"down": "largest first", "up": "smallest first"}.__getitem__,
+            format_func=ORDERS.__getitem__,
             key="inspect-order",
             persist_state="session",
-            help="Of words, the smallest is the first of the alphabet.",
+            help="For queries, low to high is A to Z.",
         )
-        size = st.selectbox("A page", PAGE_SIZES, key="inspect-size", persist_state="session", width=90, help="Queries on one page.")
+        size = st.selectbox("Rows per page", PAGE_SIZES, key="inspect-size", persist_state="session", width=120)
     low, high = drawn or (None, None)
     asked = Listing(
         words='"'.join(normalize_text(part) for part in words.split('"')),
@@ -147,20 +155,20 @@ def asked_for(drawn: Range | None) -> tuple[Listing, int]:
 
 
 def listed(run: OpenRun, selection: Selection, asked: Listing, size: int) -> int:
-    """Draw one page of the queries that fit; return the query that is picked, or else the first. Ends the page when none fits."""
+    """Draw one page of the matching queries; return the selected query, or else the first. Stop the script when none matches."""
     state, corpus = st.session_state, run.inputs.corpus
     table, found = statistics.query_table(run, selection), statistics.found(run, selection, asked)
     if not len(found):
-        st.info("No query fits: change the search, the filters or the range.", icon=":material/filter_alt_off:")
+        st.info("No matches. Change the search, the filters or the range.", icon=":material/filter_alt_off:")
         st.stop()
     picked = query_of(corpus, state.query)
     if picked is None and state.query is not None:
-        st.info("The query that the address names is not in this run; the first of the list is shown.", icon=":material/link_off:")
+        st.info("The query in the address is not in this run. The first query of the list is shown.", icon=":material/link_off:")
         state.query = state.query_written = None
         st.query_params.pop("query", None)
     at = np.flatnonzero(found == picked) if picked is not None else np.zeros(0, np.int64)
     count = pages(len(found), size)
-    # Another list begins at its first page, or at the one with the picked query; a picked query does not move the page.
+    # A new list starts at its first page or at that of the selected query; selecting a query does not change the page.
     list_id = f"{text_hash(f'{run.key} {selection.settings} {asked} {size} {state.query_turn}'):016x}"
     pages_key = f"inspect-page-{list_id}"
     first = state.setdefault(f"{pages_key}-first", int(at[0]) // size + 1 if len(at) else 1)
@@ -172,9 +180,8 @@ def listed(run: OpenRun, selection: Selection, asked: Listing, size: int) -> int
         st.caption(
             f"{len(found):,} of {len(corpus.queries):,} queries"
             + (f" · {(page - 1) * size + 1:,} to {(page - 1) * size + len(shown):,} on this page" if count > 1 else "")
-            + " · sorted by "
-            + f"{HEADERS[sorted_by(asked, table)][1]}, {'largest' if asked.descending else 'smallest'} first"
-            + ("" if len(at) else " · select a row to see its candidates; until then the first is shown")
+            + f" · sorted by {HEADERS[sorted_by(asked, table)][1]}, {ORDERS['down' if asked.descending else 'up']}"
+            + ("" if len(at) else " · select a row to see its candidates")
         )
         if count > 1:
             st.pagination(count, default=first, key=pages_key, persist_state="session")
@@ -187,22 +194,20 @@ def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Li
     names = {column: header + (arrow if column == by else "") for column, (header, _) in HEADERS.items()}
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     columns: dict[str, tuple[Any, Any]] = {
-        "query": ([corpus.queries[query] for query in shown], text(names["query"], width=330)),
+        "query": ([corpus.queries[query] for query in shown], text(names["query"], width=310)),
         "fn_probability": (
             None if table.fn_probability is None else 100 * table.fn_probability[shown],
             st.column_config.ProgressColumn(
                 names["fn_probability"],
-                format="%.1f %%",
+                format="%.1f%%",
                 min_value=0.0,
                 max_value=max(1.0, float(np.nanmax(100 * table.fn_probability, initial=0))) if table.fn_probability is not None else 1.0,
-                help="Highest estimated chance among its negatives to be false. An estimate of the model, not a measurement.",
+                help="Highest estimated false-negative probability of the query's negatives. A model estimate, not a measurement.",
             ),
         ),
         "positive": (
             table.positive[shown],
-            number(
-                names["positive"], format="%.3f", help="Similarity of the query to its positive; of several, as it is set for the guards."
-            ),
+            number(names["positive"], format="%.3f", help="Similarity of the positive. Several positives: as set for the filters."),
         ),
         "positive_rank": (
             [str(rank) if rank < depth else f"{depth}+" for rank in table.positive_rank[shown].tolist()],
@@ -211,18 +216,14 @@ def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Li
         "hardest": (table.hardest[shown], number(names["hardest"], format="%.3f", help="Similarity of the hardest negative.")),
         "margin": (
             table.margin[shown],
-            number(names["margin"], format="%.3f", help="Positive minus hardest negative; below 0 the negative is nearer."),
+            number(names["margin"], format="%.3f", help="Positive minus hardest negative. Below 0, the negative scores higher."),
         ),
-        "share": (
-            100 * np.minimum(table.share[shown], SHARE_SHOWN),
-            number(
-                names["share"],
-                format="%.0f %%",
-                help="Hardest negative as a share of the positive; 200 % stands for that or more.",
-            ),
+        "ratio": (
+            100 * np.minimum(table.ratio[shown], RATIO_SHOWN),
+            number(names["ratio"], format="%.0f%%", help="Score of the hardest negative / score of the positive, at most 200%."),
         ),
         "negatives": (table.negatives[shown], number(names["negatives"], format="%d")),
-        "reviewed": (table.reviewed[shown], number(names["reviewed"], format="%d", help="Passages that somebody reviewed for this query.")),
+        "reviewed": (table.reviewed[shown], number(names["reviewed"], format="%d", help="Number of the query's passages with a verdict.")),
     }
     if not table.reviewed.any():
         del columns["reviewed"]
@@ -239,12 +240,12 @@ def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Li
         selection_mode=["single-row", "single-column"],
         selection_default=None if place is None else {"selection": {"rows": [place], "columns": [], "cells": []}},
         column_config={name: config for name, (_, config) in columns.items()},
-        alt=f"Queries sorted by {HEADERS[by][1]}, {'largest' if asked.descending else 'smallest'} first",
+        alt=f"Queries sorted by {HEADERS[by][1]}, {ORDERS['down' if asked.descending else 'up']}",
     )
 
 
 def _picked(key: str, shown: list[str]) -> None:
-    """Take the row that was picked, or sort by the column whose header was clicked: again, and the other way round."""
+    """Select the clicked row, or sort by the clicked column; a second click reverses the order."""
     state, chosen = st.session_state, st.session_state[key].selection
     if chosen.columns:
         column = chosen.columns[0]

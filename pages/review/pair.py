@@ -40,8 +40,8 @@ def draw(review: ReviewSession, place: int) -> None:
                 st.text(corpus.passages[positive])
     with _box(text):
         facts = [f"similarity to the query {details.score:.3f}", "not ranked" if details.rank is None else f"rank {details.rank:,}"]
-        if details.share is not None:
-            facts.append(f"ratio to the positive {wording.percent(details.share)}")
+        if details.ratio is not None:
+            facts.append(f"ratio to the positive {wording.percent(details.ratio)}")
         if details.positive_similarity is not None:
             facts.append(f"similarity to the positive passage {details.positive_similarity:.3f}")
         if state := review.queue.verdicts[place]:

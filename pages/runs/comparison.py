@@ -1,4 +1,4 @@
-"""Two runs side by side on the Runs screen: settings that differ, negatives that they share, queries that changed most."""
+"""Comparison of two runs on the Runs screen: settings that differ, shared negatives, queries that changed most."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ CHANGED = 200
 
 
 def draw(first: Run, second: Run) -> None:
-    """Compare two runs, each with the selection that was last set for it."""
+    """Compare two runs, each with its current selection settings."""
     try:
         with st.spinner("Comparing ..."):
             sides = _opened(first), _opened(second)
             found = statistics.comparison(*sides)
     except HnmineError as error:
-        st.error("These runs cannot be compared", icon=":material/error:")
+        st.error("Cannot compare these runs", icon=":material/error:")
         st.text(str(error))
         return
     _settings(*sides)
     if not len(found.first):
-        st.info("No query is in both runs, so there is nothing to compare.", icon=":material/compare_arrows:")
+        st.info("The runs have no query in common.", icon=":material/compare_arrows:")
         return
     _figures(found, same_model(first, second))
     _changed(found, *sides)
@@ -48,13 +48,13 @@ def _opened(run: Run) -> Opened:
 
 
 def same_model(first: Run, second: Run) -> bool:
-    """Return whether two runs' similarities mean the same: the same weights, asked the same way."""
+    """Return whether two runs' similarities are on one scale: same weights and model settings."""
     weights = [run.manifest.get("model", {}).get("weights_sha256") for run in (first, second)]
     return weights[0] is not None and weights[0] == weights[1] and first.settings.model == second.settings.model
 
 
 def _described(side: Opened) -> dict[str, object]:
-    """Everything that decides a run's negatives, as plain values."""
+    """Return everything that determines a run's negatives, as plain values."""
     run, selection = side[0].run, side[1]
     space, settings = resources.workspace(), msgspec.to_builtins(run.settings)
     dataset = space.dataset(run.dataset_id)
@@ -77,7 +77,7 @@ def _settings(first: Opened, second: Opened) -> None:
     differ = compare.differences(_described(first), _described(second))
     st.subheader("Settings that differ", anchor=False)
     if not differ:
-        st.caption("None: the same data, model and settings.")
+        st.caption("None. Data, model and settings are the same.")
         return
     st.dataframe(
         {
@@ -95,51 +95,54 @@ def _settings(first: Opened, second: Opened) -> None:
 def _figures(found: Comparison, comparable: bool) -> None:
     st.subheader("Negatives", anchor=False)
     overlap = found.overlap[~np.isnan(found.overlap)]
-    shift = (found.shift if comparable else found.share_shift).astype(np.float64)
+    shift = (found.shift if comparable else found.ratio_shift).astype(np.float64)
     shift = shift[np.isfinite(shift)]
     harder = "–"
     if len(shift):
         harder = f"{shift.mean():+.3f}" if comparable else wording.percent(float(shift.mean()), 1, sign=True)
-    apart = _apart(found)
+    unmatched = _unmatched(found)
     with st.container(horizontal=True):
         st.metric(
             "Queries in both",
             f"{len(found.first):,}",
-            help=f"{apart}: left out below." if apart else "All of both.",
+            help=f"{unmatched}, not compared." if unmatched else "All queries of both runs.",
             border=True,
         )
         st.metric(
-            "Negatives shared",
+            "Shared negatives",
             wording.percent(float(overlap.mean())) if len(overlap) else "–",
-            help="For each query: negatives that both runs chose, as a share of the longer list; the mean over the queries.",
+            help="Negatives that both runs chose, in percent of the longer list. Mean over the queries.",
             border=True,
         )
-        st.metric("The same negatives", f"{int((overlap == 1).sum()):,}", help="Queries with the same negatives in both runs.", border=True)
+        st.metric("Unchanged queries", f"{int((overlap == 1).sum()):,}", help="Queries with the same negatives in both runs.", border=True)
         st.metric(
-            "B is harder by" if comparable else "B is harder by, of the positive",
+            "Change in hardness (B - A)" if comparable else "Change in ratio to the positive (B - A)",
             harder,
-            help="Difference of the negatives' mean similarity to their query"
-            + ("." if comparable else ", in shares of the positive's, because the similarities of different models do not mean the same."),
+            help="Difference of the negatives' mean similarity to the query."
+            if comparable
+            else "Difference of the negatives' mean ratio to the positive. Similarities of different models are on different scales.",
             border=True,
         )
-    if apart:
-        st.caption(f"{apart}.")
+    if unmatched:
+        st.caption(f"{unmatched}.")
     left, right = st.columns(2)
     with left:
-        mean = f"on average {wording.percent(float(overlap.mean()))}" if len(overlap) else "none has negatives"
-        axis, tenths = "shared, of the longer list (%)", np.arange(0, 101, 10)
+        mean = f"mean {wording.percent(float(overlap.mean()))}" if len(overlap) else "no negatives"
+        axis, tenths = "shared negatives (% of the longer list)", np.arange(0, 101, 10)
         draw_chart(
-            values_histogram(100 * overlap, f"Overlap by query; {mean}", tenths, title="Overlap", axis=axis, what="queries", form="d"),
+            values_histogram(
+                100 * overlap, f"Shared negatives by query, {mean}", tenths, title="Shared negatives", axis=axis, what="queries", form="d"
+            ),
             "compare-overlap",
         )
     with right:
-        mean = f"; on average {harder}" if len(shift) else ""
-        axis, scale = ("B minus A (similarity)", 1) if comparable else ("B minus A (% of the positive)", 100)
+        mean = f", mean {harder}" if len(shift) else ""
+        axis, scale = ("B - A (similarity)", 1) if comparable else ("B - A (% of the positive)", 100)
         draw_chart(
             values_histogram(
                 scale * shift,
-                f"How much harder the negatives of B are, by query{mean}",
-                title="Change in hardness",
+                f"{'Change in hardness' if comparable else 'Change in ratio to the positive'} by query{mean}",
+                title="Change in hardness" if comparable else "Change in ratio to the positive",
                 axis=axis,
                 what="queries",
                 form=".2f" if comparable else ".0f",
@@ -148,11 +151,11 @@ def _figures(found: Comparison, comparable: bool) -> None:
         )
 
 
-def _apart(found: Comparison) -> str:
-    """Say which queries are in one of the runs alone; empty when none is."""
+def _unmatched(found: Comparison) -> str:
+    """Count the queries that are in only one of the runs; empty without any."""
     counts = {"A": found.only_first, "B": found.only_second}
-    said = [f"{counted(count, 'query', 'queries')} only in {side}" for side, count in counts.items() if count]
-    return ", ".join(said)
+    parts = [f"{counted(count, 'query', 'queries')} only in {side}" for side, count in counts.items() if count]
+    return ", ".join(parts)
 
 
 def _changed(found: Comparison, first: Opened, second: Opened) -> None:
@@ -161,13 +164,13 @@ def _changed(found: Comparison, first: Opened, second: Opened) -> None:
     key = f"compare-changed-{first[0].key}-{second[0].key}"
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     into = st.segmented_control(
-        "A click on a query inspects it in",
+        "Open queries in",
         ["A", "B"],
         default="B",
         required=True,
         key="compare-into",
         persist_state="session",
-        help="The run that is opened with the query.",
+        help="The run to open when you select a query.",
     )
     ids = [query_id(corpus, query) for query in found.first[places].tolist()]
     chosen = st.dataframe(
@@ -176,8 +179,8 @@ def _changed(found: Comparison, first: Opened, second: Opened) -> None:
             "shared": [f"{both} of {max(one, two)}" for both, one, two in _counted(found, places)],
             "hardness A": found.hardness_first[places],
             "hardness B": found.hardness_second[places],
-            "of pos. A": 100 * found.share_first[places],
-            "of pos. B": 100 * found.share_second[places],
+            "ratio A": 100 * found.ratio_first[places],
+            "ratio B": 100 * found.ratio_second[places],
         },
         key=key,
         hide_index=True,
@@ -187,17 +190,17 @@ def _changed(found: Comparison, first: Opened, second: Opened) -> None:
         selection_mode="single-row",
         column_config={
             "query": text(width="large"),
-            "shared": text(help="Negatives that both chose, of the longer list.", alignment="right"),
+            "shared": text(help="Negatives in both runs, of the longer list.", alignment="right"),
             **{name: number(format="%.3f", help="Mean similarity of the negatives.") for name in ("hardness A", "hardness B")},
             **{
-                name: number(format="%.0f %%", help="That mean as a share of the positive's; ±200 % stands for that or more.")
-                for name in ("of pos. A", "of pos. B")
+                name: number(format="%.0f%%", help="Ratio of that mean to the positive's score, at most ±200%.")
+                for name in ("ratio A", "ratio B")
             },
         },
         alt="Queries whose negatives changed most, least overlap first",
     )
     if len(found.first) > len(places):
-        st.caption(f"The first {len(places):,} of {len(found.first):,}.")
+        st.caption(f"First {len(places):,} of {len(found.first):,} queries.")
     if rows := chosen.selection.rows:
         run = (first if into == "A" else second)[0].run
         state.open_run(run.id)

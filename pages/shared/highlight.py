@@ -1,4 +1,4 @@
-"""Untrusted text with some of its words marked, shown literally: HTML of escaped text, which `st.html` sanitises again."""
+"""Untrusted text with highlighted words: escaped HTML, which `st.html` sanitizes again."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import re
 
 import streamlit as st
 
-# No browser shows control characters, and half a surrogate pair cannot be sent.
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# Browsers do not show control characters, and a lone surrogate cannot be encoded.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def show(text: str, marked: list[tuple[int, int]] | None = None) -> None:
-    """Draw `text` as it is, the spans (start, end) marked; spans are in order. Control characters are drawn as U+FFFD."""
+def show(text: str, spans: list[tuple[int, int]] | None = None) -> None:
+    """Draw `text` literally with highlighted spans (start, end), in order. Control characters are drawn as U+FFFD."""
     parts: list[str] = []
     done = 0
-    for start, end in marked or ():
+    for start, end in spans or ():
         parts += [_escaped(text[done:start]), "<mark>", _escaped(text[start:end]), "</mark>"]
         done = end
     parts.append(_escaped(text[done:].rstrip()))
@@ -23,4 +23,4 @@ def show(text: str, marked: list[tuple[int, int]] | None = None) -> None:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(_UNSEEN.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n")))
+    return html.escape(_CONTROL.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n")))

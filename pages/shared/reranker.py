@@ -1,4 +1,4 @@
-"""The reranker, as widgets: which one scores the candidates of a run, and whose scores an export writes."""
+"""Widgets of the reranker: the choice for a run, and the source of the scores of an export."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ KNOWN = ("BAAI/bge-reranker-base", "BAAI/bge-reranker-large", "BAAI/bge-reranker
 
 
 class Choice(NamedTuple):
-    """The reranker that was chosen, None for none; and whether it can be used."""
+    """The chosen reranker, or None, and whether it can be used."""
 
     settings: RerankerSettings | None
     usable: bool = True
 
-    def alike(self, before: RerankerSettings | None) -> bool:
-        """Whether a run's reranker was this one, however deep it scored."""
+    def matches(self, before: RerankerSettings | None) -> bool:
+        """Return whether a run's reranker was this one, at any depth."""
         return self.settings == (None if before is None else msgspec.structs.replace(before, depth=None))
 
 
 def choice(key: str, initial: RerankerSettings | None, model: ModelSettings | None) -> Choice:
-    """Draw the choice of the reranker, which computes on the same device and in the same precision as the model."""
+    """Draw the choice of the reranker, which uses the model's device and precision."""
     before = None if initial is None else initial.name_or_path
     names = (NONE, *KNOWN)
     name = st.selectbox(
@@ -53,9 +53,9 @@ def choice(key: str, initial: RerankerSettings | None, model: ModelSettings | No
         placeholder=before or NONE,
         key=f"reranker-{key}",
         persist_state="session",
-        help="A cross-encoder reads a query and a passage together, which tells a false negative better than two vectors do. Its scores "
-        "feed a guard, and can be exported for distillation. It takes far longer than ranking: choose one, or type a hub name or the path "
-        "of a folder on the server.",
+        help="A cross-encoder scores query and passage together and detects false negatives better than an embedding model. Its scores "
+        "are used by a filter and can be exported for distillation. It is much slower than ranking. Choose one, or type a hub name or the "
+        "path of a folder on the server.",
     )
     wanted = before if name is None else None if name == NONE else name.strip()
     if wanted is None:
@@ -66,44 +66,43 @@ def choice(key: str, initial: RerankerSettings | None, model: ModelSettings | No
         settings = msgspec.structs.replace(same or RerankerSettings(name_or_path=wanted), precision=first.precision)
         card = reranker.describe(settings)
     except HnmineError as error:
-        st.error("This reranker cannot be used", icon=":material/error:")
+        st.error("Cannot use this reranker", icon=":material/error:")
         st.text(str(error))
         return Choice(None, usable=False)
-    text = f"{card.max_length:,} tokens a pair"
-    st.caption(text if card.folder is not None else f"{text} · not on this machine yet: it is fetched from the hub when you mine")
+    text = f"{card.max_length:,} tokens per pair"
+    st.caption(text if card.folder is not None else f"{text} · not downloaded yet, fetched from the Hugging Face Hub when you mine")
     return Choice(settings)
 
 
 def tell(chosen: RerankerSettings | None, corpus: Corpus | None, depth: int) -> None:
-    """Say how many pairs a reranker will be asked for, at most."""
+    """Draw the maximum number of pairs that a reranker has to score."""
     if chosen is None or corpus is None:
         return
     pairs = len(corpus.queries) * min(depth, corpus.n_candidates) + len(corpus.positive_ids)
     st.caption(
-        f"The reranker scores up to {counted(pairs, 'pair')}: the first {depth:,} candidates of each query, and the positives. Without a "
-        "GPU a small one reads some ten to a hundred pairs a second, a large one a few: it may take hours. What was scored is kept, "
-        "and never scored again."
+        f"The reranker scores up to {counted(pairs, 'pair')}: the first {depth:,} candidates of each query and the positives. Without a "
+        "GPU, a small one scores 10 to 100 pairs/s and a large one a few, so this can take hours. Scores are stored and reused."
     )
 
 
 def fitting(selection: SelectionSettings, chosen: Choice) -> SelectionSettings:
-    """Return a selection that a run with this reranker can have: without one, nothing guards by it."""
+    """Return selection settings for a run with this reranker: without one, its filter is off."""
     return selection if chosen.settings is not None else msgspec.structs.replace(selection, reranker_margin=None)
 
 
 def source(run: OpenRun, with_scores: bool) -> ScoreSource:
-    """Draw whose scores are written, where there is a choice."""
+    """Draw the source of the exported scores, where there is a choice."""
     if not with_scores or SIGNAL not in run.ranking.signals or run.run.settings.reranker is None:
         return "model"
     chosen: ScoreSource | None = st.segmented_control(
-        "Scores of",
+        "Score source",
         SCORE_SOURCES,
         default=run.run.settings.score_source,
         required=True,
         format_func={"model": "the mining model", "reranker": "the reranker"}.get,
         key="export-source",
         persist_state="session",
-        help="Similarities of the mining model, or the raw logits of the reranker, which is what distillation wants of a teacher.",
+        help="Similarities of the mining model, or raw logits of the reranker as teacher scores for distillation.",
     )
     return chosen or "model"
 
@@ -115,7 +114,7 @@ def _unscored(key: str, settings: str, _run: OpenRun) -> tuple[npt.NDArray[np.in
 
 
 def complete(run: OpenRun, settings: MineSettings) -> None:
-    """Have the reranker score what an export of its scores still lacks; the page ends here as long as something does."""
+    """Score the pairs of an export that have no reranker score yet; stop the script while any is missing."""
     if settings.score_source != SIGNAL:
         return
     runner, subject = resources.jobs(), f"scores of {run.run.id}"
@@ -133,19 +132,19 @@ def complete(run: OpenRun, settings: MineSettings) -> None:
         st.stop()
     pairs = _unscored(run.key, msgspec.json.encode(settings.selection).decode(), run)
     try:
-        lacking = resources.scorer(run).missing(*pairs) if len(pairs[0]) else 0
+        missing = resources.scorer(run).missing(*pairs) if len(pairs[0]) else 0
     except HnmineError as error:
-        st.error("The reranker cannot be used", icon=":material/error:")
+        st.error("Cannot use the reranker", icon=":material/error:")
         st.text(str(error))
         st.stop()
-    if not lacking:
+    if not missing:
         return
     if job is not None and job.state == "failed":
         st.error("Scoring failed", icon=":material/error:")
         st.text(job.error or "")
     st.info(
-        f"{counted(lacking, 'pair')} of this export {'has' if lacking == 1 else 'have'} no score of the reranker yet: negatives that were "
-        "filled in or rank behind what it scored, or promoted positives.",
+        f"{counted(missing, 'pair')} of this export {'has' if missing == 1 else 'have'} no reranker score yet: random-filled negatives, "
+        "negatives beyond its depth, or added positives.",
         icon=":material/pending:",
     )
 
@@ -153,7 +152,7 @@ def complete(run: OpenRun, settings: MineSettings) -> None:
         resources.scorer(run, on_progress).score(*pairs, on_progress=on_progress, should_stop=should_stop)
         return run.run.id
 
-    if st.button(f"Score {counted(lacking, 'pair')}", type="primary", icon=":material/play_arrow:", key="score"):
+    if st.button(f"Score {counted(missing, 'pair')}", type="primary", icon=":material/play_arrow:", key="score"):
         runner.submit(subject, work)
         st.rerun()
     st.stop()

@@ -1,9 +1,7 @@
-"""Start the server: `python -m pages.shared.serve`, with the options of `streamlit run` behind it.
+"""Start the server: `python -m pages.shared.serve`, followed by options of `streamlit run`.
 
-The same as `streamlit run app.py`, but for one thing. Until app.py has run once, Streamlit takes any folder named
-`pages` for its older kind of multi-page app; whoever opens the address of a screen on a server that has just started (a
-tab left open over a restart) then gets the right screen under a "Page not found" message. Saying beforehand that the
-folder is not that kind prevents it.
+Like `streamlit run app.py`, with one difference: until app.py has run once, Streamlit takes any folder named `pages` for a
+multi-page app of the old kind, and a screen's address shows "Page not found" above the screen. This start prevents that.
 """
 
 from __future__ import annotations

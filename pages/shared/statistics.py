@@ -1,8 +1,7 @@
-"""Statistics of a selection, computed once for all reruns and sessions that look at it.
+"""Statistics of a selection, cached for all reruns and sessions.
 
-At 100,000 queries the histograms take 80 ms, the table of queries 60 ms and folding the queries for a search 100 ms: once
-is nothing, at each letter of a search it is what makes a screen slow. Each cache keeps a few entries, none of them more
-than some megabytes.
+At 100,000 queries the histograms take 80 ms, the table of queries 60 ms and normalizing the queries for a search 100 ms.
+Each cache keeps a few entries of at most some megabytes.
 """
 
 from __future__ import annotations
@@ -29,27 +28,27 @@ def histograms(run: OpenRun, selection: Selection) -> queries.Histograms:
 
 
 def query_table(run: OpenRun, selection: Selection) -> queries.QueryTable:
-    """Return one line a query of a run's selection."""
+    """Return the table of the queries of a run's selection."""
     return _query_table(run.key, _settings(selection), run, selection)
 
 
 def found(run: OpenRun, selection: Selection, asked: listing.Listing) -> Ints:
-    """Return the queries that fit what is asked, sorted: (m,) int64."""
+    """Return the queries that match, sorted: (m,) int64."""
     return _found(run.key, _settings(selection), msgspec.json.encode(asked).decode(), run, selection)
 
 
 def common_words(run: OpenRun) -> frozenset[str]:
-    """Return the words that so many of a run's passages have that they say nothing about one."""
+    """Return the words that are in too many of a run's passages to be informative."""
     return _common_words(run.run.id, run)
 
 
 def overview(run: OpenRun) -> maps.Overview:
-    """Return the map of a run's passages; verdicts move no passage."""
+    """Return the map of a run's passages, which does not depend on verdicts."""
     return _overview(run.run.id, run)
 
 
 def comparison(first: tuple[OpenRun, Selection], second: tuple[OpenRun, Selection]) -> compare.Comparison:
-    """Return two runs side by side."""
+    """Return the comparison of two runs."""
     return _comparison(first[0].key, _settings(first[1]), second[0].key, _settings(second[1]), (first, second))
 
 
@@ -59,22 +58,22 @@ def fingerprint(run: OpenRun, selection: Selection) -> str:
 
 
 def positives(run: OpenRun, selection: Selection) -> diagnostics.Positives:
-    """Return where each positive ranks."""
+    """Return the rank of each positive."""
     return _positives(run.key, _settings(selection), run, selection)
 
 
 def hubs(run: OpenRun, selection: Selection) -> diagnostics.Hubs:
-    """Return how often passages are chosen."""
+    """Return how often each passage is chosen."""
     return _hubs(run.key, _settings(selection), run, selection)
 
 
 def lengths(run: OpenRun, selection: Selection) -> diagnostics.Lengths:
-    """Return how long positives, chosen negatives and candidates are."""
+    """Return the lengths of positives, chosen negatives and candidates."""
     return _lengths(run.key, _settings(selection), run, selection)
 
 
 def separation(run: OpenRun, selection: Selection) -> diagnostics.Separation:
-    """Return how far positives and chosen negatives are apart."""
+    """Return the separation of positives and chosen negatives by similarity."""
     return _separation(run.key, _settings(selection), run, selection)
 
 

@@ -1,4 +1,4 @@
-"""Tables that are sent to the browser page by page."""
+"""Tables of which the browser gets one page at a time."""
 
 from __future__ import annotations
 
@@ -26,9 +26,16 @@ def table(
     alt: str,
     queries: Ints | None,
 ) -> None:
-    """Draw a page of a table of `count` lines; with `queries`, a row leads to its query on the Inspect screen.
+    """Draw one page of a table of `count` rows.
 
-    `columns` gives the cells of some lines; `queries` the query of each line.
+    Args:
+        run: the run that the queries belong to.
+        key: of the widgets.
+        count: number of rows.
+        columns: returns the cells of the rows with the given indices.
+        config: column configuration of Streamlit.
+        alt: description of the table.
+        queries: query of each row, to open on the Inspect screen by a click; None to ignore clicks.
     """
     if not count:
         st.caption("None.")
@@ -46,11 +53,11 @@ def table(
         column_config=config,
         alt=alt,
     )
-    told = [f"{shown[0] + 1:,} to {shown[-1] + 1:,} of {count:,}"] if count > PAGE else []
+    notes = [f"{shown[0] + 1:,} to {shown[-1] + 1:,} of {count:,}"] if count > PAGE else []
     if queries is not None:
-        told.append("select a row to inspect its query")
+        notes.append("select a row to inspect its query")
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.caption(" · ".join(told))
+        st.caption(" · ".join(notes))
         if count > PAGE:
             st.pagination(pages(count, PAGE), key=f"{key}-page", persist_state="session")
     if queries is not None and (rows := chosen.selection.rows) and rows[0] < len(shown):

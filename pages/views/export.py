@@ -1,4 +1,4 @@
-"""Screen 7, Export: the format and the split, what a trainer would trip over, the download, and the same from a terminal."""
+"""Screen 7, Export: format and split, checks of the rows, the download, and the equivalent command."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ dataset = resources.workspace().dataset(run.run.dataset_id)
 
 
 def chosen_format() -> Format:
-    """Draw the choice of a format."""
+    """Draw the format and the encoding; return the chosen format."""
     families: dict[str, list[Format]] = {}
     for each in FORMATS.values():
         families.setdefault(each.family, []).append(each)
@@ -41,20 +41,20 @@ def chosen_format() -> Format:
             format_func=lambda name: families[name][0].label,
             key="export-format",
             persist_state="session",
-            help="What the trainer reads. All are written from the same negatives.",
+            help="The format that your trainer reads. All formats contain the same negatives.",
             width=360,
         )
         encodings = {each.encoding: each for each in families[family]}
         if len(encodings) == 1:
             return families[family][0]
         encoding = st.segmented_control(
-            "File",
+            "File type",
             list(encodings),
             default=mined.encoding if mined.encoding in encodings else next(iter(encodings)),
             required=True,
             key="export-encoding",
             persist_state="session",
-            help="`datasets.load_dataset` reads both; Parquet is smaller and loads faster.",
+            help="`datasets.load_dataset` reads both. Parquet is smaller and loads faster.",
         )
     return encodings[encoding]
 
@@ -71,8 +71,7 @@ with st.container(border=True):
             value=run.run.settings.with_scores,
             key="export-scores",
             persist_state="session",
-            help=f"{form.scores[0].upper()}{form.scores[1:]}. Scores are similarities of the mining model, or, where the run has one, "
-            "the reranker's.",
+            help=f"{form.scores[0].upper()}{form.scores[1:]}. Similarities of the mining model, or scores of the run's reranker.",
         )
     score_source = reranker.source(run, with_scores)
     split = st.toggle(
@@ -80,22 +79,22 @@ with st.container(border=True):
         value=run.run.settings.dev_share > 0,
         key="export-split",
         persist_state="session",
-        help="Sets queries aside for evaluation, drawn by the seed. Rows that ask the same stay together, so no query is in both.",
+        help="Holds out queries for evaluation, sampled with the run's seed. Rows with the same query stay together.",
     )
     dev_share = 0.0
     if split and len(run.inputs.corpus.queries) < 2:
-        st.warning("There is only one query: nothing to split.", icon=":material/info:")
+        st.warning("A split needs at least two queries.", icon=":material/info:")
     elif split:
         dev_share = (
             st.slider(
-                "Queries for dev",
+                "Dev queries (%)",
                 min_value=1,
                 max_value=50,
                 value=round(run.run.settings.dev_share * 100) or 5,
-                format="%d %%",
+                format="%d%%",
                 key="export-share",
                 persist_state="session",
-                help="Part of the queries that goes to dev; the others are train.",
+                help="Percentage of the queries in the dev file. The others are in the train file.",
                 width=360,
             )
             / 100
@@ -121,12 +120,12 @@ summary.notes = list(own | dict.fromkeys(note for note in mined.get("notes", ())
 
 
 def export() -> list[Written]:
-    """Write the files, or end the page."""
+    """Write the files; on an error, draw it and stop the script."""
     try:
         with st.spinner("Writing the file ..."):
             return resources.export(run, settings)
     except HnmineError as error:
-        st.error("The file cannot be written", icon=":material/error:")
+        st.error("Cannot write the file", icon=":material/error:")
         st.text(str(error))
         st.stop()
 
@@ -134,7 +133,7 @@ def export() -> list[Written]:
 written = export()
 summary.notes += [note for each in written for note in each.notes if note not in summary.notes]
 
-# What a trainer would trip over
+# Checks
 
 if repairs := checks.draw(run, settings, form, summary, sum(each.bytes for each in written)):
     settings = msgspec.structs.replace(settings, repair_output=repairs)
@@ -147,12 +146,12 @@ names = {"all": f"{stem}{form.suffix}", "train": f"{stem}{form.suffix}", "dev": 
 
 
 def read(part: str) -> bytes:
-    """Return a file's bytes when somebody downloads it; it may have been cleared away by then."""
+    """Return a file's bytes at the time of the download; the file is written again if it has been deleted."""
     return next(each for each in resources.export(run, settings) if each.part == part).path.read_bytes()
 
 
 def download(each: Written) -> None:
-    """Draw the button of one file."""
+    """Draw the download button of one file."""
     what = {"all": "Download", "train": "Download train:", "dev": "Download dev:"}[each.part]
     one = "query" if form.records == "queries" else form.records.removesuffix("s")
     st.download_button(
@@ -187,12 +186,12 @@ with st.container(horizontal=True, vertical_alignment="center"):
         file_name=f"{stem}.manifest.json",
         mime="application/json",
         icon=":material/description:",
-        help="Settings, seed, verdicts, versions, the audit, and the fingerprints of inputs and weights: what makes the file again.",
+        help="Everything to reproduce the file: settings, seed, verdicts, versions, audit, and fingerprints of inputs and weights.",
         on_click="ignore",
         key="download-manifest",
     )
 
-st.subheader("The same from a terminal", anchor=False)
+st.subheader("Command line", anchor=False)
 pool = resources.workspace().pool_path(dataset.id)
 command = command_line(
     settings,
@@ -202,4 +201,7 @@ command = command_line(
     reviews=resources.verdict_file(run),
 )
 st.code(shlex.join(command), language="bash", wrap_lines=True)
-st.caption("Writes the same bytes. So does `python -m hnmine mine --from_manifest MANIFEST --output_file FILE`, which checks them too.")
+st.caption(
+    "Writes the same bytes. `python -m hnmine mine --from_manifest MANIFEST --output_file FILE` reproduces the file from its manifest and "
+    "compares the bytes."
+)

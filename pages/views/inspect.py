@@ -1,4 +1,4 @@
-"""Screen 3, Inspect: similarity histograms, a list of queries, and every candidate of one query with what became of it."""
+"""Screen 3, Inspect: similarity histogram, list of queries, and the candidates of one query with their status."""
 
 from __future__ import annotations
 
@@ -24,23 +24,25 @@ query = query_list.listed(run, selection, *query_list.asked_for(drawn))
 with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
     st.subheader("Query", anchor=False)
     with st.container(horizontal=True, width="content"):
-        with st.popover("Link", icon=":material/link:", help="An address that opens this view for a colleague."):
+        with st.popover("Link", icon=":material/link:", help="A link to this run and query."):
             address = urlsplit(st.context.url or "")
             wanted = {"run": run.run.id, "dataset": run.run.dataset_id, "query": query_list.query_id(corpus, query)}
             st.code(f"{address.scheme}://{address.netloc}{address.path}?{urlencode(wanted)}", language=None, wrap_lines=True)
-            st.caption("Opens this run and this query, for whoever can reach this server.")
-        if st.button("Review these", icon=":material/rate_review:", key="inspect-review", help="Judge this query's candidates one by one."):
+            st.caption("Opens this run and query for everyone who can reach this server.")
+        if st.button(
+            "Review candidates", icon=":material/rate_review:", key="inspect-review", help="Review this query's candidates one by one."
+        ):
             st.session_state["review-query"] = corpus.queries[query]
             st.switch_page("pages/views/review.py")
 st.text(corpus.queries[query])
 details = queries.candidates_of(corpus, run.ranking, selection, query)
 candidates.most_probable(run, details, query)
-# The curve has room beside the positives; a map has not.
+# The rank curve fits beside the positives, a map does not.
 beside = st.columns([3, 2]) if st.session_state.get("inspect-figure", "curve") == "curve" else (st.container(), st.container())
 with beside[0]:
     candidates.positives(run, details, query)
 with beside[1]:
     candidates.figure(run, selection, details, query)
 candidates.candidates(run, selection, details, query)
-with st.expander("Search the passages with your own words", icon=":material/travel_explore:"):
+with st.expander("Search the passages", icon=":material/travel_explore:"):
     candidates.own_words(run)

@@ -210,7 +210,7 @@ def progress(job_id: int) -> None:
 with status:
     sources = Retrievers(previous.second_model, previous.retrievers)
     before = (previous.model, sources, previous.pool_mode, previous.columns, previous.repair, previous.skip_bad_rows)
-    same = run is not None and (model, ranked_by, pool_mode, columns, repair, skip) == before and reranker.alike(previous.reranker)
+    same = run is not None and (model, ranked_by, pool_mode, columns, repair, skip) == before and reranker.matches(previous.reranker)
     if job is not None and job.active:
         progress(job.id)
     else:

@@ -1,4 +1,4 @@
-"""Screen 6, Runs: what was mined in this workspace; open, name, delete, and two side by side."""
+"""Screen 6, Runs: the runs of the workspace; open, name, delete and compare them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ labels = state.run_labels(runs.values())
 datasets = {dataset.id: dataset for dataset in space.datasets()}
 
 
-def named(run_id: str) -> str:
-    """Say which run it is, with its data set."""
+def label(run_id: str) -> str:
+    """Return a run's label with its data set."""
     run = runs[run_id]
     dataset = datasets.get(run.dataset_id)
     return f"{labels[run_id]} · {dataset.name if dataset else run.dataset_id}"
@@ -28,24 +28,24 @@ def named(run_id: str) -> str:
 
 @st.dialog("Delete this run?", icon=":material/delete:")
 def delete_run(run: Run) -> None:
-    """Say what goes and what stays, and ask."""
+    """Ask for confirmation, listing what is deleted and what is kept."""
     size = space.run_size(run.id)
-    st.text(named(run.id))
+    st.text(label(run.id))
     st.markdown(
-        f"**Goes:** {counted(size.files, 'file')} with {in_words(size.bytes)}: the ranking, its selection settings, its exports. "
-        "They cannot be brought back; mining again makes them anew.\n\n"
-        "**Stays:** the data set, all verdicts, the other runs, and the stored vectors"
-        + (f" ({in_words(size.shared_bytes)} of them are used here)" if size.shared_bytes else "")
+        f"**Deletes** {in_words(size.bytes)} ({counted(size.files, 'file')}): ranking, selection settings and exports. "
+        "This cannot be undone.\n\n"
+        "**Keeps** the data set, all verdicts, the other runs and the stored vectors"
+        + (f" ({in_words(size.shared_bytes)} of them used by this run)" if size.shared_bytes else "")
         + "."
     )
     if run.id == session.run:
-        st.warning("This is the run that is open now.", icon=":material/warning:")
-    if st.button("Delete the run", type="primary", icon=":material/delete:", key="delete-confirmed", on_click=lambda: gone(run)):
+        st.warning("This run is open now.", icon=":material/warning:")
+    if st.button("Delete run", type="primary", icon=":material/delete:", key="delete-confirmed", on_click=lambda: remove_run(run)):
         st.rerun()
 
 
-def gone(run: Run) -> None:
-    """Delete a run; another of its data set is opened when it was the open one."""
+def remove_run(run: Run) -> None:
+    """Delete a run; if it was open, open another one of its data set."""
     try:
         space.delete_run(run.id)
         session["runs-chosen"] = None
@@ -57,29 +57,29 @@ def gone(run: Run) -> None:
 
 @st.dialog("Delete this data set?", icon=":material/delete:")
 def delete_dataset(dataset_id: str) -> None:
-    """Say what goes and what stays, and ask."""
+    """Ask for confirmation, listing what is deleted and what is kept."""
     dataset = datasets[dataset_id]
     st.text(dataset.name)
     st.markdown(
-        f"**Goes:** the uploaded files, {in_words(dataset.bytes)}. They cannot be brought back.\n\n"
-        "**Stays:** all verdicts and stored vectors: uploaded again, the data set finds them."
+        f"**Deletes** the uploaded files ({in_words(dataset.bytes)}). This cannot be undone.\n\n"
+        "**Keeps** all verdicts and stored vectors. They are used again if you upload the data set again."
     )
-    asked = st.button(
-        "Delete the data set",
+    confirmed = st.button(
+        "Delete data set",
         type="primary",
         icon=":material/delete:",
         key="delete-dataset-confirmed",
-        on_click=lambda: dropped(dataset_id),
+        on_click=lambda: remove_dataset(dataset_id),
     )
-    if asked:
+    if confirmed:
         st.rerun()
 
 
-def dropped(dataset_id: str) -> None:
-    """Delete a data set, and close it where it was the open one."""
+def remove_dataset(dataset_id: str) -> None:
+    """Delete a data set; if it was open, close it."""
     try:
         if (job := resources.jobs().latest(dataset_id)) is not None and job.active:
-            raise WorkspaceError("the data set is being mined; cancel that on the Mine screen first")
+            raise WorkspaceError("the data set is being mined; cancel the job on the Mine screen first")
         space.remove_dataset(dataset_id)
         if session.dataset == dataset_id:
             session.dataset = session.run = None
@@ -88,7 +88,7 @@ def dropped(dataset_id: str) -> None:
 
 
 def rename(run_id: str, key: str) -> None:
-    """Keep the name that was typed."""
+    """Store the new name of a run."""
     try:
         session[key] = space.name_run(run_id, session[key])
     except HnmineError as error:
@@ -96,7 +96,7 @@ def rename(run_id: str, key: str) -> None:
 
 
 def choose(key: str, shown: list[str]) -> None:
-    """Take the run whose row was clicked."""
+    """Select the run of the clicked row."""
     rows = session[key].selection.rows
     session["runs-chosen"] = shown[rows[0]] if rows and rows[0] < len(shown) else None
 
@@ -104,15 +104,15 @@ def choose(key: str, shown: list[str]) -> None:
 # The list
 
 if failed := session.pop("runs-failed", None):
-    st.error("That could not be done", icon=":material/error:")
+    st.error("The action failed", icon=":material/error:")
     st.text(failed)
 if damaged := space.damaged():
     st.warning(f"{counted(len(damaged), 'run or data set', 'runs and data sets')} cannot be read", icon=":material/broken_image:")
     st.text("\n".join(damaged))
 if not runs:
     if not datasets:
-        state.nothing_yet("No run yet", "Open training data and mine it; each run is then kept here.", "pages/views/data.py", "Go to Data")
-    st.info("No run yet: mine a data set, and each run is kept here.", icon=":material/history:")
+        state.nothing_yet("No runs yet", "Open training data and mine it first.", "pages/views/data.py", "Go to Data")
+    st.info("No runs yet. Mine a data set first.", icon=":material/history:")
 else:
     shown = list(runs)
     current = session.get("runs-chosen")
@@ -145,61 +145,66 @@ else:
             "mined (UTC)": st.column_config.TextColumn(width=125),
             "model": st.column_config.TextColumn(width=135),
             "window": st.column_config.TextColumn(
-                width=70, help="As it was mined; the window may have been moved since.", alignment="right"
+                width=70, help="Rank window as mined. The current settings of the run can differ.", alignment="right"
             ),
-            "negatives": st.column_config.NumberColumn(width=85, format="localized", help="As it was mined, over all rows."),
-            "similarity": st.column_config.NumberColumn(width=80, format="%.3f", help="Mean of the negatives, as it was mined."),
-            "size": st.column_config.NumberColumn(
-                width=75, format="%.1f MB", help="What deleting it frees; stored vectors are not counted."
+            "negatives": st.column_config.NumberColumn(width=85, format="localized", help="Negatives as mined, over all rows."),
+            "similarity": st.column_config.NumberColumn(
+                width=80, format="%.3f", help="Mean similarity of the negatives as mined (hardness)."
             ),
+            "size": st.column_config.NumberColumn(width=75, format="%.1f MB", help="Disk space without stored vectors."),
         },
         alt="All runs, newest first",
     )
 
-    # The chosen one
+    # The selected run
 
     run = runs[current]
     with st.container(border=True):
-        st.text(named(current))
+        st.text(label(current))
         with st.container(horizontal=True, vertical_alignment="bottom"):
             name_key = f"run-name-{current}"
             session.setdefault(name_key, space.run_name(current))
             st.text_input(
                 "Name",
                 max_chars=NAME_LENGTH,
-                placeholder="such as: guards at 0.95",
+                placeholder="for example: PercPos 0.95",
                 key=name_key,
                 width=320,
                 on_change=lambda: rename(current, name_key),
-                help="Shown in the sidebar and in this list.",
+                help="Shown in the sidebar and in this table.",
             )
             if st.button(
-                "Open", icon=":material/folder_open:", type="primary", key="open-run", disabled=current == session.run, help="Inspect it."
+                "Open",
+                icon=":material/folder_open:",
+                type="primary",
+                key="open-run",
+                disabled=current == session.run,
+                help="Open this run on the Inspect screen.",
             ):
                 state.open_run(current)
                 st.switch_page("pages/views/inspect.py")
-            if st.button("Delete", icon=":material/delete:", key="delete-run", help="Says what goes, and asks."):
+            if st.button("Delete", icon=":material/delete:", key="delete-run", help="Asks for confirmation."):
                 delete_run(run)
 
-    # Two side by side
+    # Comparison
 
     others = [run_id for run_id in shown if run_id != current]
     if others:
-        st.subheader("Side by side", anchor=False)
+        st.subheader("Compare", anchor=False)
         other = st.selectbox(
-            "Compare this run (A) with another (B)",
+            "Compare this run (A) with (B)",
             others,
             index=None,
-            format_func=named,
+            format_func=label,
             placeholder="none",
             key=f"compare-with-{current}",
             persist_state="session",
-            help="The run above is A, this one is B. Queries and passages are matched by their texts, so the data sets may differ.",
+            help="A is the run selected above. Queries and passages are matched by text, so the data sets can differ.",
         )
         if other is not None:
             comparison.draw(run, runs[other])
 
-# What is there besides
+# Data sets without runs
 
 used = {run.dataset_id for run in runs.values()}
 if unused := [dataset for dataset in datasets.values() if dataset.id not in used]:
@@ -207,5 +212,5 @@ if unused := [dataset for dataset in datasets.values() if dataset.id not in used
         for dataset in unused:
             with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
                 st.text(f"{dataset.name} · {in_words(dataset.bytes)} · {dataset.created[:10]}")
-                if st.button("Delete", icon=":material/delete:", key=f"delete-{dataset.id}", help="Says what goes, and asks."):
+                if st.button("Delete", icon=":material/delete:", key=f"delete-{dataset.id}", help="Asks for confirmation."):
                     delete_dataset(dataset.id)

@@ -42,7 +42,7 @@ def negatives(each: Side) -> dict[str, dict[str, float]]:
     return found
 
 
-def anchors(each: Side) -> dict[str, float]:
+def positive_scores(each: Side) -> dict[str, float]:
     values = each.selection.positive.tolist()
     return dict(zip(map(normalize_text, each.corpus.queries), values, strict=True))
 
@@ -72,9 +72,9 @@ def test_overlap_and_shifts_are_those_of_plain_sets(monkeypatch: pytest.MonkeyPa
         assert found.overlap[place] == pytest.approx(len(here.keys() & there.keys()) / max(len(here), len(there)))
         assert found.hardness_first[place] == pytest.approx(np.mean(list(here.values())), abs=1e-6)
         assert found.hardness_second[place] == pytest.approx(np.mean(list(there.values())), abs=1e-6)
-        if anchors(one)[query] > 0:
-            share = np.mean(list(here.values())) / anchors(one)[query]
-            assert found.share_first[place] == pytest.approx(min(2, max(-2, share)), rel=1e-5)
+        if positive_scores(one)[query] > 0:
+            ratio = np.mean(list(here.values())) / positive_scores(one)[query]
+            assert found.ratio_first[place] == pytest.approx(min(2, max(-2, ratio)), rel=1e-5)
     assert found.shift == pytest.approx(found.hardness_second - found.hardness_first)
 
 
@@ -108,10 +108,10 @@ def test_the_most_changed_come_first(values: list[tuple[float, float]], count: i
     one = side(QUERIES[:1], PASSAGES)
     base = compare(one, one)
     overlap = np.array([each[0] for each in values], dtype=np.float32)
-    share = np.array([each[1] for each in values], dtype=np.float32)
+    ratio = np.array([each[1] for each in values], dtype=np.float32)
     changed = type(base)(
         **{name: getattr(base, name) for name in base.__slots__}
-        | {"overlap": overlap, "share_first": np.zeros(len(values), np.float32), "share_second": share}
+        | {"overlap": overlap, "ratio_first": np.zeros(len(values), np.float32), "ratio_second": ratio}
     )
     keys = [(1.0 if np.isnan(o) else o, 0.0 if np.isnan(s) else -abs(s), number) for number, (o, s) in enumerate(values)]
     assert changed.most_changed(count).tolist() == [number for _, _, number in sorted(keys)][:count]
@@ -124,13 +124,13 @@ def test_what_was_set_otherwise_is_named() -> None:
     assert differences(first, first) == []
 
 
-def test_a_positive_that_scores_near_nothing_has_no_share_of_thousands() -> None:
+def test_a_positive_that_scores_near_nothing_has_a_clipped_ratio() -> None:
     one = side(QUERIES, PASSAGES)
     weak, none = (
         dataclasses.replace(one, selection=dataclasses.replace(one.selection, positive=np.full_like(one.selection.positive, score)))
         for score in (1e-6, 0)
     )
     found = compare(weak, none)
-    assert (np.abs(found.share_first) <= 2).all()
-    assert np.isnan(found.share_second).all()
+    assert (np.abs(found.ratio_first) <= 2).all()
+    assert np.isnan(found.ratio_second).all()
     assert sorted(found.most_changed(100).tolist()) == list(range(len(QUERIES)))

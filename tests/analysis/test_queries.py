@@ -112,16 +112,16 @@ def test_positives_are_found_at_their_ranks(monkeypatch, elements):
 
 def test_every_candidate_of_a_query_says_what_became_of_it():
     corpus, ranking, selection = example(10)
-    anchors = positive_score(corpus, ranking, selection.settings)
+    positive = positive_score(corpus, ranking, selection.settings)
     for query in range(len(corpus.queries)):
         found = candidates_of(corpus, ranking, selection, query)
         chosen = {int(passage): int(number) for passage, number in zip(found.ids, found.chosen, strict=True) if number}
         wanted = [passage for passage in selection.negatives[query].tolist() if passage >= 0]
         assert sorted(chosen, key=chosen.__getitem__) == wanted
-        assert sum("back-filled" in state for state in found.states) >= selection.random_filled[query].sum()
+        assert sum("random fill" in state for state in found.statuses) >= selection.random_filled[query].sum()
         assert found.scores.tobytes() == ranking.score_pairs(np.full(len(found.ids), query, np.int32), found.ids).tobytes()
-        if anchors[query] > 0:
-            assert np.allclose(found.shares, found.scores / anchors[query])
+        if positive[query] > 0:
+            assert np.allclose(found.ratios, found.scores / positive[query])
         positives = ranking.passage_vectors[corpus.positives(query)]
         assert np.allclose(found.to_positive, (ranking.passage_vectors[found.ids] @ positives.T).max(axis=1), atol=1e-5)
 
@@ -147,7 +147,7 @@ def test_what_reviewers_decided_stands_with_the_candidates():
     corpus, ranking = apply_promotions(corpus, ranking, judged)
     selection = select(corpus, ranking, before.settings, judged)
     found = candidates_of(corpus, ranking, selection, query)
-    state = {int(passage): state for passage, state in zip(found.ids, found.states, strict=True)}
+    state = {int(passage): state for passage, state in zip(found.ids, found.statuses, strict=True)}
     assert state[promoted] == "positive of this query, added as positive by a reviewer"
     assert state[kept].startswith("chosen")
     assert state[kept].endswith(", judged negative by a reviewer")

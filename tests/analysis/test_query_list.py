@@ -104,15 +104,15 @@ def test_what_is_listed_fits_and_stands_in_order(**asked: object) -> None:
         assert values[one] != values[other] or one < other
 
 
-def test_without_an_estimate_the_most_suspicious_are_those_of_the_highest_share() -> None:
+def test_without_an_estimate_the_list_is_sorted_by_the_ratio() -> None:
     table = dataclasses.replace(TABLE, fn_probability=None)
     asked = Listing()
     assert asked.sort == "fn_probability"
     assert sorted_by(asked, TABLE) == "fn_probability"
-    assert sorted_by(asked, table) == "share"
-    by_share = found(Listing(sort="share"), table, SELECTION, FOLDED).tolist()
-    assert found(asked, table, SELECTION, FOLDED).tolist() == by_share
-    assert found(asked, TABLE, SELECTION, FOLDED).tolist() != by_share
+    assert sorted_by(asked, table) == "ratio"
+    by_ratio = found(Listing(sort="ratio"), table, SELECTION, FOLDED).tolist()
+    assert found(asked, table, SELECTION, FOLDED).tolist() == by_ratio
+    assert found(asked, TABLE, SELECTION, FOLDED).tolist() != by_ratio
 
 
 def test_each_filter_keeps_something_and_leaves_something() -> None:

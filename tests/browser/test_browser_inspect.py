@@ -118,7 +118,7 @@ def test_headers_sort_all_queries_and_pages_turn(browser: Any, server: Server, w
     settled(page)
     header = page.get_by_test_id("stDataFrame").first
     header.click(position={"x": 120, "y": HEADER // 2})  # the column "query"
-    page.get_by_text("sorted by query, by alphabet").wait_for()
+    page.get_by_text("sorted by query (alphabetical)").wait_for()
     settled(page)
     page.wait_for_timeout(500)
     assert cell(page, 0, 1).startswith("question 000")
@@ -134,7 +134,7 @@ def test_headers_sort_all_queries_and_pages_turn(browser: Any, server: Server, w
     go(page, "Mine")
     go(page, "Inspect")
     page.get_by_text("51 to 100 on this page").wait_for()
-    page.get_by_text("sorted by query, by alphabet").wait_for()
+    page.get_by_text("sorted by query (alphabetical)").wait_for()
     page.context.close()
 
 
@@ -174,7 +174,7 @@ def test_a_picked_query_is_in_the_address_which_opens_it_for_a_colleague(browser
 
 def test_a_query_that_changed_opens_in_inspect(browser: Any, server: Server, workspace: tuple[Path, str]) -> None:
     page = page_of(browser, f"{server.url}/runs?run={workspace[1]}")
-    page.get_by_role("heading", name="Side by side").wait_for()
+    page.get_by_role("heading", name="Compare").wait_for()
     settled(page)
     page.get_by_role("combobox", name="Compare this run").click()
     page.get_by_role("option").first.click()

@@ -46,8 +46,8 @@ def test_from_upload_to_download_as_the_command_line_writes_it(browser, server: 
     page.get_by_text("JSON lines, 5 fields").wait_for()  # of two files in the same moment, the page may take one: nobody is so quick
     settled(page)
     uploads.nth(1).set_input_files(EXAMPLE / "pool.jsonl")
-    page.get_by_role("button", name="Open these files").click()
-    page.get_by_text("What is in it").wait_for()
+    page.get_by_role("button", name="Open files").click()
+    page.get_by_role("heading", name="Summary").wait_for()
     page.get_by_text("+ pool.jsonl").wait_for()
     assert metric(page, "Rows") == "124"
     page.get_by_role("button", name="Continue to Mine").click()
@@ -131,9 +131,9 @@ def test_what_is_opened_while_the_pool_is_on_its_way_is_told_on_the_button(brows
         page.get_by_text("JSON lines, 5 fields").wait_for()
         settled(page)
         assert page.get_by_role("button", name="Open without a pool").is_enabled()
-        assert page.get_by_role("button", name="Open these files").count() == 0
+        assert page.get_by_role("button", name="Open files").count() == 0
         on_the_way[0].continue_()
-        page.get_by_role("button", name="Open these files").click()
+        page.get_by_role("button", name="Open files").click()
         page.get_by_text("+ pool.jsonl").wait_for()
         page.context.close()
     finally:

@@ -83,7 +83,7 @@ def texts(at: AppTest) -> str:
 
 def test_the_first_screen_leads_to_the_example(fresh: Path) -> None:
     at = open_app()
-    assert "Hard negatives for your embedding model" in texts(at)
+    assert "Mine hard negatives for your embedding model" in texts(at)
     at.button(key="open-example").click().run()
     assert not at.exception
     values = {metric.label: metric.value for metric in at.metric}
@@ -92,10 +92,11 @@ def test_the_first_screen_leads_to_the_example(fresh: Path) -> None:
     assert values["Passages"] == "397"
     assert not at.button(key="continue").disabled
     assert "prompt, id" in texts(at)
-    # The planted traps that can be told before mining (examples/README.md, 2, 3 and 6).
-    assert "3 queries stand on several rows" in texts(at)
-    assert "3 passages differ from another only in case" in texts(at)
-    assert "2 queries stand word for word" in texts(at)
+    assert at.dataframe[0].value["prompt"][0].startswith("Represent"), "text without the quotes of JSON"
+    # The planted duplicates that are known before mining (examples/README.md, 2, 3 and 6).
+    assert "3 queries appear in several rows" in texts(at)
+    assert "3 duplicate passages (up to case" in texts(at)
+    assert "2 queries are also passages" in texts(at)
 
 
 def test_a_large_file_is_picked_from_the_workspace(fresh: Path) -> None:
@@ -138,7 +139,7 @@ def test_bad_rows_wait_for_a_decision_and_nothing_is_changed_before(fresh: Path,
     assert not at.exception
     assert not at.button(key="continue").disabled
     assert {metric.label: metric.value for metric in at.metric}["Rows"] == "6"
-    assert list(at.dataframe[0].value["becomes"]) == ["repaired", "left out", "left out"]
+    assert list(at.dataframe[0].value["status"]) == ["repaired", "skipped", "skipped"]
     assert not open_app(dataset=dataset.id).button(key="continue").disabled  # the decision outlives the session
     assert bad.read_text("utf-8").startswith('{"query": "a question", "pos": "one string"}')
 
@@ -253,14 +254,14 @@ def test_inspect_lists_queries_and_explains_every_candidate(with_run: str, mined
     assert len(queries) == 50  # a page of them
     assert "121 of 121 queries" in texts(at)
     assert queries["hardest"].notna().all()
-    states = set(candidates["state"].str.split().str[0])
+    states = set(candidates["status"].str.split().str[0])
     assert {"before", "chosen", "not"} <= states
-    assert candidates["state"].str.len().min() > 0
+    assert candidates["status"].str.len().min() > 0
     at.text_input(key="inspect-search").set_value("helmet").run()
     assert not at.exception
     assert 0 < len(at.dataframe[0].value) < 50
     at.text_input(key="inspect-search").set_value("no query says this").run()
-    assert "No query fits" in texts(at)
+    assert "No matches" in texts(at)
 
 
 def test_export_shows_the_command_that_writes_the_same_bytes(with_run: str, tmp_path: Path, encoder: FlagEncoder) -> None:

@@ -63,7 +63,7 @@ def test_columns_that_cannot_be_told_are_picked_and_remembered(fresh: Path) -> N
     dataset = Workspace(fresh).add_dataset("paare.csv", io.BytesIO(CSV.encode()))
     assert dataset.training_file == "train.csv"
     at = open_app(dataset=dataset.id)
-    assert "Which column is which?" in texts(at)
+    assert "Choose the columns" in texts(at)
     assert "paare.csv: CSV, 4 columns: frage, antwort, falsch, nr" in texts(at)
     assert list(at.dataframe[0].value.columns) == ["frage", "antwort", "falsch", "nr"]
     assert not [button for button in at.button if button.key == "continue"]
@@ -73,16 +73,16 @@ def test_columns_that_cannot_be_told_are_picked_and_remembered(fresh: Path) -> N
 
     at.switch_page("pages/views/data.py").run()
     at.selectbox(key=f"column-query-{dataset.id}").select("frage").run()
-    assert "Which column is which?" in texts(at)  # the positives are still missing
+    assert "Choose the columns" in texts(at)  # the positives are still missing
     at.multiselect(key=f"column-pos-{dataset.id}").select("antwort").run()
     assert not at.exception
     assert metrics(at)["Rows"] == "9"
     assert not at.button(key="continue").disabled
     at.multiselect(key=f"column-neg-{dataset.id}").select("falsch").run()
-    assert metrics(at)["Old negatives"] == "9"
+    assert metrics(at)["Existing negatives"] == "9"
     assert "nr" in texts(at)
     again = open_app(dataset=dataset.id)  # another session
-    assert metrics(again)["Old negatives"] == "9"
+    assert metrics(again)["Existing negatives"] == "9"
     assert Workspace(fresh).columns(dataset.id) == Columns(query="frage", pos=("antwort",), neg=("falsch",))
 
 
@@ -92,7 +92,7 @@ def test_a_column_picked_for_two_things_is_refused_calmly(fresh: Path) -> None:
     at.selectbox(key=f"column-query-{dataset.id}").select("frage").run()
     at.multiselect(key=f"column-pos-{dataset.id}").select("frage").run()
     assert not at.exception
-    assert "pick each once" in texts(at)
+    assert "each column only once" in texts(at)
 
 
 def test_known_columns_are_prefilled_and_only_changes_become_settings(fresh: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_beir_data_set_brings_its_pool_and_its_judgements_are_picked(fresh: Pa
     at = open_app()
     at.selectbox(key="pick-training").select("nice.zip" if kind == "zip" else "nice").run()
     assert "BEIR data set, 2 splits: train, test" in texts(at)
-    assert at.button(key="open-files").label == "Open this data set"  # it brings its own pool
+    assert at.button(key="open-files").label == "Open data set"  # it brings its own pool
     at.button(key="open-files").click().run()
     assert not at.exception
     assert (metrics(at)["Rows"], metrics(at)["Passages"]) == ("2", "8")
@@ -160,11 +160,11 @@ def test_the_button_says_when_there_is_no_pool(fresh: Path) -> None:
     def button() -> tuple[str, bool]:
         return at.button(key="open-upload").label, not at.button(key="open-upload").disabled
 
-    assert button() == ("Open these files", False)
+    assert button() == ("Open files", False)
     at.file_uploader(key="upload-training").upload("pairs.csv", b"query,pos\na,b\nc,d\n", "text/csv").run()
     assert button() == ("Open without a pool", True)
     at.file_uploader(key="upload-pool").upload("pool.txt", b"e\nf\n", "text/plain").run()
-    assert button() == ("Open these files", True)
+    assert button() == ("Open files", True)
     at.button(key="open-upload").click().run()
     assert metrics(at)["Passages"] == "4"
 

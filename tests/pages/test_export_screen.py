@@ -95,12 +95,12 @@ def size(count: int) -> str:
     return f"{count / 1024:,.0f} kB" if count >= 1024 else f"{count} bytes"
 
 
-def test_the_check_lists_problems_and_text_of_the_data_is_not_markdown(run_id: str) -> None:
+def test_the_checks_show_problems_and_text_of_the_data_literally(run_id: str) -> None:
     at = open_screen(run_id)
-    told = words(at)
-    assert any(icon in told for icon in (":material/check:", ":material/info:", ":material/priority_high:"))
-    assert "have no" in told
-    assert "prompt" in told
+    shown_words = words(at)
+    assert any(icon in shown_words for icon in (":material/check:", ":material/info:", ":material/priority_high:"))
+    assert "have no" in shown_words
+    assert "prompt" in shown_words
     assert not any("**bold**" in str(each.value) for each in (*at.markdown, *at.caption))
     # Without a choice nothing is repaired: the file is as find_knn_neg writes it, and the command has no flag for it.
     assert "--repair_output" not in at.code[0].value

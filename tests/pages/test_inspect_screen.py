@@ -118,7 +118,7 @@ def test_search_and_filters_narrow_the_list_and_say_how_many(run: str) -> None:
     assert "22 of 130 queries" in texts(at)
     assert all("Wing" in query for query in listed(at))
     at.text_input(key="inspect-search").set_value('"wing about"').run()
-    assert "No query fits" in texts(at)
+    assert "No matches" in texts(at)
     at.text_input(key="inspect-search").set_value("").run()
     at.segmented_control(key="inspect-filter").set_value("above").run()
     assert not at.exception
@@ -180,7 +180,7 @@ def test_what_reviewers_decided_is_shown_and_can_be_filtered(run: str, monkeypat
     monkeypatch.setattr(resources, "reviews", lambda: Reviews(verdicts))
     st.cache_resource.clear()
     at = open_app("inspect", run=run, query=name_of(corpus.queries[query], run))
-    states = " / ".join(at.dataframe[1].value["state"])
+    states = " / ".join(at.dataframe[1].value["status"])
     assert "removed by a reviewer" in states
     assert "judged negative by a reviewer" in states
     assert "positive of this query, added as positive by a reviewer" in states
@@ -192,13 +192,13 @@ def test_what_reviewers_decided_is_shown_and_can_be_filtered(run: str, monkeypat
 
 
 def test_no_cell_reads_none(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Back-filled candidates have no rank, and a query without a negative no margin."""
+    """Random-filled candidates have no rank, and a query without a negative no margin."""
     at = open_app("mine", run=run)
     at.slider(key=f"window-{run}").set_range(2, 4).run()
     at.switch_page("pages/views/inspect.py").run()
     assert not at.exception
     found = at.dataframe[1].value
-    filled = found[found["state"].str.contains("back-filled")]
+    filled = found[found["status"].str.contains("random fill")]
     assert len(filled)
     assert set(filled["rank"]) == {""}
     for frame in at.dataframe:
@@ -218,12 +218,12 @@ def test_both_maps_say_in_words_what_they_show(run: str) -> None:
     at = open_app("inspect", run=run)
     at.segmented_control(key="inspect-figure").set_value("near").run()
     assert not at.exception
-    (words,) = [each.value for each in at.caption if "Principal components" in each.value]
+    (words,) = [each.value for each in at.caption if "principal components" in each.value]
     assert "of 5 chosen negatives are more similar to a positive than the query is" in words
-    assert "The chosen negative nearest to a positive has" in words
+    assert "Most similar chosen negative:" in words
     at.segmented_control(key="inspect-figure").set_value("set").run()
     assert not at.exception
-    (words,) = [each.value for each in at.caption if "Principal components" in each.value]
+    (words,) = [each.value for each in at.caption if "principal components" in each.value]
     assert "130 passages:" in words
     counts = [int(part.split()[0]) for part in words.partition(": ")[2].partition(".")[0].split(", ")]
     assert sum(counts) == 130
@@ -275,11 +275,11 @@ def test_corpus_text_is_shown_literally(run: str, mined: tuple[Workspace, str], 
     space.delete_run(added)
 
 
-def test_the_most_suspicious_query_by_the_estimate_comes_first(run: str) -> None:
+def test_the_query_with_the_highest_estimate_comes_first(run: str) -> None:
     at = open_app("inspect", run=run)
     fn_model = figures(at, "fn_probability")
     assert fn_model == sorted(fn_model, reverse=True)
-    assert "sorted by suspicion" in texts(at)
+    assert "sorted by est. false-negative probability, high to low" in texts(at)
     opened = resources.open_run(run)
     selection = resources.selection(opened, resources.workspace().selection(run))
     fn_probabilities = resources.fn_probabilities(opened, selection)
@@ -289,7 +289,7 @@ def test_the_most_suspicious_query_by_the_estimate_comes_first(run: str) -> None
     assert fn_model[0] == pytest.approx(100 * np.nanmax(fn_probabilities), rel=1e-5)
     assert np.nanmax(fn_probabilities) == np.nanmax(fn_probabilities[query])
     rank = int(opened.ranking.ids[query].tolist().index(selection.negatives[query, int(np.nanargmax(fn_probabilities[query]))]))
-    assert f"Most suspicious negative: rank {rank}, estimate" in texts(at)
+    assert f"Most likely false negative: rank {rank}, estimated probability" in texts(at)
 
 
 def test_candidates_have_their_signals_once_by_name(run: str) -> None:
@@ -310,11 +310,11 @@ def test_candidates_have_their_signals_once_by_name(run: str) -> None:
     np.testing.assert_allclose(shown["fn_probability"], 100 * estimator.pairs(np.full(len(ranks), query), ranks), rtol=1e-4)
 
 
-def test_a_picked_candidate_says_what_speaks_for_and_against(run: str) -> None:
+def test_a_selected_candidate_shows_its_reasons(run: str) -> None:
     at = open_app("inspect", run=run)
     key = at.dataframe[1].key
     at.session_state[key] = AttributeDictionary({"selection": {"rows": [1], "columns": [], "cells": []}})
     at.run()
     assert not at.exception
-    assert "FNModel of this candidate, estimate" in texts(at)
+    assert "This candidate, estimated probability" in texts(at)
     assert any(each in texts(at) for each in ("the query", "similar to a positive", "not similar to the positives"))

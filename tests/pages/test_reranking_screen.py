@@ -106,7 +106,7 @@ def test_a_reranker_is_chosen_told_of_and_used(dataset, fake, cross_encoder: Pat
     assert not at.exception
     pairs = 30 * min(210, 30) + 30
     assert f"The reranker scores up to {pairs:,} pairs: the first" in words(at)
-    assert "512 tokens a pair" in words(at)
+    assert "512 tokens per pair" in words(at)
     at.toggle(key=f"reranker_margin-{dataset_id}-on").set_value(True).run()  # what will be there may guard already
     at.button(key="mine").click().run()
     finished(dataset_id)
@@ -139,7 +139,7 @@ def test_a_reranker_that_cannot_be_used_is_told_and_not_mined_with(dataset, monk
     for name, said in NO_RERANKERS.items():
         at.selectbox(key=f"reranker-{dataset[1]}").set_value(name).run()
         assert not at.exception
-        assert "This reranker cannot be used" in words(at)
+        assert "Cannot use this reranker" in words(at)
         assert said in words(at)
         assert at.button(key="mine").disabled
 
@@ -172,7 +172,7 @@ def test_teacher_scores_are_written_once_all_are_there_and_the_command_writes_th
     at.toggle(key="export-scores").set_value(True).run()
     at.segmented_control(key="export-source").set_value("reranker").run()
     assert not at.exception
-    assert "have no score of the reranker yet" in words(at)
+    assert "have no reranker score yet" in words(at)
     assert not at.get("download_button")
     before = len(fake.asked)
     at.button(key="score").click().run()

@@ -405,7 +405,7 @@ def test_a_promoted_passage_leaves_the_negatives_of_the_selection(run: str, stor
 def test_the_order_is_that_of_the_estimate_and_stays_while_it_is_read(run: str, store: ReviewStore) -> None:
     at = open_review(run)
     assert "fitted on" not in texts(at)
-    assert "estimate " in texts(at)
+    assert "false-negative probability " in texts(at)
     desk = at.session_state["review-session"]
     opened = resources.open_run(run)
     estimator = resources.estimator(opened)

@@ -68,7 +68,7 @@ def test_runs_are_listed_with_what_tells_them_apart(world: World) -> None:
 def test_a_workspace_without_runs_says_where_to_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "empty"))
     st.cache_resource.clear()
-    assert "No run yet" in texts(open_app("runs"))
+    assert "No runs yet" in texts(open_app("runs"))
     st.cache_resource.clear()
 
 
@@ -123,9 +123,9 @@ def test_deleting_asks_says_what_goes_and_leaves_the_rest(world: World) -> None:
     at.button(key="delete-run").click().run()
     assert world.space.run_folder(world.first).exists(), "nothing goes before it is confirmed"
     said = texts(at)
-    assert "Goes:" in said
+    assert "Deletes" in said
     assert "all verdicts" in said
-    assert "This is the run that is open now" in said
+    assert "This run is open now" in said
     at.button(key="delete-confirmed").click().run()
     assert not at.exception
     assert not world.space.run_folder(world.first).exists()
@@ -156,7 +156,7 @@ def test_two_runs_of_one_data_set_side_by_side(world: World) -> None:
     assert values["Queries in both"] == "40"
     first, second = (resources.selection(run, run.run.settings.selection) for run in map(resources.open_run, (world.first, world.second)))
     shared = [len(set(one) & set(two)) / 4 for one, two in zip(first.negatives.tolist(), second.negatives.tolist(), strict=True)]
-    assert values["Negatives shared"] == f"{100 * sum(shared) / 40:.0f}%"
+    assert values["Shared negatives"] == f"{100 * sum(shared) / 40:.0f}%"
     changed = at.dataframe[2].value
     assert len(changed) == 40
     assert [int(text.split()[0]) for text in changed["shared"]] == sorted(round(4 * share) for share in shared)
@@ -176,7 +176,7 @@ def test_a_damaged_run_is_said_where_it_is_compared(world: World) -> None:
     at = open_app("runs", run=world.first)
     at.selectbox(key=f"compare-with-{world.first}").select(world.other).run()
     assert not at.exception
-    assert "cannot be compared" in "".join(each.value for each in at.error)
+    assert "Cannot compare" in "".join(each.value for each in at.error)
     assert "cannot be opened" in texts(at)
 
 
@@ -202,7 +202,7 @@ def test_a_data_set_that_somebody_else_deleted_is_let_go(world: World, page: str
     world.space.remove_dataset(world.ids["three"])
     at.run()
     assert not at.exception
-    assert "The data set that was open has been deleted" in texts(at)
+    assert "The open data set has been deleted" in texts(at)
     assert at.session_state.dataset is None
 
 

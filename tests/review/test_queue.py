@@ -154,9 +154,11 @@ def test_the_evidence_says_the_estimate_and_its_reasons(signalled: House) -> Non
 
 def test_an_estimate_is_told_with_what_speaks_for_it_and_against() -> None:
     reasons = (("near to the query", 1.2), ("lacks the query's words", -0.8), ("like a positive", 0.4), ("no matter", 0.01))
-    assert estimate_in_words(0.34, reasons) == "estimate 34\u00a0%: near to the query, like a positive; against: lacks the query's words"
-    assert estimate_in_words(0.012, reasons[1:2]) == "estimate 1.2\u00a0%: against: lacks the query's words"
-    assert estimate_in_words(0.5, ()) == "estimate 50\u00a0%"
+    assert estimate_in_words(0.34, reasons) == (
+        "false-negative probability 34% (for: near to the query, like a positive; against: lacks the query's words)"
+    )
+    assert estimate_in_words(0.012, reasons[1:2]) == "false-negative probability 1.2% (against: lacks the query's words)"
+    assert estimate_in_words(0.5, ()) == "false-negative probability 50%"
 
 
 def test_by_share_likeness_decides_within_a_per_cent(house: House) -> None:
@@ -314,16 +316,16 @@ def test_a_promoted_passage_is_not_compared_with_itself(house: House) -> None:
 def test_what_is_suspicious_is_said_in_words(house: House) -> None:
     query, passage = house.queue(source="nearest").pair(0)
     about = pair_details(house.corpus, house.ranking, house.selection, query, passage)
-    said = warnings(dataclasses.replace(about, share=1.02, chosen_for=11, queries=12))
-    assert said[0] == "nearer to the query than its positive is"
-    assert "among the first 3, which the window skips" in said
-    assert "a hub: chosen for 11 of 12 queries" in said
-    assert warnings(dataclasses.replace(about, share=0.3, rank=9, positive_similarity=0.0, chosen_for=1, labelled=False)) == []
+    said = warnings(dataclasses.replace(about, ratio=1.02, chosen_for=11, queries=12))
+    assert said[0] == "scores above the positive"
+    assert "before the rank window, which starts at 3" in said
+    assert "hub: chosen for 11 of 12 queries" in said
+    assert warnings(dataclasses.replace(about, ratio=0.3, rank=9, positive_similarity=0.0, chosen_for=1, labelled=False)) == []
     nearest = max(score for _, score, _ in about.positives)
-    quiet = dataclasses.replace(about, share=0.3, rank=9, chosen_for=1, labelled=False)
-    assert warnings(dataclasses.replace(quiet, positive_similarity=0.85 * nearest)) == ["almost as like the positive as the query is"]
-    assert warnings(dataclasses.replace(quiet, positive_similarity=1.1 * nearest)) == ["more like the positive than the query is"]
-    assert "scores nothing" in warnings(dataclasses.replace(about, share=None))[0]
+    quiet = dataclasses.replace(about, ratio=0.3, rank=9, chosen_for=1, labelled=False)
+    assert warnings(dataclasses.replace(quiet, positive_similarity=0.85 * nearest)) == ["almost as similar to the positive as the query is"]
+    assert warnings(dataclasses.replace(quiet, positive_similarity=1.1 * nearest)) == ["more similar to the positive than the query is"]
+    assert "0 or less" in warnings(dataclasses.replace(about, ratio=None))[0]
 
 
 def test_shared_words_are_found_in_any_case_and_without_blanks() -> None:

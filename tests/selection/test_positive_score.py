@@ -40,18 +40,18 @@ def mined(positive_score: PositiveScore = "in_window") -> tuple[Corpus, Ranking,
 def test_every_negative_on_a_screen_is_within_the_limit_of_the_filter(positive_score: PositiveScore) -> None:
     corpus, ranking, selection = mined(positive_score)
     table = quality.query_table(corpus, ranking, selection)
-    assert np.isfinite(table.share).sum() > 20
-    assert not (table.share > LIMIT).any()
+    assert np.isfinite(table.ratio).sum() > 20
+    assert not (table.ratio > LIMIT).any()
     for query in range(len(corpus.queries)):
         candidates = quality.candidates_of(corpus, ranking, selection, query)
-        shares = candidates.shares[candidates.chosen > 0]
-        assert not (shares > LIMIT).any()
-        assert len(shares) == 0 or np.array_equal(shares.max(), table.share[query], equal_nan=True)
+        ratios = candidates.ratios[candidates.chosen > 0]
+        assert not (ratios > LIMIT).any()
+        assert len(ratios) == 0 or np.array_equal(ratios.max(), table.ratio[query], equal_nan=True)
     queued = queue.build(corpus, ranking, selection, QueueSettings(order="share"), NOBODY)
     assert len(queued) == selection.counts.sum()
     assert not (queued.ratios > LIMIT).any()
     side = Side(corpus, ranking, selection)
-    assert not (compare(side, side).share_first > LIMIT).any()
+    assert not (compare(side, side).ratio_first > LIMIT).any()
 
 
 def test_every_negative_of_an_audits_sample_is_within_the_limit_of_the_filter() -> None:
@@ -61,9 +61,9 @@ def test_every_negative_of_an_audits_sample_is_within_the_limit_of_the_filter() 
     queries, passages = pairs_in(sample, corpus)
     assert len(queries) > 100
     for query, passage in zip(queries.tolist(), passages.tolist(), strict=True):
-        share = pair_details(corpus, ranking, selection, query, passage).share
-        assert share is not None
-        assert share <= LIMIT
+        ratio = pair_details(corpus, ranking, selection, query, passage).ratio
+        assert ratio is not None
+        assert ratio <= LIMIT
 
 
 def test_a_positive_that_scores_nothing_has_no_ratio_anywhere() -> None:
@@ -77,12 +77,12 @@ def test_a_positive_that_scores_nothing_has_no_ratio_anywhere() -> None:
     ranking = replace(ranking, positive_scores=scores)
     selection = select(corpus, ranking, SelectionSettings(window_start=0, window_end=30, negative_number=5))
     side = Side(corpus, ranking, selection)
-    for found in (quality.query_table(corpus, ranking, selection).share, compare(side, side).share_second):
+    for found in (quality.query_table(corpus, ranking, selection).ratio, compare(side, side).ratio_second):
         assert np.isnan(found[:2]).all()
         assert np.isfinite(found[2:]).all()
     for query in (0, 1):
-        assert np.isnan(quality.candidates_of(corpus, ranking, selection, query).shares).all()
-        assert pair_details(corpus, ranking, selection, query, int(selection.negatives[query, 0])).share is None
+        assert np.isnan(quality.candidates_of(corpus, ranking, selection, query).ratios).all()
+        assert pair_details(corpus, ranking, selection, query, int(selection.negatives[query, 0])).ratio is None
     queued = queue.build(corpus, ranking, selection, QueueSettings(order="share"), NOBODY)
     assert set(queued.queries[:10].tolist()) == {0, 1}
     sample = draw(corpus, ranking, selection, AuditSettings(size=2_000))
@@ -95,8 +95,8 @@ def test_a_promoted_passage_is_compared_with_the_other_positives() -> None:
     passage = int(before.negatives[query, 0])
     promotion = Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="positive")
     judged = match_verdicts(corpus, [promotion])
-    expected = pair_details(corpus, ranking, before, query, passage).share
+    expected = pair_details(corpus, ranking, before, query, passage).ratio
     corpus, ranking = apply_promotions(corpus, ranking, judged)
     selection = select(corpus, ranking, before.settings, judged)
     assert selection.positive[query] != before.positive[query]
-    assert pair_details(corpus, ranking, selection, query, passage).share == expected
+    assert pair_details(corpus, ranking, selection, query, passage).ratio == expected
