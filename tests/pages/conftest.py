@@ -1,0 +1,108 @@
+"""What the tests of every screen share: the app, an empty workspace, and one with a run of the bundled example."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from hnmine.review.store import ReviewStore
+from hnmine.runs.jobs import mine_dataset
+from hnmine.runs.mine import MineSettings
+from hnmine.runs.workspace import Workspace
+from tests.conftest import ROOT, FakeEncoder
+
+EXAMPLE = ROOT / "examples" / "bikeshare"
+
+
+class Mined(NamedTuple):
+    """A workspace with a run: its folder, the data set's id, the run's id."""
+
+    root: Path
+    dataset: str
+    run: str
+
+
+def add_example(space: Workspace) -> str:
+    """Add the bundled example to a workspace; return the data set's id."""
+    train, pool = EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl"
+    return space.add_dataset("bikeshare/train.jsonl", train, "bikeshare/pool.jsonl", pool).id
+
+
+def mine(space: Workspace, dataset: str, settings: MineSettings | None = None, depth: int = 500, encoder: object = None) -> str:
+    """Mine a data set as the app's jobs do, by default with trigrams; return the run's id."""
+    loaded = encoder or FakeEncoder()
+    return mine_dataset(space, dataset, settings or MineSettings(), depth, lambda tell: loaded, lambda *step: None, lambda: False)  # type: ignore[arg-type, return-value]
+
+
+@pytest.fixture(scope="session")
+def mined(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Mined:
+    """A run of the bundled example, mined once in a process. A file with other data overrides this fixture."""
+    space = Workspace(tmp_path_factory.mktemp("mined") / "workspace")
+    dataset = add_example(space)
+    return Mined(space.root, dataset, mine(space, dataset))
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """The folder of an empty workspace, and a server that has just started with it."""
+    monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "workspace"))
+    st.cache_resource.clear()
+    yield tmp_path / "workspace"
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def run(fresh: Path, mined: Mined) -> str:
+    """A copy of the workspace of `mined`, and a server that has just started with it; gives the run's id."""
+    shutil.copytree(mined.root, fresh)
+    return mined.run
+
+
+@pytest.fixture
+def space(fresh: Path) -> Workspace:
+    """The workspace of the server."""
+    return Workspace(fresh)
+
+
+@pytest.fixture
+def store(run: str, space: Workspace) -> ReviewStore:
+    """The verdicts of that workspace."""
+    return space.reviews()
+
+
+def open_app(page: str | None = None, /, *, state: dict[str, object] | None = None, **query: str) -> AppTest:
+    """Open a screen, by default the first one, at an address and with what a session has in memory."""
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    for name, value in query.items():
+        at.query_params[name] = value
+    at.run()
+    for name, value in (state or {}).items():
+        at.session_state[name] = value
+    return at if page is None else go(at, page)
+
+
+def go(at: AppTest, page: str) -> AppTest:
+    """Go to another screen."""
+    at.switch_page(f"pages/views/{page}.py").run()
+    assert not at.exception, [each.value for each in at.exception]
+    return at
+
+
+def press(at: AppTest, name: str) -> AppTest:
+    """Press the one button of that key, or of that label."""
+    (button,) = [each for each in at.button if name in (each.key, each.label)]
+    button.click().run()
+    assert not at.exception, [each.value for each in at.exception]
+    return at
+
+
+def texts(at: AppTest) -> str:
+    """Everything that is written on the screen in words."""
+    kinds = (at.title, at.subheader, at.text, at.markdown, at.caption, at.warning, at.error, at.info, at.success, at.toast, at.code)
+    return "\n".join(str(element.value) for kind in kinds for element in kind).replace("\u00a0", " ")
