@@ -28,6 +28,7 @@ hypothesis.settings.register_profile("hnmine", deadline=None, derandomize=True, 
 hypothesis.settings.load_profile("hnmine")
 
 ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples" / "bikeshare"
 
 
 def trigram_vector(text: str, dimension: int = 64) -> np.ndarray:
@@ -80,6 +81,27 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HNMINE_HOME", str(folder))
         yield folder
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """The folder of an empty workspace, and an app that has just started with it."""
+    import streamlit as st
+
+    monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "workspace"))
+    st.cache_resource.clear()
+    yield tmp_path / "workspace"
+    st.cache_resource.clear()
+
+
+@pytest.fixture(scope="session")
+def example_vectors(tmp_path_factory: pytest.TempPathFactory, flag_model: Any) -> Path:
+    """A vector store that holds the bundled example, encoded once in a process by the packaged model. Copy it to write to it."""
+    from hnmine import ModelSettings, find_knn_neg
+
+    folder = tmp_path_factory.mktemp("example")
+    find_knn_neg(ModelSettings(), EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", folder / "out.jsonl", store=folder / "vectors")
+    return folder / "vectors"
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_folding_is_what_it_is_said_to_be_by_every_short_way(text):
 def test_hashes_are_those_of_blake2b_whatever_the_process():
     """Fixed values: another hash would change every draw and every tie of all earlier runs."""
     assert (text_hash(""), text_hash("a")) == (0xB4B2797457A0A6E4, 0x2F42665B399EF840)
-    code = "from hnmine.data.corpus import text_hash; print([text_hash(t) for t in ('', 'a', 'café', '\\ud800')])"
+    code = "from hnmine.core.text import text_hash; print([text_hash(t) for t in ('', 'a', 'café', '\\ud800')])"
     answers = {
         subprocess.run(
             [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True, text=True

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from hnmine.review.store import ReviewStore
 from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
-from tests.conftest import ROOT, FakeEncoder
-
-EXAMPLE = ROOT / "examples" / "bikeshare"
+from tests.conftest import EXAMPLE, ROOT, FakeEncoder
 
 
 class Mined(NamedTuple):
@@ -46,15 +42,6 @@ def mined(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Mined:
     space = Workspace(tmp_path_factory.mktemp("mined") / "workspace")
     dataset = add_example(space)
     return Mined(space.root, dataset, mine(space, dataset))
-
-
-@pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """The folder of an empty workspace, and a server that has just started with it."""
-    monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "workspace"))
-    st.cache_resource.clear()
-    yield tmp_path / "workspace"
-    st.cache_resource.clear()
 
 
 @pytest.fixture

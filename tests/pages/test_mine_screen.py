@@ -16,7 +16,8 @@ from hnmine.runs.workspace import Workspace
 from hnmine.selection.presets import PRESETS, preset_of, with_preset
 from hnmine.selection.settings import GUARDS, SelectionSettings
 from pages.shared.dials import DIALS, FUNNEL
-from tests.pages.conftest import EXAMPLE, open_app, texts
+from tests.conftest import EXAMPLE
+from tests.pages.conftest import open_app, texts
 
 
 def settings_of(run: str) -> SelectionSettings:

@@ -251,12 +251,12 @@ def test_bfloat16_tensors_are_taken(train, out):
         (lambda texts: np.ones((len(texts) + 1, 4)), r"shape \(\d+, 4\) for"),
         (lambda texts: np.ones((1, len(texts), 4)), r"shape \(1, "),
         (lambda texts: np.ones((len(texts), 0)), r"shape \(\d+, 0\)"),
-        (lambda texts: np.full((len(texts), 4), np.nan), r"NaN or infinity for passage '.*float32"),
+        (lambda texts: np.full((len(texts), 4), np.nan), r"NaN or infinity for passage '.*fp32"),
         (lambda texts: np.full((len(texts), 4), np.inf), r"NaN or infinity"),
         (lambda texts: None, r"shape \(\) for"),
-        (lambda texts: [[1.0] * (1 + i % 2) for i, _ in enumerate(texts)], r"list that is no array of numbers"),
-        (lambda texts: list(texts), r"list that is no array of numbers"),
-        (lambda texts: {"lexical_weights": []}, r"without `dense_vecs` \(it has lexical_weights\)"),
+        (lambda texts: [[1.0] * (1 + i % 2) for i, _ in enumerate(texts)], r"list, which is not an array of numbers"),
+        (lambda texts: list(texts), r"list, which is not an array of numbers"),
+        (lambda texts: {"lexical_weights": []}, r"without `dense_vecs` \(keys: lexical_weights\)"),
     ],
 )
 def test_an_answer_that_is_no_set_of_vectors_is_an_encode_error(train, out, answer, message):
@@ -291,9 +291,9 @@ def test_an_encoder_of_ones_own_is_checked_too(train, out, fake_encoder, monkeyp
     [
         (object(), SettingsError, "`encode`"),
         (None, SettingsError, "`encode`"),
-        ("./no/such/folder", ModelError, "there is no model folder './no/such/folder'"),
-        (EXAMPLE, ModelError, r"bikeshare holds no config\.json"),
-        (ModelSettings(name_or_path="/no/such/folder"), ModelError, "there is no model folder"),
+        ("./no/such/folder", ModelError, "model folder './no/such/folder' does not exist"),
+        (EXAMPLE, ModelError, r"bikeshare has no config\.json"),
+        (ModelSettings(name_or_path="/no/such/folder"), ModelError, "model folder '/no/such/folder' does not exist"),
     ],
 )
 def test_what_is_no_model_is_refused_before_the_input_is_read(tmp_path, out, model, error, message):
@@ -309,7 +309,7 @@ def test_a_hub_name_out_of_reach_is_the_same_error_as_on_the_command_line(train,
 
     monkeypatch.setattr(HfApi, "model_info", out_of_reach)
     monkeypatch.setenv("HF_HUB_CACHE", str(out.parent / "hub"))
-    with pytest.raises(ModelError, match=r"'hnmine-test/none' cannot be had: ConnectionError: no route") as refusal:
+    with pytest.raises(ModelError, match=r"cannot load model 'hnmine-test/none': ConnectionError: no route") as refusal:
         find_knn_neg("hnmine-test/none", train, None, out)
     call = ["mine", "--input_file", str(train), "--output_file", str(out), "--embedder_name_or_path", "hnmine-test/none", "--quiet"]
     assert main(call) == refusal.value.exit_status
