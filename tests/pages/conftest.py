@@ -4,44 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from hnmine.review.store import ReviewStore
-from hnmine.runs.jobs import mine_dataset
-from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
-from tests.conftest import EXAMPLE, ROOT, FakeEncoder
-
-
-class Mined(NamedTuple):
-    """A workspace with a run: its folder, the data set's id, the run's id."""
-
-    root: Path
-    dataset: str
-    run: str
-
-
-def add_example(space: Workspace) -> str:
-    """Add the bundled example to a workspace; return the data set's id."""
-    train, pool = EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl"
-    return space.add_dataset("bikeshare/train.jsonl", train, "bikeshare/pool.jsonl", pool).id
-
-
-def mine(space: Workspace, dataset: str, settings: MineSettings | None = None, depth: int = 500, encoder: object = None) -> str:
-    """Mine a data set as the app's jobs do, by default with trigrams; return the run's id."""
-    loaded = encoder or FakeEncoder()
-    return mine_dataset(space, dataset, settings or MineSettings(), depth, lambda tell: loaded, lambda *step: None, lambda: False)  # type: ignore[arg-type, return-value]
-
-
-@pytest.fixture(scope="session")
-def mined(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Mined:
-    """A run of the bundled example, mined once in a process. A file with other data overrides this fixture."""
-    space = Workspace(tmp_path_factory.mktemp("mined") / "workspace")
-    dataset = add_example(space)
-    return Mined(space.root, dataset, mine(space, dataset))
+from tests.conftest import ROOT, Mined
 
 
 @pytest.fixture

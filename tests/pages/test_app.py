@@ -22,8 +22,8 @@ from hnmine.runs.reproduce import reproduce
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.presets import arguments, with_preset
 from hnmine.selection.settings import SelectionSettings
-from tests.conftest import EXAMPLE, FakeEncoder
-from tests.pages.conftest import add_example, mine, open_app, texts
+from tests.conftest import EXAMPLE, FakeEncoder, add_example, mine
+from tests.pages.conftest import open_app, texts
 
 ROOT = Path(__file__).parents[2]
 

@@ -30,7 +30,8 @@ from hnmine.runs.mine import MineSettings
 from hnmine.runs.uploads import look
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
-from tests.pages.conftest import mine, open_app, texts
+from tests.conftest import mine
+from tests.pages.conftest import open_app, texts
 from tests.worlds import pool_of, rows_of
 
 ROOT = Path(__file__).parents[2]

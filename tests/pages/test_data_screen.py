@@ -18,7 +18,8 @@ from hnmine.runs.mine import MineSettings
 from hnmine.runs.uploads import look
 from hnmine.runs.workspace import OWN_CORPUS, Workspace
 from hnmine.selection.settings import SelectionSettings
-from tests.pages.conftest import mine, open_app, texts
+from tests.conftest import mine
+from tests.pages.conftest import open_app, texts
 
 ROOT = Path(__file__).parents[2]
 CSV = "frage,antwort,falsch,nr\n" + "".join(f"was ist {n},das ist {n},das ist nicht {n},{n}\n" for n in range(9))

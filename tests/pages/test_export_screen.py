@@ -17,7 +17,8 @@ from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from pages.export import checks
-from tests.pages.conftest import Mined, mine, open_app, texts
+from tests.conftest import Mined, mine
+from tests.pages.conftest import open_app, texts
 
 ROOT = Path(__file__).parents[2]
 ROWS = [

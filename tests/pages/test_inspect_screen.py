@@ -20,8 +20,8 @@ from hnmine.models.encoder import encode
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
-from tests.conftest import FakeEncoder
-from tests.pages.conftest import Mined, mine, open_app, texts
+from tests.conftest import FakeEncoder, Mined, mine
+from tests.pages.conftest import open_app, texts
 
 TOPICS = ["sea", "Wing", "hull", "sail", "Anchor", "tide"]
 

@@ -19,7 +19,8 @@ from hnmine.review.store import ReviewStore
 from hnmine.runs.audit_samples import kept_sample
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
-from tests.pages.conftest import go, mine, open_app, press, texts
+from tests.conftest import mine
+from tests.pages.conftest import go, open_app, press, texts
 
 
 def headline(at: AppTest) -> str:

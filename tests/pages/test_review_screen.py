@@ -19,7 +19,8 @@ from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.fn_model import Estimator
 from pages.review.session import Desk
-from tests.pages.conftest import mine, open_app, press, texts
+from tests.conftest import mine
+from tests.pages.conftest import open_app, press, texts
 
 
 def counts(at: AppTest) -> str:

@@ -17,8 +17,8 @@ from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from pages.shared import state, wording
-from tests.conftest import FakeEncoder
-from tests.pages.conftest import mine, open_app, texts
+from tests.conftest import FakeEncoder, mine
+from tests.pages.conftest import open_app, texts
 
 
 class World:

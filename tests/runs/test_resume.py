@@ -84,10 +84,10 @@ def test_other_settings_of_the_selection_need_no_model_either(cold, tmp_path: Pa
     assert loaded == []
 
 
-def test_without_a_store_the_bytes_are_the_same_and_nothing_is_kept(cold, few: Path, tmp_path: Path) -> None:
+def test_without_a_store_the_bytes_are_the_same_and_nothing_is_kept(few: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    find_knn_neg(ModelSettings(), few, None, tmp_path / "stored.jsonl", "0-20", 3, store=cold[0] / "vectors")
+    find_knn_neg(ModelSettings(), few, None, tmp_path / "stored.jsonl", "0-20", 3, store=tmp_path / "kept")
     command = ["mine", "--input_file", str(few), "--output_file", str(out / "out.jsonl"), "--range_for_sampling", "0-20"]
     assert main([*command, "--negative_number", "3", "--no_store", "--no_manifest", "--quiet"]) == 0
     assert (out / "out.jsonl").read_bytes() == (tmp_path / "stored.jsonl").read_bytes()
@@ -109,8 +109,8 @@ def test_killed_at_any_moment_the_next_run_goes_on_and_writes_the_same_bytes(col
     kept = stored(store)
     assert kept > 0
     assert not (tmp_path / "killed.jsonl").exists() or kept == total
-    summary, _ = run(tmp_path, "again.jsonl", "--store", str(store))
-    assert summary["vectors"]["encoded"] == total - kept
+    summary = find_knn_neg(ModelSettings(), EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", tmp_path / "again.jsonl", store=store)
+    assert summary.vectors["encoded"] == total - kept
     assert (tmp_path / "again.jsonl").read_bytes() == (folder / "cold.jsonl").read_bytes()
 
 
@@ -168,9 +168,9 @@ def test_a_changed_checkpoint_in_the_same_folder_is_never_served_old_vectors(few
     assert (tmp_path / "third.jsonl").read_bytes() != (tmp_path / "first.jsonl").read_bytes()
 
 
-def test_a_store_that_cannot_be_written_costs_a_note_not_the_run(cold, few: Path, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_costs_a_note_not_the_run(few: Path, tmp_path: Path) -> None:
     (tmp_path / "vectors").write_text("a file where the folder should be")
-    find_knn_neg(ModelSettings(), few, None, tmp_path / "stored.jsonl", "0-20", 3, store=cold[0] / "vectors")
+    find_knn_neg(ModelSettings(), few, None, tmp_path / "stored.jsonl", "0-20", 3, store=tmp_path / "kept")
     summary = find_knn_neg(ModelSettings(), few, None, tmp_path / "out.jsonl", "0-20", 3, store=tmp_path / "vectors")
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "stored.jsonl").read_bytes()
     assert any(str(tmp_path / "vectors") in note for note in summary.notes)
