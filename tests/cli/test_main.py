@@ -247,7 +247,7 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
     reranker = None
     if draw(st.booleans()):
         reranker = RerankerSettings(
-            name_or_path=draw(NAMES.filter(str.strip)),
+            name_or_path=draw(MODEL_NAMES.filter(str.strip)),
             model_class=draw(maybe() | st.sampled_from(RERANKER_CLASSES)),
             depth=draw(length),
             max_length=draw(maybe() | st.integers(32, 9000)),
