@@ -83,6 +83,8 @@ def test_from_upload_to_download_as_the_command_line_writes_it(  # type: ignore[
     page.get_by_role("textbox", name="Search the queries").press("Enter")
     page.get_by_text("of 121 queries").wait_for()
     page.get_by_text("Positive ·").first.wait_for()
+    page.get_by_test_id("stVegaLiteChart").nth(1).wait_for()
+    settled(page)
     assert page.get_by_test_id("stVegaLiteChart").count() == 2
 
     page.get_by_test_id("stSidebarNavLink").filter(has_text="Export").click()
