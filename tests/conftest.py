@@ -7,13 +7,16 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hypothesis
 import numpy as np
 import pytest
 
 from hnmine.core.progress import check_cancelled
+from hnmine.runs.jobs import mine_dataset
+from hnmine.runs.settings import MineSettings
+from hnmine.runs.workspace import Workspace
 
 for _name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):
     os.environ[_name] = "1"
@@ -28,6 +31,7 @@ hypothesis.settings.register_profile("hnmine", deadline=None, derandomize=True, 
 hypothesis.settings.load_profile("hnmine")
 
 ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples" / "bikeshare"
 
 
 def trigram_vector(text: str, dimension: int = 64) -> np.ndarray:
@@ -73,6 +77,26 @@ class FakeEncoder:
         return {"name": "trigrams", "dimension": self.dimension, "precision": "fp32"}
 
 
+class Mined(NamedTuple):
+    """A workspace with a run: its folder, the data set's id, the run's id."""
+
+    root: Path
+    dataset: str
+    run: str
+
+
+def add_example(space: Workspace) -> str:
+    """Add the bundled example to a workspace; return the data set's id."""
+    train, pool = EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl"
+    return space.add_dataset("bikeshare/train.jsonl", train, "bikeshare/pool.jsonl", pool).id
+
+
+def mine(space: Workspace, dataset: str, settings: MineSettings | None = None, depth: int = 500, encoder: object = None) -> str:
+    """Mine a data set as the app's jobs do, by default with trigrams; return the run's id."""
+    loaded = encoder or FakeEncoder()
+    return mine_dataset(space, dataset, settings or MineSettings(), depth, lambda tell: loaded, lambda *step: None, lambda: False)  # type: ignore[arg-type, return-value]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A workspace of the tests' own, for their processes too: none leaves anything in the checkout, or finds what another left."""
@@ -80,6 +104,35 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HNMINE_HOME", str(folder))
         yield folder
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """The folder of an empty workspace, and an app that has just started with it."""
+    import streamlit as st
+
+    monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "workspace"))
+    st.cache_resource.clear()
+    yield tmp_path / "workspace"
+    st.cache_resource.clear()
+
+
+@pytest.fixture(scope="session")
+def mined(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Mined:
+    """A run of the bundled example, mined once in a process. A file with other data overrides this fixture."""
+    space = Workspace(tmp_path_factory.mktemp("mined") / "workspace")
+    dataset = add_example(space)
+    return Mined(space.root, dataset, mine(space, dataset))
+
+
+@pytest.fixture(scope="session")
+def example_vectors(tmp_path_factory: pytest.TempPathFactory, flag_model: Any) -> Path:
+    """A vector store that holds the bundled example, encoded once in a process by the packaged model. Copy it to write to it."""
+    from hnmine import ModelSettings, find_knn_neg
+
+    folder = tmp_path_factory.mktemp("example")
+    find_knn_neg(ModelSettings(), EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", folder / "out.jsonl", store=folder / "vectors")
+    return folder / "vectors"
 
 
 @pytest.fixture
@@ -126,21 +179,3 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real data is not beside the checkout (../shared/data)")
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium; without one the test is skipped, but fails where CI promises to have it."""
-    from tests.browser.server import CHROMIUM, FLAGS
-
-    if CHROMIUM is None:
-        reason = "no Chromium on PATH: install it (Debian: apt install chromium) to run the browser tests"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield started
-        started.close()

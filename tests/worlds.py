@@ -78,7 +78,7 @@ def grid(text: str, numbers: int = 4) -> list[float]:
 
 
 def toy(corpus: Corpus, depth: int | None = None, *, seed: str = "") -> Ranking:
-    """A ranking of any corpus by `grid`, with signals drawn by the texts: positive_similarity is computed, a part of the reranker's unknown."""
+    """A ranking of any corpus by `grid`, with signals drawn by the texts; a part of the reranker's is unknown."""
 
     def drawn(name: str, query: int, passage: int) -> float:
         chance = random.Random(f"{seed}{name}|{corpus.queries[query].strip().casefold()}|{corpus.passages[passage]}")

@@ -193,8 +193,8 @@ CHECK_FLAGS = (
     Flag("embedder_query_max_length", "", "integer", "tokens; default: from the model's folder", "N"),
     Flag("embedder_passage_max_length", "", "integer", "tokens; default: from the model's folder", "N"),
     Flag("no_lengths", "", "switch", "count no tokens, which is faster", fallback=False),
-    Flag("repair", "", "list", "problems to repair in --output_file: " + "; ".join(f"{kind} ({how})" for kind, how in OUTPUT_REPAIRS.items())
-         + "; all", "KIND", choices=(*OUTPUT_REPAIRS, "all")),
+    Flag("repair", "", "list", "problems to repair in --output_file: "
+         + "; ".join(f"{kind} ({how})" for kind, how in OUTPUT_REPAIRS.items()) + "; all", "KIND", choices=(*OUTPUT_REPAIRS, "all")),
     Flag("output_file", "", "text", "where to write the repaired rows; replaced as a whole or not at all", "FILE"),
     Flag("json", "", "switch", "print the report as JSON", fallback=False),
     Flag("quiet", "", "switch", "show no progress", fallback=False),

@@ -175,8 +175,8 @@ def _short(run: OpenRun, selection: Selection) -> None:
     few = f"{counted(int(selection.short.sum()), 'query has', 'queries have')} fewer than {wanted:,} negatives."
     if filled.any():
         few += (
-            f" {counted(int((filled > 0).sum()), 'query has', 'queries have')} {counted(int(filled.sum()), 'random negative')} from outside "
-            "the window, which are usually easier."
+            f" {counted(int((filled > 0).sum()), 'query has', 'queries have')} {counted(int(filled.sum()), 'random negative')} "
+            "from outside the window, which are usually easier."
         )
     st.write(few)
     tables.table(

@@ -24,7 +24,7 @@ FLAGS = [
     "--disable-sync",
 ]
 
-OUTSIDE: list[str] = []  # what a page asked of other hosts: corpora are private, and there may be no network
+OUTSIDE: list[str] = []  # what pages asked of other hosts
 
 
 class Server:

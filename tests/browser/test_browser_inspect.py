@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from hnmine.models.cards import ModelSettings
-from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from tests.browser.server import Server, page_of, settled
-from tests.conftest import FakeEncoder
+from tests.conftest import mine
 
 pytestmark = pytest.mark.browser
 
@@ -37,7 +36,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     runs = []
     for start in (0, 2):
         settings = MineSettings(model=ModelSettings(), selection=SelectionSettings(window_start=start, window_end=30, negative_number=5))
-        runs.append(mine_dataset(space, dataset.id, settings, 40, lambda tell: FakeEncoder(), lambda *told: None, lambda: False))
+        runs.append(mine(space, dataset.id, settings, 40))
         space.name_run(runs[-1], f"from {start}")
     return space.root, runs[-1]
 
@@ -62,10 +61,11 @@ def click_row(page: Any, row: int, *, table: int = 0) -> None:
     settled(page)
 
 
-def cell(page: Any, row: int, column: int, *, table: int = 0) -> str:
-    """A cell as screen readers find it."""
-    grid = page.get_by_test_id("stDataFrame").nth(table)
-    return str(grid.locator(f"[data-testid=glide-cell-{column}-{row}]").text_content())
+def cell(page: Any, row: int, column: int, *, table: int = 0, like: str = "question") -> str:
+    """A cell as screen readers find it, once it holds a text like that: the grid is drawn after the page has settled."""
+    found = page.get_by_test_id("stDataFrame").nth(table).locator(f"[data-testid=glide-cell-{column}-{row}]").filter(has_text=like)
+    found.wait_for(state="attached")
+    return str(found.text_content())
 
 
 def drag(page: Any, start: float, end: float) -> None:
@@ -77,14 +77,13 @@ def drag(page: Any, start: float, end: float) -> None:
     page.mouse.up()
 
 
-def brushed(page: Any) -> bool:
-    """Whether a range is drawn on the histogram."""
-    found = (
-        page.get_by_test_id("stVegaLiteChart")
-        .first.locator("svg .brush_brush path")
-        .evaluate_all("paths => paths.some(path => path.getBoundingClientRect().width > 2)")
+def wait_brushed(page: Any, wanted: bool) -> None:
+    """Wait until a range is drawn on the histogram, or none."""
+    page.wait_for_function(
+        """wanted => wanted === [...document.querySelector('[data-testid=stVegaLiteChart]').querySelectorAll('svg .brush_brush path')]
+            .some(path => path.getBoundingClientRect().width > 2)""",
+        arg=wanted,
     )
-    return bool(found)
 
 
 def test_a_range_drawn_across_the_histogram_narrows_the_list_and_stays(browser: Any, server: Server, workspace: tuple[Path, str]) -> None:
@@ -102,13 +101,11 @@ def test_a_range_drawn_across_the_histogram_narrows_the_list_and_stays(browser: 
     go(page, "Mine")
     go(page, "Inspect")
     assert page.get_by_text("with a chosen negative between").inner_text() == said, "and when one comes back"
-    page.wait_for_timeout(500)
-    assert brushed(page)
+    wait_brushed(page, True)
     assert page.get_by_role("textbox", name="Search the queries").input_value() == "question"
     page.get_by_role("button", name="Clear the range").click()
     page.get_by_text("130 of 130 queries").wait_for()
-    settled(page)
-    assert not brushed(page)
+    wait_brushed(page, False)
     page.context.close()
 
 
@@ -120,17 +117,14 @@ def test_headers_sort_all_queries_and_pages_turn(browser: Any, server: Server, w
     header.click(position={"x": 120, "y": HEADER // 2})  # the column "query"
     page.get_by_text("sorted by query (alphabetical)").wait_for()
     settled(page)
-    page.wait_for_timeout(500)
-    assert cell(page, 0, 1).startswith("question 000")
+    cell(page, 0, 1, like="question 000")
     header.click(position={"x": 120, "y": HEADER // 2})  # once more: the other way round
     settled(page)
-    page.wait_for_timeout(1_000)
-    assert cell(page, 0, 1).startswith("question 129")
+    cell(page, 0, 1, like="question 129")
     page.get_by_role("button", name="Next page").click()
     page.get_by_text("51 to 100 on this page").wait_for()
     settled(page)
-    page.wait_for_timeout(500)
-    assert cell(page, 0, 1).startswith("question 079")
+    cell(page, 0, 1, like="question 079")
     go(page, "Mine")
     go(page, "Inspect")
     page.get_by_text("51 to 100 on this page").wait_for()
@@ -181,7 +175,6 @@ def test_a_query_that_changed_opens_in_inspect(browser: Any, server: Server, wor
     page.get_by_role("heading", name="Queries that changed most").wait_for()
     settled(page)
     page.get_by_test_id("stDataFrame").nth(2).scroll_into_view_if_needed()
-    page.wait_for_timeout(500)
     text = cell(page, 1, 1, table=2)
     click_row(page, 1, table=2)
     page.get_by_role("heading", name="Inspect", level=1).wait_for()

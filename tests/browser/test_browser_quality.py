@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hnmine.models.cards import ModelSettings
-from hnmine.runs.jobs import mine_dataset
-from hnmine.runs.mine import MineSettings
-from hnmine.runs.workspace import Workspace
 from tests.browser.server import Server, page_of, settled
-from tests.conftest import ROOT, FakeEncoder
 
 pytestmark = pytest.mark.browser
 
-EXAMPLE = ROOT / "examples" / "bikeshare"
 ROW, HEADER = 35, 35  # pixels of the grid
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
-    """A server with the example mined: (server, the run's id)."""
-    folder: Path = tmp_path_factory.mktemp("quality-browser")
-    space = Workspace(folder / "workspace")
-    dataset = space.add_dataset("train.jsonl", EXAMPLE / "train.jsonl", "pool.jsonl", EXAMPLE / "pool.jsonl")
-    run = mine_dataset(
-        space, dataset.id, MineSettings(model=ModelSettings()), 300, lambda tell: FakeEncoder(), lambda *told: None, lambda: False
-    )
-    server = Server(space.root)
-    yield server, run
-    server.stop()
-
-
-def test_the_sample_is_reviewed_by_keys_and_a_low_positive_is_inspected(browser: Any, place: tuple[Server, str]) -> None:
-    server, run = place
-    page = page_of(browser, f"{server.url}/quality?run={run}")
+def test_the_sample_is_reviewed_by_keys_and_a_low_positive_is_inspected(
+    browser: Any, place: tuple[Path, str], serve: Callable[..., Server]
+) -> None:
+    root, run = place
+    page = page_of(browser, f"{serve(root).url}/quality?run={run}")
     page.get_by_role("heading", name="Quality", level=1).wait_for()
     settled(page)
     page.get_by_role("button", name="Draw a sample").click()

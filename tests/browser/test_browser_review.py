@@ -6,8 +6,7 @@ import json
 import random
 import re
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +14,12 @@ import pytest
 
 from hnmine.core.text import normalize_text
 from hnmine.data.verdicts import CHOICES, Verdict
-from hnmine.models.cards import ModelSettings
 from hnmine.review.store import ReviewStore
-from hnmine.runs.jobs import mine_dataset
-from hnmine.runs.mine import MineSettings
-from hnmine.runs.workspace import Workspace
-from tests.browser.server import ROOT, Server, page_of, settled
-from tests.conftest import FakeEncoder
-
-EXAMPLE = ROOT / "examples" / "bikeshare"
+from tests.browser.server import Server, page_of, settled
 
 pytestmark = pytest.mark.browser
 
-
-@pytest.fixture
-def mined(tmp_path: Path) -> tuple[Path, str]:
-    """A workspace with one run of the example, and the run's id."""
-    space = Workspace(tmp_path / "workspace")
-    dataset = space.add_dataset("train.jsonl", EXAMPLE / "train.jsonl", "pool.jsonl", EXAMPLE / "pool.jsonl")
-    settings = MineSettings(model=ModelSettings())
-    run = mine_dataset(space, dataset.id, settings, 500, lambda tell: FakeEncoder(), lambda done, total, note: None, lambda: False)
-    return space.root, run
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    started: list[Server] = []
-
-    def start(*args: Any, **kwargs: Any) -> Server:
-        started.append(Server(*args, **kwargs))
-        return started[-1]
-
-    yield start
-    for server in started:
-        if server.process.poll() is None:
-            server.stop()
+ROUNDS = 25  # in which two people press a key each
 
 
 def open_review(browser: Any, server: Server, run: str) -> Any:
@@ -97,35 +67,30 @@ def events(root: Path) -> list[tuple[str, str, str]]:
         return db.execute("SELECT who, query || '|' || passage, after FROM events ORDER BY id").fetchall()
 
 
-def test_fifty_pairs_by_keys_alone_through_a_killed_server(browser: Any, mined: tuple[Path, str], serve: Callable[..., Server]) -> None:
-    root, run = mined
+def test_pairs_are_reviewed_by_keys_through_a_killed_server(browser: Any, place: tuple[Path, str], serve: Callable[..., Server]) -> None:
+    root, run = place
     server = serve(root)
     page = open_review(browser, server, run)
-    keys = [*"kdkpskddjk" * 5]
-    times = []
-    for key in keys[:25]:
-        began = time.perf_counter()
+    for key in "kdkpsjdd":
         press(page, key)
-        times.append(time.perf_counter() - began)
-    for left in range(25, 20, -1):
+    for left in (7, 6, 5):
         page.keyboard.press("z")
-        wait_reviewed(page, left - 1)
+        wait_reviewed(page, left)
 
     server.kill()  # in the middle, without a warning
     before = ReviewStore(root / "reviews.sqlite").verdicts()
-    assert len(before) == 20
+    assert len(before) == 5
     server = serve(root, port=server.port)
     page.context.close()
     page = open_review(browser, server, run)
-    assert reviewed(page) == 20
+    assert reviewed(page) == 5
     assert ReviewStore(root / "reviews.sqlite").verdicts() == before
-    for key in keys[:30]:
+    for key in "kdkpskdddk":
         press(page, key)
-    wait_reviewed(page, 50)
-    assert sorted(times)[len(times) // 2] < 2, times  # a fifth of that on an idle machine
+    wait_reviewed(page, 15)
 
     verdicts = ReviewStore(root / "reviews.sqlite").verdicts()
-    assert len(verdicts) == 50
+    assert len(verdicts) == 15
     assert {each.verdict for each in verdicts} == set(CHOICES)
     page.get_by_test_id("stSidebarNavLink").filter(has_text="Export").click()
     button = page.get_by_test_id("stDownloadButton").filter(has_text="rows").first
@@ -174,9 +139,9 @@ Z_AND_A_TICK = """() => {
 }"""
 
 
-def test_each_press_of_undo_and_redo_is_carried_out_once(browser: Any, mined: tuple[Path, str], serve: Callable[..., Server]) -> None:
+def test_each_press_of_undo_and_redo_is_carried_out_once(browser: Any, place: tuple[Path, str], serve: Callable[..., Server]) -> None:
     """However quick they are, and whatever else the page sends; and none that is typed into a field."""
-    root, run = mined
+    root, run = place
     page = page_of(browser, "about:blank")
     page.add_init_script(TICKS)
     page.goto(f"{serve(root).url}/review?run={run}")
@@ -212,28 +177,28 @@ def test_each_press_of_undo_and_redo_is_carried_out_once(browser: Any, mined: tu
     page.context.close()
 
 
-def test_two_people_review_the_same_run_at_once(browser: Any, mined: tuple[Path, str], serve: Callable[..., Server]) -> None:
-    root, run = mined
+def test_two_people_review_the_same_run_at_once(browser: Any, place: tuple[Path, str], serve: Callable[..., Server]) -> None:
+    root, run = place
     server = serve(root)
     pages = [open_review(browser, server, run) for _ in range(2)]
     names = [page.get_by_role("textbox", name="Reviewer").input_value() for page in pages]
     assert sorted(names) == ["Reviewer 1", "Reviewer 2"]
-    for number in range(100):
+    for number in range(ROUNDS):
         before = [shown(page) for page in pages]
-        for place, page in enumerate(pages):  # both keys are down before either screen has moved on
-            page.keyboard.press("kdj"[(number + place) % 3])
+        for turn, page in enumerate(pages):  # both keys are down before either screen has moved on
+            page.keyboard.press("kdj"[(number + turn) % 3])
         for page, old in zip(pages, before, strict=True):
             moved_on(page, old)
     written = events(root)
-    assert len(written) == 200
-    assert len({pair for _, pair, _ in written}) == 200  # no pair was given to both
-    assert {name: sum(who == name for who, _, _ in written) for name in names} == dict.fromkeys(names, 100)
+    assert len(written) == 2 * ROUNDS
+    assert len({pair for _, pair, _ in written}) == 2 * ROUNDS  # no pair was given to both
+    assert {name: sum(who == name for who, _, _ in written) for name in names} == dict.fromkeys(names, ROUNDS)
     for page in pages:
-        wait_reviewed(page, 200)
+        wait_reviewed(page, 2 * ROUNDS)
         page.get_by_text("Also reviewing now").wait_for()
     # What one decides, the other sees without doing anything.
     press(pages[0], "p")
-    wait_reviewed(pages[1], 201)
+    wait_reviewed(pages[1], 2 * ROUNDS + 1)
     pages[1].get_by_test_id("stMain").filter(
         has_text="1 relevant (added as positive)"
     ).wait_for()  # the badges are drawn a moment after the bar
@@ -249,8 +214,8 @@ def test_two_people_review_the_same_run_at_once(browser: Any, mined: tuple[Path,
     page.context.close()
 
 
-def test_keys_typed_into_a_field_judge_nothing(browser: Any, mined: tuple[Path, str], serve: Callable[..., Server]) -> None:
-    root, run = mined
+def test_keys_typed_into_a_field_judge_nothing(browser: Any, place: tuple[Path, str], serve: Callable[..., Server]) -> None:
+    root, run = place
     page = open_review(browser, serve(root), run)
     field = page.get_by_role("textbox", name="Query contains")
     field.click()

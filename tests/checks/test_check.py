@@ -22,7 +22,7 @@ from hnmine.models import cards
 from hnmine.runs.find_knn_neg import find_knn_neg
 
 ROOT = Path(__file__).parents[2]
-FAULTY = ROOT / "tests" / "checks" / "faulty"
+FAULTY = Path(__file__).parent / "faulty"
 CARD = cards.describe(cards.ModelSettings())
 
 # File -> what is planted in it: kind, rows, lines.

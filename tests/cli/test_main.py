@@ -212,13 +212,15 @@ def test_lists(parsed) -> None:
 # The way back
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8).filter(lambda text: text != "--")
+# A path is looked for before anything else, and what is not there is refused.
+MODEL_NAMES = NAMES.filter(lambda name: name[0] not in "./~" and name.count("/") < 2 and "\\" not in name and not Path(name).exists())
 NUMBERS = st.floats(-2, 2)
 
 
 @st.composite
 def any_settings(draw: st.DrawFn) -> MineSettings:
     maybe = st.none
-    second = draw(maybe() | st.just(PACKAGED_NAME) | NAMES)
+    second = draw(maybe() | st.just(PACKAGED_NAME) | MODEL_NAMES)
     rankers = draw(st.sets(st.sampled_from(RETRIEVERS if second else RETRIEVERS[:2]), min_size=1))
     start = draw(st.integers(0, 3000 if rankers == {"model"} else FUSION_DEPTH // 2))
     low, high = sorted([draw(NUMBERS), draw(NUMBERS)])
@@ -226,7 +228,7 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
     template = st.builds("{}{{}}{}{{}}{}".format, *[st.text("ab \n:-%é", max_size=3)] * 3)
     length = maybe() | st.integers(1, 9000)
     model = ModelSettings(
-        name_or_path=draw(maybe() | NAMES),
+        name_or_path=draw(maybe() | MODEL_NAMES),
         model_class=draw(maybe() | st.sampled_from(MODEL_CLASSES)),
         pooling_method=draw(maybe() | st.sampled_from(["cls", "mean", "last_token"])),
         normalize_embeddings=draw(st.booleans()),
@@ -247,7 +249,7 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
     reranker = None
     if draw(st.booleans()):
         reranker = RerankerSettings(
-            name_or_path=draw(NAMES.filter(str.strip)),
+            name_or_path=draw(MODEL_NAMES.filter(str.strip)),
             model_class=draw(maybe() | st.sampled_from(RERANKER_CLASSES)),
             depth=draw(length),
             max_length=draw(maybe() | st.integers(32, 9000)),

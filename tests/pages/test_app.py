@@ -4,81 +4,28 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder
 from hnmine.runs import manifest
 from hnmine.runs.find_knn_neg import find_knn_neg
-from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.reproduce import reproduce
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.presets import with_preset
 from hnmine.selection.settings import SelectionSettings
+from tests.conftest import EXAMPLE, FakeEncoder, add_example, mine
+from tests.pages.conftest import open_app, texts
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "bikeshare"
-
-
-@pytest.fixture(scope="module")
-def encoder() -> FlagEncoder:
-    return FlagEncoder.load(ModelSettings())
-
-
-@pytest.fixture(scope="module")
-def mined(tmp_path_factory: pytest.TempPathFactory, encoder: FlagEncoder) -> tuple[Workspace, str, str]:
-    """A workspace with one run of the bundled example: (workspace, data set's id, run's id)."""
-    space = Workspace(tmp_path_factory.mktemp("workspace"))
-    dataset = space.add_dataset("bikeshare/train.jsonl", EXAMPLE / "train.jsonl", "bikeshare/pool.jsonl", EXAMPLE / "pool.jsonl")
-    settings = MineSettings(model=ModelSettings())
-    run_id = mine_dataset(space, dataset.id, settings, 500, lambda tell: encoder, lambda done, total, note: None, lambda: False)
-    return space, dataset.id, run_id
-
-
-@pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """An empty workspace for a server that has just started."""
-    monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "workspace"))
-    st.cache_resource.clear()
-    yield tmp_path / "workspace"
-    st.cache_resource.clear()
-
-
-@pytest.fixture
-def with_run(monkeypatch: pytest.MonkeyPatch, mined: tuple[Workspace, str, str]) -> Iterator[str]:
-    """The workspace of `mined`, as a new server finds it; gives the run's id."""
-    space, _, run_id = mined
-    monkeypatch.setenv("HNMINE_HOME", str(space.root))
-    st.cache_resource.clear()
-    (space.run_folder(run_id) / "selection.json").unlink(missing_ok=True)
-    yield run_id
-    st.cache_resource.clear()
-
-
-def open_app(page: str | None = None, **query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    for name, value in query.items():
-        at.query_params[name] = value
-    at.run()
-    if page is not None:
-        at.switch_page(f"pages/views/{page}.py").run()
-    assert not at.exception, [each.value for each in at.exception]
-    return at
-
-
-def texts(at: AppTest) -> str:
-    """Everything that is written on the screen in words."""
-    kinds = (at.text, at.markdown, at.caption, at.warning, at.error, at.info, at.success, at.title, at.subheader, at.code)
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
 
 
 def test_the_first_screen_leads_to_the_example(fresh: Path) -> None:
@@ -162,7 +109,7 @@ def test_a_file_that_cannot_be_read_is_refused_and_not_kept(fresh: Path) -> None
     assert space.datasets() == []
 
 
-def test_a_run_of_repaired_rows_opens_with_its_decisions(fresh: Path, encoder: FlagEncoder, tmp_path: Path) -> None:
+def test_a_run_of_repaired_rows_opens_with_its_decisions(fresh: Path, tmp_path: Path) -> None:
     """Whichever way the data set is opened: its result must not hide behind a decision that was made."""
     lines = [json.dumps({"query": f"question {i}", "pos": f"answer {i}"}) for i in range(6)]
     file = tmp_path / "strings.jsonl"
@@ -170,7 +117,7 @@ def test_a_run_of_repaired_rows_opens_with_its_decisions(fresh: Path, encoder: F
     space = Workspace(fresh)
     dataset = space.add_dataset("strings.jsonl", file)
     settings = MineSettings(model=ModelSettings(), repair=("string-instead-of-list",), selection=SelectionSettings(window_start=0))
-    mine_dataset(space, dataset.id, settings, 500, lambda tell: encoder, lambda done, total, note: None, lambda: False)
+    mine(space, dataset.id, settings)
     at = open_app("mine", dataset=dataset.id)
     assert {metric.label: metric.value for metric in at.metric}["Negatives"] == "30"
 
@@ -186,10 +133,8 @@ def test_corpus_text_is_shown_literally(fresh: Path, tmp_path: Path) -> None:
     assert any(nasty in str(element.value) for element in at.text)
 
 
-def test_mining_runs_in_the_background_and_its_result_opens(fresh: Path, monkeypatch: pytest.MonkeyPatch, encoder: FlagEncoder) -> None:
-    from hnmine import resources
-
-    monkeypatch.setattr(resources, "encoder", lambda settings, on_progress=None: encoder)
+def test_mining_runs_in_the_background_and_its_result_opens(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "encoder", lambda settings, on_progress=None: FakeEncoder())
     at = open_app()
     at.button(key="open-example").click().run()
     at.switch_page("pages/views/mine.py").run()
@@ -207,23 +152,24 @@ def test_mining_runs_in_the_background_and_its_result_opens(fresh: Path, monkeyp
     assert at.segmented_control(key=f"preset-{resources.jobs().get(job.id).result}").value == "balanced"
 
 
-def test_a_slider_selects_again_without_encoding_or_searching(with_run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slider_selects_again_without_encoding_or_searching(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("nothing may be encoded or searched for a slider")
 
     monkeypatch.setattr("hnmine.resources.encoder", never)
     monkeypatch.setattr("hnmine.retrieval.ranking.top_k", never)
-    at = open_app("mine", run=with_run)
+    at = open_app("mine", run=run)
     before = {metric.label: metric.value for metric in at.metric}
-    at.slider(key=f"window-{with_run}").set_range(0, 20).run()
+    at.slider(key=f"window-{run}").set_range(0, 20).run()
     assert not at.exception
     after = {metric.label: metric.value for metric in at.metric}
     assert float(after["Mean similarity"]) > float(before["Mean similarity"])
     assert "Ranks 0 to 19. Skips nothing." in texts(at)
-    at.number_input(key=f"number-{with_run}").set_value(3).run()
+    at.number_input(key=f"number-{run}").set_value(3).run()
     assert {metric.label: metric.value for metric in at.metric}["Negatives"] == "372"
-    at.toggle(key=f"max_positive_ratio-{with_run}-on").set_value(True).run()
+    at.toggle(key=f"max_positive_ratio-{run}-on").set_value(True).run()
     assert not at.exception
+    after = {metric.label: metric.value for metric in at.metric}
     (funnel,) = [caption.value for caption in at.caption if caption.value.startswith("Candidates over all queries")]
     assert funnel.count("chosen ") == 1
     assert funnel.count("random fill ") <= 1
@@ -231,25 +177,25 @@ def test_a_slider_selects_again_without_encoding_or_searching(with_run: str, mon
     assert any(caption.value.startswith("removes ") and caption.value != "removes 0 candidates" for caption in at.caption)
 
 
-def test_a_guard_without_room_is_said_not_raised(with_run: str) -> None:
-    at = open_app("mine", run=with_run)
-    at.toggle(key=f"max_score-{with_run}-on").set_value(True).run()
-    at.slider(key=f"max_score-{with_run}").set_value(-0.5).run()
-    at.toggle(key=f"min_score-{with_run}-on").set_value(True).run()
+def test_a_guard_without_room_is_said_not_raised(run: str) -> None:
+    at = open_app("mine", run=run)
+    at.toggle(key=f"max_score-{run}-on").set_value(True).run()
+    at.slider(key=f"max_score-{run}").set_value(-0.5).run()
+    at.toggle(key=f"min_score-{run}-on").set_value(True).run()
     assert not at.exception
     assert "Ignored: the minimum score is above the maximum score." in texts(at)
 
 
-def test_settings_survive_a_restart_of_the_server(with_run: str) -> None:
-    at = open_app("mine", run=with_run)
-    at.slider(key=f"window-{with_run}").set_range(5, 60).run()
+def test_settings_survive_a_restart_of_the_server(run: str) -> None:
+    at = open_app("mine", run=run)
+    at.slider(key=f"window-{run}").set_range(5, 60).run()
     st.cache_resource.clear()
-    at = open_app("mine", run=with_run)
-    assert at.slider(key=f"window-{with_run}").value == (5, 60)
+    at = open_app("mine", run=run)
+    assert at.slider(key=f"window-{run}").value == (5, 60)
 
 
-def test_inspect_lists_queries_and_explains_every_candidate(with_run: str, mined: tuple[Workspace, str, str]) -> None:
-    at = open_app("inspect", run=with_run)
+def test_inspect_lists_queries_and_explains_every_candidate(run: str) -> None:
+    at = open_app("inspect", run=run)
     queries, candidates = at.dataframe[0].value, at.dataframe[1].value
     assert len(queries) == 50  # a page of them
     assert "121 of 121 queries" in texts(at)
@@ -264,42 +210,40 @@ def test_inspect_lists_queries_and_explains_every_candidate(with_run: str, mined
     assert "No matches" in texts(at)
 
 
-def test_export_shows_the_command_that_writes_the_same_bytes(with_run: str, tmp_path: Path, encoder: FlagEncoder) -> None:
-    from hnmine import resources
-
-    at = open_app("mine", run=with_run)
-    at.slider(key=f"window-{with_run}").set_range(5, 60).run()
+def test_export_shows_the_command_that_writes_the_same_bytes(run: str, tmp_path: Path) -> None:
+    at = open_app("mine", run=run)
+    at.slider(key=f"window-{run}").set_range(5, 60).run()
     at.switch_page("pages/views/export.py").run()
     assert not at.exception
     command = at.code[0].value
     assert "python -m hnmine mine" in command
     assert "--range_for_sampling 5-60" in command
-    run = resources.open_run(with_run)
-    (written,) = resources.export(run, msgspec.structs.replace(run.run.settings, selection=resources.workspace().selection(with_run)))
+    opened = resources.open_run(run)
+    (written,) = resources.export(opened, msgspec.structs.replace(opened.run.settings, selection=resources.workspace().selection(run)))
     out = tmp_path / "cli.jsonl"
-    find_knn_neg(encoder, EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", out, "5-60", 15)
+    find_knn_neg(FakeEncoder(), EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", out, "5-60", 15)
     assert written.path.read_bytes() == out.read_bytes()
     assert written.bytes == out.stat().st_size
 
 
-def test_a_balanced_reviewed_export_is_what_the_command_line_writes(with_run: str, tmp_path: Path, encoder: FlagEncoder) -> None:
+def test_a_balanced_reviewed_export_is_what_the_command_line_writes(run: str, tmp_path: Path) -> None:
     """The app ranked deeper than the command line does, and people judged there too: both estimate, and choose, the same."""
-    run, store = resources.open_run(with_run), resources.reviews()
-    ids = run.ranking.ids
-    assert run.ranking.depth > 300
-    pairs = [(run.inputs.corpus.queries[query], run.inputs.corpus.passages[ids[query, 4 + 14 * query]]) for query in range(28)]
+    opened, store = resources.open_run(run), resources.reviews()
+    ids = opened.ranking.ids
+    assert opened.ranking.depth > 300
+    pairs = [(opened.inputs.corpus.queries[query], opened.inputs.corpus.passages[ids[query, 4 + 14 * query]]) for query in range(28)]
     try:
         for number, choice in enumerate(("relevant", "positive", "negative", "negative")):
             store.decide(pairs[number::4], choice, "Ann")
-        run = resources.open_run(with_run)
+        opened = resources.open_run(run)
         chosen = with_preset("balanced", SelectionSettings(negative_number=10))
-        (written,) = resources.export(run, msgspec.structs.replace(run.run.settings, selection=chosen))
+        (written,) = resources.export(opened, msgspec.structs.replace(opened.run.settings, selection=chosen))
         out = tmp_path / "out.jsonl"
-        given = {"negative_number": 10, "preset": "balanced", "verdicts": resources.verdict_file(run)}
-        find_knn_neg(encoder, EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", out, **given)
+        given = {"negative_number": 10, "preset": "balanced", "verdicts": resources.verdict_file(opened)}
+        find_knn_neg(FakeEncoder(), EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", out, **given)
     finally:
         store.decide(pairs, None, "Ann")
-    assert run.fn_model.verdicts > 0
+    assert opened.fn_model.verdicts > 0
     assert written.path.read_bytes() == out.read_bytes()
 
 
@@ -310,26 +254,24 @@ def test_an_address_that_names_nothing_is_explained(fresh: Path) -> None:
     assert "not an id of the workspace" in texts(at)
 
 
-def test_a_run_that_is_damaged_while_it_is_open_breaks_no_screen(with_run: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    at = open_app("mine", run=with_run)
+def test_a_run_that_is_damaged_while_it_is_open_breaks_no_screen(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = open_app("mine", run=run)
     monkeypatch.setattr(Workspace, "runs", lambda self, dataset_id=None: [])
     at.run()
     assert not at.exception
     assert "cannot be opened" in texts(at)
 
 
-def test_exports_do_not_pile_up(with_run: str) -> None:
-    from hnmine import resources
-
-    run = resources.open_run(with_run)
+def test_exports_do_not_pile_up(run: str) -> None:
+    opened = resources.open_run(run)
 
     def export(seed: int, output_format: str = "flagembedding") -> list[Path]:
         settings = MineSettings(selection=SelectionSettings(seed=seed, negative_number=1), output_format=output_format, dev_share=0.2)
-        return [each.path for each in resources.export(run, settings)]
+        return [each.path for each in resources.export(opened, settings)]
 
     for seed in range(8):
         export(seed, ("flagembedding", "csv", "beir")[seed % 3])
-        names = {path.name.partition(".")[0] for path in resources.workspace().run_folder(with_run).glob("export-*")}
+        names = {path.name.partition(".")[0] for path in resources.workspace().run_folder(run).glob("export-*")}
         assert len(names) <= resources.EXPORTS_KEPT
     first = export(0)
     assert [path.exists() for path in first] == [True, True], "written anew after it was cleared away"
@@ -337,8 +279,6 @@ def test_exports_do_not_pile_up(with_run: str) -> None:
 
 def test_a_new_checkpoint_in_the_same_folder_is_another_model(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The usual loop is mine, train, mine again: a loaded model must not outlive its files."""
-    from hnmine import resources
-
     loads: list[ModelSettings] = []
 
     def load(settings: ModelSettings, *, on_progress: object = None) -> object:
@@ -358,33 +298,20 @@ def test_a_new_checkpoint_in_the_same_folder_is_another_model(fresh: Path, tmp_p
     assert len(loads) == 2
 
 
-def test_own_words_find_the_nearest_passages(with_run: str, monkeypatch: pytest.MonkeyPatch, encoder: FlagEncoder) -> None:
-    from hnmine import resources
-
-    monkeypatch.setattr(resources, "encoder", lambda settings, on_progress=None: encoder)
-    at = open_app("inspect", run=with_run)
-    at.text_input(key="inspect-ask").set_value("where do I find a helmet?").run()
-    assert not at.exception
-    answers = at.dataframe[-1].value
-    assert len(answers) == 10
-    assert answers["score"].is_monotonic_decreasing
-    assert answers["passage"].str.contains("helmet", case=False).any()
-
-
-def test_what_is_told_of_verdicts_is_of_this_moment(with_run: str) -> None:
+def test_what_is_told_of_verdicts_is_of_this_moment(run: str) -> None:
     """The same pairs may have been decided again by somebody else, which changes no negative but what is said of it."""
-    run = resources.open_run(with_run)
-    settings = resources.workspace().selection(with_run)
-    corpus, selection = run.inputs.corpus, resources.selection(run, settings)
+    opened = resources.open_run(run)
+    settings = resources.workspace().selection(run)
+    corpus, selection = opened.inputs.corpus, resources.selection(opened, settings)
     pair = (corpus.queries[0], corpus.passages[selection.negatives[0, 0]])
     store = resources.reviews()
     try:
         store.decide([pair], "relevant", "Ann")
-        dropped = resources.open_run(with_run)
+        dropped = resources.open_run(run)
         assert selection.negatives[0, 0] not in resources.selection(dropped, settings).negatives[0]
         store.decide([pair], "relevant", "Bob")
         store.decide([("a question of other data", "a text")], "negative", "Bob")
-        again = resources.open_run(with_run)
+        again = resources.open_run(run)
         assert again.key == dropped.key
         assert [each.who for each in again.verdict_pairs.applied] == ["Bob"]
         assert resources.selection(again, settings).verdict_pairs.elsewhere == 1
@@ -393,24 +320,27 @@ def test_what_is_told_of_verdicts_is_of_this_moment(with_run: str) -> None:
         store.decide([pair, ("a question of other data", "a text")], None, "Bob")
 
 
-def test_a_reviewed_export_is_made_again_from_its_manifest(with_run: str, tmp_path: Path) -> None:
+def test_a_reviewed_export_is_made_again_from_its_manifest(fresh: Path, tmp_path: Path, example_vectors: Path) -> None:
     """As the Export screen writes both, with the real model; a split, scores and every kind of verdict in it."""
-    run, store = resources.open_run(with_run), resources.reviews()
-    selection = resources.selection(run, resources.workspace().selection(with_run))
-    pairs = [(run.inputs.corpus.queries[query], run.inputs.corpus.passages[selection.negatives[query, 1]]) for query in range(9)]
+    shutil.copytree(example_vectors, fresh / "vectors")
+    space = Workspace(fresh)
+    run = mine(space, add_example(space), encoder=FlagEncoder.load(ModelSettings()))
+    opened, store = resources.open_run(run), resources.reviews()
+    selection = resources.selection(opened, resources.workspace().selection(run))
+    pairs = [(opened.inputs.corpus.queries[query], opened.inputs.corpus.passages[selection.negatives[query, 1]]) for query in range(9)]
     try:
         for number, choice in enumerate(("relevant", "positive", "negative")):
             store.decide(pairs[number::3], choice, "Ann")
-        run = resources.open_run(with_run)
+        opened = resources.open_run(run)
         settings = msgspec.structs.replace(
-            run.run.settings, selection=SelectionSettings(seed=7, max_positive_ratio=0.9), with_scores=True, dev_share=0.2
+            opened.run.settings, selection=SelectionSettings(seed=7, max_positive_ratio=0.9), with_scores=True, dev_share=0.2
         )
-        written = resources.export(run, settings)
+        written = resources.export(opened, settings)
         record = manifest.of_export(
-            run.run.manifest,
+            opened.run.manifest,
             settings=settings,
             names={"input_file": "bikeshare/train.jsonl", "candidate_pool": "bikeshare/pool.jsonl"},
-            verdicts=run.verdict_pairs.applied,
+            verdicts=opened.verdict_pairs.applied,
             summary={},
             fn_model=None,
             outputs=manifest.fingerprints(written),

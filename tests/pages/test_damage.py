@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -25,13 +25,13 @@ from hnmine.data.verdicts import read_verdicts
 from hnmine.review import audit_sample as audit
 from hnmine.review.audit_sample import AuditSettings
 from hnmine.runs import audit_samples as samples
-from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.manifest import read_manifest
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.uploads import inspect_file
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
-from tests.conftest import FakeEncoder
+from tests.conftest import mine
+from tests.pages.conftest import open_app, texts
 from tests.worlds import pool_of, rows_of
 
 ROOT = Path(__file__).parents[2]
@@ -47,10 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[str]
     pool = "".join(json.dumps({"text": text}) + "\n" for text in pool_of(60))
     dataset = space.add_dataset("rows.jsonl", io.BytesIO(rows.encode()), "pool.jsonl", io.BytesIO(pool.encode()))
     settings = MineSettings(selection=SelectionSettings(window_start=0, window_end=30, negative_number=4))
-    runs = [
-        mine_dataset(space, dataset.id, settings, 40, lambda tell: FakeEncoder(), lambda done, total, note: None, lambda: False)
-        for _ in range(2)
-    ]
+    runs = [mine(space, dataset.id, settings, 40) for _ in range(2)]
     space.save_decisions(dataset.id, (), False)
     space.save_columns(dataset.id, space.columns(dataset.id))
     space.save_selection(runs[0], settings.selection)
@@ -66,25 +63,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[str]
 
 
 @pytest.fixture
-def served(made: tuple[Path, str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def served(made: tuple[Path, str, list[str]], fresh: Path) -> World:
     """A copy of that workspace, as a new server finds it."""
-    shutil.copytree(made[0], tmp_path / "home")
-    monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "home"))
-    st.cache_resource.clear()
-    yield Workspace(tmp_path / "home"), made[1], made[2]
-    st.cache_resource.clear()
-
-
-def open_app(**query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    for name, value in query.items():
-        at.query_params[name] = value
-    return at.run()
-
-
-def texts(at: AppTest) -> str:
-    kinds = (at.text, at.markdown, at.caption, at.warning, at.error, at.info, at.success, at.title, at.subheader)
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
+    shutil.copytree(made[0], fresh)
+    return Workspace(fresh), made[1], made[2]
 
 
 def screens_of(at: AppTest) -> str:
@@ -244,7 +226,7 @@ def test_changed_data_can_be_mined_again(served: World) -> None:
     resources.open_run(run)
     edited(space.root / "datasets" / dataset / "pool.jsonl")
     settings = space.run(run).settings
-    again = mine_dataset(space, dataset, settings, 40, lambda tell: FakeEncoder(), lambda done, total, note: None, lambda: False)
+    again = mine(space, dataset, settings, 40)
     assert resources.open_run(again).run.id == again
     with pytest.raises(WorkspaceError, match=r"pool\.jsonl is not the file"):
         resources.open_run(run)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,36 +14,15 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from hnmine.data.columns import Columns
-from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.uploads import inspect_file
 from hnmine.runs.workspace import OWN_CORPUS, Workspace
 from hnmine.selection.settings import SelectionSettings
-from tests.conftest import FakeEncoder
+from tests.conftest import mine
+from tests.pages.conftest import open_app, texts
 
 ROOT = Path(__file__).parents[2]
 CSV = "frage,antwort,falsch,nr\n" + "".join(f"was ist {n},das ist {n},das ist nicht {n},{n}\n" for n in range(9))
-
-
-@pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """An empty workspace for a server that has just started."""
-    monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "workspace"))
-    st.cache_resource.clear()
-    yield tmp_path / "workspace"
-    st.cache_resource.clear()
-
-
-def open_app(**query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    for name, value in query.items():
-        at.query_params[name] = value
-    return at.run()
-
-
-def texts(at: AppTest) -> str:
-    kinds = (at.text, at.markdown, at.caption, at.warning, at.error, at.info, at.success, at.subheader)
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
 
 
 def metrics(at: AppTest) -> dict[str, str]:
@@ -114,7 +92,7 @@ def test_known_columns_are_prefilled_and_only_changes_become_settings(fresh: Pat
     assert metrics(at)["Passages"] == "28"
     assert space.columns(dataset.id) == Columns(neg=())
     settings = MineSettings(columns=space.columns(dataset.id), selection=SelectionSettings(window_start=0))
-    run = mine_dataset(space, dataset.id, settings, 50, lambda tell: FakeEncoder(), lambda done, total, note: None, lambda: False)
+    run = mine(space, dataset.id, settings, 50)
     st.cache_resource.clear()
     at = open_app(run=run)
     assert metrics(at)["Passages"] == "28"

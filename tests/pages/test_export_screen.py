@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
 from hnmine.cli.flags import settings_from
 from hnmine.cli.main import parse
 from hnmine.export.formats import FORMATS
-from hnmine.models.cards import ModelSettings
-from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from pages.export import checks
+from tests.conftest import Mined, mine
+from tests.pages.conftest import open_app, texts
 
 ROOT = Path(__file__).parents[2]
 ROWS = [
@@ -31,29 +29,15 @@ ROWS = [
 ]
 
 
-@pytest.fixture
-def run_id(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, write_jsonl, fake_encoder) -> Iterator[str]:  # type: ignore[no-untyped-def]
-    """A server's workspace with one run of rows that a trainer would trip over."""
-    monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "workspace"))
-    st.cache_resource.clear()
-    space = Workspace(tmp_path / "workspace")
-    dataset = space.add_dataset("my **rows**.jsonl", write_jsonl(ROWS))
-    settings = MineSettings(model=ModelSettings(), selection=SelectionSettings(window_start=0, window_end=20, negative_number=3))
-    yield mine_dataset(space, dataset.id, settings, 20, lambda tell: fake_encoder, lambda done, total, note: None, lambda: False)
-    st.cache_resource.clear()
-
-
-def open_screen(run_id: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    at.query_params["run"] = run_id
-    at.run()
-    at.switch_page("pages/views/export.py").run()
-    assert not at.exception, [each.value for each in at.exception]
-    return at
-
-
-def words(at: AppTest) -> str:
-    return "\n".join(str(each.value) for kind in (at.markdown, at.caption, at.text) for each in kind)
+@pytest.fixture(scope="module")
+def mined(tmp_path_factory: pytest.TempPathFactory) -> Mined:
+    """A run of rows that a trainer would trip over."""
+    folder = tmp_path_factory.mktemp("export")
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    space = Workspace(folder / "workspace")
+    dataset = space.add_dataset("my **rows**.jsonl", folder / "train.jsonl").id
+    settings = MineSettings(selection=SelectionSettings(window_start=0, window_end=20, negative_number=3))
+    return Mined(space.root, dataset, mine(space, dataset, settings, 20))
 
 
 def labels(at: AppTest) -> list[str]:
@@ -67,12 +51,12 @@ def shown(at: AppTest) -> MineSettings:
 
 
 @pytest.mark.parametrize("family", dict.fromkeys(each.family for each in FORMATS.values()))
-def test_every_format_can_be_chosen_and_is_what_the_command_writes(run_id: str, family: str) -> None:
-    at = open_screen(run_id)
+def test_every_format_can_be_chosen_and_is_what_the_command_writes(run: str, family: str) -> None:
+    at = open_app("export", run=run)
     at.selectbox(key="export-format").select(family).run()
     assert not at.exception
     form = FORMATS[family]
-    assert form.description in words(at)
+    assert form.description in texts(at)
     if f"{family}-parquet" in FORMATS:
         at.segmented_control(key="export-encoding").set_value("Parquet").run()
         assert not at.exception
@@ -84,8 +68,8 @@ def test_every_format_can_be_chosen_and_is_what_the_command_writes(run_id: str, 
     settings = shown(at)
     assert settings.output_format == form.name
     assert settings.dev_share == 0.3
-    run = resources.open_run(run_id)
-    written = resources.export(run, settings)
+    opened = resources.open_run(run)
+    written = resources.export(opened, settings)
     assert [label for label in labels(at) if form.records in label] == [
         f"Download{f' {each.part}:' if each.part != 'all' else ''} {each.rows:,} {form.records}, {size(each.bytes)}" for each in written
     ]
@@ -95,57 +79,57 @@ def size(count: int) -> str:
     return f"{count / 1024:,.0f} kB" if count >= 1024 else f"{count} bytes"
 
 
-def test_the_checks_show_problems_and_text_of_the_data_literally(run_id: str) -> None:
-    at = open_screen(run_id)
-    shown_words = words(at)
+def test_the_checks_show_problems_and_text_of_the_data_literally(run: str) -> None:
+    at = open_app("export", run=run)
+    shown_words = texts(at)
     assert any(icon in shown_words for icon in (":material/check:", ":material/info:", ":material/priority_high:"))
     assert "have no" in shown_words
     assert "prompt" in shown_words
     assert not any("**bold**" in str(each.value) for each in (*at.markdown, *at.caption))
     # Without a choice nothing is repaired: the file is as find_knn_neg writes it, and the command has no flag for it.
     assert "--repair_output" not in at.code[0].value
-    run = resources.open_run(run_id)
-    (written,) = resources.export(run, shown(at))
+    opened = resources.open_run(run)
+    (written,) = resources.export(opened, shown(at))
     rows = [json.loads(line) for line in written.path.read_text("utf-8").splitlines()]
     assert [row["id"] for row in rows] == [row["id"] for row in ROWS]
     assert sum("prompt" in row for row in rows) == 8
     # Other trainers' formats have no prompt to miss.
     at.selectbox(key="export-format").select("st-triplet").run()
     assert not at.checkbox
-    assert "these fields have no place in this format" in words(at).replace("&#44;", ",")
+    assert "these fields have no place in this format" in texts(at).replace("&#44;", ",")
 
 
-def test_a_repair_is_chosen_and_in_the_file_the_command_and_the_manifest(run_id: str) -> None:
-    at = open_screen(run_id)
+def test_a_repair_is_chosen_and_in_the_file_the_command_and_the_manifest(run: str) -> None:
+    at = open_app("export", run=run)
     at.checkbox(key="repair-missing-prompt").check().run()
     assert not at.exception
     settings = shown(at)
     assert settings.repair_output == ("missing-prompt",)
-    (written,) = resources.export(resources.open_run(run_id), settings)
+    (written,) = resources.export(resources.open_run(run), settings)
     rows = [json.loads(line) for line in written.path.read_text("utf-8").splitlines()]
     assert [row["prompt"] for row in rows] == [row.get("prompt", "") for row in ROWS]
     assert written.rows == 12
 
 
-def test_a_large_file_waits_until_somebody_asks(run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_waits_until_somebody_asks(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "CHECKED_AT_ONCE", 10)
-    at = open_screen(run_id)
-    assert "prompt" not in words(at).replace("`prompt`", "")
+    at = open_app("export", run=run)
+    assert "prompt" not in texts(at).replace("`prompt`", "")
     at.button(key="check").click().run()
     assert not at.exception
-    assert "no" in words(at)
+    assert "no" in texts(at)
     assert at.checkbox
     at.run()
     assert at.checkbox, "asked once, it stays"
 
 
-def test_verdicts_are_told_and_travel_with_the_command(run_id: str) -> None:
-    run = resources.open_run(run_id)
-    passage = run.inputs.corpus.passages[int(run.ranking.ids[0, 5])]
-    query = run.inputs.corpus.queries[0]
+def test_verdicts_are_told_and_travel_with_the_command(run: str) -> None:
+    opened = resources.open_run(run)
+    passage = opened.inputs.corpus.passages[int(opened.ranking.ids[0, 5])]
+    query = opened.inputs.corpus.queries[0]
     resources.reviews().decide([(query, passage)], "positive", "ann")
-    at = open_screen(run_id)
-    assert "Verdicts applied: 1 promoted." in words(at)
+    at = open_app("export", run=run)
+    assert "Verdicts applied: 1 positive." in texts(at)
     line = shlex.split(at.code[0].value)
     path = Path(line[line.index("--reviews") + 1])
     assert json.loads(path.read_text("utf-8"))["passage"] == passage

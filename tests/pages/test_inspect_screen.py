@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,11 @@ from hnmine.core.text import normalize_text
 from hnmine.data.verdicts import Verdict
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import encode
-from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
-from tests.conftest import FakeEncoder
-from tests.pages.test_app import open_app, texts
+from tests.conftest import FakeEncoder, Mined, mine
+from tests.pages.conftest import open_app, texts
 
 TOPICS = ["sea", "Wing", "hull", "sail", "Anchor", "tide"]
 
@@ -36,8 +34,8 @@ class Encoder(FakeEncoder):
 
 
 @pytest.fixture(scope="module")
-def mined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
-    """A workspace with one run of 130 queries: (workspace, run's id)."""
+def mined(tmp_path_factory: pytest.TempPathFactory) -> Mined:
+    """A run of 130 queries."""
     folder = tmp_path_factory.mktemp("inspect")
     lines = [
         {
@@ -50,7 +48,7 @@ def mined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
     space = Workspace(folder / "workspace")
     dataset = space.add_dataset("train.jsonl", folder / "train.jsonl")
     settings = MineSettings(model=ModelSettings(), selection=SelectionSettings(window_start=2, window_end=30, negative_number=5))
-    return space, mine_dataset(space, dataset.id, settings, 40, lambda tell: Encoder(), lambda done, total, note: None, lambda: False)
+    return Mined(space.root, dataset.id, mine(space, dataset.id, settings, 40, Encoder()))
 
 
 class Reviews:
@@ -64,15 +62,6 @@ class Reviews:
 
     def verdicts(self) -> list[Verdict]:
         return self.made
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, mined: tuple[Workspace, str]) -> Iterator[str]:
-    """The workspace of `mined`, as a new server finds it; gives the run's id."""
-    monkeypatch.setenv("HNMINE_HOME", str(mined[0].root))
-    st.cache_resource.clear()
-    yield mined[1]
-    st.cache_resource.clear()
 
 
 def listed(at: AppTest) -> list[str]:
@@ -256,14 +245,13 @@ def test_review_these_hands_the_query_over(run: str) -> None:
     assert query in texts(at)
 
 
-def test_corpus_text_is_shown_literally(run: str, mined: tuple[Workspace, str], tmp_path: Path) -> None:
+def test_corpus_text_is_shown_literally(run: str, space: Workspace, tmp_path: Path) -> None:
     nasty = "<b>bold</b> **stars** :material/home: $x$ [link](javascript:alert(1))"
     lines = [{"query": f"question {number} {nasty}", "pos": [f"{number} {nasty} positive"]} for number in range(12)]
     (tmp_path / "nasty.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    space = mined[0]
     dataset = space.add_dataset(nasty, tmp_path / "nasty.jsonl")
     settings = MineSettings(model=ModelSettings(), selection=SelectionSettings(window_start=0, window_end=8, negative_number=2))
-    added = mine_dataset(space, dataset.id, settings, 8, lambda tell: Encoder(), lambda done, total, note: None, lambda: False)
+    added = mine(space, dataset.id, settings, 8, Encoder())
     space.name_run(added, nasty)
     at = open_app("inspect", run=added)
     at.segmented_control(key="inspect-figure").set_value("near").run()
@@ -272,7 +260,6 @@ def test_corpus_text_is_shown_literally(run: str, mined: tuple[Workspace, str], 
         assert not at.exception
         rendering = (at.markdown, at.caption, at.title, at.subheader, at.header, at.warning, at.error, at.info, at.success)
         assert all("javascript" not in str(element.value) for kind in rendering for element in kind)
-    space.delete_run(added)
 
 
 def test_the_query_with_the_highest_estimate_comes_first(run: str) -> None:

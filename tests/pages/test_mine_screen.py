@@ -3,48 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
 from hnmine.analysis.fn_estimates import fn_rate
-from hnmine.models.cards import ModelSettings
 from hnmine.retrieval.ranking import Ranking
-from hnmine.runs.jobs import mine_dataset
-from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.filters import FILTERS
 from hnmine.selection.presets import PRESETS, preset_of, with_preset
 from hnmine.selection.settings import SelectionSettings
 from pages.shared.wording import FUNNEL
-from tests.conftest import FakeEncoder
-from tests.pages.test_app import EXAMPLE, open_app, texts
-
-
-@pytest.fixture(scope="module")
-def mined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str, str]:
-    """A workspace with one run of the bundled example: (workspace, data set's id, run's id)."""
-    space = Workspace(tmp_path_factory.mktemp("choosing") / "workspace")
-    dataset = space.add_dataset("bikeshare/train.jsonl", EXAMPLE / "train.jsonl", "bikeshare/pool.jsonl", EXAMPLE / "pool.jsonl")
-    settings = MineSettings(model=ModelSettings())
-    run_id = mine_dataset(space, dataset.id, settings, 500, lambda tell: FakeEncoder(), lambda done, total, note: None, lambda: False)
-    return space, dataset.id, run_id
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, mined: tuple[Workspace, str, str]) -> Iterator[str]:
-    """The workspace of `mined`, as a new server finds it; gives the run's id."""
-    space, _, run_id = mined
-    monkeypatch.setenv("HNMINE_HOME", str(space.root))
-    (space.run_folder(run_id) / "selection.json").unlink(missing_ok=True)
-    st.cache_resource.clear()
-    yield run_id
-    st.cache_resource.clear()
+from tests.conftest import EXAMPLE
+from tests.pages.conftest import open_app, texts
 
 
 def settings_of(run: str) -> SelectionSettings:
@@ -90,10 +64,7 @@ def as_json(settings: SelectionSettings) -> bytes:
     return msgspec.json.encode(settings)
 
 
-def test_a_new_data_set_starts_with_the_recommended_preset_and_the_command_line_does_not(
-    mined: tuple[Workspace, str, str], run: str
-) -> None:
-    space, _, _ = mined
+def test_a_new_data_set_starts_with_the_recommended_preset_and_the_command_line_does_not(run: str, space: Workspace) -> None:
     fresh = space.add_dataset("again.jsonl", EXAMPLE / "train.jsonl")
     at = open_app("mine", dataset=fresh.id)
     assert at.segmented_control(key=f"preset-{fresh.id}").value == "balanced"
@@ -115,8 +86,7 @@ def test_a_preset_of_a_small_corpus_ends_where_the_corpus_does(deepest: int, win
         assert preset_of(with_preset(name, SelectionSettings(negative_number=3), deepest=deepest), deepest=deepest) == name
 
 
-def test_the_pool_alone_keeps_the_preset_and_ends_the_window_at_it(run: str, mined: tuple[Workspace, str, str], tmp_path: Path) -> None:
-    space = mined[0]
+def test_the_pool_alone_keeps_the_preset_and_ends_the_window_at_it(run: str, space: Workspace, tmp_path: Path) -> None:
     pool = tmp_path / "pool.jsonl"
     pool.write_text("".join(json.dumps({"text": f"passage {number}"}) + "\n" for number in range(50)))
     dataset = space.add_dataset("small pool.jsonl", EXAMPLE / "train.jsonl", "pool.jsonl", pool)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -18,72 +17,10 @@ from hnmine.models.cards import ModelSettings
 from hnmine.review.audit_sample import Sample, different_pairs, pairs_in
 from hnmine.review.store import ReviewStore
 from hnmine.runs.audit_samples import kept_sample
-from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
-from tests.conftest import ROOT, FakeEncoder
-
-EXAMPLE = ROOT / "examples" / "bikeshare"
-
-
-@pytest.fixture(scope="module")
-def mined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
-    space = Workspace(tmp_path_factory.mktemp("quality") / "workspace")
-    dataset = space.add_dataset("bikeshare/train.jsonl", EXAMPLE / "train.jsonl", "bikeshare/pool.jsonl", EXAMPLE / "pool.jsonl")
-    settings = MineSettings(model=ModelSettings())
-    return space, mine_dataset(space, dataset.id, settings, 500, lambda tell: FakeEncoder(), lambda done, total, note: None, lambda: False)
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, mined: tuple[Workspace, str]) -> Iterator[str]:
-    """A server that has just started, without a verdict or a sample; gives the run's id."""
-    space, run_id = mined
-    monkeypatch.setenv("HNMINE_HOME", str(space.root))
-    for path in (
-        *space.root.glob("reviews.sqlite*"),
-        *space.run_folder(run_id).glob("audit-*"),
-        *space.run_folder(run_id).glob("selection.json"),
-    ):
-        path.unlink()
-    st.cache_resource.clear()
-    yield run_id
-    st.cache_resource.clear()
-
-
-@pytest.fixture
-def space(run: str, mined: tuple[Workspace, str]) -> Workspace:
-    return mined[0]
-
-
-@pytest.fixture
-def store(space: Workspace) -> ReviewStore:
-    return space.reviews()
-
-
-def open_screen(run: str, page: str = "quality", **state: object) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    at.query_params["run"] = run
-    at.run()
-    for name, value in state.items():
-        at.session_state[name.replace("_", "-")] = value
-    return go(at, page)
-
-
-def go(at: AppTest, page: str) -> AppTest:
-    at.switch_page(f"pages/views/{page}.py").run()
-    assert not at.exception, [each.value for each in at.exception]
-    return at
-
-
-def press(at: AppTest, key: str) -> AppTest:
-    at.button(key=key).click().run()
-    assert not at.exception, [each.value for each in at.exception]
-    return at
-
-
-def words(at: AppTest) -> str:
-    kinds = (at.subheader, at.text, at.markdown, at.caption, at.error, at.info, at.warning)
-    return "\n".join(str(element.value) for kind in kinds for element in kind).replace("\u00a0%", "%").replace(" %", "%")
+from tests.conftest import mine
+from tests.pages.conftest import go, open_app, press, texts
 
 
 def headline(at: AppTest) -> str:
@@ -107,21 +44,21 @@ def judge_all(store: ReviewStore, sample: Sample, run: str, *, wrong: int = 0, f
 
 
 def test_without_a_sample_nothing_is_claimed_and_one_is_offered(run: str, space: Workspace) -> None:
-    at = open_screen(run)
+    at = open_app("quality", run=run)
     assert headline(at) == "False negatives: not audited"
-    assert "confidence interval" in words(at)
+    assert "confidence interval" in texts(at)
     at.number_input(key="audit-size").set_value(80).run()
-    assert "80 reviews give a margin of error of about ±" in words(at)
+    assert "80 reviews give a margin of error of about ±" in texts(at)
     press(at, "audit-draw")
     assert headline(at) == "False negatives in this selection: not enough reviews"
-    assert "No pair is reviewed yet. The estimate needs 30 more reviews." in words(at)
+    assert "No pair is reviewed yet. The estimate needs 30 more reviews." in texts(at)
     sample = sample_of(space, run)
     assert len(sample.reviewed_draws) == 80
     assert sample.negatives == 1_860  # 124 rows x 15: rows that ask the same count each
 
 
 def test_the_sample_is_reviewed_in_its_order_and_its_rate_then_stands_on_the_screen(run: str, space: Workspace, store: ReviewStore) -> None:
-    at = press(open_screen(run), "audit-draw")
+    at = press(open_app("quality", run=run), "audit-draw")
     press(at, "audit-review")
     go(at, "review")  # where the button leads
     desk = at.session_state["review-session"]
@@ -135,9 +72,9 @@ def test_the_sample_is_reviewed_in_its_order_and_its_rate_then_stands_on_the_scr
     assert verdict.passage == corpus.passages[expected[1][0]]
     judge_all(store, sample, run, wrong=1)  # somebody else does the rest
     press(at.run(), f"review-next-{desk.step}")
-    assert "The sample is reviewed" in words(at)
+    assert "The sample is reviewed" in texts(at)
     go(at, "quality")
-    shown = words(at)
+    shown = texts(at)
     assert headline(at).startswith("False negatives in the sampled selection: ")
     assert "120 reviewed, 1 false. Drawn at random from 1,860 negatives, within bands of the ratio to the positive" in shown
     assert "After removing the false negatives found" in shown
@@ -147,7 +84,7 @@ def test_the_sample_is_reviewed_in_its_order_and_its_rate_then_stands_on_the_scr
 
 
 def test_verdicts_on_other_pairs_make_no_rate(run: str, space: Workspace, store: ReviewStore) -> None:
-    at = press(open_screen(run), "audit-draw")
+    at = press(open_app("quality", run=run), "audit-draw")
     sample, opened = sample_of(space, run), resources.open_run(run)
     drawn = set(zip(*(each.tolist() for each in pairs_in(sample, opened.inputs.corpus)), strict=True))
     selection, corpus = resources.selection(opened, space.selection(run)), opened.inputs.corpus
@@ -160,49 +97,49 @@ def test_verdicts_on_other_pairs_make_no_rate(run: str, space: Workspace, store:
     store.decide(others[:300], "relevant", "Ann")
     at.run()
     assert headline(at) == "False negatives in the sampled selection: not enough reviews"
-    assert "No pair is reviewed yet" in words(at)
+    assert "No pair is reviewed yet" in texts(at)
 
 
 def test_more_reviews_go_on_where_the_sample_ended(run: str, space: Workspace, store: ReviewStore) -> None:
-    at = press(open_screen(run), "audit-draw")
+    at = press(open_app("quality", run=run), "audit-draw")
     before = sample_of(space, run)
     judge_all(store, before, run)
     at.number_input(key="audit-precision").set_value(1.0).run()
-    assert "more reviews at the rates found so far" in words(at)
+    assert "more reviews at the rates found so far" in texts(at)
     added = int(at.button(key="audit-enlarge").label.split()[1])
     press(at, "audit-enlarge")
     after = sample_of(space, run)
     assert len(after.reviewed_draws) == 120 + added
     assert (after.reviewed_draws[:120], after.fingerprint, after.drawn) == (before.reviewed_draws, before.fingerprint, before.drawn)
     at.number_input(key="audit-precision").set_value(20.0).run()
-    assert "Reached." in words(at)
+    assert "Reached." in texts(at)
     at.number_input(key="audit-precision").set_value(0.1).run()
-    assert "Needs " in words(at)
+    assert "Needs " in texts(at)
 
 
 def test_a_cut_is_recommended_only_from_enough_reviews(run: str, space: Workspace, store: ReviewStore) -> None:
-    at = press(open_screen(run), "audit-draw")
+    at = press(open_app("quality", run=run), "audit-draw")
     sample = sample_of(space, run)
     judge_all(store, sample, run, first=40)
     at.run()
-    assert "Not enough reviews. A recommendation needs at least 60" in words(at)
+    assert "Not enough reviews. A recommendation needs at least 60" in texts(at)
     corpus = resources.open_run(run).inputs.corpus
     last = len(sample.bands) - 1
     queries, passages = pairs_in(sample, corpus)
     pairs = [(corpus.queries[q], corpus.passages[p]) for q, p in zip(queries, passages, strict=True)]
     store.decide(pairs, "negative", "Ann")
     at.run()
-    assert "No filter is needed" in words(at)
+    assert "No filter is needed" in texts(at)
     store.decide([pair for pair, draw in zip(pairs, sample.draws, strict=False) if draw.band == last], "positive", "Ann")
     at.run()
     at.number_input(key="audit-wanted").set_value(1.0).run()
     limit = sample.bands[last].low
-    assert f"PercPos at **{limit:.3g}**: about **0.0%** false" in words(at)
+    assert f"PercPos at **{limit:.3g}**: about **0.0%** false" in texts(at)
     assert any(each.value == f"--max_positive_ratio {limit:g}" for each in at.code)
 
 
 def test_another_selection_has_no_audit_and_the_old_one_is_found_again(run: str, space: Workspace, store: ReviewStore) -> None:
-    at = press(open_screen(run), "audit-draw")
+    at = press(open_app("quality", run=run), "audit-draw")
     judge_all(store, sample_of(space, run), run)
     at.run()
     settings = space.selection(run)
@@ -211,11 +148,11 @@ def test_another_selection_has_no_audit_and_the_old_one_is_found_again(run: str,
     assert headline(at) == "False negatives: not audited"
     assert "audit" not in go(at, "review").selectbox(key="review-source").options
     at.session_state[f"selection-{run}"] = settings
-    assert "120 reviewed" in words(go(at, "quality"))
+    assert "120 reviewed" in texts(go(at, "quality"))
 
 
 def test_a_sample_that_is_gone_is_not_asked_for_on_the_review_screen(run: str, space: Workspace) -> None:
-    at = press(open_screen(run), "audit-draw")
+    at = press(open_app("quality", run=run), "audit-draw")
     press(at, "audit-review")
     go(at, "review")
     next(space.run_folder(run).glob("audit-*")).unlink()
@@ -225,7 +162,7 @@ def test_a_sample_that_is_gone_is_not_asked_for_on_the_review_screen(run: str, s
 
 
 def test_a_new_sample_is_drawn_of_what_verdicts_have_changed(run: str, space: Workspace, store: ReviewStore) -> None:
-    at = press(open_screen(run), "audit-draw")
+    at = press(open_app("quality", run=run), "audit-draw")
     first = sample_of(space, run)
     judge_all(store, first, run, wrong=20)
     at.run()
@@ -244,21 +181,21 @@ def test_the_manifest_and_the_export_screen_tell_of_the_audit(
 
     written: list[dict[str, object]] = []
     monkeypatch.setattr(manifest, "encoded", lambda record: written.append(dict(record)) or manifest.msgspec.json.encode(record))
-    at = open_screen(run, "export")
-    assert "Not audited. The rate of false negatives is unknown." in words(at)
+    at = open_app("export", run=run)
+    assert "Not audited. The rate of false negatives is unknown." in texts(at)
     assert "audit" not in written[-1]
     press(go(at, "quality"), "audit-draw")
     sample = sample_of(space, run)
     judge_all(store, sample, run)
     at = go(at, "export")
-    assert "Audited: 0.0% false negatives (95% confidence interval 0.0-" in words(at)
+    assert "Audited: 0.0% false negatives (95% confidence interval 0.0-" in texts(at)
     audit = written[-1]["audit"]
     assert isinstance(audit, dict)
     assert (audit["reviewed"], audit["false"], audit["seed"], audit["left"]) == (120, 0, 42, None)
     assert audit["selection"] == audit["exported"] == sample.fingerprint
     judge_all(store, sample, run, wrong=3)
     at = go(at, "export")
-    assert "false negatives after the review" in words(at)
+    assert "false negatives after the review" in texts(at)
     audit = written[-1]["audit"]
     assert isinstance(audit, dict)
     assert audit["selection"] != audit["exported"]
@@ -267,18 +204,18 @@ def test_the_manifest_and_the_export_screen_tell_of_the_audit(
 
 
 def test_a_damaged_sample_is_told_and_the_other_screens_go_on(run: str, space: Workspace) -> None:
-    at = press(open_screen(run), "audit-draw")
+    at = press(open_app("quality", run=run), "audit-draw")
     next(space.run_folder(run).glob("audit-*")).write_text("no json")
     at.run()
     assert not at.exception
-    assert "The audit cannot be read" in words(at)
-    assert "draw another" in words(at)
-    assert "The audit cannot be read" in words(go(at, "export"))
+    assert "The audit cannot be read" in texts(at)
+    assert "draw another" in texts(at)
+    assert "The audit cannot be read" in texts(go(at, "export"))
     go(at, "review")
 
 
 def test_the_parts_show_what_the_counts_say(run: str) -> None:
-    at = open_screen(run)
+    at = open_app("quality", run=run)
     opened = resources.open_run(run)
     selection = resources.selection(opened, opened.run.settings.selection)
     positives = diagnostics.positives(opened.inputs.corpus, opened.ranking, selection)
@@ -298,11 +235,11 @@ def test_the_parts_show_what_the_counts_say(run: str) -> None:
     for view in ("lengths", "scores", "short"):
         at.segmented_control(key="quality-view").set_value(view).run()
         assert not at.exception
-    assert "0 queries have fewer than 15 negatives" in words(at)
+    assert "0 queries have fewer than 15 negatives" in texts(at)
 
 
 def test_the_second_page_of_a_table_goes_on(run: str) -> None:
-    at = open_screen(run, quality_view="hubs")
+    at = open_app("quality", run=run, state={"quality-view": "hubs"})
     first = at.dataframe[0].value
     page_key = f"quality-hubs-{resources.open_run(run).key}-page"
     at.session_state[page_key] = 2
@@ -310,21 +247,20 @@ def test_the_second_page_of_a_table_goes_on(run: str) -> None:
     second = at.dataframe[0].value
     assert second["chosen for"].iloc[0] <= first["chosen for"].iloc[-1]
     assert not set(second["passage"]) & set(first["passage"])
-    assert "51 to 100 of" in words(at)
+    assert "51 to 100 of" in texts(at)
 
 
 def test_a_selection_without_negatives_says_so(run: str, space: Workspace) -> None:
     settings = msgspec.structs.replace(space.selection(run), max_score=-0.99)
-    at = open_screen(run, **{f"selection-{run}": settings})
-    assert "This selection has no negatives" in words(at)
+    at = open_app("quality", run=run, state={f"selection-{run}": settings})
+    assert "This selection has no negatives" in texts(at)
     for view in ("positives", "hubs", "lengths", "scores", "short"):
         at.segmented_control(key="quality-view").set_value(view).run()
         assert not at.exception, view
 
 
-def test_corpus_text_is_shown_literally(run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_corpus_text_is_shown_literally(space: Workspace, tmp_path: Path) -> None:
     nasty = "<b>bold</b> **stars** :material/home: $x$ [link](javascript:alert(1))"
-    space = Workspace(tmp_path / "nasty")
     (tmp_path / "nasty.jsonl").write_text(
         "".join(json.dumps({"query": f"{nasty} q{n}", "pos": [f"{nasty} p{n}"]}) + "\n" for n in range(40))
     )
@@ -332,10 +268,8 @@ def test_corpus_text_is_shown_literally(run: str, tmp_path: Path, monkeypatch: p
     settings = MineSettings(
         model=ModelSettings(), selection=type(MineSettings().selection)(window_start=0, window_end=30, negative_number=5)
     )
-    nasty_run = mine_dataset(space, dataset.id, settings, 30, lambda tell: FakeEncoder(), lambda *told: None, lambda: False)
-    monkeypatch.setenv("HNMINE_HOME", str(space.root))
-    st.cache_resource.clear()
-    at = press(open_screen(nasty_run), "audit-draw")
+    nasty_run = mine(space, dataset.id, settings, 30)
+    at = press(open_app("quality", run=nasty_run), "audit-draw")
     for view in ("positives", "hubs", "short"):
         at.segmented_control(key="quality-view").set_value(view).run()
         assert not at.exception
@@ -343,21 +277,15 @@ def test_corpus_text_is_shown_literally(run: str, tmp_path: Path, monkeypatch: p
         assert not any("stars" in each for each in rendered)
 
 
-def test_an_empty_server_says_where_to_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "empty"))
-    st.cache_resource.clear()
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    at.run()
-    go(at, "quality")
-    assert "No run is open" in words(at)
-    st.cache_resource.clear()
+def test_an_empty_server_says_where_to_go(fresh: Path) -> None:
+    assert "No run is open" in texts(open_app("quality"))
 
 
 def test_two_reviewers_see_the_same_sample(run: str, space: Workspace) -> None:
-    press(open_screen(run), "audit-draw")
+    press(open_app("quality", run=run), "audit-draw")
     first = sample_of(space, run)
     next(space.run_folder(run).glob("audit-*")).unlink()
     st.cache_resource.clear()
-    press(open_screen(run), "audit-draw")
+    press(open_app("quality", run=run), "audit-draw")
     assert msgspec.structs.replace(sample_of(space, run), drawn="") == msgspec.structs.replace(first, drawn="")
     assert np.unique([draw.band for draw in first.reviewed_draws]).tolist() == list(range(len(first.bands)))

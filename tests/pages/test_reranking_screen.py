@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
 from hnmine.cli.flags import settings_from
 from hnmine.cli.main import parse
 from hnmine.data.verdicts import Verdict
-from hnmine.models.cards import ModelSettings
 from hnmine.models.flag_reranker import CrossEncoder
 from hnmine.models.reranker import RerankerSettings
 from hnmine.runs.jobs import mine_dataset
@@ -25,6 +22,7 @@ from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from pages.shared import reranker
 from tests.conftest import FakeEncoder
+from tests.pages.conftest import open_app, texts
 from tests.rerankers import FakeReranker, fake_score
 
 ROOT = Path(__file__).parents[2]
@@ -41,46 +39,19 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeReranker:
 
 
 @pytest.fixture
-def dataset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, write_jsonl) -> Iterator[tuple[Workspace, str]]:  # type: ignore[no-untyped-def]
+def dataset(space: Workspace, write_jsonl) -> tuple[Workspace, str]:  # type: ignore[no-untyped-def]
     """A server's workspace with a data set."""
-    monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "workspace"))
-    st.cache_resource.clear()
-    space = Workspace(tmp_path / "workspace")
-    yield space, space.add_dataset("rows.jsonl", write_jsonl(ROWS)).id
-    st.cache_resource.clear()
+    return space, space.add_dataset("rows.jsonl", write_jsonl(ROWS)).id
 
 
-def mined(dataset: tuple[Workspace, str], fake: FakeReranker | None) -> str:
+def mined_with(dataset: tuple[Workspace, str], fake: FakeReranker | None) -> str:
     """A run of the data set; its id."""
     settings = MineSettings(
-        model=ModelSettings(),
         reranker=None if fake is None else RERANKER,
         selection=SelectionSettings(window_start=0, window_end=8, negative_number=3),
     )
-    return mine_dataset(
-        *dataset,
-        settings,
-        30,
-        lambda tell: FakeEncoder(),
-        lambda *_: None,
-        lambda: False,
-        load_reranker=lambda tell: fake or FakeReranker(),
-    )
-
-
-def open_screen(page: str, **query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    for name, value in query.items():
-        at.query_params[name] = value
-    at.run()
-    at.switch_page(f"pages/views/{page}.py").run()
-    assert not at.exception, [each.value for each in at.exception]
-    return at
-
-
-def words(at: AppTest) -> str:
-    kinds = (at.markdown, at.caption, at.text, at.info, at.error, at.warning)
-    return "\n".join(str(each.value) for kind in kinds for each in kind)
+    load = {"load_reranker": lambda tell: fake or FakeReranker()}
+    return mine_dataset(*dataset, settings, 30, lambda tell: FakeEncoder(), lambda *step: None, lambda: False, **load)
 
 
 def finished(subject: str) -> None:
@@ -98,27 +69,27 @@ def test_a_reranker_is_chosen_told_of_and_used(dataset, fake, cross_encoder: Pat
     space, dataset_id = dataset
     monkeypatch.setattr(resources, "encoder", lambda *_: FakeEncoder())
     monkeypatch.setattr(reranker, "KNOWN", (str(cross_encoder),))  # AppTest cannot type what is not in the list
-    at = open_screen("mine", dataset=dataset_id)
+    at = open_app("mine", dataset=dataset_id)
     assert at.selectbox(key=f"reranker-{dataset_id}").value == "none"
-    assert "The reranker scores" not in words(at)
+    assert "The reranker scores" not in texts(at)
     assert at.toggle(key=f"reranker_margin-{dataset_id}-on").disabled
     at.selectbox(key=f"reranker-{dataset_id}").set_value(str(cross_encoder)).run()
     assert not at.exception
     pairs = 30 * min(210, 30) + 30
-    assert f"The reranker scores up to {pairs:,} pairs: the first" in words(at)
-    assert "512 tokens per pair" in words(at)
+    assert f"The reranker scores up to {pairs:,} pairs: the first" in texts(at)
+    assert "512 tokens per pair" in texts(at)
     at.toggle(key=f"reranker_margin-{dataset_id}-on").set_value(True).run()  # what will be there may guard already
     at.button(key="mine").click().run()
     finished(dataset_id)
     run = space.runs(dataset_id)[0]
-    at = open_screen("mine", run=run.id)
+    at = open_app("mine", run=run.id)
     assert run.settings.reranker == RerankerSettings(name_or_path=str(cross_encoder), depth=run.settings.selection.window_end)
-    assert f"Reranker: {len(fake.asked):,} pairs scored by this run, 0 from the store." in words(at)
-    assert "mined with another model" not in words(at)
+    assert f"Reranker: {len(fake.asked):,} pairs scored by this run, 0 from the store." in texts(at)
+    assert "mined with another model" not in texts(at)
     assert run.settings.selection.reranker_margin == 0
     # Mined again without one, nothing may guard by it.
     space.save_selection(run.id, SelectionSettings(window_start=0, window_end=8, negative_number=3, reranker_margin=0.0))
-    again = open_screen("mine", run=run.id)
+    again = open_app("mine", run=run.id)
     again.selectbox(key=f"reranker-{dataset_id}").set_value("none").run()
     assert not again.exception
     again.button(key="mine").click().run()
@@ -134,18 +105,18 @@ NO_RERANKERS = {
 
 def test_a_reranker_that_cannot_be_used_is_told_and_not_mined_with(dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reranker, "KNOWN", tuple(NO_RERANKERS))
-    at = open_screen("mine", dataset=dataset[1])
+    at = open_app("mine", dataset=dataset[1])
     assert not at.button(key="mine").disabled
     for name, said in NO_RERANKERS.items():
         at.selectbox(key=f"reranker-{dataset[1]}").set_value(name).run()
         assert not at.exception
-        assert "Cannot use this reranker" in words(at)
-        assert said in words(at)
+        assert "Cannot use this reranker" in texts(at)
+        assert said in texts(at)
         assert at.button(key="mine").disabled
 
 
 def test_without_a_reranker_the_export_offers_none(dataset) -> None:
-    at = open_screen("export", run=mined(dataset, None))
+    at = open_app("export", run=mined_with(dataset, None))
     at.toggle(key="export-scores").set_value(True).run()
     assert not at.exception
     assert not any("Scores of" in str(each.label) for each in at.segmented_control)
@@ -153,8 +124,8 @@ def test_without_a_reranker_the_export_offers_none(dataset) -> None:
 
 def test_teacher_scores_are_written_once_all_are_there_and_the_command_writes_the_same(dataset, fake, tmp_path: Path) -> None:
     space, dataset_id = dataset
-    run_id = mined(dataset, fake)
-    at = open_screen("export", run=run_id)
+    run_id = mined_with(dataset, fake)
+    at = open_app("export", run=run_id)
     at.toggle(key="export-scores").set_value(True).run()
     assert at.segmented_control(key="export-source").value == "model"
     at.segmented_control(key="export-source").set_value("reranker").run()
@@ -168,11 +139,11 @@ def test_teacher_scores_are_written_once_all_are_there_and_the_command_writes_th
     opened = resources.open_run(run_id)
     far = opened.inputs.corpus.passages[int(opened.ranking.ids[0, 25])]
     resources.reviews().decide([(opened.inputs.corpus.queries[0], far)], "positive", "ann")
-    at = open_screen("export", run=run_id)
+    at = open_app("export", run=run_id)
     at.toggle(key="export-scores").set_value(True).run()
     at.segmented_control(key="export-source").set_value("reranker").run()
     assert not at.exception
-    assert "have no reranker score yet" in words(at)
+    assert "have no reranker score yet" in texts(at)
     assert not at.get("download_button")
     before = len(fake.asked)
     at.button(key="score").click().run()
@@ -206,14 +177,14 @@ def test_teacher_scores_are_written_once_all_are_there_and_the_command_writes_th
 
 
 def test_other_weights_than_the_runs_are_refused(dataset, fake) -> None:
-    run_id = mined(dataset, fake)
+    run_id = mined_with(dataset, fake)
     resources.workspace().save_selection(run_id, SelectionSettings(window_start=6, window_end=20, negative_number=9))
     fake.weights = "ee" * 32
-    at = open_screen("export", run=run_id)
+    at = open_app("export", run=run_id)
     at.toggle(key="export-scores").set_value(True).run()
     at.segmented_control(key="export-source").set_value("reranker").run()
     assert not at.exception
-    assert "the reranker's weights have changed since this run was mined" in words(at)
+    assert "the reranker's weights have changed since this run was mined" in texts(at)
     assert not has(at, "button", "score")
 
 

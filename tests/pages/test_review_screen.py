@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,62 +15,12 @@ from hnmine.core.text import normalize_text
 from hnmine.models.cards import ModelSettings
 from hnmine.retrieval.ranking import ranks_of
 from hnmine.review.store import ReviewStore
-from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.fn_model import FNEstimator
 from pages.review.session import ReviewSession
-from tests.conftest import ROOT, FakeEncoder
-
-EXAMPLE = ROOT / "examples" / "bikeshare"
-
-
-@pytest.fixture(scope="module")
-def mined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
-    space = Workspace(tmp_path_factory.mktemp("review") / "workspace")
-    dataset = space.add_dataset("bikeshare/train.jsonl", EXAMPLE / "train.jsonl", "bikeshare/pool.jsonl", EXAMPLE / "pool.jsonl")
-    settings = MineSettings(model=ModelSettings())
-    return space, mine_dataset(space, dataset.id, settings, 500, lambda tell: FakeEncoder(), lambda done, total, note: None, lambda: False)
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, mined: tuple[Workspace, str]) -> Iterator[str]:
-    """A server that has just started, without a verdict; gives the run's id."""
-    space, run_id = mined
-    monkeypatch.setenv("HNMINE_HOME", str(space.root))
-    for path in space.root.glob("reviews.sqlite*"):
-        path.unlink()
-    st.cache_resource.clear()
-    yield run_id
-    st.cache_resource.clear()
-
-
-@pytest.fixture
-def store(run: str, mined: tuple[Workspace, str]) -> ReviewStore:
-    return mined[0].reviews()
-
-
-def open_review(run: str, **state: object) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    at.query_params["run"] = run
-    at.run()
-    for name, value in state.items():
-        at.session_state[name.replace("_", "-")] = value
-    at.switch_page("pages/views/review.py").run()
-    assert not at.exception, [each.value for each in at.exception]
-    return at
-
-
-def press(at: AppTest, label: str) -> AppTest:
-    (button,) = [each for each in at.button if each.label == label]
-    button.click().run()
-    assert not at.exception, [each.value for each in at.exception]
-    return at
-
-
-def texts(at: AppTest) -> str:
-    kinds = (at.text, at.markdown, at.caption, at.error, at.info, at.success, at.toast, at.subheader)
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
+from tests.conftest import mine
+from tests.pages.conftest import open_app, press, texts
 
 
 def counts(at: AppTest) -> str:
@@ -83,7 +32,7 @@ def query_shown(at: AppTest) -> str:
 
 
 def test_a_press_writes_the_verdict_of_the_pair_shown_and_goes_on(run: str, store: ReviewStore) -> None:
-    at = open_review(run)
+    at = open_app("review", run=run)
     assert counts(at).startswith("**0 of 1,815 reviewed**")
     query = query_shown(at)
     press(at, "Relevant: remove")
@@ -98,7 +47,7 @@ def test_a_press_writes_the_verdict_of_the_pair_shown_and_goes_on(run: str, stor
 
 
 def test_undo_shows_the_pair_again_and_redo_judges_it_again(run: str, store: ReviewStore) -> None:
-    at = open_review(run)
+    at = open_app("review", run=run)
     press(at, "Relevant: remove")
     (first,) = store.verdicts()
     press(at, "Negative")
@@ -113,7 +62,7 @@ def test_undo_shows_the_pair_again_and_redo_judges_it_again(run: str, store: Rev
 
 
 def test_what_somebody_else_judges_is_not_shown_again(run: str, store: ReviewStore) -> None:
-    at = open_review(run)
+    at = open_app("review", run=run)
     press(at, "Negative")
     place, desk = at.session_state["review-session"].place, at.session_state["review-session"]
     following = [desk.texts(each) for each in range(place, place + 3)]
@@ -135,7 +84,7 @@ def test_a_pair_that_another_leaves_at_this_moment_is_not_given_again(
     """They have written their verdict and gone on after this screen has asked for news, before it takes its next pair."""
     from pages.review.claims import Claims
 
-    at = open_review(run)
+    at = open_app("review", run=run)
     desk = at.session_state["review-session"]
     following = [desk.texts(desk.place + number) for number in range(3)]
     take = Claims.take
@@ -153,7 +102,7 @@ def test_a_pair_that_another_leaves_at_this_moment_is_not_given_again(
 def test_a_verdict_that_cannot_be_written_keeps_the_pair(run: str, store: ReviewStore, monkeypatch: pytest.MonkeyPatch) -> None:
     from hnmine.core.errors import WorkspaceError
 
-    at = open_review(run)
+    at = open_app("review", run=run)
     query = query_shown(at)
 
     def full(*args: object) -> int:
@@ -171,7 +120,7 @@ def test_a_verdict_that_cannot_be_written_keeps_the_pair(run: str, store: Review
 
 
 def test_filters_narrow_the_queue_and_one_verdict_goes_to_all_of_it(run: str, store: ReviewStore) -> None:
-    at = open_review(run)
+    at = open_app("review", run=run)
     at.text_input(key="review-words").set_value("HELMET").run()
     matching = int(counts(at).split(" of ")[1].split(" ")[0])
     assert 0 < matching < 200
@@ -190,7 +139,7 @@ def test_filters_narrow_the_queue_and_one_verdict_goes_to_all_of_it(run: str, st
 
 
 def test_a_reviewed_queue_leads_to_the_negatives_that_came_in(run: str, store: ReviewStore) -> None:
-    at = open_review(run, review_query="helmet")
+    at = open_app("review", run=run, state={"review-query": "helmet"})
     assert at.text_input(key="review-words").value == "helmet"
     matching = len(at.session_state["review-session"].queue)
     at.segmented_control(key="review-all-choice").set_value("relevant").run()
@@ -201,7 +150,7 @@ def test_a_reviewed_queue_leads_to_the_negatives_that_came_in(run: str, store: R
 
 
 def test_dropped_pairs_can_be_looked_at_again_and_judged_anew(run: str, store: ReviewStore) -> None:
-    at = open_review(run)
+    at = open_app("review", run=run)
     press(at, "Relevant: remove")
     press(at, "Negative")
     at.pills(key="review-states").set_value(["relevant"]).run()
@@ -215,7 +164,7 @@ def test_dropped_pairs_can_be_looked_at_again_and_judged_anew(run: str, store: R
 @pytest.mark.parametrize("order", ["fn_probability", "ratio", "random", "query", "hubs"])
 @pytest.mark.parametrize("source", ["chosen", "window", "nearest"])
 def test_every_order_of_every_source_opens(run: str, store: ReviewStore, order: str, source: str) -> None:
-    at = open_review(run)
+    at = open_app("review", run=run)
     at.selectbox(key="review-source").set_value(source)
     at.selectbox(key="review-order").set_value(order).run()
     press(at, "Unsure")
@@ -223,7 +172,7 @@ def test_every_order_of_every_source_opens(run: str, store: ReviewStore, order: 
 
 
 def test_the_name_stands_beside_the_verdict_and_undo_goes_by_it(run: str, store: ReviewStore) -> None:
-    at = open_review(run)
+    at = open_app("review", run=run)
     at.text_input(key="review-who").set_value("Ann <b>").run()
     press(at, "Relevant: remove")
     assert store.verdicts()[0].who == "Ann <b>"
@@ -234,7 +183,7 @@ def test_the_name_stands_beside_the_verdict_and_undo_goes_by_it(run: str, store:
 def test_a_name_that_stands_beside_a_decision_is_given_to_nobody_else(run: str, store: ReviewStore) -> None:
     store.decide([("q", "p")], "relevant", "Reviewer 1")  # in a tab that is closed, or at another server
     store.decide([("q", "r")], "relevant", "Reviewer 3")
-    at = open_review(run)
+    at = open_app("review", run=run)
     assert at.text_input(key="review-who").value == "Reviewer 2"
     assert next(each for each in at.button if each.label == "Undo").disabled
     press(at, "Negative")
@@ -242,7 +191,7 @@ def test_a_name_that_stands_beside_a_decision_is_given_to_nobody_else(run: str, 
     assert at.text_input(key="review-who").value == "Reviewer 2"  # its own decisions do not take it away
     assert [each.who for each in store.verdicts()][2:] == ["Reviewer 2"] * 2
     st.cache_resource.clear()  # the server starts again
-    at = open_review(run)
+    at = open_app("review", run=run)
     assert at.text_input(key="review-who").value == "Reviewer 4"
     at.text_input(key="review-who").set_value("Reviewer 1").run()  # whoever types a name says that it is theirs
     press(at, "Undo")
@@ -291,7 +240,7 @@ def test_an_earlier_decision_about_many_pairs_is_changed_as_one(run: str, store:
     batch = store.decide([("q", f"p{number}") for number in range(3_000)], "relevant", "Ann")
     with monkeypatch.context() as patch:
         patch.setattr(ReviewStore, "pairs", None)  # a screen asks for no texts
-        at = open_review(run)
+        at = open_app("review", run=run)
         press(at, "Negative")
     assert "3,000 pairs" in texts(at)
     store.decide([("q", "p0")], "unsure", "Bob")
@@ -306,7 +255,7 @@ def test_an_earlier_decision_about_many_pairs_is_changed_as_one(run: str, store:
 
 
 def test_a_file_of_verdicts_that_is_moved_away_is_begun_anew_on_the_screen(run: str, store: ReviewStore, tmp_path: Path) -> None:
-    at = open_review(run)
+    at = open_app("review", run=run)
     press(at, "Relevant: remove")
     press(at, "Relevant: remove")
     for path in store.path.parent.glob("reviews.sqlite*"):
@@ -323,7 +272,7 @@ def test_a_file_of_verdicts_that_is_moved_away_is_begun_anew_on_the_screen(run: 
 def test_verdicts_are_downloaded_and_imported(run: str, store: ReviewStore, tmp_path: Path) -> None:
     from pages.review import files
 
-    at = open_review(run)
+    at = open_app("review", run=run)
     for label in ("Relevant: remove", "Relevant: add as positive", "Unsure"):
         press(at, label)
     lines = files.lines()
@@ -343,18 +292,15 @@ def test_verdicts_are_downloaded_and_imported(run: str, store: ReviewStore, tmp_
     assert "bad.jsonl:1 is not a valid verdict" in texts(at)
 
 
-def test_corpus_text_is_shown_literally(run: str, store: ReviewStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_corpus_text_is_shown_literally(space: Workspace, tmp_path: Path) -> None:
     nasty = "<b>bold</b> **stars** :material/home: $x$ [link](javascript:alert(1)) pump"
-    space = Workspace(tmp_path / "nasty")
     file = tmp_path / "nasty.jsonl"
     rows = [{"query": f"{nasty} q{number}", "pos": [f"{nasty} positive {number}"]} for number in range(8)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     dataset = space.add_dataset("nasty", file)
     settings = MineSettings(model=ModelSettings(), selection=type(MineSettings().selection)(window_start=0, negative_number=3))
-    nasty_run = mine_dataset(space, dataset.id, settings, 8, lambda tell: FakeEncoder(), lambda done, total, note: None, lambda: False)
-    monkeypatch.setenv("HNMINE_HOME", str(space.root))
-    st.cache_resource.clear()
-    at = open_review(nasty_run)
+    nasty_run = mine(space, dataset.id, settings, 8)
+    at = open_app("review", run=nasty_run)
     press(at, "Relevant: remove")
     rendered = [str(each.value) for kind in (at.markdown, at.caption, at.toast) for each in kind]
     assert rendered
@@ -365,32 +311,19 @@ def test_corpus_text_is_shown_literally(run: str, store: ReviewStore, monkeypatc
     assert not any("<b>" in body for body in marked)
 
 
-def test_an_empty_server_says_where_to_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "empty"))
-    st.cache_resource.clear()
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    at.run()
-    at.switch_page("pages/views/review.py").run()
-    assert not at.exception
-    assert "No run is open" in texts(at)
-    st.cache_resource.clear()
+def test_an_empty_server_says_where_to_go(fresh: Path) -> None:
+    assert "No run is open" in texts(open_app("review"))
 
 
-def test_a_damaged_file_of_verdicts_is_told_on_the_screen(run: str, mined: tuple[Workspace, str]) -> None:
-    (mined[0].root / "reviews.sqlite").write_bytes(b"no database at all " * 300)
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    at.query_params["run"] = run
-    at.run()
-    at.switch_page("pages/views/review.py").run()
-    assert not at.exception
-    assert "are damaged" in texts(at)
-    (mined[0].root / "reviews.sqlite").unlink()
+def test_a_damaged_file_of_verdicts_is_told_on_the_screen(run: str, space: Workspace) -> None:
+    (space.root / "reviews.sqlite").write_bytes(b"no database at all " * 300)
+    assert "are damaged" in texts(open_app("review", run=run))
 
 
 def test_a_promoted_passage_leaves_the_negatives_of_the_selection(run: str, store: ReviewStore) -> None:
     from hnmine import resources
 
-    at = open_review(run)
+    at = open_app("review", run=run)
     press(at, "Relevant: add as positive")
     (verdict,) = store.verdicts()
     opened = resources.open_run(run)
@@ -403,7 +336,7 @@ def test_a_promoted_passage_leaves_the_negatives_of_the_selection(run: str, stor
 
 
 def test_the_order_is_that_of_the_estimate_and_stays_while_it_is_read(run: str, store: ReviewStore) -> None:
-    at = open_review(run)
+    at = open_app("review", run=run)
     assert "fitted on" not in texts(at)
     assert "false-negative probability " in texts(at)
     desk = at.session_state["review-session"]
@@ -424,14 +357,14 @@ def test_the_order_is_that_of_the_estimate_and_stays_while_it_is_read(run: str, 
     desk = at.session_state["review-session"]
     assert [desk.queue.pair(place) for place in range(len(desk.queue))] == order, "and the queue has not moved"
     assert "fitted on" not in texts(at)
-    judging_again = open_review(run)
+    judging_again = open_app("review", run=run)
     assert "The model is fitted on 4 verdicts." in texts(judging_again)
     learnt = highest(judging_again.session_state["review-session"], resources.estimator(resources.open_run(run)))
     assert learnt == sorted(learnt, reverse=True)
 
 
 def test_signals_have_names_and_filter(run: str, store: ReviewStore) -> None:
-    at = open_review(run)
+    at = open_app("review", run=run)
     shown = next(each.value for each in at.caption if "**Candidate**" in each.value)
     assert "% of the best match" in shown.replace("\u00a0", " ")
     assert "positive_similarity" not in shown

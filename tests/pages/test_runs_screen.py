@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import WorkspaceError
@@ -18,40 +17,49 @@ from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from pages.shared import state, wording
-from tests.conftest import FakeEncoder
-from tests.pages.test_app import open_app, texts
+from tests.conftest import FakeEncoder, mine
+from tests.pages.conftest import open_app, texts
 
 
 class World:
-    """A workspace with two runs of one data set, one of another, and a data set without a run."""
+    """A server's workspace with two runs of one data set, one of another, and a data set without a run."""
 
-    def __init__(self, folder: Path) -> None:
-        self.space = Workspace(folder / "workspace")
-        self.ids = {}
-        for name, first in (("one", 0), ("two", 30), ("three", 60)):
-            file = folder / f"{name}.jsonl"
-            rows = [{"query": f"question {number}", "pos": [f"answer {number}"]} for number in range(first, first + 40)]
-            file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-            self.ids[name] = self.space.add_dataset(f"{name}.jsonl", file).id
-        self.first = self.mine("one")
-        self.second = self.mine("one", seed=7, window_start=0)
-        self.other = self.mine("two")
+    def __init__(self, space: Workspace, ids: dict[str, str], runs: list[str]) -> None:
+        self.space, self.ids = space, ids
+        self.first, self.second, self.other = runs
 
-    def mine(self, dataset: str, **settings: int) -> str:
-        selection = SelectionSettings(**{"window_start": 2, "window_end": 20, "negative_number": 4} | settings)
-        made = MineSettings(model=ModelSettings(), selection=selection)
-        return mine_dataset(
-            self.space, self.ids[dataset], made, 20, lambda tell: FakeEncoder(), lambda done, total, note: None, lambda: False
-        )
+    def mine(self, dataset: str) -> str:
+        return mine_small(self.space, self.ids[dataset])
+
+
+def mine_small(space: Workspace, dataset: str, **settings: int) -> str:
+    selection = SelectionSettings(**{"window_start": 2, "window_end": 20, "negative_number": 4} | settings)
+    return mine(space, dataset, MineSettings(selection=selection), 20)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str], list[str]]:
+    """That workspace: its folder, the ids of its data sets and of its runs."""
+    folder = tmp_path_factory.mktemp("runs")
+    space, ids = Workspace(folder / "workspace"), {}
+    for name, first in (("one", 0), ("two", 30), ("three", 60)):
+        file = folder / f"{name}.jsonl"
+        rows = [{"query": f"question {number}", "pos": [f"answer {number}"]} for number in range(first, first + 40)]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        ids[name] = space.add_dataset(f"{name}.jsonl", file).id
+    return (
+        space.root,
+        ids,
+        [mine_small(space, ids["one"]), mine_small(space, ids["one"], seed=7, window_start=0), mine_small(space, ids["two"])],
+    )
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    monkeypatch.setenv("HNMINE_HOME", str(made.space.root))
-    st.cache_resource.clear()
-    yield made
-    st.cache_resource.clear()
+def world(made: tuple[Path, dict[str, str], list[str]], fresh: Path) -> World:
+    """A copy of it, as a new server finds it."""
+    root, ids, runs = made
+    shutil.copytree(root, fresh)
+    return World(Workspace(fresh), dict(ids), runs)
 
 
 def test_runs_are_listed_with_what_tells_them_apart(world: World) -> None:
@@ -65,11 +73,8 @@ def test_runs_are_listed_with_what_tells_them_apart(world: World) -> None:
     assert "Data sets without runs (1)" in "".join(each.label for each in at.expander)
 
 
-def test_a_workspace_without_runs_says_where_to_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "empty"))
-    st.cache_resource.clear()
+def test_a_workspace_without_runs_says_where_to_go(fresh: Path) -> None:
     assert "No runs yet" in texts(open_app("runs"))
-    st.cache_resource.clear()
 
 
 def test_a_run_is_named_and_the_sidebar_says_so(world: World) -> None:
@@ -185,7 +190,7 @@ PAGES = ("data", "mine", "inspect", "review", "runs", "export")
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_run_that_somebody_else_deleted_is_let_go(world: World, page: str) -> None:
-    run_id = world.mine("one", seed=11)
+    run_id = world.mine("one")
     at = open_app(page, run=run_id)
     world.space.delete_run(run_id)
     at.run()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from benchmarks import measure
 from benchmarks.finetune import Recipe, finetune, measures
 from benchmarks.fit_fn_model import unseen
 from benchmarks.judged import HashedWords, JudgedSet, made_up
@@ -29,20 +30,23 @@ SMALL = ["search", "select", "signals", "inspect", "rows", "scale", "windows", "
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_benchmark_runs_and_writes_its_figures(name: str) -> None:
+def test_a_benchmark_runs_and_writes_its_figures(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     one = ["--only", "balanced"] if name == "training_gain" else []  # of all ways to train: each loads and trains a model
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", *one]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    written = json.loads((ROOT / "build" / "bench" / f"{name}-quick.json").read_text())
+    monkeypatch.setattr(sys, "argv", [name, "--quick", *one])
+    monkeypatch.setattr(measure, "OUT", tmp_path)
+    importlib.import_module(f"benchmarks.{name}").main()
+    written = json.loads((tmp_path / f"{name}-quick.json").read_text())
     assert written["rows"]
     assert written["facts"]["machine"]["cores"]
 
 
-def test_without_a_gpu_its_check_says_so_and_is_no_failure() -> None:
-    done = subprocess.run([sys.executable, "-m", "benchmarks.gpu_check", "--quick"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+def test_without_a_gpu_its_check_says_so_and_is_no_failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu_check", "--quick"])
+    try:
+        importlib.import_module("benchmarks.gpu_check").main()
+    except SystemExit as ended:
+        assert not ended.code, ended.code
+    assert capsys.readouterr().out
 
 
 def test_a_judged_set_is_never_met_with_weights_that_were_fitted_on_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -20,8 +21,26 @@ DOCS = ROOT / "docs"
 PAGES = ["README.md", "docs/guide.md", "docs/choosing.md", "benchmarks/RESULTS.md"]
 GUIDE = (DOCS / "guide.md").read_text("utf-8")
 SCREENS = re.findall(r'st\.Page\(\s*"pages/views/\w+\.py",\s*title="(\w+)"', (ROOT / "app.py").read_text("utf-8"))
-# What a reader can see on the screens: every text between quotes of the pages and of what they call.
-SHOWN = "\n".join(path.read_text("utf-8") for path in [ROOT / "app.py", *(ROOT / "pages").rglob("*.py"), *(ROOT / "hnmine").rglob("*.py")])
+
+
+def strings_of(path: Path) -> list[str]:
+    """The texts of a module, without its docstrings; those with values in them in one piece, {} for a value."""
+    tree = ast.parse(path.read_text("utf-8"))
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    found = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings | parts
+    ]
+    joined = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    return found + ["".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values) for node in joined]
+
+
+# What a reader can see on the screens.
+SHOWN = "\n".join(
+    text for path in [ROOT / "app.py", *(ROOT / "pages").rglob("*.py"), *(ROOT / "hnmine").rglob("*.py")] for text in strings_of(path)
+)
 
 
 def text_of(name: str) -> str:

@@ -57,8 +57,9 @@ def test_every_hnmine_command_can_be_parsed_and_its_inputs_exist() -> None:
         assert (ROOT / arguments.candidate_pool).exists()
 
 
-def test_the_mining_and_checking_commands_run_one_after_the_other_as_written(tmp_path: Path) -> None:
-    """Each in a fresh process, beside the example; what one writes the next one reads."""
+def test_the_mining_and_checking_commands_run_one_after_the_other_as_written(tmp_path: Path, example_vectors: Path) -> None:
+    """Each in a fresh process, beside the example; what one writes the next one reads, and none has to encode."""
+    shutil.copytree(example_vectors, tmp_path / "workspace" / "vectors")
     shutil.copytree(ROOT / "examples" / "bikeshare", tmp_path / "examples" / "bikeshare")
     section = README.split("## From the command line")[1].split("\n## ")[0]
     commands = [line for line in section.splitlines() if line.startswith("python -m hnmine")]

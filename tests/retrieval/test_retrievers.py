@@ -7,13 +7,12 @@ import shlex
 import shutil
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
-import streamlit as st
 
 from hnmine import FlagEncoder, ModelSettings, find_knn_neg
 from hnmine.cli.flags import command_line, settings_from
@@ -35,7 +34,7 @@ from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.store import VectorStore
 from tests.conftest import FakeEncoder
-from tests.pages.test_app import open_app, texts
+from tests.pages.conftest import open_app, texts
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "bikeshare"
@@ -385,15 +384,6 @@ def test_a_second_model_is_not_added_to_a_run_that_had_none(files, store: Path, 
 
 
 # The app
-
-
-@pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """An empty workspace for a server that has just started."""
-    monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "workspace"))
-    st.cache_resource.clear()
-    yield tmp_path / "workspace"
-    st.cache_resource.clear()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -186,7 +187,7 @@ def test_a_flag_that_would_change_the_run_is_refused(reviewed, capsys):
     assert "required: --output_file" in capsys.readouterr().err
 
 
-def test_a_review_and_its_manifest_on_the_command_line_with_the_real_model(tmp_path):
+def test_a_review_and_its_manifest_on_the_command_line_with_the_real_model(tmp_path, example_vectors):
     """Mine, drop and promote, mine again, and once more from the manifest: each in a process of its own."""
     train, pool = EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl"
 
@@ -194,7 +195,8 @@ def test_a_review_and_its_manifest_on_the_command_line_with_the_real_model(tmp_p
         command = [sys.executable, "-m", "hnmine", "mine", "--quiet", *map(str, arguments)]
         return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=600).stdout
 
-    common = ("--input_file", train, "--candidate_pool", pool, "--store", tmp_path / "store")
+    stored = ("--store", shutil.copytree(example_vectors, tmp_path / "store"))  # so that no process loads the model
+    common = ("--input_file", train, "--candidate_pool", pool, *stored)
     run(*common, "--output_file", tmp_path / "first.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "first.jsonl").read_text("utf-8").splitlines()]
     row = rows[0]
@@ -211,5 +213,5 @@ def test_a_review_and_its_manifest_on_the_command_line_with_the_real_model(tmp_p
     assert promoted not in again["neg"]
     assert kept in again["neg"]
     assert len(again["neg"]) == 15
-    assert "the bytes are those of the manifest" in run("--from_manifest", manifest, "--output_file", tmp_path / "third.jsonl")
+    assert "the bytes are those of the manifest" in run("--from_manifest", manifest, *stored, "--output_file", tmp_path / "third.jsonl")
     assert (tmp_path / "third.jsonl").read_bytes() == (tmp_path / "second.jsonl").read_bytes()

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -53,9 +54,16 @@ def run(folder: Path, output: str, *more: str) -> tuple[dict[str, Any], list[str
 def cold(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A folder with `cold.jsonl` and the store `vectors` of an undisturbed run, and its summary."""
     folder = tmp_path_factory.mktemp("cold")
-    summary, loaded = run(folder, "cold.jsonl", "--store", str(folder / "vectors"))
-    assert "torch" in loaded
-    return folder, summary
+    files = (EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", folder / "cold.jsonl")
+    return folder, msgspec.to_builtins(find_knn_neg(ModelSettings(), *files, store=folder / "vectors"))
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """The example's first rows, which are encoded in a second."""
+    lines = (EXAMPLE / "train.jsonl").read_text("utf-8").splitlines(keepends=True)[:15]
+    (tmp_path / "few.jsonl").write_text("".join(lines))
+    return tmp_path / "few.jsonl"
 
 
 def test_a_warm_run_loads_no_model_and_writes_the_same_bytes(cold) -> None:
@@ -76,12 +84,14 @@ def test_other_settings_of_the_selection_need_no_model_either(cold, tmp_path: Pa
     assert loaded == []
 
 
-def test_without_a_store_the_bytes_are_the_same_and_nothing_is_kept(cold, tmp_path: Path) -> None:
-    folder, _ = cold
-    summary, _ = run(tmp_path, "out.jsonl", "--no_store", "--no_manifest")
-    assert summary["vectors"] == {}
-    assert (tmp_path / "out.jsonl").read_bytes() == (folder / "cold.jsonl").read_bytes()
-    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+def test_without_a_store_the_bytes_are_the_same_and_nothing_is_kept(few: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    find_knn_neg(ModelSettings(), few, None, tmp_path / "stored.jsonl", "0-20", 3, store=tmp_path / "kept")
+    command = ["mine", "--input_file", str(few), "--output_file", str(out / "out.jsonl"), "--range_for_sampling", "0-20"]
+    assert main([*command, "--negative_number", "3", "--no_store", "--no_manifest", "--quiet"]) == 0
+    assert (out / "out.jsonl").read_bytes() == (tmp_path / "stored.jsonl").read_bytes()
+    assert [path.name for path in out.iterdir()] == ["out.jsonl"]
 
 
 def test_killed_at_any_moment_the_next_run_goes_on_and_writes_the_same_bytes(cold, tmp_path: Path) -> None:
@@ -99,8 +109,8 @@ def test_killed_at_any_moment_the_next_run_goes_on_and_writes_the_same_bytes(col
     kept = stored(store)
     assert kept > 0
     assert not (tmp_path / "killed.jsonl").exists() or kept == total
-    summary, _ = run(tmp_path, "again.jsonl", "--store", str(store))
-    assert summary["vectors"]["encoded"] == total - kept
+    summary = find_knn_neg(ModelSettings(), EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", tmp_path / "again.jsonl", store=store)
+    assert summary.vectors["encoded"] == total - kept
     assert (tmp_path / "again.jsonl").read_bytes() == (folder / "cold.jsonl").read_bytes()
 
 
@@ -128,17 +138,16 @@ def test_more_rows_and_another_order_reuse_what_is_there_and_change_nothing_else
     assert (tmp_path / "all-out.jsonl").read_text("utf-8").splitlines() == [expected[i] for i in order]
 
 
-def test_a_changed_checkpoint_in_the_same_folder_is_never_served_old_vectors(tmp_path: Path) -> None:
+def test_a_changed_checkpoint_in_the_same_folder_is_never_served_old_vectors(few: Path, tmp_path: Path) -> None:
     """The usual loop: mine, train, mine again. Even where size and times of the file are the same."""
     from safetensors.numpy import load_file, save_file
 
     folder, store = tmp_path / "model", tmp_path / "vectors"
     shutil.copytree(packaged_folder(), folder)
-    (tmp_path / "train.jsonl").write_text("".join((EXAMPLE / "train.jsonl").read_text("utf-8").splitlines(keepends=True)[:30]))
 
     def mined(output: str, *, stored: bool) -> dict[str, int]:
         settings = ModelSettings(name_or_path=str(folder))
-        files = (tmp_path / "train.jsonl", None, tmp_path / output, "0-20", 3)
+        files = (few, None, tmp_path / output, "0-20", 3)
         return find_knn_neg(settings, *files, store=store if stored else None, with_scores=True).vectors
 
     first = mined("first.jsonl", stored=True)
@@ -159,12 +168,12 @@ def test_a_changed_checkpoint_in_the_same_folder_is_never_served_old_vectors(tmp
     assert (tmp_path / "third.jsonl").read_bytes() != (tmp_path / "first.jsonl").read_bytes()
 
 
-def test_a_store_that_cannot_be_written_costs_a_note_not_the_run(cold, tmp_path: Path) -> None:
-    folder, _ = cold
+def test_a_store_that_cannot_be_written_costs_a_note_not_the_run(few: Path, tmp_path: Path) -> None:
     (tmp_path / "vectors").write_text("a file where the folder should be")
-    summary, _ = run(tmp_path, "out.jsonl", "--store", str(tmp_path / "vectors"))
-    assert (tmp_path / "out.jsonl").read_bytes() == (folder / "cold.jsonl").read_bytes()
-    assert any(str(tmp_path / "vectors") in note for note in summary["notes"])
+    find_knn_neg(ModelSettings(), few, None, tmp_path / "stored.jsonl", "0-20", 3, store=tmp_path / "kept")
+    summary = find_knn_neg(ModelSettings(), few, None, tmp_path / "out.jsonl", "0-20", 3, store=tmp_path / "vectors")
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "stored.jsonl").read_bytes()
+    assert any(str(tmp_path / "vectors") in note for note in summary.notes)
 
 
 def test_a_run_of_the_workspace_keeps_its_vectors_when_the_store_is_emptied(tmp_path: Path, fake_encoder) -> None:
