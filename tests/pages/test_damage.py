@@ -344,7 +344,7 @@ def test_deep_and_mistyped_manifests_are_refused(tmp_path: Path, content: str) -
 def test_deep_and_mistyped_verdicts_are_refused(tmp_path: Path, line: str) -> None:
     path = tmp_path / "reviews.jsonl"
     path.write_text(line + "\n")
-    with pytest.raises(InputError, match="is no verdict"):
+    with pytest.raises(InputError, match="is not a valid verdict"):
         read_verdicts(path)
 
 

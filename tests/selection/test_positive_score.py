@@ -47,7 +47,7 @@ def test_every_negative_on_a_screen_is_within_the_limit_of_the_filter(positive_s
         ratios = candidates.ratios[candidates.chosen > 0]
         assert not (ratios > LIMIT).any()
         assert len(ratios) == 0 or np.array_equal(ratios.max(), table.ratio[query], equal_nan=True)
-    queued = queue.build(corpus, ranking, selection, QueueSettings(order="share"), NOBODY)
+    queued = queue.build(corpus, ranking, selection, QueueSettings(order="ratio"), NOBODY)
     assert len(queued) == selection.counts.sum()
     assert not (queued.ratios > LIMIT).any()
     side = Side(corpus, ranking, selection)
@@ -83,7 +83,7 @@ def test_a_positive_that_scores_nothing_has_no_ratio_anywhere() -> None:
     for query in (0, 1):
         assert np.isnan(quality.candidates_of(corpus, ranking, selection, query).ratios).all()
         assert pair_details(corpus, ranking, selection, query, int(selection.negatives[query, 0])).ratio is None
-    queued = queue.build(corpus, ranking, selection, QueueSettings(order="share"), NOBODY)
+    queued = queue.build(corpus, ranking, selection, QueueSettings(order="ratio"), NOBODY)
     assert set(queued.queries[:10].tolist()) == {0, 1}
     sample = draw(corpus, ranking, selection, AuditSettings(size=2_000))
     assert sample.bands[-1].negatives >= 10
