@@ -16,13 +16,14 @@ from hnmine.analysis.queries import query_table, score_histograms
 from hnmine.core.hashing import query_keys, splitmix64
 from hnmine.data.corpus import Corpus
 from hnmine.retrieval.ranking import Ranking
+from hnmine.selection.filters import FILTERS
 from hnmine.selection.positive_score import positive_score
 from hnmine.selection.select import REASONS, Selection, select
 from hnmine.selection.settings import Reason, SelectionSettings
 
 PASSAGES, DIMENSION = 100_003, 16  # a prime, so that no query ranks a passage twice
 SAMPLE = 1_000
-FILTERS = {"max_positive_ratio": 0.95, "min_score": 0.2, "max_score": 0.8}
+GIVEN = {"max_positive_ratio": 0.95, "min_score": 0.2, "max_score": 0.8}
 # A window so narrow that each query is left about five short.
 NARROW = {"window_start": 10, "window_end": 20}
 
@@ -98,7 +99,7 @@ def main() -> None:
     rows = []
     for queries, depth in [(1_000, 100)] if quick else [(10_000, 200), (10_000, 500), (100_000, 200), (100_000, 500)]:
         corpus, ranking = world(queries, depth)
-        cases = {"": {"window_start": 0, "window_end": depth}, "filters": {"window_start": 0, "window_end": depth, **FILTERS}}
+        cases = {"": {"window_start": 0, "window_end": depth}, "filters": {"window_start": 0, "window_end": depth, **GIVEN}}
         if depth == 200:
             cases["random fill"] = NARROW
         for strategy in ("random", "hardest"):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from hnmine.core.progress import check_cancelled
+from hnmine.models.loading import reproducible_products
 from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.workspace import Workspace
@@ -25,6 +26,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Several processes share the processors: two threads of one of them would wait for each other at every small operation, and
     # mining the example took minutes. What is computed does not hang on the number of threads.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Before anything here multiplies matrices with torch: MKL reads its mode once.
+reproducible_products()
 
 # Runs on shared machines pause for reasons of their own: a deadline would fail for the neighbour's load.
 hypothesis.settings.register_profile("hnmine", deadline=None, derandomize=True, max_examples=60)

@@ -92,7 +92,7 @@ def test_columns_of_another_data_set_are_found_or_named() -> None:
     data = [{"anchor": "a", "positive": "b"}, {"anchor": "c", "positive": "d"}]
     assert rows_of(hnmine.read(data)) == [("a", ["b"], []), ("c", ["d"], [])]
     other = [{"x": "a", "y": "b"}]
-    with pytest.raises(InputError, match=r"^rows: 1 row .*\n  rows:1 \$\.query  `query` is missing"):
+    with pytest.raises(InputError, match=r"^rows: 1 bad row.*\n  rows:1 \$\.query  `query` is missing"):
         hnmine.read(other)
     assert rows_of(hnmine.read(other, columns=["query=x", "pos=y"])) == [("a", ["b"], [])]
 
@@ -237,7 +237,7 @@ def test_what_is_named_beside_a_preset_wins(ranking) -> None:
         ("best", {}, "preset is 'best'"),
         (None, {"window": [1]}, r"window is \[1\]"),
         (None, {"n": 0}, "negative_number is 0"),
-        ("balanced", {"strategy": "random"}, "make it 'hardest'"),
+        ("balanced", {"strategy": "random"}, "needs strategy 'hardest'"),
         (None, {"reranker_margin": 0.0}, "reranker"),
         (None, {"verdicts": ["drop"]}, "verdicts holds 'drop'"),
     ],
@@ -269,7 +269,7 @@ def test_a_passage_that_verdicts_add_is_a_positive_in_every_view(ranking, tmp_pa
     row = json.loads(written.path.read_text("utf-8").splitlines()[3])
     assert row["pos"] == ["answer 3", "passage number 7"]
     table = chosen.explain("question 3").set_index("passage")
-    assert "positive" in table.loc["passage number 7", "states"]
+    assert "positive" in table.loc["passage number 7", "status"]
     assert chosen.summary.verdicts == {"dropped": 1, "promoted": 1, "kept": 1, "elsewhere": 0}
 
 

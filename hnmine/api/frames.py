@@ -76,7 +76,8 @@ def queries_frame(reviewed: Reviewed, selection: Selection, fn_probabilities: Fl
 
     corpus = reviewed.inputs.corpus
     table = query_table(corpus, reviewed.ranking, selection, fn_probabilities)
-    values = {each.name: getattr(table, each.name) for each in fields(table)}
+    values = {each.name: getattr(table, each.name) for each in fields(table) if each.name != "verdicts"}
+    values |= {f"{verdict}_verdicts": counts for verdict, counts in table.verdicts.items()}
     return pd.DataFrame({"query": corpus.queries} | {name: value for name, value in values.items() if value is not None})
 
 
@@ -96,13 +97,21 @@ def candidates_frame(reviewed: Reviewed, query: int) -> pd.DataFrame:
 
 
 def explanation_frame(reviewed: Reviewed, selection: Selection, query: int) -> pd.DataFrame:
-    """Return one row a candidate of a query: passage, the columns of `analysis.queries.Candidates`, and the signals."""
+    """Return one row a candidate of a query: passage, rank (-1: random fill), score, place among the negatives, status and signals."""
     import pandas as pd
 
     corpus = reviewed.inputs.corpus
     found = candidates_of(corpus, reviewed.ranking, selection, query)
-    values = {each.name: getattr(found, each.name) for each in fields(found) if each.name not in ("ids", "signals", "reasons")}
-    return pd.DataFrame({"passage": _texts(corpus.passages, found.ids)} | values | found.signals)
+    columns = {
+        "passage": _texts(corpus.passages, found.ids),
+        "rank": found.ranks,
+        "score": found.scores,
+        "ratio_to_positive": found.ratios,
+        "chosen": found.chosen,
+        "status": found.statuses,
+        "positive_similarity": found.to_positive,
+    }
+    return pd.DataFrame(columns | {name: values for name, values in found.signals.items() if name not in columns})
 
 
 def comparison_frame(first: tuple[Reviewed, Selection], second: tuple[Reviewed, Selection]) -> pd.DataFrame:

@@ -98,7 +98,7 @@ class Selection(Shown):
         return frames.queries_frame(self._reviewed, self._arrays, self.fn_probabilities)
 
     def explain(self, query: str | int) -> pd.DataFrame:
-        """Return every candidate of a query, given by its text or number, with the reason why it is or is not a negative (`states`).
+        """Return every candidate of a query, given by its text or number, with the reason why it is or is not a negative (`status`).
 
         Raises:
             InputError: there is no such query.

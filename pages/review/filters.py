@@ -130,7 +130,7 @@ def filters(source: str, order: str) -> dict[str, object]:
             "Signal",
             signals,
             index=None,
-            format_func=lambda name: wording.signal(name).name,
+            format_func=lambda name: wording.signal(name).title,
             key="review-signal",
             persist_state="session",
             placeholder="none",

@@ -49,9 +49,14 @@ class Column(NamedTuple):
     tail: str = ""
     width: int | None = None
 
+    @property
+    def title(self) -> str:
+        """The name in a sentence or a list."""
+        return self.name or self.header
+
     def said(self, value: float) -> str:
         """Return a value with its name, for a sentence."""
-        return f"{self.name or self.header} {(self.form % (self.factor * value)).replace(' ', BLANK)}{self.tail}"
+        return f"{self.title} {(self.form % (self.factor * value)).replace(' ', BLANK)}{self.tail}"
 
     def config(self, **options: Any) -> Any:
         """Return Streamlit's configuration of the column; `options` override it, such as `help` or `width`."""

@@ -327,7 +327,7 @@ def test_the_command_repairs_into_another_file(capsys, tmp_path):
     assert kinds(check(out)) == []
     for argv, message in [
         (["--repair", "all"], "--repair needs --output_file"),
-        (["--output_file", str(out)], "name what to mend"),
+        (["--output_file", str(out)], "--output_file needs --repair"),
         (["--repair", "all", "--output_file", str(path)], "is the file that is checked"),
     ]:
         assert main(["check", str(path), *argv]) == 2

@@ -458,4 +458,4 @@ def test_a_second_model_that_cannot_be_used_is_told(fresh: Path, offered) -> Non
     assert "model folder" in texts(at)
     assert at.button(key="mine").disabled
     at.selectbox(key=f"second-model-{dataset}").set_value(f"{PACKAGED_NAME} (packaged, no download)").run()
-    assert "it adds nothing" in texts(at)
+    assert "has no effect" in texts(at)

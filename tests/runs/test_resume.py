@@ -210,14 +210,14 @@ def test_cache_shows_verifies_and_prunes(cold, tmp_path: Path, capsys: pytest.Ca
     assert f"{total:,} vectors of 384 dimensions" in shown
 
     assert main(["cache", "verify", "--store", str(store)]) == 0
-    assert "nothing is damaged" in capsys.readouterr().out
+    assert "no damaged vectors" in capsys.readouterr().out
 
     shard = max((path for path in store.rglob("*.npy")), key=lambda path: path.stat().st_size)
     content = bytearray(shard.read_bytes())
     content[-1] ^= 1
     shard.write_bytes(content)
     assert main(["cache", "verify", "--store", str(store)]) == 0
-    assert "nothing is damaged" not in capsys.readouterr().out
+    assert "no damaged vectors" not in capsys.readouterr().out
     assert stored(store) < total
 
     assert main(["cache", "prune", "--store", str(store)]) == 2
@@ -231,7 +231,7 @@ def test_cache_shows_verifies_and_prunes(cold, tmp_path: Path, capsys: pytest.Ca
 def test_cache_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "none"))
     assert main(["cache"]) == 0
-    assert "nothing is kept" in capsys.readouterr().out
+    assert "has no vectors" in capsys.readouterr().out
     assert not (tmp_path / "none").exists()
     assert main(["cache", "--store", str(tmp_path / "typo")]) == 2
     assert "typo" in capsys.readouterr().err
