@@ -270,7 +270,7 @@ def test_a_passage_that_verdicts_add_is_a_positive_in_every_view(ranking, tmp_pa
     assert row["pos"] == ["answer 3", "passage number 7"]
     table = chosen.explain("question 3").set_index("passage")
     assert "positive" in table.loc["passage number 7", "status"]
-    assert chosen.summary.verdicts == {"dropped": 1, "promoted": 1, "kept": 1, "elsewhere": 0}
+    assert chosen.summary.verdicts == {"negative": 1, "relevant": 1, "positive": 1, "junk": 0, "elsewhere": 0}
 
 
 # Looking
@@ -373,7 +373,7 @@ def bikeshare() -> hnmine.Ranking:
 
 @pytest.mark.parametrize("preset", ["balanced", "hn_mine"])
 def test_library_function_command_line_and_app_write_the_same_bytes(bikeshare, tmp_path, monkeypatch, preset) -> None:
-    """With verdicts that change what is chosen: a negative dropped, one added as a positive, one kept."""
+    """With verdicts that change what is chosen: one negative removed, one added as a positive, one confirmed."""
     from hnmine import resources
     from hnmine.runs.jobs import mine_dataset
     from hnmine.runs.mine import MineSettings

@@ -71,7 +71,7 @@ def test_pairs_are_reviewed_by_keys_through_a_killed_server(browser: Any, place:
     root, run = place
     server = serve(root)
     page = open_review(browser, server, run)
-    for key in "kdkpsjdd":
+    for key in "kdkpskdd":
         press(page, key)
     for left in (7, 6, 5):
         page.keyboard.press("z")
@@ -85,7 +85,7 @@ def test_pairs_are_reviewed_by_keys_through_a_killed_server(browser: Any, place:
     page = open_review(browser, server, run)
     assert reviewed(page) == 5
     assert ReviewStore(root / "reviews.sqlite").verdicts() == before
-    for key in "kdkpskdddk":
+    for key in "kdkpsjdddk":
         press(page, key)
     wait_reviewed(page, 15)
 

@@ -60,14 +60,15 @@ def test_from_upload_to_download_as_the_command_line_writes_it(  # type: ignore[
 
     # Another way to choose, and its lower end to 0: nothing is encoded again, the negatives get harder.
     page.get_by_text("as hn_mine.py", exact=True).click()
-    page.get_by_text("skips the 10 nearest").wait_for()
+    page.get_by_text("Skips the first 10 ranks").wait_for()
     settled(page)
     easy = float(metric(page, "Mean similarity"))
     lower = page.get_by_role("slider").first
     lower.focus()
-    for _ in range(10):
+    while (at := int(lower.get_attribute("aria-valuenow") or 0)) > 0:
         lower.press("ArrowLeft")
-    page.get_by_text("skips nothing").wait_for()
+        page.wait_for_function("at => Number(document.activeElement.ariaValueNow ?? at) < at", arg=at)
+    page.get_by_text("Skips nothing").wait_for()
     settled(page)
     page.wait_for_function(
         "easy => [...document.querySelectorAll('[data-testid=stMetric]')].some("
@@ -75,7 +76,7 @@ def test_from_upload_to_download_as_the_command_line_writes_it(  # type: ignore[
         arg=easy,
     )
     page.reload()
-    page.get_by_text("skips nothing").wait_for()  # what was set is still set
+    page.get_by_text("Skips nothing").wait_for()  # what was set is still set
 
     page.get_by_test_id("stSidebarNavLink").filter(has_text="Inspect").click()
     page.get_by_text("121 of 121 queries").wait_for()
