@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import hnmine
-from hnmine.cli.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS
+from hnmine.cli.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS, filter_table
 
 ROOT = Path(__file__).parents[2]
 FLAG_NAMES = {flag.name for flags in (*FLAGS.values(), CACHE_FLAGS, CHECK_FLAGS) for flag in flags}
@@ -167,3 +167,7 @@ def test_the_readme_names_every_flag_and_no_other() -> None:
     allowed = {name.replace("-", "_") for name in named}
     allowed -= {f"no_{flag.name}" for flags in FLAGS.values() for flag in flags if flag.default is True} | {"help", "version"}
     assert allowed - FLAG_NAMES == set(), "flags that the README names and hnmine has not"
+
+
+def test_the_readme_has_the_rows_of_the_filters() -> None:
+    assert filter_table() in read("README.md")
