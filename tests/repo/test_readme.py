@@ -1,4 +1,4 @@
-"""What the README tells a new user to type works as it is written there."""
+"""The commands and the code of the README work as written."""
 
 from __future__ import annotations
 
