@@ -1,4 +1,4 @@
-"""The documentation keeps its word: links and pictures resolve, and what the guide names (screens, controls, flags, formats) is there."""
+"""The documentation agrees with the code: links and pictures resolve; screens, controls, flags and formats that the guide names exist."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def test_links_lead_somewhere_down_to_the_heading(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_pictures_are_there_and_say_in_words_what_they_show(name: str) -> None:
+def test_pictures_exist_and_have_a_description(name: str) -> None:
     for alt, path in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", text_of(name)):
         assert ((ROOT / name).parent / path).stat().st_size > 5_000, path
-        assert len(alt) > 40, f"{path}: {alt!r} tells little to somebody who does not see it"
+        assert len(alt) > 40, f"{path}: {alt!r} does not describe the picture"
 
 
 def test_every_picture_is_shown_somewhere_and_together_they_are_small() -> None:
@@ -127,7 +127,7 @@ def test_commands_of_the_guide_can_be_parsed() -> None:
         assert parse(words[words.index("hnmine") + 1 :]).command
 
 
-def test_formats_verdicts_and_repairs_are_all_told_of() -> None:
+def test_formats_verdicts_and_repairs_are_all_described() -> None:
     families = {form.family for form in FORMATS.values()}
     for word in (*families, *CHOICES, *REPAIRS):
         assert f"`{word}`" in GUIDE or f"*{word}*" in GUIDE, word
@@ -137,5 +137,5 @@ def test_keys_of_the_review_are_those_of_the_guide() -> None:
     pages = "\n".join(path.read_text("utf-8") for path in (ROOT / "pages").rglob("*.py"))
     there = {key.upper() for key in re.findall(r'shortcut="([^"]+)"', pages)}
     there |= set(re.findall(rf'"(?:{"|".join(CHOICES)})": \(\s*"[^"]+",\s*"(\w)"', pages)) | set(SHORTCUTS.values())
-    told = {key.upper() for key in re.findall(r"^\| `([^`]+)` \|", GUIDE.partition("### Keys")[2].partition("\n#")[0], re.MULTILINE)}
-    assert told == there
+    described = {key.upper() for key in re.findall(r"^\| `([^`]+)` \|", GUIDE.partition("### Keys")[2].partition("\n#")[0], re.MULTILINE)}
+    assert described == there

@@ -1,4 +1,4 @@
-"""What the README tells a new user to type works as it is written there."""
+"""The commands and the code of the README work as written."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_library_call_runs_as_written(tmp_path: Path) -> None:
-    """In a fresh process, on the example's files under the names that the README uses, without a GPU."""
-    for name in ("train.jsonl", "pool.jsonl"):
-        shutil.copy(ROOT / "examples" / "bikeshare" / name, tmp_path / name)
+    """In a fresh process, in a folder with the example's files and an empty workspace, without a GPU."""
+    shutil.copytree(ROOT / "examples" / "bikeshare", tmp_path / "examples" / "bikeshare")
     (call,) = blocks("python")
     ended = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{call}"],
         cwd=tmp_path,
+        env=os.environ | {"HNMINE_HOME": str(tmp_path / "workspace")},
         capture_output=True,
         text=True,
         timeout=300,
@@ -41,7 +41,14 @@ def test_the_library_call_runs_as_written(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "train_hn.jsonl").read_text("utf-8").splitlines()]
     assert len(rows) == 124
     assert all(len(row["neg"]) == 15 for row in rows)
-    assert "negatives    1,860" in ended.stdout
+    printed = dict(re.findall(r"^(\w+) +(.+)$", ended.stdout, re.MULTILINE))
+    assert printed["rows"].startswith("124 ")
+    assert printed["funnel"].endswith("chosen 1,815")
+    assert printed["negatives"].startswith("1,860, ")
+    assert printed["similarity"].startswith("negatives 0.37")
+    assert printed["estimate"].startswith("1.0% ")
+    manifest = json.loads((tmp_path / "train_hn.manifest.json").read_text("utf-8"))
+    assert manifest["settings"]["selection"]["max_fn_rate"] == 0.01
 
 
 def test_every_hnmine_command_can_be_parsed_and_its_inputs_exist() -> None:

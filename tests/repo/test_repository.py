@@ -1,4 +1,4 @@
-"""The repository keeps its word: pins, versions, make targets, and a README that names exactly the flags there are."""
+"""The repository: pins, versions, make targets, and a README that names exactly the flags that exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import hnmine
-from hnmine.cli.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS
+from hnmine.cli.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS, filter_table
 
 ROOT = Path(__file__).parents[2]
 FLAG_NAMES = {flag.name for flags in (*FLAGS.values(), CACHE_FLAGS, CHECK_FLAGS) for flag in flags}
@@ -109,7 +109,7 @@ def test_no_large_file_is_tracked() -> None:
     assert [str(path) for path in paths if path.is_file() and path.stat().st_size > 2 * 2**20] == []
 
 
-def test_the_app_is_private_unless_told_otherwise() -> None:
+def test_the_app_is_private_by_default() -> None:
     config = tomllib.loads(read(".streamlit/config.toml"))
     assert config["server"]["address"] == "127.0.0.1"
     assert config["server"]["enableCORS"] is config["server"]["enableXsrfProtection"] is True
@@ -146,7 +146,7 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
-def test_colours_can_be_told_apart(mode: str) -> None:
+def test_colours_have_enough_contrast(mode: str) -> None:
     theme = tomllib.loads(read(".streamlit/config.toml"))["theme"][mode]
     for surface in (theme["backgroundColor"], theme["secondaryBackgroundColor"]):
         assert contrast(theme["textColor"], surface) >= 7
@@ -166,4 +166,8 @@ def test_the_readme_names_every_flag_and_no_other() -> None:
         named |= set(re.findall(r"--([a-z0-9_-]+)", call))
     allowed = {name.replace("-", "_") for name in named}
     allowed -= {f"no_{flag.name}" for flags in FLAGS.values() for flag in flags if flag.default is True} | {"help", "version"}
-    assert allowed - FLAG_NAMES == set(), "flags that the README names and hnmine has not"
+    assert allowed - FLAG_NAMES == set(), "flags in the README that do not exist"
+
+
+def test_the_readme_has_the_rows_of_the_filters() -> None:
+    assert filter_table() in read("README.md")
