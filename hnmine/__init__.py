@@ -70,8 +70,6 @@ __all__ = [
     "reproduce",
 ]
 
-__version__ = "0.1.0"
-
 # name -> its module, and its name there where that differs.
 _HOMES = {
     "PRESETS": "selection.presets",
@@ -97,6 +95,7 @@ _HOMES = {
     "Verdict": "data.verdicts",
     "VerdictStore": "review.store:ReviewStore",
     "WorkspaceError": "core.errors",
+    "__version__": "core.version",
     "check": "api.files",
     "find_knn_neg": "runs.find_knn_neg",
     "rank": "api.ranking",

@@ -22,13 +22,13 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from hnmine import __version__
 from hnmine.cli.check import check_file
 from hnmine.cli.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS, REPRODUCE_WITH, Flag, preset_defaults, settings_from
 from hnmine.cli.terminal import Interrupts
 from hnmine.core.errors import HnmineError, SettingsError
 from hnmine.core.files import in_words, parse_size
 from hnmine.core.progress_bar import Progress
+from hnmine.core.version import __version__
 from hnmine.data.verdicts import read_verdicts
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from hnmine.core.errors import InputError, ModelError, OutputError
+from hnmine.core.version import __version__
 from hnmine.data.verdicts import Verdict
 from hnmine.export.formats import Written
 
@@ -190,7 +191,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 def versions() -> dict[str, str]:
     """Return the versions of hnmine, Python, and the packages that affect the bytes."""
-    from hnmine import __version__
 
     found = {"hnmine": __version__, "python": platform.python_version()}
     for package in PACKAGES:
