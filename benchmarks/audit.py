@@ -38,11 +38,11 @@ SETS = ("cranfield", "npl", "medquad-liveqa")
 AUDITS = 500
 REVIEWS = (60, 120, 250, 400)
 RATES = (0.003, 0.01, 0.03, 0.1)
-SHARE, RISK = np.array([5_000, 4_000, 4_000, 3_000, 2_000, 1_600, 400]), np.array([10_000, 6_000, 3_000, 800, 200])
+RATIO, RISK = np.array([5_000, 4_000, 4_000, 3_000, 2_000, 1_600, 400]), np.array([10_000, 6_000, 3_000, 800, 200])
 # Sizes of the bands, their relative rates, and the rates expected when draws are allotted.
 POPULATIONS: dict[str, tuple[Ints, Floats, tuple[float, ...]]] = {
-    "ratio to the positive": (SHARE, np.array([0.2, 0.3, 1, 2, 4, 4, 4]), audit_sample.EXPECTED_BY_RATIO),
-    "ratio, uninformative": (SHARE, np.ones(7), audit_sample.EXPECTED_BY_RATIO),
+    "ratio to the positive": (RATIO, np.array([0.2, 0.3, 1, 2, 4, 4, 4]), audit_sample.EXPECTED_BY_RATIO),
+    "ratio, uninformative": (RATIO, np.ones(7), audit_sample.EXPECTED_BY_RATIO),
     "risk": (RISK, np.array([0.05, 0.3, 2, 8, 20]), audit_sample.EXPECTED_BY_RISK),
     "risk, uninformative": (RISK, np.ones(5), audit_sample.EXPECTED_BY_RISK),
     "risk, 600 negatives": (RISK * 3 // 100, np.array([0.05, 0.3, 2, 8, 20]), audit_sample.EXPECTED_BY_RISK),

@@ -35,7 +35,7 @@ Ids = npt.NDArray[np.int32]
 Point = tuple[float, float, float]
 
 NUMBERS = (5, 15)
-SHARES = (0.95, 0.9, 0.8)
+RATIOS = (0.95, 0.9, 0.8)
 CURVE = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 RATES = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 # Candidates per query for all methods.
@@ -149,11 +149,11 @@ def curves(turns: list[Turn], model: FNModel, number: int) -> Iterator[tuple[str
     yield "top-k", "", of(msgspec.structs.replace(base, window_start=0, strategy="hardest"))
     for start, end in ((0, 100), (10, 100), (10, 210), (50, 210), (100, 300)):
         yield "hn_mine", f"{start}-{end}", of(msgspec.structs.replace(base, window_start=start, window_end=end))
-    for share in CURVE:
+    for ratio in CURVE:
         yield (
             "PercPos (sentence-transformers)",
-            f"{share:g}",
-            [measured(turn, sentence_transformers(turn, number, relative_margin=1 - share)) for turn in turns],
+            f"{ratio:g}",
+            [measured(turn, sentence_transformers(turn, number, relative_margin=1 - ratio)) for turn in turns],
         )
     for margin in (0.0, 0.05, 0.1, 0.2):
         yield (
@@ -165,9 +165,9 @@ def curves(turns: list[Turn], model: FNModel, number: int) -> Iterator[tuple[str
         yield "ours", f"{rate:g}", of(ours(number, rate))
 
 
-def against_percpos(turn: Turn, model: FNModel, number: int, share: float) -> dict[str, float] | None:
+def against_percpos(turn: Turn, model: FNModel, number: int, ratio: float) -> dict[str, float] | None:
     """Compare one turn at PercPos's hardness, on the queries for which it finds all its negatives."""
-    theirs = sentence_transformers(turn, number, relative_margin=1 - share)
+    theirs = sentence_transformers(turn, number, relative_margin=1 - ratio)
     queries = (theirs >= 0).all(axis=1)
     if not queries.any():
         return None
@@ -181,7 +181,7 @@ def against_percpos(turn: Turn, model: FNModel, number: int, share: float) -> di
     filled = select(
         turn.corpus,
         turn.ranking,
-        SelectionSettings(window_start=0, window_end=CANDIDATES, negative_number=number, strategy="hardest", max_positive_ratio=share),
+        SelectionSettings(window_start=0, window_end=CANDIDATES, negative_number=number, strategy="hardest", max_positive_ratio=ratio),
     )
     whole_false, whole, _ = measured(turn, filled.negatives)
     again, _ = at_hardness(
@@ -215,15 +215,15 @@ def against_hn_mine(turn: Turn, model: FNModel, number: int) -> dict[str, float]
     return {"hn_mine": false, "ours": mine, "hardness": hardness, "our hardness": hard}
 
 
-def with_verdicts(turn: Turn, model: FNModel, number: int, share: float, times: int) -> dict[str, float]:
+def with_verdicts(turn: Turn, model: FNModel, number: int, ratio: float, times: int) -> dict[str, float]:
     """Review, by the qrels, the REVIEWED chosen negatives with the highest probability, for `times` the negatives.
 
     Returned are the rates at the hardness of before:
 
-    "verdicts": they are honoured, and the estimate stays as it was; "learned": the estimate learns, and what was dropped may come back;
-    "both": as the product does it, with what was promoted among the positives.
+    "verdicts": applied, with the estimate as before; "refit": the estimate is fitted to them, and removed passages may return;
+    "both": as the product does it, with added positives.
     """
-    theirs = sentence_transformers(turn, number, relative_margin=1 - share)
+    theirs = sentence_transformers(turn, number, relative_margin=1 - ratio)
     corpus, ranking = turn.corpus, turn.ranking
     wanted = measured(turn, theirs)[1]
 
@@ -251,7 +251,7 @@ def with_verdicts(turn: Turn, model: FNModel, number: int, share: float, times: 
         amended_ranking, signals=ranking.signals
     )  # similarities are still those to the positives before the review
     results["verdicts"], _ = at_hardness(lambda rate: select(amended, unlearned, ours(number, rate), verdict_pairs, model), hard, wanted)
-    results["learned"], _ = at_hardness(lambda rate: select(corpus, ranking, ours(number, rate), None, taught), hard, wanted)
+    results["refit"], _ = at_hardness(lambda rate: select(corpus, ranking, ours(number, rate), None, taught), hard, wanted)
     results["both"], _ = at_hardness(lambda rate: select(amended, amended_ranking, ours(number, rate), verdict_pairs, taught), hard, wanted)
     return {name: measured(turn, selection.negatives)[0] for name, selection in results.items()} | {"of them false": float(wrong.mean())}
 
@@ -262,7 +262,7 @@ def main() -> None:
     judged, encoder, store = opened(given, [made_up(), made_up(20, 400, name="made up, small")])
     turns = {each.name: turns_of(each, encoder, store) for each in judged}
     models = unseen(turns, given.data, encoder, store)
-    numbers, shares = (NUMBERS[:1], SHARES[:1]) if given.quick else (NUMBERS, SHARES)
+    numbers, ratios = (NUMBERS[:1], RATIOS[:1]) if given.quick else (NUMBERS, RATIOS)
     facts: dict[str, Any] = {"sets": ", ".join(turns), "weights": "never fitted on the set", "candidates a query": CANDIDATES}
 
     points: list[dict[str, Any]] = []
@@ -277,10 +277,10 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for number in numbers:
         for name, each in turns.items():
-            for share in shares:
-                found = [line for turn in each if (line := against_percpos(turn, models[name], number, share)) is not None]
+            for ratio in ratios:
+                found = [line for turn in each if (line := against_percpos(turn, models[name], number, ratio)) is not None]
                 mean = {key: float(np.mean([line[key] for line in found])) for key in found[0]} if found else {}
-                rows.append({"set": name, "negatives": number, "PercPos": share, **_percentages(mean)})
+                rows.append({"set": name, "negatives": number, "PercPos": ratio, **_percentages(mean)})
     report("quality", rows, facts | _means(rows))
 
     rows = []
@@ -295,14 +295,14 @@ def main() -> None:
     rows = []
     for times in REVIEWED_OF:
         for name, each in turns.items():
-            for share in shares:
-                found = [with_verdicts(turn, models[name], NUMBERS[0], share, times) for turn in each]
+            for ratio in ratios:
+                found = [with_verdicts(turn, models[name], NUMBERS[0], ratio, times) for turn in each]
                 mean = {key: float(np.mean([line[key] for line in found])) for key in found[0]}
                 rows.append(
-                    {"set": name, "PercPos": share, "reviewed of": f"{times} x"} | {f"{key} %": 100 * value for key, value in mean.items()}
+                    {"set": name, "PercPos": ratio, "reviewed of": f"{times} x"} | {f"{key} %": 100 * value for key, value in mean.items()}
                 )
         kept = [row for row in rows if row["before %"] > 0 and row["reviewed of"] == f"{times} x"]
-        for key in ("verdicts", "learned", "both"):
+        for key in ("verdicts", "refit", "both"):
             if kept:
                 facts[f"{times} x: mean of {key} / before"] = float(np.mean([row[f"{key} %"] / row["before %"] for row in kept]))
     report("quality-verdicts", rows, facts | {"verdicts a turn": REVIEWED})

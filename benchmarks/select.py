@@ -52,13 +52,13 @@ def world(queries: int, depth: int) -> tuple[Corpus, Ranking]:
         pool_mode="extend",
     )
     vectors = [rng.standard_normal((count, DIMENSION), dtype=np.float32) for count in (queries, PASSAGES)]
-    anchors = rng.normal(0.6, 0.08, queries).astype(np.float32)
-    return corpus, Ranking(ids=ids, scores=scores, positive_scores=anchors, query_vectors=vectors[0], passage_vectors=vectors[1])
+    positives = rng.normal(0.6, 0.08, queries).astype(np.float32)
+    return corpus, Ranking(ids=ids, scores=scores, positive_scores=positives, query_vectors=vectors[0], passage_vectors=vectors[1])
 
 
 def one_by_one(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, queries: int) -> list[list[int]]:
     """Choose for the first `queries` in a plain loop, without random fill."""
-    anchors = positive_score(corpus, ranking, settings)
+    positives = positive_score(corpus, ranking, settings)
     keys = query_keys(corpus.query_hashes, settings.seed, 1)
     window = slice(settings.window_start, settings.window_end)
     counts = np.zeros(REASONS, dtype=np.int64)
@@ -67,7 +67,7 @@ def one_by_one(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, qu
         ids, scores = ranking.ids[query, window], ranking.scores[query, window]
         reasons = np.full(len(ids), int(Reason.NOT_DRAWN))
         if settings.max_positive_ratio is not None:
-            limit = anchors[query] - np.float32(1 - settings.max_positive_ratio) * np.abs(anchors[query])
+            limit = positives[query] - np.float32(1 - settings.max_positive_ratio) * np.abs(positives[query])
             reasons[scores > limit] = FILTERS["max_positive_ratio"].reason
         if settings.min_score is not None:
             reasons[scores < np.float32(settings.min_score)] = FILTERS["min_score"].reason

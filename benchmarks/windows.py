@@ -38,7 +38,7 @@ RESAMPLED = 2_000
 NUMBERS = (5, 15)
 STARTS, ENDS = (0, 5, 10, 20, 50), (100, 210, 500)
 FILTERS: tuple[dict[str, float], ...] = (
-    *({"max_positive_ratio": share} for share in (0.95, 0.9, 0.8)),
+    *({"max_positive_ratio": ratio} for ratio in (0.95, 0.9, 0.8)),
     *({"margin": margin} for margin in (0.05, 0.1)),
     *({"max_score": score} for score in (0.7, 0.6, 0.5)),
 )

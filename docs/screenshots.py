@@ -3,7 +3,7 @@
 A server of its own, with a workspace of its own in a temporary folder, mines the bundled example with the packaged model; a
 headless Chromium then opens each screen and photographs it. Nothing is staged but the verdicts, which a made-up reviewer gives,
 so a picture cannot show what the app does not do. `--all --out FOLDER` takes every screen in light and dark, wide and narrow, to
-look at after a change; that takes two minutes, most of them waiting until a page stands still.
+look at after a change; that takes two minutes, most of them waiting until a page is done.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = 300_000  # milliseconds: a busy machine takes its time over the example
-# What stands still between two looks is done: charts and tables draw themselves after the script has ended.
+# A page that does not change between two looks is done: charts and tables draw themselves after the script has ended.
 PAUSE, LOOKS = 500, 12
 TALLEST = 5_000  # pixels of a picture of a whole page
 COLOURS = 128  # of a PNG with a palette: a third of the bytes, and no difference to be seen
@@ -208,8 +208,8 @@ def compare_runs(page: Any) -> None:
     page.get_by_role("option").first.click()
 
 
-def show_guards(page: Any) -> None:
-    """Unfold the guards."""
+def show_filters(page: Any) -> None:
+    """Expand the filters."""
     page.get_by_text("False-negative filters", exact=True).click()
 
 
@@ -242,7 +242,7 @@ def audit(page: Any) -> None:
 
 # What is done on a screen before its picture is taken; a name with a dash is the same screen in another state.
 PREPARED: dict[str, Callable[[Any], None]] = {
-    "mine-guards": show_guards,
+    "mine-filters": show_filters,
     "runs": compare_runs,
     "inspect-map": show_map,
     "quality": audit,

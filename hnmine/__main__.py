@@ -9,6 +9,6 @@ if __name__ == "__main__":  # FlagEmbedding's process pool imports this module a
         from hnmine.cli.main import main
 
         status = main()
-    except KeyboardInterrupt:  # while importing, before the handlers of main() stand
+    except KeyboardInterrupt:  # while importing, before main() installs its handlers
         status = 130
     sys.exit(status)

@@ -28,7 +28,7 @@ Ints = npt.NDArray[np.int64]
 
 FILTERS = ("close", "above", "low", "short")
 REVIEWED = ("reviewed", "unreviewed", *DECIDED)
-# What can be sorted by, and whether the largest comes first when nobody says.
+# What can be sorted by, and whether the largest comes first by default.
 COLUMNS = {
     "fn_probability": True,
     "ratio": True,

@@ -217,7 +217,7 @@ def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
             return "positive of this query"
         case Reason.QUERY_ITSELF:
             return "same text as the query"
-        case Reason.DROPPED:
+        case Reason.REMOVED:
             return "removed by a reviewer"
 
 

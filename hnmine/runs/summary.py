@@ -75,7 +75,7 @@ class Summary:
             f"{name.replace('_', ' ')} {count:,}"
             for name, count in self.funnel.items()
             if name in ("ranked", "in_window", "not_positive", "chosen")
-            or (name.startswith(("past_", "not_dropped")) and self._removed(name))
+            or (name.startswith(("past_", "not_removed")) and self._removed(name))
         )
         pool = {None: "the rows' own passages", "extend": "the rows' own passages and the pool", "replace": "the pool alone"}[
             self.pool_mode

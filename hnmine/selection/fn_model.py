@@ -35,7 +35,7 @@ FN_SIGNALS = ("bm25_rank", "bm25_ratio", "positive_similarity")
 # The features of the default weights, in their order.
 FEATURES = ("similarity", "rank", "positive_similarity", "positive", "bm25_ratio", "bm25_rank")
 # Signals that get a weight from verdicts only.
-LEARNED = ("reranker", "second_model")
+REFIT_ONLY = ("reranker", "second_model")
 # Features whose lower values match the first text below.
 FALLING = {"rank", "positive", "bm25_rank"}
 # Features that are explained together, with the text for values that are typical of false negatives, and for other values.
@@ -60,7 +60,7 @@ class FNModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The weights of the model, as written to a manifest.
 
     Attributes:
-        features: FEATURES, and those of LEARNED that have a weight.
+        features: FEATURES, and those of REFIT_ONLY that have a weight.
         weights, centre: of each feature: log-odds per unit, and its mean, which explanations compare with.
         bias: the log-odds if all features are 0.
         fitted_on: names of the judged sets behind the default weights.
@@ -193,7 +193,7 @@ def refit(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs, base: F
         return base
     asked, places = _candidates(corpus, ranking)
     estimates = FNEstimator(corpus, ranking, base).pairs(asked, places).astype(np.float64)
-    new = (name for name in LEARNED if name in ranking.signals and name not in base.features)
+    new = (name for name in REFIT_ONLY if name in ranking.signals and name not in base.features)
     more = tuple(name for name in new if np.isfinite(ranking.signals[name][asked, places]).any())
     centre = [float(np.nanmean(np.asarray(ranking.signals[name])[asked, places], dtype=np.float64)) for name in more]
     wide = msgspec.structs.replace(

@@ -1,6 +1,6 @@
 """Random fill: passages from outside the rank window for queries that have too few negatives.
 
-A filled passage is not a positive, the query itself, chosen, dropped by a reviewer or rejected by a filter. Each query walks its own
+A filled passage is not a positive, the query itself, chosen, removed by a reviewer or rejected by a filter. Each query walks its own
 pseudo-random permutation of the corpus. Filters that reject most passages would make the walk score nearly the whole corpus (73 s for 200
 queries x 100,000 passages), so after two rounds a matrix product finds all passages that can pass (0.5 s). Kept passages come first, at any
 rank; passages before the window come last, because they are often unlabelled positives.
@@ -73,7 +73,7 @@ def random_fill(
         start=start,
     )
     if len(verdict_pairs.negative[0]):
-        fill.kept(short)
+        fill.confirmed(short)
     # Filters reject part of what is walked; without them nearly everything fits.
     width = negatives.shape[1] * (2 if filters.active else 1) + 8
     position = fill.walk(fill.short(short), width)
@@ -104,8 +104,8 @@ class _Fill:
         """Return those of `queries` that have a free place."""
         return np.asarray(queries[self.negatives[queries, -1] < 0])
 
-    def kept(self, queries: Rows) -> None:
-        """Take kept passages first, at any rank and whether or not a filter rejects them."""
+    def confirmed(self, queries: Rows) -> None:
+        """Take confirmed passages first, at any rank and whether or not a filter rejects them."""
         rows, passages = _of_queries(self.verdict_pairs.negative, queries)
         count = len(self.corpus.passages)
         barred_rows, barred_ids = self._barred(queries, self.start)
@@ -211,15 +211,15 @@ class _Fill:
         return np.asarray(barred[np.searchsorted(barred, wanted)] != wanted)
 
     def _barred(self, queries: Rows, start: int) -> tuple[Rows, Rows]:
-        """Return the passages to leave out as (row in `queries`, passage): positives, dropped, the query itself, taken, skipped ranks."""
+        """Return the passages to leave out as (row in `queries`, passage): positives, removed, the query itself, taken, skipped ranks."""
         corpus = self.corpus
         sizes = corpus.positive_starts[queries + 1] - corpus.positive_starts[queries]
         owners = np.repeat(np.arange(len(queries)), sizes)
         rows = [owners]
         ids = [corpus.positive_ids[corpus.positive_starts[queries][owners] + _turns(owners, len(queries))].astype(np.int64)]
-        owners, dropped = _of_queries(self.verdict_pairs.removed, queries)
+        owners, removed = _of_queries(self.verdict_pairs.removed, queries)
         rows.append(owners)
-        ids.append(dropped)
+        ids.append(removed)
         skipped = np.asarray(self.ranking.ids[queries, :start])
         for more in (corpus.query_passages[queries][:, None], self.negatives[queries], skipped):
             row, place = np.nonzero(more >= 0)

@@ -96,7 +96,7 @@ def select(
     Args:
         corpus, ranking: promoted passages are already positives (`promotions.apply_promotions`).
         settings: how to select.
-        verdict_pairs: the pairs that reviewers dropped and kept.
+        verdict_pairs: the pairs that reviewers removed and confirmed.
         fn_model: the false-negative model, if the settings use it; None for the default one.
 
     Raises:
@@ -112,7 +112,7 @@ def select(
     filters = ActiveFilters(corpus, ranking, settings, fn_model)
     if verdict_pairs is None:
         verdict_pairs = match_verdicts(corpus, ())
-    kept = _ranked(verdict_pairs.negative, ranking.ids[:, :end])
+    confirmed = _ranked(verdict_pairs.negative, ranking.ids[:, :end])
     # A corpus with fewer candidates than negatives wanted limits the arrays, not the count of short queries.
     places = (rows, min(settings.negative_number, corpus.n_candidates))
     choice = _Choice(
@@ -122,7 +122,7 @@ def select(
         start=start,
         end=end,
         verdict_pairs=verdict_pairs,
-        kept=kept,
+        confirmed=confirmed,
         keys=query_keys(corpus.query_hashes, settings.seed, 1),
         reasons=np.empty((rows, depth), dtype=np.int8),
         negatives=np.full(places, -1, dtype=np.int32),
@@ -146,7 +146,7 @@ def select(
 
 
 def _funnel(ranked: int, counts: Rows, settings: SelectionSettings, negatives: Ids, random_filled: Bools) -> dict[str, int]:
-    """Count the candidates left after each step: ranked, in window, not positive or dropped, past each filter, chosen, filled, short.
+    """Count the candidates left after each step: ranked, in window, not positive or removed, past each filter, chosen, filled, short.
 
     Kept candidates before the window count as inside it.
     """
@@ -154,7 +154,7 @@ def _funnel(ranked: int, counts: Rows, settings: SelectionSettings, negatives: I
     funnel = {"ranked": ranked, "in_window": left}
     for name, reasons in (
         ("not_positive", (Reason.POSITIVE, Reason.QUERY_ITSELF)),
-        ("not_dropped", (Reason.DROPPED,)),
+        ("not_removed", (Reason.REMOVED,)),
         *((each.step, (each.reason,)) for each in FILTERS.values()),
     ):
         left -= int(sum(counts[reason] for reason in reasons))
@@ -178,7 +178,7 @@ class _Choice:
     start: int
     end: int
     verdict_pairs: VerdictPairs
-    kept: tuple[Rows, Rows]
+    confirmed: tuple[Rows, Rows]
     keys: Hashes
     reasons: npt.NDArray[np.int8]
     negatives: Ids
@@ -186,13 +186,13 @@ class _Choice:
 
     def block(self, first: int, stop: int, penalty: np.float32 | None) -> Rows:
         """Select for the queries [first, stop); return the count of each reason in their windows: (REASONS,) int64."""
-        begin, window, scores, inside, kept = self._eligible(first, stop)
+        begin, window, scores, inside, confirmed = self._eligible(first, stop)
         eligible = inside == np.int8(Reason.NOT_DRAWN)
         if penalty is None:
-            rows, places = self._drawn(window, scores, eligible, first, kept)
+            rows, places = self._drawn(window, scores, eligible, first, confirmed)
         else:
             rows, places = np.nonzero(
-                _best(scores, self._fn_probabilities(first, stop, begin, kept), eligible, penalty, self.negatives.shape[1])
+                _best(scores, self._fn_probabilities(first, stop, begin, confirmed), eligible, penalty, self.negatives.shape[1])
             )
         turn = np.arange(len(rows)) - np.searchsorted(rows, np.arange(stop - first))[rows]
         taken = turn < self.negatives.shape[1]
@@ -213,8 +213,8 @@ class _Choice:
         parts = []
         width = self.end - self.start
         for first, stop in row_blocks(min(SAMPLE, len(self.reasons), max(1, SAMPLED // max(1, width))), width):
-            begin, _, scores, inside, kept = self._eligible(first, stop)
-            parts.append((scores, self._fn_probabilities(first, stop, begin, kept), inside == np.int8(Reason.NOT_DRAWN)))
+            begin, _, scores, inside, confirmed = self._eligible(first, stop)
+            parts.append((scores, self._fn_probabilities(first, stop, begin, confirmed), inside == np.int8(Reason.NOT_DRAWN)))
         low, high = 0, len(PENALTIES) - 1
         while low < high:
             middle = (low + high) // 2
@@ -228,11 +228,11 @@ class _Choice:
                 low = middle + 1
         return np.float32(PENALTIES[low])
 
-    def _fn_probabilities(self, first: int, stop: int, begin: int, kept: tuple[Rows, Rows]) -> Floats:
-        """Return the estimated false-negative probabilities; -inf for kept candidates, so that they are taken first."""
+    def _fn_probabilities(self, first: int, stop: int, begin: int, confirmed: tuple[Rows, Rows]) -> Floats:
+        """Return the estimated false-negative probabilities; -inf for confirmed candidates, so that they are taken first."""
         assert self.filters.estimator is not None
         found = self.filters.estimator.block(slice(first, stop), slice(begin, self.end))
-        found[kept] = -np.inf
+        found[confirmed] = -np.inf
         return found
 
     def _eligible(self, first: int, stop: int) -> tuple[int, Ids, Floats, npt.NDArray[np.int8], tuple[Rows, Rows]]:
@@ -240,11 +240,11 @@ class _Choice:
 
         Returns:
             The rank at which the arrays begin; the passages and scores from there to the end of the window (rows, width); the reason of
-            each, NOT_DRAWN for eligible ones; the places of kept candidates.
+            each, NOT_DRAWN for eligible ones; the places of confirmed candidates.
         """
-        kept_rows, kept_ranks = _part(self.kept, first, stop)
+        confirmed_rows, confirmed_ranks = _part(self.confirmed, first, stop)
         # Kept candidates are eligible before the window too: then the arrays begin at rank 0.
-        begin = 0 if (kept_ranks < self.start).any() else self.start
+        begin = 0 if (confirmed_ranks < self.start).any() else self.start
         window = np.ascontiguousarray(self.ranking.ids[first:stop, begin : self.end])
         scores = np.ascontiguousarray(self.ranking.scores[first:stop, begin : self.end])
 
@@ -253,8 +253,8 @@ class _Choice:
         for reason, rejected in self.filters.rejections(first, stop, begin):
             np.copyto(inside, reason, where=rejected)
         inside[:, : self.start - begin] = Reason.BEFORE_WINDOW
-        inside[kept_rows, kept_ranks - begin] = Reason.NOT_DRAWN
-        _mark(inside, window, *_part(self.verdict_pairs.removed, first, stop), Reason.DROPPED)
+        inside[confirmed_rows, confirmed_ranks - begin] = Reason.NOT_DRAWN
+        _mark(inside, window, *_part(self.verdict_pairs.removed, first, stop), Reason.REMOVED)
         itself = self.corpus.query_passages[first:stop]
         some = np.flatnonzero(itself >= 0)
         _mark(inside, window, some, itself[some], Reason.QUERY_ITSELF)
@@ -262,14 +262,14 @@ class _Choice:
         owners = np.repeat(np.arange(stop - first), np.diff(starts))
         _mark(inside, window, owners, self.corpus.positive_ids[starts[0] : starts[-1]], Reason.POSITIVE)
         inside[:, : self.start - begin][inside[:, : self.start - begin] != Reason.NOT_DRAWN] = Reason.BEFORE_WINDOW
-        return begin, window, scores, inside, (kept_rows, kept_ranks - begin)
+        return begin, window, scores, inside, (confirmed_rows, confirmed_ranks - begin)
 
-    def _drawn(self, window: Ids, scores: Floats, eligible: Bools, first: int, kept: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
+    def _drawn(self, window: Ids, scores: Floats, eligible: Bools, first: int, confirmed: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
         """Return rows and places of the candidates to take, by rank; a row may have more than there is room for: the first count."""
         width, room = window.shape[1], self.negatives.shape[1]
         near = width
         by_rank = self.filters.settings.strategy == "hardest" and descends(scores)
-        if room < width and (not by_rank or len(kept[0])):
+        if room < width and (not by_rank or len(confirmed[0])):
             if self.filters.settings.strategy == "random":
                 random_keys = np.take(self.corpus.passage_hashes, window, mode="clip")
                 random_keys ^= self.keys[first : first + len(window), None]
@@ -278,7 +278,7 @@ class _Choice:
                 random_keys = order_keys(scores, window)
             else:
                 random_keys = np.tile(np.arange(1, width + 1, dtype=np.uint64), (len(window), 1))
-            random_keys[kept] = 0
+            random_keys[confirmed] = 0
             np.copyto(random_keys, _LAST, where=~eligible)
             # The N lowest; more only if two texts have the same 64-bit hash, and then the lower ranks count.
             eligible &= random_keys <= np.partition(random_keys, room - 1, axis=1)[:, room - 1 : room]

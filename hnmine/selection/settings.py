@@ -30,7 +30,7 @@ class Reason(IntEnum):
     BEHIND_WINDOW = 3
     POSITIVE = 4
     QUERY_ITSELF = 5
-    DROPPED = 6
+    REMOVED = 6
 
 
 class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""Tables of which the browser gets one page at a time."""
+"""Tables that send one page at a time to the browser."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ FUNNEL = {
     "ranked": "ranked",
     "in_window": "in the window",
     "not_positive": "not positive",
-    "not_dropped": "not removed by a reviewer",
+    "not_removed": "not removed by a reviewer",
     **{each.step: f"after {each.short}" for each in FILTERS.values()},
     "chosen": "chosen",
 }

@@ -99,8 +99,8 @@ with st.container(border=True):
             )
             / 100
         )
-    if told := wording.verdicts_applied(run.verdict_pairs.counts):
-        st.write(f":material/gavel: {told}")
+    if applied := wording.verdicts_applied(run.verdict_pairs.counts):
+        st.write(f":material/gavel: {applied}")
 
 settings: MineSettings = msgspec.structs.replace(
     run.run.settings,

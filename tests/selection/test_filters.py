@@ -162,10 +162,10 @@ def test_what_a_filter_rejects_is_told_first_reason_first_and_never_comes_back(p
             elif passage == corpus.query_passages[query]:
                 assert reason == Reason.QUERY_ITSELF
             elif (query, passage) in dropped:
-                assert reason == Reason.DROPPED
+                assert reason == Reason.REMOVED
             elif None not in (rejected := oracle.rejections(query, passage)):
                 assert reason == rejected[0] if rejected else reason in (Reason.CHOSEN, Reason.NOT_DRAWN)
-    left = selection.funnel["not_dropped"]
+    left = selection.funnel["not_removed"]
     for each in FILTERS.values():
         left -= counts[each.reason]
         assert selection.funnel[each.step] == left

@@ -144,7 +144,7 @@ def check(corpus, ranking, settings, verdicts=()):
             elif passage == itself:
                 expected = {Reason.QUERY_ITSELF}
             elif passage in dropped:
-                expected = {Reason.DROPPED}
+                expected = {Reason.REMOVED}
             elif None in filters[passage]:
                 continue
             elif filters[passage]:
@@ -179,7 +179,7 @@ def check(corpus, ranking, settings, verdicts=()):
     for step, gone in (
         ("in_window", (Reason.BEFORE_WINDOW, Reason.BEHIND_WINDOW)),
         ("not_positive", (Reason.POSITIVE, Reason.QUERY_ITSELF)),
-        ("not_dropped", (Reason.DROPPED,)),
+        ("not_removed", (Reason.REMOVED,)),
         *((each.step, (each.reason,)) for each in FILTERS.values()),
         ("chosen", (Reason.NOT_DRAWN,)),
     ):
@@ -266,7 +266,7 @@ def test_a_drop_changes_nothing_for_other_queries():
     assert len(set(names(corpus, before, 3)) & set(names(corpus, after, 3))) == 4, "one goes, one comes"
     others = [number for number in range(20) if number != 3]
     assert after.negatives[others].tolist() == before.negatives[others].tolist()
-    assert after.funnel["not_dropped"] == after.funnel["not_positive"] - 1
+    assert after.funnel["not_removed"] == after.funnel["not_positive"] - 1
 
 
 def test_what_was_kept_is_let_in_from_before_the_window_past_filters_and_before_chance():
