@@ -7,6 +7,8 @@ import re
 
 import streamlit as st
 
+# The accent colour, light enough for both themes.
+_MARK = '<mark style="background: #0f766e33; color: inherit">'
 # Browsers do not show control characters, and a lone surrogate cannot be encoded.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -16,7 +18,7 @@ def show(text: str, spans: list[tuple[int, int]] | None = None) -> None:
     parts: list[str] = []
     done = 0
     for start, end in spans or ():
-        parts += [_escaped(text[done:start]), "<mark>", _escaped(text[start:end]), "</mark>"]
+        parts += [_escaped(text[done:start]), _MARK, _escaped(text[start:end]), "</mark>"]
         done = end
     parts.append(_escaped(text[done:].rstrip()))
     st.html(f'<div style="white-space: pre-wrap; overflow-wrap: anywhere">{"".join(parts)}</div>')
