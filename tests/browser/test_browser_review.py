@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from hnmine.core.text import normalize_text
 from hnmine.data.verdicts import CHOICES, Verdict
@@ -181,6 +182,8 @@ def test_two_people_review_the_same_run_at_once(browser: Any, place: tuple[Path,
     root, run = place
     server = serve(root)
     pages = [open_review(browser, server, run) for _ in range(2)]
+    for page in pages:
+        expect(page.get_by_role("textbox", name="Reviewer")).to_have_value(re.compile("Reviewer"))
     names = [page.get_by_role("textbox", name="Reviewer").input_value() for page in pages]
     assert sorted(names) == ["Reviewer 1", "Reviewer 2"]
     for number in range(ROUNDS):
@@ -206,11 +209,11 @@ def test_two_people_review_the_same_run_at_once(browser: Any, place: tuple[Path,
     for page, name in zip(pages, names, strict=True):
         page.reload()
         page.get_by_text("left in this queue").wait_for()
-        assert page.get_by_role("textbox", name="Reviewer").input_value() == name
+        expect(page.get_by_role("textbox", name="Reviewer")).to_have_value(name)
     for page in pages:
         page.context.close()
     page = open_review(browser, server, run)
-    assert page.get_by_role("textbox", name="Reviewer").input_value() == "Reviewer 3"
+    expect(page.get_by_role("textbox", name="Reviewer")).to_have_value("Reviewer 3")
     page.context.close()
 
 
