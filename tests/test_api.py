@@ -16,12 +16,12 @@ import pandas as pd
 import pytest
 
 import hnmine
-from hnmine.api.ranking import Filters
 from hnmine.cli.main import main
 from hnmine.core.errors import InputError, SettingsError
 from hnmine.data.verdicts import Verdict, verdict_lines
 from hnmine.models.cards import packaged_folder
 from hnmine.runs.reproduce import reproduce
+from hnmine.selection.filters import FILTERS
 from hnmine.selection.settings import SelectionSettings
 from tests.conftest import FakeEncoder, trigram_vector
 
@@ -51,9 +51,12 @@ def test_every_public_name_has_a_home_and_no_home_is_hidden() -> None:
     assert set(hnmine.__all__) <= set(dir(hnmine))
 
 
-def test_the_filters_of_select_are_those_of_the_settings() -> None:
-    others = {"window_start", "window_end", "negative_number", "strategy", "seed"}
-    assert set(Filters.__annotations__) == set(SelectionSettings.__struct_fields__) - others
+def test_select_takes_every_filter_of_the_settings(ranking) -> None:
+    filters = {*FILTERS, "max_fn_rate"}
+    chosen = ranking.select(n=3, window=(0, 40), positive_score="max", **dict.fromkeys(filters))
+    assert chosen.settings == SelectionSettings(negative_number=3, window_start=0, window_end=40, positive_score="max")
+    with pytest.raises(SettingsError, match="no setting 'negative_number'"):
+        ranking.select(negative_number=3)
 
 
 # Reading

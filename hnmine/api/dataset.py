@@ -20,12 +20,7 @@ __all__ = ["Dataset", "read"]
 
 
 class Dataset(Shown):
-    """Training rows with their pool, read and checked. Make it by `hnmine.read`.
-
-    Attributes:
-        rows: the usable rows. pool: the passages of the pool, or None.
-        problems: what was found, each with its place and what became of it. notes: how the files were read.
-    """
+    """Training rows with their pool, read and checked. Make it by `hnmine.read`."""
 
     def __init__(self, inputs: Inputs, settings: MineSettings) -> None:
         self._inputs, self._settings = inputs, settings

@@ -10,15 +10,14 @@ import difflib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from hnmine.api import frames
 from hnmine.api.dataset import Dataset
-from hnmine.api.selection import Selection
+from hnmine.api.selection import Selection, query_number, texts_of
 from hnmine.api.shown import Shown
 from hnmine.core.errors import SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, Stages
@@ -29,34 +28,22 @@ from hnmine.models.encoder import Encoder, FlagEncoder, as_encoder
 from hnmine.models.reranker import RerankerSettings
 from hnmine.retrieval.retrievers import second_model_settings
 from hnmine.retrieval.search import gpu_count
-from hnmine.runs.find_knn_neg import verdicts_of, window_of
+from hnmine.runs.find_knn_neg import changed_selection, verdicts_of
 from hnmine.runs.mine import Ranked, rank_data
-from hnmine.runs.reviewed import Reviewed, apply_verdicts
+from hnmine.runs.reviewed import apply_verdicts
 from hnmine.runs.workspace import vectors_folder
-from hnmine.selection.presets import with_preset
-from hnmine.selection.settings import PositiveScore, SelectionSettings
+from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.store import VectorStore
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Filters", "Ranking", "rank"]
+__all__ = ["Ranking", "rank"]
 
 
-class Filters(TypedDict, total=False):
-    """The filters of `Ranking.select`, as in `SelectionSettings`; None or left out: off."""
-
-    max_score: float | None
-    min_score: float | None
-    max_positive_ratio: float | None
-    margin: float | None
-    positive_score: PositiveScore
-    max_positive_similarity: float | None
-    max_positive_similarity_ratio: float | None
-    max_overlap: float | None
-    reranker_margin: float | None
-    max_fn_probability: float | None
-    max_fn_rate: float | None
+# The settings that `Ranking.select` has arguments of its own for; the others are its `filters`.
+OWN = ("window_start", "window_end", "negative_number", "strategy", "seed")
+FILTER_NAMES = tuple(name for name in SelectionSettings.__struct_fields__ if name not in OWN)
 
 
 class Ranking(Shown):
@@ -91,7 +78,18 @@ class Ranking(Shown):
         Raises:
             InputError: there is no such query.
         """
-        return frames.candidates_frame(self._reviewed(()), frames.query_number(self._ranked.inputs.corpus, query))
+        import pandas as pd
+
+        corpus, ranking = self._ranked.inputs.corpus, self._ranked.ranking
+        number = query_number(corpus, query)
+        ids = ranking.ids[number]
+        columns = {
+            "passage": texts_of(corpus.passages, ids),
+            "score": ranking.scores[number],
+            "is_positive": np.isin(ids, corpus.positives(number)),
+        }
+        frame = pd.DataFrame(columns | {name: values[number] for name, values in sorted(ranking.signals.items())})
+        return frame.rename_axis("rank")
 
     def select(
         self,
@@ -103,7 +101,7 @@ class Ranking(Shown):
         strategy: Literal["random", "hardest"] | None = None,
         seed: int = 42,
         verdicts: Any = None,
-        **filters: Unpack[Filters],
+        **filters: Any,
     ) -> Selection:
         """Choose `n` negatives for every query.
 
@@ -122,25 +120,17 @@ class Ranking(Shown):
             InputError: the verdicts cannot be read.
         """
         for name in filters:
-            if name not in Filters.__annotations__:
-                close = difflib.get_close_matches(name, Filters.__annotations__, n=1)
+            if name not in FILTER_NAMES:
+                close = difflib.get_close_matches(name, FILTER_NAMES, n=1)
                 raise SettingsError(
                     f"select has no setting {name!r}"
-                    + (f"; did you mean {close[0]!r}?" if close else f"; filters are {', '.join(Filters.__annotations__)}")
+                    + (f"; did you mean {close[0]!r}?" if close else f"; filters are {', '.join(FILTER_NAMES)}")
                 )
-        settings = SelectionSettings(negative_number=n, seed=seed)
-        if preset is not None:
-            settings = with_preset(preset, settings)
-        changes: dict[str, Any] = {**filters} | ({} if strategy is None else {"strategy": strategy})
-        if window is not None:
-            changes["window_start"], changes["window_end"] = window_of(window, "window")
-        settings = SelectionSettings(**msgspec.structs.asdict(settings) | changes)
-        reviewed = self._reviewed(verdicts)
-        return Selection(self._ranked, reviewed, reviewed.select(settings))
-
-    def _reviewed(self, verdicts: Any) -> Reviewed:
+        changes = {"negative_number": n, "seed": seed} | ({} if strategy is None else {"strategy": strategy}) | filters
+        settings = changed_selection(SelectionSettings(), preset, changes, window, "window")
         inputs = self._ranked.inputs
-        return apply_verdicts(inputs, self._ranked.ranking, match_verdicts(inputs.corpus, verdicts_of(verdicts)))
+        reviewed = apply_verdicts(inputs, self._ranked.ranking, match_verdicts(inputs.corpus, verdicts_of(verdicts)))
+        return Selection(self._ranked, reviewed, reviewed.select(settings))
 
     def _facts(self) -> dict[str, str]:
         return {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+from dataclasses import fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +13,22 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.analysis.charts import similarity_histogram
-from hnmine.analysis.fn_estimates import fn_probabilities
-from hnmine.analysis.queries import score_histograms
-from hnmine.api import frames
+from hnmine.analysis.compare import Side, compare
+from hnmine.analysis.fn_estimates import chosen_ranks, fn_probabilities
+from hnmine.analysis.queries import candidates_of, query_table, score_histograms
 from hnmine.api.shown import Shown
+from hnmine.core.errors import InputError, SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, Stages
 from hnmine.core.progress_bar import progress_shown
-from hnmine.export.formats import Written
+from hnmine.data.corpus import Corpus, find
+from hnmine.export.examples import ExportPart
+from hnmine.export.formats import FORMATS, Written
 from hnmine.runs.mine import Ranked, finish, summary_of
 from hnmine.runs.output import Outputs
 from hnmine.runs.reviewed import Reviewed
 from hnmine.runs.settings import MineSettings, ScoreSource
 from hnmine.runs.summary import Summary
+from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.select import Selection as SelectionArrays
 from hnmine.selection.settings import SelectionSettings
 
@@ -31,17 +37,11 @@ if TYPE_CHECKING:
     import datasets  # type: ignore[import-untyped]
     import pandas as pd
 
-__all__ = ["Selection"]
+__all__ = ["Selection", "query_number", "texts_of"]
 
 
 class Selection(Shown):
-    """The negatives of every query. Make it by `Ranking.select`.
-
-    Attributes:
-        settings: window, number, strategy, seed and filters that it was made with.
-        summary: counts, funnel, hardness, and the estimated false-negative rate.
-        funnel: candidates left after each step, in order.
-    """
+    """The negatives of every query. Make it by `Ranking.select`."""
 
     def __init__(self, ranked: Ranked, reviewed: Reviewed, arrays: SelectionArrays) -> None:
         self._ranked, self._reviewed, self._arrays = ranked, reviewed, arrays
@@ -58,7 +58,7 @@ class Selection(Shown):
 
     @cached_property
     def summary(self) -> Summary:
-        """Counts and averages; `print` it."""
+        """Counts, funnel, hardness, and the estimated false-negative rate; `print` it."""
         return summary_of(self._ranked, self._run_settings(), self._reviewed, self._arrays)
 
     @cached_property
@@ -77,7 +77,19 @@ class Selection(Shown):
         Columns: `query`, `negative`; `rank` from 0 (-1 where it is not ranked), `score`, `ratio_to_positive`, `random_filled`, and
         `fn_probability` (0 to 1).
         """
-        return frames.negatives_frame(self._reviewed, self._arrays, self.fn_probabilities)
+        import pandas as pd
+
+        corpus, found = self._reviewed.inputs.corpus, self._arrays
+        at = np.nonzero(found.negatives >= 0)
+        columns = {
+            "query": texts_of(corpus.queries, at[0]),
+            "negative": texts_of(corpus.passages, found.negatives[at]),
+            "rank": chosen_ranks(self._reviewed.ranking, found)[at],
+            "score": found.scores[at],
+            "ratio_to_positive": ratio_to_positive(found.scores[at], found.positive[at[0]]),
+            "random_filled": found.random_filled[at],
+        }
+        return pd.DataFrame(columns | ({} if self.fn_probabilities is None else {"fn_probability": self.fn_probabilities[at]}))
 
     def to_datasets(self, format: str = "st-triplet", *, scores: ScoreSource | None = None) -> datasets.Dataset:  # noqa: A002
         """Return a `datasets.Dataset` with the rows of an export format.
@@ -89,28 +101,66 @@ class Selection(Shown):
         Raises:
             SettingsError: the format is unknown, or has no scores.
         """
+        import datasets
+        from pyarrow import parquet
+
+        known = [name for name in FORMATS if name == "flagembedding" or (name.startswith("st-") and not name.endswith("-parquet"))]
+        if format not in known:
+            raise SettingsError(f"format is {format!r}; to_datasets takes one of {', '.join(known)}")
         settings = self._run_settings(output_format=format, with_scores=scores is not None, score_source=scores or "model")
         mined = finish(self._ranked, settings, self._reviewed, self._arrays, stages=Stages(None))
-        return frames.training_set(self._reviewed, self._arrays, format, mined.scores)
+        inputs = self._reviewed.inputs
+        part = ExportPart(rows=inputs.rows, corpus=inputs.corpus, selection=self._arrays, scores=mined.scores)
+        if format == "flagembedding":
+            return datasets.Dataset.from_list([msgspec.json.decode(line) for line in FORMATS[format].write(part)])
+        return datasets.Dataset(parquet.read_table(io.BytesIO(b"".join(FORMATS[f"{format}-parquet"].write(part)))))
 
     def query_table(self) -> pd.DataFrame:
         """Return one row a query: the positive's score, the hardest negative's, their margin and ratio, the positive's rank, and counts."""
-        return frames.queries_frame(self._reviewed, self._arrays, self.fn_probabilities)
+        import pandas as pd
+
+        corpus = self._reviewed.inputs.corpus
+        table = query_table(corpus, self._reviewed.ranking, self._arrays, self.fn_probabilities)
+        values = {each.name: getattr(table, each.name) for each in fields(table) if each.name != "verdicts"}
+        values |= {f"{verdict}_verdicts": counts for verdict, counts in table.verdicts.items()}
+        return pd.DataFrame({"query": corpus.queries} | {name: value for name, value in values.items() if value is not None})
 
     def explain(self, query: str | int) -> pd.DataFrame:
         """Return every candidate of a query, given by its text or number, with the reason why it is or is not a negative (`status`).
 
+        Columns: `passage`, `rank` (-1: random fill), `score`, `ratio_to_positive`, `chosen` (place among the negatives), `status`, signals.
+
         Raises:
             InputError: there is no such query.
         """
-        return frames.explanation_frame(self._reviewed, self._arrays, frames.query_number(self._reviewed.inputs.corpus, query))
+        import pandas as pd
+
+        corpus = self._reviewed.inputs.corpus
+        found = candidates_of(corpus, self._reviewed.ranking, self._arrays, query_number(corpus, query))
+        columns = {
+            "passage": texts_of(corpus.passages, found.ids),
+            "rank": found.ranks,
+            "score": found.scores,
+            "ratio_to_positive": found.ratios,
+            "chosen": found.chosen,
+            "status": found.statuses,
+            "positive_similarity": found.to_positive,
+        }
+        return pd.DataFrame(columns | {name: values for name, values in found.signals.items() if name not in columns})
 
     def compare(self, other: Selection) -> pd.DataFrame:
         """Compare with another selection, of the same or of another ranking, by the texts: one row a shared query, the most changed first.
 
         Columns: `query`, `shared` negatives, `overlap` (0 to 1), and for both the counts, the hardness and the ratio to the positive.
         """
-        return frames.comparison_frame((self._reviewed, self._arrays), (other._reviewed, other._arrays))
+        import pandas as pd
+
+        sides = [Side(each._reviewed.inputs.corpus, each._reviewed.ranking, each._arrays) for each in (self, other)]
+        found = compare(*sides)
+        values = {each.name: getattr(found, each.name) for each in fields(found) if each.name not in ("first", "second")}
+        columns = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        frame = pd.DataFrame({"query": texts_of(sides[0].corpus.queries, found.first)} | columns)
+        return frame.iloc[found.most_changed(len(frame))].reset_index(drop=True)
 
     def write(
         self,
@@ -165,3 +215,24 @@ class Selection(Shown):
             "hardness": "-" if self.summary.hardness is None else f"{self.summary.hardness:.3f}",
         }
         return facts | ({} if rate is None else {"estimated false-negative rate": f"{rate:.1%}"})
+
+
+def query_number(corpus: Corpus, query: str | int) -> int:
+    """Return the number of a query given by its text or by its number (of `Corpus.queries`).
+
+    Raises:
+        InputError: there is no such query.
+    """
+    if isinstance(query, str):
+        found = int(find([query], corpus.queries, corpus.query_hashes)[0])
+        if found < 0:
+            raise InputError(f"there is no query {query[:80]!r} in the data; `.query_table()` lists all {len(corpus.queries):,}")
+        return found
+    if not 0 <= query < len(corpus.queries):
+        raise InputError(f"there is no query number {query}; the data has {len(corpus.queries):,} queries, numbered from 0")
+    return int(query)
+
+
+def texts_of(texts: Any, ids: npt.NDArray[Any]) -> list[str]:
+    """Return the texts with some ids."""
+    return [texts[place] for place in ids.tolist()]

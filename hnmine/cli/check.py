@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import msgspec
 
 from hnmine.checks.check import check
-from hnmine.checks.kinds import OUTPUT_REPAIRS, Report
+from hnmine.checks.kinds import OUTPUT_REPAIRS
 from hnmine.checks.repair import repaired
 from hnmine.core.errors import SettingsError
 from hnmine.core.files import write_atomic
@@ -49,25 +48,20 @@ def check_file(arguments: argparse.Namespace, on_progress: OnProgress | None, sh
                 passage_max_length=arguments.embedder_passage_max_length,
             )
         )
-
-    def report_on(path: str | os.PathLike[str], *, fixed: bool = False) -> Report:
-        return check(
-            path,
-            model=card,
-            trainers=arguments.trainer,
-            negative_number=arguments.negative_number,
-            columns=None if fixed else columns,
-            on_progress=on_progress,
-            should_stop=should_stop,
-        )
-
-    if not wanted:
-        report = report_on(arguments.file)
-        return msgspec.json.encode(report).decode() if arguments.json else str(report), 0 if report.ok else FAULTY
-    output = Path(arguments.output_file)
-    if output.exists() and Path(arguments.file).exists() and output.samefile(arguments.file):
-        raise SettingsError(f"--output_file is the file that is checked ({output}); choose another one")
-    size = write_atomic(output, repaired(arguments.file, chosen, columns=columns))
-    report = report_on(output, fixed=True)
-    text = msgspec.json.encode(report).decode() if arguments.json else f"{counted(size, 'byte')} written to {output}\n{report}"
-    return text, 0 if report.ok else FAULTY
+    path, written = Path(arguments.file), ""
+    if wanted:
+        output = Path(arguments.output_file)
+        if output.exists() and path.exists() and output.samefile(path):
+            raise SettingsError(f"--output_file is the file that is checked ({output}); choose another one")
+        size = write_atomic(output, repaired(path, chosen, columns=columns))
+        path, columns, written = output, None, f"{counted(size, 'byte')} written to {output}\n"
+    report = check(
+        path,
+        model=card,
+        trainers=arguments.trainer,
+        negative_number=arguments.negative_number,
+        columns=columns,
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )
+    return msgspec.json.encode(report).decode() if arguments.json else f"{written}{report}", 0 if report.ok else FAULTY

@@ -16,7 +16,7 @@ import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -72,22 +72,14 @@ def _switch(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"{text!r} is not true or false")
 
 
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an integer") from None
+def _number(kind: Callable[[str], float], words: str) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            return kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {words}") from None
 
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-
-
-def _template(text: str) -> str:
-    return text.replace("\\n", "\n")
+    return read
 
 
 def _size(text: str) -> int:
@@ -99,9 +91,9 @@ def _size(text: str) -> int:
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "switch": _switch,
-    "integer": _integer,
-    "number": _number,
-    "template": _template,
+    "integer": _number(int, "an integer"),
+    "number": _number(float, "a number"),
+    "template": lambda text: text.replace("\\n", "\n"),
     "size": _size,
 }
 
@@ -128,12 +120,8 @@ def _add(group: argparse._ArgumentGroup, flag: Flag) -> None:
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the arguments; as in argparse, wrong usage raises SystemExit(2) and `--help` SystemExit(0)."""
-    parser = _Parser(
-        prog="python -m hnmine",
-        description="Mine hard negatives for text-embedding models.",
-        allow_abbrev=False,
-        formatter_class=_Formatter,
-    )
+    common: dict[str, Any] = {"allow_abbrev": False, "formatter_class": _Formatter}
+    parser = _Parser(prog="python -m hnmine", description="Mine hard negatives for text-embedding models.", **common)
     parser.add_argument("--version", action="version", version=f"hnmine {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     mine = commands.add_parser(
@@ -143,8 +131,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         usage="%(prog)s --input_file FILE --output_file FILE [--candidate_pool FILE] [more flags]",
         epilog="Flags may be written with dashes too: --input-file. Exit status: 0 success, 1 failure, 2 bad usage or bad input, "
         "130 interrupted. HNMINE_DEBUG=1 in the environment shows warnings and tracebacks.",
-        allow_abbrev=False,
-        formatter_class=_Formatter,
+        **common,
     )
     for title, flags in FLAGS.items():
         group = mine.add_argument_group(title)
@@ -154,8 +141,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "cache",
         help="show, verify or prune the stored vectors",
         description="Show, verify or prune the stored vectors, which avoid encoding a text twice.",
-        allow_abbrev=False,
-        formatter_class=_Formatter,
+        **common,
     )
     cache.add_argument(
         "action",
@@ -171,8 +157,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         help="check a training file for problems that trainers fail on",
         description="Check a training file for problems that trainers fail on, and report counts, places and remedies.",
         epilog="Exit status: 0 no errors (warnings are possible), 1 failure, 2 errors in the file, bad usage or an unreadable file.",
-        allow_abbrev=False,
-        formatter_class=_Formatter,
+        **common,
     )
     check.add_argument("file", metavar="FILE", help="training rows, in any format that mine takes")
     for flag in CHECK_FLAGS:
@@ -214,7 +199,6 @@ def _silence_libraries() -> None:
 def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
     settings = settings_from(arguments)
     several = len(settings.model.devices or ()) > 1 if settings.model else False
-    progress = None if arguments.quiet or sys.stderr is None else Progress(sys.stderr)
 
     def on_progress(done: int, total: int, note: str) -> None:
         # Ctrl-C ends the workers of FlagEmbedding's process pool too: waiting for their batch would never end.
@@ -231,7 +215,7 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
         "on_progress": on_progress,
         "should_stop": interrupts.should_stop,
     }
-    try:
+    with _progress(not arguments.quiet) as progress:
         if arguments.from_manifest is not None:
             summary = reproduce(
                 arguments.from_manifest,
@@ -256,9 +240,6 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
                 verdicts=read_verdicts(arguments.reviews) if arguments.reviews else (),
                 **shared,
             )[0]
-    finally:
-        if progress is not None:
-            progress.close()
     if arguments.search_batch_size is not None:
         summary.notes.append("--search_batch_size has no effect: one call searches thousands of queries")
     _print(msgspec.json.encode(summary).decode() if arguments.json else str(summary))
@@ -296,14 +277,19 @@ def _cache(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace, interrupts: Interrupts) -> int:
-    progress = None if arguments.quiet or sys.stderr is None or not sys.stderr.isatty() else Progress(sys.stderr)
-    try:
+    with _progress(not arguments.quiet and sys.stderr is not None and sys.stderr.isatty()) as progress:
         text, status = check_file(arguments, progress, interrupts.should_stop)
-    finally:
-        if progress is not None:
-            progress.close()
     _print(text)
     return status
+
+
+@contextlib.contextmanager
+def _progress(shown: bool) -> Iterator[Progress | None]:
+    if not shown or sys.stderr is None:
+        yield None
+        return
+    with contextlib.closing(Progress(sys.stderr)) as progress:
+        yield progress
 
 
 def _print(text: str) -> None:

@@ -24,23 +24,21 @@ BUSY_SECONDS = 15.0
 
 _File = tuple[int, int]  # device and inode, which a moved file keeps
 
-_SCHEMA = """
-CREATE TABLE batches (
-    id INTEGER PRIMARY KEY, at TEXT NOT NULL, who TEXT NOT NULL,
-    action TEXT NOT NULL CHECK (action IN ('do', 'import', 'undo', 'redo')), of INTEGER
-);
-CREATE INDEX batches_who ON batches (who, id);
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, batch INTEGER NOT NULL REFERENCES batches (id), at TEXT NOT NULL, who TEXT NOT NULL,
-    query TEXT NOT NULL, passage TEXT NOT NULL, pair BLOB NOT NULL, before TEXT, after TEXT, was INTEGER, source INTEGER
-);
-CREATE INDEX events_batch ON events (batch);
-CREATE INDEX events_pair ON events (pair);
-CREATE TRIGGER events_stay BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END;
-CREATE TRIGGER events_keep BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END;
-CREATE TABLE current (pair BLOB PRIMARY KEY, decision INTEGER) WITHOUT ROWID;
-CREATE INDEX current_decision ON current (decision);
-"""
+# Single statements: `executescript` commits first, which would let another process in between.
+_SCHEMA = (
+    "CREATE TABLE batches (id INTEGER PRIMARY KEY, at TEXT NOT NULL, who TEXT NOT NULL, "
+    "action TEXT NOT NULL CHECK (action IN ('do', 'import', 'undo', 'redo')), of INTEGER)",
+    "CREATE INDEX batches_who ON batches (who, id)",
+    "CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, batch INTEGER NOT NULL REFERENCES batches (id), "
+    "at TEXT NOT NULL, who TEXT NOT NULL, query TEXT NOT NULL, passage TEXT NOT NULL, pair BLOB NOT NULL, "
+    "before TEXT, after TEXT, was INTEGER, source INTEGER)",
+    "CREATE INDEX events_batch ON events (batch)",
+    "CREATE INDEX events_pair ON events (pair)",
+    "CREATE TRIGGER events_stay BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END",
+    "CREATE TRIGGER events_keep BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END",
+    "CREATE TABLE current (pair BLOB PRIMARY KEY, decision INTEGER) WITHOUT ROWID",
+    "CREATE INDEX current_decision ON current (decision)",
+)
 
 
 class EventLog:
@@ -116,7 +114,7 @@ class EventLog:
         if found == 0:
             db.execute("BEGIN IMMEDIATE")
             if db.execute("PRAGMA user_version").fetchone()[0] == 0:  # no other process created it first
-                for statement in _statements(_SCHEMA):
+                for statement in _SCHEMA:
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             db.execute("COMMIT")
@@ -150,16 +148,6 @@ def _file_at(path: Path) -> _File | None:
     except OSError:  # opening it reports what is wrong
         return None
     return found.st_dev, found.st_ino
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Yield the statements of a script; `executescript` commits first, which would let another process in between."""
-    statement = ""
-    for line in script.strip().splitlines():
-        statement += line + "\n"
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 def as_stored(text: str) -> str | bytes:

@@ -122,14 +122,7 @@ class Queue:
 
     def next(self, taken: frozenset[tuple[int, int]] = frozenset()) -> int | None:
         """Return the index of the first pair that is still to be shown and not taken, or None."""
-        place = int(self.todo.argmax()) if len(self.todo) else 0
-        if not len(self.todo) or not self.todo[place]:
-            return None
-        if not taken:
-            return place
-        free = (each for each in np.flatnonzero(self.todo[place:]) if self.pair(place + int(each)) not in taken)
-        found = next(free, None)
-        return None if found is None else place + int(found)
+        return next((place for place in map(int, np.flatnonzero(self.todo)) if self.pair(place) not in taken), None)
 
     def pair(self, place: int) -> tuple[int, int]:
         """Return the (query, passage) at an index."""

@@ -28,7 +28,7 @@ from hnmine.runs.summary import Summary
 from hnmine.selection.presets import with_preset
 from hnmine.selection.settings import SelectionSettings, parse_window
 
-__all__ = ["columns_of", "find_knn_neg", "skips", "verdicts_of", "window_of"]
+__all__ = ["changed_selection", "columns_of", "find_knn_neg", "skips", "verdicts_of"]
 
 
 def find_knn_neg(
@@ -102,16 +102,10 @@ def find_knn_neg(
     encoder = None if isinstance(model, ModelSettings) else as_encoder(model)
     if preset is not None and selection is not None:
         raise SettingsError(f"preset {preset!r} and selection are both given; a preset is a selection: leave one of them out")
-    selection = selection or SelectionSettings()
-    changes: dict[str, Any] = {"negative_number": negative_number, "seed": seed}
-    selection = _replaced(selection, **{name: value for name, value in changes.items() if value is not None})
-    if preset is not None:
-        selection = with_preset(preset, selection)
-    if sample_range is not None:
-        start, end = window_of(sample_range, "sample_range")
-        selection = _replaced(selection, window_start=start, window_end=end)
+    given = {"negative_number": negative_number, "seed": seed}
+    changes = {name: value for name, value in given.items() if value is not None}
     settings = MineSettings(
-        selection=selection,
+        selection=changed_selection(selection or SelectionSettings(), preset, changes, sample_range, "sample_range"),
         model=model if isinstance(model, ModelSettings) else None,
         reranker=reranker,
         pool_mode=pool_mode,
@@ -136,9 +130,25 @@ def find_knn_neg(
         )[0]
 
 
-def _replaced(settings: SelectionSettings, **changes: Any) -> SelectionSettings:
+def changed_selection(
+    base: SelectionSettings, preset: str | None, changes: dict[str, Any], window: Sequence[int] | str | None, name: str
+) -> SelectionSettings:
+    """Return `base`, or a preset, with other values of some fields and another window: (start, end) or "start-end"; `name` in errors.
+
+    Raises:
+        SettingsError: the preset is unknown, or a value is wrong.
+    """
+    if preset is not None:
+        base = with_preset(preset, base)
+    if isinstance(window, str):
+        changes["window_start"], changes["window_end"] = parse_window(window)
+    elif window is not None:
+        is_pair = isinstance(window, (Sequence, np.ndarray)) and len(window) == 2
+        if not is_pair or not all(isinstance(rank, (int, np.integer)) for rank in window):
+            raise SettingsError(f"{name} is {window!r}; write [START, END] with ranks from 0, such as [10, 210]")
+        changes["window_start"], changes["window_end"] = map(int, window)
     # Not msgspec.structs.replace: what is given may be any number, which __post_init__ checks.
-    return SelectionSettings(**msgspec.structs.asdict(settings) | changes)
+    return SelectionSettings(**msgspec.structs.asdict(base) | changes)
 
 
 def columns_of(given: Columns | Iterable[str] | None) -> Columns:
@@ -174,16 +184,3 @@ def verdicts_of(given: Any) -> Sequence[Verdict]:
     if other := next((each for each in found if not isinstance(each, Verdict)), None):
         raise SettingsError(f"verdicts holds {other!r}; give a path, a VerdictStore, or a list of hnmine.Verdict")
     return found
-
-
-def window_of(given: Sequence[int] | str, name: str) -> tuple[int, int]:
-    """Return a rank window given as (start, end) or "start-end".
-
-    Raises:
-        SettingsError: it is neither; `name` is the argument.
-    """
-    if isinstance(given, str):
-        return parse_window(given)
-    if not isinstance(given, (Sequence, np.ndarray)) or len(given) != 2 or not all(isinstance(value, (int, np.integer)) for value in given):
-        raise SettingsError(f"{name} is {given!r}; write [START, END] with ranks from 0, such as [10, 210]")
-    return int(given[0]), int(given[1])

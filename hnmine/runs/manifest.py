@@ -35,11 +35,10 @@ __all__ = [
 
 PACKAGES = ("FlagEmbedding", "torch", "transformers", "tokenizers", "faiss-gpu", "faiss-cpu", "numpy", "pyarrow")
 
-
 Role = Literal["model", "second_model", "reranker"]
 # Its name in messages, the flag that names another, and the remedy where its weights are unknown.
 _LOADED = "it was a loaded model: run again with that model"
-_ROLES: dict[Role, tuple[str, str, str]] = {
+ROLES: dict[Role, tuple[str, str, str]] = {
     "model": ("model", "--embedder_name_or_path", _LOADED),
     "second_model": ("second model", "--second_embedder_name_or_path", _LOADED),
     "reranker": ("reranker", "--reranker_name_or_path", "export again"),
@@ -160,7 +159,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             ModelError: they differ, or the manifest lacks them.
         """
         wanted, found = ((each or {}).get("weights_sha256") for each in (getattr(self, role), description))
-        words, flag, remedy = _ROLES[role]
+        words, flag, remedy = ROLES[role]
         if wanted is None and (role != "second_model" or found is not None):
             raise ModelError(f"the manifest has no fingerprint of the weights of the {words}; {remedy}")
         if found != wanted:

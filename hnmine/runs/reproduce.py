@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -17,26 +17,16 @@ from hnmine.core.errors import InputError
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.models.cards import PACKAGED_NAME, ModelSettings
 from hnmine.models.encoder import FlagEncoder
-from hnmine.models.reranker import RerankerSettings
-from hnmine.runs.manifest import Manifest, fingerprints, manifest_path, read_manifest
+from hnmine.runs.manifest import ROLES, Manifest, Role, fingerprints, manifest_path, read_manifest
 from hnmine.runs.mine import mine_to_file
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.summary import Summary
 
 __all__ = ["reproduce", "settings_of"]
 
-S = TypeVar("S", ModelSettings, RerankerSettings)
 
-
-def settings_of(
-    manifest: Manifest,
-    *,
-    name_or_path: str | None = None,
-    second_name_or_path: str | None = None,
-    reranker_name_or_path: str | None = None,
-    devices: tuple[str, ...] | None = None,
-) -> MineSettings:
-    """Return the settings of a manifest, with the precision that was used; the models may have moved.
+def settings_of(manifest: Manifest, names: Mapping[Role, str | None] | None = None, devices: tuple[str, ...] | None = None) -> MineSettings:
+    """Return the settings of a manifest, with the precision that was used; the models may have moved, to other `names`.
 
     Raises:
         InputError: a setting of another version of hnmine is unknown, or there is no second model to name.
@@ -47,27 +37,20 @@ def settings_of(
         raise InputError(
             f"the manifest's settings cannot be used ({error}); install the version that wrote it, {manifest.versions.get('hnmine')}"
         ) from error
-    if second_name_or_path is not None and settings.second_model is None:
-        raise InputError(f"the manifest's run had no second model, and {second_name_or_path} would change it; leave it out")
-    second, reranker = settings.second_model, settings.reranker
-    return msgspec.structs.replace(
-        settings,
-        model=settings.model and _settled(settings.model, manifest.model, name_or_path, devices),
-        second_model=second and _settled(second, manifest.second_model or {}, second_name_or_path, devices),
-        reranker=reranker and _settled(reranker, manifest.reranker or {}, reranker_name_or_path, devices),
-    )
-
-
-def _settled(settings: S, described: Mapping[str, Any], name_or_path: str | None, devices: tuple[str, ...] | None) -> S:
-    """Return the settings of a model for this run; `described`: its `describe()` in the first one."""
-    changes: dict[str, Any] = {}
-    if settings.precision == "auto" and described.get("precision"):
-        changes["precision"] = described["precision"]
-    if name_or_path is not None:
-        changes["name_or_path"] = None if name_or_path == PACKAGED_NAME else name_or_path
-    if devices is not None:
-        changes["devices"] = devices
-    return msgspec.structs.replace(settings, **changes)
+    names = names or {}
+    if names.get("second_model") is not None and settings.second_model is None:
+        raise InputError(f"the manifest's run had no second model, and {names['second_model']} would change it; leave it out")
+    for role in ROLES:
+        model, described, name = getattr(settings, role), getattr(manifest, role) or {}, names.get(role)
+        if model is None:
+            continue
+        changes: dict[str, Any] = {} if devices is None else {"devices": devices}
+        if model.precision == "auto" and described.get("precision"):
+            changes["precision"] = described["precision"]
+        if name is not None:
+            changes["name_or_path"] = None if name == PACKAGED_NAME else name
+        settings = msgspec.structs.replace(settings, **{role: msgspec.structs.replace(model, **changes)})
+    return settings
 
 
 def reproduce(
@@ -103,13 +86,8 @@ def reproduce(
         OutputError: the bytes differ from the manifest; the message names versions that differ.
     """
     manifest = read_manifest(manifest_file)
-    settings = settings_of(
-        manifest,
-        name_or_path=name_or_path,
-        second_name_or_path=second_name_or_path,
-        reranker_name_or_path=reranker_name_or_path,
-        devices=devices,
-    )
+    names: dict[Role, str | None] = {"model": name_or_path, "second_model": second_name_or_path, "reranker": reranker_name_or_path}
+    settings = settings_of(manifest, names, devices)
     training = manifest.locate("input_file", input_file)
     if training is None:
         raise InputError(f"{manifest_file} names no input_file, so it is not the manifest of a run")

@@ -71,11 +71,10 @@ class Summary:
         def number(value: float | None) -> str:
             return "-" if value is None else f"{value:.3f}"
 
-        steps = " -> ".join(
+        steps = " -> ".join(  # filters and verdicts that removed nothing are left out
             f"{name.replace('_', ' ')} {count:,}"
-            for name, count in self.funnel.items()
-            if name in ("ranked", "in_window", "not_positive", "chosen")
-            or (name.startswith(("past_", "not_removed")) and self._removed(name))
+            for (name, count), before in zip(self.funnel.items(), (0, *self.funnel.values()), strict=False)
+            if name in ("ranked", "in_window", "not_positive", "chosen") or (name.startswith(("past_", "not_removed")) and count != before)
         )
         pool = {None: "the rows' own passages", "extend": "the rows' own passages and the pool", "replace": "the pool alone"}[
             self.pool_mode
@@ -109,11 +108,6 @@ class Summary:
         if self.timings:
             lines.append("seconds      " + ", ".join(f"{name} {value:.1f}" for name, value in self.timings.items()))
         return "\n".join(lines + [f"note         {note}" for note in self.notes])
-
-    def _removed(self, name: str) -> bool:
-        """Whether the step removed anything; the others are not printed."""
-        names = list(self.funnel)
-        return self.funnel[name] != self.funnel[names[names.index(name) - 1]]
 
 
 def summarise(

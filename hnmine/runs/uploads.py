@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,20 +189,18 @@ def store(source: BinaryIO | Path, name: str, role: Role, folder: Path) -> tuple
 
 def _copy(source: BinaryIO | Path, target: Path) -> tuple[int, str]:
     """Copy a file; return its bytes and sha256."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return _copy(file, target)
     digest, size = hashlib.sha256(), 0
+    source.seek(0)
     with target.open("wb") as out:
-        if isinstance(source, Path):
-            with source.open("rb") as file:
-                shutil.copyfileobj(file, out, 2**22)
-        else:
-            source.seek(0)
-            shutil.copyfileobj(source, out, 2**22)
-        out.flush()
-        os.fsync(out.fileno())
-    with target.open("rb") as file:
-        while chunk := file.read(2**22):
+        while chunk := source.read(2**22):
+            out.write(chunk)
             digest.update(chunk)
             size += len(chunk)
+        out.flush()
+        os.fsync(out.fileno())
     return size, digest.hexdigest()
 
 

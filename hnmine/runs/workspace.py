@@ -12,10 +12,10 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
@@ -36,9 +36,10 @@ __all__ = ["Dataset", "Run", "RunSize", "Workspace", "vectors_folder"]
 _SETTINGS: dict[str, Any] = {"decisions.json": tuple[tuple[str, ...], bool], "columns.json": Columns, "selection.json": SelectionSettings}
 # The name of the pool of a BEIR data set.
 OWN_CORPUS = "its corpus"
-
-
 NAME_LENGTH = 80
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 
 def _now() -> str:
@@ -148,11 +149,11 @@ class Workspace:
 
     def datasets(self) -> list[Dataset]:
         """Return all data sets, newest first."""
-        found: list[Dataset] = []
-        for path in (self.root / "datasets").glob("[!.]*/dataset.json"):
-            with suppress(WorkspaceError):  # `damaged` names it
-                found.append(self.dataset(path.parent.name))
+        found = [each for each in self._all_datasets() if isinstance(each, Dataset)]  # `damaged` names the others
         return sorted(found, key=lambda dataset: dataset.created, reverse=True)
+
+    def _all_datasets(self) -> list[Dataset | WorkspaceError]:
+        return [_or_error(self.dataset, path.parent.name) for path in (self.root / "datasets").glob("[!.]*/dataset.json")]
 
     def training_path(self, dataset_id: str) -> Path:
         """Return the path of the training file of a data set."""
@@ -192,12 +193,8 @@ class Workspace:
         """
         if self.runs(dataset_id):
             raise WorkspaceError(f"the data set {dataset_id!r} has runs, which need it; delete them first")
-        gone = self.root / "datasets" / f".gone-{os.getpid()}-{secrets.token_hex(4)}"
-        try:
-            self._folder("datasets", dataset_id).rename(gone)
-        except FileNotFoundError:
-            return
-        shutil.rmtree(gone, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            _remove(self._folder("datasets", dataset_id))
 
     # Runs
 
@@ -234,24 +231,13 @@ class Workspace:
 
     def damaged(self) -> list[str]:
         """Return a message, with the remedy, for each run and data set that cannot be read."""
-        found = [str(each) for each in self._all_runs() if isinstance(each, WorkspaceError)]
-        for path in (self.root / "datasets").glob("[!.]*/dataset.json"):
-            try:
-                self.dataset(path.parent.name)
-            except WorkspaceError as error:
-                found.append(str(error))
-        return sorted(found)
+        return sorted(str(each) for each in (*self._all_runs(), *self._all_datasets()) if isinstance(each, WorkspaceError))
 
     def damaged_settings(self, dataset_id: str | None, run_id: str | None) -> list[str]:
         """Return a message for each damaged settings file of a data set and a run; defaults are used in their place."""
         paths = [self._folder("datasets", dataset_id) / name for name in ("decisions.json", "columns.json")] if dataset_id else []
-        found: list[str] = []
-        for path in paths + ([self._folder("runs", run_id) / "selection.json"] if run_id else []):
-            try:
-                _read_setting(path)
-            except WorkspaceError as error:
-                found.append(str(error))
-        return found
+        paths += [self._folder("runs", run_id) / "selection.json"] if run_id else []
+        return [str(found) for found in (_or_error(_read_setting, path) for path in paths) if isinstance(found, WorkspaceError)]
 
     def _all_runs(self) -> list[Run | WorkspaceError]:
         """Return each run, or the error of reading it; cached until the file changes."""
@@ -260,10 +246,7 @@ class Workspace:
             name, seen = path.parent.name, stamp(path)
             held = known.get(name)
             if held is None or held[0] != seen:
-                try:
-                    held = seen, self.run(name)
-                except WorkspaceError as error:
-                    held = seen, error
+                held = seen, _or_error(self.run, name)
             now[name] = held
         self._read_runs = now
         return [found for _, found in now.values()]
@@ -311,9 +294,6 @@ class Workspace:
     def delete_run(self, run_id: str) -> None:
         """Remove a run. Its data set, the stored vectors and all verdicts stay.
 
-        It is renamed before any file is removed, so that a kill leaves no half of a run; leftovers of a kill are removed with the
-        next run.
-
         Raises:
             WorkspaceError: there is no such run, or it cannot be renamed.
         """
@@ -321,11 +301,9 @@ class Workspace:
         if not folder.is_dir():
             raise WorkspaceError(f"there is no run {run_id!r} in {self.root}")
         try:
-            folder.rename(folder.with_name(f".gone-{run_id}-{secrets.token_hex(4)}"))
+            _remove(folder)
         except OSError as error:
             raise WorkspaceError(f"the run {run_id} cannot be deleted ({error.strerror or error})") from error
-        for gone in (self.root / "runs").glob(".gone-*"):
-            shutil.rmtree(gone, ignore_errors=True)
 
     def ranking(self, run_id: str) -> Ranking:
         """Open a run's ranking, memory-mapped.
@@ -363,10 +341,8 @@ class Workspace:
 
     def _setting(self, path: Path) -> Any:
         """Return the settings in a file; None where it is missing or damaged: see `damaged_settings`."""
-        try:
-            return _read_setting(path)
-        except WorkspaceError:
-            return None
+        found = _or_error(_read_setting, path)
+        return None if isinstance(found, WorkspaceError) else found
 
     def _folder(self, kind: str, name: str) -> Path:
         # Ids come from URLs too: only the plain name of a folder is accepted.
@@ -385,6 +361,20 @@ class Workspace:
             raise WorkspaceError(f"the workspace {self.root} cannot be written ({error.strerror or error})") from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, renamed first, so that a kill leaves no half of it; the next call removes leftovers of a kill."""
+    folder.rename(folder.with_name(f".gone-{folder.name}-{secrets.token_hex(4)}"))
+    for gone in folder.parent.glob(".gone-*"):
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def _or_error(read_file: Callable[[A], T], argument: A) -> T | WorkspaceError:
+    try:
+        return read_file(argument)
+    except WorkspaceError as error:
+        return error
 
 
 def _read_setting(path: Path) -> Any:

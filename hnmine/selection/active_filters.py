@@ -7,6 +7,7 @@ candidates that are ranked in the window, and unknown signals reject nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +37,7 @@ class ActiveFilters:
     Attributes:
         settings: which filters, and their values.
         corpus, ranking: what is filtered; `end`: signals count for ranks below it.
+        active: whether any filter is in use.
         estimator: the false-negative model, or None when the settings do not use it.
         positive: (q,) float32, `positive_score`.
     """
@@ -54,14 +56,10 @@ class ActiveFilters:
         self.estimator = FNEstimator(corpus, ranking, model or default_fn_model()) if settings.uses_fn_model else None
         self.end = min(settings.window_end, ranking.depth)
         self.positive = positive_score(corpus, ranking, settings)
+        self.active = bool(settings.filters)
         self._positive_signals: dict[str, Floats] = {}
         self._by_score = [(each, value) for each, value in settings.filters if isinstance(each, ScoreFilter)]
         self._others = [(each, value) for each, value in settings.filters if not isinstance(each, ScoreFilter)]
-
-    @property
-    def active(self) -> bool:
-        """Whether any filter is in use."""
-        return bool(self.settings.filters)
 
     def rejections(self, first: int, stop: int, begin: int) -> list[tuple[int, Bools]]:
         """Return (reason, mask) of each filter in use, the last of FILTERS first, for the queries [first, stop).
@@ -103,12 +101,7 @@ class _Block:
 
     def __init__(self, filters: ActiveFilters, rows: slice, ranks: slice) -> None:
         self._filters, self._at = filters, (rows, ranks)
-        self.corpus = filters.corpus
         self.positive = filters.positive[rows, None]
-
-    @property
-    def passages(self) -> Ids:
-        return np.asarray(self._filters.ranking.ids[self._at])
 
     @property
     def scores(self) -> Floats:
@@ -129,42 +122,37 @@ class _Pairs:
     """`Candidates` as pairs of queries and passages, (p,) each, ranked or not."""
 
     def __init__(self, filters: ActiveFilters, queries: Ids, passages: Ids) -> None:
-        self._filters, self._queries = filters, queries
-        self.corpus, self.passages = filters.corpus, passages
+        self._filters, self._queries, self._passages = filters, queries, passages
         self.positive = filters.positive[queries]
 
     @property
     def scores(self) -> Floats:
-        return self._filters.ranking.score_pairs(self._queries, self.passages)
-
-    @cached_property
-    def _ranked(self) -> tuple[Rows, Ids]:
-        """The pairs that are ranked in the window: (places among the pairs, ranks)."""
-        ranks = ranks_of(self._filters.ranking.ids[:, : self._filters.end], self._queries, self.passages)
-        places = np.flatnonzero(ranks >= 0)
-        return places, ranks[places]
+        return self._filters.ranking.score_pairs(self._queries, self._passages)
 
     @cached_property
     def _similarity(self) -> Floats:
-        return positive_similarity(self._filters.corpus, self._filters.ranking, self._queries, self.passages)
+        return positive_similarity(self._filters.corpus, self._filters.ranking, self._queries, self._passages)
 
-    def _unknown(self) -> Floats:
-        return np.full(len(self._queries), np.nan, np.float32)
+    @cached_property
+    def _ranks(self) -> Ids:
+        """The ranks in the window, -1 for other pairs."""
+        return ranks_of(self._filters.ranking.ids[:, : self._filters.end], self._queries, self._passages)
+
+    def _if_ranked(self, values_of: Callable[[Ids, Ids], Floats]) -> Floats:
+        """Return the values of (queries, ranks) for the pairs that are ranked in the window, NaN for others."""
+        values = np.full(len(self._queries), np.nan, np.float32)
+        known = self._ranks >= 0
+        values[known] = values_of(self._queries[known], self._ranks[known])
+        return values
 
     def signal(self, name: str) -> Floats:
         if name == "positive_similarity":
             return self._similarity
-        values = self._unknown()
-        places, ranks = self._ranked
-        values[places] = self._filters.ranking.signals[name][self._queries[places], ranks]
-        return values
+        return self._if_ranked(lambda queries, ranks: np.asarray(self._filters.ranking.signals[name][queries, ranks]))
 
     def positive_signal(self, name: str) -> Floats:
         return self._filters.positive_signal(name)[self._queries]
 
     def fn_probabilities(self) -> Floats:
         assert self._filters.estimator is not None
-        values = self._unknown()
-        places, ranks = self._ranked
-        values[places] = self._filters.estimator.pairs(self._queries[places], ranks)
-        return values
+        return self._if_ranked(self._filters.estimator.pairs)

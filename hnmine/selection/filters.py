@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import SettingsError
-from hnmine.data.corpus import Corpus
 from hnmine.selection.fn_model import FN_SIGNALS
 
 __all__ = [
@@ -40,32 +39,19 @@ NO_MEASUREMENT = "This is a model estimate; run an audit to measure the rate in 
 
 
 class Candidates(Protocol):
-    """The candidates that a filter compares, as a block (queries, width) or as pairs (p,)."""
+    """The candidates that a filter compares, as a block (queries, width) or as pairs (p,); unknown values are NaN.
+
+    `scores` are similarities to the query, `positive` is the positive's score of each query (`positive_score`), `positive_signal` a signal
+    of the positives, combined in the same way; the last two broadcast with the others. Probabilities are 0 to 1.
+    """
+
+    positive: Floats
 
     @property
-    def corpus(self) -> Corpus:
-        """The texts."""
-
-    @property
-    def passages(self) -> npt.NDArray[np.int32]:
-        """Passage ids."""
-
-    @property
-    def scores(self) -> Floats:
-        """Similarities to the query."""
-
-    @property
-    def positive(self) -> Floats:
-        """The positive's score (`positive_score`) of each query, in a shape that broadcasts."""
-
-    def signal(self, name: str) -> Floats:
-        """Return a signal; NaN where it is unknown."""
-
-    def positive_signal(self, name: str) -> Floats:
-        """Return a signal of the positives, combined as `positive`, in a shape that broadcasts."""
-
-    def fn_probabilities(self) -> Floats:
-        """Return the estimated false-negative probabilities, 0..1; NaN where they are unknown."""
+    def scores(self) -> Floats: ...
+    def signal(self, name: str) -> Floats: ...
+    def positive_signal(self, name: str) -> Floats: ...
+    def fn_probabilities(self) -> Floats: ...
 
 
 class Slider(NamedTuple):
@@ -185,7 +171,7 @@ class MaxScore(ScoreFilter):
         return f"score above {value:g}"
 
 
-class MinScore(ScoreFilter):
+class MinScore(MaxScore):
     """An absolute minimum."""
 
     name = "min_score"
@@ -197,9 +183,6 @@ class MinScore(ScoreFilter):
 
     def beyond(self, scores: Floats, positive: Floats, value: float, tolerance: float = 0.0) -> Bools:
         return scores < self.bound(positive, value) - np.float32(tolerance)
-
-    def bound(self, positive: Floats, value: float) -> Floats | np.float32:
-        return np.float32(value)
 
     def explain(self, value: float) -> str:
         return f"score below {value:g}"

@@ -2,22 +2,18 @@
 
 A filled passage is not a positive, the query itself, chosen, removed by a reviewer or rejected by a filter. Each query walks its own
 pseudo-random permutation of the corpus. Filters that reject most passages would make the walk score nearly the whole corpus (73 s for 200
-queries x 100,000 passages), so after two rounds a matrix product finds all passages that can pass (0.5 s). Kept passages come first, at any
-rank; passages before the window come last, because they are often unlabelled positives.
+queries x 100,000 passages), so after two rounds a matrix product finds all passages that can pass (0.5 s). Confirmed passages come
+first, at any rank; passages before the window come last, because they are often unlabelled positives.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.arrays import row_blocks
-from hnmine.core.hashing import Hashes, keyed_permutation, position_of, query_keys, splitmix64
-from hnmine.data.corpus import Corpus
+from hnmine.core.hashing import keyed_permutation, position_of, query_keys, splitmix64
 from hnmine.data.verdicts import VerdictPairs
-from hnmine.retrieval.ranking import Ranking
 from hnmine.selection.active_filters import ActiveFilters
 from hnmine.vectors.similarity import walk
 
@@ -35,70 +31,43 @@ ROUNDS = 2
 SIFT_QUERIES, SIFT_PASSAGES = 2_048, 4_096
 
 
-def random_fill(
-    corpus: Corpus,
-    ranking: Ranking,
-    filters: ActiveFilters,
-    verdict_pairs: VerdictPairs,
-    seed: int,
-    negatives: Ids,
-    scores: Floats,
-    start: int,
-) -> Bools:
+def random_fill(filters: ActiveFilters, verdict_pairs: VerdictPairs, negatives: Ids, scores: Floats, start: int) -> Bools:
     """Fill the free places of `negatives` and `scores` (q, N) in place, and sort each row hardest first.
 
     Args:
-        corpus, ranking: the passages and the scores.
-        filters, verdict_pairs: passages to leave out.
-        seed: of the draw.
+        filters, verdict_pairs: passages to leave out; the seed is that of the filters' settings.
         negatives: (q, N) int32, free places are -1 and come last. scores: (q, N) float32, NaN in free places.
         start: the start of the rank window.
 
     Returns:
         (q, N) bool, the filled places.
     """
-    filled = np.zeros(negatives.shape, dtype=bool)
+    fill = _Fill(filters, verdict_pairs, negatives, scores, start)
     short = np.flatnonzero(negatives[:, -1] < 0)
     if not len(short):
-        return filled
-    fill = _Fill(
-        corpus=corpus,
-        ranking=ranking,
-        filters=filters,
-        verdict_pairs=verdict_pairs,
-        keys=query_keys(corpus.query_hashes, seed, 2),
-        negatives=negatives,
-        scores=scores,
-        filled=filled,
-        start=start,
-    )
+        return fill.filled
     if len(verdict_pairs.negative[0]):
         fill.confirmed(short)
     # Filters reject part of what is walked; without them nearly everything fits.
     width = negatives.shape[1] * (2 if filters.active else 1) + 8
     position = fill.walk(fill.short(short), width)
-    if filters.active and position < corpus.n_candidates:
+    if filters.active and position < filters.corpus.n_candidates:
         left = fill.short(short)
         for first in range(0, len(left), SIFT_QUERIES):
             fill.sift(left[first : first + SIFT_QUERIES], position)
     for first, stop in row_blocks(len(short), max(start, negatives.shape[1])):
         fill.finish(short[first:stop])
-    return filled
+    return fill.filled
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Fill:
     """The state of `random_fill`; its methods work on some of the queries."""
 
-    corpus: Corpus
-    ranking: Ranking
-    filters: ActiveFilters
-    verdict_pairs: VerdictPairs
-    keys: Hashes
-    negatives: Ids
-    scores: Floats
-    filled: Bools
-    start: int
+    def __init__(self, filters: ActiveFilters, verdict_pairs: VerdictPairs, negatives: Ids, scores: Floats, start: int) -> None:
+        self.corpus, self.ranking, self.filters, self.verdict_pairs = filters.corpus, filters.ranking, filters, verdict_pairs
+        self.keys = query_keys(self.corpus.query_hashes, filters.settings.seed, 2)
+        self.negatives, self.scores, self.start = negatives, scores, start
+        self.filled = np.zeros(negatives.shape, dtype=bool)
 
     def short(self, queries: Rows) -> Rows:
         """Return those of `queries` that have a free place."""

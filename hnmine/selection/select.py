@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from hnmine.core.arrays import row_blocks
 from hnmine.core.errors import SettingsError
-from hnmine.core.hashing import Hashes, query_keys, splitmix64
+from hnmine.core.hashing import query_keys, splitmix64
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import VerdictPairs, match_verdicts
 from hnmine.retrieval.ranking import Ranking
@@ -107,38 +107,20 @@ def select(
             f"the rank window ends at {settings.window_end}, but only {ranking.depth} candidates per query are ranked; "
             "mine again with a deeper window"
         )
-    rows, depth = ranking.ids.shape
-    start, end = min(settings.window_start, depth), min(settings.window_end, depth)
-    filters = ActiveFilters(corpus, ranking, settings, fn_model)
     if verdict_pairs is None:
         verdict_pairs = match_verdicts(corpus, ())
-    confirmed = _ranked(verdict_pairs.negative, ranking.ids[:, :end])
-    # A corpus with fewer candidates than negatives wanted limits the arrays, not the count of short queries.
-    places = (rows, min(settings.negative_number, corpus.n_candidates))
-    choice = _Choice(
-        corpus=corpus,
-        ranking=ranking,
-        filters=filters,
-        start=start,
-        end=end,
-        verdict_pairs=verdict_pairs,
-        confirmed=confirmed,
-        keys=query_keys(corpus.query_hashes, settings.seed, 1),
-        reasons=np.empty((rows, depth), dtype=np.int8),
-        negatives=np.full(places, -1, dtype=np.int32),
-        scores=np.full(places, np.nan, dtype=np.float32),
-    )
+    choice = _Choice(ActiveFilters(corpus, ranking, settings, fn_model), verdict_pairs)
     penalty = choice.penalty() if settings.max_fn_rate is not None else None
     counts = np.zeros(REASONS, dtype=np.int64)
-    for first, stop in row_blocks(rows, end - start):
+    for first, stop in row_blocks(len(ranking.ids), choice.end - choice.start):
         counts += choice.block(first, stop, penalty)
-    random_filled = random_fill(corpus, ranking, filters, verdict_pairs, settings.seed, choice.negatives, choice.scores, start)
+    random_filled = random_fill(choice.filters, verdict_pairs, choice.negatives, choice.scores, choice.start)
     return Selection(
         settings=settings,
         reasons=choice.reasons,
         negatives=choice.negatives,
         scores=choice.scores,
-        positive=filters.positive,
+        positive=choice.filters.positive,
         random_filled=random_filled,
         funnel=_funnel(ranking.ids.size, counts, settings, choice.negatives, random_filled),
         verdict_pairs=verdict_pairs,
@@ -148,7 +130,7 @@ def select(
 def _funnel(ranked: int, counts: Rows, settings: SelectionSettings, negatives: Ids, random_filled: Bools) -> dict[str, int]:
     """Count the candidates left after each step: ranked, in window, not positive or removed, past each filter, chosen, filled, short.
 
-    Kept candidates before the window count as inside it.
+    Confirmed candidates before the window count as inside it.
     """
     left = int(counts.sum() - counts[Reason.BEFORE_WINDOW])
     funnel = {"ranked": ranked, "in_window": left}
@@ -168,21 +150,20 @@ def _funnel(ranked: int, counts: Rows, settings: SelectionSettings, negatives: I
     return funnel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Choice:
-    """The state of `select`, filled block by block; `start` and `end` are the window, limited to the ranked candidates."""
+    """The state of `select`; its methods work on the queries [first, stop)."""
 
-    corpus: Corpus
-    ranking: Ranking
-    filters: ActiveFilters
-    start: int
-    end: int
-    verdict_pairs: VerdictPairs
-    confirmed: tuple[Rows, Rows]
-    keys: Hashes
-    reasons: npt.NDArray[np.int8]
-    negatives: Ids
-    scores: Floats
+    def __init__(self, filters: ActiveFilters, verdict_pairs: VerdictPairs) -> None:
+        self.corpus, self.ranking, self.filters, self.verdict_pairs = filters.corpus, filters.ranking, filters, verdict_pairs
+        rows, depth = self.ranking.ids.shape
+        self.start, self.end = min(filters.settings.window_start, depth), filters.end
+        self.confirmed = _ranked(verdict_pairs.negative, self.ranking.ids[:, : self.end])
+        self.keys = query_keys(self.corpus.query_hashes, filters.settings.seed, 1)
+        self.reasons = np.empty((rows, depth), dtype=np.int8)
+        # A corpus with fewer candidates than negatives wanted limits the arrays, not the count of short queries.
+        places = (rows, min(filters.settings.negative_number, self.corpus.n_candidates))
+        self.negatives = np.full(places, -1, dtype=np.int32)
+        self.scores = np.full(places, np.nan, dtype=np.float32)
 
     def block(self, first: int, stop: int, penalty: np.float32 | None) -> Rows:
         """Select for the queries [first, stop); return the count of each reason in their windows: (REASONS,) int64."""
@@ -243,7 +224,7 @@ class _Choice:
             each, NOT_DRAWN for eligible ones; the places of confirmed candidates.
         """
         confirmed_rows, confirmed_ranks = _part(self.confirmed, first, stop)
-        # Kept candidates are eligible before the window too: then the arrays begin at rank 0.
+        # Confirmed candidates are eligible before the window too: then the arrays begin at rank 0.
         begin = 0 if (confirmed_ranks < self.start).any() else self.start
         window = np.ascontiguousarray(self.ranking.ids[first:stop, begin : self.end])
         scores = np.ascontiguousarray(self.ranking.scores[first:stop, begin : self.end])
