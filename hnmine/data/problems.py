@@ -113,12 +113,16 @@ class InputFile(Generic[T]):
             raise InputError(_refusal(self.path, open_problems), open_problems)
 
 
-def _refusal(path: str, problems: list[Problem], *, shown: int = 50) -> str:
+# Problems listed in a message; the others are counted.
+_SHOWN = 50
+
+
+def _refusal(path: str, problems: list[Problem]) -> str:
     bad = len({problem.line for problem in problems})
     lines = [f"{path}: {bad:,} bad row{'s' if bad != 1 else ''}"]
-    lines += [f"  {problem}" for problem in problems[:shown]]
-    if len(problems) > shown:
-        rest = Counter(problem.kind for problem in problems[shown:])
+    lines += [f"  {problem}" for problem in problems[:_SHOWN]]
+    if len(problems) > _SHOWN:
+        rest = Counter(problem.kind for problem in problems[_SHOWN:])
         lines.append("  ... and " + ", ".join(f"{count:,} x {PROBLEM_KINDS[kind]}" for kind, count in rest.items()))
     kinds = [kind for kind in REPAIRS if any(problem.kind == kind for problem in problems)]
     choices = ["correct the file", "set skip_bad_rows to leave these rows out"]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from hnmine.data.corpus import Corpus
 from hnmine.data.jsonl import spelled
-from hnmine.data.rows import Row
+from hnmine.data.rows import Row, array
 from hnmine.export.scores import PairScores, numbers
 from hnmine.selection.select import Selection
 
@@ -51,7 +51,7 @@ def flagembedding_lines(
         count = counts[query]
         ids = selection.negatives[query, :count].tolist()
         fields: dict[str, bytes | msgspec.Raw] = {**row.fields}
-        fields["neg"] = b"[" + b", ".join(map(_encode, [passages[passage] for passage in ids])) + b"]"
+        fields["neg"] = array([passages[passage] for passage in ids])
         added = grown.get(number)
         if added is not None:
             fields["pos"] = _appended(bytes(fields["pos"]), [passages[passage] for passage in added.tolist()])

@@ -43,8 +43,8 @@ def model_scores(ranking: Ranking, selection: Selection) -> PairScores:
     return PairScores(ranking.positive_scores, selection.scores)
 
 
-def numbers(values: Iterable[np.float32]) -> bytes:
-    """Return scores as a JSON array."""
+def numbers(values: Iterable[np.float32 | int]) -> bytes:
+    """Return scores or labels as a JSON array."""
     # str() of a float32 is its shortest exact form: 0.6123457 rather than 0.6123456954956055.
     return ("[" + ", ".join(str(value) for value in values) + "]").encode()
 

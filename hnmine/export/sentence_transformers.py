@@ -8,14 +8,15 @@ written in row groups of about 16 MB, compressed with Zstandard: a fifth of the 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
+from hnmine.data.rows import array
 from hnmine.export.examples import ExportPart
+from hnmine.export.retrieval_sets import Buffer
 from hnmine.export.scores import numbers
 
 __all__ = ["SHAPES", "Shape", "as_json_lines", "as_parquet"]
@@ -106,23 +107,16 @@ SHAPES: dict[str, Shape] = {
 }
 
 
-def _plain(values: list[int]) -> bytes:
-    return ("[" + ", ".join(map(str, values)) + "]").encode()
-
-
 def as_json_lines(shape: Shape, part: ExportPart) -> Iterator[bytes]:
     """Yield one line of JSON for each record."""
     columns = shape.columns(part.selection.settings.negative_number, part.with_scores)
     encode = msgspec.json.Encoder().encode
 
-    def texts(values: list[str]) -> bytes:
-        return b"[" + b", ".join(map(encode, values)) + b"]"
-
     spell: dict[Kind, Callable[[Any], bytes]] = {
         "text": encode,
-        "texts": texts,
+        "texts": lambda values: bytes(array(values)),
         "integer": lambda value: str(value).encode(),
-        "integers": _plain,
+        "integers": numbers,
         "number": lambda value: str(value).encode(),
         "numbers": numbers,
     }
@@ -157,21 +151,14 @@ def as_parquet(shape: Shape, part: ExportPart) -> Iterator[bytes]:
     schema = pa.schema([(name, kinds[kind]) for name, kind in columns])
     texts = [place for place, (_, kind) in enumerate(columns) if kind == "text"]
     lists = [place for place, (_, kind) in enumerate(columns) if kind == "texts"]
-    sink = io.BytesIO()
-
-    def drained() -> bytes:
-        found = sink.getvalue()
-        sink.seek(0)
-        sink.truncate()
-        return found
+    sink = Buffer()
 
     def group(records: list[Record]) -> Any:
         return pa.table(
             [pa.array(values, field.type) for values, field in zip(zip(*records, strict=True), schema, strict=True)], schema=schema
         )
 
-    # The footer needs positions that include the bytes already yielded.
-    with parquet.ParquetWriter(pa.PythonFile(_GrowingFile(sink), mode="w"), schema, compression="zstd") as writer:
+    with parquet.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression="zstd") as writer:
         records: list[Record] = []
         held = 0
         for record in shape.records(part):
@@ -180,26 +167,8 @@ def as_parquet(shape: Shape, part: ExportPart) -> Iterator[bytes]:
             held += sum(len(record[place]) for place in texts) + sum(len(text) for place in lists for text in record[place])
             if held >= _GROUP or len(records) >= _ROWS:
                 writer.write_table(group(records), row_group_size=len(records))
-                yield drained()
+                yield sink.taken()
                 records, held = [], 0
         if records:
             writer.write_table(group(records), row_group_size=len(records))
-    yield drained()
-
-
-class _GrowingFile(io.RawIOBase):
-    """A write-only file whose bytes are removed while it grows."""
-
-    def __init__(self, sink: io.BytesIO) -> None:
-        self._sink, self._at = sink, 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        count = self._sink.write(data)
-        self._at += count
-        return count
-
-    def tell(self) -> int:
-        return self._at
+    yield sink.taken()

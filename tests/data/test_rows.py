@@ -375,10 +375,11 @@ def test_an_empty_file_has_no_rows_and_no_lines(tmp_path):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_line_beyond_the_limit_is_reported_and_reading_goes_on(tmp_path, end):
+def test_a_line_beyond_the_limit_is_reported_and_reading_goes_on(tmp_path, end, monkeypatch):
     """The long line is several times what is read at once, so that its rest must be passed over too."""
     over = '{"query": "long", "pos": ["' + "y" * 3_000_000 + '"]}'
-    file = read_training(written(tmp_path, f"{GOOD}{end}{over}{end}{GOOD}{end}"), max_line_bytes=200)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 200)
+    file = read_training(written(tmp_path, f"{GOOD}{end}{over}{end}{GOOD}{end}"))
     (problem,) = [each for each in file.problems if each.severity == "error"]
     assert (problem.line, problem.path, problem.kind, problem.resolution) == (2, "$", "line-too-long", "open")
     assert "limit" in problem.message
@@ -387,13 +388,15 @@ def test_a_line_beyond_the_limit_is_reported_and_reading_goes_on(tmp_path, end):
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
-def test_a_line_of_exactly_the_limit_is_read(tmp_path, end):
-    file = read_training(written(tmp_path, GOOD + end), max_line_bytes=len(GOOD))
+def test_a_line_of_exactly_the_limit_is_read(tmp_path, end, monkeypatch):
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", len(GOOD))
+    file = read_training(written(tmp_path, GOOD + end))
     assert [row.line for row in file.items] == [1]
 
 
-def test_a_file_that_ends_in_a_line_beyond_the_limit(tmp_path):
-    file = read_training(written(tmp_path, f"{GOOD}\n" + "z" * 5_000), max_line_bytes=100)
+def test_a_file_that_ends_in_a_line_beyond_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 100)
+    file = read_training(written(tmp_path, f"{GOOD}\n" + "z" * 5_000))
     assert [(problem.line, problem.kind) for problem in file.problems] == [(2, "line-too-long")]
 
 
@@ -506,11 +509,12 @@ def found_in(file):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
 @given(
     parts=st.lists(st.tuples(any_line, st.sampled_from([b"\n", b"\n", b"\r\n"])), max_size=8),
-    options=st.sampled_from([{}, {"repair": "all"}, {"skip_bad_rows": True}, {"max_line_bytes": 60}]),
+    options=st.sampled_from([{}, {"repair": "all"}, {"skip_bad_rows": True}]),
+    limit=st.sampled_from([60, lines.MAX_LINE_BYTES]),
     block=st.sampled_from([1, 7, 64]),
     last=st.booleans(),
 )
-def test_the_quick_way_through_a_line_finds_what_the_careful_one_does(tmp_path, monkeypatch, parts, options, block, last):
+def test_the_quick_way_through_a_line_finds_what_the_careful_one_does(tmp_path, monkeypatch, parts, options, limit, block, last):
     """And where the blocks end in which a file is read has no say."""
 
     def refuse(raw):
@@ -522,6 +526,7 @@ def test_the_quick_way_through_a_line_finds_what_the_careful_one_does(tmp_path, 
         answers = []
         for careful in (False, True):
             with monkeypatch.context() as patch:
+                patch.setattr(lines, "MAX_LINE_BYTES", limit)
                 if careful:
                     patch.setattr(jsonl, "_quick_text", refuse)
                     patch.setattr(jsonl, "_quick_texts", refuse)
@@ -535,8 +540,9 @@ def test_the_quick_way_through_a_line_finds_what_the_careful_one_does(tmp_path, 
 
 
 @pytest.mark.parametrize("data", [b"", GOOD.encode(), codecs.BOM_UTF8 + GOOD.encode() + b"\r\n\n{\xff\n" + b"y" * 3_000_000])
-def test_the_fingerprint_is_that_of_all_bytes_of_the_file(tmp_path, data):
-    file = read_training(written(tmp_path, data), max_line_bytes=1000)
+def test_the_fingerprint_is_that_of_all_bytes_of_the_file(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 1000)
+    file = read_training(written(tmp_path, data))
     assert (file.size, file.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 
 
