@@ -26,7 +26,8 @@ from hnmine.core.errors import SettingsError, WorkspaceError
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.corpus import Corpus
 from hnmine.models.encoder import Encoder, FlagEncoder
-from hnmine.retrieval.retrievers import MODEL_ALONE, Lexical, Retriever, Vectors, fuse_retrievers, similarities
+from hnmine.retrieval.bm25 import LexicalIndex
+from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, Vectors, fuse_retrievers, similarities
 from hnmine.retrieval.search import VectorRows, pair_scores, top_k
 from hnmine.vectors.store import StoredVectors, VectorStore, vectors_of
 
@@ -157,7 +158,7 @@ def rank(
     *,
     second: Encoder | None = None,
     retrievers: Sequence[Retriever] = MODEL_ALONE,
-    lexical: Lexical | None = None,
+    lexical: LexicalIndex | None = None,
     store: VectorStore | None = None,
     use_gpu: bool = False,
     memory_budget: int | None = None,

@@ -9,7 +9,7 @@ the list lacks it). Lists of 10,000 queries x 1,000 would take 80 MB each; only 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from hnmine.core.errors import SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.corpus import Corpus
 from hnmine.models.cards import PACKAGED_NAME, ModelSettings
+from hnmine.retrieval.bm25 import LexicalIndex
 from hnmine.retrieval.fusion import FUSION_DEPTH, fused
 from hnmine.retrieval.search import top_k
 from hnmine.vectors.similarity import Floats, Ids, VectorRows, pair_scores
@@ -25,7 +26,6 @@ from hnmine.vectors.similarity import Floats, Ids, VectorRows, pair_scores
 __all__ = [
     "MODEL_ALONE",
     "RETRIEVERS",
-    "Lexical",
     "Retriever",
     "Vectors",
     "chosen_retrievers",
@@ -47,21 +47,6 @@ STAGE = "searching"
 QUERIES = 8_192
 # Ranked pairs that are scored at a time.
 PAIRS = 2**22
-
-
-class Lexical(Protocol):
-    """Ranks passages by words."""
-
-    def top_k(
-        self,
-        queries: Sequence[str],
-        k: int,
-        count: int,
-        *,
-        on_progress: OnProgress | None = None,
-        should_stop: ShouldStop | None = None,
-    ) -> tuple[Floats, Ids]:
-        """Return scores and ids of the best k of the first `count` passages for each query: (q, k), -inf and -1 where fewer match."""
 
 
 def chosen_retrievers(names: Sequence[str], *, second: bool, window_end: int) -> tuple[Retriever, ...]:
@@ -136,7 +121,7 @@ def fuse_retrievers(
     *,
     model: Vectors,
     second: Vectors | None = None,
-    lexical: Lexical | None = None,
+    lexical: LexicalIndex | None = None,
     use_gpu: bool = False,
     memory_budget: int | None = None,
     on_progress: OnProgress | None = None,
