@@ -166,7 +166,7 @@ class ShardIndex:
             "FROM spaces JOIN shards ON shards.space = spaces.id GROUP BY spaces.id ORDER BY max(last_used) DESC, spaces.id"
         )
         found = self._run(lambda connection: connection.execute(chosen).fetchall())
-        return [SpaceUsage(*row[:7], _iso(row[7]), _iso(row[8])) for row in found]
+        return [SpaceUsage(*(*row[:7], *map(_iso, row[7:]))) for row in found]
 
     def _run(self, work: Callable[[sqlite3.Connection], T], *, write: bool = False) -> T:
         """Run `work` in one transaction; create the index if there is none or it is damaged."""
