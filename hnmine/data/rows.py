@@ -1,7 +1,7 @@
 """Training rows and pool passages, read with all problems: each with its line, field and remedy.
 
 A reader changes nothing on its own. It reports all problems of the file; a row with one is used only if `repair` names its
-kind, `skip_bad_rows` leaves the others out, and `InputFile.require_decided` raises if any is left open. Fields other than
+kind, `skip_bad_rows` leaves the others out, and `problems.require_decided` raises if any is left open. Fields other than
 `query`, `pos` and `neg` are never parsed: `Row.fields` holds the bytes of each value (`msgspec.Raw`), so `1.0`, `1e5` and
 `"\\u00e9"` are written as they were read. A training file therefore takes 2.6 times its size in memory (`json.loads`: 1.6); of a
 pool only the texts are kept. Data sets with other column names are renamed to `query`, `pos` and `neg` (`Renamer`).
@@ -201,7 +201,7 @@ def read_training(
 
     Raises:
         InputError: the file cannot be read.
-        ColumnsError: the columns must be named. Bad rows do not raise: see `InputFile.require_decided`.
+        ColumnsError: the columns must be named. Bad rows do not raise: see `problems.require_decided`.
     """
     reader = Reader(path, repair, skip_bad_rows, columns=columns)
     rows: list[Row] = []

@@ -36,8 +36,6 @@ def flagembedding_lines(
     """Yield one line of UTF-8 JSON for each row, newline included.
 
     Args:
-        rows: the rows the corpus was built from.
-        corpus, selection: the mined data.
         scores: written as `pos_scores` and `neg_scores`, replacing those of the row; None for none.
         queries: (q,) bool, the queries whose rows are written; None for all.
     """

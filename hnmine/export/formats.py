@@ -121,55 +121,44 @@ def _flagembedding(part: ExportPart) -> Iterator[bytes]:
         yield line
 
 
-def _table_notes(part: ExportPart) -> list[str]:
-    found = part.notes()
-    counts = part.counts
-    if counts["without"]:
-        found.append(f"{counts['without']:,} queries have no negative and are left out")
-    if counts["alone"]:
-        found.append(f"{counts['alone']:,} queries have no negative: only their positives are written")
-    if counts["short"]:
-        wanted, fewest = part.selection.settings.negative_number, counts["fewest"]
-        remedy = f"; set negative_number to {fewest} to keep all" if fewest else ""
-        found.append(
-            f"{counts['short']:,} queries have fewer than {wanted} negatives and are left out, because an n-tuple needs all{remedy}"
-        )
-    return found
+def _notes(sentences: dict[str, str], part: ExportPart, *, ids: bool = False) -> list[str]:
+    """Return the notes of a part: those of all formats, and a sentence for each count of `sentences` that is not 0."""
+    wanted, fewest = part.selection.settings.negative_number, part.counts["fewest"]
+    remedy = f"; set negative_number to {fewest} to keep all" if fewest else ""
+    counted = ((part.counts[name], sentence) for name, sentence in sentences.items())
+    return [*part.notes(ids=ids), *(sentence.format(count, wanted=wanted, remedy=remedy) for count, sentence in counted if count)]
 
 
-def _retrieval_notes(part: ExportPart) -> list[str]:
-    found = part.notes(ids=True)
-    if part.counts["without"]:
-        found.append(f"{part.counts['without']:,} queries have no negative: their lists are empty")
-    if part.counts["respelled"]:
-        found.append(
-            f"{part.counts['respelled']:,} positives differ from a passage only in case or white space, and are written with its text"
-        )
-    return found
-
-
-def _triple_notes(part: ExportPart) -> list[str]:
-    found = part.notes()
-    if part.counts["without"]:
-        found.append(f"{part.counts['without']:,} queries have no negative and are left out")
-    if part.counts["flattened"]:
-        found.append(
-            f"{part.counts['flattened']:,} texts have tabs or line breaks, which this format cannot represent: each is written as a space"
-        )
-    return found
-
-
-def _spreadsheet_notes(part: ExportPart) -> list[str]:
-    found = part.notes(ids=True)
-    counts = part.counts
-    if counts["prefixed"]:
-        found.append(f"{counts['prefixed']:,} texts begin like a formula: an apostrophe is prepended, so that no program runs them")
-    if counts["too long"]:
-        found.append(f"{counts['too long']:,} texts are longer than {CELL_LIMIT:,} characters: Excel truncates them")
-    if counts["too many"]:
-        found.append(f"{counts['too many']:,} lines: Excel reads only {ROW_LIMIT:,}")
-    return found
-
+_LEFT_OUT = {"without": "{:,} queries have no negative and are left out"}
+_table_notes = partial(
+    _notes,
+    _LEFT_OUT
+    | {
+        "alone": "{:,} queries have no negative: only their positives are written",
+        "short": "{:,} queries have fewer than {wanted} negatives and are left out, because an n-tuple needs all{remedy}",
+    },
+)
+_retrieval_notes = partial(
+    _notes,
+    {
+        "without": "{:,} queries have no negative: their lists are empty",
+        "respelled": "{:,} positives differ from a passage only in case or white space, and are written with its text",
+    },
+    ids=True,
+)
+_triple_notes = partial(
+    _notes,
+    _LEFT_OUT | {"flattened": "{:,} texts have tabs or line breaks, which this format cannot represent: each is written as a space"},
+)
+_spreadsheet_notes = partial(
+    _notes,
+    {
+        "prefixed": "{:,} texts begin like a formula: an apostrophe is prepended, so that no program runs them",
+        "too long": f"{{:,}} texts are longer than {CELL_LIMIT:,} characters: Excel truncates them",
+        "too many": f"{{:,}} lines: Excel reads only {ROW_LIMIT:,}",
+    },
+    ids=True,
+)
 
 _TABLES = {
     "triplet": (
@@ -337,9 +326,7 @@ def write_export(
 
     Args:
         path: the output file, written atomically; its name does not affect the bytes.
-        format_name: one of FORMATS.
         rows: the rows the corpus was built from.
-        corpus, selection: the mined data, with positives added by reviewers.
         scores: scores to write; None for none.
         dev_share: fraction of the queries in [0, 1) that becomes dev, drawn with `seed`.
         repair_output: faults to repair in the written file, keys of `checks.kinds.OUTPUT_REPAIRS`; FlagEmbedding format only.

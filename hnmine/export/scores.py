@@ -76,11 +76,7 @@ def teacher_scores(
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> PairScores:
-    """Return raw logits for every pair to write; those without a reranker score are scored now.
-
-    Args:
-        ranking: with the reranker signal; corpus, selection: the mined data.
-        scorer: called only if there are pairs to score.
+    """Return raw logits for every pair to write; `scorer` is called if the reranker signal of `ranking` lacks some of them.
 
     Raises:
         As `Scorer.score`.

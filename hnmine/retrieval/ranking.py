@@ -169,8 +169,6 @@ def rank(
     """Encode the texts of a corpus whose vectors are not stored, and rank `depth` candidates for every query.
 
     Args:
-        corpus: what to rank.
-        encoder: makes the vectors that the store lacks.
         depth: candidates a query; fewer when the corpus has fewer.
         second: a second model; its similarities become the signal "second_model". With two, one is loaded at a time.
         retrievers: the ranks of several are fused, and each one's own ranks become a signal (`retrievers.fuse_retrievers`).

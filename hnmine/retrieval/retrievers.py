@@ -50,12 +50,7 @@ PAIRS = 2**22
 
 
 def chosen_retrievers(names: Sequence[str], *, second: bool, window_end: int) -> tuple[Retriever, ...]:
-    """Return retrievers in a fixed order; the order has no effect on the ranking.
-
-    Args:
-        names: of RETRIEVERS.
-        second: whether there is a second model.
-        window_end: where the rank window ends.
+    """Return retrievers in a fixed order; the order has no effect on the ranking. `second`: whether there is a second model.
 
     Raises:
         SettingsError: the list is empty, a name is unknown or repeated, there is no second model, or the window ends behind FUSION_DEPTH.
@@ -132,8 +127,6 @@ def fuse_retrievers(
     Where they find fewer than `depth` candidates (few passages share a word with a short query), the model's ranking continues the list.
 
     Args:
-        corpus: what to rank: its first `n_candidates` passages.
-        retrievers: of RETRIEVERS.
         depth: candidates wanted a query, at most FUSION_DEPTH; fewer when the corpus has fewer.
         model, second: vectors of the one and the other model.
         lexical: ranks for "bm25".
