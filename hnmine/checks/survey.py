@@ -231,9 +231,7 @@ class Survey:
             tallies.add("repeated-row", line, f"repeats line {first_line:,}: {row.query}")
         if self.lengths:
             self.lengths[0].add(row.query, query, line)
-            for text, key in zip(row.pos, positives, strict=True):
-                self.lengths[1].add(text, key, line)
-            for text, key in zip(row.neg, negatives, strict=True):
+            for text, key in zip([*row.pos, *row.neg], [*positives, *negatives], strict=True):
                 self.lengths[1].add(text, key, line)
 
 

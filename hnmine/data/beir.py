@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -147,6 +147,13 @@ def _relevant(reader: LineReader) -> Judged:
     return found
 
 
+def _records(reader: Reader) -> Iterator[tuple[str, dict[str, msgspec.Raw], str | None]]:
+    """Yield (id, fields, text) of each record with an id; the text is None if it has problems."""
+    for fields, values, found in reader.objects(text="text", whole=True):
+        if (not found or reader.admit(found)) and (identity := _id(fields, reader)) is not None:
+            yield identity, fields, values.get("text")
+
+
 def _id(fields: dict[str, msgspec.Raw], reader: Reader) -> str | None:
     raw = bytes(fields.get("_id", fields.get("id", msgspec.Raw(b""))))
     if raw[:1] in (b"", b"[", b"{", b"n"):
@@ -168,15 +175,9 @@ def _corpus(reader: Reader, wanted: set[str]) -> tuple[list[str], dict[str, str]
     pool: list[str] = []
     texts: dict[str, str] = {}
     seen: set[str] = set()
-    for fields, values, found in reader.objects(text="text", whole=True):
-        if found and not reader.admit(found):
-            continue
-        identity = _id(fields, reader)
-        if identity is None:
-            continue
+    for identity, fields, text in _records(reader):
         faults: list[Problem] = []
         title = msgspec.json.decode(fields["title"]) if "title" in fields else None
-        text = values.get("text")
         if text is None and "text" in fields:
             text = reader.text(fields["text"], "$.text", faults)
         whole = joined(title if isinstance(title, str) else None, text)
@@ -200,19 +201,14 @@ def _rows(reader: Reader, qrels: LineReader, judged: Judged, texts: dict[str, st
     """Return a row for each query with a relevant passage, in the order of the queries; report qrels of unknown ids."""
     rows: list[Row] = []
     known: set[str] = set()
-    for fields, values, found in reader.objects(text="text", whole=True):
-        if found and not reader.admit(found):
-            continue
-        identity = _id(fields, reader)
-        if identity is None:
-            continue
+    for identity, fields, text in _records(reader):
         if identity in known:
             reader.admit([_twice(identity, reader)])
             continue
         known.add(identity)
         if identity not in judged:
             continue
-        query = values.get("text", "")
+        query = text or ""
         if not query:
             faults: list[Problem] = []
             if "text" in fields:

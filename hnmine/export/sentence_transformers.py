@@ -38,9 +38,9 @@ class Shape:
     records: Callable[[ExportPart], Iterator[Record]]
 
 
-def _triplet_columns(negatives: int, with_scores: bool) -> Columns:
-    columns: Columns = (("anchor", "text"), ("positive", "text"), ("negative", "text"))
-    return (*columns, ("scores", "numbers")) if with_scores else columns
+def _text_columns(names: list[str], with_scores: bool) -> Columns:
+    texts: Columns = tuple((name, "text") for name in ("anchor", "positive", *names))
+    return (*texts, ("scores", "numbers")) if with_scores else texts
 
 
 def _triplets(part: ExportPart) -> Iterator[Record]:
@@ -50,11 +50,6 @@ def _triplets(part: ExportPart) -> Iterator[Record]:
             for other, negative in enumerate(example.negatives):
                 record = (example.text, positive, negative)
                 yield (*record, [example.positive_scores[place], example.negative_scores[other]]) if part.with_scores else record
-
-
-def _tuple_columns(negatives: int, with_scores: bool) -> Columns:
-    columns: Columns = (("anchor", "text"), ("positive", "text"), *((f"negative_{n}", "text") for n in range(1, negatives + 1)))
-    return (*columns, ("scores", "numbers")) if with_scores else columns
 
 
 def _tuples(part: ExportPart) -> Iterator[Record]:
@@ -70,10 +65,6 @@ def _tuples(part: ExportPart) -> Iterator[Record]:
             yield (*record, [example.positive_scores[place], *example.negative_scores]) if part.with_scores else record
 
 
-def _pair_columns(negatives: int, with_scores: bool) -> Columns:
-    return (("anchor", "text"), ("document", "text"), ("score", "number") if with_scores else ("label", "integer"))
-
-
 def _pairs(part: ExportPart) -> Iterator[Record]:
     for example in part.examples():
         positive: list[Any] = example.positive_scores if part.with_scores else [1] * len(example.positives)
@@ -81,10 +72,6 @@ def _pairs(part: ExportPart) -> Iterator[Record]:
         part.counts["alone"] += not example.negatives
         for text, value in zip([*example.positives, *example.negatives], [*positive, *negative], strict=True):
             yield example.text, text, value
-
-
-def _list_columns(negatives: int, with_scores: bool) -> Columns:
-    return (("anchor", "text"), ("documents", "texts"), ("scores", "numbers") if with_scores else ("labels", "integers"))
 
 
 def _lists(part: ExportPart) -> Iterator[Record]:
@@ -100,10 +87,14 @@ def _lists(part: ExportPart) -> Iterator[Record]:
 
 
 SHAPES: dict[str, Shape] = {
-    "triplet": Shape(_triplet_columns, _triplets),
-    "n-tuple": Shape(_tuple_columns, _tuples),
-    "labeled-pair": Shape(_pair_columns, _pairs),
-    "labeled-list": Shape(_list_columns, _lists),
+    "triplet": Shape(lambda _, scores: _text_columns(["negative"], scores), _triplets),
+    "n-tuple": Shape(lambda count, scores: _text_columns([f"negative_{n}" for n in range(1, count + 1)], scores), _tuples),
+    "labeled-pair": Shape(
+        lambda _, scores: (("anchor", "text"), ("document", "text"), ("score", "number") if scores else ("label", "integer")), _pairs
+    ),
+    "labeled-list": Shape(
+        lambda _, scores: (("anchor", "text"), ("documents", "texts"), ("scores", "numbers") if scores else ("labels", "integers")), _lists
+    ),
 }
 
 

@@ -9,6 +9,7 @@ the list lacks it). Lists of 10,000 queries x 1,000 would take 80 MB each; only 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -139,6 +140,7 @@ def fuse_retrievers(
     model_fills = "model" not in retrievers
     searched = [*retrievers, *(["model"] if model_fills else [])]
     ids = np.empty((count, min(depth, width)), dtype=np.int32)
+    search = partial(top_k, k=width, count=corpus.n_candidates, use_gpu=use_gpu, memory_budget=memory_budget, should_stop=should_stop)
     signals = {f"rank_{name}": np.empty(ids.shape, dtype=np.float32) for name in retrievers}
 
     for first in range(0, count, QUERIES):
@@ -153,18 +155,7 @@ def fuse_retrievers(
                 continue
             vectors = model if name == "model" else second
             assert vectors is not None  # `chosen_retrievers` checks it
-            lists.append(
-                top_k(
-                    vectors[0][queries],
-                    vectors[1],
-                    width,
-                    count=corpus.n_candidates,
-                    use_gpu=use_gpu,
-                    memory_budget=memory_budget,
-                    on_progress=report,
-                    should_stop=should_stop,
-                )[1]
-            )
+            lists.append(search(vectors[0][queries], vectors[1], on_progress=report)[1])
         behind = lists.pop() if model_fills else None
         ids[queries], ranks = fused(lists, ids.shape[1], behind=behind)
         for signal, held in zip(signals.values(), ranks, strict=True):
