@@ -16,19 +16,17 @@ from pathlib import Path
 import numpy as np
 
 from hnmine.checks.kinds import EXAMPLES, KINDS, Example, Finding, Report, chosen_trainers, finding
-from hnmine.checks.rules import GROUP, READABLE, of_lines, of_negatives, of_rows, of_types
-from hnmine.checks.survey import Lengths, RawReader, Survey
-from hnmine.core.errors import InputError, SettingsError
-from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
+from hnmine.checks.rules import GROUP, of_lines, of_negatives, of_rows, of_types
+from hnmine.checks.survey import Lengths, Survey, surveyed
+from hnmine.core.errors import SettingsError
+from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.core.text import counted, shortened
 from hnmine.data.columns import Columns
-from hnmine.data.problems import PROBLEM_KINDS, REPAIRS, InputFile, Problem
-from hnmine.data.rows import Row, training_rows
+from hnmine.data.problems import PROBLEM_KINDS, REPAIRS, Problem
 from hnmine.models.cards import ModelCard
 
-__all__ = ["check", "examine"]
+__all__ = ["check"]
 
-_ROWS_BETWEEN_PROGRESS = 1_000
 # Kind of problem -> its effect on a trainer.
 _CONSEQUENCES = {
     "not-utf8": "the trainer stops at the row (UnicodeDecodeError)",
@@ -71,57 +69,20 @@ def check(
         SettingsError: a trainer is unknown, or `negative_number` is below 1.
         Cancelled: `should_stop` returned True.
     """
-    return examine(
-        path,
-        model=model,
-        trainers=trainers,
-        negative_number=negative_number,
-        columns=columns,
-        on_progress=on_progress,
-        should_stop=should_stop,
-    )[0]
-
-
-def examine(
-    path: str | os.PathLike[str],
-    *,
-    model: ModelCard | None = None,
-    trainers: Sequence[str] | None = None,
-    negative_number: int | None = None,
-    columns: Columns | None = None,
-    on_progress: OnProgress | None = None,
-    should_stop: ShouldStop | None = None,
-) -> tuple[Report, Survey]:
-    """Return the report of `check` and the survey behind it, which repairs need."""
     chosen = chosen_trainers(trainers)
     if negative_number is not None and negative_number < 1:
         raise SettingsError(f"negative_number is {negative_number}; it must be at least 1")
     name = Path(path).name
-    if Path(path).is_dir():
-        raise InputError(f"{path} is a folder; give a file of training rows")
-    reader = RawReader(path, READABLE, columns)
     lengths = [Lengths("query", model.query_max_length), Lengths("passage", model.passage_max_length)] if model else []
-    survey = Survey(lengths)
-    total = Path(path).stat().st_size if Path(path).is_file() else 0
-    seen = 0
-    for number, row in enumerate(training_rows(reader)):
-        if number % _ROWS_BETWEEN_PROGRESS == 0:
-            check_cancelled(should_stop)
-            if on_progress is not None:
-                on_progress(min(reader.start, total), total, "checking rows")
-        problems, seen = reader.problems[seen:], len(reader.problems)
-        survey.take(row, [each for each in problems if each.line == row.line], reader.start)
-    file: InputFile[Row] = reader.file([])
-    rows = len(survey.lines)
-    queries = len(np.unique(np.frombuffer(survey.queries, np.uint64))) if rows else 0
-
+    survey, file = surveyed(path, columns, lengths, on_progress=on_progress, should_stop=should_stop)
+    rows, queries = len(survey.lines), survey.n_queries
     wanted = _wanted(survey, negative_number)
-    findings = _of_problems(reader.problems)
+    findings = _of_problems(file.problems)
     if not rows and not findings:
         findings.append(finding("empty-file", "the file has no rows", 0))
     if rows:
-        findings += [*of_rows(survey, rows, queries), *of_types(survey, rows), *survey.scores.findings(rows)]
-        findings += [*of_negatives(survey, rows, wanted, negative_number), *of_lines(survey, wanted, path, columns)]
+        findings += [*of_rows(survey), *of_types(survey), *survey.scores.findings(rows)]
+        findings += [*of_negatives(survey, wanted, negative_number), *of_lines(survey, wanted, path, columns)]
     if model is not None and rows:
         passages = len(np.unique(np.concatenate([np.frombuffer(each, np.uint64) for each in (survey.positives, survey.negatives)])))
         if model.folder is None or not (model.folder / "tokenizer.json").exists():
@@ -137,7 +98,7 @@ def examine(
         findings.append(finding("about-the-file", f"read as {file.read_as}; the trainers need JSON lines", rows))
 
     ordered = sorted((each for each in findings if set(each.trainers) & set(chosen)), key=lambda each: each.order)
-    report = Report(
+    return Report(
         file=shortened(name),
         bytes=file.size,
         sha256=file.sha256,
@@ -151,7 +112,6 @@ def examine(
         negative_number=wanted,
         model=model.name if model else "",
     )
-    return report, survey
 
 
 def _wanted(survey: Survey, negative_number: int | None) -> int:

@@ -9,7 +9,7 @@ are reported only if every row is wholly within 0..1 or wholly outside -1..1, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isfinite
@@ -44,10 +44,9 @@ class Fault:
 
 @dataclass(slots=True)
 class _Seen:
+    head: bool  # whether it occurs in the first part
     count: int = 0
-    head: int = 0
     examples: list[tuple[int, str]] = field(default_factory=list)
-    late: list[tuple[int, str]] = field(default_factory=list)
 
 
 class Schema:
@@ -55,29 +54,29 @@ class Schema:
 
     def __init__(self) -> None:
         self._paths: dict[str, dict[str, _Seen]] = {}
-        self._reached_rest = False
+        self._head = True  # whether the current row begins in the first part
 
-    def add(self, fields: Mapping[str, msgspec.Raw], line: int, *, head: bool) -> None:
-        """Add a row's undecoded fields; `head` is True if it begins in the first CHUNK bytes of the file."""
-        self._reached_rest |= not head
+    def add(self, fields: Mapping[str, msgspec.Raw], line: int, start: int) -> None:
+        """Add a row's undecoded fields; it begins at the byte `start` of the file."""
+        self._head = start < CHUNK
         for key, raw in fields.items():
             if key in _CORE:
                 continue
             first = bytes(raw)[:1]
             kind = _FIRST.get(first)
             if kind is not None:
-                self._take(key, kind, raw, line, head)
+                self._take(key, kind, raw, line)
             elif first in b"[{":
-                self._nested(key, raw, line, head)
+                self._nested(key, raw, line)
             else:
-                self._take(key, _number(bytes(raw)), raw, line, head)
+                self._take(key, _number(bytes(raw)), raw, line)
 
-    def numbers(self, key: str, raw: msgspec.Raw, values: Sequence[float], line: int, *, head: bool) -> None:
-        """Add a decoded list of numbers: one type for all of them."""
+    def numbers(self, key: str, raw: msgspec.Raw, values: Sequence[float], line: int) -> None:
+        """Add a decoded list of numbers of the row added last: one type for all of them."""
         kind = "a whole number"
         if b"." in bytes(raw) or b"e" in bytes(raw):
             kind = "1.0" if all(value.is_integer() for value in values) else "a fraction"
-        self._take(f"{key}[]", kind, raw, line, head)
+        self._take(f"{key}[]", kind, raw, line)
 
     def faults(self) -> list[Fault]:
         """Return the fields that cannot be loaded, in file order."""
@@ -91,37 +90,33 @@ class Schema:
             if len(families) > 1:
                 usual = max(counts, key=lambda family: counts[family])
                 rare = [seen for family, group in families.items() if family != usual for seen in group]
-                places = sorted(place for seen in rare for place in seen.examples)
                 # If the first part has all types, the field holds JSON values, and everything can be cast.
                 heads = [any(seen.head for seen in group) for group in families.values()]
                 late = any(heads) and not all(heads)
-                found.append(self._fault("mixed-types", path, counts, rare, places, late=late))
-            elif real and self._reached_rest and not any(seen.head for seen in real.values()):
+                found.append(self._fault("mixed-types", path, counts, rare, late=late))
+            elif real and not self._head and not any(seen.head for seen in real.values()):
                 # The parts of an object or list begin with it.
                 if not any(path.startswith(f"{each.path}{separator}") for each in found for separator in ".["):
-                    places = sorted(place for seen in real.values() for place in seen.late)
-                    found.append(self._fault("late-field", path, counts, real.values(), places, late=True))
+                    found.append(self._fault("late-field", path, counts, real.values(), late=True))
             elif {kind for kind, seen in real.items() if seen.head} == {"a whole number"} and "a fraction" in real:
-                seen = real["a fraction"]
-                found.append(self._fault("late-fraction", path, counts, [seen], seen.late, late=True))
+                found.append(self._fault("late-fraction", path, counts, [real["a fraction"]], late=True))
         return found
 
-    def _fault(
-        self, kind: FaultKind, path: str, counts: dict[str, int], seen: Iterable[_Seen], places: list[tuple[int, str]], *, late: bool
-    ) -> Fault:
+    def _fault(self, kind: FaultKind, path: str, counts: dict[str, int], seen: Collection[_Seen], *, late: bool) -> Fault:
         ranked = tuple(sorted(counts.items(), key=lambda item: -item[1]))
+        places = sorted(place for each in seen for place in each.examples)
         return Fault(kind, path, ranked, sum(each.count for each in seen), tuple(places[:EXAMPLES]), late)
 
-    def _take(self, path: str, kind: str, value: msgspec.Raw | bytes, line: int, head: bool) -> None:
-        seen = self._paths.setdefault(path, {}).setdefault(kind, _Seen())
+    def _take(self, path: str, kind: str, value: msgspec.Raw, line: int) -> None:
+        kinds = self._paths.setdefault(path, {})
+        seen = kinds.get(kind)
+        if seen is None:
+            seen = kinds[kind] = _Seen(self._head)
         seen.count += 1
-        seen.head += head
         if len(seen.examples) < EXAMPLES:
             seen.examples.append((line, bytes(value)[:400].decode("utf-8", "replace")))
-        if not head and len(seen.late) < EXAMPLES:
-            seen.late.append((line, bytes(value)[:400].decode("utf-8", "replace")))
 
-    def _nested(self, key: str, raw: msgspec.Raw, line: int, head: bool) -> None:
+    def _nested(self, key: str, raw: msgspec.Raw, line: int) -> None:
         try:
             value = msgspec.json.decode(raw)
         except (msgspec.DecodeError, RecursionError):
@@ -129,7 +124,7 @@ class Schema:
         kinds: dict[tuple[str, str], None] = {}
         _walk(key, value, kinds)
         for path, kind in kinds:
-            self._take(path, kind, raw, line, head)
+            self._take(path, kind, raw, line)
 
 
 def _walk(path: str, value: Any, kinds: dict[tuple[str, str], None]) -> None:
@@ -172,11 +167,9 @@ class Scores:
         self._tallies = tallies
         self._schema = schema
         self._present = {"pos_scores": 0, "neg_scores": 0}
-        self._within = self._beyond = self._neither = 0
+        self._neither = False  # whether a row is on no clear scale
 
-    def add(
-        self, fields: Mapping[str, msgspec.Raw], passages: Mapping[str, int], odd: Sequence[str], line: int, query: str, *, head: bool
-    ) -> None:
+    def add(self, fields: Mapping[str, msgspec.Raw], passages: Mapping[str, int], odd: Sequence[str], line: int, query: str) -> None:
         """Add a row: its fields, the number of passages in `pos` and `neg`, and the score fields with NaN (not in `fields`)."""
         scores: list[float] = []
         missing: list[str] = []
@@ -197,7 +190,7 @@ class Scores:
                 if not all(map(isfinite, values)):
                     self._tallies.add("scores-not-numbers", line, f"{key} has Infinity")
                     continue
-                self._schema.numbers(key, raw, values, line, head=head)
+                self._schema.numbers(key, raw, values, line)
                 if len(values) != passages[side]:
                     self._tallies.add("scores-length", line, f"{counted(len(values), 'score')} for {passages[side]:,} in {side}")
                 scores += values
@@ -206,14 +199,11 @@ class Scores:
         if missing:
             self._tallies.add("/".join(missing), line, query)
         if len(scores) >= _ENOUGH:
-            if all(0 <= score <= 1 for score in scores):
-                self._within += 1
-                self._tallies.add("within", line, ", ".join(f"{score:g}" for score in scores[:5]))
-            elif all(abs(score) > 1 for score in scores):
-                self._beyond += 1
-                self._tallies.add("beyond", line, ", ".join(f"{score:g}" for score in scores[:5]))
+            within = all(0 <= score <= 1 for score in scores)
+            if within or all(abs(score) > 1 for score in scores):
+                self._tallies.add("within" if within else "beyond", line, ", ".join(f"{score:g}" for score in scores[:5]))
             else:
-                self._neither += 1
+                self._neither = True
 
     def findings(self, rows: int) -> list[Finding]:
         """Return the findings in so many rows."""
@@ -243,8 +233,9 @@ class Scores:
                 "gets another's score, or none (IndexError)"
             )
             found.append(tallies.finding("scores-length", message))
-        if self._within and self._beyond and not self._neither:
-            rarer, rest = ("within", self._beyond) if self._within <= self._beyond else ("beyond", self._within)
+        within, beyond = tallies.rows["within"], tallies.rows["beyond"]
+        if within and beyond and not self._neither:
+            rarer, rest = ("within", beyond) if within <= beyond else ("beyond", within)
             scale = "within 0..1" if rarer == "within" else "beyond 1"
             message = (
                 f"{counted(tallies.rows[rarer], 'row')} with all scores {scale}, {rest:,} on another scale: the loss compares raw with "

@@ -15,11 +15,10 @@ from collections.abc import Set as AbstractSet
 import msgspec
 import numpy as np
 
-from hnmine.checks.check import examine
 from hnmine.checks.field_types import FIELDS
 from hnmine.checks.kinds import OUTPUT_REPAIRS
-from hnmine.checks.rules import READABLE
-from hnmine.checks.survey import Hashes, RawReader, Survey
+from hnmine.checks.rules import of_rows, of_types
+from hnmine.checks.survey import Hashes, RawReader, Survey, surveyed
 from hnmine.core.errors import InputError
 from hnmine.data.columns import Columns
 from hnmine.data.jsonl import spelled
@@ -38,7 +37,7 @@ class _Lines(RawReader):
     """A reader that keeps the lines since the last row, so that malformed lines are not lost."""
 
     def __init__(self, path: str | os.PathLike[str], columns: Columns | None) -> None:
-        super().__init__(path, READABLE, columns)
+        super().__init__(path, columns)
         self.waiting: list[tuple[int, bytes]] = []
 
     def lines(self) -> Iterator[bytes]:
@@ -60,8 +59,8 @@ def repaired(path: str | os.PathLike[str], repairs: Iterable[str], *, columns: C
         InputError: the file cannot be read, or a line that is too long or malformed cannot be copied.
     """
     chosen = repairs_from(repairs, OUTPUT_REPAIRS)
-    report, survey = examine(path, columns=columns)
-    offered = {finding.repair for finding in report.findings}
+    survey, _ = surveyed(path, columns)
+    offered = {each.repair for each in (*of_rows(survey), *of_types(survey), *survey.scores.findings(len(survey.lines)))}
     useless = {"missing-prompt", "scores"} - offered  # nothing to repair if all rows have scores, or none a prompt
     if not len(survey.negatives):
         useless.add("empty-negatives")

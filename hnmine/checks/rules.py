@@ -16,17 +16,14 @@ from hnmine.checks.kinds import EXAMPLES, KINDS, Example, Finding, finding
 from hnmine.checks.survey import RawReader, Repeats, Survey
 from hnmine.core.text import counted, shortened
 from hnmine.data.columns import Columns
-from hnmine.data.problems import REPAIRS
 from hnmine.data.rows import Row, training_rows
 
-__all__ = ["GROUP", "READABLE", "of_lines", "of_negatives", "of_rows", "of_types"]
+__all__ = ["GROUP", "of_lines", "of_negatives", "of_rows", "of_types"]
 
 # FlagEmbedding's default train_group_size: a positive and seven negatives.
 GROUP = 8
 # A duplicate is a fault if it is in a training group twice in at least this fraction of the steps.
 _STEPS = 0.01
-# Problems that the reader repairs, so that the row is checked.
-READABLE = tuple(kind for kind in REPAIRS if kind != "duplicate-row")
 
 
 def _have(count: int, rows: int, of: str = "row") -> str:
@@ -34,9 +31,9 @@ def _have(count: int, rows: int, of: str = "row") -> str:
     return f"{count:,} of {counted(rows, of)} {'has' if count == 1 else 'have'}"
 
 
-def of_rows(survey: Survey, rows: int, queries: int) -> list[Finding]:
+def of_rows(survey: Survey) -> list[Finding]:
     """Return the findings on single rows: prompts, positives, duplicate rows."""
-    tallies, found = survey.tallies, list[Finding]()
+    tallies, found, rows = survey.tallies, list[Finding](), len(survey.lines)
     missing = tallies.rows["missing-prompt"]
     if survey.prompts and missing:
         which = "`prompt` is null on every row" if missing == rows else f"{_have(missing, rows)} no `prompt`, but others have"
@@ -67,13 +64,13 @@ def of_rows(survey: Survey, rows: int, queries: int) -> list[Finding]:
     found += [
         tallies.finding(kind, message(tallies.rows[kind], tallies.things[kind])) for kind, message in messages.items() if tallies.rows[kind]
     ]
-    again = rows - queries - tallies.rows["repeated-row"]
+    again = rows - survey.n_queries - tallies.rows["repeated-row"]
     if again > 0:
         found.append(finding("same-query", f"{counted(again, 'row')} {'has' if again == 1 else 'have'} the query of another row", again))
     return found
 
 
-def of_types(survey: Survey, rows: int) -> list[Finding]:
+def of_types(survey: Survey) -> list[Finding]:
     """Return the findings on the types of fields, and on `type`."""
     found: list[Finding] = []
     for fault in survey.schema.faults():
@@ -107,13 +104,13 @@ def of_types(survey: Survey, rows: int) -> list[Finding]:
             "uses the first row's for all"
         )
         examples = tuple(Example(line, shortened(kind)) for line, kind in places)
-        found.append(finding("type-not-constant", message, rows - types[usual], examples))
+        found.append(finding("type-not-constant", message, len(survey.lines) - types[usual], examples))
     return found
 
 
-def of_negatives(survey: Survey, rows: int, wanted: int, said: int | None) -> list[Finding]:
+def of_negatives(survey: Survey, wanted: int, said: int | None) -> list[Finding]:
     """Return the findings on the number of negatives and on duplicates among them."""
-    tallies, found = survey.tallies, list[Finding]()
+    tallies, found, rows = survey.tallies, list[Finding](), len(survey.lines)
     if empty := tallies.rows["empty-negatives"]:
         if empty == rows:
             message = "no row has negatives: FlagEmbedding stops at the first one"
@@ -220,7 +217,7 @@ def _fetched(path: str | os.PathLike[str], columns: Columns | None, lines: set[i
     found: dict[int, Row] = {}
     if not lines:
         return found
-    for row in training_rows(RawReader(path, READABLE, columns)):
+    for row in training_rows(RawReader(path, columns)):
         if row.line in lines:
             found[row.line] = row
             if len(found) == len(lines):

@@ -15,17 +15,18 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from hnmine.checks.field_types import CHUNK, Schema, Scores
+from hnmine.checks.field_types import Schema, Scores
 from hnmine.checks.kinds import EXAMPLES, Example, Finding, Tallies, finding
+from hnmine.core.errors import InputError
+from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.core.text import counted, normalize_text, shortened, text_hash
 from hnmine.data.columns import Columns
 from hnmine.data.jsonl import Reader
-from hnmine.data.lines import MAX_LINE_BYTES
-from hnmine.data.problems import Problem
-from hnmine.data.rows import Row
+from hnmine.data.problems import REPAIRS, InputFile, Problem
+from hnmine.data.rows import Row, training_rows
 from hnmine.models.batching import token_counts
 
-__all__ = ["SAMPLE", "Hashes", "Lengths", "RawReader", "Repeats", "Survey"]
+__all__ = ["SAMPLE", "Hashes", "Lengths", "RawReader", "Repeats", "Survey", "surveyed"]
 
 SAMPLE = 4_000
 
@@ -37,10 +38,9 @@ class Lengths:
     random sample of the unique texts, independent of their order. 4,000 texts give a proportion within 0.8 percentage points.
     """
 
-    def __init__(self, side: str, limit: int, sample: int = SAMPLE) -> None:
+    def __init__(self, side: str, limit: int) -> None:
         self.side = side
         self.limit = limit
-        self._sample = sample
         self._kept: dict[int, tuple[int, str]] = {}  # hash -> line, text
         self._bound = 2**64
         self._hashes = array("Q")
@@ -53,11 +53,11 @@ class Lengths:
         self._hashes.append(key)
         if key < self._bound and key not in self._kept:
             self._kept[key] = (line, text)
-            if len(self._kept) > 2 * self._sample:
+            if len(self._kept) > 2 * SAMPLE:
                 self._prune()
 
     def _prune(self) -> None:
-        smallest = sorted(self._kept)[: self._sample]
+        smallest = sorted(self._kept)[:SAMPLE]
         self._bound = smallest[-1]
         self._kept = {key: self._kept[key] for key in smallest}
 
@@ -92,10 +92,13 @@ class Lengths:
         return finding("too-long", message, longer, examples)
 
 
+# Problems that the reader repairs, so that the row is checked.
+READABLE = tuple(kind for kind in REPAIRS if kind != "duplicate-row")
 # Texts whose hashes are cached; 100 MB at most.
 _CACHE = 2**19
 # Distinct values of `type` that are counted.
 _TYPES = 1_000
+_ROWS_BETWEEN_PROGRESS = 1_000
 
 
 class RawReader(Reader):
@@ -106,8 +109,8 @@ class RawReader(Reader):
         start: the position of the line in bytes, without blank lines.
     """
 
-    def __init__(self, path: str | os.PathLike[str], repair: Iterable[str], columns: Columns | None) -> None:
-        super().__init__(path, repair, False, MAX_LINE_BYTES, columns=columns)
+    def __init__(self, path: str | os.PathLike[str], columns: Columns | None) -> None:
+        super().__init__(path, READABLE, columns=columns)
         self.raw = b""
         self.start = 0
         self._end = 0
@@ -168,10 +171,14 @@ class Survey:
         self._hash = Hashes()
         self._rows: dict[int, int] = {}
 
+    @property
+    def n_queries(self) -> int:
+        """The number of unique queries."""
+        return len(set(self.queries))
+
     def take(self, row: Row, problems: Iterable[Problem], start: int) -> None:
         """Add a row, its problems, and its position in bytes."""
         tallies, line, fields = self.tallies, row.line, row.fields
-        head = start < CHUNK
         query = self._hash(row.query)
         positives = [self._hash(text) for text in row.pos]
         negatives = [self._hash(text) for text in row.neg]
@@ -182,7 +189,7 @@ class Survey:
         self.positive_counts.append(len(positives))
         self.negative_counts.append(len(negatives))
 
-        self.schema.add(fields, line, head=head)
+        self.schema.add(fields, line, start)
         if not negatives:
             tallies.add("empty-negatives", line, row.query)
         if "prompt" not in fields or bytes(fields["prompt"]) == b"null":
@@ -198,7 +205,7 @@ class Survey:
 
         odd = [each.path[2:].partition("[")[0] for each in problems if each.kind == "nan"]
         if "pos_scores" in fields or "neg_scores" in fields or odd:
-            self.scores.add(fields, {"pos": len(positives), "neg": len(negatives)}, odd, line, row.query, head=head)
+            self.scores.add(fields, {"pos": len(positives), "neg": len(negatives)}, odd, line, row.query)
         else:
             tallies.add("pos_scores/neg_scores", line, row.query)
 
@@ -224,7 +231,29 @@ class Survey:
             tallies.add("repeated-row", line, f"repeats line {first_line:,}: {row.query}")
         if self.lengths:
             self.lengths[0].add(row.query, query, line)
-            for text, key in zip(row.pos, positives, strict=True):
+            for text, key in zip([*row.pos, *row.neg], [*positives, *negatives], strict=True):
                 self.lengths[1].add(text, key, line)
-            for text, key in zip(row.neg, negatives, strict=True):
-                self.lengths[1].add(text, key, line)
+
+
+def surveyed(
+    path: str | os.PathLike[str],
+    columns: Columns | None,
+    lengths: Sequence[Lengths] = (),
+    *,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+) -> tuple[Survey, InputFile[Row]]:
+    """Read a training file once; return the survey, and the file with its problems and without rows. Arguments as in `check`."""
+    if Path(path).is_dir():
+        raise InputError(f"{path} is a folder; give a file of training rows")
+    reader, survey = RawReader(path, columns), Survey(lengths)
+    total = Path(path).stat().st_size if Path(path).is_file() else 0
+    seen = 0
+    for number, row in enumerate(training_rows(reader)):
+        if number % _ROWS_BETWEEN_PROGRESS == 0:
+            check_cancelled(should_stop)
+            if on_progress is not None:
+                on_progress(min(reader.start, total), total, "checking rows")
+        problems, seen = reader.problems[seen:], len(reader.problems)
+        survey.take(row, [each for each in problems if each.line == row.line], reader.start)
+    return survey, reader.file([])

@@ -50,15 +50,14 @@ def unit_of(note: str) -> str:
 class Stages:
     """Forward progress and record the items and seconds of each stage, for the manifest."""
 
-    def __init__(self, on_progress: OnProgress | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, on_progress: OnProgress | None) -> None:
         self._on_progress = on_progress
-        self._clock = clock
         self._stages: list[dict[str, Any]] = []
         self._began = 0.0
 
     def __call__(self, done: int, total: int, note: str, /) -> None:
         """Record progress and forward it; see `OnProgress`."""
-        now = self._clock()
+        now = time.monotonic()
         if not self._stages or self._stages[-1]["stage"] != note:
             self._close(now)
             self._stages.append({"stage": note, "done": 0, "unit": unit_of(note), "seconds": 0.0})
@@ -69,8 +68,9 @@ class Stages:
 
     def report(self) -> list[dict[str, Any]]:
         """Return the stages in order, each with `stage`, `done`, `unit`, `seconds` and `per_second`."""
-        self._close(self._clock())
-        self._began = self._clock()
+        now = time.monotonic()
+        self._close(now)
+        self._began = now
         return [stage | {"per_second": round(stage["done"] / stage["seconds"], 1) if stage["seconds"] else 0.0} for stage in self._stages]
 
     def _close(self, now: float) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +22,7 @@ from hnmine.core.errors import InputError
 from hnmine.data.columns import Columns
 from hnmine.data.detect import Source, read_as
 from hnmine.data.jsonl import Reader
-from hnmine.data.lines import MAX_LINE_BYTES, LineReader
+from hnmine.data.lines import LineReader
 from hnmine.data.problems import REPAIRS, InputFile, Problem
 from hnmine.data.rows import Row, array, joined
 from hnmine.data.streams import Parts, parts_of
@@ -31,14 +33,13 @@ __all__ = ["BeirFolder", "beir_at"]
 Judged = dict[str, dict[str, int]]
 _PREFERRED = ("train", "dev", "validation", "test")
 _ENDINGS = ("", ".gz", ".zst")
+_QRELS = re.compile(r"qrels/[^/]+\.tsv")
 
 
 def beir_at(path: str | os.PathLike[str], file: BinaryIO | None = None) -> BeirFolder | None:
     """Return the BEIR data set in a folder or zip archive, or None if there is none.
 
-    Args:
-        path: the folder or archive.
-        file: the archive's bytes, if `path` is only a name.
+    `file` has the archive's bytes if `path` is only a name.
 
     Raises:
         InputError: the archive is damaged, or the data set has no qrels.
@@ -63,13 +64,12 @@ class BeirFolder:
         self.path = path
         self._parts = parts
         self._file = file
-        self._qrels = {name.removeprefix("qrels/").removesuffix(".tsv"): name for name in parts if _is_qrels(name)}
+        self._qrels = {name.removeprefix("qrels/").removesuffix(".tsv"): name for name in parts if _QRELS.fullmatch(name)}
         if not self._qrels and "qrels.tsv" in parts:
             self._qrels = {"qrels": "qrels.tsv"}
         if not self._qrels:
             raise InputError(f"{path}: the BEIR data set has no qrels; add qrels/train.tsv, dev.tsv or test.tsv")
-        order = {name: place for place, name in enumerate(_PREFERRED)}
-        self.splits = tuple(sorted(self._qrels, key=lambda name: (order.get(name, len(order)), name)))
+        self.splits = tuple(sorted(self._qrels, key=lambda name: (name not in _PREFERRED, (*_PREFERRED, name).index(name), name)))
 
     def __str__(self) -> str:
         return str(Source(format="beir", names=self.splits))
@@ -77,18 +77,10 @@ class BeirFolder:
     @property
     def members(self) -> tuple[str, ...]:
         """The names of its parts."""
-        return tuple(name for name in (_named(self._parts, "corpus.jsonl"), _named(self._parts, "queries.jsonl")) if name) + tuple(
-            self._qrels[split] for split in self.splits
-        )
+        tables = (_named(self._parts, name) for name in ("corpus.jsonl", "queries.jsonl"))
+        return (*filter(None, tables), *(self._qrels[split] for split in self.splits))
 
-    def read(
-        self,
-        *,
-        columns: Columns | None = None,
-        repair: Iterable[str] = (),
-        skip_bad_rows: bool = False,
-        max_line_bytes: int = MAX_LINE_BYTES,
-    ) -> tuple[InputFile[Row], InputFile[str]]:
+    def read(self, *, columns: Columns | None, repair: Iterable[str], skip_bad_rows: bool) -> tuple[InputFile[Row], InputFile[str]]:
         """Read the rows and the pool; arguments and errors as in `rows.read_training`, `columns.qrels` names the split.
 
         Raises:
@@ -100,15 +92,12 @@ class BeirFolder:
             raise InputError(f"{self.path}: there are no qrels named `{split}`; choose one of {there}")
 
         def reader_at(name: str) -> Reader:
-            place, opener = self.path / name, self._parts.opener(name)
-            reader = Reader(place, repair, skip_bad_rows, max_line_bytes, role="pool", opener=opener, name=name)
+            reader = Reader(self.path / name, repair, skip_bad_rows, role="pool", opener=self._parts[name], name=name)
             reader.open()
             return reader
 
         qrels_name = self._qrels[split]
-        qrels = LineReader(
-            self.path / qrels_name, repair, skip_bad_rows, max_line_bytes, opener=self._parts.opener(qrels_name), name=qrels_name
-        )
+        qrels = LineReader(self.path / qrels_name, repair, skip_bad_rows, opener=self._parts[qrels_name], name=qrels_name)
         judged = _relevant(qrels)
         wanted = {passage for passages in judged.values() for passage in passages}
         corpus = reader_at(str(_named(self._parts, "corpus.jsonl")))
@@ -129,23 +118,10 @@ class BeirFolder:
         if self._file is None and self.path.is_dir():
             text = "".join(f"{Path(file.path).relative_to(self.path).as_posix()} {file.sha256}\n" for file in files)
             return sum(file.size for file in files), hashlib.sha256(text.encode()).hexdigest()
-        if self._file is not None:
-            self._file.seek(0)
-            return self._file.seek(0, os.SEEK_END), _digest(self._file)
-        with self.path.open("rb") as file:
-            return self.path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _digest(file: BinaryIO) -> str:
-    file.seek(0)
-    digest = hashlib.sha256()
-    while block := file.read(2**20):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _is_qrels(name: str) -> bool:
-    return name.startswith("qrels/") and name.endswith(".tsv") and name.count("/") == 1
+        with nullcontext(self._file) if self._file is not None else self.path.open("rb") as file:
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            return file.tell(), digest
 
 
 def _relevant(reader: LineReader) -> Judged:
@@ -171,6 +147,13 @@ def _relevant(reader: LineReader) -> Judged:
     return found
 
 
+def _records(reader: Reader) -> Iterator[tuple[str, dict[str, msgspec.Raw], str | None]]:
+    """Yield (id, fields, text) of each record with an id; the text is None if it has problems."""
+    for fields, values, found in reader.objects(text="text", whole=True):
+        if (not found or reader.admit(found)) and (identity := _id(fields, reader)) is not None:
+            yield identity, fields, values.get("text")
+
+
 def _id(fields: dict[str, msgspec.Raw], reader: Reader) -> str | None:
     raw = bytes(fields.get("_id", fields.get("id", msgspec.Raw(b""))))
     if raw[:1] in (b"", b"[", b"{", b"n"):
@@ -192,15 +175,9 @@ def _corpus(reader: Reader, wanted: set[str]) -> tuple[list[str], dict[str, str]
     pool: list[str] = []
     texts: dict[str, str] = {}
     seen: set[str] = set()
-    for fields, values, found in reader.objects(text="text", whole=True):
-        if found and not reader.admit(found):
-            continue
-        identity = _id(fields, reader)
-        if identity is None:
-            continue
+    for identity, fields, text in _records(reader):
         faults: list[Problem] = []
         title = msgspec.json.decode(fields["title"]) if "title" in fields else None
-        text = values.get("text")
         if text is None and "text" in fields:
             text = reader.text(fields["text"], "$.text", faults)
         whole = joined(title if isinstance(title, str) else None, text)
@@ -224,19 +201,14 @@ def _rows(reader: Reader, qrels: LineReader, judged: Judged, texts: dict[str, st
     """Return a row for each query with a relevant passage, in the order of the queries; report qrels of unknown ids."""
     rows: list[Row] = []
     known: set[str] = set()
-    for fields, values, found in reader.objects(text="text", whole=True):
-        if found and not reader.admit(found):
-            continue
-        identity = _id(fields, reader)
-        if identity is None:
-            continue
+    for identity, fields, text in _records(reader):
         if identity in known:
             reader.admit([_twice(identity, reader)])
             continue
         known.add(identity)
         if identity not in judged:
             continue
-        query = values.get("text", "")
+        query = text or ""
         if not query:
             faults: list[Problem] = []
             if "text" in fields:

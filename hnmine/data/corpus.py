@@ -134,8 +134,6 @@ def build_corpus(rows: Sequence[Row], pool: Sequence[str] | None = None, *, pool
     """Gather the unique queries and passages of `rows` and `pool`.
 
     Args:
-        rows: training rows.
-        pool: more candidate passages, or None.
         pool_mode: "extend" ranks the union of all `pos`, all `neg` and the pool; "replace" ranks the pool alone, as hn_mine.py does.
 
     Raises:

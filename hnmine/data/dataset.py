@@ -21,10 +21,14 @@ from hnmine.core.errors import InputError, SettingsError
 from hnmine.data.beir import beir_at
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import Corpus, PoolMode, build_corpus
-from hnmine.data.problems import InputFile, Problem
+from hnmine.data.problems import InputFile, Problem, require_decided
 from hnmine.data.rows import Row, read_pool, read_training
 
 __all__ = ["Files", "Inputs", "gather", "read_files", "read_inputs"]
+
+_PATH = (str, os.PathLike)
+# Attributes of tables: pandas, polars, Arrow and `datasets`.
+_TABLE = ("iterrows", "to_dicts", "to_pylist", "column_names")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +106,7 @@ def gather(files: Files, *, pool_mode: PoolMode = "extend") -> Inputs:
         SettingsError: `pool_mode` does not fit.
     """
     training, pool = files.training, files.pool
-    _require_decided(training, *([pool] if pool else []))
+    require_decided(training, *([pool] if pool else []))
     prints = {"input_file": _fingerprint(training)}
     if pool is not None and not files.one:
         prints["candidate_pool"] = _fingerprint(pool)
@@ -133,7 +137,7 @@ def read_inputs(
         InputError: the data cannot be read, or rows are bad and neither repaired nor skipped: then `problems` holds those of both.
         SettingsError: an object in memory is not a table, or `pool_mode` is unknown.
     """
-    listed = None if candidate_pool is None or _is_path(candidate_pool) else _texts(candidate_pool)
+    listed = None if candidate_pool is None or isinstance(candidate_pool, _PATH) else _texts(candidate_pool)
     with tempfile.TemporaryDirectory(prefix="hnmine-") as folder:
         rows = _path_of(input_file, Path(folder) / "rows")
         passages = None if candidate_pool is None or listed is not None else _path_of(candidate_pool, Path(folder) / "pool")
@@ -153,41 +157,31 @@ def read_inputs(
 
 def _path_of(given: Any, temporary: Path) -> str | os.PathLike[str]:
     """Return a path as it is; write rows in memory to `temporary`, and return that."""
-    if _is_path(given):
-        return given  # type: ignore[no-any-return]
+    if isinstance(given, _PATH):
+        return given
     with temporary.open("wb") as file:
         file.writelines(_lines(given, temporary.name))
     return temporary
-
-
-def _is_path(given: Any) -> bool:
-    return isinstance(given, (str, os.PathLike))
 
 
 def _texts(pool: Any) -> list[str] | None:
     """Return the passages of a pool that is a list of str, checked; None for a table."""
     if isinstance(pool, Mapping) or not isinstance(pool, Iterable):
         raise SettingsError(f"candidate_pool is {pool!r}; give a path, a list of strings, a table, or None")
-    if _is_table(pool) or (isinstance(pool, Sequence) and pool and isinstance(pool[0], Mapping)):
+    if any(hasattr(pool, name) for name in _TABLE) or (isinstance(pool, Sequence) and pool and isinstance(pool[0], Mapping)):
         return None
     return [_pool_text(index, text) for index, text in enumerate(pool)]
 
 
-def _is_table(given: Any) -> bool:
-    return any(hasattr(given, name) for name in ("iterrows", "to_dicts", "to_pylist", "column_names"))
-
-
 def _lines(given: Any, name: str) -> Iterator[bytes]:
     """Yield the rows of an object in memory as JSON lines. In a frame, an empty cell is a field that the row lacks."""
-    frame = hasattr(given, "iterrows")
-    if frame:
+    frame = any(hasattr(given, attribute) for attribute in _TABLE)
+    if hasattr(given, "iterrows"):
         given = given.to_dict("records")
     elif hasattr(given, "to_dicts"):
-        given, frame = given.to_dicts(), True
+        given = given.to_dicts()
     elif hasattr(given, "to_pylist"):
-        given, frame = given.to_pylist(), True
-    elif hasattr(given, "column_names"):
-        frame = True
+        given = given.to_pylist()
     if isinstance(given, Mapping) or not isinstance(given, Iterable):
         hint = f"; it has the parts {', '.join(map(str, given))}: give one of them" if isinstance(given, Mapping) else ""
         raise SettingsError(f"the {name} are a {type(given).__name__}{hint or '; give a path, a list of dicts, or a table'}")
@@ -221,15 +215,3 @@ def _pool_text(index: int, text: object) -> str:
     except UnicodeEncodeError as error:
         raise InputError(f"candidate_pool[{index}] holds half a surrogate pair and cannot be written as UTF-8; correct the text") from error
     return str(text)
-
-
-def _require_decided(*files: InputFile[Any]) -> None:
-    """As InputFile.require_decided, for several files at once."""
-    refusals: list[InputError] = []
-    for file in files:
-        try:
-            file.require_decided()
-        except InputError as error:
-            refusals.append(error)
-    if refusals:
-        raise InputError("\n".join(map(str, refusals)), [problem for each in refusals for problem in each.problems])

@@ -47,16 +47,15 @@ class LineReader:
 
     Args:
         path: the file; for a part of an archive, its name in messages.
-        repair, skip_bad_rows, max_line_bytes: as in `rows.read_training`.
+        repair, skip_bad_rows: as in `rows.read_training`.
         opener: opens the bytes if `path` is part of an archive.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
-        repair: Iterable[str],
-        skip_bad_rows: bool,
-        max_line_bytes: int,
+        repair: Iterable[str] = (),
+        skip_bad_rows: bool = False,
         *,
         opener: Callable[[], BinaryIO] | None = None,
         name: str | None = None,
@@ -65,7 +64,7 @@ class LineReader:
         self.name = name or self.path.name
         self.repair = repairs_from(repair)
         self.skip_bad_rows = skip_bad_rows
-        self.max_line_bytes = max_line_bytes
+        self.max_line_bytes = MAX_LINE_BYTES
         self.problems: list[Problem] = []
         self.line = 0
         self.packing: Packing = ""
@@ -76,6 +75,11 @@ class LineReader:
 
     def problem(self, path: str, kind: str, message: str, remedy: str) -> Problem:
         return Problem(file=self.name, line=self.line, path=path, kind=kind, message=message, remedy=remedy)
+
+    def missing(self, name: str, fields: Iterable[str]) -> Problem:
+        """Return the problem that a record, which has `fields`, lacks a field."""
+        present = ", ".join(f"`{each}`" for each in list(fields)[:6]) or "no field"
+        return self.problem(f"$.{name}", "missing-field", f"`{name}` is missing", f"add `{name}`; the record has {present}")
 
     def notice(self, line: int, kind: str, message: str, remedy: str) -> None:
         self.problems.append(
@@ -112,10 +116,8 @@ class LineReader:
                 stored = self._stored(head, file)
                 inside = unpacked(self.packing, stored, str(self.path))
                 head = b""
-                for block in inside:
+                while len(head) < _HEAD and (block := next(inside, b"")):
                     head += block
-                    if len(head) >= _HEAD:
-                        break
                 yield head
                 yield from inside
                 for _ in stored:  # trailing bytes count for the SHA-256
@@ -123,8 +125,7 @@ class LineReader:
             else:
                 yield from self._stored(head, file)
 
-    def _stored(self, head: bytes, file: Any) -> Iterator[bytes]:
-        block = head
+    def _stored(self, block: bytes, file: Any) -> Iterator[bytes]:
         while block:
             yield block
             block = self._read(file)

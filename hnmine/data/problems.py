@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from hnmine.core.errors import InputError, SettingsError
 from hnmine.data.columns import Columns
 
-__all__ = ["PROBLEM_KINDS", "REPAIRS", "InputFile", "Problem", "Resolution", "Severity", "repairs_from"]
+__all__ = ["PROBLEM_KINDS", "REPAIRS", "InputFile", "Problem", "Resolution", "Severity", "repairs_from", "require_decided"]
 
 # kind -> label on screens.
 PROBLEM_KINDS = {
@@ -107,18 +107,23 @@ class InputFile(Generic[T]):
         """The problems that are neither repaired nor skipped."""
         return [problem for problem in self.problems if problem.resolution == "open"]
 
-    def require_decided(self) -> None:
-        """Raise InputError with all open problems if there are any."""
-        if open_problems := self.open_problems:
-            raise InputError(_refusal(self.path, open_problems), open_problems)
+
+def require_decided(*files: InputFile[Any]) -> None:
+    """Raise InputError with all open problems of these files if there are any."""
+    if found := [(file.path, file.open_problems) for file in files if file.open_problems]:
+        raise InputError("\n".join(_refusal(*each) for each in found), [problem for _, problems in found for problem in problems])
 
 
-def _refusal(path: str, problems: list[Problem], *, shown: int = 50) -> str:
+# Problems listed in a message; the others are counted.
+_SHOWN = 50
+
+
+def _refusal(path: str, problems: list[Problem]) -> str:
     bad = len({problem.line for problem in problems})
     lines = [f"{path}: {bad:,} bad row{'s' if bad != 1 else ''}"]
-    lines += [f"  {problem}" for problem in problems[:shown]]
-    if len(problems) > shown:
-        rest = Counter(problem.kind for problem in problems[shown:])
+    lines += [f"  {problem}" for problem in problems[:_SHOWN]]
+    if len(problems) > _SHOWN:
+        rest = Counter(problem.kind for problem in problems[_SHOWN:])
         lines.append("  ... and " + ", ".join(f"{count:,} x {PROBLEM_KINDS[kind]}" for kind, count in rest.items()))
     kinds = [kind for kind in REPAIRS if any(problem.kind == kind for problem in problems)]
     choices = ["correct the file", "set skip_bad_rows to leave these rows out"]

@@ -1,7 +1,7 @@
 """Training rows and pool passages, read with all problems: each with its line, field and remedy.
 
 A reader changes nothing on its own. It reports all problems of the file; a row with one is used only if `repair` names its
-kind, `skip_bad_rows` leaves the others out, and `InputFile.require_decided` raises if any is left open. Fields other than
+kind, `skip_bad_rows` leaves the others out, and `problems.require_decided` raises if any is left open. Fields other than
 `query`, `pos` and `neg` are never parsed: `Row.fields` holds the bytes of each value (`msgspec.Raw`), so `1.0`, `1e5` and
 `"\\u00e9"` are written as they were read. A training file therefore takes 2.6 times its size in memory (`json.loads`: 1.6); of a
 pool only the texts are kept. Data sets with other column names are renamed to `query`, `pos` and `neg` (`Renamer`).
@@ -17,7 +17,6 @@ import msgspec
 
 from hnmine.data.columns import Columns
 from hnmine.data.jsonl import Reader
-from hnmine.data.lines import MAX_LINE_BYTES
 from hnmine.data.problems import REPAIRS, InputFile, Problem
 
 __all__ = ["Passage", "Renamer", "Row", "array", "joined", "read_pool", "read_training", "training_rows", "without"]
@@ -80,7 +79,7 @@ class Renamer:
         if self._query in fields:
             query = reader.text(fields[self._query], f"$.{self._query}", found)
         else:
-            found.append(self._missing(self._query, fields))
+            found.append(reader.missing(self._query, fields))
         before = len(found)
         pos, drop_pos = self._passages(self._pos, fields, found)
         if not pos and all(problem.kind in REPAIRS for problem in found[before:]):
@@ -89,7 +88,7 @@ class Renamer:
                 message = f"{names} hold{'s' if len(self._pos) == 1 else ''} no passage"
                 found.append(reader.problem(f"$.{self._pos[0]}", "no-positive", message, "add a positive, or skip the row"))
             else:
-                found.append(self._missing(self._pos[0], fields))
+                found.append(reader.missing(self._pos[0], fields))
         neg, drop_neg = self._passages(self._neg, fields, found)
         self._rename(fields, query, pos, neg)
         for scores, dropped, kept in (("pos_scores", drop_pos, pos), ("neg_scores", drop_neg, neg)):
@@ -118,9 +117,6 @@ class Renamer:
             named["pos"] = array(pos)
         fields.clear()
         fields.update(named)
-
-    def _missing(self, name: str, fields: dict[str, msgspec.Raw]) -> Problem:
-        return self._reader.problem(f"$.{name}", "missing-field", f"`{name}` is missing", _missing(name, fields))
 
     def _passages(self, names: Sequence[str], fields: dict[str, msgspec.Raw], found: list[Problem]) -> tuple[list[str], list[int]]:
         """Return the passages of these columns, and the positions of blank ones."""
@@ -194,7 +190,6 @@ def read_training(
     columns: Columns | None = None,
     repair: Iterable[str] = (),
     skip_bad_rows: bool = False,
-    max_line_bytes: int = MAX_LINE_BYTES,
 ) -> InputFile[Row]:
     """Read training rows: `query` (str), `pos` (list of str), optional `neg` (list of str), any other fields.
 
@@ -203,13 +198,12 @@ def read_training(
         columns: the columns to read; a part that is None is found by name.
         repair: kinds of REPAIRS to repair, or "all".
         skip_bad_rows: leave out the other bad rows.
-        max_line_bytes: longer lines are reported and not read.
 
     Raises:
         InputError: the file cannot be read.
-        ColumnsError: the columns must be named. Bad rows do not raise: see `InputFile.require_decided`.
+        ColumnsError: the columns must be named. Bad rows do not raise: see `problems.require_decided`.
     """
-    reader = Reader(path, repair, skip_bad_rows, max_line_bytes, columns=columns)
+    reader = Reader(path, repair, skip_bad_rows, columns=columns)
     rows: list[Row] = []
     seen: dict[tuple[str, ...], int] = {}
     for row in training_rows(reader):
@@ -217,10 +211,10 @@ def read_training(
         first = seen.setdefault((row.query, *row.pos), row.line)
         if first != row.line:
             repeat = reader.problem("$", "duplicate-row", f"repeats line {first}", REPAIRS["duplicate-row"])
-            if "duplicate-row" in reader.repair:
-                reader.problems.append(replace(repeat, severity="notice", resolution="repaired"))
+            removed = "duplicate-row" in reader.repair
+            reader.problems.append(replace(repeat, severity="notice", resolution="repaired" if removed else "noted"))
+            if removed:
                 continue
-            reader.problems.append(replace(repeat, severity="notice", resolution="noted"))
         rows.append(row)
     return reader.file(rows)
 
@@ -242,45 +236,34 @@ def training_rows(reader: Reader) -> Iterator[Row]:
 def _examine(reader: Reader, fields: dict[str, msgspec.Raw], found: list[Problem]) -> tuple[str, list[str], list[str]]:
     """Read the texts of a row that may have problems; append these to `found`, and repair `fields` where possible."""
     query = ""
-    pos: list[str] = []
-    neg: list[str] = []
+    passages: dict[str, list[str]] = {"pos": [], "neg": []}
     if "query" in fields:
         query = reader.text(fields["query"], "$.query", found)
     else:
-        found.append(reader.problem("$.query", "missing-field", "`query` is missing", _missing("query", fields)))
-    if "pos" in fields:
-        before = len(found)
-        pos, dropped = reader.texts(fields["pos"], "$.pos", found)
-        if dropped is not None:
-            fields["pos"] = array(pos)
-            if "pos_scores" in fields:
-                fields["pos_scores"] = without(fields["pos_scores"], dropped, len(pos))
-        if not pos and all(problem.kind in REPAIRS for problem in found[before:]):
-            found.append(reader.problem("$.pos", "no-positive", "`pos` has no passage", "add a positive, or skip the row"))
-    else:
-        found.append(reader.problem("$.pos", "missing-field", "`pos` is missing", _missing("pos", fields)))
-    if "neg" in fields:
-        neg, dropped = reader.texts(fields["neg"], "$.neg", found)
-        if dropped is not None:
-            fields["neg"] = array(neg)
-            if "neg_scores" in fields:
-                fields["neg_scores"] = without(fields["neg_scores"], dropped, len(neg))
-    return query, pos, neg
+        found.append(reader.missing("query", fields))
+    before = len(found)
+    for side in passages:
+        if side in fields:
+            passages[side], dropped = reader.texts(fields[side], f"$.{side}", found)
+            if dropped is not None:
+                fields[side] = array(passages[side])
+                if (scores := f"{side}_scores") in fields:
+                    fields[scores] = without(fields[scores], dropped, len(passages[side]))
+            if side == "pos" and not passages[side] and all(problem.kind in REPAIRS for problem in found[before:]):
+                found.append(reader.problem("$.pos", "no-positive", "`pos` has no passage", "add a positive, or skip the row"))
+        elif side == "pos":
+            found.append(reader.missing("pos", fields))
+    return query, passages["pos"], passages["neg"]
 
 
 def read_pool(
-    path: str | os.PathLike[str],
-    *,
-    columns: Columns | None = None,
-    repair: Iterable[str] = (),
-    skip_bad_rows: bool = False,
-    max_line_bytes: int = MAX_LINE_BYTES,
+    path: str | os.PathLike[str], *, columns: Columns | None = None, repair: Iterable[str] = (), skip_bad_rows: bool = False
 ) -> InputFile[str]:
     """Read a candidate pool: a `text` (str) per line, or a passage per line; other fields are ignored.
 
     Arguments and errors as in `read_training`; a blank `text` is repaired by leaving the line out.
     """
-    reader = Reader(path, repair, skip_bad_rows, max_line_bytes, role="pool", columns=columns)
+    reader = Reader(path, repair, skip_bad_rows, role="pool", columns=columns)
     reader.open()
     name = (reader.columns and reader.columns.text) or "text"
     texts: list[str] = []
@@ -292,14 +275,9 @@ def read_pool(
         if name in fields:
             text = reader.text(fields[name], f"$.{name}", found)
         else:
-            found.append(reader.problem(f"$.{name}", "missing-field", f"`{name}` is missing", _missing(name, fields)))
+            found.append(reader.missing(name, fields))
         if [problem.kind for problem in found] == ["empty-text"]:
             reader.admit([replace(found[0], kind="blank-passage", remedy=REPAIRS["blank-passage"])])
         elif not found or reader.admit(found):
             texts.append(text)
     return reader.file(texts)
-
-
-def _missing(wanted: str, fields: dict[str, msgspec.Raw]) -> str:
-    present = ", ".join(f"`{key}`" for key in list(fields)[:6]) or "no field"
-    return f"add `{wanted}`; the record has {present}"

@@ -131,36 +131,22 @@ def _zstd(blocks: Iterator[bytes], where: str) -> Iterator[bytes]:
 _SECOND = 2**16
 
 
-class Parts:
-    """The files of a folder or a zip archive by their relative names, such as "qrels/test.tsv"."""
-
-    def __init__(self, openers: dict[str, Callable[[], BinaryIO]]) -> None:
-        self._openers = openers
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._openers
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._openers)
-
-    def opener(self, name: str) -> Callable[[], BinaryIO]:
-        """Return a function that opens a part; reading raises OSError if the archive is damaged."""
-        return self._openers[name]
+# The files of a folder or zip archive by relative name ("qrels/test.tsv"), each with a function that opens it. Reading raises OSError
+# if the archive is damaged.
+Parts = dict[str, Callable[[], BinaryIO]]
 
 
 def parts_of(path: Path, file: BinaryIO | None = None) -> Parts | None:
     """Return the parts of a folder or zip archive, or None if the path is neither.
 
-    Args:
-        path: the folder or the archive.
-        file: the archive's bytes, if `path` is only a name.
+    `file` has the archive's bytes if `path` is only a name.
 
     Raises:
         InputError: the archive is damaged.
     """
     if file is None and path.is_dir():
         found = sorted(each for each in (*path.iterdir(), *path.glob("qrels/*")) if each.is_file())
-        return Parts({each.relative_to(path).as_posix(): partial(_plain, each) for each in found})
+        return {each.relative_to(path).as_posix(): partial(io.FileIO, each) for each in found}
     if file is None:
         if not path.is_file():  # a pipe can be read only once
             return None
@@ -173,7 +159,7 @@ def parts_of(path: Path, file: BinaryIO | None = None) -> Parts | None:
     inner = posixpath.commonpath([posixpath.dirname(name) or "." for name in infos]) if infos else ""
     if inner not in ("", ".") and all(name.startswith(f"{inner}/") for name in infos):
         infos = {name.removeprefix(f"{inner}/"): info for name, info in infos.items()}
-    return Parts({name: partial(_member, archive, info, str(path)) for name, info in sorted(infos.items())})
+    return {name: partial(_member, archive, info, str(path)) for name, info in sorted(infos.items())}
 
 
 def single(file: BinaryIO, where: str) -> Iterator[bytes]:
@@ -200,10 +186,6 @@ def single(file: BinaryIO, where: str) -> Iterator[bytes]:
                     yield block
             except OSError as error:
                 raise InputError(f"{where}: cannot be read ({error.strerror or error})") from error
-
-
-def _plain(path: Path) -> BinaryIO:
-    return path.open("rb")
 
 
 def _is_clutter(name: str) -> bool:

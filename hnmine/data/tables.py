@@ -20,7 +20,7 @@ from hnmine.core.errors import ColumnsError, InputError
 from hnmine.data import parquet
 from hnmine.data.columns import Columns
 from hnmine.data.detect import Role, Source, detect, list_in, read_as, reader_of, resolve
-from hnmine.data.lines import MAX_LINE_BYTES, SEEKABLE, LineReader
+from hnmine.data.lines import SEEKABLE, LineReader
 from hnmine.data.problems import InputFile
 from hnmine.data.streams import check_growth, single
 
@@ -47,14 +47,13 @@ class RecordReader(LineReader):
         path: str | os.PathLike[str],
         repair: Iterable[str] = (),
         skip_bad_rows: bool = False,
-        max_line_bytes: int = MAX_LINE_BYTES,
         *,
         role: Role = "training",
         columns: Columns | None = None,
         opener: Callable[[], BinaryIO] | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(path, repair, skip_bad_rows, max_line_bytes, opener=opener, name=name)
+        super().__init__(path, repair, skip_bad_rows, opener=opener, name=name)
         self.role = role
         self.given = columns or Columns()
         self.source = Source(format="jsonl")

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from hnmine.core.errors import InputError
 from hnmine.core.text import normalize_text
 from hnmine.data.corpus import Corpus, find
-from hnmine.data.lines import MAX_LINE_BYTES, LineReader
+from hnmine.data.lines import LineReader
 
 __all__ = [
     "CHOICES",
@@ -109,7 +109,7 @@ def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
     Raises:
         InputError: the file cannot be read, or a line is not a valid verdict; nothing is read then.
     """
-    reader = LineReader(path, (), False, MAX_LINE_BYTES)
+    reader = LineReader(path)
     decode = msgspec.json.Decoder(Verdict).decode
     found: list[Verdict] = []
     for raw in reader.lines():

@@ -79,14 +79,6 @@ class ExportPart:
         """Whether scores are written."""
         return self.scores is not None
 
-    def first_rows(self) -> list[int]:
-        """Return the first row of each query of this file, in row order."""
-        queries, first = np.unique(self.corpus.row_queries, return_index=True)
-        if self.queries is not None:
-            first = first[self.queries[queries]]
-        found: list[int] = np.sort(first).tolist()
-        return found
-
     def examples(self) -> Iterator[Example]:
         """Yield the examples of this file, in the order of their first rows."""
         corpus, selection, passages, scores = self.corpus, self.selection, self.corpus.passages, self.scores
@@ -94,7 +86,10 @@ class ExportPart:
         bounds = np.searchsorted(corpus.row_queries[order], np.arange(len(corpus.queries) + 1)).tolist()
         counts = selection.counts.tolist()
         starts, owned = corpus.row_positive_starts.tolist(), corpus.row_positive_ids
-        for first in self.first_rows():
+        chosen, firsts = np.unique(corpus.row_queries, return_index=True)
+        if self.queries is not None:
+            firsts = firsts[self.queries[chosen]]
+        for first in np.sort(firsts).tolist():
             query = int(corpus.row_queries[first])
             spelled: dict[int, str] = {}
             for number in order[bounds[query] : bounds[query + 1]].tolist():
@@ -117,17 +112,15 @@ class ExportPart:
 
     def notes(self, *, ids: bool = False) -> list[str]:
         """Return sentences on what a file of examples leaves out of the rows; `ids` if it keeps their id."""
-        left_out: set[str] = set()
-        for row in self.rows:
-            left_out.update(row.fields.keys() - _TRAINING)
-        used = _id_field(self) if ids else None
-        names = [name for name in left_out if name != used]
+        left_out = {name for row in self.rows for name in row.fields} - _TRAINING
+        if ids and (own := _own_ids(self)):
+            left_out.discard(own[0])
         found = []
         if joined := len(self.rows) - len(self.corpus.queries):
             rows = "row has" if joined == 1 else "rows have"
             found.append(f"{joined:,} {rows} the query of another row: they are joined, and each pair is written once")
-        if names:
-            shown = ", ".join(sorted(names)[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        if left_out:
+            shown = ", ".join(sorted(left_out)[:6]) + (f" and {len(left_out) - 6} more" if len(left_out) > 6 else "")
             found.append(f"these fields have no place in this format and are left out: {shown}")
         return found
 
@@ -158,14 +151,7 @@ def names(hashes: npt.NDArray[np.uint64], prefix: str = "") -> list[str]:
 def query_ids(part: ExportPart) -> list[str]:
     """Return an id for each query of the corpus: the id of its row if every query has a unique one, else its hash."""
     own = _own_ids(part)
-    if own is not None:
-        return own[1]
-    return names(part.corpus.query_hashes, "q")
-
-
-def _id_field(part: ExportPart) -> str | None:
-    own = _own_ids(part)
-    return None if own is None else own[0]
+    return own[1] if own else names(part.corpus.query_hashes, "q")
 
 
 def _own_ids(part: ExportPart) -> tuple[str, list[str]] | None:
@@ -178,11 +164,9 @@ def _own_ids(part: ExportPart) -> tuple[str, list[str]] | None:
             raw = rows[number].fields.get(name)
             value = None if raw is None else msgspec.json.decode(raw)
             # White space would break the lines of TREC and BEIR tables.
-            if isinstance(value, bool) or not isinstance(value, (str, int)) or not (text := str(value)) or len(text.split()) != 1:
+            if isinstance(value, bool) or not isinstance(value, (str, int)) or str(value).split() != [str(value)] or '"' in str(value):
                 break
-            if text != text.strip() or '"' in text:
-                break
-            found.append(text)
+            found.append(str(value))
         else:
             if len(set(found)) == len(found):
                 return name, found

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from hnmine.data.corpus import Corpus
 from hnmine.data.jsonl import spelled
-from hnmine.data.rows import Row
+from hnmine.data.rows import Row, array
 from hnmine.export.scores import PairScores, numbers
 from hnmine.selection.select import Selection
 
@@ -36,8 +36,6 @@ def flagembedding_lines(
     """Yield one line of UTF-8 JSON for each row, newline included.
 
     Args:
-        rows: the rows the corpus was built from.
-        corpus, selection: the mined data.
         scores: written as `pos_scores` and `neg_scores`, replacing those of the row; None for none.
         queries: (q,) bool, the queries whose rows are written; None for all.
     """
@@ -51,7 +49,7 @@ def flagembedding_lines(
         count = counts[query]
         ids = selection.negatives[query, :count].tolist()
         fields: dict[str, bytes | msgspec.Raw] = {**row.fields}
-        fields["neg"] = b"[" + b", ".join(map(_encode, [passages[passage] for passage in ids])) + b"]"
+        fields["neg"] = array([passages[passage] for passage in ids])
         added = grown.get(number)
         if added is not None:
             fields["pos"] = _appended(bytes(fields["pos"]), [passages[passage] for passage in added.tolist()])

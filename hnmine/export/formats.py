@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -34,14 +35,24 @@ from hnmine.selection.select import Selection
 __all__ = ["FORMATS", "Format", "Written", "check_export", "write_export"]
 
 
+# Suffix -> encoding in words, and media type.
+ENCODINGS = {
+    ".jsonl": ("JSONL", "application/jsonl"),
+    ".parquet": ("Parquet", "application/vnd.apache.parquet"),
+    ".zip": ("ZIP", "application/zip"),
+    ".tsv": ("TSV", "text/tab-separated-values"),
+    ".csv": ("CSV", "text/csv"),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
     """One format.
 
     Attributes:
-        name: the value of `output_format`; family: shared by the encodings of one table.
-        label: name on screens; encoding: "JSONL", "Parquet", "ZIP", "TSV" or "CSV".
-        suffix: of a file name, with the dot; mime: the media type.
+        name: the value of `output_format`.
+        label: name on screens.
+        suffix: of a file name, with the dot; a key of ENCODINGS.
         description: its content, and the trainers or losses that read it.
         scores: where scores are written and their use; empty if the format has no place for them.
         notes: general remarks for users.
@@ -52,11 +63,8 @@ class Format:
     """
 
     name: str
-    family: str
     label: str
-    encoding: str
     suffix: str
-    mime: str
     description: str
     scores: str
     notes: tuple[str, ...] = ()
@@ -64,6 +72,21 @@ class Format:
     records: str = "rows"
     write: Callable[[ExportPart], Iterator[bytes]]
     count_notes: Callable[[ExportPart], list[str]]
+
+    @property
+    def family(self) -> str:
+        """The name that the encodings of one table share."""
+        return self.name.removesuffix("-parquet")
+
+    @property
+    def encoding(self) -> str:
+        """The encoding in words, such as "JSONL"."""
+        return ENCODINGS[self.suffix][0]
+
+    @property
+    def mime(self) -> str:
+        """The media type."""
+        return ENCODINGS[self.suffix][1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,55 +121,44 @@ def _flagembedding(part: ExportPart) -> Iterator[bytes]:
         yield line
 
 
-def _table_notes(part: ExportPart) -> list[str]:
-    found = part.notes()
-    counts = part.counts
-    if counts["without"]:
-        found.append(f"{counts['without']:,} queries have no negative and are left out")
-    if counts["alone"]:
-        found.append(f"{counts['alone']:,} queries have no negative: only their positives are written")
-    if counts["short"]:
-        wanted, fewest = part.selection.settings.negative_number, counts["fewest"]
-        remedy = f"; set negative_number to {fewest} to keep all" if fewest else ""
-        found.append(
-            f"{counts['short']:,} queries have fewer than {wanted} negatives and are left out, because an n-tuple needs all{remedy}"
-        )
-    return found
+def _notes(sentences: dict[str, str], part: ExportPart, *, ids: bool = False) -> list[str]:
+    """Return the notes of a part: those of all formats, and a sentence for each count of `sentences` that is not 0."""
+    wanted, fewest = part.selection.settings.negative_number, part.counts["fewest"]
+    remedy = f"; set negative_number to {fewest} to keep all" if fewest else ""
+    counted = ((part.counts[name], sentence) for name, sentence in sentences.items())
+    return [*part.notes(ids=ids), *(sentence.format(count, wanted=wanted, remedy=remedy) for count, sentence in counted if count)]
 
 
-def _retrieval_notes(part: ExportPart) -> list[str]:
-    found = part.notes(ids=True)
-    if part.counts["without"]:
-        found.append(f"{part.counts['without']:,} queries have no negative: their lists are empty")
-    if part.counts["respelled"]:
-        found.append(
-            f"{part.counts['respelled']:,} positives differ from a passage only in case or white space, and are written with its text"
-        )
-    return found
-
-
-def _triple_notes(part: ExportPart) -> list[str]:
-    found = part.notes()
-    if part.counts["without"]:
-        found.append(f"{part.counts['without']:,} queries have no negative and are left out")
-    if part.counts["flattened"]:
-        found.append(
-            f"{part.counts['flattened']:,} texts have tabs or line breaks, which this format cannot represent: each is written as a space"
-        )
-    return found
-
-
-def _spreadsheet_notes(part: ExportPart) -> list[str]:
-    found = part.notes(ids=True)
-    counts = part.counts
-    if counts["prefixed"]:
-        found.append(f"{counts['prefixed']:,} texts begin like a formula: an apostrophe is prepended, so that no program runs them")
-    if counts["too long"]:
-        found.append(f"{counts['too long']:,} texts are longer than {CELL_LIMIT:,} characters: Excel truncates them")
-    if counts["too many"]:
-        found.append(f"{counts['too many']:,} lines: Excel reads only {ROW_LIMIT:,}")
-    return found
-
+_LEFT_OUT = {"without": "{:,} queries have no negative and are left out"}
+_table_notes = partial(
+    _notes,
+    _LEFT_OUT
+    | {
+        "alone": "{:,} queries have no negative: only their positives are written",
+        "short": "{:,} queries have fewer than {wanted} negatives and are left out, because an n-tuple needs all{remedy}",
+    },
+)
+_retrieval_notes = partial(
+    _notes,
+    {
+        "without": "{:,} queries have no negative: their lists are empty",
+        "respelled": "{:,} positives differ from a passage only in case or white space, and are written with its text",
+    },
+    ids=True,
+)
+_triple_notes = partial(
+    _notes,
+    _LEFT_OUT | {"flattened": "{:,} texts have tabs or line breaks, which this format cannot represent: each is written as a space"},
+)
+_spreadsheet_notes = partial(
+    _notes,
+    {
+        "prefixed": "{:,} texts begin like a formula: an apostrophe is prepended, so that no program runs them",
+        "too long": f"{{:,}} texts are longer than {CELL_LIMIT:,} characters: Excel truncates them",
+        "too many": f"{{:,}} lines: Excel reads only {ROW_LIMIT:,}",
+    },
+    ids=True,
+)
 
 _TABLES = {
     "triplet": (
@@ -182,17 +194,11 @@ _TABLES = {
 
 def _tables() -> Iterator[Format]:
     for shape, (label, description, scores, records) in _TABLES.items():
-        for encoding, suffix, mime, write in (
-            ("JSONL", ".jsonl", "application/jsonl", as_json_lines),
-            ("Parquet", ".parquet", "application/vnd.apache.parquet", as_parquet),
-        ):
+        for ending, suffix, write in (("", ".jsonl", as_json_lines), ("-parquet", ".parquet", as_parquet)):
             yield Format(
-                name=f"st-{shape}" + ("-parquet" if encoding == "Parquet" else ""),
-                family=f"st-{shape}",
+                name=f"st-{shape}{ending}",
                 label=label,
-                encoding=encoding,
                 suffix=suffix,
-                mime=mime,
                 description=description,
                 scores=scores,
                 records=records,
@@ -206,11 +212,8 @@ FORMATS: dict[str, Format] = {
     for each in (
         Format(
             name="flagembedding",
-            family="flagembedding",
             label="FlagEmbedding",
-            encoding="JSONL",
             suffix=".jsonl",
-            mime="application/jsonl",
             description="Your rows in their order, every field kept, `neg` replaced, hardest negative first. For FlagEmbedding's "
             "fine-tuning and compatible trainers.",
             scores="writes `pos_scores` and `neg_scores` on every row, for knowledge distillation",
@@ -220,11 +223,8 @@ FORMATS: dict[str, Format] = {
         *_tables(),
         Format(
             name="tevatron",
-            family="tevatron",
             label="Tevatron",
-            encoding="JSONL",
             suffix=".jsonl",
-            mime="application/jsonl",
             description="query_id, query, positive_passages and negative_passages, each passage with docid, title and text: one line for "
             "each query. For Tevatron's training and distillation.",
             scores="adds `score` to each passage, for distillation",
@@ -235,11 +235,8 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             name="beir",
-            family="beir",
             label="BEIR data set",
-            encoding="ZIP",
             suffix=".zip",
-            mime="application/zip",
             description="corpus.jsonl (every passage of the data set and its pool), queries.jsonl, qrels/train.tsv and, with a split, "
             "qrels/dev.tsv. For BEIR, MTEB, ir_datasets and other retrieval benchmarks.",
             scores="adds `pos_scores` and `neg_scores` to hard_negatives.jsonl",
@@ -251,11 +248,8 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             name="msmarco",
-            family="msmarco",
             label="MS MARCO triples",
-            encoding="TSV",
             suffix=".tsv",
-            mime="text/tab-separated-values",
             description="query, positive, negative, separated by tabs: one line for each triple, no header, no quotes. For ColBERT and the "
             "trainers that read triples.train.small.tsv.",
             scores="",
@@ -265,11 +259,8 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             name="csv",
-            family="csv",
             label="Spreadsheet",
-            encoding="CSV",
             suffix=".csv",
-            mime="text/csv",
             description="One line for each query and passage, with label, place and ids. For Excel, LibreOffice or pandas; "
             "no trainer reads it.",
             scores="adds a column `score`",
@@ -335,9 +326,7 @@ def write_export(
 
     Args:
         path: the output file, written atomically; its name does not affect the bytes.
-        format_name: one of FORMATS.
         rows: the rows the corpus was built from.
-        corpus, selection: the mined data, with positives added by reviewers.
         scores: scores to write; None for none.
         dev_share: fraction of the queries in [0, 1) that becomes dev, drawn with `seed`.
         repair_output: faults to repair in the written file, keys of `checks.kinds.OUTPUT_REPAIRS`; FlagEmbedding format only.
@@ -350,17 +339,13 @@ def write_export(
     form = check_export(format_name, with_scores=scores is not None, dev_share=dev_share, repair_output=repair_output)
     path = Path(path)
     dev = dev_queries(corpus, dev_share, seed) if dev_share else None
-    parts: list[tuple[Path, Literal["all", "train", "dev"], ExportPart]] = []
-
-    def add(target: Path, name: Literal["all", "train", "dev"], **masks: Any) -> None:
-        part = ExportPart(rows=rows, corpus=corpus, selection=selection, scores=scores, **masks)
-        parts.append((target, name, part))
-
+    whole = ExportPart(rows=rows, corpus=corpus, selection=selection, scores=scores)
+    parts: list[tuple[Path, Literal["all", "train", "dev"], ExportPart]]
     if dev is None or form.split == "inside":
-        add(path, "all", dev=dev)
+        parts = [(path, "all", replace(whole, dev=dev))]
     else:
-        add(path, "train", queries=~dev)
-        add(dev_path(path), "dev", queries=dev)
+        parts = [(path, "train", replace(whole, queries=~dev, counts=Counter()))]
+        parts.append((dev_path(path), "dev", replace(whole, queries=dev, counts=Counter())))
     files = [(target, _repaired(form, part, target, repair_output) if repair_output else form.write(part)) for target, _, part in parts]
     sizes = write_all(files)
     notes = form.count_notes(merge_counts([part for _, _, part in parts]))

@@ -20,7 +20,7 @@ import numpy as np
 from hnmine.export.examples import Example, ExportPart, names, query_ids
 from hnmine.export.scores import numbers
 
-__all__ = ["beir", "is_formula", "msmarco", "spreadsheet", "tevatron"]
+__all__ = ["Buffer", "beir", "is_formula", "msmarco", "spreadsheet", "tevatron"]
 
 _encode = msgspec.json.Encoder().encode
 # A constant time (the earliest in a zip), so that the bytes do not depend on the time of writing.
@@ -104,7 +104,7 @@ def beir(part: ExportPart) -> Iterator[bytes]:
 
 def zipped(files: Mapping[str, Iterable[bytes]]) -> Iterator[bytes]:
     """Yield the bytes of a zip archive, compressed as the files are read; the bytes do not depend on the time."""
-    sink = _Buffer()
+    sink = Buffer()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name, chunks in files.items():
             entry = zipfile.ZipInfo(name, _EPOCH)
@@ -119,12 +119,12 @@ def zipped(files: Mapping[str, Iterable[bytes]]) -> Iterator[bytes]:
     yield sink.taken()
 
 
-class _Buffer(io.RawIOBase):
-    """A write-only buffer for a zip archive; it cannot seek, so sizes follow each file."""
+class Buffer(io.RawIOBase):
+    """A write-only buffer whose bytes are taken while it grows; it cannot seek, so a zip archive has sizes behind each file."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
-        self.held = 0
+        self.held = self._before = 0
 
     def writable(self) -> bool:
         return True
@@ -135,10 +135,13 @@ class _Buffer(io.RawIOBase):
         self.held += len(part)
         return len(part)
 
+    def tell(self) -> int:
+        return self._before + self.held
+
     def taken(self) -> bytes:
         """Return the bytes written since the last call."""
         found = b"".join(self._parts)
-        self._parts, self.held = [], 0
+        self._before, self._parts, self.held = self.tell(), [], 0
         return found
 
 

@@ -43,8 +43,8 @@ def model_scores(ranking: Ranking, selection: Selection) -> PairScores:
     return PairScores(ranking.positive_scores, selection.scores)
 
 
-def numbers(values: Iterable[np.float32]) -> bytes:
-    """Return scores as a JSON array."""
+def numbers(values: Iterable[np.float32 | int]) -> bytes:
+    """Return scores or labels as a JSON array."""
     # str() of a float32 is its shortest exact form: 0.6123457 rather than 0.6123456954956055.
     return ("[" + ", ".join(str(value) for value in values) + "]").encode()
 
@@ -76,11 +76,7 @@ def teacher_scores(
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> PairScores:
-    """Return raw logits for every pair to write; those without a reranker score are scored now.
-
-    Args:
-        ranking: with the reranker signal; corpus, selection: the mined data.
-        scorer: called only if there are pairs to score.
+    """Return raw logits for every pair to write; `scorer` is called if the reranker signal of `ranking` lacks some of them.
 
     Raises:
         As `Scorer.score`.

@@ -8,14 +8,15 @@ written in row groups of about 16 MB, compressed with Zstandard: a fifth of the 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
+from hnmine.data.rows import array
 from hnmine.export.examples import ExportPart
+from hnmine.export.retrieval_sets import Buffer
 from hnmine.export.scores import numbers
 
 __all__ = ["SHAPES", "Shape", "as_json_lines", "as_parquet"]
@@ -37,9 +38,9 @@ class Shape:
     records: Callable[[ExportPart], Iterator[Record]]
 
 
-def _triplet_columns(negatives: int, with_scores: bool) -> Columns:
-    columns: Columns = (("anchor", "text"), ("positive", "text"), ("negative", "text"))
-    return (*columns, ("scores", "numbers")) if with_scores else columns
+def _text_columns(names: list[str], with_scores: bool) -> Columns:
+    texts: Columns = tuple((name, "text") for name in ("anchor", "positive", *names))
+    return (*texts, ("scores", "numbers")) if with_scores else texts
 
 
 def _triplets(part: ExportPart) -> Iterator[Record]:
@@ -49,11 +50,6 @@ def _triplets(part: ExportPart) -> Iterator[Record]:
             for other, negative in enumerate(example.negatives):
                 record = (example.text, positive, negative)
                 yield (*record, [example.positive_scores[place], example.negative_scores[other]]) if part.with_scores else record
-
-
-def _tuple_columns(negatives: int, with_scores: bool) -> Columns:
-    columns: Columns = (("anchor", "text"), ("positive", "text"), *((f"negative_{n}", "text") for n in range(1, negatives + 1)))
-    return (*columns, ("scores", "numbers")) if with_scores else columns
 
 
 def _tuples(part: ExportPart) -> Iterator[Record]:
@@ -69,10 +65,6 @@ def _tuples(part: ExportPart) -> Iterator[Record]:
             yield (*record, [example.positive_scores[place], *example.negative_scores]) if part.with_scores else record
 
 
-def _pair_columns(negatives: int, with_scores: bool) -> Columns:
-    return (("anchor", "text"), ("document", "text"), ("score", "number") if with_scores else ("label", "integer"))
-
-
 def _pairs(part: ExportPart) -> Iterator[Record]:
     for example in part.examples():
         positive: list[Any] = example.positive_scores if part.with_scores else [1] * len(example.positives)
@@ -80,10 +72,6 @@ def _pairs(part: ExportPart) -> Iterator[Record]:
         part.counts["alone"] += not example.negatives
         for text, value in zip([*example.positives, *example.negatives], [*positive, *negative], strict=True):
             yield example.text, text, value
-
-
-def _list_columns(negatives: int, with_scores: bool) -> Columns:
-    return (("anchor", "text"), ("documents", "texts"), ("scores", "numbers") if with_scores else ("labels", "integers"))
 
 
 def _lists(part: ExportPart) -> Iterator[Record]:
@@ -99,15 +87,15 @@ def _lists(part: ExportPart) -> Iterator[Record]:
 
 
 SHAPES: dict[str, Shape] = {
-    "triplet": Shape(_triplet_columns, _triplets),
-    "n-tuple": Shape(_tuple_columns, _tuples),
-    "labeled-pair": Shape(_pair_columns, _pairs),
-    "labeled-list": Shape(_list_columns, _lists),
+    "triplet": Shape(lambda _, scores: _text_columns(["negative"], scores), _triplets),
+    "n-tuple": Shape(lambda count, scores: _text_columns([f"negative_{n}" for n in range(1, count + 1)], scores), _tuples),
+    "labeled-pair": Shape(
+        lambda _, scores: (("anchor", "text"), ("document", "text"), ("score", "number") if scores else ("label", "integer")), _pairs
+    ),
+    "labeled-list": Shape(
+        lambda _, scores: (("anchor", "text"), ("documents", "texts"), ("scores", "numbers") if scores else ("labels", "integers")), _lists
+    ),
 }
-
-
-def _plain(values: list[int]) -> bytes:
-    return ("[" + ", ".join(map(str, values)) + "]").encode()
 
 
 def as_json_lines(shape: Shape, part: ExportPart) -> Iterator[bytes]:
@@ -115,14 +103,11 @@ def as_json_lines(shape: Shape, part: ExportPart) -> Iterator[bytes]:
     columns = shape.columns(part.selection.settings.negative_number, part.with_scores)
     encode = msgspec.json.Encoder().encode
 
-    def texts(values: list[str]) -> bytes:
-        return b"[" + b", ".join(map(encode, values)) + b"]"
-
     spell: dict[Kind, Callable[[Any], bytes]] = {
         "text": encode,
-        "texts": texts,
+        "texts": lambda values: bytes(array(values)),
         "integer": lambda value: str(value).encode(),
-        "integers": _plain,
+        "integers": numbers,
         "number": lambda value: str(value).encode(),
         "numbers": numbers,
     }
@@ -157,21 +142,14 @@ def as_parquet(shape: Shape, part: ExportPart) -> Iterator[bytes]:
     schema = pa.schema([(name, kinds[kind]) for name, kind in columns])
     texts = [place for place, (_, kind) in enumerate(columns) if kind == "text"]
     lists = [place for place, (_, kind) in enumerate(columns) if kind == "texts"]
-    sink = io.BytesIO()
-
-    def drained() -> bytes:
-        found = sink.getvalue()
-        sink.seek(0)
-        sink.truncate()
-        return found
+    sink = Buffer()
 
     def group(records: list[Record]) -> Any:
         return pa.table(
             [pa.array(values, field.type) for values, field in zip(zip(*records, strict=True), schema, strict=True)], schema=schema
         )
 
-    # The footer needs positions that include the bytes already yielded.
-    with parquet.ParquetWriter(pa.PythonFile(_GrowingFile(sink), mode="w"), schema, compression="zstd") as writer:
+    with parquet.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression="zstd") as writer:
         records: list[Record] = []
         held = 0
         for record in shape.records(part):
@@ -180,26 +158,8 @@ def as_parquet(shape: Shape, part: ExportPart) -> Iterator[bytes]:
             held += sum(len(record[place]) for place in texts) + sum(len(text) for place in lists for text in record[place])
             if held >= _GROUP or len(records) >= _ROWS:
                 writer.write_table(group(records), row_group_size=len(records))
-                yield drained()
+                yield sink.taken()
                 records, held = [], 0
         if records:
             writer.write_table(group(records), row_group_size=len(records))
-    yield drained()
-
-
-class _GrowingFile(io.RawIOBase):
-    """A write-only file whose bytes are removed while it grows."""
-
-    def __init__(self, sink: io.BytesIO) -> None:
-        self._sink, self._at = sink, 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        count = self._sink.write(data)
-        self._at += count
-        return count
-
-    def tell(self) -> int:
-        return self._at
+    yield sink.taken()

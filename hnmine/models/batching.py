@@ -102,8 +102,6 @@ def next_batch(chunk: TokenChunk, start: int, *, budget: int, most_texts: int | 
     """Return the end of the batch that begins at `start` of a chunk, and the length to pad its texts to.
 
     Args:
-        chunk: a chunk of `token_chunks`.
-        start: the first text of the batch.
         budget: most tokens, with padding; a batch has at least one text.
         most_texts: most texts; None for no limit.
         exact: only texts of one length share a batch; else they are padded to the longest, in multiples of GPU_MULTIPLE.
@@ -132,7 +130,6 @@ def run_batches(
     """Yield (chunk, start, end, output) of each batch; batches become smaller if memory runs out.
 
     Args:
-        ready: the chunks.
         forward: runs the model on the token ids of a batch, padded to a length; returns None if memory ran out.
         refusal: returns the error to raise if a single text of this length in tokens does not fit into memory.
         budget, most_texts, exact, max_length: as in `next_batch`.
@@ -196,16 +193,9 @@ SAMPLE = 10_000
 
 
 def token_counts(folder: Path | None, texts: Sequence[str]) -> npt.NDArray[np.int32] | None:
-    """Return the number of tokens of each text, with special tokens, or None if the folder has no fast tokenizer.
+    """Return the numbers of tokens of about SAMPLE evenly spaced texts, with special tokens, (n,) int32; None without a fast tokenizer.
 
     torch is not imported: `tokenizers` loads in 50 ms and counts 400,000 tokens a second on two cores.
-
-    Args:
-        folder: the model's folder, or None if it is not downloaded.
-        texts: at most SAMPLE of them are counted, evenly spaced, so that the result is deterministic.
-
-    Returns:
-        (min(len(texts), about SAMPLE),) int32.
     """
     if folder is None or not (folder / "tokenizer.json").exists():
         return None

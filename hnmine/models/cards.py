@@ -232,7 +232,7 @@ def _guess_class(folder: Path | None, base: str) -> tuple[str, str]:
     return "encoder-only-base", "default"
 
 
-def _card(settings: ModelSettings, name: str, folder: Path | None, notes: tuple[str, ...] = ()) -> ModelCard:
+def _card(settings: ModelSettings, name: str, folder: Path | None) -> ModelCard:
     base = base_name(name)
     origins: dict[str, str] = {}
 
@@ -257,11 +257,11 @@ def _card(settings: ModelSettings, name: str, folder: Path | None, notes: tuple[
     bge = None
     if re.match(r"bge-(small|base|large)-(en|zh)", base):
         bge = _BGE_CHINESE if "-zh" in base else _BGE_ENGLISH
+    notes: tuple[str, ...] = ()
     if folder is not None and any(
         str(module.get("type", "")).endswith(("Dense", "WordWeights", "LSTM", "CNN")) for module in _modules(folder)
     ):
         notes = (
-            *notes,
             "the model folder lists a further layer (modules.json) that FlagEmbedding does not apply: "
             "its vectors differ from sentence-transformers'",
         )
@@ -314,13 +314,7 @@ def describe(settings: ModelSettings) -> ModelCard:
 
 
 def fetch(settings: ModelSettings, *, on_note: Callable[[str], None] | None = None) -> ModelCard:
-    """Return the card of a model, downloading its files from the hub if needed.
-
-    A snapshot in the hub's cache is used without a request to the hub.
-
-    Args:
-        settings: the model.
-        on_note: called before a download begins.
+    """Return the card of a model, downloading its files from the hub if needed; `on_note` is called before that.
 
     Raises:
         ModelError: no such folder, no such hub model, no network (within 30 seconds), or a damaged packaged model.

@@ -25,9 +25,10 @@ from hnmine.models.cards import ModelSettings
 from hnmine.models.flag_encoder import ARITHMETIC, FlagModelRunner, Places, PromptSpec, Vectors
 from hnmine.models.loading import LazyModel, lazy_embedder
 
-__all__ = ["Encoder", "FlagEncoder", "Places", "Side", "Vectors", "as_encoder", "encode"]
+__all__ = ["ONE", "Encoder", "FlagEncoder", "Places", "Side", "Vectors", "as_encoder", "encode"]
 
 Side = Literal["queries", "passages"]
+ONE: dict[Side, str] = {"queries": "query", "passages": "passage"}
 
 
 @runtime_checkable
@@ -69,7 +70,7 @@ def encode(
             if not finite.all():
                 text = texts[places[int(np.argmin(finite))]]
                 raise EncodeError(
-                    f"the model returned NaN or infinity for {side[:-1]} {text[:80]!r}; try precision fp32, or check the weights"
+                    f"the model returned NaN or infinity for {ONE[side]} {text[:80]!r}; try precision fp32, or check the weights"
                 )
             before = np.count_nonzero(given)
             given[places] = True
@@ -80,7 +81,7 @@ def encode(
         if (close := getattr(answers, "close", None)) is not None:
             close()  # end its thread now, not at the next garbage collection
     if not given.all():
-        raise EncodeError(f"the encoder returned no vector for {side[:-1]} {texts[int(np.argmin(given))][:80]!r}")
+        raise EncodeError(f"the encoder returned no vector for {ONE[side]} {texts[int(np.argmin(given))][:80]!r}")
     return vectors if vectors is not None else np.zeros((0, 0), dtype=np.float32)
 
 
@@ -168,7 +169,6 @@ class FlagEncoder:
     def describe(self) -> dict[str, Any]:
         """Return name, class, fingerprint of the weights, pooling, lengths, instructions, devices and precision."""
         lazy = self._lazy
-        pooling: str | None
         if lazy is not None:
             lazy.identity_used = True
             name, kind, pooling = lazy.card.name, lazy.card.model_class, lazy.card.pooling_method

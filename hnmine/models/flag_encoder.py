@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from hnmine.core.errors import EncodeError, SettingsError
+from hnmine.core.errors import EncodeError, HnmineError, SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.models.batching import MIN_ROWS, prefetch, run_batches, token_chunks
 from hnmine.models.loading import reproducible_products
 
-__all__ = ["ARITHMETIC", "TOKEN_BUDGET_CPU", "TOKEN_BUDGET_GPU", "FlagModelRunner", "PromptSpec", "out_of_memory"]
+__all__ = ["ARITHMETIC", "TOKEN_BUDGET_CPU", "TOKEN_BUDGET_GPU", "FlagModelRunner", "PromptSpec", "padded", "run_model"]
 
 # Part of the identity of stored vectors: increase it with every change that changes their bits.
 ARITHMETIC = 2
@@ -140,31 +140,18 @@ class FlagModelRunner:
 
     def _forward(self, torch: Any, ids: Sequence[npt.NDArray[np.int32]], length: int) -> Vectors | None:
         """Return the vectors of one batch, (b, d) float32, or None if memory ran out."""
-        model, device = self.model, self.model.target_devices[0]
-        count = len(ids)
-        if self.exact:
-            ids = list(ids) * -(-MIN_ROWS // max(1, count * length))
-        tokens = np.full((len(ids), length), getattr(model.tokenizer, "pad_token_id", None) or 0, dtype=np.int64)
-        mask = np.zeros((len(ids), length), dtype=np.int64)
-        for row, each in enumerate(ids):
-            tokens[row, : len(each)] = each
-            mask[row, : len(each)] = 1
-        try:
-            with self._lock, torch.inference_mode():
-                # transformers drops a mask that is all ones
-                inputs = {"input_ids": torch.from_numpy(tokens).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
-                hidden = model.model(**inputs, return_dict=True).last_hidden_state
-                pooled = model._truncate_embeddings(model.pooling(hidden, inputs["attention_mask"]))
-                return np.array(pooled[:count].float().cpu().numpy())  # a copy: the pooled vectors may be a view of all tokens
-        except Exception as error:
-            if not out_of_memory(error):
-                raise EncodeError(
-                    f"the model failed on {count} texts of {length} tokens: {type(error).__name__}: {error}; "
-                    "if the model supports fewer tokens, lower the maximum length"
-                ) from error
-        if device.startswith("cuda"):
-            torch.cuda.empty_cache()
-        return None
+        model, device, count = self.model, self.model.target_devices[0], len(ids)
+        tokens, mask = padded(ids, length, model.tokenizer, self.exact)
+
+        def forward() -> Vectors:
+            # transformers drops a mask that is all ones
+            inputs = {"input_ids": torch.from_numpy(tokens).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
+            hidden = model.model(**inputs, return_dict=True).last_hidden_state
+            pooled = model._truncate_embeddings(model.pooling(hidden, inputs["attention_mask"]))
+            return np.array(pooled[:count].float().cpu().numpy())  # a copy: the pooled vectors may be a view of all tokens
+
+        with self._lock:
+            return run_model(torch, device, forward, f"the model failed on {count} texts of {length} tokens", "the maximum length")
 
     def _in_shards(
         self, texts: Sequence[str], order: Places, prompt: PromptSpec, on_progress: OnProgress | None, should_stop: ShouldStop | None
@@ -215,11 +202,36 @@ def _as_array(answer: Any, count: int, name: str) -> Vectors:
     return vectors
 
 
-def out_of_memory(error: Exception) -> bool:
-    """Return whether an error of torch (its own class on a GPU, RuntimeError on a CPU) or Python means out of memory."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in ("can't allocate memory", "not enough memory"))
+def padded(batch: Sequence[npt.NDArray[np.int32]], length: int, tokenizer: Any, exact: bool) -> npt.NDArray[np.int64]:
+    """Return token ids, token types if the texts of the batch have them, and mask: (2 or 3, rows, length); see MIN_ROWS for `exact`."""
+    texts = [np.atleast_2d(each) for each in batch]
+    if exact:
+        texts *= -(-MIN_ROWS // max(1, len(texts) * length))
+    inputs = np.zeros((len(texts[0]) + 1, len(texts), length), dtype=np.int64)
+    inputs[0] = getattr(tokenizer, "pad_token_id", None) or 0
+    for row, each in enumerate(texts):
+        inputs[:-1, row, : each.shape[1]] = each
+        inputs[-1, row, : each.shape[1]] = 1
+    return inputs
+
+
+def run_model(torch: Any, device: str, forward: Callable[[], Vectors], failure: str, setting: str) -> Vectors | None:
+    """Return the output of `forward`, or None if memory ran out; `failure` and the `setting` to lower are for the error message."""
+    try:
+        with torch.inference_mode():
+            return forward()
+    except HnmineError:
+        raise
+    except Exception as error:
+        # torch has a class of its own on a GPU, and raises RuntimeError on a CPU.
+        words = ("can't allocate memory", "not enough memory") if isinstance(error, RuntimeError) else ()
+        memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        if not memory and not any(each in str(error) for each in words):
+            reason = f"{type(error).__name__}: {error}"
+            raise EncodeError(f"{failure}: {reason}; if the model supports fewer tokens, lower {setting}") from error
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    return None
 
 
 def _is_plain_encoder(model: Any) -> bool:

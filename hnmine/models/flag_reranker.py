@@ -22,7 +22,7 @@ from hnmine.core.errors import EncodeError, ModelError
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.models import reranker
 from hnmine.models.batching import MIN_ROWS, TokenChunk, prefetch, run_batches
-from hnmine.models.flag_encoder import TOKEN_BUDGET_CPU, TOKEN_BUDGET_GPU, out_of_memory
+from hnmine.models.flag_encoder import TOKEN_BUDGET_CPU, TOKEN_BUDGET_GPU, padded, run_model
 from hnmine.models.loading import LazyModel
 from hnmine.models.reranker import Pair, Places, RerankerSettings, Scores
 
@@ -211,34 +211,21 @@ class CrossEncoder:
 
     def _forward(self, torch: Any, model: Any, pairs: Sequence[Tokens], length: int) -> Scores | None:
         """Return the logits of one batch, (b,) float32, or None if memory ran out."""
-        device = self._lazy.devices[0]
-        count, kinds = len(pairs), len(pairs[0])
-        if device == "cpu":
-            pairs = list(pairs) * -(-MIN_ROWS // (count * length))
-        inputs = np.zeros((kinds + 1, len(pairs), length), dtype=np.int64)  # token ids, token types, mask
-        inputs[0] = getattr(model.tokenizer, "pad_token_id", None) or 0
-        for row, each in enumerate(pairs):
-            inputs[:kinds, row, : each.shape[1]] = each
-            inputs[-1, row, : each.shape[1]] = 1
-        names = (*("input_ids", "token_type_ids")[:kinds], "attention_mask")
-        try:
-            with self._lock, torch.inference_mode():
-                given = {name: torch.from_numpy(values).to(device) for name, values in zip(names, inputs, strict=True)}
-                logits = model.model(**given, return_dict=True).logits
-                if logits.shape[1:] != (1,):
-                    raise ModelError(f"the model returns {logits.shape[-1]} scores per pair; a reranker returns one. Use another model")
-                return np.array(logits[:count, 0].float().cpu().numpy())
-        except ModelError:
-            raise
-        except Exception as error:
-            if not out_of_memory(error):
-                raise EncodeError(
-                    f"the reranker failed on {count} pairs of {length} tokens: {type(error).__name__}: {error}; "
-                    "if the model supports fewer tokens, lower the reranker's max_length"
-                ) from error
-        if device.startswith("cuda"):
-            torch.cuda.empty_cache()
-        return None
+        device, count = self._lazy.devices[0], len(pairs)
+        inputs = padded(pairs, length, model.tokenizer, device == "cpu")
+        names = ("input_ids", "token_type_ids", "attention_mask") if len(inputs) == 3 else ("input_ids", "attention_mask")
+
+        def forward() -> Scores:
+            given = {name: torch.from_numpy(values).to(device) for name, values in zip(names, inputs, strict=True)}
+            logits = model.model(**given, return_dict=True).logits
+            if logits.shape[1:] != (1,):
+                raise ModelError(f"the model returns {logits.shape[-1]} scores per pair; a reranker returns one. Use another model")
+            return np.array(logits[:count, 0].float().cpu().numpy())
+
+        with self._lock:
+            return run_model(
+                torch, device, forward, f"the reranker failed on {count} pairs of {length} tokens", "the reranker's max_length"
+            )
 
     def _in_shards(self, model: Any, pairs: Sequence[Pair], should_stop: ShouldStop | None) -> Answers:
         """Score shards with the reranker's `compute_score`."""

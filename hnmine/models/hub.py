@@ -41,13 +41,7 @@ def _complete(folder: Path) -> bool:
 
 
 def snapshot(name: str, *, cache_dir: str | None, on_note: Callable[[str], None] | None, instead: str) -> Path:
-    """Return the local folder of a hub model, downloaded if it is not in the cache.
-
-    Args:
-        name: such as "BAAI/bge-small-en-v1.5".
-        cache_dir: the folder of downloaded models; None is the hub's default.
-        on_note: called before a download begins.
-        instead: the alternative to this model, at the end of an error message.
+    """Return the local folder of a hub model, downloaded if it is not in the cache; `instead` ends an error message.
 
     Raises:
         ModelError: no such model, no network (within HUB_DEADLINE seconds), or no PyTorch weights.

@@ -150,12 +150,7 @@ class LazyModel:
     def __init__(
         self, settings: Any, fetch: Callable[..., Any], make: Callable[[LazyModel], Any], *, on_progress: OnProgress | None = None
     ) -> None:
-        """Download the model's files if needed, and compute their fingerprint.
-
-        Args:
-            settings: ModelSettings or RerankerSettings.
-            fetch: called with the settings and `on_note`; downloads the files and returns the card.
-            make: called with this object; loads the model.
+        """Download the model's files by `fetch`, which returns the card, and compute their fingerprint; `make` loads the model later.
 
         Raises:
             ModelError: the model or a device is not available.
@@ -185,9 +180,7 @@ class LazyModel:
         import torch
 
         self._check_devices(torch)
-        card = self.card
-        failure: Exception | None = None
-        model = None
+        card, model, failure = self.card, None, None
         try:
             model = self._make(self)
         except Exception as error:  # noqa: BLE001  # raised below, unless the files changed in the meantime

@@ -72,13 +72,7 @@ class LexicalIndex:
             Cancelled: `should_stop` returned True.
         """
         self._vocabulary: dict[str, int] = {}
-        numbers: list[npt.NDArray[np.int32]] = []
-        for place, text in enumerate(texts):
-            if place % STEP == 0:
-                check_cancelled(should_stop)
-                if on_progress is not None:
-                    on_progress(place, len(texts), "counting words")
-            numbers.append(self._numbered(text))
+        numbers = [self._numbered(text) for text in _reported(texts, "counting words", on_progress, should_stop)]
         self.starts = np.concatenate([[0], np.cumsum([len(each) for each in numbers], dtype=np.int64)])
         self.tokens = np.concatenate([*numbers, np.zeros(0, np.int32)])
         self._bm25 = self._indexed(numbers)
@@ -111,7 +105,7 @@ class LexicalIndex:
         k = min(k, count)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         ids = np.full((len(queries), k), -1, np.int32)
-        for row, text in enumerate(self._reported(queries, "ranking by BM25", on_progress, should_stop)):
+        for row, text in enumerate(_reported(queries, "ranking by BM25", on_progress, should_stop)):
             found = self.scores(text)[:count]
             least = np.partition(found, count - k)[count - k] if k else np.float32(0)
             matching = np.flatnonzero((found >= least) & (found > 0))
@@ -124,7 +118,7 @@ class LexicalIndex:
     ) -> Iterator[Match]:
         """Yield the matches of every text for each query; ranks are counted among the first `count` texts."""
         most = min(RANKS, count)
-        for text in self._reported(queries, "comparing words", on_progress, should_stop):
+        for text in _reported(queries, "comparing words", on_progress, should_stop):
             found = self.scores(text)
             yield Match(found, float(found.max(initial=0)), np.sort(np.partition(found[:count], count - most)[count - most :]))
 
@@ -176,11 +170,11 @@ class LexicalIndex:
         matrix.data[:] = 1  # a run that occurs twice in a text counts once
         return matrix
 
-    @staticmethod
-    def _reported(queries: Sequence[str], note: str, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Iterator[str]:
-        for place, text in enumerate(queries):
-            if place % STEP == 0:
-                check_cancelled(should_stop)
-                if on_progress is not None:
-                    on_progress(place, len(queries), note)
-            yield text
+
+def _reported(texts: Sequence[str], note: str, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Iterator[str]:
+    for place, text in enumerate(texts):
+        if place % STEP == 0:
+            check_cancelled(should_stop)
+            if on_progress is not None:
+                on_progress(place, len(texts), note)
+        yield text

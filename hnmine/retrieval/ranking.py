@@ -26,7 +26,8 @@ from hnmine.core.errors import SettingsError, WorkspaceError
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.corpus import Corpus
 from hnmine.models.encoder import Encoder, FlagEncoder
-from hnmine.retrieval.retrievers import MODEL_ALONE, Lexical, Retriever, Vectors, fuse_retrievers, similarities
+from hnmine.retrieval.bm25 import LexicalIndex
+from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, Vectors, fuse_retrievers, similarities
 from hnmine.retrieval.search import VectorRows, pair_scores, top_k
 from hnmine.vectors.store import StoredVectors, VectorStore, vectors_of
 
@@ -157,7 +158,7 @@ def rank(
     *,
     second: Encoder | None = None,
     retrievers: Sequence[Retriever] = MODEL_ALONE,
-    lexical: Lexical | None = None,
+    lexical: LexicalIndex | None = None,
     store: VectorStore | None = None,
     use_gpu: bool = False,
     memory_budget: int | None = None,
@@ -168,8 +169,6 @@ def rank(
     """Encode the texts of a corpus whose vectors are not stored, and rank `depth` candidates for every query.
 
     Args:
-        corpus: what to rank.
-        encoder: makes the vectors that the store lacks.
         depth: candidates a query; fewer when the corpus has fewer.
         second: a second model; its similarities become the signal "second_model". With two, one is loaded at a time.
         retrievers: the ranks of several are fused, and each one's own ranks become a signal (`retrievers.fuse_retrievers`).

@@ -9,7 +9,8 @@ the list lacks it). Lists of 10,000 queries x 1,000 would take 80 MB each; only 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, get_args
+from functools import partial
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from hnmine.core.errors import SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.corpus import Corpus
 from hnmine.models.cards import PACKAGED_NAME, ModelSettings
+from hnmine.retrieval.bm25 import LexicalIndex
 from hnmine.retrieval.fusion import FUSION_DEPTH, fused
 from hnmine.retrieval.search import top_k
 from hnmine.vectors.similarity import Floats, Ids, VectorRows, pair_scores
@@ -25,7 +27,6 @@ from hnmine.vectors.similarity import Floats, Ids, VectorRows, pair_scores
 __all__ = [
     "MODEL_ALONE",
     "RETRIEVERS",
-    "Lexical",
     "Retriever",
     "Vectors",
     "chosen_retrievers",
@@ -49,28 +50,8 @@ QUERIES = 8_192
 PAIRS = 2**22
 
 
-class Lexical(Protocol):
-    """Ranks passages by words."""
-
-    def top_k(
-        self,
-        queries: Sequence[str],
-        k: int,
-        count: int,
-        *,
-        on_progress: OnProgress | None = None,
-        should_stop: ShouldStop | None = None,
-    ) -> tuple[Floats, Ids]:
-        """Return scores and ids of the best k of the first `count` passages for each query: (q, k), -inf and -1 where fewer match."""
-
-
 def chosen_retrievers(names: Sequence[str], *, second: bool, window_end: int) -> tuple[Retriever, ...]:
-    """Return retrievers in a fixed order; the order has no effect on the ranking.
-
-    Args:
-        names: of RETRIEVERS.
-        second: whether there is a second model.
-        window_end: where the rank window ends.
+    """Return retrievers in a fixed order; the order has no effect on the ranking. `second`: whether there is a second model.
 
     Raises:
         SettingsError: the list is empty, a name is unknown or repeated, there is no second model, or the window ends behind FUSION_DEPTH.
@@ -136,7 +117,7 @@ def fuse_retrievers(
     *,
     model: Vectors,
     second: Vectors | None = None,
-    lexical: Lexical | None = None,
+    lexical: LexicalIndex | None = None,
     use_gpu: bool = False,
     memory_budget: int | None = None,
     on_progress: OnProgress | None = None,
@@ -147,8 +128,6 @@ def fuse_retrievers(
     Where they find fewer than `depth` candidates (few passages share a word with a short query), the model's ranking continues the list.
 
     Args:
-        corpus: what to rank: its first `n_candidates` passages.
-        retrievers: of RETRIEVERS.
         depth: candidates wanted a query, at most FUSION_DEPTH; fewer when the corpus has fewer.
         model, second: vectors of the one and the other model.
         lexical: ranks for "bm25".
@@ -161,6 +140,7 @@ def fuse_retrievers(
     model_fills = "model" not in retrievers
     searched = [*retrievers, *(["model"] if model_fills else [])]
     ids = np.empty((count, min(depth, width)), dtype=np.int32)
+    search = partial(top_k, k=width, count=corpus.n_candidates, use_gpu=use_gpu, memory_budget=memory_budget, should_stop=should_stop)
     signals = {f"rank_{name}": np.empty(ids.shape, dtype=np.float32) for name in retrievers}
 
     for first in range(0, count, QUERIES):
@@ -175,18 +155,7 @@ def fuse_retrievers(
                 continue
             vectors = model if name == "model" else second
             assert vectors is not None  # `chosen_retrievers` checks it
-            lists.append(
-                top_k(
-                    vectors[0][queries],
-                    vectors[1],
-                    width,
-                    count=corpus.n_candidates,
-                    use_gpu=use_gpu,
-                    memory_budget=memory_budget,
-                    on_progress=report,
-                    should_stop=should_stop,
-                )[1]
-            )
+            lists.append(search(vectors[0][queries], vectors[1], on_progress=report)[1])
         behind = lists.pop() if model_fills else None
         ids[queries], ranks = fused(lists, ids.shape[1], behind=behind)
         for signal, held in zip(signals.values(), ranks, strict=True):

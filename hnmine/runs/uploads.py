@@ -20,7 +20,6 @@ from hnmine.core.errors import ColumnsError, InputError
 from hnmine.data.beir import BeirFolder, beir_at
 from hnmine.data.columns import Columns
 from hnmine.data.detect import Role, Source, read_as
-from hnmine.data.lines import MAX_LINE_BYTES
 from hnmine.data.tables import RecordReader
 
 __all__ = ["SUFFIXES", "FileInfo", "Stamp", "inspect_file", "list_files", "sample", "stamp", "store"]
@@ -110,9 +109,7 @@ def inspect_file(source: BinaryIO | Path, name: str, role: Role = "training", co
         found = Source(format="beir", names=beir.splits)
         return FileInfo(source=found, said=str(beir), columns=Columns(qrels=(columns and columns.qrels) or beir.splits[0]), plain=False)
     opener = None if isinstance(source, Path) else lambda: cast(BinaryIO, io.BufferedReader(_Borrowed(source)))
-    reader = RecordReader(
-        source if isinstance(source, Path) else name, (), False, MAX_LINE_BYTES, role=role, columns=columns, opener=opener, name=name
-    )
+    reader = RecordReader(source if isinstance(source, Path) else name, role=role, columns=columns, opener=opener, name=name)
     try:
         reader.open()
     except ColumnsError:
@@ -210,7 +207,7 @@ def sample(path: Path, name: str, role: Role, count: int = 20) -> list[dict[str,
     Raises:
         InputError: it is damaged.
     """
-    reader = RecordReader(path, (), True, MAX_LINE_BYTES, role=role, name=name)
+    reader = RecordReader(path, (), True, role=role, name=name)
     with suppress(ColumnsError):
         reader.open()
     found: list[dict[str, Any]] = []

@@ -61,7 +61,7 @@ class EncoderKey:
     dtype: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class SpaceUsage:
     """What the store holds for one encoder key; `identity` is canonical JSON, times are ISO 8601 in UTC."""
 
@@ -165,20 +165,8 @@ class ShardIndex:
             "SELECT model, identity, dimension, dtype, sum(rows), sum(bytes), count(*), spaces.created, max(last_used) "
             "FROM spaces JOIN shards ON shards.space = spaces.id GROUP BY spaces.id ORDER BY max(last_used) DESC, spaces.id"
         )
-        return [
-            SpaceUsage(
-                model=row[0],
-                identity=row[1],
-                dimension=row[2],
-                dtype=row[3],
-                rows=row[4],
-                bytes=row[5],
-                shards=row[6],
-                created=_iso(row[7]),
-                last_used=_iso(row[8]),
-            )
-            for row in self._run(lambda connection: connection.execute(chosen).fetchall())
-        ]
+        found = self._run(lambda connection: connection.execute(chosen).fetchall())
+        return [SpaceUsage(*(*row[:7], *map(_iso, row[7:]))) for row in found]
 
     def _run(self, work: Callable[[sqlite3.Connection], T], *, write: bool = False) -> T:
         """Run `work` in one transaction; create the index if there is none or it is damaged."""

@@ -33,7 +33,7 @@ Keys = npt.NDArray[np.uint64]
 # Bytes left free on the disk, for the output of the run.
 RESERVE_BYTES = 2**28
 # Large shards are not merged again, so each vector is written two or three times, not once per 64 shards.
-MERGED_SHARDS, MERGED_BYTES, MERGED_ROWS = 64, 2**27, 2**16
+MERGED_SHARDS, MERGED_BYTES = 64, 2**27
 # A younger file without a row may be a shard that another process is writing; an older one is an orphan.
 ORPHAN_SECONDS = 3600.0
 # Lookups if another process removes shards between the index and opening.
@@ -162,9 +162,7 @@ class ShardSet:
 
         def parts() -> Iterator[Rows]:
             for shard, chosen in zip(small, rows, strict=True):
-                vectors = np.asarray(shards.open_vectors(self.root, shard))
-                for start in range(0, len(chosen), MERGED_ROWS):
-                    yield vectors[chosen[start : start + MERGED_ROWS]]
+                yield np.asarray(shards.open_vectors(self.root, shard))[chosen]
 
         newest = shards.open_vectors(self.root, small[0])
         merged = shards.write(self.root, keys[kept], parts(), (int(kept.sum()), newest.shape[1]), newest.dtype)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from hnmine.core.errors import EncodeError, SettingsError, WorkspaceError
 from hnmine.core.files import parse_size
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
-from hnmine.models.encoder import Encoder, Side, encode
+from hnmine.models.encoder import ONE, Encoder, Side, encode
 from hnmine.vectors import shards
 from hnmine.vectors.index import EncoderKey, SpaceUsage
 from hnmine.vectors.shard_set import Keys, ShardSet, unique_keys
@@ -40,22 +40,19 @@ Made = tuple[Ids, npt.NDArray[np.float32]]
 LIMIT_BYTES = 20 * 2**30
 # Store encoded rows after so many seconds, after this fraction of the elapsed time, or at so many bytes in memory.
 FLUSH_SECONDS, FLUSH_FRACTION, FLUSH_BYTES = 5.0, 0.02, 2**28
-_ONE: dict[Side, str] = {"queries": "the query", "passages": "the passage"}
 
 
 class VectorStore:
     """The store in the folder `root`, which is created on first use.
 
     Attributes:
+        limit_bytes: above this size the least recently used vectors are evicted, except those open in this process.
+        notes: messages for the user, such as damage or a full disk, one sentence each.
         found, encoded: numbers of texts found in the store and newly encoded by this object.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, limit_bytes: int | None = None) -> None:
-        """Set the folder and its size limit; nothing is read or created yet.
-
-        Args:
-            root: the folder.
-            limit_bytes: above this size the least recently used vectors are evicted; None is HNMINE_STORE_LIMIT ("5GB"), else 20 GiB.
+        """Set the folder and its size limit: None is HNMINE_STORE_LIMIT ("5GB"), else 20 GiB. Nothing is read or created yet.
 
         Raises:
             SettingsError: HNMINE_STORE_LIMIT is not an amount of memory.
@@ -64,18 +61,10 @@ class VectorStore:
             limit = os.environ.get("HNMINE_STORE_LIMIT")
             limit_bytes = parse_size(limit) if limit else LIMIT_BYTES
         self.root = Path(root).absolute()
+        self.limit_bytes = limit_bytes
         self.found = self.encoded = 0
         self._shards = ShardSet(self.root, limit_bytes)
-
-    @property
-    def limit_bytes(self) -> int:
-        """The size above which the least recently used vectors are evicted, except those open in this process."""
-        return self._shards.limit_bytes
-
-    @property
-    def notes(self) -> list[str]:
-        """Messages for the user, such as damage or a full disk, one sentence each."""
-        return self._shards.notes
+        self.notes = self._shards.notes
 
     def vectors(
         self,
@@ -109,7 +98,7 @@ class VectorStore:
             return encoder.encode_batches(wanted, side, on_progress=on_progress, should_stop=should_stop)
 
         space = encoder_key(identity, str(description.get("name", "")), _dtype(description))
-        segments, places = self.rows(space, keys, encoded, lambda place: f"{_ONE[side]} {texts[firsts[place]][:80]!r}")
+        segments, places = self.rows(space, keys, encoded, lambda place: f"the {ONE[side]} {texts[firsts[place]][:80]!r}")
         self.found += len(keys) - n_missing
         self.encoded += n_missing
         return StoredVectors(segments, places[inverse])
@@ -271,7 +260,7 @@ def vectors_of(
     if store is not None and encoder.identity(side) is not None:
         return store.vectors(encoder, texts, side, on_progress=on_progress, should_stop=should_stop)
     vectors = encode(encoder, texts, side, on_progress=on_progress, should_stop=should_stop)
-    rows = _rounded(vectors, _dtype(encoder.describe()), lambda place: f"{_ONE[side]} {texts[place][:80]!r}")
+    rows = _rounded(vectors, _dtype(encoder.describe()), lambda place: f"the {ONE[side]} {texts[place][:80]!r}")
     return rows.astype(np.float32, copy=False)
 
 

@@ -166,7 +166,7 @@ def test_other_formats_are_read_too(write_jsonl, tmp_path):
     assert any("read as" in note.message for note in report.notes)
 
 
-def test_a_long_text_is_found_and_counted_exactly_below_the_sample_and_nearly_above(write_jsonl):
+def test_a_long_text_is_found_and_counted_exactly_below_the_sample_and_nearly_above(write_jsonl, monkeypatch):
     long = "word " * 300
     rows = [row(number) for number in range(40)]
     for number in range(10):
@@ -175,7 +175,8 @@ def test_a_long_text_is_found_and_counted_exactly_below_the_sample_and_nearly_ab
     found = check(write_jsonl(rows), model=CARD).findings
     assert [(each.kind, each.count) for each in found] == [("too-long", 10)]
     assert "10 of 359 different passages" in found[0].message
-    few = Lengths("passage", 256, sample=50)
+    monkeypatch.setattr("hnmine.checks.survey.SAMPLE", 50)
+    few = Lengths("passage", 256)
     for number in range(2000):
         few.add(f"{number} " + "word " * (300 if number % 4 else 100), hash_of(number), number)
     about = few.finding(CARD.folder, "model", 2000)

@@ -21,9 +21,10 @@ class Clock:
         return self.now
 
 
-def test_stages_pass_on_what_they_hear_and_remember_it() -> None:
+def test_stages_pass_on_what_they_hear_and_remember_it(monkeypatch) -> None:
     clock, heard = Clock(), []
-    stages = Stages(lambda *update: heard.append(update), clock=clock)
+    stages = Stages(lambda *update: heard.append(update))
+    monkeypatch.setattr("hnmine.core.progress.time.monotonic", clock)
     stages(0, 0, "reading the files")
     clock.now += 2
     stages(0, 1_000, "encoding passages")

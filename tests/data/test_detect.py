@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hnmine.core.errors import ColumnsError, InputError
+from hnmine.data import lines
 from hnmine.data.beir import beir_at
 from hnmine.data.columns import Columns
 from hnmine.data.dataset import read_inputs
@@ -357,12 +358,13 @@ def test_parquet_that_names_one_text_very_often_takes_no_memory(tmp_path, kind):
     assert int(grown) < 700, "256 MiB may come, before growth is looked at"
 
 
-def test_long_rows_of_parquet_come_whole_and_those_beyond_the_limit_are_reported(tmp_path):
+def test_long_rows_of_parquet_come_whole_and_those_beyond_the_limit_are_reported(tmp_path, monkeypatch):
     items = [{"query": f"q{n}", "pos": ["p", f"{n} {LONG}" * (n % 3)]} for n in range(40)]
     path = written(tmp_path, parquet([{**item, "pos": [each for each in item["pos"] if each]} for item in items]), "t.parquet")
     file = read_training(path)
     assert [row.pos for row in file.items] == [[each for each in item["pos"] if each] for item in items]
-    file = read_training(path, max_line_bytes=3 * 2**19)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 3 * 2**19)
+    file = read_training(path)
     assert [(each.kind, each.line) for each in file.open_problems] == [("line-too-long", n + 1) for n in range(40) if n % 3 == 2]
 
 
@@ -410,12 +412,14 @@ def test_faults_in_parquet_have_their_row(tmp_path):
     assert (problem.line, problem.path, problem.kind) == (301, "$.answer", "no-positive")
 
 
-def test_a_record_beyond_the_limit_is_reported_after_unpacking(tmp_path):
+def test_a_record_beyond_the_limit_is_reported_after_unpacking(tmp_path, monkeypatch):
     data = table([{"question": "q", "answer": "a"}, {"question": "q2", "answer": "x" * 5_000}, {"question": "q3", "answer": "a"}])
     for name, stored in (("t.csv", data), ("t.csv.gz", gzip.compress(data, mtime=0))):
-        file = read_training(written(tmp_path, stored, name), max_line_bytes=1_000)
+        monkeypatch.setattr(lines, "MAX_LINE_BYTES", 1_000)
+        file = read_training(written(tmp_path, stored, name))
         assert [(each.line, each.kind) for each in file.open_problems] == [(3, "line-too-long")]
         assert [row.line for row in file.items] == [2, 4]
+    monkeypatch.undo()
     packed = gzip.compress(jsonl(ROWS[:1]) + b'{"query": "' + b"x" * 50_000_000 + b'"}\n' + jsonl(ROWS[1:2]))
     file = read_training(written(tmp_path, packed, "t.gz"))
     assert [(each.line, each.kind) for each in file.problems] == [(2, "line-too-long")]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hnmine.core.errors import InputError, SettingsError
 from hnmine.data import jsonl, lines
 from hnmine.data.dataset import read_inputs
-from hnmine.data.problems import PROBLEM_KINDS, REPAIRS, Problem
+from hnmine.data.problems import PROBLEM_KINDS, REPAIRS, Problem, require_decided
 from hnmine.data.rows import read_pool, read_training
 
 GOOD = '{"query": "q", "pos": ["p"]}'
@@ -93,7 +93,7 @@ def test_skip_bad_rows_leaves_the_row_out_and_reports_it(tmp_path, case):
     file = read_training(written(tmp_path, f"{GOOD}\n{BAD_LINES[case][0]}\n"), skip_bad_rows=True)
     assert [problem.resolution for problem in file.problems] == ["skipped"]
     assert [row.line for row in file.items] == [1]
-    file.require_decided()
+    require_decided(file)
 
 
 def test_not_utf8_names_the_byte(tmp_path):
@@ -127,7 +127,7 @@ def test_every_problem_of_a_file_is_reported_at_once(tmp_path):
     assert [problem.line for problem in file.problems] == [*range(1, len(lines) + 1), *[len(lines) + 1] * 4]
     assert [problem.path for problem in file.problems[-4:]] == ["$.query", "$.pos[0]", "$.pos[1]", "$.neg"]
     with pytest.raises(InputError) as refusal:
-        file.require_decided()
+        require_decided(file)
     assert refusal.value.problems == tuple(file.problems)
     text = str(refusal.value)
     for problem in file.problems:
@@ -140,7 +140,7 @@ def test_every_problem_of_a_file_is_reported_at_once(tmp_path):
 def test_the_refusal_of_a_thoroughly_bad_file_stays_readable(tmp_path):
     path = written(tmp_path, '{"query": "q", "pos": []}\n' * 500)
     with pytest.raises(InputError, match="500 bad rows") as refusal:
-        read_training(path).require_decided()
+        require_decided(read_training(path))
     assert len(str(refusal.value).splitlines()) < 60
     assert "450 x no positive" in str(refusal.value)
     assert len(refusal.value.problems) == 500
@@ -186,7 +186,7 @@ def test_a_repair_repairs_its_kind_and_reports_it(tmp_path, line, kind, pos, neg
         assert (row.pos, row.neg) == (pos, neg)
         assert msgspec.json.decode(row.fields["pos"]) == pos
         assert "neg" not in row.fields or msgspec.json.decode(row.fields["neg"]) == neg
-        file.require_decided()
+        require_decided(file)
     others = set(REPAIRS) - {kind}
     assert {problem.resolution for problem in read_training(path, repair=others).problems} == {"open"}
 
@@ -260,7 +260,7 @@ def test_duplicate_rows_are_noted_or_dropped(tmp_path):
     assert "line 1" in file.problems[0].message
     assert "keep the first" in file.problems[0].remedy
     assert [row.line for row in file.items] == [1, 2, 3, 4]
-    file.require_decided()
+    require_decided(file)
     file = read_training(path, repair=["duplicate-row"])
     assert [row.line for row in file.items] == [1, 2]
     assert [problem.resolution for problem in file.problems] == ["repaired", "repaired"]
@@ -375,10 +375,11 @@ def test_an_empty_file_has_no_rows_and_no_lines(tmp_path):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_line_beyond_the_limit_is_reported_and_reading_goes_on(tmp_path, end):
+def test_a_line_beyond_the_limit_is_reported_and_reading_goes_on(tmp_path, end, monkeypatch):
     """The long line is several times what is read at once, so that its rest must be passed over too."""
     over = '{"query": "long", "pos": ["' + "y" * 3_000_000 + '"]}'
-    file = read_training(written(tmp_path, f"{GOOD}{end}{over}{end}{GOOD}{end}"), max_line_bytes=200)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 200)
+    file = read_training(written(tmp_path, f"{GOOD}{end}{over}{end}{GOOD}{end}"))
     (problem,) = [each for each in file.problems if each.severity == "error"]
     assert (problem.line, problem.path, problem.kind, problem.resolution) == (2, "$", "line-too-long", "open")
     assert "limit" in problem.message
@@ -387,13 +388,15 @@ def test_a_line_beyond_the_limit_is_reported_and_reading_goes_on(tmp_path, end):
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
-def test_a_line_of_exactly_the_limit_is_read(tmp_path, end):
-    file = read_training(written(tmp_path, GOOD + end), max_line_bytes=len(GOOD))
+def test_a_line_of_exactly_the_limit_is_read(tmp_path, end, monkeypatch):
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", len(GOOD))
+    file = read_training(written(tmp_path, GOOD + end))
     assert [row.line for row in file.items] == [1]
 
 
-def test_a_file_that_ends_in_a_line_beyond_the_limit(tmp_path):
-    file = read_training(written(tmp_path, f"{GOOD}\n" + "z" * 5_000), max_line_bytes=100)
+def test_a_file_that_ends_in_a_line_beyond_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 100)
+    file = read_training(written(tmp_path, f"{GOOD}\n" + "z" * 5_000))
     assert [(problem.line, problem.kind) for problem in file.problems] == [(2, "line-too-long")]
 
 
@@ -427,7 +430,7 @@ def test_a_bad_line_of_a_pool(tmp_path, line, place, kind, repairable):
     assert (problem.file, problem.line, problem.path, problem.kind, problem.resolution) == ("pool.jsonl", 2, place, kind, "open")
     assert file.items == ["good"]
     with pytest.raises(InputError, match=r"pool\.jsonl:2"):
-        file.require_decided()
+        require_decided(file)
     assert [each.resolution for each in read_pool(path, repair=["all"]).problems] == ["repaired" if repairable else "open"]
     assert read_pool(path, repair=["all"]).items == (["good", "x"] if kind == "nan" else ["good"])
     assert [each.resolution for each in read_pool(path, skip_bad_rows=True).problems] == ["skipped"]
@@ -506,11 +509,12 @@ def found_in(file):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
 @given(
     parts=st.lists(st.tuples(any_line, st.sampled_from([b"\n", b"\n", b"\r\n"])), max_size=8),
-    options=st.sampled_from([{}, {"repair": "all"}, {"skip_bad_rows": True}, {"max_line_bytes": 60}]),
+    options=st.sampled_from([{}, {"repair": "all"}, {"skip_bad_rows": True}]),
+    limit=st.sampled_from([60, lines.MAX_LINE_BYTES]),
     block=st.sampled_from([1, 7, 64]),
     last=st.booleans(),
 )
-def test_the_quick_way_through_a_line_finds_what_the_careful_one_does(tmp_path, monkeypatch, parts, options, block, last):
+def test_the_quick_way_through_a_line_finds_what_the_careful_one_does(tmp_path, monkeypatch, parts, options, limit, block, last):
     """And where the blocks end in which a file is read has no say."""
 
     def refuse(raw):
@@ -522,6 +526,7 @@ def test_the_quick_way_through_a_line_finds_what_the_careful_one_does(tmp_path, 
         answers = []
         for careful in (False, True):
             with monkeypatch.context() as patch:
+                patch.setattr(lines, "MAX_LINE_BYTES", limit)
                 if careful:
                     patch.setattr(jsonl, "_quick_text", refuse)
                     patch.setattr(jsonl, "_quick_texts", refuse)
@@ -535,8 +540,9 @@ def test_the_quick_way_through_a_line_finds_what_the_careful_one_does(tmp_path, 
 
 
 @pytest.mark.parametrize("data", [b"", GOOD.encode(), codecs.BOM_UTF8 + GOOD.encode() + b"\r\n\n{\xff\n" + b"y" * 3_000_000])
-def test_the_fingerprint_is_that_of_all_bytes_of_the_file(tmp_path, data):
-    file = read_training(written(tmp_path, data), max_line_bytes=1000)
+def test_the_fingerprint_is_that_of_all_bytes_of_the_file(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 1000)
+    file = read_training(written(tmp_path, data))
     assert (file.size, file.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 
 

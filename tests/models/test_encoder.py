@@ -332,6 +332,9 @@ def test_an_answer_that_is_not_one_vector_for_each_text_is_an_error(answers, mes
 
     with pytest.raises(EncodeError, match=message):
         passages(as_encoder(Faulty()), ["a", "b"])
+    if "passage 'b'" in message:
+        with pytest.raises(EncodeError, match="for query 'b'"):
+            encode(as_encoder(Faulty()), ["a", "b"], "queries")
 
 
 def test_a_stop_is_heard_between_the_shards_of_a_model_with_its_own_encode(monkeypatch):

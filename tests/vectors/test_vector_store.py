@@ -551,7 +551,6 @@ def test_usage_says_what_each_space_is(store):
 
 def test_many_small_shards_become_one_and_nothing_is_lost(store, eager, monkeypatch):
     monkeypatch.setattr(shard_set, "MERGED_SHARDS", 5)
-    monkeypatch.setattr(shard_set, "MERGED_ROWS", 2)
     found = store.vectors(Counting(), TEXTS, "passages")
     assert np.array_equal(found[:], expected(TEXTS))
     assert len(files(store)) == store.usage()[0].shards == 1
