@@ -32,8 +32,7 @@ def _open(name: str, training: BinaryIO | Path, pool_name: str | None, pool: Bin
         st.text(str(error))
         return
     try:
-        repair, skip = state.decisions(opened.id)
-        resources.files(opened.id, repair, skip, state.columns(opened.id))
+        resources.files(state.data(opened.id))
     except ColumnsError:
         pass  # the user chooses them next
     except HnmineError as error:

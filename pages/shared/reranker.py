@@ -21,6 +21,7 @@ from hnmine.models.reranker import RerankerSettings
 from hnmine.resources import OpenRun
 from hnmine.retrieval.rerank import SIGNAL
 from hnmine.runs.mine import SCORE_SOURCES, MineSettings, ScoreSource
+from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
 from pages.shared import job_progress
 
@@ -107,10 +108,9 @@ def source(run: OpenRun, with_scores: bool) -> ScoreSource:
     return chosen or "model"
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)
-def _unscored(key: str, settings: str, _run: OpenRun) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    selection = resources.selection(_run, msgspec.json.decode(settings, type=SelectionSettings))
-    return unscored(_run.ranking, _run.inputs.corpus, selection)
+@resources.cached(4)
+def _unscored(run: OpenRun, selection: Selection) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    return unscored(run.ranking, run.inputs.corpus, selection)
 
 
 def complete(run: OpenRun, settings: MineSettings) -> None:
@@ -130,7 +130,7 @@ def complete(run: OpenRun, settings: MineSettings) -> None:
     if job is not None and job.active:
         progress(job.id)
         st.stop()
-    pairs = _unscored(run.key, msgspec.json.encode(settings.selection).decode(), run)
+    pairs = _unscored(run, resources.selection(run, settings.selection))
     try:
         missing = resources.scorer(run).missing(*pairs) if len(pairs[0]) else 0
     except HnmineError as error:

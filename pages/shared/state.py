@@ -119,6 +119,11 @@ def choose_columns(dataset_id: str, chosen: Columns) -> None:
     resources.workspace().save_columns(dataset_id, chosen)
 
 
+def data(dataset_id: str) -> resources.Data:
+    """Return a data set's files with the decisions about them."""
+    return resources.data(dataset_id, *decisions(dataset_id), columns(dataset_id))
+
+
 def selection_settings(run_id: str) -> SelectionSettings:
     """Return the selection settings of a run: those of this session, or else the stored ones."""
     settings: SelectionSettings | None = st.session_state.get(f"selection-{run_id}")

@@ -36,7 +36,6 @@ with st.expander("Open other data", icon=":material/folder_open:"):
 
 # Format and columns
 
-repair, skip = state.decisions(current.id)
 columns = state.columns(current.id)
 stored_pool = resources.workspace().pool_path(current.id)
 # The names of the files before they were stored.
@@ -49,7 +48,8 @@ try:
         st.stop()
     reading.keep(current, picked, columns)
     with st.spinner("Reading the files ..."):
-        files = resources.files(current.id, repair, skip, columns)
+        data = state.data(current.id)
+        files = resources.files(data)
 except ColumnsError:
     st.stop()
 except HnmineError as error:
@@ -63,7 +63,7 @@ heading = st.container(horizontal=True, vertical_alignment="center", horizontal_
 with heading:
     st.subheader("Summary", anchor=False)
 try:
-    read = resources.inputs(current.id, "extend", repair, skip, columns)
+    read = resources.inputs(data, "extend")
 except HnmineError as error:
     read, undecided = None, str(error)
 with progress:
@@ -107,7 +107,7 @@ fields = Counter(key for row in rows for key in row.fields)
 others = [f"{key} ({count:,})" if count != len(rows) else key for key, count in fields.items() if key not in ("query", "pos", "neg")]
 st.text("Other fields, kept in the export: " + (", ".join(others) if others else "none"))
 if read:
-    duplicates = resources.text_duplicates(current.id, repair, skip, columns)
+    duplicates = resources.text_duplicates(data)
     remarks = [
         ("repeated_queries", "query appears in several rows", "queries appear in several rows"),
         (
@@ -137,7 +137,7 @@ if problems:
 # Text lengths
 
 card = cards.describe(cards.ModelSettings())
-lengths = resources.text_lengths(current.id, str(card.folder), repair, skip, columns) if rows else None
+lengths = resources.text_lengths(data, card.folder) if rows and card.folder else None
 if lengths is not None:
     from hnmine.analysis import charts  # Arrow and NumPy would delay the first screen
     from pages.shared.drawing import draw

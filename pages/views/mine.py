@@ -139,7 +139,7 @@ with st.expander("Model and candidates", icon=":material/model_training:") if ru
     pairs_to_score = st.container()
     again = st.container()
 try:
-    read = resources.inputs(dataset.id, pool_mode, repair, skip, columns)
+    read = resources.inputs(state.data(dataset.id), pool_mode)
 except HnmineError as error:
     if run is None:
         undecided = isinstance(error, InputError) and bool(error.problems)

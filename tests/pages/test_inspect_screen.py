@@ -228,7 +228,7 @@ def test_words_find_the_nearest_passages_in_an_index_that_stays(run: str, monkey
         scores, ids = resources.nearest(run, text, 10)
         np.testing.assert_array_equal(ids, nearest)
         np.testing.assert_array_equal(scores, exact[nearest])
-    assert resources._passage_index(run) is resources._passage_index(run)
+    assert resources._passage_index(opened) is resources._passage_index(resources.open_run(run))
     at = open_app("inspect", run=run)
     at.text_input(key="inspect-ask").set_value("ropes").run()
     assert not at.exception
