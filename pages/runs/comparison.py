@@ -18,6 +18,7 @@ from hnmine.selection.select import Selection
 from pages.shared import state, statistics, wording
 from pages.shared.drawing import draw as draw_chart
 from pages.shared.state import query_id
+from pages.shared.widgets import choice, failed, metrics
 
 Opened = tuple[OpenRun, Selection]
 
@@ -31,8 +32,7 @@ def draw(first: Run, second: Run) -> None:
             sides = _opened(first), _opened(second)
             found = statistics.comparison(*sides)
     except HnmineError as error:
-        st.error("Cannot compare these runs", icon=":material/error:")
-        st.text(str(error))
+        failed("Cannot compare these runs", error)
         return
     _settings(*sides)
     if not len(found.first):
@@ -101,27 +101,19 @@ def _figures(found: Comparison, comparable: bool) -> None:
     if len(shift):
         harder = f"{shift.mean():+.3f}" if comparable else wording.percent(float(shift.mean()), 1, sign=True)
     unmatched = _unmatched(found)
+    change = "Change in hardness" if comparable else "Change in ratio to the positive"
+    meaning = (
+        "Difference of the negatives' mean similarity to the query."
+        if comparable
+        else "Difference of the negatives' mean ratio to the positive. Similarities of different models are on different scales."
+    )
     with st.container(horizontal=True):
-        st.metric(
-            "Queries in both",
-            f"{len(found.first):,}",
-            help=f"{unmatched}, not compared." if unmatched else "All queries of both runs.",
-            border=True,
-        )
-        st.metric(
-            "Shared negatives",
-            wording.percent(float(overlap.mean())) if len(overlap) else "–",
-            help="Negatives that both runs chose, in percent of the longer list. Mean over the queries.",
-            border=True,
-        )
-        st.metric("Unchanged queries", f"{int((overlap == 1).sum()):,}", help="Queries with the same negatives in both runs.", border=True)
-        st.metric(
-            "Change in hardness (B - A)" if comparable else "Change in ratio to the positive (B - A)",
-            harder,
-            help="Difference of the negatives' mean similarity to the query."
-            if comparable
-            else "Difference of the negatives' mean ratio to the positive. Similarities of different models are on different scales.",
-            border=True,
+        shared = wording.percent(float(overlap.mean())) if len(overlap) else "–"
+        metrics(
+            ("Queries in both", f"{len(found.first):,}", f"{unmatched}, not compared." if unmatched else "All queries of both runs."),
+            ("Shared negatives", shared, "Negatives that both runs chose, in percent of the longer list. Mean over the queries."),
+            ("Unchanged queries", f"{int((overlap == 1).sum()):,}", "Queries with the same negatives in both runs."),
+            (f"{change} (B - A)", harder, meaning),
         )
     if unmatched:
         st.caption(f"{unmatched}.")
@@ -141,8 +133,8 @@ def _figures(found: Comparison, comparable: bool) -> None:
         draw_chart(
             values_histogram(
                 scale * shift,
-                f"{'Change in hardness' if comparable else 'Change in ratio to the positive'} by query{mean}",
-                title="Change in hardness" if comparable else "Change in ratio to the positive",
+                f"{change} by query{mean}",
+                title=change,
                 axis=axis,
                 what="queries",
                 form=".2f" if comparable else ".0f",
@@ -163,15 +155,7 @@ def _changed(found: Comparison, first: Opened, second: Opened) -> None:
     corpus, places = first[0].inputs.corpus, found.most_changed(CHANGED)
     key = f"compare-changed-{first[0].key}-{second[0].key}"
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
-    into = st.segmented_control(
-        "Open queries in",
-        ["A", "B"],
-        default="B",
-        required=True,
-        key="compare-into",
-        persist_state="session",
-        help="The run to open when you select a query.",
-    )
+    into = choice("Open queries in", {"A": "A", "B": "B"}, "compare-into", "B", "The run to open when you select a query.")
     ids = [query_id(corpus, query) for query in found.first[places].tolist()]
     chosen = st.dataframe(
         {

@@ -15,6 +15,7 @@ from hnmine.data.corpus import Corpus
 from hnmine.runs.workspace import Dataset, Run
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
+from pages.shared.widgets import failed
 
 Decisions = tuple[tuple[str, ...], bool]
 
@@ -149,8 +150,7 @@ def opened() -> tuple[resources.OpenRun, Selection]:
         run = resources.open_run(st.session_state.run)
         return run, resources.selection(run, selection_settings(run.run.id))
     except HnmineError as error:
-        st.error("Cannot open this run", icon=":material/error:")
-        st.text(str(error))
+        failed("Cannot open this run", error)
         st.stop()
 
 

@@ -15,6 +15,7 @@ from pages.data import columns as reading
 from pages.data import open_data, steps
 from pages.data import problems as findings
 from pages.shared import state, wording
+from pages.shared.widgets import failed, metrics
 
 SHOWN_ROWS = 100
 
@@ -53,8 +54,7 @@ try:
 except ColumnsError:
     st.stop()
 except HnmineError as error:
-    st.error("Cannot read this file", icon=":material/error:")
-    st.text(str(error))
+    failed("Cannot read this file", error)
     st.stop()
 
 # Summary
@@ -83,25 +83,14 @@ with heading:
 
 rows = files.training.items
 with st.grid(5, min_column_width=165):
-    st.metric("Rows", f"{len(rows):,}", border=True, help="Valid rows of the training file.")
-    st.metric(
-        "Queries",
-        f"{len(read.corpus.queries):,}" if read else "–",
-        border=True,
-        help="Unique queries, ignoring case and white space. Rows with the same query share positives and negatives.",
-    )
-    st.metric("Positives", f"{sum(len(row.pos) for row in rows):,}", border=True)
-    st.metric(
-        "Existing negatives",
-        f"{sum(len(row.neg) for row in rows):,}",
-        border=True,
-        help="Kept as candidates and replaced in the export.",
-    )
-    st.metric(
-        "Passages",
-        f"{read.corpus.n_candidates:,}" if read else "–",
-        border=True,
-        help="Unique candidate passages: positives, existing negatives and the pool.",
+    unique = "Unique queries, ignoring case and white space. Rows with the same query share positives and negatives."
+    candidates = "Unique candidate passages: positives, existing negatives and the pool."
+    metrics(
+        ("Rows", f"{len(rows):,}", "Valid rows of the training file."),
+        ("Queries", f"{len(read.corpus.queries):,}" if read else "–", unique),
+        ("Positives", f"{sum(len(row.pos) for row in rows):,}", None),
+        ("Existing negatives", f"{sum(len(row.neg) for row in rows):,}", "Kept as candidates and replaced in the export."),
+        ("Passages", f"{read.corpus.n_candidates:,}" if read else "–", candidates),
     )
 fields = Counter(key for row in rows for key in row.fields)
 others = [f"{key} ({count:,})" if count != len(rows) else key for key, count in fields.items() if key not in ("query", "pos", "neg")]
@@ -129,8 +118,7 @@ if read:
 if errors or any(problem.kind in REPAIRS for problem in problems):
     findings.decide(current.id, problems, len(rows), undecided=read is None and bool(errors))
 elif read is None:
-    st.error("Cannot mine this data", icon=":material/error:")
-    st.text(undecided)
+    failed("Cannot mine this data", undecided)
 if problems:
     findings.listing(problems, names)
 

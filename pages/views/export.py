@@ -21,6 +21,7 @@ from hnmine.runs.summary import summarise
 from pages.export import checks
 from pages.shared import audit as auditing
 from pages.shared import reranker, state, wording
+from pages.shared.widgets import failed
 
 st.title("Export", anchor=False)
 run, selection = state.opened()
@@ -125,8 +126,7 @@ def export() -> list[Written]:
         with st.spinner("Writing the file ..."):
             return resources.export(run, settings)
     except HnmineError as error:
-        st.error("Cannot write the file", icon=":material/error:")
-        st.text(str(error))
+        failed("Cannot write the file", error)
         st.stop()
 
 

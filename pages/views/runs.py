@@ -11,6 +11,7 @@ from hnmine.core.text import counted
 from hnmine.runs.workspace import NAME_LENGTH, Run
 from pages.runs import comparison
 from pages.shared import state
+from pages.shared.widgets import failed
 
 st.title("Runs", anchor=False)
 space, session = resources.workspace(), st.session_state
@@ -103,9 +104,8 @@ def choose(key: str, shown: list[str]) -> None:
 
 # The list
 
-if failed := session.pop("runs-failed", None):
-    st.error("The action failed", icon=":material/error:")
-    st.text(failed)
+if failure := session.pop("runs-failed", None):
+    failed("The action failed", failure)
 if damaged := space.damaged():
     st.warning(f"{counted(len(damaged), 'run or data set', 'runs and data sets')} cannot be read", icon=":material/broken_image:")
     st.text("\n".join(damaged))
