@@ -100,7 +100,8 @@ def _figures(found: Comparison, comparable: bool) -> None:
     harder = "–"
     if len(shift):
         harder = f"{shift.mean():+.3f}" if comparable else wording.percent(float(shift.mean()), 1, sign=True)
-    unmatched = _unmatched(found)
+    only = {"A": found.only_first, "B": found.only_second}
+    unmatched = ", ".join(f"{counted(count, 'query', 'queries')} only in {side}" for side, count in only.items() if count)
     change = "Change in hardness" if comparable else "Change in ratio to the positive"
     meaning = (
         "Difference of the negatives' mean similarity to the query."
@@ -119,40 +120,20 @@ def _figures(found: Comparison, comparable: bool) -> None:
         st.caption(f"{unmatched}.")
     left, right = st.columns(2)
     with left:
-        mean = f"mean {wording.percent(float(overlap.mean()))}" if len(overlap) else "no negatives"
+        words = f"Shared negatives by query, {f'mean {shared}' if len(overlap) else 'no negatives'}"
         axis, tenths = "shared negatives (% of the longer list)", np.arange(0, 101, 10)
-        draw_chart(
-            values_histogram(
-                100 * overlap, f"Shared negatives by query, {mean}", tenths, title="Shared negatives", axis=axis, what="queries", form="d"
-            ),
-            "compare-overlap",
-        )
+        chart = values_histogram(100 * overlap, words, tenths, title="Shared negatives", axis=axis, what="queries", form="d")
+        draw_chart(chart, "compare-overlap")
     with right:
-        mean = f", mean {harder}" if len(shift) else ""
-        axis, scale = ("B - A (similarity)", 1) if comparable else ("B - A (% of the positive)", 100)
-        draw_chart(
-            values_histogram(
-                scale * shift,
-                f"{change} by query{mean}",
-                title=change,
-                axis=axis,
-                what="queries",
-                form=".2f" if comparable else ".0f",
-            ),
-            "compare-shift",
-        )
-
-
-def _unmatched(found: Comparison) -> str:
-    """Count the queries that are in only one of the runs; empty without any."""
-    counts = {"A": found.only_first, "B": found.only_second}
-    parts = [f"{counted(count, 'query', 'queries')} only in {side}" for side, count in counts.items() if count]
-    return ", ".join(parts)
+        words = f"{change} by query" + (f", mean {harder}" if len(shift) else "")
+        axis, scale, form = ("B - A (similarity)", 1, ".2f") if comparable else ("B - A (% of the positive)", 100, ".0f")
+        draw_chart(values_histogram(scale * shift, words, title=change, axis=axis, what="queries", form=form), "compare-shift")
 
 
 def _changed(found: Comparison, first: Opened, second: Opened) -> None:
     st.subheader("Queries that changed most", anchor=False)
     corpus, places = first[0].inputs.corpus, found.most_changed(CHANGED)
+    longer = np.maximum(found.counts_first, found.counts_second)
     key = f"compare-changed-{first[0].key}-{second[0].key}"
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     into = choice("Open queries in", {"A": "A", "B": "B"}, "compare-into", "B", "The run to open when you select a query.")
@@ -160,7 +141,7 @@ def _changed(found: Comparison, first: Opened, second: Opened) -> None:
     chosen = st.dataframe(
         {
             "query": [corpus.queries[query] for query in found.first[places].tolist()],
-            "shared": [f"{both} of {max(one, two)}" for both, one, two in _counted(found, places)],
+            "shared": [f"{both} of {most}" for both, most in zip(found.shared[places], longer[places], strict=True)],
             "hardness A": found.hardness_first[places],
             "hardness B": found.hardness_second[places],
             "ratio A": 100 * found.ratio_first[places],
@@ -190,8 +171,3 @@ def _changed(found: Comparison, first: Opened, second: Opened) -> None:
         state.open_run(run.id)
         st.session_state.query = ids[rows[0]]
         st.switch_page("pages/views/inspect.py")
-
-
-def _counted(found: Comparison, places: compare.Ints) -> list[tuple[int, int, int]]:
-    columns = found.shared[places].tolist(), found.counts_first[places].tolist(), found.counts_second[places].tolist()
-    return list(zip(*columns, strict=True))
