@@ -47,7 +47,9 @@ try:
         with progress:
             steps.progress(False)
         st.stop()
-    reading.keep(current, picked, columns)
+    if picked != columns:
+        state.choose_columns(current.id, picked)
+        st.rerun()
     with st.spinner("Reading the files ..."):
         data = state.data(current.id)
         files = resources.files(data)
