@@ -1,23 +1,26 @@
 """The resources that all sessions of a server share: workspace, job runner, models, FAISS indexes, opened data sets and runs.
 
 The only module of hnmine that imports streamlit, for `st.cache_resource`. Shared objects are safe: rankings are read-only memory maps,
-corpora never change, and a lock protects the model. Cache keys are ids and JSON.
+corpora never change, and a lock protects the model. `cached` finds results by ids and settings, never by the content of arrays.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from hnmine.analysis import queries as quality
-from hnmine.analysis.fn_estimates import fn_probabilities as _fn_probabilities_of
+from hnmine.analysis import fn_estimates, queries
+from hnmine.analysis.listing import Listing
 from hnmine.checks.check import check
 from hnmine.checks.kinds import Report
 from hnmine.core.errors import InputError, ModelError, WorkspaceError
@@ -25,6 +28,7 @@ from hnmine.core.files import write_atomic
 from hnmine.core.progress import OnProgress
 from hnmine.core.text import text_hash
 from hnmine.data.columns import Columns
+from hnmine.data.corpus import PoolMode
 from hnmine.data.dataset import Files, Inputs, gather, read_files
 from hnmine.data.verdicts import VerdictPairs, match_verdicts, verdict_lines
 from hnmine.export.formats import FORMATS, Written
@@ -49,9 +53,12 @@ from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
 
 __all__ = [
+    "Data",
     "OpenRun",
+    "cached",
     "checked",
     "cross_encoder",
+    "data",
     "encoder",
     "estimator",
     "export",
@@ -72,9 +79,6 @@ __all__ = [
 
 EXPORTS_KEPT = 4
 
-# No column is named: all are found by name.
-DETECTED = Columns()
-
 # Hugging Face's progress bars would write into the server's log.
 for _name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
     os.environ.setdefault(_name, "1")
@@ -91,6 +95,40 @@ class OpenRun(Reviewed):
 
     run: Run
     key: str
+
+
+class Data(msgspec.Struct, frozen=True):
+    """The files of a data set as they are now (`stamp`), read with these decisions and columns."""
+
+    dataset_id: str
+    stamp: Stamp
+    repair: tuple[str, ...]
+    skip_bad_rows: bool
+    columns: Columns
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def cached(
+    max_entries: int, *, by_verdicts: bool = True, validate: Callable[[Any], bool] | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that caches a function's last `max_entries` results for all sessions, by its arguments.
+
+    A run counts by its id and verdicts, or by its id alone; a selection by its settings, so the run must be an argument too.
+    """
+    keys: dict[str | type, Callable[[Any], object]] = {
+        OpenRun: attrgetter("key" if by_verdicts else "run.id"),
+        Selection: lambda selection: _json(selection.settings),
+        VerdictPairs: attrgetter("digest"),
+        **dict.fromkeys((Data, Listing, MineSettings, ModelSettings, RerankerSettings, SelectionSettings), _json),
+    }
+    return st.cache_resource(show_spinner=False, max_entries=max_entries, hash_funcs=keys, validate=validate)
+
+
+def _json(settings: msgspec.Struct) -> str:
+    return msgspec.json.encode(settings).decode()
 
 
 @st.cache_resource(show_spinner=False)
@@ -115,9 +153,9 @@ def jobs() -> JobRunner:
     return JobRunner()
 
 
-@st.cache_resource(show_spinner=False, max_entries=2)
-def _encoder(settings: str, stamp: str, _on_progress: OnProgress | None) -> FlagEncoder:
-    return FlagEncoder.load(msgspec.json.decode(settings, type=ModelSettings), on_progress=_on_progress)
+@cached(2)
+def _encoder(settings: ModelSettings, signature: str, _on_progress: OnProgress | None) -> FlagEncoder:
+    return FlagEncoder.load(settings, on_progress=_on_progress)
 
 
 def encoder(settings: ModelSettings, on_progress: OnProgress | None = None) -> FlagEncoder:
@@ -128,12 +166,12 @@ def encoder(settings: ModelSettings, on_progress: OnProgress | None = None) -> F
     Raises:
         ModelError: it cannot be loaded; the next call tries again.
     """
-    return _encoder(msgspec.json.encode(settings).decode(), cards.files_signature(settings), on_progress)
+    return _encoder(settings, cards.files_signature(settings), on_progress)
 
 
-@st.cache_resource(show_spinner=False, max_entries=1)
-def _cross_encoder(settings: str, stamp: str, _on_progress: OnProgress | None) -> CrossEncoder:
-    return CrossEncoder.load(msgspec.json.decode(settings, type=RerankerSettings), on_progress=_on_progress)
+@cached(1)
+def _cross_encoder(settings: RerankerSettings, signature: str, _on_progress: OnProgress | None) -> CrossEncoder:
+    return CrossEncoder.load(settings, on_progress=_on_progress)
 
 
 def cross_encoder(settings: RerankerSettings, on_progress: OnProgress | None = None) -> CrossEncoder:
@@ -143,97 +181,76 @@ def cross_encoder(settings: RerankerSettings, on_progress: OnProgress | None = N
         ModelError: it cannot be loaded; the next call tries again.
     """
     same = msgspec.structs.replace(settings, depth=None)  # the depth has no effect on a score
-    return _cross_encoder(msgspec.json.encode(same).decode(), reranker.files_signature(same), on_progress)
+    return _cross_encoder(same, reranker.files_signature(same), on_progress)
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)
-def _files(dataset_id: str, stamp: Stamp, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> Files:
-    space = workspace()
-    return read_files(
-        space.training_path(dataset_id),
-        space.pool_path(dataset_id),
-        columns=msgspec.json.decode(columns, type=Columns),
-        repair=repair,
-        skip_bad_rows=skip_bad_rows,
-    )
+def data(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: Columns) -> Data:
+    """Return what the functions below take: a data set's files as they are now, with the decisions about them."""
+    return Data(dataset_id, workspace().stamp(dataset_id), repair, skip_bad_rows, columns)
 
 
-def files(dataset_id: str, repair: tuple[str, ...] = (), skip_bad_rows: bool = False, columns: Columns = DETECTED) -> Files:
+@cached(4)
+def files(read: Data) -> Files:
     """Return the files of a data set, read once with the decisions about them; problems may be open.
 
     Raises:
         InputError: a file cannot be read; as ColumnsError, its columns must be named.
     """
-    return _files(dataset_id, workspace().stamp(dataset_id), repair, skip_bad_rows, msgspec.json.encode(columns).decode())
+    training, pool = workspace().training_path(read.dataset_id), workspace().pool_path(read.dataset_id)
+    return read_files(training, pool, columns=read.columns, repair=read.repair, skip_bad_rows=read.skip_bad_rows)
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)
-def _inputs(dataset_id: str, stamp: Stamp, pool_mode: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> Inputs:
-    read = _files(dataset_id, stamp, repair, skip_bad_rows, columns)
-    return gather(read, pool_mode=pool_mode)  # type: ignore[arg-type]  # checked where the corpus is built
-
-
-def inputs(dataset_id: str, pool_mode: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: Columns = DETECTED) -> Inputs:
+@cached(4)
+def inputs(read: Data, pool_mode: PoolMode) -> Inputs:
     """Return a data set with its corpus, read with the decisions about it.
 
     Raises:
         InputError: a bad row is neither repaired nor skipped.
     """
-    return _inputs(dataset_id, workspace().stamp(dataset_id), pool_mode, repair, skip_bad_rows, msgspec.json.encode(columns).decode())
+    return gather(files(read), pool_mode=pool_mode)
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
-def _text_duplicates(dataset_id: str, stamp: Stamp, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> dict[str, int]:
-    return quality.text_duplicates(_inputs(dataset_id, stamp, "extend", repair, skip_bad_rows, columns))
-
-
-def text_duplicates(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: Columns = DETECTED) -> dict[str, int]:
+@cached(8)
+def text_duplicates(read: Data) -> dict[str, int]:
     """Return `queries.text_duplicates` of a data set with its pool."""
-    return _text_duplicates(dataset_id, workspace().stamp(dataset_id), repair, skip_bad_rows, msgspec.json.encode(columns).decode())
+    return queries.text_duplicates(inputs(read, "extend"))
 
 
 Lengths = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
 
 
-def text_lengths(
-    dataset_id: str, folder: str, repair: tuple[str, ...] = (), skip_bad_rows: bool = False, columns: Columns = DETECTED
-) -> Lengths | None:
-    """Return the token counts of a data set's queries and passages (samples), or None without a tokenizer."""
-    return _text_lengths(dataset_id, workspace().stamp(dataset_id), folder, repair, skip_bad_rows, msgspec.json.encode(columns).decode())
-
-
-@st.cache_resource(show_spinner=False, max_entries=8)
-def _text_lengths(dataset_id: str, stamp: Stamp, folder: str, repair: tuple[str, ...], skip_bad_rows: bool, columns: str) -> Lengths | None:
-    read = _files(dataset_id, stamp, repair, skip_bad_rows, columns)
-    training, pool = read.training, read.pool
+@cached(8)
+def text_lengths(read: Data, folder: Path) -> Lengths | None:
+    """Return the token counts of a data set's queries and passages (samples), or None without a tokenizer in the folder."""
+    training, pool = files(read).training, files(read).pool
     passages = list(dict.fromkeys([text for row in training.items for text in (*row.pos, *row.neg)] + (pool.items if pool else [])))
-    queries = token_counts(Path(folder), [row.query for row in training.items])
-    counts = token_counts(Path(folder), passages)
-    return None if queries is None or counts is None else (queries, counts)
+    of_queries = token_counts(folder, [row.query for row in training.items])
+    of_passages = token_counts(folder, passages)
+    return None if of_queries is None or of_passages is None else (of_queries, of_passages)
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)
+@cached(4)
 def _stored_run(run_id: str, stamp: Stamp) -> tuple[Run, Inputs, Ranking]:
     space = workspace()
     run = space.run(run_id)
     settings = run.settings
     try:
-        read = inputs(run.dataset_id, settings.pool_mode, settings.repair, settings.skip_bad_rows, settings.columns)
+        read = inputs(Data(run.dataset_id, stamp, settings.repair, settings.skip_bad_rows, settings.columns), settings.pool_mode)
     except InputError as error:
         raise WorkspaceError(f"the data that the run {run_id} was mined from cannot be read ({error}); put it back as it was") from error
     run.check_inputs(read.files, space.training_path(run.dataset_id).parent)
     return run, read, space.ranking(run_id)
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
+@cached(8)
 def _verdict_pairs(run_id: str, stamp: Stamp, version: int) -> VerdictPairs:
     return match_verdicts(_stored_run(run_id, stamp)[1].corpus, reviews().verdicts())
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
-def _reviewed(run_id: str, stamp: Stamp, digest: str, _verdict_pairs: VerdictPairs) -> Reviewed:
+@cached(8)
+def _reviewed(run_id: str, stamp: Stamp, pairs: VerdictPairs) -> Reviewed:
     _, read, ranking = _stored_run(run_id, stamp)
-    return apply_verdicts(read, ranking, _verdict_pairs)
+    return apply_verdicts(read, ranking, pairs)
 
 
 def open_run(run_id: str) -> OpenRun:
@@ -245,13 +262,13 @@ def open_run(run_id: str) -> OpenRun:
     stamp = workspace().stamp(workspace().run(run_id).dataset_id)
     pairs = _verdict_pairs(run_id, stamp, reviews().version())
     # The pairs themselves are not cached by their digest: another reviewer may have given the same verdicts since.
-    found = _reviewed(run_id, stamp, pairs.digest, pairs)
+    found = _reviewed(run_id, stamp, pairs)
     return OpenRun(found.inputs, found.ranking, pairs, found.fn_model, _stored_run(run_id, stamp)[0], f"{run_id} {pairs.digest}")
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)  # one of 100,000 queries x 500 is 64 MB
-def _selection(key: str, settings: str, _run: OpenRun) -> Selection:
-    return _run.select(msgspec.json.decode(settings, type=SelectionSettings))
+@cached(4)  # one of 100,000 queries x 500 is 64 MB
+def _selection(run: OpenRun, settings: SelectionSettings) -> Selection:
+    return run.select(settings)
 
 
 def selection(run: OpenRun, settings: SelectionSettings) -> Selection:
@@ -260,33 +277,25 @@ def selection(run: OpenRun, settings: SelectionSettings) -> Selection:
     Raises:
         SettingsError: the window ends behind the ranked candidates.
     """
-    return replace(_selection(run.key, msgspec.json.encode(settings).decode(), run), verdict_pairs=run.verdict_pairs)
+    return replace(_selection(run, settings), verdict_pairs=run.verdict_pairs)
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
-def _estimator(key: str, _run: OpenRun) -> FNEstimator | None:
-    return _run.estimator()
-
-
+@cached(8)
 def estimator(run: OpenRun) -> FNEstimator | None:
     """Return the estimator of false-negative probabilities of a run, or None where it has no signals."""
-    return _estimator(run.key, run)
+    return run.estimator()
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)  # one of 100,000 queries x 15 is 6 MB
-def _fn_probabilities(key: str, settings: str, _run: OpenRun, _selection: Selection) -> npt.NDArray[np.float32] | None:
-    found = _estimator(key, _run)
-    return None if found is None else _fn_probabilities_of(found, _selection)
+@cached(4)  # one of 100,000 queries x 15 is 6 MB
+def fn_probabilities(run: OpenRun, selection: Selection) -> npt.NDArray[np.float32] | None:
+    """Return `fn_estimates.fn_probabilities` of a run's selection; None where the run has no signals."""
+    found = estimator(run)
+    return None if found is None else fn_estimates.fn_probabilities(found, selection)
 
 
-def fn_probabilities(run: OpenRun, chosen: Selection) -> npt.NDArray[np.float32] | None:
-    """Return `fn_estimates.fn_probabilities` of a run's selection, computed once; None where the run has no signals."""
-    return _fn_probabilities(run.key, msgspec.json.encode(chosen.settings).decode(), run, chosen)
-
-
-@st.cache_resource(show_spinner=False, max_entries=2)  # one of 100,000 passages x 384 is 154 MB
-def _passage_index(run_id: str, _run: OpenRun) -> PassageIndex:
-    return PassageIndex(_run.ranking.passage_vectors, _run.inputs.corpus.n_candidates)
+@cached(2, by_verdicts=False)  # one of 100,000 passages x 384 is 154 MB
+def _passage_index(run: OpenRun) -> PassageIndex:
+    return PassageIndex(run.ranking.passage_vectors, run.inputs.corpus.n_candidates)
 
 
 def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
@@ -299,7 +308,7 @@ def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], np
     model = encoder(opened.run.settings.model or ModelSettings())
     if model.describe()["weights_sha256"] != opened.run.manifest["model"]["weights_sha256"]:
         raise ModelError("the model's weights have changed since this run was mined; mine again to search with the new ones")
-    scores, ids = _passage_index(run_id, opened).search(encode(model, [text], "queries"), k)
+    scores, ids = _passage_index(opened).search(encode(model, [text], "queries"), k)
     return scores[0], ids[0]
 
 
@@ -317,17 +326,7 @@ def scorer(run: OpenRun, on_progress: OnProgress | None = None) -> Scorer:
     return Scorer(found, run.inputs.corpus, workspace().store())
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
-def _export(key: str, settings: str, _run: OpenRun) -> list[Written]:
-    wanted = msgspec.json.decode(settings, type=MineSettings)
-    folder = workspace().run_folder(_run.run.id)
-    path = folder / f"export-{text_hash(key + settings):016x}{FORMATS[wanted.output_format].suffix}"
-    workspace().clear(path, "export", EXPORTS_KEPT)
-    chosen = selection(_run, wanted.selection)
-    scores = _run.scores(chosen, wanted.score_source, lambda: scorer(_run)) if wanted.with_scores else None
-    return write_rows(path, wanted, _run, chosen, scores)
-
-
+@cached(8, validate=lambda written: all(each.path.exists() for each in written))  # later exports may have removed them
 def export(run: OpenRun, settings: MineSettings) -> list[Written]:
     """Write the files of an export (selection, format, scores, split) into the run's folder.
 
@@ -336,23 +335,22 @@ def export(run: OpenRun, settings: MineSettings) -> list[Written]:
     Raises:
         SettingsError, OutputError: as `formats.write_export`.
     """
-    arguments = (run.key, msgspec.json.encode(settings).decode(), run)
-    written = _export(*arguments)
-    if not all(each.path.exists() for each in written):  # removed by later exports
-        _export.clear(*arguments)
-        written = _export(*arguments)
-    return written
+    name = f"export-{text_hash(run.key + _json(settings)):016x}{FORMATS[settings.output_format].suffix}"
+    path = workspace().run_folder(run.run.id) / name
+    workspace().clear(path, "export", EXPORTS_KEPT)
+    chosen = selection(run, settings.selection)
+    scores = run.scores(chosen, settings.score_source, lambda: scorer(run)) if settings.with_scores else None
+    return write_rows(path, settings, run, chosen, scores)
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
-def _checked(key: str, settings: str, _run: OpenRun) -> Report:
-    wanted = msgspec.json.decode(settings, type=MineSettings)
+@cached(8)
+def _checked(run: OpenRun, settings: MineSettings) -> Report:
     try:
-        card = cards.describe(_run.run.settings.model or ModelSettings())
+        card = cards.describe(run.run.settings.model or ModelSettings())
     except ModelError:  # removed since
         card = None
-    (written,) = export(_run, wanted)
-    return check(written.path, model=card, negative_number=wanted.selection.negative_number)
+    (written,) = export(run, settings)
+    return check(written.path, model=card, negative_number=settings.selection.negative_number)
 
 
 def checked(run: OpenRun, settings: MineSettings) -> Report:
@@ -361,8 +359,7 @@ def checked(run: OpenRun, settings: MineSettings) -> Report:
     Raises:
         As `export`, or other exports have removed the file in the meantime (InputError).
     """
-    whole = msgspec.structs.replace(settings, output_format="flagembedding", dev_share=0.0, repair_output=())
-    return _checked(run.key, msgspec.json.encode(whole).decode(), run)
+    return _checked(run, msgspec.structs.replace(settings, output_format="flagembedding", dev_share=0.0, repair_output=()))
 
 
 def verdict_file(run: OpenRun) -> Path | None:

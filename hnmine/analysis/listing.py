@@ -93,12 +93,10 @@ def found(asked: Listing, table: QueryTable, selection: Selection, folded: Seque
         places: `alphabetical(folded)`, used to sort by "query" only.
     """
     keep = _matches(asked, table, selection)
+    among = np.flatnonzero(keep)
     if terms := _terms(asked.words):
-        among = np.flatnonzero(keep)
         hits = (all(term in folded[query] for term in terms) for query in among.tolist())
         among = among[np.fromiter(hits, bool, len(among))]
-    else:
-        among = np.flatnonzero(keep)
     if asked.sort == "query":
         values = (alphabetical(folded) if places is None else places)[among]
     else:
@@ -120,12 +118,9 @@ def _matches(asked: Listing, table: QueryTable, selection: Selection) -> Bools:
         elif asked.show == "short":
             keep &= selection.short | (table.random_filled > 0)
         if asked.low is not None or asked.high is not None:
-            inside = selection.negatives >= 0
-            if asked.low is not None:
-                inside &= selection.scores >= asked.low
-            if asked.high is not None:
-                inside &= selection.scores <= asked.high
-            keep &= inside.any(axis=1)
+            low, high = -np.inf if asked.low is None else asked.low, np.inf if asked.high is None else asked.high
+            # NaN, where there is no negative, compares as false
+            keep &= ((selection.scores >= low) & (selection.scores <= high)).any(axis=1)
     if asked.reviewed == "unreviewed":
         keep &= table.reviewed == 0
     elif asked.reviewed is not None:

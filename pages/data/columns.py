@@ -19,7 +19,6 @@ from hnmine.data.detect import Role
 from hnmine.runs import uploads as datasets
 from hnmine.runs.uploads import FileInfo, sample
 from hnmine.runs.workspace import Dataset
-from pages.shared import state
 
 SAMPLE_ROWS = 10
 
@@ -86,12 +85,8 @@ def _format(name: str, found: FileInfo) -> None:
         st.text(f"{name}: {found.source}")
 
 
-def _sample(dataset: Dataset, training: bool) -> None:
-    space = resources.workspace()
-    path = space.training_path(dataset.id) if training else space.pool_path(dataset.id)
-    if path is None:
-        return
-    records = sample(path, path.name, "training" if training else "pool", SAMPLE_ROWS)
+def _sample(path: Path | None, role: Role) -> None:
+    records = [] if path is None else sample(path, path.name, role, SAMPLE_ROWS)
     names = list(dict.fromkeys(name for record in records for name in record))
     st.dataframe(
         {name: [_cell(record.get(name)) for record in records] for name in names},
@@ -139,7 +134,7 @@ def _training(dataset: Dataset, found: FileInfo, chosen: Columns | None) -> Colu
             help="Kept as candidates and replaced in the export. All other columns are kept.",
         )
     if found.columns is None:
-        _sample(dataset, training=True)
+        _sample(resources.workspace().training_path(dataset.id), "training")
     used = [query, *pos, *neg]
     if query is None or not pos:
         return None
@@ -166,7 +161,7 @@ def _pool(dataset: Dataset, found: FileInfo, picked: Columns | None, chosen: Col
         help="Candidates for negatives. The other columns of the pool are not used.",
     )
     if found.columns is None:
-        _sample(dataset, training=False)
+        _sample(resources.workspace().pool_path(dataset.id), "pool")
     if picked is None or text is None:
         return None
     return msgspec.structs.replace(picked, text=None if text == known else text)
@@ -185,10 +180,3 @@ def _beir(dataset: Dataset, found: FileInfo, chosen: Columns | None) -> Columns:
         width=300,
     )
     return msgspec.structs.replace(given, qrels=None if split == splits[0] else split)
-
-
-def keep(dataset: Dataset, picked: Columns, chosen: Columns) -> None:
-    """Store changed columns and rerun the page."""
-    if picked != chosen:
-        state.choose_columns(dataset.id, picked)
-        st.rerun()

@@ -17,6 +17,7 @@ from hnmine.data.detect import Role
 from hnmine.runs.uploads import SUFFIXES, FileInfo
 from pages.data import columns as reading
 from pages.shared import state
+from pages.shared.widgets import failed
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "bikeshare"
 NO_POOL = "no pool"
@@ -28,12 +29,10 @@ def _open(name: str, training: BinaryIO | Path, pool_name: str | None, pool: Bin
     try:
         opened = space.add_dataset(name, training, pool_name, pool)
     except HnmineError as error:
-        st.error("Cannot store the data", icon=":material/error:")
-        st.text(str(error))
+        failed("Cannot store the data", error)
         return
     try:
-        repair, skip = state.decisions(opened.id)
-        resources.files(opened.id, repair, skip, state.columns(opened.id))
+        resources.files(state.data(opened.id))
     except ColumnsError:
         pass  # the user chooses them next
     except HnmineError as error:
@@ -42,8 +41,7 @@ def _open(name: str, training: BinaryIO | Path, pool_name: str | None, pool: Bin
             message = message.replace(str(stored), str(pool_name))
         if not space.runs(opened.id):
             space.remove_dataset(opened.id)
-        st.error("Cannot read this file", icon=":material/error:")
-        st.text(message)
+        failed("Cannot read this file", message)
         return
     state.open_dataset(opened.id)
     st.rerun()
@@ -54,8 +52,7 @@ def _found(source: UploadedFile | Path, name: str, role: Role) -> FileInfo | Non
     try:
         found = reading.look(source, name, role)
     except HnmineError as error:
-        st.error("Cannot read this file", icon=":material/error:")
-        st.text(str(error))
+        failed("Cannot read this file", error)
         return None
     st.text(found.said)  # literal: column names are untrusted text
     if found.columns is None and not found.plain:

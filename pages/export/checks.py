@@ -64,7 +64,13 @@ def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, b
             mark(finding.severity, f"{finding.message} → {finding.remedy}")
             repair = finding.repair if form.family == "flagembedding" else None
             if repair is not None and repair not in offered:
-                offered[repair] = _offer(repair, run.run.settings.repair_output)
+                offered[repair] = st.checkbox(
+                    f"Repair: {OUTPUT_REPAIRS[repair]}",
+                    value=repair in run.run.settings.repair_output,
+                    key=f"repair-{repair}",
+                    persist_state="session",
+                    help="Changes only the downloaded file.",
+                )
             _places(finding, place)
         for words, against in _PASSED:
             if not kinds & against:
@@ -102,17 +108,6 @@ def _concerns(finding: Finding, form: Format) -> bool:
     if finding.kind in ("about-the-file", "file-name"):
         return False
     return form.family == "flagembedding" or finding.kind not in _FIELDS | _JOINED
-
-
-def _offer(repair: str, mined: tuple[str, ...]) -> bool:
-    """Draw the choice of a repair; `mined` are the repairs of the run's settings."""
-    return st.checkbox(
-        f"Repair: {OUTPUT_REPAIRS[repair]}",
-        value=repair in mined,
-        key=f"repair-{repair}",
-        persist_state="session",
-        help="Changes only the downloaded file.",
-    )
 
 
 def _places(finding: Finding, place: int) -> None:

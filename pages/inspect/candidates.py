@@ -17,10 +17,10 @@ from hnmine.core.errors import HnmineError
 from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
 from pages.inspect import maps
-from pages.inspect.query_list import RATIO_SHOWN
 from pages.shared import highlight, statistics, wording
 from pages.shared.drawing import draw
-from pages.shared.wording import NO_MEASUREMENT
+from pages.shared.widgets import choice, failed
+from pages.shared.wording import COLUMNS, NO_MEASUREMENT, RATIO_SHOWN
 
 Floats = npt.NDArray[np.float32]
 
@@ -52,18 +52,11 @@ def positives(run: OpenRun, details: Candidates, query: int) -> None:
 
 def figure(run: OpenRun, selection: Selection, details: Candidates, query: int) -> None:
     """Draw a chart of the query: its scores by rank, its neighbourhood, or its place in the whole data set."""
-    which = st.segmented_control(
-        "Chart",
-        list(FIGURES),
-        default="curve",
-        required=True,
-        format_func=FIGURES.__getitem__,
-        key="inspect-figure",
-        persist_state="session",
-        wrap=True,
-        help="Similarities by rank, or a 2-D map of the query's neighbourhood or of the whole data set. Points close together on a map "
-        "are similar, as far as two dimensions can show it.",
+    about = (
+        "Similarities by rank, or a 2-D map of the query's neighbourhood or of the whole data set. Points close together on a map "
+        "are similar, as far as two dimensions can show it."
     )
+    which = choice("Chart", FIGURES, "inspect-figure", "curve", about, wrap=True)
     if which == "near":
         maps.draw_neighbourhood(run, selection, details, query)
     elif which == "set":
@@ -76,9 +69,7 @@ def figure(run: OpenRun, selection: Selection, details: Candidates, query: int) 
 def candidates(run: OpenRun, selection: Selection, details: Candidates, query: int) -> None:
     """Draw the candidates in rank order, and the selected one with its whole text."""
     corpus = run.inputs.corpus
-    view = st.segmented_control(
-        "Candidates", list(VIEWS), default="near", required=True, format_func=VIEWS.get, key="inspect-view", persist_state="session"
-    )
+    view = choice("Candidates", VIEWS, "inspect-view", "near")
     rows = np.arange(len(details.ids))
     if view == "chosen":
         rows = np.flatnonzero(details.chosen > 0)
@@ -89,12 +80,10 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
     wanted = [corpus.passages[passage] for passage in corpus.positives(query).tolist()]
     common = statistics.common_words(run)
     shared = _shared_words(texts, wanted, common)
-    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     estimator = resources.estimator(run)
     fn_probabilities = _fn_probabilities(run, details, query)
     # The similarity to the positive has its own column, also for random-filled ones.
     signals = {name: wording.signal(name) for name in details.signals if name != "positive_similarity"}
-    shown = {name: each.factor * details.signals[name][rows] for name, each in signals.items()}
     key = f"inspect-candidates-{view}-{query}"
     st.dataframe(
         {
@@ -104,8 +93,8 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
             "status": [details.statuses[place] for place in rows.tolist()],
             "passage": texts,
             "ratio": 100 * np.minimum(details.ratios[rows], RATIO_SHOWN),
-            "to_positive": details.to_positive[rows],
-            **shown,
+            "positive_similarity": details.to_positive[rows],
+            **{name: each.factor * details.signals[name][rows] for name, each in signals.items()},
             "shared words": shared,
             "source": [queries.sources_in_words(int(corpus.sources[passage])) for passage in details.ids[rows]],
         },
@@ -115,18 +104,7 @@ def candidates(run: OpenRun, selection: Selection, details: Candidates, query: i
         placeholder="–",
         on_select="rerun",
         selection_mode="single-row",
-        column_config={
-            "rank": text(help="From 0, empty for random-filled passages.", width=55, alignment="right"),
-            "score": number(format="%.3f", help="Similarity to the query.", width=65),
-            "fn_probability": number("est. FN", format="%.1f%%", help="Estimated false-negative probability. " + NO_MEASUREMENT, width=75),
-            "status": text(width=170, help="Chosen, with its place among the negatives, or the reason why not."),
-            "passage": text(width="large"),
-            "ratio": number("ratio to positive", format="%.0f%%", help="Score / score of the positive, at most 200%.", width=120),
-            "to_positive": number("sim. to positive", format="%.3f", help="Similarity to the nearest positive passage.", width=120),
-            **{name: number(each.header, format=each.form, help=each.help, width=85) for name, each in signals.items()},
-            "shared words": text(width=160, help="Words that the passage shares with a positive, the rarest first."),
-            "source": text(help="Where the passage is in the data: positive or negative of a row, or the pool.", width="small"),
-        },
+        column_config={name: column.config() for name, column in (COLUMNS | signals).items()},
         alt="Candidates of the query in rank order, each with its status",
     )
     picked = st.session_state[key].selection.rows
@@ -198,15 +176,11 @@ def own_words(run: OpenRun) -> None:
         with st.spinner("Searching. The first search loads the model ..."):
             scores, ids = resources.nearest(run.run.id, question, 10)
     except HnmineError as error:
-        st.error("Cannot use the model", icon=":material/error:")
-        st.text(str(error))
+        failed("Cannot use the model", error)
         return
     st.dataframe(
         {"score": scores, "passage": [run.inputs.corpus.passages[passage] for passage in ids]},
         hide_index=True,
-        column_config={
-            "score": st.column_config.NumberColumn(format="%.3f", width=75),
-            "passage": st.column_config.TextColumn(width="large"),
-        },
+        column_config={name: COLUMNS[name].config() for name in ("score", "passage")},
         alt="The ten passages most similar to the query",
     )

@@ -22,13 +22,12 @@ from hnmine.selection.select import Selection
 from pages.shared import statistics
 from pages.shared.drawing import draw
 from pages.shared.state import query_id, query_of
+from pages.shared.wording import QUERY_COLUMNS, RATIO_SHOWN
 
 Ints = npt.NDArray[np.int64]
 Range = tuple[float, float]
 
 PAGE_SIZES = [50, 100, 200]
-# A positive that scores near 0 (a wrong label) gives a ratio of thousands of percent.
-RATIO_SHOWN = 2.0
 SHOW_ONLY = {
     "close": "over 95% of the positive",
     "above": "above the positive",
@@ -40,18 +39,6 @@ REVIEWED_LABELS = {
     "relevant": "relevant (removed)",
     "positive": "relevant (added as positive)",
     "junk": "junk (removed)",
-}
-# Header and sort label of each of `listing.COLUMNS`.
-HEADERS = {
-    "query": ("query", "query (alphabetical)"),
-    "fn_probability": ("est. FN probability", "est. false-negative probability"),
-    "positive": ("positive", "similarity of the positive"),
-    "positive_rank": ("positive rank", "rank of the positive"),
-    "hardest": ("hardest negative", "similarity of the hardest negative"),
-    "margin": ("margin", "margin"),
-    "ratio": ("ratio to positive", "ratio to the positive"),
-    "negatives": ("negatives", "number of negatives"),
-    "reviewed": ("verdicts", "number of verdicts"),
 }
 ORDERS = {"down": "high to low", "up": "low to high"}
 
@@ -123,7 +110,7 @@ def asked_for(drawn: Range | None) -> tuple[Listing, int]:
         sort = st.selectbox(
             "Sort by",
             list(COLUMNS),
-            format_func=lambda name: HEADERS[name][1],
+            format_func=lambda name: QUERY_COLUMNS[name].title,
             key="inspect-sort",
             persist_state="session",
             width=260,
@@ -180,7 +167,7 @@ def listed(run: OpenRun, selection: Selection, asked: Listing, size: int) -> int
         st.caption(
             f"{len(found):,} of {len(corpus.queries):,} queries"
             + (f" · {(page - 1) * size + 1:,} to {(page - 1) * size + len(shown):,} on this page" if count > 1 else "")
-            + f" · sorted by {HEADERS[sorted_by(asked, table)][1]}, {ORDERS['down' if asked.descending else 'up']}"
+            + f" · sorted by {QUERY_COLUMNS[sorted_by(asked, table)].title}, {ORDERS['down' if asked.descending else 'up']}"
             + ("" if len(at) else " · select a row to see its candidates")
         )
         if count > 1:
@@ -189,49 +176,29 @@ def listed(run: OpenRun, selection: Selection, asked: Listing, size: int) -> int
 
 
 def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Listing, key: str, place: int | None) -> None:
-    arrow = " ↓" if asked.descending else " ↑"
-    by = sorted_by(asked, table)
-    names = {column: header + (arrow if column == by else "") for column, (header, _) in HEADERS.items()}
-    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
-    columns: dict[str, tuple[Any, Any]] = {
-        "query": ([corpus.queries[query] for query in shown], text(names["query"], width=310)),
-        "fn_probability": (
-            None if table.fn_probability is None else 100 * table.fn_probability[shown],
-            st.column_config.ProgressColumn(
-                names["fn_probability"],
-                format="%.1f%%",
-                min_value=0.0,
-                max_value=max(1.0, float(np.nanmax(100 * table.fn_probability, initial=0))) if table.fn_probability is not None else 1.0,
-                help="Highest estimated false-negative probability of the query's negatives. A model estimate, not a measurement.",
-            ),
-        ),
-        "positive": (
-            table.positive[shown],
-            number(names["positive"], format="%.3f", help="Similarity of the positive. Several positives: as set for the filters."),
-        ),
-        "positive_rank": (
-            [str(rank) if rank < depth else f"{depth}+" for rank in table.positive_rank[shown].tolist()],
-            text(names["positive_rank"], help="Rank of the best positive, counted from 0.", alignment="right"),
-        ),
-        "hardest": (table.hardest[shown], number(names["hardest"], format="%.3f", help="Similarity of the hardest negative.")),
-        "margin": (
-            table.margin[shown],
-            number(names["margin"], format="%.3f", help="Positive minus hardest negative. Below 0, the negative scores higher."),
-        ),
-        "ratio": (
-            100 * np.minimum(table.ratio[shown], RATIO_SHOWN),
-            number(names["ratio"], format="%.0f%%", help="Score of the hardest negative / score of the positive, at most 200%."),
-        ),
-        "negatives": (table.negatives[shown], number(names["negatives"], format="%d")),
-        "reviewed": (table.reviewed[shown], number(names["reviewed"], format="%d", help="Number of the query's passages with a verdict.")),
+    by, order = sorted_by(asked, table), ORDERS["down" if asked.descending else "up"]
+    values: dict[str, Any] = {
+        "query": [corpus.queries[query] for query in shown],
+        "fn_probability": None if table.fn_probability is None else 100 * table.fn_probability[shown],
+        "positive": table.positive[shown],
+        "positive_rank": [str(rank) if rank < depth else f"{depth}+" for rank in table.positive_rank[shown].tolist()],
+        "hardest": table.hardest[shown],
+        "margin": table.margin[shown],
+        "ratio": 100 * np.minimum(table.ratio[shown], RATIO_SHOWN),
+        "negatives": table.negatives[shown],
+        "reviewed": table.reviewed[shown] if table.reviewed.any() else None,
     }
-    if not table.reviewed.any():
-        del columns["reviewed"]
-    if table.fn_probability is None:
-        del columns["fn_probability"]
+    labels = {name: each.header + (" ↓" if asked.descending else " ↑") * (name == by) for name, each in QUERY_COLUMNS.items()}
+    config = {name: each.config(label=labels[name]) for name, each in QUERY_COLUMNS.items()}
+    if table.fn_probability is not None:
+        most = max(1.0, float(np.nanmax(100 * table.fn_probability, initial=0)))
+        each = QUERY_COLUMNS["fn_probability"]
+        config["fn_probability"] = st.column_config.ProgressColumn(
+            labels["fn_probability"], help=each.help, format=each.form, min_value=0.0, max_value=most
+        )
     shown_ids = [query_id(corpus, query) for query in shown.tolist()]
     st.dataframe(
-        {name: values for name, (values, _) in columns.items()},
+        {name: column for name, column in values.items() if column is not None},
         key=key,
         hide_index=True,
         height=280,
@@ -239,8 +206,8 @@ def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Li
         on_select=lambda: _picked(key, shown_ids),
         selection_mode=["single-row", "single-column"],
         selection_default=None if place is None else {"selection": {"rows": [place], "columns": [], "cells": []}},
-        column_config={name: config for name, (_, config) in columns.items()},
-        alt=f"Queries sorted by {HEADERS[by][1]}, {ORDERS['down' if asked.descending else 'up']}",
+        column_config=config,
+        alt=f"Queries sorted by {QUERY_COLUMNS[by].title}, {order}",
     )
 
 

@@ -8,6 +8,8 @@ from hnmine.core.errors import HnmineError
 from hnmine.data.corpus import PoolMode
 from hnmine.models import cards, loading
 from hnmine.models.cards import ModelSettings
+from pages.shared.widgets import choice, failed
+from pages.shared.wording import POOL_MODES
 
 PACKAGED = f"{cards.PACKAGED_NAME} (packaged, no download)"
 KNOWN = (
@@ -39,8 +41,7 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
     try:
         card = cards.describe(settings)
     except HnmineError as error:
-        st.error("Cannot load this model", icon=":material/error:")
-        st.text(str(error))
+        failed("Cannot load this model", error)
         return None
     summary = st.empty()  # filled below, when the settings are known
     with st.expander("Model settings", icon=":material/tune:"):
@@ -116,14 +117,4 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
 
 def pool_mode(key: str, initial: PoolMode) -> PoolMode:
     """Draw the choice of how the pool is used."""
-    chosen: PoolMode | None = st.segmented_control(
-        "Candidates",
-        ["extend", "replace"],
-        default=initial,
-        required=True,
-        format_func={"extend": "all passages of the data set + pool", "replace": "the pool only"}.get,
-        key=f"pool-{key}",
-        persist_state="session",
-        help="hn_mine.py ranks the pool only, if there is one.",
-    )
-    return chosen or initial
+    return choice("Candidates", POOL_MODES, f"pool-{key}", initial, "hn_mine.py ranks the pool only, if there is one.")

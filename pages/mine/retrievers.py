@@ -13,6 +13,7 @@ from hnmine.retrieval.fusion import FUSION_DEPTH
 from hnmine.retrieval.retrievers import MODEL_ALONE, RETRIEVERS, Retriever, retriever_names, second_model_settings
 from hnmine.runs.mine import MineSettings
 from pages.mine import model
+from pages.shared.widgets import failed
 
 LABELS: dict[Retriever, str] = {"model": "model", "bm25": "BM25", "second_model": "second model"}
 
@@ -78,8 +79,7 @@ def _second_model(key: str, initial: ModelSettings | None, first: ModelSettings)
     try:
         card = cards.describe(chosen)
     except HnmineError as error:
-        st.error("Cannot load this model", icon=":material/error:")
-        st.text(str(error))
+        failed("Cannot load this model", error)
         return UNUSABLE
     if chosen.name_or_path == first.name_or_path:
         st.warning("The second model is the same as the model and has no effect.", icon=":material/warning:")

@@ -19,6 +19,7 @@ from pages.quality.bands import BY, COUNTS
 from pages.shared import audit as auditing
 from pages.shared import wording
 from pages.shared.audit import Audit
+from pages.shared.widgets import failed
 
 
 def draw(run: OpenRun, selection: Selection) -> None:
@@ -26,8 +27,7 @@ def draw(run: OpenRun, selection: Selection) -> None:
     try:
         audit = auditing.current(run, selection)
     except HnmineError as error:
-        st.error("The audit cannot be read", icon=":material/error:")
-        st.text(str(error))
+        failed("The audit cannot be read", error)
         return
     with st.container(border=True):
         if audit is None:
@@ -164,7 +164,6 @@ def _do(work: Callable[[], None]) -> None:
     try:
         work()
     except HnmineError as error:
-        st.error("The sample was not changed", icon=":material/error:")
-        st.text(str(error))
+        failed("The sample was not changed", error)
         return
     st.rerun()

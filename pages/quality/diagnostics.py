@@ -14,6 +14,8 @@ from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
 from pages.quality import figures
 from pages.shared import statistics, tables, wording
+from pages.shared.widgets import choice, metrics
+from pages.shared.wording import COLUMNS, QUERY_COLUMNS
 
 VIEWS = {"positives": "Positives", "hubs": "Hubs", "lengths": "Lengths", "scores": "Scores", "short": "Too few negatives"}
 WHICH = {
@@ -22,6 +24,16 @@ WHICH = {
     "below": "Below a negative",
     "elsewhere": "Positive of several queries",
 }
+RELATIVE_LENGTH = "Mean length of the negatives divided by that of the positives. Near 1, length does not separate them."
+CORRECT_ORDER = (
+    "Pairs of a positive and a negative of the same query in which the positive is more similar to the query. In the other "
+    "pairs the label can be wrong, the negative can be false, or the model can still learn from it."
+)
+TOO_FEW = "Queries with too few candidates in the rank window: short, or with random fill."
+WRONG_LABELS = (
+    "A positive with a low rank, or below negatives of its query, is often a wrong label, and the filters compare with its score. "
+    "A passage can be the positive of several queries."
+)
 number, text = st.column_config.NumberColumn, st.column_config.TextColumn
 
 
@@ -30,53 +42,19 @@ def draw(run: OpenRun, selection: Selection) -> None:
     positives, hubs = statistics.positives(run, selection), statistics.hubs(run, selection)
     lengths, scores = statistics.lengths(run, selection), statistics.separation(run, selection)
     filled = selection.random_filled.any(axis=1)
+    longer = lengths.chosen[0] / lengths.positives[0] if lengths.positives[0] else math.nan
+    low = f"Rank {LOW_RANK} or beyond, counted from 0, or not ranked. {len(positives.ranks):,} positives in total."
+    many = f"Passages chosen for more than {wording.percent(HUB_SHARE)} of the queries, and for at least {HUB_LEAST}."
     with st.grid(5, min_column_width=170):
-        st.metric(
-            "Low positives",
-            f"{int(positives.low.sum()):,}",
-            border=True,
-            help=f"Rank {LOW_RANK} or beyond, counted from 0, or not ranked. {len(positives.ranks):,} positives in total.",
+        metrics(
+            ("Low positives", f"{int(positives.low.sum()):,}", low),
+            ("Hubs", f"{hubs.hubs:,}", many),
+            ("Relative length", "–" if math.isnan(longer) else f"{longer:.2f} x", RELATIVE_LENGTH),
+            ("Correct order", "–" if math.isnan(scores.in_order) else wording.percent(scores.in_order, 1), CORRECT_ORDER),
+            ("Too few negatives", f"{int((selection.short | filled).sum()):,}", TOO_FEW),
         )
-        st.metric(
-            "Hubs",
-            f"{hubs.hubs:,}",
-            border=True,
-            help=f"Passages chosen for more than {wording.percent(HUB_SHARE)} of the queries, and for at least {HUB_LEAST}.",
-        )
-        longer = lengths.chosen[0] / lengths.positives[0] if lengths.positives[0] else math.nan
-        st.metric(
-            "Relative length",
-            "–" if math.isnan(longer) else f"{longer:.2f} x",
-            border=True,
-            help="Mean length of the negatives divided by that of the positives. Near 1, length does not separate them.",
-        )
-        st.metric(
-            "Correct order",
-            "–" if math.isnan(scores.in_order) else wording.percent(scores.in_order, 1),
-            border=True,
-            help="Pairs of a positive and a negative of the same query in which the positive is more similar to the query. In the other "
-            "pairs the label can be wrong, the negative can be false, or the model can still learn from it.",
-        )
-        st.metric(
-            "Too few negatives",
-            f"{int((selection.short | filled).sum()):,}",
-            border=True,
-            help="Queries with too few candidates in the rank window: short, or with random fill.",
-        )
-    view = st.segmented_control(
-        "Show",
-        list(VIEWS),
-        default="positives",
-        required=True,
-        format_func=VIEWS.__getitem__,
-        key="quality-view",
-        persist_state="session",
-        wrap=True,
-        help="The details of the figures above.",
-    )
-    {"positives": _positives, "hubs": _hubs, "lengths": figures.lengths, "scores": figures.scores, "short": _short}[view or "positives"](
-        run, selection
-    )
+    view = choice("Show", VIEWS, "quality-view", "positives", "The details of the figures above.", wrap=True)
+    {"positives": _positives, "hubs": _hubs, "lengths": figures.lengths, "scores": figures.scores, "short": _short}[view](run, selection)
 
 
 def _positives(run: OpenRun, selection: Selection) -> None:
@@ -87,19 +65,9 @@ def _positives(run: OpenRun, selection: Selection) -> None:
         "below": found.above > 0,
         "elsewhere": found.elsewhere > 0,
     }
-    which = st.segmented_control(
-        "Positives",
-        list(WHICH),
-        default="low",
-        required=True,
-        format_func=lambda name: f"{WHICH[name]}: {int(masks[name].sum()):,}",
-        key="quality-positives",
-        persist_state="session",
-        wrap=True,
-        help="A positive with a low rank, or below negatives of its query, is often a wrong label, and the filters compare with its score. "
-        "A passage can be the positive of several queries.",
-    )
-    places = np.flatnonzero(masks[which or "low"])
+    labels = {name: f"{label}: {int(masks[name].sum()):,}" for name, label in WHICH.items()}
+    which = choice("Positives", labels, "quality-positives", "low", WRONG_LABELS, wrap=True)
+    places = np.flatnonzero(masks[which])
     places = places[np.lexsort((found.scores[places], -found.above[places], -found.ranks[places]))]
     if outside := int((~found.candidate).sum()):
         st.caption(f"{counted(outside, 'positive is', 'positives are')} not in the pool and not ranked.")
@@ -123,8 +91,8 @@ def _positives(run: OpenRun, selection: Selection) -> None:
         {
             "query": text(width=210),
             "positive": text(width=250),
-            "score": number(format="%.3f", help="Similarity to its query.", width=65),
-            "rank": text(help="Counted from 0, before the window and any filter.", alignment="right", width=60),
+            "score": COLUMNS["score"].config(),
+            "rank": COLUMNS["rank"].config(help="Counted from 0, before the window and any filter.", width=60),
             "negatives above": text(
                 help="Negatives of the query that are more similar to it than this positive.", alignment="right", width=115
             ),
@@ -190,7 +158,7 @@ def _short(run: OpenRun, selection: Selection) -> None:
         },
         {
             "query": text(width="large"),
-            "negatives": number(format="localized", help=f"Of {wanted:,} wanted.", width=100),
+            "negatives": QUERY_COLUMNS["negatives"].config(help=f"Of {wanted:,} wanted.", width=100),
             "random fill": number(format="localized", help="Negatives drawn at random from outside the window.", width=100),
         },
         "Queries with too few negatives or with random fill, fewest negatives first",

@@ -29,18 +29,13 @@ def lengths(run: OpenRun, selection: Selection) -> None:
         )
     groups = {"positives": found.positives, "negatives": found.chosen, "all candidates": found.candidates}
     st.dataframe(
-        {
-            "passages": list(groups),
-            "mean": [each[0] for each in groups.values()],
-            "median": [each[1] for each in groups.values()],
-        },
+        {"passages": list(groups), "mean": [mean for mean, _ in groups.values()], "median": [median for _, median in groups.values()]},
         hide_index=True,
         placeholder="–",
         width="content",
         column_config={
             "passages": st.column_config.TextColumn(help="Positives and negatives count once for each query."),
-            "mean": st.column_config.NumberColumn(format="%.0f", help="Characters."),
-            "median": st.column_config.NumberColumn(format="%.0f", help="Characters."),
+            **{name: st.column_config.NumberColumn(format="%.0f", help="Characters.") for name in ("mean", "median")},
         },
         alt="Lengths in characters of positives, negatives and all candidates",
     )

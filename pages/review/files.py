@@ -12,6 +12,7 @@ from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted
 from hnmine.data.verdicts import CHOICES, read_verdicts, verdict_lines
 from pages.review import claims, session
+from pages.shared.widgets import failed
 
 
 def lines() -> bytes:
@@ -49,8 +50,7 @@ def upload() -> None:
                 file.write(given.getbuffer())
             done = resources.reviews().add(read_verdicts(path), claims.reviewer())
         except HnmineError as error:
-            st.error("The verdicts were not imported", icon=":material/error:")
-            st.text(str(error).replace(path, given.name))
+            failed("The verdicts were not imported", str(error).replace(path, given.name))
             return
         finally:
             os.unlink(path)  # noqa: PTH108 (a name from tempfile)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from hnmine.review.queue import STATES, QueueSettings
@@ -109,21 +111,9 @@ def filters(source: str, order: str) -> dict[str, object]:
         help="Current verdict. Choose a verdict to review its pairs again.",
     )
     chosen["states"] = tuple(state for state in STATES if state in states) or ("unreviewed",)
-    for name, label, factor, help_text in (
-        ("score", "Similarity", 1.0, "Similarity of the candidate to the query."),
-        ("ratio", "Ratio to the positive in %", 100.0, "Similarity of the candidate divided by the positive's score."),
-    ):
-        for end, column in zip(("min", "max"), st.columns(2), strict=True):
-            value = column.number_input(
-                f"{label}, {end}.",
-                value=None,
-                step=0.05 * factor,
-                key=f"review-{end}-{name}",
-                persist_state="session",
-                help=help_text,
-                placeholder="any",
-            )
-            chosen[f"{end}_{name}"] = None if value is None else value / factor
+    ratio_help = "Similarity of the candidate divided by the positive's score."
+    chosen |= _ends("score", "Similarity", step=0.05, help="Similarity of the candidate to the query.")
+    chosen |= _ends("ratio", "Ratio to the positive in %", 100.0, step=5.0, help=ratio_help)
     signals = session.signals()
     if signals:
         signal = st.selectbox(
@@ -136,16 +126,7 @@ def filters(source: str, order: str) -> dict[str, object]:
             placeholder="none",
             help="A number shown with the candidate. For a percentage, enter a fraction from 0 to 1.",
         )
-        chosen["signal"] = signal
-        for end, column in zip(("min", "max"), st.columns(2), strict=True):
-            chosen[f"{end}_signal"] = column.number_input(
-                f"Signal, {end}.",
-                value=None,
-                key=f"review-{end}-signal",
-                persist_state="session",
-                placeholder="any",
-                disabled=signal is None,
-            )
+        chosen |= {"signal": signal} | _ends("signal", "Signal", disabled=signal is None)
     if order == "random" and source != "audit":
         chosen["sample"] = st.number_input(
             "Sample size",
@@ -158,3 +139,13 @@ def filters(source: str, order: str) -> dict[str, object]:
         )
         chosen["seed"] = int(st.number_input("Seed", value=42, step=1, key="review-seed", persist_state="session"))
     return chosen
+
+
+def _ends(name: str, label: str, factor: float = 1.0, **options: Any) -> dict[str, float | None]:
+    """Draw the smallest and the largest value of a number, shown times `factor`; return them as settings."""
+    found: dict[str, float | None] = {}
+    for end, column in zip(("min", "max"), st.columns(2), strict=True):
+        key = f"review-{end}-{name}"
+        value = column.number_input(f"{label}, {end}.", value=None, key=key, persist_state="session", placeholder="any", **options)
+        found[f"{end}_{name}"] = None if value is None else value / factor
+    return found

@@ -16,7 +16,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
-from hnmine.core.text import common_words, counted
+from hnmine.core.text import counted
 from hnmine.data.verdicts import Choice, pairs_of
 from hnmine.resources import OpenRun
 from hnmine.review import queue
@@ -26,7 +26,7 @@ from hnmine.selection.select import Selection
 from pages.review import presses
 from pages.review.claims import claims, reviewer, session_id
 from pages.review.presses import Press
-from pages.shared import audit, state
+from pages.shared import audit, state, statistics
 
 KEY = "review-session"
 # The five verdicts as the screens name them.
@@ -127,7 +127,7 @@ def open_session(settings: QueueSettings) -> ReviewSession:
         with_verdict = queue.pairs_with_verdict(corpus, run.verdict_pairs, resources.reviews().verdicts())
         drawn = sample and audit.pairs(run, sample)
         pairs = queue.build(corpus, run.ranking, selection, settings, with_verdict, resources.estimator(run), drawn)
-        review = ReviewSession(wanted, run, selection, pairs, version, _common(run.run.dataset_id, run))
+        review = ReviewSession(wanted, run, selection, pairs, version, statistics.common_words(run))
     st.session_state[KEY] = review
     return review
 
@@ -135,11 +135,6 @@ def open_session(settings: QueueSettings) -> ReviewSession:
 def outdated(review: ReviewSession) -> bool:
     """Return whether the file of verdicts was replaced since the queue was built."""
     return resources.reviews().replaced(review.version)
-
-
-@st.cache_resource(show_spinner=False, max_entries=4)
-def _common(dataset_id: str, _run: OpenRun) -> frozenset[str]:
-    return common_words(_run.inputs.corpus.passages)
 
 
 def signals() -> list[str]:

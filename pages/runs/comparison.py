@@ -18,6 +18,7 @@ from hnmine.selection.select import Selection
 from pages.shared import state, statistics, wording
 from pages.shared.drawing import draw as draw_chart
 from pages.shared.state import query_id
+from pages.shared.widgets import choice, failed, metrics
 
 Opened = tuple[OpenRun, Selection]
 
@@ -31,8 +32,7 @@ def draw(first: Run, second: Run) -> None:
             sides = _opened(first), _opened(second)
             found = statistics.comparison(*sides)
     except HnmineError as error:
-        st.error("Cannot compare these runs", icon=":material/error:")
-        st.text(str(error))
+        failed("Cannot compare these runs", error)
         return
     _settings(*sides)
     if not len(found.first):
@@ -100,83 +100,48 @@ def _figures(found: Comparison, comparable: bool) -> None:
     harder = "–"
     if len(shift):
         harder = f"{shift.mean():+.3f}" if comparable else wording.percent(float(shift.mean()), 1, sign=True)
-    unmatched = _unmatched(found)
+    only = {"A": found.only_first, "B": found.only_second}
+    unmatched = ", ".join(f"{counted(count, 'query', 'queries')} only in {side}" for side, count in only.items() if count)
+    change = "Change in hardness" if comparable else "Change in ratio to the positive"
+    meaning = (
+        "Difference of the negatives' mean similarity to the query."
+        if comparable
+        else "Difference of the negatives' mean ratio to the positive. Similarities of different models are on different scales."
+    )
     with st.container(horizontal=True):
-        st.metric(
-            "Queries in both",
-            f"{len(found.first):,}",
-            help=f"{unmatched}, not compared." if unmatched else "All queries of both runs.",
-            border=True,
-        )
-        st.metric(
-            "Shared negatives",
-            wording.percent(float(overlap.mean())) if len(overlap) else "–",
-            help="Negatives that both runs chose, in percent of the longer list. Mean over the queries.",
-            border=True,
-        )
-        st.metric("Unchanged queries", f"{int((overlap == 1).sum()):,}", help="Queries with the same negatives in both runs.", border=True)
-        st.metric(
-            "Change in hardness (B - A)" if comparable else "Change in ratio to the positive (B - A)",
-            harder,
-            help="Difference of the negatives' mean similarity to the query."
-            if comparable
-            else "Difference of the negatives' mean ratio to the positive. Similarities of different models are on different scales.",
-            border=True,
+        shared = wording.percent(float(overlap.mean())) if len(overlap) else "–"
+        metrics(
+            ("Queries in both", f"{len(found.first):,}", f"{unmatched}, not compared." if unmatched else "All queries of both runs."),
+            ("Shared negatives", shared, "Negatives that both runs chose, in percent of the longer list. Mean over the queries."),
+            ("Unchanged queries", f"{int((overlap == 1).sum()):,}", "Queries with the same negatives in both runs."),
+            (f"{change} (B - A)", harder, meaning),
         )
     if unmatched:
         st.caption(f"{unmatched}.")
     left, right = st.columns(2)
     with left:
-        mean = f"mean {wording.percent(float(overlap.mean()))}" if len(overlap) else "no negatives"
+        words = f"Shared negatives by query, {f'mean {shared}' if len(overlap) else 'no negatives'}"
         axis, tenths = "shared negatives (% of the longer list)", np.arange(0, 101, 10)
-        draw_chart(
-            values_histogram(
-                100 * overlap, f"Shared negatives by query, {mean}", tenths, title="Shared negatives", axis=axis, what="queries", form="d"
-            ),
-            "compare-overlap",
-        )
+        chart = values_histogram(100 * overlap, words, tenths, title="Shared negatives", axis=axis, what="queries", form="d")
+        draw_chart(chart, "compare-overlap")
     with right:
-        mean = f", mean {harder}" if len(shift) else ""
-        axis, scale = ("B - A (similarity)", 1) if comparable else ("B - A (% of the positive)", 100)
-        draw_chart(
-            values_histogram(
-                scale * shift,
-                f"{'Change in hardness' if comparable else 'Change in ratio to the positive'} by query{mean}",
-                title="Change in hardness" if comparable else "Change in ratio to the positive",
-                axis=axis,
-                what="queries",
-                form=".2f" if comparable else ".0f",
-            ),
-            "compare-shift",
-        )
-
-
-def _unmatched(found: Comparison) -> str:
-    """Count the queries that are in only one of the runs; empty without any."""
-    counts = {"A": found.only_first, "B": found.only_second}
-    parts = [f"{counted(count, 'query', 'queries')} only in {side}" for side, count in counts.items() if count]
-    return ", ".join(parts)
+        words = f"{change} by query" + (f", mean {harder}" if len(shift) else "")
+        axis, scale, form = ("B - A (similarity)", 1, ".2f") if comparable else ("B - A (% of the positive)", 100, ".0f")
+        draw_chart(values_histogram(scale * shift, words, title=change, axis=axis, what="queries", form=form), "compare-shift")
 
 
 def _changed(found: Comparison, first: Opened, second: Opened) -> None:
     st.subheader("Queries that changed most", anchor=False)
     corpus, places = first[0].inputs.corpus, found.most_changed(CHANGED)
+    longer = np.maximum(found.counts_first, found.counts_second)
     key = f"compare-changed-{first[0].key}-{second[0].key}"
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
-    into = st.segmented_control(
-        "Open queries in",
-        ["A", "B"],
-        default="B",
-        required=True,
-        key="compare-into",
-        persist_state="session",
-        help="The run to open when you select a query.",
-    )
+    into = choice("Open queries in", {"A": "A", "B": "B"}, "compare-into", "B", "The run to open when you select a query.")
     ids = [query_id(corpus, query) for query in found.first[places].tolist()]
     chosen = st.dataframe(
         {
             "query": [corpus.queries[query] for query in found.first[places].tolist()],
-            "shared": [f"{both} of {max(one, two)}" for both, one, two in _counted(found, places)],
+            "shared": [f"{both} of {most}" for both, most in zip(found.shared[places], longer[places], strict=True)],
             "hardness A": found.hardness_first[places],
             "hardness B": found.hardness_second[places],
             "ratio A": 100 * found.ratio_first[places],
@@ -206,8 +171,3 @@ def _changed(found: Comparison, first: Opened, second: Opened) -> None:
         state.open_run(run.id)
         st.session_state.query = ids[rows[0]]
         st.switch_page("pages/views/inspect.py")
-
-
-def _counted(found: Comparison, places: compare.Ints) -> list[tuple[int, int, int]]:
-    columns = found.shared[places].tolist(), found.counts_first[places].tolist(), found.counts_second[places].tolist()
-    return list(zip(*columns, strict=True))

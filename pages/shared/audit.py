@@ -91,7 +91,7 @@ def pairs(run: OpenRun, sample: Sample) -> tuple[Ids, Ids]:
 
 def _states(run: OpenRun, queries: Ids, passages: Ids) -> npt.NDArray[np.int8]:
     """Return the states of pairs, indices into `queue.STATES`."""
-    known_pairs = _with_verdict(run.key, resources.reviews().version(), run)
+    known_pairs = _with_verdict(run, resources.reviews().version())
     known = known_pairs[0].astype(np.int64) << 32 | known_pairs[1]
     wanted = queries.astype(np.int64) << 32 | passages
     if not len(known):
@@ -101,9 +101,9 @@ def _states(run: OpenRun, queries: Ids, passages: Ids) -> npt.NDArray[np.int8]:
     return np.where(known[places] == wanted, known_pairs[2][places], 0).astype(np.int8)
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)
-def _with_verdict(key: str, version: int, _run: OpenRun) -> tuple[Ids, Ids, npt.NDArray[np.int8]]:
-    return queue.pairs_with_verdict(_run.inputs.corpus, _run.verdict_pairs, resources.reviews().verdicts())
+@resources.cached(4)
+def _with_verdict(run: OpenRun, version: int) -> tuple[Ids, Ids, npt.NDArray[np.int8]]:
+    return queue.pairs_with_verdict(run.inputs.corpus, run.verdict_pairs, resources.reviews().verdicts())
 
 
 def draw(run: OpenRun, selection: Selection, size: int) -> None:

@@ -20,13 +20,16 @@ from hnmine.models.cards import ModelSettings
 from hnmine.models.reranker import RerankerSettings
 from hnmine.resources import OpenRun
 from hnmine.retrieval.rerank import SIGNAL
-from hnmine.runs.mine import SCORE_SOURCES, MineSettings, ScoreSource
+from hnmine.runs.mine import MineSettings, ScoreSource
+from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
-from pages.shared import job_progress
+from pages.shared import job_progress, widgets
+from pages.shared.widgets import failed
 
 __all__ = ["Choice", "choice", "complete", "fitting", "source", "tell"]
 
 NONE = "none"
+SOURCES: dict[ScoreSource, str] = {"model": "the mining model", "reranker": "the reranker"}
 KNOWN = ("BAAI/bge-reranker-base", "BAAI/bge-reranker-large", "BAAI/bge-reranker-v2-m3", "BAAI/bge-reranker-v2-gemma")
 
 
@@ -66,8 +69,7 @@ def choice(key: str, initial: RerankerSettings | None, model: ModelSettings | No
         settings = msgspec.structs.replace(same or RerankerSettings(name_or_path=wanted), precision=first.precision)
         card = reranker.describe(settings)
     except HnmineError as error:
-        st.error("Cannot use this reranker", icon=":material/error:")
-        st.text(str(error))
+        failed("Cannot use this reranker", error)
         return Choice(None, usable=False)
     text = f"{card.max_length:,} tokens per pair"
     st.caption(text if card.folder is not None else f"{text} · not downloaded yet, fetched from the Hugging Face Hub when you mine")
@@ -94,23 +96,13 @@ def source(run: OpenRun, with_scores: bool) -> ScoreSource:
     """Draw the source of the exported scores, where there is a choice."""
     if not with_scores or SIGNAL not in run.ranking.signals or run.run.settings.reranker is None:
         return "model"
-    chosen: ScoreSource | None = st.segmented_control(
-        "Score source",
-        SCORE_SOURCES,
-        default=run.run.settings.score_source,
-        required=True,
-        format_func={"model": "the mining model", "reranker": "the reranker"}.get,
-        key="export-source",
-        persist_state="session",
-        help="Similarities of the mining model, or raw logits of the reranker as teacher scores for distillation.",
-    )
-    return chosen or "model"
+    about = "Similarities of the mining model, or raw logits of the reranker as teacher scores for distillation."
+    return widgets.choice("Score source", SOURCES, "export-source", run.run.settings.score_source, about)
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)
-def _unscored(key: str, settings: str, _run: OpenRun) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    selection = resources.selection(_run, msgspec.json.decode(settings, type=SelectionSettings))
-    return unscored(_run.ranking, _run.inputs.corpus, selection)
+@resources.cached(4)
+def _unscored(run: OpenRun, selection: Selection) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    return unscored(run.ranking, run.inputs.corpus, selection)
 
 
 def complete(run: OpenRun, settings: MineSettings) -> None:
@@ -130,18 +122,16 @@ def complete(run: OpenRun, settings: MineSettings) -> None:
     if job is not None and job.active:
         progress(job.id)
         st.stop()
-    pairs = _unscored(run.key, msgspec.json.encode(settings.selection).decode(), run)
+    pairs = _unscored(run, resources.selection(run, settings.selection))
     try:
         missing = resources.scorer(run).missing(*pairs) if len(pairs[0]) else 0
     except HnmineError as error:
-        st.error("Cannot use the reranker", icon=":material/error:")
-        st.text(str(error))
+        failed("Cannot use the reranker", error)
         st.stop()
     if not missing:
         return
     if job is not None and job.state == "failed":
-        st.error("Scoring failed", icon=":material/error:")
-        st.text(job.error or "")
+        failed("Scoring failed", job.error or "")
     st.info(
         f"{counted(missing, 'pair')} of this export {'has' if missing == 1 else 'have'} no reranker score yet: random-filled negatives, "
         "negatives beyond its depth, or added positives.",

@@ -15,6 +15,7 @@ from hnmine.data.corpus import Corpus
 from hnmine.runs.workspace import Dataset, Run
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
+from pages.shared.widgets import failed
 
 Decisions = tuple[tuple[str, ...], bool]
 
@@ -119,6 +120,11 @@ def choose_columns(dataset_id: str, chosen: Columns) -> None:
     resources.workspace().save_columns(dataset_id, chosen)
 
 
+def data(dataset_id: str) -> resources.Data:
+    """Return a data set's files with the decisions about them."""
+    return resources.data(dataset_id, *decisions(dataset_id), columns(dataset_id))
+
+
 def selection_settings(run_id: str) -> SelectionSettings:
     """Return the selection settings of a run: those of this session, or else the stored ones."""
     settings: SelectionSettings | None = st.session_state.get(f"selection-{run_id}")
@@ -144,8 +150,7 @@ def opened() -> tuple[resources.OpenRun, Selection]:
         run = resources.open_run(st.session_state.run)
         return run, resources.selection(run, selection_settings(run.run.id))
     except HnmineError as error:
-        st.error("Cannot open this run", icon=":material/error:")
-        st.text(str(error))
+        failed("Cannot open this run", error)
         st.stop()
 
 

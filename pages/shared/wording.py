@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
+from hnmine.data.corpus import PoolMode
 from hnmine.retrieval.fusion import FUSION_DEPTH
 from hnmine.selection.filters import FILTERS, MAX_FN_RATE, NO_MEASUREMENT
 
@@ -14,7 +15,9 @@ __all__ = [
     "COLUMNS",
     "FUNNEL",
     "NO_MEASUREMENT",
+    "POOL_MODES",
     "POSITIVE_SCORES",
+    "QUERY_COLUMNS",
     "RATIO_SHOWN",
     "STRATEGIES",
     "Column",
@@ -36,8 +39,8 @@ class Column(NamedTuple):
     """A column of a table, and the same number in a sentence.
 
     Attributes:
-        header, help: above the column; `width`: in pixels.
-        form: printf format of `factor` times the value; "" for text.
+        header, help: above the column; `width`: in pixels, or as Streamlit names it.
+        form: printf format of `factor` times the value; "" for text. align: of text.
         name: in a sentence; "" is the header. tail: follows the value there.
     """
 
@@ -47,7 +50,8 @@ class Column(NamedTuple):
     factor: float = 1.0
     name: str = ""
     tail: str = ""
-    width: int | None = None
+    width: int | str | None = None
+    align: str | None = None
 
     @property
     def title(self) -> str:
@@ -60,77 +64,48 @@ class Column(NamedTuple):
 
     def config(self, **options: Any) -> Any:
         """Return Streamlit's configuration of the column; `options` override it, such as `help` or `width`."""
-        options = {"label": self.header, "help": self.help or None, "width": self.width} | options
+        options = {"label": self.header, "help": self.help or None, "width": self.width, "alignment": self.align} | options
         if not self.form:
             return st.column_config.TextColumn(**options)
         return st.column_config.NumberColumn(**({"format": self.form} | options))
 
 
+# One line per candidate.
 COLUMNS: dict[str, Column] = {
-    # One line per candidate
-    "rank": Column("rank", "Rank in the candidate list, counted from 0; empty for random fill.", width=55),
-    "score": Column("similarity", "Similarity to the query.", "%.3f", width=75),
-    "ratio": Column("ratio to positive", f"Score divided by the positive's score, up to {RATIO_SHOWN:.0%}.", "%.0f%%", 100, width=95),
-    "positive_similarity": Column(
-        "sim. to positive",
-        "Similarity to the nearest positive passage. Near 1, both have the same meaning.",
-        "%.3f",
-        name="similarity to the positive passage",
-        width=95,
-    ),
-    "overlap": Column(
-        "overlap",
-        "Three-word sequences in common with a positive (Jaccard index). Near 100%, it is a near duplicate.",
-        "%.0f%%",
-        100,
-        width=75,
-    ),
-    "bm25_ratio": Column(
-        "BM25", "BM25 score, relative to the best match of the query.", "%.0f%%", 100, tail=" of the best match", width=75
-    ),
-    "bm25_rank": Column("BM25 rank", "Passages that have a higher BM25 score for the query.", "%.0f", width=75),
-    "reranker": Column("reranker", "Raw score of the reranker, a cross-encoder.", "%.2f", width=75),
-    "second_model": Column("2nd model", "Similarity to the query by the second model.", "%.3f", name="second model", width=75),
-    "fn_probability": Column(
-        "FN probability",
-        f"Estimated false-negative probability. {NO_MEASUREMENT}",
-        "%.1f%%",
-        100,
-        name="estimated false-negative probability",
-        width=95,
-    ),
-    "status": Column("status", "The place among the negatives, or why the candidate was not chosen.", width=160),
-    "source": Column("source", "Where the passage occurs in the data.", width=75),
-    "shared_words": Column("shared words", "Words in common with a positive that few other candidates have.", width=110),
-    "passage": Column("passage"),
-    # One line per query
-    "query": Column("query"),
-    "positive": Column(
-        "positive",
-        "The positive's score: the similarity of the query to its positive. Several positives are combined as the filters do.",
-        "%.3f",
-    ),
-    "positive_rank": Column("positive rank", "Rank of the best positive, counted from 0.", name="rank of the positive"),
+    "rank": Column("rank", "From 0, empty for random-filled passages.", width=55, align="right"),
+    "score": Column("score", "Similarity to the query.", "%.3f", width=65),
+    "fn_probability": Column("est. FN", f"Estimated false-negative probability. {NO_MEASUREMENT}", "%.1f%%", 100, width=75),
+    "status": Column("status", "Chosen, with its place among the negatives, or the reason why not.", width=170),
+    "passage": Column("passage", width="large"),
+    "ratio": Column("ratio to positive", f"Score / score of the positive, at most {RATIO_SHOWN:.0%}.", "%.0f%%", 100, width=120),
+    "positive_similarity": Column("sim. to positive", "Similarity to the nearest positive passage.", "%.3f", width=120,
+                                  name="similarity to the positive passage"),
+    "overlap": Column("overlap", "Three-word sequences in common with a positive (Jaccard index). Near 100%, it is a near duplicate.",
+                      "%.0f%%", 100, width=85),
+    "bm25_ratio": Column("BM25", "BM25 score, relative to the best match of the query.", "%.0f%%", 100,
+                         tail=" of the best match", width=85),
+    "bm25_rank": Column("BM25 rank", "Passages that have a higher BM25 score for the query.", "%.0f", width=85),
+    "reranker": Column("reranker", "Raw score of the reranker, a cross-encoder.", "%.2f", width=85),
+    "second_model": Column("2nd model", "Similarity to the query by the second model.", "%.3f", name="second model", width=85),
+    "shared words": Column("shared words", "Words that the passage shares with a positive, the rarest first.", width=160),
+    "source": Column("source", "Where the passage is in the data: positive or negative of a row, or the pool.", width="small"),
+}  # fmt: skip
+# One line per query, by the names of `listing.COLUMNS`, in the order of the screen.
+QUERY_COLUMNS: dict[str, Column] = {
+    "query": Column("query", name="query (alphabetical)", width=310),
+    "fn_probability": Column("est. FN probability",
+                             f"Highest estimated false-negative probability of the query's negatives. {NO_MEASUREMENT}",
+                             "%.1f%%", 100, name="est. false-negative probability"),
+    "positive": Column("positive", "Similarity of the positive. Several positives: as set for the filters.", "%.3f",
+                       name="similarity of the positive"),
+    "positive_rank": Column("positive rank", "Rank of the best positive, counted from 0.", name="rank of the positive", align="right"),
     "hardest": Column("hardest negative", "Similarity of the hardest negative.", "%.3f", name="similarity of the hardest negative"),
-    "margin": Column("margin", "The positive's score minus the hardest negative's. Below 0, the negative scores higher.", "%.3f"),
-    "hardest_ratio": Column(
-        "ratio to positive",
-        f"Score of the hardest negative divided by the positive's score, up to {RATIO_SHOWN:.0%}.",
-        "%.0f%%",
-        100,
-        name="ratio of the hardest negative to the positive",
-    ),
-    "max_fn_probability": Column(
-        "FN probability",
-        f"Highest estimated false-negative probability among the negatives. {NO_MEASUREMENT}",
-        "%.1f%%",
-        100,
-        name="highest false-negative probability",
-    ),
-    "negatives": Column("negatives", "Negatives of the query.", "%d", name="number of negatives"),
-    "random_filled": Column("random fill", "Negatives drawn at random from outside the window.", "%d", name="number of random negatives"),
-    "reviewed": Column("reviewed", "Passages of the query with a verdict.", "%d", name="number of reviewed passages"),
-}
+    "margin": Column("margin", "Positive minus hardest negative. Below 0, the negative scores higher.", "%.3f"),
+    "ratio": Column("ratio to positive", f"Score of the hardest negative / score of the positive, at most {RATIO_SHOWN:.0%}.",
+                    "%.0f%%", 100, name="ratio to the positive"),
+    "negatives": Column("negatives", form="%d", name="number of negatives"),
+    "reviewed": Column("verdicts", "Number of the query's passages with a verdict.", "%d", name="number of verdicts"),
+}  # fmt: skip
 # The steps of `Selection.funnel` that the screen shows, in their order.
 FUNNEL = {
     "ranked": "ranked",
@@ -141,6 +116,7 @@ FUNNEL = {
     "chosen": "chosen",
 }
 POSITIVE_SCORES = {"in_window": "mean of those in the window", "mean": "mean of all", "min": "lowest", "max": "highest"}
+POOL_MODES: dict[PoolMode, str] = {"extend": "all passages of the data set + pool", "replace": "the pool only"}
 STRATEGIES = {"random": "at random", "hardest": "hardest first"}
 
 
@@ -192,7 +168,7 @@ _PARTS = {
 _VALUES: dict[str, Mapping[str, str]] = {
     "selection.strategy": STRATEGIES,
     "selection.positive_score": POSITIVE_SCORES,
-    "pool_mode": {"extend": "all passages of the data set + pool", "replace": "the pool only"},
+    "pool_mode": {**POOL_MODES},
 }
 
 
@@ -216,9 +192,9 @@ def signal(name: str) -> Column:
     if name.startswith("rank_"):
         retriever = name.removeprefix("rank_").replace("_", " ")
         about = f"Rank from 0 in the list of this retriever; empty if it is not among the first {FUSION_DEPTH:,}."
-        return Column(f"{retriever} rank", about, "%d", name=f"rank by {retriever}", width=75)
+        return Column(f"{retriever} rank", about, "%d", name=f"rank by {retriever}", width=85)
     words = name.replace("_", " ")
-    return COLUMNS.get(name) or Column(words, "A signal of the ranking.", "%.3f", name=words, width=75)
+    return COLUMNS.get(name) or Column(words, "A signal of the ranking.", "%.3f", name=words, width=85)
 
 
 def verdicts_applied(counts: Mapping[str, int]) -> str:

@@ -15,6 +15,7 @@ from pages.data import columns as reading
 from pages.data import open_data, steps
 from pages.data import problems as findings
 from pages.shared import state, wording
+from pages.shared.widgets import failed, metrics
 
 SHOWN_ROWS = 100
 
@@ -36,7 +37,6 @@ with st.expander("Open other data", icon=":material/folder_open:"):
 
 # Format and columns
 
-repair, skip = state.decisions(current.id)
 columns = state.columns(current.id)
 stored_pool = resources.workspace().pool_path(current.id)
 # The names of the files before they were stored.
@@ -47,14 +47,16 @@ try:
         with progress:
             steps.progress(False)
         st.stop()
-    reading.keep(current, picked, columns)
+    if picked != columns:
+        state.choose_columns(current.id, picked)
+        st.rerun()
     with st.spinner("Reading the files ..."):
-        files = resources.files(current.id, repair, skip, columns)
+        data = state.data(current.id)
+        files = resources.files(data)
 except ColumnsError:
     st.stop()
 except HnmineError as error:
-    st.error("Cannot read this file", icon=":material/error:")
-    st.text(str(error))
+    failed("Cannot read this file", error)
     st.stop()
 
 # Summary
@@ -63,7 +65,7 @@ heading = st.container(horizontal=True, vertical_alignment="center", horizontal_
 with heading:
     st.subheader("Summary", anchor=False)
 try:
-    read = resources.inputs(current.id, "extend", repair, skip, columns)
+    read = resources.inputs(data, "extend")
 except HnmineError as error:
     read, undecided = None, str(error)
 with progress:
@@ -83,31 +85,20 @@ with heading:
 
 rows = files.training.items
 with st.grid(5, min_column_width=165):
-    st.metric("Rows", f"{len(rows):,}", border=True, help="Valid rows of the training file.")
-    st.metric(
-        "Queries",
-        f"{len(read.corpus.queries):,}" if read else "–",
-        border=True,
-        help="Unique queries, ignoring case and white space. Rows with the same query share positives and negatives.",
-    )
-    st.metric("Positives", f"{sum(len(row.pos) for row in rows):,}", border=True)
-    st.metric(
-        "Existing negatives",
-        f"{sum(len(row.neg) for row in rows):,}",
-        border=True,
-        help="Kept as candidates and replaced in the export.",
-    )
-    st.metric(
-        "Passages",
-        f"{read.corpus.n_candidates:,}" if read else "–",
-        border=True,
-        help="Unique candidate passages: positives, existing negatives and the pool.",
+    unique = "Unique queries, ignoring case and white space. Rows with the same query share positives and negatives."
+    candidates = "Unique candidate passages: positives, existing negatives and the pool."
+    metrics(
+        ("Rows", f"{len(rows):,}", "Valid rows of the training file."),
+        ("Queries", f"{len(read.corpus.queries):,}" if read else "–", unique),
+        ("Positives", f"{sum(len(row.pos) for row in rows):,}", None),
+        ("Existing negatives", f"{sum(len(row.neg) for row in rows):,}", "Kept as candidates and replaced in the export."),
+        ("Passages", f"{read.corpus.n_candidates:,}" if read else "–", candidates),
     )
 fields = Counter(key for row in rows for key in row.fields)
 others = [f"{key} ({count:,})" if count != len(rows) else key for key, count in fields.items() if key not in ("query", "pos", "neg")]
 st.text("Other fields, kept in the export: " + (", ".join(others) if others else "none"))
 if read:
-    duplicates = resources.text_duplicates(current.id, repair, skip, columns)
+    duplicates = resources.text_duplicates(data)
     remarks = [
         ("repeated_queries", "query appears in several rows", "queries appear in several rows"),
         (
@@ -129,15 +120,14 @@ if read:
 if errors or any(problem.kind in REPAIRS for problem in problems):
     findings.decide(current.id, problems, len(rows), undecided=read is None and bool(errors))
 elif read is None:
-    st.error("Cannot mine this data", icon=":material/error:")
-    st.text(undecided)
+    failed("Cannot mine this data", undecided)
 if problems:
     findings.listing(problems, names)
 
 # Text lengths
 
 card = cards.describe(cards.ModelSettings())
-lengths = resources.text_lengths(current.id, str(card.folder), repair, skip, columns) if rows else None
+lengths = resources.text_lengths(data, card.folder) if rows and card.folder else None
 if lengths is not None:
     from hnmine.analysis import charts  # Arrow and NumPy would delay the first screen
     from pages.shared.drawing import draw

@@ -21,6 +21,7 @@ from hnmine.runs.summary import summarise
 from pages.export import checks
 from pages.shared import audit as auditing
 from pages.shared import reranker, state, wording
+from pages.shared.widgets import choice, failed
 
 st.title("Export", anchor=False)
 run, selection = state.opened()
@@ -47,16 +48,9 @@ def chosen_format() -> Format:
         encodings = {each.encoding: each for each in families[family]}
         if len(encodings) == 1:
             return families[family][0]
-        encoding = st.segmented_control(
-            "File type",
-            list(encodings),
-            default=mined.encoding if mined.encoding in encodings else next(iter(encodings)),
-            required=True,
-            key="export-encoding",
-            persist_state="session",
-            help="`datasets.load_dataset` reads both. Parquet is smaller and loads faster.",
-        )
-    return encodings[encoding]
+        first = mined.encoding if mined.encoding in encodings else next(iter(encodings))
+        about = "`datasets.load_dataset` reads both. Parquet is smaller and loads faster."
+        return encodings[choice("File type", {name: name for name in encodings}, "export-encoding", first, about)]
 
 
 with st.container(border=True):
@@ -125,8 +119,7 @@ def export() -> list[Written]:
         with st.spinner("Writing the file ..."):
             return resources.export(run, settings)
     except HnmineError as error:
-        st.error("Cannot write the file", icon=":material/error:")
-        st.text(str(error))
+        failed("Cannot write the file", error)
         st.stop()
 
 

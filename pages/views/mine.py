@@ -27,10 +27,12 @@ from pages.mine.retrievers import Retrievers, retrievers
 from pages.shared import job_progress, state, statistics, wording
 from pages.shared import reranker as reranking
 from pages.shared.drawing import draw
+from pages.shared.widgets import failed, metrics
 
 # Candidates ranked for each query, so that the window can be extended: ranking 500 instead of 210 takes 2 ms more per query.
 DEPTH = 500
 
+RANDOM_FILL = "Negatives drawn at random from outside the window, because it had too few candidates. They are usually easier."
 ALWAYS = ("in_window", "not_positive", "chosen")
 
 
@@ -47,34 +49,18 @@ def live(run: resources.OpenRun) -> None:
     summary = summarise(run.inputs, run.ranking, current)
     fn_probabilities = resources.fn_probabilities(run, current)
     with st.grid(4 if fn_probabilities is None else 5, min_column_width=170):
-        st.metric("Negatives", f"{summary.negatives:,}", border=True, help="Over all rows.")
-        st.metric(
-            "Random fill",
-            f"{summary.random_filled:,}",
-            border=True,
-            help="Negatives drawn at random from outside the window, because it had too few candidates. They are usually easier.",
-        )
-        st.metric(
-            "Rows with too few negatives",
-            f"{summary.short_rows:,}",
-            border=True,
-            help="The corpus does not have enough candidates for these rows.",
-        )
         mean = summary.scores["negatives"]
-        st.metric(
-            "Mean similarity",
-            "–" if mean is None else f"{mean:.3f}",
-            border=True,
-            help=f"Mean similarity of the negatives to their queries (hardness). Of the positives: {summary.scores['positives']:.3f}.",
+        hardness = f"Mean similarity of the negatives to their queries (hardness). Of the positives: {summary.scores['positives']:.3f}."
+        metrics(
+            ("Negatives", f"{summary.negatives:,}", "Over all rows."),
+            ("Random fill", f"{summary.random_filled:,}", RANDOM_FILL),
+            ("Rows with too few negatives", f"{summary.short_rows:,}", "The corpus does not have enough candidates for these rows."),
+            ("Mean similarity", "–" if mean is None else f"{mean:.3f}", hardness),
         )
         if fn_probabilities is not None:
             estimated = fn_rate(fn_probabilities)
-            st.metric(
-                "Estimated false-negative rate",
-                "–" if estimated is None else wording.percent(estimated, 1),
-                border=True,
-                help=f"False negatives among the negatives. {wording.NO_MEASUREMENT}",
-            )
+            rate = "–" if estimated is None else wording.percent(estimated, 1)
+            metrics(("Estimated false-negative rate", rate, f"False negatives among the negatives. {wording.NO_MEASUREMENT}"))
     if fn_probabilities is not None:
         st.caption(_estimated(run.fn_model.verdicts))
     draw(charts.similarity_histogram(statistics.histograms(run, current), chosen), "mine-histogram")
@@ -139,7 +125,7 @@ with st.expander("Model and candidates", icon=":material/model_training:") if ru
     pairs_to_score = st.container()
     again = st.container()
 try:
-    read = resources.inputs(dataset.id, pool_mode, repair, skip, columns)
+    read = resources.inputs(state.data(dataset.id), pool_mode)
 except HnmineError as error:
     if run is None:
         undecided = isinstance(error, InputError) and bool(error.problems)
@@ -231,8 +217,7 @@ with status:
         if read is None:
             st.warning("Some rows have problems. Resolve them on the Data screen to mine again.", icon=":material/rule:")
         if job is not None and job.state == "failed" and st.session_state.get("dismissed") != job.id:
-            st.error("The last run failed." + (" The result below is from an earlier run." if run else ""), icon=":material/error:")
-            st.text(job.error or "")
+            failed("The last run failed." + (" The result below is from an earlier run." if run else ""), job.error or "")
             if st.button("Dismiss", key="dismiss"):
                 st.session_state.dismissed = job.id
                 st.rerun()

@@ -14,6 +14,7 @@ from hnmine.data.verdicts import Choice
 from hnmine.review.queue import QueueSettings
 from pages.review import claims, files, filters, pair, presses, session
 from pages.review.session import LABELS, ReviewSession
+from pages.shared.widgets import failed
 
 POLL = "4s"
 MOST_AT_ONCE = 100_000
@@ -147,15 +148,13 @@ def screen(review: ReviewSession) -> None:
         all_at_once(review)
         recent()
     except HnmineError as error:
-        st.error("The verdicts cannot be read", icon=":material/error:")
-        st.text(str(error))
+        failed("The verdicts cannot be read", error)
 
 
 def messages(review: ReviewSession) -> None:
     """Draw errors, the message of the last action, and a conflict with another reviewer."""
     if review.error:
-        st.error("The verdict was not written. The pair stays on the screen.", icon=":material/error:")
-        st.text(review.error)
+        failed("The verdict was not written. The pair stays on the screen.", review.error)
     if review.message:
         st.toast(review.message, icon=":material/info:")
         review.message = ""
@@ -198,8 +197,7 @@ try:
     settings = filters.controls()
     review = session.open_session(settings)
 except HnmineError as error:
-    st.error("The queue cannot be built", icon=":material/error:")
-    st.text(str(error))
+    failed("The queue cannot be built", error)
     st.stop()
 if review.queue.nearest_only is not None:
     st.caption(f"The window is wide. The queue has the {review.queue.nearest_only:,} nearest candidates of each query.")

@@ -11,6 +11,7 @@ from hnmine.core.text import counted
 from hnmine.runs.workspace import NAME_LENGTH, Run
 from pages.runs import comparison
 from pages.shared import state
+from pages.shared.widgets import failed
 
 st.title("Runs", anchor=False)
 space, session = resources.workspace(), st.session_state
@@ -103,9 +104,8 @@ def choose(key: str, shown: list[str]) -> None:
 
 # The list
 
-if failed := session.pop("runs-failed", None):
-    st.error("The action failed", icon=":material/error:")
-    st.text(failed)
+if failure := session.pop("runs-failed", None):
+    failed("The action failed", failure)
 if damaged := space.damaged():
     st.warning(f"{counted(len(damaged), 'run or data set', 'runs and data sets')} cannot be read", icon=":material/broken_image:")
     st.text("\n".join(damaged))
@@ -121,6 +121,7 @@ else:
     key = f"runs-table-{'-'.join(shown)[-2000:]}-{space.run_name(current)}"
     summaries = [run.manifest.get("summary") or {} for run in runs.values()]
     selections = [run.settings.selection for run in runs.values()]
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     st.dataframe(
         {
             "name": [space.run_name(run_id) for run_id in shown],
@@ -140,18 +141,14 @@ else:
         selection_mode="single-row",
         selection_default={"selection": {"rows": [shown.index(current)], "columns": [], "cells": []}},
         column_config={
-            "name": st.column_config.TextColumn(width=165),
-            "data set": st.column_config.TextColumn(width=140),
-            "mined (UTC)": st.column_config.TextColumn(width=125),
-            "model": st.column_config.TextColumn(width=135),
-            "window": st.column_config.TextColumn(
-                width=70, help="Rank window as mined. The current settings of the run can differ.", alignment="right"
-            ),
-            "negatives": st.column_config.NumberColumn(width=85, format="localized", help="Negatives as mined, over all rows."),
-            "similarity": st.column_config.NumberColumn(
-                width=80, format="%.3f", help="Mean similarity of the negatives as mined (hardness)."
-            ),
-            "size": st.column_config.NumberColumn(width=75, format="%.1f MB", help="Disk space without stored vectors."),
+            "name": text(width=165),
+            "data set": text(width=140),
+            "mined (UTC)": text(width=125),
+            "model": text(width=135),
+            "window": text(width=70, help="Rank window as mined. The current settings of the run can differ.", alignment="right"),
+            "negatives": number(width=85, format="localized", help="Negatives as mined, over all rows."),
+            "similarity": number(width=80, format="%.3f", help="Mean similarity of the negatives as mined (hardness)."),
+            "size": number(width=75, format="%.1f MB", help="Disk space without stored vectors."),
         },
         alt="All runs, newest first",
     )

@@ -228,7 +228,7 @@ def test_words_find_the_nearest_passages_in_an_index_that_stays(run: str, monkey
         scores, ids = resources.nearest(run, text, 10)
         np.testing.assert_array_equal(ids, nearest)
         np.testing.assert_array_equal(scores, exact[nearest])
-    assert resources._passage_index(run) is resources._passage_index(run)
+    assert resources._passage_index(opened) is resources._passage_index(resources.open_run(run))
     at = open_app("inspect", run=run)
     at.text_input(key="inspect-ask").set_value("ropes").run()
     assert not at.exception
@@ -282,8 +282,8 @@ def test_the_query_with_the_highest_estimate_comes_first(run: str) -> None:
 def test_candidates_have_their_signals_once_by_name(run: str) -> None:
     at = open_app("inspect", run=run)
     found = at.dataframe[1].value
-    assert "positive_similarity" not in found
     columns = json.loads(at.dataframe[1].proto.columns)
+    assert [name for name in found if columns[name]["label"] == "sim. to positive"] == ["positive_similarity"]
     assert columns["bm25_ratio"]["label"] == "BM25"
     assert columns["bm25_ratio"]["type_config"]["format"] == "%.0f%%"
     opened = resources.open_run(run)
