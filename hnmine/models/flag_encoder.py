@@ -107,7 +107,10 @@ class FlagModelRunner:
             if prompt.instruction is not None:
                 part = [model.get_detailed_instruct(prompt.template, prompt.instruction, text) for text in part]
             with self._tokenizing:
-                ids: list[list[int]] = model.tokenizer(part, truncation=True, max_length=max_length)["input_ids"]
+                answer = model.tokenizer(
+                    part, truncation=True, max_length=max_length, return_attention_mask=False, return_token_type_ids=False
+                )
+            ids: list[list[int]] = answer["input_ids"]
             return ids
 
         with self._lock:

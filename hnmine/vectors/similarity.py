@@ -28,8 +28,9 @@ CHUNK = 98_304
 # Pairs per task; fewer for mapped rows, because each one maps about 64 kB of its file until released.
 PAIR_BLOCK = 8_192
 PAIR_BLOCK_MAPPED = 1_024
-# Queries per task in `ranked_scores`.
+# Queries per task in `ranked_scores`, and numbers gathered at a time.
 RANKED_BLOCK = 64
+RANKED_NUMBERS = 2**18
 # BLAS sums longer vectors in several threads, in an order that depends on their number.
 LONGEST_SUM = 8_192
 
@@ -162,16 +163,21 @@ def ranked_scores(queries: Floats, passages: VectorRows, ids: npt.NDArray[Any]) 
         return pair_scores(queries, np.repeat(np.arange(len(ids)), ids.shape[1]), passages, ids.ravel()).reshape(ids.shape)
     _check_ids(ids, passages)
     held, scores = np.asarray(passages), np.empty(ids.shape, np.float32)
-    size = max(1, min(ids.shape[1], CHUNK // max(queries.shape[1], 1)))
+    # A few queries at a time: with less work a call, the threads would wait for each other's Python code.
+    size = max(1, RANKED_NUMBERS // max(queries.shape[1], 1))
+    width = max(1, min(size, ids.shape[1]))
+    step = size // width
 
     def score(first: int) -> None:
-        taken, wide = np.empty((size, queries.shape[1]), held.dtype), np.empty((size, queries.shape[1]))
-        for row in range(first, min(first + RANKED_BLOCK, len(ids))):
-            query = queries[row].astype(np.float64)
-            for start in range(0, ids.shape[1], size):
-                part = ids[row, start : start + size]
-                wide[: len(part)] = np.take(held, part, axis=0, out=taken[: len(part)], mode="clip")
-                scores[row, start : start + size] = _sums(query, wide[: len(part)])
+        taken, wide = np.empty((step * width, queries.shape[1]), held.dtype), np.empty((step * width, queries.shape[1]))
+        stop = min(first + RANKED_BLOCK, len(ids))
+        for row in range(first, stop, step):
+            rows = slice(row, min(row + step, stop))
+            query = queries[rows, None].astype(np.float64)
+            for start in range(0, ids.shape[1], width):
+                part = ids[rows, start : start + width]
+                wide[: part.size] = np.take(held, part.ravel(), axis=0, out=taken[: part.size], mode="clip")
+                scores[rows, start : start + width] = _sums(query, wide[: part.size].reshape(*part.shape, -1))
 
     starts = range(0, len(ids), RANKED_BLOCK)
     if len(starts) < 2:
@@ -190,10 +196,10 @@ def _check_ids(ids: npt.NDArray[Any], vectors: VectorRows) -> None:
 
 
 def _sums(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the inner products of rows, (p,), summed in a fixed order."""
-    total = np.zeros(len(right))
-    for first in range(0, right.shape[1], LONGEST_SUM):
-        total += np.vecdot(left[..., first : first + LONGEST_SUM], right[:, first : first + LONGEST_SUM])
+    """Return the inner products of the last axis, summed in a fixed order."""
+    total = np.zeros(right.shape[:-1])
+    for first in range(0, right.shape[-1], LONGEST_SUM):
+        total += np.vecdot(left[..., first : first + LONGEST_SUM], right[..., first : first + LONGEST_SUM])
     return total
 
 
