@@ -30,7 +30,7 @@ PAIR_BLOCK = 8_192
 PAIR_BLOCK_MAPPED = 1_024
 # Queries per task in `ranked_scores`, and numbers gathered at a time.
 RANKED_BLOCK = 64
-RANKED_NUMBERS = 2**18
+RANKED_NUMBERS = 2**19
 # BLAS sums longer vectors in several threads, in an order that depends on their number.
 LONGEST_SUM = 8_192
 
