@@ -81,7 +81,8 @@ def msgspec_pool(path: Path) -> dict[str, Callable[[], Any]]:
 
 def our_pool(path: Path) -> dict[str, Callable[[], Any]]:
     from hnmine.data.corpus import build_corpus
-    from hnmine.data.rows import Row, read_pool
+    from hnmine.data.reading import read_pool
+    from hnmine.data.rows import Row
 
     texts: list[str] = []
 
@@ -136,7 +137,7 @@ def our_training(path: Path) -> dict[str, Callable[[], Any]]:
 
     from hnmine.core.files import write_atomic
     from hnmine.data.corpus import build_corpus
-    from hnmine.data.rows import read_training
+    from hnmine.data.reading import read_training
     from hnmine.export.flagembedding import flagembedding_lines
 
     held: dict[str, Any] = {}

@@ -7,7 +7,7 @@ the app show it unchanged. `exit_status` is the exit status of `python -m hnmine
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -16,9 +16,12 @@ __all__ = [
     "EncodeError",
     "HnmineError",
     "InputError",
+    "LabelsError",
     "ModelError",
     "OutputError",
+    "QuestionError",
     "SettingsError",
+    "TextsError",
     "WorkspaceError",
 ]
 
@@ -48,12 +51,33 @@ class InputError(HnmineError, ValueError):
         self.problems = tuple(problems)
 
 
-class ColumnsError(InputError):
+class QuestionError(InputError):
+    """The data can be read in several ways, and the user must say which; the message names the setting that does."""
+
+
+class ColumnsError(QuestionError):
     """The columns of a table cannot be assigned by name; `names` lists the columns of the file."""
 
     def __init__(self, message: str, names: Sequence[str]) -> None:
         super().__init__(message)
         self.names = tuple(names)
+
+
+class LabelsError(QuestionError):
+    """Which labels of pairs count as positive is unknown; `name` is their column, `counts` how often each value occurs."""
+
+    def __init__(self, message: str, name: str, counts: Mapping[str, int]) -> None:
+        super().__init__(message)
+        self.name = name
+        self.counts = dict(counts)
+
+
+class TextsError(QuestionError):
+    """The rows hold ids, and the file with their texts is missing; `missing` has "queries", "passages" or both."""
+
+    def __init__(self, message: str, missing: Sequence[str]) -> None:
+        super().__init__(message)
+        self.missing = tuple(missing)
 
 
 class ModelError(HnmineError):

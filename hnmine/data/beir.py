@@ -81,7 +81,7 @@ class BeirFolder:
         return (*filter(None, tables), *(self._qrels[split] for split in self.splits))
 
     def read(self, *, columns: Columns | None, repair: Iterable[str], skip_bad_rows: bool) -> tuple[InputFile[Row], InputFile[str]]:
-        """Read the rows and the pool; arguments and errors as in `rows.read_training`, `columns.qrels` names the split.
+        """Read the rows and the pool; arguments and errors as in `reading.read_training`, `columns.qrels` names the split.
 
         Raises:
             InputError: there are no qrels of that name, or a part cannot be read.

@@ -10,32 +10,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import msgspec
 
 from hnmine.core.errors import InputError, SettingsError
 
-__all__ = ["Columns", "columns_from", "in_words", "known_name", "pool_columns", "training_columns"]
+__all__ = ["Columns", "columns_from", "in_words", "is_positive", "known_name", "pool_columns", "training_columns"]
 
-# Most specific names first; the last ones are used only if none of the others exists.
-_QUERIES = ("query", "question", "anchor", "queries", "search_query", "query_text", "q", "sentence1", "sentence_0",
-            "sentence_1", "sentence_a", "text_a", "text1", "premise")  # fmt: skip
+# Most specific names first; the last ones are used only if none of the others exists. Headers of spreadsheets come in many languages.
+_QUERIES = ("query", "question", "anchor", "queries", "questions", "search_query", "query_text", "user_query", "user_input", "q",
+            "sentence1", "sentence_0", "sentence_1", "sentence_a", "text_a", "text1", "premise", "frage", "anfrage", "suchanfrage", "requête",
+            "pregunta", "consulta", "domanda", "pergunta", "vraag", "вопрос", "запрос", "问题", "查询", "問題", "質問", "질문")  # fmt: skip
 _POSITIVES = ("pos", "positive", "positives", "positive_passages", "positive_passage", "positive_ctxs", "positive_docs", "positive_doc",
-              "positive_text", "answer", "answers", "response", "relevant")  # fmt: skip
-# The second text of a pair: a positive only if there is no label column.
-_PARTNERS = ("passage", "document", "doc", "context", "sentence2", "sentence_1", "sentence_2", "sentence_b", "text_b", "text2",
-             "hypothesis", "text")  # fmt: skip
-_LABELS = ("label", "labels", "score", "scores", "similarity", "similarity_score", "relevance", "is_duplicate")
+              "positive_document", "positive_documents", "positive_text", "positive_texts", "relevant", "relevant_passages",
+              "relevant_docs", "chosen")  # fmt: skip
+# The second text of a pair: a positive, or with a label column perhaps a negative. Before an answer: that is often three words of it.
+_PARTNERS = ("context", "contexts", "retrieved_contexts", "reference_contexts", "passage", "passages", "document", "documents", "doc",
+             "docs", "sentence2", "sentence_1", "sentence_2", "sentence_b", "text_b", "text2", "hypothesis")  # fmt: skip
+_ANSWERS = ("answer", "answers", "response", "responses", "reference", "ground_truth", "antwort", "réponse", "reponse", "respuesta",
+            "risposta", "resposta", "antwoord", "ответ", "答案", "回答", "答え", "답변", "text")  # fmt: skip
+_LABELS = ("label", "labels", "score", "scores", "similarity", "similarity_score", "relevance", "relevancy", "relevance_score",
+           "is_relevant", "relevant", "is_duplicate", "duplicate", "grade", "rating", "judgement", "judgment", "gold_label", "match", "is_match",
+           "qrel")  # fmt: skip
 _NEGATIVES = ("neg", "negative", "negatives", "negative_passages", "negative_passage", "negative_ctxs", "negative_docs", "negative_doc",
-              "negative_text", "hard_negative", "hard_negatives", "hard_neg", "hard_negative_ctxs", "hard_negative_passages", "wrong",
-              "irrelevant")  # fmt: skip
-_TEXTS = ("text", "passage", "contents", "content", "document", "doc", "body", "passage_text", "paragraph", "context", "chunk", "sentence",
-          "answer")  # fmt: skip
+              "negative_document", "negative_documents", "negative_text", "negative_texts", "hard_negative", "hard_negatives", "hard_neg",
+              "hard_negative_ctxs", "hard_negative_passages", "rejected", "rejected_response", "rejected_responses", "wrong",
+              "wrong_answer", "irrelevant", "falsch", "falsche_antwort", "faux", "incorrecta", "sbagliata", "errada", "fout", "неверно", "错误答案", "错误",
+              "不正解", "오답")  # fmt: skip
+_TEXTS = ("text", "passage", "contents", "content", "document", "doc", "body", "passage_text", "document_text", "doc_text", "chunk_text",
+          "paragraph", "context", "chunk", "sentence", "answer")  # fmt: skip
+_IDS = ("_id", "id", "docid", "doc_id", "document_id", "pid", "passage_id", "corpus_id", "chunk_id", "pool_id", "qid", "query_id",
+        "question_id", "uid", "uuid", "key")  # fmt: skip
 _NUMBERED_POSITIVE = re.compile(r"(pos|positive|answer)_?\d+")
-_NUMBERED_NEGATIVE = re.compile(r"(neg|negative|hard_negative|hard_neg|wrong)_?\d+")
-_KNOWN = frozenset(
-    (*_QUERIES, *_POSITIVES, *_PARTNERS, *_LABELS, *_NEGATIVES, *_TEXTS, "id", "_id", "qid", "pid", "docid", "title", "prompt")
-)
+_NUMBERED_NEGATIVE = re.compile(r"(neg|negative|hard_negative|hard_neg|wrong|rejected)_?\d+")
+_KNOWN = frozenset((*_QUERIES, *_POSITIVES, *_PARTNERS, *_ANSWERS, *_LABELS, *_NEGATIVES, *_TEXTS, *_IDS, "title", "prompt", "instruction"))
 
 
 class Columns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,15 +54,25 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         query: the column of queries.
         pos: the columns of positive passages, one or several per cell.
         neg: the columns of negatives; () for none.
+        label: the column that says whether a pair's passage is positive; "" for none.
+        positive_labels: the values of it that do, such as ("3", "4"); None: 1, true, "relevant" and the like.
         text: the column of a pool's passages.
+        id: the column of their ids, for rows that name passages by id.
         qrels: the split of a BEIR data set to read, such as "train"; None for train, else dev, else test.
+        titles: "join" the pool's titles with its texts, or "ignore" them; None joins them if the rows' passages have titles.
+        encoding: of a text file that is not UTF-8, such as "cp1252".
     """
 
     query: str | None = None
     pos: tuple[str, ...] | None = None
     neg: tuple[str, ...] | None = None
+    label: str | None = None
+    positive_labels: tuple[str, ...] | None = None
     text: str | None = None
+    id: str | None = None
     qrels: str | None = None
+    titles: Literal["join", "ignore"] | None = None
+    encoding: str | None = None
 
     def words(self) -> tuple[str, ...]:
         """Return the words that `columns_from` parses, such as `neg=wrong_1,wrong_2`; a backslash escapes a comma in a name."""
@@ -80,14 +99,18 @@ def columns_from(words: Iterable[str]) -> Columns:
         names = tuple(re.sub(r"\\([\\,])", r"\1", name) for name in re.findall(r"(?:\\.|[^,\\])+", value))
         if part in parts:
             raise SettingsError(f"columns names {part!r} twice; write {part}=ONE,OTHER")
-        if part in ("pos", "neg"):
-            if part == "pos" and not names:
-                raise SettingsError("columns names no column for pos; leave it out, or write pos=NAME")
+        if part in ("pos", "neg", "positive_labels"):
+            if part != "neg" and not names:
+                raise SettingsError(f"columns names nothing for {part}; leave it out, or write {part}=NAME")
             parts[part] = names
+        elif part == "label" and not names:
+            parts[part] = ""
         elif len(names) != 1:
             raise SettingsError(f"columns names {len(names)} columns for {part!r}; name one")
         else:
             parts[part] = names[0]
+    if parts.get("titles") not in (None, "join", "ignore"):
+        raise SettingsError(f"columns has titles={parts['titles']}; write titles=join or titles=ignore")
     return msgspec.convert(parts, Columns)
 
 
@@ -99,6 +122,11 @@ def known_name(name: str) -> bool:
     """Return whether a column name is well known."""
     plain = _plain(name)
     return plain in _KNOWN or bool(_NUMBERED_POSITIVE.fullmatch(plain) or _NUMBERED_NEGATIVE.fullmatch(plain))
+
+
+def is_positive(names: Sequence[str] | None) -> bool:
+    """Return whether a name says that its passages are positives."""
+    return any(_plain(name) in _POSITIVES or _NUMBERED_POSITIVE.fullmatch(_plain(name)) for name in names or ())
 
 
 def _first(names: Sequence[str], known: Sequence[str], taken: Sequence[str] = ()) -> str | None:
@@ -118,27 +146,30 @@ def _check(names: Sequence[str], wanted: Iterable[str], where: str) -> None:
 
 
 def training_columns(names: Sequence[str], given: Columns, where: str) -> Columns | None:
-    """Return the columns of query, positives and negatives, or None if they must be named by the user.
+    """Return the columns of query, positives, negatives and label, or None if they must be named by the user.
 
     Raises:
         InputError: a named column does not exist, or is named for two parts; `where` is the file.
     """
-    named = [*([given.query] if given.query else []), *(given.pos or ()), *(given.neg or ())]
+    single = [name for name in (given.query, given.label) if name]
+    named = [*single, *(given.pos or ()), *(given.neg or ())]
     _check(names, named, where)
     if twice := next((name for name in named if named.count(name) > 1), None):
         raise InputError(f"{where}: the column `{twice}` is named for two parts; name it once")
     query = given.query or _first(names, _QUERIES, named)
     taken = [*named, *([query] if query else [])]
-    pos = given.pos
+    pos, label = given.pos, given.label
     if pos is None:
-        one = _first(names, _POSITIVES, taken)
+        one = _first(names, _POSITIVES, [*taken, *_label_names(names)])
         numbered = [name for name in names if _NUMBERED_POSITIVE.fullmatch(_plain(name)) and name not in taken]
-        if one is None and not numbered and _first(names, _LABELS) is None:
-            one = _first(names, _PARTNERS, taken)
+        if one is None and not numbered:
+            one = _first(names, (*_PARTNERS, *_ANSWERS), taken)
+            if one is not None and label is None:
+                label = _first(names, _LABELS, [*taken, one])
         pos = (one,) if one is not None else tuple(numbered)
     if query is None or not pos:
         return None
-    taken += pos
+    taken += [*pos, *([label] if label else [])]
     neg = given.neg
     if neg is None:
         third = ("sentence_2",) if _plain(query) == "sentence_0" else ()
@@ -147,7 +178,12 @@ def training_columns(names: Sequence[str], given: Columns, where: str) -> Column
             for name in names
             if name not in taken and (_plain(name) in (*_NEGATIVES, *third) or _NUMBERED_NEGATIVE.fullmatch(_plain(name)))
         )
-    return Columns(query=query, pos=pos, neg=neg)
+    return Columns(query=query, pos=pos, neg=neg, label=label, positive_labels=given.positive_labels)
+
+
+def _label_names(names: Sequence[str]) -> list[str]:
+    """Return `relevant` if it must be a label, because another column holds the passages."""
+    return [name for name in names if _plain(name) == "relevant" and _first(names, (*_PARTNERS, *_ANSWERS)) is not None]
 
 
 def pool_columns(names: Sequence[str], given: Columns, where: str) -> Columns | None:
@@ -158,10 +194,11 @@ def pool_columns(names: Sequence[str], given: Columns, where: str) -> Columns | 
     """
     _check(names, [given.text] if given.text else [], where)
     text = given.text or _first(names, _TEXTS)
-    return None if text is None else Columns(text=text)
+    return None if text is None else Columns(text=text, id=given.id)
 
 
 def in_words(columns: Columns) -> str:
     """Return the columns as text, such as "query = question, pos = answer"."""
-    parts = [("query", (columns.query,)), ("pos", columns.pos), ("neg", columns.neg), ("text", (columns.text,))]
+    parts = [("query", (columns.query,)), ("pos", columns.pos), ("neg", columns.neg), ("label", (columns.label,))]
+    parts += [("text", (columns.text,)), ("id", (columns.id,))]
     return ", ".join(f"{part} = {' + '.join(str(name) for name in names)}" for part, names in parts if names and names[0] is not None)

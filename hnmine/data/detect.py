@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from hnmine.data.columns import Columns, in_words, known_name, pool_columns, training_columns
+from hnmine.data.columns import Columns, in_words, is_positive, known_name, pool_columns, training_columns
 from hnmine.data.streams import Packing
 
 __all__ = ["Format", "Role", "Source", "cells_of", "detect", "list_in", "read_as", "reader_of", "resolve"]
@@ -52,6 +52,8 @@ class Source:
             holds the names.
         lists: the columns of a delimited table whose cells are lists as text.
         ids: the columns with one word or number per cell.
+        labels: the columns with few, short values.
+        shape: of the rows, such as "chat messages"; "" for fields as columns.
     """
 
     format: Format
@@ -62,6 +64,8 @@ class Source:
     header: bool = True
     lists: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    shape: str = ""
 
     def __str__(self) -> str:
         parts = [_DELIMITERS[self.delimiter] if self.format == "csv" else _LABELS[self.format]]
@@ -69,6 +73,8 @@ class Source:
             parts.append({"gzip": "compressed with gzip", "zstd": "compressed with Zstandard"}[self.packing])
         if self.format == "csv" and not self.header:
             parts.append("no header")
+        if self.shape:
+            parts.append(self.shape)
         text = ", ".join(parts)
         if not self.names or self.format == "text":
             return text
@@ -96,17 +102,33 @@ def resolve(source: Source, role: Role, given: Columns, where: str) -> tuple[Col
         found = pool_columns(names, given, where)
         if found is None and source.is_table and (len(names) == 1 or (len(names) == 2 and names[0] in source.ids)):
             found = Columns(text=names[-1])
-        return (Columns(text="text"), True) if found is None and plain else (found, plain)
+        if found is None and plain:
+            return (Columns(text="text"), True) if not names else (None, False)
+        return found, plain
     usual = Columns(query="query", pos=("pos",), neg=("neg",))
     default_names = given.query in (None, "query") and given.pos in (None, ("pos",)) and given.neg in (None, ("neg",))
     if plain and default_names and (not names or {"query", "pos"} <= {*names}):
-        return usual, True
+        return _with_label(usual, source, given), True
     found = training_columns(names, given, where)
-    if found is None and plain and default_names:  # the missing fields are reported line by line
+    if found is None and plain and default_names and (not names or {"query", "pos"} & {*names}):  # reported line by line
         return None, True
-    if found is None and not source.header and len(names) in (2, 3) and not source.ids and (given.query, given.pos) == (None, None):
+    unnamed = not source.header and (given.query, given.pos) == (None, None)
+    if found is None and unnamed and len(names) in (2, 3) and not {*names[:2]} & {*source.ids}:
         found = Columns(query=names[0], pos=(names[1],), neg=names[2:])
-    return found, False
+    return (None if found is None else _with_label(found, source, given)), False
+
+
+def _with_label(columns: Columns, source: Source, given: Columns) -> Columns:
+    """Return the columns with the one that holds labels: a `label`, or the third one if it has few, short values and no other use."""
+    label = columns.label if given.label is None else given.label
+    named = (columns.query, *(columns.pos or ()), *((columns.neg or ()) if source.header else ()))
+    if label is None:
+        label = next((name for name in source.labels if name.casefold() in ("label", "labels") and name not in named), None)
+    others = [name for name in source.names if name not in named]
+    if label is None and len(source.names) == 3 and others in [[name] for name in source.labels]:
+        label = None if source.header and is_positive(columns.pos) else others[0]
+    neg = tuple(name for name in columns.neg or () if name != label)
+    return msgspec.structs.replace(columns, label=label or None, neg=neg, positive_labels=given.positive_labels)
 
 
 def read_as(source: Source, columns: Columns | None) -> str:
@@ -218,7 +240,8 @@ def _is_table(records: list[list[str]], width: int, known: int, named: bool, del
 def _described(source: Source, records: list[list[str]], known: int) -> Source:
     first, rows = records[0], records[1:]
     longest = max((len(cell) for row in rows for cell in row), default=0)
-    looks = all(_NAME.fullmatch(cell.strip()) for cell in first) and len({*first}) == len(first) and longest >= 2 * max(map(len, first))
+    words = all(_NAME.fullmatch(cell.strip()) for cell in first) and len({*first}) == len(first)
+    looks = words and (longest >= 2 * max(map(len, first)) or (bool(rows) and all(any(" " in cell.strip() for cell in row) for row in rows)))
     header = bool(known) or looks
     names = [cell.strip() if header and cell.strip() else f"column_{place}" for place, cell in enumerate(first, 1)]
     lists, ids = [], []

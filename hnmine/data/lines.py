@@ -47,7 +47,7 @@ class LineReader:
 
     Args:
         path: the file; for a part of an archive, its name in messages.
-        repair, skip_bad_rows: as in `rows.read_training`.
+        repair, skip_bad_rows: as in `reading.read_training`.
         opener: opens the bytes if `path` is part of an archive.
     """
 

@@ -30,7 +30,8 @@ PROBLEM_KINDS = {
     "nan": "NaN or infinity",
     "duplicate-row": "repeated row",
     "duplicate-id": "duplicate id",
-    "unknown-id": "unknown id in the qrels",
+    "unknown-id": "unknown id",
+    "record-left-out": "record left out",
     "field-renamed": "field renamed",
     "field-left-out": "field left out",
     "byte-order-mark": "byte order mark",
@@ -46,7 +47,7 @@ REPAIRS = {
     "nan": "remove the fields that contain it",
     "duplicate-row": "keep the first of them",
     "duplicate-id": "keep the first of them",
-    "unknown-id": "skip the line of the qrels",
+    "unknown-id": "leave out the id",
 }
 
 T = TypeVar("T")
@@ -88,7 +89,9 @@ class InputFile(Generic[T]):
 
     `items` are `Row`s (training file) or passages as str (pool); `size` (bytes) and `sha256` (hexadecimal) are those of the file.
     `read_as` is a sentence with the detected format and the columns read; `plain` is True for JSON lines with the default
-    field names. `names` are all columns or fields of the file, `columns` those that were read.
+    field names. `names` are all columns or fields of the file, `columns` those that were read. `ids` says whether queries and
+    passages are ids; `titled` has the rows' passages with a title of their own (text -> title and text); `titles` and `by_id`
+    (id -> text) are those of a pool.
     """
 
     path: str
@@ -101,6 +104,10 @@ class InputFile(Generic[T]):
     plain: bool = True
     names: tuple[str, ...] = ()
     columns: Columns = field(default_factory=Columns)
+    ids: tuple[bool, bool] = (False, False)
+    titled: dict[str, str] = field(default_factory=dict)
+    titles: list[str | None] | None = None
+    by_id: dict[str, str] = field(default_factory=dict)
 
     @property
     def open_problems(self) -> list[Problem]:

@@ -9,17 +9,16 @@ pool only the texts are kept. Data sets with other column names are renamed to `
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
 from hnmine.data.columns import Columns
 from hnmine.data.jsonl import Reader
-from hnmine.data.problems import REPAIRS, InputFile, Problem
+from hnmine.data.problems import REPAIRS, Problem
 
-__all__ = ["Passage", "Renamer", "Row", "array", "joined", "read_pool", "read_training", "training_rows", "without"]
+__all__ = ["Passage", "Renamer", "Row", "array", "joined", "training_rows", "without"]
 
 _encode: Callable[[object], bytes] = msgspec.json.encode
 
@@ -159,7 +158,10 @@ class Renamer:
         for index, item in enumerate(items):
             place = f"{path}[{index}]" if several else path
             if isinstance(item, Passage):
-                text = joined(item.title, item.text or item.passage or item.contents or item.content)
+                alone = item.text or item.passage or item.contents or item.content
+                text = joined(item.title, alone)
+                if item.title and alone:
+                    reader.titled[alone.strip()] = text
             elif item is None:
                 found.append(reader.problem(place, "wrong-type", "expected a string, found null", "write it as a string"))
                 continue
@@ -182,41 +184,6 @@ class Row:
     pos: list[str]
     neg: list[str]
     fields: dict[str, msgspec.Raw]
-
-
-def read_training(
-    path: str | os.PathLike[str],
-    *,
-    columns: Columns | None = None,
-    repair: Iterable[str] = (),
-    skip_bad_rows: bool = False,
-) -> InputFile[Row]:
-    """Read training rows: `query` (str), `pos` (list of str), optional `neg` (list of str), any other fields.
-
-    Args:
-        path: a file in any format of `detect`, optionally compressed with gzip or Zstandard; for BEIR data sets see `beir`.
-        columns: the columns to read; a part that is None is found by name.
-        repair: kinds of REPAIRS to repair, or "all".
-        skip_bad_rows: leave out the other bad rows.
-
-    Raises:
-        InputError: the file cannot be read.
-        ColumnsError: the columns must be named. Bad rows do not raise: see `problems.require_decided`.
-    """
-    reader = Reader(path, repair, skip_bad_rows, columns=columns)
-    rows: list[Row] = []
-    seen: dict[tuple[str, ...], int] = {}
-    for row in training_rows(reader):
-        # Same query and positives: a trainer would see the row twice.
-        first = seen.setdefault((row.query, *row.pos), row.line)
-        if first != row.line:
-            repeat = reader.problem("$", "duplicate-row", f"repeats line {first}", REPAIRS["duplicate-row"])
-            removed = "duplicate-row" in reader.repair
-            reader.problems.append(replace(repeat, severity="notice", resolution="repaired" if removed else "noted"))
-            if removed:
-                continue
-        rows.append(row)
-    return reader.file(rows)
 
 
 def training_rows(reader: Reader) -> Iterator[Row]:
@@ -254,30 +221,3 @@ def _examine(reader: Reader, fields: dict[str, msgspec.Raw], found: list[Problem
         elif side == "pos":
             found.append(reader.missing("pos", fields))
     return query, passages["pos"], passages["neg"]
-
-
-def read_pool(
-    path: str | os.PathLike[str], *, columns: Columns | None = None, repair: Iterable[str] = (), skip_bad_rows: bool = False
-) -> InputFile[str]:
-    """Read a candidate pool: a `text` (str) per line, or a passage per line; other fields are ignored.
-
-    Arguments and errors as in `read_training`; a blank `text` is repaired by leaving the line out.
-    """
-    reader = Reader(path, repair, skip_bad_rows, role="pool", columns=columns)
-    reader.open()
-    name = (reader.columns and reader.columns.text) or "text"
-    texts: list[str] = []
-    for fields, quick, found in reader.objects(text=name):
-        if quick:
-            texts.append(quick[name])
-            continue
-        text = ""
-        if name in fields:
-            text = reader.text(fields[name], f"$.{name}", found)
-        else:
-            found.append(reader.missing(name, fields))
-        if [problem.kind for problem in found] == ["empty-text"]:
-            reader.admit([replace(found[0], kind="blank-passage", remedy=REPAIRS["blank-passage"])])
-        elif not found or reader.admit(found):
-            texts.append(text)
-    return reader.file(texts)

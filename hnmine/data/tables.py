@@ -10,18 +10,21 @@ from __future__ import annotations
 import csv
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
 from hnmine.core.errors import ColumnsError, InputError
+from hnmine.core.text import counted, shortened
 from hnmine.data import parquet
 from hnmine.data.columns import Columns
 from hnmine.data.detect import Role, Source, detect, list_in, read_as, reader_of, resolve
 from hnmine.data.lines import SEEKABLE, LineReader
 from hnmine.data.problems import InputFile
+from hnmine.data.shapes.shape import Shape
+from hnmine.data.shapes.shaped import Shaped
 from hnmine.data.streams import check_growth, single
 
 __all__ = ["RecordReader"]
@@ -40,6 +43,8 @@ class RecordReader(LineReader):
         source: the detected format, once open.
         columns: the columns to read; None to report missing fields line by line.
         plain: no column is renamed.
+        shape: of rows that are more than columns, if any.
+        titled: the passages of rows that have titles of their own: text -> title and text.
     """
 
     def __init__(
@@ -58,6 +63,8 @@ class RecordReader(LineReader):
         self.given = columns or Columns()
         self.source = Source(format="jsonl")
         self.columns: Columns | None = None
+        self.shape: Shape | None = None
+        self.titled: dict[str, str] = {}
         self.plain = True
         self._records: Iterator[bytes] | None = None
         self._unread: Iterator[bytes] = iter(())  # bytes that only the SHA-256 needs
@@ -72,6 +79,7 @@ class RecordReader(LineReader):
         """
         if self._records is not None:
             return
+        examples: dict[str, str] = {}
         stored = self.blocks()
         head = next(stored, b"")
         if head.startswith(SEEKABLE):
@@ -90,15 +98,17 @@ class RecordReader(LineReader):
             blocks = _chain(head, _chain(second, blocks)) if second else _chain(head, blocks)
             ways = {"csv": self._delimited, "text": self._texts, "json": self._array}
             self._records = ways.get(source.format, self.cut)(blocks)
+        if self.source.format != "text":
+            shaped = Shaped(self, self._records, known=self.role == "training" and (self.given.query, self.given.pos) == (None, None))
+            self._records, self.shape, examples = iter(shaped), shaped.shape, shaped.examples
+            self.source = replace(self.source, labels=shaped.labels)
+            if shaped.shape is not None:
+                self.source = replace(self.source, names=shaped.names, shape=shaped.shape.name, header=True, lists=(), ids=())
         if twice := next((name for name in self.source.names if self.source.names.count(name) > 1), None):
             raise InputError(f"{self.path}: two columns are named `{twice}`; rename one of them")
         self.columns, self.plain = resolve(self.source, self.role, self.given, str(self.path))
         if self.columns is None and not self.plain:
-            names = ", ".join(f"`{each}`" for each in self.source.names[:20])
-            training = self.role == "training"
-            wanted, part = ("the query and its positives", "query=NAME pos=NAME") if training else ("the passages", "text=NAME")
-            message = f"the columns of {wanted} were not found among {names}; set columns to {part}"
-            raise ColumnsError(f"{self.path}: {message}", self.source.names)
+            raise ColumnsError(_unknown_columns(str(self.path), self.role, self.source.names, examples), self.source.names)
 
     def lines(self) -> Iterator[bytes]:
         """Yield the records as JSON objects; once only."""
@@ -118,6 +128,9 @@ class RecordReader(LineReader):
         found.plain = self.plain and self.source.format == "jsonl"
         found.names = self.source.names
         found.columns = self.columns or Columns()
+        if self.shape is not None:
+            found.ids = (self.shape.query_ids, self.shape.passage_ids)
+        found.titled = self.titled
         return found
 
     def close(self) -> None:
@@ -279,6 +292,22 @@ class RecordReader(LineReader):
             return error
         reason = str(error).split("\n")[0].rstrip(".") + (f", {place}" if place else "")
         return InputError(f"{self.path}: the Parquet file is damaged or not supported ({reason}); write it again")
+
+
+def _unknown_columns(path: str, role: Role, names: Sequence[str], examples: Mapping[str, str]) -> str:
+    """Return the message for columns that must be named: each with an example, and the setting that names them."""
+    shown = "".join(f"\n  {name}: {shortened(examples.get(name, ''), 80)!r}" for name in names[:20])
+    texts = [name for name in names if " " in examples.get(name, "").strip()] or list(names)
+    by_length = sorted(texts, key=lambda name: len(examples.get(name, "")))
+    if role == "pool":
+        wanted, setting = "the passages", f"text={by_length[-1] if by_length else 'NAME'}"
+    else:
+        query, pos = (by_length[0], by_length[-1]) if len(by_length) > 1 else ("NAME", "NAME")
+        wanted, setting = "the query and its positives", f"query={query} pos={pos}"
+    return (
+        f"{path}: the columns of {wanted} are not known. Name them, for example: --columns {setting}. "
+        f"The file has {counted(len(names), 'column')}:{shown}"
+    )
 
 
 _FIELD_LIMIT = threading.Lock()  # csv has one limit per process

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hnmine.core.errors import InputError, SettingsError
 from hnmine.data.columns import Columns, columns_from, in_words, pool_columns, training_columns
-from hnmine.data.rows import read_pool, read_training
+from hnmine.data.reading import read_pool, read_training
 
 NAME = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
 
@@ -39,17 +39,32 @@ def test_well_known_names_are_found(names, query, pos, neg):
 @pytest.mark.parametrize(
     "names",
     [
-        ["sentence1", "sentence2", "label"],
-        ["query", "passage", "score"],
-        ["sentence_a", "sentence_b", "similarity"],
         ["a", "b"],
         ["query", "other"],
         ["question"],
         [],
     ],
 )
-def test_pairs_with_a_label_and_unknown_names_are_never_guessed(names):
+def test_unknown_names_are_never_guessed(names):
     assert training_columns(names, Columns(), "f") is None
+
+
+@pytest.mark.parametrize(
+    ("names", "query", "pos", "label"),
+    [
+        (["sentence1", "sentence2", "label"], "sentence1", "sentence2", "label"),
+        (["query", "passage", "score"], "query", "passage", "score"),
+        (["sentence_a", "sentence_b", "similarity"], "sentence_a", "sentence_b", "similarity"),
+        (["query", "document", "relevancy"], "query", "document", "relevancy"),
+        (["question", "context", "answer"], "question", "context", None),
+        (["question", "answer", "contexts", "ground_truth"], "question", "contexts", None),
+        (["Frage", "Antwort", "Falsch"], "Frage", "Antwort", None),
+        (["问题", "答案"], "问题", "答案", None),
+    ],
+)
+def test_the_second_text_of_a_pair_goes_with_its_label_and_a_context_before_its_answer(names, query, pos, label):
+    found = training_columns(names, Columns(), "f")
+    assert (found.query, found.pos, found.label) == (query, (pos,), label)
 
 
 def test_what_is_described_wins_part_by_part():

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -26,7 +27,7 @@ from hnmine.data import lines
 from hnmine.data.beir import beir_at
 from hnmine.data.columns import Columns
 from hnmine.data.dataset import read_inputs
-from hnmine.data.rows import read_pool, read_training
+from hnmine.data.reading import read_pool, read_training
 from hnmine.runs.find_knn_neg import find_knn_neg
 from hnmine.runs.uploads import inspect_file
 
@@ -182,20 +183,19 @@ def test_a_pool_is_reported_by_its_content_and_a_suffix_breaks_ties_alone(tmp_pa
 
 
 def test_columns_that_cannot_be_detected_have_to_be_named(tmp_path):
-    path = written(tmp_path, "frage,antwort\nwas ist das,ein haus\nund das,ein anderes haus\n", "paare.csv")
-    with pytest.raises(ColumnsError, match=r"not found among `frage`, `antwort`; set columns to query=NAME") as refusal:
-        read_training(path)
-    assert refusal.value.names == ("frage", "antwort")
-    file = read_training(path, columns=Columns(query="frage", pos=("antwort",)))
-    assert [(row.query, row.pos) for row in file.items] == [("was ist das", ["ein haus"]), ("und das", ["ein anderes haus"])]
-    with pytest.raises(ColumnsError, match=r"columns of the passages.*text=NAME"):
-        read_pool(written(tmp_path, "frage,antwort\nwas ist das,ein haus\nund das,ein anderes haus\n", "pool.csv"))
-
-
-def test_pairs_with_a_label_are_not_taken_for_positives(tmp_path):
-    path = written(tmp_path, "sentence1,sentence2,label\na cat,a dog,0\na cat,one cat,1\n", "pairs.csv")
-    with pytest.raises(ColumnsError):
-        read_training(path)
+    for name, text in (
+        ("tickets.csv", "ticket,solution\nwhat is it,a house\nand that,another house\n"),
+        ("tickets.jsonl", jsonl([{"ticket": "what is it", "solution": "a house"}, {"ticket": "and that", "solution": "another house"}])),
+    ):
+        path = written(tmp_path, text, name)
+        with pytest.raises(ColumnsError, match=r"--columns query=ticket pos=solution") as refusal:
+            read_training(path)
+        assert refusal.value.names == ("ticket", "solution")
+        assert re.findall(r"^  (.*)$", str(refusal.value), re.MULTILINE) == ["ticket: 'what is it'", "solution: 'a house'"]
+        file = read_training(path, columns=Columns(query="ticket", pos=("solution",)))
+        assert [(row.query, row.pos) for row in file.items] == [("what is it", ["a house"]), ("and that", ["another house"])]
+        with pytest.raises(ColumnsError, match=r"columns of the passages are not known.*text=solution"):
+            read_pool(path)
 
 
 def test_triples_without_a_header_are_read_by_place(tmp_path):
@@ -204,8 +204,7 @@ def test_triples_without_a_header_are_read_by_place(tmp_path):
     assert file.items[0].query == "what is a cat"
     assert file.items[0].pos == ['a "cat" is one']
     assert "no header" in file.read_as
-    with pytest.raises(ColumnsError):
-        read_training(written(tmp_path, "1\t17\tx\n2\t18\ty\n3\t19\tz\n", "ids.tsv"))
+    assert read_training(written(tmp_path, "1\t17\tx\n2\t18\ty\n3\t19\tz\n", "ids.tsv")).ids == (True, True)
 
 
 def test_quotes_mean_nothing_in_a_table_of_tabs_that_does_not_use_them(tmp_path):
@@ -346,7 +345,7 @@ def test_parquet_that_names_one_text_very_often_takes_no_memory(tmp_path, kind):
     assert path.stat().st_size < 40_000
     code = (
         "import resource, sys\n"
-        "from hnmine.core.errors import InputError; from hnmine.data.rows import read_training\nimport pyarrow.parquet\n"
+        "from hnmine.core.errors import InputError; from hnmine.data.reading import read_training\nimport pyarrow.parquet\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try: print(*[(each.kind, each.line) for each in read_training(sys.argv[1]).open_problems])\n"
         "except InputError as error: print(error)\n"
@@ -512,7 +511,7 @@ def test_any_text_comes_back_from_a_table_as_it_was(tmp_path, rows, way):
         writer.writerow(items[0])
         writer.writerows(item.values() for item in items)
         data = out.getvalue().encode()
-    file = read_training(written(tmp_path, data, "t.csv"))
+    file = read_training(written(tmp_path, data, "t.csv"), columns=Columns(label=""))  # a third column of two values may be one
     assert not file.open_problems
     found = [(row.query, row.pos[0], json.loads(bytes(row.fields["other"]))) for row in file.items]
     assert found == rows

@@ -19,7 +19,7 @@ from hnmine.core.errors import InputError, SettingsError
 from hnmine.data import jsonl, lines
 from hnmine.data.dataset import read_inputs
 from hnmine.data.problems import PROBLEM_KINDS, REPAIRS, Problem, require_decided
-from hnmine.data.rows import read_pool, read_training
+from hnmine.data.reading import read_pool, read_training
 
 GOOD = '{"query": "q", "pos": ["p"]}'
 
@@ -160,6 +160,7 @@ def test_every_kind_has_words(tmp_path):
         "unknown-id",
         "field-renamed",
         "field-left-out",
+        "record-left-out",
     }
     assert kinds == set(PROBLEM_KINDS)
     assert set(REPAIRS) <= set(PROBLEM_KINDS)

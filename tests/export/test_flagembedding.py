@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from hnmine.core.errors import OutputError
 from hnmine.core.files import write_all, write_atomic
 from hnmine.data.corpus import build_corpus
-from hnmine.data.rows import Row, read_training
+from hnmine.data.reading import read_training
+from hnmine.data.rows import Row
 from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.export.flagembedding import flagembedding_lines, promoted_rows, stale_positive_scores, stale_scores
 from hnmine.export.scores import model_scores

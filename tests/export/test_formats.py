@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hnmine.core.errors import OutputError, SettingsError
 from hnmine.core.text import normalize_text
 from hnmine.data.corpus import build_corpus
-from hnmine.data.rows import read_training
+from hnmine.data.reading import read_training
 from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.export.examples import dev_path
 from hnmine.export.formats import FORMATS, check_export, write_export
@@ -506,7 +506,7 @@ from hnmine.data.corpus import build_corpus
 from hnmine.export.scores import model_scores
 from hnmine.export.formats import FORMATS, write_export
 from hnmine.retrieval.ranking import rank
-from hnmine.data.rows import read_training
+from hnmine.data.reading import read_training
 from hnmine.selection.settings import SelectionSettings
 from hnmine.selection.select import select
 rows = read_training(sys.argv[1]).items

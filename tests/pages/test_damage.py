@@ -19,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError, InputError, WorkspaceError
-from hnmine.data.rows import read_training
+from hnmine.data.reading import read_training
 from hnmine.data.tables import RecordReader
 from hnmine.data.verdicts import read_verdicts
 from hnmine.review import audit_sample as audit

@@ -1,0 +1,146 @@
+"""Rows of single pairs or triples, joined by query; a label decides whether a pair's passage is positive.
+
+Labels such as 1 and 0, true and false, relevant and irrelevant are known. For grades and other words the user says which values count as
+positive, and sees how often each occurs. Passages with other labels become the query's old negatives. A field that differs
+between the rows of a query cannot be kept, and is counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from hnmine.core.errors import LabelsError
+from hnmine.data.jsonl import Reader
+from hnmine.data.rows import Row, array
+
+__all__ = ["join_pairs", "label_of"]
+
+_POSITIVE = frozenset((
+    "1", "true", "yes", "y", "t", "relevant", "positive", "pos", "match", "matched", "entailment", "duplicate", "correct", "good",
+    "similar", "ja", "oui", "si", "sí", "是", "相关",
+))  # fmt: skip
+_NEGATIVE = frozenset((
+    "0", "-1", "false", "no", "n", "f", "irrelevant", "not relevant", "not_relevant", "non-relevant", "nonrelevant", "negative", "neg",
+    "no match", "no_match", "mismatch", "not duplicate", "not_duplicate", "incorrect", "wrong", "bad", "dissimilar", "nein", "non", "否", "不相关",
+))  # fmt: skip
+# Values that an error lists; more than these are a scale.
+_LISTED = 20
+
+
+def label_of(raw: msgspec.Raw) -> str:
+    """Return a label as text: 1.0 and "1" are 1."""
+    value = msgspec.json.decode(raw)
+    if isinstance(value, str):
+        text = value.strip()
+        try:
+            value = float(text)
+        except ValueError:
+            return text
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _threshold(given: Sequence[str] | None) -> float | None:
+    """Return X of a single ">=X", else None."""
+    if given and len(given) == 1 and given[0].startswith(">="):
+        try:
+            return float(given[0][2:])
+        except ValueError:
+            return None
+    return None
+
+
+def _positive_among(counts: Counter[str], given: Sequence[str] | None, name: str, file: str) -> set[str]:
+    """Return the labels that count as positive.
+
+    Raises:
+        LabelsError: they are unknown, or one that the user named does not occur.
+    """
+    if (least := _threshold(given)) is not None:
+        return {label for label in counts if _number(label) is not None and float(label) >= least}
+    if given:
+        wanted = {label_of(msgspec.Raw(msgspec.json.encode(each))) for each in given}
+        if strange := sorted(wanted - counts.keys()):
+            raise LabelsError(f"{file}: no row has the label {strange[0]!r}; {_seen(counts, name)}", name, counts)
+        return wanted
+    known = {label: label.casefold() for label in counts}
+    if all(plain in _POSITIVE or plain in _NEGATIVE for plain in known.values()):
+        return {label for label, plain in known.items() if plain in _POSITIVE}
+    example = max(counts, key=lambda label: _number(label) or 0.0)
+    raise LabelsError(
+        f"{file}: which values of `{name}` make a passage positive? {_seen(counts, name)}. Set positive_labels, such as "
+        f"--positive_labels {example} or --positive_labels '>={example}'; if `{name}` is no label, set columns to label=",
+        name,
+        counts,
+    )
+
+
+def _seen(counts: Counter[str], name: str) -> str:
+    if len(counts) > _LISTED:
+        numbers = [number for label in counts if (number := _number(label)) is not None]
+        span = f", from {min(numbers):g} to {max(numbers):g}" if numbers else ""
+        return f"`{name}` has {len(counts):,} different values{span}"
+    return f"`{name}` is " + ", ".join(f"{label!r} in {count:,} rows" for label, count in counts.most_common())
+
+
+def _number(label: str) -> float | None:
+    try:
+        return float(label)
+    except ValueError:
+        return None
+
+
+def join_pairs(rows: Iterable[Row], reader: Reader, label: str | None, positive_labels: Sequence[str] | None) -> list[Row]:
+    """Return one row a query, in the order of the queries' first rows.
+
+    Args:
+        rows: with one or more passages each.
+        reader: gets the notices.
+        label: the field that decides whether `pos` of a row is positive; None: it always is.
+        positive_labels: its values that do, or (">=X",); None for the known ones.
+
+    Raises:
+        LabelsError: the values of `label` are unknown.
+    """
+    rows = list(rows)
+    labels = [label_of(row.fields[label]) if label else "" for row in rows]
+    positive = _positive_among(Counter(labels), positive_labels, label, reader.name) if label else {""}
+    if label and positive.issuperset(labels) and reader.source.header:  # it says nothing
+        return rows
+    joined: dict[str, tuple[Row, dict[str, None], dict[str, None]]] = {}
+    dropped: Counter[str] = Counter()
+    for row, found in zip(rows, labels, strict=True):
+        first, pos, neg = joined.setdefault(row.query, (row, {}, {}))
+        (pos if found in positive else neg).update(dict.fromkeys(row.pos))
+        neg.update(dict.fromkeys(row.neg))
+        if first is not row:
+            for name in [
+                name for name, value in first.fields.items() if name not in ("query", "pos", "neg") and row.fields.get(name) != value
+            ]:
+                del first.fields[name]
+                dropped[name] += 1
+    made: list[Row] = []
+    without: list[int] = []
+    for query, (row, pos, neg) in joined.items():
+        if not pos:
+            without.append(row.line)
+            continue
+        row.fields.pop(label or "", None)
+        row.pos, row.neg, row.query = list(pos), list(neg), query
+        row.fields |= {"pos": array(row.pos)} | ({"neg": array(row.neg)} if neg else {})
+        if not neg:
+            row.fields.pop("neg", None)
+        made.append(row)
+    if without:
+        message = f"{len(without):,} of {len(joined):,} queries have no positive and are left out"
+        reader.notice(without[0], "no-positive", message, "nothing to do, or correct the labels")
+    for name, count in dropped.items():
+        if name != label:
+            reader.notice(
+                1, "field-left-out", f"`{name}` differs between the rows of {count:,} queries and is left out there", "nothing to do"
+            )
+    return made

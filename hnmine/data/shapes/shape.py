@@ -1,0 +1,65 @@
+"""What a shape is, and how its module reads the undecoded values of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+__all__ = ["Fields", "Record", "Shape", "ShapeError", "message_text", "raw", "value"]
+
+Fields = dict[str, msgspec.Raw]
+Record = dict[str, Any]
+
+
+class ShapeError(Exception):
+    """A record does not have the shape of the others; it is read as it is, so that its problems are reported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """A shape of training data.
+
+    Attributes:
+        name: for messages, such as "chat messages".
+        fits: whether the decoded first records have it.
+        rows: turns the fields of a record into those of its rows, with `query`, `pos`, `neg` (lists of str), `label`; raises ShapeError.
+        left_out: what a record without rows is, for the notice that counts them.
+        query_ids, passage_ids: whether queries, or positives and negatives, are ids of texts in other files.
+    """
+
+    name: str
+    fits: Callable[[Sequence[Record]], bool]
+    rows: Callable[[Fields], list[Fields]]
+    left_out: str = ""
+    query_ids: bool = False
+    passage_ids: bool = False
+
+
+def raw(item: object) -> msgspec.Raw:
+    """Return a value as JSON."""
+    return msgspec.Raw(msgspec.json.encode(item))
+
+
+def value(fields: Fields, name: str) -> Any:
+    """Return a decoded field, or None."""
+    return msgspec.json.decode(fields[name]) if name in fields else None
+
+
+def message_text(messages: Any) -> str:
+    """Return the text of the user's messages of a chat, or its only text.
+
+    Raises:
+        ShapeError: it is not a list of messages with texts.
+    """
+    if isinstance(messages, dict):
+        messages = [messages]
+    if not isinstance(messages, list) or not messages or not all(isinstance(each, dict) for each in messages):
+        raise ShapeError
+    chosen = [each for each in messages if each.get("role") == "user"] or [each for each in messages if each.get("role") != "system"]
+    texts = [each.get("content") for each in chosen]
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise ShapeError
+    return "\n".join(texts)

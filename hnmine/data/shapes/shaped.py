@@ -1,0 +1,121 @@
+"""The records of a file as rows of its shape, which the first records decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, Protocol
+
+import msgspec
+
+from hnmine.data.problems import Problem
+from hnmine.data.shapes.known import recognised
+from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError
+
+__all__ = ["Shaped"]
+
+# Records that decide.
+SAMPLE = 50
+
+_fields = msgspec.json.Decoder(Fields).decode
+_record = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class _Reader(Protocol):
+    line: int
+    problems: list[Problem]
+
+    def notice(self, line: int, kind: str, message: str, remedy: str) -> None: ...
+
+
+class Shaped:
+    """Reads ahead, and gives the records of `reader` as rows.
+
+    Attributes:
+        shape: the shape of the first records, or None.
+        names: the fields of their rows, if there is a shape.
+        labels: the fields with few, short values.
+        examples: of each field, its first value as text.
+    """
+
+    def __init__(self, reader: _Reader, records: Iterator[bytes], *, known: bool = True) -> None:
+        """Read the first records; with `known` False no shape is looked for."""
+        self._reader = reader
+        self._records = records
+        known_problems = len(reader.problems)
+        self._first = [(reader.line, record) for record in islice(records, SAMPLE)]
+        self._end = reader.line
+        self._early = reader.problems[known_problems:]  # reported in the order of the lines, with those of the records
+        del reader.problems[known_problems:]
+        decoded = [found for _, record in self._first if (found := _decoded(record)) is not None]
+        self.shape: Shape | None = recognised(decoded) if known else None
+        rows = [row for _, record in self._first for row in self._rows(record) or ()] if self.shape else []
+        self.names = tuple(dict.fromkeys(name for row in rows for name in row))
+        plain = [_plain(row) for row in rows] if self.shape else decoded
+        self.labels = _labels(plain)
+        self.examples = {name: _shown(each) for record in reversed(plain) for name, each in record.items() if each not in (None, "", [])}
+        self._left_out = self._first_left_out = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        reader = self._reader
+        for line, record in self._first:
+            while self._early and self._early[0].line < line:
+                reader.problems.append(self._early.pop(0))
+            reader.line = line
+            yield from self._given(record)
+        reader.problems += self._early
+        reader.line = self._end
+        for record in self._records:
+            yield from self._given(record)
+        if self._left_out and self.shape is not None:
+            message = f"{self._left_out:,} x {self.shape.left_out}, the first here: left out"
+            reader.notice(self._first_left_out, "record-left-out", message, "nothing to do: it has no positive")
+
+    def _given(self, record: bytes) -> Iterator[bytes]:
+        rows = self._rows(record)
+        if rows is None:
+            yield record
+            return
+        for row in rows:
+            if row:
+                yield msgspec.json.encode(row)
+            else:
+                self._left_out += 1
+                self._first_left_out = self._first_left_out or self._reader.line
+
+    def _rows(self, record: bytes) -> list[Fields] | None:
+        """Return the rows of a record, or None if it is read as it is."""
+        if self.shape is None:
+            return None
+        try:
+            return self.shape.rows(_fields(record))
+        except (ShapeError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError, TypeError, KeyError):
+            return None
+
+
+def _decoded(record: bytes) -> Record | None:
+    try:
+        return _record(record)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _plain(row: Fields) -> Record:
+    return {name: msgspec.json.decode(item) for name, item in row.items()}
+
+
+def _labels(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return the fields whose values are few and short in the first records."""
+    found = []
+    for name in dict.fromkeys(name for record in records for name in record):
+        values = [record[name] for record in records if record.get(name) is not None]
+        values = [each for each in values if each != ""]
+        if values and all(isinstance(each, bool | int | float) or (isinstance(each, str) and len(each) <= 24) for each in values):
+            different = {str(each) for each in values}
+            if 2 <= len(different) <= min(10, len(values) // 2) or name.casefold() in ("label", "labels"):
+                found.append(name)
+    return tuple(found)
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
