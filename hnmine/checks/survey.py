@@ -109,6 +109,8 @@ class RawReader(Reader):
         start: the position of the line in bytes, without blank lines.
     """
 
+    converts = False
+
     def __init__(self, path: str | os.PathLike[str], columns: Columns | None) -> None:
         super().__init__(path, READABLE, columns=columns)
         self.raw = b""

@@ -16,7 +16,7 @@ import msgspec
 
 from hnmine.checks.kinds import OUTPUT_REPAIRS, TRAINERS
 from hnmine.core.errors import SettingsError
-from hnmine.data.columns import columns_from
+from hnmine.data.columns import Columns, columns_from
 from hnmine.data.problems import REPAIRS, repairs_from
 from hnmine.export.formats import FORMATS
 from hnmine.models.cards import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
@@ -79,6 +79,9 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
              "hn_mine.py does", choices=("extend", "replace")),
         Flag("columns", "columns", "columns", "which columns to read, if their names are not recognised: query=question pos=answer "
              "neg=wrong_1,wrong_2 text=body; qrels=dev selects the relevance judgments of a BEIR data set", "PART=NAME"),
+        Flag("positive_labels", "", "text", "of labelled pairs: the labels that make a passage positive, such as 3,4 or '>=3'; default: "
+             "1, true, relevant and the like", "LABELS"),
+        Flag("encoding", "", "text", "of text files that are not UTF-8, such as cp1252; default: detected, asked if it is a guess", "NAME"),
         Flag("manifest_file", "", "text", "where to write the manifest (settings, versions, fingerprints and counts as JSON); default: "
              "next to the output, out.manifest.json for out.jsonl", "FILE"),
         Flag("no_manifest", "", "switch", "write no manifest", fallback=False),
@@ -171,6 +174,11 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     ),
 }  # fmt: skip
 _SETTING_FLAGS = tuple(flag for flags in FLAGS.values() for flag in flags if flag.setting)
+READ_FLAGS = (
+    Flag("pool", "", "text", "further passages, or the texts of the ids in FILE", "FILE"),
+    *(flag for flag in FLAGS["files"] if flag.name in ("columns", "positive_labels", "encoding")),
+    *(flag for flags in FLAGS.values() for flag in flags if flag.name in ("repair", "skip_bad_rows")),
+)
 CACHE_FLAGS = (
     Flag("store", "", "text", "the folder; default: vectors/ in HNMINE_HOME or ./workspace", "FOLDER"),
     Flag("limit", "", "size", "prune: keep at most this much, the most recently used", "SIZE"),
@@ -226,6 +234,16 @@ def preset_defaults(name: str) -> dict[str, Any]:
     return {flag.name: _value(settings, flag) for flag in _SETTING_FLAGS if flag.setting.startswith("selection.")}
 
 
+def columns_of(arguments: argparse.Namespace) -> Columns:
+    """Return the columns of parsed flags; `--positive_labels` and `--encoding` are parts of them.
+
+    Raises:
+        SettingsError: a part is malformed, or given twice.
+    """
+    own = {name: getattr(arguments, name) for name in ("positive_labels", "encoding")}
+    return columns_from([*(arguments.columns or ()), *(f"{name}={value}" for name, value in own.items() if value is not None)])
+
+
 def settings_from(arguments: argparse.Namespace) -> MineSettings:
     """Return the settings of parsed flags.
 
@@ -239,7 +257,7 @@ def settings_from(arguments: argparse.Namespace) -> MineSettings:
         if flag.kind == "window":
             values[part]["window_start"], values[part]["window_end"] = parse_window(value)
         elif flag.kind == "columns":
-            values[part][name] = columns_from(value)
+            values[part][name] = columns_of(arguments)
         else:
             values[part][name] = tuple(value) if isinstance(value, list) else value
     values[""]["repair"] = tuple(sorted(repairs_from(values[""]["repair"])))
@@ -301,7 +319,7 @@ def command_line(
         if flag.kind == "switch":
             line += [f"--{flag.name}"] if value else [f"--{flag.name}", "false"]
         elif flag.kind in ("list", "columns"):
-            line += [f"--{flag.name}", *(["all"] if flag.name == "repair" and set(value) == REPAIRS.keys() else value)]
+            line += [f"--{flag.name}", *(["all"] if flag.name == "repair" and set(value) == repairs_from("all") else value)]
         else:
             add(flag.name, str(value).replace("\n", "\\n") if flag.kind == "template" else str(value))
     return line

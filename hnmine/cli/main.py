@@ -1,4 +1,4 @@
-"""The command line: `python -m hnmine mine`, `cache` and `check`.
+"""The command line: `python -m hnmine mine`, `read`, `check` and `cache`.
 
 `mine` accepts the flags of FlagEmbedding's scripts/hn_mine.py. The summary is printed to stdout, progress and errors to stderr. The flags
 are defined in `flags`.
@@ -22,8 +22,9 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from hnmine.cli.check import check_file
-from hnmine.cli.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS, REPRODUCE_WITH, Flag, preset_defaults, settings_from
+from hnmine.cli.check import FAULTY, check_file
+from hnmine.cli.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS, READ_FLAGS, REPRODUCE_WITH, Flag, preset_defaults, settings_from
+from hnmine.cli.read import read_report
 from hnmine.cli.terminal import Interrupts
 from hnmine.core.errors import HnmineError, SettingsError
 from hnmine.core.files import in_words, parse_size
@@ -162,6 +163,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     check.add_argument("file", metavar="FILE", help="training rows, in any format that mine takes")
     for flag in CHECK_FLAGS:
         _add(check.add_argument_group(), flag)
+    read = commands.add_parser(
+        "read",
+        help="show how training data is understood",
+        description="Read training data and a pool, and print how they are understood: format, fields, counts, first rows, problems.",
+        epilog="Exit status: 0 nothing is open, 1 failure, 2 a question or a problem is open, bad usage or an unreadable file.",
+        **common,
+    )
+    read.add_argument("file", metavar="FILE", help="training rows, in any format that mine takes")
+    for flag in READ_FLAGS:
+        _add(read.add_argument_group(), flag)
     if argv and argv[0].startswith("--") and argv[0] not in ("--help", "--version"):
         parser.error(f"the command is missing; use python -m hnmine mine {argv[0]} ...")
     arguments, unknown = parser.parse_known_args(argv)
@@ -176,8 +187,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         if arguments.from_manifest is not None and (more := [flag.name for flag in given if flag.name not in REPRODUCE_WITH]):
             mine.error(f"--{more[0]} cannot be combined with --from_manifest, which repeats the run unchanged; remove one of them")
     if unknown:
-        used = {"cache": cache, "check": check}.get(arguments.command, mine)
-        own: dict[str, dict[str, tuple[Flag, ...]]] = {"cache": {"": CACHE_FLAGS}, "check": {"": CHECK_FLAGS}}
+        used = {"cache": cache, "check": check, "read": read}.get(arguments.command, mine)
+        own: dict[str, dict[str, tuple[Flag, ...]]] = {"cache": {"": CACHE_FLAGS}, "check": {"": CHECK_FLAGS}, "read": {"": READ_FLAGS}}
         table = own.get(arguments.command, FLAGS)
         known = [f"--{flag.name}" for flags in table.values() for flag in flags]
         close = difflib.get_close_matches(unknown[0].partition("=")[0].replace("-", "_").replace("__", "--", 1), known, n=1)
@@ -322,6 +333,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 _cache(arguments)
             elif arguments.command == "check":
                 return _check(arguments, interrupts)
+            elif arguments.command == "read":
+                text, decided = read_report(arguments)
+                _print(text)
+                return 0 if decided else FAULTY
             else:
                 _mine(arguments, interrupts)
     except SystemExit as ended:  # argparse printed the reason

@@ -20,8 +20,8 @@ __all__ = ["Columns", "columns_from", "in_words", "is_positive", "known_name", "
 
 # Most specific names first; the last ones are used only if none of the others exists. Headers of spreadsheets come in many languages.
 _QUERIES = ("query", "question", "anchor", "queries", "questions", "search_query", "query_text", "user_query", "user_input", "q",
-            "sentence1", "sentence_0", "sentence_1", "sentence_a", "text_a", "text1", "premise", "frage", "anfrage", "suchanfrage", "requête",
-            "pregunta", "consulta", "domanda", "pergunta", "vraag", "вопрос", "запрос", "问题", "查询", "問題", "質問", "질문")  # fmt: skip
+            "sentence1", "sentence_0", "sentence_1", "sentence_a", "text_a", "text1", "premise", "frage", "anfrage", "suchanfrage",
+            "requête", "pregunta", "consulta", "domanda", "pergunta", "vraag", "вопрос", "запрос", "问题", "查询", "問題", "質問", "질문")  # fmt: skip
 _POSITIVES = ("pos", "positive", "positives", "positive_passages", "positive_passage", "positive_ctxs", "positive_docs", "positive_doc",
               "positive_document", "positive_documents", "positive_text", "positive_texts", "relevant", "relevant_passages",
               "relevant_docs", "chosen")  # fmt: skip
@@ -31,13 +31,13 @@ _PARTNERS = ("context", "contexts", "retrieved_contexts", "reference_contexts", 
 _ANSWERS = ("answer", "answers", "response", "responses", "reference", "ground_truth", "antwort", "réponse", "reponse", "respuesta",
             "risposta", "resposta", "antwoord", "ответ", "答案", "回答", "答え", "답변", "text")  # fmt: skip
 _LABELS = ("label", "labels", "score", "scores", "similarity", "similarity_score", "relevance", "relevancy", "relevance_score",
-           "is_relevant", "relevant", "is_duplicate", "duplicate", "grade", "rating", "judgement", "judgment", "gold_label", "match", "is_match",
-           "qrel")  # fmt: skip
+           "is_relevant", "relevant", "is_duplicate", "duplicate", "grade", "rating", "judgement", "judgment", "gold_label", "match",
+           "is_match", "qrel")  # fmt: skip
 _NEGATIVES = ("neg", "negative", "negatives", "negative_passages", "negative_passage", "negative_ctxs", "negative_docs", "negative_doc",
               "negative_document", "negative_documents", "negative_text", "negative_texts", "hard_negative", "hard_negatives", "hard_neg",
               "hard_negative_ctxs", "hard_negative_passages", "rejected", "rejected_response", "rejected_responses", "wrong",
-              "wrong_answer", "irrelevant", "falsch", "falsche_antwort", "faux", "incorrecta", "sbagliata", "errada", "fout", "неверно", "错误答案", "错误",
-              "不正解", "오답")  # fmt: skip
+              "wrong_answer", "irrelevant", "falsch", "falsche_antwort", "faux", "incorrecta", "sbagliata", "errada", "fout", "неверно",
+              "错误答案", "错误", "不正解", "오답")  # fmt: skip
 _TEXTS = ("text", "passage", "contents", "content", "document", "doc", "body", "passage_text", "document_text", "doc_text", "chunk_text",
           "paragraph", "context", "chunk", "sentence", "answer")  # fmt: skip
 _IDS = ("_id", "id", "docid", "doc_id", "document_id", "pid", "passage_id", "corpus_id", "chunk_id", "pool_id", "qid", "query_id",

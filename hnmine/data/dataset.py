@@ -22,9 +22,10 @@ from hnmine.data.beir import beir_at
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import Corpus, PoolMode, build_corpus
 from hnmine.data.joining import join_passages, require_texts, spelled_pool, wanted_ids
-from hnmine.data.problems import InputFile, Problem, require_decided
+from hnmine.data.problems import InputFile, Problem, repairs_from, require_decided
 from hnmine.data.reading import read_pool, read_training
 from hnmine.data.rows import Row
+from hnmine.data.sanity import ACCEPT, improbable
 
 __all__ = ["Files", "Inputs", "gather", "read_files", "read_inputs"]
 
@@ -94,15 +95,18 @@ def read_files(
     if beir is None and columns is not None and columns.qrels is not None:
         raise InputError(f"{input_file} is not a BEIR data set and has no qrels named `{columns.qrels}`; leave qrels out")
     require_texts(training, pool=candidate_pool is not None)
+    if wanted_ids(training) is None:
+        training.problems += improbable(training, accepted=ACCEPT in repairs_from(repair))
     if candidate_pool is None:
         return Files(training, None)
     if corpus_of := beir_at(candidate_pool):
         return Files(training, corpus_of.read(columns=None, repair=repair, skip_bad_rows=skip_bad_rows)[1])
     wanted = wanted_ids(training)
     pool = read_pool(candidate_pool, columns=columns, repair=repair, skip_bad_rows=skip_bad_rows, wanted=wanted)
-    pool.items = spelled_pool(pool, training.items, training.titled, columns and columns.titles)
+    pool.items = spelled_pool(pool, training.items, training.titled, columns.titles if columns else None)
     if wanted is not None:
         join_passages(training, pool.by_id, str(candidate_pool), repair=repair, skip_bad_rows=skip_bad_rows)
+        training.problems += improbable(training, accepted=ACCEPT in repairs_from(repair))
     return Files(training, pool)
 
 

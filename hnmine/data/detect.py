@@ -241,7 +241,9 @@ def _described(source: Source, records: list[list[str]], known: int) -> Source:
     first, rows = records[0], records[1:]
     longest = max((len(cell) for row in rows for cell in row), default=0)
     words = all(_NAME.fullmatch(cell.strip()) for cell in first) and len({*first}) == len(first)
-    looks = words and (longest >= 2 * max(map(len, first)) or (bool(rows) and all(any(" " in cell.strip() for cell in row) for row in rows)))
+    looks = words and (
+        longest >= 2 * max(map(len, first)) or (bool(rows) and all(any(" " in cell.strip() for cell in row) for row in rows))
+    )
     header = bool(known) or looks
     names = [cell.strip() if header and cell.strip() else f"column_{place}" for place, cell in enumerate(first, 1)]
     lists, ids = [], []

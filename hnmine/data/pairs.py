@@ -24,7 +24,8 @@ _POSITIVE = frozenset((
 ))  # fmt: skip
 _NEGATIVE = frozenset((
     "0", "-1", "false", "no", "n", "f", "irrelevant", "not relevant", "not_relevant", "non-relevant", "nonrelevant", "negative", "neg",
-    "no match", "no_match", "mismatch", "not duplicate", "not_duplicate", "incorrect", "wrong", "bad", "dissimilar", "nein", "non", "否", "不相关",
+    "no match", "no_match", "mismatch", "not duplicate", "not_duplicate", "incorrect", "wrong", "bad", "dissimilar", "nein", "non",
+    "否", "不相关",
 ))  # fmt: skip
 # Values that an error lists; more than these are a scale.
 _LISTED = 20

@@ -31,6 +31,7 @@ PROBLEM_KINDS = {
     "duplicate-row": "repeated row",
     "duplicate-id": "duplicate id",
     "unknown-id": "unknown id",
+    "improbable-data": "improbable data",
     "record-left-out": "record left out",
     "field-renamed": "field renamed",
     "field-left-out": "field left out",
@@ -48,6 +49,7 @@ REPAIRS = {
     "duplicate-row": "keep the first of them",
     "duplicate-id": "keep the first of them",
     "unknown-id": "leave out the id",
+    "improbable-data": "use the data as it is",
 }
 
 T = TypeVar("T")
@@ -140,14 +142,14 @@ def _refusal(path: str, problems: list[Problem]) -> str:
 
 
 def repairs_from(kinds: Iterable[str], known: Collection[str] = REPAIRS.keys()) -> frozenset[str]:
-    """Return the names of repairs as a set; "all" is every one of `known`, and a single name may be a plain str.
+    """Return the names of repairs as a set; "all" is every one of `known` that changes no meaning, and a single name may be a plain str.
 
     Raises:
         SettingsError: a name is unknown.
     """
     chosen = {kinds} if isinstance(kinds, str) else set(kinds)
     if "all" in chosen:
-        return frozenset(known)
+        chosen = (chosen - {"all"}) | (set(known) - {"improbable-data"})
     if unknown := sorted(chosen.difference(known)):
         raise SettingsError(f"unknown repair {unknown[0]!r}; choose from: {', '.join(known)}, all")
     return frozenset(chosen)

@@ -103,7 +103,7 @@ def read_pool(
         if whole:
             titles.append(_title(fields))
             if wanted is not None:
-                _by_id(fields, name, text, wanted, columns and columns.id, found_by)
+                _by_id(fields, name, text, wanted, columns.id if columns else None, found_by)
     file = reader.file(texts)
     file.titles = titles if any(titles) else None
     file.by_id = max(found_by.values(), key=len, default={})

@@ -45,7 +45,10 @@ class RecordReader(LineReader):
         plain: no column is renamed.
         shape: of rows that are more than columns, if any.
         titled: the passages of rows that have titles of their own: text -> title and text.
+        converts: whether records of a known shape are read as rows.
     """
+
+    converts = True
 
     def __init__(
         self,
@@ -99,7 +102,8 @@ class RecordReader(LineReader):
             ways = {"csv": self._delimited, "text": self._texts, "json": self._array}
             self._records = ways.get(source.format, self.cut)(blocks)
         if self.source.format != "text":
-            shaped = Shaped(self, self._records, known=self.role == "training" and (self.given.query, self.given.pos) == (None, None))
+            unnamed = (self.given.query, self.given.pos) == (None, None)
+            shaped = Shaped(self, self._records, known=self.converts and self.role == "training" and unnamed)
             self._records, self.shape, examples = iter(shaped), shaped.shape, shaped.examples
             self.source = replace(self.source, labels=shaped.labels)
             if shaped.shape is not None:
@@ -298,11 +302,12 @@ def _unknown_columns(path: str, role: Role, names: Sequence[str], examples: Mapp
     """Return the message for columns that must be named: each with an example, and the setting that names them."""
     shown = "".join(f"\n  {name}: {shortened(examples.get(name, ''), 80)!r}" for name in names[:20])
     texts = [name for name in names if " " in examples.get(name, "").strip()] or list(names)
-    by_length = sorted(texts, key=lambda name: len(examples.get(name, "")))
+    by_length = sorted(texts, key=lambda name: -len(examples.get(name, "")))
     if role == "pool":
-        wanted, setting = "the passages", f"text={by_length[-1] if by_length else 'NAME'}"
+        wanted, setting = "the passages", f"text={next(iter(by_length), 'NAME')}"
     else:
-        query, pos = (by_length[0], by_length[-1]) if len(by_length) > 1 else ("NAME", "NAME")
+        query = texts[0] if len(texts) > 1 else "NAME"
+        pos = next((name for name in by_length if name != query), "NAME")
         wanted, setting = "the query and its positives", f"query={query} pos={pos}"
     return (
         f"{path}: the columns of {wanted} are not known. Name them, for example: --columns {setting}. "

@@ -194,7 +194,7 @@ def test_columns_that_cannot_be_detected_have_to_be_named(tmp_path):
         assert re.findall(r"^  (.*)$", str(refusal.value), re.MULTILINE) == ["ticket: 'what is it'", "solution: 'a house'"]
         file = read_training(path, columns=Columns(query="ticket", pos=("solution",)))
         assert [(row.query, row.pos) for row in file.items] == [("what is it", ["a house"]), ("and that", ["another house"])]
-        with pytest.raises(ColumnsError, match=r"columns of the passages are not known.*text=solution"):
+        with pytest.raises(ColumnsError, match=r"columns of the passages are not known.*text=(ticket|solution)"):
             read_pool(path)
 
 

@@ -161,6 +161,7 @@ def test_every_kind_has_words(tmp_path):
         "field-renamed",
         "field-left-out",
         "record-left-out",
+        "improbable-data",
     }
     assert kinds == set(PROBLEM_KINDS)
     assert set(REPAIRS) <= set(PROBLEM_KINDS)

@@ -152,9 +152,12 @@ def _table_rows(judged: bool) -> Callable[[Fields], list[Fields]]:
 
 
 JUDGED_TABLE = Shape(
-    name="judgements of queries and passages by id", fits=lambda records: _fits_table(records) and len(records[0]) > 2 and _is_judged(records),
-    rows=_table_rows(True), query_ids=True, passage_ids=True,
-)  # fmt: skip
+    name="judgements of queries and passages by id",
+    fits=lambda records: _fits_table(records) and len(records[0]) > 2 and _is_judged(records),
+    rows=_table_rows(True),
+    query_ids=True,
+    passage_ids=True,
+)
 ID_TABLE = Shape(name="queries and passages by id", fits=_fits_table, rows=_table_rows(False), query_ids=True, passage_ids=True)
 IDS = Shape(name="passages by id", fits=lambda records: _has_ids(records, True), rows=_rows, passage_ids=True)
 IDS_ONLY = Shape(

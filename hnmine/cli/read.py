@@ -1,0 +1,68 @@
+"""The command `python -m hnmine read`: print how files are understood, without encoding anything."""
+
+from __future__ import annotations
+
+import argparse
+
+from hnmine.cli.flags import columns_of
+from hnmine.core.text import counted, shortened
+from hnmine.data.dataset import Files, read_files
+from hnmine.data.problems import PROBLEM_KINDS
+
+__all__ = ["read_report"]
+
+_WIDTH = 100
+# Rows shown as they were understood, and problems listed.
+_ROWS, _PROBLEMS = 2, 20
+
+
+def read_report(arguments: argparse.Namespace) -> tuple[str, bool]:
+    """Return the text to print, and whether nothing is open.
+
+    Raises:
+        InputError: a file cannot be read; as QuestionError, how to read it must be said.
+    """
+    files = read_files(
+        arguments.file,
+        arguments.pool,
+        columns=columns_of(arguments),
+        repair=arguments.repair or (),
+        skip_bad_rows=arguments.skip_bad_rows,
+    )
+    lines = [*_counts(files), *_first_rows(files), *_problems(files)]
+    return "\n".join(lines), not any(problem.resolution == "open" for problem in files.problems)
+
+
+def _counts(files: Files) -> list[str]:
+    training, pool = files.training, files.pool
+    rows = training.items
+    positives, negatives = sum(len(row.pos) for row in rows), sum(len(row.neg) for row in rows)
+    lines = [
+        f"training   {training.path}",
+        f"read as    {training.read_as}",
+        f"rows       {counted(len(rows), 'row')}, {counted(len({row.query for row in rows}), 'query', 'queries')}, "
+        f"{counted(positives, 'positive')}, {counted(negatives, 'old negative')}",
+    ]
+    if pool is not None and not files.one:
+        lines += [f"pool       {pool.path}", f"read as    {pool.read_as}"]
+    return [*lines, f"passages   {counted(len(pool.items), 'passage')} in the pool"] if pool is not None else lines
+
+
+def _first_rows(files: Files) -> list[str]:
+    lines = []
+    for row in files.training.items[:_ROWS]:
+        lines += ["", f"line {row.line:<6,}query  {shortened(row.query, _WIDTH)}"]
+        lines += [f"{'':11}pos    {shortened(text, _WIDTH)}" for text in row.pos[:3]]
+        lines += [f"{'':11}neg    {shortened(text, _WIDTH)}" for text in row.neg[:3]]
+        if more := [name for name in row.fields if name not in ("query", "pos", "neg")]:
+            lines.append(f"{'':11}kept   {', '.join(more)}")
+    return lines
+
+
+def _problems(files: Files) -> list[str]:
+    found = sorted(files.problems, key=lambda each: each.severity != "error")
+    lines = [
+        f"{PROBLEM_KINDS[each.kind]}: {each}" + (f" ({each.resolution})" if each.severity == "error" else "") for each in found[:_PROBLEMS]
+    ]
+    more = [f"... and {len(found) - _PROBLEMS:,} more"] if len(found) > _PROBLEMS else []
+    return ["", *lines, *more] if lines else []
