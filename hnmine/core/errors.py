@@ -14,6 +14,7 @@ __all__ = [
     "Cancelled",
     "ColumnsError",
     "EncodeError",
+    "EncodingError",
     "HnmineError",
     "InputError",
     "ModelError",
@@ -54,6 +55,18 @@ class ColumnsError(InputError):
     def __init__(self, message: str, names: Sequence[str]) -> None:
         super().__init__(message)
         self.names = tuple(names)
+
+
+class EncodingError(InputError):
+    """The encoding of a text file can only be guessed, so the user must name it.
+
+    `guess` is Python's name of the most likely encoding; `preview` has the first lines that are not ASCII, decoded with it.
+    """
+
+    def __init__(self, message: str, guess: str, preview: Sequence[str]) -> None:
+        super().__init__(message)
+        self.guess = guess
+        self.preview = tuple(preview)
 
 
 class ModelError(HnmineError):
