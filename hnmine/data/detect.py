@@ -44,7 +44,9 @@ _ROWS = 200
 _ID = r"\S*\d\S*"
 # A quoted cell of TSV.
 _QUOTED = re.compile(r'(?:^|\t)"((?:[^"]|"")*)"(?=\t|\r?$)', re.MULTILINE)
-_NAME = re.compile(r"[A-Za-z_][\w.\-]{0,39}")
+_NAME = re.compile(r"[^\W\d][\w.\-]{0,39}")
+# Letters of scripts without blanks between words (Thai, Chinese, Japanese): a text looks like a name there.
+_DENSE = re.compile(r"[\u0e00-\u0eff\u2e80-\u9fff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +253,7 @@ def _table(head: bytes, name: str, role: Role, whole: bool) -> Source | None:
             tabs = delimiter == "\t" and width > 1 and fit == 1  # texts have commas, but rarely a tab each
             rank = (float(tabs), float(known), fit, float(width))
             if best is None or rank > best[0]:
-                best = rank, _described(source, records, known)
+                best = rank, _described(source, records, known=known > 0)
     return best[1] if best else None
 
 
@@ -264,7 +266,9 @@ def _uses_quotes(text: str, records: int) -> bool:
 def sheet(records: Sequence[Sequence[Any]], part: str) -> Source:
     """Return the source of an Excel sheet that begins with these records, all of one length."""
     texts = [["" if cell is None else str(cell) for cell in record] for record in records]
-    found = _described(Source(format="csv"), texts, sum(known_name(cell) for cell in texts[0]))
+    # Sheets nearly always have a header, often with blanks in its names.
+    named = all(isinstance(cell, str) and 0 < len(cell.strip()) <= 40 for cell in records[0]) and len({*texts[0]}) == len(texts[0])
+    found = _described(Source(format="csv"), texts, known=named or any(map(known_name, texts[0])))
     return replace(found, format="excel", part=part)
 
 
@@ -276,11 +280,11 @@ def _is_table(records: list[list[str]], width: int, known: int, named: bool, del
     return named or bool(known) or len(records) > 2
 
 
-def _described(source: Source, records: list[list[str]], known: int) -> Source:
+def _described(source: Source, records: list[list[str]], *, known: bool) -> Source:
     first, rows = records[0], records[1:]
     longest = max((len(cell) for row in rows for cell in row), default=0)
     looks = all(_NAME.fullmatch(cell.strip()) for cell in first) and len({*first}) == len(first) and longest >= 2 * max(map(len, first))
-    header = bool(known) or looks
+    header = known or (looks and all(map(_is_above, first, zip(*(row for row in rows if len(row) == len(first)), strict=True))))
     names = [cell.strip() if header and cell.strip() else f"column_{place}" for place, cell in enumerate(first, 1)]
     lists, ids = [], []
     for place, name in enumerate(names):
@@ -298,6 +302,11 @@ def _described(source: Source, records: list[list[str]], known: int) -> Source:
         lists=tuple(lists),
         ids=tuple(ids),
     )
+
+
+def _is_above(name: str, cells: Sequence[str]) -> bool:
+    """Return whether a name in a script without blanks is shorter than every text below it; True for other scripts."""
+    return not _DENSE.search(name) or all(len(name) < len(cell.strip()) or re.fullmatch(_ID, cell.strip()) for cell in cells)
 
 
 def list_in(cell: str) -> list[str] | None:

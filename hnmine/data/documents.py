@@ -26,6 +26,8 @@ _ARRAY = re.compile(r'\[\s*([{"]|\[\s*[^\s\[]|\Z)')
 _LIST = re.compile(rb"\s*\[\s*[\[{]")
 # Names of a list of records, and known names that are also those of a whole data set.
 _LISTS = frozenset(("data", "rows", "examples", "records", "items", "samples", "train", "test", "dev", "validation"))
+# Lists beside that of the records: NeMo's paths of passages, the types of the columns in files of the Hugging Face viewer.
+_BESIDE = frozenset(("corpus", "features"))
 _TITLES = frozenset(("id", "_id", "title", "prompt"))
 # An object with these maps is read elsewhere, as rows and pool.
 _MAPS = frozenset(("queries", "corpus", "relevant_docs"))
@@ -112,6 +114,7 @@ def _chosen(names: Sequence[str], lists: Sequence[str], where: str) -> str:
     is_record = any(name not in _TITLES and (known_name(name) or name.endswith("messages")) for name in plain)
     if not lists or (is_record and not any(name.casefold() in _LISTS for name in lists)):
         return ""
+    lists = [name for name in lists if name not in _BESIDE] or lists
     if len(lists) > 1:
         shown = ", ".join(f"`{name}`" for name in lists[:6])
         remedy = f"write the records of one of them to a file of its own (jq -c '.{lists[0]}[]' IN > OUT)"

@@ -26,7 +26,7 @@ _MARKS = {
 _COMMON = ["cp1252", "gb18030", "big5", "cp932", "euc_jp", "cp949", "cp1251", "koi8_r", "cp1250", "cp1253", "cp1254", "cp1255",
            "cp1256", "cp1257", "cp1258", "cp874", "iso8859_2", "mac_roman", "cp850"]  # fmt: skip
 _SAMPLE = 2**16  # bytes of the lines to guess from
-_FEWEST = 2  # lines: the bytes of one line can be damage
+_FEWEST = 2  # lines: wrong bytes in one of many lines can be damage
 _PREVIEWS, _WIDTH = 3, 80
 
 
@@ -51,7 +51,7 @@ def encoding_named(name: str | None) -> str:
     if name is None:
         return ""
     try:
-        b"".decode(name)  # refuses codecs that are no encoding of text
+        b"a".decode(name, "replace")  # refuses codecs that are no encoding of text
         found = codecs.lookup(name).name
     except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise SettingsError(f"encoding is {name!r}, which Python does not know; use a name such as utf-8, cp1252 or gb18030") from error
@@ -62,8 +62,8 @@ def encoding_of(head: bytes, given: str, where: str) -> str:
     """Return the encoding of a file that begins with `head`; "" for UTF-8.
 
     Args:
-        given: the encoding that the user named, from `encoding_named`. A byte order mark and UTF-8 text win over it, because one
-            name is given for all files of a run.
+        given: the encoding that the user named, from `encoding_named`. A byte order mark and UTF-8 letters win over it: one name
+            is given for all files of a run, and letters of another encoding are hardly ever valid UTF-8.
         where: the file, for messages.
 
     Raises:
@@ -79,12 +79,11 @@ def encoding_of(head: bytes, given: str, where: str) -> str:
     text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(head)  # the last character may be cut off
     wrong = len(re.findall("[\udc80-\udcff]", text))
     valid = len(re.findall("[^\0-\x7f]", text)) - wrong
-    if valid >= wrong and valid:
-        return ""
     if given:
-        return given
-    lines = [line for line in head.split(b"\n") if not line.isascii()]
-    if b"\0" in head or len(lines) < _FEWEST or not (guess := _guess(lines)):
+        return "" if valid > 10 * wrong else given
+    every = [line for line in head.split(b"\n") if line.strip()]
+    lines = [line for line in every if not line.isascii()]
+    if valid >= wrong or b"\0" in head or len(lines) < min(_FEWEST, len(every)) or not (guess := _guess(lines)):
         return ""
     preview = tuple(_around(line.decode(guess, "replace")) for line in lines[:_PREVIEWS])
     shown = "\n".join(f"  {each}" for each in preview)
