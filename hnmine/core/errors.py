@@ -14,6 +14,7 @@ __all__ = [
     "Cancelled",
     "ColumnsError",
     "EncodeError",
+    "EncodingError",
     "HnmineError",
     "InputError",
     "LabelsError",
@@ -78,6 +79,18 @@ class TextsError(QuestionError):
     def __init__(self, message: str, missing: Sequence[str]) -> None:
         super().__init__(message)
         self.missing = tuple(missing)
+
+
+class EncodingError(QuestionError):
+    """The encoding of a text file can only be guessed, so the user must name it.
+
+    `guess` is Python's name of the most likely encoding; `preview` has the first lines that are not ASCII, decoded with it.
+    """
+
+    def __init__(self, message: str, guess: str, preview: Sequence[str]) -> None:
+        super().__init__(message)
+        self.guess = guess
+        self.preview = tuple(preview)
 
 
 class ModelError(HnmineError):

@@ -21,7 +21,8 @@ __all__ = ["Columns", "columns_from", "in_words", "is_positive", "known_name", "
 # Most specific names first; the last ones are used only if none of the others exists. Headers of spreadsheets come in many languages.
 _QUERIES = ("query", "question", "anchor", "queries", "questions", "search_query", "query_text", "user_query", "user_input", "q",
             "sentence1", "sentence_0", "sentence_1", "sentence_a", "text_a", "text1", "premise", "frage", "anfrage", "suchanfrage",
-            "requête", "pregunta", "consulta", "domanda", "pergunta", "vraag", "вопрос", "запрос", "问题", "查询", "問題", "質問", "질문")  # fmt: skip
+            "requête", "pregunta", "consulta", "domanda", "pergunta", "vraag", "вопрос",
+            "запрос", "问题", "查询", "問題", "質問", "질문")  # fmt: skip
 _POSITIVES = ("pos", "positive", "positives", "positive_passages", "positive_passage", "positive_ctxs", "positive_docs", "positive_doc",
               "positive_document", "positive_documents", "positive_text", "positive_texts", "relevant", "relevant_passages",
               "relevant_docs", "chosen")  # fmt: skip

@@ -97,6 +97,9 @@ def read_files(
     require_texts(training, pool=candidate_pool is not None)
     if wanted_ids(training) is None:
         training.problems += improbable(training, accepted=ACCEPT in repairs_from(repair))
+    if candidate_pool is None and training.pool is not None:
+        own = InputFile(training.path, training.pool, size=training.size, sha256=training.sha256, read_as=training.read_as, plain=False)
+        return Files(training, own, one=True)
     if candidate_pool is None:
         return Files(training, None)
     if corpus_of := beir_at(candidate_pool):

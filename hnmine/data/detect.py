@@ -1,4 +1,4 @@
-"""The format of a file, detected by its content: JSON lines, a JSON array, CSV or TSV, plain text, Parquet, a BEIR data set.
+"""The format of a file, detected by its content: JSON lines, a JSON document, CSV or TSV, plain text, Parquet, Arrow, Excel, BEIR.
 
 The first 64 KiB or more decide, and the result is shown before anything is used (`str(source)`: "CSV, 3 columns: question,
 answer, wrong"). The file name only breaks ties, such as a line with commas that may be prose or a record. A file with any
@@ -13,31 +13,40 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import msgspec
 
 from hnmine.data.columns import Columns, in_words, is_positive, known_name, pool_columns, training_columns
+from hnmine.data.documents import beginning, list_in_line
 from hnmine.data.streams import Packing
 
-__all__ = ["Format", "Role", "Source", "cells_of", "detect", "list_in", "read_as", "reader_of", "resolve"]
+__all__ = ["Format", "Role", "Source", "cells_of", "detect", "list_in", "read_as", "reader_of", "resolve", "sheet"]
 
-Format = Literal["jsonl", "json", "csv", "text", "parquet", "beir"]
+Format = Literal["jsonl", "json", "csv", "text", "parquet", "arrow", "excel", "beir"]
 Role = Literal["training", "pool"]
 
 _LABELS = {
     "jsonl": "JSON lines",
-    "json": "JSON array",
+    "json": "JSON",
     "text": "Plain text, a passage a line",
     "parquet": "Parquet",
+    "arrow": "Arrow",
+    "excel": "Excel",
     "beir": "BEIR data set",
 }
-_DELIMITERS = {",": "CSV", ";": "CSV with semicolons", "\t": "TSV"}
+_DELIMITERS = {",": "CSV", ";": "CSV with semicolons", "\t": "TSV", "|": "CSV with vertical bars"}
 _SAMPLE = 2**18  # bytes parsed to detect a table
 _ROWS = 200
-_NAME = re.compile(r"[A-Za-z_][\w.\-]{0,39}")
+_ID = r"\S*\d\S*"
+# A quoted cell of TSV.
+_QUOTED = re.compile(r'(?:^|\t)"((?:[^"]|"")*)"(?=\t|\r?$)', re.MULTILINE)
+_NAME = re.compile(r"[^\W\d][\w.\-]{0,39}")
+# Letters of scripts without blanks between words (Thai, Chinese, Japanese): a text looks like a name there.
+_DENSE = re.compile(r"[\u0e00-\u0eff\u2e80-\u9fff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +57,11 @@ class Source:
         format: see the module; "csv" is any delimited table.
         names: columns, or the fields of the first JSON objects; for a BEIR data set the names of its qrels.
         packing: "gzip", "zstd", or "".
-        delimiter, quoted, header: of a delimited table: the separator of cells, whether cells may be quoted, whether the first record
-            holds the names.
-        lists: the columns of a delimited table whose cells are lists as text.
+        encoding: that a text file is transcoded from, or "" for UTF-8.
+        part: the sheet of several that is read, or the list in a JSON object.
+        delimiter, quoted: of a delimited table: the separator of cells, whether cells may be quoted.
+        header: of a table or sheet: whether the first record holds the names. False for JSON whose records are lists.
+        lists: the columns of a table or sheet whose cells are lists as text.
         ids: the columns with one word or number per cell.
         labels: the columns with few, short values.
         shape: of the rows, such as "chat messages"; "" for fields as columns.
@@ -59,6 +70,8 @@ class Source:
     format: Format
     names: tuple[str, ...] = ()
     packing: Packing = ""
+    encoding: str = ""
+    part: str = ""
     delimiter: str = ","
     quoted: bool = True
     header: bool = True
@@ -69,9 +82,15 @@ class Source:
 
     def __str__(self) -> str:
         parts = [_DELIMITERS[self.delimiter] if self.format == "csv" else _LABELS[self.format]]
+        if self.format == "json":
+            parts = [f"JSON, the list `{self.part}`" if self.part else "JSON array"]
+        elif self.part:
+            parts.append(f"the sheet `{self.part}`, the first of several")
         if self.packing:
             parts.append({"gzip": "compressed with gzip", "zstd": "compressed with Zstandard"}[self.packing])
-        if self.format == "csv" and not self.header:
+        if self.encoding:
+            parts.append(f"encoding {self.encoding}")
+        if not self.header:
             parts.append("no header")
         if self.shape:
             parts.append(self.shape)
@@ -79,13 +98,13 @@ class Source:
         if not self.names or self.format == "text":
             return text
         shown = ", ".join(self.names[:12]) + (f" and {len(self.names) - 12:,} more" if len(self.names) > 12 else "")
-        what = {"jsonl": "field", "json": "field", "beir": "split"}.get(self.format, "column")
+        what = {"jsonl": "field", "json": "field", "beir": "split"}.get(self.format, "column") if self.header else "column"
         return f"{text}, {len(self.names):,} {what}{'' if len(self.names) == 1 else 's'}: {shown}"
 
     @property
     def is_table(self) -> bool:
         """Whether the file is a table, so that an empty cell is a missing value."""
-        return self.format in ("csv", "parquet")
+        return self.format in ("csv", "parquet", "arrow", "excel") or not self.header
 
 
 def resolve(source: Source, role: Role, given: Columns, where: str) -> tuple[Columns | None, bool]:
@@ -97,7 +116,7 @@ def resolve(source: Source, role: Role, given: Columns, where: str) -> tuple[Col
     names = source.names
     if source.format == "text":
         return Columns(text="text"), True
-    plain = source.format in ("jsonl", "json")
+    plain = source.format in ("jsonl", "json") and source.header
     if role == "pool":
         found = pool_columns(names, given, where)
         if found is None and source.is_table and (len(names) == 1 or (len(names) == 2 and names[0] in source.ids)):
@@ -138,17 +157,56 @@ def read_as(source: Source, columns: Columns | None) -> str:
 
 
 def detect(head: bytes, name: str, role: Role, *, whole: bool) -> Source:
-    """Return the format of a file that begins with `head`; `name` breaks ties, `whole` is True if `head` is all of it."""
+    """Return the format of a file that begins with `head`; `name` breaks ties, `whole` is True if `head` is all of it.
+
+    Raises:
+        InputError: the file is a JSON object with several lists of records.
+    """
     start = head.lstrip()
-    lines = head.split(b"\n", _ROWS)
-    if re.match(rb"\[\s*(\{|$)", start):
-        return Source(format="json", names=_fields([_first_object(start)]))
-    objects = [found for found in map(_object, lines[:_ROWS]) if found]
+    lines = head.split(b"\n", _ROWS)[:_ROWS]
+    if _has_list_lines(start, lines, role):
+        return _of_lists("jsonl", [found for line in lines if (found := list_in_line(line))])
+    if (document := beginning(head, whole=whole, where=name)) is not None:
+        part, items = document
+        if items and isinstance(items[0], list):
+            return replace(_of_lists("json", [each for each in items if isinstance(each, list)]), part=part)
+        return Source(format="json", part=part, names=_fields([each for each in items if isinstance(each, dict)]))
+    objects = [found for found in map(_object, lines) if found]
     if objects or not start or start[:1] in b"{[" or b"\0" in head[:4096]:
         return Source(format="jsonl", names=_fields(objects))
     if table := _table(head, name.lower(), role, whole):
         return table
     return Source(format="text", names=("text",)) if role == "pool" else Source(format="jsonl")
+
+
+def _has_list_lines(start: bytes, lines: Sequence[bytes], role: Role) -> bool:
+    """Return whether the file is JSON lines whose records are lists, such as ["query", "positive", "negative"]."""
+    first = start.split(b"\n", 1)[0].strip()
+    if not first.startswith(b"[") or first == b"[":
+        return False
+    count = sum(1 for line in lines if list_in_line(line))
+    if count == 1 and len(first) == len(start.strip()):  # one line is a record of texts, or an array of records
+        return role == "training" and not any(bytes(each)[:1] in b"{[" for each in list_in_line(first) or ())
+    return count > 1
+
+
+def _of_lists(kind: Format, rows: Sequence[Sequence[Any]]) -> Source:
+    """Return the source of records that are lists; values are as decoded, or raw."""
+    width = Counter(map(len, rows)).most_common(1)[0][0]
+    names = tuple(f"column_{place}" for place in range(1, width + 1))
+    columns = zip(names, zip(*(row for row in rows if len(row) == width), strict=True), strict=True)
+    ids = tuple(name for name, values in columns if all(map(_is_id, values)))
+    return Source(format=kind, names=names, header=False, ids=ids)
+
+
+def _is_id(value: Any) -> bool:
+    """Return whether a value is a number, or one word with a digit."""
+    if isinstance(value, msgspec.Raw):
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.DecodeError, RecursionError):
+            return False
+    return isinstance(value, int | float) or (isinstance(value, str) and re.fullmatch(_ID, value.strip()) is not None)
 
 
 def _object(line: bytes) -> dict[str, Any]:
@@ -158,15 +216,6 @@ def _object(line: bytes) -> dict[str, Any]:
         return msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
-
-
-def _first_object(start: bytes) -> dict[str, Any]:
-    text = start[1:].decode("utf-8", "replace").lstrip()
-    try:
-        found = json.JSONDecoder().raw_decode(text)[0]
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _fields(objects: Sequence[dict[str, Any]]) -> tuple[str, ...]:
@@ -214,7 +263,7 @@ def _table(head: bytes, name: str, role: Role, whole: bool) -> Source | None:
             records, bad = cells_of(source, text)
             if cut and bad:  # a quoted cell that the sample cuts through
                 bad -= 1
-            if not records or (quoted and delimiter == "\t" and not re.search(r'(^|\t)"', text, re.MULTILINE)):
+            if not records or (quoted and delimiter == "\t" and not _uses_quotes(text, len(records))):
                 continue
             width = len(records[0])
             fit = (sum(len(record) == width for record in records)) / (len(records) + bad)
@@ -223,10 +272,26 @@ def _table(head: bytes, name: str, role: Role, whole: bool) -> Source | None:
             # Two well-known names make it a table, even if most of its records are malformed.
             if fit < (0.2 if known > 1 else 0.8) or not _is_table(records, width, known, named, delimiter, role):
                 continue
-            rank = (float(known), fit, float(width))
+            tabs = delimiter == "\t" and width > 1 and fit == 1  # texts have commas, but rarely a tab each
+            rank = (float(tabs), float(known), fit, float(width))
             if best is None or rank > best[0]:
-                best = rank, _described(source, records, known)
+                best = rank, _described(source, records, known=known > 0)
     return best[1] if best else None
+
+
+def _uses_quotes(text: str, records: int) -> bool:
+    """Return whether cells of TSV are quoted: those that need it, or a column of them. Else a quotation mark is part of the text."""
+    cells = _QUOTED.findall(text)
+    return 2 * len(cells) >= records or any(re.search(r'[\t\n,]|""', cell) for cell in cells)
+
+
+def sheet(records: Sequence[Sequence[Any]], part: str) -> Source:
+    """Return the source of an Excel sheet that begins with these records, all of one length."""
+    texts = [["" if cell is None else str(cell) for cell in record] for record in records]
+    # Sheets nearly always have a header, often with blanks in its names.
+    named = all(isinstance(cell, str) and 0 < len(cell.strip()) <= 40 for cell in records[0]) and len({*texts[0]}) == len(texts[0])
+    found = _described(Source(format="csv"), texts, known=named or any(map(known_name, texts[0])))
+    return replace(found, format="excel", part=part)
 
 
 def _is_table(records: list[list[str]], width: int, known: int, named: bool, delimiter: str, role: Role) -> bool:
@@ -237,21 +302,21 @@ def _is_table(records: list[list[str]], width: int, known: int, named: bool, del
     return named or bool(known) or len(records) > 2
 
 
-def _described(source: Source, records: list[list[str]], known: int) -> Source:
+def _described(source: Source, records: list[list[str]], *, known: bool) -> Source:
     first, rows = records[0], records[1:]
     longest = max((len(cell) for row in rows for cell in row), default=0)
     words = all(_NAME.fullmatch(cell.strip()) for cell in first) and len({*first}) == len(first)
-    looks = words and (
-        longest >= 2 * max(map(len, first)) or (bool(rows) and all(any(" " in cell.strip() for cell in row) for row in rows))
-    )
-    header = bool(known) or looks
+    whole = [row for row in rows if len(row) == len(first)]
+    looks = words and longest >= 2 * max(map(len, first)) and all(map(_is_above, first, zip(*whole, strict=True)))
+    looks = looks or (words and bool(rows) and all(any(" " in cell.strip() for cell in row) for row in rows))
+    header = known or looks
     names = [cell.strip() if header and cell.strip() else f"column_{place}" for place, cell in enumerate(first, 1)]
     lists, ids = [], []
     for place, name in enumerate(names):
         cells = [row[place] for row in (rows if header else records) if len(row) > place and row[place].strip()]
         if cells and all(list_in(cell) is not None for cell in cells):
             lists.append(name)
-        elif cells and all(re.fullmatch(r"\S*\d\S*", cell.strip()) for cell in cells):
+        elif cells and all(re.fullmatch(_ID, cell.strip()) for cell in cells):
             ids.append(name)
     return Source(
         format="csv",
@@ -262,6 +327,11 @@ def _described(source: Source, records: list[list[str]], known: int) -> Source:
         lists=tuple(lists),
         ids=tuple(ids),
     )
+
+
+def _is_above(name: str, cells: Sequence[str]) -> bool:
+    """Return whether a name in a script without blanks is shorter than every text below it; True for other scripts."""
+    return not _DENSE.search(name) or all(len(name) < len(cell.strip()) or re.fullmatch(_ID, cell.strip()) for cell in cells)
 
 
 def list_in(cell: str) -> list[str] | None:

@@ -92,9 +92,8 @@ class Reader(RecordReader):
         kind, message, remedy = "not-json", "nested too deeply to be read", "flatten the row, or skip it"
         try:
             if isinstance(error, UnicodeDecodeError):
-                place = f"byte 0x{raw[error.start]:02x} at column {error.start + 1}"
-                kind, message, remedy = "not-utf8", f"not UTF-8: {place}", "save the file as UTF-8"
-            elif isinstance(error, msgspec.ValidationError):
+                return None, [self.undecodable_at(raw, error.start)]
+            if isinstance(error, msgspec.ValidationError):
                 remedy = 'write one object per line, such as {"query": ..., "pos": [...]}'
                 try:
                     msgspec.json.decode(raw)

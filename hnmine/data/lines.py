@@ -1,8 +1,8 @@
 """The lines of a file, and the problems of the file as a whole.
 
-`LineReader` is the base of all readers: it opens the file, decompresses it, refuses files that are not text, cuts it into
-lines, and collects problems, each decided by `admit`. The file is read once, in blocks of 1 MiB, and its SHA-256 is
-computed on the way: 1 µs for a line of 800 bytes in all.
+`LineReader` is the base of all readers: it opens the file, decompresses it, transcodes it to UTF-8, refuses files that are not
+text, cuts it into lines, and collects problems, each decided by `admit`. The file is read once, in blocks of 1 MiB, and its
+SHA-256 is computed on the way: 1 µs for a line of 800 bytes in all.
 """
 
 from __future__ import annotations
@@ -16,25 +16,28 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from hnmine.core.errors import InputError
-from hnmine.data.problems import InputFile, Problem, Resolution, repairs_from
+from hnmine.data.encodings import encoding_named, encoding_of, transcoded
+from hnmine.data.problems import InputFile, Problem, Resolution, Unit, repairs_from
 from hnmine.data.streams import BLOCK, Packing, packing_of, unpacked
 
-__all__ = ["MAX_LINE_BYTES", "SEEKABLE", "LineReader"]
+__all__ = ["ARROW", "MAX_LINE_BYTES", "SEEKABLE", "LineReader", "chained"]
 
 # A row of a few megabytes is valid; one of 32 MiB is nearly always a file without line ends.
 MAX_LINE_BYTES = 32 * 2**20
 # Bytes that the format is detected by; a pipe may return fewer at once.
 _HEAD = 2**16
-# First bytes of formats with a directory (Parquet, zip): they need random access, and no more bytes to be detected.
-SEEKABLE = (b"PAR1", b"PK\x03\x04")
-_MARK = 4
+# First bytes of an Arrow file and an Arrow stream.
+ARROW = (b"ARROW1", b"\xff\xff\xff\xff")
+# First bytes of formats with a directory (Parquet, zip, Arrow): they need random access, and no more bytes to be detected.
+SEEKABLE = (b"PAR1", b"PK\x03\x04", *ARROW)
+_MARK = 6
 # First bytes of unsupported formats -> format and remedy.
 _OTHERS = {
     b"PAR1": "a Parquet file, which is not supported here; write it as JSON lines",
     b"PK\x03\x04": "a zip archive, which is not supported here; unpack it first",
     b"BZh": "compressed with bzip2; unpack it first (bunzip2)",
     b"\xfd7zXZ\0": "compressed with xz; unpack it first (unxz)",
-    b"ARROW1": "an Arrow file; write it as Parquet (pyarrow.parquet.write_table)",
+    **dict.fromkeys(ARROW, "an Arrow file, which is not supported here; write it as JSON lines"),
     b"SQLite format 3\0": "an SQLite database; export the table as CSV or JSON lines",
     b"\xd0\xcf\x11\xe0": "an old Office document; save it as CSV",
 }
@@ -49,6 +52,7 @@ class LineReader:
         path: the file; for a part of an archive, its name in messages.
         repair, skip_bad_rows: as in `reading.read_training`.
         opener: opens the bytes if `path` is part of an archive.
+        encoding: of a text file that is not UTF-8, such as "cp1252".
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class LineReader:
         *,
         opener: Callable[[], BinaryIO] | None = None,
         name: str | None = None,
+        encoding: str | None = None,
     ) -> None:
         self.path = Path(path)
         self.name = name or self.path.name
@@ -67,14 +72,28 @@ class LineReader:
         self.max_line_bytes = MAX_LINE_BYTES
         self.problems: list[Problem] = []
         self.line = 0
+        self.unit: Unit = "line"  # that `line` counts
         self.packing: Packing = ""
+        self.encoding = ""  # that the file is transcoded from, once open
+        self._given_encoding = encoding_named(encoding)
         self._opener = opener
         self._size = 0
         self._sha256 = hashlib.sha256()
         self._cut = 0  # bytes of the current line beyond the limit
 
     def problem(self, path: str, kind: str, message: str, remedy: str) -> Problem:
-        return Problem(file=self.name, line=self.line, path=path, kind=kind, message=message, remedy=remedy)
+        return Problem(file=self.name, line=self.line, path=path, kind=kind, message=message, remedy=remedy, unit=self.unit)
+
+    def undecodable(self, place: str) -> Problem:
+        """Return the problem that the current line has a byte without a character at this place."""
+        remedy = "correct the line, or name another encoding" if self.encoding else "save the file as UTF-8, or name its encoding"
+        return self.problem("$", "not-utf8", f"not {self.encoding or 'UTF-8'}: {place}", remedy)
+
+    def undecodable_at(self, raw: bytes, start: int) -> Problem:
+        """Return the same of the byte at `start` of a line."""
+        if self.encoding:  # the byte itself is lost
+            return self.undecodable(f"a byte without a character at column {len(raw[:start].decode('utf-8', 'replace')) + 1}")
+        return self.undecodable(f"byte 0x{raw[start]:02x} at column {start + 1}")
 
     def missing(self, name: str, fields: Iterable[str]) -> Problem:
         """Return the problem that a record, which has `fields`, lacks a field."""
@@ -82,9 +101,8 @@ class LineReader:
         return self.problem(f"$.{name}", "missing-field", f"`{name}` is missing", f"add `{name}`; the record has {present}")
 
     def notice(self, line: int, kind: str, message: str, remedy: str) -> None:
-        self.problems.append(
-            Problem(file=self.name, line=line, path="$", kind=kind, message=message, remedy=remedy, severity="notice", resolution="noted")
-        )
+        found = Problem(file=self.name, line=line, path="$", kind=kind, message=message, remedy=remedy, unit=self.unit)
+        self.problems.append(replace(found, severity="notice", resolution="noted"))
 
     def admit(self, found: list[Problem]) -> bool:
         """Record the problems of the current line; return whether all of them are repaired, so that the row is used."""
@@ -131,23 +149,21 @@ class LineReader:
             block = self._read(file)
 
     def decoded(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield the blocks without a byte order mark.
+        """Yield the blocks as UTF-8 without a byte order mark.
 
         Raises:
-            InputError: the file is UTF-16 or of an unsupported format.
+            InputError: the file is of an unsupported format; as EncodingError, its encoding can only be guessed.
         """
         head = next(blocks, b"")
-        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise InputError(f"{self.path}:1 the file is UTF-16; save it as UTF-8")
         for first, what in _OTHERS.items():
             if head.startswith(first):
                 raise InputError(f"{self.path}: the file is {what}")
+        self.encoding = encoding_of(head, self._given_encoding, str(self.path))
         if head.startswith(codecs.BOM_UTF8):
             head = head.removeprefix(codecs.BOM_UTF8)
             self.notice(1, "byte-order-mark", "the file begins with a byte order mark", "nothing to do: it is ignored")
-        if head:
-            yield head
-        yield from blocks
+        blocks = chained(head, blocks)
+        return transcoded(blocks, self.encoding) if self.encoding else blocks
 
     def cut(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         """Yield the lines of these blocks, as `lines`."""
@@ -205,3 +221,10 @@ class LineReader:
 
     def _unreadable(self, error: OSError) -> InputError:
         return InputError(f"{self.path}: cannot be read ({error.strerror or error}); check the path")
+
+
+def chained(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield `head`, unless it is empty, and the rest."""
+    if head:
+        yield head
+    yield from rest

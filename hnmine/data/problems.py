@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 from hnmine.core.errors import InputError, SettingsError
 from hnmine.data.columns import Columns
 
-__all__ = ["PROBLEM_KINDS", "REPAIRS", "InputFile", "Problem", "Resolution", "Severity", "repairs_from", "require_decided"]
+__all__ = ["PROBLEM_KINDS", "REPAIRS", "InputFile", "Problem", "Resolution", "Severity", "Unit", "repairs_from", "require_decided"]
 
 # kind -> label on screens.
 PROBLEM_KINDS = {
@@ -55,6 +55,7 @@ REPAIRS = {
 T = TypeVar("T")
 Severity = Literal["error", "notice"]
 Resolution = Literal["open", "repaired", "skipped", "noted"]
+Unit = Literal["line", "element"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +64,14 @@ class Problem:
 
     Attributes:
         file: name of the file as given.
-        line: line number from 1; for Parquet the row number.
+        line: line number from 1; for Parquet, Arrow and Excel the row number.
         path: JSON path in that line, such as `$.pos[1]`.
         kind: a key of PROBLEM_KINDS.
         message: what is wrong.
         remedy: how to fix it.
         severity: a row with an "error" is used only if repaired; a "notice" needs no action.
         resolution: "open" until the row is repaired or skipped; "noted" for notices.
+        unit: what `line` counts; "element" for a JSON array with several elements on one line.
     """
 
     file: str
@@ -80,9 +82,11 @@ class Problem:
     remedy: str
     severity: Severity = "error"
     resolution: Resolution = "open"
+    unit: Unit = "line"
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line} {self.path}  {self.message}  -> {self.remedy}"
+        place = self.line if self.unit == "line" else f"{self.unit} {self.line}"
+        return f"{self.file}:{place} {self.path}  {self.message}  -> {self.remedy}"
 
 
 @dataclass(slots=True, eq=False)
@@ -93,7 +97,7 @@ class InputFile(Generic[T]):
     `read_as` is a sentence with the detected format and the columns read; `plain` is True for JSON lines with the default
     field names. `names` are all columns or fields of the file, `columns` those that were read. `ids` says whether queries and
     passages are ids; `titled` has the rows' passages with a title of their own (text -> title and text); `titles` and `by_id`
-    (id -> text) are those of a pool.
+    (id -> text) are those of a pool. `pool` has the passages of a training file that holds its own.
     """
 
     path: str
@@ -110,6 +114,7 @@ class InputFile(Generic[T]):
     titled: dict[str, str] = field(default_factory=dict)
     titles: list[str | None] | None = None
     by_id: dict[str, str] = field(default_factory=dict)
+    pool: list[str] | None = None
 
     @property
     def open_problems(self) -> list[Problem]:

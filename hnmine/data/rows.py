@@ -17,6 +17,7 @@ import msgspec
 from hnmine.data.columns import Columns
 from hnmine.data.jsonl import Reader
 from hnmine.data.problems import REPAIRS, Problem
+from hnmine.data.shapes.shape import joined
 
 __all__ = ["Passage", "Renamer", "Row", "array", "joined", "training_rows", "without"]
 
@@ -37,11 +38,6 @@ _text = msgspec.json.Decoder(str).decode
 _texts = msgspec.json.Decoder(list[str]).decode
 _mixed = msgspec.json.Decoder(list[str | Passage | None]).decode
 _one = msgspec.json.Decoder(Passage).decode
-
-
-def joined(title: str | None, text: str | None) -> str:
-    """Return title and text joined by a space, as in BEIR and Tevatron."""
-    return f"{title or ''} {text or ''}".strip()
 
 
 def array(texts: Sequence[str]) -> msgspec.Raw:

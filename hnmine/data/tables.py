@@ -1,8 +1,9 @@
 """Records of every format as JSON lines, so that one reader finds the problems of all formats.
 
-Each problem has its place (the line where a record begins, or the Parquet row), column and remedy. Values keep their types:
-numbers and lists of Parquet stay so, a cell of CSV stays text ("007") unless all cells of its column are lists. JSON lines
-pass through unchanged, 20 µs for a row of 4 kB; as CSV it takes 70, as Parquet 40.
+Each problem has its place (the line where a record begins, the row, the element), column and remedy. Values keep their types:
+numbers and lists of Parquet stay so, a cell of CSV stays text ("007") unless all cells of its column are lists. A record that is
+a list becomes an object with `column_1`, `column_2` and so on. JSON lines pass through unchanged, 20 µs for a row of 4 kB; as CSV
+it takes 70, as Parquet 40.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, BinaryIO, TypeVar
+from itertools import islice, zip_longest
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import msgspec
 
 from hnmine.core.errors import ColumnsError, InputError
 from hnmine.core.text import counted, shortened
-from hnmine.data import parquet
+from hnmine.data import arrow, documents, ipc, parquet, spreadsheet
 from hnmine.data.columns import Columns
-from hnmine.data.detect import Role, Source, detect, list_in, read_as, reader_of, resolve
-from hnmine.data.lines import SEEKABLE, LineReader
+from hnmine.data.detect import Role, Source, detect, list_in, read_as, reader_of, resolve, sheet
+from hnmine.data.lines import ARROW, SEEKABLE, LineReader, chained
 from hnmine.data.problems import InputFile
 from hnmine.data.shapes.shape import Shape
 from hnmine.data.shapes.shaped import Shaped
@@ -29,10 +31,12 @@ from hnmine.data.streams import check_growth, single
 
 __all__ = ["RecordReader"]
 
-# A JSON array is parsed in memory.
+# A JSON document is parsed in memory.
 MAX_ARRAY_BYTES = 512 * 2**20
+_FIRST = 200  # rows of a sheet to detect its columns
 
 T = TypeVar("T")
+_A_FILE = {"parquet": "a Parquet file", "arrow": "an Arrow file"}
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -44,6 +48,7 @@ class RecordReader(LineReader):
         columns: the columns to read; None to report missing fields line by line.
         plain: no column is renamed.
         shape: of rows that are more than columns, if any.
+        pool: the passages of a file that holds its own pool, filled while it is read.
         titled: the passages of rows that have titles of their own: text -> title and text.
         converts: whether records of a known shape are read as rows.
     """
@@ -60,13 +65,15 @@ class RecordReader(LineReader):
         columns: Columns | None = None,
         opener: Callable[[], BinaryIO] | None = None,
         name: str | None = None,
+        encoding: str | None = None,
     ) -> None:
-        super().__init__(path, repair, skip_bad_rows, opener=opener, name=name)
+        super().__init__(path, repair, skip_bad_rows, opener=opener, name=name, encoding=encoding or (columns and columns.encoding) or None)
         self.role = role
         self.given = columns or Columns()
         self.source = Source(format="jsonl")
         self.columns: Columns | None = None
         self.shape: Shape | None = None
+        self.pool: list[str] | None = None
         self.titled: dict[str, str] = {}
         self.plain = True
         self._records: Iterator[bytes] | None = None
@@ -82,29 +89,16 @@ class RecordReader(LineReader):
         """
         if self._records is not None:
             return
+        try:
+            self._detect()
+        except InputError:
+            self.close()
+            raise
         examples: dict[str, str] = {}
-        stored = self.blocks()
-        head = next(stored, b"")
-        if head.startswith(SEEKABLE):
-            self._unread = stored
-        if head.startswith(b"PAR1"):
-            self.source, self._records = self._parquet()
-        else:
-            if head.startswith(b"PK\x03\x04"):
-                stored = single(self._file(), str(self.path))
-                head = next(stored, b"")
-            blocks = self.decoded(_chain(head, stored))
-            head = next(blocks, b"")
-            second = next(blocks, b"")
-            source = detect(head, self.name, self.role, whole=not second)
-            self.source = replace(source, packing=self.packing)
-            blocks = _chain(head, _chain(second, blocks)) if second else _chain(head, blocks)
-            ways = {"csv": self._delimited, "text": self._texts, "json": self._array}
-            self._records = ways.get(source.format, self.cut)(blocks)
         if self.source.format != "text":
             unnamed = (self.given.query, self.given.pos) == (None, None)
-            shaped = Shaped(self, self._records, known=self.converts and self.role == "training" and unnamed)
-            self._records, self.shape, examples = iter(shaped), shaped.shape, shaped.examples
+            shaped = Shaped(self, self._records or iter(()), known=self.converts and self.role == "training" and unnamed)
+            self._records, self.shape, self.pool, examples = iter(shaped), shaped.shape, shaped.pool, shaped.examples
             self.source = replace(self.source, labels=shaped.labels)
             if shaped.shape is not None:
                 self.source = replace(self.source, names=shaped.names, shape=shaped.shape.name, header=True, lists=(), ids=())
@@ -113,6 +107,30 @@ class RecordReader(LineReader):
         self.columns, self.plain = resolve(self.source, self.role, self.given, str(self.path))
         if self.columns is None and not self.plain:
             raise ColumnsError(_unknown_columns(str(self.path), self.role, self.source.names, examples), self.source.names)
+
+    def _detect(self) -> None:
+        stored = self.blocks()
+        head = next(stored, b"")
+        if head.startswith(SEEKABLE):
+            self._unread = stored
+        if head.startswith((b"PAR1", *ARROW)):
+            self.source, self._records = self._columnar("parquet" if head.startswith(b"PAR1") else "arrow")
+        elif head.startswith(b"PK\x03\x04") and spreadsheet.is_workbook(file := self._file()):
+            self.source, self._records = self._workbook(file)
+        else:
+            if head.startswith(b"PK\x03\x04"):
+                file.seek(0)
+                stored = single(file, str(self.path))
+                head = next(stored, b"")
+            blocks = self.decoded(chained(head, stored))
+            head = next(blocks, b"")
+            second = next(blocks, b"")
+            source = detect(head, self.name, self.role, whole=not second)
+            self.source = replace(source, packing=self.packing, encoding=self.encoding)
+            blocks = chained(head, chained(second, blocks))
+            ways = {"csv": self._delimited, "text": self._texts, "json": self._document}
+            records = ways.get(source.format, self.cut)(blocks)
+            self._records = records if source.header or source.format == "csv" else self._lists(records)
 
     def lines(self) -> Iterator[bytes]:
         """Yield the records as JSON objects; once only."""
@@ -129,12 +147,12 @@ class RecordReader(LineReader):
         """Return the items with the problems, SHA-256, format and columns of the file; call it after the last line."""
         found = super().file(items)
         found.read_as = read_as(self.source, self.columns)
-        found.plain = self.plain and self.source.format == "jsonl"
+        found.plain = self.plain and self.source.format == "jsonl" and not self.encoding
         found.names = self.source.names
         found.columns = self.columns or Columns()
         if self.shape is not None:
             found.ids = (self.shape.query_ids, self.shape.passage_ids)
-        found.titled = self.titled
+        found.titled, found.pool = self.titled, self.pool
         return found
 
     def close(self) -> None:
@@ -162,12 +180,9 @@ class RecordReader(LineReader):
             try:
                 yield b'{"text":' + _encode(raw.decode()) + b"}"
             except UnicodeDecodeError as error:
-                self._not_utf8(f"byte 0x{raw[error.start]:02x} at column {error.start + 1}")
+                self.admit([self.undecodable_at(raw, error.start)])
 
-    def _not_utf8(self, place: str) -> None:
-        self.admit([self.problem("$", "not-utf8", f"not UTF-8: {place}", "save the file as UTF-8")])
-
-    def _array(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    def _document(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         parts: list[bytes] = []
         size = 0
         for block in blocks:
@@ -175,26 +190,29 @@ class RecordReader(LineReader):
             size += len(block)
             if size > MAX_ARRAY_BYTES:
                 raise InputError(
-                    f"{self.path}: the file is one JSON array of over {MAX_ARRAY_BYTES // 2**20:,} MiB; write one object per line "
-                    "(jq -c '.[]' IN > OUT)"
+                    f"{self.path}: the file is one JSON array or object and has over {MAX_ARRAY_BYTES // 2**20:,} MiB; "
+                    "write one object per line (jq -c '.[]' IN > OUT)"
                 )
-        data = b"".join(parts)
-        try:
-            items = msgspec.json.decode(data, type=list[msgspec.Raw])
-            data.decode()
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            remedy = "correct it, or write one object per line"
-            raise InputError(f"{self.path}: the file begins like a JSON array but is not valid: {error}; {remedy}") from error
-        place, line = 0, 1
-        for item in items:
+        items, places, by_element = documents.records(b"".join(parts), str(self.path))
+        self.unit = "element" if by_element else "line"
+        for item, place in zip(items, places, strict=True):
             raw = bytes(item)
-            found = data.index(raw, place)
-            line += data.count(b"\n", place, found)
             # In JSON a line break can only occur between values.
-            if self._sized(line, raw):
+            if self._sized(place, raw):
                 yield raw.replace(b"\r", b" ").replace(b"\n", b" ")
-            line += raw.count(b"\n")
-            place = found + len(raw)
+
+    def _lists(self, records: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield records that are lists as objects, by the names of the columns."""
+        names = [_encode(name) for name in self.source.names]
+        for raw in records:
+            values = documents.list_in_line(raw)
+            if values is None:  # reported by the reader
+                yield raw
+            elif len(values) != len(names):
+                message = f"expected {len(names):,} values, found {len(values):,}"
+                self.admit([self.problem("$", "bad-record", message, "correct the record")])
+            else:
+                yield b"{" + b", ".join(name + b": " + bytes(value) for name, value in zip(names, values, strict=True)) + b"}"
 
     def _delimited(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         names, lists, width = self.source.names, self.source.lists, len(self.source.names)
@@ -240,28 +258,58 @@ class RecordReader(LineReader):
                 line = _encode(record)
             except UnicodeEncodeError:
                 column = next(name for name, value in record.items() if not _is_text(value))
-                self._not_utf8(f"in the column `{column}`")
+                self.admit([self.undecodable(f"in the column `{column}`")])
                 continue
             if self._sized(begin, line):
                 yield line
 
-    def _parquet(self) -> tuple[Source, Iterator[bytes]]:
+    def _workbook(self, handle: Any) -> tuple[Source, Iterator[bytes]]:
+        where = str(self.path)
+        found, sheets = spreadsheet.first_sheet(handle, handle.seek(0, os.SEEK_END), where)
+        first = [cells for _, cells in islice(spreadsheet.rows(found, where), _FIRST)]
+        width = max(map(len, first))
+        source = sheet([cells + [None] * (width - len(cells)) for cells in first], found.title if sheets > 1 else "")
+        return source, self._cells(spreadsheet.rows(found, where))
+
+    def _cells(self, rows: Iterator[tuple[int, list[Any]]]) -> Iterator[bytes]:
+        names, lists = self.source.names, self.source.lists
+        header = self.source.header
+        for number, cells in rows:
+            self.line = number
+            if header:
+                header = False
+                continue
+            if len(cells) > len(names):
+                message = f"expected {len(names):,} cells, found {len(cells):,}"
+                self.admit([self.problem("$", "bad-record", message, "correct the row, or name the column in the first row")])
+                continue
+            record = dict(zip_longest(names, cells))
+            for name in lists:
+                if isinstance(record[name], str) and (found := list_in(record[name])) is not None:
+                    record[name] = found
+            line = _encode(record)
+            if self._sized(number, line):
+                yield line
+
+    def _columnar(self, kind: Literal["parquet", "arrow"]) -> tuple[Source, Iterator[bytes]]:
         import pyarrow as pa
 
         if self.packing:
-            raise InputError(f"{self.path}: a Parquet file inside {self.packing}; unpack it first")
+            raise InputError(f"{self.path}: {_A_FILE[kind]} inside {self.packing}; unpack it first")
         handle = self._file()
         try:
             size = handle.seek(0, os.SEEK_END)
-            file = parquet.opened(handle, size, str(self.path))
-            names = tuple(file.schema_arrow.names)
-            kept = parquet.texts_in(file) if len({*names}) == len(names) else []
+            if kind == "arrow" and self._opener is None:
+                handle.close()
+                handle = self._handle = pa.memory_map(str(self.path))
+            file = (parquet if kind == "parquet" else ipc).opened(handle, size, str(self.path))
+            names = tuple(file.schema.names)
+            kept = arrow.texts_in(file.schema) if len({*names}) == len(names) else []
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-            handle.close()
-            raise self._damaged(error) from error
-        return Source(format="parquet", names=names), self._rows(file, handle, size, kept)
+            raise self._damaged(kind, error) from error
+        return Source(format=kind, names=names), self._rows(kind, file, handle, size, kept)
 
-    def _rows(self, file: Any, handle: Any, size: int, kept: list[str]) -> Iterator[bytes]:
+    def _rows(self, kind: Literal["parquet", "arrow"], file: arrow.Opened, handle: Any, size: int, kept: list[str]) -> Iterator[bytes]:
         import pyarrow as pa
 
         with handle:
@@ -269,16 +317,16 @@ class RecordReader(LineReader):
                 names = ", ".join(f"`{name}`" for name in left_out)
                 self.notice(1, "field-left-out", f"{names} has binary values and is left out", "join it again by `id`")
             number = given = 0
-            found = parquet.lines(file, kept, self.max_line_bytes)
+            found = arrow.lines(file, kept, self.max_line_bytes)
             while True:
                 try:
                     line = next(found, None)
                 except (pa.ArrowException, OSError, ValueError, OverflowError, TypeError) as error:
-                    raise self._damaged(error, f"after row {number:,}") from error
+                    raise self._damaged(kind, error, f"after row {number:,}") from error
                 if line is None:
                     break
                 number += 1
-                if isinstance(line, parquet.Fault):
+                if isinstance(line, arrow.Fault):
                     self.line = number
                     if line.kind == "line-too-long":
                         self.too_long(line.size)
@@ -291,11 +339,11 @@ class RecordReader(LineReader):
                     yield line
             self.line = number
 
-    def _damaged(self, error: Exception, place: str = "") -> InputError:
+    def _damaged(self, kind: Literal["parquet", "arrow"], error: Exception, place: str = "") -> InputError:
         if isinstance(error, InputError):
             return error
         reason = str(error).split("\n")[0].rstrip(".") + (f", {place}" if place else "")
-        return InputError(f"{self.path}: the Parquet file is damaged or not supported ({reason}); write it again")
+        return InputError(f"{self.path}: the {_A_FILE[kind][2:].strip()} is damaged or not supported ({reason}); write it again")
 
 
 def _unknown_columns(path: str, role: Role, names: Sequence[str], examples: Mapping[str, str]) -> str:
@@ -339,12 +387,6 @@ class _Numbered:
             self.over = self.record_bytes
             raise csv.Error("a record is beyond the limit")
         return raw.decode("utf-8", "surrogateescape") + "\n"
-
-
-def _chain(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    if head:
-        yield head
-    yield from rest
 
 
 def _is_text(value: str | list[str]) -> bool:

@@ -28,8 +28,8 @@ __all__ = ["SUFFIXES", "FileInfo", "Stamp", "inspect_file", "list_files", "sampl
 Stamp = tuple[tuple[str, int, int, int], ...]
 
 # Suffixes of uploads and listed files; the format is detected from the content.
-SUFFIXES = ("jsonl", "json", "ndjson", "parquet", "csv", "tsv", "txt", "gz", "zst", "zip")
-_SUFFIX = {"jsonl": ".jsonl", "json": ".json", "parquet": ".parquet", "text": ".txt", "beir": ".zip"}
+SUFFIXES = ("jsonl", "json", "ndjson", "parquet", "arrow", "feather", "xlsx", "csv", "tsv", "tab", "txt", "gz", "zst", "zip")
+_SUFFIX = {"jsonl": ".jsonl", "json": ".json", "parquet": ".parquet", "arrow": ".arrow", "excel": ".xlsx", "text": ".txt", "beir": ".zip"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

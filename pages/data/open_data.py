@@ -93,7 +93,7 @@ def upload() -> None:
             type=list(SUFFIXES),
             key="upload-training",
             help='Queries with positive passages: JSON lines such as `{"query": "...", "pos": ["..."]}`, a JSON array, CSV, TSV, '
-            "Parquet, or a zipped BEIR data set. Files can be compressed with gzip or Zstandard. All other fields are kept.",
+            "Excel, Parquet, Arrow, or a zipped BEIR data set. Files can be compressed with gzip or Zstandard. All other fields are kept.",
         )
         found = None if training is None else _found(training, training.name, "training")
         beir = found is not None and found.source.format == "beir"

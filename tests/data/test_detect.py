@@ -446,8 +446,9 @@ def test_a_record_beyond_the_limit_is_reported_after_unpacking(tmp_path, monkeyp
         (gzip.compress(TRAINING["rows.parquet"], mtime=0), r"a Parquet file inside gzip; unpack it first"),
         ('[{"query": "q", "pos": ["p"]}', r"JSON array but is not valid"),
         ("query,query,pos\na,b,c\nd,e,f\n", r"two columns are named `query`"),
-        (codecs_utf16 := "question,answer\nq,a\n".encode("utf-16"), r"UTF-16; save it as UTF-8"),
-        (gzip.compress(codecs_utf16, mtime=0), r"UTF-16"),
+        (b"ARROW1" + b"\x00" * 40, r"Arrow file is damaged"),
+        (b"\xff\xff\xff\xff" + b"\x00\x01\x02" * 40, r"Arrow file is damaged"),
+        (archive({"xl/workbook.xml": b"<workbook/>", "xl/worksheets/sheet1.xml": b"<worksheet/>"}), r"Excel workbook is damaged.*as CSV"),
     ],
     ids=lambda value: "bytes" if isinstance(value, bytes) else None,  # archives hold the time: workers must find the same names
 )  # fmt: skip

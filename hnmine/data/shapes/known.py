@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hnmine.data.shapes.collection import COLLECTION
 from hnmine.data.shapes.ids import ID_TABLE, IDS, IDS_ONLY, JUDGED_TABLE
 from hnmine.data.shapes.messages import MESSAGES
 from hnmine.data.shapes.nested import INSTRUCTED, WRAPPED, WRAPPED_TEXTS
@@ -12,7 +13,7 @@ from hnmine.data.shapes.squad import SQUAD, SQUAD_FLAT
 
 __all__ = ["SHAPES", "recognised"]
 
-SHAPES = (MESSAGES, SQUAD, SQUAD_FLAT, WRAPPED, WRAPPED_TEXTS, INSTRUCTED, IDS, IDS_ONLY, JUDGED_TABLE, ID_TABLE)
+SHAPES = (COLLECTION, MESSAGES, SQUAD, SQUAD_FLAT, WRAPPED, WRAPPED_TEXTS, INSTRUCTED, IDS, IDS_ONLY, JUDGED_TABLE, ID_TABLE)
 
 
 def recognised(records: Sequence[Record]) -> Shape | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Fields", "Record", "Shape", "ShapeError", "message_text", "raw", "value"]
+__all__ = ["Fields", "Record", "Shape", "ShapeError", "joined", "message_text", "raw", "value"]
 
 Fields = dict[str, msgspec.Raw]
 Record = dict[str, Any]
@@ -26,6 +26,7 @@ class Shape:
         name: for messages, such as "chat messages".
         fits: whether the decoded first records have it.
         rows: turns the fields of a record into those of its rows, with `query`, `pos`, `neg` (lists of str), `label`; raises ShapeError.
+        pool: the passages of a record that holds its own pool.
         left_out: what a record without rows is, for the notice that counts them.
         query_ids, passage_ids: whether queries, or positives and negatives, are ids of texts in other files.
     """
@@ -33,6 +34,7 @@ class Shape:
     name: str
     fits: Callable[[Sequence[Record]], bool]
     rows: Callable[[Fields], list[Fields]]
+    pool: Callable[[Fields], list[str]] | None = None
     left_out: str = ""
     query_ids: bool = False
     passage_ids: bool = False
@@ -46,6 +48,11 @@ def raw(item: object) -> msgspec.Raw:
 def value(fields: Fields, name: str) -> Any:
     """Return a decoded field, or None."""
     return msgspec.json.decode(fields[name]) if name in fields else None
+
+
+def joined(title: str | None, text: str | None) -> str:
+    """Return title and text joined by a space, as in BEIR and Tevatron."""
+    return f"{title or ''} {text or ''}".strip()
 
 
 def message_text(messages: Any) -> str:

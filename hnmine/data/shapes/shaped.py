@@ -35,6 +35,7 @@ class Shaped:
         shape: the shape of the first records, or None.
         names: the fields of their rows, if there is a shape.
         labels: the fields with few, short values.
+        pool: the passages of records that hold their own pool, or None.
         examples: of each field, its first value as text.
     """
 
@@ -55,6 +56,7 @@ class Shaped:
         self.labels = _labels(plain)
         self.examples = {name: _shown(each) for record in reversed(plain) for name, each in record.items() if each not in (None, "", [])}
         self._left_out = self._first_left_out = 0
+        self.pool: list[str] | None = [] if self.shape is not None and self.shape.pool is not None else None
 
     def __iter__(self) -> Iterator[bytes]:
         reader = self._reader
@@ -76,6 +78,8 @@ class Shaped:
         if rows is None:
             yield record
             return
+        if self.pool is not None and self.shape is not None and self.shape.pool is not None:
+            self.pool += self.shape.pool(_fields(record))
         for row in rows:
             if row:
                 yield msgspec.json.encode(row)
