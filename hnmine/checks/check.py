@@ -174,7 +174,8 @@ def _of_problems(problems: Sequence[Problem], consequences: Mapping[str, str]) -
     """Return the findings of the reader's problems, by kind; with a repair if it helps a row."""
     bare = {problem.line for problem in problems if problem.kind == "no-positive"}
     unread = {problem.line for problem in problems if problem.severity == "error" and problem.kind not in READABLE}
-    strings = {(problem.line, problem.path) for problem in problems if problem.kind == "string-instead-of-list"}
+    strings = {(problem.line, f"{problem.path}[0]") for problem in problems if problem.kind == "string-instead-of-list"}
+    stuck = {problem.line for problem in problems if problem.kind == "blank-passage" and (problem.line, problem.path) in strings}
     groups: dict[str, list[Problem]] = {}
     found: list[Finding] = []
     for problem in problems:
@@ -196,11 +197,9 @@ def _of_problems(problems: Sequence[Problem], consequences: Mapping[str, str]) -
             message += f": {consequences[kind]}"
         examples = tuple(Example(line, shortened(text)) for line, text in list(lines.items())[:EXAMPLES])
         remedies = dict.fromkeys(problem.remedy for problem in group)
-        # A row with another error stays bad, and in a string the blank text cannot be removed before it is wrapped in a list.
-        helps = any(
-            each.line not in unread and (kind != "blank-passage" or (each.line, each.path.partition("[")[0]) not in strings)
-            for each in group
-        )
+        # A row with another error stays bad, and a blank string must be wrapped in a list before it can be removed.
+        hopeless = unread | stuck if kind == "blank-passage" else unread
+        helps = any(each.line not in hopeless for each in group)
         repair = KINDS[kind].repair if helps else None
         remedy = next(iter(remedies)) if len(remedies) == 1 else ""
         found.append(finding(kind, message, len(lines), examples, remedy=remedy, repair=repair))

@@ -103,6 +103,8 @@ class _RowRepair:
         self._positives = _shared_positives(survey) if "positive-of-another-row" in chosen else {}
         faults = survey.schema.faults() if "mixed-types" in chosen else ()
         self._as_text = {fault.name for fault in faults if fault.kind == "mixed-types"}
+        if "missing-prompt" in chosen:  # which writes texts, so the other prompts must be texts too
+            self._as_text.add("prompt")
         self._seen: set[int] = set()
 
     def __call__(self, row: Row, raw: bytes, problems: Sequence[Problem], *, plain: bool) -> bytes | None:

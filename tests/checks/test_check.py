@@ -123,6 +123,17 @@ def test_a_mined_file_is_sound(tmp_path, fake_encoder):
     assert (report.rows, report.negatives, report.negative_number) == (124, 1860, 15)
 
 
+def test_old_scores_leave_no_finding_in_a_mined_file(tmp_path, fake_encoder, write_jsonl):
+    """`mine` removes scores of replaced negatives; what is left must not be half of a pair."""
+    rows = [row(number, 2, pos_scores=[0.5]) for number in range(9)]
+    rows[3]["neg_scores"], rows[5]["neg_scores"] = [0.25, 0.125], [7]
+    del rows[7]["pos_scores"]
+    out = tmp_path / "out.jsonl"
+    for settings in ({}, {"with_scores": True}):
+        find_knn_neg(fake_encoder, write_jsonl(rows), None, out, "0-15", 7, **settings)
+        assert kinds(check(out, trainers=["flagembedding"])) == []
+
+
 def test_what_is_normal_is_reported_by_the_file(write_jsonl):
     assert kinds(check(write_jsonl([row(number, 3) for number in range(9)]))) == []
     few = check(write_jsonl([row(number, 3) for number in range(9)]))
@@ -367,8 +378,44 @@ ROWS = st.fixed_dictionaries(
 )
 LINES = st.one_of(ROWS, st.sampled_from(["", "[1]", "{", '{"query": "a", "query": "b"}', '"text"', '{"query": "\\ud800"}']))
 
+# A good row, and what can be wrong with one.
+FAULTS = [
+    {"query": ""},
+    {"query": 7},
+    {"pos": "alone"},
+    {"pos": " "},
+    {"pos": None},
+    {"pos": ["p", "p", ""]},
+    {"pos": ["p", None]},
+    {"pos": ["p", float("nan")]},
+    {"neg": []},
+    {"neg": None},
+    {"neg": "alone"},
+    {"neg": "q"},
+    {"neg": " "},
+    {"neg": ["", "p", "n", "n"]},
+    {"neg": ["q", " ", "q"]},
+    {"neg": ["q"]},
+    {"neg": ["n", float("inf")]},
+    {"prompt": "p"},
+    {"prompt": float("nan")},
+    {"x": 1},
+    {"x": {"y": float("nan")}},
+    {"x": "1", "x.y": [1, "a"]},
+    {"x.y": {"z": 1}},
+    {"neg_scores": None},
+    {"neg_scores": [float("nan"), 1, 2]},
+    {"pos_scores": [1, 2], "neg_scores": [3]},
+    {"pos_scores": "x", "pos_scores_of": float("nan")},
+    {"pos_scores": [7.5], "neg_scores": [5.5, -4.5]},
+    {"pos_scores": [0.9], "neg_scores": [0.5, 0.1]},
+]
+DAMAGED = st.lists(st.sampled_from(FAULTS), max_size=3).map(
+    lambda faults: {"query": "q", "pos": ["p"], "neg": ["n", "m"]} | {key: value for fault in faults for key, value in fault.items()}
+)
 
-@given(st.lists(LINES, max_size=5))
+
+@given(st.one_of(st.lists(LINES, max_size=5), st.lists(st.one_of(DAMAGED, LINES), max_size=5)))
 def test_whatever_a_file_holds_is_reported_and_each_repair_that_is_offered_helps(tmp_path_factory, lines):
     folder = tmp_path_factory.getbasetemp()
     path, out = folder / "anything.jsonl", folder / "repaired.jsonl"
@@ -388,5 +435,6 @@ def test_whatever_a_file_holds_is_reported_and_each_repair_that_is_offered_helps
         offered = [each for each in report.findings if each.repair == repair]
         left = {each.kind: each.count for each in after.findings}
         assert after.rows > report.rows or any(left.get(each.kind, 0) < each.count for each in offered), repair
+        assert repair not in after.repairs, "it was just tried"
     out.write_bytes(b"".join(repaired(path, "all")))
     assert check(out, trainers=report.trainers).repairs == ()
