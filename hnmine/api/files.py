@@ -22,7 +22,7 @@ def check(path: str | os.PathLike[str], *, trainers: Sequence[str] | None = None
 
     Args:
         path: the training file.
-        trainers: such as ["flagembedding"]; None is all.
+        trainers: such as ["ms-swift"]; None for those that read rows of this form.
         model: a hub name, a folder or `ModelSettings`, whose tokenizer and lengths count; None leaves lengths out.
 
     Raises:

@@ -9,15 +9,19 @@ with five is not short. A repeat among many negatives is a fault only if a train
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
-from hnmine.checks.kinds import EXAMPLES, KINDS, Example, Finding, Report, chosen_trainers, finding
+from hnmine.checks.field_types import FIELDS
+from hnmine.checks.kinds import EXAMPLES, KINDS, Example, Finding, Report, Trainer, chosen_trainers, finding
+from hnmine.checks.reader import READABLE, top
 from hnmine.checks.rules import GROUP, of_lines, of_negatives, of_rows, of_types
-from hnmine.checks.survey import Lengths, Survey, surveyed
+from hnmine.checks.survey import Form, Lengths, Survey, surveyed
 from hnmine.core.errors import SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.core.text import counted, shortened
@@ -42,6 +46,31 @@ _CONSEQUENCES = {
     "nan": "it is not valid JSON: some loaders refuse the file, in others the loss becomes NaN",
     "blank-passage": "the trainer learns from an empty text",
 }
+# What ms-swift does with a row that lacks something.
+_DROPPED = dict.fromkeys(("missing-field", "wrong-type", "no-positive"), "ms-swift leaves the row out, or stops with --strict true")
+# Form of the rows -> the trainers that read it, and the form in words.
+_FORMS: dict[Form, tuple[tuple[Trainer, ...], str]] = {
+    "flagembedding": (("flagembedding", "sentence-transformers"), "`query`, `pos` and `neg`"),
+    "fields": (("sentence-transformers",), "other field names"),
+    "messages": (("ms-swift",), "`messages` and `positive_messages`"),
+}
+# Trainer -> what it does with rows of another form, and how they get its own.
+_OTHERWISE: dict[Trainer, tuple[str, str]] = {
+    "flagembedding": (
+        "FlagEmbedding needs `query`, `pos` and `neg`, and stops (KeyError)",
+        "python -m hnmine mine --output_format flagembedding",
+    ),
+    "sentence-transformers": (
+        "sentence-transformers needs columns of texts, and stops",
+        "python -m hnmine mine --output_format st-triplet",
+    ),
+    "ms-swift": (
+        "ms-swift 4 needs `messages` and `positive_messages` to train embeddings, and leaves out every row without them",
+        "python -m hnmine mine --output_format ms-swift",
+    ),
+}
+# What `datasets` takes for a pattern of names (or for a chain of addresses) instead of a file.
+_PATTERN = re.compile(r"[*?]|\[.+\]|::")
 
 
 def check(
@@ -59,7 +88,7 @@ def check(
     Args:
         path: the file, in any format that mining reads.
         model: its tokenizer and maximum lengths are used; None skips lengths.
-        trainers: keys of TRAINERS; None for all.
+        trainers: keys of TRAINERS; None for those that read rows of this form.
         negative_number: negatives per row; None is the most frequent number, at most that of a default group (7).
         columns: the columns to read; a part that is None is found by name.
         on_progress, should_stop: called with the bytes read; called to check for a cancel.
@@ -77,8 +106,12 @@ def check(
     survey, file = surveyed(path, columns, lengths, on_progress=on_progress, should_stop=should_stop)
     rows, queries = len(survey.lines), survey.n_queries
     wanted = _wanted(survey, negative_number)
-    findings = _of_problems(file.problems)
-    if not rows and not findings:
+    readers = _FORMS[survey.form][0]
+    if trainers is None and file.lines:
+        chosen = readers
+    findings = [_other_form(survey.form, each, rows) for each in chosen if file.lines and each not in readers]
+    findings += _of_problems(file.problems, _CONSEQUENCES if survey.form != "messages" else _CONSEQUENCES | _DROPPED)
+    if not file.lines and not findings:
         findings.append(finding("empty-file", "the file has no rows", 0))
     if rows:
         findings += [*of_rows(survey), *of_types(survey), *survey.scores.findings(rows)]
@@ -91,11 +124,18 @@ def check(
         for side, amount in zip(lengths, (queries, passages), strict=True):
             found = side.finding(model.folder, model.name, amount)
             findings += [found] if found else []
+    if _PATTERN.search(os.fspath(path)):
+        shown = shortened(os.fspath(path))
+        message = f"the trainers load files with datasets, which reads {shown} as a pattern: it finds no file, or other files too"
+        findings.append(finding("file-pattern", message, rows))
     if not name.endswith((".json", ".jsonl")):
         message = f"FlagEmbedding only reads files that end in .json or .jsonl and silently skips {shortened(name, 60)}"
         findings.append(finding("file-name", message, rows))
-    if not file.plain:
-        findings.append(finding("about-the-file", f"read as {file.read_as}; the trainers need JSON lines", rows))
+    if not file.plain and survey.form != "messages":
+        need = "FlagEmbedding needs JSON lines with `query`, `pos` and `neg`"
+        findings.append(finding("about-the-file", f"read as {file.read_as}; {need}", rows))
+    if survey.lost or survey.form == "messages":  # such a file cannot be repaired
+        findings = [msgspec.structs.replace(each, repair=None) for each in findings]
 
     ordered = sorted((each for each in findings if set(each.trainers) & set(chosen)), key=lambda each: each.order)
     return Report(
@@ -123,9 +163,19 @@ def _wanted(survey: Survey, negative_number: int | None) -> int:
     return min(usual, GROUP - 1)
 
 
-def _of_problems(problems: Sequence[Problem]) -> list[Finding]:
-    """Return the findings of the reader's problems, by kind."""
+def _other_form(form: Form, trainer: Trainer, rows: int) -> Finding:
+    """Return the finding that a trainer does not read rows of this form."""
+    does, remedy = _OTHERWISE[trainer]
+    found = finding("other-form", f"the rows have {_FORMS[form][1]}: {does}", rows, remedy=f"write them in its form: {remedy}")
+    return msgspec.structs.replace(found, trainers=(trainer,))
+
+
+def _of_problems(problems: Sequence[Problem], consequences: Mapping[str, str]) -> list[Finding]:
+    """Return the findings of the reader's problems, by kind; with a repair if it helps a row."""
     bare = {problem.line for problem in problems if problem.kind == "no-positive"}
+    unread = {problem.line for problem in problems if problem.severity == "error" and problem.kind not in READABLE}
+    strings = {(problem.line, f"{problem.path}[0]") for problem in problems if problem.kind == "string-instead-of-list"}
+    stuck = {problem.line for problem in problems if problem.kind == "blank-passage" and (problem.line, problem.path) in strings}
     groups: dict[str, list[Problem]] = {}
     found: list[Finding] = []
     for problem in problems:
@@ -133,7 +183,7 @@ def _of_problems(problems: Sequence[Problem]) -> list[Finding]:
             found.append(finding("about-the-file", f"line {problem.line:,}: {problem.message}; {problem.remedy}", 1))
         elif problem.kind == "null-instead-of-list" or (problem.kind in REPAIRS and problem.line in bare and problem.path[:5] == "$.pos"):
             pass  # a null is reported as no positive or no negatives
-        elif problem.kind != "nan" or not problem.path.startswith(("$.pos_scores", "$.neg_scores")):
+        elif problem.kind != "nan" or top(problem.path) not in FIELDS:
             groups.setdefault(problem.kind if problem.kind in KINDS else "other-fault", []).append(problem)
     for kind, group in groups.items():
         lines: dict[int, str] = {}
@@ -143,9 +193,14 @@ def _of_problems(problems: Sequence[Problem]) -> list[Finding]:
         words = KINDS[kind].words if kind != "other-fault" else ", ".join(dict.fromkeys(PROBLEM_KINDS[each.kind] for each in group))
         where = ", ".join(dict.fromkeys(shortened(each.path.partition("[")[0], 40) for each in group[:1_000] if each.path != "$"))
         message = f"{words} on {counted(len(lines), 'line')}" + (f" ({where})" if where else "")
-        if kind in _CONSEQUENCES:
-            message += f": {_CONSEQUENCES[kind]}"
+        if kind in consequences:
+            message += f": {consequences[kind]}"
         examples = tuple(Example(line, shortened(text)) for line, text in list(lines.items())[:EXAMPLES])
         remedies = dict.fromkeys(problem.remedy for problem in group)
-        found.append(finding(kind, message, len(lines), examples, remedy=next(iter(remedies)) if len(remedies) == 1 else ""))
+        # A row with another error stays bad, and a blank string must be wrapped in a list before it can be removed.
+        hopeless = unread | stuck if kind == "blank-passage" else unread
+        helps = any(each.line not in hopeless for each in group)
+        repair = KINDS[kind].repair if helps else None
+        remedy = next(iter(remedies)) if len(remedies) == 1 else ""
+        found.append(finding(kind, message, len(lines), examples, remedy=remedy, repair=repair))
     return found

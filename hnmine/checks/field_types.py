@@ -32,9 +32,10 @@ _FIRST = {b'"': "a text", b"t": "true or false", b"f": "true or false", b"n": "n
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A field that cannot be loaded: kind of finding, path, types with counts, and the first places of the rarer types."""
+    """A field that cannot be loaded: kind of finding, name, path, types with counts, and the first places of the rarer types."""
 
     kind: FaultKind
+    name: str
     path: str
     kinds: tuple[tuple[str, int], ...]
     count: int
@@ -53,7 +54,7 @@ class Schema:
     """Collects the types of each path (`meta.year`, `tags[]`), row by row; a field costs a look at its first byte."""
 
     def __init__(self) -> None:
-        self._paths: dict[str, dict[str, _Seen]] = {}
+        self._paths: dict[tuple[str, str], dict[str, _Seen]] = {}  # name of the field, path
         self._head = True  # whether the current row begins in the first part
 
     def add(self, fields: Mapping[str, msgspec.Raw], line: int, start: int) -> None:
@@ -65,23 +66,23 @@ class Schema:
             first = bytes(raw)[:1]
             kind = _FIRST.get(first)
             if kind is not None:
-                self._take(key, kind, raw, line)
+                self._take(key, key, kind, raw, line)
             elif first in b"[{":
                 self._nested(key, raw, line)
             else:
-                self._take(key, _number(bytes(raw)), raw, line)
+                self._take(key, key, _number(bytes(raw)), raw, line)
 
     def numbers(self, key: str, raw: msgspec.Raw, values: Sequence[float], line: int) -> None:
         """Add a decoded list of numbers of the row added last: one type for all of them."""
         kind = "a whole number"
         if b"." in bytes(raw) or b"e" in bytes(raw):
             kind = "1.0" if all(value.is_integer() for value in values) else "a fraction"
-        self._take(f"{key}[]", kind, raw, line)
+        self._take(key, f"{key}[]", kind, raw, line)
 
     def faults(self) -> list[Fault]:
         """Return the fields that cannot be loaded, in file order."""
         found: list[Fault] = []
-        for path, kinds in self._paths.items():
+        for (name, path), kinds in self._paths.items():
             real = {kind: seen for kind, seen in kinds.items() if kind != "null"}
             families: dict[str, list[_Seen]] = {}
             for kind, seen in real.items():
@@ -93,22 +94,22 @@ class Schema:
                 # If the first part has all types, the field holds JSON values, and everything can be cast.
                 heads = [any(seen.head for seen in group) for group in families.values()]
                 late = any(heads) and not all(heads)
-                found.append(self._fault("mixed-types", path, counts, rare, late=late))
+                found.append(self._fault("mixed-types", name, path, counts, rare, late=late))
             elif real and not self._head and not any(seen.head for seen in real.values()):
                 # The parts of an object or list begin with it.
                 if not any(path.startswith(f"{each.path}{separator}") for each in found for separator in ".["):
-                    found.append(self._fault("late-field", path, counts, real.values(), late=True))
+                    found.append(self._fault("late-field", name, path, counts, real.values(), late=True))
             elif {kind for kind, seen in real.items() if seen.head} == {"a whole number"} and "a fraction" in real:
-                found.append(self._fault("late-fraction", path, counts, [real["a fraction"]], late=True))
+                found.append(self._fault("late-fraction", name, path, counts, [real["a fraction"]], late=True))
         return found
 
-    def _fault(self, kind: FaultKind, path: str, counts: dict[str, int], seen: Collection[_Seen], *, late: bool) -> Fault:
+    def _fault(self, kind: FaultKind, name: str, path: str, counts: dict[str, int], seen: Collection[_Seen], *, late: bool) -> Fault:
         ranked = tuple(sorted(counts.items(), key=lambda item: -item[1]))
         places = sorted(place for each in seen for place in each.examples)
-        return Fault(kind, path, ranked, sum(each.count for each in seen), tuple(places[:EXAMPLES]), late)
+        return Fault(kind, name, path, ranked, sum(each.count for each in seen), tuple(places[:EXAMPLES]), late)
 
-    def _take(self, path: str, kind: str, value: msgspec.Raw, line: int) -> None:
-        kinds = self._paths.setdefault(path, {})
+    def _take(self, name: str, path: str, kind: str, value: msgspec.Raw, line: int) -> None:
+        kinds = self._paths.setdefault((name, path), {})
         seen = kinds.get(kind)
         if seen is None:
             seen = kinds[kind] = _Seen(self._head)
@@ -124,7 +125,7 @@ class Schema:
         kinds: dict[tuple[str, str], None] = {}
         _walk(key, value, kinds)
         for path, kind in kinds:
-            self._take(path, kind, raw, line)
+            self._take(key, path, kind, raw, line)
 
 
 def _walk(path: str, value: Any, kinds: dict[tuple[str, str], None]) -> None:
@@ -245,7 +246,7 @@ class Scores:
         if (count := tallies.rows["not-hardest-first"]) and not found:
             message = (
                 f"{counted(count, 'row')} {'has' if count == 1 else 'have'} negatives that are not sorted hardest first by "
-                "`neg_scores`: a trainer that keeps the first N, as ms-swift does, does not use the hardest"
+                "`neg_scores`: n-tuples of the first N do not use the hardest"
             )
             found.append(tallies.finding("not-hardest-first", message))
         return found

@@ -3,8 +3,8 @@
 Three readers are simulated, each from its source and covered by tests. FlagEmbedding 1.4.2 (also with
 `--same_dataset_within_batch`): an empty `neg` divides by zero, a short one is repeated, a missing `prompt` becomes "None", `type`
 must be one per batch, scores are looked up by position. `datasets` 5.2: the first 10 MiB decide the type of each field (see
-`field_types`). N-tuples (sentence-transformers) and the first N negatives only (ms-swift). An "error" stops a trainer or teaches it
-something wrong, a "warning" wastes training, and a "note" is information: a good file has no findings.
+`field_types`). N-tuples (sentence-transformers). ms-swift 4 has a form of its own (see `reader`). An "error" stops a trainer or
+teaches it something wrong, a "warning" wastes training, and a "note" is information: a good file has no findings.
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ class Kind(msgspec.Struct, frozen=True):
 
 # Most severe first: the order of a report.
 KINDS: dict[str, Kind] = {
+    "file-pattern": Kind("file name that is a pattern", "error", _ALL, "rename it without *, ?, brackets and ::"),
+    "other-form": Kind("rows of another form", "error", _ALL, "write the rows in the form of the trainer: python -m hnmine mine"),
     "empty-file": Kind("no row", "error", _ALL, "check that this is the right file"),
     "not-utf8": Kind("not UTF-8", "error", _ALL, "save the file as UTF-8"),
     "not-json": Kind("not JSON", "error", _ALL, "correct the line, or remove it"),
@@ -89,10 +91,10 @@ KINDS: dict[str, Kind] = {
     "other-fault": Kind("other problem", "error", _ALL, "correct the line"),
     "string-instead-of-list": Kind("string instead of a list", "error", _ALL, "wrap it in a list", "string-instead-of-list"),
     "nan": Kind("NaN or infinity", "error", _ALL, "remove the fields that contain it", "nan"),
-    "empty-negatives": Kind("no negatives", "error", _ALL, "remove the rows, or mine negatives for them", "empty-negatives"),
-    "mixed-types": Kind("field with several types", "error", _LOADER, "use one type; any value can be written as text", "mixed-types"),
-    "late-fraction": Kind("fractions after whole numbers", "error", _LOADER, "write the whole numbers as 1.0"),
-    "late-field": Kind("field missing in the first rows", "error", _LOADER, "add the field to the first rows, or remove it"),
+    "empty-negatives": Kind("no negatives", "error", _LOADER, "remove the rows, or mine negatives for them", "empty-negatives"),
+    "mixed-types": Kind("field with several types", "error", _ALL, "use one type; any value can be written as text", "mixed-types"),
+    "late-fraction": Kind("fractions after whole numbers", "error", _ALL, "write the whole numbers as 1.0"),
+    "late-field": Kind("field missing in the first rows", "error", _ALL, "add the field to the first rows, or remove it"),
     "missing-prompt": Kind("prompt missing", "error", _FLAG, "fill it with an empty text, or with the right prompt", "missing-prompt"),
     "type-not-constant": Kind("several types in one file", "error", _FLAG, "make one file of each `type`"),
     "scores-on-some-rows": Kind("scores on some rows", "error", _FLAG, "score the other rows too, or remove all scores", "scores"),
@@ -107,9 +109,10 @@ KINDS: dict[str, Kind] = {
     "query-among-negatives": Kind("query among the negatives", "error", _ALL, "remove it from the negatives", "query-among-negatives"),
     "one-kind-of-scores": Kind("only one score field", "warning", _FLAG, "write both, or remove them", "scores"),
     "scores-of-two-scales": Kind("scores on two scales", "warning", _FLAG, "use the raw scores of one model on all rows", "scores"),
-    "short-negatives": Kind("too few negatives", "warning", _ALL, "mine more, or train with smaller groups"),
+    "short-negatives": Kind("too few negatives", "warning", _LOADER, "mine more, or train with smaller groups"),
     "repeated-negative": Kind("duplicate negative", "warning", _ALL, "keep the first of each", "repeated-negative"),
     "repeated-positive": Kind("duplicate positive", "warning", _ALL, "keep the first of each", "repeated-positive"),
+    "several-positives": Kind("several positives", "warning", ("ms-swift",), "write a row for each positive"),
     "query-among-positives": Kind("query among the positives", "warning", _ALL, "replace it: a passage equal to the query teaches nothing"),
     "repeated-row": Kind("duplicate row", "warning", _ALL, "keep the first of them", "repeated-row"),
     "blank-passage": Kind("blank passage", "warning", _ALL, "remove the blank passages", "blank-passage"),
@@ -119,7 +122,7 @@ KINDS: dict[str, Kind] = {
     "file-name": Kind("file name that is skipped", "warning", _FLAG, "end the name in .jsonl"),
     "few-negatives": Kind("few negatives", "note", _FLAG, "train with smaller groups"),
     "uneven-negatives": Kind("uneven negatives", "note", ("sentence-transformers",), "n-tuples use the smallest number"),
-    "not-hardest-first": Kind("not hardest first", "note", ("ms-swift",), "sort them if the trainer only uses the first ones"),
+    "not-hardest-first": Kind("not hardest first", "note", ("sentence-transformers",), "sort them if the trainer only uses the first ones"),
     "rare-repeats": Kind("rare duplicates", "note", _ALL, "nothing to do, or keep the first of each", "repeated-negative"),
     "same-query": Kind("same query on several rows", "note", _ALL, "nothing to do"),
     "no-prompt": Kind("no prompt", "note", _FLAG, "set --query_instruction_for_retrieval if you train with --same_dataset_within_batch"),
@@ -128,7 +131,7 @@ KINDS: dict[str, Kind] = {
 
 
 def chosen_trainers(names: Sequence[str] | None) -> tuple[Trainer, ...]:
-    """Return the trainers with these names; None for all.
+    """Return the trainers with these names; all without names.
 
     Raises:
         SettingsError: a name is unknown.

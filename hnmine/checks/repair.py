@@ -1,9 +1,9 @@
 """Repairs of a training file: the chosen faults, and not a byte more.
 
 A row without a chosen fault keeps its bytes. In other rows only the affected fields are written anew: passages keep their
-spelling and scores, other fields are copied (`msgspec.Raw`). Malformed lines are copied. Blank lines, a byte order mark and CR
-are not kept, and a table becomes JSON lines. The file is read twice: the check comes first, because a repair without a finding
-does nothing, and mixed types and positives of other rows are only known at the end.
+spelling and scores, other fields and other faults are copied (`msgspec.Raw`). Malformed lines are copied. Blank lines, a byte
+order mark and CR are not kept, and a table becomes JSON lines. The file is read twice: a repair without a finding does nothing,
+and mixed types and positives of other rows are only known at the end.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ import numpy as np
 
 from hnmine.checks.field_types import FIELDS
 from hnmine.checks.kinds import OUTPUT_REPAIRS
+from hnmine.checks.reader import RawReader
 from hnmine.checks.rules import of_rows, of_types
-from hnmine.checks.survey import Hashes, RawReader, Survey, surveyed
+from hnmine.checks.survey import Hashes, Survey, surveyed
 from hnmine.core.errors import InputError
 from hnmine.data.columns import Columns
-from hnmine.data.jsonl import spelled
+from hnmine.data.jsonl import members, spelled
 from hnmine.data.problems import Problem, repairs_from
-from hnmine.data.rows import Row, training_rows, without
+from hnmine.data.rows import Row, without
 
 __all__ = ["repaired"]
 
 Fields = dict[str, msgspec.Raw]
 _EMPTY = msgspec.Raw(b'""')
 _encode = msgspec.json.Encoder().encode
-_original = msgspec.json.Decoder(Fields).decode
+_decode = msgspec.json.Decoder(Fields).decode
 
 
 class _Lines(RawReader):
@@ -56,10 +57,12 @@ def repaired(path: str | os.PathLike[str], repairs: Iterable[str], *, columns: C
 
     Raises:
         SettingsError: a repair is unknown.
-        InputError: the file cannot be read, or a line that is too long or malformed cannot be copied.
+        InputError: the file cannot be read, its rows have ms-swift's form, or a line that is too long or malformed cannot be copied.
     """
     chosen = repairs_from(repairs, OUTPUT_REPAIRS)
     survey, _ = surveyed(path, columns)
+    if chosen and survey.form == "messages":
+        raise InputError(f"{path}: rows of `messages` and `positive_messages` are checked and not repaired; correct the file")
     offered = {each.repair for each in (*of_rows(survey), *of_types(survey), *survey.scores.findings(len(survey.lines)))}
     useless = {"missing-prompt", "scores"} - offered  # nothing to repair if all rows have scores, or none a prompt
     if not len(survey.negatives):
@@ -70,7 +73,7 @@ def repaired(path: str | os.PathLike[str], repairs: Iterable[str], *, columns: C
 def _lines(path: str | os.PathLike[str], repair_row: _RowRepair, columns: Columns | None) -> Iterator[bytes]:
     reader = _Lines(path, columns)
     seen = 0
-    for row in training_rows(reader):
+    for row in reader.rows():
         problems, seen = reader.problems[seen:], len(reader.problems)
         waiting, reader.waiting = reader.waiting, []
         _require_kept(reader, problems, waiting)
@@ -99,35 +102,36 @@ class _RowRepair:
         self._hash = Hashes()
         self._positives = _shared_positives(survey) if "positive-of-another-row" in chosen else {}
         faults = survey.schema.faults() if "mixed-types" in chosen else ()
-        paths = (fault.path for fault in faults if fault.kind == "mixed-types")
-        self._as_text = [path.partition(".")[0].partition("[")[0] for path in paths]
+        self._as_text = {fault.name for fault in faults if fault.kind == "mixed-types"}
+        if "missing-prompt" in chosen:  # which writes texts, so the other prompts must be texts too
+            self._as_text.add("prompt")
         self._seen: set[int] = set()
 
     def __call__(self, row: Row, raw: bytes, problems: Sequence[Problem], *, plain: bool) -> bytes | None:
         """Return the line of the row, or None if the row is removed."""
         chosen, fields = self._chosen, row.fields
-        before = dict(fields)
-        if any(each.kind == "nan" and not self._removes(each) for each in problems):
-            return raw if plain else spelled(fields)
-        changed = any(each.kind == "nan" for each in problems)
-        untouched: list[str] = []
+        before = _original(raw) if problems else dict(fields)
+        # Fields with NaN were left out by the reader.
+        kept = {key for key in before.keys() - fields.keys() if _has_nan(key, problems) and not self._removes(key)}
+        gaps: dict[str, list[int]] = {}  # places of the blank texts that stay
         for side in ("pos", "neg"):
-            kinds = {each.kind for each in problems if each.path.partition("[")[0] == f"$.{side}"}
-            if kinds and not kinds <= chosen and plain:
-                if changed:  # not JSON, so the original fields cannot be restored
-                    return raw
-                untouched.append(side)
-                original = _original(raw)
-                fields |= {key: original[key] for key in (side, f"{side}_scores") if key in original}
-            else:
-                changed |= bool(kinds)
+            faults = [each for each in problems if each.path.partition("[")[0] == f"$.{side}" and side not in kept]
+            kinds = {each.kind for each in faults if each.kind != "nan"}
+            if kinds <= chosen or not plain:
+                continue
+            fields |= {key: before[key] for key in (side, f"{side}_scores") if key in fields}
+            if "string-instead-of-list" in kinds & chosen:
+                fields[side] = msgspec.Raw(b"[" + bytes(before[side]) + b"]")
+            elif kinds == {"blank-passage"}:
+                gaps[side] = [int(each.path.partition("[")[2][:-1]) for each in faults]
         query = self._hash(row.query)
         positives, negatives = [self._hash(text) for text in row.pos], [self._hash(text) for text in row.neg]
         own = set(positives)
-        if "pos" not in untouched and "repeated-positive" in chosen:
-            positives = _keep(fields, "pos", positives, [place for place, key in enumerate(positives) if key in positives[:place]])
-        if "neg" not in untouched and negatives:
-            negatives = _keep(fields, "neg", negatives, self._dropped(query, own, negatives))
+        if "repeated-positive" in chosen:
+            dropped = [place for place, key in enumerate(positives) if key in positives[:place]]
+            positives = _keep(fields, "pos", positives, dropped, gaps.get("pos", ()))
+        if negatives:
+            negatives = _keep(fields, "neg", negatives, self._dropped(query, own, negatives), gaps.get("neg", ()))
         if "empty-negatives" in chosen and not negatives:
             return None
         if "missing-prompt" in chosen and ("prompt" not in fields or bytes(fields["prompt"]) == b"null"):
@@ -141,17 +145,20 @@ class _RowRepair:
             if whole in self._seen:
                 return None
             self._seen.add(whole)
-        for key in self._as_text:
-            if key in fields and bytes(fields[key])[:1] not in (b'"', b"n"):
+        for key in self._as_text & fields.keys():
+            if bytes(fields[key])[:1] not in (b'"', b"n"):
                 fields[key] = msgspec.Raw(_encode(bytes(fields[key]).decode()))
-        changed |= fields.keys() != before.keys() or any(
-            fields[key] is not value for key, value in before.items() if key not in (*untouched, *(f"{side}_scores" for side in untouched))
+        if kept:
+            names = dict.fromkeys((*before, *fields))
+            fields = {key: fields[key] if key in fields else before[key] for key in names if key in fields or key in kept}
+        same = fields.keys() == before.keys() and all(
+            fields[key] is value or bytes(fields[key]) == bytes(value) for key, value in before.items()
         )
-        return spelled(fields) if changed or not plain else raw
+        return raw if same and plain else spelled(fields)
 
-    def _removes(self, problem: Problem) -> bool:
-        """Return whether a NaN is removed: by itself, or with all scores."""
-        return "nan" in self._chosen or ("scores" in self._chosen and problem.path.startswith(("$.pos_scores", "$.neg_scores")))
+    def _removes(self, key: str) -> bool:
+        """Return whether a field with NaN is removed: by itself, or with all scores."""
+        return "nan" in self._chosen or ("scores" in self._chosen and key in FIELDS)
 
     def _dropped(self, query: int, own: set[int], negatives: Sequence[int]) -> list[int]:
         """Return the places of the negatives to remove."""
@@ -173,15 +180,31 @@ class _RowRepair:
         return places
 
 
-def _keep(fields: Fields, side: str, keys: list[int], dropped: Sequence[int]) -> list[int]:
-    """Remove the passages at these places and their scores; return the remaining keys."""
+def _original(raw: bytes) -> Fields:
+    """Return the undecoded fields of a line as written, NaN included."""
+    try:
+        return _decode(raw)
+    except msgspec.DecodeError:
+        return {key: msgspec.Raw(source.encode()) for key, _, source in members(raw.decode())}
+
+
+def _has_nan(key: str, problems: Sequence[Problem]) -> bool:
+    """Return whether a field has one of the problems of kind "nan"."""
+    return any(each.kind == "nan" and (each.path[2:] == key or each.path.startswith((f"$.{key}.", f"$.{key}["))) for each in problems)
+
+
+def _keep(fields: Fields, side: str, keys: list[int], dropped: Sequence[int], gaps: Sequence[int]) -> list[int]:
+    """Remove the passages at these places and their scores; return the remaining keys. `gaps` are the places of blank texts."""
     if not dropped:
         return keys
     gone = set(dropped)
-    kept = len(keys) - len(gone)
+    places = [place for place in range(len(keys) + len(gaps)) if place not in gaps]
+    written = [places[place] for place in dropped]
     for name in (side, f"{side}_scores"):
         if name in fields:
-            fields[name] = without(fields[name], dropped, kept)
+            fields[name] = without(fields[name], written, len(keys) + len(gaps) - len(written))
+    if bytes(fields[side])[:1] == b'"':  # a string instead of a list
+        fields[side] = msgspec.Raw(b"[]")
     return [key for place, key in enumerate(keys) if place not in gone]
 
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from hnmine.checks.field_types import FIELDS
 from hnmine.checks.kinds import EXAMPLES, KINDS, Example, Finding, finding
-from hnmine.checks.survey import RawReader, Repeats, Survey
+from hnmine.checks.reader import RawReader
+from hnmine.checks.survey import Repeats, Survey
 from hnmine.core.text import counted, shortened
 from hnmine.data.columns import Columns
-from hnmine.data.rows import Row, training_rows
+from hnmine.data.rows import Row
 
 __all__ = ["GROUP", "of_lines", "of_negatives", "of_rows", "of_types"]
 
@@ -59,6 +62,9 @@ def of_rows(survey: Survey) -> list[Finding]:
             f"{_have(count, rows)} {counted(things, 'positive')} that {'repeats' if things == 1 else 'repeat'} another: "
             "repeated positives are drawn more often"
         ),
+        "several-positives": lambda count, _: (
+            f"{_have(count, rows)} several positives: ms-swift trains on the first of each row and ignores the others"
+        ),
         "repeated-row": lambda count, _: f"{counted(count, 'row')} of {rows:,} {'repeats' if count == 1 else 'repeat'} another",
     }
     found += [
@@ -76,8 +82,7 @@ def of_types(survey: Survey) -> list[Finding]:
     for fault in survey.schema.faults():
         what = " and ".join(f"{kind} on {counted(count, 'row')}" for kind, count in fault.kinds)
         examples = tuple(Example(line, shortened(text)) for line, text in fault.examples)
-        top = fault.path.partition(".")[0].partition("[")[0]
-        repair = "scores" if top in ("pos_scores", "neg_scores") else KINDS[fault.kind].repair
+        repair = "scores" if fault.name in FIELDS else KINDS[fault.kind].repair
         if fault.kind == "mixed-types":
             then = (
                 "datasets stops loading where it changes" if fault.late else "datasets loads it as raw JSON, older versions refuse the file"
@@ -114,10 +119,12 @@ def of_negatives(survey: Survey, wanted: int, said: int | None) -> list[Finding]
     if empty := tallies.rows["empty-negatives"]:
         if empty == rows:
             message = "no row has negatives: FlagEmbedding stops at the first one"
-            found.append(tallies.finding("empty-negatives", message, remedy="mine them first: python -m hnmine mine", repair=None))
+            none = tallies.finding("empty-negatives", message, remedy="mine them first: python -m hnmine mine", repair=None)
+            found.append(msgspec.structs.replace(none, trainers=("flagembedding",)))  # pairs train sentence-transformers
         else:
             message = (
-                f"{_have(empty, rows)} no negatives: FlagEmbedding stops there (ZeroDivisionError; AssertionError where `neg` is missing)"
+                f"{_have(empty, rows)} no negatives: FlagEmbedding stops there (ZeroDivisionError; AssertionError where `neg` is missing), "
+                "n-tuples leave such rows out"
             )
             found.append(tallies.finding("empty-negatives", message))
     counts = np.frombuffer(survey.negative_counts, dtype=np.dtype("L"))
@@ -217,7 +224,7 @@ def _fetched(path: str | os.PathLike[str], columns: Columns | None, lines: set[i
     found: dict[int, Row] = {}
     if not lines:
         return found
-    for row in training_rows(RawReader(path, columns)):
+    for row in RawReader(path, columns).rows():
         if row.line in lines:
             found[row.line] = row
             if len(found) == len(lines):

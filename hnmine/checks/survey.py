@@ -9,26 +9,28 @@ from __future__ import annotations
 import os
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
 
 from hnmine.checks.field_types import Schema, Scores
 from hnmine.checks.kinds import EXAMPLES, Example, Finding, Tallies, finding
+from hnmine.checks.reader import RawReader, top
 from hnmine.core.errors import InputError
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.core.text import counted, normalize_text, shortened, text_hash
 from hnmine.data.columns import Columns
-from hnmine.data.jsonl import Reader
-from hnmine.data.problems import REPAIRS, InputFile, Problem
-from hnmine.data.rows import Row, training_rows
+from hnmine.data.problems import InputFile, Problem
+from hnmine.data.rows import Row
 from hnmine.models.batching import token_counts
 
-__all__ = ["SAMPLE", "Hashes", "Lengths", "RawReader", "Repeats", "Survey", "surveyed"]
+__all__ = ["SAMPLE", "Form", "Hashes", "Lengths", "Repeats", "Survey", "surveyed"]
 
 SAMPLE = 4_000
+Form = Literal["flagembedding", "fields", "messages"]
 
 
 class Lengths:
@@ -92,36 +94,11 @@ class Lengths:
         return finding("too-long", message, longer, examples)
 
 
-# Problems that the reader repairs, so that the row is checked.
-READABLE = tuple(kind for kind in REPAIRS if kind != "duplicate-row")
 # Texts whose hashes are cached; 100 MB at most.
 _CACHE = 2**19
 # Distinct values of `type` that are counted.
 _TYPES = 1_000
 _ROWS_BETWEEN_PROGRESS = 1_000
-
-
-class RawReader(Reader):
-    """A reader that keeps the current line and its position in the file.
-
-    Attributes:
-        raw: the bytes of the line, without its end.
-        start: the position of the line in bytes, without blank lines.
-    """
-
-    converts = False
-
-    def __init__(self, path: str | os.PathLike[str], columns: Columns | None) -> None:
-        super().__init__(path, READABLE, columns=columns)
-        self.raw = b""
-        self.start = 0
-        self._end = 0
-
-    def lines(self) -> Iterator[bytes]:
-        for raw in super().lines():
-            self.raw, self.start = raw, self._end
-            self._end += len(raw) + 1
-            yield raw
 
 
 class Hashes:
@@ -152,9 +129,16 @@ class Repeats(msgspec.Struct, frozen=True):
 
 
 class Survey:
-    """The result of one reading; `lengths` are those of queries and passages, or empty."""
+    """The result of one reading; `lengths` are those of queries and passages, or empty.
+
+    Attributes:
+        form: the form of the rows: "flagembedding" (also for a table), "fields" (JSON with other field names) or "messages" (ms-swift).
+        lost: whether a bad line could not be read, so that a repair cannot copy it.
+    """
 
     def __init__(self, lengths: Sequence[Lengths] = ()) -> None:
+        self.form: Form = "flagembedding"
+        self.lost = False
         self.tallies = Tallies()
         self.schema = Schema()
         self.scores = Scores(self.tallies, self.schema)
@@ -205,7 +189,7 @@ class Survey:
             if len(places) < EXAMPLES:
                 places.append(line)
 
-        odd = [each.path[2:].partition("[")[0] for each in problems if each.kind == "nan"]
+        odd = [top(each.path) for each in problems if each.kind == "nan"]
         if "pos_scores" in fields or "neg_scores" in fields or odd:
             self.scores.add(fields, {"pos": len(positives), "neg": len(negatives)}, odd, line, row.query)
         else:
@@ -228,7 +212,12 @@ class Survey:
             tallies.add("query-among-negatives", line, row.query, negatives.count(query))
         if query in own:
             tallies.add("query-among-positives", line, row.query)
-        first_line = self._rows.setdefault(hash((query, -1, *positives, -1, *negatives, bytes(fields.get("prompt", b"")), kind)), line)
+        rest = [bytes(fields.get("prompt", b"")), kind]
+        if "pos" not in fields:  # ms-swift: the system's message and the label belong to the pair
+            rest += [bytes(fields.get(name, b"")) for name in ("messages", "label")]
+            if len(positives) > 1:
+                tallies.add("several-positives", line, row.query)
+        first_line = self._rows.setdefault(hash((query, -1, *positives, -1, *negatives, *rest)), line)
         if first_line != line:
             tallies.add("repeated-row", line, f"repeats line {first_line:,}: {row.query}")
         if self.lengths:
@@ -251,11 +240,16 @@ def surveyed(
     reader, survey = RawReader(path, columns), Survey(lengths)
     total = Path(path).stat().st_size if Path(path).is_file() else 0
     seen = 0
-    for number, row in enumerate(training_rows(reader)):
+    for number, row in enumerate(reader.rows()):
         if number % _ROWS_BETWEEN_PROGRESS == 0:
             check_cancelled(should_stop)
             if on_progress is not None:
                 on_progress(min(reader.start, total), total, "checking rows")
         problems, seen = reader.problems[seen:], len(reader.problems)
         survey.take(row, [each for each in problems if each.line == row.line], reader.start)
+    survey.lost = reader.lost
+    if reader.messages:
+        survey.form = "messages"
+    elif not reader.plain and not reader.source.is_table:
+        survey.form = "fields"
     return survey, reader.file([])

@@ -194,7 +194,8 @@ REPRODUCE_WITH = ("input_file", "output_file", "candidate_pool", "manifest_file"
 SHARED = ("devices", "precision", "trust_remote_code", "cache_dir")
 _NO_RERANKER = {field.name: None if field.required else field.default for field in msgspec.structs.fields(RerankerSettings)}
 CHECK_FLAGS = (
-    Flag("trainer", "", "list", f"trainers to simulate: {', '.join(TRAINERS)}; default: all", "TRAINER", choices=tuple(TRAINERS)),
+    Flag("trainer", "", "list", f"trainers to simulate: {', '.join(TRAINERS)}; default: those that read rows of this form", "TRAINER",
+         choices=tuple(TRAINERS)),
     Flag("negative_number", "", "integer", "negatives that each row should have; default: as many as most rows have, at most 7", "N"),
     Flag("columns", "", "columns", "which columns to read, as for mine", "PART=NAME"),
     Flag("embedder_name_or_path", "", "text", f"model whose tokenizer counts lengths; default: the packaged {PACKAGED_NAME}", "NAME"),

@@ -145,7 +145,7 @@ def _with_label(columns: Columns, source: Source, given: Columns) -> Columns:
         label = next((name for name in source.labels if name.casefold() in ("label", "labels") and name not in named), None)
     others = [name for name in source.names if name not in named]
     if label is None and len(source.names) == 3 and others in [[name] for name in source.labels]:
-        label = None if source.header and is_positive(columns.pos) else others[0]
+        label = None if source.header and (is_positive(columns.pos) or known_name(others[0])) else others[0]
     neg = tuple(name for name in columns.neg or () if name != label)
     return msgspec.structs.replace(columns, label=label or None, neg=neg, positive_labels=given.positive_labels)
 

@@ -19,7 +19,7 @@ import msgspec
 from hnmine.data.problems import REPAIRS, Problem
 from hnmine.data.tables import RecordReader
 
-__all__ = ["Reader", "spelled"]
+__all__ = ["Reader", "members", "spelled"]
 
 Fields = dict[str, msgspec.Raw]
 
@@ -120,7 +120,7 @@ class Reader(RecordReader):
         try:
             if not isinstance(json.loads(raw), dict):
                 return None, broken
-            for key, item, source in _members(raw.decode()):
+            for key, item, source in members(raw.decode()):
                 if places := list(_non_finite(item, f"$.{key}")):
                     found += [
                         self.problem(place, "nan", f"{number} is not valid JSON", f"remove `{key}` from the row, or compute it again")
@@ -270,7 +270,7 @@ def _duplicate_key(raw: bytes, fields: Fields) -> str | None:
         return None
     if b"\\u" not in raw and all(raw.count(b'"%s"' % key.encode()) < 2 for key in tight):
         return None
-    names = [key for key, _, _ in _members(raw.decode())]
+    names = [key for key, _, _ in members(raw.decode())]
     return next((key for number, key in enumerate(names) if key in names[:number]), None)
 
 
@@ -284,7 +284,7 @@ def _old_mac(raw: bytes) -> int:
     return rest.count(b"\r") + 2 if cr else 0
 
 
-def _members(text: str) -> Iterator[tuple[str, Any, str]]:
+def members(text: str) -> Iterator[tuple[str, Any, str]]:
     """Yield key, value and source text of each member of an object that `json.loads` accepts."""
     scan = json.JSONDecoder(parse_int=str).raw_decode  # Python refuses to parse integers of 4,301 digits
 

@@ -10,7 +10,18 @@ from typing import Any, Generic, Literal, TypeVar
 from hnmine.core.errors import InputError, SettingsError
 from hnmine.data.columns import Columns
 
-__all__ = ["PROBLEM_KINDS", "REPAIRS", "InputFile", "Problem", "Resolution", "Severity", "Unit", "repairs_from", "require_decided"]
+__all__ = [
+    "PROBLEM_KINDS",
+    "REPAIRS",
+    "InputFile",
+    "Problem",
+    "Resolution",
+    "Severity",
+    "Unit",
+    "helpful_repairs",
+    "repairs_from",
+    "require_decided",
+]
 
 # kind -> label on screens.
 PROBLEM_KINDS = {
@@ -122,10 +133,30 @@ class InputFile(Generic[T]):
         return [problem for problem in self.problems if problem.resolution == "open"]
 
 
+def helpful_repairs(problems: Iterable[Problem]) -> dict[str, int]:
+    """Return the kinds of REPAIRS that together make rows usable, or already do, each with the number of problems it repairs.
+
+    A repair does not help a row that has another error without repair. A repeated row (a notice) is usable, and its repair leaves it out.
+    """
+    rows: dict[tuple[str, int, str], list[str]] = {}
+    for problem in problems:
+        rows.setdefault((problem.file, problem.line, problem.severity), []).append(problem.kind)
+    counts = Counter(kind for kinds in rows.values() if REPAIRS.keys() >= set(kinds) for kind in kinds)
+    return {kind: counts[kind] for kind in REPAIRS if counts[kind]}
+
+
 def require_decided(*files: InputFile[Any]) -> None:
     """Raise InputError with all open problems of these files if there are any."""
-    if found := [(file.path, file.open_problems) for file in files if file.open_problems]:
-        raise InputError("\n".join(_refusal(*each) for each in found), [problem for _, problems in found for problem in problems])
+    if not any(file.open_problems for file in files):
+        return
+    found = [problem for file in files for problem in file.open_problems]
+    choices = ["correct the file", "set skip_bad_rows to leave these rows out"]
+    if helpful_repairs(found):
+        # One setting holds for all files, so the repairs that it already makes are named too.
+        repaired = [problem for file in files for problem in file.problems if problem.resolution == "repaired"]
+        choices.insert(1, f"set repair to {' '.join(helpful_repairs([*repaired, *found]))}")
+    refusals = [_refusal(file.path, file.open_problems) for file in files if file.open_problems]
+    raise InputError("\n".join([*refusals, "Choose: " + ", or ".join(choices) + "."]), found)
 
 
 # Problems listed in a message; the others are counted.
@@ -139,11 +170,7 @@ def _refusal(path: str, problems: list[Problem]) -> str:
     if len(problems) > _SHOWN:
         rest = Counter(problem.kind for problem in problems[_SHOWN:])
         lines.append("  ... and " + ", ".join(f"{count:,} x {PROBLEM_KINDS[kind]}" for kind, count in rest.items()))
-    kinds = [kind for kind in REPAIRS if any(problem.kind == kind for problem in problems)]
-    choices = ["correct the file", "set skip_bad_rows to leave these rows out"]
-    if kinds:
-        choices.insert(1, f"set repair to {' '.join(kinds)}")
-    return "\n".join([*lines, "Choose: " + ", or ".join(choices) + "."])
+    return "\n".join(lines)
 
 
 def repairs_from(kinds: Iterable[str], known: Collection[str] = REPAIRS.keys()) -> frozenset[str]:

@@ -1,9 +1,9 @@
 """FlagEmbedding's training JSONL.
 
 Rows are written in their order with the original bytes of their fields; `neg` is replaced, hardest first, and comes last if
-a row had none. Positives added by reviewers go to the end of `pos`. Scores of the input belong to its passages, so
-`neg_scores` is left out, and `pos_scores` too if `pos` grew; with scores both are written anew, because a trainer would
-silently pair old scores with new passages. A row with 15 negatives takes about 15 µs, half of it memory access.
+a row had none. Positives added by reviewers go to the end of `pos`. `pos_scores` and `neg_scores` of the input are left out
+together: a trainer would pair the old ones with new passages, and FlagEmbedding needs both or none. With scores both are
+written anew. A row with 15 negatives takes about 15 µs, half of it memory access.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hnmine.data.rows import Row, array
 from hnmine.export.scores import PairScores, numbers
 from hnmine.selection.select import Selection
 
-__all__ = ["flagembedding_lines", "promoted_rows", "stale_positive_scores", "stale_scores"]
+__all__ = ["flagembedding_lines", "promoted_rows", "stale_scores"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -60,9 +60,8 @@ def flagembedding_lines(
             fields["pos_scores"] = numbers(scores.of_positives(corpus, query, positives))
             fields["neg_scores"] = numbers(scores.negatives[query, :count])
         else:
+            fields.pop("pos_scores", None)
             fields.pop("neg_scores", None)
-            if added is not None:
-                fields.pop("pos_scores", None)
         yield spelled(fields) + b"\n"
 
 
@@ -88,10 +87,5 @@ def promoted_rows(corpus: Corpus) -> dict[int, npt.NDArray[np.int32]]:
 
 
 def stale_scores(rows: Sequence[Row]) -> int:
-    """Return the number of rows with `neg_scores`, whose negatives are replaced."""
-    return sum("neg_scores" in row.fields for row in rows)
-
-
-def stale_positive_scores(rows: Sequence[Row], corpus: Corpus) -> int:
-    """Return the number of rows with `pos_scores` whose `pos` grows."""
-    return sum("pos_scores" in rows[number].fields for number in promoted_rows(corpus))
+    """Return the number of rows with scores of passages that are replaced."""
+    return sum("pos_scores" in row.fields or "neg_scores" in row.fields for row in rows)

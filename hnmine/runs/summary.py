@@ -8,7 +8,7 @@ import numpy as np
 
 from hnmine.analysis.fn_estimates import fn_probabilities, fn_rate
 from hnmine.data.dataset import Inputs
-from hnmine.export.flagembedding import stale_positive_scores, stale_scores
+from hnmine.export.flagembedding import stale_scores
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, retriever_names
 from hnmine.selection.fn_model import FNEstimator, FNModel
@@ -125,9 +125,7 @@ def summarise(
         problems[name] = problems.get(name, 0) + 1
     notes = [*inputs.notes]
     if (stale := stale_scores(inputs.rows)) and not with_scores:
-        notes.append(f"{stale:,} rows had neg_scores for the negatives that were replaced: left out (with_scores writes new ones)")
-    if (stale := stale_positive_scores(inputs.rows, corpus)) and not with_scores:
-        notes.append(f"{stale:,} rows had pos_scores, and verdicts added passages to pos: left out (with_scores writes new ones)")
+        notes.append(f"{stale:,} rows had scores, and their negatives were replaced: the scores are left out (with_scores writes new ones)")
     if empty := int((row_counts == 0).sum()):
         notes.append(f"{empty:,} rows have no negative, because no candidate is left: FlagEmbedding's trainer stops on them")
     if inputs.pool is not None and corpus.pool_mode == "extend" and len(inputs.pool) > corpus.n_candidates:

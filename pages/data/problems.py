@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
 from hnmine.core.text import counted
-from hnmine.data.problems import PROBLEM_KINDS, REPAIRS, Problem
+from hnmine.data.problems import PROBLEM_KINDS, REPAIRS, Problem, helpful_repairs
 from pages.shared import state
 
 SHOWN = 1_000
@@ -34,12 +33,11 @@ def decide(dataset_id: str, problems: Sequence[Problem], rows: int, *, undecided
             icon=":material/rule:",
             title="Problems in the data",
         )
-    counts = Counter(problem.kind for problem in problems)
     with st.container(horizontal=True, vertical_alignment="center"):
         chosen = []
-        for kind, remedy in REPAIRS.items():
-            if counts[kind] and st.checkbox(
-                f"{PROBLEM_KINDS[kind][0].upper()}{PROBLEM_KINDS[kind][1:]}: {remedy} ({counts[kind]:,})",
+        for kind, count in helpful_repairs(problems).items():
+            if st.checkbox(
+                f"{PROBLEM_KINDS[kind][0].upper()}{PROBLEM_KINDS[kind][1:]}: {REPAIRS[kind]} ({count:,})",
                 value=kind in repair,
                 key=f"repair-{kind}-{dataset_id}",
             ):

@@ -105,7 +105,7 @@ def _report(run: OpenRun, settings: MineSettings, bytes_written: int) -> Report 
 
 def _concerns(finding: Finding, form: Format) -> bool:
     """Return whether a finding about the rows applies to the format."""
-    if finding.kind in ("about-the-file", "file-name"):
+    if finding.kind in ("about-the-file", "file-name", "file-pattern"):
         return False
     return form.family == "flagembedding" or finding.kind not in _FIELDS | _JOINED
 

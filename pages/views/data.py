@@ -9,7 +9,7 @@ import streamlit as st
 from hnmine import resources
 from hnmine.core.errors import ColumnsError, HnmineError
 from hnmine.core.text import counted
-from hnmine.data.problems import REPAIRS
+from hnmine.data.problems import helpful_repairs
 from hnmine.models import cards
 from pages.data import columns as reading
 from pages.data import open_data, steps
@@ -117,7 +117,7 @@ if read:
 
 # Problems
 
-if errors or any(problem.kind in REPAIRS for problem in problems):
+if errors or helpful_repairs(problems):
     findings.decide(current.id, problems, len(rows), undecided=read is None and bool(errors))
 elif read is None:
     failed("Cannot mine this data", undecided)

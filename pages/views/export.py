@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -134,7 +135,8 @@ if repairs := checks.draw(run, settings, form, summary, sum(each.bytes for each 
 
 # The files
 
-stem = f"{Path(dataset.name).stem}_hn"
+# Trainers take these characters for a pattern of names.
+stem = re.sub(r"[*?\[\]:]", "_", Path(dataset.name).stem) + "_hn"
 names = {"all": f"{stem}{form.suffix}", "train": f"{stem}{form.suffix}", "dev": dev_path(f"{stem}{form.suffix}").name}
 
 

@@ -102,6 +102,7 @@ def test_a_planted_fault_is_found_with_its_count_and_lines_and_nothing_else_is(n
 def test_every_kind_of_finding_is_planted_or_tried_below():
     planted = {kind for found in PLANTED.values() for kind, _, _ in found}
     elsewhere = {"line-too-long", "bad-record", "other-fault", "late-field", "late-fraction", "file-name"}
+    elsewhere |= {"file-pattern", "other-form", "several-positives"}  # test_trainers, test_ms_swift
     assert {kind for kind, each in KINDS.items() if each.severity != "note"} == planted | elsewhere
 
 
@@ -120,6 +121,17 @@ def test_a_mined_file_is_sound(tmp_path, fake_encoder):
     report = check(out, model=CARD, negative_number=15)
     assert kinds(report) == ["too-long"]  # the example has such passages, planted
     assert (report.rows, report.negatives, report.negative_number) == (124, 1860, 15)
+
+
+def test_old_scores_leave_no_finding_in_a_mined_file(tmp_path, fake_encoder, write_jsonl):
+    """`mine` removes scores of replaced negatives; what is left must not be half of a pair."""
+    rows = [row(number, 2, pos_scores=[0.5]) for number in range(9)]
+    rows[3]["neg_scores"], rows[5]["neg_scores"] = [0.25, 0.125], [7]
+    del rows[7]["pos_scores"]
+    out = tmp_path / "out.jsonl"
+    for settings in ({}, {"with_scores": True}):
+        find_knn_neg(fake_encoder, write_jsonl(rows), None, out, "0-15", 7, **settings)
+        assert kinds(check(out, trainers=["flagembedding"])) == []
 
 
 def test_what_is_normal_is_reported_by_the_file(write_jsonl):
@@ -151,7 +163,7 @@ def test_scores_of_one_model_around_zero_and_one_are_no_mixture(write_jsonl):
 def test_only_the_wanted_trainers_are_simulated(write_jsonl):
     path = write_jsonl([row(1, type="a"), row(2, type="b"), row(3, prompt="x")], "rows.txt")
     assert kinds(check(path)) == ["missing-prompt", "type-not-constant", "file-name"]
-    assert kinds(check(path, trainers=["ms-swift"])) == []
+    assert kinds(check(path, trainers=["ms-swift"])) == ["other-form"]
     with pytest.raises(SettingsError, match="unknown trainer 'word2vec'; choose from: flagembedding"):
         check(path, trainers=["word2vec"])
     with pytest.raises(SettingsError, match="negative_number is 0"):
@@ -354,20 +366,57 @@ ROWS = st.fixed_dictionaries(
     {},
     optional={
         "query": st.one_of(TEXTS, st.sampled_from([None, 3])),
-        "pos": st.one_of(st.lists(st.one_of(TEXTS, st.just(7)), max_size=3), TEXTS, st.none()),
-        "neg": st.one_of(st.lists(TEXTS, max_size=5), TEXTS, st.none(), st.just({})),
+        "pos": st.one_of(st.lists(st.one_of(TEXTS, st.sampled_from([7, float("nan")])), max_size=3), TEXTS, st.none()),
+        "neg": st.one_of(st.lists(TEXTS, max_size=5), TEXTS, st.none(), st.sampled_from([{}, [float("inf")]])),
         "pos_scores": SCORES,
         "neg_scores": SCORES,
         "prompt": st.sampled_from([None, "", "p", 5]),
         "type": st.sampled_from(["normal", None, "only_1neg"]),
         "x": VALUES,
+        "x.y": VALUES,
     },
 )
 LINES = st.one_of(ROWS, st.sampled_from(["", "[1]", "{", '{"query": "a", "query": "b"}', '"text"', '{"query": "\\ud800"}']))
 
+# A good row, and what can be wrong with one.
+FAULTS = [
+    {"query": ""},
+    {"query": 7},
+    {"pos": "alone"},
+    {"pos": " "},
+    {"pos": None},
+    {"pos": ["p", "p", ""]},
+    {"pos": ["p", None]},
+    {"pos": ["p", float("nan")]},
+    {"neg": []},
+    {"neg": None},
+    {"neg": "alone"},
+    {"neg": "q"},
+    {"neg": " "},
+    {"neg": ["", "p", "n", "n"]},
+    {"neg": ["q", " ", "q"]},
+    {"neg": ["q"]},
+    {"neg": ["n", float("inf")]},
+    {"prompt": "p"},
+    {"prompt": float("nan")},
+    {"x": 1},
+    {"x": {"y": float("nan")}},
+    {"x": "1", "x.y": [1, "a"]},
+    {"x.y": {"z": 1}},
+    {"neg_scores": None},
+    {"neg_scores": [float("nan"), 1, 2]},
+    {"pos_scores": [1, 2], "neg_scores": [3]},
+    {"pos_scores": "x", "pos_scores_of": float("nan")},
+    {"pos_scores": [7.5], "neg_scores": [5.5, -4.5]},
+    {"pos_scores": [0.9], "neg_scores": [0.5, 0.1]},
+]
+DAMAGED = st.lists(st.sampled_from(FAULTS), max_size=3).map(
+    lambda faults: {"query": "q", "pos": ["p"], "neg": ["n", "m"]} | {key: value for fault in faults for key, value in fault.items()}
+)
 
-@given(st.lists(LINES, max_size=5))
-def test_whatever_stands_in_a_file_it_is_reported_and_repaired_once(tmp_path_factory, lines):
+
+@given(st.one_of(st.lists(LINES, max_size=5), st.lists(st.one_of(DAMAGED, LINES), max_size=5)))
+def test_whatever_a_file_holds_is_reported_and_each_repair_that_is_offered_helps(tmp_path_factory, lines):
     folder = tmp_path_factory.getbasetemp()
     path, out = folder / "anything.jsonl", folder / "repaired.jsonl"
     path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
@@ -380,8 +429,12 @@ def test_whatever_stands_in_a_file_it_is_reported_and_repaired_once(tmp_path_fac
     assert str(report) and msgspec.json.encode(report)
     out.write_bytes(b"".join(repaired(path, [])))
     assert [line for line in path.read_bytes().split(b"\n") if line.strip()] == out.read_bytes().splitlines()
+    for repair in report.repairs:  # each of them alone helps what it is offered for
+        out.write_bytes(b"".join(repaired(path, [repair])))
+        after = check(out, trainers=report.trainers)
+        offered = [each for each in report.findings if each.repair == repair]
+        left = {each.kind: each.count for each in after.findings}
+        assert after.rows > report.rows or any(left.get(each.kind, 0) < each.count for each in offered), repair
+        assert repair not in after.repairs, "it was just tried"
     out.write_bytes(b"".join(repaired(path, "all")))
-    again = check(out).findings
-    hopeless = {example.line for each in again if each.repair is None for example in each.examples}
-    for each in again:
-        assert each.repair is None or {example.line for example in each.examples} <= hopeless, each
+    assert check(out, trainers=report.trainers).repairs == ()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
 
 from hnmine.checks.check import check
 from hnmine.checks.field_types import CHUNK
+from hnmine.checks.kinds import TRAINERS
 
 FAULTY = Path(__file__).parent / "faulty"
 # A row is nearly 1 kB, so that 11,500 of them reach behind the part that decides on types.
@@ -211,3 +213,31 @@ def test_what_fits_is_loaded(name, tmp_path, write_jsonl):
     path = long_file(write_jsonl, *FINE[name])
     assert not {"mixed-types", "late-fraction", "late-field"} & {each.kind for each in check(path).findings}
     assert len(load(path, tmp_path)) == MANY + 1
+
+
+@pytest.mark.parametrize("name", ["garden[v2].jsonl", "[1]/rows.jsonl", "a::b.jsonl"])
+def test_a_name_that_is_a_pattern_finds_no_file(name, tmp_path):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text('{"query": "q", "pos": ["p"], "neg": ["n"]}\n')
+    for trainer in TRAINERS:
+        assert "file-pattern" in [each.kind for each in check(path, trainers=[trainer]).findings]
+    with pytest.raises((FileNotFoundError, StopIteration)):
+        load(path, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["what?.jsonl", "a*b.jsonl"])
+def test_a_name_that_is_a_pattern_finds_other_files_too(name, tmp_path):
+    path = tmp_path / name
+    for each in (path, tmp_path / re.sub(r"[*?]", "x", name)):
+        each.write_text('{"query": "q", "pos": ["p"], "neg": ["n"]}\n')
+    assert [each.kind for each in check(path).findings] == ["file-pattern"]
+    assert len(load(path, tmp_path)) == 2
+
+
+@pytest.mark.parametrize("name", ["a[b.jsonl", "a]b.jsonl", "a{b}.jsonl", "a b#c!.jsonl", "a:b.jsonl"])
+def test_other_names_are_loaded(name, tmp_path):
+    path = tmp_path / name
+    path.write_text('{"query": "q", "pos": ["p"], "neg": ["n"]}\n')
+    assert check(path).findings == ()
+    assert len(load(path, tmp_path)) == 1

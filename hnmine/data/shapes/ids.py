@@ -22,8 +22,9 @@ _QUERY = ("query", "question", "query_text", "anchor", "q")
 _QUERY_ID = ("query_id", "qid", "question_id", "query-id", "queryid", "topic_id", "topic")
 _POSITIVE = re.compile(
     r"(pos(itives?)?|relevant)([_-]?(doc|document|passage|ctx|context|chunk|corpus)s?)?([_-]?ids?)?"
-    r"|(doc|document|passage|corpus|chunk)[_-]?ids?|[pd]id"
+    r"|gold_docs?"
 )
+_PASSAGE = re.compile(r"(doc|document|passage|corpus|chunk)[_-]?ids?|[pd]id")
 _NEGATIVE = re.compile(r"(hard[_-]?)?neg(atives?)?([_-]?(doc|document|passage|ctx|context|chunk|corpus)s?)?([_-]?ids?)?|nid")
 _JUDGED = ("label", "score", "relevance", "rel", "relevancy", "grade", "judgement", "judgment", "rating")
 _ID_KEYS = ("id", "_id", "docid", "doc_id", "document_id", "pid", "passage_id", "chunk_id", "corpus_id", "psg_id")
@@ -68,7 +69,12 @@ def _parts(names: Sequence[str]) -> tuple[str | None, str | None, str | None, st
     plain = {name.casefold(): name for name in names}
     query = next((plain[each] for each in _QUERY if each in plain), None)
     query_id = next((plain[each] for each in _QUERY_ID if each in plain), None)
-    return query, query_id, _name(names, _POSITIVE), _name([name for name in names if name not in (query, query_id)], _NEGATIVE)
+    return (
+        query,
+        query_id,
+        _name(names, _POSITIVE) or _name(names, _PASSAGE),
+        _name([name for name in names if name not in (query, query_id)], _NEGATIVE),
+    )
 
 
 def _has_ids(records: Sequence[Record], with_query: bool) -> bool:
