@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from hnmine.core.errors import ColumnsError, InputError
+from hnmine.core.errors import EncodingError, InputError, QuestionError
 from hnmine.data.beir import BeirFolder, beir_at
 from hnmine.data.columns import Columns
 from hnmine.data.detect import Role, Source, read_as
@@ -112,7 +112,9 @@ def inspect_file(source: BinaryIO | Path, name: str, role: Role = "training", co
     reader = RecordReader(source if isinstance(source, Path) else name, role=role, columns=columns, opener=opener, name=name)
     try:
         reader.open()
-    except ColumnsError:
+    except EncodingError as question:
+        return FileInfo(source=reader.source, said=f"the encoding is not UTF-8, probably {question.guess}", columns=None, plain=False)
+    except QuestionError:
         return FileInfo(source=reader.source, said=str(reader.source), columns=None, plain=False)
     finally:
         reader.close()
@@ -208,7 +210,7 @@ def sample(path: Path, name: str, role: Role, count: int = 20) -> list[dict[str,
         InputError: it is damaged.
     """
     reader = RecordReader(path, (), True, role=role, name=name)
-    with suppress(ColumnsError):
+    with suppress(QuestionError):
         reader.open()
     found: list[dict[str, Any]] = []
     for line in reader.lines():

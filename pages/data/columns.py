@@ -23,16 +23,19 @@ from hnmine.runs.workspace import Dataset
 SAMPLE_ROWS = 10
 
 
-def looks(dataset: Dataset) -> tuple[FileInfo, FileInfo | None]:
-    """Return the detected formats of a data set's files.
+def looks(dataset: Dataset, columns: Columns) -> tuple[FileInfo, FileInfo | None]:
+    """Return the detected formats of a data set's files, in the encoding of `columns` if it has one.
 
     Raises:
         InputError: a file cannot be read.
     """
     space = resources.workspace()
     training, pool = space.training_path(dataset.id), space.pool_path(dataset.id)
-    found = _stored(training, dataset.training_look) or look(training, training.name)
-    return found, None if pool is None else _stored(pool, dataset.pool_look) or look(pool, pool.name, "pool")
+    encoding = columns.encoding
+    found = (None if encoding else _stored(training, dataset.training_look)) or look(training, training.name, encoding=encoding)
+    if pool is None:
+        return found, None
+    return found, (None if encoding else _stored(pool, dataset.pool_look)) or look(pool, pool.name, "pool", encoding=encoding)
 
 
 def _stored(path: Path, known: FileInfo | None) -> FileInfo | None:
@@ -41,19 +44,19 @@ def _stored(path: Path, known: FileInfo | None) -> FileInfo | None:
     return known if all(modified <= written for _, modified, _, _ in datasets.stamp(path)) else None
 
 
-def look(source: UploadedFile | Path, name: str, role: Role = "training") -> FileInfo:
+def look(source: UploadedFile | Path, name: str, role: Role = "training", *, encoding: str | None = None) -> FileInfo:
     """Return the detected format of a file, cached until the file changes.
 
     Raises:
         InputError: the file cannot be read.
     """
     stamp = datasets.stamp(source) if isinstance(source, Path) else source.file_id
-    return _looked(str(stamp), name, role, source)
+    return _looked(str(stamp), name, role, encoding, source)
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _looked(stamp: str, name: str, role: Role, _source: UploadedFile | Path) -> FileInfo:
-    return datasets.inspect_file(_source, name, role)
+def _looked(stamp: str, name: str, role: Role, encoding: str | None, _source: UploadedFile | Path) -> FileInfo:
+    return datasets.inspect_file(_source, name, role, Columns(encoding=encoding) if encoding else None)
 
 
 def draw(dataset: Dataset, training: FileInfo, pool: FileInfo | None, chosen: Columns) -> Columns | None:

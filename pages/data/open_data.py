@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from hnmine import resources
-from hnmine.core.errors import ColumnsError, HnmineError
+from hnmine.core.errors import HnmineError, QuestionError, TextsError
 from hnmine.data.detect import Role
 from hnmine.runs.uploads import SUFFIXES, FileInfo
 from pages.data import columns as reading
@@ -33,8 +33,17 @@ def _open(name: str, training: BinaryIO | Path, pool_name: str | None, pool: Bin
         return
     try:
         resources.files(state.data(opened.id))
-    except ColumnsError:
-        pass  # the user chooses them next
+    except TextsError as error:  # the pool is missing: the files stay chosen
+        space.remove_dataset(opened.id)
+        failed(
+            "Texts are missing",
+            "The rows name passages by id. Add the file with the texts of these ids as the candidate pool."
+            if error.missing == ("passages",)
+            else str(error).replace(str(space.training_path(opened.id)), name),
+        )
+        return
+    except QuestionError:
+        pass  # the user answers it next
     except HnmineError as error:
         message = str(error).replace(str(space.training_path(opened.id)), name)
         if (stored := space.pool_path(opened.id)) is not None:

@@ -7,12 +7,12 @@ from collections import Counter
 import streamlit as st
 
 from hnmine import resources
-from hnmine.core.errors import ColumnsError, HnmineError
+from hnmine.core.errors import EncodingError, HnmineError, LabelsError, QuestionError, TextsError
 from hnmine.core.text import counted
 from hnmine.data.problems import helpful_repairs
 from hnmine.models import cards
 from pages.data import columns as reading
-from pages.data import open_data, steps
+from pages.data import open_data, questions, steps
 from pages.data import problems as findings
 from pages.shared import state, wording
 from pages.shared.widgets import failed, metrics
@@ -41,23 +41,35 @@ columns = state.columns(current.id)
 stored_pool = resources.workspace().pool_path(current.id)
 # The names of the files before they were stored.
 names = {current.training_file: current.name, **({stored_pool.name: current.pool_name or ""} if stored_pool else {})}
+data = state.data(current.id)
+files, question = None, None
 try:
-    picked = reading.draw(current, *reading.looks(current), columns)
-    if picked is None:
+    try:
+        with st.spinner("Reading the files ..."):
+            files = resources.files(data)
+    except QuestionError as error:
+        question = error
+    if isinstance(question, EncodingError):
         with progress:
             steps.progress(False)
+        questions.encoding(current.id, question, columns)
         st.stop()
-    if picked != columns:
-        state.choose_columns(current.id, picked)
-        st.rerun()
-    with st.spinner("Reading the files ..."):
-        data = state.data(current.id)
-        files = resources.files(data)
-except ColumnsError:
-    st.stop()
+    picked = reading.draw(current, *reading.looks(current, columns), columns)
 except HnmineError as error:
     failed("Cannot read this file", error)
     st.stop()
+if picked is not None and picked != columns:
+    state.choose_columns(current.id, picked)
+    st.rerun()
+if isinstance(question, LabelsError):
+    questions.labels(current.id, question, columns)
+if isinstance(question, TextsError):
+    questions.texts(question)
+if files is None or picked is None:
+    with progress:
+        steps.progress(False)
+    st.stop()
+questions.chosen_labels(current.id, columns)
 
 # Summary
 
