@@ -204,7 +204,7 @@ FORMATS: dict[str, Format] = {
             label="ms-swift",
             suffix=".jsonl",
             description="messages, positive_messages and negative_messages, each text a message of the user: one line for each positive, "
-            "because ms-swift takes one a row. For `swift sft --task_type embedding --loss_type infonce`.",
+            "because ms-swift takes one a row. For its embedding training with the InfoNCE loss.",
             scores="",
             records="lines",
             write=ms_swift,
