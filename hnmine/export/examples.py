@@ -1,4 +1,4 @@
-"""Training examples, one per query, and the split into train and dev; all formats but FlagEmbedding's use them.
+"""Training examples, one per query, and the split into train and dev; all formats that do not keep the rows use them.
 
 Rows with equal queries are joined, because a repeated pair would count twice in a flat file: their positives in order of
 appearance, those added by reviewers last, and the negatives of the query, hardest first. Texts are those of the first row
