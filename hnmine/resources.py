@@ -43,9 +43,11 @@ from hnmine.retrieval.rerank import Scorer
 from hnmine.retrieval.search import PassageIndex
 from hnmine.review.store import ReviewStore
 from hnmine.runs.jobs import JobRunner
+from hnmine.runs.manifest import of_export
 from hnmine.runs.output import write_rows
 from hnmine.runs.reviewed import Reviewed, apply_verdicts
 from hnmine.runs.settings import MineSettings
+from hnmine.runs.summary import summarise
 from hnmine.runs.uploads import Stamp
 from hnmine.runs.workspace import Run, Workspace
 from hnmine.selection.fn_model import FNEstimator
@@ -328,19 +330,36 @@ def scorer(run: OpenRun, on_progress: OnProgress | None = None) -> Scorer:
 
 @cached(8, validate=lambda written: all(each.path.exists() for each in written))  # later exports may have removed them
 def export(run: OpenRun, settings: MineSettings) -> list[Written]:
-    """Write the files of an export (selection, format, scores, split) into the run's folder.
+    """Write the files of an export (selection, format, scores, split), or its folder, into the run's folder.
 
     A large export stays on the disk, not in the memory of each session. The last EXPORTS_KEPT stay.
 
     Raises:
         SettingsError, OutputError: as `formats.write_export`.
     """
-    name = f"export-{text_hash(run.key + _json(settings)):016x}{FORMATS[settings.output_format].suffix}"
+    form = FORMATS[settings.output_format]
+    name = f"export-{text_hash(run.key + _json(settings)):016x}{form.suffix}"
     path = workspace().run_folder(run.run.id) / name
     workspace().clear(path, "export", EXPORTS_KEPT)
     chosen = selection(run, settings.selection)
     scores = run.scores(chosen, settings.score_source, lambda: scorer(run)) if settings.with_scores else None
-    return write_rows(path, settings, run, chosen, scores)
+    record = None if form.folder is None else _record(run, settings, chosen)
+    return write_rows(path, settings, run, chosen, scores, record)
+
+
+def _record(run: OpenRun, settings: MineSettings, chosen: Selection) -> dict[str, Any]:
+    """Return the manifest that the card of a folder is written from."""
+    dataset = workspace().dataset(run.run.dataset_id)
+    fn_model = run.fn_model if estimator(run) is not None else None
+    return of_export(
+        run.run.manifest,
+        settings=settings,
+        names={"input_file": dataset.name, "candidate_pool": dataset.pool_name},
+        verdicts=run.verdict_pairs.applied,
+        summary=summarise(run.inputs, run.ranking, chosen, with_scores=settings.with_scores, fn_model=fn_model),
+        fn_model=run.fn_model if settings.selection.uses_fn_model else None,
+        outputs=[],
+    )
 
 
 @cached(8)

@@ -22,7 +22,9 @@ from hnmine.core.progress import OnProgress, ShouldStop, Stages
 from hnmine.core.progress_bar import progress_shown
 from hnmine.data.corpus import Corpus, find
 from hnmine.export.examples import ExportPart
-from hnmine.export.formats import FORMATS, Written
+from hnmine.export.flagembedding import flagembedding_lines
+from hnmine.export.formats import Written
+from hnmine.export.sentence_transformers import SHAPES, as_parquet
 from hnmine.runs.mine import Ranked, finish, summary_of
 from hnmine.runs.output import Outputs
 from hnmine.runs.reviewed import Reviewed
@@ -104,7 +106,7 @@ class Selection(Shown):
         import datasets
         from pyarrow import parquet
 
-        known = [name for name in FORMATS if name == "flagembedding" or (name.startswith("st-") and not name.endswith("-parquet"))]
+        known = ["flagembedding", *(f"st-{shape}" for shape in SHAPES)]
         if format not in known:
             raise SettingsError(f"format is {format!r}; to_datasets takes one of {', '.join(known)}")
         settings = self._run_settings(output_format=format, with_scores=scores is not None, score_source=scores or "model")
@@ -112,8 +114,10 @@ class Selection(Shown):
         inputs = self._reviewed.inputs
         part = ExportPart(rows=inputs.rows, corpus=inputs.corpus, selection=self._arrays, scores=mined.scores)
         if format == "flagembedding":
-            return datasets.Dataset.from_list([msgspec.json.decode(line) for line in FORMATS[format].write(part)])
-        return datasets.Dataset(parquet.read_table(io.BytesIO(b"".join(FORMATS[f"{format}-parquet"].write(part)))))
+            lines = flagembedding_lines(inputs.rows, inputs.corpus, self._arrays, scores=mined.scores)
+            return datasets.Dataset.from_list([msgspec.json.decode(line) for line in lines])
+        shape = SHAPES[format.removeprefix("st-")]
+        return datasets.Dataset(parquet.read_table(io.BytesIO(b"".join(as_parquet(shape, part)))))
 
     def query_table(self) -> pd.DataFrame:
         """Return one row a query: the positive's score, the hardest negative's, their margin and ratio, the positive's rank, and counts."""
@@ -176,7 +180,7 @@ class Selection(Shown):
         """Write a file, the same bytes as the command line and the app, and its manifest.
 
         Args:
-            path: where to write; replaced whole, or not at all.
+            path: where to write; replaced whole, or not at all. The format "datasets" writes a folder.
             format: one of `hnmine.export.formats.FORMATS`.
             scores: "model" writes similarities, "reranker" raw logits; None: none.
             dev_share: part of the queries (0 to below 1) that goes to `out.dev.jsonl` beside `out.jsonl`, drawn by the seed.
@@ -187,14 +191,14 @@ class Selection(Shown):
             The files of rows.
 
         Raises:
-            SettingsError: the format is unknown or has no scores, or the path is an input file.
+            SettingsError: the format is unknown or has no scores, the path is an input file, or a folder with other files.
             OutputError: a file cannot be written; what was there before is untouched.
         """
         settings = self._run_settings(
             output_format=format, with_scores=scores is not None, score_source=scores or "model", dev_share=dev_share
         )
         inputs = {name: file.get("path") for name, file in self._reviewed.inputs.files.items()}
-        outputs = Outputs.checked(path, inputs, dev_share=dev_share, manifest=manifest)
+        outputs = Outputs.checked(path, inputs, settings=settings, manifest=manifest)
         with progress_shown(on_progress) as shown:
             stages = Stages(shown)
             return outputs.write(finish(self._ranked, settings, self._reviewed, self._arrays, stages=stages, should_stop=should_stop))

@@ -31,6 +31,7 @@ __all__ = [
     "CACHE_FLAGS",
     "CHECK_FLAGS",
     "FLAGS",
+    "PUSH_FLAGS",
     "REPRODUCE_WITH",
     "Flag",
     "command_line",
@@ -72,7 +73,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     "files": (
         Flag("input_file", "", "text", "training rows with query, pos and, if any, neg: JSON lines (also gzip or Zstandard), JSON array, "
              "Parquet, CSV, TSV, or a BEIR folder or zip", "FILE"),
-        Flag("output_file", "", "text", "where to write the rows with their mined negatives; replaced as a whole or not at all", "FILE"),
+        Flag("output_file", "", "text", "where to write the rows with their mined negatives, a file or (output_format datasets) a folder; "
+             "replaced as a whole or not at all", "FILE"),
         Flag("candidate_pool", "", "text", "passages that may become negatives: JSON lines with a text, the other formats, or plain text "
              "with one passage per line", "FILE"),
         Flag("pool_mode", "pool_mode", "text", "extend: add the pool to the passages of the rows; replace: rank the pool only, as "
@@ -208,6 +210,7 @@ CHECK_FLAGS = (
     Flag("json", "", "switch", "print the report as JSON", fallback=False),
     Flag("quiet", "", "switch", "show no progress", fallback=False),
 )  # fmt: skip
+PUSH_FLAGS = (Flag("private", "", "switch", "make a private repository; a public one with this name is refused", fallback=False),)
 _ALWAYS_SHOWN = ("range_for_sampling", "negative_number", "seed")
 
 

@@ -1,4 +1,4 @@
-"""The command line: `python -m hnmine mine`, `read`, `check` and `cache`.
+"""The command line: `python -m hnmine mine`, `read`, `check`, `push` and `cache`.
 
 `mine` accepts the flags of FlagEmbedding's scripts/hn_mine.py. The summary is printed to stdout, progress and errors to stderr. The flags
 are defined in `flags`.
@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from hnmine.cli.check import FAULTY, check_file
-from hnmine.cli.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS, READ_FLAGS, REPRODUCE_WITH, Flag, preset_defaults, settings_from
+from hnmine.cli.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS, PUSH_FLAGS, READ_FLAGS, REPRODUCE_WITH, Flag, preset_defaults, settings_from
 from hnmine.cli.read import read_report
 from hnmine.cli.terminal import Interrupts
 from hnmine.core.errors import HnmineError, SettingsError
@@ -31,6 +31,7 @@ from hnmine.core.files import in_words, parse_size
 from hnmine.core.progress_bar import Progress
 from hnmine.core.version import __version__
 from hnmine.data.verdicts import read_verdicts
+from hnmine.export.hub_upload import push
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder
 from hnmine.runs.mine import mine_to_file
@@ -173,6 +174,17 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     read.add_argument("file", metavar="FILE", help="training rows, in any format that mine takes")
     for flag in READ_FLAGS:
         _add(read.add_argument_group(), flag)
+    upload = commands.add_parser(
+        "push",
+        help="upload an export to the Hugging Face hub",
+        description="Upload an exported file, or a folder of output_format datasets with its card, to a data set repository of the "
+        "Hugging Face hub. Uses the login of `hf auth login`, or HF_TOKEN.",
+        **common,
+    )
+    upload.add_argument("path", metavar="FILE_OR_FOLDER", help="what was exported")
+    upload.add_argument("repo_id", metavar="OWNER/NAME", help="the data set repository; made if it does not exist")
+    for flag in PUSH_FLAGS:
+        _add(upload.add_argument_group(), flag)
     if argv and argv[0].startswith("--") and argv[0] not in ("--help", "--version"):
         parser.error(f"the command is missing; use python -m hnmine mine {argv[0]} ...")
     arguments, unknown = parser.parse_known_args(argv)
@@ -187,9 +199,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         if arguments.from_manifest is not None and (more := [flag.name for flag in given if flag.name not in REPRODUCE_WITH]):
             mine.error(f"--{more[0]} cannot be combined with --from_manifest, which repeats the run unchanged; remove one of them")
     if unknown:
-        used = {"cache": cache, "check": check, "read": read}.get(arguments.command, mine)
-        own: dict[str, dict[str, tuple[Flag, ...]]] = {"cache": {"": CACHE_FLAGS}, "check": {"": CHECK_FLAGS}, "read": {"": READ_FLAGS}}
-        table = own.get(arguments.command, FLAGS)
+        used = {"cache": cache, "check": check, "read": read, "push": upload}.get(arguments.command, mine)
+        own = {"cache": CACHE_FLAGS, "check": CHECK_FLAGS, "read": READ_FLAGS, "push": PUSH_FLAGS}
+        table = {"": own[arguments.command]} if arguments.command in own else FLAGS
         known = [f"--{flag.name}" for flags in table.values() for flag in flags]
         close = difflib.get_close_matches(unknown[0].partition("=")[0].replace("-", "_").replace("__", "--", 1), known, n=1)
         used.error(f"unrecognized arguments: {' '.join(unknown)}" + (f" (did you mean {close[0]}?)" if close else ""))
@@ -337,6 +349,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 text, decided = read_report(arguments)
                 _print(text)
                 return 0 if decided else FAULTY
+            elif arguments.command == "push":
+                _print(f"uploaded to {push(arguments.path, arguments.repo_id, private=arguments.private)}")
             else:
                 _mine(arguments, interrupts)
     except SystemExit as ended:  # argparse printed the reason

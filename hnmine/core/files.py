@@ -1,7 +1,7 @@
 """Atomic writes of output files, and memory sizes as text.
 
 A file is written to a temporary file in the same folder, synced, and renamed, so a killed process never leaves a
-half-written output. SHA-256 takes as long as writing a row, so a thread computes it one block of 1 MiB behind.
+half-written output; so is a folder. SHA-256 takes as long as writing a row, so a thread computes it one block of 1 MiB behind.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from hnmine.core.errors import OutputError, SettingsError
 
-__all__ = ["available", "in_words", "parse_size", "write_all", "write_atomic"]
+__all__ = ["available", "in_words", "parse_size", "write_all", "write_atomic", "write_folder"]
 
 # Temporary files of killed processes are removed by the next write after this many seconds.
 _LEFT_OVER = 24 * 60 * 60
@@ -48,8 +49,7 @@ def write_all(files: Sequence[tuple[str | os.PathLike[str], Iterable[bytes]]]) -
         for given, chunks in files:
             path = Path(os.path.realpath(given))  # a link stays a link; its target is replaced
             _remove_left_overs(path)
-            # Threads may write the same file at the same time: each has its own temporary file, and the last rename wins.
-            temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+            temporary = _temporary(path)
             stack.callback(temporary.unlink, missing_ok=True)
             with _wrap_os_error(path):
                 found.append(_write(temporary, chunks))
@@ -60,6 +60,48 @@ def write_all(files: Sequence[tuple[str | os.PathLike[str], Iterable[bytes]]]) -
             with _wrap_os_error(path):
                 os.replace(temporary, path)
     return found
+
+
+def write_folder(given: str | os.PathLike[str], files: Mapping[str, Iterable[bytes]]) -> dict[str, tuple[int, str]]:
+    """Write a folder whose files belong together, all of them before it gets its name; return (bytes, SHA-256) of each.
+
+    An existing folder is replaced with everything in it. A folder cannot be replaced in one step: it is renamed first, and renamed back
+    if the new one cannot take its place.
+
+    Args:
+        given: the folder.
+        files: their paths in the folder, such as "train/state.json"; they are written in this order.
+
+    Raises:
+        OutputError: as for `write_atomic`; an existing folder is left unchanged.
+    """
+    path = Path(os.path.realpath(given))
+    _remove_left_overs(path)
+    new, old = _temporary(path), _temporary(path)
+    with contextlib.ExitStack() as stack, _wrap_os_error(path):
+        stack.callback(shutil.rmtree, new, ignore_errors=True)
+        new.mkdir()
+        found = {}
+        for name, chunks in files.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            found[name] = _write(new / name, chunks)
+        if not path.exists():
+            os.replace(new, path)
+            return found
+        new.chmod(stat.S_IMODE(path.stat().st_mode))
+        os.replace(path, old)
+        try:
+            os.replace(new, path)
+        except BaseException:
+            os.replace(old, path)
+            raise
+        stack.callback(shutil.rmtree, old, ignore_errors=True)
+    return found
+
+
+def _temporary(path: Path) -> Path:
+    # Threads may write the same file at the same time: each has its own temporary file, and the last rename wins.
+    return path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 @contextlib.contextmanager
@@ -107,7 +149,10 @@ def _remove_left_overs(path: Path) -> None:
     with contextlib.suppress(OSError):
         for each in path.parent.iterdir():
             if (match := pattern.fullmatch(each.name)) and time.time() - each.stat().st_mtime > _LEFT_OVER and not _runs(int(match[1])):
-                each.unlink()
+                if each.is_dir():
+                    shutil.rmtree(each)
+                else:
+                    each.unlink()
 
 
 def _runs(process: int) -> bool:

@@ -1,4 +1,4 @@
-"""Training examples, one per query, and the split into train and dev; all formats but FlagEmbedding's use them.
+"""Training examples, one per query, and the split into train and dev; all formats that do not keep the rows use them.
 
 Rows with equal queries are joined, because a repeated pair would count twice in a flat file: their positives in order of
 appearance, those added by reviewers last, and the negatives of the query, hardest first. Texts are those of the first row
@@ -26,7 +26,7 @@ from hnmine.data.rows import Row
 from hnmine.export.scores import PairScores
 from hnmine.selection.select import Selection
 
-__all__ = ["Example", "ExportPart", "dev_path", "dev_queries", "merge_counts", "names", "query_ids"]
+__all__ = ["Example", "ExportPart", "dev_path", "dev_queries", "listed", "merge_counts", "names", "query_ids"]
 
 Bools = npt.NDArray[np.bool_]
 _TRAINING = {"query", "pos", "neg", "pos_scores", "neg_scores"}
@@ -63,6 +63,7 @@ class ExportPart:
         scores: scores to write; None for none.
         written: records written so far: lines, or rows of a table.
         counts: what the notes report, by name.
+        untyped: fields that are left out, because their values have no common type in a table.
     """
 
     rows: Sequence[Row]
@@ -73,6 +74,7 @@ class ExportPart:
     scores: PairScores | None = None
     written: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    untyped: list[str] = field(default_factory=list)
 
     @property
     def with_scores(self) -> bool:
@@ -120,9 +122,13 @@ class ExportPart:
             rows = "row has" if joined == 1 else "rows have"
             found.append(f"{joined:,} {rows} the query of another row: they are joined, and each pair is written once")
         if left_out:
-            shown = ", ".join(sorted(left_out)[:6]) + (f" and {len(left_out) - 6} more" if len(left_out) > 6 else "")
-            found.append(f"these fields have no place in this format and are left out: {shown}")
+            found.append(f"these fields have no place in this format and are left out: {listed(sorted(left_out))}")
         return found
+
+
+def listed(found: Sequence[str]) -> str:
+    """Return the first six names, and the number of the others."""
+    return ", ".join(found[:6]) + (f" and {len(found) - 6} more" if len(found) > 6 else "")
 
 
 def merge_counts(parts: Sequence[ExportPart]) -> ExportPart:

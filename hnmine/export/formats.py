@@ -1,33 +1,45 @@
 """The table of output formats, and `write_export`, which writes any of them.
 
 All formats are written from the same selection, streamed; the same inputs, settings and seed give the same bytes (no time
-stamp, no path). Files are written atomically; with a split both are complete before the first is renamed. What a format
-cannot represent is reported in its notes.
+stamp, no path). Files and folders are written atomically; with a split both files are complete before the first is renamed.
+What a format cannot represent is reported in its notes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from hnmine.checks.kinds import OUTPUT_REPAIRS
 from hnmine.checks.repair import repaired
 from hnmine.core.errors import SettingsError
-from hnmine.core.files import write_all, write_atomic
+from hnmine.core.files import write_all, write_atomic, write_folder
 from hnmine.data.corpus import Corpus, find
 from hnmine.data.problems import repairs_from
 from hnmine.data.rows import Row
+from hnmine.export.datasets_folder import CARD, check_replaceable, dataset_files
 from hnmine.export.examples import ExportPart, dev_path, dev_queries, merge_counts
 from hnmine.export.flagembedding import flagembedding_lines
-from hnmine.export.retrieval_sets import CELL_LIMIT, ROW_LIMIT, beir, msmarco, spreadsheet, tevatron
+from hnmine.export.ms_swift import ms_swift
+from hnmine.export.notes import (
+    list_notes,
+    message_notes,
+    retrieval_notes,
+    row_notes,
+    spreadsheet_notes,
+    table_notes,
+    triple_notes,
+)
+from hnmine.export.retrieval_sets import beir, dpr, msmarco, spreadsheet, tevatron
 from hnmine.export.scores import PairScores
 from hnmine.export.sentence_transformers import SHAPES, as_json_lines, as_parquet
 from hnmine.selection.select import Selection
@@ -38,10 +50,12 @@ __all__ = ["FORMATS", "Format", "Written", "check_export", "write_export"]
 # Suffix -> encoding in words, and media type.
 ENCODINGS = {
     ".jsonl": ("JSONL", "application/jsonl"),
+    ".json": ("JSON", "application/json"),
     ".parquet": ("Parquet", "application/vnd.apache.parquet"),
     ".zip": ("ZIP", "application/zip"),
     ".tsv": ("TSV", "text/tab-separated-values"),
     ".csv": ("CSV", "text/csv"),
+    "": ("Folder", "application/zip"),
 }
 
 
@@ -52,13 +66,14 @@ class Format:
     Attributes:
         name: the value of `output_format`.
         label: name on screens.
-        suffix: of a file name, with the dot; a key of ENCODINGS.
+        suffix: of a file name, with the dot; a key of ENCODINGS. "" for a folder.
         description: its content, and the trainers or losses that read it.
         scores: where scores are written and their use; empty if the format has no place for them.
         notes: general remarks for users.
         split: whether train and dev are two files, or two parts of one.
         records: the name of its records, in the plural.
-        write: yields its bytes.
+        write: yields its bytes; None for a folder.
+        folder: returns the files of a folder by their paths, from the part and the manifest; None for a file.
         count_notes: returns notes from the counts of an ExportPart.
     """
 
@@ -70,7 +85,8 @@ class Format:
     notes: tuple[str, ...] = ()
     split: Literal["files", "inside"] = "files"
     records: str = "rows"
-    write: Callable[[ExportPart], Iterator[bytes]]
+    write: Callable[[ExportPart], Iterator[bytes]] | None = None
+    folder: Callable[[ExportPart, Mapping[str, Any]], dict[str, Iterable[bytes]]] | None = None
     count_notes: Callable[[ExportPart], list[str]]
 
     @property
@@ -91,10 +107,11 @@ class Format:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """One written file.
+    """One written file, or folder.
 
     Attributes:
-        path, bytes, sha256: the file.
+        path, bytes, sha256: the file. Of a folder, bytes are those of its data files, without the card, and the digest is that of the
+            lines `SHA-256  PATH` of these files, as `sha256sum` prints them, in the order of the paths.
         rows: its records: lines, or rows of a table; the queries of a BEIR data set.
         part: "train", "dev", or "all" without a split or with both parts in one file.
         notes: sentences on what was left out or changed; the first file has those of both parts.
@@ -120,45 +137,6 @@ def _flagembedding(part: ExportPart) -> Iterator[bytes]:
         part.written += 1
         yield line
 
-
-def _notes(sentences: dict[str, str], part: ExportPart, *, ids: bool = False) -> list[str]:
-    """Return the notes of a part: those of all formats, and a sentence for each count of `sentences` that is not 0."""
-    wanted, fewest = part.selection.settings.negative_number, part.counts["fewest"]
-    remedy = f"; set negative_number to {fewest} to keep all" if fewest else ""
-    counted = ((part.counts[name], sentence) for name, sentence in sentences.items())
-    return [*part.notes(ids=ids), *(sentence.format(count, wanted=wanted, remedy=remedy) for count, sentence in counted if count)]
-
-
-_LEFT_OUT = {"without": "{:,} queries have no negative and are left out"}
-_table_notes = partial(
-    _notes,
-    _LEFT_OUT
-    | {
-        "alone": "{:,} queries have no negative: only their positives are written",
-        "short": "{:,} queries have fewer than {wanted} negatives and are left out, because an n-tuple needs all{remedy}",
-    },
-)
-_retrieval_notes = partial(
-    _notes,
-    {
-        "without": "{:,} queries have no negative: their lists are empty",
-        "respelled": "{:,} positives differ from a passage only in case or white space, and are written with its text",
-    },
-    ids=True,
-)
-_triple_notes = partial(
-    _notes,
-    _LEFT_OUT | {"flattened": "{:,} texts have tabs or line breaks, which this format cannot represent: each is written as a space"},
-)
-_spreadsheet_notes = partial(
-    _notes,
-    {
-        "prefixed": "{:,} texts begin like a formula: an apostrophe is prepended, so that no program runs them",
-        "too long": f"{{:,}} texts are longer than {CELL_LIMIT:,} characters: Excel truncates them",
-        "too many": f"{{:,}} lines: Excel reads only {ROW_LIMIT:,}",
-    },
-    ids=True,
-)
 
 _TABLES = {
     "triplet": (
@@ -203,7 +181,7 @@ def _tables() -> Iterator[Format]:
                 scores=scores,
                 records=records,
                 write=partial(write, SHAPES[shape]),
-                count_notes=_table_notes,
+                count_notes=table_notes,
             )
 
 
@@ -222,6 +200,41 @@ FORMATS: dict[str, Format] = {
         ),
         *_tables(),
         Format(
+            name="ms-swift",
+            label="ms-swift",
+            suffix=".jsonl",
+            description="messages, positive_messages and negative_messages, each text a message of the user: one line for each positive, "
+            "because ms-swift takes one a row. For its embedding training with the InfoNCE loss.",
+            scores="",
+            records="lines",
+            write=ms_swift,
+            count_notes=message_notes,
+        ),
+        Format(
+            name="dpr",
+            label="DPR",
+            suffix=".json",
+            description="A JSON array of question, answers, positive_ctxs, negative_ctxs and hard_negative_ctxs, each passage with "
+            "title and text. For the retriever training of DPR, and trainers that read its files.",
+            scores="",
+            notes=("Answers and titles are empty, and so are negative_ctxs: mined negatives are hard_negative_ctxs.",),
+            records="queries",
+            write=dpr,
+            count_notes=list_notes,
+        ),
+        Format(
+            name="datasets",
+            label="Hugging Face datasets",
+            suffix="",
+            description="A folder for `datasets.load_from_disk` and for the hub: your rows in their order as a table, with query, pos, neg "
+            "and the other fields, the splits train and dev, and a card (README.md) that says how it was mined.",
+            scores="adds the columns `pos_scores` and `neg_scores`",
+            notes=("A field that some rows lack is null there. Fields whose values have no common type are left out.",),
+            split="inside",
+            folder=dataset_files,
+            count_notes=row_notes,
+        ),
+        Format(
             name="tevatron",
             label="Tevatron",
             suffix=".jsonl",
@@ -231,7 +244,7 @@ FORMATS: dict[str, Format] = {
             notes=("Titles are empty: the title is part of the text.",),
             records="queries",
             write=tevatron,
-            count_notes=_retrieval_notes,
+            count_notes=retrieval_notes,
         ),
         Format(
             name="beir",
@@ -244,7 +257,7 @@ FORMATS: dict[str, Format] = {
             split="inside",
             records="queries",
             write=beir,
-            count_notes=_retrieval_notes,
+            count_notes=retrieval_notes,
         ),
         Format(
             name="msmarco",
@@ -255,7 +268,7 @@ FORMATS: dict[str, Format] = {
             scores="",
             records="triples",
             write=msmarco,
-            count_notes=_triple_notes,
+            count_notes=triple_notes,
         ),
         Format(
             name="csv",
@@ -267,21 +280,21 @@ FORMATS: dict[str, Format] = {
             notes=("Texts that begin like a formula get an apostrophe in front, so that no program runs them.",),
             records="lines",
             write=spreadsheet,
-            count_notes=_spreadsheet_notes,
+            count_notes=spreadsheet_notes,
         ),
     )
 }
 
 
-def _repaired(form: Format, part: ExportPart, target: Path, repair_output: tuple[str, ...]) -> Iterator[bytes]:
-    """Yield the repaired lines of a part.
+def _repaired(part: ExportPart, target: Path, repair_output: tuple[str, ...]) -> Iterator[bytes]:
+    """Yield the repaired lines of a part, in FlagEmbedding's format.
 
     The type of a field is only known at the end of the file, so all rows are written to a temporary file first; both parts, so that
     train and dev get the same repairs.
     """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".repair-") as folder:
         plain = Path(folder) / "rows.jsonl"
-        write_atomic(plain, form.write(replace(part, queries=None)))
+        write_atomic(plain, _flagembedding(replace(part, queries=None)))
         for line in repaired(plain, repair_output):
             if part.queries is not None:
                 query = find([_decode_query(line).query], part.corpus.queries, part.corpus.query_hashes)
@@ -321,18 +334,20 @@ def write_export(
     dev_share: float = 0.0,
     seed: int = 42,
     repair_output: Iterable[str] = (),
+    manifest: Mapping[str, Any] | None = None,
 ) -> list[Written]:
     """Write a selection in a format; with a split, train to `path` and dev to `dev_path(path)` unless one file holds both.
 
     Args:
-        path: the output file, written atomically; its name does not affect the bytes.
+        path: the output file or folder, written atomically; its name does not affect the bytes.
         rows: the rows the corpus was built from.
         scores: scores to write; None for none.
         dev_share: fraction of the queries in [0, 1) that becomes dev, drawn with `seed`.
         repair_output: faults to repair in the written file, keys of `checks.kinds.OUTPUT_REPAIRS`; FlagEmbedding format only.
+        manifest: of the run, for the card of a folder; it affects no data file.
 
     Raises:
-        SettingsError: as `check_export`, or a split of one query.
+        SettingsError: as `check_export`, or a split of one query, or a folder would replace other files.
         OutputError: a file cannot be written; existing files are unchanged.
     """
     repair_output = tuple(repair_output)
@@ -340,13 +355,23 @@ def write_export(
     path = Path(path)
     dev = dev_queries(corpus, dev_share, seed) if dev_share else None
     whole = ExportPart(rows=rows, corpus=corpus, selection=selection, scores=scores)
+    if form.folder is not None:
+        check_replaceable(path)
+        part = replace(whole, dev=dev)
+        found = write_folder(path, form.folder(part, manifest or {}))
+        data = {name: each for name, each in sorted(found.items()) if name != CARD}
+        lines = "".join(f"{digest}  {name}\n" for name, (_, digest) in data.items())
+        size = sum(size for size, _ in data.values())
+        digest = hashlib.sha256(lines.encode()).hexdigest()
+        return [Written(path=path, bytes=size, sha256=digest, rows=part.written, notes=tuple(form.count_notes(part)))]
+    assert form.write is not None
     parts: list[tuple[Path, Literal["all", "train", "dev"], ExportPart]]
     if dev is None or form.split == "inside":
         parts = [(path, "all", replace(whole, dev=dev))]
     else:
         parts = [(path, "train", replace(whole, queries=~dev, counts=Counter()))]
         parts.append((dev_path(path), "dev", replace(whole, queries=dev, counts=Counter())))
-    files = [(target, _repaired(form, part, target, repair_output) if repair_output else form.write(part)) for target, _, part in parts]
+    files = [(target, _repaired(part, target, repair_output) if repair_output else form.write(part)) for target, _, part in parts]
     sizes = write_all(files)
     notes = form.count_notes(merge_counts([part for _, _, part in parts]))
     return [

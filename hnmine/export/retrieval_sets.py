@@ -1,4 +1,4 @@
-"""Files for retrieval toolkits (Tevatron JSON lines, a BEIR data set) and delimited text (MS MARCO triples, CSV).
+"""Files for retrieval toolkits (Tevatron, DPR, a BEIR data set) and delimited text (MS MARCO triples, CSV).
 
 A docid is the hash of the normalised text, the same in every export, so files can be joined; a query keeps its row's id if
 all have one. A docid has one text, the smallest original. BEIR's qrels hold positives only, because lines with score 0 would
@@ -20,7 +20,7 @@ import numpy as np
 from hnmine.export.examples import Example, ExportPart, names, query_ids
 from hnmine.export.scores import numbers
 
-__all__ = ["Buffer", "beir", "is_formula", "msmarco", "spreadsheet", "tevatron"]
+__all__ = ["Buffer", "beir", "dpr", "is_formula", "msmarco", "spreadsheet", "tevatron", "zipped"]
 
 _encode = msgspec.json.Encoder().encode
 # A constant time (the earliest in a zip), so that the bytes do not depend on the time of writing.
@@ -54,6 +54,29 @@ def tevatron(part: ExportPart) -> Iterator[bytes]:
             + passages(example.negative_ids, example.negative_scores)
             + b"}\n"
         )
+
+
+def dpr(part: ExportPart) -> Iterator[bytes]:
+    """Yield a JSON array with an object for each query, one a line; DPR reads every list and the title of every passage."""
+
+    def passages(texts: list[str]) -> bytes:
+        return b"[" + b", ".join(b'{"title": "", "text": ' + _encode(text) + b"}" for text in texts) + b"]"
+
+    yield b"["
+    for example in part.examples():
+        part.counts["without"] += not example.negatives
+        yield (
+            (b",\n" if part.written else b"\n")
+            + b'{"question": '
+            + _encode(example.text)
+            + b', "answers": [], "positive_ctxs": '
+            + passages(example.positives)
+            + b', "negative_ctxs": [], "hard_negative_ctxs": '
+            + passages(example.negatives)
+            + b"}"
+        )
+        part.written += 1
+    yield b"\n]\n"
 
 
 def _count(part: ExportPart, example: Example) -> None:

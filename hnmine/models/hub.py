@@ -10,11 +10,13 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hnmine.core.errors import ModelError
 
-__all__ = ["HUB_DEADLINE", "read_json", "snapshot"]
+__all__ = ["HUB_DEADLINE", "ask", "first_line", "read_json", "snapshot"]
+
+T = TypeVar("T")
 
 # Seconds for the hub to respond; the download itself has no limit.
 HUB_DEADLINE = 20.0
@@ -58,24 +60,12 @@ def snapshot(name: str, *, cache_dir: str | None, on_note: Callable[[str], None]
     except Exception:  # noqa: BLE001 - not in the cache; the class differs between releases of the client
         folder = None
 
-    answer: list[Any] = []
+    try:
+        found = ask(lambda: HfApi().model_info(name, timeout=HUB_DEADLINE / 2))
+    except Exception as error:
+        raise refuse(first_line(error)) from error
 
-    def ask() -> None:
-        try:
-            answer.append(HfApi().model_info(name, timeout=HUB_DEADLINE / 2))
-        except Exception as error:  # noqa: BLE001 - raised below
-            answer.append(error)
-
-    # The client's timeout does not cover DNS, so a thread bounds the wait.
-    thread = threading.Thread(target=ask, name="hub-lookup", daemon=True)
-    thread.start()
-    thread.join(HUB_DEADLINE)
-    if not answer:
-        raise refuse(f"the hub did not respond within {HUB_DEADLINE:.0f} seconds")
-    if isinstance(answer[0], Exception):
-        raise refuse(_first_line(answer[0])) from answer[0]
-
-    files = [each.rfilename for each in answer[0].siblings or ()]
+    files = [each.rfilename for each in found.siblings or ()]
     patterns = ["*.json", "*.txt", "*.model", "*.pt", "*.py", "*.tiktoken"]
     patterns.append("*.safetensors" if any(each.endswith(".safetensors") for each in files) else "*.bin")
     if on_note is not None:
@@ -83,12 +73,42 @@ def snapshot(name: str, *, cache_dir: str | None, on_note: Callable[[str], None]
     try:
         folder = Path(snapshot_download(name, cache_dir=cache_dir, allow_patterns=patterns, ignore_patterns=["onnx/*", "openvino/*"]))
     except Exception as error:
-        raise refuse(_first_line(error)) from error
+        raise refuse(first_line(error)) from error
     if not _complete(folder):
         raise refuse("the hub has no PyTorch weights for it")
     return folder
 
 
-def _first_line(error: Exception) -> str:
+def ask(request: Callable[[], T]) -> T:
+    """Return the answer to a request to the hub.
+
+    Raises:
+        TimeoutError: the hub does not respond within HUB_DEADLINE seconds.
+        Exception: any of the hub's client.
+    """
+    answer: list[T] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            answer.append(request())
+        except Exception as error:  # noqa: BLE001 - raised below
+            errors.append(error)
+
+    # The client's timeout does not cover DNS, so a thread bounds the wait.
+    thread = threading.Thread(target=run, name="hub-lookup", daemon=True)
+    thread.start()
+    thread.join(HUB_DEADLINE)
+    if errors:
+        raise errors[0]
+    if not answer:
+        raise TimeoutError(f"the hub did not respond within {HUB_DEADLINE:.0f} seconds")
+    return answer[0]
+
+
+def first_line(error: Exception) -> str:
+    """Return an error of the hub's client in one line."""
     text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    if not text:
+        return type(error).__name__
+    return text[0] if isinstance(error, TimeoutError) else f"{type(error).__name__}: {text[0]}"

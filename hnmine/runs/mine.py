@@ -326,7 +326,7 @@ def mine_to_file(
 ) -> tuple[Summary, list[Written]]:
     """Mine, and write the output and its manifest. Arguments and errors as in `mine`, `Outputs.checked` and `find_knn_neg`."""
     inputs = {"input_file": input_file, "candidate_pool": candidate_pool}
-    outputs = Outputs.checked(output_file, inputs, dev_share=settings.dev_share, manifest=manifest)
+    outputs = Outputs.checked(output_file, inputs, settings=settings, manifest=manifest)
     for model in (settings.model, settings.second_model):
         if model is not None:
             describe(model)  # a wrong folder is refused before the input is read

@@ -13,8 +13,9 @@ import msgspec
 from hnmine.core.errors import OutputError, SettingsError
 from hnmine.core.files import write_atomic
 from hnmine.data.dataset import Inputs
+from hnmine.export.datasets_folder import check_replaceable
 from hnmine.export.examples import dev_path
-from hnmine.export.formats import Written, write_export
+from hnmine.export.formats import FORMATS, Written, write_export
 from hnmine.export.scores import PairScores
 from hnmine.retrieval.ranking import Ranking
 from hnmine.runs.manifest import encoded, fingerprints, manifest_path
@@ -50,8 +51,15 @@ class Mined:
         return self.reviewed.ranking
 
 
-def write_rows(path: Path_, settings: MineSettings, reviewed: Reviewed, selection: Selection, scores: PairScores | None) -> list[Written]:
-    """Write a selection as `settings` say (format, split, repairs of the output); errors as `formats.write_export`."""
+def write_rows(
+    path: Path_,
+    settings: MineSettings,
+    reviewed: Reviewed,
+    selection: Selection,
+    scores: PairScores | None,
+    manifest: Mapping[str, Any] | None = None,
+) -> list[Written]:
+    """Write a selection as `settings` say (format, split, repairs of the output); arguments and errors as `formats.write_export`."""
     return write_export(
         path,
         settings.output_format,
@@ -62,6 +70,7 @@ def write_rows(path: Path_, settings: MineSettings, reviewed: Reviewed, selectio
         dev_share=settings.dev_share,
         repair_output=settings.repair_output,
         seed=settings.selection.seed,
+        manifest=manifest,
     )
 
 
@@ -73,24 +82,25 @@ class Outputs:
     manifest: Path | None
 
     @classmethod
-    def checked(cls, path: Path_ | None, inputs: Mapping[str, object], *, dev_share: float = 0.0, manifest: bool | Path_ = True) -> Outputs:
+    def checked(cls, path: Path_ | None, inputs: Mapping[str, object], *, settings: MineSettings, manifest: bool | Path_ = True) -> Outputs:
         """Refuse, before hours of encoding, outputs that cannot be written or would cost the user a file.
 
         Args:
             path: where to write.
             inputs: the input files by their names in messages; what is no path is passed over.
-            dev_share: above 0 there is a second file beside it.
+            settings: their format may be a folder; with a dev share there is a second file beside the first.
             manifest: True writes it beside the output, `out.manifest.json` for `out.jsonl`; a path, there; False writes none.
 
         Raises:
-            SettingsError: no path, or one that is an input, a device, or a candidate pool.
+            SettingsError: no path, or one that is an input, a device, a candidate pool, or a folder with other files.
             OutputError: the folder is missing, or not writable.
         """
         if path is None:
             raise SettingsError("output_file is missing; name the file to write")
-        outputs = [Path(path)] + ([dev_path(path)] if dev_share else [])
+        folder = FORMATS[settings.output_format].folder is not None
+        outputs = [Path(path)] + ([dev_path(path)] if settings.dev_share and not folder else [])
         for output in outputs:
-            _check("output_file", output, inputs)
+            _check("output_file", output, inputs, folder=folder)
         if manifest is False:
             return cls(Path(path), None)
         file = manifest_path(path) if manifest is True else Path(manifest)
@@ -106,7 +116,7 @@ class Outputs:
             SettingsError, OutputError: as `formats.write_export`.
         """
         mined.summary.output_file = str(self.path)
-        written = write_rows(self.path, mined.settings, mined.reviewed, mined.selection, mined.scores)
+        written = write_rows(self.path, mined.settings, mined.reviewed, mined.selection, mined.scores, mined.manifest)
         mined.summary.notes += [note for each in written for note in each.notes]
         if self.manifest is not None:
             outcome = {"summary": mined.summary, "outputs": fingerprints(written)}
@@ -114,17 +124,24 @@ class Outputs:
         return written
 
 
-def _check(argument: str, output: Path, inputs: Mapping[str, object]) -> None:
+def _check(argument: str, output: Path, inputs: Mapping[str, object], *, folder: bool = False) -> None:
     if not output.parent.is_dir():
         raise OutputError(f"{output.parent} is no folder; make it first, or write elsewhere")
-    if output.exists() and not output.is_file():  # a device or a pipe would be replaced by a file
+    if folder:
+        check_replaceable(output)
+    elif output.is_dir():
+        raise SettingsError(f"{argument} {output} is a folder; name a file, or set output_format to datasets, which writes a folder")
+    elif output.exists() and not output.is_file():  # a device or a pipe would be replaced by a file
         raise SettingsError(f"{argument} {output} is no ordinary file; write to a file, and copy it from there")
     if not os.access(output.parent, os.W_OK):
         raise OutputError(f"{output} cannot be written; check the folder's permissions, or write elsewhere")
     for name, other in inputs.items():
-        if isinstance(other, (str, os.PathLike)) and output.exists() and Path(other).exists() and os.path.samefile(output, other):
-            raise SettingsError(f"{argument} is the {name} itself ({output}); write to another file")
-    if output.exists():
+        if isinstance(other, (str, os.PathLike)) and output.exists() and Path(other).exists():
+            if os.path.samefile(output, other):
+                raise SettingsError(f"{argument} is the {name} itself ({output}); write to another file")
+            if folder and output.resolve() in Path(other).resolve().parents:
+                raise SettingsError(f"{argument} {output} holds the {name}, which would be lost; name another folder")
+    if output.is_file():
         # Newer hn_mine.py has output_file before candidate_pool: swapped by position, this call would overwrite the pool.
         try:
             with output.open("rb") as file:

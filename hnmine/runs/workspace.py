@@ -322,14 +322,17 @@ class Workspace:
         return self._folder("runs", run_id)
 
     def clear(self, path: Path, kind: str, kept: int) -> None:
-        """Remove the oldest files of a kind beside `path`, so that `kept` are left, `path` included; train and dev count as one."""
+        """Remove the oldest files or folders of a kind beside `path`: `kept` are left, `path` included; train and dev count as one."""
         groups: dict[str, list[Path]] = {}
         for each in sorted(path.parent.glob(f"{kind}-*"), key=lambda each: each.stat().st_mtime, reverse=True):
             groups.setdefault(each.name.partition(".")[0], []).append(each)
         groups.pop(path.name.partition(".")[0], None)
         for group in list(groups.values())[kept - 1 :]:
             for each in group:
-                each.unlink(missing_ok=True)
+                if each.is_dir():
+                    shutil.rmtree(each, ignore_errors=True)
+                else:
+                    each.unlink(missing_ok=True)
 
     def save_selection(self, run_id: str, settings: SelectionSettings) -> None:
         """Store the selection settings that were last shown for a run."""

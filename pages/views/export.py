@@ -14,6 +14,7 @@ from hnmine.cli.flags import command_line
 from hnmine.core.errors import HnmineError
 from hnmine.core.files import in_words
 from hnmine.core.text import counted
+from hnmine.export.datasets_folder import zipped_folder
 from hnmine.export.examples import dev_path
 from hnmine.export.formats import FORMATS, Format, Written
 from hnmine.runs import manifest
@@ -141,8 +142,9 @@ names = {"all": f"{stem}{form.suffix}", "train": f"{stem}{form.suffix}", "dev": 
 
 
 def read(part: str) -> bytes:
-    """Return a file's bytes at the time of the download; the file is written again if it has been deleted."""
-    return next(each for each in resources.export(run, settings) if each.part == part).path.read_bytes()
+    """Return a file's bytes, or those of a folder as a zip, at the time of the download; it is written again if it has been deleted."""
+    path = next(each for each in resources.export(run, settings) if each.part == part).path
+    return b"".join(zipped_folder(path, stem)) if path.is_dir() else path.read_bytes()
 
 
 def download(each: Written) -> None:
@@ -152,7 +154,7 @@ def download(each: Written) -> None:
     st.download_button(
         f"{what} {counted(each.rows, one, form.records)}, {in_words(each.bytes)}",
         data=lambda: read(each.part),
-        file_name=names[each.part],
+        file_name=f"{stem}.zip" if form.folder else names[each.part],
         mime=form.mime,
         icon=":material/download:",
         type="secondary" if each.part == "dev" else "primary",

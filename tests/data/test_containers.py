@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hnmine.core.errors import ColumnsError, InputError
 from hnmine.data import lines
 from hnmine.data.columns import Columns
-from hnmine.data.rows import read_pool, read_training
+from hnmine.data.reading import read_pool, read_training
 from hnmine.data.tables import RecordReader
 from hnmine.runs.uploads import inspect_file, store
 

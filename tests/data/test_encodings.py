@@ -14,7 +14,7 @@ import pytest
 from hnmine.core.errors import ColumnsError, EncodingError, SettingsError
 from hnmine.data import encodings, lines
 from hnmine.data.jsonl import Reader
-from hnmine.data.rows import read_training
+from hnmine.data.reading import read_training
 from hnmine.data.tables import RecordReader
 
 GERMAN = "Frage;Antwort;Falsch\r\n" + "".join(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hnmine.core.errors import InputError
 from hnmine.data.problems import REPAIRS, helpful_repairs, require_decided
-from hnmine.data.rows import read_pool, read_training
+from hnmine.data.reading import read_pool, read_training
 
 FAULTY_LINES = [
     '{"query": "q", "pos": ["p"]}',

@@ -22,79 +22,19 @@ from hypothesis import strategies as st
 
 from hnmine.core.errors import OutputError, SettingsError
 from hnmine.core.text import normalize_text
-from hnmine.data.corpus import build_corpus
-from hnmine.data.reading import read_training
-from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.export.examples import dev_path
-from hnmine.export.formats import FORMATS, check_export, write_export
+from hnmine.export.formats import FORMATS, check_export
 from hnmine.export.retrieval_sets import is_formula
-from hnmine.export.scores import model_scores
-from hnmine.retrieval.ranking import rank
-from hnmine.selection.promotions import apply_promotions
-from hnmine.selection.select import select
-from hnmine.selection.settings import SelectionSettings
-
-N = 3
-ROWS = [
-    {"query": "why is the sky blue?", "pos": ["light scatters", "Rayleigh\tscattering\nof light"], "id": 7, "prompt": "p: "},
-    {"query": "=1+1", "pos": ["two"], "id": 8, "prompt": "p: "},
-    {"query": "Why is  the sky BLUE?", "pos": ["Light  scatters", "short waves scatter more"], "id": 9, "prompt": "p: "},
-    {"query": 'say "hi", or\r\nnot', "pos": ["-2 degrees"], "id": 10, "prompt": "p: "},
-    {"query": "naïve café 東京", "pos": ["été — 100 %"], "id": 11, "prompt": "p: "},
-]
-POOL = ['=HYPERLINK("http://evil")', "@SUM(A1)", "plain text", "null", "NaN", "007", "a, b; c", " +1", "x" * 40, "emoji 🚲"]
-PROMOTED = "plain text"
+from tests.export.conftest import PROMOTED, ROWS, Made, N
 
 
-class Made:
-    """What was mined, and where it may be written."""
-
-    def __init__(self, folder: Path, rows, corpus, ranking, selection) -> None:
-        self.folder, self.rows, self.corpus, self.ranking, self.selection = folder, rows, corpus, ranking, selection
-
-    def write(self, name: str, **options):
-        path = self.folder / f"out{FORMATS[name].suffix}"
-        scores = model_scores(self.ranking, self.selection) if options.pop("with_scores", False) else None
-        return write_export(path, name, self.rows, self.corpus, self.selection, scores=scores, **options)
-
-    def examples(self):
-        """The brute-force account: {query text as its first row has it: (positives, negatives)}."""
-        found = {}
-        for number, row in enumerate(self.rows):
-            query = int(self.corpus.row_queries[number])
-            negatives = [self.corpus.passages[each] for each in self.selection.negatives[query] if each >= 0]
-            first = next(each.query for each in self.rows if normalize_text(each.query) == normalize_text(row.query))
-            positives = found.setdefault(first, ([], negatives))[0]
-            for text in row.pos:
-                if normalize_text(text) not in map(normalize_text, positives):
-                    positives.append(text)
-        for query, (positives, _) in found.items():
-            number = next(each for each, text in enumerate(self.corpus.queries) if normalize_text(text) == normalize_text(query))
-            positives += [
-                text
-                for each in self.corpus.promoted(number)
-                if normalize_text(text := self.corpus.passages[each]) not in map(normalize_text, positives)
-            ]
-        return found
-
-
-@pytest.fixture
-def mined(write_jsonl, fake_encoder, tmp_path):
-    def run(items=ROWS, pool=POOL, *, verdicts=(), **settings) -> Made:
-        rows = read_training(write_jsonl(items)).items
-        corpus = build_corpus(rows, pool)
-        settings = SelectionSettings(**{"window_start": 0, "window_end": 50, "negative_number": N, **settings})
-        ranking = rank(corpus, fake_encoder, settings.window_end)
-        judged = match_verdicts(corpus, verdicts)
-        corpus, ranking = apply_promotions(corpus, ranking, judged)
-        return Made(tmp_path, rows, corpus, ranking, select(corpus, ranking, settings, judged))
-
-    return run
-
-
-@pytest.fixture
-def made(mined) -> Made:
-    return mined(verdicts=[Verdict(query="why is the sky blue?", passage=PROMOTED, verdict="positive")])
+def fingerprint(path: Path) -> tuple[int, str]:
+    """Bytes and SHA-256 of a file; of a folder those of its data files, and of what `sha256sum` prints about them."""
+    if path.is_file():
+        return path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
+    files = sorted(each for each in path.rglob("*") if each.is_file() and each.name != "README.md")
+    lines = "".join(f"{hashlib.sha256(each.read_bytes()).hexdigest()}  {each.relative_to(path)}\n" for each in files)
+    return sum(each.stat().st_size for each in files), hashlib.sha256(lines.encode()).hexdigest()
 
 
 def load(path: Path, kind: str, cache: Path):
@@ -482,14 +422,12 @@ def test_the_same_bytes_twice_and_a_fingerprint_that_is_true(made, name, dev_sha
         pytest.skip("no place for scores")
     options = {"with_scores": with_scores, "dev_share": dev_share}
     first = made.write(name, **options)
-    content = [each.path.read_bytes() for each in first]
+    content = [fingerprint(each.path) for each in first]
     again = made.write(name, **options)
     assert again == first
-    assert [each.path.read_bytes() for each in again] == content
-    for each, data in zip(first, content, strict=True):
-        assert each.bytes == len(data)
-        assert each.sha256 == hashlib.sha256(data).hexdigest()
-    expected = ["all"] if not dev_share or name == "beir" else ["train", "dev"]
+    assert [fingerprint(each.path) for each in again] == content
+    assert [(each.bytes, each.sha256) for each in first] == content
+    expected = ["all"] if not dev_share or FORMATS[name].split == "inside" else ["train", "dev"]
     assert [each.part for each in first] == expected
     if len(first) == 2:
         assert first[1].path == dev_path(first[0].path)
@@ -533,7 +471,7 @@ def test_another_process_with_other_hashes_writes_the_same_bytes(write_jsonl, tm
             subprocess.run(arguments, env=environment, cwd=Path(__file__).parents[2], check=True, capture_output=True, text=True).stdout
         )
     assert digests[0] == digests[1]
-    assert len(digests[0].splitlines()) == 2 * len(FORMATS) - 1
+    assert len(digests[0].splitlines()) == sum(2 - (form.split == "inside") for form in FORMATS.values())
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -571,7 +509,7 @@ def test_the_table_tells_people_what_they_get():
     assert next(iter(FORMATS)) == "flagembedding"
     for name, form in FORMATS.items():
         assert form.name == name
-        assert form.suffix.startswith(".")
+        assert form.suffix.startswith(".") if form.folder is None else form.suffix == ""
         assert len(form.description) > 60
         assert form.name == form.family or form.name == f"{form.family}-parquet"
 

@@ -8,10 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hnmine.cli.main import main
-from hnmine.core.errors import InputError, ModelError, OutputError
+from hnmine.core.errors import InputError, ModelError, OutputError, SettingsError
 from hnmine.data.verdicts import Verdict
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder
@@ -215,3 +216,34 @@ def test_a_review_and_its_manifest_on_the_command_line_with_the_real_model(tmp_p
     assert len(again["neg"]) == 15
     assert "the bytes are those of the manifest" in run("--from_manifest", manifest, *stored, "--output_file", tmp_path / "third.jsonl")
     assert (tmp_path / "third.jsonl").read_bytes() == (tmp_path / "second.jsonl").read_bytes()
+
+
+def test_a_folder_is_done_again_and_its_card_is_no_part_of_the_comparison(reviewed, tmp_path):
+    settings = settings_of(read_manifest(reviewed / "out.json"))
+    settings = msgspec.structs.replace(settings, output_format="datasets", dev_share=0.2)
+    mine_to_file(lambda: Weighed(), reviewed / "train.jsonl", reviewed / "pool.jsonl", reviewed / "rows", settings)
+    (reviewed / "pool.jsonl").rename(reviewed / "renamed.jsonl")
+    reproduce(reviewed / "rows.manifest.json", reviewed / "again", candidate_pool=reviewed / "renamed.jsonl")
+    cards = [(reviewed / name / "README.md").read_text("utf-8") for name in ("rows", "again")]
+    assert "`pool.jsonl`" in cards[0]
+    assert "`renamed.jsonl`" in cards[1]
+    for path in (reviewed / "rows").glob("*/*"):
+        assert (reviewed / "again" / path.relative_to(reviewed / "rows")).read_bytes() == path.read_bytes()
+
+
+def test_a_folder_that_holds_an_input_or_other_files_is_refused_before_anything_is_read(reviewed):
+    settings = MineSettings(output_format="datasets")
+
+    def load():
+        pytest.fail("the model was loaded")
+
+    (reviewed / "rows").mkdir()
+    with pytest.raises(SettingsError, match=r"is a folder; name a file, or set output_format to datasets"):
+        mine_to_file(load, reviewed / "train.jsonl", None, reviewed / "rows", MineSettings())
+    with pytest.raises(SettingsError, match=r"holds other files .*would be lost"):
+        mine_to_file(load, reviewed / "train.jsonl", None, reviewed, settings)
+    (reviewed / "rows" / "dataset_dict.json").write_text("{}")
+    (reviewed / "rows" / "train").mkdir()
+    (reviewed / "rows" / "train" / "old.arrow").write_bytes(b"")
+    with pytest.raises(SettingsError, match=r"holds the input_file, which would be lost"):
+        mine_to_file(load, reviewed / "rows" / "train" / "old.arrow", None, reviewed / "rows", settings)
