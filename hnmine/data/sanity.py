@@ -20,7 +20,7 @@ from hnmine.data.rows import Row
 __all__ = ["ACCEPT", "improbable"]
 
 ACCEPT = "improbable-data"
-# Rows that are looked at, evenly spaced; fewer than LEAST say nothing.
+# Rows that are looked at, evenly spaced; fewer queries than LEAST say nothing.
 SAMPLE, LEAST = 2_000, 8
 _SHORT, _LONG = 3, 8  # words
 
@@ -48,7 +48,10 @@ def improbable(training: InputFile[Row], *, accepted: bool) -> list[Problem]:
 
 def _stopping(rows: Sequence[Row]) -> list[tuple[bool, int, str, str]]:
     found: list[tuple[bool, int, str, str]] = []
-    if len(rows) < LEAST:
+    by_query: dict[str, set[str]] = {}
+    for row in rows:
+        by_query.setdefault(row.query, set()).update(row.pos)
+    if len(by_query) < LEAST:
         return found
     positives = [text for row in rows for text in row.pos]
     words = median(len(text.split()) for text in positives)
@@ -57,13 +60,10 @@ def _stopping(rows: Sequence[Row]) -> list[tuple[bool, int, str, str]]:
         example = shortened(positives[0], 40)
         message = f"half of the positives have fewer than {_SHORT} words, such as {example!r}, and `{name}` has texts of {length:.0f} words"
         found.append((True, rows[0].line, "$.pos", message))
-    text, count = Counter(text for row in rows for text in dict.fromkeys(row.pos)).most_common(1)[0]
-    if count > len(rows) / 2:
-        message = f"{count / len(rows):.0%} of the rows have the same positive, {shortened(text, 60)!r}"
+    text, count = Counter(text for texts in by_query.values() for text in texts).most_common(1)[0]
+    if 2 * count > len(by_query):
+        message = f"{count / len(by_query):.0%} of the queries have the same positive, {shortened(text, 60)!r}"
         found.append((True, rows[0].line, "$.pos", message))
-    query, count = Counter(row.query for row in rows).most_common(1)[0]
-    if count > 0.9 * len(rows):
-        found.append((True, rows[0].line, "$.query", f"{count / len(rows):.0%} of the rows have the same query, {shortened(query, 60)!r}"))
     return found
 
 

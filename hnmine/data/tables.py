@@ -67,7 +67,9 @@ class RecordReader(LineReader):
         name: str | None = None,
         encoding: str | None = None,
     ) -> None:
-        super().__init__(path, repair, skip_bad_rows, opener=opener, name=name, encoding=encoding or (columns and columns.encoding) or None)
+        if encoding is None and columns is not None:
+            encoding = columns.encoding
+        super().__init__(path, repair, skip_bad_rows, opener=opener, name=name, encoding=encoding)
         self.role = role
         self.given = columns or Columns()
         self.source = Source(format="jsonl")

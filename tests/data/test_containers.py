@@ -135,14 +135,17 @@ def test_lists_keep_the_types_of_their_values(tmp_path):
         assert str(inspect_file(path, path.name).source).endswith("no header, 3 columns: column_1, column_2, column_3")
 
 
-def test_lists_of_texts_are_read_by_place_and_those_with_a_number_are_asked_about(tmp_path):
+def test_lists_of_texts_are_read_by_place_and_a_number_in_the_third_is_a_label(tmp_path):
     path = written(tmp_path, '["a query", "a passage", "a negative"]\n["q", "p", "n"]\n', "t.jsonl")
     assert [(row.query, row.pos, row.neg) for row in read_training(path).items] == [
         ("a query", ["a passage"], ["a negative"]),
         ("q", ["p"], ["n"]),
     ]
-    with pytest.raises(ColumnsError):
-        read_training(written(tmp_path, '["a query", "a passage", 1]\n["q", "p", 0]\n', "t.jsonl"))
+    labelled = '["a query", "a passage", 1]\n["a query", "another", 0]\n' + '["q", "p", 0]\n["q", "r", 1]\n'
+    assert [(row.query, row.pos, row.neg) for row in read_training(written(tmp_path, labelled, "t.jsonl")).items] == [
+        ("a query", ["a passage"], ["another"]),
+        ("q", ["r"], ["p"]),
+    ]
 
 
 def test_faults_among_lists_have_their_line(tmp_path):
@@ -359,9 +362,9 @@ def test_a_workbook_that_grows_without_measure_is_refused(tmp_path):
 
 
 def test_named_columns_apply_to_every_container(tmp_path):
-    rows = [("Frage", "Antwort"), ("wie oft", "jeden Tag")]
-    columns = Columns(query="Frage", pos=("Antwort",))
-    for data in (workbook(rows), arrow(pa.table({"Frage": ["wie oft"], "Antwort": ["jeden Tag"]}), "stream")):
+    rows = [("Thema", "Rat"), ("wie oft", "jeden Tag")]
+    columns = Columns(query="Thema", pos=("Rat",))
+    for data in (workbook(rows), arrow(pa.table({"Thema": ["wie oft"], "Rat": ["jeden Tag"]}), "stream")):
         path = written(tmp_path, data, "t")
         with pytest.raises(ColumnsError):
             read_training(path)

@@ -28,12 +28,13 @@ _PASSAGE = re.compile(r"(doc|document|passage|corpus|chunk)[_-]?ids?|[pd]id")
 _NEGATIVE = re.compile(r"(hard[_-]?)?neg(atives?)?([_-]?(doc|document|passage|ctx|context|chunk|corpus)s?)?([_-]?ids?)?|nid")
 _JUDGED = ("label", "score", "relevance", "rel", "relevancy", "grade", "judgement", "judgment", "rating")
 _ID_KEYS = ("id", "_id", "docid", "doc_id", "document_id", "pid", "passage_id", "chunk_id", "corpus_id", "psg_id")
+_ID = re.compile(r"(?=.*[0-9])[A-Za-z0-9_.:#/\-]{1,80}")
 _TEXT_KEYS = ("text", "contents", "content", "passage", "document", "body", "title")
 
 
 def looks_like_id(text: str) -> bool:
-    """Return whether a text is one word with a digit, not longer than an id is."""
-    return 0 < len(text) <= 80 and not any(map(str.isspace, text)) and any(map(str.isdigit, text))
+    """Return whether a text is one word of ASCII letters and at least one digit, not longer than an id is."""
+    return _ID.fullmatch(text) is not None
 
 
 def ids_in(item: Any) -> list[str] | None:
@@ -82,6 +83,9 @@ def _has_ids(records: Sequence[Record], with_query: bool) -> bool:
     query, query_id, pos, neg = _parts(names)
     if pos is None or (query is None) == with_query or (query is None and query_id is None):
         return False
+    queries = [str(record.get(query)) for record in records] if query is not None else []
+    if 2 * sum(map(looks_like_id, queries)) > len(queries):  # one word is a text here
+        return False
     for name in (pos, *([neg] if neg else [])):
         items = [record[name] for record in records if record.get(name) not in (None, [], "")]
         found = [ids_in(item) for item in items]
@@ -90,7 +94,7 @@ def _has_ids(records: Sequence[Record], with_query: bool) -> bool:
         ids = [each for part in found for each in part or ()]
         numbers = all(not isinstance(item, str) and not _strings(item) for item in items)
         sure = numbers or re.search(r"[_-]?(ids?|[pd]id)$", name.casefold()) is not None
-        if name == pos and not sure and sum(map(looks_like_id, ids)) < 0.9 * len(ids):
+        if name == pos and not sure and (sum(map(looks_like_id, ids)) < 0.9 * len(ids) or len({*ids}) < 2):
             return False
     return True
 
