@@ -263,8 +263,10 @@ def writer(folder: Path, *, count: int, pause: float, merged: int = 64) -> subpr
 def test_killed_at_any_moment_what_was_finished_is_served_and_the_result_is_the_same(tmp_path):
     texts = [f"text {number}" for number in range(400)]
     rng = np.random.default_rng(0)
-    stored = 0
-    for _ in range(6):
+    stored = kills = 0
+    while kills < 6 or not stored:  # a busy machine finishes nothing in most of them
+        kills += 1
+        assert kills < 100
         process = writer(tmp_path / "store", count=400, pause=0.01, merged=6)
         assert process.stdout is not None
         process.stdout.readline()
@@ -274,7 +276,6 @@ def test_killed_at_any_moment_what_was_finished_is_served_and_the_result_is_the_
         now = sum(each.rows for each in VectorStore(tmp_path / "store").usage())
         assert now >= stored, "what was finished is lost"
         stored = now
-    assert stored
     store = VectorStore(tmp_path / "store")
     found, asked = encode(store, texts)
     assert np.array_equal(found, expected(texts))
