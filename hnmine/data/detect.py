@@ -39,6 +39,7 @@ _LABELS = {
     "beir": "BEIR data set",
 }
 _DELIMITERS = {",": "CSV", ";": "CSV with semicolons", "\t": "TSV", "|": "CSV with vertical bars"}
+_NAMES = _DELIMITERS | {" ": "Columns separated by blanks"}
 _SAMPLE = 2**18  # bytes parsed to detect a table
 _ROWS = 200
 _ID = r"\S*\d\S*"
@@ -81,7 +82,7 @@ class Source:
     shape: str = ""
 
     def __str__(self) -> str:
-        parts = [_DELIMITERS[self.delimiter] if self.format == "csv" else _LABELS[self.format]]
+        parts = [_NAMES[self.delimiter] if self.format == "csv" else _LABELS[self.format]]
         if self.format == "json":
             parts = [f"JSON, the list `{self.part}`" if self.part else "JSON array"]
         elif self.part:
@@ -273,10 +274,21 @@ def _table(head: bytes, name: str, role: Role, whole: bool) -> Source | None:
             if fit < (0.2 if known > 1 else 0.8) or not _is_table(records, width, known, named, delimiter, role):
                 continue
             tabs = delimiter == "\t" and width > 1 and fit == 1  # texts have commas, but rarely a tab each
-            rank = (float(tabs), float(known), fit, float(width))
+            # In texts a blank follows a comma or a semicolon, between cells it does not.
+            tight = sum(all(not cell.startswith(" ") for cell in record[1:]) for record in records) / len(records)
+            rank = (float(tabs), float(known), tight, fit, float(width))
             if best is None or rank > best[0]:
                 best = rank, _described(source, records, known=known > 0)
-    return best[1] if best else None
+    return best[1] if best else _judgements(text) if role == "training" else None
+
+
+def _judgements(text: str) -> Source | None:
+    """Return the source of a TREC file of judgements: query, iteration, passage and grade, separated by blanks."""
+    records = [line.split(" ") for line in text.splitlines() if line.strip()][:_ROWS]
+    if not records or not all(len(record) == 4 and re.fullmatch(r"-?\d+", record[3]) for record in records):
+        return None
+    names = tuple(f"column_{place}" for place in range(1, 5))
+    return Source(format="csv", names=names, delimiter=" ", quoted=False, header=False, ids=names)
 
 
 def _uses_quotes(text: str, records: int) -> bool:

@@ -27,7 +27,7 @@ FAULTY_LINES = [
 @given(st.lists(st.sampled_from(FAULTY_LINES), min_size=1, max_size=6), st.sets(st.sampled_from(sorted(REPAIRS))))
 def test_a_repair_is_offered_if_and_only_if_it_makes_a_row_usable(tmp_path_factory, lines, tried):
     path = tmp_path_factory.getbasetemp() / "offered.jsonl"
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join([FAULTY_LINES[0], *lines]) + "\n")  # the first line says that these are JSON lines
     before = read_training(path, repair=tried)
     offered = {*helpful_repairs(before.open_problems)}
     if not offered:
