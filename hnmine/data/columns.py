@@ -9,14 +9,14 @@ are then negatives: the user must name the columns.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
 from hnmine.core.errors import InputError, SettingsError
 
-__all__ = ["Columns", "columns_from", "in_words", "is_positive", "known_name", "pool_columns", "training_columns"]
+__all__ = ["Columns", "columns_from", "in_words", "is_positive", "known_name", "likely_columns", "pool_columns", "training_columns"]
 
 # Most specific names first; the last ones are used only if none of the others exists. Headers of spreadsheets come in many languages.
 _QUERIES = ("query", "question", "anchor", "queries", "questions", "search_query", "query_text", "user_query", "user_input", "q",
@@ -196,6 +196,16 @@ def pool_columns(names: Sequence[str], given: Columns, where: str) -> Columns | 
     _check(names, [given.text] if given.text else [], where)
     text = given.text or _first(names, _TEXTS)
     return None if text is None else Columns(text=text, id=given.id)
+
+
+def likely_columns(names: Sequence[str], examples: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Return the most likely columns of query and passage by an example of each: the first text, and the longest other one.
+
+    It is a suggestion to confirm: nothing is read by it.
+    """
+    texts = [name for name in names if " " in examples.get(name, "").strip()] or list(names)
+    query = texts[0] if len(texts) > 1 else None
+    return query, max((name for name in texts if name != query), key=lambda name: len(examples.get(name, "")), default=None)
 
 
 def in_words(columns: Columns) -> str:

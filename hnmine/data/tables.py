@@ -21,7 +21,7 @@ import msgspec
 from hnmine.core.errors import ColumnsError, InputError
 from hnmine.core.text import counted, shortened
 from hnmine.data import arrow, documents, ipc, parquet, spreadsheet
-from hnmine.data.columns import Columns
+from hnmine.data.columns import Columns, likely_columns
 from hnmine.data.detect import Role, Source, detect, list_in, read_as, reader_of, resolve, sheet
 from hnmine.data.lines import ARROW, SEEKABLE, LineReader, chained
 from hnmine.data.problems import InputFile
@@ -351,14 +351,11 @@ class RecordReader(LineReader):
 def _unknown_columns(path: str, role: Role, names: Sequence[str], examples: Mapping[str, str]) -> str:
     """Return the message for columns that must be named: each with an example, and the setting that names them."""
     shown = "".join(f"\n  {name}: {shortened(examples.get(name, ''), 80)!r}" for name in names[:20])
-    texts = [name for name in names if " " in examples.get(name, "").strip()] or list(names)
-    by_length = sorted(texts, key=lambda name: -len(examples.get(name, "")))
+    query, passage = likely_columns(names, examples)
     if role == "pool":
-        wanted, setting = "the passages", f"text={next(iter(by_length), 'NAME')}"
+        wanted, setting = "the passages", f"text={passage or 'NAME'}"
     else:
-        query = texts[0] if len(texts) > 1 else "NAME"
-        pos = next((name for name in by_length if name != query), "NAME")
-        wanted, setting = "the query and its positives", f"query={query} pos={pos}"
+        wanted, setting = "the query and its positives", f"query={query or 'NAME'} pos={passage or 'NAME'}"
     return (
         f"{path}: the columns of {wanted} are not known. Name them, for example: --columns {setting}. "
         f"The file has {counted(len(names), 'column')}:{shown}"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from hnmine import resources
-from hnmine.data.columns import Columns
+from hnmine.data.columns import Columns, likely_columns
 from hnmine.data.detect import Role
 from hnmine.runs import uploads as datasets
 from hnmine.runs.uploads import FileInfo, sample
@@ -67,7 +68,7 @@ def draw(dataset: Dataset, training: FileInfo, pool: FileInfo | None, chosen: Co
     with st.container(border=True) if missing else st.expander("File format", icon=":material/table_view:", expanded=True):
         if missing:
             st.subheader("Choose the columns", anchor=False)
-            st.write("The column names are not known. Choose the query, its positives and, optionally, its negatives.")
+            st.write("The column names are not known. Check the suggestion: the query, its positives and, optionally, its negatives.")
         picked: Columns | None = chosen
         if training.source.format == "beir":
             picked = _beir(dataset, training, picked)
@@ -88,8 +89,17 @@ def _format(name: str, found: FileInfo) -> None:
         st.text(f"{name}: {found.source}")
 
 
-def _sample(path: Path | None, role: Role) -> None:
-    records = [] if path is None else sample(path, path.name, role, SAMPLE_ROWS)
+def _records(path: Path | None, role: Role) -> list[dict[str, Any]]:
+    return [] if path is None else sample(path, path.name, role, SAMPLE_ROWS)
+
+
+def _likely(names: Sequence[str], records: Sequence[dict[str, Any]]) -> tuple[str | None, str | None]:
+    """Return the suggested columns of query and passage."""
+    examples = {name: text for record in reversed(records) for name, cell in record.items() if (text := _cell(cell))}
+    return likely_columns(names, examples)
+
+
+def _sample(records: Sequence[dict[str, Any]]) -> None:
     names = list(dict.fromkeys(name for record in records for name in record))
     st.dataframe(
         {name: [_cell(record.get(name)) for record in records] for name in names},
@@ -109,8 +119,11 @@ def _index(names: Sequence[str], value: str | None) -> int | None:
 def _training(dataset: Dataset, found: FileInfo, chosen: Columns | None) -> Columns | None:
     _format(dataset.name, found)
     names = found.source.names
-    known = found.columns or Columns()
     given = chosen or Columns()
+    records = [] if found.columns is not None else _records(resources.workspace().training_path(dataset.id), "training")
+    query_name, passage = _likely(names, records) if records else (None, None)
+    suggested = Columns(query=query_name, pos=(passage,) if passage else None)
+    known = found.columns or suggested
     with st.grid(3, min_column_width=240):
         query = st.selectbox(
             "Query",
@@ -136,36 +149,46 @@ def _training(dataset: Dataset, found: FileInfo, chosen: Columns | None) -> Colu
             key=f"column-neg-{dataset.id}",
             help="Kept as candidates and replaced in the export. All other columns are kept.",
         )
-    if found.columns is None:
-        _sample(resources.workspace().training_path(dataset.id), "training")
+    confirmed = found.columns is not None or (given.query is not None and given.pos is not None)
+    if not confirmed:
+        confirmed = st.button(
+            "Use these columns", type="primary", disabled=query is None or not pos, icon=":material/check:", key="use-columns"
+        )
+    if records:
+        _sample(records)
     used = [query, *pos, *neg]
-    if query is None or not pos:
+    if query is None or not pos or not confirmed:
         return None
     if len({*used}) < len(used):
         st.warning("Use each column only once.", icon=":material/warning:")
         return None
+    detected = found.columns or Columns(neg=())
     return msgspec.structs.replace(
         given,
-        query=None if query == known.query else query,
-        pos=None if tuple(pos) == known.pos else tuple(pos),
-        neg=None if tuple(neg) == known.neg else tuple(neg),
+        query=None if query == detected.query else query,
+        pos=None if tuple(pos) == detected.pos else tuple(pos),
+        neg=None if tuple(neg) == detected.neg else tuple(neg),
     )
 
 
 def _pool(dataset: Dataset, found: FileInfo, picked: Columns | None, chosen: Columns) -> Columns | None:
     names = found.source.names
     known = found.columns.text if found.columns else None
+    records = [] if found.columns is not None else _records(resources.workspace().pool_path(dataset.id), "pool")
     text = st.selectbox(
         "Pool passages",
         names,
-        index=_index(names, chosen.text or known),
+        index=_index(names, chosen.text or known or _likely(names, records)[1]),
         placeholder="Choose a column",
         key=f"column-text-{dataset.id}",
         help="Candidates for negatives. The other columns of the pool are not used.",
     )
-    if found.columns is None:
-        _sample(resources.workspace().pool_path(dataset.id), "pool")
-    if picked is None or text is None:
+    confirmed = found.columns is not None or chosen.text is not None
+    if not confirmed:
+        confirmed = st.button("Use this column", type="primary", disabled=text is None, icon=":material/check:", key="use-pool-column")
+    if records:
+        _sample(records)
+    if picked is None or text is None or not confirmed:
         return None
     return msgspec.structs.replace(picked, text=None if text == known else text)
 

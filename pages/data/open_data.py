@@ -115,10 +115,13 @@ def upload() -> None:
         )
         if beir and pool is None:
             st.caption("The BEIR corpus is the pool.")
+        by_id = found is not None and found.source.shape.endswith("by id")
+        if by_id and pool is None:
+            st.caption("The rows name passages by id. Add the file with their texts.")
         found_pool = None if pool is None else _found(pool, pool.name, "pool")
-        ready = found is not None and (pool is None or found_pool is not None)
+        ready = found is not None and (not by_id if pool is None else found_pool is not None)
         if st.button(
-            _label(found, pool),
+            "Open files" if by_id else _label(found, pool),
             disabled=not ready,
             icon=":material/upload_file:",
             type="primary" if ready else "secondary",

@@ -67,6 +67,7 @@ def labels(dataset_id: str, question: LabelsError, columns: Columns) -> None:
             picked = st.pills(
                 "Positive labels",
                 ordered,
+                default=ordered[0] if _is_number(ordered[0]) else None,
                 selection_mode="multi",
                 format_func=lambda label: f"{label} ({question.counts[label]:,} rows)",
                 key="labels-positive",
