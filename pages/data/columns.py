@@ -64,7 +64,8 @@ def draw(dataset: Dataset, training: FileInfo, pool: FileInfo | None, chosen: Co
     """Draw the formats and the choice of columns; return the columns, or None while a required one is missing."""
     if training.plain and (pool is None or pool.plain or pool.source.format == "text"):
         return chosen
-    missing = (training.columns is None and not training.plain) or (pool is not None and pool.columns is None)
+    named = chosen.query is not None and chosen.pos is not None
+    missing = (training.columns is None and not named) or (pool is not None and pool.columns is None and chosen.text is None)
     with st.container(border=True) if missing else st.expander("File format", icon=":material/table_view:", expanded=True):
         if missing:
             st.subheader("Choose the columns", anchor=False)
@@ -120,7 +121,8 @@ def _training(dataset: Dataset, found: FileInfo, chosen: Columns | None) -> Colu
     _format(dataset.name, found)
     names = found.source.names
     given = chosen or Columns()
-    records = [] if found.columns is not None else _records(resources.workspace().training_path(dataset.id), "training")
+    confirmed = found.columns is not None or (given.query is not None and given.pos is not None)
+    records = [] if confirmed else _records(resources.workspace().training_path(dataset.id), "training")
     query_name, passage = _likely(names, records) if records else (None, None)
     suggested = Columns(query=query_name, pos=(passage,) if passage else None)
     known = found.columns or suggested
@@ -149,7 +151,6 @@ def _training(dataset: Dataset, found: FileInfo, chosen: Columns | None) -> Colu
             key=f"column-neg-{dataset.id}",
             help="Kept as candidates and replaced in the export. All other columns are kept.",
         )
-    confirmed = found.columns is not None or (given.query is not None and given.pos is not None)
     if not confirmed:
         confirmed = st.button(
             "Use these columns", type="primary", disabled=query is None or not pos, icon=":material/check:", key="use-columns"
@@ -174,7 +175,8 @@ def _training(dataset: Dataset, found: FileInfo, chosen: Columns | None) -> Colu
 def _pool(dataset: Dataset, found: FileInfo, picked: Columns | None, chosen: Columns) -> Columns | None:
     names = found.source.names
     known = found.columns.text if found.columns else None
-    records = [] if found.columns is not None else _records(resources.workspace().pool_path(dataset.id), "pool")
+    confirmed = found.columns is not None or chosen.text is not None
+    records = [] if confirmed else _records(resources.workspace().pool_path(dataset.id), "pool")
     text = st.selectbox(
         "Pool passages",
         names,
@@ -183,7 +185,6 @@ def _pool(dataset: Dataset, found: FileInfo, picked: Columns | None, chosen: Col
         key=f"column-text-{dataset.id}",
         help="Candidates for negatives. The other columns of the pool are not used.",
     )
-    confirmed = found.columns is not None or chosen.text is not None
     if not confirmed:
         confirmed = st.button("Use this column", type="primary", disabled=text is None, icon=":material/check:", key="use-pool-column")
     if records:
