@@ -95,7 +95,7 @@ def test_columns_of_another_data_set_are_found_or_named() -> None:
     data = [{"anchor": "a", "positive": "b"}, {"anchor": "c", "positive": "d"}]
     assert rows_of(hnmine.read(data)) == [("a", ["b"], []), ("c", ["d"], [])]
     other = [{"x": "a", "y": "b"}]
-    with pytest.raises(InputError, match=r"^rows: 1 bad row.*\n  rows:1 \$\.query  `query` is missing"):
+    with pytest.raises(hnmine.ColumnsError, match=r"^rows: the columns of the query .* are not known.*--columns query=x pos=y"):
         hnmine.read(other)
     assert rows_of(hnmine.read(other, columns=["query=x", "pos=y"])) == [("a", ["b"], [])]
 

@@ -13,6 +13,7 @@ from hnmine.data.streams import check_growth
 
 __all__ = ["opened"]
 
+_BUFFER = 2**16  # bytes read at once: the first rows need the first page of each column, not the whole group
 _ROWS = 64
 _SMALL = 4 * 2**20  # uncompressed column chunk up to which a dictionary is cheap
 _DENSE = 30  # highest compression ratio of ordinary texts
@@ -41,7 +42,7 @@ def opened(handle: Any, size: int, where: str) -> Opened:
             if chunk.physical_type == "BYTE_ARRAY" and chunk.has_dictionary_page and _may_grow(chunk):
                 risky.add(chunk.path_in_schema)
     check_growth(claimed, size, where)
-    file = pq.ParquetFile(handle, metadata=metadata, read_dictionary=sorted(risky))
+    file = pq.ParquetFile(handle, metadata=metadata, read_dictionary=sorted(risky), buffer_size=_BUFFER, pre_buffer=False)
 
     def batches(names: list[str]) -> Iterator[Any]:
         for group in range(metadata.num_row_groups):

@@ -107,6 +107,8 @@ class RecordReader(LineReader):
         if twice := next((name for name in self.source.names if self.source.names.count(name) > 1), None):
             raise InputError(f"{self.path}: two columns are named `{twice}`; rename one of them")
         self.columns, self.plain = resolve(self.source, self.role, self.given, str(self.path))
+        if self.columns is None and not self.converts and self.source.format in ("jsonl", "json"):
+            self.plain = True  # the missing fields are reported line by line
         if self.columns is None and not self.plain:
             raise ColumnsError(_unknown_columns(str(self.path), self.role, self.source.names, examples), self.source.names)
 

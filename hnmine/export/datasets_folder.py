@@ -120,7 +120,7 @@ def _schema(part: ExportPart) -> Any:
         columns |= {"pos_scores": numbers, "neg_scores": numbers}
     part.untyped.clear()
     for name in dict.fromkeys(name for row in part.rows for name in row.fields):
-        if name in columns or name == "neg_scores":  # those of the input belong to the negatives that are replaced
+        if name in columns or name in ("pos_scores", "neg_scores"):  # those of the input belong to the negatives that are replaced
             continue
         kind = _type([row.fields.get(name) for row in part.rows])
         if kind is None:

@@ -142,7 +142,7 @@ def test_rows_of_the_other_trainers_are_an_error_of_the_file_for_ms_swift_and_th
     path = write_jsonl([{"query": "q", "response": "p", "rejected_response": "n"}])
     assert check(path).trainers == ("sentence-transformers",)
     assert [kind for kind, _ in found(path, trainers=["ms-swift"])] == ["other-form"]
-    assert [kind for kind, _ in found(path, trainers=["flagembedding"])] == ["other-form", "empty-negatives"]
+    assert [kind for kind, _ in found(path, trainers=["flagembedding"])] == ["other-form"]
 
 
 def test_an_empty_file_and_a_file_of_no_known_form(write_jsonl):

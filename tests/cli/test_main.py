@@ -206,7 +206,7 @@ def test_lists(parsed) -> None:
     read = parsed("--devices", "cuda:0", "cuda:1", "--repair", "nan", "blank-passage")
     assert read.model.devices == ("cuda:0", "cuda:1")
     assert read.repair == ("blank-passage", "nan")
-    assert parsed("--repair", "all").repair == tuple(sorted(REPAIRS))
+    assert parsed("--repair", "all").repair == tuple(sorted(set(REPAIRS) - {"improbable-data"}))
 
 
 # The way back

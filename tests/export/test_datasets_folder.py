@@ -74,8 +74,7 @@ def test_scores_of_replaced_negatives_are_no_column(mined):
     items = [{"query": "a question", "pos": ["answer"], "pos_scores": [0.5], "neg": ["old"], "neg_scores": [0.25]}]
     (written,) = mined(items).write("datasets")
     (row,) = datasets.load_from_disk(str(written.path))["train"]
-    assert row["pos_scores"] == [0.5]
-    assert "neg_scores" not in row
+    assert not {"pos_scores", "neg_scores"} & set(row)
 
 
 def test_a_split_is_written_in_batches(made, monkeypatch):

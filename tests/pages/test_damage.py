@@ -273,7 +273,7 @@ def test_looking_at_a_large_file_reads_its_head_and_its_directory(kind: str, tmp
     file = Counted(data)
     found = inspect_file(file, f"rows.{kind}")
     assert found.source.names == ("query", "pos")
-    assert file.taken < 0.05 * len(data)
+    assert file.taken < 0.1 * len(data)  # the first page of each column, and the directory
     path = tmp_path / f"rows.{kind}"
     path.write_bytes(data)
     assert inspect_file(path, path.name) == found
@@ -281,7 +281,7 @@ def test_looking_at_a_large_file_reads_its_head_and_its_directory(kind: str, tmp
 
 def test_a_rerun_of_the_data_screen_looks_at_nothing_again(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
     space, _, _ = served
-    table = pa.table({"frage": ["a", "b"], "antwort": ["c", "d"], "nr": [1, 2]})
+    table = pa.table({"thema": ["a", "b"], "rat": ["c", "d"], "nr": [1, 2]})
     pq.write_table(table, space.root / "files" / "table.parquet")
     dataset = space.add_dataset("table.parquet", space.root / "files" / "table.parquet")
     assert dataset.training_look == inspect_file(space.training_path(dataset.id), dataset.training_file)

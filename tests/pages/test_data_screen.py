@@ -22,7 +22,7 @@ from tests.conftest import mine
 from tests.pages.conftest import open_app, texts
 
 ROOT = Path(__file__).parents[2]
-CSV = "frage,antwort,falsch,nr\n" + "".join(f"was ist {n},das ist {n},das ist nicht {n},{n}\n" for n in range(9))
+CSV = "thema,rat,anders,nr\n" + "".join(f"was ist {n},das ist {n},das ist nicht {n},{n}\n" for n in range(9))
 
 
 def metrics(at: AppTest) -> dict[str, str]:
@@ -42,33 +42,35 @@ def test_columns_that_cannot_be_told_are_picked_and_remembered(fresh: Path) -> N
     assert dataset.training_file == "train.csv"
     at = open_app(dataset=dataset.id)
     assert "Choose the columns" in texts(at)
-    assert "paare.csv: CSV, 4 columns: frage, antwort, falsch, nr" in texts(at)
-    assert list(at.dataframe[0].value.columns) == ["frage", "antwort", "falsch", "nr"]
+    assert "paare.csv: CSV, 4 columns: thema, rat, anders, nr" in texts(at)
+    assert list(at.dataframe[0].value.columns) == ["thema", "rat", "anders", "nr"]
     assert not [button for button in at.button if button.key == "continue"]
     at.switch_page("pages/views/mine.py").run()
     assert not at.exception
     assert "Cannot mine this data" in texts(at)
 
     at.switch_page("pages/views/data.py").run()
-    at.selectbox(key=f"column-query-{dataset.id}").select("frage").run()
-    assert "Choose the columns" in texts(at)  # the positives are still missing
-    at.multiselect(key=f"column-pos-{dataset.id}").select("antwort").run()
+    assert at.selectbox(key=f"column-query-{dataset.id}").value == "thema"  # a suggestion, not yet used
+    at.multiselect(key=f"column-pos-{dataset.id}").set_value(["rat"]).run()
+    assert "Choose the columns" in texts(at)
+    at.button(key="use-columns").click().run()
     assert not at.exception
     assert metrics(at)["Rows"] == "9"
     assert not at.button(key="continue").disabled
-    at.multiselect(key=f"column-neg-{dataset.id}").select("falsch").run()
+    assert "Choose the columns" not in texts(at)
+    at.multiselect(key=f"column-neg-{dataset.id}").select("anders").run()
     assert metrics(at)["Existing negatives"] == "9"
     assert "nr" in texts(at)
     again = open_app(dataset=dataset.id)  # another session
     assert metrics(again)["Existing negatives"] == "9"
-    assert Workspace(fresh).columns(dataset.id) == Columns(query="frage", pos=("antwort",), neg=("falsch",))
+    assert Workspace(fresh).columns(dataset.id) == Columns(query="thema", pos=("rat",), neg=("anders",))
 
 
 def test_a_column_picked_for_two_things_is_refused_calmly(fresh: Path) -> None:
     dataset = Workspace(fresh).add_dataset("paare.csv", io.BytesIO(CSV.encode()))
     at = open_app(dataset=dataset.id)
-    at.selectbox(key=f"column-query-{dataset.id}").select("frage").run()
-    at.multiselect(key=f"column-pos-{dataset.id}").select("frage").run()
+    at.multiselect(key=f"column-pos-{dataset.id}").set_value(["thema"]).run()
+    at.button(key="use-columns").click().run()
     assert not at.exception
     assert "each column only once" in texts(at)
 

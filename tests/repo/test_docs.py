@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from hnmine.cli import flags
 from hnmine.cli.main import parse
+from hnmine.data.dataset import read_inputs
 from hnmine.data.problems import REPAIRS
 from hnmine.data.verdicts import CHOICES
 from hnmine.export.formats import FORMATS
@@ -139,3 +141,39 @@ def test_keys_of_the_review_are_those_of_the_guide() -> None:
     there |= set(re.findall(rf'"(?:{"|".join(CHOICES)})": \(\s*"[^"]+",\s*"(\w)"', pages)) | set(SHORTCUTS.values())
     described = {key.upper() for key in re.findall(r"^\| `([^`]+)` \|", GUIDE.partition("### Keys")[2].partition("\n#")[0], re.MULTILINE)}
     assert described == there
+
+
+SHAPES = re.findall(
+    r"^\| [\w ,]+ \| (`\{.*?`|`\[.*?`)(?:,| \|)", GUIDE.split("### Shapes of training data")[1].split("\n## ")[0], re.MULTILINE
+)
+
+
+def test_the_guide_has_a_record_of_each_shape() -> None:
+    assert len(SHAPES) >= 14
+
+
+@pytest.mark.parametrize("record", [shape.strip("`") for shape in SHAPES])
+def test_a_record_of_the_guide_is_read_as_it_says(record: str, tmp_path: Path) -> None:
+    """Each letter of the example is a text of several words, numbered, in 12 records."""
+    texts = {
+        "q": "the question {n} of a person",
+        "p": "the passage {n} that answers it",
+        "n": "another passage {n} of the pool",
+        "t": "Title",
+    }
+    lines = []
+    for number in range(12):
+        line = re.sub(r'"([qpnt])"', lambda found: f'"{texts[found[1]].format(n=number)}"', record)  # noqa: B023
+        lines.append(re.sub(r'"d([12])"', rf'"d{number}-\1"', line))
+    if "label" in record:
+        lines += [line.replace("the passage", "another passage").replace('"label": 1', '"label": 0') for line in lines]
+    path, pool = tmp_path / "data.jsonl", tmp_path / "pool.jsonl"
+    path.write_text("\n".join(lines[:1] if "relevant_docs" in record else lines) + "\n", "utf-8")
+    passages = [{"id": f"d{n}-{kind}", "text": texts["pn"[kind - 1]].format(n=n)} for n in range(12) for kind in (1, 2)]
+    pool.write_text("".join(json.dumps(each) + "\n" for each in passages), "utf-8")
+    rows = read_inputs(path, pool if '"d1"' in record and "corpus" not in record else None).rows
+    assert [row.query for row in rows] == [texts["q"].format(n=n) for n in range(len(rows))]
+    assert [[text.removeprefix("Title ") for text in row.pos] for row in rows] == [[texts["p"].format(n=n)] for n in range(len(rows))]
+    assert len(rows) == (1 if "relevant_docs" in record else 12)
+    if '"n"' in record or '"d2"' in record or "label" in record:
+        assert all(len(row.neg) == 1 for row in rows)

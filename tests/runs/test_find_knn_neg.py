@@ -366,14 +366,14 @@ def test_a_wrong_argument_costs_no_encoding(train, out, arguments, error, messag
 
 def test_bad_rows_of_both_files_are_told_at_once_and_cost_no_encoding(write_jsonl, out):
     train = write_jsonl(['{"query": "", "pos": ["p"]}', '{"query": "q", "pos": "p"}'])
-    pool = write_jsonl(['{"txt": "x"}'], "pool.jsonl")
+    pool = write_jsonl(['{"text": "y"}', '{"txt": "x"}'], "pool.jsonl")
     model = Model()
     with pytest.raises(InputError) as refusal:
         find_knn_neg(model, train, pool, out)
     assert [(problem.file, problem.line) for problem in refusal.value.problems] == [
         ("train.jsonl", 1),
         ("train.jsonl", 2),
-        ("pool.jsonl", 1),
+        ("pool.jsonl", 2),
     ]
     assert not model.texts
     summary = find_knn_neg(model, train, pool, out, [0, 5], 1, repair=["string-instead-of-list"], on_bad_rows="skip")

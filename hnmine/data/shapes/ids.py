@@ -37,6 +37,11 @@ def looks_like_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
+def _is_text(query: str) -> bool:
+    """Return whether a query is several words, or in a script without blanks."""
+    return re.search(r"\s|[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0eff]", query.strip()) is not None
+
+
 def ids_in(item: Any) -> list[str] | None:
     """Return the ids in a value, or None if it holds anything else: texts with blanks, objects with texts, null."""
     if isinstance(item, bool) or item is None or isinstance(item, float):
@@ -84,7 +89,7 @@ def _has_ids(records: Sequence[Record], with_query: bool) -> bool:
     if pos is None or (query is None) == with_query or (query is None and query_id is None):
         return False
     queries = [str(record.get(query)) for record in records] if query is not None else []
-    if 2 * sum(map(looks_like_id, queries)) > len(queries):  # one word is a text here
+    if 2 * sum(map(_is_text, queries)) < len(queries):  # one word is a text here
         return False
     for name in (pos, *([neg] if neg else [])):
         items = [record[name] for record in records if record.get(name) not in (None, [], "")]
