@@ -130,6 +130,8 @@ class RecordReader(LineReader):
             head = next(blocks, b"")
             second = next(blocks, b"")
             source = detect(head, self.name, self.role, whole=not second)
+            if not self.converts and source.format == "jsonl" and not source.header:
+                source = Source(format="jsonl")  # lists in place of objects are faults of their lines
             self.source = replace(source, packing=self.packing, encoding=self.encoding)
             blocks = chained(head, chained(second, blocks))
             ways = {"csv": self._delimited, "text": self._texts, "json": self._document}
