@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from hnmine.core.errors import LabelsError
+from hnmine.data.columns import Columns
 from hnmine.data.jsonl import Reader
 from hnmine.data.rows import Row, array
 
@@ -95,53 +96,64 @@ def _number(label: str) -> float | None:
         return None
 
 
-def join_pairs(rows: Iterable[Row], reader: Reader, label: str | None, positive_labels: Sequence[str] | None) -> list[Row]:
+def join_pairs(rows: Iterable[Row], reader: Reader, columns: Columns, *, alike: bool) -> list[Row]:
     """Return one row a query, in the order of the queries' first rows.
 
     Args:
-        rows: with one or more passages each.
+        rows: with one or more passages each; read once, and only the texts of further rows of a query are kept.
         reader: gets the notices.
-        label: the field that decides whether `pos` of a row is positive; None: it always is.
-        positive_labels: its values that do, or (">=X",); None for the known ones.
+        columns: `label`, if any, decides whether `pos` of a row is positive, by `positive_labels`.
+        alike: return the rows as they are if all labels are positive.
 
     Raises:
-        LabelsError: the values of `label` are unknown.
+        LabelsError: the values of the label are unknown.
     """
-    rows = list(rows)
-    labels = [label_of(row.fields[label]) if label else "" for row in rows]
-    positive = _positive_among(Counter(labels), positive_labels, label, reader.name) if label else {""}
-    if label and positive.issuperset(labels) and reader.source.header:  # it says nothing
-        return rows
-    joined: dict[str, tuple[Row, dict[str, None], dict[str, None]]] = {}
+    label, counts = columns.label, Counter[str]()
+    held: list[Row] = []
+    first: dict[str, Row] = {}
+    parts: dict[str, list[tuple[str, list[str], list[str]]]] = {}
     dropped: Counter[str] = Counter()
-    for row, found in zip(rows, labels, strict=True):
-        first, pos, neg = joined.setdefault(row.query, (row, {}, {}))
-        (pos if found in positive else neg).update(dict.fromkeys(row.pos))
-        neg.update(dict.fromkeys(row.neg))
-        if first is not row:
-            for name in [
-                name for name, value in first.fields.items() if name not in ("query", "pos", "neg") and row.fields.get(name) != value
-            ]:
-                del first.fields[name]
-                dropped[name] += 1
+    for row in rows:
+        found = label_of(row.fields[label]) if label else ""
+        counts[found] += 1
+        if alike:
+            held.append(row)
+        known = first.setdefault(row.query, row)
+        parts.setdefault(row.query, []).append((found, row.pos, row.neg))
+        if known is not row and not alike:
+            dropped.update(_differing(known, row))
+    positive = _positive_among(counts, columns.positive_labels, label, reader.name) if label else {""}
+    if alike and positive.issuperset(counts):  # the label says nothing
+        return held
+    for row in held:
+        if (known := first[row.query]) is not row:
+            dropped.update(_differing(known, row))
     made: list[Row] = []
     without: list[int] = []
-    for query, (row, pos, neg) in joined.items():
+    for query, row in first.items():
+        pos = dict.fromkeys(text for found, texts, _ in parts[query] if found in positive for text in texts)
+        neg = dict.fromkeys(text for found, texts, old in parts[query] for text in (*(() if found in positive else texts), *old))
         if not pos:
             without.append(row.line)
             continue
         row.fields.pop(label or "", None)
-        row.pos, row.neg, row.query = list(pos), list(neg), query
+        row.fields.pop("neg", None)
+        row.pos, row.neg = list(pos), list(neg)
         row.fields |= {"pos": array(row.pos)} | ({"neg": array(row.neg)} if neg else {})
-        if not neg:
-            row.fields.pop("neg", None)
         made.append(row)
     if without:
-        message = f"{len(without):,} of {len(joined):,} queries have no positive and are left out"
+        message = f"{len(without):,} of {len(first):,} queries have no positive and are left out"
         reader.notice(without[0], "no-positive", message, "nothing to do, or correct the labels")
     for name, count in dropped.items():
         if name != label:
-            reader.notice(
-                1, "field-left-out", f"`{name}` differs between the rows of {count:,} queries and is left out there", "nothing to do"
-            )
+            message = f"`{name}` differs between the rows of {count:,} queries and is left out there"
+            reader.notice(1, "field-left-out", message, "nothing to do")
     return made
+
+
+def _differing(first: Row, other: Row) -> list[str]:
+    """Remove the fields of the first row that another row of its query does not share, and return their names."""
+    names = [name for name, value in first.fields.items() if name not in ("query", "pos", "neg") and other.fields.get(name) != value]
+    for name in names:
+        del first.fields[name]
+    return names

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import msgspec
 
-from hnmine.data.columns import Columns
+from hnmine.data.columns import Columns, is_positive
 from hnmine.data.jsonl import Reader
 from hnmine.data.pairs import join_pairs
 from hnmine.data.problems import REPAIRS, InputFile
@@ -38,10 +38,10 @@ def read_training(
     """
     reader = Reader(path, repair, skip_bad_rows, columns=columns)
     reader.open()
-    label = (reader.columns and reader.columns.label) or None
-    if label or not reader.source.header:
-        labelled = (row for row in training_rows(reader) if not label or _has_label(reader, row, label))
-        return reader.file(join_pairs(labelled, reader, label, columns.positive_labels if columns else None))
+    found = reader.columns or Columns()
+    if found.label or not reader.source.header:
+        labelled = (row for row in training_rows(reader) if not found.label or _has_label(reader, row, found.label))
+        return reader.file(join_pairs(labelled, reader, found, alike=reader.source.header and is_positive(found.pos)))
     rows: list[Row] = []
     seen: dict[tuple[str, ...], int] = {}
     for row in training_rows(reader):

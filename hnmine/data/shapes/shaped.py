@@ -67,9 +67,12 @@ class Shaped:
             yield from self._given(record)
         reader.problems += self._early
         reader.line = self._end
+        if self.shape is None:
+            yield from self._records
+            return
         for record in self._records:
             yield from self._given(record)
-        if self._left_out and self.shape is not None:
+        if self._left_out:
             message = f"{self._left_out:,} x {self.shape.left_out}, the first here: left out"
             reader.notice(self._first_left_out, "record-left-out", message, "nothing to do: it has no positive")
 
