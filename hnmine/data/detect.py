@@ -42,7 +42,7 @@ _DELIMITERS = {",": "CSV", ";": "CSV with semicolons", "\t": "TSV", "|": "CSV wi
 _NAMES = _DELIMITERS | {" ": "Columns separated by blanks"}
 _SAMPLE = 2**18  # bytes parsed to detect a table
 _ROWS = 200
-_ID = r"\S*\d\S*"
+_ID = r"[!-~]*\d[!-~]*"
 # A quoted cell of TSV.
 _QUOTED = re.compile(r'(?:^|\t)"((?:[^"]|"")*)"(?=\t|\r?$)', re.MULTILINE)
 _NAME = re.compile(r"[^\W\d][\w.\-]{0,39}")
@@ -127,7 +127,8 @@ def resolve(source: Source, role: Role, given: Columns, where: str) -> tuple[Col
         return found, plain
     usual = Columns(query="query", pos=("pos",), neg=("neg",))
     default_names = given.query in (None, "query") and given.pos in (None, ("pos",)) and given.neg in (None, ("neg",))
-    if plain and default_names and (not names or {"query", "pos"} <= {*names}):
+    others = {"query", "pos"} <= {*names} and "neg" not in names and training_columns(names, Columns(query="query", pos=("pos",)), where)
+    if plain and default_names and (not names or {"query", "pos"} <= {*names}) and not (others and others.neg):
         return _with_label(usual, source, given), True
     found = training_columns(names, given, where)
     if found is None and plain and default_names and (not names or {"query", "pos"} & {*names}):  # reported line by line
@@ -320,7 +321,7 @@ def _described(source: Source, records: list[list[str]], *, known: bool) -> Sour
     words = all(_NAME.fullmatch(cell.strip()) for cell in first) and len({*first}) == len(first)
     whole = [row for row in rows if len(row) == len(first)]
     looks = words and longest >= 2 * max(map(len, first)) and all(map(_is_above, first, zip(*whole, strict=True)))
-    looks = looks or (words and bool(rows) and all(any(" " in cell.strip() for cell in row) for row in rows))
+    looks = looks or (words and bool(rows) and all(any(" " in cell.strip() for cell in row) for row in rows)) or _is_short(first, whole)
     header = known or looks
     names = [cell.strip() if header and cell.strip() else f"column_{place}" for place, cell in enumerate(first, 1)]
     lists, ids = [], []
@@ -338,6 +339,21 @@ def _described(source: Source, records: list[list[str]], *, known: bool) -> Sour
         header=header,
         lists=tuple(lists),
         ids=tuple(ids),
+    )
+
+
+def _is_short(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether the first record is a header with blanks in its names: shorter than all texts below, in each column of texts."""
+    texts = [
+        (first[place], cells)
+        for place in range(len(first))
+        if (cells := sorted(len(row[place].strip()) for row in rows)) and cells[len(cells) // 2] >= 12
+    ]
+    return (
+        len(rows) >= 3
+        and bool(texts)
+        and len({*first}) == len(first)
+        and all(3 * len(name.strip()) < 2 * cells[0] for name, cells in texts)
     )
 
 

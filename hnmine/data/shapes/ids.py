@@ -139,7 +139,11 @@ def _cells(record: Record) -> list[str] | None:
     if any(name != f"column_{place}" for place, name in enumerate(record, 1)):
         return None
     cells = [each for cell in record.values() for each in (ids_in(cell) or [""])]
-    return cells if len(cells) == len(record) and all(any(map(str.isdigit, cell)) for cell in cells[:2]) and all(cells) else None
+    return (
+        cells
+        if len(cells) == len(record) and all(map(looks_like_id, cells[:2])) and all(cell.isascii() for cell in cells if cell) and all(cells)
+        else None
+    )
 
 
 def _fits_table(records: Sequence[Record]) -> bool:
