@@ -89,7 +89,7 @@ def encoding_of(head: bytes, given: str, where: str) -> str:
     shown = "\n".join(f"  {each}" for each in preview)
     raise EncodingError(
         f"{where}: the file is not UTF-8. Its encoding is probably {guess}; then these are lines of it:\n{shown}\n"
-        f'If they are correct, use --encoding {guess} (in Python encoding="{guess}"). If not, use another encoding, '
+        f'If they are correct, use --encoding {guess} (in Python columns=["encoding={guess}"]). If not, use another encoding, '
         "or save the file as UTF-8.",
         guess,
         preview,

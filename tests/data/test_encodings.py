@@ -63,7 +63,7 @@ def test_a_guessed_encoding_is_one_question_with_a_preview(tmp_path, text, encod
     assert codecs.lookup(question.value.guess)
     assert all(line in text for line in question.value.preview)
     assert all(not line.isascii() for line in question.value.preview)
-    for words in (str(path), question.value.preview[0], f"--encoding {encoding}", f'encoding="{encoding}"'):
+    for words in (str(path), question.value.preview[0], f"--encoding {encoding}", f"encoding={encoding}"):
         assert words in str(question.value)
     found, reader = records(path, encoding)
     assert found == records(written(tmp_path, text.encode()))[0]
