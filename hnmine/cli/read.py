@@ -30,7 +30,7 @@ def read_report(arguments: argparse.Namespace) -> tuple[str, bool]:
         skip_bad_rows=arguments.skip_bad_rows,
     )
     lines = [*_counts(files), *_first_rows(files), *_problems(files)]
-    return "\n".join(lines), not any(problem.resolution == "open" for problem in files.problems)
+    return "\n".join(lines), bool(files.training.items) and not any(problem.resolution == "open" for problem in files.problems)
 
 
 def _counts(files: Files) -> list[str]:

@@ -16,7 +16,18 @@ import msgspec
 
 from hnmine.core.errors import InputError, SettingsError
 
-__all__ = ["Columns", "columns_from", "in_words", "is_positive", "known_name", "likely_columns", "pool_columns", "training_columns"]
+__all__ = [
+    "Columns",
+    "columns_from",
+    "in_words",
+    "is_id",
+    "is_label",
+    "is_positive",
+    "known_name",
+    "likely_columns",
+    "pool_columns",
+    "training_columns",
+]
 
 # Most specific names first; the last ones are used only if none of the others exists. Headers of spreadsheets come in many languages.
 _QUERIES = ("query", "question", "anchor", "queries", "questions", "search_query", "query_text", "user_query", "user_input", "q",
@@ -128,6 +139,22 @@ def known_name(name: str) -> bool:
 def is_positive(names: Sequence[str] | None) -> bool:
     """Return whether a name says that its passages are positives."""
     return any(_plain(name) in _POSITIVES or _NUMBERED_POSITIVE.fullmatch(_plain(name)) for name in names or ())
+
+
+def is_id(name: str) -> bool:
+    """Return whether a name says that its column holds ids or numbers of rows."""
+    plain = _plain(name)
+    return plain in _IDS or plain.endswith("_id") or plain.startswith("unnamed:") or plain in ("", "index", "nr", "no", "row")
+
+
+_LABEL_WORD = re.compile(r"label|scor|relevan|similar|grade|rating|judg|correct|good|match|accept|entail|duplicate|bewert|qrel|class$")
+_NOT_A_LABEL = re.compile(r"not?_|neg|distance|rank|position|loss|error|spam|wrong|irrelev|incorrect|dissimilar|mismatch|id$")
+
+
+def is_label(name: str) -> bool:
+    """Return whether a name says that higher values of its column mean more relevant."""
+    plain = _plain(name)
+    return plain in _LABELS or (_LABEL_WORD.search(plain) is not None and _NOT_A_LABEL.search(plain) is None)
 
 
 def _first(names: Sequence[str], known: Sequence[str], taken: Sequence[str] = ()) -> str | None:

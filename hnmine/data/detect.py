@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from hnmine.data.columns import Columns, in_words, is_positive, known_name, pool_columns, training_columns
+from hnmine.data.columns import Columns, in_words, is_id, is_label, is_positive, known_name, pool_columns, training_columns
 from hnmine.data.documents import beginning, list_in_line
 from hnmine.data.streams import Packing
 
@@ -64,7 +64,8 @@ class Source:
         header: of a table or sheet: whether the first record holds the names. False for JSON whose records are lists.
         lists: the columns of a table or sheet whose cells are lists as text.
         ids: the columns with one word or number per cell.
-        labels: the columns with few, short values.
+        labels, numbers: the columns with few, short values, and with numbers alone.
+        repeated: the columns whose values repeat.
         shape: of the rows, such as "chat messages"; "" for fields as columns.
     """
 
@@ -79,6 +80,8 @@ class Source:
     lists: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
     shape: str = ""
 
     def __str__(self) -> str:
@@ -140,14 +143,23 @@ def resolve(source: Source, role: Role, given: Columns, where: str) -> tuple[Col
 
 
 def _with_label(columns: Columns, source: Source, given: Columns) -> Columns:
-    """Return the columns with the one that holds labels: a `label`, or the third one if it has few, short values and no other use."""
+    """Return the columns with the one that holds labels, which decides whether a passage is positive.
+
+    It is a `label`; else, beside a passage that is not called positive, a column of numbers or few, short values: one with the name
+    of a label, the third without a header, or any if queries repeat. Values of the last are always asked about.
+    """
     label = columns.label if given.label is None else given.label
     named = (columns.query, *(columns.pos or ()), *((columns.neg or ()) if source.header else ()))
     if label is None:
         label = next((name for name in source.labels if name.casefold() in ("label", "labels") and name not in named), None)
-    others = [name for name in source.names if name not in named]
-    if label is None and len(source.names) == 3 and others in [[name] for name in source.labels]:
-        label = None if source.header and (is_positive(columns.pos) or known_name(others[0])) else others[0]
+    others = [name for name in source.names if name not in named and name in (*source.labels, *source.numbers)]
+    if label is None and not (source.header and is_positive(columns.pos)) and len(columns.pos or ()) == 1:
+        label = next((name for name in others if is_label(name)), None)
+        short = [name for name in others if name in source.labels and not is_id(name)]
+        if label is None and not source.header and len(source.names) == 3 and others == [source.names[2]]:
+            label = others[0]
+        if label is None and source.header and short and (columns.query in source.repeated):
+            label = short[0]
     neg = tuple(name for name in columns.neg or () if name != label)
     return msgspec.structs.replace(columns, label=label or None, neg=neg, positive_labels=given.positive_labels)
 

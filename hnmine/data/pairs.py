@@ -7,13 +7,14 @@ between the rows of a query cannot be kept, and is counted.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from hnmine.core.errors import LabelsError
-from hnmine.data.columns import Columns
+from hnmine.data.columns import Columns, is_label
 from hnmine.data.jsonl import Reader
 from hnmine.data.rows import Row, array
 
@@ -36,7 +37,7 @@ def label_of(raw: msgspec.Raw) -> str:
     """Return a label as text: 1.0 and "1" are 1."""
     value = msgspec.json.decode(raw)
     if isinstance(value, str):
-        text = value.strip()
+        text = re.sub(r"^([-+]?\d+),(\d+)$", r"\1.\2", value.strip())  # a decimal comma
         try:
             value = float(text)
         except ValueError:
@@ -70,7 +71,8 @@ def _positive_among(counts: Counter[str], given: Sequence[str] | None, name: str
             raise LabelsError(f"{file}: no row has the label {strange[0]!r}; {_seen(counts, name)}", name, counts)
         return wanted
     known = {label: label.casefold() for label in counts}
-    if all(plain in _POSITIVE or plain in _NEGATIVE for plain in known.values()):
+    clear = is_label(name) or name.startswith("column_")
+    if clear and all(plain in _POSITIVE or plain in _NEGATIVE for plain in known.values()):
         return {label for label, plain in known.items() if plain in _POSITIVE}
     example = max(counts, key=lambda label: _number(label) or 0.0)
     raise LabelsError(

@@ -34,6 +34,9 @@ class Passage(msgspec.Struct, frozen=True):
     content: str | None = None
 
 
+# Cells of a table without a value, as pandas writes them.
+_MISSING = ("", "nan", "none", "null", "<na>", "n/a")
+
 _text = msgspec.json.Decoder(str).decode
 _texts = msgspec.json.Decoder(list[str]).decode
 _mixed = msgspec.json.Decoder(list[str | Passage | None]).decode
@@ -141,7 +144,8 @@ class Renamer:
                 return [], []
             if first == b'"':
                 items: list[str | Passage | None] = [_text(raw)]
-                if reader.source.is_table and not str(items[0]).strip():  # an empty cell is a missing value
+                missing = _MISSING if reader.source.format in ("csv", "excel") else ("",)
+                if reader.source.is_table and str(items[0]).strip().casefold() in missing:
                     return [], []
             else:
                 items = [_one(raw)] if first == b"{" else _mixed(raw)

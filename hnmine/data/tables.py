@@ -101,7 +101,7 @@ class RecordReader(LineReader):
             unnamed = (self.given.query, self.given.pos) == (None, None)
             shaped = Shaped(self, self._records or iter(()), known=self.converts and self.role == "training" and unnamed)
             self._records, self.shape, self.pool, examples = iter(shaped), shaped.shape, shaped.pool, shaped.examples
-            self.source = replace(self.source, labels=shaped.labels)
+            self.source = replace(self.source, labels=shaped.labels, numbers=shaped.numbers, repeated=shaped.repeated)
             if shaped.shape is not None:
                 self.source = replace(self.source, names=shaped.names, shape=shaped.shape.name, header=True, lists=(), ids=())
         if twice := next((name for name in self.source.names if self.source.names.count(name) > 1), None):

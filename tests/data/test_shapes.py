@@ -93,7 +93,7 @@ SHAPES: dict[str, tuple[list[object], bool]] = {
     "labels true and false": ([{"sentence1": q, "sentence2": p, "is_relevant": label} for q, p, label in pairs(True, False)], True),
     "labels as words": ([{"query": q, "document": p, "relevancy": label} for q, p, label in pairs("relevant", "not relevant")], True),
     "labels in an unnamed third column": ([list(each) for each in pairs()], True),
-    "labels in a third column of another name": ([{"query": q, "document": p, "gut": label} for q, p, label in pairs("yes", "no")], True),
+    "labels in a third column of another name": ([{"query": q, "document": p, "good": label} for q, p, label in pairs("yes", "no")], True),
     "labelled messages": (
         [{"messages": chat(q), "positive_messages": [chat(p)], "label": label} for q, p, label in pairs(1.0, 0.0)],
         True,
@@ -181,6 +181,44 @@ def test_grades_are_asked_with_their_counts_and_chosen_by_value_or_threshold(tmp
     with pytest.raises(LabelsError, match=r"no row has the label '5'"):
         rows(path, columns=columns_from(["positive_labels=5"]))
     assert len(rows(path, columns=columns_from(["label="]))) == 30
+
+
+@pytest.mark.parametrize("name", ["is_negative", "distance", "rank", "page", "edited"])
+@pytest.mark.parametrize("more", [{}, {"editor": "anna"}])
+def test_a_column_of_few_values_that_is_not_named_as_a_label_is_asked_about(tmp_path, name, more):
+    path = write(tmp_path / "pairs.jsonl", [{"query": q, "passage": p, **more, name: value} for q, p, value in pairs(0, 1)])
+    with pytest.raises(LabelsError, match=f"which values of `{name}` make a passage positive"):
+        rows(path)
+    assert rows(path, columns=columns_from(["positive_labels=0"])) == ROWS
+    assert len(rows(path, columns=columns_from(["label="]))) == 20
+
+
+@pytest.mark.parametrize(
+    "names", [("qid", "question", "answer", "is_correct"), ("", "query", "passage", "good"), ("id", "text_a", "text_b", "similar")]
+)
+def test_a_label_beside_other_columns_is_seen(tmp_path, names):
+    lines = [names, *((n, q, p, label) for n, (q, p, label) in enumerate(pairs()))]
+    path = tmp_path / "pairs.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(lines)
+    assert rows(path) == ROWS
+
+
+def test_numbers_are_no_passages_and_may_have_a_decimal_comma(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"{q}\t{p}\t0,{70 + n if label else 10 + n}\n" for n, (q, p, label) in enumerate(pairs())))
+    with pytest.raises(LabelsError, match=r"`column_3` (is|has)"):
+        rows(path)
+    assert rows(path, columns=columns_from(["positive_labels=>=0.5"])) == ROWS
+
+
+def test_words_for_a_missing_value_are_no_passages_of_a_spreadsheet(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(
+        "query,positive,negative\n"
+        + "".join(f'{q},"{p}",{"NaN" if n % 2 else n_}\n' for n, (q, p, n_) in enumerate((q, p, f'"{n}"') for q, p, n in TRIPLES))
+    )
+    assert [row[2] for row in rows(path)] == [[] if n % 2 else [NEGATIVES[n]] for n in range(len(PLANTS))]
 
 
 def test_a_query_without_a_positive_label_is_counted_and_left_out(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ __all__ = ["Shaped"]
 
 # Records that decide.
 SAMPLE = 50
+
+_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
 
 _fields = msgspec.json.Decoder(Fields).decode
 _record = msgspec.json.Decoder(dict[str, Any]).decode
@@ -34,7 +37,8 @@ class Shaped:
     Attributes:
         shape: the shape of the first records, or None.
         names: the fields of their rows, if there is a shape.
-        labels: the fields with few, short values.
+        labels, numbers: the fields with few, short values, and with numbers alone.
+        repeated: the fields whose values repeat.
         pool: the passages of records that hold their own pool, or None.
         examples: of each field, its first value as text.
     """
@@ -53,7 +57,7 @@ class Shaped:
         rows = [row for _, record in self._first for row in self._rows(record) or ()] if self.shape else []
         self.names = tuple(dict.fromkeys(name for row in rows for name in row))
         plain = [_plain(row) for row in rows] if self.shape else decoded
-        self.labels = _labels(plain)
+        self.labels, self.numbers, self.repeated = _labels(plain), _numbers(plain), _repeated(plain)
         self.examples = {name: _shown(each) for record in reversed(plain) for name, each in record.items() if each not in (None, "", [])}
         self._left_out = self._first_left_out = 0
         self.pool: list[str] | None = [] if self.shape is not None and self.shape.pool is not None else None
@@ -122,6 +126,23 @@ def _labels(records: Sequence[Record]) -> tuple[str, ...]:
             if 2 <= len(different) <= min(10, len(values) // 2) or name.casefold() in ("label", "labels"):
                 found.append(name)
     return tuple(found)
+
+
+def _numbers(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return the fields whose values are numbers, also as text and with a decimal comma."""
+    found = []
+    for name in dict.fromkeys(name for record in records for name in record):
+        values = [record[name] for record in records if record.get(name) not in (None, "")]
+        if values and all(isinstance(each, int | float | str) and _NUMBER.fullmatch(str(each).strip()) for each in values):
+            found.append(name)
+    return tuple(found)
+
+
+def _repeated(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return the fields of texts of which at least a fifth occurs before."""
+    names = dict.fromkeys(name for record in records for name in record)
+    texts = {name: [record[name] for record in records if isinstance(record.get(name), str)] for name in names}
+    return tuple(name for name, found in texts.items() if len(found) > 1 and 5 * len({*found}) <= 4 * len(found))
 
 
 def _shown(value: object) -> str:
