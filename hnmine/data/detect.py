@@ -155,7 +155,7 @@ def _with_label(columns: Columns, source: Source, given: Columns) -> Columns:
     others = [name for name in source.names if name not in named and name in (*source.labels, *source.numbers)]
     if label is None and not (source.header and is_positive(columns.pos)) and len(columns.pos or ()) == 1:
         label = next((name for name in others if is_label(name)), None)
-        short = [name for name in others if name in source.labels and not is_id(name)]
+        short = [name for name in others if not is_id(name)]
         if label is None and not source.header and len(source.names) == 3 and others == [source.names[2]]:
             label = others[0]
         if label is None and source.header and short and (columns.query in source.repeated):
