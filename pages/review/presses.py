@@ -6,8 +6,8 @@ presses that arrive while the script runs become one, so of four quick ones thre
 cannot tell the two apart: the second of two messages is handled after the screen was drawn again, with the newer number. Nor
 can a new key for each press: it drops the press that was made before the new button came.
 
-So the page counts for itself, and tells with every message how many presses there were and which came last. A count that is told
-twice asks for nothing the second time, and one that was never told alone is part of the next. Where nothing counts (no script in
+So the page counts, and each message has the number of presses so far and which came last. A count that arrives twice asks for
+nothing the second time, and one that never arrived alone is part of the next. Where nothing counts (no script in
 the page yet, or a test without a browser) each message is one press, as everywhere in Streamlit.
 
 Verdicts need none of this: their buttons belong to one pair, which is judged once.
@@ -27,7 +27,7 @@ Press = Literal["undo", "redo"]
 KEY = "review-presses"
 STATE = "review-presses-done"
 SHORTCUTS: dict[Press, str] = {"undo": "Z", "redo": "Y"}
-# So many of the last presses are told by name: more than anybody makes while one message is on its way.
+# The last presses that a message names: more than anybody makes while one message is on its way.
 LAST = 100
 
 # The listeners stay for as long as the page does, and are heard while the component is on the screen. They hear what Streamlit's
