@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from hnmine.checks.kinds import OUTPUT_REPAIRS, TRAINERS
 from hnmine.core.errors import SettingsError
 from hnmine.data.columns import Columns, columns_from
+from hnmine.data.folders import Paths
 from hnmine.data.problems import REPAIRS, repairs_from
 from hnmine.export.formats import FORMATS
 from hnmine.models.cards import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
@@ -57,7 +59,7 @@ class Flag:
 
     name: str
     setting: str
-    kind: Literal["text", "template", "switch", "integer", "number", "window", "list", "size", "columns"]
+    kind: Literal["text", "template", "switch", "integer", "number", "window", "list", "size", "columns", "paths"]
     help: str
     metavar: str = ""
     choices: tuple[str, ...] = ()
@@ -71,16 +73,17 @@ class Flag:
 
 FLAGS: dict[str, tuple[Flag, ...]] = {
     "files": (
-        Flag("input_file", "", "text", "training rows with query, pos and, if any, neg: JSON lines (also gzip or Zstandard), JSON array, "
-             "Parquet, CSV, TSV, or a BEIR folder or zip", "FILE"),
+        Flag("input_file", "", "paths", "training rows with query, pos and, if any, neg, in any form of docs/input.md: files, a "
+             "folder, a zip archive, a pattern such as 'data/*.jsonl', or hf://datasets/OWNER/NAME; files with the texts of ids belong "
+             "to it", "FILE"),
         Flag("output_file", "", "text", "where to write the rows with their mined negatives, a file or (output_format datasets) a folder; "
              "replaced as a whole or not at all", "FILE"),
-        Flag("candidate_pool", "", "text", "passages that may become negatives: JSON lines with a text, the other formats, or plain text "
+        Flag("candidate_pool", "", "paths", "passages that may become negatives: JSON lines with a text, the other formats, or plain text "
              "with one passage per line", "FILE"),
         Flag("pool_mode", "pool_mode", "text", "extend: add the pool to the passages of the rows; replace: rank the pool only, as "
              "hn_mine.py does", choices=("extend", "replace")),
         Flag("columns", "columns", "columns", "which columns to read, if their names are not recognised: query=question pos=answer "
-             "neg=wrong_1,wrong_2 text=body; qrels=dev selects the relevance judgments of a BEIR data set", "PART=NAME"),
+             "neg=wrong_1,wrong_2 text=body; split=dev and config=NAME choose a part of a data set", "PART=NAME"),
         Flag("positive_labels", "", "text", "of labelled pairs: the labels that make a passage positive, such as 3,4 or '>=3'; default: "
              "1, true, relevant and the like", "LABELS"),
         Flag("encoding", "", "text", "of text files that are not UTF-8, such as cp1252; default: detected, asked if it is a guess", "NAME"),
@@ -177,7 +180,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
 }  # fmt: skip
 _SETTING_FLAGS = tuple(flag for flags in FLAGS.values() for flag in flags if flag.setting)
 READ_FLAGS = (
-    Flag("pool", "", "text", "further passages, or the texts of the ids in FILE", "FILE"),
+    Flag("pool", "", "paths", "further passages, or the texts of the ids in FILE", "FILE"),
     *(flag for flag in FLAGS["files"] if flag.name in ("columns", "positive_labels", "encoding")),
     *(flag for flags in FLAGS.values() for flag in flags if flag.name in ("repair", "skip_bad_rows")),
 )
@@ -290,11 +293,16 @@ def _reranker(own: dict[str, Any], shared: dict[str, Any]) -> RerankerSettings |
     return None
 
 
+def paths_of(given: list[str]) -> Paths:
+    """Return the files of a flag: one path as it is, several as a list of paths."""
+    return given[0] if len(given) == 1 else [Path(each) for each in given]
+
+
 def command_line(
     settings: MineSettings,
     *,
-    input_file: str | os.PathLike[str],
-    candidate_pool: str | os.PathLike[str] | None,
+    input_file: Paths,
+    candidate_pool: Paths | None,
     output_file: str | os.PathLike[str],
     reviews: str | os.PathLike[str] | None = None,
 ) -> list[str]:
@@ -310,9 +318,11 @@ def command_line(
         # "--margin -1e-05", or an instruction that begins with a dash, would be parsed as a flag.
         line.extend([f"--{name}={value}"] if value.startswith("-") else [f"--{name}", value])
 
-    add("input_file", os.fspath(input_file))
-    if candidate_pool is not None:
-        add("candidate_pool", os.fspath(candidate_pool))
+    for name, given in (("input_file", input_file), ("candidate_pool", candidate_pool)):
+        if isinstance(given, str | os.PathLike):
+            add(name, os.fspath(given))
+        elif given is not None:
+            line += [f"--{name}", *(os.fspath(each) for each in given)]
     add("output_file", os.fspath(output_file))
     if reviews is not None:
         add("reviews", os.fspath(reviews))

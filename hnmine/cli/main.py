@@ -23,7 +23,18 @@ from typing import Any, NoReturn
 import msgspec
 
 from hnmine.cli.check import FAULTY, check_file
-from hnmine.cli.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS, PUSH_FLAGS, READ_FLAGS, REPRODUCE_WITH, Flag, preset_defaults, settings_from
+from hnmine.cli.flags import (
+    CACHE_FLAGS,
+    CHECK_FLAGS,
+    FLAGS,
+    PUSH_FLAGS,
+    READ_FLAGS,
+    REPRODUCE_WITH,
+    Flag,
+    paths_of,
+    preset_defaults,
+    settings_from,
+)
 from hnmine.cli.read import read_report
 from hnmine.cli.terminal import Interrupts
 from hnmine.core.errors import HnmineError, SettingsError
@@ -110,7 +121,7 @@ def _add(group: argparse._ArgumentGroup, flag: Flag) -> None:
         if flag.default:
             text += f" (default: true; --no_{flag.name} turns it off)"
     else:
-        several = flag.kind in ("list", "columns")
+        several = flag.kind in ("list", "columns", "paths")
         options |= {"metavar": flag.metavar or None, "choices": flag.choices or None, "nargs": "+" if several else None}
         if flag.default not in (None, ()):
             text += f" (default: {flag.default})"
@@ -130,7 +141,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "mine",
         help="mine hard negatives for a training file",
         description="Mine hard negatives for every row of a training file. Accepts the flags of FlagEmbedding's scripts/hn_mine.py.",
-        usage="%(prog)s --input_file FILE --output_file FILE [--candidate_pool FILE] [more flags]",
+        usage="%(prog)s --input_file FILE [FILE ...] --output_file FILE [--candidate_pool FILE] [more flags]",
         epilog="Flags may be written with dashes too: --input-file. Exit status: 0 success, 1 failure, 2 bad usage or bad input, "
         "130 interrupted. HNMINE_DEBUG=1 in the environment shows warnings and tracebacks.",
         **common,
@@ -171,7 +182,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         epilog="Exit status: 0 nothing is open, 1 failure, 2 a question or a problem is open, bad usage or an unreadable file.",
         **common,
     )
-    read.add_argument("file", metavar="FILE", help="training rows, in any format that mine takes")
+    read.add_argument("file", metavar="FILE", nargs="+", help="training rows, in any form that mine takes")
     for flag in READ_FLAGS:
         _add(read.add_argument_group(), flag)
     upload = commands.add_parser(
@@ -243,8 +254,8 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
             summary = reproduce(
                 arguments.from_manifest,
                 arguments.output_file,
-                input_file=arguments.input_file,
-                candidate_pool=arguments.candidate_pool,
+                input_file=arguments.input_file and paths_of(arguments.input_file),
+                candidate_pool=arguments.candidate_pool and paths_of(arguments.candidate_pool),
                 name_or_path=arguments.embedder_name_or_path,
                 second_name_or_path=arguments.second_embedder_name_or_path,
                 reranker_name_or_path=arguments.reranker_name_or_path,
@@ -255,8 +266,8 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
         else:
             summary = mine_to_file(
                 lambda: FlagEncoder.load(settings.model or ModelSettings(), on_progress=on_progress),
-                arguments.input_file,
-                arguments.candidate_pool,
+                paths_of(arguments.input_file),
+                arguments.candidate_pool and paths_of(arguments.candidate_pool),
                 arguments.output_file,
                 settings,
                 manifest=manifest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from hnmine.cli.flags import columns_of
+from hnmine.cli.flags import columns_of, paths_of
 from hnmine.core.text import counted, shortened
 from hnmine.data.dataset import Files, read_files
 from hnmine.data.problems import PROBLEM_KINDS
@@ -23,8 +23,8 @@ def read_report(arguments: argparse.Namespace) -> tuple[str, bool]:
         InputError: a file cannot be read; as QuestionError, how to read it must be said.
     """
     files = read_files(
-        arguments.file,
-        arguments.pool,
+        paths_of(arguments.file),
+        arguments.pool and paths_of(arguments.pool),
         columns=columns_of(arguments),
         repair=arguments.repair or (),
         skip_bad_rows=arguments.skip_bad_rows,

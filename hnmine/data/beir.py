@@ -37,12 +37,12 @@ _QRELS = re.compile(r"qrels/[^/]+\.tsv")
 
 
 def beir_at(path: str | os.PathLike[str], file: BinaryIO | None = None) -> BeirFolder | None:
-    """Return the BEIR data set in a folder or zip archive, or None if there is none.
+    """Return the BEIR data set in a folder or zip archive, or None if there is none; other forms of qrels are read by `several`.
 
     `file` has the archive's bytes if `path` is only a name.
 
     Raises:
-        InputError: the archive is damaged, or the data set has no qrels.
+        InputError: the archive is damaged.
     """
     try:
         parts = parts_of(Path(path), file)
@@ -50,7 +50,8 @@ def beir_at(path: str | os.PathLike[str], file: BinaryIO | None = None) -> BeirF
         return None
     if parts is None or _named(parts, "corpus.jsonl") is None or _named(parts, "queries.jsonl") is None:
         return None
-    return BeirFolder(Path(path), parts, file)
+    found = BeirFolder(Path(path), parts, file)
+    return found if found.splits else None
 
 
 def _named(parts: Parts, name: str) -> str | None:
@@ -67,8 +68,6 @@ class BeirFolder:
         self._qrels = {name.removeprefix("qrels/").removesuffix(".tsv"): name for name in parts if _QRELS.fullmatch(name)}
         if not self._qrels and "qrels.tsv" in parts:
             self._qrels = {"qrels": "qrels.tsv"}
-        if not self._qrels:
-            raise InputError(f"{path}: the BEIR data set has no qrels; add qrels/train.tsv, dev.tsv or test.tsv")
         self.splits = tuple(sorted(self._qrels, key=lambda name: (name not in _PREFERRED, (*_PREFERRED, name).index(name), name)))
 
     def __str__(self) -> str:
@@ -81,12 +80,12 @@ class BeirFolder:
         return (*filter(None, tables), *(self._qrels[split] for split in self.splits))
 
     def read(self, *, columns: Columns | None, repair: Iterable[str], skip_bad_rows: bool) -> tuple[InputFile[Row], InputFile[str]]:
-        """Read the rows and the pool; arguments and errors as in `reading.read_training`, `columns.qrels` names the split.
+        """Read the rows and the pool; arguments and errors as in `reading.read_training`, `columns.split` names the split.
 
         Raises:
             InputError: there are no qrels of that name, or a part cannot be read.
         """
-        split = (columns.qrels if columns else None) or self.splits[0]
+        split = (columns.split if columns else None) or self.splits[0]
         if split not in self._qrels:
             there = ", ".join(f"`{name}`" for name in self.splits)
             raise InputError(f"{self.path}: there are no qrels named `{split}`; choose one of {there}")
@@ -108,7 +107,7 @@ class BeirFolder:
         found_as = read_as(Source(format="beir", names=self.splits), None)
         found_as += f"; read: the queries in qrels/{split}, their relevant passages, and the corpus as the pool"
         size, digest = self._fingerprint([each.file([]) for each in (corpus, queries, qrels)])
-        chosen = Columns(qrels=split)
+        chosen = Columns(split=split)
         training = InputFile(
             str(self.path), rows, [*qrels.problems, *queries.problems], queries.line, size, digest, found_as, False, self.splits, chosen
         )

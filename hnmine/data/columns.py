@@ -23,6 +23,7 @@ __all__ = [
     "is_id",
     "is_label",
     "is_positive",
+    "is_query",
     "known_name",
     "likely_columns",
     "pool_columns",
@@ -59,7 +60,7 @@ _NUMBERED_NEGATIVE = re.compile(r"(neg|negative|hard_negative|hard_neg|wrong|rej
 _KNOWN = frozenset((*_QUERIES, *_POSITIVES, *_PARTNERS, *_ANSWERS, *_LABELS, *_NEGATIVES, *_TEXTS, *_IDS, "title", "prompt", "instruction"))
 
 
-class Columns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Columns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"split": "qrels"}):
     """The columns (in JSON: fields) of the input files; a part that is None is found by well-known names.
 
     Attributes:
@@ -70,7 +71,8 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         positive_labels: the values of it that do, such as ("3", "4"); None: 1, true, "relevant" and the like.
         text: the column of a pool's passages.
         id: the column of their ids, for rows that name passages by id.
-        qrels: the split of a BEIR data set to read, such as "train"; None for train, else dev, else test.
+        split: of a data set with several, such as "dev"; "all" for every one; None for train, else dev, else test. Stored as "qrels".
+        config: the configuration of a data set of the hub that has several.
         titles: "join" the pool's titles with its texts, or "ignore" them; None joins them if the rows' passages have titles.
         encoding: of a text file that is not UTF-8, such as "cp1252".
     """
@@ -82,7 +84,8 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     positive_labels: tuple[str, ...] | None = None
     text: str | None = None
     id: str | None = None
-    qrels: str | None = None
+    split: str | None = None
+    config: str | None = None
     titles: Literal["join", "ignore"] | None = None
     encoding: str | None = None
 
@@ -106,6 +109,7 @@ def columns_from(words: Iterable[str]) -> Columns:
     parts: dict[str, str | tuple[str, ...]] = {}
     for word in words:
         part, equals, value = word.partition("=")
+        part = "split" if part == "qrels" else part
         if part not in Columns.__struct_fields__ or not equals:
             raise SettingsError(f"columns has {word!r}; write PART=NAME, where PART is one of {', '.join(Columns.__struct_fields__)}")
         names = tuple(re.sub(r"\\([\\,])", r"\1", name) for name in re.findall(r"(?:\\.|[^,\\])+", value))
@@ -123,7 +127,7 @@ def columns_from(words: Iterable[str]) -> Columns:
             parts[part] = names[0]
     if parts.get("titles") not in (None, "join", "ignore"):
         raise SettingsError(f"columns has titles={parts['titles']}; write titles=join or titles=ignore")
-    return msgspec.convert(parts, Columns)
+    return Columns(**parts)  # type: ignore[arg-type]
 
 
 def _plain(name: str) -> str:
@@ -139,6 +143,11 @@ def known_name(name: str) -> bool:
 def is_positive(names: Sequence[str] | None) -> bool:
     """Return whether a name says that its passages are positives."""
     return any(_plain(name) in _POSITIVES or _NUMBERED_POSITIVE.fullmatch(_plain(name)) for name in names or ())
+
+
+def is_query(name: str) -> bool:
+    """Return whether a name says that its column holds queries."""
+    return _plain(name) in _QUERIES
 
 
 def is_id(name: str) -> bool:

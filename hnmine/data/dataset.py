@@ -18,16 +18,18 @@ from typing import Any
 import msgspec
 
 from hnmine.core.errors import InputError, SettingsError
-from hnmine.data.beir import beir_at
+from hnmine.data.beir import BeirFolder, beir_at
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import Corpus, PoolMode, build_corpus
-from hnmine.data.joining import join_passages, require_texts, spelled_pool, wanted_ids
+from hnmine.data.folders import Part, Paths, files_at
+from hnmine.data.joining import join_texts, require_texts, spelled_pool, wanted_ids, wanted_queries
 from hnmine.data.problems import InputFile, Problem, repairs_from, require_decided
-from hnmine.data.reading import read_pool, read_training
+from hnmine.data.reading import combined, pool_of, read_pool, read_training, training_of
 from hnmine.data.rows import Row
 from hnmine.data.sanity import ACCEPT, improbable
+from hnmine.data.several import Reading, Sorted, decide_texts, in_words, sorted_files
 
-__all__ = ["Files", "Inputs", "gather", "read_files", "read_inputs"]
+__all__ = ["Files", "Inputs", "are_paths", "gather", "read_files", "read_inputs"]
 
 _PATH = (str, os.PathLike)
 # Attributes of tables: pandas, polars, Arrow and `datasets`.
@@ -71,14 +73,16 @@ def _fingerprint(file: InputFile[Any]) -> dict[str, Any]:
 
 
 def read_files(
-    input_file: str | os.PathLike[str],
-    candidate_pool: str | os.PathLike[str] | None = None,
+    input_file: Paths,
+    candidate_pool: Paths | None = None,
     *,
     columns: Columns | None = None,
     repair: Iterable[str] = (),
     skip_bad_rows: bool = False,
 ) -> Files:
-    """Read a training file and a pool, each in any format of `data.detect`. Without a pool, the corpus of a BEIR data set is the pool.
+    """Read a training set and a pool, each one or several files in any format of `data.detect`, or what `folders.files_at` finds.
+
+    Without a pool, the corpus of the training set is the pool, if it has one.
 
     Raises:
         InputError: a file cannot be read; as ColumnsError, its columns are unknown and must be named. Bad rows do not raise.
@@ -86,31 +90,90 @@ def read_files(
     for argument, path in (("input_file", input_file), ("candidate_pool", candidate_pool)):
         if isinstance(path, str) and not path.strip():
             raise InputError(f"{argument} is {path!r}; give the path of a file{', or None' if argument == 'candidate_pool' else ''}")
-    if beir := beir_at(input_file):
-        training, corpus = beir.read(columns=columns, repair=repair, skip_bad_rows=skip_bad_rows)
-        if candidate_pool is None:
-            return Files(training, corpus, one=True)
-    else:
-        training = read_training(input_file, columns=columns, repair=repair, skip_bad_rows=skip_bad_rows)
-    if beir is None and columns is not None and columns.qrels is not None:
-        raise InputError(f"{input_file} is not a BEIR data set and has no qrels named `{columns.qrels}`; leave qrels out")
-    require_texts(training, pool=candidate_pool is not None)
-    if wanted_ids(training) is None:
-        training.problems += improbable(training, accepted=ACCEPT in repairs_from(repair))
-    if candidate_pool is None and training.pool is not None:
-        own = InputFile(training.path, training.pool, size=training.size, sha256=training.sha256, read_as=training.read_as, plain=False)
-        return Files(training, own, one=True)
-    if candidate_pool is None:
-        return Files(training, None)
-    if corpus_of := beir_at(candidate_pool):
-        return Files(training, corpus_of.read(columns=None, repair=repair, skip_bad_rows=skip_bad_rows)[1])
+    reading = Reading(columns or Columns(), repair, skip_bad_rows)
+    if beir := _beir(input_file):
+        training, all_passages = beir.read(columns=columns, repair=repair, skip_bad_rows=skip_bad_rows)
+        pool = None if candidate_pool is None else _pool(candidate_pool, reading, None)
+        return Files(training, pool or all_passages, one=pool is None)
+    training, held = _training(input_file, reading)
+    own = held.passages if held else []
+    require_texts(training, queries=bool(held and held.queries), passages=candidate_pool is not None or bool(own))
     wanted = wanted_ids(training)
-    pool = read_pool(candidate_pool, columns=columns, repair=repair, skip_bad_rows=skip_bad_rows, wanted=wanted)
-    pool.items = spelled_pool(pool, training.items, training.titled, columns.titles if columns else None)
-    if wanted is not None:
-        join_passages(training, pool.by_id, str(candidate_pool), repair=repair, skip_bad_rows=skip_bad_rows)
-        training.problems += improbable(training, accepted=ACCEPT in repairs_from(repair))
-    return Files(training, pool)
+    queries: InputFile[str] | None = None
+    passages: InputFile[str] | None = None
+    corpus: InputFile[str] | None = None
+    if held and held.queries and training.ids[0]:
+        queries = _queries(held, reading, wanted_queries(training))
+    if candidate_pool is not None:
+        passages = _pool(candidate_pool, reading, wanted)
+    if own and (passages is None or wanted is not None):
+        corpus = pool_of([reading.reader(part, "pool") for part in own], _label(own), wanted=wanted)
+        if passages is None:
+            passages = corpus
+        else:  # the ids are those of the training set's own corpus
+            passages.by_id = corpus.by_id | passages.by_id
+    if passages is None and training.pool is not None:
+        passages = InputFile(
+            training.path, training.pool, size=training.size, sha256=training.sha256, read_as=training.read_as, plain=False
+        )
+    if passages is not None and training.pool is None:
+        passages.items = spelled_pool(passages, training.items, training.titled, columns.titles if columns else None)
+    if queries is not None or wanted is not None:
+        join_texts(training, queries, passages if wanted is not None else None, repair=repair, skip_bad_rows=skip_bad_rows)
+    training.problems += improbable(training, accepted=ACCEPT in repairs_from(repair))
+    if corpus is not None or queries is not None:
+        training.problems += [
+            problem for file in (queries, corpus) if file is not None and file is not passages for problem in file.problems
+        ]
+        training.size, training.sha256 = combined([(file.path, file) for file in (training, queries, corpus) if file is not None])
+    return Files(training, passages, one=candidate_pool is None and passages is not None)
+
+
+def _beir(given: Paths) -> BeirFolder | None:
+    return beir_at(given) if isinstance(given, _PATH) else None
+
+
+def _training(given: Paths, reading: Reading) -> tuple[InputFile[Row], Sorted | None]:
+    """Return the rows of an input, and the files with texts that it has besides."""
+    folder = files_at(given, config=reading.columns.config)
+    if folder is None:
+        assert isinstance(given, _PATH)
+        columns = reading.columns
+        if columns.split is not None or columns.config is not None:
+            raise InputError(f"{given} is one file and has no {'split' if columns.split else 'config'} to choose; leave it out")
+        return read_training(given, columns=columns, repair=reading.repair, skip_bad_rows=reading.skip_bad_rows), None
+    held = sorted_files(folder, reading)
+    if not held.rows:
+        raise InputError(f"{folder.name}: no file has training rows; give one with queries and positives. There are {in_words(held)}")
+    training = training_of([reading.reader(part, "training") for part in held.rows], folder.name)
+    decide_texts(held, wanted_queries(training), wanted_ids(training), reading)
+    training.path, training.read_as = folder.name, f"{in_words(held)}; {training.read_as}"
+    training.plain, training.splits = False, held.splits
+    return training, held
+
+
+def _queries(held: Sorted, reading: Reading, wanted: set[str]) -> InputFile[str]:
+    """Return the texts of the queries in `by_id`."""
+    readers = []
+    for part in held.queries:
+        given = msgspec.structs.replace(Columns(encoding=reading.columns.encoding), text=held.text_columns.get(part.name))
+        readers.append(reading.reader(part, "pool", given))
+    return pool_of(readers, _label(held.queries), wanted=wanted)
+
+
+def _pool(given: Paths, reading: Reading, wanted: set[str] | None) -> InputFile[str]:
+    if corpus_of := _beir(given):
+        return corpus_of.read(columns=None, repair=reading.repair, skip_bad_rows=reading.skip_bad_rows)[1]
+    folder = files_at(given, config=None)
+    if folder is None:
+        assert isinstance(given, _PATH)
+        return read_pool(given, columns=reading.columns, repair=reading.repair, skip_bad_rows=reading.skip_bad_rows, wanted=wanted)
+    parts = [part for part in folder.parts if part.role == "corpus"] or folder.parts
+    return pool_of([reading.reader(part, "pool") for part in parts], folder.name, wanted=wanted)
+
+
+def _label(parts: Sequence[Part]) -> str:
+    return str(parts[0].path) + (f" and {len(parts) - 1:,} more" if len(parts) > 1 else "")
 
 
 def gather(files: Files, *, pool_mode: PoolMode = "extend") -> Inputs:
@@ -144,17 +207,18 @@ def read_inputs(
     """Read training rows and a pool, and build their corpus.
 
     Args:
-        input_file: a path, or rows in memory: dicts, a pandas or polars frame, a pyarrow table, a `datasets.Dataset`.
-        candidate_pool: the same, a list of str, or None.
+        input_file: a path or several (see `folders.files_at`), or rows in memory: dicts, a pandas or polars frame, a pyarrow table, a
+            `datasets.Dataset` or `DatasetDict`, of which one split is read.
+        candidate_pool: the same, a list of str (passages), or None; several files are a list of `Path`.
         pool_mode, columns, repair, skip_bad_rows: as in `read_files` and `gather`.
 
     Raises:
         InputError: the data cannot be read, or rows are bad and neither repaired nor skipped: then `problems` holds those of both.
         SettingsError: an object in memory is not a table, or `pool_mode` is unknown.
     """
-    listed = None if candidate_pool is None or isinstance(candidate_pool, _PATH) else _texts(candidate_pool)
+    listed = None if candidate_pool is None or are_paths(candidate_pool, (os.PathLike,)) else _texts(candidate_pool)
     with tempfile.TemporaryDirectory(prefix="hnmine-") as folder:
-        rows = _path_of(input_file, Path(folder) / "rows")
+        rows = _path_of(_split(input_file, columns), Path(folder) / "rows")
         passages = None if candidate_pool is None or listed is not None else _path_of(candidate_pool, Path(folder) / "pool")
         try:
             files = read_files(rows, passages, columns=columns, repair=repair, skip_bad_rows=skip_bad_rows)
@@ -170,10 +234,31 @@ def read_inputs(
     return gather(files, pool_mode=pool_mode)
 
 
-def _path_of(given: Any, temporary: Path) -> str | os.PathLike[str]:
-    """Return a path as it is; write rows in memory to `temporary`, and return that."""
+def are_paths(given: Any, kinds: tuple[type, ...] = _PATH) -> bool:
+    """Return whether an input is a path, or a list of paths of these kinds (a pool that is a list of str holds passages)."""
     if isinstance(given, _PATH):
+        return True
+    return isinstance(given, list | tuple) and bool(given) and all(isinstance(each, kinds) for each in given)
+
+
+def _split(given: Any, columns: Columns | None) -> Any:
+    """Return one split of a `DatasetDict`, or the input as it is.
+
+    Raises:
+        InputError: there is no such split, or none is named like one for training.
+    """
+    if not isinstance(given, Mapping) or not given or not all(any(hasattr(each, name) for name in _TABLE) for each in given.values()):
         return given
+    name = columns.split if columns is not None and columns.split is not None else next(iter(given)) if len(given) == 1 else "train"
+    if name not in given:
+        raise InputError(f"the data set has the splits {', '.join(map(str, given))}; choose one: columns=['split={next(iter(given))}']")
+    return given[name]
+
+
+def _path_of(given: Any, temporary: Path) -> Paths:
+    """Return a path, or several, as they are; write rows in memory to `temporary`, and return that."""
+    if are_paths(given):
+        return given  # type: ignore[no-any-return]
     with temporary.open("wb") as file:
         file.writelines(_lines(given, temporary.name))
     return temporary

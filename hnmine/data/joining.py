@@ -12,13 +12,15 @@ from itertools import repeat
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from hnmine.core.errors import InputError, TextsError
 from hnmine.core.text import normalize_text
 from hnmine.data.lines import LineReader
-from hnmine.data.problems import REPAIRS, InputFile
+from hnmine.data.problems import REPAIRS, InputFile, Problem
 from hnmine.data.rows import Row, array, joined
 
-__all__ = ["join_passages", "require_texts", "spelled_pool", "wanted_ids"]
+__all__ = ["join_texts", "require_texts", "spelled_pool", "wanted_ids", "wanted_queries"]
 
 
 def wanted_ids(training: InputFile[Row]) -> set[str] | None:
@@ -26,74 +28,105 @@ def wanted_ids(training: InputFile[Row]) -> set[str] | None:
     return {text for row in training.items for text in (*row.pos, *row.neg)} if training.ids[1] else None
 
 
-def require_texts(training: InputFile[Row], *, pool: bool) -> None:
-    """Check that the texts of all ids are there.
+def wanted_queries(training: InputFile[Row]) -> set[str]:
+    """Return the ids of queries that the rows name; empty if they hold texts."""
+    return {row.query for row in training.items} if training.ids[0] else set()
+
+
+def require_texts(training: InputFile[Row], *, queries: bool, passages: bool) -> None:
+    """Check that the texts of all ids are there: a file of `queries`, and one of `passages`.
 
     Raises:
         TextsError: the file with the texts of queries or passages is missing.
     """
-    queries, passages = training.ids
-    missing = [*(["queries"] if queries else []), *(["passages"] if passages and not pool else [])]
+    ids = {"queries": training.ids[0] and not queries, "passages": training.ids[1] and not passages}
+    missing = [what for what, lacks in ids.items() if lacks]
     if not missing:
         return
     row = training.items[0] if training.items else None
-    shown = "" if row is None else f", such as {row.query!r}" if queries else f", such as {row.pos[0]!r}"
-    parts = " and ".join(missing)
+    shown = "" if row is None else f", such as {row.query!r}" if "queries" in missing else f", such as {row.pos[0]!r}"
     remedy = []
     if "passages" in missing:
         remedy.append("give the file with the passages and their ids as the pool (--candidate_pool FILE)")
-    if queries:
-        remedy.append(
-            "add the text of each query to its row as `query`, or make a BEIR data set (queries.jsonl, corpus.jsonl, qrels/train.tsv)"
-        )
-    file = f"the file with the {parts}" if len(missing) == 1 else f"the files with the {parts}"
-    raise TextsError(f"{training.path}: the rows name {parts} by id{shown}, and {file} is missing: {'; '.join(remedy)}", missing)
+    if "queries" in missing:
+        remedy.append("give the file with the queries and their ids as a further input file (--input_file ROWS QUERIES)")
+    parts = " and ".join(missing)
+    file = f"the file with the {parts} is" if len(missing) == 1 else f"the files with the {parts} are"
+    raise TextsError(f"{training.path}: the rows name {parts} by id{shown}, and {file} missing: {'; '.join(remedy)}", missing)
 
 
-def join_passages(training: InputFile[Row], texts: dict[str, str], pool: str, *, repair: Iterable[str], skip_bad_rows: bool) -> None:
+def join_texts(
+    training: InputFile[Row],
+    queries: InputFile[str] | None,
+    passages: InputFile[str] | None,
+    *,
+    repair: Iterable[str],
+    skip_bad_rows: bool,
+) -> None:
     """Replace the ids in the rows by texts; ids without a text are problems of their row.
 
     Args:
-        training: rows with ids in `pos` and `neg`; changed in place.
-        texts: id -> text.
-        pool: the file of the texts, for messages.
+        training: rows with ids in `query`, or in `pos` and `neg`; changed in place.
+        queries, passages: their `by_id` has the texts; None where the rows hold texts.
         repair, skip_bad_rows: as in `reading.read_training`.
 
     Raises:
         InputError: hardly any id has a text: the column of ids is another one.
     """
-    wanted = wanted_ids(training) or set()
-    if wanted and len(texts) * 2 < len(wanted):
-        example = min(wanted - texts.keys())
-        raise InputError(
-            f"{pool}: {len(wanted) - len(texts):,} of {len(wanted):,} ids that the rows name are not in it, such as {example!r}; give the "
-            "pool that belongs to the rows, or name its column of ids: --columns id=NAME"
-        )
+    for file, wanted in ((queries, wanted_queries(training)), (passages, wanted_ids(training))):
+        if file is not None and wanted and len(file.by_id) * 2 < len(wanted):
+            example = min(wanted - file.by_id.keys())
+            raise InputError(
+                f"{file.path}: {len(wanted) - len(file.by_id):,} of {len(wanted):,} ids that the rows name are not in it, such as "
+                f"{example!r}; give the file that belongs to the rows, or name its column of ids: --columns id=NAME"
+            )
     reader = LineReader(training.path, repair, skip_bad_rows)
+    name = reader.name
     kept = []
     for row in training.items:
-        reader.line = row.line
-        unknown = [each for each in (*row.pos, *row.neg) if each not in texts]
-        found = [
-            reader.problem("$", "unknown-id", f"there is no passage {each!r} in {Path(pool).name}", REPAIRS["unknown-id"])
-            for each in unknown
-        ]
-        pos = [texts[each] for each in row.pos if each in texts]
-        if unknown and not pos:
-            found.append(
-                reader.problem("$.pos", "no-positive", "no positive of the row is there", "add its passage to the pool, or skip the row")
-            )
-        if found and not reader.admit(found):
-            continue
-        row.pos, row.neg = pos, [texts[each] for each in row.neg if each in texts]
-        row.fields["pos"] = array(row.pos)
-        if "neg" in row.fields:
-            row.fields["neg"] = array(row.neg)
-        kept.append(row)
+        reader.line, reader.name = row.line, row.file or name
+        found: list[Problem] = []
+        if queries is not None:
+            _join_query(row, queries, reader, found)
+        if passages is not None:
+            _join_passages(row, passages, reader, found)
+        if not found or reader.admit(found):
+            kept.append(row)
     training.items[:] = kept
     training.problems += reader.problems
-    training.read_as += f"; {len(texts):,} passages by their id in {Path(pool).name}"
+    for file, what in ((queries, "queries"), (passages, "passages")):
+        if file is not None:
+            training.read_as += f"; {len(file.by_id):,} {what} by their id in {Path(file.path).name}"
     training.plain = False
+
+
+def _unknown(reader: LineReader, what: str, identity: str, file: InputFile[str]) -> Problem:
+    return reader.problem("$", "unknown-id", f"there is no {what} {identity!r} in {Path(file.path).name}", REPAIRS["unknown-id"])
+
+
+def _join_query(row: Row, queries: InputFile[str], reader: LineReader, found: list[Problem]) -> None:
+    text = queries.by_id.get(row.query)
+    if text is None:
+        found.append(_unknown(reader, "query", row.query, queries))
+        found.append(reader.problem("$.query", "no-query", "the query of the row is not there", "add it to the queries, or skip the row"))
+        return
+    row.fields.setdefault("id", msgspec.Raw(msgspec.json.encode(row.query)))
+    row.query = text
+    row.fields["query"] = msgspec.Raw(msgspec.json.encode(text))
+
+
+def _join_passages(row: Row, passages: InputFile[str], reader: LineReader, found: list[Problem]) -> None:
+    texts = passages.by_id
+    found += [_unknown(reader, "passage", each, passages) for each in (*row.pos, *row.neg) if each not in texts]
+    pos = [texts[each] for each in row.pos if each in texts]
+    if row.pos and not pos:
+        found.append(
+            reader.problem("$.pos", "no-positive", "no positive of the row is there", "add its passage to the pool, or skip the row")
+        )
+    row.pos, row.neg = pos, [texts[each] for each in row.neg if each in texts]
+    row.fields["pos"] = array(row.pos)
+    if "neg" in row.fields:
+        row.fields["neg"] = array(row.neg)
 
 
 def spelled_pool(

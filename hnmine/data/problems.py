@@ -35,6 +35,7 @@ PROBLEM_KINDS = {
     "wrong-type": "wrong type",
     "empty-text": "empty text",
     "no-positive": "no positive",
+    "no-query": "no query",
     "string-instead-of-list": "string instead of a list",
     "null-instead-of-list": "null instead of a list",
     "blank-passage": "blank passage",
@@ -108,7 +109,8 @@ class InputFile(Generic[T]):
     `read_as` is a sentence with the detected format and the columns read; `plain` is True for JSON lines with the default
     field names. `names` are all columns or fields of the file, `columns` those that were read. `ids` says whether queries and
     passages are ids; `titled` has the rows' passages with a title of their own (text -> title and text); `titles` and `by_id`
-    (id -> text) are those of a pool. `pool` has the passages of a training file that holds its own.
+    (id -> text) are those of a pool. `pool` has the passages of a training file that holds its own;
+    `splits` are those of a data set with several, the one that was read first.
     """
 
     path: str
@@ -126,6 +128,7 @@ class InputFile(Generic[T]):
     titles: list[str | None] | None = None
     by_id: dict[str, str] = field(default_factory=dict)
     pool: list[str] | None = None
+    splits: tuple[str, ...] = ()
 
     @property
     def open_problems(self) -> list[Problem]:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
+from hnmine.core.errors import InputError
 from hnmine.data.columns import Columns, is_positive
+from hnmine.data.detect import read_as
 from hnmine.data.jsonl import Reader
 from hnmine.data.pairs import join_pairs
 from hnmine.data.problems import REPAIRS, InputFile
 from hnmine.data.rows import Row, training_rows
 
-__all__ = ["read_pool", "read_training"]
+__all__ = ["combined", "pool_of", "read_pool", "read_training", "training_of"]
+
+T = TypeVar("T")
 
 
 def read_training(
@@ -36,25 +43,90 @@ def read_training(
         InputError: the file cannot be read.
         ColumnsError: the columns must be named. Bad rows do not raise: see `problems.require_decided`.
     """
-    reader = Reader(path, repair, skip_bad_rows, columns=columns)
-    reader.open()
-    found = reader.columns or Columns()
-    if found.label or not reader.source.header:
-        labelled = (row for row in training_rows(reader) if not found.label or _has_label(reader, row, found.label))
-        return reader.file(join_pairs(labelled, reader, found, alike=reader.source.header and is_positive(found.pos)))
-    rows: list[Row] = []
-    seen: dict[tuple[str, ...], int] = {}
-    for row in training_rows(reader):
+    return training_of([Reader(path, repair, skip_bad_rows, columns=columns)], str(path))
+
+
+def training_of(readers: Sequence[Reader], where: str) -> InputFile[Row]:
+    """Read the rows of one or several files, which are one training set; `where` names it.
+
+    Raises:
+        InputError: a file cannot be read, or its columns are others than those of the first.
+        ColumnsError: the columns must be named.
+    """
+    first = readers[0]
+    first.open()
+    found = first.columns or Columns()
+    rows = _rows(readers, found.label)
+    if found.label or not first.source.header:
+        joined_rows = join_pairs(rows, first, found, alike=first.source.header and is_positive(found.pos))
+        return _together(readers, joined_rows, where)
+    kept: list[Row] = []
+    seen: dict[tuple[str, ...], Row] = {}
+    for row in rows:
         # Same query and positives: a trainer would see the row twice.
-        first = seen.setdefault((row.query, *row.pos), row.line)
-        if first != row.line:
-            repeat = reader.problem("$", "duplicate-row", f"repeats line {first}", REPAIRS["duplicate-row"])
+        known = seen.setdefault((row.query, *row.pos), row)
+        if known is not row:
+            reader = next(each for each in readers if each.name == row.file) if row.file else first
+            place = f"line {known.line}" + (f" of {known.file}" if known.file != row.file else "")
+            repeat = reader.problem("$", "duplicate-row", f"repeats {place}", REPAIRS["duplicate-row"])
             removed = "duplicate-row" in reader.repair
             reader.problems.append(replace(repeat, severity="notice", resolution="repaired" if removed else "noted"))
             if removed:
                 continue
-        rows.append(row)
-    return reader.file(rows)
+        kept.append(row)
+    return _together(readers, kept, where)
+
+
+def _rows(readers: Sequence[Reader], label: str | None) -> Iterator[Row]:
+    first = readers[0]
+    for reader in readers:
+        if reader is not first:
+            _open_like(first, reader)
+        for row in training_rows(reader):
+            if label and not _has_label(reader, row, label):
+                continue
+            if len(readers) > 1:
+                row.file = reader.name
+            yield row
+
+
+def _open_like(first: Reader, reader: Reader) -> None:
+    """Open a further file of a training set.
+
+    Raises:
+        InputError: it is read in another way than the first.
+    """
+    if first.shape is None and first.columns is not None:  # a sample of it may lack a label or negatives
+        known = first.columns
+        reader.given = msgspec.structs.replace(first.given, query=known.query, pos=known.pos, label=known.label or "")
+    reader.open()
+    ways = [(each.shape.name if each.shape else "", each.columns and each.columns.label, each.source.header) for each in (first, reader)]
+    if ways[0] != ways[1]:
+        raise InputError(
+            f"{reader.path} is read in another way than {first.path}: {read_as(reader.source, reader.columns)}, and "
+            f"{read_as(first.source, first.columns)}; give files of one kind"
+        )
+
+
+def _together(readers: Sequence[Reader], items: list[T], where: str) -> InputFile[T]:
+    """Return the items of several files with the problems of all, and one fingerprint."""
+    if len(readers) == 1:
+        return readers[0].file(items)
+    files = [reader.file(items) for reader in readers]
+    whole = replace(files[0], path=where, problems=[problem for file in files for problem in file.problems], plain=False)
+    whole.size, whole.lines = sum(file.size for file in files), sum(file.lines for file in files)
+    whole.sha256 = hashlib.sha256(
+        "".join(f"{reader.name} {file.sha256}\n" for reader, file in zip(readers, files, strict=True)).encode()
+    ).hexdigest()
+    whole.titled = {text: title for file in files for text, title in file.titled.items()}
+    whole.pool = [text for file in files for text in file.pool or ()] if any(file.pool is not None for file in files) else None
+    return whole
+
+
+def combined(files: Sequence[tuple[str, InputFile[Any]]]) -> tuple[int, str]:
+    """Return the bytes of several files, each with a name, and the SHA-256 of their names and fingerprints."""
+    text = "".join(f"{Path(name).name} {file.sha256}\n" for name, file in files)
+    return sum(file.size for _, file in files), hashlib.sha256(text.encode()).hexdigest()
 
 
 def _has_label(reader: Reader, row: Row, label: str) -> bool:
@@ -78,35 +150,44 @@ def read_pool(
     Arguments and errors as in `read_training`; a blank `text` is repaired by leaving the line out. The texts of the ids in `wanted` are
     in `by_id`, found in the column `columns.id`, or in the one that has most of them.
     """
-    reader = Reader(path, repair, skip_bad_rows, role="pool", columns=columns)
-    reader.open()
-    name = (reader.columns and reader.columns.text) or "text"
+    return pool_of([Reader(path, repair, skip_bad_rows, role="pool", columns=columns)], str(path), wanted=wanted)
+
+
+def pool_of(readers: Sequence[Reader], where: str, *, wanted: Collection[str] | None = None) -> InputFile[str]:
+    """Read the passages of one or several files, as `read_pool` those of one."""
     titles: list[str | None] = []
-    whole = wanted is not None or "title" in reader.source.names
-    found_by: dict[str, dict[str, str]] = {}
+    found_by = _Texts(wanted)
     texts: list[str] = []
-    for fields, quick, found in reader.objects(text=name, whole=whole):
-        if quick:
-            text = quick[name]
-        else:
-            text = ""
-            if name in fields:
-                text = reader.text(fields[name], f"$.{name}", found)
+    for reader in readers:
+        reader.open()
+        name = (reader.columns and reader.columns.text) or "text"
+        column = reader.given.id
+        whole = wanted is not None or "title" in reader.source.names
+        for fields, quick, found in reader.objects(text=name, whole=whole):
+            if quick:
+                text = quick[name]
             else:
-                found.append(reader.missing(name, fields))
-            if [problem.kind for problem in found] == ["empty-text"]:
-                reader.admit([replace(found[0], kind="blank-passage", remedy=REPAIRS["blank-passage"])])
-                continue
-            if found and not reader.admit(found):
-                continue
-        texts.append(text)
-        if whole:
-            titles.append(_title(fields))
+                text = ""
+                if name in fields:
+                    text = reader.text(fields[name], f"$.{name}", found)
+                else:
+                    found.append(reader.missing(name, fields))
+                if [problem.kind for problem in found] == ["empty-text"]:
+                    reader.admit([replace(found[0], kind="blank-passage", remedy=REPAIRS["blank-passage"])])
+                    continue
+                if found and not reader.admit(found):
+                    continue
+            if whole:
+                titles += [None] * (len(texts) - len(titles))
+                titles.append(_title(fields))
+            texts.append(text)
             if wanted is not None:
-                _by_id(fields, name, text, wanted, columns.id if columns else None, found_by)
-    file = reader.file(texts)
-    file.titles = titles if any(titles) else None
-    file.by_id = max(found_by.values(), key=len, default={})
+                found_by.add(fields, name, text, column, reader)
+    by_id = found_by.best()
+    file = _together(readers, texts, where)
+    if any(titles):
+        file.titles = titles + [None] * (len(texts) - len(titles))
+    file.by_id = by_id
     return file
 
 
@@ -117,18 +198,31 @@ def _title(fields: Mapping[str, msgspec.Raw]) -> str | None:
     return msgspec.json.decode(raw, type=str).strip() or None
 
 
-def _by_id(
-    fields: Mapping[str, msgspec.Raw],
-    text_name: str,
-    text: str,
-    wanted: Collection[str],
-    column: str | None,
-    found: dict[str, dict[str, str]],
-) -> None:
-    """Add a passage to the texts of each column whose value is a wanted id; the first passage of an id counts."""
-    for name in (column,) if column else fields:
-        if name == text_name or name not in fields or bytes(fields[name])[:1] in b"[{":
-            continue
-        value = msgspec.json.decode(fields[name])
-        if isinstance(value, str | int) and str(value) in wanted:
-            found.setdefault(name, {}).setdefault(str(value), text)
+class _Texts:
+    """The texts of wanted ids, by the column in which they are found."""
+
+    def __init__(self, wanted: Collection[str] | None) -> None:
+        self._wanted = wanted or ()
+        self._found: dict[str, dict[str, str]] = {}
+        self._twice: dict[str, list[tuple[Reader, int, str]]] = {}
+
+    def add(self, fields: Mapping[str, msgspec.Raw], text_name: str, text: str, column: str | None, reader: Reader) -> None:
+        """Add a passage to the texts of each column, or of the named one, whose value is a wanted id."""
+        for name in (column,) if column else fields:
+            if name == text_name or name not in fields or bytes(fields[name])[:1] in b"[{":
+                continue
+            value = msgspec.json.decode(fields[name])
+            if isinstance(value, str | int) and str(value) in self._wanted:
+                known = self._found.setdefault(name, {}).setdefault(str(value), text)
+                if known != text:
+                    self._twice.setdefault(name, []).append((reader, reader.line, str(value)))
+
+    def best(self) -> dict[str, str]:
+        """Return the texts of the column that has most of the ids; an id with two texts is a problem of its second line."""
+        column = max(self._found, key=lambda name: len(self._found[name]), default="")
+        for reader, line, identity in self._twice.get(column, ()):
+            last, reader.line = reader.line, line
+            message = f"the id {identity!r} has another text on an earlier line"
+            reader.admit([reader.problem(f"$.{column}", "duplicate-id", message, REPAIRS["duplicate-id"])])
+            reader.line = last
+        return self._found.get(column, {})

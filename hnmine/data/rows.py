@@ -177,13 +177,14 @@ class Renamer:
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """One training row: the parsed texts, and the bytes of every field in file order."""
+    """One training row: the parsed texts, and the bytes of every field in file order; `file` names its file where there are several."""
 
     line: int
     query: str
     pos: list[str]
     neg: list[str]
     fields: dict[str, msgspec.Raw]
+    file: str = ""
 
 
 def training_rows(reader: Reader) -> Iterator[Row]:

@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 
 from hnmine.core.errors import InputError, OutputError, SettingsError
+from hnmine.core.hub import ask, first_line
 from hnmine.export.datasets_folder import check_replaceable
-from hnmine.models.hub import ask, first_line
 
 __all__ = ["push"]
 

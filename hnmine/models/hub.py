@@ -7,19 +7,15 @@ unreachable hub cannot block a run.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from hnmine.core import hub
 from hnmine.core.errors import ModelError
+from hnmine.core.hub import ask, first_line
 
-__all__ = ["HUB_DEADLINE", "ask", "first_line", "read_json", "snapshot"]
-
-T = TypeVar("T")
-
-# Seconds for the hub to respond; the download itself has no limit.
-HUB_DEADLINE = 20.0
+__all__ = ["read_json", "snapshot"]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -61,7 +57,7 @@ def snapshot(name: str, *, cache_dir: str | None, on_note: Callable[[str], None]
         folder = None
 
     try:
-        found = ask(lambda: HfApi().model_info(name, timeout=HUB_DEADLINE / 2))
+        found = ask(lambda: HfApi().model_info(name, timeout=hub.HUB_DEADLINE / 2))
     except Exception as error:
         raise refuse(first_line(error)) from error
 
@@ -77,38 +73,3 @@ def snapshot(name: str, *, cache_dir: str | None, on_note: Callable[[str], None]
     if not _complete(folder):
         raise refuse("the hub has no PyTorch weights for it")
     return folder
-
-
-def ask(request: Callable[[], T]) -> T:
-    """Return the answer to a request to the hub.
-
-    Raises:
-        TimeoutError: the hub does not respond within HUB_DEADLINE seconds.
-        Exception: any of the hub's client.
-    """
-    answer: list[T] = []
-    errors: list[Exception] = []
-
-    def run() -> None:
-        try:
-            answer.append(request())
-        except Exception as error:  # noqa: BLE001 - raised below
-            errors.append(error)
-
-    # The client's timeout does not cover DNS, so a thread bounds the wait.
-    thread = threading.Thread(target=run, name="hub-lookup", daemon=True)
-    thread.start()
-    thread.join(HUB_DEADLINE)
-    if errors:
-        raise errors[0]
-    if not answer:
-        raise TimeoutError(f"the hub did not respond within {HUB_DEADLINE:.0f} seconds")
-    return answer[0]
-
-
-def first_line(error: Exception) -> str:
-    """Return an error of the hub's client in one line."""
-    text = str(error).strip().splitlines()
-    if not text:
-        return type(error).__name__
-    return text[0] if isinstance(error, TimeoutError) else f"{type(error).__name__}: {text[0]}"

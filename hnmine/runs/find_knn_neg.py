@@ -17,6 +17,7 @@ from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.core.progress_bar import progress_shown
 from hnmine.data.columns import Columns, columns_from
 from hnmine.data.corpus import PoolMode
+from hnmine.data.folders import Paths
 from hnmine.data.problems import repairs_from
 from hnmine.data.verdicts import Verdict, read_verdicts
 from hnmine.models.cards import ModelSettings
@@ -33,8 +34,8 @@ __all__ = ["changed_selection", "columns_of", "find_knn_neg", "skips", "verdicts
 
 def find_knn_neg(
     model: Any,
-    input_file: str | os.PathLike[str],
-    candidate_pool: str | os.PathLike[str] | Sequence[str] | None = None,
+    input_file: Paths,
+    candidate_pool: Paths | None = None,
     output_file: str | os.PathLike[str] | None = None,
     sample_range: Sequence[int] | str | None = None,
     negative_number: int | None = None,
@@ -60,9 +61,11 @@ def find_knn_neg(
     Args:
         model: a hub name or a folder, `ModelSettings`, a loaded FlagEmbedding model, anything with its `encode` / `encode_queries` /
             `encode_corpus`, or an `Encoder`.
-        input_file: training rows with `query`, `pos`, optional `neg`, and any other fields. JSON lines (plain, gzip, Zstandard), a
-            JSON array, Parquet, CSV, TSV, or a BEIR folder or zip, whose corpus is the pool.
-        candidate_pool: the same with `text`, plain text with a passage a line, a list of str, or None for the rows' own passages.
+        input_file: training rows with `query`, `pos`, optional `neg`, and any other fields, in any of the shapes of docs/input.md. A
+            file, a list of files, a folder, a pattern such as "data/*.jsonl", or "hf://datasets/OWNER/NAME". Its corpus is the pool, if
+            it has one, as BEIR does.
+        candidate_pool: the same with `text`, plain text with a passage a line, a list of str (passages), or None for the rows' own
+            passages. Several files are a list of `Path`.
         output_file: where to write; replaced whole, or not at all.
         sample_range: rank window, `[10, 210]` or "10-210": ranks from 0, cut before anything is removed. None: as `selection` or `preset`
             have it, else "10-210".

@@ -18,6 +18,7 @@ import msgspec
 
 from hnmine.core.errors import InputError, ModelError, OutputError
 from hnmine.core.version import __version__
+from hnmine.data.folders import Paths
 from hnmine.data.verdicts import Verdict
 from hnmine.export.formats import Written
 
@@ -50,6 +51,7 @@ class _File(msgspec.Struct, frozen=True):
     sha256: str
     bytes: int = 0
     path: str | None = None
+    paths: list[str] | None = None
 
 
 class _Model(msgspec.Struct, frozen=True):
@@ -94,7 +96,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         settings: of `MineSettings`, as plain JSON.
-        inputs: "input_file" and "candidate_pool", each with name, bytes, sha256 and, where it was a file, path.
+        inputs: "input_file" and "candidate_pool", each with name, bytes, sha256 and, where it was a file, path, or paths of several.
         model: `describe()` of the encoder, with weights_sha256 and precision. second_model, reranker: the same, None without.
         outputs: name, bytes, sha256 and rows of each file written.
         verdicts: those that were applied.
@@ -114,7 +116,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     audit: dict[str, Any] | None = None
     folder: str = ""
 
-    def locate(self, argument: str, given: str | os.PathLike[str] | None) -> Path | None:
+    def locate(self, argument: str, given: Paths | None) -> Paths | None:
         """Return the path of an input: as given, where it was, or beside the manifest; None when the run had none.
 
         Raises:
@@ -126,7 +128,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
                 raise InputError(f"the manifest's run had no {argument}, and --{argument} {given} would change it; leave it out")
             return None
         if given is not None:
-            return Path(given)
+            return given
+        if "paths" in file:
+            paths = [Path(each) for each in file["paths"]]
+            if missing := next((path for path in paths if not path.exists()), None):
+                raise InputError(f"{missing}, a file of the manifest's {argument}, is not there; name all of them with --{argument}")
+            return paths
+        if str(file.get("path")).startswith("hf://"):
+            return str(file["path"])
         places = [Path(file["path"])] if "path" in file else []
         places.append(Path(self.folder) / file["name"])
         for place in places:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,8 @@ import msgspec
 
 from hnmine.analysis.fn_estimates import can_estimate_fn
 from hnmine.core.progress import OnProgress, ShouldStop, Stages, check_cancelled
-from hnmine.data.dataset import Inputs, read_inputs
+from hnmine.data.dataset import Inputs, are_paths, read_inputs
+from hnmine.data.folders import Paths
 from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.export.formats import Written
 from hnmine.models.cards import describe
@@ -110,8 +111,15 @@ def read_data(
     )
     for name, path in (("input_file", input_file), ("candidate_pool", candidate_pool)):
         if isinstance(path, (str, os.PathLike)):
-            inputs.files[name]["path"] = str(Path(path).resolve())
+            inputs.files[name]["path"] = _absolute(path)
+        elif name in inputs.files and are_paths(path, (os.PathLike,) if name == "candidate_pool" else (str, os.PathLike)):
+            inputs.files[name]["paths"] = [_absolute(each) for each in path]
     return inputs
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    text = os.fspath(path)
+    return text if text.startswith("hf://") else str(Path(text).resolve())
 
 
 def rank_data(
@@ -246,8 +254,8 @@ def finish(
 
 
 def mine(
-    input_file: str | os.PathLike[str],
-    candidate_pool: str | os.PathLike[str] | Sequence[str] | None,
+    input_file: Paths,
+    candidate_pool: Paths | None,
     settings: MineSettings,
     load_encoder: Callable[[], Encoder],
     *,
@@ -310,8 +318,8 @@ def mine(
 
 def mine_to_file(
     load_encoder: Callable[[], Encoder],
-    input_file: str | os.PathLike[str],
-    candidate_pool: str | os.PathLike[str] | Sequence[str] | None,
+    input_file: Paths,
+    candidate_pool: Paths | None,
     output_file: str | os.PathLike[str] | None,
     settings: MineSettings,
     *,

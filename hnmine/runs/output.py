@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import msgspec
 
 from hnmine.core.errors import OutputError, SettingsError
 from hnmine.core.files import write_atomic
-from hnmine.data.dataset import Inputs
+from hnmine.data.beir import beir_at
+from hnmine.data.dataset import Inputs, are_paths
+from hnmine.data.folders import files_at
 from hnmine.export.datasets_folder import check_replaceable
 from hnmine.export.examples import dev_path
 from hnmine.export.formats import FORMATS, Written, write_export
@@ -124,6 +127,19 @@ class Outputs:
         return written
 
 
+def _inputs(given: object, *, is_pool: bool) -> list[Path]:
+    """Return the files and folders of an input that exist; a pool that is a list of str holds passages."""
+    if isinstance(given, list | tuple):
+        known = are_paths(given, (os.PathLike,) if is_pool else (str, os.PathLike))
+        return [path for each in given for path in _inputs(each, is_pool=is_pool)] if known else []
+    if not isinstance(given, str | os.PathLike):
+        return []
+    path = Path(given)
+    if path.exists() or str(given).startswith("hf://"):
+        return [path] if path.exists() else []
+    return [part.path for part in folder.parts] if (folder := files_at(given)) else []
+
+
 def _check(argument: str, output: Path, inputs: Mapping[str, object], *, folder: bool = False) -> None:
     if not output.parent.is_dir():
         raise OutputError(f"{output.parent} is no folder; make it first, or write elsewhere")
@@ -135,12 +151,15 @@ def _check(argument: str, output: Path, inputs: Mapping[str, object], *, folder:
         raise SettingsError(f"{argument} {output} is no ordinary file; write to a file, and copy it from there")
     if not os.access(output.parent, os.W_OK):
         raise OutputError(f"{output} cannot be written; check the folder's permissions, or write elsewhere")
-    for name, other in inputs.items():
-        if isinstance(other, (str, os.PathLike)) and output.exists() and Path(other).exists():
-            if os.path.samefile(output, other):
+    for name, given in inputs.items():
+        for other in _inputs(given, is_pool=name == "candidate_pool"):
+            if output.exists() and os.path.samefile(output, other):
                 raise SettingsError(f"{argument} is the {name} itself ({output}); write to another file")
-            if folder and output.resolve() in Path(other).resolve().parents:
+            if folder and output.exists() and output.resolve() in other.resolve().parents:
                 raise SettingsError(f"{argument} {output} holds the {name}, which would be lost; name another folder")
+            inside = other.is_dir() and other.resolve() in output.resolve().parents and beir_at(other) is None
+            if inside or (isinstance(given, str) and fnmatch(str(output), given)):
+                raise SettingsError(f"{argument} {output} would be read as {name} ({given}) the next time; write to another folder")
     if output.is_file():
         # Newer hn_mine.py has output_file before candidate_pool: swapped by position, this call would overwrite the pool.
         try:

@@ -15,6 +15,7 @@ import msgspec
 
 from hnmine.core.errors import InputError
 from hnmine.core.progress import OnProgress, ShouldStop
+from hnmine.data.folders import Paths
 from hnmine.models.cards import PACKAGED_NAME, ModelSettings
 from hnmine.models.encoder import FlagEncoder
 from hnmine.runs.manifest import ROLES, Manifest, Role, fingerprints, manifest_path, read_manifest
@@ -57,8 +58,8 @@ def reproduce(
     manifest_file: str | os.PathLike[str],
     output_file: str | os.PathLike[str],
     *,
-    input_file: str | os.PathLike[str] | None = None,
-    candidate_pool: str | os.PathLike[str] | None = None,
+    input_file: Paths | None = None,
+    candidate_pool: Paths | None = None,
     name_or_path: str | None = None,
     second_name_or_path: str | None = None,
     reranker_name_or_path: str | None = None,

@@ -107,7 +107,7 @@ def inspect_file(source: BinaryIO | Path, name: str, role: Role = "training", co
     """
     if (beir := _beir(source, name)) is not None:
         found = Source(format="beir", names=beir.splits)
-        return FileInfo(source=found, said=str(beir), columns=Columns(qrels=(columns and columns.qrels) or beir.splits[0]), plain=False)
+        return FileInfo(source=found, said=str(beir), columns=Columns(split=(columns and columns.split) or beir.splits[0]), plain=False)
     opener = None if isinstance(source, Path) else lambda: cast(BinaryIO, io.BufferedReader(_Borrowed(source)))
     reader = RecordReader(source if isinstance(source, Path) else name, role=role, columns=columns, opener=opener, name=name)
     try:

@@ -201,9 +201,9 @@ def _beir(dataset: Dataset, found: FileInfo, chosen: Columns | None) -> Columns:
     split = st.selectbox(
         "Split (qrels)",
         splits,
-        index=_index(splits, given.qrels) or 0,
+        index=_index(splits, given.split) or 0,
         key=f"column-qrels-{dataset.id}",
         help="Each query with a relevant passage in this split becomes a row. The corpus is the pool, with title and text joined.",
         width=300,
     )
-    return msgspec.structs.replace(given, qrels=None if split == splits[0] else split)
+    return msgspec.structs.replace(given, split=None if split == splits[0] else split)

@@ -563,10 +563,10 @@ def test_a_beir_data_set_is_rows_and_pool(tmp_path, kind):
     assert not inputs.problems
     assert list(inputs.files) == ["input_file"]
     assert "queries in qrels/train" in inputs.notes[0]
-    other = read_inputs(path, columns=Columns(qrels="test"))
+    other = read_inputs(path, columns=Columns(split="test"))
     assert [row.query for row in other.rows] == ["query 0", "query 3"]
     with pytest.raises(InputError, match=r"no qrels named `dev`; choose one of `train`, `test`"):
-        read_inputs(path, columns=Columns(qrels="dev"))
+        read_inputs(path, columns=Columns(split="dev"))
     if kind == "zip":
         assert inputs.files["input_file"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     else:
@@ -586,8 +586,8 @@ def test_a_beir_data_set_may_be_the_pool_alone_and_have_another_pool(tmp_path, w
 
 
 def test_judgements_are_not_looked_for_where_there_can_be_none(tmp_path, write_jsonl):
-    with pytest.raises(InputError, match=r"is not a BEIR data set and has no qrels named `dev`"):
-        read_inputs(write_jsonl([{"query": "q", "pos": ["p"]}]), columns=Columns(qrels="dev"))
+    with pytest.raises(InputError, match=r"is one file and has no split to choose"):
+        read_inputs(write_jsonl([{"query": "q", "pos": ["p"]}]), columns=Columns(split="dev"))
 
 
 def test_faults_of_a_beir_data_set_have_their_part_and_line(tmp_path):
@@ -614,11 +614,11 @@ def test_faults_of_a_beir_data_set_have_their_part_and_line(tmp_path):
 
 
 def test_a_folder_that_is_no_beir_data_set_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"has no qrels"):
+    with pytest.raises(InputError, match=r"no file has training rows.*queries from queries\.jsonl, passages from corpus\.jsonl"):
         read_inputs(folder(tmp_path, {name: data for name, data in members().items() if "qrels" not in name}))
     (tmp_path / "empty").mkdir()
     assert beir_at(tmp_path / "empty") is None
-    with pytest.raises(InputError, match=r"cannot be read"):
+    with pytest.raises(InputError, match=r"there is no data file in it"):
         read_inputs(tmp_path / "empty")
 
 

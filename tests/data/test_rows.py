@@ -158,6 +158,7 @@ def test_every_kind_has_words(tmp_path):
         "bad-record",
         "duplicate-id",
         "unknown-id",
+        "no-query",
         "field-renamed",
         "field-left-out",
         "record-left-out",

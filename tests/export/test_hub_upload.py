@@ -97,7 +97,7 @@ def test_without_a_login_the_remedy_is_named(hub, made, monkeypatch, capsys):
 def test_without_a_network_it_ends_soon_and_creates_nothing(hub, made, monkeypatch):
     (written,) = made.write("flagembedding")
     never = threading.Event()
-    monkeypatch.setattr("hnmine.models.hub.HUB_DEADLINE", 0.2)
+    monkeypatch.setattr("hnmine.core.hub.HUB_DEADLINE", 0.2)
     monkeypatch.setattr(hub, "whoami", never.wait)
     began = time.monotonic()
     with pytest.raises(OutputError, match=r"cannot be reached: the hub did not respond .* check the network"):

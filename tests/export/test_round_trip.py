@@ -31,7 +31,6 @@ from tests.worlds import toy
 NOT_YET_READ = {
     "st-labeled-list",
     "st-labeled-list-parquet",
-    "datasets",
     "beir",
     "msmarco",
     "csv",

@@ -810,7 +810,7 @@ def test_a_hub_that_never_answers_does_not_hang_the_run(tmp_path, monkeypatch):
     release = threading.Event()
     answered = []
     monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: answered.append(release.wait(60)))
-    monkeypatch.setattr("hnmine.models.hub.HUB_DEADLINE", 0.2)
+    monkeypatch.setattr("hnmine.core.hub.HUB_DEADLINE", 0.2)
     try:
         with pytest.raises(ModelError, match=r"cannot load model 'org/name': the hub did not respond .*all-MiniLM-L6-v2"):
             fetch(ModelSettings(name_or_path="org/name", cache_dir=str(tmp_path)))

@@ -60,8 +60,7 @@ def test_every_hnmine_command_can_be_parsed_and_its_inputs_exist() -> None:
         if arguments.command != "mine" or arguments.from_manifest:
             continue
         assert settings_from(arguments).selection.window_end == (300 if arguments.preset == "balanced" else 210)
-        assert (ROOT / arguments.input_file).exists()
-        assert (ROOT / arguments.candidate_pool).exists()
+        assert all((ROOT / path).exists() for path in (*arguments.input_file, *arguments.candidate_pool))
 
 
 def test_the_mining_and_checking_commands_run_one_after_the_other_as_written(tmp_path: Path, example_vectors: Path) -> None:
