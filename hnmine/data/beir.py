@@ -1,9 +1,9 @@
 """A BEIR data set (folder or zip) as training rows and their pool: corpus.jsonl, queries.jsonl and qrels/*.tsv.
 
-Each query with a relevant passage (score above 0) becomes a row with its text, these passages, and its `id`. The whole
-corpus is the pool. A passage is title and text joined by a space, as in BEIR's own evaluation. The qrels are those of
-train, else dev, else test, unless a split is named. Problems carry the part's name and line, also for qrels of unknown
-ids. The fingerprint of a folder is the hash of its parts' hashes, that of an archive the hash of its bytes.
+Each query with a relevant passage (score above 0, or by `positive_labels`) becomes a row with its text, these passages, and its `id`;
+other judged passages, and those of hard_negatives.jsonl, are its old negatives. The whole corpus is the pool. A passage is title and
+text joined by a space, as in BEIR's own evaluation. The qrels are those of train, else dev, else test, unless a split is named.
+The fingerprint of a folder is the hash of its parts' hashes, that of an archive the hash of its bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -20,11 +20,12 @@ import msgspec
 
 from hnmine.core.errors import InputError
 from hnmine.data.columns import Columns
-from hnmine.data.detect import Source, read_as
+from hnmine.data.detect import Role, Source, read_as
 from hnmine.data.jsonl import Reader
 from hnmine.data.lines import LineReader
+from hnmine.data.pairs import is_positive
 from hnmine.data.problems import REPAIRS, InputFile, Problem
-from hnmine.data.rows import Row, array, joined
+from hnmine.data.rows import Row, array, joined, training_rows
 from hnmine.data.streams import Parts, parts_of
 
 __all__ = ["BeirFolder", "beir_at"]
@@ -90,27 +91,29 @@ class BeirFolder:
             there = ", ".join(f"`{name}`" for name in self.splits)
             raise InputError(f"{self.path}: there are no qrels named `{split}`; choose one of {there}")
 
-        def reader_at(name: str) -> Reader:
-            reader = Reader(self.path / name, repair, skip_bad_rows, role="pool", opener=self._parts[name], name=name)
+        def reader_at(name: str, role: Role = "pool") -> Reader:
+            reader = Reader(self.path / name, repair, skip_bad_rows, role=role, opener=self._parts[name], name=name)
             reader.open()
             return reader
 
         qrels_name = self._qrels[split]
         qrels = LineReader(self.path / qrels_name, repair, skip_bad_rows, opener=self._parts[qrels_name], name=qrels_name)
-        judged = _relevant(qrels)
-        wanted = {passage for passages in judged.values() for passage in passages}
+        judged, irrelevant = _judged(qrels, columns.positive_labels if columns else None)
+        hard = [reader_at("hard_negatives.jsonl", "training")] if "hard_negatives.jsonl" in self._parts else []
+        for each in hard:
+            _add_negatives(each, judged, irrelevant)
+        wanted = {passage for sides in (judged, irrelevant) for passages in sides.values() for passage in passages}
         corpus = reader_at(str(_named(self._parts, "corpus.jsonl")))
         pool, texts = _corpus(corpus, wanted)
         queries = reader_at(str(_named(self._parts, "queries.jsonl")))
-        rows = _rows(queries, qrels, judged, texts)
+        rows = _rows(queries, qrels, judged, irrelevant, texts)
 
         found_as = read_as(Source(format="beir", names=self.splits), None)
         found_as += f"; read: the queries in qrels/{split}, their relevant passages, and the corpus as the pool"
-        size, digest = self._fingerprint([each.file([]) for each in (corpus, queries, qrels)])
+        size, digest = self._fingerprint([each.file([]) for each in (corpus, queries, qrels, *hard)])
         chosen = Columns(split=split)
-        training = InputFile(
-            str(self.path), rows, [*qrels.problems, *queries.problems], queries.line, size, digest, found_as, False, self.splits, chosen
-        )
+        problems = [problem for each in (qrels, queries, *hard) for problem in each.problems]
+        training = InputFile(str(self.path), rows, problems, queries.line, size, digest, found_as, False, self.splits, chosen)
         return training, InputFile(str(self.path), pool, corpus.problems, corpus.line, size, digest, found_as, False, self.splits, chosen)
 
     def _fingerprint(self, files: list[InputFile[str]]) -> tuple[int, str]:
@@ -123,9 +126,10 @@ class BeirFolder:
             return file.tell(), digest
 
 
-def _relevant(reader: LineReader) -> Judged:
-    """Return the relevant passages of each query, in the order of the file, with their lines."""
+def _judged(reader: LineReader, positive: Sequence[str] | None) -> tuple[Judged, Judged]:
+    """Return the relevant and the irrelevant passages of each query, in the order of the file, with their lines."""
     found: Judged = {}
+    others: Judged = {}
     for number, raw in enumerate(reader.lines()):
         cells = raw.decode("utf-8", "replace").split("\t")
         if len(cells) == 1:
@@ -134,16 +138,22 @@ def _relevant(reader: LineReader) -> Judged:
             del cells[1]
         try:
             query, passage, score = cells
-            relevant = float(score) > 0
+            relevant = is_positive(score, positive) if positive else float(score) > 0
         except ValueError:
             if number == 0 and len(cells) == 3:  # the header
                 continue
             message = "expected query-id, corpus-id and a number, separated by tabs"
             reader.admit([reader.problem("$", "bad-record", message, "correct the line, or skip it")])
             continue
-        if relevant:
-            found.setdefault(query, {}).setdefault(passage, reader.line)
-    return found
+        (found if relevant else others).setdefault(query, {}).setdefault(passage, reader.line)
+    return found, others
+
+
+def _add_negatives(reader: Reader, judged: Judged, negatives: Judged) -> None:
+    """Add the negatives of each query in hard_negatives.jsonl, in the layout of the published ones of MS MARCO."""
+    for row in training_rows(reader):
+        if (known := judged.get(row.query)) is not None:
+            negatives.setdefault(row.query, {}).update({each: row.line for each in row.neg if each not in known})
 
 
 def _records(reader: Reader) -> Iterator[tuple[str, dict[str, msgspec.Raw], str | None]]:
@@ -196,7 +206,7 @@ def _corpus(reader: Reader, wanted: set[str]) -> tuple[list[str], dict[str, str]
     return pool, texts
 
 
-def _rows(reader: Reader, qrels: LineReader, judged: Judged, texts: dict[str, str]) -> list[Row]:
+def _rows(reader: Reader, qrels: LineReader, judged: Judged, irrelevant: Judged, texts: dict[str, str]) -> list[Row]:
     """Return a row for each query with a relevant passage, in the order of the queries; report qrels of unknown ids."""
     rows: list[Row] = []
     known: set[str] = set()
@@ -219,8 +229,9 @@ def _rows(reader: Reader, qrels: LineReader, judged: Judged, texts: dict[str, st
         pos = [texts[passage] for passage in judged[identity] if passage in texts]
         if pos:
             given = {"id": fields.get("_id", fields.get("id", msgspec.Raw(b"null")))}
-            named = {**given, "query": msgspec.Raw(msgspec.json.encode(query)), "pos": array(pos)}
-            rows.append(Row(reader.line, query, pos, [], named))
+            neg = [texts[passage] for passage in irrelevant.get(identity, ()) if passage in texts]
+            named = {**given, "query": msgspec.Raw(msgspec.json.encode(query)), "pos": array(pos), **({"neg": array(neg)} if neg else {})}
+            rows.append(Row(reader.line, query, pos, neg, named))
     last = qrels.line
     for query_id, passages in judged.items():
         for passage, line in passages.items():

@@ -218,7 +218,9 @@ def read_inputs(
     """
     listed = None if candidate_pool is None or are_paths(candidate_pool, (os.PathLike,)) else _texts(candidate_pool)
     with tempfile.TemporaryDirectory(prefix="hnmine-") as folder:
-        rows = _path_of(_split(input_file, columns), Path(folder) / "rows")
+        if _is_dict_of_tables(input_file):
+            input_file, columns = _split(input_file, columns), columns and msgspec.structs.replace(columns, split=None)
+        rows = _path_of(input_file, Path(folder) / "rows")
         passages = None if candidate_pool is None or listed is not None else _path_of(candidate_pool, Path(folder) / "pool")
         try:
             files = read_files(rows, passages, columns=columns, repair=repair, skip_bad_rows=skip_bad_rows)
@@ -241,14 +243,16 @@ def are_paths(given: Any, kinds: tuple[type, ...] = _PATH) -> bool:
     return isinstance(given, list | tuple) and bool(given) and all(isinstance(each, kinds) for each in given)
 
 
-def _split(given: Any, columns: Columns | None) -> Any:
-    """Return one split of a `DatasetDict`, or the input as it is.
+def _is_dict_of_tables(given: Any) -> bool:
+    return isinstance(given, Mapping) and bool(given) and all(any(hasattr(each, name) for name in _TABLE) for each in given.values())
+
+
+def _split(given: Mapping[str, Any], columns: Columns | None) -> Any:
+    """Return one split of a `DatasetDict`.
 
     Raises:
         InputError: there is no such split, or none is named like one for training.
     """
-    if not isinstance(given, Mapping) or not given or not all(any(hasattr(each, name) for name in _TABLE) for each in given.values()):
-        return given
     name = columns.split if columns is not None and columns.split is not None else next(iter(given)) if len(given) == 1 else "train"
     if name not in given:
         raise InputError(f"the data set has the splits {', '.join(map(str, given))}; choose one: columns=['split={next(iter(given))}']")

@@ -20,11 +20,12 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from hnmine.core import hub
 from hnmine.core.errors import InputError
 from hnmine.core.hub import ask, first_line
 from hnmine.data.streams import Parts, parts_of
 
-__all__ = ["Folder", "Part", "Paths", "files_at"]
+__all__ = ["Folder", "Part", "Paths", "files_at", "split_of"]
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -150,7 +151,7 @@ def _chosen(where: str, path: Path, parts: Parts, config: str | None) -> Folder:
     """Return the files of a folder or archive that hold data, with their splits and roles."""
     known = _saved(parts) or _of_readme(where, parts, config)
     if known is None:
-        known = {name: (_split_of(name), "") for name in parts if _is_data(name)}
+        known = {name: (split_of(name), "") for name in parts if _is_data(name)}
     if not known:
         raise InputError(f"{where}: there is no data file in it; a folder has JSON lines, JSON, CSV, TSV, Parquet, Arrow or Excel files")
     on_disk = path.is_dir()
@@ -162,7 +163,8 @@ def _chosen(where: str, path: Path, parts: Parts, config: str | None) -> Folder:
     return Folder(name=where, parts=files, left_out=tuple(left_out))
 
 
-def _split_of(name: str) -> str:
+def split_of(name: str) -> str:
+    """Return "train", "dev" or "test" by the last such word of a name, or ""."""
     words = re.split(r"[^a-z]+", name.casefold())
     return next((_SPLITS[word] for word in reversed(words) if word in _SPLITS), "")
 
@@ -256,7 +258,7 @@ def _patterns(config: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         split, paths = (each.get("split", ""), each.get("path")) if isinstance(each, dict) else ("", each)
         for path in paths if isinstance(paths, list) else [paths]:
             pattern = posixpath.normpath(posixpath.join(str(config.get("data_dir") or ""), str(path)))
-            yield str(split) or _split_of(pattern), pattern.replace("**/", "*")
+            yield str(split) or split_of(pattern), pattern.replace("**/", "*")
 
 
 def _downloaded(address: str, config: str | None) -> str:
@@ -269,7 +271,8 @@ def _downloaded(address: str, config: str | None) -> str:
     repo, revision, inside = match.groups()
     options: dict[str, Any] = {"repo_type": "dataset", "revision": revision}
     try:
-        names = ask(lambda: HfApi().list_repo_files(repo, **options))
+        found = ask(lambda: HfApi().dataset_info(repo, revision=revision, timeout=hub.HUB_DEADLINE / 2))
+        names = [each.rfilename for each in found.siblings or ()]
         wanted = [name for name in names if _is_data(name) or _ABOUT.fullmatch(posixpath.basename(name))]
         if inside:
             wanted = [name for name in names if name == inside or name.startswith(f"{inside}/") or fnmatch.fnmatch(name, inside)]

@@ -38,6 +38,7 @@ _OTHERS = {
     b"BZh": "compressed with bzip2; unpack it first (bunzip2)",
     b"\xfd7zXZ\0": "compressed with xz; unpack it first (unxz)",
     **dict.fromkeys(ARROW, "an Arrow file, which is not supported here; write it as JSON lines"),
+    b"version https://git-lfs": "a pointer of Git LFS in place of the data; fetch the data (git lfs pull)",
     b"SQLite format 3\0": "an SQLite database; export the table as CSV or JSON lines",
     b"\xd0\xcf\x11\xe0": "an old Office document; save it as CSV",
 }

@@ -18,7 +18,7 @@ from hnmine.data.columns import Columns, is_label
 from hnmine.data.jsonl import Reader
 from hnmine.data.rows import Row, array
 
-__all__ = ["join_pairs", "label_of"]
+__all__ = ["is_positive", "join_pairs", "label_of"]
 
 _POSITIVE = frozenset((
     "1", "true", "yes", "y", "t", "relevant", "positive", "pos", "match", "matched", "entailment", "duplicate", "correct", "good",
@@ -55,6 +55,13 @@ def _threshold(given: Sequence[str] | None) -> float | None:
         except ValueError:
             return None
     return None
+
+
+def is_positive(label: str, given: Sequence[str]) -> bool:
+    """Return whether a label counts as positive by `Columns.positive_labels`."""
+    least = _threshold(given)
+    found = label_of(msgspec.Raw(msgspec.json.encode(label)))
+    return float(found) >= least if least is not None else found in {label_of(msgspec.Raw(msgspec.json.encode(each))) for each in given}
 
 
 def _positive_among(counts: Counter[str], given: Sequence[str] | None, name: str, file: str) -> set[str]:

@@ -57,8 +57,9 @@ def training_of(readers: Sequence[Reader], where: str) -> InputFile[Row]:
     first.open()
     found = first.columns or Columns()
     rows = _rows(readers, found.label)
-    if found.label or not first.source.header:
-        joined_rows = join_pairs(rows, first, found, alike=first.source.header and is_positive(found.pos))
+    joins = not first.source.header or (first.shape is not None and first.shape.joins)
+    if found.label or joins:
+        joined_rows = join_pairs(rows, first, found, alike=not joins and is_positive(found.pos))
         return _together(readers, joined_rows, where)
     kept: list[Row] = []
     seen: dict[tuple[str, ...], Row] = {}

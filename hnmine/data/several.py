@@ -16,7 +16,7 @@ import msgspec
 from hnmine.core.errors import ColumnsError, InputError
 from hnmine.data.columns import Columns, is_query, pool_columns
 from hnmine.data.detect import Role, Source
-from hnmine.data.folders import Folder, Part
+from hnmine.data.folders import Folder, Part, split_of
 from hnmine.data.jsonl import Reader
 
 __all__ = ["Reading", "Sorted", "decide_texts", "in_words", "sorted_files"]
@@ -87,6 +87,8 @@ def sorted_files(folder: Folder, reading: Reading) -> Sorted:
 def _choose_split(found: Sorted, wanted: str | None, where: str) -> None:
     splits = {part.split for part in found.rows if part.split}
     order = sorted(splits, key=lambda name: (name not in _PREFERRED, (*_PREFERRED, name).index(name), name))
+    if wanted is not None and wanted not in splits:
+        wanted = split_of(wanted) or wanted  # "validation" is "dev"
     if wanted not in (None, "all") and wanted not in splits:
         there = ", ".join(f"`{name}`" for name in order)
         raise InputError(f"{where}: there is no split `{wanted}`; " + (f"choose one of {there}, or all" if there else "leave split out"))

@@ -556,7 +556,8 @@ def test_a_beir_data_set_is_rows_and_pool(tmp_path, kind):
         ("query 2", ["text of 2"]),
     ]
     assert json.loads(bytes(inputs.rows[0].fields["id"])) == "q1"
-    assert list(inputs.rows[0].fields) == ["id", "query", "pos"]
+    assert list(inputs.rows[0].fields) == ["id", "query", "pos", "neg"]
+    assert inputs.rows[0].neg == ["text of 4"]  # judged, and not relevant
     assert inputs.pool == [f"{each['title']} {each['text']}".strip() for each in CORPUS]
     assert inputs.corpus.n_candidates == 8
     assert inputs.corpus.pool_mode == "extend"

@@ -31,8 +31,6 @@ from tests.worlds import toy
 NOT_YET_READ = {
     "st-labeled-list",
     "st-labeled-list-parquet",
-    "beir",
-    "msmarco",
     "csv",
 }
 # Scores stand in the place of the labels there, so the file does not say which passages are positives.
@@ -101,6 +99,15 @@ def rows_and_pool(draw) -> tuple[list[Row], list[str]]:
     return rows, draw(st.lists(any_text, max_size=8, unique_by=normalize_text))
 
 
+def plain(text: str) -> str:
+    """A text as a table without a header has it: longer than a label, not like JSON, and without the byte 0 of a binary file."""
+    return re.sub(r"^\s*[{[]", "", text.replace("\0", "")) + " and more words than a label has"
+
+
+def longer(row: Row) -> Row:
+    return Row(row.line, plain(row.query), [plain(text) for text in row.pos], [], row.fields)
+
+
 FORMAT_CASES = [
     pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="hnmine does not read it yet")) if name in NOT_YET_READ else name
     for name in FORMATS
@@ -113,6 +120,8 @@ FORMAT_CASES = [
 @given(given=rows_and_pool(), wanted=st.integers(1, 3), with_scores=st.booleans(), dev_share=st.sampled_from([0.0, 0.4]))
 def test_what_is_exported_is_read_back(name: str, given, wanted: int, with_scores: bool, dev_share: float) -> None:
     rows, pool = given
+    if name == "msmarco":
+        rows, pool = [longer(row) for row in rows], [plain(text) for text in pool]
     form, loss = FORMATS[name], CANNOT_HOLD.get(FORMATS[name].family, Loss())
     corpus = build_corpus(rows, pool)
     ranking = toy(corpus)

@@ -99,7 +99,7 @@ def _has_ids(records: Sequence[Record], with_query: bool) -> bool:
         ids = [each for part in found for each in part or ()]
         numbers = all(not isinstance(item, str) and not _strings(item) for item in items)
         sure = numbers or re.search(r"[_-]?(ids?|[pd]id)$", name.casefold()) is not None
-        if name == pos and not sure and (sum(map(looks_like_id, ids)) < 0.9 * len(ids) or len({*ids}) < 2):
+        if name == pos and not sure and (sum(map(looks_like_id, ids)) < 0.9 * len(ids) or (with_query and len({*ids}) < 2)):
             return False
     return True
 
@@ -174,11 +174,17 @@ JUDGED_TABLE = Shape(
     name="judgements of queries and passages by id",
     fits=lambda records: _fits_table(records) and len(records[0]) > 2 and _is_judged(records),
     rows=_table_rows(True),
+    joins=True,
     query_ids=True,
     passage_ids=True,
 )
-ID_TABLE = Shape(name="queries and passages by id", fits=_fits_table, rows=_table_rows(False), query_ids=True, passage_ids=True)
+ID_TABLE = Shape(name="queries and passages by id", fits=_fits_table, rows=_table_rows(False), joins=True, query_ids=True, passage_ids=True)
 IDS = Shape(name="passages by id", fits=lambda records: _has_ids(records, True), rows=_rows, passage_ids=True)
 IDS_ONLY = Shape(
-    name="queries and passages by id", fits=lambda records: _has_ids(records, False), rows=_rows, query_ids=True, passage_ids=True
+    name="queries and passages by id",
+    fits=lambda records: _has_ids(records, False),
+    rows=_rows,
+    joins=True,
+    query_ids=True,
+    passage_ids=True,
 )

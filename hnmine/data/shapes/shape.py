@@ -28,6 +28,7 @@ class Shape:
         rows: turns the fields of a record into those of its rows, with `query`, `pos`, `neg` (lists of str), `label`; raises ShapeError.
         pool: the passages of a record that holds its own pool.
         left_out: what a record without rows is, for the notice that counts them.
+        joins: whether the rows of a query belong together.
         query_ids, passage_ids: whether queries, or positives and negatives, are ids of texts in other files.
     """
 
@@ -36,6 +37,7 @@ class Shape:
     rows: Callable[[Fields], list[Fields]]
     pool: Callable[[Fields], list[str]] | None = None
     left_out: str = ""
+    joins: bool = False
     query_ids: bool = False
     passage_ids: bool = False
 
