@@ -115,7 +115,8 @@ def test_bad_rows_in_memory_are_named_by_their_number_and_repaired_or_skipped() 
     [
         ({"source": {"train": ROWS, "test": ROWS}}, SettingsError, "parts train, test: give one of them"),
         ({"source": 3}, SettingsError, "the rows are a int; give a path"),
-        ({"source": ["a"]}, InputError, "rows:1 is a str; give a dict"),
+        ({"source": [1]}, InputError, "rows:1 is a int; give a dict"),
+        ({"source": ["a"]}, InputError, "a: cannot be read"),
         ({"source": [{"query": "a", "pos": ["b"], "x": object()}]}, InputError, "rows:1 cannot be written as JSON"),
         ({"source": ROWS, "pool": {"text": "a"}}, SettingsError, "candidate_pool is"),
         ({"source": ROWS, "on_bad_rows": "ignore"}, SettingsError, "on_bad_rows is 'ignore'"),

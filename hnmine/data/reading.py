@@ -56,7 +56,7 @@ def training_of(readers: Sequence[Reader], where: str) -> InputFile[Row]:
     first = readers[0]
     first.open()
     found = first.columns or Columns()
-    rows = _rows(readers, found.label)
+    rows = _rows(readers, found.label, named=where != str(first.path))
     joins = not first.source.header or (first.shape is not None and first.shape.joins)
     if found.label or joins:
         joined_rows = join_pairs(rows, first, found, alike=not joins and is_positive(found.pos))
@@ -78,7 +78,7 @@ def training_of(readers: Sequence[Reader], where: str) -> InputFile[Row]:
     return _together(readers, kept, where)
 
 
-def _rows(readers: Sequence[Reader], label: str | None) -> Iterator[Row]:
+def _rows(readers: Sequence[Reader], label: str | None, *, named: bool) -> Iterator[Row]:
     first = readers[0]
     for reader in readers:
         if reader is not first:
@@ -86,7 +86,7 @@ def _rows(readers: Sequence[Reader], label: str | None) -> Iterator[Row]:
         for row in training_rows(reader):
             if label and not _has_label(reader, row, label):
                 continue
-            if len(readers) > 1:
+            if named:
                 row.file = reader.name
             yield row
 
