@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Fields", "Record", "Shape", "ShapeError", "joined", "message_text", "raw", "value"]
+__all__ = ["Fields", "Record", "Shape", "ShapeError", "joined", "message_text", "raw", "text_in", "value"]
 
 Fields = dict[str, msgspec.Raw]
 Record = dict[str, Any]
@@ -27,7 +27,9 @@ class Shape:
         fits: whether the decoded first records have it.
         rows: turns the fields of a record into those of its rows, with `query`, `pos`, `neg` (lists of str), `label`; raises ShapeError.
         pool: the passages of a record that holds its own pool.
-        left_out: what a record without rows is, for the notice that counts them.
+        left_out: what an empty row stands for, for the notice that counts them, and what to do about it (`remedy`).
+        noted: a sentence about a record, for the notice that counts them, or "".
+        refused: why no file of this shape can be read, and what to do, or "".
         query_ids, passage_ids: whether queries, or positives and negatives, are ids of texts in other files.
     """
 
@@ -36,6 +38,9 @@ class Shape:
     rows: Callable[[Fields], list[Fields]]
     pool: Callable[[Fields], list[str]] | None = None
     left_out: str = ""
+    remedy: str = "nothing to do: it has no positive"
+    noted: Callable[[Fields], str] | None = None
+    refused: str = ""
     query_ids: bool = False
     passage_ids: bool = False
 
@@ -53,6 +58,18 @@ def value(fields: Fields, name: str) -> Any:
 def joined(title: str | None, text: str | None) -> str:
     """Return title and text joined by a space, as in BEIR and Tevatron."""
     return f"{title or ''} {text or ''}".strip()
+
+
+# Names of the text in an object, the surest first.
+TEXT_KEYS = ("text", "full_text", "passage_text", "query_text", "passage", "contents", "content", "document", "doc", "body", "paragraph",
+             "sentence", "chunk", "snippet", "query", "question", "answer", "response")  # fmt: skip
+
+
+def text_in(item: Any) -> str | None:
+    """Return a text, also that of an object such as {"text": ...}, or None."""
+    if isinstance(item, dict):
+        item = next((item[key] for key in TEXT_KEYS if isinstance(item.get(key), str)), None)
+    return item if isinstance(item, str) else None
 
 
 def message_text(messages: Any) -> str:

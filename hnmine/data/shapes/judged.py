@@ -1,0 +1,147 @@
+"""A query with judged passages: objects with a flag or grade each, as MS MARCO, DPR's retriever and DuReader have them, or two lists.
+
+They become pairs of `query` and `passage` with the flag under its own name, so labels are known or asked about as in a table of pairs.
+Of several flags a judgement (`is_selected`, `label`) goes before a score of a retriever.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hnmine.data.columns import is_id, is_label, is_passage, is_positive, query_among
+from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, raw, text_in, value
+
+__all__ = ["JUDGED", "judged", "other_fields", "passage_in", "passages_in"]
+
+# A score of a machine, and names that are read as those of the pair's label.
+_SCORE = re.compile(r"scor|similar|rank|distan|prob|logit|confiden|bm25", re.IGNORECASE)
+_NEGATIVE = re.compile(r"neg|wrong|reject|incorrect|distract", re.IGNORECASE)
+_TEXTS = frozenset(("title", "text", "url", "source"))
+
+
+def passages_in(item: Any) -> list[Any] | None:
+    """Return the texts and objects in a list of passages, or in an object of lists of the same length; None if it is neither."""
+    if isinstance(item, dict):
+        lists = {name: each for name, each in item.items() if isinstance(each, list)}
+        if len({len(each) for each in lists.values()}) != 1:
+            return None
+        item = [dict(zip(lists, each, strict=True)) for each in zip(*lists.values(), strict=True)]
+    if not isinstance(item, list) or not all(
+        isinstance(each, str) or (isinstance(each, dict) and _text(each) is not None) for each in item
+    ):
+        return None
+    return item
+
+
+def _text(passage: Mapping[str, Any]) -> str | None:
+    paragraphs = passage.get("paragraphs")
+    if text_in(passage) is None and isinstance(paragraphs, list) and paragraphs and all(isinstance(each, str) for each in paragraphs):
+        best = passage.get("most_related_para")
+        return paragraphs[best] if isinstance(best, int) and 0 <= best < len(paragraphs) else " ".join(paragraphs)
+    return text_in(passage)
+
+
+def passage_in(item: Any) -> Any:
+    """Return a passage as a text, or as an object with title and text."""
+    if isinstance(item, str):
+        return item
+    title, text = item.get("title"), _text(item)
+    return {"title": title, "text": text} if isinstance(title, str) and title.strip() else text
+
+
+def other_fields(fields: Fields, taken: Sequence[str | None]) -> Fields:
+    """Return the other fields of a record; one that would be taken for the label of a pair gets a longer name."""
+    return {
+        f"{name}_" if is_label(name) or name in ("query", "passage") else name: kept for name, kept in fields.items() if name not in taken
+    }
+
+
+def _is_flag(each: Any) -> bool:
+    return each is None or isinstance(each, bool | int | float) or (isinstance(each, str) and len(each) <= 24)
+
+
+def _flag_name(flags: Mapping[str, Sequence[Any]]) -> str | None:
+    """Return the list that judges, of several by name: a label, values of 0 and 1, then scores."""
+    found = {
+        name: values
+        for name, values in flags.items()
+        if all(map(_is_flag, values)) and any(each is not None for each in values) and not is_id(name) and name.casefold() not in _TEXTS
+    }
+    sure = [name for name in found if is_label(name) and not _SCORE.search(name)]
+    binary = [name for name, values in found.items() if {each for each in values if each is not None} <= {0, 1}]
+    scores = [name for name in found if _SCORE.search(name)]
+    return next(iter((*sure, *binary, *scores)), None)
+
+
+def _named(name: str) -> bool:
+    """Return whether a field is called positives or negatives, so that scores in it are no judgements."""
+    return is_positive([name]) or _NEGATIVE.search(name) is not None
+
+
+def _judgements(record: Record, names: Sequence[str]) -> tuple[str, str, list[Any], list[Any]] | None:
+    """Return the field of the passages and the one of the flags (of each passage, or beside them), the passages and the flags."""
+    listed = {name: found for name in names if not _named(name) and (found := passages_in(record.get(name)))}
+    for name, found in listed.items():
+        if all(isinstance(each, dict) for each in found):
+            keys = dict.fromkeys(key for each in found for key in each)
+            if (flag := _flag_name({key: [each.get(key) for each in found] for key in keys})) is not None:
+                return name, flag, found, [each.get(flag) for each in found]
+    for name, found in listed.items():
+        beside = {key: each for key, each in record.items() if key != name and isinstance(each, list) and len(each) == len(found)}
+        if (flag := _flag_name(beside)) is not None and (is_label(flag) or is_passage(name)):
+            return name, flag, found, record[flag]
+    return None
+
+
+def _is_texts(item: Any) -> bool:
+    return passages_in([item] if isinstance(item, str) else item) is not None
+
+
+def judged(query: str | None = None, passages: Sequence[str] | None = None) -> Shape:
+    """Return the shape, for the fields that the user names or for well-known ones."""
+
+    def names(record: Mapping[str, Any]) -> tuple[str | None, Sequence[str]]:
+        asked = query or query_among(list(record))
+        return asked, passages or [name for name in record if name != asked]
+
+    def fit(record: Record) -> bool:
+        asked, places = names(record)
+        if text_in(record.get(asked or "")) is None or (passages is not None and len(passages) > 1):
+            return False
+        found = _judgements(record, places)
+        if found is None:
+            return any(record.get(name) == [] for name in places)
+        # Where another field holds the passages, these are answers or the like.
+        others = [name for name in record if name not in (asked, found[0], found[1])]
+        return passages is not None or not any(is_passage(name) and _is_texts(record[name]) for name in others)
+
+    def fits(records: Sequence[Record]) -> bool:
+        return all(map(fit, records)) and any(_judgements(record, names(record)[1]) for record in records)
+
+    def rows(fields: Fields) -> list[Fields]:
+        record = {name: value(fields, name) for name in fields}
+        asked, places = names(record)
+        text = text_in(record.get(asked or ""))
+        if asked is None or text is None:
+            raise ShapeError
+        found = _judgements(record, places)
+        if found is None:
+            if any(record.get(name) == [] for name in places):
+                return [{}]
+            raise ShapeError
+        place, flag, texts, flags = found
+        kept = other_fields(fields, (asked, place, flag))
+        if isinstance(record[asked], dict):
+            kept = {f"{asked}.{key}": raw(each) for key, each in record[asked].items() if each != text} | kept
+        name, passage = query or "query", passages[0] if passages else "passage"
+        return [
+            {name: raw(text), passage: raw(passage_in(each)), flag: raw(int(grade) if isinstance(grade, bool) else grade)} | kept
+            for each, grade in zip(texts, flags, strict=True)
+        ]
+
+    return Shape(name="judged passages", fits=fits, rows=rows, left_out="query without a passage")
+
+
+JUDGED = judged()
