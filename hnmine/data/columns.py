@@ -164,7 +164,7 @@ def is_id(name: str) -> bool:
 
 
 _LABEL_WORD = re.compile(r"label|scor|relevan|similar|grade|rating|judg|correct|good|match|accept|entail|duplicate|bewert|qrel|class$"
-                         r"|select|clicked$|^click$|^choice$|^(is_)?gold$|is_pos")  # fmt: skip
+                         r"|^(is_)?(selected|clicked|gold|positive|pos|choice)$|^click$")  # fmt: skip
 _NOT_A_LABEL = re.compile(r"not?_|neg|distance|rank|position|loss|error|spam|wrong|irrelev|incorrect|dissimilar|mismatch|answers?$|id$")
 
 

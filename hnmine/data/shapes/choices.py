@@ -12,7 +12,7 @@ from typing import Any
 
 from hnmine.data.columns import is_passage, query_among
 from hnmine.data.shapes.judged import other_fields, passage_in, passages_in
-from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, raw, text_in, value
+from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, inside_of, raw, text_in, value
 
 __all__ = ["CHOICES"]
 
@@ -82,15 +82,17 @@ def _places(record: Mapping[str, Any]) -> list[int | tuple[int, ...]] | None:
 def _base(records: Sequence[Record]) -> int | None:
     """Return the first place that these records count from, -1 if it is unknown, or None if they have another shape."""
     numbers: list[tuple[int, int]] = []
+    labels = False
     for record in records:
         places, found = _places(record), _right(record)
         if places is None or found is None:
             return None
+        labels = labels or found[3].casefold() in ("label", "labels")
         numbers += [(each[0], len(found[1])) for each in places if isinstance(each, tuple)]
     if any(not 0 <= number <= count for number, count in numbers if number != -1):
         return None
     first, last = any(number == 0 for number, _ in numbers), any(number == count for number, count in numbers)
-    if numbers and all(number < 2 for number, _ in numbers) and any(count > 2 for _, count in numbers):
+    if labels and numbers and all(number < 2 for number, _ in numbers) and any(count > 2 for _, count in numbers):
         return -1  # perhaps labels of the whole row
     return None if first and last else 0 if first or not numbers else 1 if last else -1
 
@@ -110,7 +112,7 @@ def _shape(base: int) -> Shape:
         right = {each[0] - max(base, 0) if isinstance(each, tuple) else each for each in places}
         if not all(0 <= each < len(texts) + (base < 0) for each in right):
             raise ShapeError
-        kept = other_fields(fields, (asked, name, *names))
+        kept = inside_of(asked, record[asked]) | other_fields(fields, (asked, name, *names))
         return [
             {"query": raw(text_in(record[asked])), "passage": raw(passage_in(text)), "label": raw(label(place, right))} | kept
             for place, text in enumerate(texts)

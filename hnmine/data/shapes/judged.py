@@ -1,7 +1,7 @@
 """A query with judged passages: objects with a flag or grade each, as MS MARCO, DPR's retriever and DuReader have them, or two lists.
 
 They become pairs of `query` and `passage` with the flag under its own name, so labels are known or asked about as in a table of pairs.
-Of several flags a judgement (`is_selected`, `label`) goes before a score of a retriever.
+Of several flags a judgement (`is_selected`, `label`) goes before a score of a retriever. Passages may be ids of texts in a pool.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hnmine.data.columns import is_id, is_label, is_passage, is_positive, query_among
-from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, raw, text_in, value
+from hnmine.data.shapes.ids import ids_in, looks_like_id
+from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, inside_of, raw, text_in, value
 
-__all__ = ["JUDGED", "judged", "other_fields", "passage_in", "passages_in"]
+__all__ = ["JUDGED", "JUDGED_IDS", "judged", "other_fields", "passage_in", "passages_in"]
 
 # A score of a machine, and names that are read as those of the pair's label.
 _SCORE = re.compile(r"scor|similar|rank|distan|prob|logit|confiden|bm25", re.IGNORECASE)
 _NEGATIVE = re.compile(r"neg|wrong|reject|incorrect|distract", re.IGNORECASE)
+_ID_NAME = re.compile(r"[_-]?ids?$", re.IGNORECASE)
 _TEXTS = frozenset(("title", "text", "url", "source"))
 
 
@@ -62,12 +64,22 @@ def _is_flag(each: Any) -> bool:
     return each is None or isinstance(each, bool | int | float) or (isinstance(each, str) and len(each) <= 24)
 
 
+def _names_them(values: Sequence[Any]) -> bool:
+    """Return whether values name the items of a list (A, B, C, or "1", "2", "3") and say nothing about them."""
+    texts = [each.upper() for each in values if isinstance(each, str)]
+    return len(texts) == len(values) > 1 and texts in ([chr(65 + n) for n in range(len(texts))], [str(n + 1) for n in range(len(texts))])
+
+
 def _flag_name(flags: Mapping[str, Sequence[Any]]) -> str | None:
     """Return the list that judges, of several by name: a label, values of 0 and 1, then scores."""
     found = {
         name: values
         for name, values in flags.items()
-        if all(map(_is_flag, values)) and any(each is not None for each in values) and not is_id(name) and name.casefold() not in _TEXTS
+        if all(map(_is_flag, values))
+        and any(each is not None for each in values)
+        and not _names_them(values)
+        and not is_id(name)
+        and name.casefold() not in _TEXTS
     }
     sure = [name for name in found if is_label(name) and not _SCORE.search(name)]
     binary = [name for name, values in found.items() if {each for each in values if each is not None} <= {0, 1}]
@@ -80,7 +92,7 @@ def _named(name: str) -> bool:
     return is_positive([name]) or _NEGATIVE.search(name) is not None
 
 
-def _judgements(record: Record, names: Sequence[str]) -> tuple[str, str, list[Any], list[Any]] | None:
+def _judgements(record: Mapping[str, Any], names: Sequence[str]) -> tuple[str, str, list[Any], list[Any]] | None:
     """Return the field of the passages and the one of the flags (of each passage, or beside them), the passages and the flags."""
     listed = {name: found for name in names if not _named(name) and (found := passages_in(record.get(name)))}
     for name, found in listed.items():
@@ -95,12 +107,28 @@ def _judgements(record: Record, names: Sequence[str]) -> tuple[str, str, list[An
     return None
 
 
+def _with_ids(record: Mapping[str, Any]) -> Record:
+    """Return a record with its passages by id as objects whose text is the id."""
+    named: Record = {}
+    for name, items in record.items():
+        if not isinstance(items, list) or not items:
+            continue
+        found = [ids_in(each) if isinstance(each, dict) or _ID_NAME.search(name) else None for each in items]
+        if all(each is not None and len(each) == 1 for each in found):
+            ids = [each[0] for each in found if each]
+            named[name] = [{**(each if isinstance(each, dict) else {}), "text": one} for each, one in zip(items, ids, strict=True)]
+    return dict(record) | named
+
+
 def _is_texts(item: Any) -> bool:
     return passages_in([item] if isinstance(item, str) else item) is not None
 
 
-def judged(query: str | None = None, passages: Sequence[str] | None = None) -> Shape:
-    """Return the shape, for the fields that the user names or for well-known ones."""
+def judged(query: str | None = None, passages: Sequence[str] | None = None, *, ids: bool = False) -> Shape:
+    """Return the shape, for the fields that the user names or for well-known ones; with `ids` for passages by id."""
+
+    def opened(record: Mapping[str, Any]) -> Mapping[str, Any]:
+        return _with_ids(record) if ids else record
 
     def names(record: Mapping[str, Any]) -> tuple[str | None, Sequence[str]]:
         asked = query or query_among(list(record))
@@ -118,10 +146,16 @@ def judged(query: str | None = None, passages: Sequence[str] | None = None) -> S
         return passages is not None or not any(is_passage(name) and _is_texts(record[name]) for name in others)
 
     def fits(records: Sequence[Record]) -> bool:
-        return all(map(fit, records)) and any(_judgements(record, names(record)[1]) for record in records)
+        records = [dict(opened(record)) for record in records]
+        if not all(map(fit, records)):
+            return False
+        found = [each for record in records if (each := _judgements(record, names(record)[1]))]
+        texts = [_text(each) or "" if isinstance(each, dict) else each for _, _, passages, _ in found for each in passages]
+        by_id = sum(map(looks_like_id, texts)) >= 0.9 * len(texts) and len({*texts}) > 1
+        return bool(texts) and by_id == ids and (not ids or all(is_label(flag) for _, flag, _, _ in found))
 
     def rows(fields: Fields) -> list[Fields]:
-        record = {name: value(fields, name) for name in fields}
+        record = opened({name: value(fields, name) for name in fields})
         asked, places = names(record)
         text = text_in(record.get(asked or ""))
         if asked is None or text is None:
@@ -132,16 +166,19 @@ def judged(query: str | None = None, passages: Sequence[str] | None = None) -> S
                 return [{}]
             raise ShapeError
         place, flag, texts, flags = found
-        kept = other_fields(fields, (asked, place, flag))
-        if isinstance(record[asked], dict):
-            kept = {f"{asked}.{key}": raw(each) for key, each in record[asked].items() if each != text} | kept
+        kept = inside_of(asked, record[asked]) | other_fields(fields, (asked, place, flag))
+        if ids:
+            named = [(_text(each) if isinstance(each, dict) else each, grade) for each, grade in zip(texts, flags, strict=True)]
+            return [{"query": raw(text), "pos": raw([one]), "label": raw(grade)} | kept for one, grade in named]
         name, passage = query or "query", passages[0] if passages else "passage"
         return [
             {name: raw(text), passage: raw(passage_in(each)), flag: raw(int(grade) if isinstance(grade, bool) else grade)} | kept
             for each, grade in zip(texts, flags, strict=True)
         ]
 
-    return Shape(name="judged passages", fits=fits, rows=rows, left_out="query without a passage")
+    name = "judged passages by id" if ids else "judged passages"
+    return Shape(name=name, fits=fits, rows=rows, left_out="query without a passage", passage_ids=ids)
 
 
 JUDGED = judged()
+JUDGED_IDS = judged(ids=True)

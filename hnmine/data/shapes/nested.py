@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hnmine.data.columns import Columns, query_among, training_columns
-from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, raw, text_in, value
+from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, inside_of, raw, text_in, value
 
 __all__ = ["FLATTENED", "INSTRUCTED", "OBJECTS", "WRAPPED", "WRAPPED_TEXTS", "dotted"]
 
@@ -88,9 +88,7 @@ def _from_object(fields: Fields) -> list[Fields]:
     name = _query_object(record)
     if name is None:
         return [fields]
-    text = text_in(record[name])
-    others = {f"{name}.{key}": raw(each) for key, each in record[name].items() if each != text}
-    return [fields | {name: raw(text)} | others]
+    return [fields | {name: raw(text_in(record[name]))} | inside_of(name, record[name])]
 
 
 def _flat(item: Any, path: str = "") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from hnmine.data.columns import is_label, query_among
 from hnmine.data.shapes.judged import other_fields
 from hnmine.data.shapes.messages import turns_in
-from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, raw, text_in, value
+from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, inside_of, raw, text_in, value
 
 __all__ = ["AB", "ALPACA", "NUMBERED", "PREFERENCES"]
 
@@ -101,32 +101,46 @@ def _are_texts(record: Mapping[str, Any], family: Mapping[str, str]) -> bool:
     return all(isinstance(record[name], str) and record[name].strip() for name in family.values())
 
 
-def _is_numbered(record: Record) -> bool:
-    asked = query_among(list(record))
-    return asked is not None and text_in(record[asked]) is not None and _scored(record) is not None
+def _numbered(compared: bool) -> Shape:
+    """Return the shape of two answers whose scores are compared, or of several passages with a label or grade each."""
 
+    def fits(records: Sequence[Record]) -> bool:
+        values: list[Any] = []
+        pairs = True
+        for record in records:
+            asked, found = query_among(list(record)), _scored(record)
+            if asked is None or text_in(record[asked]) is None or found is None:
+                return False
+            values += [record[name] for name in found[1]]
+            pairs = pairs and len(found[1]) == 2
+        numbers = all(isinstance(each, int | float) for each in values)
+        return (pairs and numbers and not all(each in (0, 1) for each in values)) == compared
 
-def _better(fields: Fields) -> list[Fields]:
-    record = _decoded(fields)
-    asked, found = query_among(list(record)), _scored(record)
-    if asked is None or found is None:
-        raise ShapeError
-    texts, scores = found
-    first = {"query": raw(text_in(record[asked]))}
-    others = other_fields(fields, (asked, *texts, *scores))
-    values = [record[name] for name in scores]
-    if len(texts) == 2 and not {*values} <= {0, 1}:
-        if not all(isinstance(each, int | float) for each in values):
+    def rows(fields: Fields) -> list[Fields]:
+        record = _decoded(fields)
+        asked, found = query_among(list(record)), _scored(record)
+        if asked is None or found is None:
             raise ShapeError
-        pos, neg = (0, 1) if values[0] > values[1] else (1, 0)
+        texts, scores = found
+        first = {"query": raw(text_in(record[asked]))}
+        others = inside_of(asked, record[asked]) | other_fields(fields, (asked, *texts, *scores))
+        if not compared:
+            name = re.sub(r"_?\d$", "", scores[0])
+            return [first | {"passage": fields[text], name: fields[score]} | others for text, score in zip(texts, scores, strict=True)]
+        one, other = (record[name] for name in scores)
+        if one == other:
+            return [{}]
+        pos, neg = texts if one > other else texts[::-1]
         kept = {name: fields[name] for name in scores}
-        return (
-            [{}]
-            if values[0] == values[1]
-            else [first | {"pos": raw([record[texts[pos]]]), "neg": raw([record[texts[neg]]])} | kept | others]
-        )
-    name = re.sub(r"_?\d$", "", scores[0])
-    return [first | {"passage": fields[text], name: fields[score]} | others for text, score in zip(texts, scores, strict=True)]
+        return [first | {"pos": raw([record[pos]]), "neg": raw([record[neg]])} | kept | others]
+
+    return Shape(
+        name="numbered answers with scores",
+        fits=fits,
+        rows=rows,
+        left_out="query whose answers have the same score",
+        remedy="nothing to do: no answer is the better one",
+    )
 
 
 def _fits_alpaca(records: Sequence[Record]) -> bool:
@@ -157,11 +171,5 @@ AB = Shape(
     fits=lambda records: all({"history", "human_ref_A", "human_ref_B", "labels"} <= each.keys() for each in records),
     rows=_compared,
 )
-NUMBERED = Shape(
-    name="numbered answers with scores",
-    fits=lambda records: all(map(_is_numbered, records)),
-    rows=_better,
-    left_out="query whose answers have the same score",
-    remedy="nothing to do: no answer is the better one",
-)
+NUMBERED = (_numbered(True), _numbered(False))
 ALPACA = Shape(name="instructions with outputs", fits=_fits_alpaca, rows=_instructed)

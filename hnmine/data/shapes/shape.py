@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Fields", "Record", "Shape", "ShapeError", "joined", "message_text", "raw", "text_in", "value"]
+__all__ = ["Fields", "Record", "Shape", "ShapeError", "inside_of", "joined", "message_text", "raw", "text_in", "value"]
 
 Fields = dict[str, msgspec.Raw]
 Record = dict[str, Any]
@@ -70,6 +70,11 @@ def text_in(item: Any) -> str | None:
     if isinstance(item, dict):
         item = next((item[key] for key in TEXT_KEYS if isinstance(item.get(key), str)), None)
     return item if isinstance(item, str) else None
+
+
+def inside_of(name: str, item: Any) -> Fields:
+    """Return what an object has beside its text, by dotted names."""
+    return {f"{name}.{key}": raw(each) for key, each in item.items() if each != text_in(item)} if isinstance(item, dict) else {}
 
 
 def message_text(messages: Any) -> str:

@@ -12,9 +12,10 @@ import msgspec
 
 from hnmine.core.errors import InputError
 from hnmine.data.columns import Columns, is_label
+from hnmine.data.literals import literal_in
 from hnmine.data.problems import Problem
 from hnmine.data.shapes.known import recognised
-from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError
+from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, raw
 
 __all__ = ["Shaped"]
 
@@ -65,7 +66,11 @@ class Shaped:
         self._early = reader.problems[known_problems:]  # reported in the order of the lines, with those of the records
         del reader.problems[known_problems:]
         decoded = [found for _, record in self._first if (found := _decoded(record)) is not None]
+        self._packed: tuple[str, ...] = ()
         self.shape: Shape | None = None if given is None else recognised(decoded, given)
+        if given is not None and self.shape is None and (packed := _packed(decoded)):
+            self.shape = recognised([_unpacked(record, packed) for record in decoded], given)
+            self._packed = packed if self.shape else ()
         if self.shape is not None and self.shape.refused:
             raise InputError(f"{reader.path}: {self.shape.refused}")
         rows = [row for _, record in self._first for row in self._rows(record) or ()] if self.shape else []
@@ -102,8 +107,8 @@ class Shaped:
             yield record
             return
         if self.pool is not None and self.shape is not None and self.shape.pool is not None:
-            self.pool += self.shape.pool(_fields(record))
-        if self.shape is not None and self.shape.noted is not None and (note := self.shape.noted(_fields(record))):
+            self.pool += self.shape.pool(_fields(record) | self._inside(record))
+        if self.shape is not None and self.shape.noted is not None and (note := self.shape.noted(_fields(record) | self._inside(record))):
             self._count(note)
         for row in rows:
             if row:
@@ -115,12 +120,24 @@ class Shaped:
         count, line = self._counts.get(what, (0, self._reader.line))
         self._counts[what] = count + 1, line
 
+    def _inside(self, record: bytes) -> Fields:
+        """Return the lists and objects that the record holds as text."""
+        if not self._packed:
+            return {}
+        return {name: raw(each) for name, each in _unpacked(_record(record), self._packed).items() if name in self._packed}
+
     def _rows(self, record: bytes) -> list[Fields] | None:
         """Return the rows of a record, or None if it is read as it is."""
         if self.shape is None:
             return None
         try:
-            return self.shape.rows(_fields(record))
+            fields = _fields(record)
+            inside = self._inside(record)
+            # A field that the shape does not read stays as it was.
+            return [
+                {name: fields[name] if name in inside and each is inside[name] else each for name, each in row.items()}
+                for row in self.shape.rows(fields | inside)
+            ]
         except (ShapeError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError, TypeError, KeyError):
             return None
 
@@ -130,6 +147,23 @@ def _decoded(record: bytes) -> Record | None:
         return _record(record)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _packed(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return the fields that hold lists or objects as text."""
+    texts = {
+        name: [each for record in records if (each := record.get(name)) not in (None, "")]
+        for name in dict.fromkeys(name for record in records for name in record)
+    }
+    return tuple(
+        name for name, found in texts.items() if found and all(isinstance(each, str) and literal_in(each) is not None for each in found)
+    )
+
+
+def _unpacked(record: Record, packed: Sequence[str]) -> Record:
+    return record | {
+        name: inside for name in packed if isinstance(each := record.get(name), str) and (inside := literal_in(each)) is not None
+    }
 
 
 def _plain(row: Fields) -> Record:
