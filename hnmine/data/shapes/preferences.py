@@ -72,9 +72,9 @@ def _preferred(fields: Fields) -> list[Fields]:
 def _compared(fields: Fields) -> list[Fields]:
     record = _decoded(fields)
     texts = [record.get("human_ref_A"), record.get("human_ref_B")]
-    if record.get("labels") not in (0, 1) or not all(isinstance(text, str) for text in texts):
+    if str(record.get("labels")) not in ("0", "1") or not all(isinstance(text, str) for text in texts):
         raise ShapeError
-    pos, neg = texts if record["labels"] == 1 else texts[::-1]  # 1: A is preferred
+    pos, neg = texts if str(record["labels"]) == "1" else texts[::-1]  # 1: A is preferred
     others = {name: kept for name, kept in fields.items() if name not in ("history", "human_ref_A", "human_ref_B", "labels")}
     return [{"query": fields["history"], "pos": raw([pos]), "neg": raw([neg])} | others]
 
@@ -101,6 +101,13 @@ def _are_texts(record: Mapping[str, Any], family: Mapping[str, str]) -> bool:
     return all(isinstance(record[name], str) and record[name].strip() for name in family.values())
 
 
+def _number(item: Any) -> float | None:
+    try:
+        return float(item)
+    except (TypeError, ValueError):
+        return None
+
+
 def _numbered(compared: bool) -> Shape:
     """Return the shape of two answers whose scores are compared, or of several passages with a label or grade each."""
 
@@ -111,9 +118,9 @@ def _numbered(compared: bool) -> Shape:
             asked, found = query_among(list(record)), _scored(record)
             if asked is None or text_in(record[asked]) is None or found is None:
                 return False
-            values += [record[name] for name in found[1]]
+            values += [_number(record[name]) for name in found[1]]
             pairs = pairs and len(found[1]) == 2
-        numbers = all(isinstance(each, int | float) for each in values)
+        numbers = None not in values
         return (pairs and numbers and not all(each in (0, 1) for each in values)) == compared
 
     def rows(fields: Fields) -> list[Fields]:
@@ -127,7 +134,9 @@ def _numbered(compared: bool) -> Shape:
         if not compared:
             name = re.sub(r"_?\d$", "", scores[0])
             return [first | {"passage": fields[text], name: fields[score]} | others for text, score in zip(texts, scores, strict=True)]
-        one, other = (record[name] for name in scores)
+        one, other = (_number(record[name]) for name in scores)
+        if one is None or other is None:
+            raise ShapeError
         if one == other:
             return [{}]
         pos, neg = texts if one > other else texts[::-1]

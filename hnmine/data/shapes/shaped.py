@@ -15,7 +15,7 @@ from hnmine.data.columns import Columns, is_label
 from hnmine.data.literals import literal_in
 from hnmine.data.problems import Problem
 from hnmine.data.shapes.known import recognised
-from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, raw
+from hnmine.data.shapes.shape import Fields, Record, ShapeError, raw
 
 __all__ = ["Shaped"]
 
@@ -66,11 +66,8 @@ class Shaped:
         self._early = reader.problems[known_problems:]  # reported in the order of the lines, with those of the records
         del reader.problems[known_problems:]
         decoded = [found for _, record in self._first if (found := _decoded(record)) is not None]
-        self._packed: tuple[str, ...] = ()
-        self.shape: Shape | None = None if given is None else recognised(decoded, given)
-        if given is not None and self.shape is None and (packed := _packed(decoded)):
-            self.shape = recognised([_unpacked(record, packed) for record in decoded], given)
-            self._packed = packed if self.shape else ()
+        self._packed = _packed(decoded) if given is not None else ()
+        self.shape = None if given is None else recognised([_unpacked(record, self._packed) for record in decoded], given)
         if self.shape is not None and self.shape.refused:
             raise InputError(f"{reader.path}: {self.shape.refused}")
         rows = [row for _, record in self._first for row in self._rows(record) or ()] if self.shape else []
@@ -122,7 +119,7 @@ class Shaped:
 
     def _inside(self, record: bytes) -> Fields:
         """Return the lists and objects that the record holds as text."""
-        if not self._packed:
+        if not self._packed or self.shape is None:
             return {}
         return {name: raw(each) for name, each in _unpacked(_record(record), self._packed).items() if name in self._packed}
 
