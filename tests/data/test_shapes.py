@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -229,6 +231,62 @@ def test_a_shape_gives_the_same_rows_in_every_container(tmp_path, shape, contain
     expected = ROWS if with_negatives else [(query, pos, []) for query, pos, _ in ROWS]
     assert rows(path) == expected
     assert not read_files(path).problems
+
+
+def places(item: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The path of each value inside a record."""
+    for key, each in item.items() if isinstance(item, dict) else enumerate(item) if isinstance(item, list) else ():
+        yield (*path, key)
+        yield from places(each, (*path, key))
+
+
+def without(record: object, path: tuple[str | int, ...]) -> object:
+    """A copy of the record whose value at this path is null."""
+    made = copy.deepcopy(record)
+    inside = made
+    for key in path[:-1]:
+        inside = inside[key]  # type: ignore[index]
+    inside[path[-1]] = None  # type: ignore[index]
+    return made
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_missing_value_is_a_question_or_a_problem_and_never_changes_another_row(tmp_path, shape):
+    records, with_negatives = SHAPES[shape]
+    expected = {query: (pos, neg if with_negatives else []) for query, pos, neg in ROWS}
+    for path in places(records[5]):
+        if path[0] == "label.responses":  # then the suggestion counts, with a notice
+            continue
+        file = write(tmp_path / "data.jsonl", [without(each, path) if number == 5 else each for number, each in enumerate(records)])
+        try:
+            found = rows(file)
+        except InputError:
+            continue
+        assert len(found) >= len(ROWS) - 1, path
+        for query, pos, neg in found:
+            assert query in expected and {*pos} <= {*expected[query][0]} and {*neg} <= {*expected[query][1]}, path
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("first", [True, False])
+def test_other_fields_do_not_change_what_is_read(tmp_path, shape, first):
+    records, with_negatives = SHAPES[shape]
+    if not isinstance(records[0], dict) or len(records[0]) == 1:
+        pytest.skip("a record has no other fields")
+    others: dict[str, object] = {
+        "url": "https://x.org/7",
+        "metadata": {"a": 1, "b": "c"},
+        "tags": ["x", "y"],
+        "flags": [0, 1],
+        "weight": 0.5,
+    }
+    others |= {"meta": '{"k": [1, 2]}', "notes": '["a", "b"]', "token_counts": [12, 14], "difficulty": "hard", "embedding": [0.1, 0.2]}
+    path = write(tmp_path / "data.jsonl", [others | each if first else each | others for each in records])  # type: ignore[operator]
+    found = read_inputs(path)
+    assert [(row.query, row.pos, row.neg) for row in found.rows] == [(q, pos, neg if with_negatives else []) for q, pos, neg in ROWS]
+    if shape not in ("Label Studio", "Argilla"):
+        kept = found.rows[0].fields
+        assert {name: json.loads(bytes(kept[name])) for name in others} == others
 
 
 def test_squad_documents_give_a_row_a_question_and_count_the_unanswerable(tmp_path):

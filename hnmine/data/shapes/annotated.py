@@ -154,7 +154,7 @@ ARGILLA = Shape(
 )
 ARGILLA_FLAT = Shape(
     name="columns of Argilla",
-    fits=lambda records: all(map(_columns, records)),
+    fits=lambda records: any(map(_columns, records)),
     rows=lambda fields: _row(*_flat(_decoded(fields))[:2]),
     noted=lambda fields: _note(*_flat(_decoded(fields))[1:]),
     left_out=_LEFT_OUT,

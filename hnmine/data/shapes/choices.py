@@ -11,25 +11,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hnmine.data.columns import is_passage, query_among
-from hnmine.data.shapes.judged import other_fields, passage_in, passages_in
+from hnmine.data.shapes.judged import has_texts, other_fields, passage_in, passages_in
 from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, inside_of, raw, text_in, value
 
 __all__ = ["CHOICES"]
 
-_RIGHT = re.compile(
-    r"(label|answers?|correct(_?(answer|option|choice))?|gold|target|solution|answer_?key|right)([_-]?(idx|index|indices|id|position|num))?"
-    r"|(idx|index|indices)|(gold|pos|positive|correct)_?(idx|index|indices)",
-    re.IGNORECASE,
+# Names of the right one, the surest first, and of the candidates.
+_RIGHT = (
+    re.compile(r"(\w+_)?(idx|index|indices)", re.IGNORECASE),
+    re.compile(r"answer_?key|(correct|right)(_?(answer|option|choice))?|(answer|correct|label|gold)_?(id|position|num)", re.IGNORECASE),
+    re.compile(r"answer|gold|target|solution", re.IGNORECASE),
+    re.compile(r"labels?", re.IGNORECASE),
 )
-_LISTED = re.compile(r"choices|options|candidates|docs|documents|passages|contexts|answers|endings|responses|ctxs", re.IGNORECASE)
+_LISTED = ("candidates", "choices", "options", "endings", "passages", "documents", "docs", "ctxs", "contexts", "responses", "answers")
 _FIELD = re.compile(r"((?:option|opt|choice|candidate|answer|passage|ending)s?[_ -]?|)([a-h]|\d)", re.IGNORECASE)
 _KEYS = ("label", "key", "letter", "id")
 
 
 def _candidates(record: Mapping[str, Any]) -> tuple[tuple[str, ...], list[Any], list[str]] | None:
     """Return the fields of the candidates, the candidates, and what each is called (letters or numbers), if it is."""
-    for name, item in record.items():
-        if _LISTED.fullmatch(name) and (found := passages_in(item)) and len(found) > 1:
+    for name in sorted((name for name in record if name in _LISTED), key=_LISTED.index):
+        if (found := passages_in(record[name])) and len(found) > 1:
             keys = next((key for key in _KEYS if all(isinstance(each, dict) and isinstance(each.get(key), str) for each in found)), None)
             called = [each[keys] for each in found] if keys else []
             return (name,), found, called if len({*called}) == len(found) else []
@@ -43,8 +45,9 @@ def _right(record: Mapping[str, Any]) -> tuple[tuple[str, ...], list[Any], list[
     found = _candidates(record)
     if found is None or query_among(list(record)) is None:
         return None
-    name = next((name for name in record if name not in found[0] and _RIGHT.fullmatch(name)), None)
-    other = any(is_passage(each) and each not in (*found[0], name) and text_in(record[each]) is not None for each in record)
+    name = next((name for names in _RIGHT for name in record if name not in found[0] and names.fullmatch(name)), None)
+    # Where another field holds the passages, these are answers or the like.
+    other = any(is_passage(each) and each not in (*found[0], name) and has_texts(record[each]) for each in record)
     return None if name is None or other else (*found, name)
 
 
@@ -69,30 +72,32 @@ def _place(answer: Any, texts: Sequence[Any], called: Sequence[str]) -> int | tu
 
 
 def _places(record: Mapping[str, Any]) -> list[int | tuple[int, ...]] | None:
-    """Return the places of the right candidates of a record, as `_place`."""
+    """Return the places of the right candidates of a record, as `_place`; none if it names none, and None for another shape."""
     found = _right(record)
     if found is None:
         return None
     _, texts, called, name = found
     answers = record[name] if isinstance(record[name], list) else [record[name]]
-    places = [_place(each, texts, called) for each in answers]
-    return None if not places or None in places else [each for each in places if each is not None]
+    places = [_place(each, texts, called) for each in answers if each not in (None, "", -1, "-1")]
+    return None if None in places else [each for each in places if each is not None]
 
 
 def _base(records: Sequence[Record]) -> int | None:
     """Return the first place that these records count from, -1 if it is unknown, or None if they have another shape."""
     numbers: list[tuple[int, int]] = []
-    labels = False
+    shaped = named = False
     for record in records:
-        places, found = _places(record), _right(record)
-        if places is None or found is None:
+        found = _right(record)
+        if found is None:  # reported when it is read
+            continue
+        if (places := _places(record)) is None:
             return None
-        labels = labels or found[3].casefold() in ("label", "labels")
+        shaped, named = shaped or bool(places), named or found[3].casefold() in ("label", "labels")
         numbers += [(each[0], len(found[1])) for each in places if isinstance(each, tuple)]
-    if any(not 0 <= number <= count for number, count in numbers if number != -1):
+    if not shaped or any(not 0 <= number <= count for number, count in numbers):
         return None
     first, last = any(number == 0 for number, _ in numbers), any(number == count for number, count in numbers)
-    if labels and numbers and all(number < 2 for number, _ in numbers) and any(count > 2 for _, count in numbers):
+    if named and numbers and all(number < 2 for number, _ in numbers) and any(count > 2 for _, count in numbers):
         return -1  # perhaps labels of the whole row
     return None if first and last else 0 if first or not numbers else 1 if last else -1
 
@@ -108,6 +113,8 @@ def _shape(base: int) -> Shape:
         found, places, asked = _right(record), _places(record), query_among(list(record))
         if found is None or places is None or asked is None:
             raise ShapeError
+        if not places:
+            return [{}]
         names, texts, _, name = found
         right = {each[0] - max(base, 0) if isinstance(each, tuple) else each for each in places}
         if not all(0 <= each < len(texts) + (base < 0) for each in right):
@@ -118,7 +125,12 @@ def _shape(base: int) -> Shape:
             for place, text in enumerate(texts)
         ]
 
-    return Shape(name="candidates and the place of the right one", fits=lambda records: _base(records) == base, rows=rows)
+    return Shape(
+        name="candidates and the place of the right one",
+        fits=lambda records: _base(records) == base,
+        rows=rows,
+        left_out="query whose right candidate is not named",
+    )
 
 
 CHOICES = (_shape(0), _shape(1), _shape(-1))

@@ -14,7 +14,7 @@ from hnmine.data.columns import is_id, is_label, is_passage, is_positive, query_
 from hnmine.data.shapes.ids import ids_in, looks_like_id
 from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, inside_of, raw, text_in, value
 
-__all__ = ["JUDGED", "JUDGED_IDS", "judged", "other_fields", "passage_in", "passages_in"]
+__all__ = ["JUDGED", "JUDGED_IDS", "has_texts", "judged", "other_fields", "passage_in", "passages_in"]
 
 # A score of a machine, and names that are read as those of the pair's label.
 _SCORE = re.compile(r"scor|similar|rank|distan|prob|logit|confiden|bm25", re.IGNORECASE)
@@ -94,6 +94,7 @@ def _named(name: str) -> bool:
 
 def _judgements(record: Mapping[str, Any], names: Sequence[str]) -> tuple[str, str, list[Any], list[Any]] | None:
     """Return the field of the passages and the one of the flags (of each passage, or beside them), the passages and the flags."""
+    names = sorted(names, key=is_passage, reverse=True)
     listed = {name: found for name in names if not _named(name) and (found := passages_in(record.get(name)))}
     for name, found in listed.items():
         if all(isinstance(each, dict) for each in found):
@@ -105,6 +106,13 @@ def _judgements(record: Mapping[str, Any], names: Sequence[str]) -> tuple[str, s
         if (flag := _flag_name(beside)) is not None and (is_label(flag) or is_passage(name)):
             return name, flag, found, record[flag]
     return None
+
+
+def _unjudged(record: Mapping[str, Any], names: Sequence[str]) -> tuple[str, str, list[Any], list[Any]] | None:
+    """Return the same of a record without flags, whose passages are then reported one by one."""
+    listed = [(name, found) for name in names if not _named(name) and (found := passages_in(record.get(name))) is not None]
+    place = next((each for each in listed if is_passage(each[0])), listed[0] if listed else None)
+    return None if place is None else (place[0], "", place[1], [None] * len(place[1]))
 
 
 def _with_ids(record: Mapping[str, Any]) -> Record:
@@ -120,7 +128,8 @@ def _with_ids(record: Mapping[str, Any]) -> Record:
     return dict(record) | named
 
 
-def _is_texts(item: Any) -> bool:
+def has_texts(item: Any) -> bool:
+    """Return whether a value is a text, or a list of texts or passages."""
     return passages_in([item] if isinstance(item, str) else item) is not None
 
 
@@ -134,25 +143,21 @@ def judged(query: str | None = None, passages: Sequence[str] | None = None, *, i
         asked = query or query_among(list(record))
         return asked, passages or [name for name in record if name != asked]
 
-    def fit(record: Record) -> bool:
-        asked, places = names(record)
-        if text_in(record.get(asked or "")) is None or (passages is not None and len(passages) > 1):
-            return False
-        found = _judgements(record, places)
-        if found is None:
-            return any(record.get(name) == [] for name in places)
-        # Where another field holds the passages, these are answers or the like.
-        others = [name for name in record if name not in (asked, found[0], found[1])]
-        return passages is not None or not any(is_passage(name) and _is_texts(record[name]) for name in others)
-
     def fits(records: Sequence[Record]) -> bool:
-        records = [dict(opened(record)) for record in records]
-        if not all(map(fit, records)):
-            return False
-        found = [each for record in records if (each := _judgements(record, names(record)[1]))]
-        texts = [_text(each) or "" if isinstance(each, dict) else each for _, _, passages, _ in found for each in passages]
+        graded: list[tuple[Any, bool]] = []  # of the records with judgements: the passages, and whether the flag is a label
+        for record in map(opened, records):
+            asked, places = names(record)
+            found = _judgements(record, places)
+            if found is None:  # reported when it is read
+                continue
+            # Where another field holds the passages, these are answers or the like.
+            others = [name for name in record if name not in (asked, found[0], found[1])]
+            if text_in(record.get(asked or "")) is None or (not passages and any(is_passage(n) and has_texts(record[n]) for n in others)):
+                return False
+            graded.append((found[2], is_label(found[1])))
+        texts = [_text(each) or "" if isinstance(each, dict) else each for found, _ in graded for each in found]
         by_id = sum(map(looks_like_id, texts)) >= 0.9 * len(texts) and len({*texts}) > 1
-        return bool(texts) and by_id == ids and (not ids or all(is_label(flag) for _, flag, _, _ in found))
+        return bool(texts) and by_id == ids and (not ids or all(label for _, label in graded)) and len(passages or "1") == 1
 
     def rows(fields: Fields) -> list[Fields]:
         record = opened({name: value(fields, name) for name in fields})
@@ -160,21 +165,19 @@ def judged(query: str | None = None, passages: Sequence[str] | None = None, *, i
         text = text_in(record.get(asked or ""))
         if asked is None or text is None:
             raise ShapeError
-        found = _judgements(record, places)
+        found = _judgements(record, places) or _unjudged(record, places)
         if found is None:
-            if any(record.get(name) == [] for name in places):
-                return [{}]
             raise ShapeError
+        if not found[2]:
+            return [{}]
         place, flag, texts, flags = found
         kept = inside_of(asked, record[asked]) | other_fields(fields, (asked, place, flag))
         if ids:
             named = [(_text(each) if isinstance(each, dict) else each, grade) for each, grade in zip(texts, flags, strict=True)]
             return [{"query": raw(text), "pos": raw([one]), "label": raw(grade)} | kept for one, grade in named]
         name, passage = query or "query", passages[0] if passages else "passage"
-        return [
-            {name: raw(text), passage: raw(passage_in(each)), flag: raw(int(grade) if isinstance(grade, bool) else grade)} | kept
-            for each, grade in zip(texts, flags, strict=True)
-        ]
+        graded = [{flag: raw(int(grade) if isinstance(grade, bool) else grade)} if flag else {} for grade in flags]
+        return [{name: raw(text), passage: raw(passage_in(each))} | grade | kept for each, grade in zip(texts, graded, strict=True)]
 
     name = "judged passages by id" if ids else "judged passages"
     return Shape(name=name, fits=fits, rows=rows, left_out="query without a passage", passage_ids=ids)

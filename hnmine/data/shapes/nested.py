@@ -122,7 +122,7 @@ def _at(item: Any, path: str) -> Any:
     return item
 
 
-OBJECTS = Shape(name="queries as objects", fits=lambda records: all(_query_object(each) for each in records), rows=_from_object)
+OBJECTS = Shape(name="queries as objects", fits=lambda records: any(_query_object(each) for each in records), rows=_from_object)
 FLATTENED = Shape(
     name="objects",
     fits=_fits_flattened,

@@ -98,7 +98,7 @@ def _scored(record: Mapping[str, Any]) -> tuple[list[str], list[str]] | None:
 
 
 def _are_texts(record: Mapping[str, Any], family: Mapping[str, str]) -> bool:
-    return all(isinstance(record[name], str) and record[name].strip() for name in family.values())
+    return all(isinstance(record[name], str | None) for name in family.values())
 
 
 def _number(item: Any) -> float | None:
@@ -115,13 +115,11 @@ def _numbered(compared: bool) -> Shape:
         values: list[Any] = []
         pairs = True
         for record in records:
-            asked, found = query_among(list(record)), _scored(record)
-            if asked is None or text_in(record[asked]) is None or found is None:
-                return False
-            values += [_number(record[name]) for name in found[1]]
-            pairs = pairs and len(found[1]) == 2
-        numbers = None not in values
-        return (pairs and numbers and not all(each in (0, 1) for each in values)) == compared
+            if query_among(list(record)) is not None and (found := _scored(record)) is not None:
+                values += [record[name] for name in found[1] if record[name] not in (None, "")]
+                pairs = pairs and len(found[1]) == 2
+        numbers = all(_number(each) is not None for each in values)
+        return bool(values) and (pairs and numbers and not all(_number(each) in (0, 1) for each in values)) == compared
 
     def rows(fields: Fields) -> list[Fields]:
         record = _decoded(fields)
@@ -133,7 +131,11 @@ def _numbered(compared: bool) -> Shape:
         others = inside_of(asked, record[asked]) | other_fields(fields, (asked, *texts, *scores))
         if not compared:
             name = re.sub(r"_?\d$", "", scores[0])
-            return [first | {"passage": fields[text], name: fields[score]} | others for text, score in zip(texts, scores, strict=True)]
+            return [
+                first | {"passage": fields[text], name: fields[score]} | others
+                for text, score in zip(texts, scores, strict=True)
+                if record[text]
+            ]
         one, other = (_number(record[name]) for name in scores)
         if one is None or other is None:
             raise ShapeError
@@ -173,7 +175,7 @@ def _instructed(fields: Fields) -> list[Fields]:
 
 
 PREFERENCES = Shape(
-    name="chosen and rejected answers", fits=lambda records: all(_preference(each) is not None for each in records), rows=_preferred
+    name="chosen and rejected answers", fits=lambda records: any(_preference(each) is not None for each in records), rows=_preferred
 )
 AB = Shape(
     name="answers A and B with a preference",

@@ -132,7 +132,7 @@ class Shaped:
             inside = self._inside(record)
             # A field that the shape does not read stays as it was.
             return [
-                {name: fields[name] if name in inside and each is inside[name] else each for name, each in row.items()}
+                {name: fields[name] if name in inside and bytes(each) == bytes(inside[name]) else each for name, each in row.items()}
                 for row in self.shape.rows(fields | inside)
             ]
         except (ShapeError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError, TypeError, KeyError):
