@@ -109,7 +109,7 @@ class RecordReader(LineReader):
         self.columns, self.plain = resolve(self.source, self.role, self.given, str(self.path))
         if self.columns is None and not self.converts and self.source.format in ("jsonl", "json"):
             self.plain = True  # the missing fields are reported line by line
-        if self.columns is None and not self.plain:
+        if (self.columns is None and not self.plain) or (self.shape is not None and self.shape.asks):
             raise ColumnsError(_unknown_columns(str(self.path), self.role, self.source.names, examples), self.source.names)
 
     def _detect(self) -> None:

@@ -405,6 +405,26 @@ def test_other_objects_are_listed_by_dotted_names_that_can_be_named(tmp_path):
         rows(path, "query=input.query", "pos=output.answers")
 
 
+def test_passages_in_objects_are_listed_too_and_never_lost(tmp_path):
+    records = [{"query": {"text": q}, "documents": {"relevant": [{"text": p}], "irrelevant": [n]}} for q, p, n in TRIPLES]
+    for name, query in (("object", "query.text"), ("text", "query")):
+        path = write(
+            tmp_path / f"{name}.jsonl", [each | {"query": each["query"] if name == "object" else each["query"]["text"]} for each in records]
+        )  # type: ignore[index]
+        with pytest.raises(ColumnsError, match=r"documents\.relevant") as question:
+            rows(path)
+        assert question.value.names == (query, "documents.relevant", "documents.irrelevant")
+        assert rows(path, f"query={query}", "pos=documents.relevant", "neg=documents.irrelevant") == ROWS
+
+
+def test_an_answer_of_a_word_does_not_take_the_place_of_a_context_in_an_object(tmp_path):
+    records = [
+        {"question": q, "answer": f"every {n} days", "context": {"title": ["A"], "sentences": [[p]]}} for n, (q, p, _) in enumerate(TRIPLES)
+    ]
+    with pytest.raises(ColumnsError, match=r"context\.sentences"):
+        rows(write(tmp_path / "data.jsonl", records))
+
+
 def test_what_a_query_object_has_beside_its_text_is_kept(tmp_path):
     path = write(tmp_path / "data.jsonl", [{"query": {"id": n, "text": q}, "positive": {"text": p}} for n, (q, p, _) in enumerate(TRIPLES)])
     assert rows(path) == [(q, pos, []) for q, pos, _ in ROWS]

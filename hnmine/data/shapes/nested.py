@@ -99,8 +99,16 @@ def _flat(item: Any, path: str = "") -> dict[str, Any]:
 
 
 def _fits_flattened(records: Sequence[Record]) -> bool:
+    """Return whether the columns are unknown, or those of the passages are objects without a text, and there are objects."""
     names = list(dict.fromkeys(name for record in records for name in record))
-    return training_columns(names, Columns(), "") is None and any(isinstance(each, dict) for record in records for each in record.values())
+    found = training_columns(names, Columns(), "")
+    read = names if found is None else found.pos or ()
+    objects = [record[name] for record in records for name in read if isinstance(record.get(name), dict)]
+    return any(found is None or text_in(each) is None for each in objects)
+
+
+def _fits_objects(records: Sequence[Record]) -> bool:
+    return any(_query_object(each) for each in records) and not _fits_flattened(records)
 
 
 def dotted(names: Sequence[str]) -> Shape:
@@ -122,10 +130,11 @@ def _at(item: Any, path: str) -> Any:
     return item
 
 
-OBJECTS = Shape(name="queries as objects", fits=lambda records: any(_query_object(each) for each in records), rows=_from_object)
+OBJECTS = Shape(name="queries as objects", fits=_fits_objects, rows=_from_object)
 FLATTENED = Shape(
     name="objects",
     fits=_fits_flattened,
+    asks=True,
     rows=lambda fields: [{name: raw(each) for name, each in _flat({name: value(fields, name) for name in fields}).items()}],
 )
 WRAPPED = Shape(name="rows within one object", fits=_fits, rows=_unwrapped)

@@ -30,6 +30,7 @@ class Shape:
         left_out: what an empty row stands for, for the notice that counts them, and what to do about it (`remedy`).
         noted: a sentence about a record, for the notice that counts them, or "".
         refused: why no file of this shape can be read, and what to do, or "".
+        asks: the user must name the columns, whatever their names.
         query_ids, passage_ids: whether queries, or positives and negatives, are ids of texts in other files.
     """
 
@@ -41,6 +42,7 @@ class Shape:
     remedy: str = "nothing to do: it has no positive"
     noted: Callable[[Fields], str] | None = None
     refused: str = ""
+    asks: bool = False
     query_ids: bool = False
     passage_ids: bool = False
 
