@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -132,6 +133,7 @@ def columns_from(words: Iterable[str]) -> Columns:
     return msgspec.convert(parts, Columns)
 
 
+@lru_cache(maxsize=1024)
 def _plain(name: str) -> str:
     return re.sub(r"[\s\-.]+", "_", name.strip()).casefold()
 

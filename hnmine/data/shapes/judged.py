@@ -38,11 +38,11 @@ def passages_in(item: Any) -> list[Any] | None:
 
 
 def _text(passage: Mapping[str, Any]) -> str | None:
-    paragraphs = passage.get("paragraphs")
-    if text_in(passage) is None and isinstance(paragraphs, list) and paragraphs and all(isinstance(each, str) for each in paragraphs):
+    text, paragraphs = text_in(passage), passage.get("paragraphs")
+    if text is None and isinstance(paragraphs, list) and paragraphs and all(isinstance(each, str) for each in paragraphs):
         best = passage.get("most_related_para")
         return paragraphs[best] if isinstance(best, int) and 0 <= best < len(paragraphs) else " ".join(paragraphs)
-    return text_in(passage)
+    return text
 
 
 def passage_in(item: Any) -> Any:

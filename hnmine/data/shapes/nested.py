@@ -102,9 +102,10 @@ def _fits_flattened(records: Sequence[Record]) -> bool:
     """Return whether the columns are unknown, or those of the passages are objects without a text, and there are objects."""
     names = list(dict.fromkeys(name for record in records for name in record))
     found = training_columns(names, Columns(), "")
-    read = names if found is None else found.pos or ()
-    objects = [record[name] for record in records for name in read if isinstance(record.get(name), dict)]
-    return any(found is None or text_in(each) is None for each in objects)
+    if found is None:
+        return any(isinstance(each, dict) for record in records for each in record.values())
+    passages = [record[name] for record in records for name in found.pos or () if record.get(name) is not None]
+    return bool(passages) and all(isinstance(each, dict) and text_in(each) is None for each in passages)
 
 
 def _fits_objects(records: Sequence[Record]) -> bool:

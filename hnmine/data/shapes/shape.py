@@ -69,9 +69,12 @@ TEXT_KEYS = ("text", "full_text", "passage_text", "query_text", "passage", "cont
 
 def text_in(item: Any) -> str | None:
     """Return a text, also that of an object such as {"text": ...}, or None."""
-    if isinstance(item, dict):
-        item = next((item[key] for key in TEXT_KEYS if isinstance(item.get(key), str)), None)
-    return item if isinstance(item, str) else None
+    if not isinstance(item, dict):
+        return item if isinstance(item, str) else None
+    for key in TEXT_KEYS:
+        if isinstance(text := item.get(key), str):
+            return text
+    return None
 
 
 def inside_of(name: str, item: Any) -> Fields:
