@@ -63,7 +63,8 @@ def lines(file: Opened, names: list[str], limit: int) -> Iterator[bytes | Fault]
 
     fields = [file.schema.field(name) for name in names]
     floats = any(_has(pa.types.is_floating, field.type) for field in fields)
-    spells = {field.name: spell for field in fields if (spell := _spell(field.type))}
+    classes = _classes(file.schema)
+    spells = {field.name: spell for field in fields if (spell := _named(classes.get(field.name)) or _spell(field.type))}
     raws = pa.schema([(field.name, _raw(field.type)) for field in fields])
 
     def built(part: Any) -> Iterator[bytes]:
@@ -166,6 +167,36 @@ def _raw(kind: Any) -> Any:
     if types.is_large_list(kind):
         return pa.large_list(_raw(kind.value_type))
     return kind
+
+
+def _classes(schema: Any) -> dict[str, Any]:
+    """Return the features that `datasets` keeps in a schema, by column."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return features if isinstance(features, dict) else {}
+
+
+def _named(feature: Any) -> Spell | None:
+    """Return a function that converts the integers of a ClassLabel to their names, also in lists and objects, or None if there are none."""
+    if isinstance(feature, list) and len(feature) == 1:
+        feature = {"_type": "List", "feature": feature[0]}
+    if not isinstance(feature, dict):
+        return None
+    names = feature.get("names")
+    if feature.get("_type") == "ClassLabel" and isinstance(names, list):
+        return lambda value: None if value == -1 else names[value] if isinstance(value, int) and 0 <= value < len(names) else value
+    if "_type" in feature:
+        inside = _named(feature.get("feature"))
+        # A sequence of objects is stored as an object of lists.
+        return None if inside is None else lambda value: [_by(inside, each) for each in value] if isinstance(value, list) else inside(value)
+    inner = {name: spell for name, each in feature.items() if (spell := _named(each))}
+    return (lambda value: {k: _listed(inner[k], v) if k in inner else v for k, v in value.items()}) if inner else None
+
+
+def _listed(spell: Spell, value: Any) -> Any:
+    return [_by(spell, each) for each in value] if isinstance(value, list) else _by(spell, value)
 
 
 def _spell(kind: Any) -> Spell | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -22,17 +23,19 @@ __all__ = [
     "in_words",
     "is_id",
     "is_label",
+    "is_passage",
     "is_positive",
     "is_query",
     "known_name",
     "likely_columns",
     "pool_columns",
+    "query_among",
     "training_columns",
 ]
 
 # Most specific names first; the last ones are used only if none of the others exists. Headers of spreadsheets come in many languages.
 _QUERIES = ("query", "question", "anchor", "queries", "questions", "search_query", "query_text", "user_query", "user_input", "q",
-            "sentence1", "sentence_0", "sentence_1", "sentence_a", "text_a", "text1", "premise", "frage", "anfrage", "suchanfrage",
+            "sentence1", "sentence_0", "sentence_1", "sentence_a", "sent1", "text_a", "text1", "premise", "frage", "anfrage", "suchanfrage",
             "requête", "pregunta", "consulta", "domanda", "pergunta", "vraag", "вопрос",
             "запрос", "问题", "查询", "問題", "質問", "질문")  # fmt: skip
 _POSITIVES = ("pos", "positive", "positives", "positive_passages", "positive_passage", "positive_ctxs", "positive_docs", "positive_doc",
@@ -40,17 +43,21 @@ _POSITIVES = ("pos", "positive", "positives", "positive_passages", "positive_pas
               "relevant_docs", "chosen")  # fmt: skip
 # The second text of a pair: a positive, or with a label column perhaps a negative. Before an answer: that is often three words of it.
 _PARTNERS = ("context", "contexts", "retrieved_contexts", "reference_contexts", "passage", "passages", "document", "documents", "doc",
-             "docs", "sentence2", "sentence_1", "sentence_2", "sentence_b", "text_b", "text2", "hypothesis")  # fmt: skip
-_ANSWERS = ("answer", "answers", "response", "responses", "reference", "ground_truth", "antwort", "réponse", "reponse", "respuesta",
-            "risposta", "resposta", "antwoord", "ответ", "答案", "回答", "答え", "답변", "text")  # fmt: skip
+             "docs", "sentence2", "sentence_1", "sentence_2", "sentence_b", "sent2", "text_b", "text2", "hypothesis", "support",
+             "sentence")  # fmt: skip
+_ANSWERS = ("answer", "answers", "correct_answer", "correct_answers", "best_answer", "response", "responses", "reference",
+            "ground_truth", "antwort", "réponse", "reponse", "respuesta", "risposta", "resposta", "antwoord",
+            "ответ", "答案", "回答", "答え", "답변", "text")  # fmt: skip
 _LABELS = ("label", "labels", "score", "scores", "similarity", "similarity_score", "relevance", "relevancy", "relevance_score",
            "is_relevant", "relevant", "is_duplicate", "duplicate", "grade", "rating", "judgement", "judgment", "gold_label", "match",
-           "is_match", "qrel")  # fmt: skip
+           "is_match", "qrel", "is_selected", "has_answer", "hasanswer")  # fmt: skip
 _NEGATIVES = ("neg", "negative", "negatives", "negative_passages", "negative_passage", "negative_ctxs", "negative_docs", "negative_doc",
               "negative_document", "negative_documents", "negative_text", "negative_texts", "hard_negative", "hard_negatives", "hard_neg",
               "hard_negative_ctxs", "hard_negative_passages", "rejected", "rejected_response", "rejected_responses", "wrong",
-              "wrong_answer", "irrelevant", "falsch", "falsche_antwort", "faux", "incorrecta", "sbagliata", "errada", "fout", "неверно",
+              "irrelevant", "falsch", "falsche_antwort", "faux", "incorrecta", "sbagliata", "errada", "fout", "неверно",
               "错误答案", "错误", "不正解", "오답")  # fmt: skip
+# Wrong answers are negatives of an answer; where a context is the positive, they are no passages at all.
+_WRONG_ANSWERS = re.compile(r"(incorrect|wrong|false|bad)_answers?(_?\d+)?|distractors?(_?\d+)?")
 _TEXTS = ("text", "passage", "contents", "content", "document", "doc", "body", "passage_text", "document_text", "doc_text", "chunk_text",
           "paragraph", "context", "chunk", "sentence", "answer")  # fmt: skip
 _IDS = ("_id", "id", "docid", "doc_id", "document_id", "pid", "passage_id", "corpus_id", "chunk_id", "pool_id", "qid", "query_id",
@@ -130,6 +137,7 @@ def columns_from(words: Iterable[str]) -> Columns:
     return Columns(**parts)  # type: ignore[arg-type]
 
 
+@lru_cache(maxsize=1024)
 def _plain(name: str) -> str:
     return re.sub(r"[\s\-.]+", "_", name.strip()).casefold()
 
@@ -137,7 +145,12 @@ def _plain(name: str) -> str:
 def known_name(name: str) -> bool:
     """Return whether a column name is well known."""
     plain = _plain(name)
-    return plain in _KNOWN or bool(_NUMBERED_POSITIVE.fullmatch(plain) or _NUMBERED_NEGATIVE.fullmatch(plain))
+    return plain in _KNOWN or any(each.fullmatch(plain) for each in (_NUMBERED_POSITIVE, _NUMBERED_NEGATIVE, _WRONG_ANSWERS))
+
+
+def query_among(names: Sequence[str]) -> str | None:
+    """Return the column that is called a query, or None."""
+    return _first(names, _QUERIES)
 
 
 def is_positive(names: Sequence[str] | None) -> bool:
@@ -150,14 +163,20 @@ def is_query(name: str) -> bool:
     return _plain(name) in _QUERIES
 
 
+def is_passage(name: str) -> bool:
+    """Return whether a name says that its column holds passages: positives, or the second texts of pairs."""
+    return is_positive([name]) or _plain(name) in _PARTNERS
+
+
 def is_id(name: str) -> bool:
     """Return whether a name says that its column holds ids or numbers of rows."""
     plain = _plain(name)
     return plain in _IDS or plain.endswith("_id") or plain.startswith("unnamed:") or plain in ("", "index", "nr", "no", "row")
 
 
-_LABEL_WORD = re.compile(r"label|scor|relevan|similar|grade|rating|judg|correct|good|match|accept|entail|duplicate|bewert|qrel|class$")
-_NOT_A_LABEL = re.compile(r"not?_|neg|distance|rank|position|loss|error|spam|wrong|irrelev|incorrect|dissimilar|mismatch|id$")
+_LABEL_WORD = re.compile(r"label|scor|relevan|similar|grade|rating|judg|correct|good|match|accept|entail|duplicate|bewert|qrel|class$"
+                         r"|^(is_)?(selected|clicked|gold|positive|pos|choice)$|^click$")  # fmt: skip
+_NOT_A_LABEL = re.compile(r"not?_|neg|distance|rank|position|loss|error|spam|wrong|irrelev|incorrect|dissimilar|mismatch|answers?$|id$")
 
 
 def is_label(name: str) -> bool:
@@ -210,10 +229,11 @@ def training_columns(names: Sequence[str], given: Columns, where: str) -> Column
     neg = given.neg
     if neg is None:
         third = ("sentence_2",) if _plain(query) == "sentence_0" else ()
+        numbered_too = [_NUMBERED_NEGATIVE] if any(_plain(name) in _PARTNERS for name in pos) else [_NUMBERED_NEGATIVE, _WRONG_ANSWERS]
         neg = tuple(
             name
             for name in names
-            if name not in taken and (_plain(name) in (*_NEGATIVES, *third) or _NUMBERED_NEGATIVE.fullmatch(_plain(name)))
+            if name not in taken and (_plain(name) in (*_NEGATIVES, *third) or any(each.fullmatch(_plain(name)) for each in numbered_too))
         )
     return Columns(query=query, pos=pos, neg=neg, label=label, positive_labels=given.positive_labels)
 

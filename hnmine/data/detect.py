@@ -8,10 +8,8 @@ name, or with names unlike the data; without one the columns are named `column_1
 
 from __future__ import annotations
 
-import ast
 import csv
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,9 +20,10 @@ import msgspec
 
 from hnmine.data.columns import Columns, in_words, is_id, is_label, is_positive, known_name, pool_columns, training_columns
 from hnmine.data.documents import beginning, list_in_line
+from hnmine.data.literals import list_in
 from hnmine.data.streams import Packing
 
-__all__ = ["Format", "Role", "Source", "cells_of", "detect", "list_in", "read_as", "reader_of", "resolve", "sheet"]
+__all__ = ["Format", "Role", "Source", "cells_of", "detect", "read_as", "reader_of", "resolve", "sheet"]
 
 Format = Literal["jsonl", "json", "csv", "text", "parquet", "arrow", "excel", "beir"]
 Role = Literal["training", "pool"]
@@ -372,18 +371,3 @@ def _is_short(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
 def _is_above(name: str, cells: Sequence[str]) -> bool:
     """Return whether a name in a script without blanks is shorter than every text below it; True for other scripts."""
     return not _DENSE.search(name) or all(len(name) < len(cell.strip()) or re.fullmatch(_ID, cell.strip()) for cell in cells)
-
-
-def list_in(cell: str) -> list[str] | None:
-    """Return the list of strings in a cell (JSON or Python syntax), or None."""
-    text = cell.strip()
-    if not (text.startswith("[") and text.endswith("]")):
-        return None
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        try:
-            found = ast.literal_eval(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            return None
-    return found if isinstance(found, list) and all(isinstance(each, str) for each in found) else None

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from hnmine.data.literals import list_in, looks_like_list
 from hnmine.data.problems import REPAIRS, Problem
 from hnmine.data.tables import RecordReader
 
@@ -155,7 +156,13 @@ class Reader(RecordReader):
             found.append(self.problem(path, "not-json", f"not valid: {error}", "correct the escape in the text"))
             return [], None
         dropped: list[int] | None = None if isinstance(value, list) else []
-        if isinstance(value, str):
+        inside = list_in(value) if isinstance(value, str) else None
+        if inside is not None and self.converts:
+            value = inside
+        elif inside is not None or (isinstance(value, str) and looks_like_list(value)):
+            found.append(self.damaged_list(path))
+            return [], None
+        elif isinstance(value, str):
             found.append(self.problem(path, "string-instead-of-list", "expected a list, found a string", REPAIRS["string-instead-of-list"]))
             value = [value]
         elif value is None:
@@ -177,6 +184,10 @@ class Reader(RecordReader):
             else:
                 kept.append(item)
         return kept, dropped
+
+    def damaged_list(self, path: str) -> Problem:
+        """Return the problem that a list is written as text, and perhaps shortened."""
+        return self.problem(path, "wrong-type", "expected a list, found the text of one", 'write a JSON list, such as ["one", "other"]')
 
 
 _WORD = {

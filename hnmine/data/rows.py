@@ -16,6 +16,7 @@ import msgspec
 
 from hnmine.data.columns import Columns
 from hnmine.data.jsonl import Reader
+from hnmine.data.literals import literal_in, looks_like_list
 from hnmine.data.problems import REPAIRS, Problem
 from hnmine.data.shapes.shape import joined
 
@@ -33,6 +34,8 @@ class Passage(msgspec.Struct, frozen=True):
     contents: str | None = None
     content: str | None = None
 
+
+_TEXTS = {*Passage.__struct_fields__} - {"title"}
 
 # Cells of a table without a value, as pandas writes them.
 _MISSING = ("", "nan", "none", "null", "<na>", "n/a")
@@ -144,6 +147,11 @@ class Renamer:
                 return [], []
             if first == b'"':
                 items: list[str | Passage | None] = [_text(raw)]
+                if (inside := _written_out(str(items[0]))) is not None:
+                    return self._cell(inside, path, found)
+                if looks_like_list(str(items[0])):
+                    found.append(reader.damaged_list(path))
+                    return [], []
                 missing = _MISSING if reader.source.format in ("csv", "excel") else ("",)
                 if reader.source.is_table and str(items[0]).strip().casefold() in missing:
                     return [], []
@@ -173,6 +181,15 @@ class Renamer:
                 blank.append(index)
                 found.append(reader.problem(place, "blank-passage", "the passage is blank", REPAIRS["blank-passage"]))
         return kept, blank
+
+
+def _written_out(text: str) -> msgspec.Raw | None:
+    """Return the passages that a text holds as a list or object, as JSON, or None if it is a passage."""
+    inside = literal_in(text)
+    items = inside if isinstance(inside, list) else [] if inside is None else [inside]
+    if inside is None or not all(isinstance(each, str) or (isinstance(each, dict) and _TEXTS & each.keys()) for each in items):
+        return None
+    return msgspec.Raw(_encode(inside))
 
 
 @dataclass(slots=True, eq=False)

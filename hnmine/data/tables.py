@@ -22,8 +22,9 @@ from hnmine.core.errors import ColumnsError, InputError
 from hnmine.core.text import counted, shortened
 from hnmine.data import arrow, documents, ipc, parquet, spreadsheet
 from hnmine.data.columns import Columns, likely_columns
-from hnmine.data.detect import Role, Source, detect, list_in, read_as, reader_of, resolve, sheet
+from hnmine.data.detect import Role, Source, detect, read_as, reader_of, resolve, sheet
 from hnmine.data.lines import ARROW, SEEKABLE, LineReader, chained
+from hnmine.data.literals import list_in
 from hnmine.data.problems import InputFile
 from hnmine.data.shapes.shape import Shape
 from hnmine.data.shapes.shaped import Shaped
@@ -98,8 +99,7 @@ class RecordReader(LineReader):
             raise
         examples: dict[str, str] = {}
         if self.source.format != "text":
-            unnamed = (self.given.query, self.given.pos) == (None, None)
-            shaped = Shaped(self, self._records or iter(()), known=self.converts and self.role == "training" and unnamed)
+            shaped = Shaped(self, self._records or iter(()), self.given if self.converts and self.role == "training" else None)
             self._records, self.shape, self.pool, examples = iter(shaped), shaped.shape, shaped.pool, shaped.examples
             self.source = replace(self.source, labels=shaped.labels, numbers=shaped.numbers, repeated=shaped.repeated)
             if shaped.shape is not None:
@@ -109,7 +109,7 @@ class RecordReader(LineReader):
         self.columns, self.plain = resolve(self.source, self.role, self.given, str(self.path))
         if self.columns is None and not self.converts and self.source.format in ("jsonl", "json"):
             self.plain = True  # the missing fields are reported line by line
-        if self.columns is None and not self.plain:
+        if (self.columns is None and not self.plain) or (self.shape is not None and self.shape.asks):
             raise ColumnsError(_unknown_columns(str(self.path), self.role, self.source.names, examples), self.source.names)
 
     def _detect(self) -> None:

@@ -1,6 +1,7 @@
-"""Rows within one object (`{"set": {...}}`, `{"set": ["query", "positive"]}`), and texts as `[instruction, text]` pairs.
+"""Rows within one object (`{"set": {...}}`, `{"set": ["query", "positive"]}`), texts as `[instruction, text]` pairs, and objects in fields.
 
-The instruction of a query is kept as `prompt`.
+The instruction of a query is kept as `prompt`. A query that is an object with a text is that text. Other objects are a
+question: their fields are listed by dotted names, such as `input.question`, and the user names those to read.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, raw, value
+from hnmine.data.columns import Columns, query_among, training_columns
+from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, inside_of, raw, text_in, value
 
-__all__ = ["INSTRUCTED", "WRAPPED", "WRAPPED_TEXTS"]
+__all__ = ["FLATTENED", "INSTRUCTED", "OBJECTS", "WRAPPED", "WRAPPED_TEXTS", "dotted"]
 
 
 def _inside(record: Record) -> Any:
@@ -75,6 +77,67 @@ def _from_pairs(fields: Fields) -> list[Fields]:
     return [row]
 
 
+def _query_object(record: Record) -> str | None:
+    """Return the name of the query if it is an object with a text."""
+    name = query_among(list(record))
+    return name if isinstance(record.get(name or ""), dict) and text_in(record[name or ""]) is not None else None
+
+
+def _from_object(fields: Fields) -> list[Fields]:
+    record = {name: value(fields, name) for name in fields}
+    name = _query_object(record)
+    if name is None:
+        return [fields]
+    return [fields | {name: raw(text_in(record[name]))} | inside_of(name, record[name])]
+
+
+def _flat(item: Any, path: str = "") -> dict[str, Any]:
+    """Return the values of an object by dotted names."""
+    if not isinstance(item, dict) or not item or path.count(".") > 5:
+        return {path: item}
+    return {name: each for key, inside in item.items() for name, each in _flat(inside, f"{path}.{key}" if path else key).items()}
+
+
+def _fits_flattened(records: Sequence[Record]) -> bool:
+    """Return whether the columns are unknown, or those of the passages are objects without a text, and there are objects."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    found = training_columns(names, Columns(), "")
+    if found is None:
+        return any(isinstance(each, dict) for record in records for each in record.values())
+    passages = [record[name] for record in records for name in found.pos or () if record.get(name) is not None]
+    return bool(passages) and all(isinstance(each, dict) and text_in(each) is None for each in passages)
+
+
+def _fits_objects(records: Sequence[Record]) -> bool:
+    return any(_query_object(each) for each in records) and not _fits_flattened(records)
+
+
+def dotted(names: Sequence[str]) -> Shape:
+    """Return the shape of records with objects that these names lead into, such as `input.question`."""
+
+    def found(record: Record) -> dict[str, Any]:
+        return {name: each for name in names if name not in record and (each := _at(record, name)) is not None}
+
+    def rows(fields: Fields) -> list[Fields]:
+        return [fields | {name: raw(each) for name, each in found({name: value(fields, name) for name in fields}).items()}]
+
+    return Shape(name="objects", fits=lambda records: any(map(found, records)), rows=rows)
+
+
+def _at(item: Any, path: str) -> Any:
+    """Return the value that a dotted name leads to, or None."""
+    for key in path.split("."):
+        item = item.get(key) if isinstance(item, dict) else None
+    return item
+
+
+OBJECTS = Shape(name="queries as objects", fits=_fits_objects, rows=_from_object)
+FLATTENED = Shape(
+    name="objects",
+    fits=_fits_flattened,
+    asks=True,
+    rows=lambda fields: [{name: raw(each) for name, each in _flat({name: value(fields, name) for name in fields}).items()}],
+)
 WRAPPED = Shape(name="rows within one object", fits=_fits, rows=_unwrapped)
 WRAPPED_TEXTS = Shape(name="lists of a query and its passages", fits=_fits_texts, rows=_from_texts)
 INSTRUCTED = Shape(name="texts with instructions", fits=_fits_pairs, rows=_from_pairs)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Fields", "Record", "Shape", "ShapeError", "joined", "message_text", "raw", "value"]
+__all__ = ["Fields", "Record", "Shape", "ShapeError", "inside_of", "joined", "message_text", "raw", "text_in", "value"]
 
 Fields = dict[str, msgspec.Raw]
 Record = dict[str, Any]
@@ -27,8 +27,11 @@ class Shape:
         fits: whether the decoded first records have it.
         rows: turns the fields of a record into those of its rows, with `query`, `pos`, `neg` (lists of str), `label`; raises ShapeError.
         pool: the passages of a record that holds its own pool.
-        left_out: what a record without rows is, for the notice that counts them.
         joins: whether the rows of a query belong together.
+        left_out: what an empty row stands for, for the notice that counts them, and what to do about it (`remedy`).
+        noted: a sentence about a record, for the notice that counts them, or "".
+        refused: why no file of this shape can be read, and what to do, or "".
+        asks: the user must name the columns, whatever their names.
         query_ids, passage_ids: whether queries, or positives and negatives, are ids of texts in other files.
     """
 
@@ -38,6 +41,10 @@ class Shape:
     pool: Callable[[Fields], list[str]] | None = None
     left_out: str = ""
     joins: bool = False
+    remedy: str = "nothing to do: it has no positive"
+    noted: Callable[[Fields], str] | None = None
+    refused: str = ""
+    asks: bool = False
     query_ids: bool = False
     passage_ids: bool = False
 
@@ -55,6 +62,26 @@ def value(fields: Fields, name: str) -> Any:
 def joined(title: str | None, text: str | None) -> str:
     """Return title and text joined by a space, as in BEIR and Tevatron."""
     return f"{title or ''} {text or ''}".strip()
+
+
+# Names of the text in an object, the surest first.
+TEXT_KEYS = ("text", "full_text", "passage_text", "query_text", "passage", "contents", "content", "document", "doc", "body", "paragraph",
+             "sentence", "chunk", "snippet", "query", "question", "answer", "response")  # fmt: skip
+
+
+def text_in(item: Any) -> str | None:
+    """Return a text, also that of an object such as {"text": ...}, or None."""
+    if not isinstance(item, dict):
+        return item if isinstance(item, str) else None
+    for key in TEXT_KEYS:
+        if isinstance(text := item.get(key), str):
+            return text
+    return None
+
+
+def inside_of(name: str, item: Any) -> Fields:
+    """Return what an object has beside its text, by dotted names."""
+    return {f"{name}.{key}": raw(each) for key, each in item.items() if each != text_in(item)} if isinstance(item, dict) else {}
 
 
 def message_text(messages: Any) -> str:

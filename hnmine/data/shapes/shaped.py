@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
+from hnmine.core.errors import InputError
+from hnmine.data.columns import Columns, is_label
+from hnmine.data.literals import literal_in
 from hnmine.data.problems import Problem
 from hnmine.data.shapes.known import recognised
-from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError
+from hnmine.data.shapes.shape import Fields, Record, ShapeError, raw
 
 __all__ = ["Shaped"]
 
@@ -25,6 +29,7 @@ _record = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class _Reader(Protocol):
+    path: Path
     line: int
     problems: list[Problem]
 
@@ -43,8 +48,16 @@ class Shaped:
         examples: of each field, its first value as text.
     """
 
-    def __init__(self, reader: _Reader, records: Iterator[bytes], *, known: bool = True) -> None:
-        """Read the first records; with `known` False no shape is looked for."""
+    def __init__(self, reader: _Reader, records: Iterator[bytes], given: Columns | None) -> None:
+        """Read the first records.
+
+        Args:
+            reader, records: as `RecordReader`.
+            given: the columns that the user names; None if no shape is looked for.
+
+        Raises:
+            InputError: no file of this shape can be read.
+        """
         self._reader = reader
         self._records = records
         known_problems = len(reader.problems)
@@ -53,13 +66,16 @@ class Shaped:
         self._early = reader.problems[known_problems:]  # reported in the order of the lines, with those of the records
         del reader.problems[known_problems:]
         decoded = [found for _, record in self._first if (found := _decoded(record)) is not None]
-        self.shape: Shape | None = recognised(decoded) if known else None
+        self._packed = _packed(decoded) if given is not None else ()
+        self.shape = None if given is None else recognised([_unpacked(record, self._packed) for record in decoded], given)
+        if self.shape is not None and self.shape.refused:
+            raise InputError(f"{reader.path}: {self.shape.refused}")
         rows = [row for _, record in self._first for row in self._rows(record) or ()] if self.shape else []
         self.names = tuple(dict.fromkeys(name for row in rows for name in row))
         plain = [_plain(row) for row in rows] if self.shape else decoded
         self.labels, self.numbers, self.repeated = _labels(plain), _numbers(plain), _repeated(plain)
         self.examples = {name: _shown(each) for record in reversed(plain) for name, each in record.items() if each not in (None, "", [])}
-        self._left_out = self._first_left_out = 0
+        self._counts: dict[str, tuple[int, int]] = {}  # what -> how often, and the first line
         self.pool: list[str] | None = [] if self.shape is not None and self.shape.pool is not None else None
 
     def __iter__(self) -> Iterator[bytes]:
@@ -76,9 +92,11 @@ class Shaped:
             return
         for record in self._records:
             yield from self._given(record)
-        if self._left_out:
-            message = f"{self._left_out:,} x {self.shape.left_out}, the first here: left out"
-            reader.notice(self._first_left_out, "record-left-out", message, "nothing to do: it has no positive")
+        for what, (count, line) in self._counts.items():
+            if what == self.shape.left_out:
+                reader.notice(line, "record-left-out", f"{count:,} x {what}, the first here: left out", self.shape.remedy)
+            else:
+                reader.notice(line, "improbable-data", f"{count:,} x {what}, the first here", "nothing to do")
 
     def _given(self, record: bytes) -> Iterator[bytes]:
         rows = self._rows(record)
@@ -86,20 +104,37 @@ class Shaped:
             yield record
             return
         if self.pool is not None and self.shape is not None and self.shape.pool is not None:
-            self.pool += self.shape.pool(_fields(record))
+            self.pool += self.shape.pool(_fields(record) | self._inside(record))
+        if self.shape is not None and self.shape.noted is not None and (note := self.shape.noted(_fields(record) | self._inside(record))):
+            self._count(note)
         for row in rows:
             if row:
                 yield msgspec.json.encode(row)
             else:
-                self._left_out += 1
-                self._first_left_out = self._first_left_out or self._reader.line
+                self._count(self.shape.left_out if self.shape else "")
+
+    def _count(self, what: str) -> None:
+        count, line = self._counts.get(what, (0, self._reader.line))
+        self._counts[what] = count + 1, line
+
+    def _inside(self, record: bytes) -> Fields:
+        """Return the lists and objects that the record holds as text."""
+        if not self._packed or self.shape is None:
+            return {}
+        return {name: raw(each) for name, each in _unpacked(_record(record), self._packed).items() if name in self._packed}
 
     def _rows(self, record: bytes) -> list[Fields] | None:
         """Return the rows of a record, or None if it is read as it is."""
         if self.shape is None:
             return None
         try:
-            return self.shape.rows(_fields(record))
+            fields = _fields(record)
+            inside = self._inside(record)
+            # A field that the shape does not read stays as it was.
+            return [
+                {name: fields[name] if name in inside and bytes(each) == bytes(inside[name]) else each for name, each in row.items()}
+                for row in self.shape.rows(fields | inside)
+            ]
         except (ShapeError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError, TypeError, KeyError):
             return None
 
@@ -109,6 +144,23 @@ def _decoded(record: bytes) -> Record | None:
         return _record(record)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _packed(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return the fields that hold lists or objects as text."""
+    texts = {
+        name: [each for record in records if (each := record.get(name)) not in (None, "")]
+        for name in dict.fromkeys(name for record in records for name in record)
+    }
+    return tuple(
+        name for name, found in texts.items() if found and all(isinstance(each, str) and literal_in(each) is not None for each in found)
+    )
+
+
+def _unpacked(record: Record, packed: Sequence[str]) -> Record:
+    return record | {
+        name: inside for name in packed if isinstance(each := record.get(name), str) and (inside := literal_in(each)) is not None
+    }
 
 
 def _plain(row: Fields) -> Record:
@@ -123,7 +175,7 @@ def _labels(records: Sequence[Record]) -> tuple[str, ...]:
         values = [each for each in values if each != ""]
         if values and all(isinstance(each, bool | int | float) or (isinstance(each, str) and len(each) <= 24) for each in values):
             different = {str(each) for each in values}
-            if 2 <= len(different) <= min(10, len(values) // 2) or name.casefold() in ("label", "labels"):
+            if 2 <= len(different) <= min(10, len(values) // 2) or is_label(name):
                 found.append(name)
     return tuple(found)
 
