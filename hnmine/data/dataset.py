@@ -25,7 +25,7 @@ from hnmine.data.joining import join_passages, require_texts, spelled_pool, want
 from hnmine.data.problems import InputFile, Problem, repairs_from, require_decided
 from hnmine.data.reading import read_pool, read_training
 from hnmine.data.rows import Row
-from hnmine.data.sanity import ACCEPT, improbable
+from hnmine.data.sanity import ACCEPT, examine, outside_pool
 
 __all__ = ["Files", "Inputs", "gather", "read_files", "read_inputs"]
 
@@ -83,6 +83,18 @@ def read_files(
     Raises:
         InputError: a file cannot be read; as ColumnsError, its columns are unknown and must be named. Bad rows do not raise.
     """
+    files = _read(input_file, candidate_pool, columns, repair, skip_bad_rows)
+    examine(files.training, files.pool, accepted=ACCEPT in repairs_from(repair))
+    return files
+
+
+def _read(
+    input_file: str | os.PathLike[str],
+    candidate_pool: str | os.PathLike[str] | None,
+    columns: Columns | None,
+    repair: Iterable[str],
+    skip_bad_rows: bool,
+) -> Files:
     for argument, path in (("input_file", input_file), ("candidate_pool", candidate_pool)):
         if isinstance(path, str) and not path.strip():
             raise InputError(f"{argument} is {path!r}; give the path of a file{', or None' if argument == 'candidate_pool' else ''}")
@@ -95,8 +107,6 @@ def read_files(
     if beir is None and columns is not None and columns.qrels is not None:
         raise InputError(f"{input_file} is not a BEIR data set and has no qrels named `{columns.qrels}`; leave qrels out")
     require_texts(training, pool=candidate_pool is not None)
-    if wanted_ids(training) is None:
-        training.problems += improbable(training, accepted=ACCEPT in repairs_from(repair))
     if candidate_pool is None and training.pool is not None:
         own = InputFile(training.path, training.pool, size=training.size, sha256=training.sha256, read_as=training.read_as, plain=False)
         return Files(training, own, one=True)
@@ -109,7 +119,6 @@ def read_files(
     pool.items = spelled_pool(pool, training.items, training.titled, columns.titles if columns else None)
     if wanted is not None:
         join_passages(training, pool.by_id, str(candidate_pool), repair=repair, skip_bad_rows=skip_bad_rows)
-        training.problems += improbable(training, accepted=ACCEPT in repairs_from(repair))
     return Files(training, pool)
 
 
@@ -129,7 +138,8 @@ def gather(files: Files, *, pool_mode: PoolMode = "extend") -> Inputs:
     corpus = build_corpus(training.items, items, pool_mode=pool_mode)
     separate: list[InputFile[Any]] = [training, *([pool] if pool and not files.one else [])]
     notes = tuple(f"{Path(file.path).name}: {file.read_as}" for file in separate if not file.plain)
-    return Inputs(training.items, items, corpus, files.problems, prints, notes)
+    problems = (*files.problems, *outside_pool(corpus, training))
+    return Inputs(training.items, items, corpus, problems, prints, notes)
 
 
 def read_inputs(
@@ -167,6 +177,7 @@ def read_inputs(
     if listed is not None:
         digest = hashlib.sha256(msgspec.json.encode(listed)).hexdigest()
         files = Files(files.training, InputFile("list", listed, size=sum(map(len, listed)), sha256=digest))
+        examine(files.training, files.pool, accepted=ACCEPT in repairs_from(repair))
     return gather(files, pool_mode=pool_mode)
 
 

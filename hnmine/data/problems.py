@@ -150,7 +150,9 @@ def require_decided(*files: InputFile[Any]) -> None:
     if not any(file.open_problems for file in files):
         return
     found = [problem for file in files for problem in file.open_problems]
-    choices = ["correct the file", "set skip_bad_rows to leave these rows out"]
+    choices = ["correct the file"]
+    if any(problem.kind != "improbable-data" for problem in found):  # a doubt about all rows is not solved by leaving some out
+        choices.append("set skip_bad_rows to leave these rows out")
     if helpful_repairs(found):
         # One setting holds for all files, so the repairs that it already makes are named too.
         repaired = [problem for file in files for problem in file.problems if problem.resolution == "repaired"]
