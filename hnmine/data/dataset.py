@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from hnmine.data.corpus import Corpus, PoolMode, build_corpus
 from hnmine.data.joining import join_passages, require_texts, spelled_pool, wanted_ids
 from hnmine.data.problems import InputFile, Problem, repairs_from, require_decided
 from hnmine.data.reading import read_pool, read_training
+from hnmine.data.report import described
 from hnmine.data.rows import Row
 from hnmine.data.sanity import ACCEPT, examine, outside_pool
 
@@ -38,7 +39,7 @@ _TABLE = ("iterrows", "to_dicts", "to_pylist", "column_names")
 class Inputs:
     """What was read: usable rows, the pool, the corpus built from them, all problems, and the files' fingerprints (name, bytes, sha256).
 
-    `notes` say how each file that is not plain JSON lines was read.
+    `notes` say how each file that is not plain JSON lines was read, `read` how every file was (`data.report`).
     """
 
     rows: Sequence[Row]
@@ -47,6 +48,7 @@ class Inputs:
     problems: tuple[Problem, ...]
     files: dict[str, dict[str, Any]]
     notes: tuple[str, ...] = ()
+    read: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,8 +140,9 @@ def gather(files: Files, *, pool_mode: PoolMode = "extend") -> Inputs:
     corpus = build_corpus(training.items, items, pool_mode=pool_mode)
     separate: list[InputFile[Any]] = [training, *([pool] if pool and not files.one else [])]
     notes = tuple(f"{Path(file.path).name}: {file.read_as}" for file in separate if not file.plain)
-    problems = (*files.problems, *outside_pool(corpus, training))
-    return Inputs(training.items, items, corpus, problems, prints, notes)
+    training = replace(training, problems=[*training.problems, *outside_pool(corpus, training)])
+    problems = Files(training, pool).problems
+    return Inputs(training.items, items, corpus, problems, prints, notes, described(training, pool))
 
 
 def read_inputs(

@@ -108,7 +108,7 @@ class InputFile(Generic[T]):
     `read_as` is a sentence with the detected format and the columns read; `plain` is True for JSON lines with the default
     field names. `names` are all columns or fields of the file, `columns` those that were read. `ids` says whether queries and
     passages are ids; `titled` has the rows' passages with a title of their own (text -> title and text); `titles` and `by_id`
-    (id -> text) are those of a pool. `pool` has the passages of a training file that holds its own.
+    (id -> text) are those of a pool. `pool` has the passages of a training file that holds its own. `encoding` is "" for UTF-8.
     """
 
     path: str
@@ -126,6 +126,7 @@ class InputFile(Generic[T]):
     titles: list[str | None] | None = None
     by_id: dict[str, str] = field(default_factory=dict)
     pool: list[str] | None = None
+    encoding: str = ""
 
     @property
     def open_problems(self) -> list[Problem]:
