@@ -1,16 +1,22 @@
-"""Rows at file speed: reading a pool and training rows, building the corpus, and writing the rows back.
+"""Rows at file speed: reading a pool, training rows and labelled pairs, building the corpus, and writing the rows back.
 
-One million pool lines and 100,000 training rows are written with a fixed seed to a temporary folder. Each side reads them in
-its own process, so that its peak memory is its own. Seconds are CPU seconds of one thread, the least of three turns. The
-plain sides do less: `json.loads` and `msgspec.json.decode` per line find no problems and keep no original bytes, and their set
-compares exact texts; hnmine checks every line, keeps the bytes of each row, hashes the file, and normalises texts.
+One million pool lines, 200,000 training rows and one million labelled pairs (CSV; five a query, spread over the file) are written with a
+fixed seed to a temporary folder. Each side reads them in its own process, in turns, so that its peak memory is its own. Seconds are CPU
+seconds, the least of three turns. *before* is hnmine as committed before it had readers of many formats; *pandas* joins pairs by
+`read_csv` and `groupby`. The plain sides do less: they find no problems and keep no original bytes; hnmine checks every line, keeps the
+bytes of each row, hashes the file, and normalises texts. A ratio is the seconds of a side over those of hnmine.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import os
 import random
+import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +24,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from benchmarks.measure import arguments, as_process, peak_memory, report
+from benchmarks.measure import ROOT, arguments, as_process, peak_memory, report
 
 WORDS = 20_000
 NEGATIVES = 15
+PAIRS = 5  # of a query: one positive, the others negatives
+BEFORE = "e49fbda"
 
 
 def passages(count: int, seed: int, shortest: int, longest: int) -> Iterator[str]:
@@ -53,6 +61,15 @@ def write_training(path: Path, count: int) -> None:
             texts = rng.sample(known, 10)
             row = {"query": f"{texts[0][:60]} {number}?", "pos": texts[:5], "neg": texts[5:], "prompt": "Find the passage: ", "id": number}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def write_pairs(path: Path, count: int) -> None:
+    queries = count // PAIRS
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["query", "passage", "label"])
+        for number, text in enumerate(passages(count, 6, 100, 300)):
+            rows.writerow([f"which text is the one of number {number * 7919 % queries}?", text, int(number < queries)])
 
 
 def json_pool(path: Path) -> dict[str, Callable[[], Any]]:
@@ -90,6 +107,12 @@ def our_pool(path: Path) -> dict[str, Callable[[], Any]]:
         build_corpus([Row(1, "a question", ["its answer"], [], {})], texts)
 
     return {"read": lambda: texts.extend(read_pool(path).items), "unique": unique}
+
+
+def pool_before(path: Path) -> dict[str, Callable[[], Any]]:
+    from hnmine.rows import read_pool
+
+    return {"read": lambda: read_pool(path).items}
 
 
 def draw(rows: list[dict[str, Any]]) -> None:
@@ -159,14 +182,51 @@ def our_training(path: Path) -> dict[str, Callable[[], Any]]:
     return {"read": read, "unique": unique, "": drawn, "write": write}
 
 
+def training_before(path: Path) -> dict[str, Callable[[], Any]]:
+    from hnmine.rows import read_training
+
+    return {"read": lambda: read_training(path).items}
+
+
+def pandas_pairs(path: Path) -> dict[str, Callable[[], Any]]:
+    import pandas as pd
+
+    def read() -> list[dict[str, Any]]:
+        frame = pd.read_csv(path)
+        parts = (frame[frame["label"] == label].groupby("query", sort=False)["passage"].agg(list) for label in (1, 0))
+        joined = pd.concat(parts, axis=1, keys=("pos", "neg")).reset_index()
+        return joined.to_dict("records")
+
+    return {"read": read}
+
+
+def our_pairs(path: Path) -> dict[str, Callable[[], Any]]:
+    from hnmine.data.reading import read_training
+
+    return {"read": lambda: read_training(path).items}
+
+
 SIDES = {
-    "pool": {"json.loads": json_pool, "msgspec": msgspec_pool, "hnmine": our_pool},
-    "training": {"json.loads": json_training, "msgspec": msgspec_training, "hnmine": our_training},
+    "pool": {"json.loads": json_pool, "msgspec": msgspec_pool, "before": pool_before, "hnmine": our_pool},
+    "training": {"json.loads": json_training, "msgspec": msgspec_training, "before": training_before, "hnmine": our_training},
+    "pairs": {"pandas": pandas_pairs, "hnmine": our_pairs},
 }
+
+
+def unpack_before(folder: Path) -> bool:
+    """Unpack hnmine as it was at BEFORE into a folder; return False where git does not have it."""
+    archive = subprocess.run(["git", "archive", BEFORE, "hnmine"], cwd=ROOT, capture_output=True, check=False)
+    if archive.returncode:
+        return False
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as members:
+        members.extractall(folder, filter="data")
+    return True
 
 
 def turn(file: str, side: str, path: Path) -> None:
     """Do one side's work in this process and leave its seconds and peak memory beside the file."""
+    if side == "before":
+        sys.path.insert(0, str(path.parent / "before"))
     found: dict[str, Any] = {}
     for stage, work in SIDES[file][side](path).items():
         began = time.process_time()
@@ -181,29 +241,36 @@ def main() -> None:
     if options.turn:
         turn(*options.turn.split("/"), Path(options.path))
         return
-    turns, sizes = (1, {"pool": 10_000, "training": 1_000}) if options.quick else (3, {"pool": 1_000_000, "training": 100_000})
+    sizes = {"pool": 1_000_000, "training": 200_000, "pairs": 1_000_000}
+    if options.quick:
+        sizes = {file: size // 100 for file, size in sizes.items()}
+    turns = 1 if options.quick else 3
     rows: list[dict[str, Any]] = []
-    facts: dict[str, Any] = {"turns, the least counts": turns}
+    facts: dict[str, Any] = {"turns, the least counts": turns, "load before": os.getloadavg()[0]}
     with tempfile.TemporaryDirectory() as folder:
-        for file, write in (("pool", write_pool), ("training", write_training)):
-            path = Path(folder) / f"{file}.jsonl"
+        if not unpack_before(Path(folder) / "before"):
+            facts["before"] = f"left out: this checkout does not have the commit {BEFORE}"
+        for file, write in (("pool", write_pool), ("training", write_training), ("pairs", write_pairs)):
+            path = Path(folder) / f"{file}.{'csv' if file == 'pairs' else 'jsonl'}"
             write(path, sizes[file])
             size = path.stat().st_size / 1e6
             facts[file] = f"{sizes[file]:,} lines, {size:,.0f} MB"
             best: dict[str, dict[str, float]] = {}
             for _ in range(turns):
                 for side in SIDES[file]:
+                    if side == "before" and "before" in facts:
+                        continue
                     as_process([sys.executable, "-m", "benchmarks.rows", "--turn", f"{file}/{side}", "--path", str(path)])
                     found = json.loads(path.with_suffix(".turn").read_text())
                     known = best.setdefault(side, found)
                     best[side] = {stage: min(value, known[stage]) for stage, value in found.items()}
+            ours = best["hnmine"]
             for side, found in best.items():
                 for stage, seconds in found.items():
                     if not stage or stage.endswith("peak"):
                         continue
-                    plain = best["json.loads"]
-                    compared = plain.get(stage) or (plain.get("read and unique") if stage != "unique" else None)
-                    written = path.with_suffix({"json.loads": ".json", "msgspec": ".msgspec", "hnmine": ".ours"}[side])
+                    same = ours["read"] + ours["unique"] if stage == "read and unique" else ours[stage]
+                    written = path.with_suffix({"json.loads": ".json", "msgspec": ".msgspec"}.get(side, ".ours"))
                     moved = written.stat().st_size / 1e6 if stage == "write" else size
                     rows.append(
                         {
@@ -211,9 +278,9 @@ def main() -> None:
                             "side": side,
                             "stage": stage,
                             "cpu seconds": seconds,
+                            "ratio": seconds / same,
                             "MB/s": moved / seconds,
                             "rows/s": sizes[file] / seconds,
-                            "x json": compared / seconds if compared else None,
                             "peak MB": found[f"{stage} peak"] / 1e6,
                         }
                     )

@@ -30,6 +30,7 @@ from hnmine.core.text import text_hash
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import PoolMode
 from hnmine.data.dataset import Files, Inputs, gather, read_files
+from hnmine.data.sanity import ACCEPT
 from hnmine.data.verdicts import VerdictPairs, match_verdicts, verdict_lines
 from hnmine.export.formats import FORMATS, Written
 from hnmine.models import cards, reranker
@@ -236,12 +237,16 @@ def _stored_run(run_id: str, stamp: Stamp) -> tuple[Run, Inputs, Ranking]:
     space = workspace()
     run = space.run(run_id)
     settings = run.settings
+    read = Data(run.dataset_id, stamp, settings.repair, settings.skip_bad_rows, settings.columns)
     try:
-        read = inputs(Data(run.dataset_id, stamp, settings.repair, settings.skip_bad_rows, settings.columns), settings.pool_mode)
+        try:
+            found = inputs(read, settings.pool_mode)
+        except InputError:  # an older version may have found nothing improbable
+            found = inputs(msgspec.structs.replace(read, repair=(*read.repair, ACCEPT)), settings.pool_mode)
     except InputError as error:
         raise WorkspaceError(f"the data that the run {run_id} was mined from cannot be read ({error}); put it back as it was") from error
-    run.check_inputs(read.files, space.training_path(run.dataset_id).parent)
-    return run, read, space.ranking(run_id)
+    run.check_inputs(found.files, space.training_path(run.dataset_id).parent)
+    return run, found, space.ranking(run_id)
 
 
 @cached(8)

@@ -183,6 +183,7 @@ READ_FLAGS = (
     Flag("pool", "", "paths", "further passages, or the texts of the ids in FILE", "FILE"),
     *(flag for flag in FLAGS["files"] if flag.name in ("columns", "positive_labels", "encoding")),
     *(flag for flags in FLAGS.values() for flag in flags if flag.name in ("repair", "skip_bad_rows")),
+    Flag("json", "", "switch", "print it as JSON, as a manifest has it", fallback=False),
 )
 CACHE_FLAGS = (
     Flag("store", "", "text", "the folder; default: vectors/ in HNMINE_HOME or ./workspace", "FOLDER"),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
+
+import msgspec
 
 from hnmine.cli.flags import columns_of, paths_of
 from hnmine.core.text import counted, shortened
 from hnmine.data.dataset import Files, read_files
 from hnmine.data.problems import PROBLEM_KINDS
+from hnmine.data.report import described
 
 __all__ = ["read_report"]
 
@@ -29,23 +33,31 @@ def read_report(arguments: argparse.Namespace) -> tuple[str, bool]:
         repair=arguments.repair or (),
         skip_bad_rows=arguments.skip_bad_rows,
     )
-    lines = [*_counts(files), *_first_rows(files), *_problems(files)]
-    return "\n".join(lines), bool(files.training.items) and not any(problem.resolution == "open" for problem in files.problems)
+    found = described(files.training, files.pool)
+    if arguments.json:
+        text = msgspec.json.format(msgspec.json.encode(found)).decode()
+    else:
+        text = "\n".join([*_counts(files, found), *_first_rows(files), *_problems(files)])
+    return text, bool(files.training.items) and not any(problem.resolution == "open" for problem in files.problems)
 
 
-def _counts(files: Files) -> list[str]:
-    training, pool = files.training, files.pool
-    rows = training.items
-    positives, negatives = sum(len(row.pos) for row in rows), sum(len(row.neg) for row in rows)
+def _counts(files: Files, found: dict[str, Any]) -> list[str]:
+    training, pool = found["input_file"], found.get("candidate_pool")
     lines = [
-        f"training   {training.path}",
-        f"read as    {training.read_as}",
-        f"rows       {counted(len(rows), 'row')}, {counted(len({row.query for row in rows}), 'query', 'queries')}, "
-        f"{counted(positives, 'positive')}, {counted(negatives, 'old negative')}",
+        f"training   {files.training.path}",
+        *_reading(training),
+        f"rows       {counted(training['rows'], 'row')}, {counted(training['queries'], 'query', 'queries')}, "
+        f"{counted(training['positives'], 'positive')}, {counted(training['old_negatives'], 'old negative')}",
     ]
-    if pool is not None and not files.one:
-        lines += [f"pool       {pool.path}", f"read as    {pool.read_as}"]
-    return [*lines, f"passages   {counted(len(pool.items), 'passage')} in the pool"] if pool is not None else lines
+    if pool is None:
+        return lines
+    if files.pool is not None and not files.one:
+        lines += [f"pool       {files.pool.path}", *_reading(pool)]
+    return [*lines, f"passages   {counted(pool['passages'], 'passage')} in the pool"]
+
+
+def _reading(file: dict[str, Any]) -> list[str]:
+    return [f"read as    {file['read_as']}", f"encoding   {file['encoding']}"]
 
 
 def _first_rows(files: Files) -> list[str]:

@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from hnmine.data.folders import Part, Paths, files_at
 from hnmine.data.joining import join_texts, require_texts, spelled_pool, wanted_ids, wanted_queries
 from hnmine.data.problems import InputFile, Problem, repairs_from, require_decided
 from hnmine.data.reading import combined, pool_of, read_pool, read_training, training_of
+from hnmine.data.report import described
 from hnmine.data.rows import Row
-from hnmine.data.sanity import ACCEPT, improbable
+from hnmine.data.sanity import ACCEPT, examine, outside_pool
 from hnmine.data.several import Reading, Sorted, decide_texts, in_words, sorted_files
 
 __all__ = ["Files", "Inputs", "are_paths", "gather", "read_files", "read_inputs"]
@@ -40,7 +41,7 @@ _TABLE = ("iterrows", "to_dicts", "to_pylist", "column_names")
 class Inputs:
     """What was read: usable rows, the pool, the corpus built from them, all problems, and the files' fingerprints (name, bytes, sha256).
 
-    `notes` say how each file that is not plain JSON lines was read.
+    `notes` say how each file that is not plain JSON lines was read, `read` how every file was (`data.report`).
     """
 
     rows: Sequence[Row]
@@ -49,6 +50,7 @@ class Inputs:
     problems: tuple[Problem, ...]
     files: dict[str, dict[str, Any]]
     notes: tuple[str, ...] = ()
+    read: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +89,18 @@ def read_files(
     Raises:
         InputError: a file cannot be read; as ColumnsError, its columns are unknown and must be named. Bad rows do not raise.
     """
+    files = _read(input_file, candidate_pool, columns, repair, skip_bad_rows)
+    examine(files.training, files.pool, accepted=ACCEPT in repairs_from(repair))
+    return files
+
+
+def _read(
+    input_file: Paths,
+    candidate_pool: Paths | None,
+    columns: Columns | None,
+    repair: Iterable[str],
+    skip_bad_rows: bool,
+) -> Files:
     for argument, path in (("input_file", input_file), ("candidate_pool", candidate_pool)):
         if isinstance(path, str) and not path.strip():
             raise InputError(f"{argument} is {path!r}; give the path of a file{', or None' if argument == 'candidate_pool' else ''}")
@@ -120,7 +134,6 @@ def read_files(
         passages.items = spelled_pool(passages, training.items, training.titled, columns.titles if columns else None)
     if queries is not None or wanted is not None:
         join_texts(training, queries, passages if wanted is not None else None, repair=repair, skip_bad_rows=skip_bad_rows)
-    training.problems += improbable(training, accepted=ACCEPT in repairs_from(repair))
     if corpus is not None or queries is not None:
         training.problems += [
             problem for file in (queries, corpus) if file is not None and file is not passages for problem in file.problems
@@ -192,7 +205,9 @@ def gather(files: Files, *, pool_mode: PoolMode = "extend") -> Inputs:
     corpus = build_corpus(training.items, items, pool_mode=pool_mode)
     separate: list[InputFile[Any]] = [training, *([pool] if pool and not files.one else [])]
     notes = tuple(f"{Path(file.path).name}: {file.read_as}" for file in separate if not file.plain)
-    return Inputs(training.items, items, corpus, files.problems, prints, notes)
+    training = replace(training, problems=[*training.problems, *outside_pool(corpus, training)])
+    problems = Files(training, pool).problems
+    return Inputs(training.items, items, corpus, problems, prints, notes, described(training, pool))
 
 
 def read_inputs(
@@ -233,6 +248,7 @@ def read_inputs(
     if listed is not None:
         digest = hashlib.sha256(msgspec.json.encode(listed)).hexdigest()
         files = Files(files.training, InputFile("list", listed, size=sum(map(len, listed)), sha256=digest))
+        examine(files.training, files.pool, accepted=ACCEPT in repairs_from(repair))
     return gather(files, pool_mode=pool_mode)
 
 

@@ -114,7 +114,7 @@ class LineReader:
 
     def file(self, items: list[T]) -> InputFile[T]:
         """Return the items with the problems, size and SHA-256 of the file; call it after the last line."""
-        return InputFile(str(self.path), items, self.problems, self.line, self._size, self._sha256.hexdigest())
+        return InputFile(str(self.path), items, self.problems, self.line, self._size, self._sha256.hexdigest(), encoding=self.encoding)
 
     def lines(self) -> Iterator[bytes]:
         """Yield the non-blank lines without their ends; report byte order marks, CR LF, blank lines and lines beyond the limit."""

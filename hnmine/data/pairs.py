@@ -122,8 +122,12 @@ def join_pairs(rows: Iterable[Row], reader: Reader, columns: Columns, *, alike: 
     first: dict[str, Row] = {}
     parts: dict[str, list[tuple[str, list[str], list[str]]]] = {}
     dropped: Counter[str] = Counter()
+    labels: dict[bytes, str] = {}  # a few values, each decoded once
     for row in rows:
-        found = label_of(row.fields[label]) if label else ""
+        found = ""
+        if label:
+            value = bytes(row.fields[label])
+            found = labels.get(value) or labels.setdefault(value, label_of(row.fields[label]))
         counts[found] += 1
         if alike:
             held.append(row)

@@ -109,8 +109,8 @@ class InputFile(Generic[T]):
     `read_as` is a sentence with the detected format and the columns read; `plain` is True for JSON lines with the default
     field names. `names` are all columns or fields of the file, `columns` those that were read. `ids` says whether queries and
     passages are ids; `titled` has the rows' passages with a title of their own (text -> title and text); `titles` and `by_id`
-    (id -> text) are those of a pool. `pool` has the passages of a training file that holds its own;
-    `splits` are those of a data set with several, the one that was read first.
+    (id -> text) are those of a pool. `pool` has the passages of a training file that holds its own; `splits` are those of a data set with
+    several, the one that was read first. `encoding` is "" for UTF-8.
     """
 
     path: str
@@ -129,6 +129,7 @@ class InputFile(Generic[T]):
     by_id: dict[str, str] = field(default_factory=dict)
     pool: list[str] | None = None
     splits: tuple[str, ...] = ()
+    encoding: str = ""
 
     @property
     def open_problems(self) -> list[Problem]:
@@ -153,7 +154,9 @@ def require_decided(*files: InputFile[Any]) -> None:
     if not any(file.open_problems for file in files):
         return
     found = [problem for file in files for problem in file.open_problems]
-    choices = ["correct the file", "set skip_bad_rows to leave these rows out"]
+    choices = ["correct the file"]
+    if any(problem.kind != "improbable-data" for problem in found):  # a doubt about all rows is not solved by leaving some out
+        choices.append("set skip_bad_rows to leave these rows out")
     if helpful_repairs(found):
         # One setting holds for all files, so the repairs that it already makes are named too.
         repaired = [problem for file in files for problem in file.problems if problem.resolution == "repaired"]

@@ -39,6 +39,7 @@ _TEXTS = {*Passage.__struct_fields__} - {"title"}
 
 # Cells of a table without a value, as pandas writes them.
 _MISSING = ("", "nan", "none", "null", "<na>", "n/a")
+_LONGEST_MISSING = max(map(len, _MISSING))
 
 _text = msgspec.json.Decoder(str).decode
 _texts = msgspec.json.Decoder(list[str]).decode
@@ -140,6 +141,8 @@ class Renamer:
                 plain = _texts(raw)
                 if all(text and not text.isspace() for text in plain):
                     return plain, []
+            elif first == b'"' and len((cell := _text(raw)).strip()) > _LONGEST_MISSING:  # the common case of a table
+                return [cell], []
         except msgspec.DecodeError:
             pass
         try:

@@ -1,8 +1,8 @@
 """The manifest: all that is needed to reproduce an output, byte for byte.
 
-It holds the settings, the fingerprints of the input files and of the weights, the applied verdicts (in full, because a review continues
-after the export), the versions, the counts, and the fingerprints of the output. Everything that decides a byte is in it or identified by
-its SHA-256; `hnmine.runs.reproduce` repeats the run and compares. Plain JSON, readable without hnmine. Paths are hints.
+It holds the settings, the fingerprints of the input files and of the weights, how the files were understood, the applied verdicts (in full,
+because a review continues after the export), the versions, the counts, and the fingerprints of the output. Everything that decides a byte
+is in it or identified by its SHA-256; `hnmine.runs.reproduce` repeats the run and compares. Plain JSON. Paths are hints.
 """
 
 from __future__ import annotations
@@ -218,14 +218,19 @@ def compose(
     reranker: Mapping[str, Any] | None = None,
     verdicts: Iterable[Verdict],
     summary: Any,
+    read: Mapping[str, Any] | None = None,
     fn_model: Any = None,
     stages: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Return a run's manifest as plain JSON types; `fn_model`: the false-negative model, where it was used."""
+    """Return a run's manifest as plain JSON types.
+
+    `read` is how the files were understood (`data.report`), `fn_model` the false-negative model, where it was used.
+    """
     return _plain(
         {
             "settings": settings,
             "inputs": inputs,
+            "read": read,
             "model": model,
             "second_model": second_model,
             "reranker": reranker,

@@ -242,6 +242,7 @@ def finish(
     manifest = compose(
         settings=msgspec.to_builtins(settings),
         inputs=reviewed.inputs.files,
+        read=reviewed.inputs.read,
         model=ranked.descriptions["model"],
         second_model=ranked.descriptions.get("second_model"),
         reranker=ranked.descriptions.get("reranker"),

@@ -16,6 +16,7 @@ import msgspec
 from hnmine.core.errors import InputError
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.folders import Paths
+from hnmine.data.sanity import ACCEPT
 from hnmine.models.cards import PACKAGED_NAME, ModelSettings
 from hnmine.models.encoder import FlagEncoder
 from hnmine.runs.manifest import ROLES, Manifest, Role, fingerprints, manifest_path, read_manifest
@@ -89,6 +90,8 @@ def reproduce(
     manifest = read_manifest(manifest_file)
     names: dict[Role, str | None] = {"model": name_or_path, "second_model": second_name_or_path, "reranker": reranker_name_or_path}
     settings = settings_of(manifest, names, devices)
+    # The run used its data; an older version may have found nothing improbable.
+    settings = msgspec.structs.replace(settings, repair=tuple(sorted({*settings.repair, ACCEPT})))
     training = manifest.locate("input_file", input_file)
     if training is None:
         raise InputError(f"{manifest_file} names no input_file, so it is not the manifest of a run")

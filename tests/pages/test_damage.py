@@ -19,6 +19,7 @@ from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError, InputError, WorkspaceError
+from hnmine.data import sanity
 from hnmine.data.reading import read_training
 from hnmine.data.tables import RecordReader
 from hnmine.data.verdicts import read_verdicts
@@ -219,6 +220,14 @@ def test_a_run_is_refused_when_its_data_changed_and_opens_when_it_is_put_back(se
     path.write_bytes(before)
     assert resources.open_run(run).key == first.key
     assert "not the file" not in screens_of(at)
+
+
+def test_a_run_opens_where_a_newer_version_finds_its_data_improbable(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, runs = served
+    finding = sanity._Finding(message="not seen when it was mined", stops=True)
+    monkeypatch.setattr(sanity, "_CHECKS", (lambda seen: [finding],))
+    (problem,) = resources.open_run(runs[0]).inputs.problems
+    assert (problem.message, problem.resolution) == (finding.message, "repaired")
 
 
 def test_changed_data_can_be_mined_again(served: World) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from hnmine.cli.main import main
 from hnmine.core.errors import InputError, ModelError, OutputError, SettingsError
+from hnmine.data.columns import columns_from
 from hnmine.data.verdicts import Verdict
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder
@@ -247,3 +248,72 @@ def test_a_folder_that_holds_an_input_or_other_files_is_refused_before_anything_
     (reviewed / "rows" / "train" / "old.arrow").write_bytes(b"")
     with pytest.raises(SettingsError, match=r"holds the input_file, which would be lost"):
         mine_to_file(load, reviewed / "rows" / "train" / "old.arrow", None, reviewed / "rows", settings)
+
+
+def test_a_manifest_says_how_each_file_was_read(reviewed):
+    read = json.loads((reviewed / "out.json").read_text())["read"]
+    assert read == {
+        "input_file": {
+            "read_as": "JSON lines, 3 fields: query, pos, id; read as query = query, pos = pos, neg = neg",
+            "encoding": "utf-8",
+            "columns": {"query": "query", "pos": ["pos"]},
+            "other_columns": ["id"],
+            "rows": 30,
+            "queries": 20,
+            "positives": 30,
+            "old_negatives": 0,
+            "problems": [],
+        },
+        "candidate_pool": {
+            "read_as": "JSON lines, 1 field: text; read as text = text",
+            "encoding": "utf-8",
+            "columns": {"text": "text"},
+            "other_columns": [],
+            "passages": 90,
+            "problems": [],
+        },
+    }
+
+
+def test_what_a_table_was_read_as_is_in_the_manifest_and_in_the_command(tmp_path, model, capsys):
+    lines = [f"Wofür ist {each} gut?;Für {each} im März;Für nichts im Mai;x" for each in "abcdefghijklk"]
+    lines = ["Frage;Richtig;Falsch;Notiz", *lines]
+    (tmp_path / "fragen.csv").write_bytes("\n".join(lines).encode("cp1252"))
+    words = ["query=Frage", "pos=Richtig", "neg=Falsch"]
+    settings = MineSettings(columns=columns_from([*words, "encoding=cp1252"]), model=ModelSettings())
+    mine_to_file(lambda: Weighed(), tmp_path / "fragen.csv", None, tmp_path / "out.jsonl", settings)
+    read = json.loads((tmp_path / "out.manifest.json").read_text())["read"]
+    assert list(read) == ["input_file"]
+    file = read["input_file"]
+    assert (file["encoding"], file["other_columns"], file["old_negatives"]) == ("cp1252", ["Notiz"], 13)
+    assert file["columns"] == {"query": "Frage", "pos": ["Richtig"], "neg": ["Falsch"]}
+    (entry,) = file["problems"]
+    assert (entry["kind"], entry["resolution"], entry["count"], entry["first"]["line"]) == ("duplicate-row", "noted", 1, 14)
+    call = ["read", str(tmp_path / "fragen.csv"), "--columns", *words, "--encoding", "cp1252"]
+    assert main([*call, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == read
+    assert main(call) == 0
+    printed = capsys.readouterr().out
+    assert f"read as    {file['read_as']}\nencoding   cp1252\nrows       13 rows, 12 queries" in printed
+
+
+def test_thousands_of_problems_take_one_entry(tmp_path, write_jsonl, model):
+    rows = [{"query": f"question {number}", "pos": [f"answer {number}"]} for number in range(20)]
+    train = write_jsonl([*rows, *({"query": f"bad {number}", "pos": [number]} for number in range(2_000))])
+    mine_to_file(lambda: Weighed(), train, None, tmp_path / "out.jsonl", MineSettings(skip_bad_rows=True, model=ModelSettings()))
+    (entry,) = json.loads((tmp_path / "out.manifest.json").read_text())["read"]["input_file"]["problems"]
+    assert (entry["kind"], entry["resolution"], entry["count"], entry["first"]["line"]) == ("wrong-type", "skipped", 2_000, 21)
+
+
+def test_a_manifest_of_before_is_done_again_also_where_its_data_is_improbable_now(tmp_path, write_jsonl, model):
+    train = write_jsonl([{"query": f"question {number}", "pos": ["the one answer"]} for number in range(20)])
+    settings = MineSettings(model=ModelSettings(), repair=("improbable-data",))
+    pool = write_jsonl([{"text": f"passage {number} of the pool"} for number in range(90)], "pool.jsonl")
+    mine_to_file(lambda: Weighed(), train, pool, tmp_path / "out.jsonl", settings)
+    path = tmp_path / "out.manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["read"]
+    manifest["settings"]["repair"] = []
+    path.write_text(json.dumps(manifest))
+    reproduce(path, tmp_path / "again.jsonl")
+    assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "out.jsonl").read_bytes()
