@@ -147,6 +147,7 @@ def rank(
     *,
     model: Any = None,
     depth: int = 300,
+    query_prompt_field: str | None = None,
     retrievers: Iterable[str] = ("model",),
     second_model: str | ModelSettings | None = None,
     reranker: str | RerankerSettings | None = None,
@@ -163,6 +164,7 @@ def rank(
         model: a hub name, a folder, `ModelSettings`, a loaded FlagEmbedding or SentenceTransformer model, or an `Encoder`; None is the
             packaged all-MiniLM-L6-v2.
         depth: candidates a query, at least 300 where the data has so many; a window can end there at most.
+        query_prompt_field: the field of the rows with the instruction of each query, such as "prompt"; None: all queries have the model's.
         retrievers: "model", "bm25", "second_model", or several, whose ranks are fused.
         second_model: another model, whose similarities become the signal "second_model".
         reranker: a cross-encoder, whose raw logits of the first `depth` candidates become the signal "reranker".
@@ -172,6 +174,7 @@ def rank(
         on_progress, should_stop: called about once a batch. Without `on_progress`, a terminal or notebook shows a bar.
 
     Raises:
+        InputError: values of `query_prompt_field` are not texts, or differ for one query.
         SettingsError: a setting is out of range, or `device` or `precision` is given with a model that has its own.
         ModelError, EncodeError: a model cannot be loaded, or its output is not vectors.
         Cancelled: `should_stop` returned True; vectors encoded so far are stored.
@@ -191,6 +194,7 @@ def rank(
     settings = msgspec.structs.replace(
         data._settings,
         model=model,
+        query_prompt_field=query_prompt_field,
         second_model=second_model,
         retrievers=(retrievers,) if isinstance(retrievers, str) else tuple(retrievers),
         reranker=reranker,

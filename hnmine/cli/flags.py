@@ -141,6 +141,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
              'prefix of each query; default: the one that the model was trained with; "" for none', "TEXT"),
         Flag("query_instruction_format_for_retrieval", "model.query_instruction_format", "template",
              "how instruction and query are joined: two {}, and \\n for a new line; default: {}{}", "FORMAT"),
+        Flag("query_prompt_field", "query_prompt_field", "text", "field of the rows with the instruction of each query, such as prompt, "
+             "joined with the query in the model's format; default: one instruction for all", "FIELD"),
         Flag("passage_instruction_for_retrieval", "model.passage_instruction", "text", "the same for passages", "TEXT"),
         Flag("passage_instruction_format_for_retrieval", "model.passage_instruction_format", "template", "the same for passages",
              "FORMAT"),

@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import msgspec
 import numpy as np
 
-from hnmine.core.errors import EncodeError
+from hnmine.core.errors import EncodeError, SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.models.batching import order_of
 from hnmine.models.cards import ModelSettings
@@ -27,8 +27,9 @@ from hnmine.models.loading import LazyModel, lazy_embedder
 
 __all__ = ["ONE", "Encoder", "FlagEncoder", "Places", "Side", "Vectors", "as_encoder", "encode"]
 
-Side = Literal["queries", "passages"]
-ONE: dict[Side, str] = {"queries": "query", "passages": "passage"}
+# "instructed queries" have their instruction in the text already (`FlagEncoder.instructed`), so none is put before them.
+Side = Literal["queries", "passages", "instructed queries"]
+ONE: dict[Side, str] = {"queries": "query", "passages": "passage", "instructed queries": "query"}
 
 
 @runtime_checkable
@@ -141,6 +142,24 @@ class FlagEncoder:
                     vectors = vectors[[row for row, _ in rows]]
                 yield places, vectors
 
+    def instructed(self, queries: Sequence[str], instructions: Sequence[str | None]) -> list[str]:
+        """Return the texts of queries with an instruction each, in the model's format; encode them as "instructed queries".
+
+        The vectors are those of a run with this instruction for all. None is the model's own instruction, "" is none.
+
+        Raises:
+            SettingsError: a wrapped model is not of FlagEmbedding, so its own instruction is unknown.
+        """
+        if self._lazy is None and not hasattr(self._model, "query_instruction_for_retrieval"):
+            raise SettingsError(
+                f"the model is a {type(self._model).__name__}, and only FlagEmbedding's models take an instruction for each query; "
+                "give the model's name or folder, or leave query_prompt_field out"
+            )
+        own = self._prompt("queries")
+        template = own.template.replace("\\n", "\n")  # as FlagEmbedding reads it
+        chosen = (own.instruction if each is None else each or None for each in instructions)
+        return [text if each is None else template.format(each, text) for text, each in zip(queries, chosen, strict=True)]
+
     def identity(self, side: Side) -> str | None:
         """Return canonical JSON that identifies the vectors, or None for a wrapped model, whose weights are unknown.
 
@@ -162,8 +181,10 @@ class FlagEncoder:
             "precision": lazy.precision,
             "device": lazy.devices[0].partition(":")[0],
         }
-        if lazy.card.model_class == "decoder-only-icl" and side == "queries":  # the examples are part of each query
+        if lazy.card.model_class == "decoder-only-icl" and prompt.side == "queries":  # the examples are part of each query
             parts["examples"] = [lazy.settings.examples_instruction_format, lazy.settings.examples_for_task]
+            if side == "instructed queries":  # an example without an instruction has the model's own
+                parts["examples"].append(lazy.card.query_instruction)
         return msgspec.json.encode(parts, order="sorted").decode()
 
     def describe(self) -> dict[str, Any]:
@@ -209,6 +230,8 @@ class FlagEncoder:
         return self._runner.model if self._runner is not None else None
 
     def _prompt(self, side: Side) -> PromptSpec:
+        if side == "instructed queries":
+            return self._prompt("queries")._replace(instruction=None)
         card, model = self._lazy.card if self._lazy is not None else None, self._model
         if side == "queries":
             if card is not None:

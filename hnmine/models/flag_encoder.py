@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -172,7 +172,7 @@ class FlagModelRunner:
                 check_cancelled(should_stop)
                 places = order[start : start + shard]
                 part = [texts[place] for place in places]
-                with self._lock:
+                with self._lock, _query_instruction(model, prompt):
                     vectors = _as_array(encode(part), len(part), type(model).__name__)
                 done += sum(map(len, part))
                 if on_progress is not None:
@@ -181,6 +181,26 @@ class FlagModelRunner:
         finally:
             if own_pool and (stop := _method(model, "stop_self_pool")):
                 stop()  # FlagEmbedding keeps its workers, each with the model, until the interpreter ends
+
+
+@contextmanager
+def _query_instruction(model: Any, prompt: PromptSpec) -> Iterator[None]:
+    """Give the instruction of `prompt` to a model of FlagEmbedding, whose `encode_queries` applies its own, and put that back after."""
+    own = getattr(model, "query_instruction_for_retrieval", None)
+    if prompt.side != "queries" or prompt.instruction == own:
+        yield
+        return
+
+    def change(instruction: str | None) -> None:
+        if getattr(model, "query_pool", None) is not None:  # its processes have copies of the model
+            model.stop_self_query_pool()
+        model.query_instruction_for_retrieval = instruction
+
+    change(prompt.instruction)
+    try:
+        yield
+    finally:
+        change(own)
 
 
 def _method(model: Any, name: str) -> Any:

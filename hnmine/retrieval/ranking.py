@@ -25,7 +25,7 @@ from hnmine.core.arrays import row_blocks
 from hnmine.core.errors import SettingsError, WorkspaceError
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.corpus import Corpus
-from hnmine.models.encoder import Encoder, FlagEncoder
+from hnmine.models.encoder import Encoder, FlagEncoder, Side
 from hnmine.retrieval.bm25 import LexicalIndex
 from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, Vectors, fuse_retrievers, similarities
 from hnmine.retrieval.search import VectorRows, pair_scores, top_k
@@ -159,6 +159,7 @@ def rank(
     second: Encoder | None = None,
     retrievers: Sequence[Retriever] = MODEL_ALONE,
     lexical: LexicalIndex | None = None,
+    instructed: Sequence[str] | None = None,
     store: VectorStore | None = None,
     use_gpu: bool = False,
     memory_budget: int | None = None,
@@ -173,6 +174,7 @@ def rank(
         second: a second model; its similarities become the signal "second_model". With two, one is loaded at a time.
         retrievers: the ranks of several are fused, and each one's own ranks become a signal (`retrievers.fuse_retrievers`).
         lexical: ranks for "bm25".
+        instructed: the queries as `encoder` reads them, with an instruction each (`FlagEncoder.instructed`); None: with the model's own.
         store: where vectors are kept; None keeps none.
         use_gpu: search on a GPU; the caller checks that there is one.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
@@ -185,7 +187,7 @@ def rank(
     if depth < 1:
         raise SettingsError(f"the rank window ends at {depth}; it must end at 1 or later")
     began = time.monotonic()
-    queries, passages = model = _vectors(encoder, corpus, store, on_progress, should_stop)
+    queries, passages = model = _vectors(encoder, corpus, store, on_progress, should_stop, instructed)
     seconds = None
     if second is not None:
         _release(encoder)
@@ -237,11 +239,18 @@ def rank(
 
 
 def _vectors(
-    encoder: Encoder, corpus: Corpus, store: VectorStore | None, on_progress: OnProgress | None, should_stop: ShouldStop | None
+    encoder: Encoder,
+    corpus: Corpus,
+    store: VectorStore | None,
+    on_progress: OnProgress | None,
+    should_stop: ShouldStop | None,
+    instructed: Sequence[str] | None = None,
 ) -> Vectors:
     """Return one model's vectors of the queries and the passages."""
     passages = vectors_of(encoder, corpus.passages, "passages", store, on_progress=on_progress, should_stop=should_stop)
-    queries = vectors_of(encoder, corpus.queries, "queries", store, on_progress=on_progress, should_stop=should_stop)
+    side: Side = "queries" if instructed is None else "instructed queries"
+    texts = corpus.queries if instructed is None else instructed
+    queries = vectors_of(encoder, texts, side, store, on_progress=on_progress, should_stop=should_stop)
     return queries, passages
 
 

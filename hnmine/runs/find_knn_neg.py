@@ -45,6 +45,7 @@ def find_knn_neg(
     preset: str | None = None,
     selection: SelectionSettings | None = None,
     reranker: RerankerSettings | None = None,
+    query_prompt_field: str | None = None,
     pool_mode: PoolMode = "extend",
     columns: Columns | Iterable[str] | None = None,
     repair: Iterable[str] = (),
@@ -75,6 +76,7 @@ def find_knn_neg(
         preset: one of `hnmine.PRESETS`, such as "balanced".
         selection: strategy and filters; instead of a preset.
         reranker: a cross-encoder that scores the candidates and the positives, for `selection.reranker_margin`.
+        query_prompt_field: the field of the rows with the instruction of each query, such as "prompt"; None: all queries have the model's.
         pool_mode: "extend" adds the pool to the rows' passages; "replace" ranks the pool alone, as hn_mine.py does.
         columns: which columns hold what: `Columns(query="question", pos=("answer",))` or `["query=question", "pos=answer"]`. Well-known
             names are found.
@@ -110,6 +112,7 @@ def find_knn_neg(
     settings = MineSettings(
         selection=changed_selection(selection or SelectionSettings(), preset, changes, sample_range, "sample_range"),
         model=model if isinstance(model, ModelSettings) else None,
+        query_prompt_field=query_prompt_field,
         reranker=reranker,
         pool_mode=pool_mode,
         use_gpu=use_gpu,

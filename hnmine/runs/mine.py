@@ -33,6 +33,7 @@ from hnmine.retrieval.search import GPU_K_LIMIT, SLACK, gpu_count
 from hnmine.retrieval.signals import with_signals
 from hnmine.runs.manifest import Manifest, Role, compose
 from hnmine.runs.output import Mined, Outputs
+from hnmine.runs.query_prompts import read_query_prompts
 from hnmine.runs.reviewed import Reviewed, apply_verdicts
 from hnmine.runs.settings import SCORE_SOURCES, MineSettings, ScoreSource
 from hnmine.runs.summary import Summary, summarise
@@ -138,8 +139,10 @@ def rank_data(
 ) -> Ranked:
     """Encode, search, and compute the signals. Arguments and errors as in `mine`."""
     timings: dict[str, float] = {}
+    prompts = None if settings.query_prompt_field is None else read_query_prompts(inputs, settings.query_prompt_field)
     _begin("looking at the model", stages, should_stop)
     encoder = load_encoder()
+    instructed = None if prompts is None else prompts.texts(encoder, inputs.corpus.queries)
     second = None if settings.second_model is None else FlagEncoder.load(settings.second_model, on_progress=stages)
     if expected is not None:
         expected.check_weights("model", encoder.describe())
@@ -165,6 +168,7 @@ def rank_data(
         second=second,
         retrievers=settings.retrievers,
         lexical=words,
+        instructed=instructed,
         store=store,
         use_gpu=on_gpu,
         memory_budget=memory_budget,
@@ -180,21 +184,23 @@ def rank_data(
             ranking = with_reranker(ranking, inputs.corpus, scorer, scored, on_progress=stages, should_stop=should_stop)
     models: dict[Role, Encoder | Reranker | None] = {"model": encoder, "second_model": second, "reranker": reranker}
     descriptions = {role: each.describe() for role, each in models.items() if each is not None}
+    if prompts is not None:
+        descriptions["model"] = {**descriptions["model"], "query_prompts": prompts.record}
     return Ranked(
         settings=settings,
         inputs=inputs,
         ranking=ranking,
         descriptions=descriptions,
         scorer=scorer,
-        notes=tuple(_notes(descriptions, [note] if note else [], store)),
+        notes=tuple(_notes(descriptions, [*(prompts.notes if prompts else ()), *([note] if note else [])], store)),
         vectors={} if store is None else {"stored": store.found, "encoded": store.encoded},
         timings=timings,
         stages=stages.report(),
     )
 
 
-def _notes(descriptions: dict[Role, dict[str, Any]], search: list[str], store: VectorStore | None) -> Iterator[str]:
-    yield from (*search, *descriptions["model"].get("notes", ()), *(store.notes if store is not None else ()))
+def _notes(descriptions: dict[Role, dict[str, Any]], run: list[str], store: VectorStore | None) -> Iterator[str]:
+    yield from (*run, *descriptions["model"].get("notes", ()), *(store.notes if store is not None else ()))
     yield from (f"second model: {each}" for each in descriptions.get("second_model", {}).get("notes", ()))
     yield from descriptions.get("reranker", {}).get("notes", ())
 
@@ -207,6 +213,7 @@ def summary_of(ranked: Ranked, settings: MineSettings, reviewed: Reviewed, selec
     summary.retrievers = settings.retrievers
     summary.notes += ranked.notes
     summary.second_model = ranked.descriptions.get("second_model", {}).get("name")
+    summary.query_prompts = ranked.descriptions["model"].get("query_prompts", {})
     summary.vectors = ranked.vectors
     if ranked.scorer is not None:
         summary.pairs = {"stored": ranked.scorer.stored, "scored": ranked.scorer.scored}

@@ -28,6 +28,8 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Attributes:
         selection: window, number, strategy, seed, filters.
         model: the embedding model and how it is used; None for a loaded model.
+        query_prompt_field: the field of the rows with the instruction of each query, such as "prompt", for the model alone; None: all
+            queries have the model's own.
         second_model: another model, whose similarities become the signal "second_model"; None for none.
         retrievers: what ranks the candidates, of `hnmine.retrieval.retrievers.RETRIEVERS`; ranks of several are fused. Kept in that order.
         reranker: a cross-encoder whose scores become the signal "reranker"; None for none.
@@ -45,6 +47,7 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     selection: SelectionSettings = SelectionSettings()
     model: ModelSettings | None = None
+    query_prompt_field: str | None = None
     second_model: ModelSettings | None = None
     retrievers: tuple[Retriever, ...] = MODEL_ALONE
     reranker: RerankerSettings | None = None
@@ -61,6 +64,8 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def __post_init__(self) -> None:
         check_export(self.output_format, with_scores=self.with_scores, dev_share=self.dev_share, repair_output=self.repair_output)
+        if (name := self.query_prompt_field) is not None and (not isinstance(name, str) or name in ("", "query", "pos", "neg")):
+            raise SettingsError(f"query_prompt_field is {name!r}; name the field with the instruction of each query, such as 'prompt'")
         second, end = self.second_model is not None, self.selection.window_end
         msgspec.structs.force_setattr(self, "retrievers", chosen_retrievers(self.retrievers, second=second, window_end=end))
         if self.reranker is None and SIGNAL in self.selection.signals:

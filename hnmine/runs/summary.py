@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class Summary:
         funnel: candidates left after each step, over all queries (`Selection.funnel`).
         negatives: negatives over all rows; random_filled: those filled at random; short_rows: rows with fewer than asked for.
         retrievers: what ranked the candidates. second_model: its name, or None.
+        query_prompts: the "field" with the queries' instructions, how many of these are "different", and "rows_without"; empty without.
         scores: mean similarity of the "negatives" and the "positives", and the part of the negatives "above_positive" (0 to 1).
         estimated_fn_rate: mean estimated false-negative probability (0 to 1) of the negatives from the window; None without signals.
             An audit measures the rate.
@@ -54,6 +56,7 @@ class Summary:
     scores: dict[str, float | None]
     retrievers: tuple[Retriever, ...] = MODEL_ALONE
     second_model: str | None = None
+    query_prompts: dict[str, Any] = field(default_factory=dict)
     estimated_fn_rate: float | None = None
     problems: dict[str, int] = field(default_factory=dict)
     verdicts: dict[str, int] = field(default_factory=dict)
@@ -91,6 +94,8 @@ class Summary:
             f"similarity   negatives {number(self.scores['negatives'])}, positives {number(self.scores['positives'])} on average; "
             f"{'-' if above is None else f'{100 * above:.1f}%'} of the negatives score above their positive",
         ]
+        if prompts := self.query_prompts:
+            lines.append(f"instructions {prompts['different']:,} different in the field `{prompts['field']}` of the rows")
         if self.second_model:
             lines.append(f"second model {self.second_model}")
         if self.estimated_fn_rate is not None:

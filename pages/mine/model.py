@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from hnmine.core.errors import HnmineError
 from hnmine.data.corpus import PoolMode
+from hnmine.data.rows import Row
 from hnmine.models import cards, loading
 from hnmine.models.cards import ModelSettings
 from pages.shared.widgets import choice, failed
@@ -113,6 +116,24 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
         text += " · downloaded from the hub when you mine"
     summary.caption(text)
     return chosen
+
+
+def prompt_field(key: str, initial: str | None, rows: Sequence[Row]) -> str | None:
+    """Draw the choice of the field with each query's instruction, if the first rows have a usual one."""
+    fields = [name for name in ("prompt", "instruction") if name == initial or any(name in row.fields for row in rows[:100])]
+    if not fields:
+        return None
+    usual = "the query instruction of the model settings"
+    chosen = st.selectbox(
+        "Instruction of each query",
+        ["", *fields],
+        index=["", *fields].index(initial or ""),
+        format_func=lambda name: f"the field `{name}`" if name else usual,
+        key=f"prompt-field-{key}",
+        persist_state="session",
+        help="The rows have instructions of their own. Choose the field if the model was trained with them, or will be.",
+    )
+    return chosen or None
 
 
 def pool_mode(key: str, initial: PoolMode) -> PoolMode:

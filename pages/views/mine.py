@@ -119,6 +119,7 @@ previous = run.run.settings if run else MineSettings()
 
 with st.expander("Model and candidates", icon=":material/model_training:") if run else st.container(border=True):
     model = controls.model(dataset.id, previous.model or cards.ModelSettings())
+    instructions = st.container()
     pool_mode = controls.pool_mode(dataset.id, previous.pool_mode) if dataset.pool_name is not None else "extend"
     ranked_by = retrievers(dataset.id, previous, model)
     reranker = reranking.choice(dataset.id, previous.reranker, model)
@@ -148,11 +149,14 @@ status = st.container()  # filled below, once the settings are known
 if run is not None:
     live(run)
     chosen = state.selection_settings(run.run.id)
+with instructions:
+    prompt_field = controls.prompt_field(dataset.id, previous.query_prompt_field, read.rows if read else ())
 with pairs_to_score:
     reranking.tell(reranker.settings, read.corpus if read else None, chosen.window_end)
 wanted = MineSettings(
     selection=reranking.fitting(chosen, reranker),
     model=model,
+    query_prompt_field=prompt_field,
     second_model=ranked_by.second_model if ranked_by else None,
     retrievers=ranked_by.names if ranked_by else MODEL_ALONE,
     reranker=reranker.settings and msgspec.structs.replace(reranker.settings, depth=chosen.window_end),
@@ -195,8 +199,20 @@ def progress(job_id: int) -> None:
 
 with status:
     sources = Retrievers(previous.second_model, previous.retrievers)
-    before = (previous.model, sources, previous.pool_mode, previous.columns, previous.repair, previous.skip_bad_rows)
-    same = run is not None and (model, ranked_by, pool_mode, columns, repair, skip) == before and reranker.matches(previous.reranker)
+    before = (
+        previous.model,
+        previous.query_prompt_field,
+        sources,
+        previous.pool_mode,
+        previous.columns,
+        previous.repair,
+        previous.skip_bad_rows,
+    )
+    same = (
+        run is not None
+        and (model, prompt_field, ranked_by, pool_mode, columns, repair, skip) == before
+        and reranker.matches(previous.reranker)
+    )
     if job is not None and job.active:
         progress(job.id)
     else:

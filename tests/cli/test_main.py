@@ -272,6 +272,7 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
             margin=draw(maybe() | st.floats(0, 2)),
         ),
         model=model,
+        query_prompt_field=draw(maybe() | NAMES.filter(lambda name: name not in ("", "query", "pos", "neg"))),
         reranker=reranker,
         pool_mode=draw(st.sampled_from(["extend", "replace"])),
         use_gpu=draw(st.booleans()),

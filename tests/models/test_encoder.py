@@ -232,6 +232,60 @@ def test_the_instruction_is_for_queries_only(flag_model, vectors):
     assert (asked * queries(plain, TEXTS[:4])).sum(axis=1).max() < 0.999
 
 
+def test_each_query_may_have_its_own_instruction(flag_model):
+    """With the vectors of a model that has this instruction for all, batch by batch or through FlagEmbedding's `encode`."""
+    sharded = copy.copy(flag_model)
+    sharded.__class__ = type("Sharded", (type(flag_model),), {"__del__": lambda self: None})
+    for each in (copy.copy(flag_model), sharded):
+        each.query_instruction_for_retrieval, each.query_instruction_format = "Own", "Instruct: {}\\nQuery: {}"
+        encoder, texts = FlagEncoder(each), TEXTS[:4]
+        given = encode(encoder, encoder.instructed(texts, ["One", None, "Two", ""]), "instructed queries")
+        assert each.query_instruction_for_retrieval == "Own"
+        for place, instruction in enumerate(("One", "Own", "Two", None)):
+            each.query_instruction_for_retrieval = instruction
+            alone = queries(encoder, texts[place : place + 1])
+            if each is sharded:  # which pads
+                np.testing.assert_allclose(given[place], alone[0], atol=1e-6)
+            else:
+                assert given[place].tobytes() == alone[0].tobytes()
+        each.query_instruction_for_retrieval = "Own"
+
+
+def test_processes_with_copies_of_a_model_end_before_its_instruction_changes():
+    class Model:
+        query_instruction_for_retrieval = "Own"
+        query_pool = "workers"
+        asked = ()
+
+        def encode_queries(self, texts):
+            self.asked += (self.query_instruction_for_retrieval, self.query_pool)
+            self.query_pool = self.query_pool or f"workers with {self.query_instruction_for_retrieval}"
+            return np.ones((len(texts), 2))
+
+        encode = encode_queries
+
+        def stop_self_query_pool(self):
+            self.query_pool = None
+
+    model = Model()
+    encoder = FlagEncoder(model)
+    encode(encoder, ["a"], "instructed queries")
+    queries(encoder, ["a"])
+    assert model.asked == (None, None, "Own", None)
+
+
+def test_instructed_queries_are_stored_by_all_that_decides_their_vectors(folder):
+    """Their text has the instruction; but an example without one has the model's own."""
+
+    def identity(side, instruction, **settings):
+        return load(folder, query_instruction=instruction, **settings).identity(side)
+
+    assert identity("instructed queries", "Find") == identity("instructed queries", "Ask") == identity("queries", "")
+    assert identity("instructed queries", "Find") != identity("queries", "Find")
+    icl = {"model_class": "decoder-only-icl", "examples_for_task": '[{"query": "q", "response": "r"}]'}
+    assert identity("instructed queries", "Find", **icl) != identity("instructed queries", "Ask", **icl)
+
+
 def test_hn_mine_knows_no_passage_instruction(flag_model):
     plain = FlagEncoder(flag_model)
     model = copy.copy(flag_model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
 from hnmine.analysis.fn_estimates import fn_rate
+from hnmine.models.encoder import FlagEncoder
 from hnmine.retrieval.ranking import Ranking
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.filters import FILTERS
@@ -99,6 +101,39 @@ def test_the_pool_alone_keeps_the_preset_and_ends_the_window_at_it(run: str, spa
     assert at.segmented_control(key=f"preset-{dataset.id}").value == "balanced"
     at.segmented_control(key=f"pool-{dataset.id}").set_value("extend").run()
     assert at.slider(key=f"window-{dataset.id}").value == (0, end)
+
+
+def test_rows_with_instructions_offer_their_field(fresh: Path, space: Workspace, tmp_path: Path, monkeypatch, flag_model) -> None:
+    def page(name: str, rows: list[dict[str, object]]) -> tuple[AppTest, str]:
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        dataset = space.add_dataset(name, tmp_path / name).id
+        return open_app("mine", dataset=dataset), f"prompt-field-{dataset}"
+
+    rows: list[dict[str, object]] = [{"query": f"question {number}", "pos": [f"answer {number}"]} for number in range(30)]
+    at, key = page("plain.jsonl", rows)
+    assert not [each for each in at.selectbox if each.key == key]
+
+    monkeypatch.setattr(resources, "encoder", lambda settings, on_progress=None: FlagEncoder(flag_model))
+    at, key = page("asked.jsonl", [row | {"prompt": f"Find answers {number % 2}"} for number, row in enumerate(rows)])
+    assert at.selectbox(key=key).value == ""
+    assert at.selectbox(key=key).options == ["the query instruction of the model settings", "the field `prompt`"]
+    at.selectbox(key=key).set_value("prompt").run()
+    at.button(key="mine").click().run()
+    job = resources.jobs().latest(at.session_state["dataset"])
+    assert job is not None
+    deadline = time.monotonic() + 120
+    while resources.jobs().get(job.id).active:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert resources.jobs().get(job.id).error is None
+    (run,) = space.runs(at.session_state["dataset"])
+    assert run.settings.query_prompt_field == "prompt"
+    assert run.manifest["model"]["query_prompts"] == {"field": "prompt", "different": 2, "rows_without": 0}
+    at = open_app("mine", run=run.id)
+    assert at.selectbox(key=key).value == "prompt"
+    assert "mined with another model" not in texts(at)
+    at.selectbox(key=key).set_value("").run()
+    assert "mined with another model" in texts(at)
 
 
 def test_every_step_of_the_funnel_has_a_label(run: str) -> None:
