@@ -45,6 +45,7 @@ PROBLEM_KINDS = {
     "unknown-id": "unknown id",
     "improbable-data": "improbable data",
     "record-left-out": "record left out",
+    "reading-note": "note on reading",
     "field-renamed": "field renamed",
     "field-left-out": "field left out",
     "byte-order-mark": "byte order mark",

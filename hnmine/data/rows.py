@@ -136,13 +136,17 @@ class Renamer:
 
     def _cell(self, raw: msgspec.Raw, path: str, found: list[Problem]) -> tuple[list[str], list[int]]:
         reader, first = self._reader, bytes(raw)[:1]
+        in_cells = reader.source.format in ("csv", "excel")
         try:
             if first == b"[":
                 plain = _texts(raw)
                 if all(text and not text.isspace() for text in plain):
                     return plain, []
-            elif first == b'"' and len((cell := _text(raw)).strip()) > _LONGEST_MISSING:  # the common case of a table
-                return [cell], []
+            elif first == b'"':
+                cell = _text(raw)
+                bare = cell.strip()
+                if len(bare) > _LONGEST_MISSING and bare[0] not in "[{a":  # no list, and not missing
+                    return [cell], []
         except msgspec.DecodeError:
             pass
         try:
@@ -150,12 +154,12 @@ class Renamer:
                 return [], []
             if first == b'"':
                 items: list[str | Passage | None] = [_text(raw)]
-                if (inside := _written_out(str(items[0]))) is not None:
+                if path[2:] in reader.packed and (inside := _written_out(str(items[0]))) is not None:
                     return self._cell(inside, path, found)
                 if looks_like_list(str(items[0])):
                     found.append(reader.damaged_list(path))
                     return [], []
-                missing = _MISSING if reader.source.format in ("csv", "excel") else ("",)
+                missing = _MISSING if in_cells else ("",)
                 if reader.source.is_table and str(items[0]).strip().casefold() in missing:
                     return [], []
             else:
@@ -190,9 +194,13 @@ def _written_out(text: str) -> msgspec.Raw | None:
     """Return the passages that a text holds as a list or object, as JSON, or None if it is a passage."""
     inside = literal_in(text)
     items = inside if isinstance(inside, list) else [] if inside is None else [inside]
-    if inside is None or not all(isinstance(each, str) or (isinstance(each, dict) and _TEXTS & each.keys()) for each in items):
+    if inside is None or not all(map(_is_passage, items)):
         return None
     return msgspec.Raw(_encode(inside))
+
+
+def _is_passage(item: object) -> bool:
+    return isinstance(item, str) or (isinstance(item, dict) and any(isinstance(item.get(key), str) for key in _TEXTS))
 
 
 @dataclass(slots=True, eq=False)

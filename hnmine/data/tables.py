@@ -50,6 +50,7 @@ class RecordReader(LineReader):
         plain: no column is renamed.
         shape: of rows that are more than columns, if any.
         pool: the passages of a file that holds its own pool, filled while it is read.
+        packed: the fields that hold lists or objects as text.
         titled: the passages of rows that have titles of their own: text -> title and text.
         converts: whether records of a known shape are read as rows.
     """
@@ -77,6 +78,7 @@ class RecordReader(LineReader):
         self.columns: Columns | None = None
         self.shape: Shape | None = None
         self.pool: list[str] | None = None
+        self.packed: tuple[str, ...] = ()
         self.titled: dict[str, str] = {}
         self.plain = True
         self._records: Iterator[bytes] | None = None
@@ -101,6 +103,7 @@ class RecordReader(LineReader):
         if self.source.format != "text":
             shaped = Shaped(self, self._records or iter(()), self.given if self.converts and self.role == "training" else None)
             self._records, self.shape, self.pool, examples = iter(shaped), shaped.shape, shaped.pool, shaped.examples
+            self.packed = shaped.packed
             self.source = replace(self.source, labels=shaped.labels, numbers=shaped.numbers, repeated=shaped.repeated)
             if shaped.shape is not None:
                 self.source = replace(self.source, names=shaped.names, shape=shaped.shape.name, header=True, lists=(), ids=())

@@ -162,6 +162,7 @@ def test_every_kind_has_words(tmp_path):
         "field-renamed",
         "field-left-out",
         "record-left-out",
+        "reading-note",
         "improbable-data",
     }
     assert kinds == set(PROBLEM_KINDS)

@@ -29,8 +29,6 @@ from tests.worlds import toy
 
 # Formats that hnmine's readers cannot read back. A format that becomes readable fails its test until it leaves this set.
 NOT_YET_READ = {
-    "st-labeled-list",
-    "st-labeled-list-parquet",
     "csv",
 }
 # Scores stand in the place of the labels there, so the file does not say which passages are positives.

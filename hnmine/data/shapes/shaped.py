@@ -44,6 +44,7 @@ class Shaped:
         names: the fields of their rows, if there is a shape.
         labels, numbers: the fields with few, short values, and with numbers alone.
         repeated: the fields whose values repeat.
+        packed: the fields that hold lists or objects as text.
         pool: the passages of records that hold their own pool, or None.
         examples: of each field, its first value as text.
     """
@@ -66,8 +67,8 @@ class Shaped:
         self._early = reader.problems[known_problems:]  # reported in the order of the lines, with those of the records
         del reader.problems[known_problems:]
         decoded = [found for _, record in self._first if (found := _decoded(record)) is not None]
-        self._packed = _packed(decoded) if given is not None else ()
-        self.shape = None if given is None else recognised([_unpacked(record, self._packed) for record in decoded], given)
+        self.packed = _packed(decoded) if given is not None else ()
+        self.shape = None if given is None else recognised([_unpacked(record, self.packed) for record in decoded], given)
         if self.shape is not None and self.shape.refused:
             raise InputError(f"{reader.path}: {self.shape.refused}")
         rows = [row for _, record in self._first for row in self._rows(record) or ()] if self.shape else []
@@ -96,7 +97,7 @@ class Shaped:
             if what == self.shape.left_out:
                 reader.notice(line, "record-left-out", f"{count:,} x {what}, the first here: left out", self.shape.remedy)
             else:
-                reader.notice(line, "improbable-data", f"{count:,} x {what}, the first here", "nothing to do")
+                reader.notice(line, "reading-note", f"{count:,} x {what}, the first here", "nothing to do")
 
     def _given(self, record: bytes) -> Iterator[bytes]:
         rows = self._rows(record)
@@ -119,9 +120,9 @@ class Shaped:
 
     def _inside(self, record: bytes) -> Fields:
         """Return the lists and objects that the record holds as text."""
-        if not self._packed or self.shape is None:
+        if not self.packed or self.shape is None:
             return {}
-        return {name: raw(each) for name, each in _unpacked(_record(record), self._packed).items() if name in self._packed}
+        return {name: raw(each) for name, each in _unpacked(_record(record), self.packed).items() if name in self.packed}
 
     def _rows(self, record: bytes) -> list[Fields] | None:
         """Return the rows of a record, or None if it is read as it is."""
@@ -147,14 +148,15 @@ def _decoded(record: bytes) -> Record | None:
 
 
 def _packed(records: Sequence[Record]) -> tuple[str, ...]:
-    """Return the fields that hold lists or objects as text."""
-    texts = {
-        name: [each for record in records if (each := record.get(name)) not in (None, "")]
-        for name in dict.fromkeys(name for record in records for name in record)
-    }
-    return tuple(
-        name for name, found in texts.items() if found and all(isinstance(each, str) and literal_in(each) is not None for each in found)
-    )
+    """Return the fields that hold lists, or objects with texts, as text."""
+    names = dict.fromkeys(name for record in records for name in record)
+    found = {name: [_literal(each) for record in records if (each := record.get(name)) not in (None, "")] for name in names}
+    return tuple(name for name, literals in found.items() if None not in literals and any(literals))
+
+
+def _literal(cell: object) -> Any:
+    inside = literal_in(cell) if isinstance(cell, str) else None
+    return None if isinstance(inside, dict) and all(isinstance(each, int | float | None) for each in inside.values()) else inside
 
 
 def _unpacked(record: Record, packed: Sequence[str]) -> Record:
