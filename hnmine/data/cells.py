@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from hnmine.core.text import counted, shortened
-from hnmine.data.delimited import Layout, reader_of
+from hnmine.data.delimited import reader_of
 from hnmine.data.detect import Source, list_in
 from hnmine.data.lines import LineReader
 
@@ -38,58 +38,67 @@ def delimited_records(reader: LineReader, source: Source, lines: Iterator[bytes]
     texts = _Numbered(lines, reader.max_line_bytes, source.layout.skipped)
     records = reader_of(source.layout, texts)
     header = source.header
-    last: tuple[int, list[str]] | None = None  # a line of totals, if no record follows
     empty = first_empty = 0
+    held: list[str] | None = None  # the record before: the last one may be a line of totals
+    number = 0  # its line
     while True:
         begin = texts.number + 1
         texts.record_bytes = 0
+        fault: csv.Error | None = None
         try:
             cells = next(records, None)
         except csv.Error as error:
-            reader.line = begin
-            if texts.over:
-                reader.too_long(texts.over)
-                texts.over = 0
-                continue
-            over = "" if texts.number == begin else f"; the record extends to line {texts.number:,}"
-            reason = "a quote is not closed" if "unexpected end" in str(error) else str(error)
-            remedy = "correct the quotes (double a quote inside a cell)"
-            reader.admit([reader.problem("$", "bad-record", f"malformed record: {reason}{over}", remedy)])
+            cells, fault = None, error
+        if cells is not None and not cells:
             continue
-        if cells is None:
-            break
-        reader.line = begin
-        if not cells:
-            continue
-        if header:
-            header = False
-            continue
-        if last is not None:  # a record follows, so the line is one too
-            if line := _record(reader, names, lists, *last):
+        if held is not None:
+            if cells is None and fault is None and _is_total(held, width):
+                message = f"the last line is no record, {shortened(source.layout.delimiter.join(held), 60)!r}: left out"
+                reader.notice(number, "record-left-out", message, "nothing to do, or remove it from the file")
+            elif line := _record(reader, names, lists, number, held):
                 yield line
-            last = None
+            held = None
+        if fault is not None:
             reader.line = begin
-        if texts.number > begin and (message := _swallowed(cells, source.layout, width)):
+            _report(reader, texts, begin, fault)
+        elif cells is None:
+            break
+        elif header:
+            header = False
+        elif texts.number > begin and (message := _swallowed(cells, source.layout.delimiter, width)):
+            reader.line = begin
             remedy = "remove the quote, or double it (two quotes inside a quoted cell)"
             reader.admit([reader.problem("$", "bad-record", f"{message} up to line {texts.number:,}", remedy)])
-            continue
-        if len(cells) > width and not any(map(str.strip, cells[width:])):
-            empty, first_empty = empty + 1, first_empty or begin
-            cells = cells[:width]
-        if len(cells[0]) < 40 and _TOTAL.fullmatch(cells[0].strip()) and all(map(_NUMBER.fullmatch, map(str.strip, cells[1:]))):
-            last = begin, cells
-        elif line := _record(reader, names, lists, begin, cells):
-            yield line
+        else:
+            if len(cells) > width and not any(map(str.strip, cells[width:])):
+                empty, first_empty = empty + 1, first_empty or begin
+                cells = cells[:width]
+            held, number = cells, begin
     reader.line = texts.number
     if texts.skipped:
         message = f"{counted(len(texts.skipped), 'line')} before the table, such as {shortened(_longest(texts.skipped), 60)!r}: left out"
         reader.notice(1, "record-left-out", message, "nothing to do, or remove them from the file")
-    if last is not None:
-        message = f"the last line is no record: {shortened(source.layout.delimiter.join(last[1]), 60)!r}: left out"
-        reader.notice(last[0], "record-left-out", message, "nothing to do, or remove it from the file")
     if empty:
         message = f"{counted(empty, 'record')} with empty cells after the last column, the first here: these cells are left out"
         reader.notice(first_empty, "field-left-out", message, "nothing to do")
+
+
+def _report(reader: LineReader, texts: _Numbered, begin: int, error: csv.Error) -> None:
+    """Report a record that the csv module cannot read."""
+    if texts.over:
+        reader.too_long(texts.over)
+        texts.over = 0
+        return
+    over = "" if texts.number == begin else f"; the record extends to line {texts.number:,}"
+    reason = "a quote is not closed" if "unexpected end" in str(error) else str(error)
+    remedy = "correct the quotes (double a quote inside a cell)"
+    reader.admit([reader.problem("$", "bad-record", f"malformed record: {reason}{over}", remedy)])
+
+
+def _is_total(cells: Sequence[str], width: int) -> bool:
+    """Return whether the last record is a line of totals: a word for it, and numbers at most."""
+    numbers = all(map(_NUMBER.fullmatch, map(str.strip, cells[1:])))
+    return width > 1 and len(cells) <= width and numbers and _TOTAL.fullmatch(cells[0].strip()) is not None
 
 
 def _record(reader: LineReader, names: Sequence[str], lists: Sequence[str], number: int, cells: list[str]) -> bytes | None:
@@ -112,15 +121,14 @@ def _record(reader: LineReader, names: Sequence[str], lists: Sequence[str], numb
     return line if reader.sized(number, line) else None
 
 
-def _swallowed(cells: Sequence[str], layout: Layout, width: int) -> str:
+def _swallowed(cells: Sequence[str], delimiter: str, width: int) -> str:
     """Return what a quoted cell swallowed: records, if its lines have the separators of records; else ""."""
     for place, cell in enumerate(cells):
-        lines = cell.split("\n")
-        separators = (width - 1) * (len(lines) - 1)
-        if len(lines) < 2 or separators < 2 or (layout.delimiter in ",;" and re.search(rf"{layout.delimiter}[ \t]", cell)):
-            continue  # in a text a blank follows a comma
-        expected = [width - 1 - place, *[width - 1] * (len(lines) - 2), place]
-        if [line.count(layout.delimiter) for line in lines] == expected:
+        ends, separators = cell.count("\n"), cell.count(delimiter)
+        if not ends or separators < 2 or separators != (width - 1) * ends or delimiter + " " in cell:  # in a text a blank follows a comma
+            continue
+        expected = [width - 1 - place, *[width - 1] * (ends - 1), place]
+        if [line.count(delimiter) for line in cell.split("\n")] == expected:
             return f"a quote that opens in cell {place + 1:,} is closed too late: its cell has whole records in it,"
     return ""
 

@@ -19,7 +19,7 @@ from hnmine.core.errors import InputError
 from hnmine.core.text import shortened
 from hnmine.data.columns import known_name
 
-__all__ = ["Layout", "cells_of", "cleaned", "judgements", "reader_of", "refuse_run", "table", "trimmed", "without_titles"]
+__all__ = ["DELIMITERS", "Layout", "cells_of", "cleaned", "judgements", "reader_of", "refuse_run", "table", "trimmed", "without_titles"]
 
 DELIMITERS = (",", ";", "\t", "|")
 _ROWS = 200
@@ -41,12 +41,14 @@ class Layout:
     Attributes:
         delimiter: the separator; " " is any number of blanks.
         quoted: whether cells may be quoted.
+        quote: the quotation mark.
         bars: a Markdown table: the second record is a line of dashes, and bars around the record are no separators.
         skipped: the lines before the first record.
     """
 
     delimiter: str = ","
     quoted: bool = True
+    quote: str = '"'
     bars: bool = False
     skipped: int = 0
 
@@ -64,7 +66,7 @@ def reader_of(layout: Layout, lines: Iterator[str]) -> Iterator[list[str]]:
     if layout.delimiter == " ":
         return map(str.split, lines)
     if layout.quoted:
-        return csv.reader(lines, delimiter=layout.delimiter, strict=True)
+        return csv.reader(lines, delimiter=layout.delimiter, quotechar=layout.quote, strict=True)
     return csv.reader(lines, delimiter=layout.delimiter, quoting=csv.QUOTE_NONE, strict=True)
 
 
@@ -133,7 +135,8 @@ def table(text: str, name: str, role: Literal["training", "pool"], *, cut: bool)
         if not records or (layout.quoted and delimiter == "\t" and not quotes):
             continue
         width = len(records[0])
-        fit = (sum(len(trimmed(record, width)) == width for record in records)) / (len(records) + bad)
+        named_cells = max((place for place, cell in enumerate(records[0], 1) if cell.strip()), default=width)
+        fit = sum(len(record) == width or len(trimmed(record, named_cells)) == named_cells for record in records) / (len(records) + bad)
         named = layout.bars or name.endswith((".tsv", ".tab") if delimiter == "\t" else (".csv",))
         known = sum(map(known_name, records[0])) if quotes and not layout.quoted else _known(records[0])
         # Two well-known names make it a table, even if most of its records are malformed.
@@ -159,7 +162,13 @@ def _layouts(text: str, name: str) -> Iterator[Layout]:
     for delimiter in (excel[1],) if excel else DELIMITERS:
         # Texts rarely contain tabs, so most TSV is unquoted, and a quotation mark at the start of a cell is part of its text.
         for quoted in (True, False) if delimiter == "\t" else (True,):
-            yield Layout(delimiter=delimiter, quoted=quoted, skipped=_start(lines, delimiter, name))
+            # SQL tools quote cells with apostrophes.
+            quote = (
+                "'"
+                if quoted and len(lines) > 1 and all(re.fullmatch(rf"'.*'{re.escape(delimiter)}'.*'|", line) for line in lines[1:])
+                else '"'
+            )
+            yield Layout(delimiter=delimiter, quoted=quoted, quote=quote, skipped=_start(lines, delimiter, name))
 
 
 def _bars(lines: Sequence[str]) -> int | None:

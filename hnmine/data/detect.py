@@ -20,11 +20,11 @@ from typing import Any, Literal
 import msgspec
 
 from hnmine.core.errors import InputError
-from hnmine.core.text import counted
+from hnmine.core.text import counted, shortened
 from hnmine.data import delimited
 from hnmine.data.columns import Columns, in_words, is_id, is_label, is_positive, known_name, pool_columns, training_columns
 from hnmine.data.delimited import Layout, cleaned, trimmed
-from hnmine.data.documents import beginning, list_in_line
+from hnmine.data.documents import almost, beginning, list_in_line
 from hnmine.data.streams import Packing
 
 __all__ = ["Format", "Role", "Source", "detect", "list_in", "query_first", "read_as", "resolve", "sheet"]
@@ -188,7 +188,7 @@ def detect(head: bytes, name: str, role: Role, *, whole: bool) -> Source:
     """Return the format of a file that begins with `head`; `name` breaks ties, `whole` is True if `head` is all of it.
 
     Raises:
-        InputError: the file is a JSON object with several lists of records.
+        InputError: the file is a JSON object with several lists of records, a TREC run, nearly JSON, or no table either.
     """
     start = head.lstrip()
     lines = head.split(b"\n", _ROWS)[:_ROWS]
@@ -200,11 +200,24 @@ def detect(head: bytes, name: str, role: Role, *, whole: bool) -> Source:
             return replace(_of_lists("json", [each for each in items if isinstance(each, list)]), part=part)
         return Source(format="json", part=part, names=_fields([each for each in items if isinstance(each, dict)]))
     objects = [found for found in map(_object, lines) if found]
+    if (not objects or start.startswith((b"//", b"/*"))) and start[:1] in (b"{", b"[", b"/", b"#") and (remedy := almost(head[:_SAMPLE])):
+        raise InputError(f"{name}: the file is nearly JSON: {remedy}")
     if objects or not start or start[:1] in b"{[" or b"\0" in head[:4096]:
         return Source(format="jsonl", names=_fields(objects))
     if table := _table(head, name, role, whole):
         return table
-    return Source(format="text", names=("text",)) if role == "pool" else Source(format="jsonl")
+    if role == "pool":
+        return Source(format="text", names=("text",))
+    first = lines[0].decode("utf-8", "replace")
+    if delimiter := next((each for each in delimited.DELIMITERS if sum(map(known_name, first.split(each))) > 1), ""):
+        raise InputError(
+            f"{name}: the first line names {len(first.split(delimiter)):,} columns, {shortened(first, 60)!r}, but most records have "
+            "another number of cells; quote the cells that contain the delimiter"
+        )
+    raise InputError(
+        f"{name}: the file has neither JSON objects nor the columns of a table; its first line is {shortened(first, 60)!r}. "
+        'Write an object a line, such as {"query": ..., "pos": [...]}, or a table with the columns query and positive'
+    )
 
 
 def _has_list_lines(start: bytes, lines: Sequence[bytes], role: Role) -> bool:
