@@ -124,8 +124,10 @@ def _record(reader: LineReader, names: Sequence[str], lists: Sequence[str], numb
 def _swallowed(cells: Sequence[str], delimiter: str, width: int) -> str:
     """Return what a quoted cell swallowed: records, if its lines have the separators of records; else ""."""
     for place, cell in enumerate(cells):
+        if "\n" not in cell:
+            continue
         ends, separators = cell.count("\n"), cell.count(delimiter)
-        if not ends or separators < 2 or separators != (width - 1) * ends or delimiter + " " in cell:  # in a text a blank follows a comma
+        if separators < 2 or separators != (width - 1) * ends or delimiter + " " in cell:  # in a text a blank follows a comma
             continue
         expected = [width - 1 - place, *[width - 1] * (ends - 1), place]
         if [line.count(delimiter) for line in cell.split("\n")] == expected:
