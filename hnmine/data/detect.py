@@ -8,22 +8,25 @@ name, or with names unlike the data; without one the columns are named `column_1
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any, Literal
 
 import msgspec
 
+from hnmine.core.errors import InputError
+from hnmine.core.text import counted, shortened
+from hnmine.data import delimited
 from hnmine.data.columns import Columns, in_words, is_id, is_label, is_positive, known_name, pool_columns, training_columns
-from hnmine.data.documents import beginning, list_in_line
+from hnmine.data.delimited import Layout, cleaned, trimmed
+from hnmine.data.documents import almost, beginning, list_in_line
 from hnmine.data.literals import list_in
 from hnmine.data.streams import Packing
 
-__all__ = ["Format", "Role", "Source", "cells_of", "detect", "read_as", "reader_of", "resolve", "sheet"]
+__all__ = ["Format", "Role", "Source", "detect", "query_first", "read_as", "resolve", "sheet"]
 
 Format = Literal["jsonl", "json", "csv", "text", "parquet", "arrow", "excel", "beir"]
 Role = Literal["training", "pool"]
@@ -37,13 +40,10 @@ _LABELS = {
     "excel": "Excel",
     "beir": "BEIR data set",
 }
-_DELIMITERS = {",": "CSV", ";": "CSV with semicolons", "\t": "TSV", "|": "CSV with vertical bars"}
-_NAMES = _DELIMITERS | {" ": "Columns separated by blanks"}
+_NAMES = {",": "CSV", ";": "CSV with semicolons", "\t": "TSV", "|": "CSV with vertical bars", " ": "Columns separated by blanks"}
 _SAMPLE = 2**18  # bytes parsed to detect a table
 _ROWS = 200
 _ID = r"[!-~]*\d[!-~]*"
-# A quoted cell of TSV.
-_QUOTED = re.compile(r'(?:^|\t)"((?:[^"]|"")*)"(?=\t|\r?$)', re.MULTILINE)
 _NAME = re.compile(r"[^\W\d][\w.\-]{0,39}")
 # Letters of scripts without blanks between words (Thai, Chinese, Japanese): a text looks like a name there.
 _DENSE = re.compile(r"[\u0e00-\u0eff\u2e80-\u9fff]")
@@ -59,12 +59,13 @@ class Source:
         packing: "gzip", "zstd", or "".
         encoding: that a text file is transcoded from, or "" for UTF-8.
         part: the sheet of several that is read, or the list in a JSON object.
-        delimiter, quoted: of a delimited table: the separator of cells, whether cells may be quoted.
+        layout: of a delimited table.
         header: of a table or sheet: whether the first record holds the names. False for JSON whose records are lists.
         lists: the columns of a table or sheet whose cells are lists as text.
         ids: the columns with one word or number per cell.
         labels, numbers: the columns with few, short values, and with numbers alone.
         repeated: the columns whose values repeat.
+        lengths: the median length of the first texts of each column, in characters; of records without names.
         shape: of the rows, such as "chat messages"; "" for fields as columns.
     """
 
@@ -73,18 +74,18 @@ class Source:
     packing: Packing = ""
     encoding: str = ""
     part: str = ""
-    delimiter: str = ","
-    quoted: bool = True
+    layout: Layout = field(default_factory=Layout)
     header: bool = True
     lists: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
+    lengths: tuple[float, ...] = ()
     shape: str = ""
 
     def __str__(self) -> str:
-        parts = [_NAMES[self.delimiter] if self.format == "csv" else _LABELS[self.format]]
+        parts = ["Markdown table" if self.layout.bars else _LABELS.get(self.format) or _NAMES[self.layout.delimiter]]
         if self.format == "json":
             parts = [f"JSON, the list `{self.part}`" if self.part else "JSON array"]
         elif self.part:
@@ -93,6 +94,8 @@ class Source:
             parts.append({"gzip": "compressed with gzip", "zstd": "compressed with Zstandard"}[self.packing])
         if self.encoding:
             parts.append(f"encoding {self.encoding}")
+        if self.layout.skipped:
+            parts.append(f"{counted(self.layout.skipped, 'line')} before the table left out")
         if not self.header:
             parts.append("no header")
         if self.shape:
@@ -136,9 +139,20 @@ def resolve(source: Source, role: Role, given: Columns, where: str) -> tuple[Col
     if found is None and plain and default_names and (not names or {"query", "pos"} & {*names}):  # reported line by line
         return None, True
     unnamed = not source.header and (given.query, given.pos) == (None, None)
-    if found is None and unnamed and len(names) in (2, 3) and not {*names[:2]} & {*source.ids}:
+    if found is None and unnamed and len(names) in (2, 3) and not {*names[:2]} & {*source.ids} and query_first(source):
         found = Columns(query=names[0], pos=(names[1],), neg=names[2:])
     return (None if found is None else _with_label(found, source, given)), False
+
+
+def query_first(source: Source) -> bool:
+    """Return whether the first column of a table without a header may be the query.
+
+    Another column is more likely if its texts are shorter by half, or a little shorter and its values repeat.
+    """
+    first, *others = zip(source.names, source.lengths, strict=True)
+    texts = [(name, length) for name, length in others if length and name not in (*source.labels, *source.numbers, *source.ids)]
+    repeated = () if first[0] in source.repeated else source.repeated
+    return not any(first[1] >= length + 10 and (first[1] > 1.5 * length or name in repeated) for name, length in texts)
 
 
 def _with_label(columns: Columns, source: Source, given: Columns) -> Columns:
@@ -173,7 +187,7 @@ def detect(head: bytes, name: str, role: Role, *, whole: bool) -> Source:
     """Return the format of a file that begins with `head`; `name` breaks ties, `whole` is True if `head` is all of it.
 
     Raises:
-        InputError: the file is a JSON object with several lists of records.
+        InputError: the file is a JSON object with several lists of records, a TREC run, nearly JSON, or no table either.
     """
     start = head.lstrip()
     lines = head.split(b"\n", _ROWS)[:_ROWS]
@@ -185,11 +199,24 @@ def detect(head: bytes, name: str, role: Role, *, whole: bool) -> Source:
             return replace(_of_lists("json", [each for each in items if isinstance(each, list)]), part=part)
         return Source(format="json", part=part, names=_fields([each for each in items if isinstance(each, dict)]))
     objects = [found for found in map(_object, lines) if found]
+    if (not objects or start.startswith((b"//", b"/*"))) and start[:1] in (b"{", b"[", b"/", b"#") and (remedy := almost(head[:_SAMPLE])):
+        raise InputError(f"{name}: the file is nearly JSON: {remedy}")
     if objects or not start or start[:1] in b"{[" or b"\0" in head[:4096]:
         return Source(format="jsonl", names=_fields(objects))
-    if table := _table(head, name.lower(), role, whole):
+    if table := _table(head, name, role, whole):
         return table
-    return Source(format="text", names=("text",)) if role == "pool" else Source(format="jsonl")
+    if role == "pool":
+        return Source(format="text", names=("text",))
+    first = lines[0].decode("utf-8", "replace")
+    if delimiter := next((each for each in delimited.DELIMITERS if sum(map(known_name, first.split(each))) > 1), ""):
+        raise InputError(
+            f"{name}: the first line names {len(first.split(delimiter)):,} columns, {shortened(first, 60)!r}, but most records have "
+            "another number of cells; quote the cells that contain the delimiter"
+        )
+    raise InputError(
+        f"{name}: the file has neither JSON objects nor the columns of a table; its first line is {shortened(first, 60)!r}. "
+        'Write an object a line, such as {"query": ..., "pos": [...]}, or a table with the columns query and positive'
+    )
 
 
 def _has_list_lines(start: bytes, lines: Sequence[bytes], role: Role) -> bool:
@@ -209,7 +236,13 @@ def _of_lists(kind: Format, rows: Sequence[Sequence[Any]]) -> Source:
     names = tuple(f"column_{place}" for place in range(1, width + 1))
     columns = zip(names, zip(*(row for row in rows if len(row) == width), strict=True), strict=True)
     ids = tuple(name for name, values in columns if all(map(_is_id, values)))
-    return Source(format=kind, names=names, header=False, ids=ids)
+    texts = ([len(each) for row in rows if len(row) == width and (each := _text(row[place]))] for place in range(width))
+    return Source(format=kind, names=names, header=False, ids=ids, lengths=tuple(median(found) if found else 0 for found in texts))
+
+
+def _text(value: Any) -> str:
+    """Return a value that is a text, or its JSON."""
+    return value if isinstance(value, str) else bytes(value).decode("utf-8", "replace") if isinstance(value, msgspec.Raw) else ""
 
 
 def _is_id(value: Any) -> bool:
@@ -238,75 +271,26 @@ def _fields(objects: Sequence[dict[str, Any]]) -> tuple[str, ...]:
 # Tables
 
 
-def reader_of(source: Source, lines: Iterator[str]) -> Any:
-    """Return a strict csv reader for a source: malformed records raise instead of being guessed."""
-    if source.quoted:
-        return csv.reader(lines, delimiter=source.delimiter, strict=True)
-    return csv.reader(lines, delimiter=source.delimiter, quoting=csv.QUOTE_NONE, strict=True)
-
-
-def cells_of(source: Source, text: str) -> tuple[list[list[str]], int]:
-    """Return the records of a sample, and the number of unreadable ones."""
-    reader = reader_of(source, io.StringIO(text, newline=""))
-    records: list[list[str]] = []
-    bad = 0
-    while len(records) < _ROWS:
-        try:
-            if record := next(reader, None):
-                records.append(record)
-            elif record is None:
-                break
-        except csv.Error:
-            bad += 1
-    return records, bad
-
-
 def _table(head: bytes, name: str, role: Role, whole: bool) -> Source | None:
     sample = head[:_SAMPLE]
     cut = not (whole and len(head) <= _SAMPLE)
     if cut:  # the last line may be incomplete
         sample = sample[: sample.rfind(b"\n") + 1] or sample
     text = sample.decode("utf-8", "replace")
-    name = re.sub(r"\.(gz|zst|zip)$", "", name)
-    best: tuple[tuple[float, ...], Source] | None = None
-    for delimiter in _DELIMITERS:
-        # Texts rarely contain tabs, so most TSV is unquoted, and a quotation mark at the start of a cell is part of its text.
-        for quoted in (True, False) if delimiter == "\t" else (True,):
-            source = Source(format="csv", delimiter=delimiter, quoted=quoted)
-            records, bad = cells_of(source, text)
-            if cut and bad:  # a quoted cell that the sample cuts through
-                bad -= 1
-            if not records or (quoted and delimiter == "\t" and not _uses_quotes(text, len(records))):
-                continue
-            width = len(records[0])
-            fit = (sum(len(record) == width for record in records)) / (len(records) + bad)
-            named = name.endswith((".tsv", ".tab") if delimiter == "\t" else (".csv",))
-            known = sum(known_name(cell) for cell in records[0])
-            # Two well-known names make it a table, even if most of its records are malformed.
-            if fit < (0.2 if known > 1 else 0.8) or not _is_table(records, width, known, named, delimiter, role):
-                continue
-            tabs = delimiter == "\t" and width > 1 and fit == 1  # texts have commas, but rarely a tab each
-            # In texts a blank follows a comma or a semicolon, between cells it does not.
-            tight = sum(all(not cell.startswith(" ") for cell in record[1:]) for record in records) / len(records)
-            rank = (float(tabs), float(known), tight, fit, float(width))
-            if best is None or rank > best[0]:
-                best = rank, _described(source, records, known=known > 0)
-    return best[1] if best else _judgements(text) if role == "training" else None
-
-
-def _judgements(text: str) -> Source | None:
-    """Return the source of a TREC file of judgements: query, iteration, passage and grade, separated by blanks."""
-    records = [line.split(" ") for line in text.splitlines() if line.strip()][:_ROWS]
-    if not records or not all(len(record) == 4 and re.fullmatch(r"-?\d+", record[3]) for record in records):
+    delimited.refuse_run(text, name)
+    if found := delimited.table(text, re.sub(r"\.(gz|zst|zip)$", "", name.lower()), role, cut=cut):
+        layout, records, known = found
+        source = _described(layout, records, known=known > 0)
+        if source.header or (titleless := delimited.without_titles(layout, text)) == layout:
+            return source
+        return replace(source, layout=titleless)
+    if (judged := delimited.judgements(text)) is None:
         return None
-    names = tuple(f"column_{place}" for place in range(1, 5))
-    return Source(format="csv", names=names, delimiter=" ", quoted=False, header=False, ids=names)
-
-
-def _uses_quotes(text: str, records: int) -> bool:
-    """Return whether cells of TSV are quoted: those that need it, or a column of them. Else a quotation mark is part of the text."""
-    cells = _QUOTED.findall(text)
-    return 2 * len(cells) >= records or any(re.search(r'[\t\n,]|""', cell) for cell in cells)
+    if role == "pool":
+        raise InputError(f"{name}: the file has judgements (query, passage, grade) and no passages; give the file with the passages")
+    layout, records, header = judged
+    names = [cleaned(cell) if header else f"column_{place}" for place, cell in enumerate(records[0], 1)]
+    return Source(format="csv", names=tuple(names), layout=layout, header=header, ids=tuple(names))
 
 
 def sheet(records: Sequence[Sequence[Any]], part: str) -> Source:
@@ -314,30 +298,28 @@ def sheet(records: Sequence[Sequence[Any]], part: str) -> Source:
     texts = [["" if cell is None else str(cell) for cell in record] for record in records]
     # Sheets nearly always have a header, often with blanks in its names.
     named = all(isinstance(cell, str) and 0 < len(cell.strip()) <= 40 for cell in records[0]) and len({*texts[0]}) == len(texts[0])
-    found = _described(Source(format="csv"), texts, known=named or any(map(known_name, texts[0])))
+    found = _described(Layout(), texts, known=named or any(known_name(cleaned(cell)) for cell in texts[0]))
     return replace(found, format="excel", part=part)
 
 
-def _is_table(records: list[list[str]], width: int, known: int, named: bool, delimiter: str, role: Role) -> bool:
-    if width == 1:  # one column ties with plain text: the file name or the header decides
-        return role == "pool" and delimiter == "," and (named or bool(known)) and len(records) > 1
-    if role == "pool" and delimiter != "\t":
-        return named or bool(known)
-    return named or bool(known) or len(records) > 2
-
-
-def _described(source: Source, records: list[list[str]], *, known: bool) -> Source:
-    first, rows = records[0], records[1:]
+def _described(layout: Layout, records: list[list[str]], *, known: bool) -> Source:
+    first, rows = [cleaned(cell) for cell in records[0]], records[1:]
+    while len(first) > 1 and not first[-1] and not any("".join(row[len(first) - 1 :]).strip() for row in rows):
+        first.pop()  # a delimiter at the end of each line is no column
+    whole = [each for row in rows if len(each := trimmed(row, len(first))) == len(first)]
+    index = not first[0] and _is_index([row[0] for row in whole])
+    if index:
+        first[0] = "Unnamed: 0"  # as pandas reads the index that it wrote
     longest = max((len(cell) for row in rows for cell in row), default=0)
-    words = all(_NAME.fullmatch(cell.strip()) for cell in first) and len({*first}) == len(first)
-    whole = [row for row in rows if len(row) == len(first)]
+    words = all(map(_NAME.fullmatch, first[index:])) and len({*first}) == len(first)
     looks = words and longest >= 2 * max(map(len, first)) and all(map(_is_above, first, zip(*whole, strict=True)))
     looks = looks or (words and bool(rows) and all(any(" " in cell.strip() for cell in row) for row in rows)) or _is_short(first, whole)
-    header = known or looks
-    names = [cell.strip() if header and cell.strip() else f"column_{place}" for place, cell in enumerate(first, 1)]
-    lists, ids = [], []
+    header = known or looks or index
+    names = [cell if header and cell else f"column_{place}" for place, cell in enumerate(first, 1)]
+    lists, ids, lengths = [], [], []
     for place, name in enumerate(names):
         cells = [row[place] for row in (rows if header else records) if len(row) > place and row[place].strip()]
+        lengths.append(median(map(len, cells)) if cells else 0)
         if cells and all(list_in(cell) is not None for cell in cells):
             lists.append(name)
         elif cells and all(re.fullmatch(_ID, cell.strip()) for cell in cells):
@@ -345,11 +327,20 @@ def _described(source: Source, records: list[list[str]], *, known: bool) -> Sour
     return Source(
         format="csv",
         names=tuple(names),
-        delimiter=source.delimiter,
-        quoted=source.quoted,
+        layout=layout,
         header=header,
+        lengths=() if header else tuple(lengths),
         lists=tuple(lists),
         ids=tuple(ids),
+    )
+
+
+def _is_index(cells: Sequence[str]) -> bool:
+    """Return whether these are the numbers from 0 or 1."""
+    return (
+        len(cells) > 1
+        and cells[0].strip() in ("0", "1")
+        and [cell.strip() for cell in cells] == [str(number) for number in range(int(cells[0]), int(cells[0]) + len(cells))]
     )
 
 

@@ -1,4 +1,4 @@
-"""JSON files that are one document: an array, or an object with a list of records inside.
+"""JSON files that are one document: an array, an object with a list of records inside, or objects over several lines each.
 
 The beginning tells a document from JSON lines: a line that is a record by itself is followed by another one. An object is a record
 if one of its fields has a well-known name, such as `query` or `positive_passages`, and its list is not named like `data` or `rows`.
@@ -6,6 +6,7 @@ if one of its fields has a well-known name, such as `query` or `positive_passage
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ import msgspec
 from hnmine.core.errors import InputError
 from hnmine.data.columns import known_name
 
-__all__ = ["beginning", "list_in_line", "records"]
+__all__ = ["almost", "beginning", "list_in_line", "records"]
 
 _FIRST = 200  # records
 # Of objects, texts or lists; lists nested deeper are no records.
@@ -59,6 +60,8 @@ def beginning(head: bytes, *, whole: bool, where: str) -> tuple[str, list[Any]] 
         return "", list(_items(text, 1))
     if not text.startswith("{") or (rest.strip() and _is_json(first)):
         return None
+    if _follows(text):
+        return "", [item for _, item in zip(range(_FIRST), _objects(text), strict=False)]
     members: dict[str, int] = {}
     lists: list[str] = []
     for key, place in _members(text):
@@ -86,6 +89,8 @@ def records(data: bytes, where: str) -> tuple[list[msgspec.Raw], list[int], bool
             items = msgspec.json.decode(data, type=list[msgspec.Raw])
         else:
             kind = "object"
+            if _follows(text := data.decode()):
+                return _one_after_another(text, where)
             members = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
             name = _chosen(list(members), [key for key, raw in members.items() if _LIST.match(bytes(raw))], where)
             if name:
@@ -94,7 +99,7 @@ def records(data: bytes, where: str) -> tuple[list[msgspec.Raw], list[int], bool
             else:
                 items = [msgspec.Raw(data.strip())]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        remedy = "correct it, or write one object per line"
+        remedy = almost(data) or "correct it, or write one object per line"
         raise InputError(f"{where}: the file begins like a JSON {kind} but is not valid: {error}; {remedy}") from error
     lines, line, place = [], 1 + data.count(b"\n", 0, begin), begin
     for item in items:
@@ -103,9 +108,84 @@ def records(data: bytes, where: str) -> tuple[list[msgspec.Raw], list[int], bool
         lines.append(line)
         line += data.count(b"\n", found, found + len(item))
         place = found + len(item)
+    return items, *_places(lines)
+
+
+def _places(lines: list[int]) -> tuple[list[int], bool]:
     if any(one == other for one, other in pairwise(lines)):
-        return items, list(range(1, len(items) + 1)), True
-    return items, lines, False
+        return list(range(1, len(lines) + 1)), True
+    return lines, False
+
+
+def _follows(text: str) -> bool:
+    """Return whether a text is an object, and another one follows on another line, perhaps after a comma."""
+    try:
+        item, end = json.JSONDecoder().raw_decode(text, _skip(text, 0))
+    except (ValueError, RecursionError):
+        return False
+    following = _skip(text, end)
+    return isinstance(item, dict) and text.startswith("{", following) and "\n" in text[:following]
+
+
+def _objects(text: str) -> Iterator[Any]:
+    """Yield the objects of a text, one after another; the last may be cut off."""
+    scan, place = json.JSONDecoder().raw_decode, _skip(text, 0)
+    try:
+        while place < len(text):
+            value, place = scan(text, place)
+            yield value
+            place = _skip(text, place)
+    except (ValueError, RecursionError):
+        return
+
+
+def _one_after_another(text: str, where: str) -> tuple[list[msgspec.Raw], list[int], bool]:
+    """Return `records` of objects over several lines each."""
+    scan, place = json.JSONDecoder().raw_decode, _skip(text, 0)
+    items, lines, line, counted = [], [], 1, 0
+    while place < len(text):
+        line += text.count("\n", counted, place)
+        counted = place
+        try:
+            _, end = scan(text, place)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}:{line}: the object that begins here is not valid JSON ({error}); correct it") from error
+        items.append(msgspec.Raw(text[place:end].encode()))
+        lines.append(line)
+        place = _skip(text, end)
+    return items, *_places(lines)
+
+
+def almost(data: bytes) -> str:
+    """Return the remedy if a file would be JSON but for comments, commas before a closing bracket, or Python's notation; else ""."""
+    text = data.decode("utf-8", "replace").strip()
+    bare = _COMMENT.sub(lambda found: found[0] if found[0].startswith('"') else "", text)
+    tidy = _COMMA.sub(lambda found: found[1] or found[0], bare)
+    for changed, before, what in ((bare, text, "comments"), (tidy, bare, "commas before a closing bracket")):
+        if changed != before and any(map(_is_valid, (tidy.strip(), tidy.strip().partition("\n")[0]))):
+            return f"it has {what}, which JSON does not allow; remove them"
+    first = text.partition("\n")[0]
+    if first[:1] in "{[":
+        for source in (first, text):
+            try:
+                if len(source) < _PYTHON and isinstance(ast.literal_eval(source.rstrip(",")), dict | list) and not _is_valid(source):
+                    return "it is written as Python prints it (single quotes, None, True); write it with json.dumps, an object a line"
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                continue
+    return ""
+
+
+_PYTHON = 2**16  # characters of a document that are parsed as Python
+_COMMENT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/|(?<![^\n])\s*#[^\n]*', re.DOTALL)
+_COMMA = re.compile(r'"(?:\\.|[^"\\])*"|,(\s*[\]}])', re.DOTALL)
+
+
+def _is_valid(text: str) -> bool:
+    """Return whether a text begins with an object or list of JSON."""
+    try:
+        return text[:1] in ("{", "[") and bool(json.JSONDecoder().raw_decode(text))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _chosen(names: Sequence[str], lists: Sequence[str], where: str) -> str:

@@ -1,4 +1,4 @@
-"""The encoding of a text file: UTF-8, UTF-16 by its byte order mark, or the one that the user names.
+"""The encoding of a text file: UTF-8, UTF-16 by its byte order mark or its zeros, or the one that the user names.
 
 Any other encoding is a guess and therefore a question (`EncodingError`), because cp1252 and cp1250 differ in a few letters only.
 The guess is made from the lines that are not ASCII. A file with more UTF-8 characters than wrong bytes is UTF-8 with faults. Text is
@@ -72,6 +72,8 @@ def encoding_of(head: bytes, given: str, where: str) -> str:
     for mark, name in _MARKS.items():
         if head.startswith(mark):
             return name
+    if b"\0" in head and (name := _wide(head)):
+        return name
     if given == "utf-8":
         return ""
     if head.isascii():
@@ -94,6 +96,19 @@ def encoding_of(head: bytes, given: str, where: str) -> str:
         guess,
         preview,
     )
+
+
+def _wide(head: bytes) -> str:
+    """Return UTF-16 in the order of its bytes if each second byte is mostly 0, and the text has no control characters; else ""."""
+    even, odd = (head[place::2].count(0) for place in (0, 1))
+    if max(even, odd) * 40 < len(head) or min(even, odd) * 20 > max(even, odd):
+        return ""
+    name = "utf-16-le" if odd > even else "utf-16-be"
+    try:
+        text = codecs.getincrementaldecoder(name)().decode(head)
+    except UnicodeDecodeError:
+        return ""
+    return "" if re.search(r"[\0-\x08\x0e-\x1f]", text) else name
 
 
 def _guess(lines: list[bytes]) -> str:

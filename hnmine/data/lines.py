@@ -192,6 +192,14 @@ class LineReader:
             message = "a blank line" if blanks == 1 else f"{blanks:,} blank lines, the first here"
             self.notice(first_blank, "blank-line", message, "nothing to do: they are skipped")
 
+    def sized(self, number: int, line: bytes) -> bool:
+        """Make `number` the current line; return whether its record is within the limit, and report it if not."""
+        self.line = number
+        if len(line) > self.max_line_bytes:
+            self.too_long(len(line))
+            return False
+        return True
+
     def too_long(self, size: int) -> None:
         """Report that the current line is beyond the limit."""
         message = f"the line has over {size // 2**20:,} MiB; the limit is {self.max_line_bytes // 2**20:,} MiB"

@@ -8,10 +8,8 @@ it takes 70, as Parquet 40.
 
 from __future__ import annotations
 
-import csv
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice, zip_longest
 from typing import Any, BinaryIO, Literal, TypeVar
@@ -19,13 +17,14 @@ from typing import Any, BinaryIO, Literal, TypeVar
 import msgspec
 
 from hnmine.core.errors import ColumnsError, InputError
-from hnmine.core.text import counted, shortened
 from hnmine.data import arrow, documents, ipc, parquet, spreadsheet
-from hnmine.data.columns import Columns, likely_columns
-from hnmine.data.detect import Role, Source, detect, read_as, reader_of, resolve, sheet
+from hnmine.data.cells import delimited_records
+from hnmine.data.columns import Columns
+from hnmine.data.detect import Role, Source, detect, read_as, resolve, sheet
 from hnmine.data.lines import ARROW, SEEKABLE, LineReader, chained
 from hnmine.data.literals import list_in
 from hnmine.data.problems import InputFile
+from hnmine.data.questions import unknown_columns
 from hnmine.data.shapes.shape import Shape
 from hnmine.data.shapes.shaped import Shaped
 from hnmine.data.streams import check_growth, single
@@ -113,7 +112,7 @@ class RecordReader(LineReader):
         if self.columns is None and not self.converts and self.source.format in ("jsonl", "json"):
             self.plain = True  # the missing fields are reported line by line
         if (self.columns is None and not self.plain) or (self.shape is not None and self.shape.asks):
-            raise ColumnsError(_unknown_columns(str(self.path), self.role, self.source.names, examples), self.source.names)
+            raise ColumnsError(unknown_columns(str(self.path), self.role, self.source, examples, self._records), self.source.names)
 
     def _detect(self) -> None:
         stored = self.blocks()
@@ -137,7 +136,7 @@ class RecordReader(LineReader):
                 source = Source(format="jsonl")  # lists in place of objects are faults of their lines
             self.source = replace(source, packing=self.packing, encoding=self.encoding)
             blocks = chained(head, chained(second, blocks))
-            ways = {"csv": self._delimited, "text": self._texts, "json": self._document}
+            ways = {"csv": self._table, "text": self._texts, "json": self._document}
             records = ways.get(source.format, self.cut)(blocks)
             self._records = records if source.header or source.format == "csv" else self._lists(records)
 
@@ -177,13 +176,6 @@ class RecordReader(LineReader):
         self._handle = self._opener() if self._opener else self.path.open("rb")
         return self._handle
 
-    def _sized(self, number: int, line: bytes) -> bool:
-        self.line = number
-        if len(line) > self.max_line_bytes:
-            self.too_long(len(line))
-            return False
-        return True
-
     def _texts(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         for raw in self.cut(blocks):
             try:
@@ -207,7 +199,7 @@ class RecordReader(LineReader):
         for item, place in zip(items, places, strict=True):
             raw = bytes(item)
             # In JSON a line break can only occur between values.
-            if self._sized(place, raw):
+            if self.sized(place, raw):
                 yield raw.replace(b"\r", b" ").replace(b"\n", b" ")
 
     def _lists(self, records: Iterator[bytes]) -> Iterator[bytes]:
@@ -223,54 +215,8 @@ class RecordReader(LineReader):
             else:
                 yield b"{" + b", ".join(name + b": " + bytes(value) for name, value in zip(names, values, strict=True)) + b"}"
 
-    def _delimited(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        names, lists, width = self.source.names, self.source.lists, len(self.source.names)
-        with _FIELD_LIMIT:
-            csv.field_size_limit(max(csv.field_size_limit(), self.max_line_bytes))
-        lines = _Numbered(self._split(blocks), self.max_line_bytes)
-        reader = reader_of(self.source, lines)
-        header = self.source.header
-        while True:
-            begin = lines.number + 1
-            lines.record_bytes = 0
-            try:
-                cells = next(reader, None)
-            except csv.Error as error:
-                self.line = begin
-                if lines.over:
-                    self.too_long(lines.over)
-                    lines.over = 0
-                    continue
-                over = "" if lines.number == begin else f"; the record extends to line {lines.number:,}"
-                reason = "a quote is not closed" if "unexpected end" in str(error) else str(error)
-                remedy = "correct the quotes (double a quote inside a cell)"
-                self.admit([self.problem("$", "bad-record", f"malformed record: {reason}{over}", remedy)])
-                continue
-            if cells is None:
-                self.line = lines.number
-                return
-            self.line = begin
-            if not cells:
-                continue
-            if header:
-                header = False
-                continue
-            if len(cells) != width:
-                message = f"expected {width:,} cells, found {len(cells):,}"
-                self.admit([self.problem("$", "bad-record", message, "correct the record; quote a cell that contains the delimiter")])
-                continue
-            record: dict[str, Any] = dict(zip(names, cells, strict=True))
-            for name in lists:
-                if (found := list_in(record[name])) is not None:
-                    record[name] = found
-            try:
-                line = _encode(record)
-            except UnicodeEncodeError:
-                column = next(name for name, value in record.items() if not _is_text(value))
-                self.admit([self.undecodable(f"in the column `{column}`")])
-                continue
-            if self._sized(begin, line):
-                yield line
+    def _table(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        return delimited_records(self, self.source, self._split(blocks))
 
     def _workbook(self, handle: Any) -> tuple[Source, Iterator[bytes]]:
         where = str(self.path)
@@ -297,7 +243,7 @@ class RecordReader(LineReader):
                 if isinstance(record[name], str) and (found := list_in(record[name])) is not None:
                     record[name] = found
             line = _encode(record)
-            if self._sized(number, line):
+            if self.sized(number, line):
                 yield line
 
     def _columnar(self, kind: Literal["parquet", "arrow"]) -> tuple[Source, Iterator[bytes]]:
@@ -344,7 +290,7 @@ class RecordReader(LineReader):
                     continue
                 given += len(line)
                 check_growth(given, size, str(self.path))
-                if self._sized(number, line):
+                if self.sized(number, line):
                     yield line
             self.line = number
 
@@ -353,51 +299,3 @@ class RecordReader(LineReader):
             return error
         reason = str(error).split("\n")[0].rstrip(".") + (f", {place}" if place else "")
         return InputError(f"{self.path}: the {_A_FILE[kind][2:].strip()} is damaged or not supported ({reason}); write it again")
-
-
-def _unknown_columns(path: str, role: Role, names: Sequence[str], examples: Mapping[str, str]) -> str:
-    """Return the message for columns that must be named: each with an example, and the setting that names them."""
-    shown = "".join(f"\n  {name}: {shortened(examples.get(name, ''), 80)!r}" for name in names[:20])
-    query, passage = likely_columns(names, examples)
-    if role == "pool":
-        wanted, setting = "the passages", f"text={passage or 'NAME'}"
-    else:
-        wanted, setting = "the query and its positives", f"query={query or 'NAME'} pos={passage or 'NAME'}"
-    return (
-        f"{path}: the columns of {wanted} are not known. Name them, for example: --columns {setting}. "
-        f"The file has {counted(len(names), 'column')}:{shown}"
-    )
-
-
-_FIELD_LIMIT = threading.Lock()  # csv has one limit per process
-
-
-class _Numbered:
-    """Lines as text for the csv module; the lines of a record together have a limit."""
-
-    def __init__(self, lines: Iterator[bytes], limit: int) -> None:
-        self._lines = lines
-        self._limit = limit
-        self.number = 0
-        self.record_bytes = 0
-        self.over = 0  # bytes of a record beyond the limit
-
-    def __iter__(self) -> _Numbered:
-        return self
-
-    def __next__(self) -> str:
-        raw = next(self._lines)
-        self.number += 1
-        self.record_bytes += len(raw)
-        if self.record_bytes > self._limit:
-            self.over = self.record_bytes
-            raise csv.Error("a record is beyond the limit")
-        return raw.decode("utf-8", "surrogateescape") + "\n"
-
-
-def _is_text(value: str | list[str]) -> bool:
-    try:
-        _encode(value)
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -51,7 +51,7 @@ class FileInfo:
     @property
     def suffix(self) -> str:
         """The suffix of a file of this kind, such as ".csv.gz"."""
-        kind = _SUFFIX.get(self.source.format) or (".tsv" if self.source.delimiter == "\t" else ".csv")
+        kind = _SUFFIX.get(self.source.format) or (".tsv" if self.source.layout.delimiter == "\t" else ".csv")
         return kind + {"": "", "gzip": ".gz", "zstd": ".zst"}[self.source.packing]
 
 

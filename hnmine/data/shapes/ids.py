@@ -24,8 +24,12 @@ _POSITIVE = re.compile(
     r"(pos(itives?)?|relevant)([_-]?(doc|document|passage|ctx|context|chunk|corpus)s?)?([_-]?ids?)?"
     r"|gold_docs?"
 )
-_PASSAGE = re.compile(r"(doc|document|passage|corpus|chunk)[_-]?ids?|[pd]id")
+_PASSAGE = re.compile(r"(doc|document|passage|corpus|chunk)[_-]?ids?|[pd]id|docno")
 _NEGATIVE = re.compile(r"(hard[_-]?)?neg(atives?)?([_-]?(doc|document|passage|ctx|context|chunk|corpus)s?)?([_-]?ids?)?|nid")
+# A field with the texts of these passages; where it is complete, the ids beside it are not needed.
+_PASSAGE_TEXT = re.compile(
+    r"(pos(itives?)?|relevant|passage|document|doc|context|chunk|paragraph)s?([_-]?(doc|document|passage|ctx|context|chunk|text|content)s?)?"
+)
 _JUDGED = ("label", "score", "relevance", "rel", "relevancy", "grade", "judgement", "judgment", "rating")
 _ID_KEYS = ("id", "_id", "docid", "doc_id", "document_id", "pid", "passage_id", "chunk_id", "corpus_id", "psg_id")
 _ID = re.compile(r"(?=.*[0-9])[A-Za-z0-9_.:#/\-]{1,80}")
@@ -40,6 +44,12 @@ def looks_like_id(text: str) -> bool:
 def _is_text(query: str) -> bool:
     """Return whether a query is several words, or in a script without blanks."""
     return re.search(r"\s|[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0eff]", query.strip()) is not None
+
+
+def _has_texts(item: Any) -> bool:
+    """Return whether a value is a text, or a list of texts."""
+    items = item if isinstance(item, list) else [item]
+    return bool(items) and all(isinstance(each, str) and _is_text(each) for each in items)
 
 
 def ids_in(item: Any) -> list[str] | None:
@@ -87,6 +97,8 @@ def _has_ids(records: Sequence[Record], with_query: bool) -> bool:
     names = list(dict.fromkeys(name for record in records for name in record))
     query, query_id, pos, neg = _parts(names)
     if pos is None or (query is None) == with_query or (query is None and query_id is None):
+        return False
+    if any(_PASSAGE_TEXT.fullmatch(name.casefold()) and all(_has_texts(record.get(name)) for record in records) for name in names):
         return False
     queries = [str(record.get(query)) for record in records] if query is not None else []
     if 2 * sum(map(_is_text, queries)) < len(queries):  # one word is a text here
