@@ -60,7 +60,7 @@ def pick(dataset: Dataset, training: FileInfo | None, pool: FileInfo | None, cho
     picked: Columns | None = chosen
     now = dict(values)
     if training is not None:
-        now |= _training(dataset.id, options["training"])
+        now |= _training(dataset.id, options["training"], "As detected" if training.source.shape else "")
         picked = _training_settings(training, chosen, now)
     if pool is not None:
         now |= _pool(dataset.id, options["pool"], by_id)
@@ -110,15 +110,11 @@ def _values(
     values: dict[str, Any] = {}
     options: dict[str, list[str]] = {}
     if training is not None:
-        names = list(training.source.names)
-        records: list[dict[str, Any]] = []
+        path = space.training_path(dataset.id)
+        names = looks.names(path, training, "training", chosen.encoding)
         read = _read_by_name(training, "training", chosen)
-        if read is None or training.source.shape:
-            records = looks.sample(space.training_path(dataset.id), "training", chosen.encoding)
-        if training.source.shape:
-            names = list(dict.fromkeys(name for record in records for name in record))
         if read is None:
-            query, passage = likely_columns(names, _examples(records))
+            query, passage = likely_columns(names, _examples(looks.sample(path, "training", chosen.encoding)))
             suggested = msgspec.structs.replace(chosen, query=chosen.query or query, pos=chosen.pos or ((passage,) if passage else None))
             read = _read_by_name(training, "training", suggested) or suggested
         options["training"] = names
@@ -152,28 +148,28 @@ def _longest(names: Sequence[str], examples: dict[str, str]) -> str | None:
     return max(names, key=lambda name: len(examples.get(name, "")), default=None)
 
 
-def _training(dataset_id: str, names: Sequence[str]) -> dict[str, Any]:
-    """Draw the pickers of the training file; return what is picked."""
+def _training(dataset_id: str, names: Sequence[str], empty: str) -> dict[str, Any]:
+    """Draw the pickers of the training file, with the text `empty` for nothing; return what is picked."""
     with st.grid(4, min_column_width=200):
         query = st.selectbox(
             "Query",
             names,
             index=None,
-            placeholder="Choose a column",
+            placeholder=empty or "Choose a column",
             key=f"column-query-{dataset_id}",
             help="The text to search with, such as a question.",
         )
         pos = st.multiselect(
             "Positives",
             names,
-            placeholder="Choose one or more",
+            placeholder=empty or "Choose one or more",
             key=f"column-pos-{dataset_id}",
             help="Passages that answer the query. A cell can hold one passage or a list. Titles are joined with their passages.",
         )
         neg = st.multiselect(
             "Old negatives (optional)",
             names,
-            placeholder="None",
+            placeholder=empty or "None",
             key=f"column-neg-{dataset_id}",
             help="Kept as candidates and replaced in the export. All other columns are kept.",
         )
@@ -181,7 +177,7 @@ def _training(dataset_id: str, names: Sequence[str]) -> dict[str, Any]:
             "Label (optional)",
             names,
             index=None,
-            placeholder="None",
+            placeholder=empty or "None",
             key=f"column-label-{dataset_id}",
             help="Says whether the passage of the row is a positive, such as 1 and 0, or a grade. The other passages of a query become "
             "its old negatives.",

@@ -13,6 +13,7 @@ from hnmine.data.rows import Row
 from hnmine.runs.uploads import FirstRow
 
 WIDTH = 240  # characters of a text
+RECORDS = 2
 
 
 def draw(rows: Sequence[FirstRow | Row]) -> None:
@@ -31,8 +32,12 @@ def draw(rows: Sequence[FirstRow | Row]) -> None:
     st.dataframe(
         shown,
         hide_index=True,
-        row_height=84,
-        column_config={"line": st.column_config.NumberColumn(width=55)},
+        row_height=72,
+        column_config={
+            "line": st.column_config.NumberColumn(width=55),
+            "query": st.column_config.TextColumn(width=200),
+            **dict.fromkeys(("passage", "positives", "old negatives"), st.column_config.TextColumn(width=315)),
+        },
         alt="The first rows as they are read: query, positives, old negatives",
     )
 
@@ -43,7 +48,8 @@ def _passages(texts: Sequence[str]) -> str:
 
 
 def draw_records(records: Sequence[dict[str, Any]]) -> None:
-    """Draw records as they are in a file."""
+    """Draw the first records as they are in a file."""
+    records = records[:RECORDS]
     names = list(dict.fromkeys(name for record in records for name in record))
     st.dataframe(
         {name: [shortened(cell(record.get(name)) or "", WIDTH) for record in records] for name in names},

@@ -14,12 +14,13 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from hnmine import resources
 from hnmine.data.columns import Columns
 from hnmine.data.detect import Role
+from hnmine.data.shapes.collection import COLLECTION
 from hnmine.runs import uploads as datasets
 from hnmine.runs.uploads import FileInfo, FirstRow
 from hnmine.runs.workspace import Dataset
 
 # Records of a file with unknown names; first rows as they are read.
-SAMPLE_ROWS, FIRST_ROWS = 3, 2
+SAMPLE_ROWS, FIRST_ROWS = 10, 2
 
 
 def looks(dataset: Dataset, encoding: str | None) -> tuple[FileInfo, FileInfo | None]:
@@ -70,6 +71,19 @@ def sample(path: Path | None, role: Role, encoding: str | None) -> list[dict[str
         InputError: it is damaged.
     """
     return [] if path is None else _sampled(str(datasets.stamp(path)), role, encoding, path)
+
+
+def names(path: Path | None, found: FileInfo, role: Role, encoding: str | None) -> list[str]:
+    """Return the columns of a file itself, also where its shape gives the rows other ones; none where a record is the whole file.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if not found.source.shape:
+        return list(found.source.names)
+    if found.source.shape == COLLECTION.name:
+        return []
+    return list(dict.fromkeys(name for record in sample(path, role, encoding) for name in record))
 
 
 def first_rows(path: Path, columns: Columns) -> list[FirstRow]:

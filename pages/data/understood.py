@@ -57,7 +57,12 @@ def draw(
         key=f"understood-{dataset.id}",
     ):
         rows, passages = ([], []) if files is None else (_counts(files, read), _pool_counts(files))
-        _file(dataset.name, training, rows if pool is not None else rows + passages)
+        own = looks.names(space.training_path(dataset.id), training, "training", chosen.encoding)
+        _file(
+            dataset.name,
+            replace(training, source=replace(training.source, names=tuple(own))),
+            rows if pool is not None else rows + passages,
+        )
         if pool is not None:
             _file(str(dataset.pool_name), pool, passages)
         if files is not None:
@@ -73,23 +78,21 @@ def _kind(found: FileInfo) -> str:
     return str(replace(found.source, names=(), part=""))
 
 
-def _file(name: str, found: FileInfo | None, counts: list[str]) -> None:
+def _file(name: str, found: FileInfo, counts: list[str]) -> None:
     """Draw the facts of a file. All texts are literal, because names are untrusted."""
     with st.container(gap="xxsmall"):
-        if found is not None:
-            source = found.source
-            encoding = ", encoding UTF-8" if source.format in _TEXT_FORMATS and not source.encoding else ""
-            st.text(f"{name}: {source}{encoding}")
-            if parts := _parts(found):
-                st.text(parts)
+        encoding = found.source.encoding or ("UTF-8" if found.source.format in _TEXT_FORMATS else "")
+        st.text(f"{name}: {replace(found.source, encoding=encoding)}")
+        if parts := _parts(found):
+            st.text(parts)
         for line in counts:
             st.text(line)
 
 
 def _parts(found: FileInfo) -> str:
-    """Return which column is what."""
+    """Return which column is what, unless the shape of the rows says so."""
     columns, names = found.columns, found.source.names
-    if columns is None or found.source.format in ("text", "beir"):
+    if columns is None or found.source.shape or found.source.format in ("text", "beir"):
         return ""
     parts = {
         "query": (columns.query,),
@@ -130,10 +133,11 @@ def _pickers(dataset: Dataset, detected: tuple[FileInfo, FileInfo | None], chose
         return False
     if pool is not None and (pool.source.format in ("text", "beir") or not pool.source.names):
         pool = None
+    named = looks.names(resources.workspace().training_path(dataset.id), training, "training", chosen.encoding)
     by_id = training.source.shape.endswith("by id") and chosen.query is None
     if by_id:
         st.caption("The rows name passages by id. Name their columns only if their values are texts.")
-    return pickers.pick(dataset, training if training.source.names else None, pool, chosen, by_id=by_id)
+    return pickers.pick(dataset, training if named else None, pool, chosen, by_id=by_id)
 
 
 def again(dataset_id: str, chosen: Columns) -> None:
