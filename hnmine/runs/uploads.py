@@ -9,26 +9,34 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from hnmine.core.errors import EncodingError, InputError, QuestionError
+from hnmine.core.errors import EncodingError, InputError, LabelsError, QuestionError
 from hnmine.data.beir import BeirFolder, beir_at
-from hnmine.data.columns import Columns
+from hnmine.data.columns import Columns, is_positive
 from hnmine.data.detect import Role, Source, read_as
+from hnmine.data.jsonl import Reader
+from hnmine.data.labels import label_of
+from hnmine.data.pairs import join_pairs
+from hnmine.data.rows import Row, training_rows
 from hnmine.data.tables import RecordReader
 
-__all__ = ["SUFFIXES", "FileInfo", "Stamp", "inspect_file", "list_files", "sample", "stamp", "store"]
+__all__ = ["SUFFIXES", "FileInfo", "FirstRow", "Stamp", "first_rows", "inspect_file", "list_files", "sample", "stamp", "store"]
 
 # Of each file: its path, its times in nanoseconds, its size.
 Stamp = tuple[tuple[str, int, int, int], ...]
 
 # Suffixes of uploads and listed files; the format is detected from the content.
 SUFFIXES = ("jsonl", "json", "ndjson", "parquet", "arrow", "feather", "xlsx", "csv", "tsv", "tab", "txt", "gz", "zst", "zip")
+# Records that `first_rows` reads: rows of a query that stand together are joined.
+_BEGINNING = 50
 _SUFFIX = {"jsonl": ".jsonl", "json": ".json", "parquet": ".parquet", "arrow": ".arrow", "excel": ".xlsx", "text": ".txt", "beir": ".zip"}
 
 
@@ -203,13 +211,14 @@ def _copy(source: BinaryIO | Path, target: Path) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def sample(path: Path, name: str, role: Role, count: int = 20) -> list[dict[str, Any]]:
+def sample(path: Path, role: Role, count: int = 20, *, encoding: str | None = None) -> list[dict[str, Any]]:
     """Return the first records of a file unchanged, for a user who has to name the columns.
 
     Raises:
         InputError: it is damaged.
     """
-    reader = RecordReader(path, (), True, role=role, name=name)
+    # A part that is named, here as nothing, means that no shape is looked for.
+    reader = RecordReader(path, (), True, role=role, columns=Columns(pos=(), encoding=encoding))
     with suppress(QuestionError):
         reader.open()
     found: list[dict[str, Any]] = []
@@ -220,3 +229,51 @@ def sample(path: Path, name: str, role: Role, count: int = 20) -> list[dict[str,
             break
     reader.close()
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstRow:
+    """A training row at the beginning of a file. `label` is set if it is not known which labels are positive."""
+
+    line: int
+    query: str
+    pos: list[str]
+    neg: list[str]
+    label: str | None = None
+
+
+class _Beginning(Reader):
+    """Reads the first records alone, however many of them are bad."""
+
+    def lines(self) -> Iterator[bytes]:
+        return islice(super().lines(), _BEGINNING)
+
+
+def first_rows(path: Path, columns: Columns, count: int) -> list[FirstRow]:
+    """Return the first rows of a training file as they are read with these columns; the rest of the file is not read.
+
+    Raises:
+        InputError: it cannot be read, or no row at its beginning is good.
+    """
+    reader = _Beginning(path, columns=columns)
+    try:
+        rows = list(training_rows(reader))
+        read = reader.columns or Columns()
+        name = read.label
+        if name:
+            rows = [row for row in rows if bytes(row.fields.get(name, b"null")) not in (b"null", b'""')]
+        labels = [label_of(row.fields[name]) if name else None for row in rows]
+        found = list(map(_first, rows, labels))
+        if name or not reader.source.header:
+            with suppress(LabelsError):  # the label is shown
+                found = list(map(_first, join_pairs(rows, reader, read, alike=reader.source.header and is_positive(read.pos))))
+    finally:
+        reader.close()
+    if not found:
+        bad = reader.problems[0] if reader.problems else None
+        raise InputError(f"no row at the beginning of the file can be read: {bad.path} {bad.message}" if bad else "the file has no row")
+    return found[:count]
+
+
+def _first(row: Row, label: str | None = None) -> FirstRow:
+    return FirstRow(line=row.line, query=row.query, pos=row.pos, neg=row.neg, label=label)

@@ -15,7 +15,7 @@ from hnmine import resources
 from hnmine.core.errors import HnmineError, QuestionError, TextsError
 from hnmine.data.detect import Role
 from hnmine.runs.uploads import SUFFIXES, FileInfo
-from pages.data import columns as reading
+from pages.data import looks
 from pages.shared import state
 from pages.shared.widgets import failed
 
@@ -59,7 +59,7 @@ def _open(name: str, training: BinaryIO | Path, pool_name: str | None, pool: Bin
 def _found(source: UploadedFile | Path, name: str, role: Role) -> FileInfo | None:
     """Draw the detected format of a file and return it, or None when the file cannot be read."""
     try:
-        found = reading.look(source, name, role)
+        found = looks.look(source, name, role)
     except HnmineError as error:
         failed("Cannot read this file", error)
         return None

@@ -101,13 +101,3 @@ def texts(question: TextsError) -> None:
         icon=":material/link_off:",
         title="Texts are missing",
     )
-
-
-def chosen_labels(dataset_id: str, columns: Columns) -> None:
-    """Draw the labels that were chosen, and a way to choose again."""
-    if columns.positive_labels is None and columns.label != "":
-        return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.text("The label column is not used." if columns.label == "" else f"Positive labels: {', '.join(columns.positive_labels or ())}")
-        if st.button("Choose the labels again", type="tertiary", key="labels-again"):
-            _choose(dataset_id, msgspec.structs.replace(columns, positive_labels=None, label=None))

@@ -7,12 +7,13 @@ from collections import Counter
 import streamlit as st
 
 from hnmine import resources
-from hnmine.core.errors import EncodingError, HnmineError, LabelsError, QuestionError, TextsError
+from hnmine.core.errors import ColumnsError, EncodingError, HnmineError, LabelsError, QuestionError, TextsError
 from hnmine.core.text import counted
+from hnmine.data.columns import Columns
 from hnmine.data.problems import helpful_repairs
 from hnmine.models import cards
-from pages.data import columns as reading
-from pages.data import open_data, questions, steps
+from pages.data import columns as pickers
+from pages.data import looks, open_data, questions, steps, understood
 from pages.data import problems as findings
 from pages.shared import state, wording
 from pages.shared.widgets import failed, metrics
@@ -35,51 +36,52 @@ progress = st.container()
 with st.expander("Open other data", icon=":material/folder_open:"):
     open_data.ways()
 
-# Format and columns
+# How the files are read
 
 columns = state.columns(current.id)
 stored_pool = resources.workspace().pool_path(current.id)
 # The names of the files before they were stored.
 names = {current.training_file: current.name, **({stored_pool.name: current.pool_name or ""} if stored_pool else {})}
 data = state.data(current.id)
-files, question = None, None
+files, read, question, detected, undecided = None, None, None, None, ""
 try:
-    try:
-        with st.spinner("Reading the files ..."):
-            files = resources.files(data)
-    except QuestionError as error:
-        question = error
-    if isinstance(question, EncodingError):
-        with progress:
-            steps.progress(False)
-        questions.encoding(current.id, question, columns)
-        st.stop()
-    picked = reading.draw(current, *reading.looks(current, columns), columns)
+    detected = looks.looks(current, columns.encoding)
+    with st.spinner("Reading the files ..."):
+        files = resources.files(data)
+except QuestionError as error:
+    question = error
 except HnmineError as error:
     failed("Cannot read this file", error)
+    if detected is None:
+        understood.again(current.id, columns)
+    elif columns != Columns():
+        understood.draw(current, detected, columns, None, None, wrong=True)
     st.stop()
-if picked is not None and picked != columns:
-    state.choose_columns(current.id, picked)
-    st.rerun()
-if isinstance(question, LabelsError):
+if isinstance(question, EncodingError):
+    questions.encoding(current.id, question, columns)
+elif isinstance(question, ColumnsError):
+    pickers.ask(current, *detected, columns)
+elif isinstance(question, LabelsError):
     questions.labels(current.id, question, columns)
-if isinstance(question, TextsError):
+elif isinstance(question, TextsError):
     questions.texts(question)
-if files is None or picked is None:
+if files is not None:
+    try:
+        read = resources.inputs(data, "extend")
+    except HnmineError as error:
+        undecided = str(error)
+if not isinstance(question, EncodingError | ColumnsError):
+    understood.draw(current, detected, columns, files, read)
+if files is None:
     with progress:
         steps.progress(False)
     st.stop()
-questions.chosen_labels(current.id, columns)
 
 # Summary
 
 heading = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
 with heading:
     st.subheader("Summary", anchor=False)
-try:
-    read = resources.inputs(data, "extend")
-except HnmineError as error:
-    read, undecided = None, str(error)
 with progress:
     steps.progress(read is not None)
 problems = sorted(files.problems, key=lambda each: (each.file != current.training_file, each.line))
@@ -98,12 +100,12 @@ with heading:
 rows = files.training.items
 with st.grid(5, min_column_width=165):
     unique = "Unique queries, ignoring case and white space. Rows with the same query share positives and negatives."
-    candidates = "Unique candidate passages: positives, existing negatives and the pool."
+    candidates = "Unique candidate passages: positives, old negatives and the pool."
     metrics(
         ("Rows", f"{len(rows):,}", "Valid rows of the training file."),
         ("Queries", f"{len(read.corpus.queries):,}" if read else "–", unique),
         ("Positives", f"{sum(len(row.pos) for row in rows):,}", None),
-        ("Existing negatives", f"{sum(len(row.neg) for row in rows):,}", "Kept as candidates and replaced in the export."),
+        ("Old negatives", f"{sum(len(row.neg) for row in rows):,}", "Kept as candidates and replaced in the export."),
         ("Passages", f"{read.corpus.n_candidates:,}" if read else "–", candidates),
     )
 fields = Counter(key for row in rows for key in row.fields)
@@ -175,7 +177,7 @@ st.dataframe(
         "line": [row.line for row in head],
         "query": [row.query for row in head],
         "positives": [row.pos for row in head],
-        "existing negatives": [len(row.neg) for row in head],
+        "old negatives": [len(row.neg) for row in head],
         **{
             key: [field(bytes(row.fields[key]).decode()) if key in row.fields else None for row in head]
             for key in list(fields)[:8]
@@ -187,7 +189,7 @@ st.dataframe(
         "line": st.column_config.NumberColumn(width=55),
         "query": st.column_config.TextColumn(width=290),
         "positives": st.column_config.ListColumn(width=330),
-        "existing negatives": st.column_config.NumberColumn(width=130),
+        "old negatives": st.column_config.NumberColumn(width=130),
     },
     alt="The first training rows",
 )

@@ -37,7 +37,7 @@ def test_grades_are_asked_with_their_counts_used_and_asked_again(graded: str, fr
     at.button(key="labels-use").click().run()
     assert not at.exception
     assert metrics(at)["Rows"] == "9"
-    assert metrics(at)["Existing negatives"] == "9"
+    assert metrics(at)["Old negatives"] == "9"
     assert Workspace(fresh).columns(graded).positive_labels == ("4",)
     at.button(key="labels-again").click().run()
     assert "Which labels are positive?" in texts(at)
@@ -63,3 +63,14 @@ def test_rows_of_ids_without_their_pool_say_what_is_missing(fresh: Path) -> None
     assert not at.exception
     assert "The rows name passages by id" in texts(at)
     assert not [button for button in at.button if button.key == "continue"]
+
+
+def test_a_wrong_encoding_can_be_chosen_again(fresh: Path) -> None:
+    text = "frage;antwort\n" + "".join(f"Wie prüfe ich das Gerät {n}?;Täglich {n} Mal prüfen, möglichst früh.\n" for n in range(9))
+    space = Workspace(fresh)
+    dataset = space.add_dataset("fragen.csv", io.BytesIO(text.encode("cp1252"))).id
+    space.save_columns(dataset, Columns(encoding="shift_jis"))
+    at = open_app(dataset=dataset)
+    at.button(key="encoding-again").click().run()
+    assert not at.exception
+    assert "Are these lines correct?" in texts(at)

@@ -19,7 +19,7 @@ from hnmine.runs.uploads import inspect_file
 from hnmine.runs.workspace import OWN_CORPUS, Workspace
 from hnmine.selection.settings import SelectionSettings
 from tests.conftest import mine
-from tests.pages.conftest import open_app, texts
+from tests.pages.conftest import open_app, press, texts
 
 ROOT = Path(__file__).parents[2]
 CSV = "thema,rat,anders,nr\n" + "".join(f"was ist {n},das ist {n},das ist nicht {n},{n}\n" for n in range(9))
@@ -59,10 +59,11 @@ def test_columns_that_cannot_be_told_are_picked_and_remembered(fresh: Path) -> N
     assert not at.button(key="continue").disabled
     assert "Choose the columns" not in texts(at)
     at.multiselect(key=f"column-neg-{dataset.id}").select("anders").run()
-    assert metrics(at)["Existing negatives"] == "9"
+    press(at, "use-columns")
+    assert metrics(at)["Old negatives"] == "9"
     assert "nr" in texts(at)
     again = open_app(dataset=dataset.id)  # another session
-    assert metrics(again)["Existing negatives"] == "9"
+    assert metrics(again)["Old negatives"] == "9"
     assert Workspace(fresh).columns(dataset.id) == Columns(query="thema", pos=("rat",), neg=("anders",))
 
 
@@ -70,9 +71,9 @@ def test_a_column_picked_for_two_things_is_refused_calmly(fresh: Path) -> None:
     dataset = Workspace(fresh).add_dataset("paare.csv", io.BytesIO(CSV.encode()))
     at = open_app(dataset=dataset.id)
     at.multiselect(key=f"column-pos-{dataset.id}").set_value(["thema"]).run()
-    at.button(key="use-columns").click().run()
     assert not at.exception
     assert "each column only once" in texts(at)
+    assert at.button(key="use-columns").disabled
 
 
 def test_known_columns_are_prefilled_and_only_changes_become_settings(fresh: Path) -> None:
@@ -91,6 +92,9 @@ def test_known_columns_are_prefilled_and_only_changes_become_settings(fresh: Pat
     assert metrics(at)["Passages"] == "36"
     assert space.columns(dataset.id) == Columns()
     at.multiselect(key=f"column-neg-{dataset.id}").unselect("wrong").run()
+    assert metrics(at)["Passages"] == "36", "nothing is used before the press"
+    assert "old negatives" not in at.dataframe[0].value.columns, "the rows as they would be read"
+    press(at, "use-columns")
     assert metrics(at)["Passages"] == "28"
     assert space.columns(dataset.id) == Columns(neg=())
     settings = MineSettings(columns=space.columns(dataset.id), selection=SelectionSettings(window_start=0))
@@ -122,7 +126,7 @@ def test_a_beir_data_set_brings_its_pool_and_its_judgements_are_picked(fresh: Pa
     assert space.pool_path(dataset.id) is None
     at.selectbox(key=f"column-qrels-{dataset.id}").select("test").run()
     assert metrics(at)["Rows"] == "1"
-    assert space.columns(dataset.id) == Columns(qrels="test")
+    assert space.columns(dataset.id) == Columns(split="test")
 
 
 def test_an_upload_is_told_before_it_is_opened(fresh: Path) -> None:
@@ -168,10 +172,90 @@ def test_the_steps_lead_on(fresh: Path) -> None:
     assert "Getting started" not in texts(at)
 
 
-def test_plain_rows_need_no_picker(fresh: Path) -> None:
+def card(at: AppTest):  # type: ignore[no-untyped-def]
+    (found,) = [each for each in at.expander if each.label.startswith("How the files were read")]
+    return found
+
+
+def test_plain_rows_have_a_closed_card_with_their_facts(fresh: Path) -> None:
     at = open_app()
     at.button(key="open-example").click().run()
-    assert not [box for box in at.selectbox if str(box.key).startswith("column-")]
+    assert card(at).label == "How the files were read: JSON lines + JSON lines"
+    assert not card(at).proto.expanded
+    facts = "\n".join(text.value for text in card(at).text)
+    assert "bikeshare/train.jsonl: JSON lines, encoding UTF-8, 5 fields: query, pos, prompt, id, neg" in facts
+    assert "query = query · positives = pos · old negatives = neg\n" in facts
+    assert "124 rows, 121 queries" in facts
+    assert "passages in the pool" in facts
+    assert "Open: nothing." in facts
+    assert len(card(at).dataframe[0].value) == 2
+
+
+def test_json_with_own_names_gets_the_pickers_of_a_table(fresh: Path) -> None:
+    rows = "".join(
+        json.dumps({"ticket": f"why is {n} so slow", "fix": f"because {n} waits for the disk", "bad": f"no {n}"}) + "\n" for n in range(9)
+    )
+    dataset = Workspace(fresh).add_dataset("own.jsonl", io.BytesIO(rows.encode()))
+    at = open_app(dataset=dataset.id)
+    assert "Choose the columns" in texts(at)
+    assert at.multiselect(key=f"column-pos-{dataset.id}").value == ["fix"]
+    press(at, "use-columns")
+    assert metrics(at)["Rows"] == "9"
+    assert not card(at).proto.expanded
+    assert "query = ticket · positives = fix" in [text.value for text in card(at).text]
+    at.multiselect(key=f"column-neg-{dataset.id}").select("bad").run()
+    preview = card(at).dataframe[0].value
+    assert list(preview["old negatives"]) == ["no 0", "no 1"]
+    press(at, "columns-again")  # back to the question
+    assert Workspace(fresh).columns(dataset.id) == Columns()
+    assert "Choose the columns" in texts(at)
+
+
+def test_a_label_is_picked_previewed_and_asked_about(fresh: Path) -> None:
+    text = "question,answer,stars,nr\n" + "".join(
+        f"how do I mend {n},Mend {n} with both hands.,5,1\nhow do I mend {n},Paint {n} twice a year.,2,2\n" for n in range(9)
+    )
+    dataset = Workspace(fresh).add_dataset("stars.csv", io.BytesIO(text.encode()))
+    at = open_app(dataset=dataset.id)
+    if "Which labels are positive?" in texts(at):
+        press(at, "labels-none")
+    at.selectbox(key=f"column-label-{dataset.id}").select("stars").run()
+    assert list(card(at).dataframe[0].value["label"]) == ["5", "2"]
+    press(at, "use-columns")
+    assert "Which labels are positive?" in texts(at)
+    press(at, "labels-use")
+    assert (metrics(at)["Rows"], metrics(at)["Old negatives"]) == ("9", "9")
+    assert at.selectbox(key=f"column-label-{dataset.id}").value == "stars"
+
+
+def test_passages_and_ids_of_a_pool_are_picked(fresh: Path) -> None:
+    rows = "".join(json.dumps({"query": f"how do I mend {n}", "pos": [f"d{n}"]}) + "\n" for n in range(9))
+    pool = "".join(
+        json.dumps({"nr": f"d{n}", "other": f"d{(n + 1) % 9}", "advice": f"Mend {n} by hand.", "long": f"Or {n}"}) + "\n" for n in range(9)
+    )
+    dataset = Workspace(fresh).add_dataset("ids.jsonl", io.BytesIO(rows.encode()), "pool.jsonl", io.BytesIO(pool.encode()))
+    at = open_app(dataset=dataset.id)
+    assert at.selectbox(key=f"column-text-{dataset.id}").value == "advice", "suggested"
+    press(at, "use-columns")
+    assert "9 of them named by id in the rows" in "\n".join(text.value for text in card(at).text)
+    at.selectbox(key=f"column-id-{dataset.id}").select("other").run()
+    assert list(card(at).dataframe[0].value["id"]) == ["d1", "d2"]
+    press(at, "use-columns")
+    assert Workspace(fresh).columns(dataset.id) == Columns(text="advice", id="other")
+    assert card(at).dataframe[0].value["positives"][0] == "Mend 8 by hand."
+
+
+def test_columns_that_do_not_fit_can_be_chosen_again(fresh: Path) -> None:
+    rows = "".join(json.dumps({"query": f"how do I mend {n}", "pos": [f"d{n}"]}) + "\n" for n in range(9))
+    pool = "".join(json.dumps({"nr": f"d{n}", "text": f"Mend {n} by hand."}) + "\n" for n in range(9))
+    space = Workspace(fresh)
+    dataset = space.add_dataset("ids.jsonl", io.BytesIO(rows.encode()), "pool.jsonl", io.BytesIO(pool.encode()))
+    space.save_columns(dataset.id, Columns(id="text"))
+    at = open_app(dataset=dataset.id)
+    assert "Cannot read this file" in texts(at)
+    assert card(at).proto.expanded
+    press(at, "columns-again")
+    assert metrics(at)["Rows"] == "9"
 
 
 def test_older_workspaces_open(fresh: Path) -> None:

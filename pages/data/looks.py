@@ -1,0 +1,100 @@
+"""What the beginnings of a data set's files say: format, columns, first records, first rows with any columns.
+
+All are cached until the file changes, because a screen asks for them at every press.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from hnmine import resources
+from hnmine.data.columns import Columns
+from hnmine.data.detect import Role
+from hnmine.data.shapes.collection import COLLECTION
+from hnmine.runs import uploads as datasets
+from hnmine.runs.uploads import FileInfo, FirstRow
+from hnmine.runs.workspace import Dataset
+
+# Records of a file with unknown names; first rows as they are read.
+SAMPLE_ROWS, FIRST_ROWS = 10, 2
+
+
+def looks(dataset: Dataset, encoding: str | None) -> tuple[FileInfo, FileInfo | None]:
+    """Return the detected formats of a data set's files, in an encoding if one was chosen.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    space = resources.workspace()
+    training, pool = space.training_path(dataset.id), space.pool_path(dataset.id)
+    columns = Columns(encoding=encoding)
+    found = (None if encoding else _stored(training, dataset.training_look)) or look(training, training.name, columns=columns)
+    if pool is None:
+        return found, None
+    return found, (None if encoding else _stored(pool, dataset.pool_look)) or look(pool, pool.name, "pool", columns=columns)
+
+
+def _stored(path: Path, known: FileInfo | None) -> FileInfo | None:
+    """Return the stored description of a file, or None where the file is newer."""
+    written = (path.parent / "dataset.json").stat().st_mtime_ns
+    return known if all(modified <= written for _, modified, _, _ in datasets.stamp(path)) else None
+
+
+def look(source: UploadedFile | Path, name: str, role: Role = "training", *, columns: Columns | None = None) -> FileInfo:
+    """Return the format of a file as it is read with these columns, cached until the file changes.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    stamp = datasets.stamp(source) if isinstance(source, Path) else source.file_id
+    return _looked(str(stamp), name, role, (columns or Columns()).words(), columns, source)
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _looked(stamp: str, name: str, role: Role, words: tuple[str, ...], _columns: Columns | None, _source: UploadedFile | Path) -> FileInfo:
+    return datasets.inspect_file(_source, name, role, _columns)
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _sampled(stamp: str, role: Role, encoding: str | None, _path: Path) -> list[dict[str, Any]]:
+    return datasets.sample(_path, role, SAMPLE_ROWS, encoding=encoding)
+
+
+def sample(path: Path | None, role: Role, encoding: str | None) -> list[dict[str, Any]]:
+    """Return the first records of a file unchanged.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    return [] if path is None else _sampled(str(datasets.stamp(path)), role, encoding, path)
+
+
+def names(path: Path | None, found: FileInfo, role: Role, encoding: str | None) -> list[str]:
+    """Return the columns of a file itself, also where its shape gives the rows other ones; none where a record is the whole file.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if not found.source.shape:
+        return list(found.source.names)
+    if found.source.shape == COLLECTION.name:
+        return []
+    return list(dict.fromkeys(name for record in sample(path, role, encoding) for name in record))
+
+
+def first_rows(path: Path, columns: Columns) -> list[FirstRow]:
+    """Return the first rows of a training file as they are read with these columns.
+
+    Raises:
+        InputError: none of them can be read.
+    """
+    return _first_rows(str(datasets.stamp(path)), columns.words(), columns, path)
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _first_rows(stamp: str, words: tuple[str, ...], _columns: Columns, _path: Path) -> list[FirstRow]:
+    return datasets.first_rows(_path, _columns, FIRST_ROWS)

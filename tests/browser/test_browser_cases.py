@@ -1,0 +1,147 @@
+"""Files that people have, uploaded in a real browser: their card has the right counts, and a question is three clicks from negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.server import Server, page_of, settled
+
+CASES = Path(__file__).parents[3] / "shared" / "cases"
+WAIT = 300_000  # milliseconds: a busy machine loads the model in minutes
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not beside the checkout")]
+
+# Training file, pool -> what the card says. Of MINED also the button that answers its question.
+READ = [
+    (
+        "01-dpr-json/tevatron-train.jsonl",
+        "01-dpr-json/tevatron-corpus.jsonl",
+        ("12 rows, 12 queries, 12 positives, 12 old negatives", "72 passages in the pool"),
+    ),
+    ("02-llamaindex-dataset/train_dataset.json", "", ("12 rows, 12 queries, 12 positives, 0 old negatives", "72 passages in the pool")),
+    ("03-msmarco-triples/triples.train.small.tsv", "", ("12 rows, 12 queries, 12 positives, 36 old negatives",)),
+    ("08-excel-csv/fragen-utf16.csv", "", ("encoding utf-16", "24 rows, 24 queries, 24 positives, 24 old negatives")),
+    ("09-ms-swift/messages.jsonl", "", ("chat messages", "12 rows, 12 queries, 12 positives, 24 old negatives")),
+    ("21-question-context-answer/rag.csv", "", ("positives = context", "24 rows, 24 queries, 24 positives, 0 old negatives")),
+    ("24-tsv-of-templates/catalogue3.tsv", "", ("TSV", "4 rows, 4 queries, 4 positives, 0 old negatives")),
+]
+MINED = [
+    (
+        "08-excel-csv/fragen-cp1252.csv",
+        "",
+        "Yes, read it as cp1252",
+        ("encoding cp1252", "24 rows, 24 queries, 24 positives, 24 old negatives"),
+    ),
+    (
+        "11-ids-for-texts/train.jsonl",
+        "11-ids-for-texts/chunks.jsonl",
+        "",
+        ("12 rows, 12 queries, 12 positives, 12 old negatives", "72 passages in the pool, 24 of them named by id in the rows"),
+    ),
+    ("12-labelled-pairs/graded.tsv", "", "Use these labels", ("12 rows, 12 queries, 12 positives, 24 old negatives",)),
+    (
+        "22-json-with-own-names/train.jsonl",
+        "22-json-with-own-names/kb.jsonl",
+        "Use these columns",
+        ("query = ticket · positives = solution", "12 rows, 12 queries, 12 positives, 0 old negatives", "72 passages in the pool"),
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all cases: the model is loaded once."""
+    started = Server(tmp_path_factory.mktemp("cases") / "workspace")
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any, server: Server) -> Iterator[Any]:
+    """One page for all cases: each opens the app anew in it."""
+    opened_page = page_of(browser, server.url)
+    yield opened_page
+    opened_page.context.close()
+
+
+def names(cases: list[Any]) -> list[str]:
+    return [case[0] for case in cases]
+
+
+def upload(page: Any, place: int, file: str) -> None:
+    page.get_by_test_id("stFileUploaderDropzoneInput").nth(place).set_input_files(CASES / file)
+
+
+def press(page: Any, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+    settled(page)
+
+
+def open_files(page: Any, server: Server, file: str, pool: str) -> None:
+    """Upload the files of a case, the second when the first is understood, and open them."""
+    page.goto(server.url)
+    settled(page)
+    upload(page, 0, file)
+    page.get_by_role("button", name="Open without a pool").wait_for()
+    settled(page)
+    if pool:
+        upload(page, 1, pool)
+    press(page, "Open files" if pool else "Open without a pool")  # the name says that the pool is there
+
+
+def card(page: Any) -> str:
+    """Open the card, and return what it says."""
+    found = page.get_by_test_id("stExpander").filter(has_text="How the files were read")
+    found.locator("summary").click()
+    found.get_by_text("Open: nothing.").wait_for()
+    return str(found.inner_text())
+
+
+@pytest.mark.parametrize(("file", "pool", "counts"), READ, ids=names(READ))
+def test_a_file_opens_by_itself_and_its_card_has_the_counts(page, server, file, pool, counts) -> None:  # type: ignore[no-untyped-def]
+    open_files(page, server, file, pool)
+    said = card(page)
+    assert all(each in said for each in counts), said
+
+
+def test_a_picker_leaves_the_card_open_and_shows_its_rows(page, server) -> None:  # type: ignore[no-untyped-def]
+    open_files(page, server, "21-question-context-answer/rag.csv", "")
+    card(page)
+    assert page.get_by_role("button", name="Use these columns").count() == 0
+    page.get_by_role("combobox", name="Old negatives (optional)").click()
+    page.get_by_role("option", name="answer").click()
+    page.get_by_text("With these columns, the first rows are").wait_for()
+    page.keyboard.press("Escape")
+    press(page, "Use these columns")
+    page.get_by_text("24 rows, 24 queries, 24 positives, 24 old negatives").wait_for()
+
+
+@pytest.mark.parametrize(("file", "pool", "answer", "counts"), MINED, ids=names(MINED))
+def test_a_question_is_three_clicks_from_negatives(page, server, file, pool, answer, counts) -> None:  # type: ignore[no-untyped-def]
+    if answer:
+        open_files(page, server, file, pool)
+        press(page, answer)  # 1
+    else:  # the question is the missing pool
+        page.goto(server.url)
+        settled(page)
+        upload(page, 0, file)
+        page.get_by_text("The rows name passages by id. Add the file with their texts.").wait_for()
+        settled(page)
+        assert page.get_by_role("button", name="Open files").is_disabled()
+        upload(page, 1, pool)
+        press(page, "Open files")  # 1
+    said = card(page)
+    assert all(each in said for each in counts), said
+    press(page, "Continue to Mine")  # 2
+    page.get_by_role("button", name=f"Mine {counts_of(counts)} queries").click()  # 3
+    page.get_by_text("Mean similarity").wait_for(timeout=WAIT)
+
+
+def counts_of(counts: tuple[str, ...]) -> str:
+    """Return the number of queries in the counts of a card."""
+    (line,) = [each for each in counts if " queries" in each]
+    return line.partition(" queries")[0].rpartition(" ")[2]
