@@ -25,7 +25,7 @@ from hnmine.core.errors import InputError
 from hnmine.core.hub import ask, first_line
 from hnmine.data.streams import Parts, parts_of
 
-__all__ = ["Folder", "Part", "Paths", "files_at", "split_of"]
+__all__ = ["Folder", "Part", "Paths", "files_at", "folder_of", "split_of"]
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -73,12 +73,14 @@ class Folder:
         name: for messages.
         parts: sorted by name; those of an explicit list in its order.
         left_out: the names of files that hold no data, or are of another configuration.
+        about: the names of files that say what the others are, such as a README.
         named: whether the user named each file, so that all are read.
     """
 
     name: str
     parts: tuple[Part, ...]
     left_out: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
     named: bool = False
 
 
@@ -106,14 +108,14 @@ def files_at(given: Paths, *, config: str | None = None, file: BinaryIO | None =
             raise InputError(f"{text}: no file has such a name; check the folder and the pattern")
         return replace(_listed(paths, config), name=text)
     if file is None and path.is_dir():
-        return _chosen(str(path), path, _below(path), config)
+        return folder_of(str(path), path, _below(path), config)
     try:
         parts = parts_of(path, file)
     except OSError:  # the reader of single files reports the reason
         return None
     if parts is None or "xl/workbook.xml" in parts or sum(map(_is_data, parts)) < 2:
         return None
-    return _chosen(str(path), path, parts, config)
+    return folder_of(str(path), path, parts, config)
 
 
 def _listed(given: Sequence[str | os.PathLike[str]], config: str | None) -> Folder:
@@ -147,8 +149,8 @@ def _is_data(name: str) -> bool:
     return _DATA.fullmatch(base) is not None and not _ABOUT.fullmatch(base)
 
 
-def _chosen(where: str, path: Path, parts: Parts, config: str | None) -> Folder:
-    """Return the files of a folder or archive that hold data, with their splits and roles."""
+def folder_of(where: str, path: Path, parts: Parts, config: str | None = None) -> Folder:
+    """Return the files of a folder, an archive or several uploads that hold data, with their splits and roles."""
     known = _saved(parts) or _of_readme(where, parts, config)
     if known is None:
         known = {name: (split_of(name), "") for name in parts if _is_data(name)}
@@ -159,8 +161,9 @@ def _chosen(where: str, path: Path, parts: Parts, config: str | None) -> Folder:
         Part(name=name, path=path / name, opener=None if on_disk else parts[name], split=split, role=role)
         for name, (split, role) in sorted(known.items())
     )
-    left_out = [name for name in parts if name not in known and not _ABOUT.fullmatch(posixpath.basename(name))]
-    return Folder(name=where, parts=files, left_out=tuple(left_out))
+    others = {name: _ABOUT.fullmatch(posixpath.basename(name)) is not None for name in parts if name not in known}
+    left_out = tuple(name for name, is_about in others.items() if not is_about)
+    return Folder(name=where, parts=files, left_out=left_out, about=tuple(name for name, is_about in others.items() if is_about))
 
 
 def split_of(name: str) -> str:

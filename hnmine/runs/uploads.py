@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -22,13 +22,15 @@ from hnmine.core.errors import EncodingError, InputError, LabelsError, QuestionE
 from hnmine.data.beir import BeirFolder, beir_at
 from hnmine.data.columns import Columns, is_positive
 from hnmine.data.detect import Role, Source, read_as
+from hnmine.data.folders import Folder, Part, files_at, folder_of
 from hnmine.data.jsonl import Reader
 from hnmine.data.labels import label_of
 from hnmine.data.pairs import join_pairs
 from hnmine.data.rows import Row, training_rows
+from hnmine.data.several import Reading, Sorted, in_words, sorted_files
 from hnmine.data.tables import RecordReader
 
-__all__ = ["SUFFIXES", "FileInfo", "FirstRow", "Stamp", "first_rows", "inspect_file", "list_files", "sample", "stamp", "store"]
+__all__ = ["SUFFIXES", "FileInfo", "FirstRow", "Stamp", "Uploaded", "first_rows", "inspect_file", "list_files", "sample", "stamp", "store"]
 
 # Of each file: its path, its times in nanoseconds, its size.
 Stamp = tuple[tuple[str, int, int, int], ...]
@@ -49,16 +51,24 @@ class FileInfo:
         said: the same in words, with the columns that are read.
         columns: which are read as what; None when they must be named.
         plain: JSON lines or an array with `query` and `pos` (of a pool `text`).
+        files: what each of several files holds, in words; then the rest is that of the first file of rows (of passages for a pool).
+        splits: of several, the one that is read first.
+        own_pool: the pool is in them.
     """
 
     source: Source
     said: str
     columns: Columns | None
     plain: bool
+    files: str = ""
+    splits: tuple[str, ...] = ()
+    own_pool: bool = False
 
     @property
     def suffix(self) -> str:
         """The suffix of a file of this kind, such as ".csv.gz"."""
+        if self.files:
+            return ".zip"
         kind = _SUFFIX.get(self.source.format) or (".tsv" if self.source.layout.delimiter == "\t" else ".csv")
         return kind + {"": "", "gzip": ".gz", "zstd": ".zst"}[self.source.packing]
 
@@ -92,20 +102,46 @@ class _Borrowed(io.RawIOBase):
         return self._place
 
 
-def _beir(source: BinaryIO | Path, name: str) -> BeirFolder | None:
+Uploaded = BinaryIO | Path | Mapping[str, BinaryIO]
+
+
+def _opener(file: BinaryIO) -> Callable[[], BinaryIO]:
+    return lambda: cast(BinaryIO, io.BufferedReader(_Borrowed(file)))
+
+
+def _beir(source: Uploaded, name: str) -> BeirFolder | None:
     if isinstance(source, Path):
         return beir_at(source)
-    source.seek(0)
-    if source.read(4) != b"PK\x03\x04":
-        return None
-    return beir_at(name, cast(BinaryIO, io.BufferedReader(_Borrowed(source))))
+    return None if isinstance(source, Mapping) or not _is_zip(source) else beir_at(name, _opener(source)())
 
 
-def inspect_file(source: BinaryIO | Path, name: str, role: Role = "training", columns: Columns | None = None) -> FileInfo:
-    """Return the format of a file, before it is used.
+def _is_zip(file: BinaryIO) -> bool:
+    file.seek(0)
+    return file.read(4) == b"PK\x03\x04"
+
+
+def _folder(source: Uploaded, name: str) -> Folder | None:
+    if isinstance(source, Mapping):
+        return folder_of(name, Path(name), {each: _opener(file) for each, file in source.items()})
+    if isinstance(source, Path):
+        return files_at(source)
+    return files_at(name, file=_opener(source)()) if _is_zip(source) else None
+
+
+def _main(folder: Folder, role: Role, columns: Columns) -> tuple[Part, Sorted]:
+    """Return the first file of rows, or of a pool's passages."""
+    held = sorted_files(folder, Reading(columns, (), True))
+    parts = held.rows if role == "training" else [*held.passages, *held.texts, *folder.parts]
+    if not parts:
+        raise InputError(f"{folder.name}: no file has training rows; add one with queries and positives. There are {in_words(held)}")
+    return parts[0], held
+
+
+def inspect_file(source: Uploaded, name: str, role: Role = "training", columns: Columns | None = None) -> FileInfo:
+    """Return the format of a file, or of several, before it is used.
 
     Args:
-        source: a path, or a seekable file; it stays open.
+        source: a path, a seekable file, or several by their names; they stay open.
         name: its name; breaks ties.
         role: its use.
         columns: the columns that the user named.
@@ -113,11 +149,23 @@ def inspect_file(source: BinaryIO | Path, name: str, role: Role = "training", co
     Raises:
         InputError: it is damaged, has an unsupported format, or lacks a named column.
     """
+    given = columns or Columns()
     if (beir := _beir(source, name)) is not None:
         found = Source(format="beir", names=beir.splits)
-        return FileInfo(source=found, said=str(beir), columns=Columns(split=(columns and columns.split) or beir.splits[0]), plain=False)
-    opener = None if isinstance(source, Path) else lambda: cast(BinaryIO, io.BufferedReader(_Borrowed(source)))
-    reader = RecordReader(source if isinstance(source, Path) else name, role=role, columns=columns, opener=opener, name=name)
+        return FileInfo(source=found, said=str(beir), columns=Columns(split=given.split or beir.splits[0]), plain=False, splits=beir.splits)
+    if (folder := _folder(source, name)) is not None:
+        part, held = _main(folder, role, given)
+        one = _looked_at(part.path, part.name, role, columns, part.opener)
+        words = in_words(held) if role == "training" else f"{len(folder.parts):,} files"
+        return replace(one, said=f"{words}; {one.said}", plain=False, files=words, splits=held.splits, own_pool=bool(held.passages))
+    assert not isinstance(source, Mapping)  # several files are a folder
+    if isinstance(source, Path):
+        return _looked_at(source, name, role, columns, None)
+    return _looked_at(Path(name), name, role, columns, _opener(source))
+
+
+def _looked_at(path: Path, name: str, role: Role, columns: Columns | None, opener: Callable[[], BinaryIO] | None) -> FileInfo:
+    reader = RecordReader(path, role=role, columns=columns, opener=opener, name=name)
     try:
         reader.open()
     except EncodingError as question:
@@ -131,6 +179,12 @@ def inspect_file(source: BinaryIO | Path, name: str, role: Role = "training", co
     return FileInfo(source=reader.source, said=said, columns=reader.columns, plain=plain)
 
 
+def _one(path: Path, role: Role, encoding: str | None) -> Part:
+    """Return the file whose first records are shown: of several, the first of rows."""
+    folder = _folder(path, path.name)
+    return Part(name=path.name, path=path) if folder is None else _main(folder, role, Columns(encoding=encoding))[0]
+
+
 def stamp(path: Path) -> Stamp:
     """Return a value that changes with a file, or with a file of a folder; nothing is read. A missing file is left out."""
     found = []
@@ -142,14 +196,17 @@ def stamp(path: Path) -> Stamp:
 
 
 def list_files(root: Path) -> list[str]:
-    """Return the files below `root` that can be opened, by their suffixes, and its BEIR folders, as relative paths, sorted."""
+    """Return the files below `root` that can be opened, by their suffixes, and its folders of several, as relative paths, sorted.
+
+    Of a BEIR data set and of a folder of `datasets` the parts are not listed.
+    """
     found: list[str] = []
     for path in root.rglob("*"):
         name = path.relative_to(root)
         if any(part.startswith(".") for part in name.parts):
             continue
         if path.is_dir():
-            if _is_beir(path):
+            if _is_beir(path) or sum(each.suffix.lower().removeprefix(".") in SUFFIXES for each in path.iterdir()) > 1:
                 found.append(name.as_posix())
         elif path.suffix.lower().removeprefix(".") in SUFFIXES and path.is_file() and not _is_part(path):
             found.append(name.as_posix())
@@ -169,8 +226,8 @@ def _is_part(path: Path) -> bool:
     return path.name.split(".")[0] in ("corpus", "queries", "qrels") and _is_beir(path.parent)
 
 
-def store(source: BinaryIO | Path, name: str, role: Role, folder: Path) -> tuple[str, int, str, FileInfo | None]:
-    """Copy a file into `folder` under a name of its role; return that name, its bytes, sha256 and format.
+def store(source: Uploaded, name: str, role: Role, folder: Path) -> tuple[str, int, str, FileInfo | None]:
+    """Copy a file, or several, into `folder` under a name of their role; return that name, the bytes, sha256 and format.
 
     Raises:
         OSError: it cannot be read, or the disk is full.
@@ -180,18 +237,28 @@ def store(source: BinaryIO | Path, name: str, role: Role, folder: Path) -> tuple
         found: FileInfo | None = inspect_file(source, name, role)
     except InputError:  # reading it reports the fault
         found = None
-    if isinstance(source, Path) and source.is_dir():
-        given = beir_at(source)
+    if isinstance(source, Mapping) or (isinstance(source, Path) and source.is_dir()):
         size, digest = 0, hashlib.sha256()
-        for member in given.members if given else ():
+        for member, file in _members(source).items():
             target = folder / stem / member
             target.parent.mkdir(parents=True, exist_ok=True)
-            more, fingerprint = _copy(source / member, target)
+            more, fingerprint = _copy(file, target)
             size += more
             digest.update(f"{member} {fingerprint}\n".encode())
         return stem, size, digest.hexdigest(), found
     stored = stem + (found.suffix if found else ".jsonl")
     return (stored, *_copy(source, folder / stored), found)
+
+
+def _members(source: Path | Mapping[str, BinaryIO]) -> dict[str, Path | BinaryIO]:
+    """Return the files of a folder, or the uploads, by their names."""
+    if isinstance(source, Mapping):
+        return dict(sorted(source.items()))
+    if (beir := beir_at(source)) is not None:
+        return {member: source / member for member in beir.members}
+    folder = files_at(source)
+    names = sorted([*(part.name for part in folder.parts), *folder.about]) if folder else []
+    return {member: source / member for member in names}
 
 
 def _copy(source: BinaryIO | Path, target: Path) -> tuple[int, str]:
@@ -218,7 +285,8 @@ def sample(path: Path, role: Role, count: int = 20, *, encoding: str | None = No
         InputError: it is damaged.
     """
     # A part that is named, here as nothing, means that no shape is looked for.
-    reader = RecordReader(path, (), True, role=role, columns=Columns(pos=(), encoding=encoding))
+    part = _one(path, role, encoding)
+    reader = RecordReader(part.path, (), True, role=role, columns=Columns(pos=(), encoding=encoding), opener=part.opener, name=part.name)
     with suppress(QuestionError):
         reader.open()
     found: list[dict[str, Any]] = []
@@ -255,7 +323,8 @@ def first_rows(path: Path, columns: Columns, count: int) -> list[FirstRow]:
     Raises:
         InputError: it cannot be read, or no row at its beginning is good.
     """
-    reader = _Beginning(path, columns=columns)
+    part = _one(path, "training", columns.encoding)
+    reader = _Beginning(part.path, columns=columns, opener=part.opener, name=part.name)
     try:
         rows = list(training_rows(reader))
         read = reader.columns or Columns()

@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -26,7 +26,7 @@ from hnmine.retrieval.ranking import Ranking
 from hnmine.review.store import ReviewStore
 from hnmine.runs.descriptions import Dataset, Run, RunSize, older_run, read
 from hnmine.runs.settings import MineSettings
-from hnmine.runs.uploads import Stamp, list_files, stamp, store
+from hnmine.runs.uploads import Stamp, Uploaded, list_files, stamp, store
 from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.store import VectorStore
 
@@ -101,9 +101,7 @@ class Workspace:
             raise WorkspaceError(f"there is no file {name!r} in {self.root / 'files'}")
         return self.root / "files" / name
 
-    def add_dataset(
-        self, name: str, training: BinaryIO | Path, pool_name: str | None = None, pool: BinaryIO | Path | None = None
-    ) -> Dataset:
+    def add_dataset(self, name: str, training: Uploaded, pool_name: str | None = None, pool: Uploaded | None = None) -> Dataset:
         """Copy a training file, and a pool when given, into the workspace. The same bytes again give the same data set.
 
         Raises:
@@ -112,7 +110,7 @@ class Workspace:
         with self._new_folder(self.root / "datasets") as folder:
             file_name, size, file_digest, training_look = store(training, name, "training", folder)
             digest = hashlib.sha256(f"{file_name} {file_digest}\n".encode())
-            beir = training_look is not None and training_look.source.format == "beir"
+            own_pool = training_look is not None and training_look.own_pool
             pool_file, pool_look = None, None
             if pool is not None:
                 pool_file, pool_size, pool_digest, pool_look = store(pool, pool_name or "", "pool", folder)
@@ -121,7 +119,7 @@ class Workspace:
             dataset = Dataset(
                 id=digest.hexdigest()[:12],
                 name=name,
-                pool_name=pool_name if pool is not None else OWN_CORPUS if beir else None,
+                pool_name=pool_name if pool is not None else OWN_CORPUS if own_pool else None,
                 created=_now(),
                 bytes=size,
                 training_file=file_name,

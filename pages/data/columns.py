@@ -262,14 +262,14 @@ def _pool_preview(records: Sequence[dict[str, Any]], now: dict[str, Any]) -> Non
 
 
 def split(dataset_id: str, found: FileInfo, chosen: Columns) -> None:
-    """Draw the choice of a BEIR data set's split, which is used at once."""
-    splits = found.source.names
+    """Draw the choice of a data set's split, which is used at once."""
+    splits = found.source.names if found.source.format == "beir" else (*found.splits, "all")
     picked = st.selectbox(
-        "Split (qrels)",
+        "Split",
         splits,
         index=splits.index(chosen.split) if chosen.split in splits else 0,
-        key=f"column-qrels-{dataset_id}",
-        help="Each query with a relevant passage in this split becomes a row. The corpus is the pool, with title and text joined.",
+        key=f"column-split-{dataset_id}",
+        help="The rows of this split are read. In a BEIR data set these are the queries with a relevant passage in its qrels.",
         width=300,
     )
     name = None if picked == splits[0] else picked

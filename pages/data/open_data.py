@@ -14,7 +14,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from hnmine import resources
 from hnmine.core.errors import HnmineError, QuestionError, TextsError
 from hnmine.data.detect import Role
-from hnmine.runs.uploads import SUFFIXES, FileInfo
+from hnmine.runs.uploads import SUFFIXES, FileInfo, Uploaded
 from pages.data import looks
 from pages.shared import state
 from pages.shared.widgets import failed
@@ -23,7 +23,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "bikeshare"
 NO_POOL = "no pool"
 
 
-def _open(name: str, training: BinaryIO | Path, pool_name: str | None, pool: BinaryIO | Path | None) -> None:
+def _open(name: str, training: Uploaded, pool_name: str | None, pool: Uploaded | None) -> None:
     """Store and open a data set; remove it again when it cannot be read."""
     space = resources.workspace()
     try:
@@ -56,7 +56,7 @@ def _open(name: str, training: BinaryIO | Path, pool_name: str | None, pool: Bin
     st.rerun()
 
 
-def _found(source: UploadedFile | Path, name: str, role: Role) -> FileInfo | None:
+def _found(source: Uploaded, name: str, role: Role) -> FileInfo | None:
     """Draw the detected format of a file and return it, or None when the file cannot be read."""
     try:
         found = looks.look(source, name, role)
@@ -73,7 +73,17 @@ def _label(training: FileInfo | None, pool: object) -> str:
     """Return the button's label. It names a missing pool, because a pool that is still uploading is not opened."""
     if training is None or pool is not None:
         return "Open files"
-    return "Open data set" if training.source.format == "beir" else "Open without a pool"
+    return "Open data set" if training.own_pool else "Open without a pool"
+
+
+def _uploaded(files: list[UploadedFile]) -> tuple[Uploaded | None, str]:
+    """Return the uploads and their name: one file, or several by their names."""
+    if len(files) < 2:
+        return (files[0], files[0].name) if files else (None, "")
+    by_name: dict[str, BinaryIO] = {}
+    for file in files:
+        by_name[file.name if file.name not in by_name else f"{len(by_name)}-{file.name}"] = file
+    return by_name, f"{files[0].name} and {len(files) - 1:,} more"
 
 
 def ways() -> None:
@@ -97,28 +107,35 @@ def upload() -> None:
     """Draw the upload of training data and an optional pool."""
     with st.container(border=True, height="stretch"):
         st.subheader("Upload", anchor=False)
-        training = st.file_uploader(
-            "Training data",
-            type=list(SUFFIXES),
-            key="upload-training",
-            help='Queries with positive passages: JSON lines such as `{"query": "...", "pos": ["..."]}`, a JSON array, CSV, TSV, '
-            "Excel, Parquet, Arrow, or a zipped BEIR data set. Files can be compressed with gzip or Zstandard. All other fields are kept.",
+        training, name = _uploaded(
+            st.file_uploader(
+                "Training data",
+                type=list(SUFFIXES),
+                key="upload-training",
+                accept_multiple_files=True,
+                help='Queries with positive passages: JSON lines such as `{"query": "...", "pos": ["..."]}`, a JSON array, CSV, TSV, '
+                "Excel, Parquet, Arrow, or a zip archive of several. Files can be compressed with gzip or Zstandard. Files with the texts "
+                "of ids belong to them. All other fields are kept.",
+            )
         )
-        found = None if training is None else _found(training, training.name, "training")
-        beir = found is not None and found.source.format == "beir"
-        pool = st.file_uploader(
-            "Candidate pool (optional)",
-            type=list(SUFFIXES),
-            key="upload-pool",
-            help="More candidate passages: JSON lines with `text`, plain text with one passage per line, or any format above. "
-            "A BEIR data set includes its pool.",
+        found = None if training is None else _found(training, name, "training")
+        pool, pool_name = _uploaded(
+            st.file_uploader(
+                "Candidate pool (optional)",
+                type=list(SUFFIXES),
+                key="upload-pool",
+                accept_multiple_files=True,
+                help="More candidate passages: JSON lines with `text`, plain text with one passage per line, or any format above. "
+                "A BEIR data set includes its pool.",
+            )
         )
-        if beir and pool is None:
-            st.caption("The BEIR corpus is the pool.")
-        by_id = found is not None and found.source.shape.endswith("by id")
+        own_pool = found is not None and found.own_pool
+        if own_pool and pool is None:
+            st.caption("The corpus of the training data is the pool.")
+        by_id = found is not None and found.source.shape.endswith("by id") and not own_pool
         if by_id and pool is None:
             st.caption("The rows name passages by id. Add the file with their texts.")
-        found_pool = None if pool is None else _found(pool, pool.name, "pool")
+        found_pool = None if pool is None else _found(pool, pool_name, "pool")
         ready = found is not None and (not by_id if pool is None else found_pool is not None)
         if st.button(
             "Open files" if by_id else _label(found, pool),
@@ -128,7 +145,7 @@ def upload() -> None:
             key="open-upload",
         ):
             assert training is not None  # the button is disabled without it
-            _open(training.name, training, pool.name if pool else None, pool)
+            _open(name, training, pool_name or None, pool)
 
 
 def workspace() -> None:

@@ -75,12 +75,15 @@ def draw(
 
 def _kind(found: FileInfo) -> str:
     """Return the format in words, without names of the file."""
-    return str(replace(found.source, names=(), part=""))
+    return str(replace(found.source, names=(), part="")) + (", several files" if found.files else "")
 
 
 def _file(name: str, found: FileInfo, counts: list[str]) -> None:
     """Draw the facts of a file. All texts are literal, because names are untrusted."""
     with st.container(gap="xxsmall"):
+        if found.files:
+            st.text(f"{name}: {found.files}")
+            name = "first of them"
         encoding = found.source.encoding or ("UTF-8" if found.source.format in _TEXT_FORMATS else "")
         st.text(f"{name}: {replace(found.source, encoding=encoding)}")
         if parts := _parts(found):
@@ -128,8 +131,9 @@ def _pool_counts(files: Files) -> list[str]:
 def _pickers(dataset: Dataset, detected: tuple[FileInfo, FileInfo | None], chosen: Columns) -> bool:
     """Draw the pickers of the files that have columns; return whether other columns than those that are read are picked."""
     training, pool = detected
-    if training.source.format == "beir":
+    if training.splits or training.source.format == "beir":
         pickers.split(dataset.id, training, chosen)
+    if training.source.format == "beir":
         return False
     if pool is not None and (pool.source.format in ("text", "beir") or not pool.source.names):
         pool = None
