@@ -296,6 +296,7 @@ def _texts(pool: Any) -> list[str] | None:
 def _lines(given: Any, name: str) -> Iterator[bytes]:
     """Yield the rows of an object in memory as JSON lines. In a frame, an empty cell is a field that the row lacks."""
     frame = any(hasattr(given, attribute) for attribute in _TABLE)
+    classes = {name: each.names for name, each in (getattr(given, "features", None) or {}).items() if hasattr(each, "int2str")}
     if hasattr(given, "iterrows"):
         given = given.to_dict("records")
     elif hasattr(given, "to_dicts"):
@@ -309,6 +310,9 @@ def _lines(given: Any, name: str) -> Iterator[bytes]:
         if not isinstance(row, Mapping):
             raise InputError(f"{name}:{number} is a {type(row).__name__}; give a dict such as {{'query': ..., 'pos': [...]}}")
         fields = {str(key): value for key, value in row.items() if not (frame and _empty(value))}
+        for name, names in classes.items():  # a ClassLabel of `datasets`
+            if isinstance(number_of := fields.get(name), int) and 0 <= number_of < len(names):
+                fields[name] = names[number_of]
         try:
             yield json.dumps(fields, ensure_ascii=False, default=_plain).encode("utf-8", "surrogatepass") + b"\n"
         except (TypeError, ValueError) as error:

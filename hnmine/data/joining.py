@@ -145,10 +145,18 @@ def spelled_pool(
     join = bool(titled) if titles is None else titles == "join"
     known = {normalize_text(text) for row in rows for text in (*row.pos, *row.neg)}
     spelled = {normalize_text(text): whole for text, whole in titled.items()}
+    beginnings = {_beginning(text) for text in (*known, *spelled)} | {None}
     passages = []
     for text, title in zip(pool.items, pool.titles or repeat(None), strict=False):
         whole = joined(title, text) if title else text
-        ways = (whole, text) if join else (text, whole)
-        found = next((way for way in dict.fromkeys(ways) if normalize_text(way) in known), None)
-        passages.append(found or spelled.get(normalize_text(text)) or ways[0])
+        ways = list(dict.fromkeys((whole, text) if join else (text, whole)))
+        likely = [way for way in ways if _beginning(way) in beginnings]  # nearly all passages are no row's
+        found = next((way for way in likely if normalize_text(way) in known), None)
+        passages.append(found or (spelled.get(normalize_text(text)) if text in likely else None) or ways[0])
     return passages
+
+
+def _beginning(text: str) -> str | None:
+    """Return the first letters of a text's normal form, or None where they are not sure: not ASCII, or too few."""
+    letters = "".join(text[:64].split())[:17]  # the last of them shows that no accent follows the others
+    return letters[:16].lower() if len(letters) == 17 and letters.isascii() else None

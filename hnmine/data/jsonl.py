@@ -42,17 +42,18 @@ class Reader(RecordReader):
             lists: the fields that hold lists of texts; without any, `fields` may be empty for a good line.
             whole: always return the fields.
 
-        `values` are the decoded texts of a line without problems, else empty: then `self.text` and `self.texts` find the problems.
+        `values` are the decoded texts of a line without problems, and its `title` where `fields` is empty, else empty: then `self.text`
+        and `self.texts` find the problems.
         """
         decoders: dict[str, Callable[[msgspec.Raw], Any]] = dict.fromkeys(lists, _quick_texts)
         if text is not None:
             decoders[text] = _quick_text
-        read: Callable[[bytes], str] | None = None
+        read: Callable[[bytes], dict[str, Any] | None] | None = None
         names: list[str] = []
         least = 0  # bytes of these names and separators, plus a second copy of the shortest
         for raw in self.lines():
             if read is not None and (alone := read(raw)):
-                yield {}, {text: alone}, []  # type: ignore[dict-item]  # `read` is made for a text
+                yield {}, alone, []
                 continue
             found: list[Problem] = []
             try:
@@ -232,29 +233,33 @@ def _quick_texts(raw: msgspec.Raw) -> list[str]:
 _KINDS: dict[bytes, tuple[Any, int]] = {b'"': (str, 4), **dict.fromkeys((b"t", b"f"), (bool, 2)), b"n": (None, 2)}
 
 
-def _fixed_reader(fields: Fields, text: str) -> Callable[[bytes], str]:
-    """Return a function that reads the field `text` of a line with exactly these fields and types, and returns "" for other lines.
+def _fixed_reader(fields: Fields, text: str) -> Callable[[bytes], dict[str, Any] | None]:
+    """Return a function that reads the field `text`, and a title, of a line with exactly these fields and types; None for other lines.
 
     A name and a string have two quotes each and a number none, so a line with the expected number of quotes has no duplicate key.
-    This does not hold for lists and objects, so with one of these among the fields the function always returns "".
+    This does not hold for lists and objects, so with one of these among the fields the function always returns None.
     """
     kinds = [_KINDS.get(bytes(value)[:1], (int | float, 2)) for value in fields.values()]
     quotes = sum(count for _, count in kinds)
-    names = ["text" if key == text else f"other{number}" for number, key in enumerate(fields)]
+    known = {text: "text", "title": "title"} if text != "title" else {text: "text"}
+    names = [known.get(key, f"other{number}") for number, key in enumerate(fields)]
     members = [(name, kind, msgspec.field(name=key)) for name, (kind, _), key in zip(names, kinds, fields, strict=True)]
+    titled = "title" in names
     try:
-        decode = msgspec.json.Decoder(msgspec.defstruct("Line", members, forbid_unknown_fields=True, gc=False)).decode
+        decode: Any = msgspec.json.Decoder(msgspec.defstruct("Line", members, forbid_unknown_fields=True, gc=False)).decode
     except ValueError:  # a name with quotes or control characters
-        return lambda _: ""
+        return lambda _: None
 
-    def read(raw: bytes) -> str:
+    def read(raw: bytes) -> dict[str, Any] | None:
         if raw.count(b'"') != quotes:
-            return ""
+            return None
         try:
-            found: str = decode(raw).text  # type: ignore[attr-defined]
+            line = decode(raw)
         except (ValueError, msgspec.MsgspecError):
-            return ""
-        return "" if found.isspace() else found
+            return None
+        if not line.text or line.text.isspace():
+            return None
+        return {text: line.text, "title": line.title} if titled else {text: line.text}
 
     return read
 

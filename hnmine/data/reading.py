@@ -163,8 +163,8 @@ def pool_of(readers: Sequence[Reader], where: str, *, wanted: Collection[str] | 
         reader.open()
         name = (reader.columns and reader.columns.text) or "text"
         column = reader.given.id
-        whole = wanted is not None or "title" in reader.source.names
-        for fields, quick, found in reader.objects(text=name, whole=whole):
+        titled = "title" in reader.source.names and name != "title"
+        for fields, quick, found in reader.objects(text=name, whole=wanted is not None):
             if quick:
                 text = quick[name]
             else:
@@ -178,9 +178,9 @@ def pool_of(readers: Sequence[Reader], where: str, *, wanted: Collection[str] | 
                     continue
                 if found and not reader.admit(found):
                     continue
-            if whole:
+            if titled:
                 titles += [None] * (len(texts) - len(titles))
-                titles.append(_title(fields))
+                titles.append(_plain_title(quick["title"]) if not fields and "title" in quick else _title(fields))
             texts.append(text)
             if wanted is not None:
                 found_by.add(fields, name, text, column, reader)
@@ -194,9 +194,11 @@ def pool_of(readers: Sequence[Reader], where: str, *, wanted: Collection[str] | 
 
 def _title(fields: Mapping[str, msgspec.Raw]) -> str | None:
     raw = fields.get("title")
-    if raw is None or bytes(raw)[:1] != b'"':
-        return None
-    return msgspec.json.decode(raw, type=str).strip() or None
+    return None if raw is None else _plain_title(msgspec.json.decode(raw))
+
+
+def _plain_title(title: object) -> str | None:
+    return title.strip() or None if isinstance(title, str) else None
 
 
 class _Texts:

@@ -19,6 +19,9 @@ from hnmine.cli.main import main
 from hnmine.core.errors import InputError, SettingsError, TextsError
 from hnmine.data.columns import Columns
 from hnmine.data.dataset import read_files, read_inputs
+from hnmine.data.joining import spelled_pool
+from hnmine.data.problems import InputFile
+from hnmine.data.rows import Row
 
 QUERIES = {f"q{number}": f"how do I prune plant number {number} in spring" for number in range(10)}
 PASSAGES = {f"d{number}": f"Prune plant {number} after the frost, with clean and sharp shears, above a bud." for number in range(30)}
@@ -235,6 +238,31 @@ def test_folders_of_datasets_are_read_as_saved(tmp_path) -> None:
     (tmp_path / "one" / "data-00001-of-00003.arrow").unlink()
     with pytest.raises(InputError, match=r"the shard data-00001-of-00003\.arrow is missing"):
         read_inputs(tmp_path / "one")
+
+
+def test_the_names_of_classes_in_memory_are_the_labels() -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = [{"question": f"question {each // 2}", "sentence2": f"sentence {each}", "label": each % 2} for each in range(20)]
+    names = datasets.ClassLabel(names=["entailment", "not_entailment"])
+    table = datasets.Dataset.from_list(rows).cast_column("label", names)
+    assert content(read_inputs(table))["question 3"] == (["sentence 6"], ["sentence 7"])
+
+
+@settings(max_examples=100)
+@given(
+    texts=st.lists(st.text(min_size=1, max_size=80).filter(str.strip), min_size=1, max_size=6),
+    title=st.text(max_size=20).filter(lambda title: not title or title.strip()),
+    known=st.integers(0, 5),
+    join=st.booleans(),
+)
+def test_a_passage_of_the_pool_is_spelled_as_the_row_that_has_it(texts, title, known, join) -> None:
+    """With the first letters compared first or not."""
+    row = Row(1, "q", [texts[known % len(texts)].swapcase(), f"{title}  {texts[0]}"], [], {})
+    pool = InputFile("pool", texts, titles=[title.strip() or None] * len(texts))
+    found = spelled_pool(pool, [row], {}, "join" if join else "ignore")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hnmine.data.joining._beginning", lambda text: None)
+        assert spelled_pool(pool, [row], {}, "join" if join else "ignore") == found
 
 
 README = """---
