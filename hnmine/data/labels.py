@@ -16,7 +16,7 @@ from hnmine.core.errors import LabelsError
 from hnmine.core.text import counted
 from hnmine.data.columns import is_label
 
-__all__ = ["is_positive", "label_of", "positive_among", "seen", "suggestion"]
+__all__ = ["is_known", "is_positive", "label_of", "positive_among", "seen", "suggestion"]
 
 _POSITIVE = frozenset((
     "1", "true", "yes", "y", "t", "relevant", "positive", "pos", "match", "matched", "entailment", "duplicate", "correct", "good",
@@ -55,6 +55,11 @@ def _threshold(given: Sequence[str] | None) -> float | None:
         except ValueError:
             return None
     return None
+
+
+def is_known(value: object) -> bool:
+    """Return whether a value can only be a label: a number, or a word with a known meaning."""
+    return not isinstance(value, str) or value.strip().casefold() in _POSITIVE | _NEGATIVE
 
 
 def is_positive(label: str, given: Sequence[str]) -> bool:

@@ -28,7 +28,6 @@ T = TypeVar("T")
 # Items that are looked at, evenly spaced; fewer than LEAST say nothing.
 SAMPLE, LEAST = 2_000, 8
 _SHORT, _LONG = 3, 8  # words
-_TRIPLETS = 50  # rows that one query may have, each with another pair of passages
 _COLUMNS = "name the right columns"
 
 
@@ -151,10 +150,11 @@ def _shared_positive(seen: _Seen) -> Iterator[_Finding]:
 
 
 def _one_text(seen: _Seen) -> Iterator[_Finding]:
-    """Find one text in place of many. That of the positives is a shared positive."""
+    """Find one text in place of many. That of the positives is a shared positive. One query may have several triplets."""
+    others = len({text for row in seen.some_rows for text in row.pos}) >= 0.9 * len(seen.some_rows)
     for what, texts, pool in (("queries", [row.query for row in seen.some_rows], False), ("passages of the pool", seen.some_pool, True)):
         text, count = next(iter(Counter(texts).most_common(1)), ("", 0))
-        if len(texts) >= (LEAST if pool else _TRIPLETS) and count >= 0.9 * len(texts):
+        if len(texts) >= LEAST and (pool or others) and count >= 0.9 * len(texts):
             message = f"{count / len(texts):.0%} of the {what} are the same text, {shortened(text, 60)!r}"
             yield _Finding(message=message, stops=True, pool=pool, path="$.text" if pool else "$.query")
 

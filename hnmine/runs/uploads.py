@@ -59,10 +59,10 @@ class FileInfo:
     source: Source
     said: str
     columns: Columns | None
-    plain: bool
     files: str = ""
     splits: tuple[str, ...] = ()
     own_pool: bool = False
+    plain: bool
 
     @property
     def suffix(self) -> str:
@@ -152,7 +152,8 @@ def inspect_file(source: Uploaded, name: str, role: Role = "training", columns: 
     given = columns or Columns()
     if (beir := _beir(source, name)) is not None:
         found = Source(format="beir", names=beir.splits)
-        return FileInfo(source=found, said=str(beir), columns=Columns(split=given.split or beir.splits[0]), plain=False, splits=beir.splits)
+        split = Columns(split=given.split or beir.splits[0])
+        return FileInfo(source=found, said=str(beir), columns=split, splits=beir.splits, own_pool=True, plain=False)
     if (folder := _folder(source, name)) is not None:
         part, held = _main(folder, role, given)
         one = _looked_at(part.path, part.name, role, columns, part.opener)
@@ -206,6 +207,8 @@ def list_files(root: Path) -> list[str]:
         if any(part.startswith(".") for part in name.parts):
             continue
         if path.is_dir():
+            if path.name == "qrels" and _is_beir(path.parent):
+                continue
             if _is_beir(path) or sum(each.suffix.lower().removeprefix(".") in SUFFIXES for each in path.iterdir()) > 1:
                 found.append(name.as_posix())
         elif path.suffix.lower().removeprefix(".") in SUFFIXES and path.is_file() and not _is_part(path):

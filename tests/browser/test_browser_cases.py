@@ -108,6 +108,26 @@ def test_a_file_opens_by_itself_and_its_card_has_the_counts(page, server, file, 
     assert all(each in said for each in counts), said
 
 
+def test_several_files_are_uploaded_together(page, server, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Rows by id, queries and passages, as MS MARCO has them."""
+    files = {
+        "triples.tsv": [f"q{number}\td{number}\td{number + 10}" for number in range(10)],
+        "queries.tsv": [f"q{number}\thow do I prune plant {number}" for number in range(10)],
+        "collection.tsv": [f"d{number}\tprune plant {number} after the frost, above a bud" for number in range(30)],
+    }
+    for name, lines in files.items():
+        (tmp_path / name).write_text("\n".join(lines) + "\n", "utf-8")
+    page.goto(server.url)
+    settled(page)
+    page.get_by_test_id("stFileUploaderDropzoneInput").nth(0).set_input_files([tmp_path / name for name in files])
+    page.get_by_text("rows from triples.tsv, queries from queries.tsv, passages from collection.tsv").wait_for()
+    settled(page)
+    press(page, "Open data set")
+    said = card(page)
+    assert "10 rows, 10 queries, 10 positives, 10 old negatives" in said
+    assert "30 passages in the pool, 20 of them named by id in the rows" in said
+
+
 def test_a_picker_leaves_the_card_open_and_shows_its_rows(page, server) -> None:  # type: ignore[no-untyped-def]
     open_files(page, server, "21-question-context-answer/rag.csv", "")
     card(page)

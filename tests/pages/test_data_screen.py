@@ -124,7 +124,7 @@ def test_a_beir_data_set_brings_its_pool_and_its_judgements_are_picked(fresh: Pa
     (dataset,) = space.datasets()
     assert dataset.pool_name == OWN_CORPUS
     assert space.pool_path(dataset.id) is None
-    at.selectbox(key=f"column-qrels-{dataset.id}").select("test").run()
+    at.selectbox(key=f"column-split-{dataset.id}").select("test").run()
     assert metrics(at)["Rows"] == "1"
     assert space.columns(dataset.id) == Columns(split="test")
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hnmine.data.columns import is_id, is_label, is_passage, is_positive, query_among
+from hnmine.data.labels import is_known
 from hnmine.data.shapes.ids import ids_in, looks_like_id
 from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, inside_of, raw, text_in, value
 
@@ -151,7 +152,7 @@ def judged(query: str | None = None, passages: Sequence[str] | None = None, *, i
             if found is None:  # reported when it is read
                 continue
             # Where another field holds the passages, these are answers or the like.
-            others = [name for name in record if name not in (asked, found[0], found[1])]
+            others = [name for name in record if name not in (asked, found[0]) and not (name == found[1] and all(map(is_known, found[3])))]
             if text_in(record.get(asked or "")) is None or (not passages and any(is_passage(n) and has_texts(record[n]) for n in others)):
                 return False
             graded.append((found[2], is_label(found[1])))
