@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from hnmine.data.columns import Columns
-from hnmine.data.jsonl import Reader
+from hnmine.data.formats.jsonl import Reader
 from hnmine.data.problems import REPAIRS, Problem
 from hnmine.data.rows import Row, training_rows
 

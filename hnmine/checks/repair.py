@@ -22,7 +22,7 @@ from hnmine.checks.rules import of_rows, of_types
 from hnmine.checks.survey import Hashes, Survey, surveyed
 from hnmine.core.errors import InputError
 from hnmine.data.columns import Columns
-from hnmine.data.jsonl import members, spelled
+from hnmine.data.formats.jsonl import members, spelled
 from hnmine.data.problems import Problem, repairs_from
 from hnmine.data.rows import Row, without
 

@@ -1,4 +1,5 @@
-"""Input: readers of every file format, problems and repairs, rows, the corpus, and verdicts as data.
+"""Input: files of every format and shape become rows and a corpus, with every problem found; verdicts as data.
 
-Each input format is one module. Everything is plain text and arrays; no model is needed.
+`formats` reads containers into records, `shapes` says what records mean, the modules here make rows and passages of them. Everything is
+plain text and arrays; no model is needed.
 """

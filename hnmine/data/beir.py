@@ -20,13 +20,13 @@ import msgspec
 
 from hnmine.core.errors import InputError
 from hnmine.data.columns import Columns
-from hnmine.data.detect import Role, Source, read_as
-from hnmine.data.jsonl import Reader
+from hnmine.data.formats.detect import Role, Source, read_as
+from hnmine.data.formats.jsonl import Reader
+from hnmine.data.formats.lines import LineReader
+from hnmine.data.formats.streams import Parts, parts_of
 from hnmine.data.labels import is_positive
-from hnmine.data.lines import LineReader
 from hnmine.data.problems import REPAIRS, InputFile, Problem
 from hnmine.data.rows import Row, array, joined, training_rows
-from hnmine.data.streams import Parts, parts_of
 
 __all__ = ["BeirFolder", "beir_at"]
 

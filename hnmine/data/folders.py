@@ -23,7 +23,7 @@ import msgspec
 from hnmine.core import hub
 from hnmine.core.errors import InputError
 from hnmine.core.hub import ask, first_line
-from hnmine.data.streams import Parts, parts_of
+from hnmine.data.formats.streams import Parts, parts_of
 
 __all__ = ["Folder", "Part", "Paths", "files_at", "folder_of", "split_of"]
 

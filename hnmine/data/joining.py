@@ -16,7 +16,7 @@ import msgspec
 
 from hnmine.core.errors import InputError, TextsError
 from hnmine.core.text import normalize_text
-from hnmine.data.lines import LineReader
+from hnmine.data.formats.lines import LineReader
 from hnmine.data.problems import REPAIRS, InputFile, Problem
 from hnmine.data.rows import Row, array, joined
 

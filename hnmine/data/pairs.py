@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from hnmine.data.columns import Columns
-from hnmine.data.jsonl import Reader
+from hnmine.data.formats.jsonl import Reader
 from hnmine.data.labels import label_of, positive_among
 from hnmine.data.rows import Row, array
 

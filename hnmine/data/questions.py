@@ -12,7 +12,7 @@ import msgspec
 
 from hnmine.core.text import counted, shortened
 from hnmine.data.columns import is_id, is_label, likely_columns
-from hnmine.data.detect import Role, Source, query_first
+from hnmine.data.formats.detect import Role, Source, query_first
 from hnmine.data.labels import label_of, seen, suggestion
 
 __all__ = ["unknown_columns"]

@@ -13,8 +13,8 @@ import msgspec
 
 from hnmine.core.errors import InputError
 from hnmine.data.columns import Columns, is_positive
-from hnmine.data.detect import read_as
-from hnmine.data.jsonl import Reader
+from hnmine.data.formats.detect import read_as
+from hnmine.data.formats.jsonl import Reader
 from hnmine.data.pairs import join_pairs
 from hnmine.data.problems import REPAIRS, InputFile
 from hnmine.data.rows import Row, training_rows

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import msgspec
 
 from hnmine.data.columns import Columns
-from hnmine.data.jsonl import Reader
-from hnmine.data.literals import literal_in, looks_like_list
+from hnmine.data.formats.jsonl import Reader
+from hnmine.data.formats.literals import literal_in, looks_like_list
 from hnmine.data.problems import REPAIRS, Problem
 from hnmine.data.shapes.shape import joined
 

@@ -15,9 +15,9 @@ import msgspec
 
 from hnmine.core.errors import ColumnsError, InputError
 from hnmine.data.columns import Columns, is_query, pool_columns
-from hnmine.data.detect import Role, Source
 from hnmine.data.folders import Folder, Part, split_of
-from hnmine.data.jsonl import Reader
+from hnmine.data.formats.detect import Role, Source
+from hnmine.data.formats.jsonl import Reader
 
 __all__ = ["Reading", "Sorted", "decide_texts", "in_words", "sorted_files"]
 

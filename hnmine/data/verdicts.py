@@ -22,7 +22,7 @@ import numpy.typing as npt
 from hnmine.core.errors import InputError
 from hnmine.core.text import normalize_text
 from hnmine.data.corpus import Corpus, find
-from hnmine.data.lines import LineReader
+from hnmine.data.formats.lines import LineReader
 
 __all__ = [
     "CHOICES",

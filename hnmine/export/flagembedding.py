@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.data.corpus import Corpus
-from hnmine.data.jsonl import spelled
+from hnmine.data.formats.jsonl import spelled
 from hnmine.data.rows import Row, array
 from hnmine.export.scores import PairScores, numbers
 from hnmine.selection.select import Selection

@@ -21,14 +21,14 @@ import msgspec
 from hnmine.core.errors import EncodingError, InputError, LabelsError, QuestionError
 from hnmine.data.beir import BeirFolder, beir_at
 from hnmine.data.columns import Columns, is_positive
-from hnmine.data.detect import Role, Source, read_as
 from hnmine.data.folders import Folder, Part, files_at, folder_of
-from hnmine.data.jsonl import Reader
+from hnmine.data.formats.detect import Role, Source, read_as
+from hnmine.data.formats.jsonl import Reader
+from hnmine.data.formats.tables import RecordReader
 from hnmine.data.labels import label_of
 from hnmine.data.pairs import join_pairs
 from hnmine.data.rows import Row, training_rows
 from hnmine.data.several import Reading, Sorted, in_words, sorted_files
-from hnmine.data.tables import RecordReader
 
 __all__ = ["SUFFIXES", "FileInfo", "FirstRow", "Stamp", "Uploaded", "first_rows", "inspect_file", "list_files", "sample", "stamp", "store"]
 

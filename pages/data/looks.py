@@ -14,7 +14,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from hnmine import resources
 from hnmine.data.columns import Columns
-from hnmine.data.detect import Role
+from hnmine.data.formats.detect import Role
 from hnmine.data.shapes.collection import COLLECTION
 from hnmine.runs import uploads as datasets
 from hnmine.runs.uploads import FileInfo, FirstRow, Uploaded

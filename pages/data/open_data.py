@@ -13,7 +13,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError, QuestionError, TextsError
-from hnmine.data.detect import Role
+from hnmine.data.formats.detect import Role
 from hnmine.runs.uploads import SUFFIXES, FileInfo, Uploaded
 from pages.data import looks
 from pages.shared import state
@@ -88,9 +88,10 @@ def _uploaded(files: list[UploadedFile]) -> tuple[Uploaded | None, str]:
 
 def ways() -> None:
     """Draw the three ways side by side."""
-    for column, draw in zip(st.columns(3), (example, upload, workspace), strict=True):
-        with column:
-            draw()
+    with st.grid(3, min_column_width=260):
+        example()
+        upload()
+        workspace()
 
 
 def example() -> None:
@@ -179,5 +180,5 @@ def workspace() -> None:
             if st.button(_label(found, chosen_pool), key="open-files", icon=":material/folder_open:", disabled=not ready):
                 _open(training, space.file(training), chosen_pool, None if chosen_pool is None else space.file(chosen_pool))
         else:
-            st.caption("For large files or a BEIR folder, copy them to this folder on the server:")
+            st.caption("For large files or folders, copy them to this folder on the server:")
             st.code(str((space.root / "files").resolve()), language=None, wrap_lines=True)

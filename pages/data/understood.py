@@ -83,7 +83,7 @@ def _file(name: str, found: FileInfo, counts: list[str]) -> None:
     with st.container(gap="xxsmall"):
         if found.files:
             st.text(f"{name}: {found.files}")
-            name = "first of them"
+            name = "first file of rows"
         encoding = found.source.encoding or ("UTF-8" if found.source.format in _TEXT_FORMATS else "")
         st.text(f"{name}: {replace(found.source, encoding=encoding)}")
         if parts := _parts(found):
@@ -131,7 +131,7 @@ def _pool_counts(files: Files) -> list[str]:
 def _pickers(dataset: Dataset, detected: tuple[FileInfo, FileInfo | None], chosen: Columns) -> bool:
     """Draw the pickers of the files that have columns; return whether other columns than those that are read are picked."""
     training, pool = detected
-    if training.splits or training.source.format == "beir":
+    if len(training.splits) > 1 or training.source.format == "beir":
         pickers.split(dataset.id, training, chosen)
     if training.source.format == "beir":
         return False

@@ -19,10 +19,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from hnmine.core.errors import ColumnsError, InputError
-from hnmine.data import lines
 from hnmine.data.columns import Columns
+from hnmine.data.formats import lines
+from hnmine.data.formats.tables import RecordReader
 from hnmine.data.reading import read_pool, read_training
-from hnmine.data.tables import RecordReader
 from hnmine.runs.uploads import inspect_file, store
 
 NAMES = ("question", "answer", "other")

@@ -23,10 +23,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hnmine.core.errors import ColumnsError, InputError
-from hnmine.data import lines
 from hnmine.data.beir import beir_at
 from hnmine.data.columns import Columns
 from hnmine.data.dataset import read_inputs
+from hnmine.data.formats import lines
 from hnmine.data.reading import read_pool, read_training
 from hnmine.runs.find_knn_neg import find_knn_neg
 from hnmine.runs.uploads import inspect_file

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from hnmine.core.errors import ColumnsError, EncodingError, SettingsError
-from hnmine.data import encodings, lines
-from hnmine.data.jsonl import Reader
+from hnmine.data.formats import encodings, lines
+from hnmine.data.formats.jsonl import Reader
+from hnmine.data.formats.tables import RecordReader
 from hnmine.data.reading import read_training
-from hnmine.data.tables import RecordReader
 
 GERMAN = "Frage;Antwort;Falsch\r\n" + "".join(
     f'Wie oft gieße ich {plant}?;"Täglich früh {n} Liter für {plant}; nie über die Blätter – sonst Fäule.";'

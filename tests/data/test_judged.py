@@ -17,7 +17,7 @@ from hnmine.checks.check import check
 from hnmine.core.errors import ColumnsError, InputError, LabelsError
 from hnmine.data.columns import Columns, columns_from, is_label, training_columns
 from hnmine.data.dataset import read_inputs
-from hnmine.data.literals import list_in, literal_in, looks_like_list
+from hnmine.data.formats.literals import list_in, literal_in, looks_like_list
 
 PLANTS = ("tomato", "basil", "rose", "lavender", "courgette", "pea", "carrot", "onion", "garlic", "potato")
 TRIPLES = [

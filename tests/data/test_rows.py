@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hnmine.core.errors import InputError, SettingsError
-from hnmine.data import jsonl, lines
 from hnmine.data.dataset import read_inputs
+from hnmine.data.formats import jsonl, lines
 from hnmine.data.problems import PROBLEM_KINDS, REPAIRS, Problem, require_decided
 from hnmine.data.reading import read_pool, read_training
 
@@ -350,7 +350,7 @@ def test_utf16_is_read_with_and_without_a_byte_order_mark(tmp_path, encoding):
 def test_a_json_array_is_read_and_beyond_its_limit_refused_with_a_remedy(tmp_path, monkeypatch):
     for text, numbers in ((f"[{GOOD}]\n", [1]), (f"[\n{GOOD},\n{GOOD}\n]\n", [2, 3])):
         assert [row.line for row in read_training(written(tmp_path, text)).items] == numbers
-    monkeypatch.setattr("hnmine.data.tables.MAX_ARRAY_BYTES", 10)
+    monkeypatch.setattr("hnmine.data.formats.tables.MAX_ARRAY_BYTES", 10)
     with pytest.raises(InputError, match=r"one JSON array.*jq"):
         read_training(written(tmp_path, text))
 

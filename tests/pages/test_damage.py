@@ -20,8 +20,8 @@ from streamlit.testing.v1 import AppTest
 from hnmine import resources
 from hnmine.core.errors import HnmineError, InputError, WorkspaceError
 from hnmine.data import sanity
+from hnmine.data.formats.tables import RecordReader
 from hnmine.data.reading import read_training
-from hnmine.data.tables import RecordReader
 from hnmine.data.verdicts import read_verdicts
 from hnmine.review import audit_sample as audit
 from hnmine.review.audit_sample import AuditSettings

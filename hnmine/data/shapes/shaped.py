@@ -12,7 +12,7 @@ import msgspec
 
 from hnmine.core.errors import InputError
 from hnmine.data.columns import Columns, is_label
-from hnmine.data.literals import literal_in
+from hnmine.data.formats.literals import literal_in
 from hnmine.data.problems import Problem
 from hnmine.data.shapes.known import recognised
 from hnmine.data.shapes.shape import Fields, Record, ShapeError, raw

@@ -13,7 +13,7 @@ from typing import Any
 from xml.etree.ElementTree import ParseError
 
 from hnmine.core.errors import InputError
-from hnmine.data.streams import check_growth
+from hnmine.data.formats.streams import check_growth
 
 __all__ = ["first_sheet", "is_workbook", "rows"]
 

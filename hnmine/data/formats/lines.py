@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from hnmine.core.errors import InputError
-from hnmine.data.encodings import encoding_named, encoding_of, transcoded
+from hnmine.data.formats.encodings import encoding_named, encoding_of, transcoded
+from hnmine.data.formats.streams import BLOCK, Packing, packing_of, unpacked
 from hnmine.data.problems import InputFile, Problem, Resolution, Unit, repairs_from
-from hnmine.data.streams import BLOCK, Packing, packing_of, unpacked
 
 __all__ = ["ARROW", "MAX_LINE_BYTES", "SEEKABLE", "LineReader", "chained"]
 

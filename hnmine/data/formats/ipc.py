@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from hnmine.core.errors import InputError
-from hnmine.data.arrow import Opened
-from hnmine.data.lines import ARROW
-from hnmine.data.streams import check_growth
+from hnmine.data.formats.arrow import Opened
+from hnmine.data.formats.lines import ARROW
+from hnmine.data.formats.streams import check_growth
 
 __all__ = ["opened"]
 

@@ -19,12 +19,12 @@ import msgspec
 
 from hnmine.core.errors import InputError
 from hnmine.core.text import counted, shortened
-from hnmine.data import delimited
 from hnmine.data.columns import Columns, in_words, is_id, is_label, is_positive, known_name, pool_columns, training_columns
-from hnmine.data.delimited import Layout, cleaned, trimmed
-from hnmine.data.documents import almost, beginning, list_in_line
-from hnmine.data.literals import list_in
-from hnmine.data.streams import Packing
+from hnmine.data.formats import delimited
+from hnmine.data.formats.delimited import Layout, cleaned, trimmed
+from hnmine.data.formats.documents import almost, beginning, list_in_line
+from hnmine.data.formats.literals import list_in
+from hnmine.data.formats.streams import Packing
 
 __all__ = ["Format", "Role", "Source", "detect", "query_first", "read_as", "resolve", "sheet"]
 

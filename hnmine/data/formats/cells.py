@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 
 from hnmine.core.text import counted, shortened
-from hnmine.data.delimited import reader_of
-from hnmine.data.detect import Source
-from hnmine.data.lines import LineReader
-from hnmine.data.literals import list_in
+from hnmine.data.formats.delimited import reader_of
+from hnmine.data.formats.detect import Source
+from hnmine.data.formats.lines import LineReader
+from hnmine.data.formats.literals import list_in
 
 __all__ = ["delimited_records"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hnmine.data.arrow import BATCH_BYTES, Opened
-from hnmine.data.streams import check_growth
+from hnmine.data.formats.arrow import BATCH_BYTES, Opened
+from hnmine.data.formats.streams import check_growth
 
 __all__ = ["opened"]
 

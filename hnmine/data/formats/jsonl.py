@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from hnmine.data.literals import list_in, looks_like_list
+from hnmine.data.formats.literals import list_in, looks_like_list
+from hnmine.data.formats.tables import RecordReader
 from hnmine.data.problems import REPAIRS, Problem
-from hnmine.data.tables import RecordReader
 
 __all__ = ["Reader", "members", "spelled"]
 
