@@ -20,13 +20,13 @@ import msgspec
 
 from hnmine.core.errors import EncodingError, InputError, LabelsError, QuestionError
 from hnmine.data.beir import BeirFolder, beir_at
-from hnmine.data.columns import Columns, is_positive
+from hnmine.data.columns import Columns
 from hnmine.data.folders import Folder, Part, files_at, folder_of
 from hnmine.data.formats.detect import Role, Source, read_as
 from hnmine.data.formats.jsonl import Reader
 from hnmine.data.formats.tables import RecordReader
 from hnmine.data.labels import label_of
-from hnmine.data.pairs import join_pairs
+from hnmine.data.reading import training_of
 from hnmine.data.rows import Row, training_rows
 from hnmine.data.several import Reading, Sorted, in_words, sorted_files
 
@@ -327,24 +327,22 @@ def first_rows(path: Path, columns: Columns, count: int) -> list[FirstRow]:
         InputError: it cannot be read, or no row at its beginning is good.
     """
     part = _one(path, "training", columns.encoding)
-    reader = _Beginning(part.path, columns=columns, opener=part.opener, name=part.name)
+
+    def beginning() -> _Beginning:
+        return _Beginning(part.path, columns=columns, opener=part.opener, name=part.name)
+
+    reader = beginning()
     try:
-        rows = list(training_rows(reader))
-        read = reader.columns or Columns()
-        name = read.label
-        if name:
-            rows = [row for row in rows if bytes(row.fields.get(name, b"null")) not in (b"null", b'""')]
-        labels = [label_of(row.fields[name]) if name else None for row in rows]
-        found = list(map(_first, rows, labels))
-        if name or not reader.source.header:
-            with suppress(LabelsError):  # the label is shown
-                found = list(map(_first, join_pairs(rows, reader, read, alike=reader.source.header and is_positive(read.pos))))
+        rows = [_first(row) for row in training_of([reader], str(part.path)).items]
+    except LabelsError as question:  # the label is shown
+        labelled = [row for row in training_rows(beginning()) if bytes(row.fields.get(question.name, b"null")) not in (b"null", b'""')]
+        rows = [_first(row, label_of(row.fields[question.name])) for row in labelled]
     finally:
         reader.close()
-    if not found:
+    if not rows:
         bad = reader.problems[0] if reader.problems else None
         raise InputError(f"no row at the beginning of the file can be read: {bad.path} {bad.message}" if bad else "the file has no row")
-    return found[:count]
+    return rows[:count]
 
 
 def _first(row: Row, label: str | None = None) -> FirstRow:
