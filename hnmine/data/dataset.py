@@ -224,14 +224,14 @@ def read_inputs(
     Args:
         input_file: a path or several (see `folders.files_at`), or rows in memory: dicts, a pandas or polars frame, a pyarrow table, a
             `datasets.Dataset` or `DatasetDict`, of which one split is read.
-        candidate_pool: the same, a list of str (passages), or None; several files are a list of `Path`.
+        candidate_pool: the same, a list of str (passages), or None; a list of files is one of `Path`, or of names that exist.
         pool_mode, columns, repair, skip_bad_rows: as in `read_files` and `gather`.
 
     Raises:
         InputError: the data cannot be read, or rows are bad and neither repaired nor skipped: then `problems` holds those of both.
         SettingsError: an object in memory is not a table, or `pool_mode` is unknown.
     """
-    listed = None if candidate_pool is None or are_paths(candidate_pool, (os.PathLike,)) else _texts(candidate_pool)
+    listed = None if candidate_pool is None or are_paths(candidate_pool, is_pool=True) else _texts(candidate_pool)
     with tempfile.TemporaryDirectory(prefix="hnmine-") as folder:
         if _is_dict_of_tables(input_file):
             input_file, columns = _split(input_file, columns), columns and msgspec.structs.replace(columns, split=None)
@@ -252,11 +252,20 @@ def read_inputs(
     return gather(files, pool_mode=pool_mode)
 
 
-def are_paths(given: Any, kinds: tuple[type, ...] = _PATH) -> bool:
-    """Return whether an input is a path, or a list of paths of these kinds (a pool that is a list of str holds passages)."""
+def are_paths(given: Any, *, is_pool: bool = False) -> bool:
+    """Return whether an input is a path, or a list of paths. Of a pool, a list of str holds passages unless all are files."""
     if isinstance(given, _PATH):
         return True
-    return isinstance(given, list | tuple) and bool(given) and all(isinstance(each, kinds) for each in given)
+    if not isinstance(given, list | tuple) or not given or not all(isinstance(each, _PATH) for each in given):
+        return False
+    return not is_pool or all(isinstance(each, os.PathLike) or _is_file(each) for each in given)
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name
+        return False
 
 
 def _is_dict_of_tables(given: Any) -> bool:

@@ -113,7 +113,7 @@ def files_at(given: Paths, *, config: str | None = None, file: BinaryIO | None =
         parts = parts_of(path, file)
     except OSError:  # the reader of single files reports the reason
         return None
-    if parts is None or "xl/workbook.xml" in parts or sum(map(_is_data, parts)) < 2:
+    if parts is None or "xl/workbook.xml" in parts or len(parts) < 2 or not any(map(_is_data, parts)):
         return None
     return folder_of(str(path), path, parts, config)
 

@@ -22,6 +22,8 @@ from hnmine.data.rows import Row, training_rows
 __all__ = ["combined", "pool_of", "read_pool", "read_training", "training_of"]
 
 T = TypeVar("T")
+# Columns of passages that may be lists of sentences.
+_IN_SENTENCES = ("abstract", "sentences", "paragraphs")
 
 
 def read_training(
@@ -46,7 +48,7 @@ def read_training(
     return training_of([Reader(path, repair, skip_bad_rows, columns=columns)], str(path))
 
 
-def training_of(readers: Sequence[Reader], where: str) -> InputFile[Row]:
+def training_of(readers: list[Reader], where: str) -> InputFile[Row]:
     """Read the rows of one or several files, which are one training set; `where` names it.
 
     Raises:
@@ -78,11 +80,11 @@ def training_of(readers: Sequence[Reader], where: str) -> InputFile[Row]:
     return _together(readers, kept, where)
 
 
-def _rows(readers: Sequence[Reader], label: str | None, *, named: bool) -> Iterator[Row]:
+def _rows(readers: list[Reader], label: str | None, *, named: bool) -> Iterator[Row]:
     first = readers[0]
-    for reader in readers:
+    for place, reader in enumerate(readers):
         if reader is not first:
-            _open_like(first, reader)
+            reader = readers[place] = _opened_like(first, reader)
         for row in training_rows(reader):
             if label and not _has_label(reader, row, label):
                 continue
@@ -91,22 +93,39 @@ def _rows(readers: Sequence[Reader], label: str | None, *, named: bool) -> Itera
             yield row
 
 
-def _open_like(first: Reader, reader: Reader) -> None:
-    """Open a further file of a training set.
+def _opened_like(first: Reader, reader: Reader) -> Reader:
+    """Return a further file of a training set, opened: read by its own names, else by the columns of the first.
 
     Raises:
         InputError: it is read in another way than the first.
     """
-    if first.shape is None and first.columns is not None:  # a sample of it may lack a label or negatives
+    ways = [reader.given]
+    if first.shape is None and first.columns is not None:  # its beginning may lack a label or negatives
         known = first.columns
-        reader.given = msgspec.structs.replace(first.given, query=known.query, pos=known.pos, label=known.label or "")
-    reader.open()
-    ways = [(each.shape.name if each.shape else "", each.columns and each.columns.label, each.source.header) for each in (first, reader)]
-    if ways[0] != ways[1]:
-        raise InputError(
-            f"{reader.path} is read in another way than {first.path}: {read_as(reader.source, reader.columns)}, and "
-            f"{read_as(first.source, first.columns)}; give files of one kind"
+        ways.append(msgspec.structs.replace(first.given, query=known.query, pos=known.pos, label=known.label or ""))
+    problem: InputError | None = None
+    for columns in ways:
+        found = reader.renewed(columns)
+        try:
+            found.open()
+        except InputError as error:
+            problem = problem or error
+            continue
+        if _way(found) == _way(first):
+            return found
+        said = read_as(found.source, found.columns)
+        found.close()
+        problem = InputError(
+            f"{reader.path} is read in another way than {first.path}: {said}, and {read_as(first.source, first.columns)}. Give the "
+            "files that belong together by name"
         )
+    raise problem or InputError(f"{reader.path}: cannot be read")
+
+
+def _way(reader: Reader) -> tuple[object, ...]:
+    """Return what files of one training set have in common: labels, a header, and whether rows are joined."""
+    columns, shape = reader.columns, reader.shape
+    return columns and columns.label, reader.source.header, shape.name if shape and (shape.joins or shape.passage_ids) else ""
 
 
 def _together(readers: Sequence[Reader], items: list[T], where: str) -> InputFile[T]:
@@ -119,6 +138,8 @@ def _together(readers: Sequence[Reader], items: list[T], where: str) -> InputFil
     whole.sha256 = hashlib.sha256(
         "".join(f"{reader.name} {file.sha256}\n" for reader, file in zip(readers, files, strict=True)).encode()
     ).hexdigest()
+    others = dict.fromkeys(file.read_as for file in files[1:] if file.read_as != whole.read_as)
+    whole.read_as = "; ".join([whole.read_as, *(f"others: {each}" for each in list(others)[:3])])
     whole.titled = {text: title for file in files for text, title in file.titled.items()}
     whole.pool = [text for file in files for text in file.pool or ()] if any(file.pool is not None for file in files) else None
     return whole
@@ -170,7 +191,9 @@ def pool_of(readers: Sequence[Reader], where: str, *, wanted: Collection[str] | 
             else:
                 text = ""
                 if name in fields:
-                    text = reader.text(fields[name], f"$.{name}", found)
+                    text = (_sentences(fields[name]) if name.casefold() in _IN_SENTENCES else "") or reader.text(
+                        fields[name], f"$.{name}", found
+                    )
                 else:
                     found.append(reader.missing(name, fields))
                 if [problem.kind for problem in found] == ["empty-text"]:
@@ -190,6 +213,14 @@ def pool_of(readers: Sequence[Reader], where: str, *, wanted: Collection[str] | 
         file.titles = titles + [None] * (len(texts) - len(titles))
     file.by_id = by_id
     return file
+
+
+def _sentences(raw: msgspec.Raw) -> str:
+    """Return the sentences of a passage that is a list of them, as abstracts are, joined; else ""."""
+    try:
+        return " ".join(msgspec.json.decode(raw, type=list[str])) if bytes(raw)[:1] == b"[" else ""
+    except msgspec.MsgspecError:
+        return ""
 
 
 def _title(fields: Mapping[str, msgspec.Raw]) -> str | None:

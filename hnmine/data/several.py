@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from hnmine.core.errors import ColumnsError, InputError
-from hnmine.data.columns import Columns, is_query, pool_columns
+from hnmine.data.columns import Columns, is_id, is_query, pool_columns
 from hnmine.data.folders import Folder, Part, split_of
 from hnmine.data.formats.detect import Role, Source
 from hnmine.data.formats.jsonl import Reader
@@ -26,7 +26,9 @@ Kind = Literal["rows", "queries", "passages", "texts"]
 _PREFERRED = ("train", "dev", "validation", "test")
 _WORDS: dict[Kind, re.Pattern[str]] = {
     "queries": re.compile(r"quer(y|ies)|topics?|questions?"),
-    "passages": re.compile(r"corpus|collection|passages?|psgs|docs?|documents?|chunks?|pool|kb|wiki|articles?"),
+    "passages": re.compile(
+        r"corpus|collection|passages?|psgs|docs?|documents?|chunks?|pool|kb|wiki|articles?|answers?|products?|candidates?"
+    ),
 }
 _SAMPLE = 2_000  # records whose ids are compared
 
@@ -121,21 +123,34 @@ def _kind(part: Part, reading: Reading) -> tuple[Kind, str]:
     named = [name for name in (given.query, *(given.pos or ())) if name]
     if named and {*named} <= {*source.names}:
         return "rows", ""
-    if (reader.shape is not None or reader.columns is not None) and source.names and part.role not in ("corpus", "queries"):
+    is_texts = part.role in ("corpus", "queries") or given.text in source.names
+    if (reader.shape is not None or reader.columns is not None) and source.names and not is_texts:
         return "rows", ""
-    column = _text_column(source)
     if not source.names and source.format == "jsonl":  # plain text, or nothing that is known
         return ("passages" if part.name.casefold().endswith((".txt", ".txt.gz", ".txt.zst")) else "rows"), ""
+    column = given.text if given.text in source.names else _text_column(source)
     if column is None:
         if problem is not None:
             remedy = "if it does not belong to the data, give the other files by name"
-            raise ColumnsError(f"{problem}\n{remedy}", problem.names)
+            raise ColumnsError(f"{_pool_question(part, reading) or problem}\n{remedy}", problem.names)
         return "rows", ""
     if part.role in ("corpus", "queries"):
         kind: Kind = "passages" if part.role == "corpus" else "queries"
     else:
         kind = _by_name(part.name, column)
     return kind, column if kind != "passages" else ""
+
+
+def _pool_question(part: Part, reading: Reading) -> ColumnsError | None:
+    """Return the question for the texts of a file with ids, or None if it has no column of ids."""
+    reader = reading.reader(part, "pool", Columns(encoding=reading.columns.encoding))
+    try:
+        reader.open()
+    except ColumnsError as error:
+        return error if any(is_id(name) for name in error.names) else None
+    finally:
+        reader.close()
+    return None
 
 
 def _text_column(source: Source) -> str | None:

@@ -113,7 +113,7 @@ def read_data(
     for name, path in (("input_file", input_file), ("candidate_pool", candidate_pool)):
         if isinstance(path, (str, os.PathLike)):
             inputs.files[name]["path"] = _absolute(path)
-        elif name in inputs.files and are_paths(path, (os.PathLike,) if name == "candidate_pool" else (str, os.PathLike)):
+        elif name in inputs.files and are_paths(path, is_pool=name == "candidate_pool"):
             inputs.files[name]["paths"] = [_absolute(each) for each in path]
     return inputs
 

@@ -130,7 +130,7 @@ class Outputs:
 def _inputs(given: object, *, is_pool: bool) -> list[Path]:
     """Return the files and folders of an input that exist; a pool that is a list of str holds passages."""
     if isinstance(given, list | tuple):
-        known = are_paths(given, (os.PathLike,) if is_pool else (str, os.PathLike))
+        known = are_paths(given, is_pool=is_pool)
         return [path for each in given for path in _inputs(each, is_pool=is_pool)] if known else []
     if not isinstance(given, str | os.PathLike):
         return []

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import hnmine
 from hnmine.cli.main import main
-from hnmine.core.errors import InputError, SettingsError, TextsError
+from hnmine.core.errors import ColumnsError, InputError, SettingsError, TextsError
 from hnmine.data.columns import Columns
 from hnmine.data.dataset import read_files, read_inputs
 from hnmine.data.joining import spelled_pool
@@ -65,6 +65,7 @@ ROWS = {
     "judgements": lambda: lines({"query-id": query, "corpus-id": passage, "score": grade} for query, passage, grade in judged_rows()),
     "triples": lambda: tsv((query, pos[0], each) for query, (pos, neg) in JUDGED.items() for each in neg),
     "lists": lambda: lines({"qid": query, "pos": pos, "neg": {"bm25": neg}} for query, (pos, neg) in JUDGED.items()),
+    "object": lambda: json.dumps({query: dict.fromkeys(pos, 1) | dict.fromkeys(neg, 0) for query, (pos, neg) in JUDGED.items()}).encode(),
     "named lists": lambda: lines({"query_id": query, "positive_ids": pos, "negative_ids": neg} for query, (pos, neg) in JUDGED.items()),
 }
 TEXTS = {
@@ -177,6 +178,7 @@ def test_a_pool_may_have_several_files(tmp_path) -> None:
     )
     for pool in (tmp_path / "pool", [tmp_path / "pool/a.txt", tmp_path / "pool/b.jsonl"], str(tmp_path / "pool/*")):
         assert read_inputs(tmp_path / "train.jsonl", pool).pool == ["one passage", "two passages", "three"]
+    assert read_inputs(tmp_path / "train.jsonl", [str(tmp_path / "pool/a.txt")]).pool == ["one passage", "two passages"]
     assert read_inputs(tmp_path / "train.jsonl", ["one passage", "two"]).pool == ["one passage", "two"]
 
 
@@ -192,6 +194,35 @@ def test_files_that_are_read_in_another_way_are_refused_together(tmp_path) -> No
     put(tmp_path, {"a.jsonl": lines(pairs(0, 5)), "b.jsonl": lines(labelled)})
     with pytest.raises(InputError, match=r"b\.jsonl.*(another way|there is no column)"):
         read_inputs(tmp_path)
+
+
+def test_files_of_several_formats_and_names_are_one_set(tmp_path) -> None:
+    named = "question,answer\n" + "".join(f"the query with number {each},the passage with number {each}\n" for each in range(5, 9))
+    put(tmp_path, {"a.jsonl": lines(pairs(0, 5)), "b.csv": named.encode()})
+    inputs = read_inputs(tmp_path)
+    assert numbers_of(inputs) == list(range(9))
+    assert "others: CSV, 2 columns: question, answer; read as query = question, pos = answer" in inputs.notes[0]
+    put(tmp_path, {"c.csv": b"split,rows\ntrain,9\n"})
+    with pytest.raises(InputError, match=r"c\.csv.*is read in another way than .*a\.jsonl.*Give the files that belong together by name"):
+        read_inputs(tmp_path)
+
+
+def test_a_zip_archive_may_have_a_readme_beside_its_file(tmp_path) -> None:
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("set/README.md", "# A set")
+        archive.writestr("set/train.jsonl", lines(pairs(0, 5)))
+    assert numbers_of(read_inputs(tmp_path / "set.zip")) == list(range(5))
+
+
+def test_products_are_passages_whose_text_is_asked_for(tmp_path) -> None:
+    """As in data sets of product search: products have several texts, and the judged pairs name them by id."""
+    products = [{"product_id": f"B{each}", "product_title": f"garden shears number {each}", "brand": "Acme"} for each in range(20)]
+    judged = [{"query": f"shears for plant {each // 2}", "product_id": f"B{each}", "esci_label": "EI"[each % 2]} for each in range(20)]
+    put(tmp_path, {"examples.jsonl": lines(judged), "products.jsonl": lines(products)})
+    with pytest.raises(ColumnsError, match=r"products\.jsonl: the columns of the passages are not known.*--columns text=product_title"):
+        read_inputs(tmp_path)
+    inputs = read_inputs(tmp_path, columns=Columns(text="product_title", positive_labels=("E",)))
+    assert content(inputs)["shears for plant 3"] == (["garden shears number 6"], ["garden shears number 7"])
 
 
 def test_labelled_shards_are_joined_across_files(tmp_path) -> None:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice, zip_longest
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Any, BinaryIO, Literal, Self, TypeVar
 
 import msgspec
 
@@ -83,6 +83,10 @@ class RecordReader(LineReader):
         self._records: Iterator[bytes] | None = None
         self._unread: Iterator[bytes] = iter(())  # bytes that only the SHA-256 needs
         self._handle: Any = None  # of a seekable file
+
+    def renewed(self, columns: Columns) -> Self:
+        """Return a reader of the same file that is not open yet, with other columns."""
+        return type(self)(self.path, self.repair, self.skip_bad_rows, role=self.role, columns=columns, opener=self._opener, name=self.name)
 
     def open(self) -> None:
         """Read the beginning of the file and detect its format.

@@ -14,18 +14,17 @@ from typing import Any
 
 import msgspec
 
+from hnmine.data.columns import is_label
 from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, raw, value
 
-__all__ = ["IDS", "IDS_ONLY", "ID_TABLE", "JUDGED_TABLE", "ids_in", "looks_like_id"]
+__all__ = ["IDS", "IDS_ONLY", "ID_TABLE", "JUDGED_OBJECT", "JUDGED_TABLE", "ids_in", "looks_like_id"]
 
 _QUERY = ("query", "question", "query_text", "anchor", "q")
 _QUERY_ID = ("query_id", "qid", "question_id", "query-id", "queryid", "topic_id", "topic")
-_POSITIVE = re.compile(
-    r"(pos(itives?)?|relevant)([_-]?(doc|document|passage|ctx|context|chunk|corpus)s?)?([_-]?ids?)?"
-    r"|gold_docs?"
-)
-_PASSAGE = re.compile(r"(doc|document|passage|corpus|chunk)[_-]?ids?|[pd]id|docno")
-_NEGATIVE = re.compile(r"(hard[_-]?)?neg(atives?)?([_-]?(doc|document|passage|ctx|context|chunk|corpus)s?)?([_-]?ids?)?|nid")
+_KINDS = "(doc|document|passage|ctx|context|chunk|corpus|ans|answer|product|item|article|paragraph|para|candidate)"
+_POSITIVE = re.compile(rf"(pos(itives?)?|relevant)([_-]?{_KINDS}s?)?([_-]?ids?)?|gold_docs?")
+_PASSAGE = re.compile(rf"{_KINDS}[_-]?ids?|[pd]id|docno|cord_uid")
+_NEGATIVE = re.compile(rf"(hard[_-]?)?neg(atives?)?([_-]?{_KINDS}s?)?([_-]?ids?)?|nid")
 # A field with the texts of these passages; where it is complete, the ids beside it are not needed.
 _PASSAGE_TEXT = re.compile(
     r"(pos(itives?)?|relevant|passage|document|doc|context|chunk|paragraph)s?([_-]?(doc|document|passage|ctx|context|chunk|text|content)s?)?"
@@ -100,6 +99,10 @@ def _has_ids(records: Sequence[Record], with_query: bool) -> bool:
         return False
     if any(_PASSAGE_TEXT.fullmatch(name.casefold()) and all(_has_texts(record.get(name)) for record in records) for name in names):
         return False
+    if not _POSITIVE.fullmatch(pos.casefold()) and any(
+        name not in (query, pos) and all(_has_texts(record.get(name)) for record in records) for name in names
+    ):  # an id beside the passage itself
+        return False
     queries = [str(record.get(query)) for record in records] if query is not None else []
     if 2 * sum(map(_is_text, queries)) < len(queries):  # one word is a text here
         return False
@@ -140,7 +143,7 @@ def _rows(fields: Fields) -> list[Fields]:
             if found is None:
                 raise ShapeError
             row[part] = raw(found)
-    if (judged := next((name for name in fields if name.casefold() in _JUDGED), None)) is not None:
+    if (judged := next((name for name in fields if name.casefold() in _JUDGED or is_label(name)), None)) is not None:
         row["label"] = fields[judged]
         fields = {name: kept for name, kept in fields.items() if name != judged}
     return [row | {name: kept for name, kept in fields.items() if name not in (query, pos, neg, "query", "pos", "neg")}]
@@ -182,6 +185,27 @@ def _table_rows(judged: bool) -> Callable[[Fields], list[Fields]]:
     return rows
 
 
+def _fits_object(records: Sequence[Record]) -> bool:
+    """Return whether the only record is an object of queries, each with an object of passages and their grades, as pytrec_eval has it."""
+    judged = list(records[0].values())
+    return (
+        len(records) == 1
+        and len(judged) > 1
+        and all(isinstance(each, dict) and each and all(isinstance(grade, int) for grade in each.values()) for each in judged)
+        and all(map(looks_like_id, records[0]))
+    )
+
+
+def _object_rows(fields: Fields) -> list[Fields]:
+    judged = [(query, value(fields, query)) for query in fields]
+    if not all(isinstance(each, dict) for _, each in judged):
+        raise ShapeError
+    return [{"query": raw(query), "pos": raw([each]), "label": raw(grade)} for query, found in judged for each, grade in found.items()]
+
+
+JUDGED_OBJECT = Shape(
+    name="judgements of queries and passages by id", fits=_fits_object, rows=_object_rows, joins=True, query_ids=True, passage_ids=True
+)
 JUDGED_TABLE = Shape(
     name="judgements of queries and passages by id",
     fits=lambda records: _fits_table(records) and len(records[0]) > 2 and _is_judged(records),

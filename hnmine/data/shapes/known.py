@@ -8,7 +8,7 @@ from hnmine.data.columns import Columns
 from hnmine.data.shapes.annotated import ARGILLA, ARGILLA_FLAT, LABEL_STUDIO
 from hnmine.data.shapes.choices import CHOICES
 from hnmine.data.shapes.collection import COLLECTION
-from hnmine.data.shapes.ids import ID_TABLE, IDS, IDS_ONLY, JUDGED_TABLE
+from hnmine.data.shapes.ids import ID_TABLE, IDS, IDS_ONLY, JUDGED_OBJECT, JUDGED_TABLE
 from hnmine.data.shapes.judged import JUDGED, JUDGED_IDS, judged
 from hnmine.data.shapes.messages import CONVERSATION, MESSAGES
 from hnmine.data.shapes.nested import FLATTENED, INSTRUCTED, OBJECTS, WRAPPED, WRAPPED_TEXTS, dotted
@@ -20,7 +20,7 @@ from hnmine.data.shapes.squad import SQUAD, SQUAD_FLAT
 __all__ = ["SHAPES", "recognised"]
 
 SHAPES = (
-    *(COLLECTION, LABEL_STUDIO, ARGILLA, ARGILLA_FLAT, MESSAGES, PREFERENCES, AB, CONVERSATION, SQUAD, SQUAD_FLAT),
+    *(COLLECTION, JUDGED_OBJECT, LABEL_STUDIO, ARGILLA, ARGILLA_FLAT, MESSAGES, PREFERENCES, AB, CONVERSATION, SQUAD, SQUAD_FLAT),
     *(WRAPPED, WRAPPED_TEXTS, INSTRUCTED, JUDGED, JUDGED_IDS, *NUMBERED, *CHOICES, ALPACA, OBJECTS, *SEPARATED, UNSEPARATED),
     *(IDS, IDS_ONLY, JUDGED_TABLE, ID_TABLE, FLATTENED),
 )
