@@ -11,7 +11,7 @@ from typing import Any
 
 from hnmine.core.errors import InputError
 from hnmine.data.formats.arrow import Opened
-from hnmine.data.formats.lines import ARROW
+from hnmine.data.formats.unsupported import ARROW
 from hnmine.data.formats.streams import check_growth
 
 __all__ = ["opened"]

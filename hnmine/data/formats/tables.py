@@ -19,11 +19,13 @@ import msgspec
 from hnmine.core.errors import ColumnsError, InputError
 from hnmine.data.columns import Columns
 from hnmine.data.formats import arrow, documents, ipc, parquet, spreadsheet
-from hnmine.data.formats.cells import delimited_records
+from hnmine.data.formats.cells import Again, delimited_records, report_titles
 from hnmine.data.formats.detect import Role, Source, detect, read_as, resolve, sheet
-from hnmine.data.formats.lines import ARROW, SEEKABLE, LineReader, chained
+from hnmine.data.formats.headers import doubt
+from hnmine.data.formats.lines import SEEKABLE, LineReader, chained
 from hnmine.data.formats.literals import list_in
 from hnmine.data.formats.streams import check_growth, single
+from hnmine.data.formats.unsupported import ARROW
 from hnmine.data.problems import InputFile
 from hnmine.data.questions import unknown_columns
 from hnmine.data.shapes.shape import Shape
@@ -111,8 +113,16 @@ class RecordReader(LineReader):
         self.columns, self.plain = resolve(self.source, self.role, self.given, str(self.path))
         if self.columns is None and not self.converts and self.source.format in ("jsonl", "json"):
             self.plain = True  # the missing fields are reported line by line
-        if (self.columns is None and not self.plain) or (self.shape is not None and self.shape.asks):
-            raise ColumnsError(unknown_columns(str(self.path), self.role, self.source, examples, self._records), self.source.names)
+        in_doubt = bool(self.source.doubtful) and self.shape is None and not self._named()
+        if (self.columns is None and not self.plain) or (self.shape is not None and self.shape.asks) or in_doubt:
+            question = unknown_columns(str(self.path), self.role, self.source, examples, self._records)
+            raise ColumnsError(question + (doubt(self.source.doubtful, self.role) if in_doubt else ""), self.source.names)
+
+    def _named(self) -> set[str]:
+        """Return the columns that the user names."""
+        given = self.given
+        names = (given.text, given.id) if self.role == "pool" else (given.query, given.label, *(given.pos or ()), *(given.neg or ()))
+        return {name for name in names if name}
 
     def _detect(self) -> None:
         stored = self.blocks()
@@ -131,7 +141,7 @@ class RecordReader(LineReader):
             blocks = self.decoded(chained(head, stored))
             head = next(blocks, b"")
             second = next(blocks, b"")
-            source = detect(head, self.name, self.role, whole=not second)
+            source = detect(head, self.name, self.role, whole=not second, named=self._named())
             if not self.converts and source.format == "jsonl" and not source.header:
                 source = Source(format="jsonl")  # lists in place of objects are faults of their lines
             self.source = replace(source, packing=self.packing, encoding=self.encoding)
@@ -223,16 +233,20 @@ class RecordReader(LineReader):
         found, sheets = spreadsheet.first_sheet(handle, handle.seek(0, os.SEEK_END), where)
         first = [cells for _, cells in islice(spreadsheet.rows(found, where), _FIRST)]
         width = max(map(len, first))
-        source = sheet([cells + [None] * (width - len(cells)) for cells in first], found.title if sheets > 1 else "")
+        source = sheet([cells + [None] * (width - len(cells)) for cells in first], found.title if sheets > 1 else "", self._named())
         return source, self._cells(spreadsheet.rows(found, where))
 
     def _cells(self, rows: Iterator[tuple[int, list[Any]]]) -> Iterator[bytes]:
         names, lists = self.source.names, self.source.lists
-        header = self.source.header
+        header, skipped = self.source.header, self.source.layout.skipped
+        again = Again(self)
+        titles = [" ".join(str(cell) for cell in cells if cell is not None) for _, cells in islice(rows, skipped)]
         for number, cells in rows:
             self.line = number
             if header:
-                header = False
+                header, again.header = False, cells
+                continue
+            if again.has(number, cells):
                 continue
             if len(cells) > len(names):
                 message = f"expected {len(names):,} cells, found {len(cells):,}"
@@ -245,6 +259,8 @@ class RecordReader(LineReader):
             line = _encode(record)
             if self.sized(number, line):
                 yield line
+        again.report()
+        report_titles(self, titles, "row")
 
     def _columnar(self, kind: Literal["parquet", "arrow"]) -> tuple[Source, Iterator[bytes]]:
         import pyarrow as pa
