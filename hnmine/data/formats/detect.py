@@ -26,6 +26,7 @@ from hnmine.data.formats.documents import almost, beginning, list_in_line
 from hnmine.data.formats.headers import ID, header_in, header_of_sheet
 from hnmine.data.formats.literals import list_in
 from hnmine.data.formats.streams import Packing
+from hnmine.data.formats.turned import Turned, turned
 
 __all__ = ["Format", "Role", "Source", "detect", "query_first", "read_as", "resolve", "sheet"]
 
@@ -56,6 +57,7 @@ class Source:
         packing: "gzip", "zstd", or "".
         encoding: that a text file is transcoded from, or "" for UTF-8.
         part: the sheet of several that is read, or the list in a JSON object.
+        turned: how a JSON object without such a list holds records.
         layout: of a delimited table.
         header: of a table or sheet: whether the first record holds the names. False for JSON whose records are lists.
         doubtful: the first record, if it may hold the names but is read as a record.
@@ -72,6 +74,7 @@ class Source:
     packing: Packing = ""
     encoding: str = ""
     part: str = ""
+    turned: Turned = ""
     layout: Layout = field(default_factory=Layout)
     header: bool = True
     doubtful: tuple[str, ...] = ()
@@ -86,7 +89,8 @@ class Source:
     def __str__(self) -> str:
         parts = ["Markdown table" if self.layout.bars else _LABELS.get(self.format) or _NAMES[self.layout.delimiter]]
         if self.format == "json":
-            parts = [f"JSON, the list `{self.part}`" if self.part else "JSON array"]
+            kinds = {"columns": "JSON, an object of columns", "keys": "JSON, an object of records by key", "": "JSON array"}
+            parts = [f"JSON, the list `{self.part}`" if self.part else kinds[self.turned]]
         elif self.part:
             parts.append(f"the sheet `{self.part}`, the first of several")
         if self.packing:
@@ -194,6 +198,8 @@ def detect(head: bytes, name: str, role: Role, *, whole: bool, named: Collection
     lines = head.split(b"\n", _ROWS)[:_ROWS]
     if _has_list_lines(start, lines, role):
         return _of_lists("jsonl", [found for line in lines if (found := list_in_line(line))])
+    if way := turned(head, whole=whole):
+        return Source(format="json", turned=way)
     if (document := beginning(head, whole=whole, where=name)) is not None:
         part, items = document
         if items and isinstance(items[0], list):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from hnmine.data.columns import known_name
 from hnmine.data.formats.delimited import cleaned
 
-__all__ = ["ID", "doubt", "header_in", "header_of_sheet"]
+__all__ = ["DENSE", "ID", "doubt", "header_in", "header_of_sheet"]
 
 ID = r"[!-~]*\d[!-~]*"
 _LONGEST = 40  # characters of a name
@@ -22,7 +22,7 @@ _TITLES = 20  # rows of a sheet before its header
 _WORD = re.compile(r"[^\W\d][\w.\-]{0,39}")
 _SENTENCE = re.compile(r"[.!?…。！？｡]['\")\]»”』」]*$")
 # Letters of scripts without blanks between words (Thai, Chinese, Japanese): a text looks like a name there.
-_DENSE = re.compile(r"[\u0e00-\u0eff\u2e80-\u9fff]")
+DENSE = re.compile(r"[\u0e00-\u0eff\u2e80-\u9fff]")
 
 
 def header_in(first: Sequence[str], rows: Sequence[Sequence[str]]) -> Literal["yes", "maybe", "no"]:
@@ -67,7 +67,7 @@ def _is_name(cell: str) -> bool:
 
 
 def _is_texts(cells: Sequence[str]) -> bool:
-    return median(map(len, cells)) >= (6 if any(map(_DENSE.search, cells)) else 12)
+    return median(map(len, cells)) >= (6 if any(map(DENSE.search, cells)) else 12)
 
 
 def _typed(columns: Sequence[tuple[str, Sequence[str]]]) -> bool:
@@ -77,7 +77,7 @@ def _typed(columns: Sequence[tuple[str, Sequence[str]]]) -> bool:
 
 def _is_above(name: str, cells: Sequence[str]) -> bool:
     """Return whether a name in a script without blanks is shorter than every text below it; True for other scripts."""
-    return not _DENSE.search(name) or all(len(name) < len(cell.strip()) or re.fullmatch(ID, cell.strip()) for cell in cells)
+    return not DENSE.search(name) or all(len(name) < len(cell.strip()) or re.fullmatch(ID, cell.strip()) for cell in cells)
 
 
 def header_of_sheet(rows: Sequence[Sequence[Any]]) -> tuple[int, list[Any]]:

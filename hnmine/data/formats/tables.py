@@ -18,7 +18,7 @@ import msgspec
 
 from hnmine.core.errors import ColumnsError, InputError
 from hnmine.data.columns import Columns
-from hnmine.data.formats import arrow, documents, ipc, parquet, spreadsheet
+from hnmine.data.formats import arrow, documents, ipc, parquet, spreadsheet, turned
 from hnmine.data.formats.cells import Again, delimited_records, report_titles
 from hnmine.data.formats.detect import Role, Source, detect, read_as, resolve, sheet
 from hnmine.data.formats.headers import doubt
@@ -146,7 +146,7 @@ class RecordReader(LineReader):
                 source = Source(format="jsonl")  # lists in place of objects are faults of their lines
             self.source = replace(source, packing=self.packing, encoding=self.encoding)
             blocks = chained(head, chained(second, blocks))
-            ways = {"csv": self._table, "text": self._texts, "json": self._document}
+            ways = {"csv": self._table, "text": self._texts, "json": self._turned if source.turned else self._document}
             records = ways.get(source.format, self.cut)(blocks)
             self._records = records if source.header or source.format == "csv" else self._lists(records)
 
@@ -193,19 +193,35 @@ class RecordReader(LineReader):
             except UnicodeDecodeError as error:
                 self.admit([self.undecodable_at(raw, error.start)])
 
-    def _document(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    def _whole(self, blocks: Iterator[bytes]) -> bytes:
+        """Return the bytes of a JSON document."""
         parts: list[bytes] = []
         size = 0
         for block in blocks:
             parts.append(block)
             size += len(block)
             if size > MAX_ARRAY_BYTES:
+                way = "pandas.read_json(IN).to_json(OUT, orient='records', lines=True)" if self.source.turned else "jq -c '.[]' IN > OUT"
                 raise InputError(
                     f"{self.path}: the file is one JSON array or object and has over {MAX_ARRAY_BYTES // 2**20:,} MiB; "
-                    "write one object per line (jq -c '.[]' IN > OUT)"
+                    f"write one object per line ({way})"
                 )
-        items, places, by_element = documents.records(b"".join(parts), str(self.path))
+        return b"".join(parts)
+
+    def _document(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        items, places, by_element = documents.records(self._whole(blocks), str(self.path))
         self.unit = "element" if by_element else "line"
+        yield from self._elements(items, places)
+
+    def _turned(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """Return the records of an object that holds them by columns or keys, whose fields are known once it is read."""
+        items = turned.records(self._whole(blocks), self.source.turned, str(self.path))
+        self.unit = "element"
+        names = dict.fromkeys(name for item in items[:_FIRST] for name in msgspec.json.decode(item, type=dict[str, msgspec.Raw]))
+        self.source = replace(self.source, names=tuple(names))
+        return self._elements(items, range(1, len(items) + 1))
+
+    def _elements(self, items: Iterable[bytes | msgspec.Raw], places: Iterable[int]) -> Iterator[bytes]:
         for item, place in zip(items, places, strict=True):
             raw = bytes(item)
             # In JSON a line break can only occur between values.
