@@ -59,8 +59,9 @@ class Source:
         part: the sheet of several that is read, or the list in a JSON object.
         turned: how a JSON object without such a list holds records.
         layout: of a delimited table.
-        header: of a table or sheet: whether the first record holds the names. False for JSON whose records are lists.
-        doubtful: the first record, if it may hold the names but is read as a record.
+        header: of records that are no objects: whether the first one holds the names.
+        doubtful: the first record, if it is not certain whether it holds the names.
+        listed: JSON whose records are lists.
         lists: the columns of a table or sheet whose cells are lists as text.
         ids: the columns with one word or number per cell.
         labels, numbers: the columns with few, short values, and with numbers alone.
@@ -78,6 +79,7 @@ class Source:
     layout: Layout = field(default_factory=Layout)
     header: bool = True
     doubtful: tuple[str, ...] = ()
+    listed: bool = False
     lists: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
@@ -197,13 +199,13 @@ def detect(head: bytes, name: str, role: Role, *, whole: bool, named: Collection
     start = head.lstrip()
     lines = head.split(b"\n", _ROWS)[:_ROWS]
     if _has_list_lines(start, lines, role):
-        return _of_lists("jsonl", [found for line in lines if (found := list_in_line(line))])
+        return _of_lists("jsonl", [found for line in lines if (found := list_in_line(line))], named)
     if way := turned(head, whole=whole):
         return Source(format="json", turned=way)
     if (document := beginning(head, whole=whole, where=name)) is not None:
         part, items = document
         if items and isinstance(items[0], list):
-            return replace(_of_lists("json", [each for each in items if isinstance(each, list)]), part=part)
+            return replace(_of_lists("json", [each for each in items if isinstance(each, list)], named), part=part)
         return Source(format="json", part=part, names=_fields([each for each in items if isinstance(each, dict)]))
     objects = [found for found in map(_object, lines) if found]
     if (not objects or start.startswith((b"//", b"/*"))) and start[:1] in (b"{", b"[", b"/", b"#") and (remedy := almost(head[:_SAMPLE])):
@@ -237,28 +239,43 @@ def _has_list_lines(start: bytes, lines: Sequence[bytes], role: Role) -> bool:
     return count > 1
 
 
-def _of_lists(kind: Format, rows: Sequence[Sequence[Any]]) -> Source:
+def _of_lists(kind: Format, rows: Sequence[Sequence[Any]], named: Collection[str]) -> Source:
     """Return the source of records that are lists; values are as decoded, or raw."""
     width = Counter(map(len, rows)).most_common(1)[0][0]
-    names = tuple(f"column_{place}" for place in range(1, width + 1))
-    columns = zip(names, zip(*(row for row in rows if len(row) == width), strict=True), strict=True)
-    ids = tuple(name for name, values in columns if all(map(_is_id, values)))
-    texts = ([len(each) for row in rows if len(row) == width and (each := _text(row[place]))] for place in range(width))
-    return Source(format=kind, names=names, header=False, ids=ids, lengths=tuple(median(found) if found else 0 for found in texts))
+    whole = [[_plain(value) for value in row] for row in rows if len(row) == width]
+    first = [value if isinstance(value, str) else "" for value in whole[0]]
+    texts = [[value if isinstance(value, str) else str(value) for value in row] for row in whole[1:]]
+    known = sum(map(known_name, first))
+    distinct = len(rows[0]) == width == len({*first}) and all(first)
+    header = distinct and (known == width or (len(named) > 0 and {*named} <= {*first}))
+    # Such records rarely have a header, so a likely one is asked about.
+    likely = distinct and not header and not _by_number(named) and (known > 0 or header_in(first, texts) != "no")
+    columns = list(zip(*whole[header:], strict=True))
+    names = tuple(first if header else (f"column_{place}" for place in range(1, width + 1)))
+    lengths = (median([len(each) for each in values if isinstance(each, str)] or [0]) for values in columns)
+    return Source(
+        format=kind,
+        names=names,
+        header=header,
+        listed=True,
+        doubtful=tuple(first) if likely else (),
+        ids=tuple(name for name, values in zip(names, columns, strict=True) if all(map(_is_id, values))),
+        lengths=() if header else tuple(lengths),
+    )
 
 
-def _text(value: Any) -> str:
-    """Return a value that is a text, or its JSON."""
-    return value if isinstance(value, str) else bytes(value).decode("utf-8", "replace") if isinstance(value, msgspec.Raw) else ""
+def _plain(value: Any) -> Any:
+    """Return a value that may be raw as decoded."""
+    if not isinstance(value, msgspec.Raw):
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _is_id(value: Any) -> bool:
     """Return whether a value is a number, or one word with a digit."""
-    if isinstance(value, msgspec.Raw):
-        try:
-            value = msgspec.json.decode(value)
-        except (msgspec.DecodeError, RecursionError):
-            return False
     return isinstance(value, int | float) or (isinstance(value, str) and re.fullmatch(ID, value.strip()) is not None)
 
 
@@ -320,7 +337,7 @@ def _described(layout: Layout, records: list[list[str]], *, known: bool, named: 
     if index:
         first[0] = "Unnamed: 0"  # as pandas reads the index that it wrote
     known = known or index or (len(named) > 0 and {*named} <= {*first})
-    looks = "yes" if known else header_in(first, whole)
+    looks = "yes" if known else "no" if _by_number(named) else header_in(first, whole)
     header = looks == "yes"
     names = [cell if header and cell else f"column_{place}" for place, cell in enumerate(first, 1)]
     lists, ids, lengths = [], [], []
@@ -336,11 +353,16 @@ def _described(layout: Layout, records: list[list[str]], *, known: bool, named: 
         names=tuple(names),
         layout=layout,
         header=header,
-        doubtful=tuple(first) if looks == "maybe" else (),
+        doubtful=tuple(first) if looks == "maybe" or (header and not known and " " in "".join(first)) else (),
         lengths=() if header else tuple(lengths),
         lists=tuple(lists),
         ids=tuple(ids),
     )
+
+
+def _by_number(named: Collection[str]) -> bool:
+    """Return whether the user names columns as those of a table without a header."""
+    return len(named) > 0 and all(re.fullmatch(r"column_\d+", name) for name in named)
 
 
 def _is_index(cells: Sequence[str]) -> bool:

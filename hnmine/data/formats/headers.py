@@ -50,8 +50,10 @@ def header_in(first: Sequence[str], rows: Sequence[Sequence[str]]) -> Literal["y
     return "yes" if far and shorter and len(rows) > 2 else "maybe" if far or shorter else "no"
 
 
-def doubt(first: Sequence[str], role: str) -> str:
-    """Return the end of a question for columns: the first record may be their names."""
+def doubt(first: Sequence[str], role: str, *, header: bool) -> str:
+    """Return the end of a question for columns: the first record may be their names, or may be none of them if it is read as a `header`."""
+    if header:
+        return "\n  The first record is read as the names of the columns. If it is a record, name them `column_1`, `column_2` and so on."
     words = [f"text={first[-1]}"] if role == "pool" else [f"{part}={name}" for part, name in zip(("query", "pos"), first, strict=False)]
     setting = " ".join(f"'{word}'" if any(map(str.isspace, word)) else word for word in words)
     shown = ", ".join(f"`{name}`" for name in first[:20])
@@ -63,7 +65,8 @@ def doubt(first: Sequence[str], role: str) -> str:
 
 def _is_name(cell: str) -> bool:
     name = cell.strip()
-    return 0 < len(name) <= _LONGEST and not _SENTENCE.search(name) and any(map(str.isalpha, name))
+    sentence = _SENTENCE.search(name) and (name.count(" ") > 1 or DENSE.search(name))
+    return 0 < len(name) <= _LONGEST and not sentence and any(map(str.isalpha, name))
 
 
 def _is_texts(cells: Sequence[str]) -> bool:

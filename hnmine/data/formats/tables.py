@@ -113,10 +113,12 @@ class RecordReader(LineReader):
         self.columns, self.plain = resolve(self.source, self.role, self.given, str(self.path))
         if self.columns is None and not self.converts and self.source.format in ("jsonl", "json"):
             self.plain = True  # the missing fields are reported line by line
-        in_doubt = bool(self.source.doubtful) and self.shape is None and not self._named()
+        unsure = self.shape is None and not self._named() and bool(self.source.doubtful)
+        in_doubt = unsure and not self.source.header  # a header read as a record would be a wrong row
         if (self.columns is None and not self.plain) or (self.shape is not None and self.shape.asks) or in_doubt:
             question = unknown_columns(str(self.path), self.role, self.source, examples, self._records)
-            raise ColumnsError(question + (doubt(self.source.doubtful, self.role) if in_doubt else ""), self.source.names)
+            more = doubt(self.source.doubtful, self.role, header=self.source.header) if unsure else ""
+            raise ColumnsError(question + more, self.source.names)
 
     def _named(self) -> set[str]:
         """Return the columns that the user names."""
@@ -142,13 +144,13 @@ class RecordReader(LineReader):
             head = next(blocks, b"")
             second = next(blocks, b"")
             source = detect(head, self.name, self.role, whole=not second, named=self._named())
-            if not self.converts and source.format == "jsonl" and not source.header:
+            if not self.converts and source.format == "jsonl" and source.listed:
                 source = Source(format="jsonl")  # lists in place of objects are faults of their lines
             self.source = replace(source, packing=self.packing, encoding=self.encoding)
             blocks = chained(head, chained(second, blocks))
             ways = {"csv": self._table, "text": self._texts, "json": self._turned if source.turned else self._document}
             records = ways.get(source.format, self.cut)(blocks)
-            self._records = records if source.header or source.format == "csv" else self._lists(records)
+            self._records = self._lists(records) if source.listed else records
 
     def lines(self) -> Iterator[bytes]:
         """Yield the records as JSON objects; once only."""
@@ -231,7 +233,7 @@ class RecordReader(LineReader):
     def _lists(self, records: Iterator[bytes]) -> Iterator[bytes]:
         """Yield records that are lists as objects, by the names of the columns."""
         names = [_encode(name) for name in self.source.names]
-        for raw in records:
+        for raw in islice(records, 1 if self.source.header else 0, None):
             values = documents.list_in_line(raw)
             if values is None:  # reported by the reader
                 yield raw
