@@ -16,7 +16,7 @@ import msgspec
 
 from hnmine.core.text import counted
 from hnmine.data.columns import Columns
-from hnmine.data.formats.jsonl import Reader, any_missing
+from hnmine.data.formats.jsonl import Reader
 from hnmine.data.formats.literals import LONGEST_MISSING, is_missing, literal_in, looks_like_list
 from hnmine.data.problems import REPAIRS, Problem
 from hnmine.data.shapes.shape import joined
@@ -144,7 +144,7 @@ class Renamer:
         try:
             if first == b"[":
                 plain = _texts(raw)
-                if all(text and not text.isspace() for text in plain) and not any_missing(plain):
+                if all(text and not text.isspace() and not is_missing(text) for text in plain):
                     return plain, []
             elif first == b'"':
                 cell = _text(raw)

@@ -20,7 +20,7 @@ from hnmine.data.formats.literals import LONGEST_MISSING, is_missing, list_in, l
 from hnmine.data.formats.tables import RecordReader
 from hnmine.data.problems import REPAIRS, Problem
 
-__all__ = ["Reader", "any_missing", "members", "spelled"]
+__all__ = ["Reader", "members", "spelled"]
 
 Fields = dict[str, msgspec.Raw]
 
@@ -238,14 +238,10 @@ def _quick_text(raw: msgspec.Raw) -> str:
 
 def _quick_texts(raw: msgspec.Raw) -> list[str]:
     texts = _decode_texts(raw)
-    if not all(texts) or any(map(str.isspace, texts)) or any_missing(texts):
+    shortest = min(map(len, texts), default=1)
+    if not shortest or any(map(str.isspace, texts)) or (shortest <= LONGEST_MISSING and any(map(is_missing, texts))):
         raise ValueError
     return texts
-
-
-def any_missing(texts: Sequence[str]) -> bool:
-    """Return whether one of these texts is a word for a missing value."""
-    return bool(texts) and min(map(len, texts)) <= LONGEST_MISSING and any(map(is_missing, texts))
 
 
 _DIGITS = (*(b"%d" % digit for digit in range(10)), b"-")  # first bytes of a number
