@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from hnmine.core.text import counted
 from hnmine.data.columns import Columns
 from hnmine.data.formats.jsonl import Reader
-from hnmine.data.formats.literals import literal_in, looks_like_list
+from hnmine.data.formats.literals import LONGEST_MISSING, is_missing, literal_in, looks_like_list
 from hnmine.data.problems import REPAIRS, Problem
 from hnmine.data.shapes.shape import joined
 
@@ -36,10 +37,6 @@ class Passage(msgspec.Struct, frozen=True):
 
 
 _TEXTS = {*Passage.__struct_fields__} - {"title"}
-
-# Cells of a table without a value, as pandas writes them.
-_MISSING = ("", "nan", "none", "null", "<na>", "n/a")
-_LONGEST_MISSING = max(map(len, _MISSING))
 
 _text = msgspec.json.Decoder(str).decode
 _texts = msgspec.json.Decoder(list[str]).decode
@@ -73,6 +70,7 @@ class Renamer:
         self._neg = columns.neg or ()
         self._parts = {self._query: "query", **dict.fromkeys(self._pos, "pos"), **dict.fromkeys(self._neg, "neg")}
         self._renamed: set[str] = set()
+        self._missing: list[tuple[int, str, str]] = []  # line, path and word
 
     def row(self, fields: dict[str, msgspec.Raw], found: list[Problem]) -> tuple[str, list[str], list[str]]:
         """Return the query, positives and negatives of a record, and rename its `fields`; append problems to `found`."""
@@ -98,6 +96,13 @@ class Renamer:
                 fields[scores] = without(fields[scores], dropped, len(kept))
         return query, pos, neg
 
+    def report(self) -> None:
+        """Report the words for missing values that were read as no passage."""
+        if self._missing:
+            line, path, word = self._missing[0]
+            message = f"{counted(len(self._missing), 'value')} of a passage, the first here {word!r} in `{path[2:]}`: read as missing"
+            self._reader.notice(line, "reading-note", message, "nothing to do")
+
     def _rename(self, fields: dict[str, msgspec.Raw], query: str, pos: list[str], neg: list[str]) -> None:
         named: dict[str, msgspec.Raw] = {}
         for name, value in fields.items():
@@ -112,7 +117,7 @@ class Renamer:
                     self._reader.notice(self._reader.line, "field-renamed", message, "nothing to do")
                 named[new] = value
             elif part == "query":
-                named[part] = value
+                named[part] = msgspec.Raw(_encode(query)) if self._reader.number(value) else value
             elif part not in named:
                 named[part] = array(pos if part == "pos" else neg)
         if "pos" not in named:  # a bad row: only its problems are used
@@ -136,16 +141,15 @@ class Renamer:
 
     def _cell(self, raw: msgspec.Raw, path: str, found: list[Problem]) -> tuple[list[str], list[int]]:
         reader, first = self._reader, bytes(raw)[:1]
-        in_cells = reader.source.format in ("csv", "excel")
         try:
             if first == b"[":
                 plain = _texts(raw)
-                if all(text and not text.isspace() for text in plain):
+                if all(text and not text.isspace() and not is_missing(text) for text in plain):
                     return plain, []
             elif first == b'"':
                 cell = _text(raw)
                 bare = cell.strip()
-                if len(bare) > _LONGEST_MISSING and bare[0] not in "[{a":  # no list, and not missing
+                if len(bare) > LONGEST_MISSING and bare[0] not in "[{a":  # no list, and not missing
                     return [cell], []
         except msgspec.DecodeError:
             pass
@@ -159,9 +163,13 @@ class Renamer:
                 if looks_like_list(str(items[0])):
                     found.append(reader.damaged_list(path))
                     return [], []
-                missing = _MISSING if in_cells else ("",)
-                if reader.source.is_table and str(items[0]).strip().casefold() in missing:
+                if reader.source.is_table and not str(items[0]).strip():
                     return [], []
+                if is_missing(str(items[0])):
+                    self._missing.append((reader.line, path, str(items[0]).strip()))
+                    return [], []
+            elif number := reader.number(raw):
+                items = [number]
             else:
                 items = [_one(raw)] if first == b"{" else _mixed(raw)
         except (msgspec.DecodeError, RecursionError):
@@ -182,11 +190,11 @@ class Renamer:
                 continue
             else:
                 text = item
-            if text.strip():
+            if text.strip() and not is_missing(text):
                 kept.append(text)
             else:
                 blank.append(index)
-                found.append(reader.problem(place, "blank-passage", "the passage is blank", REPAIRS["blank-passage"]))
+                found.append(reader.blank_passage(place, text))
         return kept, blank
 
 
@@ -227,6 +235,8 @@ def training_rows(reader: Reader) -> Iterator[Row]:
             if found and not reader.admit(found):
                 continue
         yield Row(reader.line, query, pos, neg, fields)
+    if renamer:
+        renamer.report()
 
 
 def _examine(reader: Reader, fields: dict[str, msgspec.Raw], found: list[Problem]) -> tuple[str, list[str], list[str]]:

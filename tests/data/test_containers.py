@@ -116,6 +116,7 @@ def test_the_same_records_come_back_from_every_container_in_every_encoding(tmp_p
     data = stored(rows, way)
     wanted = [dict(zip(NAMES, row, strict=True)) for row in rows]
     if way.startswith("lists"):
+        assume(not all(any(map(str.isdigit, cell)) for row in rows for cell in row[:2]))  # ids without names are judgements
         wanted = [{f"column_{place}": text for place, text in enumerate(row, 1)} for row in rows]
     if isinstance(data, str):
         data = data.encode(encoding)

@@ -1,7 +1,8 @@
 """The records of a delimited table as JSON objects, each fault with the line where its record begins.
 
 A quote that is opened by mistake swallows the records up to the next quote into one cell. Such a cell is recognised by its lines:
-each has as many separators as a record. Lines before the table and a line of totals after it are left out and counted.
+each has as many separators as a record. Lines before the table, a line of totals after it, and the header where it comes again
+(as in files that were put together) are left out and counted.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import Any
 import msgspec
 
 from hnmine.core.text import counted, shortened
-from hnmine.data.formats.delimited import reader_of
+from hnmine.data.formats.delimited import cleaned, reader_of
 from hnmine.data.formats.detect import Source
 from hnmine.data.formats.lines import LineReader
 from hnmine.data.formats.literals import list_in
 
-__all__ = ["delimited_records"]
+__all__ = ["Again", "delimited_records", "report_titles"]
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 # The last line of an export, such as "Total", "Sum", "12 rows" or "# end".
@@ -39,6 +40,7 @@ def delimited_records(reader: LineReader, source: Source, lines: Iterator[bytes]
     texts = _Numbered(lines, reader.max_line_bytes, source.layout.skipped)
     records = reader_of(source.layout, texts)
     header = source.header
+    again = Again(reader)
     empty = first_empty = 0
     held: list[str] | None = None  # the record before: the last one may be a line of totals
     number = 0  # its line
@@ -65,7 +67,9 @@ def delimited_records(reader: LineReader, source: Source, lines: Iterator[bytes]
         elif cells is None:
             break
         elif header:
-            header = False
+            header, again.header = False, cells
+        elif again.has(begin, cells):
+            continue
         elif texts.number > begin and (message := _swallowed(cells, source.layout.delimiter, width)):
             reader.line = begin
             remedy = "remove the quote, or double it (two quotes inside a quoted cell)"
@@ -76,12 +80,46 @@ def delimited_records(reader: LineReader, source: Source, lines: Iterator[bytes]
                 cells = cells[:width]
             held, number = cells, begin
     reader.line = texts.number
-    if texts.skipped:
-        message = f"{counted(len(texts.skipped), 'line')} before the table, such as {shortened(_longest(texts.skipped), 60)!r}: left out"
-        reader.notice(1, "record-left-out", message, "nothing to do, or remove them from the file")
+    again.report()
+    report_titles(reader, texts.skipped, "line")
     if empty:
         message = f"{counted(empty, 'record')} with empty cells after the last column, the first here: these cells are left out"
         reader.notice(first_empty, "field-left-out", message, "nothing to do")
+
+
+def report_titles(reader: LineReader, titles: Sequence[str], what: str) -> None:
+    """Report the lines or rows before a table that were left out."""
+    if titles:
+        longest = max(map(str.strip, titles), key=len)
+        message = f"{counted(len(titles), what)} before the table, such as {shortened(longest, 60)!r}: left out"
+        reader.notice(1, "record-left-out", message, "nothing to do, or remove them from the file")
+
+
+class Again:
+    """The lines where the header of a table comes again; `header` has its cells, or none."""
+
+    def __init__(self, reader: LineReader) -> None:
+        self._reader = reader
+        self._lines: list[int] = []
+        self.header: Sequence[Any] = ()
+
+    def has(self, line: int, cells: Sequence[Any]) -> bool:
+        """Return whether a record is the header."""
+        if len(cells) != len(self.header) or cells[-1] != self.header[-1] or [*map(_bare, cells)] != [*map(_bare, self.header)]:
+            return False
+        self._lines.append(line)
+        return True
+
+    def report(self) -> None:
+        """Report the lines that were left out."""
+        if self._lines:
+            others = ", ".join(f"{line:,}" for line in self._lines[1:6]) + (", ..." if len(self._lines) > 6 else "")
+            message = f"the header comes again{f', also in the lines {others}' if others else ''}: left out"
+            self._reader.notice(self._lines[0], "record-left-out", message, "nothing to do, or remove it from the file")
+
+
+def _bare(cell: Any) -> Any:
+    return cleaned(cell) if isinstance(cell, str) else cell
 
 
 def _report(reader: LineReader, texts: _Numbered, begin: int, error: csv.Error) -> None:
@@ -134,10 +172,6 @@ def _swallowed(cells: Sequence[str], delimiter: str, width: int) -> str:
         if [line.count(delimiter) for line in cell.split("\n")] == expected:
             return f"a quote that opens in cell {place + 1:,} is closed too late: its cell has whole records in it,"
     return ""
-
-
-def _longest(lines: Sequence[str]) -> str:
-    return max((line.strip() for line in lines), key=len, default="")
 
 
 class _Numbered:

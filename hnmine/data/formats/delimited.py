@@ -28,7 +28,9 @@ _LONGEST = 40  # characters of a name
 # A quoted cell of TSV.
 _QUOTED = re.compile(r'(?:^|\t)"((?:[^"]|"")*)"(?=\t|\r?$)', re.MULTILINE)
 _EXCEL = re.compile(r'\ufeff?"?sep=(.)"?\s*', re.IGNORECASE)
-_DASHES = re.compile(r"\s*[|+]?\s*:?-{2,}:?\s*([|+]\s*:?-{2,}:?\s*)+[|+]?\s*|\s*\|\s*:?-{2,}:?\s*\|\s*")
+# The rule below the header of a Markdown table: dashes, and colons for the alignment.
+_DASH = r"\s*:?\s*[-\u2013\u2014]+\s*:?\s*"
+_DASHES = re.compile(rf"\s*[|+]?{_DASH}([|+]{_DASH})+[|+]?\s*|\s*\|{_DASH}\|\s*")
 _BAR = re.compile(r"(?<!\\)\|")
 _WORD = re.compile(r"[^\W\d][\w.\-]*")
 _INTEGER = re.compile(r"-?\d+")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Literal
@@ -23,8 +23,10 @@ from hnmine.data.columns import Columns, in_words, is_id, is_label, is_positive,
 from hnmine.data.formats import delimited
 from hnmine.data.formats.delimited import Layout, cleaned, trimmed
 from hnmine.data.formats.documents import almost, beginning, list_in_line
+from hnmine.data.formats.headers import ID, header_in, header_of_sheet
 from hnmine.data.formats.literals import list_in
 from hnmine.data.formats.streams import Packing
+from hnmine.data.formats.turned import Turned, turned
 
 __all__ = ["Format", "Role", "Source", "detect", "query_first", "read_as", "resolve", "sheet"]
 
@@ -43,10 +45,6 @@ _LABELS = {
 _NAMES = {",": "CSV", ";": "CSV with semicolons", "\t": "TSV", "|": "CSV with vertical bars", " ": "Columns separated by blanks"}
 _SAMPLE = 2**18  # bytes parsed to detect a table
 _ROWS = 200
-_ID = r"[!-~]*\d[!-~]*"
-_NAME = re.compile(r"[^\W\d][\w.\-]{0,39}")
-# Letters of scripts without blanks between words (Thai, Chinese, Japanese): a text looks like a name there.
-_DENSE = re.compile(r"[\u0e00-\u0eff\u2e80-\u9fff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +57,11 @@ class Source:
         packing: "gzip", "zstd", or "".
         encoding: that a text file is transcoded from, or "" for UTF-8.
         part: the sheet of several that is read, or the list in a JSON object.
+        turned: how a JSON object without such a list holds records.
         layout: of a delimited table.
-        header: of a table or sheet: whether the first record holds the names. False for JSON whose records are lists.
+        header: of records that are no objects: whether the first one holds the names.
+        doubtful: the first record, if it is not certain whether it holds the names.
+        listed: JSON whose records are lists.
         lists: the columns of a table or sheet whose cells are lists as text.
         ids: the columns with one word or number per cell.
         labels, numbers: the columns with few, short values, and with numbers alone.
@@ -74,8 +75,11 @@ class Source:
     packing: Packing = ""
     encoding: str = ""
     part: str = ""
+    turned: Turned = ""
     layout: Layout = field(default_factory=Layout)
     header: bool = True
+    doubtful: tuple[str, ...] = ()
+    listed: bool = False
     lists: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
@@ -87,7 +91,8 @@ class Source:
     def __str__(self) -> str:
         parts = ["Markdown table" if self.layout.bars else _LABELS.get(self.format) or _NAMES[self.layout.delimiter]]
         if self.format == "json":
-            parts = [f"JSON, the list `{self.part}`" if self.part else "JSON array"]
+            kinds = {"columns": "JSON, an object of columns", "keys": "JSON, an object of records by key", "": "JSON array"}
+            parts = [f"JSON, the list `{self.part}`" if self.part else kinds[self.turned]]
         elif self.part:
             parts.append(f"the sheet `{self.part}`, the first of several")
         if self.packing:
@@ -95,7 +100,7 @@ class Source:
         if self.encoding:
             parts.append(f"encoding {self.encoding}")
         if self.layout.skipped:
-            parts.append(f"{counted(self.layout.skipped, 'line')} before the table left out")
+            parts.append(f"{counted(self.layout.skipped, 'row' if self.format == 'excel' else 'line')} before the table left out")
         if not self.header:
             parts.append("no header")
         if self.shape:
@@ -183,8 +188,10 @@ def read_as(source: Source, columns: Columns | None) -> str:
     return text if columns is None or source.format in ("text", "beir") else f"{text}; read as {in_words(columns)}"
 
 
-def detect(head: bytes, name: str, role: Role, *, whole: bool) -> Source:
+def detect(head: bytes, name: str, role: Role, *, whole: bool, named: Collection[str] = ()) -> Source:
     """Return the format of a file that begins with `head`; `name` breaks ties, `whole` is True if `head` is all of it.
+
+    `named` are the columns that the user names: a first record with all of them is a header.
 
     Raises:
         InputError: the file is a JSON object with several lists of records, a TREC run, nearly JSON, or no table either.
@@ -192,18 +199,20 @@ def detect(head: bytes, name: str, role: Role, *, whole: bool) -> Source:
     start = head.lstrip()
     lines = head.split(b"\n", _ROWS)[:_ROWS]
     if _has_list_lines(start, lines, role):
-        return _of_lists("jsonl", [found for line in lines if (found := list_in_line(line))])
+        return _of_lists("jsonl", [found for line in lines if (found := list_in_line(line))], named)
+    if way := turned(head, whole=whole):
+        return Source(format="json", turned=way)
     if (document := beginning(head, whole=whole, where=name)) is not None:
         part, items = document
         if items and isinstance(items[0], list):
-            return replace(_of_lists("json", [each for each in items if isinstance(each, list)]), part=part)
+            return replace(_of_lists("json", [each for each in items if isinstance(each, list)], named), part=part)
         return Source(format="json", part=part, names=_fields([each for each in items if isinstance(each, dict)]))
     objects = [found for found in map(_object, lines) if found]
     if (not objects or start.startswith((b"//", b"/*"))) and start[:1] in (b"{", b"[", b"/", b"#") and (remedy := almost(head[:_SAMPLE])):
         raise InputError(f"{name}: the file is nearly JSON: {remedy}")
     if objects or not start or start[:1] in b"{[" or b"\0" in head[:4096]:
         return Source(format="jsonl", names=_fields(objects))
-    if table := _table(head, name, role, whole):
+    if table := _table(head, name, role, whole, named):
         return table
     if role == "pool":
         return Source(format="text", names=("text",))
@@ -230,29 +239,44 @@ def _has_list_lines(start: bytes, lines: Sequence[bytes], role: Role) -> bool:
     return count > 1
 
 
-def _of_lists(kind: Format, rows: Sequence[Sequence[Any]]) -> Source:
+def _of_lists(kind: Format, rows: Sequence[Sequence[Any]], named: Collection[str]) -> Source:
     """Return the source of records that are lists; values are as decoded, or raw."""
     width = Counter(map(len, rows)).most_common(1)[0][0]
-    names = tuple(f"column_{place}" for place in range(1, width + 1))
-    columns = zip(names, zip(*(row for row in rows if len(row) == width), strict=True), strict=True)
-    ids = tuple(name for name, values in columns if all(map(_is_id, values)))
-    texts = ([len(each) for row in rows if len(row) == width and (each := _text(row[place]))] for place in range(width))
-    return Source(format=kind, names=names, header=False, ids=ids, lengths=tuple(median(found) if found else 0 for found in texts))
+    whole = [[_plain(value) for value in row] for row in rows if len(row) == width]
+    first = [value if isinstance(value, str) else "" for value in whole[0]]
+    texts = [[value if isinstance(value, str) else str(value) for value in row] for row in whole[1:]]
+    known = sum(map(known_name, first))
+    distinct = len(rows[0]) == width == len({*first}) and all(first)
+    header = distinct and (known == width or (len(named) > 0 and {*named} <= {*first}))
+    # Such records rarely have a header, so a likely one is asked about.
+    likely = distinct and not header and not _by_number(named) and (known > 0 or header_in(first, texts) != "no")
+    columns = list(zip(*whole[header:], strict=True))
+    names = tuple(first if header else (f"column_{place}" for place in range(1, width + 1)))
+    lengths = (median([len(each) for each in values if isinstance(each, str)] or [0]) for values in columns)
+    return Source(
+        format=kind,
+        names=names,
+        header=header,
+        listed=True,
+        doubtful=tuple(first) if likely else (),
+        ids=tuple(name for name, values in zip(names, columns, strict=True) if all(map(_is_id, values))),
+        lengths=() if header else tuple(lengths),
+    )
 
 
-def _text(value: Any) -> str:
-    """Return a value that is a text, or its JSON."""
-    return value if isinstance(value, str) else bytes(value).decode("utf-8", "replace") if isinstance(value, msgspec.Raw) else ""
+def _plain(value: Any) -> Any:
+    """Return a value that may be raw as decoded."""
+    if not isinstance(value, msgspec.Raw):
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _is_id(value: Any) -> bool:
     """Return whether a value is a number, or one word with a digit."""
-    if isinstance(value, msgspec.Raw):
-        try:
-            value = msgspec.json.decode(value)
-        except (msgspec.DecodeError, RecursionError):
-            return False
-    return isinstance(value, int | float) or (isinstance(value, str) and re.fullmatch(_ID, value.strip()) is not None)
+    return isinstance(value, int | float) or (isinstance(value, str) and re.fullmatch(ID, value.strip()) is not None)
 
 
 def _object(line: bytes) -> dict[str, Any]:
@@ -271,7 +295,7 @@ def _fields(objects: Sequence[dict[str, Any]]) -> tuple[str, ...]:
 # Tables
 
 
-def _table(head: bytes, name: str, role: Role, whole: bool) -> Source | None:
+def _table(head: bytes, name: str, role: Role, whole: bool, named: Collection[str]) -> Source | None:
     sample = head[:_SAMPLE]
     cut = not (whole and len(head) <= _SAMPLE)
     if cut:  # the last line may be incomplete
@@ -280,7 +304,7 @@ def _table(head: bytes, name: str, role: Role, whole: bool) -> Source | None:
     delimited.refuse_run(text, name)
     if found := delimited.table(text, re.sub(r"\.(gz|zst|zip)$", "", name.lower()), role, cut=cut):
         layout, records, known = found
-        source = _described(layout, records, known=known > 0)
+        source = _described(layout, records, known=known > 0, named=named)
         if source.header or (titleless := delimited.without_titles(layout, text)) == layout:
             return source
         return replace(source, layout=titleless)
@@ -293,16 +317,18 @@ def _table(head: bytes, name: str, role: Role, whole: bool) -> Source | None:
     return Source(format="csv", names=tuple(names), layout=layout, header=header, ids=tuple(names))
 
 
-def sheet(records: Sequence[Sequence[Any]], part: str) -> Source:
-    """Return the source of an Excel sheet that begins with these records, all of one length."""
+def sheet(rows: Sequence[Sequence[Any]], part: str, named: Collection[str] = ()) -> Source:
+    """Return the source of an Excel sheet that begins with these rows, all of one length; `named` as in `detect`."""
+    skipped, first = header_of_sheet(rows)
+    records = [first, *rows[skipped + 1 :]]
     texts = [["" if cell is None else str(cell) for cell in record] for record in records]
     # Sheets nearly always have a header, often with blanks in its names.
-    named = all(isinstance(cell, str) and 0 < len(cell.strip()) <= 40 for cell in records[0]) and len({*texts[0]}) == len(texts[0])
-    found = _described(Layout(), texts, known=named or any(known_name(cleaned(cell)) for cell in texts[0]))
-    return replace(found, format="excel", part=part)
+    known = all(isinstance(cell, str) and 0 < len(cell.strip()) <= 40 for cell in first) and len({*texts[0]}) == len(texts[0])
+    known = known or skipped > 0 or any(known_name(cleaned(cell)) for cell in texts[0])
+    return replace(_described(Layout(skipped=skipped), texts, known=known, named=named), format="excel", part=part)
 
 
-def _described(layout: Layout, records: list[list[str]], *, known: bool) -> Source:
+def _described(layout: Layout, records: list[list[str]], *, known: bool, named: Collection[str] = ()) -> Source:
     first, rows = [cleaned(cell) for cell in records[0]], records[1:]
     while len(first) > 1 and not first[-1] and not any("".join(row[len(first) - 1 :]).strip() for row in rows):
         first.pop()  # a delimiter at the end of each line is no column
@@ -310,11 +336,9 @@ def _described(layout: Layout, records: list[list[str]], *, known: bool) -> Sour
     index = not first[0] and _is_index([row[0] for row in whole])
     if index:
         first[0] = "Unnamed: 0"  # as pandas reads the index that it wrote
-    longest = max((len(cell) for row in rows for cell in row), default=0)
-    words = all(map(_NAME.fullmatch, first[index:])) and len({*first}) == len(first)
-    looks = words and longest >= 2 * max(map(len, first)) and all(map(_is_above, first, zip(*whole, strict=True)))
-    looks = looks or (words and bool(rows) and all(any(" " in cell.strip() for cell in row) for row in rows)) or _is_short(first, whole)
-    header = known or looks or index
+    known = known or index or (len(named) > 0 and {*named} <= {*first})
+    looks = "yes" if known else "no" if _by_number(named) else header_in(first, whole)
+    header = looks == "yes"
     names = [cell if header and cell else f"column_{place}" for place, cell in enumerate(first, 1)]
     lists, ids, lengths = [], [], []
     for place, name in enumerate(names):
@@ -322,17 +346,23 @@ def _described(layout: Layout, records: list[list[str]], *, known: bool) -> Sour
         lengths.append(median(map(len, cells)) if cells else 0)
         if cells and all(list_in(cell) is not None for cell in cells):
             lists.append(name)
-        elif cells and all(re.fullmatch(_ID, cell.strip()) for cell in cells):
+        elif cells and all(re.fullmatch(ID, cell.strip()) for cell in cells):
             ids.append(name)
     return Source(
         format="csv",
         names=tuple(names),
         layout=layout,
         header=header,
+        doubtful=tuple(first) if looks == "maybe" or (header and not known and " " in "".join(first)) else (),
         lengths=() if header else tuple(lengths),
         lists=tuple(lists),
         ids=tuple(ids),
     )
+
+
+def _by_number(named: Collection[str]) -> bool:
+    """Return whether the user names columns as those of a table without a header."""
+    return len(named) > 0 and all(re.fullmatch(r"column_\d+", name) for name in named)
 
 
 def _is_index(cells: Sequence[str]) -> bool:
@@ -342,23 +372,3 @@ def _is_index(cells: Sequence[str]) -> bool:
         and cells[0].strip() in ("0", "1")
         and [cell.strip() for cell in cells] == [str(number) for number in range(int(cells[0]), int(cells[0]) + len(cells))]
     )
-
-
-def _is_short(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether the first record is a header with blanks in its names: shorter than all texts below, in each column of texts."""
-    texts = [
-        (first[place], cells)
-        for place in range(len(first))
-        if (cells := sorted(len(row[place].strip()) for row in rows)) and cells[len(cells) // 2] >= 12
-    ]
-    return (
-        len(rows) >= 3
-        and bool(texts)
-        and len({*first}) == len(first)
-        and all(3 * len(name.strip()) < 2 * cells[0] for name, cells in texts)
-    )
-
-
-def _is_above(name: str, cells: Sequence[str]) -> bool:
-    """Return whether a name in a script without blanks is shorter than every text below it; True for other scripts."""
-    return not _DENSE.search(name) or all(len(name) < len(cell.strip()) or re.fullmatch(_ID, cell.strip()) for cell in cells)

@@ -18,7 +18,7 @@ import msgspec
 from hnmine.core.errors import InputError
 from hnmine.data.columns import known_name
 
-__all__ = ["almost", "beginning", "list_in_line", "records"]
+__all__ = ["NAMES_OF_LISTS", "almost", "beginning", "items_in", "list_in_line", "members_in", "records"]
 
 _FIRST = 200  # records
 # Of objects, texts or lists; lists nested deeper are no records.
@@ -32,6 +32,7 @@ _BESIDE = frozenset(("corpus", "features"))
 _TITLES = frozenset(("id", "_id", "title", "prompt"))
 # An object with these maps is read elsewhere, as rows and pool.
 _MAPS = frozenset(("queries", "corpus", "relevant_docs"))
+NAMES_OF_LISTS = _LISTS | _BESIDE | _MAPS
 
 
 def list_in_line(line: bytes) -> list[msgspec.Raw] | None:
@@ -57,21 +58,21 @@ def beginning(head: bytes, *, whole: bool, where: str) -> tuple[str, list[Any]] 
     text = head.decode("utf-8", "replace").lstrip()
     first, _, rest = text.partition("\n")
     if _ARRAY.match(text):
-        return "", list(_items(text, 1))
+        return "", list(items_in(text, 1))
     if not text.startswith("{") or (rest.strip() and _is_json(first)):
         return None
     if _follows(text):
         return "", [item for _, item in zip(range(_FIRST), _objects(text), strict=False)]
     members: dict[str, int] = {}
     lists: list[str] = []
-    for key, place in _members(text):
+    for key, place in members_in(text, 1):
         members[key] = place
         if _LIST.match(text[place : place + 1_000].encode()):
             lists.append(key)
         elif key in _MAPS and text.startswith("{", place):
             return "", []
     if name := _chosen(list(members), lists, where):
-        return name, list(_items(text, members[name] + 1))
+        return name, list(items_in(text, members[name] + 1))
     if rest.strip() and members and whole and _is_json(text):  # one record over several lines
         return "", [json.loads(text)]
     return None
@@ -210,7 +211,7 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _items(text: str, place: int) -> Iterator[Any]:
+def items_in(text: str, place: int) -> Iterator[Any]:
     """Yield the first values of an array in `text`; the last may be cut off."""
     scan = json.JSONDecoder().raw_decode
     try:
@@ -221,10 +222,13 @@ def _items(text: str, place: int) -> Iterator[Any]:
         return
 
 
-def _members(text: str) -> Iterator[tuple[str, int]]:
-    """Yield the name of each member of an object and the place of its value; the last value may be cut off or wrong."""
+def members_in(text: str, place: int) -> Iterator[tuple[str, int]]:
+    """Yield the name of each member of an object and the place of its value; the last value may be cut off or wrong.
+
+    `place` is that after the bracket which opens the object.
+    """
     scan = json.JSONDecoder().raw_decode
-    place = _skip(text, 1)
+    place = _skip(text, place)
     while text.startswith('"', place):
         try:
             key, place = scan(text, place)

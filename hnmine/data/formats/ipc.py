@@ -11,8 +11,8 @@ from typing import Any
 
 from hnmine.core.errors import InputError
 from hnmine.data.formats.arrow import Opened
-from hnmine.data.formats.lines import ARROW
 from hnmine.data.formats.streams import check_growth
+from hnmine.data.formats.unsupported import ARROW
 
 __all__ = ["opened"]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from hnmine.data.formats.literals import list_in, looks_like_list
+from hnmine.data.formats.literals import LONGEST_MISSING, is_missing, list_in, looks_like_list
 from hnmine.data.formats.tables import RecordReader
 from hnmine.data.problems import REPAIRS, Problem
 
@@ -140,6 +140,8 @@ class Reader(RecordReader):
         try:
             text = _decode_text(raw)
         except msgspec.ValidationError:
+            if number := self.number(raw):
+                return number
             found.append(self.problem(path, "wrong-type", f"expected a string, found {_kind(raw)}", "write it as a string"))
             return ""
         except msgspec.DecodeError as error:
@@ -148,6 +150,13 @@ class Reader(RecordReader):
         if not text.strip():
             found.append(self.problem(path, "empty-text", "the text is empty", "fill it in, or skip the row"))
         return text
+
+    def number(self, raw: msgspec.Raw) -> str:
+        """Return the number in a cell of Excel as the text that CSV would have, or "" for other values: a query may be 404."""
+        if self.source.format != "excel" or bytes(raw)[:1] not in _DIGITS:
+            return ""
+        value = msgspec.json.decode(raw)
+        return str(int(value) if value == int(value) else value)
 
     def texts(self, raw: msgspec.Raw, path: str, found: list[Problem]) -> tuple[list[str], list[int] | None]:
         """Return (list of non-blank strings, None if it is unchanged, else the removed indices); append problems to `found`."""
@@ -179,12 +188,17 @@ class Reader(RecordReader):
                 found.append(
                     self.problem(place, "wrong-type", f"expected a string, found {_WORD[type(item).__name__]}", "write it as a string")
                 )
-            elif not item.strip():
-                found.append(self.problem(place, "blank-passage", "the passage is blank", REPAIRS["blank-passage"]))
+            elif not item.strip() or is_missing(item):
+                found.append(self.blank_passage(place, item))
                 dropped = [*(dropped or []), index]
             else:
                 kept.append(item)
         return kept, dropped
+
+    def blank_passage(self, path: str, text: str) -> Problem:
+        """Return the problem that a passage is blank, or a word for a missing value."""
+        what = f"{text.strip()!r}, a word for a missing value" if text.strip() else "blank"
+        return self.problem(path, "blank-passage", f"the passage is {what}", REPAIRS["blank-passage"])
 
     def damaged_list(self, path: str) -> Problem:
         """Return the problem that a list is written as text, and perhaps shortened."""
@@ -224,11 +238,13 @@ def _quick_text(raw: msgspec.Raw) -> str:
 
 def _quick_texts(raw: msgspec.Raw) -> list[str]:
     texts = _decode_texts(raw)
-    if not all(texts) or any(map(str.isspace, texts)):
+    shortest = min(map(len, texts), default=1)
+    if not shortest or any(map(str.isspace, texts)) or (shortest <= LONGEST_MISSING and any(map(is_missing, texts))):
         raise ValueError
     return texts
 
 
+_DIGITS = (*(b"%d" % digit for digit in range(10)), b"-")  # first bytes of a number
 # First byte of a value -> its type, and the quotes of such a member; otherwise a number.
 _KINDS: dict[bytes, tuple[Any, int]] = {b'"': (str, 4), **dict.fromkeys((b"t", b"f"), (bool, 2)), b"n": (None, 2)}
 

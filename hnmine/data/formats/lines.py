@@ -18,30 +18,18 @@ from typing import Any, BinaryIO, TypeVar
 from hnmine.core.errors import InputError
 from hnmine.data.formats.encodings import encoding_named, encoding_of, transcoded
 from hnmine.data.formats.streams import BLOCK, Packing, packing_of, unpacked
+from hnmine.data.formats.unsupported import ARROW, unsupported
 from hnmine.data.problems import InputFile, Problem, Resolution, Unit, repairs_from
 
-__all__ = ["ARROW", "MAX_LINE_BYTES", "SEEKABLE", "LineReader", "chained"]
+__all__ = ["MAX_LINE_BYTES", "SEEKABLE", "LineReader", "chained"]
 
 # A row of a few megabytes is valid; one of 32 MiB is nearly always a file without line ends.
 MAX_LINE_BYTES = 32 * 2**20
 # Bytes that the format is detected by; a pipe may return fewer at once.
 _HEAD = 2**16
-# First bytes of an Arrow file and an Arrow stream.
-ARROW = (b"ARROW1", b"\xff\xff\xff\xff")
 # First bytes of formats with a directory (Parquet, zip, Arrow): they need random access, and no more bytes to be detected.
 SEEKABLE = (b"PAR1", b"PK\x03\x04", *ARROW)
 _MARK = 6
-# First bytes of unsupported formats -> format and remedy.
-_OTHERS = {
-    b"PAR1": "a Parquet file, which is not supported here; write it as JSON lines",
-    b"PK\x03\x04": "a zip archive, which is not supported here; unpack it first",
-    b"BZh": "compressed with bzip2; unpack it first (bunzip2)",
-    b"\xfd7zXZ\0": "compressed with xz; unpack it first (unxz)",
-    **dict.fromkeys(ARROW, "an Arrow file, which is not supported here; write it as JSON lines"),
-    b"version https://git-lfs": "a pointer of Git LFS in place of the data; fetch the data (git lfs pull)",
-    b"SQLite format 3\0": "an SQLite database; export the table as CSV or JSON lines",
-    b"\xd0\xcf\x11\xe0": "an old Office document; save it as CSV",
-}
 
 T = TypeVar("T")
 
@@ -156,9 +144,8 @@ class LineReader:
             InputError: the file is of an unsupported format; as EncodingError, its encoding can only be guessed.
         """
         head = next(blocks, b"")
-        for first, what in _OTHERS.items():
-            if head.startswith(first):
-                raise InputError(f"{self.path}: the file is {what}")
+        if what := unsupported(head):
+            raise InputError(f"{self.path}: the file is {what}")
         self.encoding = encoding_of(head, self._given_encoding, str(self.path))
         if head.startswith(codecs.BOM_UTF8):
             head = head.removeprefix(codecs.BOM_UTF8)

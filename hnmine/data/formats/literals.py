@@ -1,7 +1,8 @@
 """Lists and objects that are written as text in a cell: as JSON, as Python prints them, and as NumPy does.
 
 NumPy puts no commas between the texts of an array (`['a' 'b']`), and Python joins such texts into one, so commas are put there first.
-A text that looks like a list and is none, such as an array that NumPy shortened, is never a passage.
+A text that looks like a list and is none, such as an array that NumPy shortened, is never a passage. Nor is a word for a missing value,
+such as "nan" or "None", in any format: programs write it where a passage is missing. A query may be such a word: people type them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ import json
 import re
 from typing import Any
 
-__all__ = ["list_in", "literal_in", "looks_like_list"]
+__all__ = ["LONGEST_MISSING", "is_missing", "list_in", "literal_in", "looks_like_list"]
+
+# What pandas, Python and spreadsheets write for a missing value.
+_MISSING = frozenset(("nan", "none", "null", "<na>", "n/a", "#n/a"))
+LONGEST_MISSING = 8  # characters, with blanks around
 
 _TEXT = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\")""", re.DOTALL)
 _LOOKS = re.compile(r"""(?:array\()?\[\s*['"{].*['"}]\s*\](?:,\s*dtype=[^)]*)?\)?""", re.DOTALL)
@@ -36,6 +41,11 @@ def list_in(cell: str) -> list[str] | None:
     """Return the list of strings in a cell, or None."""
     found = literal_in(cell)
     return found if isinstance(found, list) and all(isinstance(each, str) for each in found) else None
+
+
+def is_missing(text: str) -> bool:
+    """Return whether a text is a word for a missing value."""
+    return len(text) <= LONGEST_MISSING and text.strip().casefold() in _MISSING
 
 
 def looks_like_list(text: str) -> bool:

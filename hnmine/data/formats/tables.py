@@ -18,12 +18,14 @@ import msgspec
 
 from hnmine.core.errors import ColumnsError, InputError
 from hnmine.data.columns import Columns
-from hnmine.data.formats import arrow, documents, ipc, parquet, spreadsheet
-from hnmine.data.formats.cells import delimited_records
+from hnmine.data.formats import arrow, documents, ipc, parquet, spreadsheet, turned
+from hnmine.data.formats.cells import Again, delimited_records, report_titles
 from hnmine.data.formats.detect import Role, Source, detect, read_as, resolve, sheet
-from hnmine.data.formats.lines import ARROW, SEEKABLE, LineReader, chained
+from hnmine.data.formats.headers import doubt
+from hnmine.data.formats.lines import SEEKABLE, LineReader, chained
 from hnmine.data.formats.literals import list_in
 from hnmine.data.formats.streams import check_growth, single
+from hnmine.data.formats.unsupported import ARROW
 from hnmine.data.problems import InputFile
 from hnmine.data.questions import unknown_columns
 from hnmine.data.shapes.shape import Shape
@@ -115,8 +117,18 @@ class RecordReader(LineReader):
         self.columns, self.plain = resolve(self.source, self.role, self.given, str(self.path))
         if self.columns is None and not self.converts and self.source.format in ("jsonl", "json"):
             self.plain = True  # the missing fields are reported line by line
-        if (self.columns is None and not self.plain) or (self.shape is not None and self.shape.asks):
-            raise ColumnsError(unknown_columns(str(self.path), self.role, self.source, examples, self._records), self.source.names)
+        unsure = self.shape is None and not self._named() and bool(self.source.doubtful)
+        in_doubt = unsure and not self.source.header  # a header read as a record would be a wrong row
+        if (self.columns is None and not self.plain) or (self.shape is not None and self.shape.asks) or in_doubt:
+            question = unknown_columns(str(self.path), self.role, self.source, examples, self._records)
+            more = doubt(self.source.doubtful, self.role, header=self.source.header) if unsure else ""
+            raise ColumnsError(question + more, self.source.names)
+
+    def _named(self) -> set[str]:
+        """Return the columns that the user names."""
+        given = self.given
+        names = (given.text, given.id) if self.role == "pool" else (given.query, given.label, *(given.pos or ()), *(given.neg or ()))
+        return {name for name in names if name}
 
     def _detect(self) -> None:
         stored = self.blocks()
@@ -135,14 +147,14 @@ class RecordReader(LineReader):
             blocks = self.decoded(chained(head, stored))
             head = next(blocks, b"")
             second = next(blocks, b"")
-            source = detect(head, self.name, self.role, whole=not second)
-            if not self.converts and source.format == "jsonl" and not source.header:
+            source = detect(head, self.name, self.role, whole=not second, named=self._named())
+            if not self.converts and source.format == "jsonl" and source.listed:
                 source = Source(format="jsonl")  # lists in place of objects are faults of their lines
             self.source = replace(source, packing=self.packing, encoding=self.encoding)
             blocks = chained(head, chained(second, blocks))
-            ways = {"csv": self._table, "text": self._texts, "json": self._document}
+            ways = {"csv": self._table, "text": self._texts, "json": self._turned if source.turned else self._document}
             records = ways.get(source.format, self.cut)(blocks)
-            self._records = records if source.header or source.format == "csv" else self._lists(records)
+            self._records = self._lists(records) if source.listed else records
 
     def lines(self) -> Iterator[bytes]:
         """Yield the records as JSON objects; once only."""
@@ -187,19 +199,35 @@ class RecordReader(LineReader):
             except UnicodeDecodeError as error:
                 self.admit([self.undecodable_at(raw, error.start)])
 
-    def _document(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    def _whole(self, blocks: Iterator[bytes]) -> bytes:
+        """Return the bytes of a JSON document."""
         parts: list[bytes] = []
         size = 0
         for block in blocks:
             parts.append(block)
             size += len(block)
             if size > MAX_ARRAY_BYTES:
+                way = "pandas.read_json(IN).to_json(OUT, orient='records', lines=True)" if self.source.turned else "jq -c '.[]' IN > OUT"
                 raise InputError(
                     f"{self.path}: the file is one JSON array or object and has over {MAX_ARRAY_BYTES // 2**20:,} MiB; "
-                    "write one object per line (jq -c '.[]' IN > OUT)"
+                    f"write one object per line ({way})"
                 )
-        items, places, by_element = documents.records(b"".join(parts), str(self.path))
+        return b"".join(parts)
+
+    def _document(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        items, places, by_element = documents.records(self._whole(blocks), str(self.path))
         self.unit = "element" if by_element else "line"
+        yield from self._elements(items, places)
+
+    def _turned(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """Return the records of an object that holds them by columns or keys, whose fields are known once it is read."""
+        items = turned.records(self._whole(blocks), self.source.turned, str(self.path))
+        self.unit = "element"
+        names = dict.fromkeys(name for item in items[:_FIRST] for name in msgspec.json.decode(item, type=dict[str, msgspec.Raw]))
+        self.source = replace(self.source, names=tuple(names))
+        return self._elements(items, range(1, len(items) + 1))
+
+    def _elements(self, items: Iterable[bytes | msgspec.Raw], places: Iterable[int]) -> Iterator[bytes]:
         for item, place in zip(items, places, strict=True):
             raw = bytes(item)
             # In JSON a line break can only occur between values.
@@ -209,7 +237,7 @@ class RecordReader(LineReader):
     def _lists(self, records: Iterator[bytes]) -> Iterator[bytes]:
         """Yield records that are lists as objects, by the names of the columns."""
         names = [_encode(name) for name in self.source.names]
-        for raw in records:
+        for raw in islice(records, 1 if self.source.header else 0, None):
             values = documents.list_in_line(raw)
             if values is None:  # reported by the reader
                 yield raw
@@ -227,16 +255,20 @@ class RecordReader(LineReader):
         found, sheets = spreadsheet.first_sheet(handle, handle.seek(0, os.SEEK_END), where)
         first = [cells for _, cells in islice(spreadsheet.rows(found, where), _FIRST)]
         width = max(map(len, first))
-        source = sheet([cells + [None] * (width - len(cells)) for cells in first], found.title if sheets > 1 else "")
+        source = sheet([cells + [None] * (width - len(cells)) for cells in first], found.title if sheets > 1 else "", self._named())
         return source, self._cells(spreadsheet.rows(found, where))
 
     def _cells(self, rows: Iterator[tuple[int, list[Any]]]) -> Iterator[bytes]:
         names, lists = self.source.names, self.source.lists
-        header = self.source.header
+        header, skipped = self.source.header, self.source.layout.skipped
+        again = Again(self)
+        titles = [" ".join(str(cell) for cell in cells if cell is not None) for _, cells in islice(rows, skipped)]
         for number, cells in rows:
             self.line = number
             if header:
-                header = False
+                header, again.header = False, cells
+                continue
+            if again.has(number, cells):
                 continue
             if len(cells) > len(names):
                 message = f"expected {len(names):,} cells, found {len(cells):,}"
@@ -249,6 +281,8 @@ class RecordReader(LineReader):
             line = _encode(record)
             if self.sized(number, line):
                 yield line
+        again.report()
+        report_titles(self, titles, "row")
 
     def _columnar(self, kind: Literal["parquet", "arrow"]) -> tuple[Source, Iterator[bytes]]:
         import pyarrow as pa
