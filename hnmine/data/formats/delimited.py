@@ -145,7 +145,8 @@ def table(text: str, name: str, role: Literal["training", "pool"], *, cut: bool)
         least = 0.2 if known > 1 and (role == "training" or not layout.skipped) else 0.8
         if fit < least or not _is_table(records, width, known, named, delimiter, role):
             continue
-        tabs = delimiter == "\t" and width > 1 and fit == 1  # texts have commas, but rarely a tab each
+        # Texts have commas, but rarely a tab each. A line without one may be the header of a table with commas.
+        tabs = delimiter == "\t" and width > 1 and fit == 1 and (known > 0 or not layout.skipped)
         # In texts a blank follows a comma or a semicolon, between cells it does not.
         tight = sum(all(not cell.startswith(" ") for cell in record[1:]) for record in records) / len(records)
         rank = (float(tabs), float(known), tight, fit, float(width))
