@@ -142,5 +142,5 @@ def test_what_is_exported_is_read_back(name: str, given, wanted: int, with_score
         found: list[Row] = []
         for each in written:
             if each.rows:  # an empty file is refused
-                found += read_inputs(each.path).rows
+                found += read_inputs(each.path, repair=["improbable-data"]).rows  # such texts are improbable
     assert joined(found, loss.text) == expected
