@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Literal
@@ -19,14 +19,26 @@ import msgspec
 
 from hnmine.core.errors import InputError
 from hnmine.core.text import counted, shortened
-from hnmine.data.columns import Columns, in_words, is_id, is_label, is_positive, known_name, pool_columns, training_columns
+from hnmine.data.columns import (
+    Columns,
+    in_words,
+    is_id,
+    is_label,
+    is_positive,
+    is_reply,
+    is_text,
+    known_name,
+    pool_columns,
+    training_columns,
+)
 from hnmine.data.formats import delimited
 from hnmine.data.formats.delimited import Layout, cleaned, trimmed
 from hnmine.data.formats.documents import almost, beginning, list_in_line
 from hnmine.data.formats.literals import list_in
 from hnmine.data.formats.streams import Packing
+from hnmine.data.names import is_retrieved, side
 
-__all__ = ["Format", "Role", "Source", "detect", "query_first", "read_as", "resolve", "sheet"]
+__all__ = ["Format", "Role", "Source", "detect", "doubt", "query_first", "read_as", "resolve", "sheet"]
 
 Format = Literal["jsonl", "json", "csv", "text", "parquet", "arrow", "excel", "beir"]
 Role = Literal["training", "pool"]
@@ -65,6 +77,11 @@ class Source:
         ids: the columns with one word or number per cell.
         labels, numbers: the columns with few, short values, and with numbers alone.
         repeated: the columns whose values repeat.
+        flags: the columns with 0 and 1, true and false, or yes and no alone.
+        codes: the columns whose texts are all ids, such as UUIDs.
+        several: the columns with more than one passage in a row.
+        contrary: two labels that contradict each other.
+        sizes: the median length of the first texts of the columns that hold texts, in characters.
         lengths: the median length of the first texts of each column, in characters; of records without names.
         shape: of the rows, such as "chat messages"; "" for fields as columns.
     """
@@ -81,6 +98,11 @@ class Source:
     labels: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+    several: tuple[str, ...] = ()
+    contrary: tuple[str, str] | None = None
+    sizes: Mapping[str, float] = field(default_factory=dict)
     lengths: tuple[float, ...] = ()
     shape: str = ""
 
@@ -132,16 +154,62 @@ def resolve(source: Source, role: Role, given: Columns, where: str) -> tuple[Col
         return found, plain
     usual = Columns(query="query", pos=("pos",), neg=("neg",))
     default_names = given.query in (None, "query") and given.pos in (None, ("pos",)) and given.neg in (None, ("neg",))
+    unread = _unread(source, given, where)
     others = {"query", "pos"} <= {*names} and "neg" not in names and training_columns(names, Columns(query="query", pos=("pos",)), where)
-    if plain and default_names and (not names or {"query", "pos"} <= {*names}) and not (others and others.neg):
+    known = not names or ({"query", "pos"} <= {*names} and "query" not in unread)
+    if plain and default_names and known and not (others and others.neg):
         return _with_label(usual, source, given), True
-    found = training_columns(names, given, where)
-    if found is None and plain and default_names and (not names or {"query", "pos"} & {*names}):  # reported line by line
-        return None, True
+    found = training_columns(names, given, where, unread=unread)
+    if found is None and plain and default_names and (not names or ({"query", "pos"} & {*names} and not source.several)):
+        return None, True  # reported line by line
     unnamed = not source.header and (given.query, given.pos) == (None, None)
     if found is None and unnamed and len(names) in (2, 3) and not {*names[:2]} & {*source.ids} and query_first(source):
         found = Columns(query=names[0], pos=(names[1],), neg=names[2:])
-    return (None if found is None else _with_label(found, source, given)), False
+    found = None if found is None else _judged_text(_with_label(found, source, given), source, given)
+    return (None if found is None or doubt(found, source, given) else found), False
+
+
+def _unread(source: Source, given: Columns, where: str) -> tuple[str, ...]:
+    """Return the columns that hold no texts whatever their names: flags, numbers called negatives, and ids beside a column of texts."""
+    numbers = [name for name in source.numbers if side(name) == "neg"]
+    unread = (*source.flags, *numbers)
+    more = (*unread, *source.codes)
+    return more if training_columns(source.names, given, where, unread=more) is not None else unread
+
+
+def _judged_text(columns: Columns, source: Source, given: Columns) -> Columns:
+    """Return the columns with the text that a label is about in place of a short answer beside it."""
+    longer = _longer(columns, source)
+    if given.pos is None and len(named := [name for name in longer if is_text(name)]) == 1:
+        return msgspec.structs.replace(columns, pos=(named[0],))
+    return columns
+
+
+def _longer(columns: Columns, source: Source) -> list[str]:
+    """Return the columns of much longer texts than a labelled answer."""
+    (pos, *others), sizes = columns.pos or ("",), source.sizes
+    if not columns.label or others or not is_reply(pos) or pos not in sizes:
+        return []
+    return [name for name, size in sizes.items() if name not in (pos, columns.query, columns.label) and size >= 2 * sizes[pos]]
+
+
+def doubt(columns: Columns, source: Source, given: Columns) -> str:
+    """Return why these columns must be confirmed by the user, or ""."""
+    pos = (columns.pos or ("",))[0]
+    if source.contrary is not None and given.label is None and columns.label in source.contrary:
+        return (
+            f"The columns `{source.contrary[0]}` and `{source.contrary[1]}` judge the passages and contradict each other: name the label."
+        )
+    if given.pos is not None or is_positive(columns.pos):
+        return ""
+    if _longer(columns, source):
+        return f"`{pos}` has short answers, and `{columns.label}` may be about a longer text."
+    retrieved = next((name for name in (pos, *source.names) if is_retrieved(name)), None)
+    if retrieved is not None and not columns.label:
+        return f"`{retrieved}` has the results of a search, which may be relevant or not."
+    if pos in source.several and not columns.label and not is_reply(pos):
+        return f"`{pos}` has several passages in a row, and nothing says which of them are positives; if all are, name it."
+    return ""
 
 
 def query_first(source: Source) -> bool:
@@ -173,6 +241,8 @@ def _with_label(columns: Columns, source: Source, given: Columns) -> Columns:
             label = others[0]
         if label is None and source.header and short and (columns.query in source.repeated):
             label = short[0]
+    if label is None:  # `negative` with 0 and 1 judges the passage
+        label = next((name for name in others if side(name) == "neg"), None)
     neg = tuple(name for name in columns.neg or () if name != label)
     return msgspec.structs.replace(columns, label=label or None, neg=neg, positive_labels=given.positive_labels)
 

@@ -103,7 +103,7 @@ class RecordReader(LineReader):
             shaped = Shaped(self, self._records or iter(()), self.given if self.converts and self.role == "training" else None)
             self._records, self.shape, self.pool, examples = iter(shaped), shaped.shape, shaped.pool, shaped.examples
             self.packed = shaped.packed
-            self.source = replace(self.source, labels=shaped.labels, numbers=shaped.numbers, repeated=shaped.repeated)
+            self.source = replace(self.source, **shaped.kinds)
             if shaped.shape is not None:
                 self.source = replace(self.source, names=shaped.names, shape=shaped.shape.name, header=True, lists=(), ids=())
         if twice := next((name for name in self.source.names if self.source.names.count(name) > 1), None):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any, Protocol
 
 import msgspec
@@ -13,9 +14,12 @@ import msgspec
 from hnmine.core.errors import InputError
 from hnmine.data.columns import Columns, is_label
 from hnmine.data.formats.literals import literal_in
+from hnmine.data.labels import are_flags, contradicting
 from hnmine.data.problems import Problem
+from hnmine.data.shapes.ids import looks_like_id
+from hnmine.data.shapes.judged import passages_in
 from hnmine.data.shapes.known import recognised
-from hnmine.data.shapes.shape import Fields, Record, ShapeError, raw
+from hnmine.data.shapes.shape import Fields, Record, ShapeError, raw, text_in
 
 __all__ = ["Shaped"]
 
@@ -42,8 +46,7 @@ class Shaped:
     Attributes:
         shape: the shape of the first records, or None.
         names: the fields of their rows, if there is a shape.
-        labels, numbers: the fields with few, short values, and with numbers alone.
-        repeated: the fields whose values repeat.
+        kinds: which fields hold labels, numbers, flags and the like, as `Source` names them.
         packed: the fields that hold lists or objects as text.
         pool: the passages of records that hold their own pool, or None.
         examples: of each field, its first value as text.
@@ -74,7 +77,7 @@ class Shaped:
         rows = [row for _, record in self._first for row in self._rows(record) or ()] if self.shape else []
         self.names = tuple(dict.fromkeys(name for row in rows for name in row))
         plain = [_plain(row) for row in rows] if self.shape else decoded
-        self.labels, self.numbers, self.repeated = _labels(plain), _numbers(plain), _repeated(plain)
+        self.kinds = _kinds([_unpacked(record, self.packed) for record in plain])
         self.examples = {name: _shown(each) for record in reversed(plain) for name, each in record.items() if each not in (None, "", [])}
         self._counts: dict[str, tuple[int, int]] = {}  # what -> how often, and the first line
         self.pool: list[str] | None = [] if self.shape is not None and self.shape.pool is not None else None
@@ -167,6 +170,32 @@ def _unpacked(record: Record, packed: Sequence[str]) -> Record:
 
 def _plain(row: Fields) -> Record:
     return {name: msgspec.json.decode(item) for name, item in row.items()}
+
+
+def _kinds(records: Sequence[Record]) -> dict[str, Any]:
+    """Return the kinds of fields by the first records."""
+    labels = _labels(records)
+    values = {
+        name: [record[name] for record in records if record.get(name) not in (None, "")]
+        for name in dict.fromkeys(name for record in records for name in record)
+    }
+    texts = {name: [text for each in found if (text := _first_text(each)) is not None] for name, found in values.items()}
+    return {
+        "labels": labels,
+        "numbers": _numbers(records),
+        "repeated": _repeated(records),
+        "flags": tuple(name for name, found in values.items() if are_flags(found)),
+        "codes": tuple(name for name, found in texts.items() if len(found) > 1 and all(map(looks_like_id, found))),
+        "several": tuple(name for name, found in values.items() if any(len(passages_in(each) or ()) > 1 for each in found)),
+        "contrary": contradicting(records, labels),
+        "sizes": {name: median(map(len, found)) for name, found in texts.items() if found},
+    }
+
+
+def _first_text(item: Any) -> str | None:
+    """Return a text, or the first one of a list."""
+    item = item[0] if isinstance(item, list) and item else item
+    return text_in(item)
 
 
 def _labels(records: Sequence[Record]) -> tuple[str, ...]:
