@@ -22,6 +22,7 @@ __all__ = [
     "Columns",
     "columns_from",
     "in_words",
+    "is_context",
     "is_id",
     "is_label",
     "is_passage",
@@ -167,6 +168,11 @@ def _is_right(name: str) -> bool:
 def is_reply(name: str) -> bool:
     """Return whether a name is that of an answer, which may be shorter than the passage that a label is about."""
     return _plain(name) in _ANSWERS and not is_text(name)
+
+
+def is_context(name: str) -> bool:
+    """Return whether a name is that of the contexts of an answer."""
+    return _plain(name) in ("context", "contexts")
 
 
 def is_text(name: str) -> bool:

@@ -22,6 +22,7 @@ from hnmine.core.text import counted, shortened
 from hnmine.data.columns import (
     Columns,
     in_words,
+    is_context,
     is_id,
     is_label,
     is_positive,
@@ -170,11 +171,16 @@ def resolve(source: Source, role: Role, given: Columns, where: str) -> tuple[Col
 
 
 def _unread(source: Source, given: Columns, where: str) -> tuple[str, ...]:
-    """Return the columns that hold no texts whatever their names: flags, numbers called negatives, and ids beside a column of texts."""
-    numbers = [name for name in source.numbers if side(name) == "neg"]
-    unread = (*source.flags, *numbers)
-    more = (*unread, *source.codes)
-    return more if training_columns(source.names, given, where, unread=more) is not None else unread
+    """Return the columns that hold no texts whatever their names: flags, numbers called negatives, and ids beside a column of texts.
+
+    A flag is read as a query or an answer if no other column is one.
+    """
+    numbers = tuple(name for name in source.numbers if side(name) == "neg")
+    surely = tuple(name for name in source.flags if side(name) == "neg" or is_positive([name]))
+    for unread in ((*source.flags, *numbers, *source.codes), (*source.flags, *numbers)):
+        if training_columns(source.names, given, where, unread=unread) is not None:
+            return unread
+    return (*surely, *numbers)
 
 
 def _judged_text(columns: Columns, source: Source, given: Columns) -> Columns:
@@ -207,7 +213,8 @@ def doubt(columns: Columns, source: Source, given: Columns) -> str:
     retrieved = next((name for name in (pos, *source.names) if is_retrieved(name)), None)
     if retrieved is not None and not columns.label:
         return f"`{retrieved}` has the results of a search, which may be relevant or not."
-    if pos in source.several and not columns.label and not is_reply(pos):
+    answered = any(map(is_reply, source.names))  # the contexts of an answer, as RAGAS has them
+    if pos in source.several and not columns.label and not is_reply(pos) and not (answered and is_context(pos)):
         return f"`{pos}` has several passages in a row, and nothing says which of them are positives; if all are, name it."
     return ""
 
@@ -242,7 +249,8 @@ def _with_label(columns: Columns, source: Source, given: Columns) -> Columns:
         if label is None and source.header and short and (columns.query in source.repeated):
             label = short[0]
     if label is None:  # `negative` with 0 and 1 judges the passage
-        label = next((name for name in others if side(name) == "neg"), None)
+        varied = [name for name in others if name in source.labels or name not in source.flags]
+        label = next((name for name in varied if side(name) == "neg"), None)
     neg = tuple(name for name in columns.neg or () if name != label)
     return msgspec.structs.replace(columns, label=label or None, neg=neg, positive_labels=given.positive_labels)
 

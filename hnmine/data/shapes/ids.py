@@ -28,7 +28,7 @@ _PASSAGE = re.compile(r"(doc|document|passage|corpus|chunk)[_-]?ids?|[pd]id|docn
 _NEGATIVE = re.compile(r"(hard[_-]?)?neg(atives?)?([_-]?(doc|document|passage|ctx|context|chunk|corpus)s?)?([_-]?ids?)?|nid")
 # A field with the texts of these passages; where it is complete, the ids beside it are not needed.
 _PASSAGE_TEXT = re.compile(
-    r"(pos(itives?)?|relevant|passage|document|doc|context|chunk|paragraph)s?([_-]?(doc|document|passage|ctx|context|chunk|text|content)s?)?"
+    r"(pos(itives?)?|relevant|passage|document|doc|context|chunk|paragraph|sentence|text|content)s?([_-]?(doc|document|passage|ctx|context|chunk|text|content)s?)?"
 )
 _JUDGED = ("label", "score", "relevance", "rel", "relevancy", "grade", "judgement", "judgment", "rating")
 _ID_KEYS = ("id", "_id", "docid", "doc_id", "document_id", "pid", "passage_id", "chunk_id", "corpus_id", "psg_id")

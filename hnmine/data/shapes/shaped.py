@@ -206,7 +206,7 @@ def _labels(records: Sequence[Record]) -> tuple[str, ...]:
         values = [each for each in values if each != ""]
         if values and all(isinstance(each, bool | int | float) or (isinstance(each, str) and len(each) <= 24) for each in values):
             different = {str(each) for each in values}
-            if 2 <= len(different) <= min(10, len(values) // 2) or is_label(name):
+            if 2 <= len(different) <= min(10, len(values) // 2) or is_label(name) or (len(different) > 1 and are_flags(values)):
                 found.append(name)
     return tuple(found)
 
