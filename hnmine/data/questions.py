@@ -17,9 +17,10 @@ import msgspec
 
 from hnmine.core.text import counted, shortened
 from hnmine.data.columns import Columns, is_id, is_label, is_passage, is_positive, is_query, training_columns
-from hnmine.data.formats.detect import Role, Source, doubt, query_first
+from hnmine.data.formats.detect import Role, Source
 from hnmine.data.labels import label_of, seen, suggestion
 from hnmine.data.names import is_answer, is_retrieved, says_negative, side
+from hnmine.data.resolving import doubt, query_first
 from hnmine.data.shapes.ids import looks_like_id
 from hnmine.data.shapes.shape import text_in
 

@@ -20,12 +20,13 @@ from hnmine.core.errors import ColumnsError, InputError
 from hnmine.data.columns import Columns
 from hnmine.data.formats import arrow, documents, ipc, parquet, spreadsheet
 from hnmine.data.formats.cells import delimited_records
-from hnmine.data.formats.detect import Role, Source, detect, read_as, resolve, sheet
+from hnmine.data.formats.detect import Role, Source, detect, read_as, sheet
 from hnmine.data.formats.lines import ARROW, SEEKABLE, LineReader, chained
 from hnmine.data.formats.literals import list_in
 from hnmine.data.formats.streams import check_growth, single
 from hnmine.data.problems import InputFile
 from hnmine.data.questions import unknown_columns
+from hnmine.data.resolving import resolve
 from hnmine.data.shapes.shape import Shape
 from hnmine.data.shapes.shaped import Shaped
 
