@@ -34,6 +34,7 @@ _PASSAGE = re.compile(
     r"(passage|document|doc|text|ctx|context|chunk|paragraph|sentence|example|sample|result|article|content|psg|snippet)s?|abschnitte?"
     r"|dokumente?|passagen?|texte?|beispiele?|документ\w*|текст\w*|пассаж\w*|documentos?|textos?|testo|dokument\w*|belge|metin"
 )
+_TEXT = re.compile(r"te[xs]t[eos]*|текст\w*")
 _BESIDE = re.compile(r"hard|random|easy|mined|bm|top|user|search|customer|our|the|an?|original|in|batch|first|second|third")
 # Alone, these words name a label rather than passages, or a place ("right").
 _CLEAR = re.compile(
@@ -78,7 +79,7 @@ def side(name: str) -> Literal["query", "pos", "neg", ""]:
         return ""
     if not markers:
         plain = [word for word in nouns if not _QUERY.fullmatch(word)]
-        return "query" if nouns and not denials and len(plain) < len(nouns) and {*plain} <= {"text", "texts"} else ""
+        return "query" if nouns and not denials and len(plain) < len(nouns) and all(map(_TEXT.fullmatch, plain)) else ""
     if not nouns and not any(map(_CLEAR.fullmatch, markers)):
         return ""
     if words[0] == "false" and len(markers) > 1:  # a false negative is no negative

@@ -92,9 +92,7 @@ def doubt(columns: Columns, source: Source, given: Columns) -> str:
     """Return why these columns must be confirmed by the user, or ""."""
     pos = (columns.pos or ("",))[0]
     if source.contrary is not None and given.label is None and columns.label in source.contrary:
-        return (
-            f"The columns `{source.contrary[0]}` and `{source.contrary[1]}` judge the passages and contradict each other: name the label."
-        )
+        return f"The labels `{source.contrary[0]}` and `{source.contrary[1]}` contradict each other: name the one that counts."
     if given.pos is not None or is_positive(columns.pos):
         return ""
     if _longer(columns, source):

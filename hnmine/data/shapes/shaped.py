@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from hnmine.core.errors import InputError
+from hnmine.core.text import counted
 from hnmine.data.columns import Columns, is_label
 from hnmine.data.formats.literals import literal_in
 from hnmine.data.labels import are_flags, contradicting
@@ -27,6 +28,8 @@ __all__ = ["Shaped"]
 SAMPLE = 50
 
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
+
+_SPLIT = re.compile(r"train(ing)?|dev(elopment)?|valid(ation)?|val|test(ing)?|eval(uation)?", re.IGNORECASE)
 
 _fields = msgspec.json.Decoder(Fields).decode
 _record = msgspec.json.Decoder(dict[str, Any]).decode
@@ -79,6 +82,8 @@ class Shaped:
         plain = [_plain(row) for row in rows] if self.shape else decoded
         self.kinds = _kinds([_unpacked(record, self.packed) for record in plain])
         self.examples = {name: _shown(each) for record in reversed(plain) for name, each in record.items() if each not in (None, "", [])}
+        self._split = _split(decoded) if given is not None else None  # a column of splits
+        self._splits: dict[str, tuple[int, int]] = {}  # split -> records, and the first line
         self._counts: dict[str, tuple[int, int]] = {}  # what -> how often, and the first line
         self.pool: list[str] | None = [] if self.shape is not None and self.shape.pool is not None else None
 
@@ -91,11 +96,23 @@ class Shaped:
             yield from self._given(record)
         reader.problems += self._early
         reader.line = self._end
-        if self.shape is None:
+        if self.shape is None and self._split is None:
             yield from self._records
             return
         for record in self._records:
             yield from self._given(record)
+        self._report()
+
+    def _report(self) -> None:
+        """Add the notices about all records."""
+        reader = self._reader
+        if len(self._splits) > 1:
+            counts = ", ".join(f"{name!r} in {counted(count, 'record')}" for name, (count, _) in self._splits.items())
+            message = f"`{self._split}` is {counts}; all are read"
+            line = list(self._splits.values())[1][1]
+            reader.notice(line, "reading-note", message, "leave out the records that are kept for evaluation")
+        if self.shape is None:
+            return
         for what, (count, line) in self._counts.items():
             if what == self.shape.left_out:
                 reader.notice(line, "record-left-out", f"{count:,} x {what}, the first here: left out", self.shape.remedy)
@@ -103,6 +120,9 @@ class Shaped:
                 reader.notice(line, "reading-note", f"{count:,} x {what}, the first here", "nothing to do")
 
     def _given(self, record: bytes) -> Iterator[bytes]:
+        if self._split is not None and (name := _split_of(record, self._split)) is not None:
+            count, line = self._splits.get(name, (0, self._reader.line))
+            self._splits[name] = count + 1, line
         rows = self._rows(record)
         if rows is None:
             yield record
@@ -160,6 +180,22 @@ def _packed(records: Sequence[Record]) -> tuple[str, ...]:
 def _literal(cell: object) -> Any:
     inside = literal_in(cell) if isinstance(cell, str) else None
     return None if isinstance(inside, dict) and all(isinstance(each, int | float | None) for each in inside.values()) else inside
+
+
+def _split(records: Sequence[Record]) -> str | None:
+    """Return the field that names a split of the data set, such as train or test."""
+    for name in ("split", "subset", "fold", "partition", "set"):
+        values = [record[name] for record in records if record.get(name) is not None]
+        if values and all(isinstance(each, str) and _SPLIT.fullmatch(each) for each in values):
+            return name
+    return None
+
+
+def _split_of(record: bytes, name: str) -> str | None:
+    try:
+        return str(value) if (value := _record(record).get(name)) is not None else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None  # reported when it is read
 
 
 def _unpacked(record: Record, packed: Sequence[str]) -> Record:
