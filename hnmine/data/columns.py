@@ -196,9 +196,11 @@ def is_id(name: str) -> bool:
     return plain in _IDS or plain.endswith("_id") or plain.startswith("unnamed:") or plain in ("", "index", "nr", "no", "row")
 
 
-_LABEL_WORD = re.compile(r"label|scor|relevan|similar|grade|rating|judg|correct|good|match|accept|entail|duplicate|bewert|qrel|class$"
-                         r"|^(is_)?(selected|clicked|gold|positive|pos|choice)$|^click$")  # fmt: skip
-_NOT_A_LABEL = re.compile(r"not?_|neg|distance|rank|position|loss|error|spam|wrong|irrelev|incorrect|dissimilar|mismatch|answers?$|id$")
+_LABEL_WORD = re.compile(r"label|scor|relevan|similar|grade|rating|judg|correct|match|accept|entail|duplicate|bewert|qrel|class$"
+                         r"|^(is_)?(selected|clicked|gold|good|positive|pos|choice)$|^click$")  # fmt: skip
+_NOT_A_LABEL = re.compile(
+    r"not?_|neg|distance|rank|position|loss|error|spam|wrong|irrelev|incorrect|dissimilar|mismatch|answers?$|id$|(^|_)(num|number|idx|index|count)(_|$)"
+)
 
 
 def is_label(name: str) -> bool:

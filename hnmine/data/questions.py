@@ -32,6 +32,8 @@ _NO_TEXT = re.compile(
     r"\w+://\S+|www\.\S+|\S+@\S+|[/~]\S+|[0-9a-fA-F-]{16,}|[-+]?[\d.,:%]+|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ].*)?|\w{3} \d{1,2} [\d: ]+"
 )
 
+_COUNT = re.compile(r"(^|_)(num|number|idx|index|count|turns?)(_|$)", re.IGNORECASE)
+
 
 def unknown_columns(path: str, role: Role, source: Source, examples: Mapping[str, str], records: Iterable[bytes] | None) -> str:
     """Return the question for columns: each with an example, and the setting that names them.
@@ -152,7 +154,7 @@ def _last(name: str) -> str:
 def _label(source: Source, taken: Sequence[str], several: bool) -> str | None:
     """Return the column that may hold labels of single passages: one with the name of a label, else the only one with few values."""
     others = [name for name in source.names if name in (*source.labels, *source.numbers) and name not in taken]
-    short = [name for name in others if name in source.labels and not is_id(name)]
+    short = [name for name in others if name in source.labels and not is_id(name) and not _COUNT.search(name)]
     if several or "NAME" in taken:
         return None
     return next((name for name in others if is_label(name)), short[0] if len(short) == 1 else None)

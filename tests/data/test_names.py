@@ -66,8 +66,9 @@ def pairs(name: str, positive: object, negative: object, **more: object) -> list
     [
         *((name, "neg") for name in (
             "wrong answer", "hard negative", "Irrelevant Passage", "downvoted_answer", "hardNegative", "not relevant document",
-            "non-relevant text", "falsche Antwort", "irrelevanter Text", "неверный ответ", "нерелевантный документ", "错误答案", "不正解の文",
-            "오답", "réponse fausse", "respuesta incorrecta", "risposta sbagliata", "resposta errada", "negative_passages_bm25", "rejected output",
+            "non-relevant text", "falsche Antwort", "irrelevanter Text", "неверный ответ", "нерелевантный документ", "错误答案",
+            "不正解の文", "오답", "respuesta incorrecta", "risposta sbagliata", "resposta errada", "rejected output",
+            "réponse fausse", "negative_passages_bm25",
         )),
         *((name, "pos") for name in (
             "good answer", "relevant passage", "gold_doc", "upvoted answer", "correct answer", "richtige Antwort", "правильный ответ",
@@ -218,6 +219,7 @@ SUGGESTED: dict[str, tuple[list[dict[str, object]], list[tuple[str, list[str], l
     "an empty column": ([{"instruction": q, "context": "" if n else p, "response": p} for n, (q, p, _) in enumerate(TRIPLES)], POSITIVE),
     "a label": ([{"asked": q, "found": text, "is_relevant": value} for q, p, n in TRIPLES for text, value in ((p, 1), (n, 0))], ROWS),
     "answers with ranks": ([{"prompt": q, "answers": [{"answer": n}, {"answer": p}], "good_natured": True} for q, p, n in TRIPLES], BOTH),
+    "numbers of choices": ([{"passage_de": p, "question": q, "correct_answer_num": str(n % 4)} for n, (q, p, _) in enumerate(TRIPLES)], POSITIVE),
     "several passages": ([{"query": q, "docs": [n, p]} for q, p, n in TRIPLES], BOTH),
     "a comma in a name": ([{"asked, really": q, "found": p} for q, p, _ in TRIPLES], POSITIVE),
     "names in German": ([{"Betreff": q, "Text der Hilfe": p, "falscher Treffer": n} for q, p, n in TRIPLES], ROWS),
@@ -229,6 +231,18 @@ def test_the_columns_that_a_question_prints_work(tmp_path, kind):
     records, expected = SUGGESTED[kind]
     path = write(tmp_path / "d.jsonl", records)
     assert rows(path, *suggested(path)) == expected
+
+
+def test_ranks_of_answers_are_asked_about_and_not_another_flag_of_the_row(tmp_path):
+    records = [
+        {"prompt": q, "answers": [{"answer": n, "rank": 2.0}, {"answer": p, "rank": 1.0}], "turns": 1, "good_natured": True}
+        for q, p, n in TRIPLES
+    ]
+    path = write(tmp_path / "d.jsonl", records)
+    words = suggested(path)
+    with pytest.raises(LabelsError, match="which values of `rank` make a passage positive"):
+        rows(path, *words)
+    assert rows(path, *words, "positive_labels=<=1") == ROWS
 
 
 # Published data sets

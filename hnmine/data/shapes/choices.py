@@ -24,7 +24,7 @@ _RIGHT = (
     re.compile(r"labels?", re.IGNORECASE),
 )
 _LISTED = ("candidates", "choices", "options", "endings", "passages", "documents", "docs", "ctxs", "contexts", "responses", "answers")
-_FIELD = re.compile(r"((?:option|opt|choice|candidate|(?:mc_)?answer|passage|ending)s?[_ -]?|)([a-h]|\d)", re.IGNORECASE)
+_FIELD = re.compile(r"((?:option|opt|choice|candidate|answer|passage|ending)s?[_ -]?|)([a-h]|\d)", re.IGNORECASE)
 _KEYS = ("label", "key", "letter", "id")
 
 
