@@ -199,7 +199,8 @@ def is_id(name: str) -> bool:
 _LABEL_WORD = re.compile(r"label|scor|relevan|similar|grade|rating|judg|correct|match|accept|entail|duplicate|bewert|qrel|class$"
                          r"|^(is_)?(selected|clicked|gold|good|positive|pos|choice)$|^click$")  # fmt: skip
 _NOT_A_LABEL = re.compile(
-    r"not?_|neg|distance|rank|position|loss|error|spam|wrong|irrelev|incorrect|dissimilar|mismatch|answers?$|id$|(^|_)(num|number|idx|index|count)(_|$)"
+    r"not?_|neg|distance|rank|position|loss|error|spam|wrong|irrelev|incorrect|dissimilar|mismatch|answers?$|id$"
+    r"|(^|_)(num|number|idx|index|count)(_|$)"
 )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
 from statistics import median
 from typing import Any
 
@@ -26,7 +25,6 @@ from hnmine.data.shapes.shape import text_in
 
 __all__ = ["unknown_columns"]
 
-_COUNTED = 1_000  # records that are looked at
 # Dates, addresses, paths and hashes: one word each, and a date may have a time.
 _NO_TEXT = re.compile(
     r"\w+://\S+|www\.\S+|\S+@\S+|[/~]\S+|[0-9a-fA-F-]{16,}|[-+]?[\d.,:%]+|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ].*)?|\w{3} \d{1,2} [\d: ]+"
@@ -35,7 +33,7 @@ _NO_TEXT = re.compile(
 _COUNT = re.compile(r"(^|_)(num|number|idx|index|count|turns?)(_|$)", re.IGNORECASE)
 
 
-def unknown_columns(path: str, role: Role, source: Source, examples: Mapping[str, str], records: Iterable[bytes] | None) -> str:
+def unknown_columns(path: str, role: Role, source: Source, examples: Mapping[str, str], records: Iterable[bytes]) -> str:
     """Return the question for columns: each with an example, and the setting that names them.
 
     Args:
@@ -43,11 +41,11 @@ def unknown_columns(path: str, role: Role, source: Source, examples: Mapping[str
         role: of the file.
         source: its format and columns.
         examples: the first value of each column.
-        records: the first records are read for the kinds of columns and the values of a label.
+        records: the first ones, for the kinds of columns and the values of a label.
     """
     names = source.names
     shown = "".join(f"\n  {name}: {shortened(examples.get(name, ''), 80)!r}" for name in names[:20])
-    first = [values for record in islice(records or (), _COUNTED) if (values := _decoded(record))]
+    first = [values for record in records if (values := _decoded(record))]
     texts = _texts([name for name in names if name not in source.labels], first)
     reason = labelled = ""
     if role == "pool":

@@ -219,7 +219,8 @@ SUGGESTED: dict[str, tuple[list[dict[str, object]], list[tuple[str, list[str], l
     "an empty column": ([{"instruction": q, "context": "" if n else p, "response": p} for n, (q, p, _) in enumerate(TRIPLES)], POSITIVE),
     "a label": ([{"asked": q, "found": text, "is_relevant": value} for q, p, n in TRIPLES for text, value in ((p, 1), (n, 0))], ROWS),
     "answers with ranks": ([{"prompt": q, "answers": [{"answer": n}, {"answer": p}], "good_natured": True} for q, p, n in TRIPLES], BOTH),
-    "numbers of choices": ([{"passage_de": p, "question": q, "correct_answer_num": str(n % 4)} for n, (q, p, _) in enumerate(TRIPLES)], POSITIVE),
+    "numbers of choices": ([{"passage_de": p, "question": q, "correct_answer_num": str(n % 4)}
+                            for n, (q, p, _) in enumerate(TRIPLES)], POSITIVE),
     "several passages": ([{"query": q, "docs": [n, p]} for q, p, n in TRIPLES], BOTH),
     "a comma in a name": ([{"asked, really": q, "found": p} for q, p, _ in TRIPLES], POSITIVE),
     "names in German": ([{"Betreff": q, "Text der Hilfe": p, "falscher Treffer": n} for q, p, n in TRIPLES], ROWS),

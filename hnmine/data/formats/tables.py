@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Any, BinaryIO, Literal, TypeVar
 
 import msgspec
@@ -34,6 +34,7 @@ __all__ = ["RecordReader"]
 
 # A JSON document is parsed in memory.
 MAX_ARRAY_BYTES = 512 * 2**20
+_LOOKED_AT = 1_000  # records that a question about columns looks at
 _FIRST = 200  # rows of a sheet to detect its columns
 
 T = TypeVar("T")
@@ -113,7 +114,9 @@ class RecordReader(LineReader):
         if self.columns is None and not self.converts and self.source.format in ("jsonl", "json"):
             self.plain = True  # the missing fields are reported line by line
         if (self.columns is None and not self.plain) or (self.shape is not None and self.shape.asks):
-            raise ColumnsError(unknown_columns(str(self.path), self.role, self.source, examples, self._records), self.source.names)
+            first = list(islice(self._records or (), _LOOKED_AT))
+            self._records = chain(first, self._records or ())  # a screen shows them with the question
+            raise ColumnsError(unknown_columns(str(self.path), self.role, self.source, examples, first), self.source.names)
 
     def _detect(self) -> None:
         stored = self.blocks()
