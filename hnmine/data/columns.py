@@ -9,23 +9,27 @@ are then negatives: the user must name the columns.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
 import msgspec
 
 from hnmine.core.errors import InputError, SettingsError
+from hnmine.data.names import is_answer, is_retrieved, side
 
 __all__ = [
     "Columns",
     "columns_from",
     "in_words",
+    "is_context",
     "is_id",
     "is_label",
     "is_passage",
     "is_positive",
     "is_query",
+    "is_reply",
+    "is_text",
     "known_name",
     "likely_columns",
     "pool_columns",
@@ -40,9 +44,9 @@ _QUERIES = ("query", "question", "anchor", "queries", "questions", "search_query
             "запрос", "问题", "查询", "問題", "質問", "질문")  # fmt: skip
 _POSITIVES = ("pos", "positive", "positives", "positive_passages", "positive_passage", "positive_ctxs", "positive_docs", "positive_doc",
               "positive_document", "positive_documents", "positive_text", "positive_texts", "relevant", "relevant_passages",
-              "relevant_docs", "chosen")  # fmt: skip
+              "relevant_docs", "reference_contexts", "chosen")  # fmt: skip
 # The second text of a pair: a positive, or with a label column perhaps a negative. Before an answer: that is often three words of it.
-_PARTNERS = ("context", "contexts", "retrieved_contexts", "reference_contexts", "passage", "passages", "document", "documents", "doc",
+_PARTNERS = ("context", "contexts", "passage", "passages", "document", "documents", "doc",
              "docs", "sentence2", "sentence_1", "sentence_2", "sentence_b", "sent2", "text_b", "text2", "hypothesis", "support",
              "sentence")  # fmt: skip
 _ANSWERS = ("answer", "answers", "correct_answer", "correct_answers", "best_answer", "response", "responses", "reference",
@@ -56,8 +60,6 @@ _NEGATIVES = ("neg", "negative", "negatives", "negative_passages", "negative_pas
               "hard_negative_ctxs", "hard_negative_passages", "rejected", "rejected_response", "rejected_responses", "wrong",
               "irrelevant", "falsch", "falsche_antwort", "faux", "incorrecta", "sbagliata", "errada", "fout", "неверно",
               "错误答案", "错误", "不正解", "오답")  # fmt: skip
-# Wrong answers are negatives of an answer; where a context is the positive, they are no passages at all.
-_WRONG_ANSWERS = re.compile(r"(incorrect|wrong|false|bad)_answers?(_?\d+)?|distractors?(_?\d+)?")
 _TEXTS = ("text", "passage", "contents", "content", "document", "doc", "body", "passage_text", "document_text", "doc_text", "chunk_text",
           "paragraph", "context", "chunk", "sentence", "answer")  # fmt: skip
 _IDS = ("_id", "id", "docid", "doc_id", "document_id", "pid", "passage_id", "corpus_id", "chunk_id", "pool_id", "qid", "query_id",
@@ -145,7 +147,7 @@ def _plain(name: str) -> str:
 def known_name(name: str) -> bool:
     """Return whether a column name is well known."""
     plain = _plain(name)
-    return plain in _KNOWN or any(each.fullmatch(plain) for each in (_NUMBERED_POSITIVE, _NUMBERED_NEGATIVE, _WRONG_ANSWERS))
+    return plain in _KNOWN or any(each.fullmatch(plain) for each in (_NUMBERED_POSITIVE, _NUMBERED_NEGATIVE)) or side(name) != ""
 
 
 def query_among(names: Sequence[str]) -> str | None:
@@ -155,7 +157,27 @@ def query_among(names: Sequence[str]) -> str | None:
 
 def is_positive(names: Sequence[str] | None) -> bool:
     """Return whether a name says that its passages are positives."""
-    return any(_plain(name) in _POSITIVES or _NUMBERED_POSITIVE.fullmatch(_plain(name)) for name in names or ())
+    return any(_plain(name) in _POSITIVES or _NUMBERED_POSITIVE.fullmatch(_plain(name)) or _is_right(name) for name in names or ())
+
+
+def _is_right(name: str) -> bool:
+    """Return whether a name says that its passages are positives, as "relevant passage" does; answers are judged by a label beside."""
+    return side(name) == "pos" and not is_answer(name) and _plain(name) not in _ANSWERS
+
+
+def is_reply(name: str) -> bool:
+    """Return whether a name is that of an answer, which may be shorter than the passage that a label is about."""
+    return _plain(name) in _ANSWERS and not is_text(name)
+
+
+def is_context(name: str) -> bool:
+    """Return whether a name is that of the contexts of an answer."""
+    return _plain(name) in ("context", "contexts")
+
+
+def is_text(name: str) -> bool:
+    """Return whether a name is that of a pool's passages, such as `text` or `content`."""
+    return _plain(name) in _TEXTS and _plain(name) != "answer"
 
 
 def is_query(name: str) -> bool:
@@ -165,7 +187,7 @@ def is_query(name: str) -> bool:
 
 def is_passage(name: str) -> bool:
     """Return whether a name says that its column holds passages: positives, or the second texts of pairs."""
-    return is_positive([name]) or _plain(name) in _PARTNERS
+    return is_positive([name]) or _plain(name) in _PARTNERS or is_retrieved(name)
 
 
 def is_id(name: str) -> bool:
@@ -174,9 +196,12 @@ def is_id(name: str) -> bool:
     return plain in _IDS or plain.endswith("_id") or plain.startswith("unnamed:") or plain in ("", "index", "nr", "no", "row")
 
 
-_LABEL_WORD = re.compile(r"label|scor|relevan|similar|grade|rating|judg|correct|good|match|accept|entail|duplicate|bewert|qrel|class$"
-                         r"|^(is_)?(selected|clicked|gold|positive|pos|choice)$|^click$")  # fmt: skip
-_NOT_A_LABEL = re.compile(r"not?_|neg|distance|rank|position|loss|error|spam|wrong|irrelev|incorrect|dissimilar|mismatch|answers?$|id$")
+_LABEL_WORD = re.compile(r"label|scor|relevan|similar|grade|rating|judg|correct|match|accept|entail|duplicate|bewert|qrel|class$"
+                         r"|^(is_)?(selected|clicked|gold|good|positive|pos|choice)$|^click$")  # fmt: skip
+_NOT_A_LABEL = re.compile(
+    r"not?_|neg|distance|rank|position|loss|error|spam|wrong|irrelev|incorrect|dissimilar|mismatch|answers?$|id$"
+    r"|(^|_)(num|number|idx|index|count)(_|$)"
+)
 
 
 def is_label(name: str) -> bool:
@@ -201,41 +226,67 @@ def _check(names: Sequence[str], wanted: Iterable[str], where: str) -> None:
             raise InputError(f"{where}: there is no column `{name}`; the file has {_listed(names)}")
 
 
-def training_columns(names: Sequence[str], given: Columns, where: str) -> Columns | None:
+def training_columns(names: Sequence[str], given: Columns, where: str, *, unread: Collection[str] = ()) -> Columns | None:
     """Return the columns of query, positives, negatives and label, or None if they must be named by the user.
 
+    Args:
+        names: of all columns.
+        given: the columns that the user names.
+        where: the file, for messages.
+        unread: columns whose values are no texts, whatever their names: flags, numbers, ids.
+
     Raises:
-        InputError: a named column does not exist, or is named for two parts; `where` is the file.
+        InputError: a named column does not exist, or is named for two parts.
     """
     single = [name for name in (given.query, given.label) if name]
     named = [*single, *(given.pos or ()), *(given.neg or ())]
     _check(names, named, where)
     if twice := next((name for name in named if named.count(name) > 1), None):
         raise InputError(f"{where}: the column `{twice}` is named for two parts; name it once")
-    query = given.query or _first(names, _QUERIES, named)
+    texts = [name for name in names if name not in unread and name not in named]
+    query = given.query or _first(texts, _QUERIES) or _only([name for name in texts if side(name) == "query"])
     taken = [*named, *([query] if query else [])]
     pos, label = given.pos, given.label
     if pos is None:
-        one = _first(names, _POSITIVES, [*taken, *_label_names(names)])
-        numbered = [name for name in names if _NUMBERED_POSITIVE.fullmatch(_plain(name)) and name not in taken]
-        if one is None and not numbered:
-            one = _first(names, (*_PARTNERS, *_ANSWERS), taken)
-            if one is not None and label is None:
-                label = _first(names, _LABELS, [*taken, one])
-        pos = (one,) if one is not None else tuple(numbered)
+        pos = _positives(names, [name for name in texts if name != query])
+        if len(pos) == 1 and not is_positive(pos) and label is None:
+            label = _first(names, _LABELS, [*taken, *pos])
     if query is None or not pos:
         return None
     taken += [*pos, *([label] if label else [])]
     neg = given.neg
     if neg is None:
         third = ("sentence_2",) if _plain(query) == "sentence_0" else ()
-        numbered_too = [_NUMBERED_NEGATIVE] if any(_plain(name) in _PARTNERS for name in pos) else [_NUMBERED_NEGATIVE, _WRONG_ANSWERS]
+        # Wrong answers are negatives of an answer; where a context is the positive, they are no passages at all.
+        partner = any(_plain(name) in _PARTNERS for name in pos)
+        found = [name for name in texts if name not in taken]
         neg = tuple(
             name
-            for name in names
-            if name not in taken and (_plain(name) in (*_NEGATIVES, *third) or any(each.fullmatch(_plain(name)) for each in numbered_too))
+            for name in found
+            if _plain(name) in (*_NEGATIVES, *third)
+            or _NUMBERED_NEGATIVE.fullmatch(_plain(name))
+            or (side(name) == "neg" and not (partner and is_answer(name)))
         )
     return Columns(query=query, pos=pos, neg=neg, label=label, positive_labels=given.positive_labels)
+
+
+def _positives(names: Sequence[str], texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of positives among the columns of texts, the surest names first; () if several columns may be it."""
+    one = _first(texts, _POSITIVES, _label_names(names))
+    if one is not None:
+        return (one,)
+    if numbered := tuple(name for name in texts if _NUMBERED_POSITIVE.fullmatch(_plain(name))):
+        return numbered
+    right = [name for name in texts if _is_right(name) and name not in _label_names(names)]
+    if right:
+        return tuple(right) if len({re.sub(r"[\W\d_]", "", name).casefold() for name in right}) == 1 else ()
+    one = _first(texts, _PARTNERS) or _only([name for name in texts if side(name) == "pos" and _plain(name) not in _ANSWERS])
+    one = one or _first(texts, _ANSWERS)
+    return () if one is None else (one,)
+
+
+def _only(names: Sequence[str]) -> str | None:
+    return names[0] if len(names) == 1 else None
 
 
 def _label_names(names: Sequence[str]) -> list[str]:

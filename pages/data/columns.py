@@ -16,7 +16,8 @@ import streamlit as st
 from hnmine import resources
 from hnmine.core.errors import InputError
 from hnmine.data.columns import Columns, likely_columns
-from hnmine.data.formats.detect import Role, resolve
+from hnmine.data.formats.detect import Role
+from hnmine.data.resolving import resolve
 from hnmine.runs.uploads import FileInfo
 from hnmine.runs.workspace import Dataset
 from pages.data import first_rows, looks

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Literal
@@ -19,7 +19,7 @@ import msgspec
 
 from hnmine.core.errors import InputError
 from hnmine.core.text import counted, shortened
-from hnmine.data.columns import Columns, in_words, is_id, is_label, is_positive, known_name, pool_columns, training_columns
+from hnmine.data.columns import Columns, in_words, known_name
 from hnmine.data.formats import delimited
 from hnmine.data.formats.delimited import Layout, cleaned, trimmed
 from hnmine.data.formats.documents import almost, beginning, list_in_line
@@ -28,7 +28,7 @@ from hnmine.data.formats.literals import list_in
 from hnmine.data.formats.streams import Packing
 from hnmine.data.formats.turned import Turned, turned
 
-__all__ = ["Format", "Role", "Source", "detect", "query_first", "read_as", "resolve", "sheet"]
+__all__ = ["Format", "Role", "Source", "detect", "read_as", "sheet"]
 
 Format = Literal["jsonl", "json", "csv", "text", "parquet", "arrow", "excel", "beir"]
 Role = Literal["training", "pool"]
@@ -66,6 +66,11 @@ class Source:
         ids: the columns with one word or number per cell.
         labels, numbers: the columns with few, short values, and with numbers alone.
         repeated: the columns whose values repeat.
+        flags: the columns with 0 and 1, true and false, or yes and no alone.
+        codes: the columns whose texts are all ids, such as UUIDs.
+        several: the columns with more than one passage in a row.
+        contrary: two labels that contradict each other.
+        sizes: the median length of the first texts of the columns that hold texts, in characters.
         lengths: the median length of the first texts of each column, in characters; of records without names.
         shape: of the rows, such as "chat messages"; "" for fields as columns.
     """
@@ -85,6 +90,11 @@ class Source:
     labels: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+    several: tuple[str, ...] = ()
+    contrary: tuple[str, str] | None = None
+    sizes: Mapping[str, float] = field(default_factory=dict)
     lengths: tuple[float, ...] = ()
     shape: str = ""
 
@@ -116,70 +126,6 @@ class Source:
     def is_table(self) -> bool:
         """Whether the file is a table, so that an empty cell is a missing value."""
         return self.format in ("csv", "parquet", "arrow", "excel") or not self.header
-
-
-def resolve(source: Source, role: Role, given: Columns, where: str) -> tuple[Columns | None, bool]:
-    """Return (columns to read, or None if the user must name them; whether the fields need no renaming).
-
-    Raises:
-        InputError: a named column does not exist; `where` is the file.
-    """
-    names = source.names
-    if source.format == "text":
-        return Columns(text="text"), True
-    plain = source.format in ("jsonl", "json") and source.header
-    if role == "pool":
-        found = pool_columns(names, given, where)
-        if found is None and source.is_table and (len(names) == 1 or (len(names) == 2 and names[0] in source.ids)):
-            found = Columns(text=names[-1])
-        if found is None and plain:
-            return (Columns(text="text"), True) if not names else (None, False)
-        return found, plain
-    usual = Columns(query="query", pos=("pos",), neg=("neg",))
-    default_names = given.query in (None, "query") and given.pos in (None, ("pos",)) and given.neg in (None, ("neg",))
-    others = {"query", "pos"} <= {*names} and "neg" not in names and training_columns(names, Columns(query="query", pos=("pos",)), where)
-    if plain and default_names and (not names or {"query", "pos"} <= {*names}) and not (others and others.neg):
-        return _with_label(usual, source, given), True
-    found = training_columns(names, given, where)
-    if found is None and plain and default_names and (not names or {"query", "pos"} & {*names}):  # reported line by line
-        return None, True
-    unnamed = not source.header and (given.query, given.pos) == (None, None)
-    if found is None and unnamed and len(names) in (2, 3) and not {*names[:2]} & {*source.ids} and query_first(source):
-        found = Columns(query=names[0], pos=(names[1],), neg=names[2:])
-    return (None if found is None else _with_label(found, source, given)), False
-
-
-def query_first(source: Source) -> bool:
-    """Return whether the first column of a table without a header may be the query.
-
-    Another column is more likely if its texts are shorter by half, or a little shorter and its values repeat.
-    """
-    first, *others = zip(source.names, source.lengths, strict=True)
-    texts = [(name, length) for name, length in others if length and name not in (*source.labels, *source.numbers, *source.ids)]
-    repeated = () if first[0] in source.repeated else source.repeated
-    return not any(first[1] >= length + 10 and (first[1] > 1.5 * length or name in repeated) for name, length in texts)
-
-
-def _with_label(columns: Columns, source: Source, given: Columns) -> Columns:
-    """Return the columns with the one that holds labels, which decides whether a passage is positive.
-
-    It is a `label`; else, beside a passage that is not called positive, a column of numbers or few, short values: one with the name
-    of a label, the third without a header, or any if queries repeat. Values of the last are always asked about.
-    """
-    label = columns.label if given.label is None else given.label
-    named = (columns.query, *(columns.pos or ()), *((columns.neg or ()) if source.header else ()))
-    if label is None:
-        label = next((name for name in source.labels if name.casefold() in ("label", "labels") and name not in named), None)
-    others = [name for name in source.names if name not in named and name in (*source.labels, *source.numbers)]
-    if label is None and not (source.header and is_positive(columns.pos)) and len(columns.pos or ()) == 1:
-        label = next((name for name in others if is_label(name)), None)
-        short = [name for name in others if not is_id(name)]
-        if label is None and not source.header and len(source.names) == 3 and others == [source.names[2]]:
-            label = others[0]
-        if label is None and source.header and short and (columns.query in source.repeated):
-            label = short[0]
-    neg = tuple(name for name in columns.neg or () if name != label)
-    return msgspec.structs.replace(columns, label=label or None, neg=neg, positive_labels=given.positive_labels)
 
 
 def read_as(source: Source, columns: Columns | None) -> str:

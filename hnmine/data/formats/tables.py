@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Any, BinaryIO, Literal, Self, TypeVar
 
 import msgspec
@@ -20,7 +20,7 @@ from hnmine.core.errors import ColumnsError, InputError
 from hnmine.data.columns import Columns
 from hnmine.data.formats import arrow, documents, ipc, parquet, spreadsheet, turned
 from hnmine.data.formats.cells import Again, delimited_records, report_titles
-from hnmine.data.formats.detect import Role, Source, detect, read_as, resolve, sheet
+from hnmine.data.formats.detect import Role, Source, detect, read_as, sheet
 from hnmine.data.formats.headers import doubt
 from hnmine.data.formats.lines import SEEKABLE, LineReader, chained
 from hnmine.data.formats.literals import list_in
@@ -28,6 +28,7 @@ from hnmine.data.formats.streams import check_growth, single
 from hnmine.data.formats.unsupported import ARROW
 from hnmine.data.problems import InputFile
 from hnmine.data.questions import unknown_columns
+from hnmine.data.resolving import resolve
 from hnmine.data.shapes.shape import Shape
 from hnmine.data.shapes.shaped import Shaped
 
@@ -35,6 +36,7 @@ __all__ = ["RecordReader"]
 
 # A JSON document is parsed in memory.
 MAX_ARRAY_BYTES = 512 * 2**20
+_LOOKED_AT = 1_000  # records that a question about columns looks at
 _FIRST = 200  # rows of a sheet to detect its columns
 
 T = TypeVar("T")
@@ -109,7 +111,7 @@ class RecordReader(LineReader):
             shaped = Shaped(self, self._records or iter(()), self.given if self.converts and self.role == "training" else None)
             self._records, self.shape, self.pool, examples = iter(shaped), shaped.shape, shaped.pool, shaped.examples
             self.packed = shaped.packed
-            self.source = replace(self.source, labels=shaped.labels, numbers=shaped.numbers, repeated=shaped.repeated)
+            self.source = replace(self.source, **shaped.kinds)
             if shaped.shape is not None:
                 self.source = replace(self.source, names=shaped.names, shape=shaped.shape.name, header=True, lists=(), ids=())
         if twice := next((name for name in self.source.names if self.source.names.count(name) > 1), None):
@@ -120,7 +122,9 @@ class RecordReader(LineReader):
         unsure = self.shape is None and not self._named() and bool(self.source.doubtful)
         in_doubt = unsure and not self.source.header  # a header read as a record would be a wrong row
         if (self.columns is None and not self.plain) or (self.shape is not None and self.shape.asks) or in_doubt:
-            question = unknown_columns(str(self.path), self.role, self.source, examples, self._records)
+            first = list(islice(self._records or (), _LOOKED_AT))
+            self._records = chain(first, self._records or ())  # a screen shows them with the question
+            question = unknown_columns(str(self.path), self.role, self.source, examples, first)
             more = doubt(self.source.doubtful, self.role, header=self.source.header) if unsure else ""
             raise ColumnsError(question + more, self.source.names)
 

@@ -28,6 +28,11 @@ _FIELD = re.compile(r"((?:option|opt|choice|candidate|answer|passage|ending)s?[_
 _KEYS = ("label", "key", "letter", "id")
 
 
+def _asked(record: Mapping[str, Any]) -> str | None:
+    """Return the field of the query; that of HellaSwag and SWAG is `ctx`, the beginning of a text."""
+    return query_among(list(record)) or ("ctx" if {"ctx", "endings"} <= record.keys() else None)
+
+
 def _candidates(record: Mapping[str, Any]) -> tuple[tuple[str, ...], list[Any], list[str]] | None:
     """Return the fields of the candidates, the candidates, and what each is called (letters or numbers), if it is."""
     for name in sorted((name for name in record if name in _LISTED), key=_LISTED.index):
@@ -43,7 +48,7 @@ def _candidates(record: Mapping[str, Any]) -> tuple[tuple[str, ...], list[Any], 
 
 def _right(record: Mapping[str, Any]) -> tuple[tuple[str, ...], list[Any], list[str], str] | None:
     found = _candidates(record)
-    if found is None or query_among(list(record)) is None:
+    if found is None or _asked(record) is None:
         return None
     name = next((name for names in _RIGHT for name in record if name not in found[0] and names.fullmatch(name)), None)
     # Where another field holds the passages, these are answers or the like.
@@ -110,7 +115,7 @@ def _shape(base: int) -> Shape:
 
     def rows(fields: Fields) -> list[Fields]:
         record = {name: value(fields, name) for name in fields}
-        found, places, asked = _right(record), _places(record), query_among(list(record))
+        found, places, asked = _right(record), _places(record), _asked(record)
         if found is None or places is None or asked is None:
             raise ShapeError
         if not places:

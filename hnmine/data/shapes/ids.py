@@ -27,7 +27,7 @@ _PASSAGE = re.compile(rf"{_KINDS}[_-]?ids?|[pd]id|docno|cord_uid")
 _NEGATIVE = re.compile(rf"(hard[_-]?)?neg(atives?)?([_-]?{_KINDS}s?)?([_-]?ids?)?|nid")
 # A field with the texts of these passages; where it is complete, the ids beside it are not needed.
 _PASSAGE_TEXT = re.compile(
-    r"(pos(itives?)?|relevant|passage|document|doc|context|chunk|paragraph)s?([_-]?(doc|document|passage|ctx|context|chunk|text|content)s?)?"
+    r"(pos(itives?)?|relevant|passage|document|doc|context|chunk|paragraph|sentence|text|content)s?([_-]?(doc|document|passage|ctx|context|chunk|text|content)s?)?"
 )
 _JUDGED = ("label", "score", "relevance", "rel", "relevancy", "grade", "judgement", "judgment", "rating")
 _ID_KEYS = ("id", "_id", "docid", "doc_id", "document_id", "pid", "passage_id", "chunk_id", "corpus_id", "psg_id")

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from hnmine.data.columns import Columns
 from hnmine.data.shapes.annotated import ARGILLA, ARGILLA_FLAT, LABEL_STUDIO
+from hnmine.data.shapes.binary import PRODIGY, RANKER
 from hnmine.data.shapes.choices import CHOICES
 from hnmine.data.shapes.collection import COLLECTION
 from hnmine.data.shapes.ids import ID_TABLE, IDS, IDS_ONLY, JUDGED_OBJECT, JUDGED_TABLE
 from hnmine.data.shapes.judged import JUDGED, JUDGED_IDS, judged
 from hnmine.data.shapes.messages import CONVERSATION, MESSAGES
 from hnmine.data.shapes.nested import FLATTENED, INSTRUCTED, OBJECTS, WRAPPED, WRAPPED_TEXTS, dotted
-from hnmine.data.shapes.preferences import AB, ALPACA, NUMBERED, PREFERENCES
+from hnmine.data.shapes.preferences import AB, ALPACA, KTO, NUMBERED, OPENAI, PREFERENCES
+from hnmine.data.shapes.published import COLUMNAR, DUPLICATES, MULTIHOP, QUESTIONS, SNIPPETS
 from hnmine.data.shapes.separated import SEPARATED, UNSEPARATED
 from hnmine.data.shapes.shape import Record, Shape
 from hnmine.data.shapes.squad import SQUAD, SQUAD_FLAT
@@ -20,7 +22,22 @@ from hnmine.data.shapes.squad import SQUAD, SQUAD_FLAT
 __all__ = ["SHAPES", "recognised"]
 
 SHAPES = (
-    *(COLLECTION, JUDGED_OBJECT, LABEL_STUDIO, ARGILLA, ARGILLA_FLAT, MESSAGES, PREFERENCES, AB, CONVERSATION, SQUAD, SQUAD_FLAT),
+    *(
+        COLLECTION,
+        JUDGED_OBJECT,
+        RANKER,
+        LABEL_STUDIO,
+        ARGILLA,
+        ARGILLA_FLAT,
+        PRODIGY,
+        MESSAGES,
+        PREFERENCES,
+        OPENAI,
+        KTO,
+        AB,
+        CONVERSATION,
+    ),
+    *(SQUAD, SQUAD_FLAT, MULTIHOP, QUESTIONS, SNIPPETS, DUPLICATES, COLUMNAR),
     *(WRAPPED, WRAPPED_TEXTS, INSTRUCTED, JUDGED, JUDGED_IDS, *NUMBERED, *CHOICES, ALPACA, OBJECTS, *SEPARATED, UNSEPARATED),
     *(IDS, IDS_ONLY, JUDGED_TABLE, ID_TABLE, FLATTENED),
 )

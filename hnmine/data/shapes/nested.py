@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hnmine.data.columns import Columns, query_among, training_columns
+from hnmine.data.shapes.judged import passage_in, passages_in
 from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, inside_of, raw, text_in, value
 
 __all__ = ["FLATTENED", "INSTRUCTED", "OBJECTS", "WRAPPED", "WRAPPED_TEXTS", "dotted"]
@@ -113,15 +114,26 @@ def _fits_objects(records: Sequence[Record]) -> bool:
 
 
 def dotted(names: Sequence[str]) -> Shape:
-    """Return the shape of records with objects that these names lead into, such as `input.question`."""
+    """Return the shape of records whose columns of these names are in objects, such as `input.question`, or hold objects with texts."""
 
     def found(record: Record) -> dict[str, Any]:
-        return {name: each for name in names if name not in record and (each := _at(record, name)) is not None}
+        inside = {name: each for name in names if (each := record[name] if name in record else _at(record, name)) is not None}
+        return {name: opened for name, each in inside.items() if (opened := _opened(each)) != each or name not in record}
 
     def rows(fields: Fields) -> list[Fields]:
         return [fields | {name: raw(each) for name, each in found({name: value(fields, name) for name in fields}).items()}]
 
     return Shape(name="objects", fits=lambda records: any(map(found, records)), rows=rows)
+
+
+_READ = frozenset(("text", "passage", "contents", "content"))  # read in any row
+
+
+def _opened(item: Any) -> Any:
+    """Return a list of objects with texts of other names, such as `answer`, as passages; anything else as it is."""
+    if isinstance(item, list) and item and all(isinstance(each, dict) and not _READ & each.keys() for each in item):
+        return item if (passages := passages_in(item)) is None else [passage_in(each) for each in passages]
+    return item
 
 
 def _at(item: Any, path: str) -> Any:

@@ -15,7 +15,7 @@ from hnmine.data.shapes.judged import other_fields
 from hnmine.data.shapes.messages import turns_in
 from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, inside_of, raw, text_in, value
 
-__all__ = ["AB", "ALPACA", "NUMBERED", "PREFERENCES"]
+__all__ = ["AB", "ALPACA", "KTO", "NUMBERED", "OPENAI", "PREFERENCES"]
 
 _PROMPTS = ("prompt", "instruction", "input", "conversations", "messages")
 _TURN = re.compile(r"\n\n(Human|Assistant): ?")
@@ -51,11 +51,14 @@ def _asked(item: Any) -> str | None:
 
 def _preference(record: Mapping[str, Any]) -> tuple[str | None, str, str, str] | None:
     """Return the field of the query (None: it is in the chats), the query, and the chosen and rejected answer."""
-    chosen, rejected = _answer(record.get("chosen")), _answer(record.get("rejected"))
-    if chosen is None or rejected is None:
+    if "chosen" not in record or "rejected" not in record:
+        return None
+    chosen, rejected = (_answer(record[side]) or "" for side in ("chosen", "rejected"))
+    if not all(record[side] is None or _answer(record[side]) is not None for side in ("chosen", "rejected")):
         return None
     name = query_among(list(record)) or next((name for name in _PROMPTS if name in record), None)
-    inside = None if _turns(record["chosen"]) is None else _asked(record["chosen"])
+    chat = next((record[side] for side in ("chosen", "rejected") if _turns(record[side]) is not None), None)
+    inside = None if chat is None else _asked(chat)
     query = inside or (_asked(record[name]) if name else None)
     return None if query is None else (name, query, chosen, rejected)
 
@@ -65,8 +68,40 @@ def _preferred(fields: Fields) -> list[Fields]:
     if found is None:
         raise ShapeError
     name, query, chosen, rejected = found
+    if not chosen:  # null: there is no positive
+        return [{}]
     others = {each: kept for each, kept in fields.items() if each not in (name, "chosen", "rejected")}
-    return [{"query": raw(query), "pos": raw([chosen]), "neg": raw([rejected])} | others]
+    return [{"query": raw(query), "pos": raw([chosen]), "neg": raw([rejected] if rejected else [])} | others]
+
+
+def _openai(record: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """Return query, preferred and other answer of a record for OpenAI's preference tuning."""
+    found = record.get("input")
+    query = _asked(found.get("messages")) if isinstance(found, dict) else None
+    pos, neg = (_answer(record.get(name)) for name in ("preferred_output", "non_preferred_output"))
+    return None if query is None or pos is None or neg is None else (query, pos, neg)
+
+
+def _tuned(fields: Fields) -> list[Fields]:
+    found = _openai(_decoded(fields))
+    if found is None:
+        raise ShapeError
+    others = {name: kept for name, kept in fields.items() if name not in ("input", "preferred_output", "non_preferred_output")}
+    return [{"query": raw(found[0]), "pos": raw([found[1]]), "neg": raw([found[2]])} | others]
+
+
+def _completed(record: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return query and answer of a record for KTO, which has a label of the answer."""
+    query, answer = _asked(record.get("prompt")), _answer(record.get("completion"))
+    return None if query is None or answer is None or not isinstance(record.get("label"), bool) else (query, answer)
+
+
+def _labelled(fields: Fields) -> list[Fields]:
+    found = _completed(_decoded(fields))
+    if found is None:
+        raise ShapeError
+    others = {name: kept for name, kept in fields.items() if name not in ("prompt", "completion", "query", "passage")}
+    return [{"query": raw(found[0]), "passage": raw(found[1])} | others]
 
 
 def _compared(fields: Fields) -> list[Fields]:
@@ -175,8 +210,13 @@ def _instructed(fields: Fields) -> list[Fields]:
 
 
 PREFERENCES = Shape(
-    name="chosen and rejected answers", fits=lambda records: any(_preference(each) is not None for each in records), rows=_preferred
+    name="chosen and rejected answers",
+    fits=lambda records: any(_preference(each) is not None for each in records),
+    rows=_preferred,
+    left_out="query without a chosen answer",
 )
+OPENAI = Shape(name="preferred and other outputs", fits=lambda records: all(_openai(each) is not None for each in records), rows=_tuned)
+KTO = Shape(name="completions with labels", fits=lambda records: all(_completed(each) is not None for each in records), rows=_labelled)
 AB = Shape(
     name="answers A and B with a preference",
     fits=lambda records: all({"history", "human_ref_A", "human_ref_B", "labels"} <= each.keys() for each in records),

@@ -66,7 +66,7 @@ def joined(title: str | None, text: str | None) -> str:
 
 # Names of the text in an object, the surest first.
 TEXT_KEYS = ("text", "full_text", "passage_text", "query_text", "passage", "contents", "content", "document", "doc", "body", "paragraph",
-             "sentence", "chunk", "snippet", "query", "question", "answer", "response")  # fmt: skip
+             "paragraph_text", "sentence", "chunk", "snippet", "query", "question", "answer", "response")  # fmt: skip
 
 
 def text_in(item: Any) -> str | None:

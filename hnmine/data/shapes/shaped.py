@@ -6,16 +6,21 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any, Protocol
 
 import msgspec
 
 from hnmine.core.errors import InputError
+from hnmine.core.text import counted
 from hnmine.data.columns import Columns, is_label
 from hnmine.data.formats.literals import literal_in
+from hnmine.data.labels import are_flags, contradicting
 from hnmine.data.problems import Problem
+from hnmine.data.shapes.ids import looks_like_id
+from hnmine.data.shapes.judged import passages_in
 from hnmine.data.shapes.known import recognised
-from hnmine.data.shapes.shape import Fields, Record, ShapeError, raw
+from hnmine.data.shapes.shape import Fields, Record, ShapeError, raw, text_in
 
 __all__ = ["Shaped"]
 
@@ -23,6 +28,8 @@ __all__ = ["Shaped"]
 SAMPLE = 50
 
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
+
+_SPLIT = re.compile(r"train(ing)?|dev(elopment)?|valid(ation)?|val|test(ing)?|eval(uation)?", re.IGNORECASE)
 
 _fields = msgspec.json.Decoder(Fields).decode
 _record = msgspec.json.Decoder(dict[str, Any]).decode
@@ -42,8 +49,7 @@ class Shaped:
     Attributes:
         shape: the shape of the first records, or None.
         names: the fields of their rows, if there is a shape.
-        labels, numbers: the fields with few, short values, and with numbers alone.
-        repeated: the fields whose values repeat.
+        kinds: which fields hold labels, numbers, flags and the like, as `Source` names them.
         packed: the fields that hold lists or objects as text.
         pool: the passages of records that hold their own pool, or None.
         examples: of each field, its first value as text.
@@ -74,8 +80,10 @@ class Shaped:
         rows = [row for _, record in self._first for row in self._rows(record) or ()] if self.shape else []
         self.names = tuple(dict.fromkeys(name for row in rows for name in row))
         plain = [_plain(row) for row in rows] if self.shape else decoded
-        self.labels, self.numbers, self.repeated = _labels(plain), _numbers(plain), _repeated(plain)
+        self.kinds = _kinds([_unpacked(record, self.packed) for record in plain])
         self.examples = {name: _shown(each) for record in reversed(plain) for name, each in record.items() if each not in (None, "", [])}
+        self._split = _split(decoded) if given is not None else None  # a column of splits
+        self._splits: dict[str, tuple[int, int]] = {}  # split -> records, and the first line
         self._counts: dict[str, tuple[int, int]] = {}  # what -> how often, and the first line
         self.pool: list[str] | None = [] if self.shape is not None and self.shape.pool is not None else None
 
@@ -88,11 +96,23 @@ class Shaped:
             yield from self._given(record)
         reader.problems += self._early
         reader.line = self._end
-        if self.shape is None:
+        if self.shape is None and self._split is None:
             yield from self._records
             return
         for record in self._records:
             yield from self._given(record)
+        self._report()
+
+    def _report(self) -> None:
+        """Add the notices about all records."""
+        reader = self._reader
+        if len(self._splits) > 1:
+            counts = ", ".join(f"{name!r} in {counted(count, 'record')}" for name, (count, _) in self._splits.items())
+            message = f"`{self._split}` is {counts}; all are read"
+            line = list(self._splits.values())[1][1]
+            reader.notice(line, "reading-note", message, "leave out the records that are kept for evaluation")
+        if self.shape is None:
+            return
         for what, (count, line) in self._counts.items():
             if what == self.shape.left_out:
                 reader.notice(line, "record-left-out", f"{count:,} x {what}, the first here: left out", self.shape.remedy)
@@ -100,6 +120,9 @@ class Shaped:
                 reader.notice(line, "reading-note", f"{count:,} x {what}, the first here", "nothing to do")
 
     def _given(self, record: bytes) -> Iterator[bytes]:
+        if self._split is not None and (name := _split_of(record, self._split)) is not None:
+            count, line = self._splits.get(name, (0, self._reader.line))
+            self._splits[name] = count + 1, line
         rows = self._rows(record)
         if rows is None:
             yield record
@@ -159,6 +182,22 @@ def _literal(cell: object) -> Any:
     return None if isinstance(inside, dict) and all(isinstance(each, int | float | None) for each in inside.values()) else inside
 
 
+def _split(records: Sequence[Record]) -> str | None:
+    """Return the field that names a split of the data set, such as train or test."""
+    for name in ("split", "subset", "fold", "partition", "set"):
+        values = [record[name] for record in records if record.get(name) is not None]
+        if values and all(isinstance(each, str) and _SPLIT.fullmatch(each) for each in values):
+            return name
+    return None
+
+
+def _split_of(record: bytes, name: str) -> str | None:
+    try:
+        return str(value) if (value := _record(record).get(name)) is not None else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None  # reported when it is read
+
+
 def _unpacked(record: Record, packed: Sequence[str]) -> Record:
     return record | {
         name: inside for name in packed if isinstance(each := record.get(name), str) and (inside := literal_in(each)) is not None
@@ -169,6 +208,32 @@ def _plain(row: Fields) -> Record:
     return {name: msgspec.json.decode(item) for name, item in row.items()}
 
 
+def _kinds(records: Sequence[Record]) -> dict[str, Any]:
+    """Return the kinds of fields by the first records."""
+    labels = _labels(records)
+    values = {
+        name: [record[name] for record in records if record.get(name) not in (None, "")]
+        for name in dict.fromkeys(name for record in records for name in record)
+    }
+    texts = {name: [text for each in found if (text := _first_text(each)) is not None] for name, found in values.items()}
+    return {
+        "labels": labels,
+        "numbers": _numbers(records),
+        "repeated": _repeated(records),
+        "flags": tuple(name for name, found in values.items() if are_flags(found)),
+        "codes": tuple(name for name, found in texts.items() if len(found) > 1 and all(map(looks_like_id, found))),
+        "several": tuple(name for name, found in values.items() if any(len(passages_in(each) or ()) > 1 for each in found)),
+        "contrary": contradicting(records, labels),
+        "sizes": {name: median(map(len, found)) for name, found in texts.items() if found},
+    }
+
+
+def _first_text(item: Any) -> str | None:
+    """Return a text, or the first one of a list."""
+    item = item[0] if isinstance(item, list) and item else item
+    return text_in(item)
+
+
 def _labels(records: Sequence[Record]) -> tuple[str, ...]:
     """Return the fields whose values are few and short in the first records."""
     found = []
@@ -177,7 +242,7 @@ def _labels(records: Sequence[Record]) -> tuple[str, ...]:
         values = [each for each in values if each != ""]
         if values and all(isinstance(each, bool | int | float) or (isinstance(each, str) and len(each) <= 24) for each in values):
             different = {str(each) for each in values}
-            if 2 <= len(different) <= min(10, len(values) // 2) or is_label(name):
+            if 2 <= len(different) <= min(10, len(values) // 2) or is_label(name) or (len(different) > 1 and are_flags(values)):
                 found.append(name)
     return tuple(found)
 
