@@ -130,7 +130,8 @@ def suggestion(counts: Counter[str], name: str) -> tuple[str, str]:
     """
     numbers = sorted((number, label) for label in counts if (number := _number(label)) is not None)
     if len(numbers) < len(counts):
-        return "--positive_labels VALUE (several: A,B)", "Which of these words mean relevant is not known. "
+        first, last = (_quoted(label) for label in (sorted(counts)[0], sorted(counts)[-1]))
+        return f"--positive_labels {first} or --positive_labels {last} (several: A,B)", "Which of these words mean relevant is not known. "
     if is_label(name) and name.casefold() not in _CLASSES:
         least = "X" if len(counts) > _LISTED else numbers[-1][1]
         return f"--positive_labels '>={least}'" if least == "X" else f"--positive_labels {least} or --positive_labels '>={least}'", ""
@@ -138,6 +139,11 @@ def suggestion(counts: Counter[str], name: str) -> tuple[str, str]:
     if len(counts) > _LISTED:
         return "--positive_labels '>=X' if high values are relevant, or --positive_labels '<=X' if low ones are", unknown
     return f"--positive_labels {numbers[0][1]} or --positive_labels {numbers[-1][1]} (several: A,B)", unknown
+
+
+def _quoted(label: str) -> str:
+    """Return a label as a word of a command line."""
+    return label if re.fullmatch(r"[\w.+-]+", label) or "'" in label else f"'{label}'"
 
 
 def seen(counts: Counter[str], name: str) -> str:
