@@ -137,9 +137,9 @@ def test_lists_keep_the_types_of_their_values(tmp_path):
 
 
 def test_lists_of_texts_are_read_by_place_and_a_number_in_the_third_is_a_label(tmp_path):
-    path = written(tmp_path, '["a query", "a passage", "a negative"]\n["q", "p", "n"]\n', "t.jsonl")
+    path = written(tmp_path, '["how to prune", "cut it", "water it"]\n["q", "p", "n"]\n', "t.jsonl")
     assert [(row.query, row.pos, row.neg) for row in read_training(path).items] == [
-        ("a query", ["a passage"], ["a negative"]),
+        ("how to prune", ["cut it"], ["water it"]),
         ("q", ["p"], ["n"]),
     ]
     labelled = '["a query", "a passage", 1]\n["a query", "another", 0]\n' + '["q", "p", 0]\n["q", "r", 1]\n'

@@ -83,9 +83,9 @@ def test_records_by_id_keep_it(tmp_path, indent):
 @pytest.mark.parametrize("value", [lambda text: text, lambda text: [text]])
 def test_whether_a_key_is_the_query_is_asked(tmp_path, value):
     path = written(tmp_path, {query: value(text) for query, text in PAIRS})
-    with pytest.raises(ColumnsError, match="query=key pos=value"):
+    with pytest.raises(ColumnsError, match="query=key_text pos=value"):
         read_training(path)
-    assert pairs(path, Columns(query="key", pos=("value",))) == PAIRS
+    assert pairs(path, Columns(query="key_text", pos=("value",))) == PAIRS
 
 
 def test_a_pool_may_have_its_passages_by_id(tmp_path):

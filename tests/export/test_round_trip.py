@@ -21,6 +21,7 @@ from hnmine.core.text import normalize_text
 from hnmine.data.corpus import build_corpus
 from hnmine.data.dataset import read_inputs
 from hnmine.data.formats.literals import is_missing
+from hnmine.data.labels import is_known
 from hnmine.data.rows import Row
 from hnmine.export.formats import FORMATS, write_export
 from hnmine.export.scores import model_scores
@@ -77,10 +78,11 @@ def joined(rows: Iterable[Row], text: Callable[[str], str]) -> Content:
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
-    lambda text: bool(normalize_text(text)) and not is_missing(text)
+    # Columns of numbers and of words such as "yes" are asked about.
+    lambda text: any(map(str.isalpha, text)) and not is_missing(text) and not is_known(text)
 )
 any_text = texts | st.sampled_from(
-    ["=1+1", "a\tb", "a\nb", 'say "hi"', "a, b; c", "null and void", "007", "[]", '{"text": 1}', "<image>", "'x'", "-"]
+    ["=1+1", "a\tb", "a\nb", 'say "hi"', "a, b; c", "null and void", "agent 007", "[]", '{"text": 1}', "<image>", "'x'", "-"]
 )
 
 

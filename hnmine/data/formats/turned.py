@@ -2,7 +2,7 @@
 
 pandas writes `{"query": {"0": ..., "1": ...}}`, as the original MS MARCO has it, or lists in place of the inner objects. Others write
 `{"21645374": {record}}` or `{"a question": ["a passage"]}`. What the names of fields are decides: well-known names, and keys that are
-ids or texts. A key is kept, as `id` or, if it is a text, as `key`: whether that is a query is asked.
+ids or texts. A key is kept, as `id` or, if it is a text, as `key_text`: whether that is a query is asked.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _by_columns(found: dict[str, msgspec.Raw], where: str) -> Iterator[bytes]:
 
 
 def _by_keys(found: dict[str, msgspec.Raw], where: str) -> Iterator[bytes]:
-    name, numbered = "key" if any(map(_is_text, found)) else "id", _numbered(list(found))
+    name, numbered = "key_text" if any(map(_is_text, found)) else "id", _numbered(list(found))
     for key, raw in found.items():
         first = bytes(raw)[:1]
         if first == b"{":
