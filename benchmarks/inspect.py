@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -250,9 +251,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "workspace"
         run_id = make_world(Path(folder), queries, passages)
-        os.environ["HNMINE_HOME"] = str(home)
-        seen = None if options.quick else browser(run_id, home)
-        behind, scripted = calls(run_id), script(run_id)
+        with mock.patch.dict(os.environ, {"HNMINE_HOME": str(home)}):
+            seen = None if options.quick else browser(run_id, home)
+            behind, scripted = calls(run_id), script(run_id)
     times, memory, most = seen or ({}, {}, None)
     rows = [
         {

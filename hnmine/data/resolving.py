@@ -65,9 +65,9 @@ def _unread(source: Source, given: Columns, where: str) -> tuple[str, ...]:
     A flag is read as a query or an answer if no other column is one.
     """
     numbers = tuple(name for name in source.numbers if side(name) == "neg")
-    unsure = (*source.flags, *numbers, *source.codes)
-    beside = any(side(name) == "neg" and name not in unsure for name in source.names)  # negatives that are texts
-    codes = tuple(name for name in source.codes if side(name) != "neg" or beside)
+    # `negative` may be read beside `negative_1`, and is the id of a `negative_text`.
+    texts = [name for name in source.names if name not in (*source.flags, *numbers, *source.codes) and not name[-1].isdigit()]
+    codes = tuple(code for code in source.codes if side(code) != "neg" or any(name.startswith(code) for name in texts))
     surely = tuple(name for name in source.flags if side(name) == "neg" or is_positive([name]))
     for unread in ((*source.flags, *numbers, *codes), (*source.flags, *numbers)):
         if training_columns(source.names, given, where, unread=unread) is not None:
