@@ -130,10 +130,15 @@ def _judged(reader: LineReader, positive: Sequence[str] | None) -> tuple[Judged,
     """Return the relevant and the irrelevant passages of each query, in the order of the file, with their lines."""
     found: Judged = {}
     others: Judged = {}
+    swapped = False  # the header may name the passage first
     for number, raw in enumerate(reader.lines()):
         cells = raw.decode("utf-8", "replace").split("\t")
         if len(cells) == 1:
             cells = raw.decode("utf-8", "replace").split()
+        if number == 0 and re.match(r"(corpus|doc|passage|p)", cells[0].casefold()) and "id" in cells[0].casefold():
+            swapped = True
+        elif swapped and len(cells) == 3:
+            cells[:2] = cells[1], cells[0]
         if len(cells) == 4:  # TREC format: query, iteration, passage, score
             del cells[1]
         try:

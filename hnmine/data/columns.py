@@ -197,9 +197,10 @@ def is_id(name: str) -> bool:
 
 
 _LABEL_WORD = re.compile(r"label|scor|relevan|similar|grade|rating|judg|correct|match|accept|entail|duplicate|bewert|qrel|class$"
-                         r"|^(is_)?(selected|clicked|gold|good|positive|pos|choice)$|^click$")  # fmt: skip
+                         r"|^(is_)?(selected|clicked|gold|good|positive|pos|choice)$|^click$"
+                         r"|^(is_)?(keep|kept|valid|approved?|usable|useful)$")  # fmt: skip
 _NOT_A_LABEL = re.compile(
-    r"not?_|neg|distance|rank|position|loss|error|spam|wrong|irrelev|incorrect|dissimilar|mismatch|answers?$|id$"
+    r"not?_|neg|distance|rank|position|loss|error|spam|wrong|irrelev|incorrect|dissimilar|mismatch|answers?$|(?<!val)id$"
     r"|(^|_)(num|number|idx|index|count)(_|$)"
 )
 

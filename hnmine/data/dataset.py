@@ -17,11 +17,11 @@ from typing import Any
 
 import msgspec
 
-from hnmine.core.errors import InputError, SettingsError
+from hnmine.core.errors import InputError, LabelsError, SettingsError
 from hnmine.data.beir import BeirFolder, beir_at
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import Corpus, PoolMode, build_corpus
-from hnmine.data.folders import Part, Paths, files_at
+from hnmine.data.folders import Folder, Part, Paths, files_at
 from hnmine.data.joining import join_texts, require_texts, spelled_pool, wanted_ids, wanted_queries
 from hnmine.data.problems import InputFile, Problem, repairs_from, require_decided
 from hnmine.data.reading import combined, pool_of, read_pool, read_training, training_of
@@ -157,12 +157,32 @@ def _training(given: Paths, reading: Reading) -> tuple[InputFile[Row], Sorted | 
         return read_training(given, columns=columns, repair=reading.repair, skip_bad_rows=reading.skip_bad_rows), None
     held = sorted_files(folder, reading)
     if not held.rows:
-        raise InputError(f"{folder.name}: no file has training rows; give one with queries and positives. There are {in_words(held)}")
+        there = in_words(held) or "none that are known"
+        raise InputError(f"{folder.name}: no file has training rows; give one with queries and positives. There are {there}")
     training = training_of([reading.reader(part, "training") for part in held.rows], folder.name)
+    _ask_classes(folder, training, reading.columns)
     decide_texts(held, wanted_queries(training), wanted_ids(training), reading)
     training.path, training.read_as = folder.name, f"{in_words(held)}; {training.read_as}"
     training.plain, training.splits = False, held.splits
     return training, held
+
+
+def _ask_classes(folder: Folder, training: InputFile[Row], given: Columns) -> None:
+    """Ask which classes are positive where the README names them, and the files have their numbers.
+
+    Raises:
+        LabelsError: so it is.
+    """
+    label = training.columns.label or ""
+    names = folder.classes.get(label, ())
+    if names and given.positive_labels is None and not any(part.name.endswith((".parquet", ".arrow")) for part in folder.parts):
+        said = ", ".join(f"{number} is {name!r}" for number, name in enumerate(names))
+        raise LabelsError(
+            f"{folder.name}: which values of `{label}` make a passage positive? The README says that {said}. Set positive_labels, such as "
+            "--positive_labels 0",
+            label,
+            {str(number): 0 for number in range(len(names))},
+        )
 
 
 def _queries(held: Sorted, reading: Reading, wanted: set[str]) -> InputFile[str]:

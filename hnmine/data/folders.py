@@ -13,7 +13,7 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -75,6 +75,7 @@ class Folder:
         left_out: the names of files that hold no data, or are of another configuration.
         about: the names of files that say what the others are, such as a README.
         named: whether the user named each file, so that all are read.
+        classes: of columns with numbers for classes, what the README calls 0, 1 and so on.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Folder:
     left_out: tuple[str, ...] = ()
     about: tuple[str, ...] = ()
     named: bool = False
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def files_at(given: Paths, *, config: str | None = None, file: BinaryIO | None = None) -> Folder | None:
@@ -151,7 +153,8 @@ def _is_data(name: str) -> bool:
 
 def folder_of(where: str, path: Path, parts: Parts, config: str | None = None) -> Folder:
     """Return the files of a folder, an archive or several uploads that hold data, with their splits and roles."""
-    known = _saved(parts) or _of_readme(where, parts, config)
+    card = _card(parts)
+    known = _saved(parts) or _of_configs(where, list(parts), _configs(card), config)
     if known is None:
         known = {name: (split_of(name), "") for name in parts if _is_data(name)}
     if not known:
@@ -163,7 +166,8 @@ def folder_of(where: str, path: Path, parts: Parts, config: str | None = None) -
     )
     others = {name: _ABOUT.fullmatch(posixpath.basename(name)) is not None for name in parts if name not in known}
     left_out = tuple(name for name, is_about in others.items() if not is_about)
-    return Folder(name=where, parts=files, left_out=left_out, about=tuple(name for name, is_about in others.items() if is_about))
+    about = tuple(name for name, is_about in others.items() if is_about)
+    return Folder(name=where, parts=files, left_out=left_out, about=about, classes=_classes(card))
 
 
 def split_of(name: str) -> str:
@@ -197,26 +201,43 @@ def _json(opener: Callable[[], BinaryIO]) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _of_readme(where: str, parts: Parts, config: str | None) -> dict[str, tuple[str, str]] | None:
-    """Return the files of the configuration that the README of a hub data set describes, or None if it describes none."""
+def _card(parts: Parts) -> dict[str, Any]:
+    """Return what the README of a hub data set describes, or {}."""
     readme = next((name for name in parts if name.casefold() == "readme.md"), None)
-    text = b""
-    if readme is not None:
-        with parts[readme]() as file:
-            text = file.read(2**20)
-    return _of_configs(where, list(parts), _configs(text.decode("utf-8", "replace")), config)
+    if readme is None:
+        return {}
+    with parts[readme]() as file:
+        return _described(file.read(2**20).decode("utf-8", "replace"))
 
 
-def _configs(readme: str) -> dict[str, Any]:
-    """Return the data files of each configuration in a README."""
+def _described(readme: str) -> dict[str, Any]:
     from huggingface_hub import DatasetCard
 
     if not readme.startswith("---"):
         return {}
     try:
-        found = DatasetCard(readme, ignore_metadata_errors=True).data.to_dict().get("configs")  # type: ignore[no-untyped-call]
+        found: dict[str, Any] = DatasetCard(readme, ignore_metadata_errors=True).data.to_dict()  # type: ignore[no-untyped-call]
     except Exception:  # noqa: BLE001 - a README that is no data card describes no files; the class differs between releases
         return {}
+    return found
+
+
+def _classes(card: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the names of the classes of each column, by their numbers."""
+    info = card.get("dataset_info")
+    found: dict[str, list[str]] = {}
+    for each in info if isinstance(info, list) else [info]:
+        for column in (each.get("features") or ()) if isinstance(each, dict) else ():
+            kind = column.get("dtype") if isinstance(column, dict) else None
+            names = kind.get("class_label", {}).get("names") if isinstance(kind, dict) else None
+            if isinstance(names, dict):
+                found[str(column.get("name"))] = [str(name) for _, name in sorted(names.items(), key=lambda item: str(item[0]))]
+    return found
+
+
+def _configs(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the data files of each configuration."""
+    found = card.get("configs")
     return {
         str(each.get("config_name", "default")): each
         for each in (found if isinstance(found, list) else ())
@@ -282,7 +303,8 @@ def _downloaded(address: str, config: str | None) -> str:
         else:
             about = snapshot_download(repo, allow_patterns=["README.md"], **options)
             readme = Path(about) / "README.md"
-            described = _of_configs(address, names, _configs(readme.read_text("utf-8", "replace") if readme.exists() else ""), config)
+            card = _described(readme.read_text("utf-8", "replace") if readme.exists() else "")
+            described = _of_configs(address, names, _configs(card), config)
             wanted = ["README.md", *described] if described else wanted
         if not wanted:
             raise InputError(f"{address}: there is no such file in the data set; it has {', '.join(names[:10])}")

@@ -14,7 +14,7 @@ from typing import Literal
 __all__ = ["is_answer", "is_retrieved", "says_negative", "side"]
 
 _NEGATIVE = re.compile(
-    r"neg|negativ\w*|hardneg\w*|wrong|incorrect\w*|irrelevan\w*|nonrelevant|unrelated|reject\w*|dispreferred|downvoted|distract\w*|bad|false"
+    r"neg|negativ\w*|hardneg\w*|wrong|incorrect\w*|irrelevan\w*|nonrelevant|unrelated|rejected\w*|dispreferred|downvoted|distract\w*|bad|false"
     r"|falsch\w*|unpassend\w*|неверн\w*|неправильн\w*|нерелевантн\w*|негативн\w*|отрицательн\w*|faux|fausses?|mauvaises?|erron\w*"
     r"|sbagliat\w*|errad\w*|fout|foute|onjuiste?|verkeerde?|błędn\w*|niepoprawn\w*|yanlış|hatalı"
 )
@@ -38,7 +38,7 @@ _TEXT = re.compile(r"te[xs]t[eos]*|текст\w*")
 _BESIDE = re.compile(r"hard|random|easy|mined|bm|top|user|search|customer|our|the|an?|original|in|batch|first|second|third")
 # Alone, these words name a label rather than passages, or a place ("right").
 _CLEAR = re.compile(
-    r"neg|pos|negativ\w*|positiv\w*|hardneg\w*|wrong|incorrect\w*|irrelevan\w*|reject\w*|falsch\w*|неверн\w*|отрицательн\w*"
+    r"neg|pos|negativ\w*|positiv\w*|hardneg\w*|wrong|incorrect\w*|irrelevan\w*|rejected\w*|falsch\w*|неверн\w*|отрицательн\w*"
 )
 _RETRIEVED = re.compile(r"(retriev(ed|al)|search|hits?|top_?k|ranked|reranked)(_\w+)?")
 
@@ -83,6 +83,8 @@ def side(name: str) -> Literal["query", "pos", "neg", ""]:
     if not nouns and not any(map(_CLEAR.fullmatch, markers)):
         return ""
     if words[0] == "false" and len(markers) > 1:  # a false negative is no negative
+        return ""
+    if nouns and all(map(_QUERY.fullmatch, nouns)):  # a negative query is no passage
         return ""
     return "neg" if says_negative(name) else "" if denials else "pos"
 

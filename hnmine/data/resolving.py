@@ -66,7 +66,7 @@ def _unread(source: Source, given: Columns, where: str) -> tuple[str, ...]:
     """
     numbers = tuple(name for name in source.numbers if side(name) == "neg")
     # `negative` may be read beside `negative_1`, and is the id of a `negative_text`.
-    texts = [name for name in source.names if name not in (*source.flags, *numbers, *source.codes) and not name[-1].isdigit()]
+    texts = [name for name in source.names if name not in (*source.flags, *numbers, *source.codes) and not name[-1:].isdigit()]
     codes = tuple(code for code in source.codes if side(code) != "neg" or any(name.startswith(code) for name in texts))
     surely = tuple(name for name in source.flags if side(name) == "neg" or is_positive([name]))
     for unread in ((*source.flags, *numbers, *codes), (*source.flags, *numbers)):

@@ -177,6 +177,8 @@ def _contradictions(seen: _Seen) -> Iterator[_Finding]:
         if row.query in repeated:
             shared.setdefault(row.query, set()).update(row.pos)
     both = [row for row in seen.rows if row.neg and not shared.get(row.query, {*row.pos}).isdisjoint(row.neg)]
+    if not both:  # in another spelling; of the sampled rows
+        both = [row for row in seen.some_rows if row.neg and not {*map(normalize_text, row.pos)}.isdisjoint(map(normalize_text, row.neg))]
     if both:
         message = f"{counted(len(both), 'row has', 'rows have')} a passage both as positive and as negative; it is read as a positive"
         yield _Finding(message=message, remedy="correct the rows, if the passage is irrelevant", line=both[0].line, path="$.neg")

@@ -157,7 +157,7 @@ def _text_column(source: Source) -> str | None:
     """Return the column of texts of a file with ids and one text each, or None."""
     query = next((name for name in source.names if is_query(name)), None)
     if query is not None:
-        return query
+        return query if any(is_id(name) or name in (*source.ids, *source.numbers) for name in source.names if name != query) else None
     known = pool_columns(source.names, Columns(), "")
     if known is not None:
         return known.text

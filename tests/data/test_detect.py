@@ -586,6 +586,15 @@ def test_a_beir_data_set_may_be_the_pool_alone_and_have_another_pool(tmp_path, w
     assert [row.query for row in given.rows] == ["query 1", "query 2"]
 
 
+def test_the_header_of_the_judgements_says_which_column_is_the_query(tmp_path):
+    swapped = "corpus-id\tquery-id\tscore\nd1\tq1\t2\nd3\tq1\t1\nd2\tq2\t1\n"
+    path = folder(tmp_path, members(**{"qrels/train.tsv": swapped.encode()}))
+    assert [(row.query, row.pos) for row in read_inputs(path).rows] == [
+        ("query 1", ["Title 1 text of 1", "Title 3 text of 3"]),
+        ("query 2", ["text of 2"]),
+    ]
+
+
 def test_judgements_are_not_looked_for_where_there_can_be_none(tmp_path, write_jsonl):
     with pytest.raises(InputError, match=r"is one file and has no split to choose"):
         read_inputs(write_jsonl([{"query": "q", "pos": ["p"]}]), columns=Columns(split="dev"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hnmine.core.errors import ColumnsError, LabelsError
-from hnmine.data.columns import columns_from
+from hnmine.data.columns import columns_from, is_label
 from hnmine.data.dataset import read_files, read_inputs
 from hnmine.data.names import is_retrieved, side
 
@@ -298,3 +298,13 @@ def test_a_preference_of_null_is_no_negative_and_without_a_chosen_answer_no_row(
     assert rows(path) == [(TRIPLES[0][0], [TRIPLES[0][1]], []), *ROWS[2:]]
     (notice,) = read_files(path).problems
     assert notice.message.startswith("1 x query without a chosen answer")
+
+
+@pytest.mark.parametrize("name", ["Reject", "negative_query", "reject"])
+def test_a_decision_and_a_negative_query_are_no_negatives(name: str) -> None:
+    assert side(name) == ""
+
+
+@pytest.mark.parametrize("name", ["keep", "is_valid", "approved"])
+def test_a_flag_that_keeps_a_pair_is_its_label(name: str) -> None:
+    assert is_label(name)

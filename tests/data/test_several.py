@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import hnmine
 from hnmine.cli.main import main
-from hnmine.core.errors import ColumnsError, InputError, SettingsError, TextsError
+from hnmine.core.errors import ColumnsError, InputError, LabelsError, SettingsError, TextsError
 from hnmine.data.columns import Columns
 from hnmine.data.dataset import read_files, read_inputs
 from hnmine.data.joining import spelled_pool
@@ -345,6 +345,24 @@ def test_a_clone_of_a_hub_data_set_is_read_by_its_readme(tmp_path) -> None:
     put(tmp_path, {"data/train-00001-of-00002.parquet": pointer})
     with pytest.raises(InputError, match=r"a pointer of Git LFS in place of the data; fetch the data \(git lfs pull\)"):
         read_inputs(folder, columns=Columns(config="pair"))
+
+
+def test_classes_that_the_readme_names_are_asked_about(tmp_path) -> None:
+    names = "        names:\n          '0': relevant\n          '1': irrelevant\n"
+    readme = f"---\ndataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n{names}---\n"
+    rows = "query,passage,label\n" + "".join(f"the query number {each // 2},the passage number {each},{each % 2}\n" for each in range(20))
+    put(tmp_path, {"README.md": readme.encode(), "data.csv": rows.encode()})
+    with pytest.raises(LabelsError, match=r"The README says that 0 is 'relevant', 1 is 'irrelevant'"):
+        read_inputs(tmp_path)
+    found = content(read_inputs(tmp_path, columns=Columns(positive_labels=("0",))))
+    assert found["the query number 3"] == (["the passage number 6"], ["the passage number 7"])
+
+
+def test_rows_with_unknown_names_are_no_file_of_queries(tmp_path) -> None:
+    named = "question,good,bad\n" + "".join(f"the query with number {each},it is so {each},it is not {each}\n" for each in range(9))
+    put(tmp_path, {"part1.jsonl": lines(pairs(0, 9)), "part2.csv": named.encode()})
+    with pytest.raises(ColumnsError, match=r"part2\.csv.*query=question pos=good neg=bad"):
+        read_inputs(tmp_path)
 
 
 def test_a_retrieval_set_of_the_hub_has_a_configuration_for_each_part(tmp_path) -> None:

@@ -31,7 +31,7 @@ _PASSAGE_TEXT = re.compile(
 )
 _JUDGED = ("label", "score", "relevance", "rel", "relevancy", "grade", "judgement", "judgment", "rating")
 _ID_KEYS = ("id", "_id", "docid", "doc_id", "document_id", "pid", "passage_id", "chunk_id", "corpus_id", "psg_id")
-_ID = re.compile(r"(?=.*[0-9])[A-Za-z0-9_.:#/\-]{1,80}")
+_ID = re.compile(r"(?=.*[0-9])[A-Za-z0-9_.:#/\-]{1,80}|https?://\S{1,300}")
 _TEXT_KEYS = ("text", "contents", "content", "passage", "document", "body", "title")
 
 
