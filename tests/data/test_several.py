@@ -359,7 +359,9 @@ def test_classes_that_the_readme_names_are_asked_about(tmp_path) -> None:
 
 
 def test_rows_with_unknown_names_are_no_file_of_queries(tmp_path) -> None:
-    named = "question,good,bad\n" + "".join(f"the query with number {each},it is so {each},it is not {each}\n" for each in range(9))
+    named = "question,good,bad\n" + "".join(
+        f"the query with number {each},the good passage with number {each},the bad passage with number {each}\n" for each in range(9)
+    )
     put(tmp_path, {"part1.jsonl": lines(pairs(0, 9)), "part2.csv": named.encode()})
     with pytest.raises(ColumnsError, match=r"part2\.csv.*query=question pos=good neg=bad"):
         read_inputs(tmp_path)
