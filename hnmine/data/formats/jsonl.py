@@ -273,9 +273,10 @@ def _fixed_reader(fields: Fields, text: str) -> Callable[[bytes], dict[str, Any]
             line = decode(raw)
         except (ValueError, msgspec.MsgspecError):
             return None
-        if not line.text or line.text.isspace():
+        found = line.text
+        if not found or found.isspace():
             return None
-        return {text: line.text, "title": line.title} if titled else {text: line.text}
+        return {text: found, "title": line.title} if titled else {text: found}
 
     return read
 
