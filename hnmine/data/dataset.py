@@ -138,7 +138,9 @@ def _read(
         training.problems += [
             problem for file in (queries, corpus) if file is not None and file is not passages for problem in file.problems
         ]
-        training.size, training.sha256 = combined([(file.path, file) for file in (training, queries, corpus) if file is not None])
+        # By what they hold, not by the folder's name, so that a manifest finds a moved folder again.
+        held_by = {"rows": training, "queries": queries, "passages": corpus}
+        training.size, training.sha256 = combined([(what, file) for what, file in held_by.items() if file is not None])
     return Files(training, passages, one=candidate_pool is None and passages is not None)
 
 

@@ -443,6 +443,14 @@ def test_a_run_of_several_files_has_a_manifest_that_repeats_it(tmp_path, monkeyp
     assert (tmp_path / "out0.jsonl").read_bytes() == (tmp_path / "out1.jsonl").read_bytes()
 
 
+def test_a_folder_that_was_renamed_is_the_same_input(tmp_path) -> None:
+    files = {"qrels.tsv": ROWS["qrels"](), "queries.tsv": tsv(QUERIES.items()), "collection.tsv": tsv(PASSAGES.items())}
+    one, other = (read_inputs(put(tmp_path / name, files)).files["input_file"]["sha256"] for name in ("one", "other"))
+    assert one == other
+    changed = {**files, "queries.tsv": tsv([*QUERIES.items(), ("q99", "one query more")])}
+    assert read_inputs(put(tmp_path / "changed", changed)).files["input_file"]["sha256"] != one
+
+
 def test_an_output_among_the_inputs_is_refused(tmp_path) -> None:
     put(tmp_path / "set", {"a.jsonl": lines(pairs(0, 20)), "b.jsonl": lines(pairs(20, 40))})
     for source, output in (
