@@ -137,6 +137,14 @@ def test_an_id_without_a_text_is_a_problem_of_its_line(tmp_path) -> None:
     assert len(kept.rows) == 10
 
 
+def test_ids_of_positives_are_no_labels(tmp_path) -> None:
+    rows = lines({"query": QUERIES[query], "pos": pos, "neg": neg} for query, (pos, neg) in JUDGED.items())
+    put(tmp_path, {"train.jsonl": rows, "pool.tsv": tsv(PASSAGES.items())})
+    inputs = read_inputs(tmp_path / "train.jsonl", tmp_path / "pool.tsv")
+    assert content(inputs) == expected()
+    assert {tuple(row.fields) for row in inputs.rows} == {("query", "pos", "neg")}
+
+
 def test_an_id_with_two_texts_is_a_problem(tmp_path) -> None:
     pool = tsv([*PASSAGES.items(), ("d3", "Another text of the third passage.")])
     rows = lines({"query": QUERIES[query], "pos": pos, "neg": neg} for query, (pos, neg) in JUDGED.items())

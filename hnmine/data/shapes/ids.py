@@ -143,7 +143,8 @@ def _rows(fields: Fields) -> list[Fields]:
             if found is None:
                 raise ShapeError
             row[part] = raw(found)
-    if (judged := next((name for name in fields if name.casefold() in _JUDGED or is_label(name)), None)) is not None:
+    others = [name for name in fields if name not in (query, query_id, pos, neg)]
+    if (judged := next((name for name in others if name.casefold() in _JUDGED or is_label(name)), None)) is not None:
         row["label"] = fields[judged]
         fields = {name: kept for name, kept in fields.items() if name != judged}
     return [row | {name: kept for name, kept in fields.items() if name not in (query, pos, neg, "query", "pos", "neg")}]
