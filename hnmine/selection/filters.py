@@ -20,8 +20,10 @@ from hnmine.selection.fn_model import FN_SIGNALS
 __all__ = [
     "FILTERS",
     "FIRST_FILTER",
+    "HARDNESS",
     "MAX_FN_RATE",
     "NO_MEASUREMENT",
+    "OVERALL",
     "Candidates",
     "Filter",
     "ScoreFilter",
@@ -98,13 +100,13 @@ class Setting:
         """The help on the screen."""
         return f"{self.action[0].upper()}{self.action[1:]}. {self.note}".rstrip()
 
-    def checked(self, value: Any) -> float:
+    def checked(self, value: Any) -> Any:
         """Return a valid value as a float.
 
         Raises:
             SettingsError: it is not a finite number, or out of range.
         """
-        if not isinstance(value, numbers.Real) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
             raise SettingsError(f"{self.name} is {value!r}; it must be a finite number, or None to switch it off")
         if problem := self.check(float(value)):
             raise SettingsError(f"{self.name} is {float(value)}; it must be {problem}")
@@ -339,7 +341,37 @@ class MaxFNRate(Setting):
         return fraction(value)
 
 
+class Hardness(Setting):
+    """The other direction of `MaxFNRate`: a number, or one of `presets`, whose hardness on the same ranking is meant."""
+
+    name = "hardness"
+    label = "Hardness"
+    action = (
+        "with strategy hardest: take the negatives with the lowest estimated false-negative rate whose mean similarity, over all queries, "
+        "is at least this, a number such as 0.45, or that of a preset, percpos or hn_mine"
+    )
+    slider = Slider(0.0, 1.0, default=0.45)
+    signals = FN_SIGNALS
+    metavar = "percpos|hn_mine|X"
+    presets = ("percpos", "hn_mine")
+
+    def checked(self, value: Any) -> Any:
+        """Return a valid value: one of `presets`, or a float, which may be given as text."""
+        if isinstance(value, str) and value in self.presets:
+            return value
+        try:
+            return super().checked(float(value) if isinstance(value, str) else value)
+        except (SettingsError, ValueError):
+            names = " or ".join(repr(name) for name in self.presets)
+            raise SettingsError(
+                f"{self.name} is {value!r}; it must be {names}, a mean similarity such as 0.45, or None to switch it off"
+            ) from None
+
+
 MAX_FN_RATE = MaxFNRate()
+HARDNESS = Hardness()
+# The settings that limit all negatives together; at most one is in use.
+OVERALL = (MAX_FN_RATE, HARDNESS)
 # In the order in which they are applied; the first that rejects a candidate is its reason.
 FILTERS: dict[str, Filter] = {
     each.name: each
