@@ -52,7 +52,7 @@ def test_every_public_name_has_a_home_and_no_home_is_hidden() -> None:
 
 
 def test_select_takes_every_filter_of_the_settings(ranking) -> None:
-    filters = {*FILTERS, "max_fn_rate"}
+    filters = {*FILTERS, "max_fn_rate", "hardness"}
     chosen = ranking.select(n=3, window=(0, 40), positive_score="max", **dict.fromkeys(filters))
     assert chosen.settings == SelectionSettings(negative_number=3, window_start=0, window_end=40, positive_score="max")
     with pytest.raises(SettingsError, match="no setting 'negative_number'"):

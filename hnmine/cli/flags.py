@@ -25,9 +25,10 @@ from hnmine.models.cards import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelS
 from hnmine.models.reranker import RERANKER_CLASSES, RerankerSettings
 from hnmine.retrieval.retrievers import RETRIEVERS, second_model_settings
 from hnmine.runs.mine import SCORE_SOURCES, MineSettings
-from hnmine.selection.filters import FILTERS, HARDNESS, MAX_FN_RATE, OVERALL
+from hnmine.selection.filters import FILTERS
 from hnmine.selection.presets import PRESETS, with_preset
 from hnmine.selection.settings import POSITIVE_SCORES, SelectionSettings, parse_window
+from hnmine.selection.targets import HARDNESS, MAX_FN_RATE, TARGETS
 
 __all__ = [
     "CACHE_FLAGS",
@@ -346,4 +347,4 @@ def command_line(
 
 def filter_table() -> str:
     """Return the rows of the filters in the Markdown table of flags: flag, meaning, default."""
-    return "\n".join(f"| `--{each.name}` | {each.action} | off |" for each in (*FILTERS.values(), *OVERALL))
+    return "\n".join(f"| `--{each.name}` | {each.action} | off |" for each in (*FILTERS.values(), *TARGETS))

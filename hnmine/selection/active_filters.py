@@ -49,7 +49,7 @@ class ActiveFilters:
             SettingsError: the ranking lacks a signal that the settings need.
         """
         if missing := [name for name in settings.signals if name not in ranking.signals]:
-            users = [each.name for each, _ in settings.filters if set(each.signals) & set(missing)] or settings.overall
+            users = [each.name for each, _ in settings.filters if set(each.signals) & set(missing)] or settings.targets
             remedy = "mine with a reranker" if missing == ["reranker"] else "mine again to compute it"
             raise SettingsError(f"{users[0]} needs the signal {missing[0]!r}, which this run does not have; {remedy}")
         self.settings, self.corpus, self.ranking = settings, corpus, ranking

@@ -9,8 +9,9 @@ from typing import Literal, get_args
 import msgspec
 
 from hnmine.core.errors import SettingsError
-from hnmine.selection.filters import FILTERS, OVERALL, Filter
+from hnmine.selection.filters import FILTERS, Filter
 from hnmine.selection.fn_model import FN_SIGNALS
+from hnmine.selection.targets import TARGETS
 
 __all__ = ["POSITIVE_SCORES", "PositiveScore", "Reason", "SelectionSettings", "parse_window"]
 
@@ -74,14 +75,14 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         return tuple((each, value) for each, value in values if value is not None)
 
     @property
-    def overall(self) -> tuple[str, ...]:
-        """The names of those of OVERALL that are in use."""
-        return tuple(each.name for each in OVERALL if getattr(self, each.name) is not None)
+    def targets(self) -> tuple[str, ...]:
+        """The names of those of TARGETS that are in use."""
+        return tuple(each.name for each in TARGETS if getattr(self, each.name) is not None)
 
     @property
     def uses_fn_model(self) -> bool:
         """Whether the false-negative model affects the selection."""
-        return self.max_fn_probability is not None or bool(self.overall)
+        return self.max_fn_probability is not None or bool(self.targets)
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -105,14 +106,14 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             raise SettingsError(f"strategy is {self.strategy!r}; it must be 'random' or 'hardest'")
         if self.positive_score not in POSITIVE_SCORES:
             raise SettingsError(f"positive_score is {self.positive_score!r}; it must be one of {', '.join(POSITIVE_SCORES)}")
-        for setting in (*FILTERS.values(), *OVERALL):
+        for setting in (*FILTERS.values(), *TARGETS):
             if (value := getattr(self, setting.name)) is not None:
                 msgspec.structs.force_setattr(self, setting.name, setting.checked(value))
         if self.max_score is not None and self.min_score is not None and self.min_score > self.max_score:
             raise SettingsError(f"min_score {self.min_score} is above max_score {self.max_score}; no candidate can pass")
-        if self.overall and self.strategy != "hardest":
-            raise SettingsError(f"{self.overall[0]} needs strategy 'hardest'; strategy is {self.strategy!r}")
-        if len(self.overall) > 1:
+        if self.targets and self.strategy != "hardest":
+            raise SettingsError(f"{self.targets[0]} needs strategy 'hardest'; strategy is {self.strategy!r}")
+        if len(self.targets) > 1:
             raise SettingsError(f"max_fn_rate {self.max_fn_rate} and hardness {self.hardness!r} exclude each other; leave one of them out")
 
 

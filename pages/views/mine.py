@@ -45,7 +45,7 @@ def live(run: resources.OpenRun) -> None:
         )
         state.keep_selection(run.run.id, chosen)
         current = resources.selection(run, chosen)
-        filters.show_removed(slots, current.funnel)
+        filters.show_removed(slots, current)
     summary = summarise(run.inputs, run.ranking, current)
     fn_probabilities = resources.fn_probabilities(run, current)
     with st.grid(4 if fn_probabilities is None else 5, min_column_width=170):
