@@ -13,9 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from hnmine.core.text import counted
 from hnmine.selection.filters import FILTERS, Setting
-from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
-from hnmine.selection.targets import HARDNESS
 from pages.shared import wording
 
 Slots = dict[str, DeltaGenerator]
@@ -115,19 +113,11 @@ def _positive_score(key: str) -> str:
     return chosen
 
 
-def show_removed(slots: Slots, selection: Selection) -> None:
-    """Write below each filter in use, and in one line below the filters, how many candidates it removes.
-
-    A hardness that is out of reach is written in its place of the limit.
-    """
-    funnel = selection.funnel
+def show_removed(slots: Slots, funnel: dict[str, int]) -> None:
+    """Write below each filter in use, and in one line below the filters, how many candidates it removes."""
     steps = list(funnel)
     removed = []
-    if note := selection.out_of_reach:
-        slots[HARDNESS.name].warning(f"{note[0].upper()}{note[1:]}.", icon=":material/warning:")
     for name, slot in slots.items():
-        if name not in FILTERS:
-            continue
         step = FILTERS[name].step
         count = funnel[steps[steps.index(step) - 1]] - funnel[step]
         slot.caption(f"removes {counted(count, 'candidate')}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from hnmine.runs.summary import Summary
 from hnmine.selection.settings import SelectionSettings
 from hnmine.selection.targets import HARDNESS, MAX_FN_RATE
 from pages.mine import filters
@@ -79,3 +81,11 @@ def _hardness(key: str) -> float | str:
     if chosen != NUMBER:
         return chosen or "percpos"
     return filters.slider(key, HARDNESS, label="Mean similarity", label_visibility="collapsed")
+
+
+def show(key: str, settings: SelectionSettings, summary: Summary, slot: DeltaGenerator) -> None:
+    """Warn of a hardness that is out of reach; while another limit is used, let the slider of the hardness begin at the present one."""
+    if note := summary.out_of_reach:
+        slot.warning(f"{note[0].upper()}{note[1:]}.", icon=":material/warning:")
+    if summary.hardness is not None and not isinstance(settings.hardness, float):
+        filters.hold_slider(key, HARDNESS, math.floor(100 * summary.hardness) / 100, overwrite=True)

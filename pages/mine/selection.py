@@ -13,7 +13,6 @@ from streamlit.delta_generator import DeltaGenerator
 from hnmine.core.text import counted
 from hnmine.selection.presets import PRESETS, preset_of, with_preset
 from hnmine.selection.settings import SelectionSettings
-from hnmine.selection.targets import HARDNESS
 from pages.mine import filters, limit
 from pages.shared.wording import STRATEGIES
 
@@ -22,7 +21,7 @@ OWN = "own"
 
 def selection(
     key: str, initial: SelectionSettings, deepest: int, available: Collection[str], *, mined: bool
-) -> tuple[SelectionSettings, filters.Slots]:
+) -> tuple[SelectionSettings, filters.Slots, DeltaGenerator | None]:
     """Draw the settings that decide which candidates become negatives.
 
     Args:
@@ -33,7 +32,7 @@ def selection(
         mined: whether the key is that of a run.
 
     Returns:
-        The settings, and the places of the captions for `filters.show_removed`.
+        The settings, the places of the captions for `filters.show_removed`, and the one for `limit.show`.
     """
     state = st.session_state
     _hold(key, initial, deepest, overwrite=False)
@@ -69,8 +68,6 @@ def selection(
     )
     limited, place = limit.limit(key, available, mined=mined) if way == "hardest" else ({}, None)
     fields, slots = filters.filters(key, available, mined=mined)
-    if place is not None:
-        slots[HARDNESS.name] = place
     settings = SelectionSettings(
         window_start=start,
         window_end=stop,
@@ -84,7 +81,7 @@ def selection(
     state[f"deepest-{key}"] = (deepest, held)
     with top:
         _presets(key, held, deepest, available)
-    return settings, slots
+    return settings, slots, place
 
 
 def _hold(key: str, settings: SelectionSettings, deepest: int, *, overwrite: bool) -> None:
