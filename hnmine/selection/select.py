@@ -155,7 +155,7 @@ def _penalty_of_hardness(choice: _Choice) -> tuple[np.float32, str]:
         preset = with_preset(wanted, settings, deepest=corpus.n_candidates)
         _check_depth(corpus, ranking, preset, f"hardness is {wanted!r}: its rank window")
         scores, _ = _sampled(ActiveFilters(corpus, ranking, preset), choice.verdict_pairs, choice.sample, None)
-        wanted, name = _mean(scores), f" of {wanted}"
+        wanted, name = _mean(scores), f", the hardness of {wanted},"
     assert wanted is not None  # set when this is called
     scores, filled = _sampled(choice.filters, choice.verdict_pairs, choice.sample, PENALTIES[0])
     fill = scores[filled]
@@ -163,7 +163,7 @@ def _penalty_of_hardness(choice: _Choice) -> tuple[np.float32, str]:
     if found:
         return np.float32(PENALTIES[found - 1]), ""
     return np.float32(PENALTIES[0]), (
-        f"the hardness{name}, a mean similarity of {wanted:.3f}, is out of reach: the hardest possible negatives have {_mean(scores):.3f}"
+        f"a mean similarity of {wanted:.3f}{name} is out of reach: the hardest possible negatives have {_mean(scores):.3f}"
     )
 
 
@@ -253,8 +253,8 @@ class _Choice:
     def lowest_penalty(self, reached: Callable[[Floats, Floats], bool]) -> int:
         """Return the place in PENALTIES of the lowest at which `reached` is true of the sample's negatives; their number if of none.
 
-        `reached` gets the scores and the false-negative probabilities of the negatives from the window: (n,) float32. It must be true
-        from one penalty on.
+        `reached` gets the scores and the false-negative probabilities of the negatives from the window: (n,) float32. Once true, it must
+        stay true for higher penalties.
         """
         parts = []
         for first, stop in row_blocks(self.sample, self.end - self.start):
