@@ -118,7 +118,7 @@ MANIFEST = {
     "versions": {"hnmine": "0.1.0"},
     "summary": {
         "rows": 1200, "queries": 1000, "candidates": 5000, "negatives": 15000, "random_filled": 7, "short_rows": 1, "negative_number": 15,
-        "scores": {"negatives": 0.5, "positives": 0.75}, "estimated_fn_rate": 0.0123,
+        "scores": {"negatives": 0.5, "positives": 0.75}, "estimated_fn_rate": {"estimate": 0.0123, "low": 0.002, "high": 0.0611},
         "verdicts": {"relevant": 3, "junk": 0, "elsewhere": 9},
     },
 }  # fmt: skip

@@ -271,7 +271,6 @@ def test_the_range_holds_the_estimate_and_narrows_with_verdicts(made):
 
 def test_the_range_covers_data_sets_that_differ_as_the_model_says(made):
     """Biases and slopes drawn from the model: the true rate is in the range nine times in ten."""
-    corpus, ranking = made
     model, estimator = default_fn_model(), FNEstimator(*made, default_fn_model())
     queries, ranks = np.array(open_places(*made, depth=20)).T
     rows = np.c_[estimator.features(queries, ranks) - np.array(model.centre), np.ones(len(queries))]
