@@ -131,7 +131,7 @@ def test_the_card_says_what_was_mined_and_how(tmp_path):
     for wanted in (
         "`BAAI/bge-small-en-v1.5`", "ab" * 32, "`reranker`", "`model`, `bm25`", "10-210", "| 15, the hardest", "`max_positive_ratio` 0.95",
         "`max_fn_rate` 0.01", "1,200 rows with 1,000 different queries", "15,000 negatives, 7 of them filled at random", "3 relevant",
-        "1.2% of the negatives", "`a'b/c.jsonl`, 1,234 bytes", "cd" * 32, "--from_manifest", "| train | 1,100 |", "| dev | 100 |", "`id`",
+        "0-7% of the negatives", "`a'b/c.jsonl`, 1,234 bytes", "cd" * 32, "--from_manifest", "| train | 1,100 |", "| dev | 100 |", "`id`",
     ):  # fmt: skip
         assert wanted in text, wanted
     assert "/home/ann" not in text
