@@ -1,6 +1,6 @@
-"""The figures of docs/choosing.md: false negatives against hardness (`benchmarks.quality`), calibration (`fit_fn_model`).
+"""The figure of docs/choosing.md: false negatives against hardness (`benchmarks.quality`).
 
-Plain SVG, written directly: two figures do not need a plotting library.
+Plain SVG, written directly: one figure does not need a plotting library.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ LINES = (
     ("margin (sentence-transformers)", "#74879f", ("0.05", "0.2")),
     ("ours", "#0b8475", ("0.001", "0.0025", "0.005", "0.01", "0.02", "0.05", "0.1")),
 )
-COLOURS = ("#0b8475", "#d2691e", "#7a5bb5", "#b83a4b")
 
 
 def place(similarity: float, rate: float) -> tuple[float, float]:
@@ -95,38 +94,10 @@ def frontier(rows: list[dict[str, Any]]) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def calibration(rows: list[dict[str, Any]]) -> str:
-    """Return the picture of estimates and observed rates by decile, each set left out of the fit."""
-    low, high = math.log(RATES[0]), math.log(RATES[1])
-
-    def spot(estimate: float, observed: float) -> tuple[float, float]:
-        across = (math.log(max(estimate, RATES[0])) - low) / (high - low)
-        return LEFT + across * (WIDTH - LEFT - RIGHT), place(SIMILARITIES[0], observed)[1]
-
-    parts = frame(
-        "judged relevant among the candidates of each decile; on the line, estimate and truth agree",
-        "mean estimate of the decile, the set left out of the fit",
-        (0.1, 0.3, 1, 3, 10, 30),
-    )
-    (x1, y1), (x2, y2) = spot(*RATES[:1] * 2), spot(*RATES[1:] * 2)
-    parts.append(f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="{INK}" stroke-dasharray="4 4"/>')
-    for percent in (0.1, 0.3, 1, 3, 10, 30):
-        parts.append(text(spot(percent, 1)[0], HEIGHT - BOTTOM + 20, f"{percent:g} %", anchor="middle"))
-    names = list(dict.fromkeys(row["set left out"] for row in rows))
-    for name, colour in zip(names, COLOURS, strict=False):
-        points = [spot(row["estimate %"], row["relevant %"]) for row in rows if row["set left out"] == name]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5" opacity="0.6"/>')
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}"/>' for x, y in points]
-    parts += legend(list(zip(names, COLOURS, strict=False)))
-    return "\n".join([*parts, "</svg>", ""])
-
-
 def main() -> None:
-    """Write the pictures."""
-    for name, source, draw in (("choosing", "quality-curves", frontier), ("calibration", "fit_fn_model", calibration)):
-        rows = json.loads((OUT / f"{source}.json").read_text())["rows"]
-        (ROOT / "docs" / f"{name}.svg").write_text(draw(rows), "utf-8")
+    """Write the picture."""
+    rows = json.loads((OUT / "quality-curves.json").read_text())["rows"]
+    (ROOT / "docs" / "choosing.svg").write_text(frontier(rows), "utf-8")
 
 
 if __name__ == "__main__":

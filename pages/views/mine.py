@@ -33,8 +33,11 @@ from pages.shared.widgets import failed, metrics
 DEPTH = 500
 
 RANDOM_FILL = "Negatives drawn at random from outside the window, because it had too few candidates. They are usually easier."
-RANGE = "The rate of 90% of data sets is in this range: data sets differ in how many right answers have no label."
-AUDITED = "From the audit of this selection, with its 95% confidence interval. Negatives that replaced removed ones are not audited."
+RANGE = (
+    "Estimated false-negative rate. The rate of 90% of data sets is in this range: data sets differ in how many right answers have "
+    "no label."
+)
+AUDITED = "False-negative rate from the audit of this selection. Negatives that replaced removed ones are not audited."
 ALWAYS = ("in_window", "not_positive", "chosen")
 
 
@@ -63,11 +66,12 @@ def live(run: resources.OpenRun) -> None:
             ("Mean similarity", "–" if mean is None else f"{mean:.3f}", hardness),
         )
         if audited is not None:
-            value = f"{wording.percent(audited.rate, 1)} ({wording.interval(audited.low, audited.high)})"
-            metrics(("False-negative rate, audited", value, AUDITED))
+            metrics(("False negatives", wording.percent(audited.rate, 1), AUDITED))
         elif rate is not None:
-            metrics(("Estimated false-negative rate", str(rate), f"{RANGE} Mean estimate: {rate.estimate:.1%}."))
-    if rate is not None and audited is None:
+            metrics(("False negatives", str(rate), f"{RANGE} Mean estimate: {rate.estimate:.1%}."))
+    if audited is not None:
+        st.caption(f"The false-negative rate is audited: 95% confidence interval {wording.interval(audited.low, audited.high)}.")
+    elif rate is not None:
         st.caption(_estimated(run.fn_model.verdicts))
     draw(charts.similarity_histogram(statistics.histograms(run, current), chosen), "mine-histogram")
     funnel = [("ranked", current.funnel["ranked"])] + [

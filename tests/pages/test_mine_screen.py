@@ -175,7 +175,7 @@ def test_a_run_of_an_earlier_version_says_what_it_lacks(run: str, monkeypatch: p
     at = open_app("mine", run=run)
     assert "balanced (recommended). Mine again to compute them." in texts(at)
     assert PRESETS["balanced"].label not in at.segmented_control(key=f"preset-{run}").options
-    assert "Estimated false-negative rate" not in [each.label for each in at.metric]
+    assert "False negatives" not in [each.label for each in at.metric]
     at.segmented_control(key=f"strategy-{run}").set_value("hardest").run()
     assert at.segmented_control(key=f"limit-{run}").disabled
     assert settings_of(run).targets == ()
@@ -199,7 +199,7 @@ def test_the_estimate_is_shown_as_one_and_follows_the_rate(run: str) -> None:
         opened = resources.open_run(run)
         rate = fn_rate(opened.estimator(), resources.selection(opened, settings_of(run)))
         assert rate.estimate <= percent / 100 + 1e-6
-        assert metric(at, "Estimated false-negative rate") == str(rate)
+        assert metric(at, "False negatives") == str(rate)
     assert "The false-negative rate is unaudited: a model estimate from other data." in texts(at)
     assert "A model estimate. Run an audit to measure the rate." in texts(at)
     assert at.segmented_control(key=f"preset-{run}").value == "own"
@@ -212,7 +212,7 @@ def test_the_estimate_is_shown_as_one_and_follows_the_rate(run: str) -> None:
 def test_a_hardness_limits_the_negatives_live_and_is_kept(run: str) -> None:
     at = choose(open_app("mine", run=run), run, "percpos")
     wanted = metric(at, "Mean similarity")
-    rate = highest(metric(at, "Estimated false-negative rate"))
+    rate = highest(metric(at, "False negatives"))
     choose(at, run, "balanced")
     assert [each.label for each in at.slider if "rate" in each.label] == ["Max. estimated false-negative rate"]
     easier = metric(at, "Mean similarity")
@@ -221,7 +221,7 @@ def test_a_hardness_limits_the_negatives_live_and_is_kept(run: str) -> None:
     assert at.segmented_control(key=f"preset-{run}").value == "own"
     assert (settings_of(run).hardness, settings_of(run).max_fn_rate) == ("percpos", None)
     assert 0 <= float(metric(at, "Mean similarity")) - float(wanted) < 0.005 < abs(float(easier) - float(wanted))
-    assert highest(metric(at, "Estimated false-negative rate")) < rate
+    assert highest(metric(at, "False negatives")) < rate
     at.segmented_control(key=f"hardness-of-{run}").set_value("number").run()
     assert 0 <= float(wanted) - at.slider(key=f"hardness-{run}").value < 0.011, "begins at the present hardness"
     for number in (0.25, 0.3):
