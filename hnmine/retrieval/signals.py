@@ -1,7 +1,7 @@
 """Signals: further numbers about each candidate, beside its similarity to the query; (queries x candidates) arrays on the Ranking.
 
 `positive_similarity`: to the nearest positive passage of the query. `similarity_z`: the similarity, less the mean and over the standard
-deviation of the passage's similarities to all queries (Z-norm, as in speaker verification): high where a passage is near to *this* query.
+deviation of the passage's similarities to the other queries (Z-norm, as in speaker verification): high where a passage is near to *this* query.
 `overlap`: Jaccard index of three-word runs with the closest positive. `bm25_ratio`: BM25 relative to the query's best match. `bm25_rank`:
 how many passages match better. `second_model`, `reranker`: scores of another model. `scale`: mean and standard deviation of the similarity
 of random pairs, as unrelated texts score 0.1 by one model and 0.7 by another. All depend on the pair and the corpus, never on the depth.
@@ -37,7 +37,7 @@ BASIC = ("positive_similarity", "similarity_z", "overlap", "bm25_ratio", "bm25_r
 RANDOM_PAIRS = 20_000
 # Texts less similar than so many standard deviations above the mean are not near duplicates: their words are not compared.
 NEAR = 3.0
-# Mean and variance over the queries of a run are combined with those of random pairs, which count as so many queries: a run may have one.
+# Mean and variance over the other queries of a run are combined with those of random pairs, which count as so many queries: a run may have one.
 RANDOM_QUERIES = 5
 # Vectors that are read at a time, and numbers of them in float64: 32 MB.
 VECTORS = 2**22
@@ -140,36 +140,40 @@ def scale_of(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.float64]:
 
 
 def _similarity_z(ranking: Ranking, should_stop: ShouldStop | None) -> Floats:
-    """Return the similarities, standardised by the passage's similarities to all queries: (q, k) float32.
+    """Return the similarities, standardised by the passage's similarities to all other queries: (q, k) float32.
 
     For a passage v, the mean of v · q over the queries q is v · mean(q), and the variance is v' cov(q) v: no similarity is computed again.
     """
     assert ranking.scale is not None
     (random_mean, random_spread), _ = ranking.scale
     queries, width = ranking.query_vectors, ranking.query_vectors.shape[1]
-    size = max(1, VECTORS // width)
-    parts = [slice(first, first + size) for first in range(0, len(queries), size)]
-    mean = sum(np.asarray(queries[part], np.float64).sum(axis=0) for part in parts) / len(queries)
-    covariance = np.zeros((width, width))
+    count, size = len(queries), max(1, VECTORS // ranking.query_vectors.shape[1])
+    parts = [slice(first, first + size) for first in range(0, count, size)]
+    mean = sum(np.asarray(queries[part], np.float64).sum(axis=0) for part in parts) / count
+    scatter = np.zeros((width, width))
     for part in parts:
         check_cancelled(should_stop)
         centred = np.asarray(queries[part], np.float64) - mean
-        covariance += centred.T @ centred / len(queries)
+        scatter += centred.T @ centred
     passages, place = np.unique(ranking.ids, return_inverse=True)
-    means, variances = np.empty(len(passages)), np.empty(len(passages))
+    means, squares = np.empty(len(passages)), np.empty(len(passages))
     for first in range(0, len(passages), size):
         check_cancelled(should_stop)
         vectors = np.asarray(ranking.passage_vectors[passages[first : first + size]], np.float64)
         means[first : first + size] = vectors @ mean
-        variances[first : first + size] = ((vectors @ covariance) * vectors).sum(axis=1)
-    known = len(queries) / (len(queries) + RANDOM_QUERIES)
-    means = known * means + (1 - known) * random_mean
-    spreads = np.sqrt(known * variances + (1 - known) * random_spread**2)
+        squares[first : first + size] = ((vectors @ scatter) * vectors).sum(axis=1)
     place = place.reshape(ranking.ids.shape)
     values = np.empty(ranking.ids.shape, np.float32)
+    others = count - 1
+    known = others / (others + RANDOM_QUERIES)
     for first, stop in row_blocks(len(values), ranking.depth):
-        at = place[first:stop]
-        values[first:stop] = (ranking.scores[first:stop] - means[at]) / spreads[at]
+        at, scores = place[first:stop], ranking.scores[first:stop].astype(np.float64)
+        # Without the query itself, as in a leave-one-out mean and variance.
+        distance = scores - means[at]
+        other_means = means[at] - distance / max(1, others)
+        variances = np.maximum(squares[at] - distance**2 * count / max(1, others), 0) / max(1, others)
+        spread = np.sqrt(known * variances + (1 - known) * random_spread**2)
+        values[first:stop] = (scores - known * other_means - (1 - known) * random_mean) / spread
     return values
 
 

@@ -80,15 +80,16 @@ def test_bm25_is_a_share_of_the_best_match_and_counts_who_is_better(made):
 
 
 def test_similarity_z_is_how_unusual_a_passage_is_for_its_query(made):
-    """By the definition: all similarities of the passage to queries, and those of random pairs as five more queries."""
+    """By the definition: the passage's similarities to the other queries, and those of random pairs as five more queries."""
     _, ranking = made
     every = np.asarray(ranking.query_vectors, np.float64) @ np.asarray(ranking.passage_vectors, np.float64).T
     (random_mean, random_spread), _ = ranking.scale
-    known = len(every) / (len(every) + RANDOM_QUERIES)
-    means = known * every.mean(axis=0) + (1 - known) * random_mean
-    spreads = np.sqrt(known * every.var(axis=0) + (1 - known) * random_spread**2)
-    expected = (ranking.scores - means[ranking.ids]) / spreads[ranking.ids]
-    assert ranking.signals["similarity_z"] == pytest.approx(expected, abs=1e-4)
+    known = (len(every) - 1) / (len(every) - 1 + RANDOM_QUERIES)
+    for query in range(len(every)):
+        others = np.delete(every, query, axis=0)[:, ranking.ids[query]]
+        mean = known * others.mean(axis=0) + (1 - known) * random_mean
+        spread = np.sqrt(known * others.var(axis=0) + (1 - known) * random_spread**2)
+        assert ranking.signals["similarity_z"][query] == pytest.approx((every[query, ranking.ids[query]] - mean) / spread, abs=1e-4)
 
 
 def test_of_one_query_similarity_z_is_finite():
