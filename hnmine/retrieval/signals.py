@@ -1,7 +1,7 @@
 """Signals: further numbers about each candidate, beside its similarity to the query; (queries x candidates) arrays on the Ranking.
 
 `positive_similarity`: to the nearest positive passage of the query. `similarity_z`: the similarity, less the mean and over the standard
-deviation of the passage's similarities to the other queries (Z-norm, as in speaker verification): high where a passage is near to *this* query.
+deviation of the passage's similarities to the other queries (Z-norm of speaker verification): high where a passage is near to *this* query.
 `overlap`: Jaccard index of three-word runs with the closest positive. `bm25_ratio`: BM25 relative to the query's best match. `bm25_rank`:
 how many passages match better. `second_model`, `reranker`: scores of another model. `scale`: mean and standard deviation of the similarity
 of random pairs, as unrelated texts score 0.1 by one model and 0.7 by another. All depend on the pair and the corpus, never on the depth.
@@ -37,7 +37,7 @@ BASIC = ("positive_similarity", "similarity_z", "overlap", "bm25_ratio", "bm25_r
 RANDOM_PAIRS = 20_000
 # Texts less similar than so many standard deviations above the mean are not near duplicates: their words are not compared.
 NEAR = 3.0
-# Mean and variance over the other queries of a run are combined with those of random pairs, which count as so many queries: a run may have one.
+# Mean and variance over the other queries of a run are combined with those of random pairs, which count as so many queries.
 RANDOM_QUERIES = 5
 # Vectors that are read at a time, and numbers of them in float64: 32 MB.
 VECTORS = 2**22
