@@ -26,7 +26,20 @@ from hnmine.selection.fn_model import default_fn_model
 ROOT = Path(__file__).parents[2]
 
 
-SMALL = ["search", "select", "signals", "inspect", "rows", "scale", "windows", "fit_fn_model", "quality", "audit", "training_gain", "second_opinion"]
+SMALL = [
+    "search",
+    "select",
+    "signals",
+    "inspect",
+    "rows",
+    "scale",
+    "windows",
+    "fit_fn_model",
+    "quality",
+    "audit",
+    "training_gain",
+    "second_opinion",
+]
 
 
 @pytest.mark.parametrize("name", SMALL)
