@@ -30,8 +30,6 @@ Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 
 RERANKER, SECOND = "reranker", "second_model"
-# Pairs of random texts that show the range of a model's scores.
-RANDOM_PAIRS = 500
 # Negatives of a training group: ranked candidates that are not relevant, and random passages.
 RANKED, RANDOM = 4, 1
 GROUPS_A_STEP = 5
@@ -185,14 +183,13 @@ def train_second(sets: Sequence[Set], folder: Path, recipe: Recipe) -> None:
 
 @dataclass
 class Opinion:
-    """One model's scores of a set: of candidates (q, k), NaN where not scored; of each turn's positives (t, q); of random pairs (r,)."""
+    """One model's scores of a set: of candidates (q, k), NaN where not scored, and of each turn's positives (t, q)."""
 
     candidates: Floats
     positives: Floats
-    random: Floats
 
     def below_positive(self, turn: int) -> Floats:
-        """Return the scores of candidates less the mean of their positive's, in standard deviations of all scored candidates: (q, k)."""
+        """Return the scores of candidates less that of the positive, in standard deviations of all scored candidates: (q, k)."""
         return (self.candidates - self.positives[turn][:, None]) / np.float32(np.nanstd(self.candidates))
 
     @classmethod
@@ -209,19 +206,17 @@ class Opinion:
 
 
 def opinion_of(each: Set, score: Callable[[Ids, Ids], Floats], depth: int) -> Opinion:
-    """Score the first `depth` candidates of each query, the positives, and random pairs; `score` takes queries and passages, (p,) each."""
+    """Score the first `depth` candidates of each query, and the positives; `score` takes queries and passages, (p,) each."""
     count, (queries, ranked) = len(each.corpus.passages), each.ids.shape
-    depth, rng, began = min(depth, ranked), np.random.default_rng(0), time.perf_counter()
+    depth, began = min(depth, ranked), time.perf_counter()
     candidates = (np.arange(queries)[:, None] * count + each.ids[:, :depth]).ravel()
     positives = [turn.corpus.positive_queries.astype(np.int64) * count + turn.corpus.positive_ids for turn in each.turns]
-    pairs, places = np.unique(
-        np.concatenate([candidates, *positives, rng.integers(queries * count, size=RANDOM_PAIRS)]), return_inverse=True
-    )
+    pairs, places = np.unique(np.concatenate([candidates, *positives]), return_inverse=True)
     scores = score(*(part.astype(np.int32) for part in np.divmod(pairs, count)))[places]
     print(f"{each.name}: {len(pairs):,} pairs in {time.perf_counter() - began:.0f} s", flush=True)
     found = np.full(each.ids.shape, np.nan, np.float32)
     found[:, :depth] = scores[: len(candidates)].reshape(queries, depth)
-    return Opinion(found, scores[len(candidates) : -RANDOM_PAIRS].reshape(len(positives), -1), scores[-RANDOM_PAIRS:])
+    return Opinion(found, scores[len(candidates) :].reshape(len(positives), -1))
 
 
 def reranker_opinion(each: Set, folder: Path, recipe: Recipe) -> Opinion:
