@@ -34,7 +34,7 @@ class Candidates:
 
     Attributes:
         own: (q, k), positives and the query's own text, which are never negatives. relevant: (q, k), judged relevant. scores: (q, k).
-        positive: (q,), the score of the visible positive.
+        positive: (q,), the score of the visible positive. raw: (q, k) each, the scores of the reranker and the second model.
     """
 
     features: npt.NDArray[np.float64]
@@ -42,6 +42,7 @@ class Candidates:
     relevant: npt.NDArray[np.bool_]
     scores: Floats
     positive: Floats
+    raw: tuple[Floats, Floats]
 
 
 def candidates_of(each: Set, opinions: dict[str, Opinion]) -> list[Candidates]:
@@ -62,6 +63,7 @@ def candidates_of(each: Set, opinions: dict[str, Opinion]) -> list[Candidates]:
                 np.isin(pairs, turn.relevant),
                 turn.ranking.scores[:, :DEPTH],
                 turn.ranking.positive_scores,
+                (opinions[RERANKER].candidates[:, :DEPTH], opinions[SECOND].candidates[:, :DEPTH]),
             )
         )
     return found
@@ -134,7 +136,7 @@ def auc(turns: list[Candidates], values: Sequence[Floats]) -> float:
 
     found = []
     for turn, each in zip(turns, values, strict=True):
-        counted = ~turn.own & np.isfinite(turn.features[:, :, -2])
+        counted = ~turn.own & np.isfinite(turn.raw[0])
         found.append(roc_auc_score(turn.relevant[counted], each[counted]))
     return float(np.mean(found))
 
@@ -149,9 +151,7 @@ def measured(found: dict[str, list[Candidates]]) -> list[dict[str, Any]]:
         others = [each for other, each in found.items() if other != name]
         ours = {way: estimates(others, turns, columns) for way, columns in ways.items()}
         alone = {"AUC similarity": [turn.scores for turn in turns]}
-        alone |= {
-            f"AUC {what}": [turn.features[:, :, place] for turn in turns] for what, place in (("reranker", reranker), ("second", second))
-        }
+        alone |= {f"AUC {what}": [turn.raw[place] for turn in turns] for place, what in enumerate(("reranker", "second"))}
         rows.append(
             {"set": name}
             | {f"ratio{way}": ratio_to_percpos(turns, each) for way, each in ours.items()}
