@@ -2,7 +2,7 @@
 
 Both start from the packaged model. The models that score a set are trained on other sets. A step takes texts of one set, the sets in
 turn, so that all have the same weight. Trained models and scores stay in a folder, so that a repeated command continues: use another
-folder for another recipe. A step of 30 pairs of 96 tokens takes 1.6 s of one core, a scored pair 18 ms.
+folder for another recipe. To score 32 pairs of 128 tokens takes 0.8 s of one core, a training step with them 2.2 s.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def descend(name: str, parameters: Iterable[Any], steps: int, loss_of: Callable[
 class JointReader:
     """A cross-encoder: it reads query and passage together; the score is the cosine of the mean states of both, times SHARPNESS.
 
-    A new linear head learns nothing in 100 steps (the loss stays at its start); with this one the packaged weights begin above random.
+    With a new linear head the loss is 1.79 before training and after 40 steps; with this one it is 1.39 after 40 (at twice the rate).
     """
 
     def __init__(self, folder: Path, length: int) -> None:
