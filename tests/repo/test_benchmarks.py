@@ -26,7 +26,20 @@ from hnmine.selection.fn_model import default_fn_model
 ROOT = Path(__file__).parents[2]
 
 
-SMALL = ["search", "select", "signals", "inspect", "rows", "scale", "windows", "fit_fn_model", "quality", "audit", "training_gain"]
+SMALL = [
+    "search",
+    "select",
+    "signals",
+    "inspect",
+    "rows",
+    "scale",
+    "windows",
+    "fit_fn_model",
+    "quality",
+    "audit",
+    "training_gain",
+    "second_opinion",
+]
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -158,5 +171,5 @@ def test_gains_are_paired_by_claim_and_by_seed() -> None:
 
 def test_every_benchmark_is_named_in_the_makefile() -> None:
     listed = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("BENCHMARKS")).partition(":=")[2].split()
-    helpers = {"__init__", "finetune", "judged", "measure", "plain", "plot", "sets", "turns"}
-    assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - helpers - {"training_gain"} == set(listed)
+    helpers = {"__init__", "finetune", "judged", "measure", "opinions", "plain", "plot", "sets", "turns"}
+    assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - helpers - {"training_gain", "second_opinion"} == set(listed)
