@@ -142,7 +142,7 @@ def judged(corpus: Corpus, model: SplitModel) -> Floats:
 
 
 def batches_of(rows: Sequence[Sequence[str]], recipe: Recipe, seed: int) -> list[list[int]]:
-    """Return the rows of each batch; every row is used as often as the others, or once more.
+    """Return the rows of each batch; rows are used alike, as far as the next rule allows.
 
     No text is twice in a batch: otherwise a row's positive would be a negative of another row. A row that has to wait for that comes in
     the next batch, so that all batches are full, even if many rows share a negative.

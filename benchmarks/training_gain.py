@@ -169,12 +169,12 @@ def once(file: Path, work: Callable[[], Floats]) -> Run:
     return msgspec.json.decode(file.read_bytes(), type=Run)
 
 
-def means(figures: Floats) -> Floats:
+def means(figures: Floats, seed: int) -> Floats:
     """Return the mean of figures (seeds, q, measures) and of RESAMPLED resamples of both seeds and queries: (1 + RESAMPLED, measures).
 
-    The resamples are the same for all ways of a set, so the differences of two ways' means are paired.
+    A seed resamples all ways of a set alike, so the differences of two ways' means are paired.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     seeds, queries = (rng.multinomial(count, np.full(count, 1 / count), RESAMPLED) / count for count in figures.shape[:2])
     resampled = np.einsum("bqm,bq->bm", np.tensordot(seeds, figures, axes=1), queries)
     return np.concatenate([figures.mean(axis=(0, 1))[None], resampled])
@@ -187,7 +187,7 @@ def table(figures: dict[str, dict[str, Floats]], negatives: dict[str, dict[str, 
         figures: by set and way, (seeds, q, measures).
         negatives: by set and way: false-negative rate, similarity, positives a query.
     """
-    found = {name: {way: 100 * means(each) for way, each in by_way.items()} for name, by_way in figures.items()}
+    found = {name: {way: 100 * means(each, seed) for way, each in by_way.items()} for seed, (name, by_way) in enumerate(figures.items())}
     about = dict(negatives)
     if len(found) > 1:
         common = list(next(iter(found.values())))
