@@ -7,7 +7,7 @@ PYTHON ?=
 # At most this many pytest processes: each that loads the model holds about 1 GB.
 WORKERS ?= 4
 
-# Without training_gain, which takes longer than all of them and needs SciFact: make bench ONLY=training_gain
+# Without training_gain, which takes longer than all of them and needs three judged sets: make bench ONLY=training_gain
 BENCHMARKS := encode search select signals inspect rows mine resume scale windows fit_fn_model quality audit gpu_check
 
 VENV := .venv

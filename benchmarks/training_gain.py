@@ -228,7 +228,7 @@ def main() -> None:
         steps=20,
         batch=16,
         negatives=4,
-        rate=1e-3,
+        rate=3e-4,
         only="",
         device="cpu",
     )
