@@ -19,14 +19,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.fit_fn_model import unseen
+from benchmarks.fit_fn_model import calibration, examples_of, probabilities, unseen
 from benchmarks.judged import made_up
 from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.turns import SETS, Turn, opened, turns_of
-from hnmine.analysis.fn_estimates import fn_probabilities
-from hnmine.data.verdicts import Verdict, match_verdicts
+from hnmine.analysis.fn_estimates import fn_probabilities, fn_rate, fn_rate_range
+from hnmine.data.verdicts import Verdict, VerdictPairs, match_verdicts
 from hnmine.selection.fn_model import FNEstimator, FNModel, refit
-from hnmine.selection.presets import RECOMMENDED, with_preset
+from hnmine.selection.presets import PRESETS, RECOMMENDED, with_preset
 from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import SelectionSettings
@@ -40,7 +40,11 @@ CURVE = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 RATES = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 # Candidates per query for all methods.
 CANDIDATES = 300
+# The rate of preset balanced.
+DIAL = PRESETS[RECOMMENDED].fields["max_fn_rate"]
 REVIEWED = 150
+# Random verdicts, and how often they are drawn.
+RANDOM, DRAWS = 60, 5
 # The reviewed negatives as a multiple of the wanted ones: the chosen ones, or also the next ones.
 REVIEWED_OF = (1, 4)
 
@@ -237,13 +241,7 @@ def with_verdicts(turn: Turn, model: FNModel, number: int, ratio: float, times: 
     first = np.argsort(-probability[rows, places], kind="stable")[:REVIEWED]
     rows, passages = rows[first], shown[rows[first], places[first]]
     wrong = np.isin(rows * len(corpus.passages) + passages, turn.relevant)
-    verdict_pairs = match_verdicts(
-        corpus,
-        [
-            Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="positive" if false else "negative")
-            for query, passage, false in zip(rows, passages, wrong, strict=True)
-        ],
-    )
+    verdict_pairs = reviewed_by_qrels(turn, rows, passages)
     taught = refit(corpus, ranking, verdict_pairs, model)
     amended, amended_ranking = apply_promotions(corpus, ranking, verdict_pairs)
     results = {"before": before}
@@ -256,15 +254,75 @@ def with_verdicts(turn: Turn, model: FNModel, number: int, ratio: float, times: 
     return {name: measured(turn, selection.negatives)[0] for name, selection in results.items()} | {"of them false": float(wrong.mean())}
 
 
+def reviewed_by_qrels(turn: Turn, queries: Ids, passages: Ids) -> VerdictPairs:
+    """Return the verdicts of the qrels on some pairs."""
+    corpus = turn.corpus
+    false = np.isin(queries.astype(np.int64) * len(corpus.passages) + passages, turn.relevant)
+    return match_verdicts(
+        corpus,
+        [
+            Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="positive" if wrong else "negative")
+            for query, passage, wrong in zip(queries.tolist(), passages.tolist(), false.tolist(), strict=True)
+        ],
+    )
+
+
+def after(turn: Turn, model: FNModel, queries: Ids, passages: Ids) -> tuple[FNModel, FNEstimator, Selection]:
+    """Return model, estimator and preset balanced once the qrels reviewed some pairs, as the product does it."""
+    verdict_pairs = reviewed_by_qrels(turn, queries, passages)
+    taught = refit(turn.corpus, turn.ranking, verdict_pairs, model)
+    corpus, ranking = apply_promotions(turn.corpus, turn.ranking, verdict_pairs)
+    estimator = FNEstimator(corpus, ranking, taught)
+    return taught, estimator, select(corpus, ranking, ours(NUMBERS[0], DIAL), verdict_pairs, taught)
+
+
+def calibrated(turn: Turn, model: FNModel) -> dict[str, float]:
+    """Return estimated and true rates of preset balanced, before and after verdicts."""
+
+    def of(estimator: FNEstimator, selection: Selection, name: str) -> dict[str, float]:
+        low, high = fn_rate_range(estimator, selection) or (0.0, 0.0)
+        estimate = fn_rate(fn_probabilities(estimator, selection)) or 0.0
+        return {f"{name}: true": measured(turn, selection.negatives)[0], "estimate": estimate, "low": low, "high": high}
+
+    estimator = FNEstimator(turn.corpus, turn.ranking, model)
+    selection = select(turn.corpus, turn.ranking, ours(NUMBERS[0], DIAL), None, model)
+    probability = fn_probabilities(estimator, selection)
+    rows, places = np.nonzero(np.isfinite(probability))
+    passages = selection.negatives[rows, places]
+
+    def line(name: str, estimator: FNEstimator, selection: Selection) -> dict[str, float]:
+        return {key if ":" in key else f"{name}: {key}": value for key, value in of(estimator, selection, name).items()}
+
+    found = line("before", estimator, selection) | {"hardness": measured(turn, selection.negatives)[1]}
+    draws = []
+    for draw in range(DRAWS):
+        some = np.random.default_rng([turn.seed, draw]).permutation(len(rows))[:RANDOM]
+        taught, again, chosen = after(turn, model, rows[some].astype(np.int32), passages[some])
+        same = line(f"{RANDOM} random", FNEstimator(turn.corpus, turn.ranking, taught), selection)
+        draws.append(same | line(f"{RANDOM} random, chosen again", again, chosen))
+    found |= {key: float(np.mean([each[key] for each in draws])) for key in draws[0]}
+    some = np.argsort(-probability[rows, places], kind="stable")[:REVIEWED]
+    _, again, chosen = after(turn, model, rows[some].astype(np.int32), passages[some])
+    return found | line(f"{REVIEWED} suspicious, chosen again", again, chosen)
+
+
 def main() -> None:
     """Measure every set with weights from the others, then print the means."""
-    given = arguments(__doc__, data=DATA, sets=",".join(SETS), store=OUT / "vectors")
+    given = arguments(__doc__, data=DATA, sets=",".join(SETS), store=OUT / "vectors", only=",".join(TABLES))
     judged, encoder, store = opened(given, [made_up(), made_up(20, 400, name="made up, small")])
     turns = {each.name: turns_of(each, encoder, store) for each in judged}
     models = unseen(turns, given.data, encoder, store)
     numbers, ratios = (NUMBERS[:1], RATIOS[:1]) if given.quick else (NUMBERS, RATIOS)
     facts: dict[str, Any] = {"sets": ", ".join(turns), "weights": "never fitted on the set", "candidates a query": CANDIDATES}
+    for name in given.only.split(","):
+        TABLES[name](turns, models, numbers, ratios, facts)
 
+
+Turns = dict[str, list[Turn]]
+Models = dict[str, FNModel]
+
+
+def _curves(turns: Turns, models: Models, numbers: Sequence[int], ratios: Sequence[float], facts: dict[str, Any]) -> None:
     points: list[dict[str, Any]] = []
     for number in numbers:
         for name, each in turns.items():
@@ -274,6 +332,8 @@ def main() -> None:
                                "similarity": round(hardness, 3), "found a query": count})  # fmt: skip
     report("quality-curves", points, facts)
 
+
+def _percpos(turns: Turns, models: Models, numbers: Sequence[int], ratios: Sequence[float], facts: dict[str, Any]) -> None:
     rows: list[dict[str, Any]] = []
     for number in numbers:
         for name, each in turns.items():
@@ -283,6 +343,8 @@ def main() -> None:
                 rows.append({"set": name, "negatives": number, "PercPos": ratio, **_percentages(mean)})
     report("quality", rows, facts | _means(rows))
 
+
+def _hn_mine(turns: Turns, models: Models, numbers: Sequence[int], ratios: Sequence[float], facts: dict[str, Any]) -> None:
     rows = []
     for number in numbers:
         for name, each in turns.items():
@@ -292,7 +354,10 @@ def main() -> None:
                          "hardness": round(mean["hardness"], 3), "our hardness": round(mean["our hardness"], 3)})  # fmt: skip
     report("quality-hn-mine", rows, facts)
 
-    rows = []
+
+def _verdicts(turns: Turns, models: Models, numbers: Sequence[int], ratios: Sequence[float], facts: dict[str, Any]) -> None:
+    facts = dict(facts)
+    rows: list[dict[str, Any]] = []
     for times in REVIEWED_OF:
         for name, each in turns.items():
             for ratio in ratios:
@@ -305,7 +370,30 @@ def main() -> None:
         for key in ("verdicts", "refit", "both"):
             if kept:
                 facts[f"{times} x: mean of {key} / before"] = float(np.mean([row[f"{key} %"] / row["before %"] for row in kept]))
+        if kept := [row for row in kept if row["verdicts %"] > 0]:
+            facts[f"{times} x: mean of both / verdicts"] = float(np.mean([row["both %"] / row["verdicts %"] for row in kept]))
     report("quality-verdicts", rows, facts | {"verdicts a turn": REVIEWED})
+
+
+def _calibration(turns: Turns, models: Models, numbers: Sequence[int], ratios: Sequence[float], facts: dict[str, Any]) -> None:
+    rows = []
+    for name, each in turns.items():
+        found = [calibrated(turn, models[name]) for turn in each]
+        mean = {key: float(np.mean([line[key] for line in found])) for key in found[0]}
+        candidates = examples_of(name, each)
+        _, error = calibration(probabilities(models[name], candidates.features), candidates.relevant, candidates.counts)
+        hardness = mean.pop("hardness")
+        rows.append({"set": name, "hardness": round(hardness, 3)} | {f"{key} %": 100 * value for key, value in mean.items()}
+                    | {"ECE of all candidates, points": error})  # fmt: skip
+    inside = [row["before: low %"] <= row["before: true %"] <= row["before: high %"] for row in rows]
+    below = [row["before: true %"] <= row["before: high %"] for row in rows]
+    report("quality-calibration", rows, facts | {
+        "true rate in the range before verdicts": f"{sum(inside)} of {len(rows)} sets; at most its high end: {sum(below)}",
+        "highest true rate before verdicts, %": max(row["before: true %"] for row in rows),
+    })  # fmt: skip
+
+
+TABLES = {"curves": _curves, "percpos": _percpos, "hn_mine": _hn_mine, "verdicts": _verdicts, "calibration": _calibration}
 
 
 def _percentages(mean: dict[str, float]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from hnmine.retrieval.signals import with_signals
 from hnmine.selection.select import Selection
 from hnmine.vectors.store import VectorStore
 
-SETS = ("cranfield", "npl", "medquad-liveqa", "scifact")
+SETS = ("cranfield", "npl", "medquad-liveqa", "scifact", "medline", "cacm", "banking77-300", "clinc150-300")
 SEEDS = (1, 2, 3)
 DEPTH = 500
 

@@ -52,11 +52,19 @@ def test_every_public_name_has_a_home_and_no_home_is_hidden() -> None:
 
 
 def test_select_takes_every_filter_of_the_settings(ranking) -> None:
-    filters = {*FILTERS, "max_fn_rate"}
+    filters = {*FILTERS, "max_fn_rate", "hardness"}
     chosen = ranking.select(n=3, window=(0, 40), positive_score="max", **dict.fromkeys(filters))
     assert chosen.settings == SelectionSettings(negative_number=3, window_start=0, window_end=40, positive_score="max")
     with pytest.raises(SettingsError, match="no setting 'negative_number'"):
         ranking.select(negative_number=3)
+
+
+def test_a_hardness_replaces_the_rate_of_a_preset(ranking) -> None:
+    chosen = ranking.select("balanced", n=5, window=(0, 50), hardness=0.3)
+    assert (chosen.settings.max_fn_rate, chosen.settings.hardness) == (None, 0.3)
+    assert chosen.summary.hardness >= 0.3 or chosen.summary.out_of_reach
+    with pytest.raises(SettingsError, match=r"max_fn_rate 0\.02 and hardness 0\.3 exclude each other"):
+        ranking.select("balanced", window=(0, 50), hardness=0.3, max_fn_rate=0.02)
 
 
 # Reading
@@ -375,33 +383,36 @@ def bikeshare() -> hnmine.Ranking:
     return hnmine.rank(data, model=str(packaged_folder()), precision="fp32")
 
 
-@pytest.mark.parametrize("preset", ["balanced", "hn_mine"])
-def test_library_function_command_line_and_app_write_the_same_bytes(bikeshare, tmp_path, monkeypatch, preset) -> None:
+@pytest.mark.parametrize(("preset", "hardness"), [("balanced", None), ("hn_mine", None), ("balanced", "percpos")])
+def test_library_function_command_line_and_app_write_the_same_bytes(bikeshare, tmp_path, monkeypatch, preset, hardness) -> None:
     """With verdicts that change what is chosen: one negative removed, one added as a positive, one confirmed."""
     from hnmine import resources
     from hnmine.runs.jobs import mine_dataset
     from hnmine.runs.mine import MineSettings
     from hnmine.runs.workspace import Workspace
 
-    found = bikeshare.select(preset, n=6).to_pandas().groupby("query", sort=False).negative.agg(list)
+    found = bikeshare.select(preset, n=6, hardness=hardness).to_pandas().groupby("query", sort=False).negative.agg(list)
     pairs = [(query, negatives[2]) for query, negatives in found.items()][:60]
     choices = ("relevant", "positive", "negative")
     verdicts = [Verdict(query=query, passage=text, verdict=choices[n % 3]) for n, (query, text) in enumerate(pairs)]
     reviews = tmp_path / "verdicts.jsonl"
     reviews.write_bytes(b"".join(verdict_lines(verdicts)))
 
-    (library,) = bikeshare.select(preset, n=6, verdicts=verdicts).write(tmp_path / "library.jsonl")
+    (library,) = bikeshare.select(preset, n=6, hardness=hardness, verdicts=verdicts).write(tmp_path / "library.jsonl")
     wanted = library.path.read_bytes()
-    assert wanted != bikeshare.select(preset, n=6).write(tmp_path / "plain.jsonl")[0].path.read_bytes()
+    assert wanted != bikeshare.select(preset, n=6, hardness=hardness).write(tmp_path / "plain.jsonl")[0].path.read_bytes()
 
     files = EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl"
     model = hnmine.ModelSettings(name_or_path=str(packaged_folder()), precision="fp32")
     store = os.environ["HNMINE_HOME"] + "/vectors"
-    hnmine.find_knn_neg(model, *files, tmp_path / "call.jsonl", negative_number=6, preset=preset, verdicts=reviews, store=store)
+    hnmine.find_knn_neg(
+        model, *files, tmp_path / "call.jsonl", negative_number=6, preset=preset, hardness=hardness, verdicts=reviews, store=store
+    )
     assert (tmp_path / "call.jsonl").read_bytes() == wanted
 
     flags = ["--input_file", files[0], "--candidate_pool", files[1], "--output_file", tmp_path / "line.jsonl", "--negative_number", 6]
     flags += ["--preset", preset, "--reviews", reviews, "--precision", "fp32", "--embedder_name_or_path", packaged_folder(), "--quiet"]
+    flags += ["--hardness", hardness] if hardness else []
     assert main(["mine", *map(str, flags), "--store", store]) == 0
     assert (tmp_path / "line.jsonl").read_bytes() == wanted
 
@@ -414,7 +425,7 @@ def test_library_function_command_line_and_app_write_the_same_bytes(bikeshare, t
         store_of_reviews.decide([(each.query, each.passage)], each.verdict, "Ana")
     monkeypatch.setattr(resources, "workspace", lambda: space)
     monkeypatch.setattr(resources, "reviews", lambda: store_of_reviews)
-    chosen = msgspec.structs.replace(settings, selection=bikeshare.select(preset, n=6).settings)
+    chosen = msgspec.structs.replace(settings, selection=bikeshare.select(preset, n=6, hardness=hardness).settings)
     (app,) = resources.export(resources.open_run(run), chosen)
     assert app.path.read_bytes() == wanted
 

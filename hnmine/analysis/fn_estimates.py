@@ -1,4 +1,4 @@
-"""Estimates of the false-negative model for a selection: a probability for each chosen negative, and the mean as a rate.
+"""Estimates of the false-negative model for a selection: a probability for each chosen negative, the mean as a rate, and its range.
 
 The ranks of the chosen are read from `Selection.reasons`; only random-filled passages are searched for. 100,000 queries x 15
 of 200 ranked take 0.6 s.
@@ -14,7 +14,7 @@ from hnmine.selection.fn_model import FN_SIGNALS, FNEstimator
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import Reason
 
-__all__ = ["can_estimate_fn", "chosen_ranks", "fn_probabilities", "fn_rate"]
+__all__ = ["can_estimate_fn", "chosen_ranks", "fn_probabilities", "fn_rate", "fn_rate_range"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
@@ -59,3 +59,22 @@ def fn_rate(fn_probabilities: Floats) -> float | None:
     """Return the estimated false-negative rate (0..1), the mean of the known probabilities, or None without any."""
     known = fn_probabilities[np.isfinite(fn_probabilities)]
     return float(known.mean(dtype=np.float64)) if len(known) else None
+
+
+def fn_rate_range(estimator: FNEstimator, selection: Selection) -> tuple[float, float] | None:
+    """Return the range of the false-negative rate of `Selection.negatives`, low and high (0..1): 90% of data sets are in it.
+
+    As in `fn_rate`, negatives that a reviewer confirmed count as true, and those that are not ranked are left out. None without any.
+    """
+    ranks = chosen_ranks(estimator.ranking, selection)
+    queries, passages = selection.verdict_pairs.negative
+    pairs, places = np.nonzero(selection.negatives[queries] == passages[:, None])
+    known = int(np.count_nonzero(ranks >= 0))
+    ranks[queries[pairs], places] = -1
+    rows, places = np.nonzero(ranks >= 0)
+    if not known:
+        return None
+    if not len(rows):
+        return 0.0, 0.0
+    low, high = estimator.range_of(rows, ranks[rows, places])
+    return low * len(rows) / known, high * len(rows) / known

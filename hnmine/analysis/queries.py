@@ -208,7 +208,7 @@ def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
         case Reason.NOT_DRAWN:
             if settings.strategy == "random":
                 return "not sampled"
-            return "not among the hardest" if settings.max_fn_rate is None else "easier or likely relevant"
+            return "not among the hardest" if not settings.targets else "easier or likely relevant"
         case Reason.BEFORE_WINDOW:
             return "before the rank window"
         case Reason.BEHIND_WINDOW:

@@ -25,9 +25,10 @@ from hnmine.models.cards import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelS
 from hnmine.models.reranker import RERANKER_CLASSES, RerankerSettings
 from hnmine.retrieval.retrievers import RETRIEVERS, second_model_settings
 from hnmine.runs.mine import SCORE_SOURCES, MineSettings
-from hnmine.selection.filters import FILTERS, MAX_FN_RATE
+from hnmine.selection.filters import FILTERS
 from hnmine.selection.presets import PRESETS, with_preset
 from hnmine.selection.settings import POSITIVE_SCORES, SelectionSettings, parse_window
+from hnmine.selection.targets import HARDNESS, MAX_FN_RATE, TARGETS
 
 __all__ = [
     "CACHE_FLAGS",
@@ -108,6 +109,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     ),
     "false-negative filters": (
         *(Flag(each.name, f"selection.{each.name}", "number", each.action, each.metavar) for each in (*FILTERS.values(), MAX_FN_RATE)),
+        Flag(HARDNESS.name, f"selection.{HARDNESS.name}", "text", HARDNESS.action, HARDNESS.metavar),
         Flag("positive_score", "selection.positive_score", "text", "which score represents several positives in the filters: in_window "
              "(mean of those that score at least as high as the last candidate of the window), mean, min, max", choices=POSITIVE_SCORES),
     ),
@@ -234,14 +236,15 @@ def _value(settings: MineSettings, flag: Flag) -> Any:
     return value.words() if flag.kind == "columns" else value
 
 
-def preset_defaults(name: str) -> dict[str, Any]:
-    """Return the defaults of the selection flags under a preset, by flag name.
+def preset_defaults(name: str, *, by_hardness: bool = False) -> dict[str, Any]:
+    """Return the defaults of the selection flags under a preset, by flag name; `by_hardness` leaves its `max_fn_rate` out.
 
     Raises:
         SettingsError: the preset is unknown.
     """
     settings = msgspec.structs.replace(DEFAULTS, selection=with_preset(name, DEFAULTS.selection))
-    return {flag.name: _value(settings, flag) for flag in _SETTING_FLAGS if flag.setting.startswith("selection.")}
+    found = {flag.name: _value(settings, flag) for flag in _SETTING_FLAGS if flag.setting.startswith("selection.")}
+    return found | ({MAX_FN_RATE.name: None} if by_hardness else {})
 
 
 def columns_of(arguments: argparse.Namespace) -> Columns:
@@ -344,4 +347,4 @@ def command_line(
 
 def filter_table() -> str:
     """Return the rows of the filters in the Markdown table of flags: flag, meaning, default."""
-    return "\n".join(f"| `--{each.name}` | {each.action} | off |" for each in (*FILTERS.values(), MAX_FN_RATE))
+    return "\n".join(f"| `--{each.name}` | {each.action} | off |" for each in (*FILTERS.values(), *TARGETS))

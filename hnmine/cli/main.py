@@ -200,7 +200,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(f"the command is missing; use python -m hnmine mine {argv[0]} ...")
     arguments, unknown = parser.parse_known_args(argv)
     if arguments.command == "mine" and arguments.preset is not None and arguments.from_manifest is None:
-        mine.set_defaults(**preset_defaults(arguments.preset))  # parse again: flags override the preset
+        defaults = preset_defaults(arguments.preset, by_hardness=arguments.hardness is not None)
+        mine.set_defaults(**defaults)  # parse again: flags override the preset
         arguments, unknown = parser.parse_known_args(argv)
     if arguments.command == "mine" and not unknown:
         known_file = arguments.from_manifest is not None  # the manifest has the input file

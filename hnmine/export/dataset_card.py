@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from hnmine.core.text import counted, shortened
-from hnmine.selection.filters import FILTERS, MAX_FN_RATE
+from hnmine.selection.filters import FILTERS
+from hnmine.selection.targets import TARGETS
 
 __all__ = ["dataset_card", "size_category"]
 
@@ -74,7 +75,7 @@ def _mining(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"| rank window | {selection['window_start']}-{selection['window_end']}, ranks from 0 |"
     how = f"at random, seed {selection['seed']}" if selection["strategy"] == "random" else "the hardest of the window"
     yield f"| negatives a row | {selection['negative_number']}, {how} |"
-    filters = [f"`{each.name}` {value}" for each in (*FILTERS.values(), MAX_FN_RATE) if (value := selection[each.name]) is not None]
+    filters = [f"`{each.name}` {value}" for each in (*FILTERS.values(), *TARGETS) if (value := selection.get(each.name)) is not None]
     yield f"| false-negative filters | {', '.join(filters) or 'none'} |"
     if settings["with_scores"]:
         yield f"| scores | of the {settings['score_source']} |"

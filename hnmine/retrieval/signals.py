@@ -1,10 +1,10 @@
 """Signals: further numbers about each candidate, beside its similarity to the query; (queries x candidates) arrays on the Ranking.
 
-`positive_similarity`: to the nearest positive passage of the query. `overlap`: Jaccard index of three-word runs with the closest positive.
-`bm25_ratio`: BM25 relative to the query's best match. `bm25_rank`: how many passages match better. `second_model` and `reranker`: scores of
+`positive_similarity`: to the nearest positive passage of the query. `similarity_z`: the similarity, standardised by mean and standard
+deviation of the passage's similarities to all queries (Z-norm of score normalisation): high where a passage is unusually near to *this* query.
+`overlap`: Jaccard index of three-word runs with the closest positive. `bm25_ratio`: BM25 relative to the query's best match. `bm25_rank`: how many passages match better. `second_model` and `reranker`: scores of
 another model. `scale`: mean and standard deviation of the similarity of random pairs, because two unrelated texts score 0.1 by one model
-and 0.7 by another. All depend on the pair and the corpus, never on the depth of the ranking. The first four take 10 s for 10,000 queries
-x 200 over 20,000 passages on two cores.
+and 0.7 by another. All depend on the pair and the corpus, never on the depth of the ranking.
 """
 
 from __future__ import annotations
@@ -32,11 +32,15 @@ Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 
 # The signals of every run that has any.
-BASIC = ("positive_similarity", "overlap", "bm25_ratio", "bm25_rank")
+BASIC = ("positive_similarity", "similarity_z", "overlap", "bm25_ratio", "bm25_rank")
 # Random pairs that estimate the scale: the mean to 1% of the standard deviation.
 RANDOM_PAIRS = 20_000
 # Texts less similar than so many standard deviations above the mean are not near duplicates: their words are not compared.
 NEAR = 3.0
+# Mean and variance over the queries of a run are combined with those of random pairs, which count as so many queries: a run may have one.
+RANDOM_QUERIES = 5
+# Vectors that are read at a time, and numbers of them in float64: 32 MB.
+VECTORS = 2**22
 # Pairs with positives that are compared at a time: some 30 MB. A query may have hundreds of positives.
 AT_ONCE = 1_000_000
 
@@ -58,6 +62,7 @@ def with_signals(
     ranking = with_positive_similarity(
         corpus, ranking, np.arange(len(corpus.queries), dtype=np.int32), on_progress=on_progress, should_stop=should_stop
     )
+    ranking = replace(ranking, signals=ranking.signals | {"similarity_z": _similarity_z(ranking, should_stop)})
     if index is None:
         index = LexicalIndex(corpus.passages, on_progress=on_progress, should_stop=should_stop)
     ratios, ranks = np.zeros(ranking.ids.shape, np.float32), np.zeros(ranking.ids.shape, np.float32)
@@ -132,6 +137,40 @@ def scale_of(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.float64]:
             scores = scores[left != right] if (left != right).any() else scores
         found.append((scores.mean(dtype=np.float64), max(float(scores.std(dtype=np.float64)), 1e-6)))
     return np.array(found)
+
+
+def _similarity_z(ranking: Ranking, should_stop: ShouldStop | None) -> Floats:
+    """Return the similarities, standardised by the passage's similarities to all queries: (q, k) float32.
+
+    For a passage v, the mean of v · q over the queries q is v · mean(q), and the variance is v' cov(q) v: no similarity is computed again.
+    """
+    assert ranking.scale is not None
+    (random_mean, random_spread), _ = ranking.scale
+    queries, width = ranking.query_vectors, ranking.query_vectors.shape[1]
+    size = max(1, VECTORS // width)
+    parts = [slice(first, first + size) for first in range(0, len(queries), size)]
+    mean = sum(np.asarray(queries[part], np.float64).sum(axis=0) for part in parts) / len(queries)
+    covariance = np.zeros((width, width))
+    for part in parts:
+        check_cancelled(should_stop)
+        centred = np.asarray(queries[part], np.float64) - mean
+        covariance += centred.T @ centred / len(queries)
+    passages, place = np.unique(ranking.ids, return_inverse=True)
+    means, variances = np.empty(len(passages)), np.empty(len(passages))
+    for first in range(0, len(passages), size):
+        check_cancelled(should_stop)
+        vectors = np.asarray(ranking.passage_vectors[passages[first : first + size]], np.float64)
+        means[first : first + size] = vectors @ mean
+        variances[first : first + size] = ((vectors @ covariance) * vectors).sum(axis=1)
+    known = len(queries) / (len(queries) + RANDOM_QUERIES)
+    means = known * means + (1 - known) * random_mean
+    spreads = np.sqrt(known * variances + (1 - known) * random_spread**2)
+    place = place.reshape(ranking.ids.shape)
+    values = np.empty(ranking.ids.shape, np.float32)
+    for first, stop in row_blocks(len(values), ranking.depth):
+        at = place[first:stop]
+        values[first:stop] = (ranking.scores[first:stop] - means[at]) / spreads[at]
+    return values
 
 
 def _overlap(corpus: Corpus, ranking: Ranking, index: LexicalIndex) -> Floats:

@@ -43,6 +43,7 @@ def find_knn_neg(
     *,
     seed: int | None = None,
     preset: str | None = None,
+    hardness: float | str | None = None,
     selection: SelectionSettings | None = None,
     reranker: RerankerSettings | None = None,
     query_prompt_field: str | None = None,
@@ -74,6 +75,7 @@ def find_knn_neg(
         use_gpu: search on a GPU; without one the CPU searches, and the summary notes it.
         seed: seed of the random choice. None: as `selection` has it, else 42.
         preset: one of `hnmine.PRESETS`, such as "balanced".
+        hardness: the wanted mean similarity of the negatives, or "percpos" or "hn_mine", instead of the preset's `max_fn_rate`.
         selection: strategy and filters; instead of a preset.
         reranker: a cross-encoder that scores the candidates and the positives, for `selection.reranker_margin`.
         query_prompt_field: the field of the rows with the instruction of each query, such as "prompt"; None: all queries have the model's.
@@ -107,7 +109,7 @@ def find_knn_neg(
     encoder = None if isinstance(model, ModelSettings) else as_encoder(model)
     if preset is not None and selection is not None:
         raise SettingsError(f"preset {preset!r} and selection are both given; a preset is a selection: leave one of them out")
-    given = {"negative_number": negative_number, "seed": seed}
+    given = {"negative_number": negative_number, "seed": seed, "hardness": hardness}
     changes = {name: value for name, value in given.items() if value is not None}
     settings = MineSettings(
         selection=changed_selection(selection or SelectionSettings(), preset, changes, sample_range, "sample_range"),
@@ -146,6 +148,8 @@ def changed_selection(
     """
     if preset is not None:
         base = with_preset(preset, base)
+        if changes.get("hardness") is not None:  # the preset's rate gives way, one that is named too does not
+            changes = {"max_fn_rate": None} | changes
     if isinstance(window, str):
         changes["window_start"], changes["window_end"] = parse_window(window)
     elif window is not None:

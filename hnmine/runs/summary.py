@@ -38,7 +38,7 @@ class Summary:
         vectors: how many were "stored" and how many had to be "encoded"; empty without a store.
         pairs: the same of a reranker's scores, "stored" and "scored"; empty without a reranker.
         timings: seconds of each stage.
-        notes: what a user should know, in sentences.
+        out_of_reach: of `Selection`. notes: what else a user should know, in sentences.
     """
 
     output_file: str | None
@@ -63,6 +63,7 @@ class Summary:
     vectors: dict[str, int] = field(default_factory=dict)
     pairs: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
+    out_of_reach: str = ""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -112,7 +113,7 @@ class Summary:
             lines.append(f"reranker     {self.pairs['scored']:,} pairs scored, {self.pairs['stored']:,} scored before")
         if self.timings:
             lines.append("seconds      " + ", ".join(f"{name} {value:.1f}" for name, value in self.timings.items()))
-        return "\n".join(lines + [f"note         {note}" for note in self.notes])
+        return "\n".join(lines + [f"note         {note}" for note in (self.out_of_reach, *self.notes) if note])
 
 
 def summarise(
@@ -159,5 +160,6 @@ def summarise(
         estimated_fn_rate=estimate,
         problems=problems,
         verdicts=pairs.counts | {"elsewhere": pairs.elsewhere} if pairs.applied or pairs.elsewhere else {},
+        out_of_reach=selection.out_of_reach,
         notes=notes,
     )

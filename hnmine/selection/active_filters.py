@@ -18,7 +18,7 @@ from hnmine.core.errors import SettingsError
 from hnmine.data.corpus import Corpus
 from hnmine.retrieval.ranking import Ranking, ranks_of
 from hnmine.retrieval.signals import positive_similarity
-from hnmine.selection.filters import MAX_FN_RATE, ScoreFilter
+from hnmine.selection.filters import ScoreFilter
 from hnmine.selection.fn_model import FNEstimator, FNModel, default_fn_model
 from hnmine.selection.positive_score import positive_score
 from hnmine.selection.settings import SelectionSettings
@@ -49,7 +49,7 @@ class ActiveFilters:
             SettingsError: the ranking lacks a signal that the settings need.
         """
         if missing := [name for name in settings.signals if name not in ranking.signals]:
-            users = [each.name for each, _ in settings.filters if set(each.signals) & set(missing)] or [MAX_FN_RATE.name]
+            users = [each.name for each, _ in settings.filters if set(each.signals) & set(missing)] or settings.targets
             remedy = "mine with a reranker" if missing == ["reranker"] else "mine again to compute it"
             raise SettingsError(f"{users[0]} needs the signal {missing[0]!r}, which this run does not have; {remedy}")
         self.settings, self.corpus, self.ranking = settings, corpus, ranking

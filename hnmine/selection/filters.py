@@ -20,7 +20,6 @@ from hnmine.selection.fn_model import FN_SIGNALS
 __all__ = [
     "FILTERS",
     "FIRST_FILTER",
-    "MAX_FN_RATE",
     "NO_MEASUREMENT",
     "Candidates",
     "Filter",
@@ -28,6 +27,7 @@ __all__ = [
     "Setting",
     "Slider",
     "filter_of",
+    "fraction",
 ]
 
 Bools = npt.NDArray[np.bool_]
@@ -98,13 +98,13 @@ class Setting:
         """The help on the screen."""
         return f"{self.action[0].upper()}{self.action[1:]}. {self.note}".rstrip()
 
-    def checked(self, value: Any) -> float:
+    def checked(self, value: Any) -> Any:
         """Return a valid value as a float.
 
         Raises:
             SettingsError: it is not a finite number, or out of range.
         """
-        if not isinstance(value, numbers.Real) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
             raise SettingsError(f"{self.name} is {value!r}; it must be a finite number, or None to switch it off")
         if problem := self.check(float(value)):
             raise SettingsError(f"{self.name} is {float(value)}; it must be {problem}")
@@ -324,22 +324,6 @@ class MaxFNProbability(Filter):
         return f"estimated false-negative probability above {100 * value:g}%"
 
 
-class MaxFNRate(Setting):
-    """The budget of the balanced preset. It rejects no single candidate, so it is not a filter."""
-
-    name = "max_fn_rate"
-    label = "Max. estimated false-negative rate"
-    action = "with strategy hardest: take the hardest negatives whose estimated false-negative rate, over all queries, is at most this"
-    note = f"A query with many probable false negatives gets easier negatives, another query gets harder ones. {NO_MEASUREMENT}"
-    slider = Slider(0.1, 20.0, default=1.0, step=0.1, format="%.1f%%", scale=100.0)
-    signals = FN_SIGNALS
-    metavar = "P"
-
-    def check(self, value: float) -> str:
-        return fraction(value)
-
-
-MAX_FN_RATE = MaxFNRate()
 # In the order in which they are applied; the first that rejects a candidate is its reason.
 FILTERS: dict[str, Filter] = {
     each.name: each

@@ -1,17 +1,15 @@
-"""FNModel: the estimated false-negative probability of each candidate.
+"""FNModel: the estimated false-negative probability of each candidate, and how far its level can be wrong.
 
-A logistic model of similarity, rank, similarity to the positive passage, the positive's score, BM25 and BM25 rank. Similarities are scaled
-by mean and spread of random pairs, so that the weights fit other embedding models. On held-out judged sets it leaves a fifth of the false
-negatives of TopK-PercPos at the same hardness. `python -m benchmarks.fit_fn_model` writes the default weights to fn_model.json.
-
-`refit` fits the weights to verdicts. Candidates of the run with the default estimates count as PRIOR further verdicts (a catalytic prior:
-Huang, Stein, Rubin and Kou, PNAS 2020), so that a few verdicts change little. The estimate is no measurement: an audit is.
+A hierarchical logistic model of five features: each judged set that it was fitted on has its own weights, drawn from one normal
+distribution, whose mean and covariance are the model (`python -m benchmarks.fit_fn_model` writes fn_model.json). Slopes hardly differ
+between sets; the bias does, by a factor of several, because data differ in how many right answers they leave unlabelled. So the rate of
+a run without verdicts is known within a range only. `refit` updates the distribution by verdicts: the widest part, the bias, moves first.
+A pair counts with the features that it was picked by, so it does not matter that people review the suspicious ones first (ignorable selection).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -21,35 +19,38 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import SettingsError
-from hnmine.core.hashing import splitmix64
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import VerdictPairs
 from hnmine.retrieval.ranking import Ranking, ranks_of
 
-__all__ = ["FEATURES", "FN_DEPTH", "FN_SIGNALS", "FNEstimator", "FNModel", "default_fn_model", "refit"]
+__all__ = ["FEATURES", "FN_DEPTH", "FN_SIGNALS", "FNEstimator", "FNModel", "default_fn_model", "posterior", "refit"]
 
 Floats = npt.NDArray[np.float32]
+Matrix = npt.NDArray[np.float64]
 
 # The signals that the estimate needs.
-FN_SIGNALS = ("bm25_rank", "bm25_ratio", "positive_similarity")
+FN_SIGNALS = ("bm25_rank", "bm25_ratio", "positive_similarity", "similarity_z")
 # The features of the default weights, in their order.
-FEATURES = ("similarity", "rank", "positive_similarity", "positive", "bm25_ratio", "bm25_rank")
+FEATURES = ("positive_similarity", "positive", "similarity_z", "bm25_ratio", "bm25_rank")
 # Signals that get a weight from verdicts only.
 REFIT_ONLY = ("reranker", "second_model")
 # Features whose lower values match the first text below.
-FALLING = {"rank", "positive", "bm25_rank"}
+FALLING = {"positive", "bm25_rank"}
 # Features that are explained together, with the text for values that are typical of false negatives, and for other values.
 EXPLANATIONS = (
-    (("similarity", "rank"), "near to the query", "far from the query"),
+    (("similarity_z",), "nearer to this query than to others", "not nearer to this query than to others"),
     (("positive_similarity",), "similar to a positive", "not similar to the positives"),
     (("positive",), "the positive itself is far from the query", "the positive is near to the query"),
     (("bm25_ratio", "bm25_rank"), "contains the query's words", "lacks the query's words"),
     (("second_model",), "near by the second model", "far by the second model"),
     (("reranker",), "relevant by the reranker", "not relevant by the reranker"),
 )
-# The default model counts as PRIOR verdicts, on PSEUDO candidates; candidates and verdicts have ranks below FN_DEPTH.
-PRIOR, PSEUDO = 1_000.0, 4_000
+# Candidates and verdicts have ranks below it.
 FN_DEPTH = 300
+# The range of a rate is so many standard deviations wide on either side: 90% by Student's t, for a distribution that eight sets estimate.
+RANGE = 2.0
+# Prior standard deviation of the weight of a REFIT_ONLY signal, in log-odds for one standard deviation of the signal.
+UNKNOWN_WEIGHT = 0.5
 # Smaller log-odds are not explained: the feature is unknown, or has no weight.
 NEGLIGIBLE = 1e-6
 # Significant digits of a refitted weight: the solver's last digits may differ between machines.
@@ -57,12 +58,14 @@ DIGITS = 5
 
 
 class FNModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The weights of the model, as written to a manifest.
+    """The distribution of the weights, as written to a manifest.
 
     Attributes:
         features: FEATURES, and those of REFIT_ONLY that have a weight.
-        weights, centre: of each feature: log-odds per unit, and its mean, which explanations compare with.
-        bias: the log-odds if all features are 0.
+        weights: mean log-odds per unit of each feature.
+        centre: the mean of each feature; an unknown value counts as the mean.
+        bias: mean log-odds of a candidate whose features are all at their centre.
+        covariance: of the weights and the bias, which is last: (features + 1) x (features + 1).
         fitted_on: names of the judged sets behind the default weights.
         verdicts: number of verdicts that it was refitted on; 0 for the default.
     """
@@ -71,8 +74,14 @@ class FNModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     weights: tuple[float, ...]
     centre: tuple[float, ...]
     bias: float
+    covariance: tuple[tuple[float, ...], ...]
     fitted_on: tuple[str, ...] = ()
     verdicts: int = 0
+
+    @property
+    def level(self) -> float:
+        """The bias plus half its variance: a small probability is log-normal, and this gives its mean, not its median."""
+        return self.bias + self.covariance[-1][-1] / 2
 
 
 @functools.cache
@@ -107,12 +116,21 @@ class FNEstimator:
 
     def block(self, queries: slice, ranks: slice) -> Floats:
         """Return the estimated false-negative probability of some ranks of some queries: (rows, width) float32, 0..1."""
-        places = np.arange(ranks.start, ranks.stop, dtype=np.float32)
-        return self._probability(queries, ranks, places, self._positive_score[queries, None])
+        return self._probability(queries, ranks, self._positive_score[queries, None])
 
     def pairs(self, queries: npt.NDArray[Any], ranks: npt.NDArray[Any]) -> Floats:
         """Return the same for single candidates, by query and rank: (p,) float32."""
-        return self._probability(queries, ranks, ranks.astype(np.float32), self._positive_score[queries])
+        return self._probability(queries, ranks, self._positive_score[queries])
+
+    def range_of(self, queries: npt.NDArray[Any], ranks: npt.NDArray[Any]) -> tuple[float, float]:
+        """Return the range of the false-negative rate of some candidates: low and high, 0..1; 90% of data sets are in it."""
+        rows = _with_bias(self.features(queries, ranks) - np.array(self.model.centre))
+        total = rows @ np.array([*self.model.weights, self.model.bias])
+        probability = _sigmoid(total)
+        average = probability @ rows / max(float(probability.sum()), 1e-300)
+        # To first order, all log-odds move together, by the standard deviation at the average false negative.
+        spread = RANGE * float(np.sqrt(average @ np.array(self.model.covariance) @ average))
+        return float(_sigmoid(total - spread).mean()), float(_sigmoid(total + spread).mean())
 
     def reasons(self, query: int, rank: int) -> list[tuple[str, float]]:
         """Explain an estimate as (text, log-odds), strongest first; positive log-odds raise the probability.
@@ -120,7 +138,7 @@ class FNEstimator:
         The text describes the candidate, even if verdicts changed the sign of a weight.
         """
         at = np.array([query]), np.array([rank])
-        values = self._columns(*at, at[1].astype(np.float32), self._positive_score[at[0]])
+        values = self._columns(*at, self._positive_score[at[0]])
         parts = {
             name: weight * (float(value[0]) - centre)
             for name, value, weight, centre in zip(self.model.features, values, self.model.weights, self.model.centre, strict=True)
@@ -134,29 +152,26 @@ class FNEstimator:
                 found.append((usual if more > 0 else unusual, amount))
         return sorted(found, key=lambda each: -abs(each[1]))
 
-    def features(self, queries: npt.NDArray[Any], ranks: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def features(self, queries: npt.NDArray[Any], ranks: npt.NDArray[Any]) -> Matrix:
         """Return the features of single candidates: (p, features) float64."""
-        return np.stack(self._columns(queries, ranks, ranks.astype(np.float32), self._positive_score[queries]), axis=-1).astype(np.float64)
+        return np.stack(self._columns(queries, ranks, self._positive_score[queries]), axis=-1).astype(np.float64)
 
-    def _probability(self, rows: Any, ranks: Any, places: Floats, positive: Floats) -> Floats:
-        total: Any = np.float32(self.model.bias)
+    def _probability(self, rows: Any, ranks: Any, positive: Floats) -> Floats:
+        model = self.model
+        total: Any = np.float32(model.level - sum(weight * centre for weight, centre in zip(model.weights, model.centre, strict=True)))
         # A loop, not a matrix product, whose order of summation depends on the number of threads.
-        for weight, values in zip(self.model.weights, self._columns(rows, ranks, places, positive), strict=True):
+        for weight, values in zip(model.weights, self._columns(rows, ranks, positive), strict=True):
             total = total + np.float32(weight) * values
         with np.errstate(over="ignore"):
             return np.asarray(1 / (1 + np.exp(-total)), dtype=np.float32)
 
-    def _columns(self, rows: Any, ranks: Any, places: Floats, positive: Floats) -> list[Floats]:
-        return [self._column(name, rows, ranks, places, positive) for name in self.model.features]
+    def _columns(self, rows: Any, ranks: Any, positive: Floats) -> list[Floats]:
+        return [self._column(name, rows, ranks, positive) for name in self.model.features]
 
-    def _column(self, name: str, rows: Any, ranks: Any, places: Floats, positive: Floats) -> Floats:
+    def _column(self, name: str, rows: Any, ranks: Any, positive: Floats) -> Floats:
         assert self.ranking.scale is not None
         (query_mean, query_spread), (passage_mean, passage_spread) = self.ranking.scale.astype(np.float32)
         match name:
-            case "similarity":
-                found = (self.ranking.scores[rows, ranks] - query_mean) / query_spread
-            case "rank":
-                found = np.log1p(places)
             case "positive":
                 found = (positive - query_mean) / query_spread
             case "positive_similarity":
@@ -170,7 +185,7 @@ class FNEstimator:
 
 
 def refit(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs, base: FNModel | None = None) -> FNModel:
-    """Refit the model on verdicts.
+    """Update the model by verdicts: the posterior distribution of this run's weights.
 
     Args:
         corpus, ranking: before promotions, so that promoted passages are still candidates.
@@ -191,52 +206,74 @@ def refit(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs, base: F
     queries, outcomes, ranks = queries[ranks >= 0], outcomes[ranks >= 0], ranks[ranks >= 0]
     if not len(queries):
         return base
-    asked, places = _candidates(corpus, ranking)
-    estimates = FNEstimator(corpus, ranking, base).pairs(asked, places).astype(np.float64)
-    new = (name for name in REFIT_ONLY if name in ranking.signals and name not in base.features)
-    more = tuple(name for name in new if np.isfinite(ranking.signals[name][asked, places]).any())
-    centre = [float(np.nanmean(np.asarray(ranking.signals[name])[asked, places], dtype=np.float64)) for name in more]
-    wide = msgspec.structs.replace(
-        base, features=base.features + more, weights=base.weights + (0.0,) * len(more), centre=base.centre + tuple(centre)
-    )
-    estimator = FNEstimator(corpus, ranking, wide)
-    return _fitted(wide, estimator.features(asked, places), estimates, estimator.features(queries, ranks), outcomes)
-
-
-def _candidates(corpus: Corpus, ranking: Ranking) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return PSEUDO candidates as queries and ranks, drawn by hash, half of them from the first quarter of the ranks; no positives."""
-    random_keys = splitmix64(np.arange(2 * PSEUDO, dtype=np.uint64)).reshape(2, -1)
-    queries = (random_keys[0] % np.uint64(len(corpus.queries))).astype(np.int64)
-    ranks = (min(FN_DEPTH, ranking.depth) * ((random_keys[1] >> np.uint64(11)) / 2.0**53) ** 2).astype(np.int64)
-    own = corpus.positive_queries.astype(np.int64) * len(corpus.passages) + corpus.positive_ids
-    other = ~np.isin(queries * len(corpus.passages) + ranking.ids[queries, ranks], own)
-    return (queries[other], ranks[other]) if other.any() else (queries, ranks)
-
-
-def _fitted(
-    base: FNModel,
-    candidates: npt.NDArray[np.float64],
-    estimates: npt.NDArray[np.float64],
-    reviewed: npt.NDArray[np.float64],
-    verdicts: Sequence[int] | npt.NDArray[Any],
-) -> FNModel:
-    """Fit to reviewed candidates (v, features) with their verdicts, and to candidates (c, features) with the estimates of the base."""
-    from sklearn.linear_model import LogisticRegression
-
-    mean, spread = candidates.mean(axis=0), candidates.std(axis=0)
-    spread[spread < 1e-6] = 1  # a constant feature: only verdicts vary in it
-    rows = (np.concatenate([candidates, candidates, reviewed]) - mean) / spread
-    outcomes = np.concatenate([np.ones(len(estimates)), np.zeros(len(estimates)), verdicts])
-    weight = PRIOR / len(estimates)
-    weights = np.concatenate([estimates * weight, (1 - estimates) * weight, np.ones(len(reviewed))])
-    # The candidates regularise the weights. The usual penalty (C=1) shrinks them: one verdict that agreed with the estimate changed other
-    # estimates by 5 points.
-    found = LogisticRegression(C=PRIOR, tol=1e-8, max_iter=2_000).fit(rows, outcomes, sample_weight=weights)
-    slopes = found.coef_[0] / spread
-    bias = float(found.intercept_[0] - (found.coef_[0] * mean / spread).sum())
+    wide = _with_signals(base, ranking)
+    rows = _with_bias(FNEstimator(corpus, ranking, wide).features(queries, ranks) - np.array(wide.centre))
+    mean, covariance = posterior(rows, outcomes, np.ones(len(rows)), np.array([*wide.weights, wide.bias]), np.array(wide.covariance))
     return msgspec.structs.replace(
-        base, weights=tuple(_rounded(value) for value in slopes.tolist()), bias=_rounded(bias), verdicts=len(reviewed)
+        wide,
+        weights=tuple(_rounded(value) for value in mean[:-1].tolist()),
+        bias=_rounded(float(mean[-1])),
+        covariance=tuple(tuple(_rounded(value) for value in line) for line in covariance.tolist()),
+        verdicts=base.verdicts + len(rows),
     )
+
+
+def posterior(rows: Matrix, outcomes: npt.NDArray[Any], counts: Matrix, mean: Matrix, covariance: Matrix) -> tuple[Matrix, Matrix]:
+    """Return mode and covariance (Laplace's approximation) of the weights of a logistic model under a normal prior.
+
+    Args:
+        rows: (n, w), features, and a last column of ones. outcomes: (n,), 0 or 1. counts: (n,), how often each row counts.
+        mean, covariance: of the prior, (w,) and (w, w).
+    """
+    from scipy.optimize import minimize
+
+    # In units of the prior: all weights have the same scale, and a weight without variance stays.
+    root = np.linalg.cholesky(covariance)
+    scaled, start = rows @ root, rows @ mean
+
+    def loss(z: Matrix) -> tuple[float, Matrix]:
+        total = start + scaled @ z
+        return float(counts @ (np.logaddexp(0, total) - outcomes * total) + z @ z / 2), scaled.T @ (
+            counts * (_sigmoid(total) - outcomes)
+        ) + z
+
+    def curvature(z: Matrix) -> Matrix:
+        probability = _sigmoid(start + scaled @ z)
+        return np.asarray((scaled * (counts * probability * (1 - probability))[:, None]).T @ scaled + np.eye(len(z)))
+
+    found = minimize(loss, np.zeros(len(mean)), jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-8}).x
+    return mean + root @ found, root @ np.linalg.inv(curvature(found)) @ root.T
+
+
+def _with_signals(base: FNModel, ranking: Ranking) -> FNModel:
+    """Return the model with the signals of REFIT_ONLY that the ranking has and the model lacks; their mean weight is 0."""
+    for name in REFIT_ONLY:
+        if name in base.features or name not in ranking.signals:
+            continue
+        values = np.asarray(ranking.signals[name][:, :FN_DEPTH], dtype=np.float64)
+        if not np.isfinite(values).any() or not (spread := float(np.nanstd(values))):
+            continue
+        size = len(base.weights)
+        covariance = np.insert(np.insert(np.array(base.covariance), size, 0.0, axis=0), size, 0.0, axis=1)
+        covariance[size, size] = (UNKNOWN_WEIGHT / spread) ** 2
+        base = msgspec.structs.replace(
+            base,
+            features=(*base.features, name),
+            weights=(*base.weights, 0.0),
+            centre=(*base.centre, _rounded(float(np.nanmean(values)))),
+            covariance=tuple(map(tuple, covariance.tolist())),
+        )
+    return base
+
+
+def _with_bias(rows: Matrix) -> Matrix:
+    return np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
+
+
+def _sigmoid(total: Matrix) -> Matrix:
+    from scipy.special import expit
+
+    return np.asarray(expit(total))
 
 
 def _rounded(value: float) -> float:

@@ -4,12 +4,14 @@ Each ranked candidate gets one reason, the first that applies: window, positives
 funnel counts these reasons. Then `random_fill` fills what is missing. Random selection takes the lowest hashes of (seed, query text,
 passage text), so it does not depend on the order of rows. 100,000 queries x 200 take 0.25 s on one core, 10,000 take 25 ms.
 
-With `max_fn_rate`, each query takes its highest values of score - penalty * false-negative probability. One penalty (a Lagrange multiplier)
-serves all queries; it is found on a sample of them.
+With `max_fn_rate` or `hardness`, each query takes its highest values of score - penalty * false-negative probability. One penalty (a
+Lagrange multiplier) serves all queries; it is found on a sample of them.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,7 @@ from hnmine.selection.active_filters import ActiveFilters
 from hnmine.selection.filters import FILTERS, FIRST_FILTER
 from hnmine.selection.fn_model import FNModel
 from hnmine.selection.ordering import descends, hardest_first, order_keys
+from hnmine.selection.presets import with_preset
 from hnmine.selection.random_fill import random_fill
 from hnmine.selection.settings import Reason, SelectionSettings
 
@@ -47,6 +50,8 @@ SAMPLE = 2_048
 # Their candidates at most, 80 MB: for windows above 4,096 fewer queries are sampled.
 SAMPLED = 2**23
 PENALTIES = np.concatenate([[0.0], 1.05 ** np.arange(-160, 121)]).astype(np.float32)
+# A mean similarity that is lower by this counts as equal: float32 scores are not more exact.
+EXACT = 1e-7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +67,7 @@ class Selection:
         random_filled: (q, N) bool, drawn at random from outside the window because it had too few candidates.
         funnel: candidates left after each step, in order.
         verdict_pairs: the verdicts that were applied.
+        out_of_reach: a sentence, if even the hardest negatives are easier than `settings.hardness`; else empty.
     """
 
     settings: SelectionSettings
@@ -72,6 +78,7 @@ class Selection:
     random_filled: Bools
     funnel: dict[str, int]
     verdict_pairs: VerdictPairs
+    out_of_reach: str = ""
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -102,15 +109,15 @@ def select(
     Raises:
         SettingsError: the window ends after the ranked candidates although the corpus has more, or the ranking lacks a signal.
     """
-    if settings.window_end > ranking.depth < corpus.n_candidates:
-        raise SettingsError(
-            f"the rank window ends at {settings.window_end}, but only {ranking.depth} candidates per query are ranked; "
-            "mine again with a deeper window"
-        )
+    _check_depth(corpus, ranking, settings, "the rank window")
     if verdict_pairs is None:
         verdict_pairs = match_verdicts(corpus, ())
     choice = _Choice(ActiveFilters(corpus, ranking, settings, fn_model), verdict_pairs)
-    penalty = choice.penalty() if settings.max_fn_rate is not None else None
+    penalty, out_of_reach = None, ""
+    if settings.max_fn_rate is not None:
+        penalty = choice.penalty_of_rate(settings.max_fn_rate)
+    elif settings.hardness is not None:
+        penalty, out_of_reach = _penalty_of_hardness(choice)
     counts = np.zeros(REASONS, dtype=np.int64)
     for first, stop in row_blocks(len(ranking.ids), choice.end - choice.start):
         counts += choice.block(first, stop, penalty)
@@ -124,7 +131,55 @@ def select(
         random_filled=random_filled,
         funnel=_funnel(ranking.ids.size, counts, settings, choice.negatives, random_filled),
         verdict_pairs=verdict_pairs,
+        out_of_reach=out_of_reach,
     )
+
+
+def _check_depth(corpus: Corpus, ranking: Ranking, settings: SelectionSettings, window: str) -> None:
+    if settings.window_end > ranking.depth < corpus.n_candidates:
+        raise SettingsError(
+            f"{window} ends at {settings.window_end}, but only {ranking.depth} candidates per query are ranked; "
+            "mine again with a deeper window"
+        )
+
+
+def _penalty_of_hardness(choice: _Choice) -> tuple[np.float32, str]:
+    """Return the highest of PENALTIES at which the negatives of the sample are as hard as `settings.hardness`, and `out_of_reach`.
+
+    Random-filled negatives count, as they do in the hardness of the whole selection. They do not depend on the penalty: a query that lacks
+    negatives takes all eligible candidates.
+    """
+    corpus, ranking, settings = choice.corpus, choice.ranking, choice.filters.settings
+    wanted, name = settings.hardness, ""
+    if isinstance(wanted, str):
+        preset = with_preset(wanted, settings, deepest=corpus.n_candidates)
+        _check_depth(corpus, ranking, preset, f"hardness is {wanted!r}: its rank window")
+        scores, _ = _sampled(ActiveFilters(corpus, ranking, preset), choice.verdict_pairs, choice.sample, None)
+        wanted, name = _mean(scores), f", the hardness of {wanted},"
+    assert wanted is not None  # set when this is called
+    scores, filled = _sampled(choice.filters, choice.verdict_pairs, choice.sample, PENALTIES[0])
+    fill = scores[filled]
+    found = choice.lowest_penalty(lambda some, _: _mean(np.concatenate([some, fill])) < wanted - EXACT)
+    if found:
+        return np.float32(PENALTIES[found - 1]), ""
+    return np.float32(PENALTIES[0]), (
+        f"a mean similarity of {wanted:.3f}{name} is out of reach: the hardest possible negatives have {_mean(scores):.3f}"
+    )
+
+
+def _sampled(filters: ActiveFilters, verdict_pairs: VerdictPairs, count: int, penalty: np.float32 | None) -> tuple[Floats, Bools]:
+    """Return `Selection.scores` and `Selection.random_filled` of the first `count` queries."""
+    choice = _Choice(filters, verdict_pairs)
+    for first, stop in row_blocks(count, choice.end - choice.start):
+        choice.block(first, stop, penalty)
+    scores = choice.scores[:count]
+    return scores, random_fill(filters, verdict_pairs, choice.negatives[:count], scores, choice.start)
+
+
+def _mean(scores: Floats) -> float:
+    """Return the mean of those scores that are not NaN; NaN without any."""
+    known = scores[~np.isnan(scores)]
+    return float(known.mean(dtype=np.float64)) if len(known) else float("nan")
 
 
 def _funnel(ranked: int, counts: Rows, settings: SelectionSettings, negatives: Ids, random_filled: Bools) -> dict[str, int]:
@@ -164,6 +219,7 @@ class _Choice:
         places = (rows, min(filters.settings.negative_number, self.corpus.n_candidates))
         self.negatives = np.full(places, -1, dtype=np.int32)
         self.scores = np.full(places, np.nan, dtype=np.float32)
+        self.sample = min(SAMPLE, rows, max(1, SAMPLED // max(1, self.end - self.start)))
 
     def block(self, first: int, stop: int, penalty: np.float32 | None) -> Rows:
         """Select for the queries [first, stop); return the count of each reason in their windows: (REASONS,) int64."""
@@ -189,25 +245,28 @@ class _Choice:
         # np.int8: a comparison with a Python int would convert the array to int64, ten times slower.
         return np.array([np.count_nonzero(inside == np.int8(reason)) for reason in range(REASONS)])
 
-    def penalty(self) -> np.float32:
-        """Return the lowest of PENALTIES at which the negatives of the sample meet the wanted rate, or the highest of all."""
+    def penalty_of_rate(self, rate: float) -> np.float32:
+        """Return the lowest of PENALTIES at which the negatives of the sample keep to the rate, or the highest of all."""
+        found = self.lowest_penalty(lambda _, known: known.clip(0).sum(dtype=np.float64) <= rate * len(known))
+        return np.float32(PENALTIES[min(found, len(PENALTIES) - 1)])
+
+    def lowest_penalty(self, reached: Callable[[Floats, Floats], bool]) -> int:
+        """Return the place in PENALTIES of the lowest at which `reached` is true of the sample's negatives; their number if of none.
+
+        `reached` gets the scores and the false-negative probabilities of the negatives from the window: (n,) float32. Once true, it must
+        stay true for higher penalties.
+        """
         parts = []
-        width = self.end - self.start
-        for first, stop in row_blocks(min(SAMPLE, len(self.reasons), max(1, SAMPLED // max(1, width))), width):
+        for first, stop in row_blocks(self.sample, self.end - self.start):
             begin, _, scores, inside, confirmed = self._eligible(first, stop)
             parts.append((scores, self._fn_probabilities(first, stop, begin, confirmed), inside == np.int8(Reason.NOT_DRAWN)))
-        low, high = 0, len(PENALTIES) - 1
-        while low < high:
-            middle = (low + high) // 2
-            total = count = 0.0
-            for scores, fn_probabilities, eligible in parts:
-                taken = _best(scores, fn_probabilities, eligible, PENALTIES[middle], self.negatives.shape[1])
-                total, count = total + float(fn_probabilities[taken].clip(0).sum(dtype=np.float64)), count + np.count_nonzero(taken)
-            if total <= self.filters.settings.max_fn_rate * count:  # type: ignore[operator]  # set when this is called
-                high = middle
-            else:
-                low = middle + 1
-        return np.float32(PENALTIES[low])
+
+        def at(penalty: np.float32) -> bool:
+            taken = [_best(*part, penalty, self.negatives.shape[1]) for part in parts]
+            scores, known = (np.concatenate([part[each][some] for part, some in zip(parts, taken, strict=True)]) for each in (0, 1))
+            return bool(reached(scores, known))
+
+        return bisect_left(PENALTIES, True, key=at)
 
     def _fn_probabilities(self, first: int, stop: int, begin: int, confirmed: tuple[Rows, Rows]) -> Floats:
         """Return the estimated false-negative probabilities; -inf for confirmed candidates, so that they are taken first."""

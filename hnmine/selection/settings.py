@@ -9,8 +9,9 @@ from typing import Literal, get_args
 import msgspec
 
 from hnmine.core.errors import SettingsError
-from hnmine.selection.filters import FILTERS, MAX_FN_RATE, Filter
+from hnmine.selection.filters import FILTERS, Filter
 from hnmine.selection.fn_model import FN_SIGNALS
+from hnmine.selection.targets import TARGETS
 
 __all__ = ["POSITIVE_SCORES", "PositiveScore", "Reason", "SelectionSettings", "parse_window"]
 
@@ -46,7 +47,7 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             does not lower the bound. "mean", "min" and "max" are over all positives.
         max_score, min_score, max_positive_ratio, margin, max_positive_similarity, max_positive_similarity_ratio, max_overlap,
             reranker_margin, max_fn_probability: the filters, documented by `FILTERS`; None is off.
-        max_fn_rate: see `MaxFNRate`; needs the strategy "hardest"; None is off.
+        max_fn_rate, hardness: see `MaxFNRate` and `Hardness`; one of them at most, with the strategy "hardest"; None is off.
     """
 
     window_start: int = 10
@@ -65,6 +66,7 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     reranker_margin: float | None = None
     max_fn_probability: float | None = None
     max_fn_rate: float | None = None
+    hardness: float | str | None = None
 
     @property
     def filters(self) -> tuple[tuple[Filter, float], ...]:
@@ -73,9 +75,14 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         return tuple((each, value) for each, value in values if value is not None)
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of those of TARGETS that are in use."""
+        return tuple(each.name for each in TARGETS if getattr(self, each.name) is not None)
+
+    @property
     def uses_fn_model(self) -> bool:
         """Whether the false-negative model affects the selection."""
-        return self.max_fn_probability is not None or self.max_fn_rate is not None
+        return self.max_fn_probability is not None or bool(self.targets)
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -99,13 +106,15 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             raise SettingsError(f"strategy is {self.strategy!r}; it must be 'random' or 'hardest'")
         if self.positive_score not in POSITIVE_SCORES:
             raise SettingsError(f"positive_score is {self.positive_score!r}; it must be one of {', '.join(POSITIVE_SCORES)}")
-        for setting in (*FILTERS.values(), MAX_FN_RATE):
+        for setting in (*FILTERS.values(), *TARGETS):
             if (value := getattr(self, setting.name)) is not None:
                 msgspec.structs.force_setattr(self, setting.name, setting.checked(value))
         if self.max_score is not None and self.min_score is not None and self.min_score > self.max_score:
             raise SettingsError(f"min_score {self.min_score} is above max_score {self.max_score}; no candidate can pass")
-        if self.max_fn_rate is not None and self.strategy != "hardest":
-            raise SettingsError(f"max_fn_rate needs strategy 'hardest'; strategy is {self.strategy!r}")
+        if self.targets and self.strategy != "hardest":
+            raise SettingsError(f"{self.targets[0]} needs strategy 'hardest'; strategy is {self.strategy!r}")
+        if len(self.targets) > 1:
+            raise SettingsError(f"max_fn_rate {self.max_fn_rate} and hardness {self.hardness!r} exclude each other; leave one of them out")
 
 
 def parse_window(text: str) -> tuple[int, int]:

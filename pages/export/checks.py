@@ -80,7 +80,11 @@ def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, b
             mark("note", f"{percent} of the negatives score above their positive and may be relevant → set the PercPos filter on Mine")
         if filled := summary.random_filled:
             mark("note", f"{counted(filled, 'negative')} filled at random, usually easier than mined ones → widen the rank window on Mine")
-        for note in [*summary.notes, *(finding.message for finding in found if finding.severity == "note")]:
+        for note in [
+            *filter(None, [summary.out_of_reach]),
+            *summary.notes,
+            *(finding.message for finding in found if finding.severity == "note"),
+        ]:
             mark("note", note)
     return tuple(sorted(repair for repair, chosen in offered.items() if chosen))
 

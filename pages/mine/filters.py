@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from hnmine.core.text import counted
-from hnmine.selection.filters import FILTERS, MAX_FN_RATE, Setting
+from hnmine.selection.filters import FILTERS, Setting
 from hnmine.selection.settings import SelectionSettings
 from pages.shared import wording
 
@@ -23,18 +23,16 @@ def hold(key: str, settings: SelectionSettings, *, overwrite: bool) -> None:
     """Make the widgets show these settings: all with `overwrite`, else only those without a value."""
     put = st.session_state.__setitem__ if overwrite else st.session_state.setdefault
     put(f"positive_score-{key}", settings.positive_score)
-    for setting in (*FILTERS.values(), MAX_FN_RATE):
-        _hold(key, setting, getattr(settings, setting.name), overwrite=overwrite)
+    for setting in FILTERS.values():
+        value = getattr(settings, setting.name)
+        put(f"{setting.name}-{key}-on", value is not None)
+        hold_slider(key, setting, value, overwrite=overwrite)
 
 
-def _hold(key: str, setting: Setting, value: float | None, *, overwrite: bool) -> None:
-    """Make a switch and its slider show a value, or off; a value outside the slider extends its range."""
+def hold_slider(key: str, setting: Setting, value: float | None, *, overwrite: bool) -> None:
+    """Make a slider show a value, its own or the default if None; a value outside the slider extends its range."""
     state, name, slider = st.session_state, f"{setting.name}-{key}", setting.slider
     shown = slider.default if value is None else slider.shown(value)
-    if overwrite:
-        state[f"{name}-on"] = value is not None
-    else:
-        state.setdefault(f"{name}-on", value is not None)
     low, high = state.setdefault(f"{name}-ends", (min(slider.low, shown), max(slider.high, shown)))
     if name not in state or (overwrite and value is not None):
         state[f"{name}-ends"] = (min(low, shown), max(high, shown))
@@ -43,23 +41,20 @@ def _hold(key: str, setting: Setting, value: float | None, *, overwrite: bool) -
 
 def switch(key: str, setting: Setting, missing: str = "") -> tuple[float | None, DeltaGenerator]:
     """Draw a switch and its slider, both disabled if something is `missing`; return the value, and the place of the caption."""
-    state, name, slider = st.session_state, f"{setting.name}-{key}", setting.slider
-    low, high = state[f"{name}-ends"]
-    on = st.toggle(setting.label, key=f"{name}-on", persist_state="session", help=setting.help, disabled=bool(missing))
-    shown = st.slider(
-        f"{setting.label}: value",
-        low,
-        high,
-        step=slider.step,
-        format=slider.format,
-        disabled=bool(missing) or not on,
-        key=name,
-        persist_state="session",
-        label_visibility="collapsed",
-    )
+    on = st.toggle(setting.label, key=f"{setting.name}-{key}-on", persist_state="session", help=setting.help, disabled=bool(missing))
+    off = bool(missing) or not on
+    value = slider(key, setting, label=f"{setting.label}: value", disabled=off, label_visibility="collapsed")
     slot = st.empty()
     slot.caption(missing or ("counts appear after mining" if on else "off"))
-    return (slider.setting(float(shown)) if on and not missing else None), slot
+    return (None if off else value), slot
+
+
+def slider(key: str, setting: Setting, *, label: str = "", **more: Any) -> float:
+    """Draw the slider of a setting, by its own label if none is given; return its value. `more` is for `st.slider`."""
+    name, of = f"{setting.name}-{key}", setting.slider
+    low, high = st.session_state[f"{name}-ends"]
+    shown = st.slider(label or setting.label, low, high, step=of.step, format=of.format, key=name, persist_state="session", **more)
+    return of.setting(float(shown))
 
 
 def filters(key: str, available: Collection[str], *, mined: bool) -> tuple[dict[str, Any], Slots]:

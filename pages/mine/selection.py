@@ -11,10 +11,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from hnmine.core.text import counted
-from hnmine.selection.filters import MAX_FN_RATE
 from hnmine.selection.presets import PRESETS, preset_of, with_preset
 from hnmine.selection.settings import SelectionSettings
-from pages.mine import filters
+from pages.mine import filters, limit
 from pages.shared.wording import STRATEGIES
 
 OWN = "own"
@@ -22,7 +21,7 @@ OWN = "own"
 
 def selection(
     key: str, initial: SelectionSettings, deepest: int, available: Collection[str], *, mined: bool
-) -> tuple[SelectionSettings, filters.Slots]:
+) -> tuple[SelectionSettings, filters.Slots, DeltaGenerator | None]:
     """Draw the settings that decide which candidates become negatives.
 
     Args:
@@ -33,7 +32,7 @@ def selection(
         mined: whether the key is that of a run.
 
     Returns:
-        The settings, and the places of the captions for `filters.show_removed`.
+        The settings, the places of the captions for `filters.show_removed`, and the one for `limit.show`.
     """
     state = st.session_state
     _hold(key, initial, deepest, overwrite=False)
@@ -67,7 +66,7 @@ def selection(
         persist_state="session",
         help="The same seed gives the same negatives, in any order of the rows.",
     )
-    rate = _fn_rate(key, available, mined=mined) if way == "hardest" else None
+    limited, place = limit.limit(key, available, mined=mined) if way == "hardest" else ({}, None)
     fields, slots = filters.filters(key, available, mined=mined)
     settings = SelectionSettings(
         window_start=start,
@@ -75,14 +74,14 @@ def selection(
         negative_number=int(negatives),
         strategy=way or "random",
         seed=int(seed_value),
-        max_fn_rate=rate,
+        **limited,
         **fields,
     )
     held = preset_of(settings, deepest=deepest) or OWN
     state[f"deepest-{key}"] = (deepest, held)
     with top:
         _presets(key, held, deepest, available)
-    return settings, slots
+    return settings, slots, place
 
 
 def _hold(key: str, settings: SelectionSettings, deepest: int, *, overwrite: bool) -> None:
@@ -92,6 +91,7 @@ def _hold(key: str, settings: SelectionSettings, deepest: int, *, overwrite: boo
     end = min(settings.window_end, deepest)
     put(f"window-{key}", (min(settings.window_start, end - 1), end))
     put(f"strategy-{key}", settings.strategy)
+    limit.hold(key, settings, overwrite=overwrite)
     filters.hold(key, settings, overwrite=overwrite)
     if not overwrite:  # a preset does not set these
         put(f"number-{key}", settings.negative_number)
@@ -145,13 +145,3 @@ def _window(key: str, deepest: int) -> tuple[int, int]:
         skipped = f"Skips the first {counted(start, 'rank')}, often unlabelled positives." if start else "Skips nothing."
         notice.caption(f"Ranks {start:,} to {stop - 1:,}. {skipped}")
     return int(start), int(stop)
-
-
-def _fn_rate(key: str, available: Collection[str], *, mined: bool) -> float | None:
-    """Draw the maximum false-negative rate of the strategy "hardest"; return None if it is off."""
-    missing = filters.missing(MAX_FN_RATE, available, mined=mined)
-    with st.container(border=True):
-        rate, slot = filters.switch(key, MAX_FN_RATE, missing)
-    if not missing:
-        slot.caption("Off: takes the highest similarities." if rate is None else "A model estimate. Run an audit to measure the rate.")
-    return rate

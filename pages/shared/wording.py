@@ -9,7 +9,8 @@ import streamlit as st
 
 from hnmine.data.corpus import PoolMode
 from hnmine.retrieval.fusion import FUSION_DEPTH
-from hnmine.selection.filters import FILTERS, MAX_FN_RATE, NO_MEASUREMENT
+from hnmine.selection.filters import FILTERS, NO_MEASUREMENT
+from hnmine.selection.targets import TARGETS
 
 __all__ = [
     "COLUMNS",
@@ -133,7 +134,7 @@ _SETTINGS = {
     "selection.strategy": "strategy",
     "selection.seed": "seed",
     "selection.positive_score": "score of several positives",
-    **{f"selection.{each.name}": _within(each.label) for each in (*FILTERS.values(), MAX_FN_RATE)},
+    **{f"selection.{each.name}": _within(each.label) for each in (*FILTERS.values(), *TARGETS)},
     "pool": "candidate pool",
     "pool_mode": "candidates",
     "use_gpu": "search on a GPU",

@@ -21,7 +21,7 @@ from hnmine.runs.mine import MineSettings
 from hnmine.runs.summary import summarise
 from hnmine.selection.presets import RECOMMENDED, with_preset
 from hnmine.selection.settings import SelectionSettings
-from pages.mine import filters, selection
+from pages.mine import filters, limit, selection
 from pages.mine import model as controls
 from pages.mine.retrievers import Retrievers, retrievers
 from pages.shared import job_progress, state, statistics, wording
@@ -40,13 +40,15 @@ ALWAYS = ("in_window", "not_positive", "chosen")
 def live(run: resources.OpenRun) -> None:
     """Choose negatives and show the result. A fragment: moving a slider reruns only this part of the page."""
     with st.container(border=True):
-        chosen, slots = selection.selection(
+        chosen, slots, place = selection.selection(
             run.run.id, state.selection_settings(run.run.id), run.ranking.depth, run.ranking.signals, mined=True
         )
         state.keep_selection(run.run.id, chosen)
         current = resources.selection(run, chosen)
         filters.show_removed(slots, current.funnel)
-    summary = summarise(run.inputs, run.ranking, current)
+        summary = summarise(run.inputs, run.ranking, current)
+        if place is not None:
+            limit.show(run.run.id, chosen, summary, place)
     fn_probabilities = resources.fn_probabilities(run, current)
     with st.grid(4 if fn_probabilities is None else 5, min_column_width=170):
         mean = summary.scores["negatives"]
@@ -144,7 +146,7 @@ if run is None:
     first = with_preset(RECOMMENDED, SelectionSettings(), deepest=deepest)
     with st.container(border=True):
         offered = BASIC if reranker.settings is None else (*BASIC, SIGNAL)
-        chosen, _ = selection.selection(dataset.id, first, deepest, offered, mined=False)
+        chosen, *_ = selection.selection(dataset.id, first, deepest, offered, mined=False)
 status = st.container()  # filled below, once the settings are known
 if run is not None:
     live(run)

@@ -70,7 +70,7 @@ def test_a_new_data_set_starts_with_the_recommended_preset_and_the_command_line_
     fresh = space.add_dataset("again.jsonl", EXAMPLE / "train.jsonl")
     at = open_app("mine", dataset=fresh.id)
     assert at.segmented_control(key=f"preset-{fresh.id}").value == "balanced"
-    assert at.toggle(key=f"max_fn_rate-{fresh.id}-on").value is True
+    assert at.segmented_control(key=f"limit-{fresh.id}").value == "max_fn_rate"
     assert at.slider(key=f"max_fn_rate-{fresh.id}").value == 1.0
     assert at.slider(key=f"window-{fresh.id}").value[0] == 0
     assert SelectionSettings().strategy == "random"
@@ -177,7 +177,8 @@ def test_a_run_of_an_earlier_version_says_what_it_lacks(run: str, monkeypatch: p
     assert PRESETS["balanced"].label not in at.segmented_control(key=f"preset-{run}").options
     assert "Estimated false-negative rate" not in [each.label for each in at.metric]
     at.segmented_control(key=f"strategy-{run}").set_value("hardest").run()
-    assert at.toggle(key=f"max_fn_rate-{run}-on").disabled
+    assert at.segmented_control(key=f"limit-{run}").disabled
+    assert settings_of(run).targets == ()
     assert at.toggle(key=f"max_fn_probability-{run}-on").disabled
     for page in ("inspect", "review"):
         at.switch_page(f"pages/views/{page}.py").run()
@@ -201,6 +202,55 @@ def test_the_estimate_is_shown_as_one_and_follows_the_rate(run: str) -> None:
     assert settings_of(run).max_fn_rate is None
     at.segmented_control(key=f"strategy-{run}").set_value("hardest").run()
     assert settings_of(run).max_fn_rate == 0.05, "switching to and fro forgets nothing"
+
+
+def test_a_hardness_limits_the_negatives_live_and_is_kept(run: str) -> None:
+    at = choose(open_app("mine", run=run), run, "percpos")
+    wanted = metric(at, "Mean similarity")
+    rate = float(metric(at, "Estimated false-negative rate").rstrip("%"))
+    choose(at, run, "balanced")
+    assert [each.label for each in at.slider if "rate" in each.label] == ["Max. estimated false-negative rate"]
+    easier = metric(at, "Mean similarity")
+    at.segmented_control(key=f"limit-{run}").set_value("hardness").run()
+    assert at.segmented_control(key=f"hardness-of-{run}").value == "percpos"
+    assert at.segmented_control(key=f"preset-{run}").value == "own"
+    assert (settings_of(run).hardness, settings_of(run).max_fn_rate) == ("percpos", None)
+    assert 0 <= float(metric(at, "Mean similarity")) - float(wanted) < 0.005 < abs(float(easier) - float(wanted))
+    assert float(metric(at, "Estimated false-negative rate").rstrip("%")) < rate
+    at.segmented_control(key=f"hardness-of-{run}").set_value("number").run()
+    assert 0 <= float(wanted) - at.slider(key=f"hardness-{run}").value < 0.011, "begins at the present hardness"
+    for number in (0.25, 0.3):
+        at.slider(key=f"hardness-{run}").set_value(number).run()
+        assert settings_of(run).hardness == number
+        assert float(metric(at, "Mean similarity")) == pytest.approx(number, abs=0.005)
+    at.switch_page("pages/views/data.py").run()
+    at.switch_page("pages/views/mine.py").run()
+    for page in (at, open_app("mine", run=run)):
+        assert not page.exception, [each.value for each in page.exception]
+        assert page.segmented_control(key=f"limit-{run}").value == "hardness"
+        assert page.segmented_control(key=f"hardness-of-{run}").value == "number"
+        assert page.slider(key=f"hardness-{run}").value == 0.3
+        assert metric(page, "Mean similarity").startswith("0.30")
+    at.slider(key=f"hardness-{run}").set_value(0.99).run()
+    assert "A mean similarity of 0.990 is out of reach: the hardest possible negatives have 0." in texts(at)
+    at.segmented_control(key=f"limit-{run}").set_value("nothing").run()
+    assert settings_of(run).targets == ()
+    assert "out of reach" not in texts(at)
+    at.segmented_control(key=f"limit-{run}").set_value("hardness").run()
+    assert settings_of(run).hardness == pytest.approx(float(metric(at, "Mean similarity")), abs=0.011), "the hardest possible"
+    choose(at, run, "balanced")
+    assert at.segmented_control(key=f"limit-{run}").value == "max_fn_rate"
+    assert settings_of(run).max_fn_rate == 0.01
+
+
+@pytest.mark.parametrize("hardness", ["hn_mine", 1.25])
+def test_the_hardness_of_a_run_is_shown_as_it_is(run: str, hardness: float | str) -> None:
+    wanted = SelectionSettings(strategy="hardest", hardness=hardness)
+    resources.workspace().save_selection(run, wanted)
+    at = open_app("mine", run=run)
+    assert not at.exception, [each.value for each in at.exception]
+    assert settings_of(run) == wanted
+    assert at.segmented_control(key=f"hardness-of-{run}").value == ("number" if hardness == 1.25 else hardness)
 
 
 def test_settings_beyond_the_sliders_are_kept(run: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -17,12 +18,13 @@ from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
 from hnmine.data.verdicts import CHOICES, Verdict, match_verdicts
 from hnmine.selection.active_filters import ActiveFilters
-from hnmine.selection.filters import FILTERS, MAX_FN_RATE, ScoreFilter, filter_of
+from hnmine.selection.filters import FILTERS, ScoreFilter, filter_of
 from hnmine.selection.fn_model import FN_SIGNALS, FNEstimator, default_fn_model
 from hnmine.selection.positive_score import positive_score as positive_score_of
 from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import POSITIVE_SCORES, Reason, SelectionSettings
+from hnmine.selection.targets import TARGETS
 from tests.worlds import toy
 
 NAN = float("nan")
@@ -292,6 +294,16 @@ def test_a_reranker_rejects_what_it_scores_too_near_the_positive(positive, margi
         ({"max_fn_probability": -0.1}, r"max_fn_probability is -0.1; it must be a fraction from 0 to 1"),
         ({"max_fn_rate": 2, "strategy": "hardest"}, r"max_fn_rate is 2.0; it must be a fraction from 0 to 1"),
         ({"max_fn_rate": 0.1}, r"max_fn_rate needs strategy 'hardest'; strategy is 'random'"),
+        *(
+            (
+                {"hardness": value, "strategy": "hardest"},
+                rf"hardness is {re.escape(repr(value))}; it must be 'percpos' or 'hn_mine', a mean similarity such",
+            )
+            for value in ("perpos", "balanced", "", "nan", "inf", NAN, float("-inf"), True, [0.5], 1j)
+        ),
+        ({"hardness": "percpos"}, r"hardness needs strategy 'hardest'; strategy is 'random'"),
+        ({"hardness": 0.5, "max_fn_rate": 0.1, "strategy": "hardest"}, r"max_fn_rate 0\.1 and hardness 0\.5 exclude each other; leave one"),
+        ({"max_fn_rate": True, "strategy": "hardest"}, r"max_fn_rate is True; it must be a finite number"),
         ({"reranker_margin": NAN}, r"reranker_margin is nan; it must be a finite number"),
         ({"max_positive_similarity": "0.9"}, r"max_positive_similarity is '0.9'; it must be a finite number"),
         ({"positive_score": "median"}, r"positive_score is 'median'; it must be one of in_window, mean, min, max"),
@@ -310,6 +322,7 @@ def test_a_wrong_setting_is_refused_with_value_and_remedy(values, message):
         ({"max_overlap": 0.9}, "max_overlap needs the signal 'overlap'", "mine again"),
         ({"max_fn_probability": 0.9}, "max_fn_probability needs the signal 'bm25_rank'", "mine again"),
         ({"max_fn_rate": 0.1, "strategy": "hardest"}, "max_fn_rate needs the signal 'bm25_rank'", "mine again"),
+        ({"hardness": 0.1, "strategy": "hardest"}, "hardness needs the signal 'bm25_rank'", "mine again"),
         ({"reranker_margin": 0.0}, "reranker_margin needs the signal 'reranker'", "mine with a reranker"),
     ],
 )
@@ -325,6 +338,7 @@ def test_what_settings_need_is_what_their_filters_read():
     assert SelectionSettings(max_score=0.5, margin=0.1, positive_score="max").signals == ()
     assert SelectionSettings(max_overlap=0.5, max_positive_similarity=0.9).signals == ("overlap", "positive_similarity")
     assert SelectionSettings(strategy="hardest", max_fn_rate=0.1).signals == FN_SIGNALS
+    assert SelectionSettings(strategy="hardest", hardness="percpos").signals == FN_SIGNALS
     assert SelectionSettings(reranker_margin=0, max_fn_probability=0.5).signals == tuple(sorted((*FN_SIGNALS, "reranker")))
 
 
@@ -333,7 +347,7 @@ def test_what_settings_need_is_what_their_filters_read():
 
 def test_every_filter_has_a_field_a_flag_and_texts_of_its_own():
     """A filter is declared once: what is shown of it, everywhere, comes from its class."""
-    settings = [*FILTERS.values(), MAX_FN_RATE]
+    settings = [*FILTERS.values(), *TARGETS]
     optional = [name for name, value in msgspec.structs.asdict(SelectionSettings()).items() if value is None]
     assert sorted(optional) == sorted(each.name for each in settings)
     flags = {flag.name: flag for flag in FLAGS["false-negative filters"]}

@@ -102,13 +102,17 @@ def test_the_command_that_does_the_same_run_holds_all_of_a_preset(name):
         (["--preset", "balanced", "--range_for_sampling", "10-210"], {"window_start": 10, "window_end": 210}),  # the default without it
         (["--preset=balanced", "--range-for-sampling=10-210"], {"window_start": 10, "window_end": 210}),
         (["--preset", "balanced", "--max_fn_rate", "0.05"], {"max_fn_rate": 0.05}),
+        (["--preset", "balanced", "--hardness", "percpos"], {"max_fn_rate": None, "hardness": "percpos"}),
+        (["--hardness=0.45", "--preset", "balanced"], {"max_fn_rate": None, "hardness": 0.45}),
+        (["--preset", "percpos", "--hardness", "hn_mine"], {"hardness": "hn_mine"}),
         (["--preset", "hn_mine", "--strategy", "hardest", "--max_overlap", "0.5"], {"strategy": "hardest", "max_overlap": 0.5}),
         (["--preset", "percpos", "--strategy", "random", "--positive_score", "min"], {"strategy": "random", "positive_score": "min"}),
         (["--preset", "balanced", "--negative_number", "15", "--seed", "42"], {}),
     ],
 )
 def test_what_is_said_beside_a_preset_counts_even_where_it_is_the_usual_value(flags, changes):
-    name = next(name for name in PRESETS if name in " ".join(flags).replace("=", " ").split())
+    words = " ".join(flags).replace("=", " ").split()
+    name = words[words.index("--preset") + 1]
     assert selection(*flags) == msgspec.structs.replace(with_preset(name, SelectionSettings()), **changes)
 
 
@@ -125,11 +129,23 @@ def test_an_unknown_preset_is_refused_with_those_there_are(capsys):
     assert "balanced" in capsys.readouterr().err
 
 
-def test_a_preset_that_what_is_said_beside_it_contradicts_is_refused(files, capsys):
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--preset", "balanced", "--strategy", "random"], "max_fn_rate needs strategy 'hardest'"),
+        (["--preset", "balanced", "--strategy", "random", "--hardness", "0.4"], "hardness needs strategy 'hardest'"),
+        (["--hardness", "percpos"], "hardness needs strategy 'hardest'; strategy is 'random'"),
+        (["--preset", "balanced", "--max_fn_rate", "0.01", "--hardness", "0.4"], "max_fn_rate 0.01 and hardness 0.4 exclude each other"),
+        (
+            ["--preset", "balanced", "--hardness", "balanced"],
+            "hardness is 'balanced'; it must be 'percpos' or 'hn_mine', a mean",
+        ),
+    ],
+)
+def test_a_preset_that_what_is_said_beside_it_contradicts_is_refused(files, capsys, flags, message):
     train = files[0]
-    call = ["mine", "--input_file", str(train), "--output_file", str(train.with_name("x")), "--preset", "balanced", "--strategy", "random"]
-    assert main(call) == 2
-    assert "max_fn_rate needs strategy 'hardest'" in capsys.readouterr().err
+    assert main(["mine", "--input_file", str(train), "--output_file", str(train.with_name("x")), *flags]) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -159,13 +175,38 @@ def test_a_balanced_run_with_verdicts_is_done_again_byte_for_byte(files, capsys)
     assert "--preset cannot be combined with --from_manifest" in capsys.readouterr().err
 
 
-def test_a_deeper_ranking_and_a_whole_review_choose_what_the_command_line_does(files):
+@pytest.mark.parametrize("hardness", ["percpos", "hn_mine", "-0.25", "0.99"])
+def test_a_hardness_is_the_same_in_a_call_and_is_done_again_byte_for_byte(files, hardness, capsys):
+    """A window that ends before that of the preset whose hardness is meant."""
+    train, pool, reviews = files
+    flags = ("--preset", "balanced", "--range_for_sampling", "0-80", "--negative_number", 6, f"--hardness={hardness}", "--reviews", reviews)
+    written, manifest = mined(files, "cli", *flags)
+    selection = manifest["settings"]["selection"]
+    assert selection["hardness"] == (hardness if hardness in PRESETS else float(hardness))
+    assert "fn_model" in manifest
+    assert manifest["summary"]["out_of_reach"].endswith(f"have {manifest['summary']['scores']['negatives']:.3f}") == (hardness == "0.99")
+    assert ("is out of reach" in capsys.readouterr().out) == (hardness == "0.99")
+    call, again = train.with_name("call.jsonl"), train.with_name("again.jsonl")
+    find_knn_neg(Weighed(), train, pool, call, "0-80", 6, preset="balanced", hardness=hardness, verdicts=reviews)
+    assert call.read_bytes() == written
+    assert main(["mine", "--from_manifest", str(train.with_name("cli.json")), "--output_file", str(again), "--no_store", "--quiet"]) == 0
+    assert again.read_bytes() == written
+    settings = settings_from(parse(["mine", "--input_file", "a", "--output_file", "b", *map(str, flags)]))
+    line = command_line(settings, input_file="a", candidate_pool=None, output_file="b")
+    assert settings_from(parse(line[3:])).selection == settings.selection
+
+
+@pytest.mark.parametrize("hardness", [None, "percpos", "hn_mine", 0.2])
+def test_a_deeper_ranking_and_a_whole_review_choose_what_the_command_line_does(files, hardness):
     """As the app does it: it ranks deeper, and people judge there too."""
     from hnmine.data.verdicts import read_verdicts
     from hnmine.runs.mine import MineSettings, mine
 
     train, pool, reviews = files
-    settings = MineSettings(selection=with_preset("balanced", SelectionSettings(negative_number=6)), model=ModelSettings())
+    selection = with_preset("balanced", SelectionSettings(negative_number=6))
+    if hardness is not None:
+        selection = msgspec.structs.replace(selection, window_end=50, max_fn_rate=None, hardness=hardness)
+    settings = MineSettings(selection=selection, model=ModelSettings())
     shallow, deep = (
         mine(train, pool, settings, Weighed, depth=depth, signals=True, verdicts=read_verdicts(reviews)) for depth in (None, 450)
     )
