@@ -24,19 +24,18 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.finetune import MEASURES, Floats, Recipe, SplitModel, finetune, judged
 from benchmarks.fit_fn_model import unseen
 from benchmarks.judged import JudgedSet, made_up
 from benchmarks.measure import DATA, OUT, arguments, report
-from benchmarks.quality import REVIEWED, at_hardness, ours
+from benchmarks.quality import REVIEWED, at_hardness, ours, reviewed_by_qrels
 from benchmarks.sets import emptied
 from benchmarks.turns import Turn, opened, turn_of
 from hnmine.analysis.fn_estimates import fn_probabilities
 from hnmine.data.corpus import Corpus
 from hnmine.data.dataset import read_inputs
-from hnmine.data.verdicts import Choice, Verdict, VerdictPairs, match_verdicts
+from hnmine.data.verdicts import VerdictPairs
 from hnmine.selection.fn_model import FNEstimator, FNModel, default_fn_model, refit
 from hnmine.selection.presets import RECOMMENDED, with_preset
 from hnmine.selection.promotions import apply_promotions
@@ -64,7 +63,9 @@ def ways(number: int, model: FNModel) -> dict[str, Way]:
         return lambda turn: (turn.corpus, chosen(turn, settings))
 
     def without_false(turn: Turn) -> tuple[Corpus, Selection]:
-        return turn.corpus, chosen(turn, perc_pos, verdicts_on(turn, *np.divmod(turn.relevant, len(turn.corpus.passages)), "relevant"))
+        queries, passages = np.divmod(turn.relevant, len(turn.corpus.passages))
+        verdicts = reviewed_by_qrels(turn, queries, passages)
+        return turn.corpus, chosen(turn, perc_pos, dataclasses.replace(verdicts, removed=verdicts.positive))
 
     def as_hard(turn: Turn) -> tuple[Corpus, Selection]:
         wanted = hardness(chosen(turn, perc_pos))
@@ -75,7 +76,7 @@ def ways(number: int, model: FNModel) -> dict[str, Way]:
         probability = fn_probabilities(FNEstimator(turn.corpus, turn.ranking, model), shown)
         rows, places = np.nonzero(np.isfinite(probability))
         first = np.argsort(-probability[rows, places], kind="stable")[:REVIEWED]
-        verdicts = verdicts_on(turn, rows[first], shown.negatives[rows[first], places[first]])
+        verdicts = reviewed_by_qrels(turn, rows[first], shown.negatives[rows[first], places[first]])
         taught = refit(turn.corpus, turn.ranking, verdicts, model)
         corpus, ranking = apply_promotions(turn.corpus, turn.ranking, verdicts)
         after, wanted = dataclasses.replace(turn, corpus=corpus, ranking=ranking), hardness(chosen(turn, perc_pos))
@@ -97,19 +98,6 @@ def ways(number: int, model: FNModel) -> dict[str, Way]:
 def hardness(selection: Selection) -> float:
     """Return the mean similarity of the negatives."""
     return float(selection.scores.mean(dtype=np.float64))
-
-
-def verdicts_on(turn: Turn, queries: npt.NDArray[Any], passages: npt.NDArray[Any], right: Choice = "positive") -> VerdictPairs:
-    """Review these pairs as the judgements say: `right` is the verdict on relevant ones, others are confirmed negatives."""
-    corpus = turn.corpus
-    relevant = np.isin(queries * len(corpus.passages) + passages, turn.relevant)
-    return match_verdicts(
-        corpus,
-        [
-            Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict=right if false else "negative")
-            for query, passage, false in zip(queries, passages, relevant, strict=True)
-        ],
-    )
 
 
 class Run(msgspec.Struct, kw_only=True):

@@ -152,9 +152,9 @@ def test_both_halves_have_all_queries_whatever_their_order() -> None:
 
 def test_the_ways_to_train_are_what_they_say() -> None:
     turn = turn_of(made_up(), 1, HashedWords(), None, ALL)
-    # By the similarity alone, the estimate takes false negatives too: a review finds them.
+    # By one feature alone, the estimate takes false negatives too: a review finds them.
     known = default_fn_model()
-    poor = msgspec.structs.replace(known, weights=tuple(float(name == "similarity") for name in known.features), bias=-4.0)
+    poor = msgspec.structs.replace(known, weights=tuple(float(name == "similarity_z") for name in known.features), bias=-4.0)
     found = {name: way(turn) for name, way in ways(4, poor).items()}
     false = {name: turn.false(selection).mean() for name, (_, selection) in found.items()}
     hard = {name: selection.scores.mean() for name, (_, selection) in found.items()}
