@@ -191,7 +191,7 @@ def finetune(model: SplitModel, rows: Sequence[Sequence[str]], recipe: Recipe, s
         texts = [rows[row][column] for column in range(len(rows[0])) for row in batch]
         vectors = model.embed(texts).reshape(len(rows[0]), len(batch), -1)
         optimiser.zero_grad()
-        loss.compute_loss_from_embeddings(list(vectors), None).backward()  # type: ignore[arg-type]  # it needs no labels
+        loss.compute_loss_from_embeddings(list(vectors), None).backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimiser.step()
         rate.step()

@@ -1,10 +1,9 @@
 """The gain from training on mined negatives, on judged sets with many relevant passages a query; all but one are hidden from mining.
 
 The packaged model is trained on half of a set's queries and judged on the other half with all judgements, and the reverse. All ways
-have the same recipe, batches and number of negatives; only the negatives differ (and the positives, after a review). The recipe is the
-best of a grid for random passages on one set (RESULTS.md). Intervals: a bootstrap over queries and seeds, paired for differences.
-Finished runs are kept and not repeated; `--only random,hn_mine` selects ways by words in their names. The false-negative model was
-never fitted on the set. The halves share a set's topics, so this is training on one's own domain.
+have the same recipe, batches and number of negatives; only the negatives differ (and the positives, after a review). The recipe was
+chosen with random passages (RESULTS.md). Intervals: a bootstrap over queries and seeds, paired for differences. Finished runs are kept
+and not repeated; `--only random,hn_mine` selects ways by words in their names. The false-negative model was never fitted on the set.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -64,7 +63,7 @@ def ways(number: int, model: FNModel) -> dict[str, Way]:
 
     def without_false(turn: Turn) -> tuple[Corpus, Selection]:
         queries, passages = np.divmod(turn.relevant, len(turn.corpus.passages))
-        verdicts = reviewed_by_qrels(turn, queries, passages)
+        verdicts = reviewed_by_qrels(turn, queries.astype(np.int32), passages.astype(np.int32))
         return turn.corpus, chosen(turn, perc_pos, dataclasses.replace(verdicts, removed=verdicts.positive))
 
     def as_hard(turn: Turn) -> tuple[Corpus, Selection]:
@@ -76,7 +75,7 @@ def ways(number: int, model: FNModel) -> dict[str, Way]:
         probability = fn_probabilities(FNEstimator(turn.corpus, turn.ranking, model), shown)
         rows, places = np.nonzero(np.isfinite(probability))
         first = np.argsort(-probability[rows, places], kind="stable")[:REVIEWED]
-        verdicts = reviewed_by_qrels(turn, rows[first], shown.negatives[rows[first], places[first]])
+        verdicts = reviewed_by_qrels(turn, rows[first].astype(np.int32), shown.negatives[rows[first], places[first]])
         taught = refit(turn.corpus, turn.ranking, verdicts, model)
         corpus, ranking = apply_promotions(turn.corpus, turn.ranking, verdicts)
         after, wanted = dataclasses.replace(turn, corpus=corpus, ranking=ranking), hardness(chosen(turn, perc_pos))
@@ -168,31 +167,32 @@ def means(figures: Floats, seed: int) -> Floats:
     return np.concatenate([figures.mean(axis=(0, 1))[None], resampled])
 
 
-def table(figures: dict[str, dict[str, Floats]], negatives: dict[str, dict[str, Floats]]) -> list[dict[str, Any]]:
+def table(figures: dict[str, dict[str, list[Floats]]], negatives: dict[str, dict[str, list[Floats]]]) -> list[dict[str, Any]]:
     """Return a line for each set, measure and way, in per cent and points of it; the set "mean" weighs all sets alike.
 
     Args:
-        figures: by set and way, (seeds, q, measures).
-        negatives: by set and way: false-negative rate, similarity, positives a query.
+        figures: by set, way and seed, (q, measures).
+        negatives: by set, way and seed: false-negative rate, similarity, positives a query; NaN without negatives.
     """
-    found = {name: {way: 100 * means(each, seed) for way, each in by_way.items()} for seed, (name, by_way) in enumerate(figures.items())}
-    about = dict(negatives)
+    found: dict[str, dict[str, Floats]] = {}
+    for seed, (name, by_way) in enumerate(figures.items()):
+        found[name] = {way: 100 * means(np.array(each), seed) for way, each in by_way.items()}
+    about = {name: {way: np.mean(each, axis=0) for way, each in by_way.items()} for name, by_way in negatives.items()}
     if len(found) > 1:
-        common = list(next(iter(found.values())))
-        found["mean"] = {way: np.mean([by_way[way] for by_way in found.values()], axis=0) for way in common}
-        about["mean"] = {way: np.mean([negatives[name][way] for name in negatives], axis=0) for way in common if way != UNTRAINED}
+        for by_set in (found, about):
+            each_way = next(iter(by_set.values()))
+            by_set["mean"] = {way: np.mean([by_way[way] for by_way in by_set.values()], axis=0) for way in each_way}
     rows = []
-    for name, by_way in found.items():
+    for name, means_of in found.items():
         for number, measure in enumerate(MEASURES):
-            for way, each in by_way.items():
+            for way, each in means_of.items():
+                false, similarity, positives = (None if np.isnan(value) else float(value) for value in about[name][way])
                 row: dict[str, Any] = {"set": name, "measure": measure, "negatives": way}
-                if way != UNTRAINED:
-                    false, similarity, positives = about[name][way].tolist()
-                    row |= {"false %": 100 * false, "similarity": similarity, "positives": positives}
+                row |= {"false %": None if false is None else 100 * false, "similarity": similarity, "positives": positives}
                 row["%"] = with_interval(each[:, number])
                 for other in REFERENCES:
-                    if way != other and other in by_way:
-                        row[f"less {other}"] = with_interval(each[:, number] - by_way[other][:, number], "+")
+                    if way != other and other in means_of:
+                        row[f"less {other}"] = with_interval(each[:, number] - means_of[other][:, number], "+")
                 rows.append(row)
     return rows
 
@@ -201,6 +201,44 @@ def with_interval(values: Floats, sign: str = "") -> str:
     """Return the first value, with the 95 % interval of the others."""
     low, high = np.percentile(values[1:], (2.5, 97.5))
     return f"{values[0]:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
+
+
+def measured(
+    judged_set: JudgedSet, model: SplitModel, by_name: dict[str, Way], turn: Callable[[JudgedSet], Turn], run: Callable[..., Run]
+) -> Iterator[tuple[str, Floats, Floats]]:
+    """Yield for each way and for the untrained model the figures of all queries, (q, measures), and about its negatives, as in `table`.
+
+    Args:
+        turn: ranks a half.
+        run: judges on a corpus what rows train.
+    """
+    parts: dict[str, list[list[list[float]]]] = {}
+    about: dict[str, list[list[float]]] = {}
+    for train, test in (halves(judged_set), halves(judged_set)[::-1]):
+        mined, judges = turn(train), corpus_of(test)
+        parts.setdefault(UNTRAINED, []).append(run(model, [], judges).figures)
+        about[UNTRAINED] = [[np.nan] * 3]
+        for name, way in by_name.items():
+            corpus, selection = way(mined)
+            if (selection.negatives < 0).any():
+                sys.exit(f"{judged_set.name} has too few passages for the negatives of {name}; take fewer with --negatives")
+            rows = rows_of(corpus, selection)
+            parts.setdefault(name, []).append(run(model, rows, judges).figures)
+            about.setdefault(name, []).append([float(mined.false(selection).mean()), hardness(selection), len(rows) / len(corpus.queries)])
+    for name, both in parts.items():
+        yield name, np.concatenate(both), np.mean(about[name], axis=0)
+
+
+def trained(kept: Path, recipe: Recipe, seed: int, device: str, model: SplitModel, rows: list[list[str]], test: Corpus) -> Run:
+    """Train on rows, if there are any, and judge; a run that is kept is not repeated."""
+
+    def work() -> Floats:
+        model.restore()
+        if rows:
+            finetune(model, rows, recipe, seed)
+        return judged(test, model)
+
+    return once(kept / f"{key_of(rows, test, recipe, seed if rows else 0, device)}.json", work)
 
 
 def main() -> None:
@@ -223,62 +261,34 @@ def main() -> None:
     if given.quick:
         given.seeds, given.batch, given.length = 2, 2, 16
     recipe = Recipe(**{name: getattr(given, name) for name in Recipe.__struct_fields__})
-    wanted = [way for way in ways(0, default_fn_model()) if any(word.strip() in way for word in given.only.split(","))]
+    known = list(ways(recipe.negatives, default_fn_model()))
+    wanted = [name for name in known if any(word.strip() in name for word in given.only.split(","))]
+    if not wanted:
+        sys.exit(f"--only {given.only} is in no name; the ways are {', '.join(known)}")
     sets, encoder, store = opened(given, [made_up(20, 100), made_up(16, 100, name="made up, small")])
-    models = {each.name: default_fn_model() for each in sets}
-    if any(BALANCED in way for way in wanted):
-        models = unseen({each.name: [] for each in sets}, given.data, encoder, store)
+    fn_models = {each.name: default_fn_model() for each in sets}
+    if any(BALANCED in name for name in wanted):
+        fn_models = unseen({each.name: [] for each in sets}, given.data, encoder, store)
     kept = emptied(OUT / "training_gain-quick") if given.quick else OUT / "training_gain"
     kept.mkdir(parents=True, exist_ok=True)
-    split = {each.name: SplitModel([*each.relevant, *each.passages], recipe, given.device) for each in sets}
-    seconds: list[float] = []
-    # By set and way, for each seed the two halves together.
-    figures: dict[str, dict[str, list[Floats]]] = {each.name: {way: [] for way in (UNTRAINED, *wanted)} for each in sets}
-    negatives: dict[str, dict[str, list[list[float]]]] = {each.name: {way: [] for way in wanted} for each in sets}
+    models = {each.name: SplitModel([*each.relevant, *each.passages], recipe, given.device) for each in sets}
+    facts = msgspec.to_builtins(recipe) | {
+        "device": given.device,
+        "sets": ", ".join(f"{each.name} {len(each.relevant)} queries, {len(each.passages):,} passages" for each in sets),
+        "intervals": f"{RESAMPLED:,} resamples of seeds and queries",
+    }
 
+    figures: dict[str, dict[str, list[Floats]]] = {each.name: {} for each in sets}
+    negatives: dict[str, dict[str, list[Floats]]] = {each.name: {} for each in sets}
     for seed in range(1, given.seeds + 1):
         for each in sets:
-            parts: dict[str, list[list[list[float]]]] = {way: [] for way in figures[each.name]}
-            for train, test in (halves(each), halves(each)[::-1]):
-                turn, judges = turn_of(train, seed, encoder, store, ALL), corpus_of(test)
-                for way in parts:
-                    rows: list[list[str]] = []
-                    if way != UNTRAINED:
-                        corpus, selection = ways(recipe.negatives, models[each.name])[way](turn)
-                        if (selection.negatives < 0).any():
-                            sys.exit(f"{each.name} has too few passages for {recipe.negatives} negatives a query by {way}; take fewer")
-                        rows = rows_of(corpus, selection)
-                        found = [float(turn.false(selection).mean()), hardness(selection), len(rows) / len(corpus.queries)]
-                        negatives[each.name][way].append(found)
-                    file = kept / f"{key_of(rows, judges, recipe, seed if rows else 0, given.device)}.json"
-                    run = once(file, partial(trained, split[each.name], rows, judges, recipe, seed))
-                    parts[way].append(run.figures)
-                    seconds += [run.seconds] if rows else []
-            for way, both in parts.items():
-                figures[each.name][way].append(np.concatenate(both))
-        report(
-            "training_gain",
-            table(
-                {name: {way: np.array(found) for way, found in by_way.items()} for name, by_way in figures.items()},
-                {name: {way: np.mean(found, axis=0) for way, found in by_way.items()} for name, by_way in negatives.items()},
-            ),
-            msgspec.to_builtins(recipe)
-            | {
-                "device": given.device,
-                "sets": ", ".join(f"{each.name} {len(each.relevant)} queries, {len(each.passages):,} passages" for each in sets),
-                "seeds": seed,
-                "seconds a run": float(np.mean(seconds)) if seconds else None,
-                "intervals": f"{RESAMPLED:,} resamples of seeds and queries",
-            },
-        )
-
-
-def trained(model: SplitModel, rows: list[list[str]], test: Corpus, recipe: Recipe, seed: int) -> Floats:
-    """Train on rows, if there are any, and judge."""
-    model.restore()
-    if rows:
-        finetune(model, rows, recipe, seed)
-    return judged(test, model)
+            by_name = {name: way for name, way in ways(recipe.negatives, fn_models[each.name]).items() if name in wanted}
+            ranked = partial(turn_of, seed=seed, encoder=encoder, store=store, depth=ALL)
+            run = partial(trained, kept, recipe, seed, given.device)
+            for name, found, about in measured(each, models[each.name], by_name, ranked, run):
+                figures[each.name].setdefault(name, []).append(found)
+                negatives[each.name].setdefault(name, []).append(about)
+        report("training_gain", table(figures, negatives), facts | {"seeds": seed})
 
 
 if __name__ == "__main__":

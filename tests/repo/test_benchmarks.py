@@ -207,8 +207,8 @@ def test_gains_are_paired_by_query_and_by_seed_and_sets_count_alike() -> None:
     chance = np.random.default_rng(0)
     levels = {"small": chance.random((5, 20, 2)), "large": chance.random((5, 200, 2))}
     gains = {"small": 0.02, "large": 0.04}
-    figures = {name: {"random passages": level, "top-k": level + gains[name]} for name, level in levels.items()}
-    negatives = {name: {way: np.array([0.1, 0.5, 1]) for way in ways_of} for name, ways_of in figures.items()}
+    figures = {name: {"random passages": [*level], "top-k": [*(level + gains[name])]} for name, level in levels.items()}
+    negatives = {name: {way: [np.array([0.1, 0.5, 1])] for way in by_way} for name, by_way in figures.items()}
     rows = table(figures, negatives)
     less = {row["set"]: row["less random passages"] for row in rows if row["negatives"] == "top-k" and row["measure"] == "nDCG@10"}
     assert less == {"small": "+2.0 (+2.0 to +2.0)", "large": "+4.0 (+4.0 to +4.0)", "mean": "+3.0 (+3.0 to +3.0)"}
