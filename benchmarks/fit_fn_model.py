@@ -21,8 +21,8 @@ import numpy.typing as npt
 from benchmarks.judged import made_up, read
 from benchmarks.measure import DATA, OUT, ROOT, arguments, report
 from benchmarks.turns import SETS, Turn, opened, turns_of
-from hnmine.models.encoder import Encoder
 from hnmine.core.hashing import splitmix64
+from hnmine.models.encoder import Encoder
 from hnmine.selection.fn_model import FEATURES, FNEstimator, FNModel, default_fn_model, posterior
 from hnmine.vectors.store import VectorStore
 

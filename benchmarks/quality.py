@@ -23,9 +23,9 @@ from benchmarks.fit_fn_model import calibration, examples_of, probabilities, uns
 from benchmarks.judged import made_up
 from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.turns import SETS, Turn, opened, turns_of
-from hnmine.analysis.fn_estimates import fn_probabilities, fn_rate, fn_rate_range
+from hnmine.analysis.fn_estimates import fn_probabilities, fn_rate
 from hnmine.data.verdicts import Verdict, VerdictPairs, match_verdicts
-from hnmine.selection.fn_model import FNEstimator, FNModel, refit
+from hnmine.selection.fn_model import FNEstimator, FNModel, FNRate, refit
 from hnmine.selection.presets import PRESETS, RECOMMENDED, with_preset
 from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
@@ -45,6 +45,7 @@ DIAL = PRESETS[RECOMMENDED].fields["max_fn_rate"]
 REVIEWED = 150
 # Random verdicts, and how often they are drawn.
 RANDOM, DRAWS = 60, 5
+FIELDS = ("estimate", "low", "high")
 # The reviewed negatives as a multiple of the wanted ones: the chosen ones, or also the next ones.
 REVIEWED_OF = (1, 4)
 
@@ -279,19 +280,15 @@ def after(turn: Turn, model: FNModel, queries: Ids, passages: Ids) -> tuple[FNMo
 def calibrated(turn: Turn, model: FNModel) -> dict[str, float]:
     """Return estimated and true rates of preset balanced, before and after verdicts."""
 
-    def of(estimator: FNEstimator, selection: Selection, name: str) -> dict[str, float]:
-        low, high = fn_rate_range(estimator, selection) or (0.0, 0.0)
-        estimate = fn_rate(fn_probabilities(estimator, selection)) or 0.0
-        return {f"{name}: true": measured(turn, selection.negatives)[0], "estimate": estimate, "low": low, "high": high}
+    def line(name: str, estimator: FNEstimator, selection: Selection) -> dict[str, float]:
+        rate = fn_rate(estimator, selection) or FNRate(estimate=0.0, low=0.0, high=0.0)
+        return {f"{name}: true": measured(turn, selection.negatives)[0]} | {f"{name}: {key}": getattr(rate, key) for key in FIELDS}
 
     estimator = FNEstimator(turn.corpus, turn.ranking, model)
     selection = select(turn.corpus, turn.ranking, ours(NUMBERS[0], DIAL), None, model)
     probability = fn_probabilities(estimator, selection)
     rows, places = np.nonzero(np.isfinite(probability))
     passages = selection.negatives[rows, places]
-
-    def line(name: str, estimator: FNEstimator, selection: Selection) -> dict[str, float]:
-        return {key if ":" in key else f"{name}: {key}": value for key, value in of(estimator, selection, name).items()}
 
     found = line("before", estimator, selection) | {"hardness": measured(turn, selection.negatives)[1]}
     draws = []

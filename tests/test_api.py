@@ -142,14 +142,23 @@ def test_data_that_cannot_be_read_is_refused(given, error, message) -> None:
 
 
 def test_a_ranking_has_every_signal_that_a_preset_needs(ranking) -> None:
-    assert set(ranking.signals) == {"positive_similarity", "overlap", "bm25_ratio", "bm25_rank"}
+    assert set(ranking.signals) == {"positive_similarity", "similarity_z", "overlap", "bm25_ratio", "bm25_rank"}
     assert all(values.shape == ranking.scores.shape == (20, ranking.depth) for values in ranking.signals.values())
     assert ranking.select("balanced", n=5).summary.estimated_fn_rate is not None
 
 
 def test_candidates_of_a_query_by_its_text_or_number(ranking) -> None:
     frame = ranking.candidates(" Question 3 ")
-    assert list(frame.columns) == ["passage", "score", "is_positive", "bm25_rank", "bm25_ratio", "overlap", "positive_similarity"]
+    assert list(frame.columns) == [
+        "passage",
+        "score",
+        "is_positive",
+        "bm25_rank",
+        "bm25_ratio",
+        "overlap",
+        "positive_similarity",
+        "similarity_z",
+    ]
     assert frame.index.name == "rank"
     assert set(frame.passage[frame.is_positive]) == {"answer 3", "answer 23"}
     assert frame.score.is_monotonic_decreasing

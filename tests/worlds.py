@@ -101,7 +101,7 @@ def toy(corpus: Corpus, depth: int | None = None, *, seed: str = "") -> Ranking:
         passage_vectors=passages,
         signals={
             name: np.array([[drawn(name, query, p) for p in row] for query, row in enumerate(ids.tolist())], np.float32).reshape(ids.shape)
-            for name in ("overlap", "bm25_ratio", "bm25_rank", "reranker")
+            for name in ("overlap", "similarity_z", "bm25_ratio", "bm25_rank", "reranker")
         },
         positive_signals={
             "reranker": np.array(

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.retrieval.ranking import Ranking, ranks_of
-from hnmine.selection.fn_model import FN_SIGNALS, FNEstimator
+from hnmine.selection.fn_model import FN_SIGNALS, FNEstimator, FNRate
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import Reason
 
-__all__ = ["can_estimate_fn", "chosen_ranks", "fn_probabilities", "fn_rate", "fn_rate_range"]
+__all__ = ["can_estimate_fn", "chosen_ranks", "fn_probabilities", "fn_rate"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
@@ -45,36 +45,30 @@ def fn_probabilities(estimator: FNEstimator, selection: Selection) -> Floats:
 
     0 for negatives that a reviewer confirmed; NaN where there is no negative, or it is not ranked.
     """
-    ranks = chosen_ranks(estimator.ranking, selection)
-    fn_probabilities = np.full(ranks.shape, np.nan, dtype=np.float32)
-    rows, places = np.nonzero(ranks >= 0)
-    fn_probabilities[rows, places] = estimator.pairs(rows, ranks[rows, places])
-    queries, passages = selection.verdict_pairs.negative
-    pairs, places = np.nonzero(selection.negatives[queries] == passages[:, None])
-    fn_probabilities[queries[pairs], places] = 0
-    return fn_probabilities
+    return _estimates(estimator, selection)[1]
 
 
-def fn_rate(fn_probabilities: Floats) -> float | None:
-    """Return the estimated false-negative rate (0..1), the mean of the known probabilities, or None without any."""
-    known = fn_probabilities[np.isfinite(fn_probabilities)]
-    return float(known.mean(dtype=np.float64)) if len(known) else None
+def fn_rate(estimator: FNEstimator, selection: Selection) -> FNRate | None:
+    """Return the estimated false-negative rate of `Selection.negatives` with its range; None without a ranked negative.
 
-
-def fn_rate_range(estimator: FNEstimator, selection: Selection) -> tuple[float, float] | None:
-    """Return the range of the false-negative rate of `Selection.negatives`, low and high (0..1): 90% of data sets are in it.
-
-    As in `fn_rate`, negatives that a reviewer confirmed count as true, and those that are not ranked are left out. None without any.
+    As in `fn_probabilities`, confirmed negatives count as true, and those that are not ranked are left out.
     """
-    ranks = chosen_ranks(estimator.ranking, selection)
-    queries, passages = selection.verdict_pairs.negative
-    pairs, places = np.nonzero(selection.negatives[queries] == passages[:, None])
-    known = int(np.count_nonzero(ranks >= 0))
-    ranks[queries[pairs], places] = -1
-    rows, places = np.nonzero(ranks >= 0)
+    ranks, probabilities = _estimates(estimator, selection)
+    known = int(np.count_nonzero(np.isfinite(probabilities)))
     if not known:
         return None
-    if not len(rows):
-        return 0.0, 0.0
-    low, high = estimator.range_of(rows, ranks[rows, places])
-    return low * len(rows) / known, high * len(rows) / known
+    rows, places = np.nonzero(probabilities > 0)
+    low, high = estimator.range_of(rows, ranks[rows, places]) if len(rows) else (0.0, 0.0)
+    estimate = float(np.nansum(probabilities, dtype=np.float64)) / known
+    return FNRate(estimate=estimate, low=low * len(rows) / known, high=high * len(rows) / known)
+
+
+def _estimates(estimator: FNEstimator, selection: Selection) -> tuple[Ids, Floats]:
+    ranks = chosen_ranks(estimator.ranking, selection)
+    probabilities = np.full(ranks.shape, np.nan, dtype=np.float32)
+    rows, places = np.nonzero(ranks >= 0)
+    probabilities[rows, places] = estimator.pairs(rows, ranks[rows, places])
+    queries, passages = selection.verdict_pairs.negative
+    pairs, places = np.nonzero(selection.negatives[queries] == passages[:, None])
+    probabilities[queries[pairs], places] = 0
+    return ranks, probabilities

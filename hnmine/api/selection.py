@@ -218,7 +218,7 @@ class Selection(Shown):
             "strategy": settings.strategy,
             "hardness": "-" if self.summary.hardness is None else f"{self.summary.hardness:.3f}",
         }
-        return facts | ({} if rate is None else {"estimated false-negative rate": f"{rate:.1%}"})
+        return facts | ({} if rate is None else {"estimated false-negative rate": f"{rate} (unaudited)"})
 
 
 def query_number(corpus: Corpus, query: str | int) -> int:

@@ -14,6 +14,7 @@ import msgspec
 
 from hnmine.core.text import counted, shortened
 from hnmine.selection.filters import FILTERS
+from hnmine.selection.fn_model import FNRate
 from hnmine.selection.targets import TARGETS
 
 __all__ = ["dataset_card", "size_category"]
@@ -101,9 +102,10 @@ def _counts(manifest: Mapping[str, Any]) -> Iterator[str]:
     if verdicts := {name: count for name, count in summary["verdicts"].items() if count and name != "elsewhere"}:
         yield f"- verdicts of reviewers applied: {', '.join(f'{count:,} {name}' for name, count in verdicts.items())}"
     rate = summary["estimated_fn_rate"]
-    yield "- estimated false-negative rate: " + (
-        "not computed" if rate is None else f"{rate:.1%} of the negatives; a model's estimate, not a measurement"
-    )
+    if rate is None:
+        yield "- estimated false-negative rate: not computed"
+    else:
+        yield f"- estimated false-negative rate: {FNRate(**rate)} of the negatives; a model's estimate, not a measurement"
     yield ""
 
 

@@ -1,10 +1,10 @@
 """Signals: further numbers about each candidate, beside its similarity to the query; (queries x candidates) arrays on the Ranking.
 
-`positive_similarity`: to the nearest positive passage of the query. `similarity_z`: the similarity, standardised by mean and standard
-deviation of the passage's similarities to all queries (Z-norm of score normalisation): high where a passage is unusually near to *this* query.
-`overlap`: Jaccard index of three-word runs with the closest positive. `bm25_ratio`: BM25 relative to the query's best match. `bm25_rank`: how many passages match better. `second_model` and `reranker`: scores of
-another model. `scale`: mean and standard deviation of the similarity of random pairs, because two unrelated texts score 0.1 by one model
-and 0.7 by another. All depend on the pair and the corpus, never on the depth of the ranking.
+`positive_similarity`: to the nearest positive passage of the query. `similarity_z`: the similarity, less the mean and over the standard
+deviation of the passage's similarities to all queries (Z-norm, as in speaker verification): high where a passage is near to *this* query.
+`overlap`: Jaccard index of three-word runs with the closest positive. `bm25_ratio`: BM25 relative to the query's best match. `bm25_rank`:
+how many passages match better. `second_model`, `reranker`: scores of another model. `scale`: mean and standard deviation of the similarity
+of random pairs, as unrelated texts score 0.1 by one model and 0.7 by another. All depend on the pair and the corpus, never on the depth.
 """
 
 from __future__ import annotations

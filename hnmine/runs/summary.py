@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from hnmine.analysis.fn_estimates import fn_probabilities, fn_rate
+from hnmine.analysis.fn_estimates import fn_rate
 from hnmine.data.dataset import Inputs
 from hnmine.export.flagembedding import stale_scores
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, retriever_names
-from hnmine.selection.fn_model import FNEstimator, FNModel
+from hnmine.selection.fn_model import FNEstimator, FNModel, FNRate
 from hnmine.selection.select import Selection
 
 __all__ = ["Summary", "summarise"]
@@ -31,8 +31,7 @@ class Summary:
         retrievers: what ranked the candidates. second_model: its name, or None.
         query_prompts: the "field" with the queries' instructions, how many of these are "different", and "rows_without"; empty without.
         scores: mean similarity of the "negatives" and the "positives", and the part of the negatives "above_positive" (0 to 1).
-        estimated_fn_rate: mean estimated false-negative probability (0 to 1) of the negatives from the window; None without signals.
-            An audit measures the rate.
+        estimated_fn_rate: of the negatives from the window, with its range; None without signals. An audit measures the rate.
         problems: counts of input problems, "kind (resolution)".
         verdicts: counts of the applied verdicts, and of those "elsewhere", on texts that are not in this data; empty without any.
         vectors: how many were "stored" and how many had to be "encoded"; empty without a store.
@@ -57,7 +56,7 @@ class Summary:
     retrievers: tuple[Retriever, ...] = MODEL_ALONE
     second_model: str | None = None
     query_prompts: dict[str, Any] = field(default_factory=dict)
-    estimated_fn_rate: float | None = None
+    estimated_fn_rate: FNRate | None = None
     problems: dict[str, int] = field(default_factory=dict)
     verdicts: dict[str, int] = field(default_factory=dict)
     vectors: dict[str, int] = field(default_factory=dict)
@@ -101,7 +100,8 @@ class Summary:
             lines.append(f"second model {self.second_model}")
         if self.estimated_fn_rate is not None:
             lines.append(
-                f"estimate     {100 * self.estimated_fn_rate:.1f}% of the negatives are false negatives; an audit measures the rate"
+                f"estimate     {self.estimated_fn_rate} of the negatives are false negatives (mean {self.estimated_fn_rate.estimate:.1%}); "
+                "unaudited: an audit measures the rate"
             )
         if self.problems:
             lines.append("input        " + ", ".join(f"{count:,} x {name}" for name, count in self.problems.items()))
@@ -138,7 +138,7 @@ def summarise(
         notes.append("the pool repeats passages: each counts once")
     estimate = None
     if fn_model is not None:
-        estimate = fn_rate(fn_probabilities(FNEstimator(corpus, ranking, fn_model), selection))
+        estimate = fn_rate(FNEstimator(corpus, ranking, fn_model), selection)
     return Summary(
         output_file=None,
         rows=len(inputs.rows),

@@ -2,14 +2,15 @@
 
 A hierarchical logistic model of five features: each judged set that it was fitted on has its own weights, drawn from one normal
 distribution, whose mean and covariance are the model (`python -m benchmarks.fit_fn_model` writes fn_model.json). Slopes hardly differ
-between sets; the bias does, by a factor of several, because data differ in how many right answers they leave unlabelled. So the rate of
-a run without verdicts is known within a range only. `refit` updates the distribution by verdicts: the widest part, the bias, moves first.
-A pair counts with the features that it was picked by, so it does not matter that people review the suspicious ones first (ignorable selection).
+between sets. The bias does, by a factor of several: data differ in how many right answers have no label. So the rate of a run is known
+within a range only. `refit` updates the distribution by verdicts, and the widest part, the bias, moves first. That people review suspicious
+pairs first does no harm: the model knows the features of a pair that it was picked by (ignorable selection).
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -23,7 +24,7 @@ from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import VerdictPairs
 from hnmine.retrieval.ranking import Ranking, ranks_of
 
-__all__ = ["FEATURES", "FN_DEPTH", "FN_SIGNALS", "FNEstimator", "FNModel", "default_fn_model", "posterior", "refit"]
+__all__ = ["FEATURES", "FN_DEPTH", "FN_SIGNALS", "FNEstimator", "FNModel", "FNRate", "default_fn_model", "posterior", "refit"]
 
 Floats = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
@@ -82,6 +83,22 @@ class FNModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def level(self) -> float:
         """The bias plus half its variance: a small probability is log-normal, and this gives its mean, not its median."""
         return self.bias + self.covariance[-1][-1] / 2
+
+
+class FNRate(msgspec.Struct, frozen=True, kw_only=True):
+    """An estimated false-negative rate (0..1): the mean of the probabilities, and the range that holds the true rate of 90% of data sets.
+
+    Its text is the range, because that is what is known without an audit: in whole percents, or tenths below 2%, rounded outwards.
+    """
+
+    estimate: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        digits = 0 if self.high >= 0.02 else 1
+        unit = 100 * 10**digits
+        return f"{math.floor(self.low * unit) / 10**digits:.{digits}f}-{math.ceil(self.high * unit) / 10**digits:.{digits}f}%"
 
 
 @functools.cache

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import streamlit as st
 
 from hnmine import resources
-from hnmine.core.errors import HnmineError
+from hnmine.core.errors import HnmineError, WorkspaceError
 from hnmine.resources import OpenRun
 from hnmine.review import audit as estimates
 from hnmine.review import audit_sample, queue
-from hnmine.review.audit import AuditRecord, Estimate
+from hnmine.review.audit import AuditRecord, Estimate, Rate
 from hnmine.review.audit_sample import AuditSettings, Sample
 from hnmine.runs import audit_samples
 from hnmine.selection.select import Selection
@@ -82,6 +82,17 @@ def current(run: OpenRun, selection: Selection) -> Audit | None:
         pairs=len(different[0]),
         to_do=int(np.count_nonzero(_states(run, *different) == 0)),
     )
+
+
+def rate(run: OpenRun, selection: Selection) -> Rate | None:
+    """Return the audited rate of a selection as it is now; None without one, also if the audit cannot be read."""
+    try:
+        audit = current(run, selection)
+    except WorkspaceError:  # the Quality screen says so
+        return None
+    if audit is None:
+        return None
+    return audit.found.left if audit.changed else audit.found.rate
 
 
 def pairs(run: OpenRun, sample: Sample) -> tuple[Ids, Ids]:

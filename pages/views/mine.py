@@ -9,7 +9,6 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.analysis import charts
-from hnmine.analysis.fn_estimates import fn_rate
 from hnmine.core.errors import HnmineError, InputError
 from hnmine.core.text import counted
 from hnmine.models import cards, loading
@@ -24,6 +23,7 @@ from hnmine.selection.settings import SelectionSettings
 from pages.mine import filters, limit, selection
 from pages.mine import model as controls
 from pages.mine.retrievers import Retrievers, retrievers
+from pages.shared import audit as auditing
 from pages.shared import job_progress, state, statistics, wording
 from pages.shared import reranker as reranking
 from pages.shared.drawing import draw
@@ -33,6 +33,8 @@ from pages.shared.widgets import failed, metrics
 DEPTH = 500
 
 RANDOM_FILL = "Negatives drawn at random from outside the window, because it had too few candidates. They are usually easier."
+RANGE = "The rate of 90% of data sets is in this range: data sets differ in how many right answers have no label."
+AUDITED = "From the audit of this selection, with its 95% confidence interval. Negatives that replaced removed ones are not audited."
 ALWAYS = ("in_window", "not_positive", "chosen")
 
 
@@ -46,11 +48,12 @@ def live(run: resources.OpenRun) -> None:
         state.keep_selection(run.run.id, chosen)
         current = resources.selection(run, chosen)
         filters.show_removed(slots, current.funnel)
-        summary = summarise(run.inputs, run.ranking, current)
+        summary = summarise(run.inputs, run.ranking, current, fn_model=None if resources.estimator(run) is None else run.fn_model)
         if place is not None:
             limit.show(run.run.id, chosen, summary, place)
-    fn_probabilities = resources.fn_probabilities(run, current)
-    with st.grid(4 if fn_probabilities is None else 5, min_column_width=170):
+    rate = summary.estimated_fn_rate
+    audited = auditing.rate(run, current)
+    with st.grid(4 if rate is None and audited is None else 5, min_column_width=170):
         mean = summary.scores["negatives"]
         hardness = f"Mean similarity of the negatives to their queries (hardness). Of the positives: {summary.scores['positives']:.3f}."
         metrics(
@@ -59,11 +62,12 @@ def live(run: resources.OpenRun) -> None:
             ("Rows with too few negatives", f"{summary.short_rows:,}", "The corpus does not have enough candidates for these rows."),
             ("Mean similarity", "–" if mean is None else f"{mean:.3f}", hardness),
         )
-        if fn_probabilities is not None:
-            estimated = fn_rate(fn_probabilities)
-            rate = "–" if estimated is None else wording.percent(estimated, 1)
-            metrics(("Estimated false-negative rate", rate, f"False negatives among the negatives. {wording.NO_MEASUREMENT}"))
-    if fn_probabilities is not None:
+        if audited is not None:
+            value = f"{wording.percent(audited.rate, 1)} ({wording.interval(audited.low, audited.high)})"
+            metrics(("False-negative rate, audited", value, AUDITED))
+        elif rate is not None:
+            metrics(("Estimated false-negative rate", str(rate), f"{RANGE} Mean estimate: {rate.estimate:.1%}."))
+    if rate is not None and audited is None:
         st.caption(_estimated(run.fn_model.verdicts))
     draw(charts.similarity_histogram(statistics.histograms(run, current), chosen), "mine-histogram")
     funnel = [("ranked", current.funnel["ranked"])] + [
@@ -93,8 +97,11 @@ def live(run: resources.OpenRun) -> None:
 
 
 def _estimated(verdicts: int) -> str:
-    fitted = f" The model was refitted on {counted(verdicts, 'verdict')}." if verdicts else ""
-    return f"The false-negative rate is a model estimate. Run an audit to measure it.{fitted}"
+    if verdicts:
+        return (
+            f"The false-negative rate is unaudited: a model estimate, updated with {counted(verdicts, 'verdict')}. More verdicts narrow it."
+        )
+    return "The false-negative rate is unaudited: a model estimate from other data. Verdicts narrow it, and an audit measures it."
 
 
 st.title("Mine", anchor=False)

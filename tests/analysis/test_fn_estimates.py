@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from hnmine.data.rows import Row
 from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.retrieval.ranking import rank
 from hnmine.retrieval.signals import with_signals
-from hnmine.selection.fn_model import FNEstimator, default_fn_model
+from hnmine.selection.fn_model import FNEstimator, FNRate, default_fn_model
 from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import SelectionSettings
@@ -75,23 +77,50 @@ def test_ranks_and_chances_are_those_of_looking_each_up(settings: SelectionSetti
     np.testing.assert_array_equal(table.fn_probability, [max(row[~np.isnan(row)], default=np.nan) for row in estimated])
 
 
-def test_the_share_is_the_mean_of_what_is_known() -> None:
-    fn_probabilities = np.array([[0.5, np.nan], [0.1, 0.0]], np.float32)
-    assert fn_rate(fn_probabilities) == pytest.approx(0.2)
-    assert fn_rate(np.full((2, 2), np.nan, np.float32)) is None
+@pytest.mark.parametrize("verdicts", [0, 24])
+def test_the_rate_is_the_mean_of_what_is_known_within_its_range(verdicts: int) -> None:
+    corpus, ranking, judged = world(verdicts)
+    settings = SelectionSettings(window_start=5, window_end=9, negative_number=7)  # most are filled from elsewhere
+    selection = select(corpus, ranking, settings, judged)
+    estimator = FNEstimator(corpus, ranking, default_fn_model())
+    known = fn_probabilities(estimator, selection)
+    rate = fn_rate(estimator, selection)
+    assert rate is not None
+    assert rate.estimate == pytest.approx(np.nanmean(known.astype(np.float64)))
+    assert 0 < rate.low < rate.estimate < rate.high < 1
+    if verdicts:
+        assert (known == 0).any(), "confirmed negatives are in, and count as true"
+
+
+def test_without_a_ranked_negative_there_is_no_rate_and_confirmed_ones_are_true() -> None:
+    corpus, ranking, _ = world()
+    selection = select(corpus, ranking, SelectionSettings(window_start=0, window_end=25, negative_number=2))
+    estimator = FNEstimator(corpus, ranking, default_fn_model())
+    nothing = replace(selection, negatives=np.full_like(selection.negatives, -1), reasons=np.ones_like(selection.reasons))
+    assert fn_rate(estimator, nothing) is None
+    queries, places = np.nonzero(selection.negatives >= 0)
+    every = replace(selection.verdict_pairs, negative=(queries.astype(np.int32), selection.negatives[queries, places]))
+    assert fn_rate(estimator, replace(selection, verdict_pairs=every)) == FNRate(estimate=0.0, low=0.0, high=0.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(0.0004, 0.0661, "0-7%"), (0.013, 0.0601, "1-7%"), (0.0021, 0.0156, "0.2-1.6%"), (0, 0, "0.0-0.0%"), (0.3, 1, "30-100%")],
+)
+def test_the_text_of_a_rate_is_its_range_rounded_outwards(low: float, high: float, text: str) -> None:
+    assert str(FNRate(estimate=(low + high) / 2, low=low, high=high)) == text
 
 
 def test_the_false_rate_that_is_asked_for_is_kept_to() -> None:
     corpus, ranking, judged = world(24, depth=60)
     estimator = FNEstimator(corpus, ranking, default_fn_model())
-    free = fn_rate(
-        fn_probabilities(estimator, select(corpus, ranking, SelectionSettings(window_start=0, window_end=60, strategy="hardest"), judged))
-    )
+    free = fn_rate(estimator, select(corpus, ranking, SelectionSettings(window_start=0, window_end=60, strategy="hardest"), judged))
     assert free is not None
-    settings = SelectionSettings(window_start=0, window_end=60, strategy="hardest", max_fn_rate=free * 0.8)
-    held = fn_rate(fn_probabilities(estimator, select(corpus, ranking, settings, judged)))
+    settings = SelectionSettings(window_start=0, window_end=60, strategy="hardest", max_fn_rate=free.estimate * 0.8)
+    held = fn_rate(estimator, select(corpus, ranking, settings, judged))
     assert held is not None
-    assert held <= free * 0.8 + 1e-7
+    assert held.estimate <= free.estimate * 0.8 + 1e-7
+    assert held.high < free.high
 
 
 def test_a_ranking_without_signals_can_be_estimated_nothing() -> None:

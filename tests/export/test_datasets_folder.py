@@ -118,7 +118,7 @@ MANIFEST = {
     "versions": {"hnmine": "0.1.0"},
     "summary": {
         "rows": 1200, "queries": 1000, "candidates": 5000, "negatives": 15000, "random_filled": 7, "short_rows": 1, "negative_number": 15,
-        "scores": {"negatives": 0.5, "positives": 0.75}, "estimated_fn_rate": 0.0123,
+        "scores": {"negatives": 0.5, "positives": 0.75}, "estimated_fn_rate": {"estimate": 0.0123, "low": 0.002, "high": 0.0611},
         "verdicts": {"relevant": 3, "junk": 0, "elsewhere": 9},
     },
 }  # fmt: skip
@@ -131,7 +131,7 @@ def test_the_card_says_what_was_mined_and_how(tmp_path):
     for wanted in (
         "`BAAI/bge-small-en-v1.5`", "ab" * 32, "`reranker`", "`model`, `bm25`", "10-210", "| 15, the hardest", "`max_positive_ratio` 0.95",
         "`max_fn_rate` 0.01", "1,200 rows with 1,000 different queries", "15,000 negatives, 7 of them filled at random", "3 relevant",
-        "1.2% of the negatives", "`a'b/c.jsonl`, 1,234 bytes", "cd" * 32, "--from_manifest", "| train | 1,100 |", "| dev | 100 |", "`id`",
+        "0-7% of the negatives", "`a'b/c.jsonl`, 1,234 bytes", "cd" * 32, "--from_manifest", "| train | 1,100 |", "| dev | 100 |", "`id`",
     ):  # fmt: skip
         assert wanted in text, wanted
     assert "/home/ann" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -81,6 +82,9 @@ def test_the_sample_is_reviewed_in_its_order_and_its_rate_then_stands_on_the_scr
     press(at, "audit-review")
     go(at, "review")  # to look at them again
     assert at.session_state["review-session"].queue.todo.all()
+    shown = {each.label: each.value for each in go(at, "mine").metric}
+    assert re.fullmatch(r"\d+\.\d% \(\d+\.\d-\d+\.\d%\)", shown["False-negative rate, audited"]), "in place of the estimate"
+    assert "Estimated false-negative rate" not in shown
 
 
 def test_verdicts_on_other_pairs_make_no_rate(run: str, space: Workspace, store: ReviewStore) -> None:

@@ -45,8 +45,8 @@ def test_the_library_call_runs_as_written(tmp_path: Path) -> None:
     assert printed["rows"].startswith("124 ")
     assert printed["funnel"].endswith("chosen 1,815")
     assert printed["negatives"].startswith("1,860, ")
-    assert printed["similarity"].startswith("negatives 0.37")
-    assert printed["estimate"].startswith("1.0% ")
+    assert printed["similarity"].startswith("negatives 0.32")
+    assert printed["estimate"].startswith("0-6% ")
     manifest = json.loads((tmp_path / "train_hn.manifest.json").read_text("utf-8"))
     assert manifest["settings"]["selection"]["max_fn_rate"] == 0.01
 

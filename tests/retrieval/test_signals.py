@@ -15,7 +15,7 @@ from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.retrieval import signals
 from hnmine.retrieval.bm25 import LexicalIndex
 from hnmine.retrieval.ranking import Ranking, rank
-from hnmine.retrieval.signals import BASIC, NEAR, scale_of, with_positive_similarity, with_signals
+from hnmine.retrieval.signals import BASIC, NEAR, RANDOM_QUERIES, scale_of, with_positive_similarity, with_signals
 from hnmine.selection.promotions import apply_promotions
 from tests.conftest import FakeEncoder
 from tests.worlds import world
@@ -77,6 +77,30 @@ def test_bm25_is_a_share_of_the_best_match_and_counts_who_is_better(made):
             assert held["bm25_ratio"][place].tolist() == (every[ids] / every.max()).tolist()
             better = [(every[: corpus.n_candidates] > every[id_]).sum() if every[id_] else 1000 for id_ in ids]
             assert held["bm25_rank"][place].tolist() == better
+
+
+def test_similarity_z_is_how_unusual_a_passage_is_for_its_query(made):
+    """By the definition: all similarities of the passage to queries, and those of random pairs as five more queries."""
+    _, ranking = made
+    every = np.asarray(ranking.query_vectors, np.float64) @ np.asarray(ranking.passage_vectors, np.float64).T
+    (random_mean, random_spread), _ = ranking.scale
+    known = len(every) / (len(every) + RANDOM_QUERIES)
+    means = known * every.mean(axis=0) + (1 - known) * random_mean
+    spreads = np.sqrt(known * every.var(axis=0) + (1 - known) * random_spread**2)
+    expected = (ranking.scores - means[ranking.ids]) / spreads[ranking.ids]
+    assert ranking.signals["similarity_z"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_of_one_query_similarity_z_is_finite():
+    corpus = build_corpus([Row(1, "who", ["right"], [], {})], [f"passage {number}" for number in range(6)])
+    found = with_signals(corpus, rank(corpus, FakeEncoder(), 6)).signals["similarity_z"]
+    assert np.isfinite(found).all()
+
+
+def test_vectors_in_parts_give_the_same_similarity_z(made, monkeypatch):
+    corpus, ranking = made
+    monkeypatch.setattr(signals, "VECTORS", 3 * ranking.passage_vectors.shape[1])
+    assert with_signals(corpus, ranking).signals["similarity_z"] == pytest.approx(ranking.signals["similarity_z"], abs=1e-5)
 
 
 def test_the_scale_is_that_of_all_pairs_about(made):

@@ -72,14 +72,14 @@ def test_the_estimate_is_the_logistic_model_of_the_features(made, estimator):
     for query, rank in random.Random(0).sample(open_places(*made), 60):
         positive_score = ranking.positive_scores[corpus.positive_starts[query] : corpus.positive_starts[query + 1]].mean()
         values = {
-            "similarity": (ranking.scores[query, rank] - asked) / asked_spread,
-            "rank": math.log1p(rank),
+            "similarity_z": ranking.signals["similarity_z"][query, rank],
             "positive_similarity": (ranking.signals["positive_similarity"][query, rank] - alike) / alike_spread,
             "positive": (positive_score - asked) / asked_spread,
             "bm25_ratio": ranking.signals["bm25_ratio"][query, rank],
             "bm25_rank": math.log1p(ranking.signals["bm25_rank"][query, rank]),
         }
-        total = model.bias + sum(weight * values[name] for name, weight in zip(model.features, model.weights, strict=True))
+        each = zip(model.features, model.weights, model.centre, strict=True)
+        total = model.bias + model.covariance[-1][-1] / 2 + sum(weight * (values[name] - centre) for name, weight, centre in each)
         (found,) = estimator.pairs(np.array([query]), np.array([rank]))
         assert found == pytest.approx(1 / (1 + math.exp(-total)), rel=1e-4)
 
@@ -105,7 +105,7 @@ def test_a_deeper_ranking_estimates_the_same(made):
     assert fn_probabilities(corpus, deeper, depth=FN_DEPTH + 40).tobytes() == fn_probabilities(*made, depth=FN_DEPTH + 40).tobytes()
 
 
-@pytest.mark.parametrize("missing", ["bm25_ratio", "bm25_rank", "positive_similarity", "scale"])
+@pytest.mark.parametrize("missing", ["bm25_ratio", "bm25_rank", "positive_similarity", "similarity_z", "scale"])
 def test_a_run_without_the_signals_is_refused_with_a_remedy(made, missing):
     corpus, ranking = made
     kept = {name: values for name, values in ranking.signals.items() if name != missing}
@@ -144,12 +144,11 @@ def test_reasons_add_up_to_the_distance_from_an_average_candidate(made, refit_fi
     corpus, ranking = made[0], with_reranker(*made, unknown=0)
     model = refitted((corpus, ranking), [verdict(corpus, ranking, 0, 3, "relevant")]) if refit_first else default_fn_model()
     estimator = FNEstimator(corpus, ranking, model)
-    average = model.bias + sum(weight * centre for weight, centre in zip(model.weights, model.centre, strict=True))
     said = {text for _, *texts in EXPLANATIONS for text in texts}
     for query, rank in random.Random(1).sample(open_places(corpus, ranking), 40):
         reasons = estimator.reasons(query, rank)
         chance = float(estimator.pairs(np.array([query]), np.array([rank]))[0])
-        assert sum(amount for _, amount in reasons) == pytest.approx(math.log(chance / (1 - chance)) - average, abs=1e-3)
+        assert sum(amount for _, amount in reasons) == pytest.approx(math.log(chance / (1 - chance)) - model.level, abs=2e-3)
         assert [abs(amount) for _, amount in reasons] == sorted((abs(amount) for _, amount in reasons), reverse=True)
         assert len(reasons) == (5 if refit_first else 4)
         assert {text for text, _ in reasons} <= said
@@ -188,10 +187,12 @@ def test_the_default_weights_are_whole_and_point_where_they_should():
     assert model.features == FEATURES
     assert len(model.weights) == len(model.centre) == len(FEATURES)
     assert np.isfinite([*model.weights, *model.centre, model.bias]).all()
+    assert np.array(model.covariance).shape == (len(FEATURES) + 1, len(FEATURES) + 1)
+    assert (np.linalg.eigvalsh(model.covariance) > 0).all()
     assert model.fitted_on
     assert model.verdicts == 0
     weight = dict(zip(model.features, model.weights, strict=True))
-    assert weight["similarity"] > 0
+    assert weight["similarity_z"] > 0
     assert weight["positive_similarity"] > 0, "the more like the positive, the more suspicious"
     assert weight["bm25_ratio"] > 0
     assert weight["bm25_rank"] < 0
@@ -199,7 +200,7 @@ def test_the_default_weights_are_whole_and_point_where_they_should():
     assert msgspec.json.decode(msgspec.json.encode(model), type=FNModel) == model
 
 
-@pytest.mark.parametrize(("signal", "sign"), [("positive_similarity", 1), ("bm25_ratio", 1), ("bm25_rank", -1)])
+@pytest.mark.parametrize(("signal", "sign"), [("positive_similarity", 1), ("similarity_z", 1), ("bm25_ratio", 1), ("bm25_rank", -1)])
 def test_more_of_a_signal_moves_the_estimate_the_way_it_should(made, signal, sign):
     corpus, ranking = made
     more = replace(ranking, signals=ranking.signals | {signal: ranking.signals[signal] + np.float32(0.1)})
@@ -224,16 +225,60 @@ def test_without_a_verdict_on_a_ranked_candidate_the_base_stays(made):
     assert refitted((corpus, bare), [verdict(corpus, ranking, 0, 5, "relevant")], base) is base
 
 
-@pytest.mark.parametrize("said", ["negative", "relevant", "positive"])
-def test_three_verdicts_change_little(made, said):
+def test_three_verdicts_move_the_level_and_hardly_the_order(made):
+    """The level differs between data sets, so verdicts move it first; the slopes hardly differ."""
     corpus, ranking = made
     places = [next(place for place in open_places(*made) if place[0] == query and place[1] >= 2) for query in range(3)]
-    model = refitted(made, [verdict(corpus, ranking, *place, said) for place in places])
-    assert model.verdicts == 3
-    change = np.abs(fn_probabilities(corpus, ranking, model) - fn_probabilities(corpus, ranking))
-    assert change.mean() < 0.003
-    assert np.quantile(change, 0.99) < 0.03
-    assert change.max() < 0.15
+    before = fn_probabilities(corpus, ranking)
+    for said, higher in (("negative", False), ("relevant", True), ("positive", True)):
+        model = refitted(made, [verdict(corpus, ranking, *place, said) for place in places])
+        assert model.verdicts == 3
+        after = fn_probabilities(corpus, ranking, model)
+        assert (after.mean() > before.mean()) == higher
+        assert (model.bias > default_fn_model().bias) == higher
+        assert model.weights == pytest.approx(default_fn_model().weights, rel=0.35)
+        assert np.corrcoef(np.log(after.ravel()), np.log(before.ravel()))[0, 1] > 0.97
+
+
+def test_verdicts_on_what_looked_safe_raise_the_level_most(made):
+    corpus, ranking = made
+    estimates = fn_probabilities(corpus, ranking)
+    places = sorted(open_places(*made), key=lambda place: estimates[place])
+    safe, doubtful = (
+        refitted(made, [verdict(corpus, ranking, *place, "relevant") for place in part]) for part in (places[:5], places[-5:])
+    )
+    assert safe.bias > doubtful.bias > default_fn_model().bias
+
+
+# The range
+
+
+def test_the_range_holds_the_estimate_and_narrows_with_verdicts(made):
+    corpus, ranking = made
+    queries, ranks = np.array(open_places(*made, depth=40)).T
+    widths = []
+    for count in (0, 20, 200, 2_000):
+        drawn = random.Random(11).sample(open_places(*made, depth=40), count)
+        said = [verdict(corpus, ranking, *place, "relevant" if number % 20 == 0 else "negative") for number, place in enumerate(drawn)]
+        estimator = FNEstimator(corpus, ranking, refitted(made, said))
+        low, high = estimator.range_of(queries, ranks)
+        assert 0 < low < float(estimator.pairs(queries, ranks).mean()) < high < 1
+        widths.append(math.log(high / low))
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] > 4 * widths[-1]
+    assert low < 0.05 < high, "one in twenty is false"
+
+
+def test_the_range_covers_data_sets_that_differ_as_the_model_says(made):
+    """Biases and slopes drawn from the model: the true rate is in the range nine times in ten."""
+    model, estimator = default_fn_model(), FNEstimator(*made, default_fn_model())
+    queries, ranks = np.array(open_places(*made, depth=20)).T
+    rows = np.c_[estimator.features(queries, ranks) - np.array(model.centre), np.ones(len(queries))]
+    drawn = np.random.default_rng(0).multivariate_normal([*model.weights, model.bias], model.covariance, 500)
+    rates = (1 / (1 + np.exp(-(rows @ drawn.T)))).mean(axis=0)
+    low, high = estimator.range_of(queries, ranks)
+    assert 0.9 < ((low <= rates) & (rates <= high)).mean() < 0.99
+    assert np.mean(rates) == pytest.approx(float(estimator.pairs(queries, ranks).mean()), rel=0.35)
 
 
 def test_a_verdict_that_agrees_leaves_the_weights_where_they_were(made):
@@ -304,7 +349,7 @@ def test_a_reranker_has_a_say_only_after_verdicts(made):
     liked = {place: ranking.signals["reranker"][place] > 1 for place in places}
     model = refitted((corpus, ranking), [verdict(corpus, ranking, *place, "relevant" if liked[place] else "negative") for place in places])
     assert model.features == (*FEATURES, "reranker")
-    assert len(model.weights) == len(model.centre) == 7
+    assert len(model.weights) == len(model.centre) == len(FEATURES) + 1
     assert model.weights[-1] > 0.5
     again = refitted((corpus, ranking), [verdict(corpus, ranking, *places[0], "negative")], model)
     assert again.features == model.features, "a second fit names it once"

@@ -95,8 +95,8 @@ def test_one_penalty_serves_all_the_lowest_that_keeps_to_the_rate(seed, rate, nu
 
 def test_the_rate_is_kept_and_a_higher_one_never_gives_easier_negatives():
     corpus, ranking = world(60, 320, depth=120)
-    found = [totals(corpus, ranking, select(corpus, ranking, rates(rate, 8, 120))) for rate in (0.001, 0.002, 0.004, 0.01, 0.03, 0.1, 1.0)]
-    for (count, _, estimate), rate in zip(found, (0.001, 0.002, 0.004, 0.01, 0.03, 0.1, 1.0), strict=True):
+    found = [totals(corpus, ranking, select(corpus, ranking, rates(rate, 8, 120))) for rate in (0.001, 0.004, 0.006, 0.01, 0.03, 0.1, 1.0)]
+    for (count, _, estimate), rate in zip(found, (0.001, 0.004, 0.006, 0.01, 0.03, 0.1, 1.0), strict=True):
         assert count == 60 * 8
         assert estimate <= rate or rate == 0.001
     scores = [score for _, score, _ in found]

@@ -61,7 +61,7 @@ def test_harder_negatives_never_have_a_lower_estimate():
     for column in (1, 2):
         assert [each[column] for each in found] == sorted(each[column] for each in found)
     assert found[0][2] < found[-1][2] / 2, "and the hardness has a say"
-    assert found[-1] == pytest.approx(hardest, abs=1e-4), "ties go to the lower estimate"
+    assert found[-1][:2] == pytest.approx(hardest[:2], abs=1e-4), "ties go to the lower estimate"
     assert found[-1][2] <= hardest[2]
 
 
