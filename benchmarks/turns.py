@@ -62,24 +62,25 @@ def opened(given: argparse.Namespace, quick: Sequence[JudgedSet]) -> tuple[list[
 
 def turns_of(judged: JudgedSet, encoder: Encoder, store: VectorStore | None) -> list[Turn]:
     """Rank a set once for each of SEEDS, with the signals of every candidate."""
-    made = []
-    for seed in SEEDS:
-        rng = np.random.default_rng(seed)
-        with tempfile.TemporaryDirectory() as name:
-            train = Path(name) / "train.jsonl"
-            rows = [
-                {"query": query, "pos": [judged.passages[places[int(rng.integers(len(places)))]]]}
-                for query, places in judged.relevant.items()
-            ]
-            train.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
-            corpus = read_inputs(train, judged.passages).corpus
-        texts = find(judged.passages, corpus.passages, corpus.passage_hashes)
-        queries = find(list(judged.relevant), corpus.queries, corpus.query_hashes)
-        pairs = [
-            int(query) * len(corpus.passages) + int(texts[place])
-            for query, places in zip(queries, judged.relevant.values(), strict=True)
-            for place in places
+    return [turn_of(judged, seed, encoder, store) for seed in SEEDS]
+
+
+def turn_of(judged: JudgedSet, seed: int, encoder: Encoder, store: VectorStore | None, depth: int = DEPTH) -> Turn:
+    """Rank a set with the visible positives of a seed, with the signals of every candidate."""
+    rng = np.random.default_rng(seed)
+    with tempfile.TemporaryDirectory() as name:
+        train = Path(name) / "train.jsonl"
+        rows = [
+            {"query": query, "pos": [judged.passages[places[int(rng.integers(len(places)))]]]} for query, places in judged.relevant.items()
         ]
-        ranking = with_signals(corpus, rank(corpus, encoder, DEPTH, store=store))
-        made.append(Turn(corpus, ranking, np.unique(np.array(pairs, dtype=np.int64)), seed))
-    return made
+        train.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
+        corpus = read_inputs(train, judged.passages).corpus
+    texts = find(judged.passages, corpus.passages, corpus.passage_hashes)
+    queries = find(list(judged.relevant), corpus.queries, corpus.query_hashes)
+    pairs = [
+        int(query) * len(corpus.passages) + int(texts[place])
+        for query, places in zip(queries, judged.relevant.values(), strict=True)
+        for place in places
+    ]
+    ranking = with_signals(corpus, rank(corpus, encoder, depth, store=store))
+    return Turn(corpus, ranking, np.unique(np.array(pairs, dtype=np.int64)), seed)
