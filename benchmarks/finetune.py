@@ -1,8 +1,8 @@
 """One fine-tuning and its evaluation: upper layers of the packaged model are trained on rows of texts, and evaluated on other queries.
 
 The lower layers are frozen, so their output is computed once for each text of a set and kept: with one layer of six trained, a run
-takes about a sixth of the time of training all. The loss is sentence-transformers' MultipleNegativesRankingLoss; rate, optimiser and
-clipping are as in its trainer. Dropout is off, and every run has so many full batches, whatever the rows: only data and order differ.
+takes about a sixth of the time of training all of them. The loss is sentence-transformers' MultipleNegativesRankingLoss; optimiser,
+schedule and clipping are as in its trainer. Dropout is off, and every run has so many full batches, whatever the rows.
 """
 
 from __future__ import annotations
