@@ -74,7 +74,7 @@ class Flag:
 
 FLAGS: dict[str, tuple[Flag, ...]] = {
     "files": (
-        Flag("input_file", "", "paths", "training rows with query, pos and, if any, neg, in any form of docs/input.md: files, a "
+        Flag("input_file", "", "paths", "training rows with query, pos and, if any, neg, in any form of docs/guide.md: files, a "
              "folder, a zip archive, a pattern such as 'data/*.jsonl', or hf://datasets/OWNER/NAME; files with the texts of ids belong "
              "to it", "FILE"),
         Flag("output_file", "", "text", "where to write the rows with their mined negatives, a file or (output_format datasets) a folder; "

@@ -75,8 +75,9 @@ def _mining(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"| retrievers | {', '.join(_code(each) for each in settings['retrievers'])} |"
     yield f"| rank window | {selection['window_start']}-{selection['window_end']}, ranks from 0 |"
     how = f"at random, seed {selection['seed']}" if selection["strategy"] == "random" else "the hardest of the window"
-    yield f"| negatives a row | {selection['negative_number']}, {how} |"
-    filters = [f"`{each.name}` {value}" for each in (*FILTERS.values(), *TARGETS) if (value := selection.get(each.name)) is not None]
+    targets = [f"`{each.name}` {value}" for each in TARGETS if (value := selection.get(each.name)) is not None]
+    yield f"| negatives a row | {selection['negative_number']}, {', limited by '.join([how, *targets])} |"
+    filters = [f"`{each.name}` {value}" for each in FILTERS.values() if (value := selection.get(each.name)) is not None]
     yield f"| false-negative filters | {', '.join(filters) or 'none'} |"
     if settings["with_scores"]:
         yield f"| scores | of the {settings['score_source']} |"

@@ -63,7 +63,7 @@ def find_knn_neg(
     Args:
         model: a hub name or a folder, `ModelSettings`, a loaded FlagEmbedding model, anything with its `encode` / `encode_queries` /
             `encode_corpus`, or an `Encoder`.
-        input_file: training rows with `query`, `pos`, optional `neg`, and any other fields, in any of the shapes of docs/input.md. A
+        input_file: training rows with `query`, `pos`, optional `neg`, and any other fields, in any of the shapes of docs/guide.md. A
             file, a list of files, a folder, a pattern such as "data/*.jsonl", or "hf://datasets/OWNER/NAME". Its corpus is the pool, if
             it has one, as BEIR does.
         candidate_pool: the same with `text`, plain text with a passage a line, a list of str (passages), or None for the rows' own

@@ -104,7 +104,7 @@ class Summary:
         if self.estimated_fn_rate is not None:
             lines.append(
                 f"estimate     {self.estimated_fn_rate} of the negatives are false negatives (mean {self.estimated_fn_rate.estimate:.1%}); "
-                "unaudited: an audit measures the rate"
+                "unaudited: an audit on the Quality screen measures the rate"
             )
         if self.problems:
             lines.append("input        " + ", ".join(f"{count:,} x {name}" for name, count in self.problems.items()))
@@ -142,8 +142,8 @@ def summarise(
     estimate = None
     if fn_model is not None:
         estimate = fn_rate(FNEstimator(corpus, ranking, fn_model), selection)
-        if len(corpus.queries) < FEW_QUERIES:
-            notes.append(f"fewer than {FEW_QUERIES} queries: the estimated false-negative rate can be outside its range")
+        if estimate is not None and len(corpus.queries) < FEW_QUERIES:
+            notes.append(f"fewer than {FEW_QUERIES} queries: the true false-negative rate can be outside the estimated range")
     return Summary(
         output_file=None,
         rows=len(inputs.rows),

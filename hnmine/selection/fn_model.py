@@ -210,8 +210,11 @@ def refit(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs, base: F
             the app ranks deeper than the command line and both must select the same.
         base: the model to start from; None for the default one.
 
+    Relevant verdicts together count at most as much as the negative ones. A report of false negatives alone does not say
+    how many candidates were seen, and each would raise the level.
+
     Returns:
-        The base, if no verdict is on a ranked candidate or the ranking has no signals.
+        The base, if no negative verdict is on a ranked candidate, or the ranking has no signals.
     """
     base = base or default_fn_model()
     groups = ((verdict_pairs.negative, 0), (verdict_pairs.relevant, 1), (verdict_pairs.positive, 1))
@@ -221,11 +224,14 @@ def refit(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs, base: F
         return base
     ranks = ranks_of(ranking.ids[:, :FN_DEPTH], queries, np.concatenate([pairs[1] for pairs, _ in groups]))
     queries, outcomes, ranks = queries[ranks >= 0], outcomes[ranks >= 0], ranks[ranks >= 0]
-    if not len(queries):
+    false = int(outcomes.sum())
+    true = len(outcomes) - false
+    if not true:
         return base
     wide = _with_signals(base, ranking)
     rows = _with_bias(FNEstimator(corpus, ranking, wide).features(queries, ranks) - np.array(wide.centre))
-    mean, covariance = posterior(rows, outcomes, np.ones(len(rows)), np.array([*wide.weights, wide.bias]), np.array(wide.covariance))
+    counts = np.where(outcomes == 1, min(1.0, true / max(1, false)), 1.0)
+    mean, covariance = posterior(rows, outcomes, counts, np.array([*wide.weights, wide.bias]), np.array(wide.covariance))
     return msgspec.structs.replace(
         wide,
         weights=tuple(_rounded(value) for value in mean[:-1].tolist()),

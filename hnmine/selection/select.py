@@ -67,7 +67,7 @@ class Selection:
         random_filled: (q, N) bool, drawn at random from outside the window because it had too few candidates.
         funnel: candidates left after each step, in order.
         verdict_pairs: the verdicts that were applied.
-        out_of_reach: a sentence, if even the hardest negatives are easier than `settings.hardness`; else empty.
+        out_of_reach: a sentence, if no negatives are as hard as `settings.hardness`, or keep to `settings.max_fn_rate`; else empty.
     """
 
     settings: SelectionSettings
@@ -115,7 +115,7 @@ def select(
     choice = _Choice(ActiveFilters(corpus, ranking, settings, fn_model), verdict_pairs)
     penalty, out_of_reach = None, ""
     if settings.max_fn_rate is not None:
-        penalty = choice.penalty_of_rate(settings.max_fn_rate)
+        penalty, out_of_reach = choice.penalty_of_rate(settings.max_fn_rate)
     elif settings.hardness is not None:
         penalty, out_of_reach = _penalty_of_hardness(choice)
     counts = np.zeros(REASONS, dtype=np.int64)
@@ -163,7 +163,7 @@ def _penalty_of_hardness(choice: _Choice) -> tuple[np.float32, str]:
     if found:
         return np.float32(PENALTIES[found - 1]), ""
     return np.float32(PENALTIES[0]), (
-        f"a mean similarity of {wanted:.3f}{name} is out of reach: the hardest possible negatives have {_mean(scores):.3f}"
+        f"a mean similarity of {wanted:.4f}{name} is out of reach: the hardest possible negatives have {_mean(scores):.4f}"
     )
 
 
@@ -245,10 +245,20 @@ class _Choice:
         # np.int8: a comparison with a Python int would convert the array to int64, ten times slower.
         return np.array([np.count_nonzero(inside == np.int8(reason)) for reason in range(REASONS)])
 
-    def penalty_of_rate(self, rate: float) -> np.float32:
-        """Return the lowest of PENALTIES at which the negatives of the sample keep to the rate, or the highest of all."""
-        found = self.lowest_penalty(lambda _, known: known.clip(0).sum(dtype=np.float64) <= rate * len(known))
-        return np.float32(PENALTIES[min(found, len(PENALTIES) - 1)])
+    def penalty_of_rate(self, rate: float) -> tuple[np.float32, str]:
+        """Return the lowest of PENALTIES at which the negatives of the sample keep to the rate, else the highest, and `out_of_reach`."""
+        rates: list[float] = []
+
+        def kept(_: Floats, known: Floats) -> bool:
+            rates.append(float(known.clip(0).sum(dtype=np.float64)) / max(1, len(known)))
+            return rates[-1] <= rate
+
+        found = self.lowest_penalty(kept)
+        if found < len(PENALTIES):
+            return np.float32(PENALTIES[found]), ""
+        return np.float32(PENALTIES[-1]), (
+            f"an estimated false-negative rate of {rate:.2%} is out of reach: the lowest possible is {min(rates):.2%}"
+        )
 
     def lowest_penalty(self, reached: Callable[[Floats, Floats], bool]) -> int:
         """Return the place in PENALTIES of the lowest at which `reached` is true of the sample's negatives; their number if of none.

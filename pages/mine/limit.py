@@ -59,7 +59,7 @@ def limit(key: str, available: Collection[str], *, mined: bool) -> tuple[Limit, 
             caption = "A model estimate. Run an audit to measure the rate."
         elif by == HARDNESS.name:
             found[by] = _hardness(key)
-            caption = "Takes the negatives with the lowest estimated false-negative rate that are as hard as this, over all queries."
+            caption = "Of all selections that are this hard on average, takes the one with the lowest estimated false-negative rate."
         slot = st.empty()
         slot.caption(caption)
     return found, slot
@@ -84,7 +84,7 @@ def _hardness(key: str) -> float | str:
 
 
 def show(key: str, settings: SelectionSettings, summary: Summary, slot: DeltaGenerator) -> None:
-    """Warn of a hardness that is out of reach; while another limit is used, let the slider of the hardness begin at the present one."""
+    """Warn of a limit that is out of reach; while another limit is used, let the slider of the hardness begin at the present one."""
     if note := summary.out_of_reach:
         slot.warning(f"{note[0].upper()}{note[1:]}.", icon=":material/warning:")
     if summary.hardness is not None and not isinstance(settings.hardness, float):

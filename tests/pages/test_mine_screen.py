@@ -237,7 +237,7 @@ def test_a_hardness_limits_the_negatives_live_and_is_kept(run: str) -> None:
         assert page.slider(key=f"hardness-{run}").value == 0.3
         assert metric(page, "Mean similarity").startswith("0.30")
     at.slider(key=f"hardness-{run}").set_value(0.99).run()
-    assert "A mean similarity of 0.990 is out of reach: the hardest possible negatives have 0." in texts(at)
+    assert "A mean similarity of 0.9900 is out of reach: the hardest possible negatives have 0." in texts(at)
     at.segmented_control(key=f"limit-{run}").set_value("nothing").run()
     assert settings_of(run).targets == ()
     assert "out of reach" not in texts(at)

@@ -199,8 +199,12 @@ def test_filters_come_first_and_what_is_missing_is_filled():
 def test_a_rate_that_nothing_keeps_to_gives_the_least_suspicious():
     corpus, ranking = tiny(4, 8, 1)
     chance = estimates(corpus, ranking)
-    for query, rank in taken(select(corpus, ranking, rates(0.0, 1))):
+    selection = select(corpus, ranking, rates(0.0, 1))
+    lowest = np.mean([chance[place] for place in taken(selection)])
+    for query, rank in taken(selection):
         assert chance[query, rank] <= chance[query, : ranking.depth].min() + 0.01
+    assert selection.out_of_reach == f"an estimated false-negative rate of 0.00% is out of reach: the lowest possible is {lowest:.2%}"
+    assert not select(corpus, ranking, rates(1.0, 1)).out_of_reach
 
 
 def test_random_windows_of_a_thousand_draws_hold_no_surprise():

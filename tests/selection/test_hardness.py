@@ -95,11 +95,11 @@ def test_a_hardness_out_of_reach_gives_the_hardest_and_says_what_they_have():
     selection = select(corpus, ranking, hard(0.99, 6, 100))
     assert selection.negatives.tolist() == hardest.negatives.tolist()
     assert selection.out_of_reach == (
-        f"a mean similarity of 0.990 is out of reach: the hardest possible negatives have {hardness_of(hardest):.3f}"
+        f"a mean similarity of 0.9900 is out of reach: the hardest possible negatives have {hardness_of(hardest):.4f}"
     )
     corpus, ranking = world(40, 200, depth=300)
     late = select(corpus, ranking, msgspec.structs.replace(hard("percpos", 6, 100), window_start=60))
-    assert re.match(r"a mean similarity of 0\.\d{3}, the hardness of percpos, is out of reach: ", late.out_of_reach)
+    assert re.match(r"a mean similarity of 0\.\d{4}, the hardness of percpos, is out of reach: ", late.out_of_reach)
 
 
 def test_confirmed_negatives_are_always_in_and_count():

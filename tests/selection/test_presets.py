@@ -184,7 +184,7 @@ def test_a_hardness_is_the_same_in_a_call_and_is_done_again_byte_for_byte(files,
     selection = manifest["settings"]["selection"]
     assert selection["hardness"] == (hardness if hardness in PRESETS else float(hardness))
     assert "fn_model" in manifest
-    assert manifest["summary"]["out_of_reach"].endswith(f"have {manifest['summary']['scores']['negatives']:.3f}") == (hardness == "0.99")
+    assert manifest["summary"]["out_of_reach"].endswith(f"have {manifest['summary']['scores']['negatives']:.4f}") == (hardness == "0.99")
     assert ("is out of reach" in capsys.readouterr().out) == (hardness == "0.99")
     call, again = train.with_name("call.jsonl"), train.with_name("again.jsonl")
     find_knn_neg(Weighed(), train, pool, call, "0-80", 6, preset="balanced", hardness=hardness, verdicts=reviews)
