@@ -56,6 +56,7 @@ def selection(
         format_func=STRATEGIES.get,
         key=f"strategy-{key}",
         persist_state="session",
+        wrap=True,
         help="At random by the seed, as hn_mine.py samples, or the candidates with the highest similarity.",
     )
     seed_value = seed.number_input(

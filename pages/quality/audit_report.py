@@ -152,7 +152,8 @@ def _more(run: OpenRun, audit: Audit) -> None:
         elif more is None:
             st.text(f"Needs more than the maximum of {len(audit.sample.draws):,} draws.")
         else:
-            st.text(f"Needs about {counted(more, 'more review')} at the rates found so far.")
+            rates = "the rates found so far" if audit.found.reviewed else f"an assumed rate of {wording.percent(ASSUMED)}"
+            st.text(f"Needs about {counted(more, 'more review')} at {rates}.")
             if size > len(audit.states) and st.button(
                 f"Add {size - len(audit.states):,} to the sample", icon=":material/add:", key="audit-enlarge"
             ):

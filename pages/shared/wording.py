@@ -81,6 +81,8 @@ COLUMNS: dict[str, Column] = {
     "ratio": Column("ratio to positive", f"Score / score of the positive, at most {RATIO_SHOWN:.0%}.", "%.0f%%", 100, width=120),
     "positive_similarity": Column("sim. to positive", "Similarity to the nearest positive passage.", "%.3f", width=120,
                                   name="similarity to the positive passage"),
+    "similarity_z": Column("sim. z", "How unusual the similarity to this query is: standard deviations above the mean of the passage's "
+                           "similarities to the other queries.", "%.1f", name="z-score of the similarity", width=70),
     "overlap": Column("overlap", "Three-word sequences in common with a positive (Jaccard index). Near 100%, it is a near duplicate.",
                       "%.0f%%", 100, width=85),
     "bm25_ratio": Column("BM25", "BM25 score, relative to the best match of the query.", "%.0f%%", 100,
