@@ -38,7 +38,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "hn_mine": Preset(
         label="as hn_mine.py",
-        reason="Random negatives from ranks 10 to 209. Few false negatives, because most are easy.",
+        reason="Random negatives from ranks 10 to 209. Most are easy, and few are false unless queries have many right answers.",
         fields={"window_start": 10, "window_end": 210, "strategy": "random"},
     ),
 }
