@@ -24,7 +24,6 @@ from benchmarks.judged import made_up
 from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.turns import SETS, Turn, opened, turns_of
 from hnmine.analysis.fn_estimates import fn_probabilities, fn_rate
-from hnmine.data.verdicts import Verdict, VerdictPairs, match_verdicts
 from hnmine.selection.fn_model import FNEstimator, FNModel, FNRate, refit
 from hnmine.selection.presets import PRESETS, RECOMMENDED, with_preset
 from hnmine.selection.promotions import apply_promotions
@@ -242,7 +241,7 @@ def with_verdicts(turn: Turn, model: FNModel, number: int, ratio: float, times: 
     first = np.argsort(-probability[rows, places], kind="stable")[:REVIEWED]
     rows, passages = rows[first], shown[rows[first], places[first]]
     wrong = np.isin(rows * len(corpus.passages) + passages, turn.relevant)
-    verdict_pairs = reviewed_by_qrels(turn, rows, passages)
+    verdict_pairs = turn.verdicts(rows, passages)
     taught = refit(corpus, ranking, verdict_pairs, model)
     amended, amended_ranking = apply_promotions(corpus, ranking, verdict_pairs)
     results = {"before": before}
@@ -255,22 +254,9 @@ def with_verdicts(turn: Turn, model: FNModel, number: int, ratio: float, times: 
     return {name: measured(turn, selection.negatives)[0] for name, selection in results.items()} | {"of them false": float(wrong.mean())}
 
 
-def reviewed_by_qrels(turn: Turn, queries: Ids, passages: Ids) -> VerdictPairs:
-    """Return the verdicts of the qrels on some pairs."""
-    corpus = turn.corpus
-    false = np.isin(queries.astype(np.int64) * len(corpus.passages) + passages, turn.relevant)
-    return match_verdicts(
-        corpus,
-        [
-            Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="positive" if wrong else "negative")
-            for query, passage, wrong in zip(queries.tolist(), passages.tolist(), false.tolist(), strict=True)
-        ],
-    )
-
-
 def after(turn: Turn, model: FNModel, queries: Ids, passages: Ids) -> tuple[FNModel, FNEstimator, Selection]:
     """Return model, estimator and preset balanced once the qrels reviewed some pairs, as the product does it."""
-    verdict_pairs = reviewed_by_qrels(turn, queries, passages)
+    verdict_pairs = turn.verdicts(queries, passages)
     taught = refit(turn.corpus, turn.ranking, verdict_pairs, model)
     corpus, ranking = apply_promotions(turn.corpus, turn.ranking, verdict_pairs)
     estimator = FNEstimator(corpus, ranking, taught)

@@ -28,7 +28,7 @@ from benchmarks.finetune import MEASURES, Floats, Recipe, SplitModel, finetune, 
 from benchmarks.fit_fn_model import unseen
 from benchmarks.judged import JudgedSet, made_up
 from benchmarks.measure import DATA, OUT, arguments, report
-from benchmarks.quality import REVIEWED, at_hardness, ours, reviewed_by_qrels
+from benchmarks.quality import REVIEWED, at_hardness, ours
 from benchmarks.sets import emptied
 from benchmarks.turns import Turn, opened, turn_of
 from hnmine.analysis.fn_estimates import fn_probabilities
@@ -63,7 +63,7 @@ def ways(number: int, model: FNModel) -> dict[str, Way]:
 
     def without_false(turn: Turn) -> tuple[Corpus, Selection]:
         queries, passages = np.divmod(turn.relevant, len(turn.corpus.passages))
-        verdicts = reviewed_by_qrels(turn, queries.astype(np.int32), passages.astype(np.int32))
+        verdicts = turn.verdicts(queries, passages)
         return turn.corpus, chosen(turn, perc_pos, dataclasses.replace(verdicts, removed=verdicts.positive))
 
     def as_hard(turn: Turn) -> tuple[Corpus, Selection]:
@@ -75,7 +75,7 @@ def ways(number: int, model: FNModel) -> dict[str, Way]:
         probability = fn_probabilities(FNEstimator(turn.corpus, turn.ranking, model), shown)
         rows, places = np.nonzero(np.isfinite(probability))
         first = np.argsort(-probability[rows, places], kind="stable")[:REVIEWED]
-        verdicts = reviewed_by_qrels(turn, rows[first].astype(np.int32), shown.negatives[rows[first], places[first]])
+        verdicts = turn.verdicts(rows[first], shown.negatives[rows[first], places[first]])
         taught = refit(turn.corpus, turn.ranking, verdicts, model)
         corpus, ranking = apply_promotions(turn.corpus, turn.ranking, verdicts)
         after, wanted = dataclasses.replace(turn, corpus=corpus, ranking=ranking), hardness(chosen(turn, perc_pos))

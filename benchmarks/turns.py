@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from benchmarks.judged import HashedWords, JudgedSet, read
 from hnmine.data.corpus import Corpus, find
 from hnmine.data.dataset import read_inputs
+from hnmine.data.verdicts import Verdict, VerdictPairs, match_verdicts
 from hnmine.models.encoder import Encoder, FlagEncoder
 from hnmine.retrieval.ranking import Ranking, rank
 from hnmine.retrieval.signals import with_signals
@@ -43,6 +45,15 @@ class Turn:
         """Return which of the (q, N) chosen negatives are judged relevant."""
         queries = np.arange(len(self.corpus.queries))[:, None]
         return (selection.negatives >= 0) & np.isin(queries * len(self.corpus.passages) + selection.negatives, self.relevant)
+
+    def verdicts(self, queries: npt.NDArray[Any], passages: npt.NDArray[Any]) -> VerdictPairs:
+        """Return the verdicts of the judgements on some pairs, (p,) each: a relevant passage is added as a positive."""
+        false = np.isin(queries.astype(np.int64) * len(self.corpus.passages) + passages, self.relevant)
+        given = (
+            Verdict(query=self.corpus.queries[query], passage=self.corpus.passages[passage], verdict="positive" if wrong else "negative")
+            for query, passage, wrong in zip(queries, passages, false, strict=True)
+        )
+        return match_verdicts(self.corpus, given)
 
 
 def opened(given: argparse.Namespace, quick: Sequence[JudgedSet]) -> tuple[list[JudgedSet], Encoder, VectorStore | None]:

@@ -23,7 +23,6 @@ from benchmarks.judged import made_up
 from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.turns import SEEDS, SETS, Turn, opened, turns_of
 from hnmine.analysis.fn_estimates import fn_probabilities
-from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.selection.fn_model import FNEstimator, FNModel, refit
 from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.presets import RECOMMENDED, with_preset
@@ -105,12 +104,7 @@ def reviewed(turn: Turn, selection: Selection, model: FNModel, verdicts: int, or
     first = np.argsort(-risk(turn, selection, model, order)[rows, places], kind="stable")[:verdicts]
     rows, places = rows[first], places[first]
     false = turn.false(selection)[rows, places].tolist()
-    corpus, passages = turn.corpus, selection.negatives[rows, places]
-    verdicts_given = [
-        Verdict(query=corpus.queries[query], passage=corpus.passages[passage], verdict="positive" if wrong else "negative")
-        for query, passage, wrong in zip(rows, passages, false, strict=True)
-    ]
-    verdict_pairs = match_verdicts(corpus, verdicts_given)
+    corpus, verdict_pairs = turn.corpus, turn.verdicts(rows, selection.negatives[rows, places])
     amended, ranking = apply_promotions(corpus, turn.ranking, verdict_pairs)
     return select(amended, ranking, selection.settings, verdict_pairs, refit(corpus, turn.ranking, verdict_pairs, model)), false
 
