@@ -12,6 +12,8 @@ from hnmine import resources
 from hnmine.core.errors import HnmineError
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import Corpus
+from hnmine.runs import variants
+from hnmine.runs.variants import MINED, Variant, all_variants, save_variant
 from hnmine.runs.workspace import Dataset, Run
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
@@ -29,15 +31,15 @@ def restore(page: str = "") -> None:
     if "dataset" in state:
         _close_deleted()
     if "dataset" not in state:
-        state.dataset = state.run = None
+        state.dataset = state.run = state.variant = None
         state.query, state.query_written, state.query_turn = st.query_params.get("query") or None, None, 0
         if run_id := st.query_params.get("run"):
-            open_run(run_id)
+            open_variant(run_id, st.query_params.get("variant") or MINED)
         elif dataset_id := st.query_params.get("dataset"):
             open_dataset(dataset_id)
     elif page == "inspect" and "run" in st.query_params and st.query_params.get("query") != state.query_written:
         state.query, state.query_turn = st.query_params.get("query") or None, state.query_turn + 1
-    wanted = {name: state[name] for name in ("run", "dataset") if state[name] is not None}
+    wanted = {name: state[name] for name in ("run", "variant", "dataset") if state[name] is not None}
     if page == "inspect" and state.run is not None and state.query is not None:
         wanted["query"] = state.query
     state.query_written = wanted.get("query")
@@ -46,7 +48,9 @@ def restore(page: str = "") -> None:
     if message := state.pop("message", None):
         st.error("Cannot open this address", icon=":material/link_off:")
         st.text(message)
-    if damages := resources.workspace().damaged_settings(state.dataset, state.run):
+    space = resources.workspace()
+    damages = [] if state.dataset is None else space.damaged_settings(state.dataset)
+    if damages := damages + ([] if state.run is None else variants.damaged(space, state.run)):
         st.warning("Cannot read the stored settings. The defaults are used instead.", icon=":material/warning:")
         st.text("\n".join(damages))
 
@@ -55,12 +59,12 @@ def _close_deleted() -> None:
     """Close a run or data set that another session has deleted."""
     state, space = st.session_state, resources.workspace()
     if state.run is not None and not space.run_folder(state.run).exists():
-        state.run, state.message = None, "The open run has been deleted. Open another run or mine again."
+        state.run, state.variant, state.message = None, None, "The open run has been deleted. Open another run or mine again."
     try:
         dataset()
     except HnmineError as error:
         damaged = space.dataset_folder(state.dataset).exists()
-        state.dataset = state.run = None
+        state.dataset = state.run = state.variant = None
         state.message = str(error) if damaged else "The open data set has been deleted. Open another one."
 
 
@@ -72,7 +76,7 @@ def open_dataset(dataset_id: str) -> None:
     except HnmineError as error:
         state.message = str(error)
         return
-    state.dataset, state.run = dataset_id, None
+    state.dataset, state.run, state.variant = dataset_id, None, None
     if runs := space.runs(dataset_id):
         open_run(runs[0].id)
 
@@ -85,7 +89,7 @@ def open_run(run_id: str) -> None:
     except HnmineError as error:
         st.session_state.message = str(error)
         return
-    st.session_state.dataset, st.session_state.run = run.dataset_id, run.id
+    st.session_state.dataset, st.session_state.run, st.session_state.variant = run.dataset_id, run.id, MINED
     st.session_state[f"decisions-{run.dataset_id}"] = (run.settings.repair, run.settings.skip_bad_rows)
     st.session_state[f"columns-{run.dataset_id}"] = run.settings.columns
 
@@ -125,21 +129,54 @@ def data(dataset_id: str) -> resources.Data:
     return resources.data(dataset_id, *decisions(dataset_id), columns(dataset_id))
 
 
+def variant() -> Variant:
+    """Return the open variant of the open run; the one that the run was mined with, if it has been deleted."""
+    known = all_variants(resources.workspace(), st.session_state.run)
+    return next((each for each in known if each.id == st.session_state.variant), known[0])
+
+
+def open_variant(run_id: str, variant_id: str) -> None:
+    """Open a variant of a run; a draft of the run is given up. An error is shown on the next rerun."""
+    open_run(run_id)
+    if st.session_state.run == run_id:
+        st.session_state.variant = variant_id
+        set_draft(run_id, None)
+
+
+def draft(run_id: str) -> SelectionSettings | None:
+    """Return the unsaved selection settings of this session for a run, or None."""
+    settings: SelectionSettings | None = st.session_state.get(f"draft-{run_id}")
+    return settings
+
+
+def set_draft(run_id: str, settings: SelectionSettings | None) -> None:
+    """Keep unsaved selection settings of a run for this session; those of the open variant, or None, are no draft."""
+    same = settings is not None and run_id == st.session_state.run and settings == variant().settings
+    st.session_state[f"draft-{run_id}"] = None if same else settings
+
+
+def save_draft(run_id: str, name: str) -> Variant:
+    """Save the draft of a run as a variant and open it.
+
+    Raises:
+        WorkspaceError: as `variants.save_variant`.
+    """
+    saved = save_variant(resources.workspace(), run_id, name, selection_settings(run_id))
+    open_variant(run_id, saved.id)
+    return saved
+
+
 def selection_settings(run_id: str) -> SelectionSettings:
-    """Return the selection settings of a run: those of this session, or else the stored ones."""
-    settings: SelectionSettings | None = st.session_state.get(f"selection-{run_id}")
-    return settings if settings is not None else resources.workspace().selection(run_id)
+    """Return the selection settings of a run in this session: its draft, or the open variant's, or those it was mined with."""
+    if (unsaved := draft(run_id)) is not None:
+        return unsaved
+    return variant().settings if run_id == st.session_state.run else resources.workspace().run(run_id).settings.selection
 
 
-def keep_selection(run_id: str, settings: SelectionSettings) -> None:
-    """Store selection settings for the other screens of this session."""
-    st.session_state[f"selection-{run_id}"] = settings
-
-
-def save_selection(run_id: str) -> None:
-    """Write the selection settings to the workspace for later sessions. A screen calls it last, because writing takes time."""
-    if (settings := selection_settings(run_id)) != resources.workspace().selection(run_id):
-        resources.workspace().save_selection(run_id, settings)
+def selection_name(run_id: str) -> str:
+    """Return the name of the selection that this session uses: the variant's, and that it has unsaved changes."""
+    name = variant().name if run_id == st.session_state.run else all_variants(resources.workspace(), run_id)[0].name
+    return name if draft(run_id) is None else f"{name}, unsaved changes"
 
 
 def opened() -> tuple[resources.OpenRun, Selection]:
@@ -180,41 +217,6 @@ def run_labels(runs: Collection[Run]) -> dict[str, str]:
 def when(run: Run, *, seconds: bool = False) -> str:
     """Return the time a run was mined, in UTC."""
     return run.created.replace("T", " ")[: 19 if seconds else 16]
-
-
-def sidebar() -> None:
-    """Draw the open data set, run and model."""
-    with st.sidebar:
-        current = dataset()
-        st.caption("Data set")
-        st.text(current.name if current else "none", wrap=False)
-        if current and current.pool_name:
-            st.text(f"+ {current.pool_name}", wrap=False)
-        st.caption("Run")
-        if st.session_state.run is None:
-            st.text("none")
-            return
-        runs = {run.id: run for run in resources.workspace().runs(st.session_state.dataset)}
-        run = runs.get(st.session_state.run)
-        if run is None:
-            st.text("cannot be opened")
-            return
-        labels = run_labels(runs.values())
-        if len(runs) == 1:
-            st.text(labels[run.id], wrap=False)
-        else:
-            chosen = st.selectbox(
-                "Run",
-                list(runs),
-                index=list(runs).index(run.id),
-                format_func=labels.__getitem__,
-                label_visibility="collapsed",
-            )
-            if chosen != run.id:
-                open_run(chosen)
-                st.rerun()
-        st.caption("Model")
-        st.text(str(run.manifest.get("model", {}).get("name", "")), wrap=False)
 
 
 def query_id(corpus: Corpus, query: int) -> str:

@@ -48,7 +48,7 @@ def live(run: resources.OpenRun) -> None:
         chosen, slots, place = selection.selection(
             run.run.id, state.selection_settings(run.run.id), run.ranking.depth, run.ranking.signals, mined=True
         )
-        state.keep_selection(run.run.id, chosen)
+        state.set_draft(run.run.id, chosen)
         current = resources.selection(run, chosen)
         filters.show_removed(slots, current.funnel)
         summary = summarise(run.inputs, run.ranking, current, fn_model=None if resources.estimator(run) is None else run.fn_model)
@@ -97,7 +97,6 @@ def live(run: resources.OpenRun) -> None:
         st.caption(f"Reranker: {pairs.get('scored', 0):,} pairs scored by this run, {pairs.get('stored', 0):,} from the store.")
     for note in dict.fromkeys([*summary.notes, *((run.run.manifest.get("summary") or {}).get("notes") or ())]):
         st.text(note)  # plain text: it may contain names of columns
-    state.save_selection(run.run.id)
 
 
 def _estimated(verdicts: int) -> str:
