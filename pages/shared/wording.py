@@ -9,6 +9,7 @@ import streamlit as st
 
 from hnmine.data.corpus import PoolMode
 from hnmine.retrieval.fusion import FUSION_DEPTH
+from hnmine.review.audit import Rate
 from hnmine.selection.filters import FILTERS, NO_MEASUREMENT
 from hnmine.selection.targets import TARGETS
 
@@ -25,6 +26,7 @@ __all__ = [
     "interval",
     "percent",
     "probability",
+    "rate",
     "setting",
     "signal",
     "value",
@@ -188,6 +190,11 @@ def probability(value: float) -> str:
 def interval(low: float, high: float, digits: int = 1) -> str:
     """Return a range of fractions (0..1) in percent: "1.6-5.8%"."""
     return f"{100 * low:.{digits}f}-{percent(high, digits)}"
+
+
+def rate(found: Rate) -> str:
+    """Return a measured rate with its confidence interval: "7.7% (2.8-17.3%)"."""
+    return f"{percent(found.rate, 1)} ({interval(found.low, found.high)})"
 
 
 def signal(name: str) -> Column:

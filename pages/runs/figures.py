@@ -1,0 +1,77 @@
+"""The figures of variants: the stored ones at once, and a computation of one that is missing or old."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from hnmine import resources
+from hnmine.core.errors import HnmineError
+from hnmine.resources import OpenRun
+from hnmine.runs.summary import summarise
+from hnmine.runs.variant_figures import Figures, keep_figures, kept_figures
+from hnmine.runs.variants import Variant
+from hnmine.selection.select import Selection
+from pages.shared import audit as auditing
+
+BINS = 16
+
+
+def stored(run_id: str, variant: Variant) -> tuple[Figures | None, bool]:
+    """Return the stored figures of a variant, and whether they hold for the verdicts of now."""
+    found = kept_figures(resources.workspace(), run_id, variant.id)
+    now = resources.reviews().version(), _drawn(run_id, variant)
+    return found, found is not None and (found.version, found.sample) == now
+
+
+def compute(run_id: str, variant: Variant) -> Figures:
+    """Compute and store the figures of a variant: a second for 10,000 queries, most of it to open the run.
+
+    Raises:
+        HnmineError: the run cannot be opened.
+    """
+    version, space = resources.reviews().version(), resources.workspace()
+    run = resources.open_run(run_id)
+    known, sample = kept_figures(space, run_id, variant.id), _drawn(run_id, variant)
+    if known is not None and known.key == run.key and known.sample == sample == "":  # the new verdicts concern other data
+        figures = msgspec.structs.replace(known, version=version)
+    else:
+        figures = _computed(run, variant, version, sample)
+    keep_figures(space, run_id, variant.id, figures)
+    return figures
+
+
+def _drawn(run_id: str, variant: Variant) -> str:
+    """Return a value that changes with the audit sample of a variant, empty without one."""
+    try:
+        sample = auditing.kept(run_id, variant.settings)
+    except HnmineError:  # the Quality screen says so
+        return "damaged"
+    return "" if sample is None else f"{len(sample.reviewed_draws)} {sample.drawn} {sample.fingerprint}"
+
+
+def _computed(run: OpenRun, variant: Variant, version: int, sample: str) -> Figures:
+    selection = resources.selection(run, variant.settings)
+    summary = summarise(run.inputs, run.ranking, selection, fn_model=None if resources.estimator(run) is None else run.fn_model)
+    scores = selection.scores[selection.negatives >= 0]
+    audit = _audit(run, selection)
+    return Figures(
+        version=version,
+        key=run.key,
+        sample=sample,
+        negatives=summary.negatives,
+        hardness=summary.hardness,
+        above_positive=summary.scores["above_positive"],
+        histogram=tuple(np.histogram(np.clip(scores, 0, 1), bins=BINS, range=(0, 1))[0].tolist()),
+        verdicts=sum(run.verdict_pairs.counts.values()),
+        estimated=summary.estimated_fn_rate,
+        measured=auditing.rate(run, selection),
+        reviewed=0 if audit is None else audit.found.reviewed,
+    )
+
+
+def _audit(run: OpenRun, selection: Selection) -> auditing.Audit | None:
+    try:
+        return auditing.current(run, selection)
+    except HnmineError:
+        return None
