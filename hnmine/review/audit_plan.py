@@ -17,7 +17,7 @@ from hnmine.review.audit import Estimate, Rate, counts, rate_of
 from hnmine.review.audit_sample import Sample
 from hnmine.review.intervals import rate_interval
 
-__all__ = ["ASSUMED", "FEWEST_FOR_CUT", "Cut", "more_reviews", "recommend"]
+__all__ = ["ASSUMED", "FEWEST_FOR_CUT", "Cut", "Few", "more_reviews", "recommend"]
 
 # Below this number of reviews no cut is recommended.
 FEWEST_FOR_CUT = 60
@@ -35,6 +35,14 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
     reviewed: int
     similarity: float
     fraction: float
+
+
+class Few(msgspec.Struct, frozen=True, kw_only=True):
+    """Too few reviews for a cut: `reviewed` of `needed`, in the bands up to `limit`, or in all where it is None."""
+
+    limit: float | None
+    needed: int
+    reviewed: int
 
 
 def more_reviews(sample: Sample, states: npt.NDArray[np.integer[Any]], half_width: float) -> int | None:
@@ -62,18 +70,19 @@ def more_reviews(sample: Sample, states: npt.NDArray[np.integer[Any]], half_widt
     return int(planned[enough[0]].sum() - reviewed.sum()) if len(enough) else None
 
 
-def recommend(found: Estimate, wanted: float) -> Cut | Literal["few", "unneeded", "none"]:
+def recommend(found: Estimate, wanted: float) -> Cut | Few | Literal["unneeded", "none"]:
     """Return the widest cut, from the lowest band up, whose estimated rate is at most `wanted`.
 
     Returns:
-        The cut; "few": too few reviews; "unneeded": the rate of all bands is low enough; "none": no cut has such a rate.
+        The cut; a Few, of the widest cut that lacks reviews; "unneeded": the rate of all bands is low enough; "none": no cut has such
+        a rate.
     """
-    if found.rate is None or (found.reviewed < FEWEST_FOR_CUT and found.reviewed < sum(band.negatives for band in found.bands)):
-        return "few"
+    total = sum(band.negatives for band in found.bands)
+    if found.rate is None or found.reviewed < min(FEWEST_FOR_CUT, total):
+        return Few(limit=None, needed=min(FEWEST_FOR_CUT, total), reviewed=found.reviewed)
     if found.rate.rate <= wanted:
         return "unneeded"
-    total = sum(band.negatives for band in found.bands)
-    few = False
+    few: Few | None = None
     for count in range(len(found.bands) - 1, 0, -1):
         bands, limit = found.bands[:count], found.bands[count - 1].high
         assert limit is not None  # only the last band has no upper bound
@@ -81,9 +90,9 @@ def recommend(found: Estimate, wanted: float) -> Cut | Literal["few", "unneeded"
         rate = rate_of(false, reviewed, sizes)
         if rate.rate > wanted:
             continue
-        if reviewed.sum() < min(FEWEST_FOR_CUT, sizes.sum()):
-            few = True
+        if reviewed.sum() < (needed := min(FEWEST_FOR_CUT, int(sizes.sum()))):
+            few = few or Few(limit=limit, needed=needed, reviewed=int(reviewed.sum()))
             continue
         similarity = sum(band.negatives * band.similarity for band in bands) / sizes.sum()
         return Cut(limit=limit, rate=rate, reviewed=int(reviewed.sum()), similarity=float(similarity), fraction=float(sizes.sum() / total))
-    return "few" if few else "none"
+    return few or "none"

@@ -1,59 +1,35 @@
-"""Diagnostics of a selection on the Quality screen: positives, hubs, lengths, scores, and queries with too few negatives."""
+"""Diagnostics of a selection on the Quality screen: positives, reused passages, lengths, similarities, queries with few negatives."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import streamlit as st
 
 from hnmine.analysis.diagnostics import LOW_RANK, TOP
-from hnmine.analysis.explanation import HUB_LEAST, HUB_SHARE
 from hnmine.core.text import counted
 from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
 from pages.quality import figures
 from pages.shared import statistics, tables, wording
-from pages.shared.widgets import choice, metrics
+from pages.shared.widgets import choice
 from pages.shared.wording import COLUMNS, QUERY_COLUMNS
 
-VIEWS = {"positives": "Positives", "hubs": "Hubs", "lengths": "Lengths", "scores": "Scores", "short": "Too few negatives"}
+VIEWS = {"positives": "Positives", "hubs": "Reused passages", "lengths": "Lengths", "scores": "Similarities", "short": "Too few negatives"}
 WHICH = {
-    "low": f"Rank {LOW_RANK} or beyond",
+    "low": f"Not in the top {LOW_RANK}",
     "unranked": "Not ranked",
-    "below": "Below a negative",
-    "elsewhere": "Positive of several queries",
+    "below": "Outranked by a negative",
+    "elsewhere": "Shared by several queries",
 }
-RELATIVE_LENGTH = "Mean length of the negatives divided by that of the positives. Near 1, length does not separate them."
-CORRECT_ORDER = (
-    "Pairs of a positive and a negative of the same query in which the positive is more similar to the query. In the other "
-    "pairs the label can be wrong, the negative can be false, or the model can still learn from it."
-)
-TOO_FEW = "Queries with too few candidates in the rank window: short, or with random fill."
 WRONG_LABELS = (
-    "A positive with a low rank, or below negatives of its query, is often a wrong label, and the filters compare with its score. "
-    "A passage can be the positive of several queries."
+    "A positive with a low rank, or below negatives of its query, is often a wrong label, and the filters compare with its score."
 )
 number, text = st.column_config.NumberColumn, st.column_config.TextColumn
 
 
 def draw(run: OpenRun, selection: Selection) -> None:
-    """Draw the key figures, and one of the views."""
-    positives, hubs = statistics.positives(run, selection), statistics.hubs(run, selection)
-    lengths, scores = statistics.lengths(run, selection), statistics.separation(run, selection)
-    filled = selection.random_filled.any(axis=1)
-    longer = lengths.chosen[0] / lengths.positives[0] if lengths.positives[0] else math.nan
-    low = f"Rank {LOW_RANK} or beyond, counted from 0, or not ranked. {len(positives.ranks):,} positives in total."
-    many = f"Passages chosen for more than {wording.percent(HUB_SHARE)} of the queries, and for at least {HUB_LEAST}."
-    with st.grid(5, min_column_width=170):
-        metrics(
-            ("Low positives", f"{int(positives.low.sum()):,}", low),
-            ("Hubs", f"{hubs.hubs:,}", many),
-            ("Relative length", "–" if math.isnan(longer) else f"{longer:.2f} x", RELATIVE_LENGTH),
-            ("Correct order", "–" if math.isnan(scores.in_order) else wording.percent(scores.in_order, 1), CORRECT_ORDER),
-            ("Too few negatives", f"{int((selection.short | filled).sum()):,}", TOO_FEW),
-        )
-    view = choice("Show", VIEWS, "quality-view", "positives", "The details of the figures above.", wrap=True)
+    """Draw one of the views."""
+    view = choice("Show", VIEWS, "quality-view", "positives", "Which part of the data to look at.", wrap=True)
     {"positives": _positives, "hubs": _hubs, "lengths": figures.lengths, "scores": figures.scores, "short": _short}[view](run, selection)
 
 
@@ -70,7 +46,7 @@ def _positives(run: OpenRun, selection: Selection) -> None:
     places = np.flatnonzero(masks[which])
     places = places[np.lexsort((found.scores[places], -found.above[places], -found.ranks[places]))]
     if outside := int((~found.candidate).sum()):
-        st.caption(f"{counted(outside, 'positive is', 'positives are')} not in the pool and not ranked.")
+        st.write(f"{counted(outside, 'positive is', 'positives are')} not in the pool and not ranked.")
     tables.table(
         run,
         f"quality-positives-{which}-{run.key}",
@@ -92,7 +68,7 @@ def _positives(run: OpenRun, selection: Selection) -> None:
             "query": text(width=210),
             "positive": text(width=250),
             "score": COLUMNS["score"].config(),
-            "rank": COLUMNS["rank"].config(help="Counted from 0, before the window and any filter.", width=60),
+            "rank": COLUMNS["rank"].config(help="Counted from 0, before the rank range and any filter.", width=60),
             "negatives above": text(
                 help="Negatives of the query that are more similar to it than this positive.", alignment="right", width=115
             ),
@@ -109,8 +85,8 @@ def _hubs(run: OpenRun, selection: Selection) -> None:
     queries = len(corpus.queries)
     st.write(
         f"The {wording.percent(TOP)} of the candidates that are chosen most often supply {wording.percent(found.top_share, 1)} of the "
-        f"negatives. {found.never:,} of {found.candidates:,} candidates are never chosen. Remove hubs that are junk in the review, or set "
-        "a maximum score."
+        f"negatives. {found.never:,} of {found.candidates:,} candidates are never chosen. Mark junk among them in the review, "
+        "or set a maximum score."
     )
     tables.table(
         run,
@@ -144,7 +120,7 @@ def _short(run: OpenRun, selection: Selection) -> None:
     if filled.any():
         few += (
             f" {counted(int((filled > 0).sum()), 'query has', 'queries have')} {counted(int(filled.sum()), 'random negative')} "
-            "from outside the window, which are usually easier."
+            "from outside the rank range, which are usually easier."
         )
     st.write(few)
     tables.table(
@@ -159,7 +135,7 @@ def _short(run: OpenRun, selection: Selection) -> None:
         {
             "query": text(width="large"),
             "negatives": QUERY_COLUMNS["negatives"].config(help=f"Of {wanted:,} wanted.", width=100),
-            "random fill": number(format="localized", help="Negatives drawn at random from outside the window.", width=100),
+            "random fill": number(format="localized", help="Negatives drawn at random from outside the rank range.", width=100),
         },
         "Queries with too few negatives or with random fill, fewest negatives first",
         queries,

@@ -39,14 +39,14 @@ def lengths(run: OpenRun, selection: Selection) -> None:
         },
         alt="Lengths in characters of positives, negatives and all candidates",
     )
-    st.caption("In characters. If positives and negatives differ in length, a model can learn length instead of meaning.")
+    st.write("In characters. If positives and negatives differ in length, a model can learn length instead of meaning.")
 
 
 def scores(run: OpenRun, selection: Selection) -> None:
     """Draw how the scores of positives and negatives differ."""
     found, table = statistics.separation(run, selection), statistics.query_table(run, selection)
     if math.isnan(found.auc):
-        st.caption("This selection has no negatives.")
+        st.write("This selection has no negatives.")
         return
     st.write(
         f"Mean similarity: {found.positives:.3f} for positives, {found.chosen:.3f} for negatives. The positive scores higher in "
@@ -57,6 +57,4 @@ def scores(run: OpenRun, selection: Selection) -> None:
     description = f"Queries by margin. In {int((margins < 0).sum()):,} of {len(margins):,} a negative scores above the positive"
     axis = "positive minus hardest negative (similarity)"
     draw(values_histogram(margins, description, title="Queries by margin", axis=axis, what="queries"), "quality-margins")
-    st.caption(
-        "Left of the line, a negative scores above the positive. This is not the rate of false negatives. Run an audit to estimate it."
-    )
+    st.write("Left of the line, a negative scores above the positive. This is not a false-negative rate.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import numpy as np
 import streamlit as st
@@ -75,8 +77,7 @@ def _numbers(found: Comparison, shown: tuple[Figures, Figures], comparable: bool
     def add(label: str, values: list[float | None], form: str, factor: float = 1) -> None:
         texts = [NOTHING if each is None or np.isnan(each) else form.format(factor * each) for each in values]
         known = NOTHING not in texts
-        change = form.replace(":", ":+").format(factor * (float(values[1] or 0) - float(values[0] or 0))).replace("%", " points")
-        rows.append((label, *texts, change if known else NOTHING))
+        rows.append((label, *texts, _change(factor * (float(values[1] or 0) - float(values[0] or 0)), form) if known else NOTHING))
 
     add("Difficulty", [each.hardness for each in shown], "{:.3f}")
     if not comparable:
@@ -85,7 +86,7 @@ def _numbers(found: Comparison, shown: tuple[Figures, Figures], comparable: bool
     rows.append(("Est. false negatives", *(NOTHING if each.estimated is None else str(each.estimated) for each in shown), NOTHING))
     if all(each.estimated for each in shown):
         first, second = (each.estimated.estimate for each in shown if each.estimated)
-        rows[-1] = (*rows[-1][:3], f"{100 * (second - first):+.1f} points")
+        rows[-1] = (*rows[-1][:3], _change(100 * (second - first), "{:.1f}%"))
     add("Measured false negatives", [None if each.measured is None else each.measured.rate for each in shown], "{:.1f}%", 100)
     add("Above the positive", [each.above_positive for each in shown], "{:.1f}%", 100)
     add("Negatives", [each.negatives for each in shown], "{:,.0f}")
@@ -117,6 +118,12 @@ def _numbers(found: Comparison, shown: tuple[Figures, Figures], comparable: bool
     notes += [f"{counted(n, 'query', 'queries')} only in {side}." for side, n in (("A", found.only_first), ("B", found.only_second)) if n]
     if notes:
         st.write(" ".join(notes))
+
+
+def _change(by: float, form: str) -> str:
+    """Return a difference with its sign, "0" where it is too small to show; percentages in points."""
+    text = form.replace(":", ":+").format(by).replace("%", " points")
+    return text if re.search("[1-9]", text) else "0"
 
 
 def _mean(values: np.typing.NDArray[np.float32]) -> float | None:

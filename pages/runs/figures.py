@@ -65,7 +65,7 @@ def _computed(run: OpenRun, variant: Variant, version: int, sample: str) -> Figu
         histogram=tuple(np.histogram(np.clip(scores, 0, 1), bins=BINS, range=(0, 1))[0].tolist()),
         verdicts=sum(run.verdict_pairs.counts.values()),
         estimated=summary.estimated_fn_rate,
-        measured=auditing.rate(run, selection),
+        measured=None if audit is None else audit.rate,
         reviewed=0 if audit is None else audit.found.reviewed,
     )
 

@@ -18,6 +18,7 @@ from pages.runs.table import CHOSEN, Row
 from pages.shared import state
 
 FAILED = "runs-failed"
+RED = ":red[:material/delete: {}]"
 KEPT = "all verdicts and the stored vectors"
 
 
@@ -62,11 +63,11 @@ def draw(row: Row) -> bool:
                     state.open_variant(run_id, variant_id)
                 st.switch_page("pages/views/inspect.py")
             asked: list[Callable[[], None]] = []
-            if variant_id != MINED and st.button("Delete variant", icon=":material/delete:", type="tertiary", key="delete-variant"):
+            if variant_id != MINED and st.button(RED.format("Delete variant"), type="tertiary", key="delete-variant"):
                 asked.append(lambda: delete_variant(row))
-            if st.button("Delete run", icon=":material/delete:", type="tertiary", key="delete-run"):
+            if st.button(RED.format("Delete run"), type="tertiary", key="delete-run"):
                 asked.append(lambda: delete_run(row))
-            if row.dataset is not None and st.button("Delete data set", icon=":material/delete:", type="tertiary", key="delete-dataset"):
+            if row.dataset is not None and st.button(RED.format("Delete data set"), type="tertiary", key="delete-dataset"):
                 dataset = row.dataset
                 asked.append(lambda: delete_dataset(dataset))
     for ask in asked:
@@ -103,7 +104,7 @@ def _ask(label: str, work: Callable[[], None]) -> None:
 
     with st.container(horizontal=True, horizontal_alignment="right"):
         done = st.button("Cancel", key="delete-cancelled")
-        done |= st.button(f":red[:material/delete: **{label}**]", key="delete-confirmed", on_click=confirmed)
+        done |= st.button(RED.format(label), key="delete-confirmed", on_click=confirmed)
     if done:
         st.rerun()
 

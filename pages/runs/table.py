@@ -8,7 +8,9 @@ from typing import NamedTuple
 import streamlit as st
 
 from hnmine import resources
+from hnmine.models.cards import base_name
 from hnmine.runs.descriptions import Dataset, Run
+from hnmine.runs.exports import last_export
 from hnmine.runs.variant_figures import Figures, note
 from hnmine.runs.variants import MINED, Variant, all_variants
 from pages.runs import figures
@@ -110,17 +112,23 @@ def _columns(shown: list[Row], found: list[Figures | None]) -> dict[str, object]
         "data set": [row.dataset_name for row in shown],
         "run": [row.label for row in shown],
         "variant": [row.variant.name for row in shown],
+        "note": [note(space, *row.key) or None for row in shown],
         "similarities": each("histogram"),
         "difficulty": each("hardness"),
         "est. FN": [None if each is None or each.estimated is None else str(each.estimated) for each in found],
         "measured FN": measured,
         "negatives": each("negatives"),
         "verdicts": each("verdicts"),
-        "model": [str(row.run.manifest.get("model", {}).get("name", "")) for row in shown],
+        "exported (UTC)": [_exported(row) for row in shown],
+        "model": [base_name(str(row.run.manifest.get("model", {}).get("name", ""))) for row in shown],
         "mined (UTC)": [state.when(row.run) for row in shown],
         "size": [space.run_size(row.run.id).bytes / 2**20 if row.variant.id == MINED else None for row in shown],
-        "note": [note(space, *row.key) or None for row in shown],
     }
+
+
+def _exported(row: Row) -> str | None:
+    found = last_export(resources.workspace(), row.run.id, row.variant.settings)
+    return None if found is None else found.exported.replace("T", " ")[:16]
 
 
 def _config(shown: list[Row]) -> dict[str, object]:
@@ -129,15 +137,16 @@ def _config(shown: list[Row]) -> dict[str, object]:
     return {
         "data set": text(width=120),
         "run": text(width=150, help="Its name, or the time it was mined."),
-        "variant": text(width=140, help="A named selection of the run. The first of each run is the one it was mined with."),
-        "similarities": st.column_config.BarChartColumn(width=120, help="Negatives by similarity, from 0 to 1.", y_min=0),
+        "variant": text(width=150, help="A named selection of the run. The first of each run is the one it was mined with."),
+        "note": text(width=140) if any(note(resources.workspace(), *row.key) for row in shown) else None,
+        "similarities": st.column_config.BarChartColumn(width=105, help="Negatives by similarity, from 0 to 1.", y_min=0),
         "difficulty": number(width=80, format="%.3f", help="Mean similarity of the negatives (hardness)."),
         "est. FN": text(width=75, alignment="right", help=f"Estimated false-negative rate. {wording.NO_MEASUREMENT}"),
-        "measured FN": text(width=130, alignment="right", help="False-negative rate of the audit, with its 95% confidence interval."),
+        "measured FN": text(width=120, alignment="right", help="False-negative rate of the audit, with its 95% confidence interval."),
         "negatives": number(width=80, format="localized", help="Over all rows."),
         "verdicts": number(width=70, format="localized", help="Verdicts on pairs of the run."),
-        "model": text(width=135),
+        "exported (UTC)": text(width=125, help="Last download from the Export screen."),
+        "model": text(width=125),
         "mined (UTC)": text(width=125) if named else None,
         "size": number(width=75, format="%.1f MB", help="Disk space of the run without stored vectors."),
-        "note": text(width=160),
     }

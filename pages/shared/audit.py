@@ -52,6 +52,11 @@ class Audit:
         """Whether verdicts have changed the selection since the draw."""
         return self.fingerprint != self.sample.fingerprint
 
+    @property
+    def rate(self) -> Rate | None:
+        """The rate of the selection as it is now, without the false negatives found; None below the minimum of reviews."""
+        return self.found.left if self.changed else self.found.rate
+
 
 def kept(run_id: str, selection: SelectionSettings) -> Sample | None:
     """Return the sample of a selection of a run, or None.
@@ -60,6 +65,12 @@ def kept(run_id: str, selection: SelectionSettings) -> Sample | None:
         WorkspaceError: the sample is damaged.
     """
     return audit_samples.kept_sample(resources.workspace(), run_id, selection)
+
+
+def earlier(run_id: str, selection: SelectionSettings) -> Sample | None:
+    """Return the last audit sample of other settings of a run, or None: the settings have changed since that audit."""
+    samples = (sample for sample in audit_samples.kept_samples(resources.workspace(), run_id) if sample.selection != selection)
+    return max(samples, key=lambda sample: sample.drawn, default=None)
 
 
 def current(run: OpenRun, selection: Selection) -> Audit | None:
@@ -90,9 +101,7 @@ def rate(run: OpenRun, selection: Selection) -> Rate | None:
         audit = current(run, selection)
     except WorkspaceError:  # the Quality screen says so
         return None
-    if audit is None:
-        return None
-    return audit.found.left if audit.changed else audit.found.rate
+    return None if audit is None else audit.rate
 
 
 def pairs(run: OpenRun, sample: Sample) -> tuple[Ids, Ids]:
@@ -148,7 +157,8 @@ def summary(run: OpenRun, selection: Selection) -> AuditRecord | None:
     record = None if found is None else estimates.record(found.sample, found.found, found.fingerprint)
     with st.container(horizontal=True, vertical_alignment="center"):
         if record is None:
-            st.text("Not audited. The rate of false negatives is unknown.")
+            changed = found is None and earlier(run.run.id, selection.settings) is not None
+            st.text("Settings changed since the audit." if changed else "The false-negative rate is not measured.")
         else:
             rate = record if record.left is None else record.left
             which = "" if record.left is None else " after the review"

@@ -38,7 +38,7 @@ def table(
         queries: query of each row, to open on the Inspect screen by a click; None to ignore clicks.
     """
     if not count:
-        st.caption("None.")
+        st.text("None.")
         return
     page = min(max(1, int(st.session_state.get(f"{key}-page", 1))), pages(count, PAGE))
     shown = np.arange((page - 1) * PAGE, min(page * PAGE, count))
@@ -53,11 +53,11 @@ def table(
         column_config=config,
         alt=alt,
     )
-    notes = [f"{shown[0] + 1:,} to {shown[-1] + 1:,} of {count:,}"] if count > PAGE else []
+    notes = [f"{shown[0] + 1:,} to {shown[-1] + 1:,} of {count:,}."] if count > PAGE else []
     if queries is not None:
-        notes.append("select a row to inspect its query")
+        notes.append("Select a row to inspect its query.")
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.caption(" · ".join(notes))
+        st.text(" ".join(notes))
         if count > PAGE:
             st.pagination(pages(count, PAGE), key=f"{key}-page", persist_state="session")
     if queries is not None and (rows := chosen.selection.rows) and rows[0] < len(shown):

@@ -25,6 +25,7 @@ __all__ = [
     "Column",
     "interval",
     "percent",
+    "points",
     "probability",
     "rate",
     "setting",
@@ -180,6 +181,11 @@ _VALUES: dict[str, Mapping[str, str]] = {
 def percent(fraction: float, digits: int = 0, *, sign: bool = False) -> str:
     """Return a fraction (0..1) in percent: "95%"."""
     return f"{100 * fraction:{'+' if sign else ''}.{digits}f}%"
+
+
+def points(fraction: float) -> str:
+    """Return a difference of two percentages: "1.5 points"."""
+    return f"{100 * fraction:.1f} points"
 
 
 def probability(value: float) -> str:

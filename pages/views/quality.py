@@ -1,15 +1,44 @@
-"""Screen 5, Quality: the audit, which estimates the rate of false negatives from a reviewed random sample, and diagnostics."""
+"""Screen 5, Quality: the false-negative rate, the health of the data and a suggested threshold; details are folded."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from pages.quality import audit_report, diagnostics
+from hnmine.core.errors import HnmineError
+from pages.quality import bands, diagnostics, health_card, rate_card, threshold_card
+from pages.shared import audit as auditing
 from pages.shared import state
+from pages.shared.widgets import failed
 
 st.title("Quality", anchor=False)
 run, selection = state.opened()
-audit_report.draw(run, selection)
-st.subheader("Diagnostics", anchor=False)
-diagnostics.draw(run, selection)
-st.page_link("pages/views/runs.py", label="Compare with another run", icon=":material/compare_arrows:")
+audit, damage = None, None
+try:
+    audit = auditing.current(run, selection)
+except HnmineError as error:
+    damage = error
+with st.grid(3, min_column_width=300):
+    with st.container(border=True, height="stretch"):
+        st.subheader("False-negative rate", anchor=False)
+        if damage is None:
+            rate_card.draw(run, selection, audit)
+        else:
+            failed("The audit cannot be read", damage)
+    with st.container(border=True, height="stretch"):
+        st.subheader("Data health", anchor=False)
+        health_card.draw(run, selection)
+    with st.container(border=True, height="stretch"):
+        st.subheader("Suggested threshold", anchor=False)
+        threshold_card.draw(run, selection, audit)
+if audit is not None:
+    details = st.expander("Audit in detail", icon=":material/verified:", key="quality-audit", on_change="rerun")
+    if details.open:
+        with details:
+            rate_card.plan(run, audit)
+            rate_card.new_sample(run, selection, audit)
+            bands.draw(audit)
+            st.write(rate_card.notes(audit))
+details = st.expander("Data health in detail", icon=":material/monitor_heart:", key="quality-details", on_change="rerun")
+if details.open:
+    with details:
+        diagnostics.draw(run, selection)
