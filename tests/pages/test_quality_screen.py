@@ -19,17 +19,31 @@ from hnmine.review.audit_sample import Sample, different_pairs, pairs_in
 from hnmine.review.store import ReviewStore
 from hnmine.runs.audit_samples import kept_sample
 from hnmine.runs.mine import MineSettings
+from hnmine.runs.variants import save_variant
 from hnmine.runs.workspace import Workspace
+from hnmine.selection.settings import SelectionSettings
 from tests.conftest import mine
 from tests.pages.conftest import go, open_app, press, texts
 
 
-def headline(at: AppTest) -> str:
-    return next(str(each.value) for each in at.subheader if "alse" in str(each.value)).replace("\u00a0%", "%").replace(" %", "%")
+def measured(at: AppTest) -> str:
+    return next(str(each.value) for each in at.metric if each.label == "Measured")
+
+
+def audited(run: str, *, size: int | None = None) -> AppTest:
+    """The screen after the first sample was drawn, which opens the Review screen."""
+    at = open_app("quality", run=run)
+    if size is not None:
+        at.number_input(key="audit-size").set_value(size).run()
+    return go(press(at, "audit-draw"), "quality")
+
+
+def selection_of(space: Workspace, run: str) -> SelectionSettings:
+    return space.run(run).settings.selection
 
 
 def sample_of(space: Workspace, run: str) -> Sample:
-    found = kept_sample(space, run, space.selection(run))
+    found = kept_sample(space, run, selection_of(space, run))
     assert found is not None
     return found
 
@@ -44,54 +58,53 @@ def judge_all(store: ReviewStore, sample: Sample, run: str, *, wrong: int = 0, f
     return pairs
 
 
-def test_without_a_sample_nothing_is_claimed_and_one_is_offered(run: str, space: Workspace) -> None:
+def test_without_a_sample_nothing_is_measured_and_one_is_offered(run: str, space: Workspace) -> None:
     at = open_app("quality", run=run)
-    assert headline(at) == "False negatives: not audited"
-    assert "confidence interval" in texts(at)
+    values = {each.label: each.value for each in at.metric}
+    assert values["Measured"] == "–"
+    assert re.fullmatch(r"\d+-\d+%", values["Estimated"])
+    assert "Not measured. Review a random sample" in texts(at)
     at.number_input(key="audit-size").set_value(80).run()
-    assert "80 reviews give a margin of error of about ±" in texts(at)
+    assert "80 verdicts give a margin of error of about ±" in texts(at)
     press(at, "audit-draw")
-    assert headline(at) == "False negatives in this selection: not enough reviews"
-    assert "No pair is reviewed yet. The estimate needs 30 more reviews." in texts(at)
+    assert at.title[0].value == "Review"
+    go(at, "quality")
+    assert measured(at) == "–"
+    assert "0 reviewed. A rate needs 30 more reviews." in texts(at)
     sample = sample_of(space, run)
     assert len(sample.reviewed_draws) == 80
     assert sample.negatives == 1_860  # 124 rows x 15: rows that ask the same count each
 
 
-def test_the_sample_is_reviewed_in_its_order_and_its_rate_then_stands_on_the_screen(run: str, space: Workspace, store: ReviewStore) -> None:
+def test_the_sample_is_reviewed_in_its_order(run: str, space: Workspace, store: ReviewStore) -> None:
     at = press(open_app("quality", run=run), "audit-draw")
-    press(at, "audit-review")
-    go(at, "review")  # where the button leads
-    desk = at.session_state["review-session"]
     assert at.selectbox(key="review-source").value == "audit"
-    sample = sample_of(space, run)
-    corpus = resources.open_run(run).inputs.corpus
-    expected = different_pairs(*pairs_in(sample, corpus))
-    assert [desk.queue.pair(place) for place in range(len(desk.queue))] == list(zip(*(each.tolist() for each in expected), strict=True))
-    press(at, f"review-relevant-{desk.step}")
-    (verdict,) = store.verdicts()
-    assert verdict.passage == corpus.passages[expected[1][0]]
-    judge_all(store, sample, run, wrong=1)  # somebody else does the rest
-    press(at.run(), f"review-next-{desk.step}")
-    assert "The sample is reviewed" in texts(at)
-    go(at, "quality")
-    shown = texts(at)
-    assert headline(at).startswith("False negatives in the sampled selection: ")
-    assert "120 reviewed, 1 false. Drawn at random from 1,860 negatives, within bands of the ratio to the positive" in shown
-    assert "After removing the false negatives found" in shown
-    press(at, "audit-review")
-    go(at, "review")  # to look at them again
+    sample, corpus = sample_of(space, run), resources.open_run(run).inputs.corpus
+    expected = list(zip(*(each.tolist() for each in different_pairs(*pairs_in(sample, corpus))), strict=True))
+    queue = at.session_state["review-session"].queue
+    assert [queue.pair(place) for place in range(len(queue))] == expected
+    judge_all(store, sample, run)
+    press(go(at, "quality"), "audit-review-again")
     assert at.session_state["review-session"].queue.todo.all()
-    shown = {each.label: each.value for each in go(at, "mine").metric}
-    assert re.fullmatch(r"\d+\.\d%", shown["False negatives"]), "in place of the estimate's range"
-    assert "The false-negative rate is audited: 95% confidence interval " in texts(at)
+
+
+def test_the_measured_rate_is_beside_the_estimate(run: str, space: Workspace, store: ReviewStore) -> None:
+    at = audited(run)
+    judge_all(store, sample_of(space, run), run, wrong=1)
+    at.run()
+    shown = texts(at)
+    assert re.fullmatch(r"\d+\.\d%", measured(at))
+    assert re.search(r"95% confidence interval \*\*\d\.\d-\d\.\d%\*\*, 120 reviewed, 1 false", shown)
+    assert "Before these were removed, the rate was " in shown
+    shown_on_mine = {each.label: each.value for each in go(at, "mine").metric}
+    assert measured(go(at, "quality")) in shown_on_mine.values(), "in place of the estimate's range"
 
 
 def test_verdicts_on_other_pairs_make_no_rate(run: str, space: Workspace, store: ReviewStore) -> None:
-    at = press(open_app("quality", run=run), "audit-draw")
+    at = audited(run)
     sample, opened = sample_of(space, run), resources.open_run(run)
     drawn = set(zip(*(each.tolist() for each in pairs_in(sample, opened.inputs.corpus)), strict=True))
-    selection, corpus = resources.selection(opened, space.selection(run)), opened.inputs.corpus
+    selection, corpus = resources.selection(opened, selection_of(space, run)), opened.inputs.corpus
     others = [
         (corpus.queries[q], corpus.passages[p])
         for q in range(len(corpus.queries))
@@ -100,33 +113,46 @@ def test_verdicts_on_other_pairs_make_no_rate(run: str, space: Workspace, store:
     ]
     store.decide(others[:300], "relevant", "Ann")
     at.run()
-    assert headline(at) == "False negatives in the sampled selection: not enough reviews"
-    assert "No pair is reviewed yet" in texts(at)
+    assert measured(at) == "–"
+    assert "0 reviewed. A rate needs 30 more" in texts(at)
 
 
-def test_more_reviews_go_on_where_the_sample_ended(run: str, space: Workspace, store: ReviewStore) -> None:
-    at = press(open_app("quality", run=run), "audit-draw")
+def test_forty_more_are_added_and_reviewed_when_the_sample_is_done(run: str, space: Workspace, store: ReviewStore) -> None:
+    at = audited(run)
     before = sample_of(space, run)
     judge_all(store, before, run)
+    press(at.run(), "Review 40 more")
+    assert at.title[0].value == "Review"
+    after = sample_of(space, run)
+    assert len(after.reviewed_draws) == 160
+    assert (after.reviewed_draws[:120], after.fingerprint, after.drawn) == (before.reviewed_draws, before.fingerprint, before.drawn)
+    at = go(at, "quality")
+    assert re.search(r"Review \d\d more", at.button(key="audit-review").label), "those that are left"
+
+
+def test_reviews_for_a_margin_of_error_are_planned(run: str, space: Workspace, store: ReviewStore) -> None:
+    at = audited(run)
+    judge_all(store, sample_of(space, run), run)
+    at.session_state["quality-audit"] = True  # as a click on the expander does
+    at.run()
     at.number_input(key="audit-precision").set_value(1.0).run()
     assert "more reviews at the rates found so far" in texts(at)
     added = int(at.button(key="audit-enlarge").label.split()[1])
     press(at, "audit-enlarge")
-    after = sample_of(space, run)
-    assert len(after.reviewed_draws) == 120 + added
-    assert (after.reviewed_draws[:120], after.fingerprint, after.drawn) == (before.reviewed_draws, before.fingerprint, before.drawn)
+    assert len(sample_of(space, run).reviewed_draws) == 120 + added
     at.number_input(key="audit-precision").set_value(20.0).run()
     assert "Reached." in texts(at)
     at.number_input(key="audit-precision").set_value(0.1).run()
     assert "Needs " in texts(at)
 
 
-def test_a_cut_is_recommended_only_from_enough_reviews(run: str, space: Workspace, store: ReviewStore) -> None:
-    at = press(open_app("quality", run=run), "audit-draw")
+def test_a_threshold_is_suggested_only_from_enough_reviews(run: str, space: Workspace, store: ReviewStore) -> None:
+    assert "Needs 60 verdicts of a random sample: has 0." in texts(open_app("quality", run=run))
+    at = audited(run)
     sample = sample_of(space, run)
     judge_all(store, sample, run, first=40)
     at.run()
-    assert "Not enough reviews. A recommendation needs at least 60" in texts(at)
+    assert "Needs 60 verdicts of the sample: has 40." in texts(at)
     corpus = resources.open_run(run).inputs.corpus
     last = len(sample.bands) - 1
     queries, passages = pairs_in(sample, corpus)
@@ -138,26 +164,26 @@ def test_a_cut_is_recommended_only_from_enough_reviews(run: str, space: Workspac
     at.run()
     at.number_input(key="audit-wanted").set_value(1.0).run()
     limit = sample.bands[last].low
-    assert f"PercPos at **{limit:.3g}**: about **0.0%** false" in texts(at)
-    assert any(each.value == f"--max_positive_ratio {limit:g}" for each in at.code)
+    assert {each.label: each.value for each in at.metric}["PercPos at most"] == f"{limit:.3g}"
+    assert "Leaves about **0.0%** false negatives" in texts(at)
+    press(at, "threshold-mine")
+    assert at.title[0].value == "Mine"
+    assert at.session_state[f"draft-{run}"].max_positive_ratio == limit
 
 
-def test_another_selection_has_no_audit_and_the_old_one_is_found_again(run: str, space: Workspace, store: ReviewStore) -> None:
-    at = press(open_app("quality", run=run), "audit-draw")
+def test_settings_changed_since_the_audit_are_said_and_the_audit_returns_with_them(run: str, space: Workspace, store: ReviewStore) -> None:
+    at = audited(run)
     judge_all(store, sample_of(space, run), run)
-    at.run()
-    settings = space.selection(run)
-    at.session_state[f"selection-{run}"] = msgspec.structs.replace(settings, window_start=30)
-    at.run()
-    assert headline(at) == "False negatives: not audited"
-    assert "audit" not in go(at, "review").selectbox(key="review-source").options
-    at.session_state[f"selection-{run}"] = settings
-    assert "120 reviewed" in texts(go(at, "quality"))
+    changed = save_variant(space, run, "later ranks", msgspec.structs.replace(selection_of(space, run), window_start=30))
+    at = open_app("quality", run=run, variant=changed.id)
+    assert measured(at) == "–"
+    assert "Settings changed since the audit of " in texts(at)
+    assert "Settings changed since the audit." in texts(go(at, "export"))
+    assert "120 reviewed" in texts(open_app("quality", run=run))
 
 
 def test_a_sample_that_is_gone_is_not_asked_for_on_the_review_screen(run: str, space: Workspace) -> None:
     at = press(open_app("quality", run=run), "audit-draw")
-    press(at, "audit-review")
     go(at, "review")
     next(space.run_folder(run).glob("audit-*")).unlink()
     at.run()
@@ -166,15 +192,16 @@ def test_a_sample_that_is_gone_is_not_asked_for_on_the_review_screen(run: str, s
 
 
 def test_a_new_sample_is_drawn_of_what_verdicts_have_changed(run: str, space: Workspace, store: ReviewStore) -> None:
-    at = press(open_app("quality", run=run), "audit-draw")
+    at = audited(run)
     first = sample_of(space, run)
     judge_all(store, first, run, wrong=20)
+    at.session_state["quality-audit"] = True
     at.run()
     press(at, "audit-draw-anew")
     second = sample_of(space, run)
     assert second.fingerprint != first.fingerprint
     assert len(set(second.reviewed_draws) & set(first.reviewed_draws)) < 40
-    assert "in this selection: not enough reviews" in headline(at)
+    assert "A rate needs " in texts(at)
     assert len(store.verdicts()) > 100
 
 
@@ -186,9 +213,9 @@ def test_the_manifest_and_the_export_screen_tell_of_the_audit(
     written: list[dict[str, object]] = []
     monkeypatch.setattr(manifest, "encoded", lambda record: written.append(dict(record)) or manifest.msgspec.json.encode(record))
     at = open_app("export", run=run)
-    assert "Not audited. The rate of false negatives is unknown." in texts(at)
+    assert "The false-negative rate is not measured." in texts(at)
     assert "audit" not in written[-1]
-    press(go(at, "quality"), "audit-draw")
+    at = audited(run)
     sample = sample_of(space, run)
     judge_all(store, sample, run)
     at = go(at, "export")
@@ -208,7 +235,7 @@ def test_the_manifest_and_the_export_screen_tell_of_the_audit(
 
 
 def test_a_damaged_sample_is_told_and_the_other_screens_go_on(run: str, space: Workspace) -> None:
-    at = press(open_app("quality", run=run), "audit-draw")
+    at = audited(run)
     next(space.run_folder(run).glob("audit-*")).write_text("no json")
     at.run()
     assert not at.exception
@@ -218,13 +245,34 @@ def test_a_damaged_sample_is_told_and_the_other_screens_go_on(run: str, space: W
     go(at, "review")
 
 
-def test_the_parts_show_what_the_counts_say(run: str) -> None:
+def test_the_health_of_the_data_leads_to_its_queries_and_pairs(run: str) -> None:
+    opened = resources.open_run(run)
+    selection = resources.selection(opened, opened.run.settings.selection)
+    low = int(diagnostics.positives(opened.inputs.corpus, opened.ranking, selection).low.sum())
+    reused = diagnostics.hubs(opened.inputs.corpus, selection).hubs
     at = open_app("quality", run=run)
+    assert f"**{low} positives are not in the top 10.**" in texts(at)
+    assert f"**{reused} passages are reused.**" in texts(at)
+    press(at, "health-low")
+    assert at.title[0].value == "Inspect"
+    assert at.session_state["inspect-filter"] == "low"
+    at = press(open_app("quality", run=run), "health-hubs")
+    assert at.title[0].value == "Review"
+    assert (at.session_state["review-source"], at.session_state["review-order"]) == ("chosen", "hubs")
+    at = press(open_app("quality", run=run), "health-lengths")
+    assert at.segmented_control(key="quality-view").value == "lengths"
+
+
+def detailed(run: str, **state: object) -> AppTest:
+    """The screen with the details of the data's health unfolded."""
+    return open_app("quality", run=run, state={"quality-details": True} | state)
+
+
+def test_the_details_show_what_the_counts_say(run: str) -> None:
+    at = detailed(run)
     opened = resources.open_run(run)
     selection = resources.selection(opened, opened.run.settings.selection)
     positives = diagnostics.positives(opened.inputs.corpus, opened.ranking, selection)
-    metrics = {each.label: each.value for each in at.metric}
-    assert metrics["Low positives"] == f"{int(positives.low.sum()):,}"
     table = at.dataframe[0].value
     assert len(table) == min(50, int(positives.low.sum()))
     shown = [500 if rank == "500+" else int(rank) for rank in table["rank"]]
@@ -243,7 +291,7 @@ def test_the_parts_show_what_the_counts_say(run: str) -> None:
 
 
 def test_the_second_page_of_a_table_goes_on(run: str) -> None:
-    at = open_app("quality", run=run, state={"quality-view": "hubs"})
+    at = detailed(run, **{"quality-view": "hubs"})
     first = at.dataframe[0].value
     page_key = f"quality-hubs-{resources.open_run(run).key}-page"
     at.session_state[page_key] = 2
@@ -255,9 +303,10 @@ def test_the_second_page_of_a_table_goes_on(run: str) -> None:
 
 
 def test_a_selection_without_negatives_says_so(run: str, space: Workspace) -> None:
-    settings = msgspec.structs.replace(space.selection(run), max_score=-0.99)
-    at = open_app("quality", run=run, state={f"selection-{run}": settings})
+    nothing = save_variant(space, run, "nothing", msgspec.structs.replace(selection_of(space, run), max_score=-0.99))
+    at = open_app("quality", run=run, variant=nothing.id, state={"quality-details": True})
     assert "This selection has no negatives" in texts(at)
+    assert "too few negatives" in texts(at)
     for view in ("positives", "hubs", "lengths", "scores", "short"):
         at.segmented_control(key="quality-view").set_value(view).run()
         assert not at.exception, view
@@ -273,7 +322,9 @@ def test_corpus_text_is_shown_literally(space: Workspace, tmp_path: Path) -> Non
         model=ModelSettings(), selection=type(MineSettings().selection)(window_start=0, window_end=30, negative_number=5)
     )
     nasty_run = mine(space, dataset.id, settings, 30)
-    at = press(open_app("quality", run=nasty_run), "audit-draw")
+    at = audited(nasty_run)
+    at.session_state["quality-details"] = True
+    at.run()
     for view in ("positives", "hubs", "short"):
         at.segmented_control(key="quality-view").set_value(view).run()
         assert not at.exception

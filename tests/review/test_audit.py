@@ -23,7 +23,7 @@ from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
 from hnmine.review import audit_plan, audit_sample
 from hnmine.review.audit import FEWEST, AuditRecord, Estimate, estimate, record
-from hnmine.review.audit_plan import FEWEST_FOR_CUT, Cut, more_reviews, recommend
+from hnmine.review.audit_plan import FEWEST_FOR_CUT, Cut, Few, more_reviews, recommend
 from hnmine.review.audit_sample import AuditSettings, Band, Draw, Sample, different_pairs, draw, fingerprint, pairs_in
 from hnmine.review.intervals import rate_interval
 from hnmine.review.queue import STATES, QueueSettings, build, pairs_with_verdict
@@ -505,8 +505,11 @@ def test_the_widest_cut_with_the_wanted_rate_is_recommended() -> None:
 
 
 def test_no_cut_is_recommended_from_too_few_reviews() -> None:
-    assert recommend(found_in((1_000, 25, 0), (500, 25, 9)), 0.02) == "few"
-    assert recommend(found_in((1_000, FEWEST_FOR_CUT - 1, 0), (500, 60, 9)), 0.02) == "few"
+    assert recommend(found_in((1_000, 25, 0), (500, 25, 9)), 0.02) == Few(limit=None, needed=FEWEST_FOR_CUT, reviewed=50)
+    below = recommend(found_in((1_000, FEWEST_FOR_CUT - 1, 0), (500, 60, 9)), 0.02)
+    assert isinstance(below, Few)
+    assert below.limit is not None
+    assert (below.needed, below.reviewed) == (FEWEST_FOR_CUT, FEWEST_FOR_CUT - 1)
     assert isinstance(recommend(found_in((1_000, FEWEST_FOR_CUT, 0), (500, 60, 9)), 0.02), Cut)
     assert isinstance(recommend(found_in((20, 20, 0), (40, 40, 9)), 0.02), Cut), "all of them were reviewed"
 
