@@ -26,7 +26,7 @@ NOTHING = "–"
 
 def draw(run: OpenRun, selection: Selection, audit: Audit | None) -> None:
     """Draw the card."""
-    estimated = statistics.fn_rate(run, selection)
+    estimated = statistics.summary(run, selection).estimated_fn_rate
     measured = None if audit is None else audit.rate
     with st.container(horizontal=True):
         st.metric(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import msgspec
 import streamlit as st
 
+from hnmine import resources
+from hnmine.core.errors import HnmineError
 from hnmine.resources import OpenRun
 from hnmine.review.audit_plan import FEWEST_FOR_CUT, Cut, Few, recommend
+from hnmine.runs.variants import save_variant
 from hnmine.selection.select import Selection
 from pages.shared import state, wording
 from pages.shared.audit import Audit
+from pages.shared.widgets import failed
 
 
 def draw(run: OpenRun, selection: Selection, audit: Audit | None) -> None:
@@ -48,6 +52,13 @@ def _suggestion(run: OpenRun, selection: Selection, audit: Audit, cut: Cut) -> N
         f"{wording.interval(cut.rate.low, cut.rate.high)}, {cut.reviewed:,} reviewed). Replaces {wording.percent(1 - cut.fraction)} of the "
         f"negatives. Difficulty {cut.similarity:.3f}, now {now:.3f}."
     )
-    if st.button("Try it on the Mine screen", icon=":material/arrow_forward:", key="threshold-mine"):
-        state.set_draft(run.run.id, msgspec.structs.replace(selection.settings, max_positive_ratio=cut.limit))
+    if st.button("Save as variant", icon=":material/save:", key="threshold-save", help="Opens the variant on the Mine screen."):
+        name = f"{state.variant().name}, PercPos {cut.limit:.3g}"
+        settings = msgspec.structs.replace(selection.settings, max_positive_ratio=cut.limit)
+        try:
+            saved = save_variant(resources.workspace(), run.run.id, name, settings)
+        except HnmineError as error:
+            failed("Cannot save this variant", error)
+            return
+        state.open_variant(run.run.id, saved.id)
         st.switch_page("pages/views/mine.py")

@@ -8,11 +8,11 @@ import numpy as np
 from hnmine import resources
 from hnmine.core.errors import HnmineError
 from hnmine.resources import OpenRun
-from hnmine.runs.summary import summarise
 from hnmine.runs.variant_figures import Figures, keep_figures, kept_figures
 from hnmine.runs.variants import Variant
 from hnmine.selection.select import Selection
 from pages.shared import audit as auditing
+from pages.shared import statistics
 
 BINS = 16
 
@@ -52,7 +52,7 @@ def _drawn(run_id: str, variant: Variant) -> str:
 
 def _computed(run: OpenRun, variant: Variant, version: int, sample: str) -> Figures:
     selection = resources.selection(run, variant.settings)
-    summary = summarise(run.inputs, run.ranking, selection, fn_model=None if resources.estimator(run) is None else run.fn_model)
+    summary = statistics.summary(run, selection)
     scores = selection.scores[selection.negatives >= 0]
     audit = _audit(run, selection)
     return Figures(

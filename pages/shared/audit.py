@@ -97,11 +97,17 @@ def current(run: OpenRun, selection: Selection) -> Audit | None:
 
 def rate(run: OpenRun, selection: Selection) -> Rate | None:
     """Return the audited rate of a selection as it is now; None without one, also if the audit cannot be read."""
+    found = current_or_none(run, selection)
+    return None if found is None else found[0]
+
+
+def current_or_none(run: OpenRun, selection: Selection) -> tuple[Rate, int] | None:
+    """Return the audited rate of a selection as it is now, and the number of draws reviewed; None as for `rate`."""
     try:
         audit = current(run, selection)
     except WorkspaceError:  # the Quality screen says so
         return None
-    return None if audit is None else audit.rate
+    return None if audit is None or audit.rate is None else (audit.rate, audit.found.reviewed)
 
 
 def pairs(run: OpenRun, sample: Sample) -> tuple[Ids, Ids]:

@@ -10,15 +10,27 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine import resources
-from hnmine.analysis import compare, diagnostics, fn_estimates, listing, maps, queries
+from hnmine.analysis import compare, diagnostics, listing, maps, queries
 from hnmine.core import text
 from hnmine.core.text import normalize_text
 from hnmine.resources import OpenRun, cached
 from hnmine.review import audit_sample
-from hnmine.selection.fn_model import FNRate
+from hnmine.runs.summary import Summary, summarise
 from hnmine.selection.select import Selection
 
 Ints = npt.NDArray[np.int64]
+
+
+@cached(16)
+def summary(run: OpenRun, selection: Selection) -> Summary:
+    """Return the counts and averages of a run's selection, with the estimated false-negative rate where the run has signals."""
+    return summarise(run.inputs, run.ranking, selection, fn_model=None if resources.estimator(run) is None else run.fn_model)
+
+
+def figures(run: OpenRun, selection: Selection) -> tuple[int, str]:
+    """Return the number of negatives, and the estimated false-negative rate as text; "" where the run has no signals."""
+    found = summary(run, selection)
+    return found.negatives, "" if found.estimated_fn_rate is None else str(found.estimated_fn_rate)
 
 
 @cached(16)
@@ -31,13 +43,6 @@ def histograms(run: OpenRun, selection: Selection) -> queries.Histograms:
 def query_table(run: OpenRun, selection: Selection) -> queries.QueryTable:
     """Return the table of the queries of a run's selection."""
     return queries.query_table(run.inputs.corpus, run.ranking, selection, resources.fn_probabilities(run, selection))
-
-
-@cached(8)
-def fn_rate(run: OpenRun, selection: Selection) -> FNRate | None:
-    """Return the estimated false-negative rate of a run's selection; None where the run has no signals."""
-    estimator = resources.estimator(run)
-    return None if estimator is None else fn_estimates.fn_rate(estimator, selection)
 
 
 @cached(2, by_verdicts=False)

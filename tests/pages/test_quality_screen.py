@@ -19,7 +19,7 @@ from hnmine.review.audit_sample import Sample, different_pairs, pairs_in
 from hnmine.review.store import ReviewStore
 from hnmine.runs.audit_samples import kept_sample
 from hnmine.runs.mine import MineSettings
-from hnmine.runs.variants import save_variant
+from hnmine.runs.variants import save_variant, variant
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from tests.conftest import mine
@@ -166,9 +166,11 @@ def test_a_threshold_is_suggested_only_from_enough_reviews(run: str, space: Work
     limit = sample.bands[last].low
     assert {each.label: each.value for each in at.metric}["PercPos at most"] == f"{limit:.3g}"
     assert "Leaves about **0.0%** false negatives" in texts(at)
-    press(at, "threshold-mine")
+    press(at, "threshold-save")
     assert at.title[0].value == "Mine"
-    assert at.session_state[f"draft-{run}"].max_positive_ratio == limit
+    saved = variant(space, run, at.session_state["variant"])
+    assert saved.settings == msgspec.structs.replace(selection_of(space, run), max_positive_ratio=limit)
+    assert saved.name.endswith(f", PercPos {limit:.3g}")
 
 
 def test_settings_changed_since_the_audit_are_said_and_the_audit_returns_with_them(run: str, space: Workspace, store: ReviewStore) -> None:

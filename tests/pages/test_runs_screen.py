@@ -19,7 +19,6 @@ from hnmine.models.cards import ModelSettings
 from hnmine.runs.exports import Exported, record_export
 from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
-from hnmine.runs.summary import summarise
 from hnmine.runs.variant_figures import save_note
 from hnmine.runs.variants import MINED, all_variants, save_variant
 from hnmine.runs.workspace import Workspace
@@ -96,7 +95,8 @@ def test_figures_are_kept_and_follow_the_verdicts(world: World, monkeypatch: pyt
     open_app("runs", run=world.first)
     st.cache_resource.clear()  # the server starts again
     computed: list[str] = []
-    monkeypatch.setattr(figures, "summarise", lambda *args, **kwargs: computed.append("now") or summarise(*args, **kwargs))
+    compute = figures._computed
+    monkeypatch.setattr(figures, "_computed", lambda *args: computed.append("now") or compute(*args))
     assert len(open_app("runs", run=world.first).dataframe[0].value) == 3
     assert not computed, "stored beside the variants"
     corpus = resources.open_run(world.first).inputs.corpus
