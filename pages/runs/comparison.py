@@ -10,7 +10,9 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.analysis import compare
+from hnmine.analysis.charts import overlaid
 from hnmine.analysis.compare import Comparison
+from hnmine.analysis.count_charts import values_histogram
 from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted
 from hnmine.resources import OpenRun
@@ -20,6 +22,7 @@ from hnmine.selection.select import Selection
 from pages.runs import figures
 from pages.runs.table import Row
 from pages.shared import state, statistics, wording
+from pages.shared.drawing import draw as draw_chart
 from pages.shared.state import query_id
 
 Opened = tuple[OpenRun, Selection]
@@ -46,11 +49,13 @@ def draw(first: Row, second: Row) -> None:
     if not len(found.first):
         st.info("The two runs have no query in common.", icon=":material/compare_arrows:")
         return
-    left, right = st.columns(2)
+    comparable = same_model(first.run, second.run)
+    left, right = st.columns([3, 2])
     with left:
-        _numbers(found, shown, same_model(first.run, second.run))
-    with right:
+        draw_chart(overlaid(statistics.overlay(*sides, comparable)), "compare-overlay")
         _settings(*sides)
+    with right:
+        _numbers(found, shown, comparable)
     _changed(found, (first, second), sides)
 
 

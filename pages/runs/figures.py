@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import msgspec
-import numpy as np
 
 from hnmine import resources
+from hnmine.analysis.histograms import mini_histogram
 from hnmine.core.errors import HnmineError
 from hnmine.resources import OpenRun
 from hnmine.runs.variant_figures import Figures, keep_figures, kept_figures
@@ -13,8 +13,6 @@ from hnmine.runs.variants import Variant
 from hnmine.selection.select import Selection
 from pages.shared import audit as auditing
 from pages.shared import statistics
-
-BINS = 16
 
 
 def stored(run_id: str, variant: Variant) -> tuple[Figures | None, bool]:
@@ -53,7 +51,6 @@ def _drawn(run_id: str, variant: Variant) -> str:
 def _computed(run: OpenRun, variant: Variant, version: int, sample: str) -> Figures:
     selection = resources.selection(run, variant.settings)
     summary = statistics.summary(run, selection)
-    scores = selection.scores[selection.negatives >= 0]
     audit = _audit(run, selection)
     return Figures(
         version=version,
@@ -62,7 +59,7 @@ def _computed(run: OpenRun, variant: Variant, version: int, sample: str) -> Figu
         negatives=summary.negatives,
         hardness=summary.hardness,
         above_positive=summary.scores["above_positive"],
-        histogram=tuple(np.histogram(np.clip(scores, 0, 1), bins=BINS, range=(0, 1))[0].tolist()),
+        histogram=tuple(mini_histogram(statistics.histograms(run, selection).chosen)),
         verdicts=sum(run.verdict_pairs.counts.values()),
         estimated=summary.estimated_fn_rate,
         measured=None if audit is None else audit.rate,

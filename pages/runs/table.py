@@ -139,7 +139,9 @@ def _config(shown: list[Row]) -> dict[str, object]:
         "run": text(width=150, help="Its name, or the time it was mined."),
         "variant": text(width=150, help="A named selection of the run. The first of each run is the one it was mined with."),
         "note": text(width=140) if any(note(resources.workspace(), *row.key) for row in shown) else None,
-        "similarities": st.column_config.BarChartColumn(width=105, help="Negatives by similarity, from 0 to 1.", y_min=0),
+        "similarities": st.column_config.BarChartColumn(
+            width=105, help="Negatives by similarity. The variants of a run have one axis.", y_min=0
+        ),
         "difficulty": number(width=80, format="%.3f", help="Mean similarity of the negatives (hardness)."),
         "est. FN": text(width=75, alignment="right", help=f"Estimated false-negative rate. {wording.NO_MEASUREMENT}"),
         "measured FN": text(width=120, alignment="right", help="False-negative rate of the audit, with its 95% confidence interval."),

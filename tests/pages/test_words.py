@@ -65,7 +65,12 @@ def said(at: AppTest) -> Iterator[tuple[str, str]]:
 
 def faults(kind: str, text: str) -> list[str]:
     """What is wrong with a text of a screen."""
-    found = [f"{word.group()!r}, say {instead}" for pattern, instead in WORDS.items() for word in [re.search(pattern, text, re.IGNORECASE)] if word]
+    found = [
+        f"{word.group()!r}, say {instead}"
+        for pattern, instead in WORDS.items()
+        for word in [re.search(pattern, text, re.IGNORECASE)]
+        if word
+    ]
     if re.search(r"\d[ \u00a0]%", text):
         found.append("a blank before %")
     if ";" in re.sub(r"`[^`]*`|&\w+;", "", text):
