@@ -56,7 +56,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         verdict: "negative": a true negative, selected first; no filter and no window start rejects it. "relevant": a false negative,
             removed: never a negative of this query, not even as random fill. "positive": also relevant, and added to the positives
             of every row with this query. "junk": removed like "relevant", but not a false negative. "unsure": no effect.
-        when: ISO 8601 time in UTC. who: the reviewer. Both may be empty.
+        when: ISO 8601 time in UTC. who: the reviewer. note: the reviewer's remark. Each may be empty.
     """
 
     query: str
@@ -64,6 +64,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Choice
     when: str = ""
     who: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +102,7 @@ def pair_key(query: str, passage: str) -> bytes:
 
 
 def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
-    """Read verdicts from JSON lines with `query`, `passage`, `verdict` and, optionally, `when` and `who`; ignore other fields.
+    """Read verdicts from JSON lines with `query`, `passage`, `verdict` and, optionally, `when`, `who` and `note`; ignore others.
 
     Returns:
         The verdicts, oldest first (`sorted_by_time`); of several on one pair the last counts.
