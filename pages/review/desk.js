@@ -52,8 +52,10 @@ class Desk {
     addEventListener("beforeunload", this.leaving);
     addEventListener("online", this.online);
     this.ticking = setInterval(() => this.tick(), 500);
-    if (!["INPUT", "TEXTAREA"].includes(document.activeElement?.tagName)) this.root.focus({ preventScroll: true });
+    if (!["INPUT", "TEXTAREA"].includes(document.activeElement?.tagName)) this.focus();
   }
+
+  focus() { this.root.focus({ preventScroll: true }); }
 
   close() {
     removeEventListener("beforeunload", this.leaving);
@@ -114,6 +116,7 @@ class Desk {
 
   receive(data, set) {
     this.set = set;
+    if (data.mode !== this.data.mode) this.focus();
     this.data = data;
     for (const [desk, number] of Object.entries(data.recorded)) this.recorded(desk, number);
     if (data.desk !== this.id) {  // the server does not know this desk yet, or no longer
@@ -129,7 +132,11 @@ class Desk {
       this.current = null;
       this.marks.clear();
     }
-    for (; this.batches < data.batches; this.batches++) this.history.push({ steps: [], who: this.who, asked: true });
+    if (data.batches !== this.batches) {  // the server undoes what was decided beside the desk only before the decisions of a new one
+      this.batches = data.batches;
+      this.renew();
+      this.flush();
+    }
     this.order = data.order;
     for (const pair of data.pairs) this.pairs.set(pair.id, pair);
     if (this.pairs.size > MOST_PAIRS) this.forget();
@@ -137,7 +144,7 @@ class Desk {
     if (data.show && data.show.turn !== this.shown) {
       this.shown = data.show.turn;
       this.current = data.show.id;
-      this.root.focus({ preventScroll: true });
+      this.focus();
     }
     if (data.message && data.message.turn !== this.message) {
       this.message = data.message.turn;
@@ -217,9 +224,8 @@ class Desk {
   undo() {
     const last = this.history.pop();
     this.local = "";
-    if (!last || last.asked) {
+    if (!last) {
       this.act("undo", { asked: true });
-      if (last) this.future.push(last);
       return;
     }
     for (const each of last.steps) this.act("undo", { who: last.who });
@@ -241,9 +247,8 @@ class Desk {
   redo() {
     const last = this.future.pop();
     this.local = "";
-    if (!last || last.asked) {
+    if (!last) {
       this.act("redo", { asked: true });
-      if (last) this.history.push(last);
       return;
     }
     for (const each of last.steps) this.act("redo", { who: last.who });
@@ -261,9 +266,15 @@ class Desk {
       this.status();
       return;
     }
-    for (const desk of [...Object.keys(this.left), this.id]) storage.drop(this.prefix + desk);
-    Object.assign(this, { id: newId(), seq: 0, outbox: [], left: {}, history: [], future: [], confirm: false, queue: null });
+    this.renew();
+    for (const desk of Object.keys(this.left)) storage.drop(this.prefix + desk);
+    Object.assign(this, { left: {}, confirm: false, queue: null });
     this.send();
+  }
+
+  renew() {  // a new desk; what this one has not saved is sent under its old id
+    if (this.outbox.length) this.left[this.id] = this.outbox;
+    Object.assign(this, { id: newId(), seq: 0, outbox: [], history: [], future: [] });
   }
 
   named(who) {
@@ -289,7 +300,7 @@ class Desk {
       }
       const button = event.target.closest("button[type=button]");
       if (!button) return;
-      this.root.focus({ preventScroll: true });
+      this.focus();
       if (button.dataset.verdict) this.verdict(button.dataset.verdict);
       else actions[button.dataset.do]?.();
     };
@@ -343,15 +354,15 @@ class Desk {
     if (open) {
       form.elements.note.value = this.notes.get(this.current) ?? this.pairs.get(this.current).note ?? "";
       form.elements.note.focus();
-    } else this.root.focus({ preventScroll: true });
+    } else this.focus();
   }
 
   naming(open) {
     const form = this.at("form.name");
-    form.hidden = !open;
+    form.hidden = !open && Boolean(this.who);
     form.elements.who.value = this.who || this.data.who;
     if (open) form.elements.who.select();
-    else this.root.focus({ preventScroll: true });
+    else this.focus();
     this.status();
   }
 
@@ -383,7 +394,8 @@ class Desk {
   draw(pair) {
     const note = this.notes.get(pair.id);
     const now = this.done.has(pair.id) ? "" : pair.verdict;
-    this.at(".facts .line").textContent = [pair.facts, now && `now: ${now}`, note && `note: ${note}`].filter(Boolean).join(" · ");
+    const line = this.at(".facts .line");
+    line.textContent = line.title = [pair.facts, now && `now: ${now}`, note && `note: ${note}`].filter(Boolean).join(" · ");
     this.at(".scores ul").replaceChildren(...pair.scores.map(text => Object.assign(document.createElement("li"), { textContent: text })));
     write(this.at(".query"), pair.query);
     this.at(".positives").replaceChildren(...pair.positives.flatMap(each => {
@@ -422,7 +434,7 @@ class Desk {
     const { data } = this, unsaved = this.unsaved(), saved = this.at(".saved");
     const open = this.outbox.filter(each => each.kind === "decide").reduce((sum, each) => sum + each.pairs.length, 0);
     const reviewed = Math.min(data.total, data.done + open);
-    this.at(".progress").textContent = data.desk ? `${reviewed.toLocaleString("en")} of ${data.total.toLocaleString("en")} reviewed` : "";
+    this.at(".progress").textContent = data.desk ? `${reviewed.toLocaleString("en")} of ${data.total.toLocaleString("en")} ${data.what} reviewed` : "";
     const since = Date.now() - PACE;
     this.times = this.times.filter(each => each > since);
     const minutes = this.times.length > 2 ? Math.max(0.5, (Date.now() - this.times[0]) / 60_000) : 0;
@@ -430,6 +442,7 @@ class Desk {
     this.at(".goal").textContent = data.goal;
     saved.textContent = unsaved ? `${unsaved.toLocaleString("en")} unsaved` : this.decided || data.desk ? "All saved" : "";
     saved.classList.toggle("unsaved", Boolean(unsaved));
+    this.at(".who").hidden = !this.at(".name").hidden;
     this.at(".who").textContent = this.who || data.who || "Reviewer";
     this.at(".who").setAttribute("aria-label", `Reviewer: ${this.who || data.who}. Change the name.`);
     const failure = this.at(".failure");

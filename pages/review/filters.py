@@ -40,7 +40,7 @@ def controls() -> tuple[Mode, QueueSettings, int]:
         memory["review-words"] = asked
     sampled = audit.kept(memory.run, state.selection_settings(memory.run)) is not None
     _from_quality(sampled)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         mode: Mode = st.segmented_control(
             "Mode",
             list(MODES),
@@ -53,13 +53,12 @@ def controls() -> tuple[Mode, QueueSettings, int]:
             width="content",
         )
         count = active()
-        with st.popover(f"Filters ({count})" if count else "Filters", icon=":material/filter_alt:", key="review-filters"):
+        with st.popover(f"Filters ({count})" if count else "Filters", key="review-filters"):
             settings = _queue(sampled)
         if count:
             st.button("Clear filters", icon=":material/filter_alt_off:", type="tertiary", on_click=clear, key="review-clear")
-        with st.popover("Setup", icon=":material/settings:", key="review-setup"):
+        with st.popover("Setup", key="review-setup"):
             overlap = _setup()
-        st.text(f"{SOURCES[settings.source]} · {ORDERS[settings.order].lower()}", width="content")
     return mode, settings, overlap
 
 

@@ -78,15 +78,15 @@ def facts(details: PairDetails, positive: float) -> str:
     """Return the line of facts: rank, similarity beside the positive's, estimate and warning signs."""
     rank = "not ranked" if details.rank is None else f"#{details.rank:,}"
     beside = f" (positive {positive:.2f})" if np.isfinite(positive) else ""
-    signs = ", ".join(warnings(details))
+    signs = warnings(details)[:1]  # the strongest; all are among the scores
     estimate = "" if details.estimate is None else f"{wording.probability(details.estimate)} likely relevant"
-    judged = ": ".join(each for each in (estimate, signs) if each) or "no warning signs"
+    judged = ": ".join(each for each in (estimate, *signs) if each) or "no warning signs"
     return f"{rank} · similarity {details.score:.2f}{beside} · {judged}"
 
 
 def scores(details: PairDetails) -> list[str]:
     """Return the other numbers of a pair and the reasons of the estimate, each in a line."""
-    found = []
+    found = [f"sign of a false negative: {sign}" for sign in warnings(details)]
     if details.ratio is not None:
         found.append(f"ratio to the positive {wording.percent(details.ratio)}")
     if details.positive_similarity is not None:

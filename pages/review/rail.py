@@ -10,7 +10,6 @@ from hnmine.data.verdicts import pairs_of
 from hnmine.review.store import Decision
 from pages.review import guidelines, session
 from pages.review.session import ReviewSession
-from pages.review.words import LABELS
 from pages.shared.widgets import failed
 
 RECENT, LOOKED_AT = 20, 200
@@ -70,13 +69,12 @@ def _recent(review: ReviewSession) -> None:
     key = f"review-recent-{review.version}"
     st.dataframe(
         {
-            "Verdict": [LABELS[each.verdict.verdict] for each in found],
+            "Verdict": [each.verdict.verdict for each in found],
             "Pairs": [f"{each.pairs:,} pairs" if each.pairs > 1 else f"{each.verdict.query[:80]} → {each.verdict.passage[:160]}" for each in found],
             "Reviewer": [each.verdict.who for each in found],
         },
         hide_index=True,
-        height=300,
-        column_config={"Verdict": st.column_config.TextColumn(width=90), "Pairs": st.column_config.TextColumn(width=220)},
+        column_config={"Verdict": st.column_config.TextColumn(width=75), "Pairs": st.column_config.TextColumn(width=220)},
         selection_mode="single-row",
         on_select=lambda: _picked(key, found),
         key=key,

@@ -23,7 +23,7 @@ from hnmine.data.verdicts import Choice, pairs_of
 from hnmine.resources import OpenRun
 from hnmine.review import audit_sample, queue
 from hnmine.review.audit_plan import more_reviews
-from hnmine.review.queue import Queue, QueueSettings
+from hnmine.review.queue import Queue, QueueSettings, Source
 from hnmine.review.store import Action, Change, Decision
 from hnmine.runs.workspace import Run
 from hnmine.selection.select import Selection
@@ -36,10 +36,17 @@ from pages.shared import audit, state, statistics
 KEY = "review-session"
 Mode = Literal["pair", "query"]
 
-AHEAD = 50  # pairs that a desk has ahead
-QUERIES_AHEAD = 4
+AHEAD: dict[Mode, int] = {"pair": 50, "query": 120}  # pairs that a desk has ahead
 MOST_BYTES = 2_000_000  # of texts in one answer
 GOAL = 0.03  # margin of error of an audit
+# Pairs as they are counted on the desk.
+WHAT: dict[Source, str] = {
+    "chosen": "chosen negatives",
+    "window": "candidates in the window",
+    "nearest": "candidates before the window",
+    "audit": "pairs of the audit sample",
+    "disagreements": "disagreements",
+}
 GENERATION_BITS = 40  # of a version of the store, above which it tells one file from another
 GOAL_EVERY = 10  # reviews after which the goal is computed again, in 0.1 s
 
@@ -140,14 +147,17 @@ def at_desk() -> DeskState:
     return kept
 
 
-def open_session(settings: QueueSettings) -> ReviewSession:
-    """Return the review of the current run with these settings; build a new one if either has changed."""
+def open_session(settings: QueueSettings, mode: Mode) -> ReviewSession:
+    """Return the review of the current run with these settings; build a new one if either has changed.
+
+    In Query mode the pairs of each query are together, the query of the first pair first.
+    """
     run_id = st.session_state.run
     kept: ReviewSession | None = st.session_state.get(KEY)
     sample = audit.kept(run_id, state.selection_settings(run_id)) if run_id is not None and settings.source == "audit" else None
     identity = sample and (sample.fingerprint, sample.settings)
     turn = st.session_state.get("review-refreshes", 0)
-    wanted = "" if run_id is None else msgspec.json.encode((run_id, state.selection_settings(run_id), settings, identity, turn)).decode()
+    wanted = "" if run_id is None else msgspec.json.encode((run_id, state.selection_settings(run_id), settings, identity, turn, mode)).decode()
     if kept is not None and kept.key == wanted and not outdated(kept):
         return kept
     version = resources.reviews().version() if run_id is not None else 0  # read first, so that events during the build are applied later
@@ -157,6 +167,8 @@ def open_session(settings: QueueSettings) -> ReviewSession:
         with_verdict = queue.pairs_with_verdict(corpus, run.verdict_pairs, resources.reviews().verdicts())
         drawn = sample and audit.pairs(run, sample)
         pairs = queue.build(corpus, run.ranking, selection, settings, with_verdict, resources.estimator(run), drawn)
+        if mode == "query":
+            pairs = pairs.by_query()
         token = hashlib.sha256(f"{wanted} {version >> GENERATION_BITS}".encode()).hexdigest()[:16]
         review = ReviewSession(wanted, token, run, selection, pairs, version, statistics.common_words(run))
     st.session_state[KEY] = review
@@ -267,7 +279,7 @@ def answer(review: ReviewSession, mode: Mode, overlap: int) -> dict[str, Any]:
         "workspace": workspace_id(), "run": run.id, "queue": review.token, "mode": mode, "who": here.default, "desk": "", "turn": 0,
         "recorded": here.recorded, "error": here.error, "message": here.message, "show": None, "batches": here.batches, "order": [], "pairs": [], "taken": {},
         "total": len(review.queue), "done": len(review.queue) - review.queue.counts["unreviewed"], "goal": _goal(review), "end": "",
-        "waiting": False,
+        "waiting": False, "what": WHAT[review.queue.settings.source],
     }  # fmt: skip
     if told is None:
         return found
@@ -276,7 +288,8 @@ def answer(review: ReviewSession, mode: Mode, overlap: int) -> dict[str, Any]:
     if here.known != told.desk + review.token:
         _keep(review, told.desk, run, ahead)
         here.known = told.desk + review.token
-    wanted = _next(review, told.desk, here.who, mode, overlap)
+    places = leases().take(run.id, told.desk, review.queue, here.who, AHEAD[mode], overlap, desks().alive)
+    wanted = [review.queue.pair(place) for place in places]
     names = {numbers: pair.pair_id(corpus, *numbers) for numbers in wanted}
     new = [numbers for numbers in wanted if numbers not in ahead]
     if here.show is not None and here.show["turn"] > told.shown:
@@ -300,15 +313,6 @@ def _keep(review: ReviewSession, desk_id: str, run: Run, ahead: set[tuple[int, i
         table = np.array(sorted(ahead), dtype=np.int32)
         places = review.queue.places(table[:, 0], table[:, 1])
         leases().keep(run.id, desk_id, review.queue, places[places >= 0].tolist(), desks().alive)
-
-
-def _next(review: ReviewSession, desk_id: str, who: str, mode: Mode, overlap: int) -> list[tuple[int, int]]:
-    """Return the pairs ahead of a desk; in Query mode all open pairs of the next queries, together."""
-    places = leases().take(review.run.run.id, desk_id, review.queue, who, AHEAD, overlap, desks().alive)
-    if mode == "pair":
-        return [review.queue.pair(place) for place in places]
-    queries = [*dict.fromkeys(review.queue.queries[places].tolist())][:QUERIES_AHEAD]
-    return [review.queue.pair(place) for query in queries for place in places if review.queue.queries[place] == query]
 
 
 def _described(review: ReviewSession, pairs: list[tuple[int, int]]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from hnmine.review.queue import QueueSettings
 from pages.review import desk, files, filters, rail, session, table
 from pages.review.session import Mode, ReviewSession
 from pages.review.words import BUTTONS
+from pages.shared import state
 from pages.shared.widgets import failed
 
 MOST_AT_ONCE = 100_000
@@ -84,12 +85,12 @@ def finished(review: ReviewSession, waiting: bool) -> None:
 
 try:
     mode, settings, overlap = filters.controls()
-    review = session.open_session(settings)
+    if mode == "table":
+        table.draw(state.opened()[0])
+        st.stop()
+    review = session.open_session(settings, mode)
 except HnmineError as error:
     failed("The queue cannot be built", error)
-    st.stop()
-if mode == "table":
-    table.draw(review.run)
     st.stop()
 if review.queue.nearest_only is not None:
     st.text(f"The window is wide. The queue has the {review.queue.nearest_only:,} nearest candidates of each query.")
