@@ -20,7 +20,7 @@ from hnmine.data.corpus import Corpus, build_corpus
 from hnmine.data.rows import Row
 from hnmine.data.verdicts import CHOICES, Verdict, VerdictPairs, match_verdicts, pairs_of
 from hnmine.retrieval.ranking import Ranking, rank, ranks_of
-from hnmine.retrieval.signals import with_signals
+from hnmine.retrieval.signals import positive_similarity, with_signals
 from hnmine.review import queue
 from hnmine.review.queue import STATES, Queue, QueueSettings
 from hnmine.selection.fn_model import FNEstimator, default_fn_model
@@ -102,7 +102,7 @@ def test_the_queue_holds_each_chosen_negative_once(house: House) -> None:
 
 def test_the_most_suspicious_are_near_to_the_query_and_to_a_positive_at_once(house: House) -> None:
     found = house.queue()
-    alike = queue.positive_similarity(house.corpus, house.ranking, found.queries, found.passages)
+    alike = positive_similarity(house.corpus, house.ranking, found.queries, found.passages)
     brute = [
         max(float(house.ranking.passage_vectors[p] @ house.ranking.passage_vectors[passage]) for p in house.corpus.positives(query))
         for query, passage in pairs(found)
@@ -122,7 +122,9 @@ def signalled() -> House:
     return house
 
 
-@pytest.mark.parametrize("source", [source for source in get_args(queue.Source) if source != "audit"])  # that has an order of its own
+@pytest.mark.parametrize(
+    "source", [source for source in get_args(queue.Source) if source not in ("audit", "disagreements")]
+)  # their pairs are given
 def test_with_signals_the_most_suspicious_are_those_of_the_highest_estimate(signalled: House, source: queue.Source) -> None:
     house = signalled
     estimator = FNEstimator(house.corpus, house.ranking, default_fn_model())
@@ -165,7 +167,7 @@ def test_by_share_likeness_decides_within_a_per_cent(house: House) -> None:
     found = house.queue(order="ratio")
     cents = np.round(100 * found.ratios)
     assert (np.diff(cents) <= 0).all()
-    alike = queue.positive_similarity(house.corpus, house.ranking, found.queries, found.passages)
+    alike = positive_similarity(house.corpus, house.ranking, found.queries, found.passages)
     same = np.diff(cents) == 0
     assert same.any()
     assert (np.diff(alike)[same] <= 1e-6).all()
