@@ -10,7 +10,7 @@ to the positive finds hardly more than random. Pairs with a verdict stay in the 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -141,6 +141,14 @@ class Queue:
             shared = (self.overlap < overlap) & (np.sum(list(self.judged.values()), axis=0, dtype=np.uint8) == 1)
             found |= shared & ~self.judged[who] if who in self.judged else shared
         return found
+
+    def by_query(self) -> Queue:
+        """Return this queue with the pairs of each query together, in the order of the queries' first pairs."""
+        _, first, numbers = np.unique(self.queries, return_index=True, return_inverse=True)
+        order = np.argsort(first[numbers], kind="stable")
+        names = ("queries", "passages", "scores", "ratios", "verdicts", "todo", "overlap")
+        judged = {who: theirs[order] for who, theirs in self.judged.items()}
+        return replace(self, **{name: getattr(self, name)[order] for name in names}, judged=judged, _sorted=None)
 
     def places(self, queries: Ids, passages: Ids) -> Rows:
         """Return the indices of pairs, -1 for pairs not in this queue: (p,) int64."""

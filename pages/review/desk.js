@@ -121,6 +121,7 @@ class Desk {
     for (const [desk, number] of Object.entries(data.recorded)) this.recorded(desk, number);
     if (data.desk !== this.id) {  // the server does not know this desk yet, or no longer
       if (this.drawn === undefined) this.paint();
+      else this.status();
       if (!this.inFlight || performance.now() - this.sentAt > DEBOUNCE) this.flush();
       return;
     }
@@ -422,8 +423,8 @@ class Desk {
       write(text, this.pairs.get(id).candidate);
       const mark = this.marks.get(id);
       row.append(
-        Object.assign(document.createElement("span"), { className: "number", textContent: number + 1 }), text,
-        Object.assign(document.createElement("span"), { className: "mark", textContent: mark ? NAMES[mark] : "" }),
+        Object.assign(document.createElement("span"), { className: "number", textContent: number + 1 }),
+        Object.assign(document.createElement("span"), { className: "mark", textContent: mark ? NAMES[mark] : "" }), text,
       );
       return row;
     }));
@@ -447,8 +448,9 @@ class Desk {
     this.at(".who").setAttribute("aria-label", `Reviewer: ${this.who || data.who}. Change the name.`);
     const failure = this.at(".failure");
     const problem = data.error || (this.kept ? "" : "This browser cannot keep more unsaved decisions. Do not close the page until all are saved.");
-    failure.hidden = !unsaved || !problem;
-    this.at(".failure span").textContent = problem && `${unsaved} not saved: ${problem}`;
+    failure.hidden = !problem;
+    this.at(".failure span").textContent = unsaved ? `${unsaved} not saved: ${problem}` : problem;
+    this.at("[data-do=discard]").hidden = !unsaved;
     this.at("[data-do=discard]").textContent = this.confirm ? `Discard ${unsaved} for good` : "Discard";
     const taken = data.taken[this.current], message = this.at(".message");
     message.textContent = taken || this.local;

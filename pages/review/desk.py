@@ -1,7 +1,7 @@
 """The desk in the browser (`desk.js`): what it sends, what it gets, and its component.
 
 The component's state `sent` holds all decisions that are not acknowledged, so a message that is lost, repeated or overtaken does no harm:
-`session.receive` writes each sequence number of a desk once. What is sent comes from a browser and may be anything.
+`exchange.receive` writes each sequence number of a desk once. What is sent comes from a browser and may be anything.
 """
 
 from __future__ import annotations

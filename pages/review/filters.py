@@ -18,7 +18,6 @@ SOURCES = {
     "window": "In the window",
     "nearest": "Before the window",
     "audit": "Audit sample",
-    "disagreements": "Disagreements",
 }
 ORDERS = {
     "fn_probability": "Highest estimated false-negative probability first",
@@ -124,9 +123,7 @@ def _queue(sampled: bool) -> QueueSettings:
             "similarity to the query and the positive.",
         )
     )
-    words = st.text_input(
-        "Query contains", key="review-words", persist_state="session", icon=":material/search:", placeholder="text"
-    )
+    words = st.text_input("Query contains", key="review-words", persist_state="session", icon=":material/search:", placeholder="text")
     return QueueSettings(source=source, order=order, words=words, **filters(source, order))
 
 

@@ -22,9 +22,9 @@ def draw(review: ReviewSession) -> None:
     try:
         text = guidelines.guidelines(dataset_id)
         _guidelines(dataset_id, text)
+        _recent(review)
     except HnmineError as error:
-        failed("The guidelines cannot be read", error)
-    _recent(review)
+        failed("The guidelines or the last decisions cannot be read", error)
 
 
 def _guidelines(dataset_id: str, text: str) -> None:
@@ -52,9 +52,7 @@ def _guidelines(dataset_id: str, text: str) -> None:
 def recent(review: ReviewSession) -> list[Decision]:
     """Return the last decisions on pairs of this data set, newest first."""
     found = resources.reviews().recent(LOOKED_AT if RECENT < LOOKED_AT else RECENT)
-    queries, passages = pairs_of(
-        review.run.inputs.corpus, [each.verdict.query for each in found], [each.verdict.passage for each in found]
-    )
+    queries, passages = pairs_of(review.run.inputs.corpus, [each.verdict.query for each in found], [each.verdict.passage for each in found])
     return [each for each, query, passage in zip(found, queries, passages, strict=True) if query >= 0 and passage >= 0][:RECENT]
 
 
@@ -70,7 +68,9 @@ def _recent(review: ReviewSession) -> None:
     st.dataframe(
         {
             "Verdict": [each.verdict.verdict for each in found],
-            "Pairs": [f"{each.pairs:,} pairs" if each.pairs > 1 else f"{each.verdict.query[:80]} → {each.verdict.passage[:160]}" for each in found],
+            "Pairs": [
+                f"{each.pairs:,} pairs" if each.pairs > 1 else f"{each.verdict.query[:80]} → {each.verdict.passage[:160]}" for each in found
+            ],
             "Reviewer": [each.verdict.who for each in found],
         },
         hide_index=True,

@@ -1,2 +1,5 @@
 """Stub until merged."""
-def draw(run): pass
+
+
+def draw(run):
+    pass

@@ -8,7 +8,7 @@ import streamlit as st
 from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted
 from hnmine.review.queue import QueueSettings
-from pages.review import desk, files, filters, rail, session, table
+from pages.review import desk, exchange, files, filters, rail, session, table
 from pages.review.session import Mode, ReviewSession
 from pages.review.words import BUTTONS
 from pages.shared import state
@@ -24,29 +24,27 @@ FIT_HELP = (
 @st.fragment
 def screen(review: ReviewSession, mode: Mode, overlap: int) -> None:
     """Draw everything that changes with a verdict."""
+    told = session.at_desk().sent
+    wide = told is None or told.wide
+    columns = st.columns([4.4, 1] if wide else [1], gap="small")
     try:
         if session.outdated(review):
             st.rerun()
-        told = session.at_desk().sent
-        wide = told is None or told.wide
-        columns = st.columns([4.4, 1] if wide else [1], gap="small")
-        data = session.answer(review, mode, overlap)
-        with columns[0]:
-            desk.mount(data, session.receive)
-            if data["end"]:
-                finished(review, data["waiting"])
-        if wide:
-            with columns[1]:
-                rail.draw(review)
-        else:
-            with st.expander("Guidelines and last decisions", icon=":material/menu_book:"):
-                rail.draw(review)
-        with st.container(horizontal=True, vertical_alignment="center"):
-            all_at_once(review)
-            if fit := session.fit_size(review):
-                st.text(fit, width="content", help=FIT_HELP)
+        data = exchange.answer(review, mode, overlap)
     except HnmineError as error:
-        failed("The verdicts cannot be read", error)
+        data = exchange.unreadable(review, mode, error)
+    with columns[0]:
+        desk.mount(data, exchange.receive)
+        if data["end"]:
+            finished(review, data["waiting"])
+    if data["error"]:  # the desk shows it
+        return
+    with columns[1] if wide else st.expander("Guidelines and last decisions", icon=":material/menu_book:"):
+        rail.draw(review)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        all_at_once(review)
+        if fit := session.fit_size(review):
+            st.text(fit, width="content", help=FIT_HELP)
 
 
 def all_at_once(review: ReviewSession) -> None:
