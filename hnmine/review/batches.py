@@ -8,8 +8,9 @@ its own id for a decision). The table `current` has the current decision on each
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Literal, NamedTuple
 
 from hnmine.data.verdicts import Choice, pair_key, parse_time
@@ -140,17 +141,18 @@ def revert(db: sqlite3.Connection, now: str, who: str, action: Literal["undo", "
         f"FROM events WHERE batch = ? AND (source = id OR {HEARD}) ORDER BY id",
         (_decided(db, target),),
     ).fetchall()
+    undone = cache(partial(is_undone, db))
     moved: list[tuple[str, str, bytes, int | None, int | None, Choice | None]] = []
     kept = 0
     for query, passage, key, name, source, was in events:
-        own, _ = _last(db, f"(source = id OR {HEARD}) AND pair = ? AND who = ?", key, name)
+        own, _ = _last(db, undone, f"(source = id OR {HEARD}) AND pair = ? AND who = ?", key, name)
         if own is None:
             db.execute("DELETE FROM judged WHERE pair = ? AND who = ?", (key, name))
         else:
             db.execute("INSERT OR REPLACE INTO judged (pair, who, decision) VALUES (?, ?, ?)", (key, name, own))
         if source is None:
             continue
-        last, after = _last(db, "source = id AND pair = ?", key)
+        last, after = _last(db, undone, "source = id AND pair = ?", key)
         if last == was:
             kept += 1
         else:
@@ -204,10 +206,10 @@ def is_undone(db: sqlite3.Connection, batch: int) -> bool:
     return undone
 
 
-def _last(db: sqlite3.Connection, where: str, *values: bytes | str) -> tuple[int | None, Choice | None]:
+def _last(db: sqlite3.Connection, undone: Callable[[int], bool], where: str, *values: bytes | str) -> tuple[int | None, Choice | None]:
     """Return the last event of a condition that is not undone, and its verdict; None and None without one."""
     rows = db.execute(f"SELECT id, after, batch FROM events WHERE {where} ORDER BY id DESC", values)
-    return next(((number, after) for number, after, batch in rows if not is_undone(db, batch)), (None, None))
+    return next(((number, after) for number, after, batch in rows if not undone(batch)), (None, None))
 
 
 def as_stored(text: str) -> str | bytes:

@@ -147,6 +147,24 @@ class ReviewStore:
             )
             return [_verdict(row) for row in rows]
 
+    def decisions(self) -> list[Verdict]:
+        """Return all verdicts that are not undone, oldest first; those of a reviewer before they removed theirs are left out."""
+        with self._log.connection() as db:
+            rows = db.execute(
+                "SELECT query, passage, after, at, who, note, pair, batch, EXISTS (SELECT 1 FROM batches WHERE of = batch) FROM events "
+                f"WHERE source = id OR ({batches.HEARD}) ORDER BY id"
+            ).fetchall()
+            held: dict[tuple[bytes, str], list[Verdict]] = {}
+            for *row, key, batch, reverted in rows:
+                if reverted and batches.is_undone(db, batch):
+                    continue
+                own = held.setdefault((key, row[4]), [])
+                if row[2] is None:
+                    own.clear()
+                else:
+                    own.append(_verdict(tuple(row)))
+        return sorted_by_time(each for own in held.values() for each in own)
+
     def changes(self, since: int) -> list[Change]:
         """Return the events after the version `since`, oldest first."""
         with self._log.connection() as db:
