@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         verdict: "negative": a true negative, selected first; no filter and no window start rejects it. "relevant": a false negative,
             removed: never a negative of this query, not even as random fill. "positive": also relevant, and added to the positives
             of every row with this query. "junk": removed like "relevant", but not a false negative. "unsure": no effect.
-        when: ISO 8601 time in UTC. who: the reviewer. Both may be empty.
+        when: ISO 8601 time in UTC. who: the reviewer. note: the reviewer's remark. Each may be empty.
     """
 
     query: str
@@ -64,6 +65,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Choice
     when: str = ""
     who: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +103,7 @@ def pair_key(query: str, passage: str) -> bytes:
 
 
 def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
-    """Read verdicts from JSON lines with `query`, `passage`, `verdict` and, optionally, `when` and `who`; ignore other fields.
+    """Read verdicts from JSON lines with `query`, `passage`, `verdict` and, optionally, `when`, `who` and `note`; ignore others.
 
     Returns:
         The verdicts, oldest first (`sorted_by_time`); of several on one pair the last counts.
@@ -114,11 +116,12 @@ def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
     found: list[Verdict] = []
     for raw in reader.lines():
         try:
-            verdict = decode(raw)
+            # msgspec refuses an escaped lone surrogate, which JSON allows.
+            verdict = msgspec.convert(json.loads(raw), Verdict) if b"\\ud" in raw.lower() else decode(raw)
             empty = next((name for name in ("query", "passage") if not getattr(verdict, name).strip()), None)
             if empty:
                 raise msgspec.ValidationError(f"`{empty}` is empty")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise InputError(
                 f"{path}:{reader.line} is not a valid verdict ({error}); write one object per line, such as "
                 f'{{"query": "...", "passage": "...", "verdict": "relevant"}}; allowed verdicts: {", ".join(CHOICES)}'
@@ -145,7 +148,10 @@ def verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[bytes]:
     """Yield one line of JSON for each verdict, newline included."""
     encode = msgspec.json.Encoder().encode
     for verdict in verdicts:
-        yield encode(verdict) + b"\n"
+        try:
+            yield encode(verdict) + b"\n"
+        except UnicodeEncodeError:  # a lone surrogate, which JSON can escape
+            yield json.dumps(msgspec.structs.asdict(verdict)).encode() + b"\n"
 
 
 def match_verdicts(corpus: Corpus, verdicts: Iterable[Verdict]) -> VerdictPairs:

@@ -16,28 +16,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hnmine.core.errors import WorkspaceError
+from hnmine.review.migration import BATCHES, INDEXES, JUDGED, SCHEMA_VERSION, migrate
 
-__all__ = ["EventLog", "as_stored", "as_text"]
+__all__ = ["EventLog"]
 
-SCHEMA_VERSION = 2
 BUSY_SECONDS = 15.0
 
 _File = tuple[int, int]  # device and inode, which a moved file keeps
 
 # Single statements: `executescript` commits first, which would let another process in between.
 _SCHEMA = (
-    "CREATE TABLE batches (id INTEGER PRIMARY KEY, at TEXT NOT NULL, who TEXT NOT NULL, "
-    "action TEXT NOT NULL CHECK (action IN ('do', 'import', 'undo', 'redo')), of INTEGER)",
-    "CREATE INDEX batches_who ON batches (who, id)",
+    BATCHES,
     "CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, batch INTEGER NOT NULL REFERENCES batches (id), "
     "at TEXT NOT NULL, who TEXT NOT NULL, query TEXT NOT NULL, passage TEXT NOT NULL, pair BLOB NOT NULL, "
-    "before TEXT, after TEXT, was INTEGER, source INTEGER)",
+    "before TEXT, after TEXT, was INTEGER, source INTEGER, note TEXT NOT NULL DEFAULT '')",
     "CREATE INDEX events_batch ON events (batch)",
     "CREATE INDEX events_pair ON events (pair)",
     "CREATE TRIGGER events_stay BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END",
     "CREATE TRIGGER events_keep BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END",
     "CREATE TABLE current (pair BLOB PRIMARY KEY, decision INTEGER) WITHOUT ROWID",
     "CREATE INDEX current_decision ON current (decision)",
+    JUDGED,
+    *INDEXES,
 )
 
 
@@ -110,36 +110,39 @@ class EventLog:
         return db
 
     def _prepare(self, db: sqlite3.Connection) -> None:
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found == 0:
-            db.execute("BEGIN IMMEDIATE")
-            if db.execute("PRAGMA user_version").fetchone()[0] == 0:  # no other process created it first
-                for statement in _SCHEMA:
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            db.execute("COMMIT")
-        elif found != SCHEMA_VERSION:
-            newer = found > SCHEMA_VERSION
+        found = _version(db)
+        if found > SCHEMA_VERSION:
             raise WorkspaceError(
-                f"the verdicts in {self.path} were written by {'a newer' if newer else 'an older'} version of hnmine (format {found}; "
-                f"this version reads format {SCHEMA_VERSION}); {'update hnmine' if newer else 'move the file away'}, or set HNMINE_HOME "
-                "to another folder"
+                f"the verdicts in {self.path} were written by a newer version of hnmine (format {found}; this version reads format "
+                f"{SCHEMA_VERSION}); update hnmine, or set HNMINE_HOME to another folder"
             )
+        if found == SCHEMA_VERSION:
+            return
+        db.execute("BEGIN IMMEDIATE")
+        found = _version(db)  # another process may have created or migrated it first
+        if found == 0:
+            for statement in _SCHEMA:
+                db.execute(statement)
+        else:
+            migrate(db, found)
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
 
     @contextmanager
-    def writing(self, who: str, action: str) -> Iterator[tuple[sqlite3.Connection, int, str]]:
-        """Yield a connection in an exclusive transaction, the id of a new batch, and the time."""
+    def writing(self) -> Iterator[tuple[sqlite3.Connection, str]]:
+        """Yield a connection in an exclusive transaction, and the time."""
         with self.connection() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
-                now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-                batch = db.execute("INSERT INTO batches (at, who, action) VALUES (?, ?, ?)", (now, who, action)).lastrowid
-                assert batch is not None  # set by the INSERT
-                yield db, batch, now
+                yield db, datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
                 db.execute("COMMIT")
             except BaseException:
                 db.rollback()
                 raise
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _file_at(path: Path) -> _File | None:
@@ -148,23 +151,6 @@ def _file_at(path: Path) -> _File | None:
     except OSError:  # opening it reports what is wrong
         return None
     return found.st_dev, found.st_ino
-
-
-def as_stored(text: str) -> str | bytes:
-    """Return a text in a form that SQLite stores: as bytes if it has lone surrogates, which JSON allows and UTF-8 does not."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
-    return text
-
-
-def as_text(stored: str | bytes) -> str:
-    """Return the text that `as_stored` stored."""
-    try:
-        return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogatepass")
-    except (UnicodeDecodeError, AttributeError) as error:
-        raise sqlite3.DatabaseError(f"a stored text is not valid: {error}") from error
 
 
 def _remedy(error: sqlite3.Error) -> str:

@@ -9,8 +9,10 @@ to the positive finds hardly more than random. Pairs with a verdict stay in the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Literal, get_args
 
 import msgspec
 import numpy as np
@@ -20,34 +22,31 @@ from hnmine.analysis.fn_estimates import chosen_ranks
 from hnmine.core.errors import SettingsError
 from hnmine.core.hashing import query_keys, splitmix64
 from hnmine.data.corpus import Corpus
-from hnmine.data.verdicts import CHOICES, DECIDED, Verdict, VerdictPairs, match_verdicts
+from hnmine.data.verdicts import CHOICES, DECIDED, Verdict, VerdictPairs, match_verdicts, pairs_of
 from hnmine.retrieval.ranking import Ranking, ranks_of
-from hnmine.retrieval.signals import positive_similarity
+from hnmine.review.queue_order import Order, RankedPairs, order_pairs
 from hnmine.selection.fn_model import FNEstimator
 from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import Reason
 
-__all__ = ["STATES", "Order", "Queue", "QueueSettings", "Source", "build", "pairs_with_verdict"]
+__all__ = ["STATES", "Order", "Queue", "QueueSettings", "Source", "build", "pairs_by_reviewer", "pairs_with_verdict"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 
-Source = Literal["chosen", "window", "nearest", "audit"]
-Order = Literal["fn_probability", "ratio", "random", "query", "hubs"]
+Source = Literal["chosen", "window", "nearest", "audit", "disagreements"]
+# Sources whose pairs the caller gives.
+_GIVEN = ("audit", "disagreements")
 
 # The states of a pair; `Queue.verdicts` holds indices into this.
 STATES = ("unreviewed", *CHOICES)
 
-# Pairs that similarity to the positive orders: the most similar to the query, and those of the highest ratio to the positive.
-HEAD, HEAD_BY_RATIO = 500_000, 50_000
-# Up to this number, pairs are searched one by one.
-FEW = 16
 # Pairs in a queue at most; in a wider window only each query's nearest candidates are taken.
 LIMIT = 2_000_000
-# Makes the random draws of this module independent of others.
-_PURPOSE = 3
+# Makes the draw of shared pairs independent of other random draws.
+_PURPOSE = 4
 
 
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +54,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Attributes:
         source: "chosen": the negatives. "window": all candidates in the rank window. "nearest": those before the window. "audit": an
-            audit sample, in the order in which it was drawn.
+            audit sample, in the order in which it was drawn. "disagreements": pairs on which reviewers disagree, whatever their state.
         order: "fn_probability": the estimate, highest first. "ratio": to the positive, highest first. "random". "query": the order of
             the file. "hubs": passages chosen for the most queries first.
         seed, sample: of the random order; `sample` limits the number of pairs.
@@ -98,7 +97,9 @@ class Queue:
         queries, passages: int32.
         scores: similarity; ratios: `ratio_to_positive`; float32.
         verdicts: int8, the state of each pair, an index into STATES.
-        todo: bool, whether it is still to be shown.
+        todo: bool, whether it is still to be shown, to any reviewer.
+        overlap: uint8, 0 to 99, drawn by the texts; a pair below the overlap in percent is shared: two reviewers judge it.
+        judged: for each reviewer the pairs on which they have a verdict, bool.
         nearest_only: candidates per query if a wide window was cut to them, or None.
     """
 
@@ -109,6 +110,8 @@ class Queue:
     ratios: Floats
     verdicts: npt.NDArray[np.int8]
     todo: npt.NDArray[np.bool_]
+    overlap: npt.NDArray[np.uint8]
+    judged: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     nearest_only: int | None = None
     _sorted: tuple[Rows, Rows] | None = field(default=None, repr=False)
 
@@ -120,21 +123,33 @@ class Queue:
         """Number of pairs in each of STATES."""
         return dict(zip(STATES, np.bincount(self.verdicts, minlength=len(STATES)).tolist(), strict=True))
 
-    def next(self, taken: frozenset[tuple[int, int]] = frozenset()) -> int | None:
-        """Return the index of the first pair that is still to be shown and not taken, or None."""
-        return next((place for place in map(int, np.flatnonzero(self.todo)) if self.pair(place) not in taken), None)
-
     def pair(self, place: int) -> tuple[int, int]:
         """Return the (query, passage) at an index."""
         return int(self.queries[place]), int(self.passages[place])
+
+    def open(self, who: str, overlap: int = 0) -> npt.NDArray[np.bool_]:
+        """Return which pairs a reviewer can judge next: those still to be shown, and shared pairs that exactly one other has judged.
+
+        `overlap` is the percentage of shared pairs. With 100 two reviewers judge each pair, however many there are.
+        """
+        found = self.todo.copy()
+        if overlap and self.judged and "unreviewed" in self.settings.states and self.settings.source != "disagreements":
+            shared = (self.overlap < overlap) & (np.sum(list(self.judged.values()), axis=0, dtype=np.uint8) == 1)
+            found |= shared & ~self.judged[who] if who in self.judged else shared
+        return found
+
+    def by_query(self) -> Queue:
+        """Return this queue with the pairs of each query together, in the order of the queries' first pairs."""
+        _, first, numbers = np.unique(self.queries, return_index=True, return_inverse=True)
+        order = np.argsort(first[numbers], kind="stable")
+        names = ("queries", "passages", "scores", "ratios", "verdicts", "todo", "overlap")
+        judged = {who: theirs[order] for who, theirs in self.judged.items()}
+        return replace(self, **{name: getattr(self, name)[order] for name in names}, judged=judged, _sorted=None)
 
     def places(self, queries: Ids, passages: Ids) -> Rows:
         """Return the indices of pairs, -1 for pairs not in this queue: (p,) int64."""
         if not len(self.queries) or not len(queries):
             return np.full(len(queries), -1, dtype=np.int64)
-        if self._sorted is None and len(queries) <= FEW:  # faster than sorting the queue
-            found = [np.flatnonzero((self.queries == q) & (self.passages == p)) for q, p in zip(queries, passages, strict=True)]
-            return np.array([each[0] if len(each) else -1 for each in found], dtype=np.int64)
         if self._sorted is None:
             codes = _codes(self.queries, self.passages)
             order = np.argsort(codes, kind="stable")
@@ -144,12 +159,25 @@ class Queue:
         at = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
         return np.where(codes[at] == wanted, order[at], -1)
 
-    def note(self, queries: Ids, passages: Ids, states: npt.NDArray[np.int8]) -> None:
-        """Set the states of pairs, (p,) each; the last state of a pair counts. A pair with a verdict is not shown again."""
+    def note(self, queries: Ids, passages: Ids, states: npt.NDArray[np.int8], reviewers: Sequence[Collection[str]] = ()) -> None:
+        """Set the states of pairs, (p,) each, and who has a verdict on them; the last entry of a pair counts.
+
+        A pair with a verdict is to be shown only to a second reviewer, if it is shared.
+        """
         places = self.places(queries, passages)
         known = places >= 0
         self.verdicts[places[known]] = states[known]
         self.todo[places[known]] = (states[known] == 0) & ("unreviewed" in self.settings.states)
+        for place, names in zip(places.tolist(), reviewers, strict=False):
+            if place < 0:
+                continue
+            for judged in self.judged.values():
+                judged[place] = False
+            for name in names:
+                self._judged_by(name)[place] = True
+
+    def _judged_by(self, who: str) -> npt.NDArray[np.bool_]:
+        return self.judged.setdefault(who, np.zeros(len(self.queries), dtype=bool))
 
 
 def build(
@@ -160,6 +188,7 @@ def build(
     with_verdict: tuple[Ids, Ids, npt.NDArray[np.int8]],
     estimator: FNEstimator | None = None,
     sample: tuple[Ids, Ids] | None = None,
+    judged: Mapping[str, tuple[Ids, Ids]] = MappingProxyType({}),
 ) -> Queue:
     """Build the queue of a run's selection.
 
@@ -168,30 +197,38 @@ def build(
         settings: which pairs, and in which order.
         with_verdict: pairs with a verdict: queries, passages, and indices into STATES (`pairs_with_verdict`).
         estimator: for the order "fn_probability"; None where the run has no signals.
-        sample: the pairs of an audit sample (`audit_sample.different_pairs`), for the source "audit".
+        sample: the pairs of the sources "audit" (`audit_sample.different_pairs`) and "disagreements" (`agreement.unresolved_pairs`).
+        judged: the pairs on which each reviewer has a verdict (`pairs_by_reviewer`).
 
     Raises:
         SettingsError: the ranking has no such signal, or there is no sample.
     """
     if settings.signal is not None and settings.signal not in ranking.signals:
         raise SettingsError(f"this run has no signal {settings.signal!r}; it has: {', '.join(ranking.signals) or 'none'}")
-    if settings.source == "audit":
+    if settings.source in _GIVEN:
         if sample is None:
             raise SettingsError("this selection has no audit sample; draw one on the Quality screen")
         drawn = ranking.score_pairs(*sample)
-        pairs, nearest_only = _Pairs(*sample, drawn, ranks_of(ranking.ids, *sample)), None
+        pairs, nearest_only = RankedPairs(*sample, drawn, ranks_of(ranking.ids, *sample)), None
     else:
         pairs, nearest_only = _candidates(corpus, ranking, selection, settings.source)
     pairs, verdicts = _with_verdicts(ranking, selection, settings.source, pairs, with_verdict)
     ratios = ratio_to_positive(pairs.scores, selection.positive[pairs.queries])
     matches = _matching(corpus, ranking, settings, pairs, ratios)
     wanted = np.isin(np.arange(len(STATES)), [STATES.index(state) for state in settings.states])
-    if "unreviewed" not in settings.states:
+    if settings.source == "disagreements":
+        wanted[:] = True
+    elif "unreviewed" not in settings.states:
         matches &= wanted[verdicts]
     pairs, ratios, verdicts = pairs.at(matches), ratios[matches], verdicts[matches]
-    order = _ordered(corpus, ranking, selection, settings, pairs, ratios, estimator)
+    if settings.source == "audit":
+        order = np.arange(len(ratios))
+    else:
+        order = order_pairs(corpus, ranking, selection, pairs, ratios, estimator, settings.order, settings.seed)
+    if settings.order == "random" and settings.source != "audit":
+        order = order[: settings.sample]
     pairs, verdicts = pairs.at(order), verdicts[order]
-    return Queue(
+    queue = Queue(
         settings=settings,
         queries=pairs.queries,
         passages=pairs.passages,
@@ -199,8 +236,13 @@ def build(
         ratios=ratios[order],
         verdicts=verdicts,
         todo=wanted[verdicts],
+        overlap=_overlap(corpus, pairs.queries, pairs.passages),
         nearest_only=nearest_only,
     )
+    for who, theirs in judged.items():
+        places = queue.places(*theirs)
+        queue._judged_by(who)[places[places >= 0]] = True
+    return queue
 
 
 def pairs_with_verdict(corpus: Corpus, verdict_pairs: VerdictPairs, verdicts: list[Verdict]) -> tuple[Ids, Ids, npt.NDArray[np.int8]]:
@@ -218,35 +260,32 @@ def pairs_with_verdict(corpus: Corpus, verdict_pairs: VerdictPairs, verdicts: li
     )
 
 
+def pairs_by_reviewer(corpus: Corpus, verdicts: Iterable[Verdict]) -> dict[str, tuple[Ids, Ids]]:
+    """Return the pairs of a corpus on which each reviewer has a verdict (`ReviewStore.by_reviewer`): queries and passages, (p,) each."""
+    given = list(verdicts)
+    queries, passages = pairs_of(corpus, [each.query for each in given], [each.passage for each in given])
+    names: dict[str, list[int]] = {}
+    for place in np.flatnonzero(queries >= 0).tolist():
+        names.setdefault(given[place].who, []).append(place)
+    return {who: (queries[places], passages[places]) for who, places in names.items()}
+
+
+def _overlap(corpus: Corpus, queries: Ids, passages: Ids) -> npt.NDArray[np.uint8]:
+    """Return a number from 0 to 99 for each pair that depends on its texts alone, so a pair is shared in every run and queue."""
+    keys = query_keys(corpus.query_hashes, 0, _PURPOSE)[queries] ^ corpus.passage_hashes[passages]
+    return (splitmix64(keys) % np.uint64(100)).astype(np.uint8)
+
+
 def _codes(queries: Ids, passages: Ids) -> Rows:
     return queries.astype(np.int64) << 32 | passages
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pairs:
-    """Pairs with similarity and rank, each (m,); the rank is -1 for a passage that is not ranked."""
-
-    queries: Ids
-    passages: Ids
-    scores: Floats
-    ranks: Ids
-
-    def at(self, places: npt.NDArray[Any]) -> _Pairs:
-        """Return the pairs at some indices or under a mask."""
-        return _Pairs(self.queries[places], self.passages[places], self.scores[places], self.ranks[places])
-
-    def followed_by(self, others: _Pairs) -> _Pairs:
-        """Return these pairs, then others."""
-        both = ((getattr(self, name), getattr(others, name)) for name in ("queries", "passages", "scores", "ranks"))
-        return _Pairs(*(np.concatenate(each) for each in both))
-
-
-def _candidates(corpus: Corpus, ranking: Ranking, selection: Selection, source: Source) -> tuple[_Pairs, int | None]:
+def _candidates(corpus: Corpus, ranking: Ranking, selection: Selection, source: Source) -> tuple[RankedPairs, int | None]:
     """Return the pairs of a source, by query and rank, and the width that a wide window was cut to, or None."""
     if source == "chosen":
         rows, places = np.nonzero(selection.negatives >= 0)
         held = selection.negatives[rows, places], selection.scores[rows, places], chosen_ranks(ranking, selection)[rows, places]
-        return _Pairs(rows.astype(np.int32), *held), None
+        return RankedPairs(rows.astype(np.int32), *held), None
     settings, count = selection.settings, len(ranking.ids)
     start, end = (0, settings.window_start) if source == "nearest" else (settings.window_start, settings.window_end)
     start, end = min(start, ranking.depth), min(end, ranking.depth)
@@ -255,7 +294,7 @@ def _candidates(corpus: Corpus, ranking: Ranking, selection: Selection, source: 
     matches = (reasons != np.int8(Reason.POSITIVE)) & (reasons != np.int8(Reason.QUERY_ITSELF))
     rows, places = np.nonzero(matches)
     scores = ranking.scores[:, start : start + width][rows, places]
-    pairs = _Pairs(rows.astype(np.int32), ids[rows, places], scores, (start + places).astype(np.int32))
+    pairs = RankedPairs(rows.astype(np.int32), ids[rows, places], scores, (start + places).astype(np.int32))
     if source == "nearest":  # BEFORE_WINDOW hides the reasons POSITIVE and QUERY_ITSELF
         own = _codes(corpus.positive_queries, corpus.positive_ids)  # sorted
         codes = _codes(pairs.queries, pairs.passages)
@@ -268,9 +307,9 @@ def _with_verdicts(
     ranking: Ranking,
     selection: Selection,
     source: Source,
-    pairs: _Pairs,
+    pairs: RankedPairs,
     with_verdict: tuple[Ids, Ids, npt.NDArray[np.int8]],
-) -> tuple[_Pairs, npt.NDArray[np.int8]]:
+) -> tuple[RankedPairs, npt.NDArray[np.int8]]:
     """Return the state of each pair, and add pairs with a verdict from the same ranks that are no longer candidates."""
     verdicts = np.zeros(len(pairs.queries), dtype=np.int8)
     if not len(with_verdict[0]):
@@ -288,15 +327,15 @@ def _with_verdicts(
     start, end = selection.settings.window_start, selection.settings.window_end
     before = (ranks >= 0) & (ranks < start)
     inside = (ranks >= start) & (ranks < end)
-    missing &= {"chosen": ~before, "window": inside, "nearest": before, "audit": np.zeros_like(before)}[source]
+    missing &= {"chosen": ~before, "window": inside, "nearest": before}.get(source, np.zeros_like(before))
     if not missing.any():
         return pairs, verdicts
     queries, passages = queries[missing], passages[missing]
-    more = _Pairs(queries, passages, ranking.score_pairs(queries, passages), ranks[missing])
+    more = RankedPairs(queries, passages, ranking.score_pairs(queries, passages), ranks[missing])
     return pairs.followed_by(more), np.concatenate([verdicts, states[missing]])
 
 
-def _matching(corpus: Corpus, ranking: Ranking, settings: QueueSettings, pairs: _Pairs, ratios: Floats) -> npt.NDArray[np.bool_]:
+def _matching(corpus: Corpus, ranking: Ranking, settings: QueueSettings, pairs: RankedPairs, ratios: Floats) -> npt.NDArray[np.bool_]:
     """Return which pairs match the settings, states aside."""
     matches = np.ones(len(ratios), dtype=bool)
     for values, low, high in ((pairs.scores, settings.min_score, settings.max_score), (ratios, settings.min_ratio, settings.max_ratio)):
@@ -316,61 +355,3 @@ def _matching(corpus: Corpus, ranking: Ranking, settings: QueueSettings, pairs: 
         inside &= values <= np.float32(np.inf if settings.max_signal is None else settings.max_signal)
         matches[left[~inside]] = False
     return matches
-
-
-def _ordered(
-    corpus: Corpus,
-    ranking: Ranking,
-    selection: Selection,
-    settings: QueueSettings,
-    pairs: _Pairs,
-    ratios: Floats,
-    estimator: FNEstimator | None,
-) -> Rows:
-    """Return the order of the pairs; ties are broken by query and rank, which depend only on the texts."""
-    queries, passages, scores = pairs.queries, pairs.passages, pairs.scores
-    if settings.source == "audit":
-        return np.arange(len(queries))
-    if settings.order == "random":
-        random_keys = query_keys(corpus.query_hashes, settings.seed, _PURPOSE)[queries]
-        random_keys ^= corpus.passage_hashes[passages]
-        order = np.argsort(splitmix64(random_keys), kind="stable")
-        return order[: settings.sample]
-    if settings.order == "query":
-        first = np.empty(len(corpus.queries), dtype=np.int64)
-        rows = corpus.row_queries[::-1]
-        first[rows] = np.arange(len(rows))[::-1]  # the first of several rows is written last
-        return np.lexsort((-scores, first[queries]))
-    if settings.order == "hubs":
-        chosen = np.bincount(selection.negatives[selection.negatives >= 0], minlength=len(corpus.passages))
-        return np.lexsort((-scores, passages.astype(np.int64) - chosen[passages] * len(corpus.passages)))
-    if settings.order == "ratio":
-        return _by_ratio(corpus, ranking, queries, passages, ratios)
-    return _by_similarities(corpus, ranking, queries, passages, scores) if estimator is None else _by_fn_probability(estimator, pairs)
-
-
-def _by_fn_probability(estimator: FNEstimator, pairs: _Pairs) -> Rows:
-    """Return the order by the estimate, highest first; pairs that are not ranked have none and come last, by score."""
-    fn_probabilities = np.full(len(pairs.queries), -1, dtype=np.float32)
-    for first in range(0, len(fn_probabilities), HEAD):  # in parts, to bound the memory
-        part = np.flatnonzero(pairs.ranks[first : first + HEAD] >= 0) + first
-        fn_probabilities[part] = estimator.pairs(pairs.queries[part], pairs.ranks[part])
-    return np.lexsort((-pairs.scores, -fn_probabilities))
-
-
-def _by_similarities(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids, scores: Floats) -> Rows:
-    """Return the order by similarity to the query plus that to its nearest positive; beyond HEAD, by similarity to the query."""
-    order = np.argsort(-scores, kind="stable")
-    head = order[:HEAD]
-    order[:HEAD] = head[np.argsort(-scores[head] - positive_similarity(corpus, ranking, queries[head], passages[head]), kind="stable")]
-    return order
-
-
-def _by_ratio(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids, ratios: Floats) -> Rows:
-    """Return the order by ratio to the positive in whole percent, then similarity to the positive; undefined ratios come first."""
-    ratios = np.nan_to_num(ratios, nan=np.inf, posinf=np.inf)
-    order = np.argsort(-ratios, kind="stable")
-    head = order[:HEAD_BY_RATIO]
-    percent = np.round(100 * np.minimum(ratios[head], 100))
-    order[:HEAD_BY_RATIO] = head[np.lexsort((-positive_similarity(corpus, ranking, queries[head], passages[head]), -percent))]
-    return order

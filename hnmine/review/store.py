@@ -9,6 +9,8 @@ table `current` holds it for each pair, so 100,000 verdicts are read in 0.3 s.
 
 from __future__ import annotations
 
+import datetime
+import json
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -18,11 +20,14 @@ from typing import Any, Literal
 
 from hnmine.core.errors import SettingsError
 from hnmine.data.verdicts import CHOICES, Choice, Verdict, pair_key, parse_time, sorted_by_time
-from hnmine.review.event_log import EventLog, as_stored, as_text
+from hnmine.review import batches
+from hnmine.review.batches import Pair, Reverted, as_text
+from hnmine.review.event_log import EventLog
 
-__all__ = ["Change", "Decision", "Imported", "Reverted", "ReviewStore"]
+__all__ = ["Action", "Change", "Decision", "Imported", "Reverted", "ReviewStore"]
 
-Pair = tuple[str, str]
+# How old the browser's time of an action can be: a desk keeps its actions while the network is away.
+OLDEST = datetime.timedelta(days=7)
 # Added to the version for each replacement of the file, so that versions of different files are never equal.
 _GENERATION = 1 << 40
 
@@ -38,28 +43,36 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One event: the verdict of the pair after it, or None, and its reviewer; `id` is a version of the store."""
+    """One event: the verdict of the pair after it, or None, and its reviewer; `id` is a version of the store.
+
+    Attributes:
+        reviewers: all who have a verdict on the pair now.
+    """
 
     id: int
     query: str
     passage: str
     verdict: Choice | None
     who: str
+    reviewers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Reverted:
-    """The result of an undo or redo.
+class Action:
+    """A numbered action of a desk (a browser tab): numbers start at 1 and have no gaps.
 
     Attributes:
-        pairs: the pairs it changed. verdicts: their current verdicts, None where there is none.
-        skipped: number of pairs left unchanged, because another reviewer has decided on them since.
+        pairs, verdict, note: of a "decide"; the verdict None removes the current one.
+        at: the browser's time, ISO 8601.
     """
 
-    batch: int
-    pairs: tuple[Pair, ...]
-    verdicts: tuple[Choice | None, ...]
-    skipped: int
+    seq: int
+    kind: Literal["decide", "undo", "redo"]
+    pairs: tuple[Pair, ...] = ()
+    verdict: Choice | None = None
+    note: str = ""
+    who: str = ""
+    at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +82,7 @@ class Imported:
     Attributes:
         new, changed: pairs that got a verdict, or another one.
         same: pairs that have this verdict already; a later one updates their time and reviewer.
-        older: verdicts ignored because the store has a later one.
+        older: pairs that keep their verdict because it is later.
     """
 
     batch: int
@@ -112,7 +125,7 @@ class ReviewStore:
         """Return the current verdict of every pair that has one, "unsure" included, the latest decision last."""
         with self._log.connection() as db:
             rows = db.execute(
-                "SELECT query, passage, after, at, who FROM current JOIN events ON id = decision WHERE after IS NOT NULL ORDER BY id"
+                "SELECT query, passage, after, at, who, note FROM current JOIN events ON id = decision WHERE after IS NOT NULL ORDER BY id"
             )
             return [_verdict(row) for row in rows]
 
@@ -120,21 +133,53 @@ class ReviewStore:
         """Return the current verdict of one pair, or None."""
         with self._log.connection() as db:
             row = db.execute(
-                "SELECT query, passage, after, at, who FROM current JOIN events ON id = current.decision WHERE current.pair = ?",
+                "SELECT query, passage, after, at, who, note FROM current JOIN events ON id = current.decision WHERE current.pair = ?",
                 (pair_key(query, passage),),
             ).fetchone()
             return None if row is None or row[2] is None else _verdict(row)
+
+    def by_reviewer(self) -> list[Verdict]:
+        """Return the last verdict of each reviewer on each pair that is not undone, the latest decision last."""
+        with self._log.connection() as db:
+            rows = db.execute(
+                "SELECT query, passage, after, at, events.who, note FROM judged JOIN events ON id = decision WHERE after IS NOT NULL "
+                "ORDER BY id"
+            )
+            return [_verdict(row) for row in rows]
+
+    def decisions(self) -> list[Verdict]:
+        """Return all verdicts that are not undone, oldest first; those of a reviewer before they removed theirs are left out."""
+        with self._log.connection() as db:
+            rows = db.execute(
+                "SELECT query, passage, after, at, who, note, pair, batch, EXISTS (SELECT 1 FROM batches WHERE of = batch) FROM events "
+                f"WHERE source = id OR ({batches.HEARD}) ORDER BY id"
+            ).fetchall()
+            held: dict[tuple[bytes, str], list[Verdict]] = {}
+            for *row, key, batch, reverted in rows:
+                if reverted and batches.is_undone(db, batch):
+                    continue
+                own = held.setdefault((key, row[4]), [])
+                if row[2] is None:
+                    own.clear()
+                else:
+                    own.append(_verdict(tuple(row)))
+        return sorted_by_time(each for own in held.values() for each in own)
 
     def changes(self, since: int) -> list[Change]:
         """Return the events after the version `since`, oldest first."""
         with self._log.connection() as db:
             rows = db.execute(
-                "SELECT events.id, query, passage, after, batches.who FROM events JOIN batches ON batches.id = batch "
-                "WHERE events.id > ? ORDER BY events.id",
+                f"SELECT events.id, query, passage, CASE WHEN {batches.HEARD} THEN before ELSE after END, batches.who, "
+                "(SELECT json_group_array(judged.who) FROM judged JOIN events AS own ON own.id = judged.decision "
+                "WHERE judged.pair = events.pair AND own.after IS NOT NULL) "
+                "FROM events JOIN batches ON batches.id = batch WHERE events.id > ? ORDER BY events.id",
                 (since - self._first(),),
             )
             first = self._first()
-            return [Change(first + number, as_text(query), as_text(passage), after, who) for number, query, passage, after, who in rows]
+            return [
+                Change(first + number, as_text(query), as_text(passage), after, who, tuple(json.loads(reviewers)))
+                for number, query, passage, after, who, reviewers in rows
+            ]
 
     def recent(self, n: int, who: str | None = None) -> list[Decision]:
         """Return the last n current decisions, newest first, of one reviewer or of all; a batch counts as one."""
@@ -144,16 +189,16 @@ class ReviewStore:
             bound = 2**63 - 1
             while len(found) < n:
                 row = db.execute(
-                    "SELECT query, passage, after, at, who, batch FROM current JOIN events ON id = current.decision "
+                    "SELECT query, passage, after, at, who, note, batch FROM current JOIN events ON id = current.decision "
                     f"WHERE current.decision < ? AND after IS NOT NULL{mine} ORDER BY current.decision DESC LIMIT 1",
                     (bound, *names),
                 ).fetchone()
                 if row is None:
                     break
                 # The events of a batch have consecutive ids, so its current decisions are a range of the index.
-                bound, last = db.execute("SELECT min(id), max(id) FROM events WHERE batch = ?", (row[5],)).fetchone()
+                bound, last = db.execute("SELECT min(id), max(id) FROM events WHERE batch = ?", (row[6],)).fetchone()
                 pairs = db.execute("SELECT count(*) FROM current WHERE decision BETWEEN ? AND ?", (bound, last)).fetchone()[0]
-                found.append(Decision(_verdict(row), row[5], pairs))
+                found.append(Decision(_verdict(row), row[6], pairs))
         return found
 
     def pairs(self, batch: int) -> list[Pair]:
@@ -170,186 +215,140 @@ class ReviewStore:
         with self._log.connection() as db:
             return {who for (who,) in db.execute("SELECT DISTINCT who FROM batches")}
 
-    def history(self, who: str) -> tuple[bool, bool]:
-        """Return whether a reviewer can undo, and whether they can redo."""
+    def history(self, who: str, desk: str | None = None) -> tuple[bool, bool]:
+        """Return whether a reviewer can undo, and whether they can redo, at a desk (`record`)."""
         with self._log.connection() as db:
-            return _to_undo(db, who) is not None, _to_redo(db, who) is not None
+            undo, redo = (batches.reversible(db, who, action, desk) is not None for action in ("undo", "redo"))
+            return undo, redo
+
+    def recorded(self, desk: str) -> int:
+        """Return the number of the last recorded action of a desk, 0 before the first."""
+        with self._log.connection() as db:
+            return batches.recorded(db, desk)
 
     # Writing
 
-    def decide(self, items: Sequence[Pair], verdict: Choice | None, who: str) -> int:
+    def decide(self, items: Sequence[Pair], verdict: Choice | None, who: str, note: str | None = "") -> int:
         """Set the verdict of (query, passage) pairs, or remove it (None), as one batch; return the batch id, 0 without pairs.
 
-        The batch is on the disk when this returns.
+        The batch is on the disk when this returns. The note None keeps the current note of each pair.
 
         Raises:
             SettingsError: the verdict is unknown.
             WorkspaceError: the file cannot be written; no part of the batch is stored then.
         """
-        if verdict is not None and verdict not in CHOICES:
-            raise SettingsError(f"the verdict is {verdict!r}; it must be one of {', '.join(CHOICES)}, or None to remove it")
-        keyed = {pair_key(*pair): pair for pair in items}
-        if not keyed:
+        _check(verdict)
+        if not items:
             return 0
-        with self._log.writing(who, "do") as (db, batch, now):
-            current = _current(db, keyed)
-            rows = ((*keyed[key], key, current[key], verdict, now, who) for key in keyed)
-            _append(db, batch, rows)
-        return batch
+        with self._log.writing() as (db, now):
+            return batches.decide(db, batches.new(db, now, who, "do"), items, verdict, note, who, now)
+
+    def record(self, desk: str, actions: Iterable[Action]) -> int:
+        """Write a desk's numbered actions that are not recorded yet, in their order; return the number of the last recorded one.
+
+        An action may arrive more than once. All are on the disk when this returns, in one transaction. An undo reverts the last
+        decision of its reviewer at this desk or, without one, the reviewer's last; it counts as recorded if there is none. So two
+        desks of one name do not undo each other's decisions while they have some of their own. `Action.at` counts if it has a time
+        zone and is at most a week old; else the server's time does.
+
+        Raises:
+            SettingsError: the name of the desk is empty, a verdict or an action is unknown, or a number is missing.
+            WorkspaceError: the file cannot be written. Nothing is written in either case.
+        """
+        if not desk:
+            raise SettingsError("the name of the desk is empty; give each browser tab its own")
+        with self._log.writing() as (db, now):
+            last = batches.recorded(db, desk)
+            for action in sorted(actions, key=lambda each: each.seq):
+                if action.seq <= last:
+                    continue
+                if action.seq != last + 1:
+                    raise SettingsError(
+                        f"action {last + 1:,} of the desk {desk} is missing: the last recorded one is {last:,}, the next one given is "
+                        f"{action.seq:,}; send all actions after {last:,}, or start a new desk if they are lost"
+                    )
+                last, number = action.seq, (desk, action.seq)
+                if action.kind == "decide":
+                    _check(action.verdict)
+                    batch = batches.new(db, now, action.who, "do" if action.pairs else "none", number)
+                    batches.decide(db, batch, action.pairs, action.verdict, action.note, action.who, _sane(action.at, now))
+                elif action.kind not in ("undo", "redo"):
+                    raise SettingsError(f"the action is {action.kind!r}; it must be one of decide, undo, redo")
+                elif batches.revert(db, now, action.who, action.kind, number) is None:
+                    batches.new(db, now, action.who, "none", number)
+            return last
 
     def add(self, verdicts: Iterable[Verdict], who: str) -> Imported:
-        """Import verdicts as one batch of the reviewer `who`; each keeps its own `who` and `when` if it has them.
+        """Import verdicts as one batch of the reviewer `who`; each keeps its own `who`, `when` and `note` if it has them.
 
         The later of two verdicts on one pair counts, among the given ones and against the current one. A verdict without a time is
-        the oldest of the given ones, but newer than the current one.
+        the oldest of the given ones, but newer than the current one. The last verdict of each other reviewer is kept beside it, for
+        `by_reviewer`.
         """
-        keyed = {pair_key(each.query, each.passage): each for each in sorted_by_time(verdicts)}
+        keyed: dict[bytes, dict[str, Verdict]] = {}
+        for each in sorted_by_time(verdicts):
+            named = keyed.setdefault(pair_key(each.query, each.passage), {})
+            name = each.who or who
+            named.pop(name, None)  # the latest is last
+            named[name] = each
         new = changed = same = older = 0
-        with self._log.writing(who, "import") as (db, batch, now):
-            current = _current(db, keyed)
-            rows: list[tuple[str, str, bytes, _Current, Choice | None, str, str]] = []
-            for key, each in keyed.items():
-                held = current[key]
-                if held.verdict == each.verdict:
+        rows: list[batches.Row] = []
+        with self._log.writing() as (db, now):
+            for key, named in keyed.items():
+                held = batches.current(db, key)
+                name, last = named.popitem()
+                later = parse_time(last.when) > parse_time(held.at)
+                counts = True
+                if held.verdict == last.verdict:
                     same += 1
-                    if parse_time(each.when) <= parse_time(held.at):
-                        continue  # a later time is stored, so that the order of imports does not matter
-                elif held.source is not None and each.when and parse_time(each.when) < parse_time(held.at):
+                    counts = later  # a later time is stored, so that the order of imports does not matter
+                elif held.source is not None and last.when and not later and parse_time(last.when) < parse_time(held.at):
                     older += 1
-                    continue
+                    counts = False
                 elif held.verdict is None:
                     new += 1
                 else:
                     changed += 1
-                rows.append((each.query, each.passage, key, held, each.verdict, each.when or now, each.who or who))
-            if rows:
-                _append(db, batch, rows)
-            else:  # an empty batch must not be the next to undo
-                db.execute("DELETE FROM batches WHERE id = ?", (batch,))
-        return Imported(batch if rows else 0, new, changed, same, older)
+                for other, each in [*named.items(), (name, last)]:
+                    if (is_last := each is last and counts) or batches.is_news(db, key, other, each.when):
+                        rows.append(batches.Row(each.query, each.passage, key, each.verdict, each.when or now, other, each.note, is_last))
+            batch = batches.new(db, now, who, "import") if rows else 0  # an empty batch must not be the next to undo
+            batches.append(db, batch, rows)
+        return Imported(batch, new, changed, same, older)
 
     def undo(self, who: str) -> Reverted | None:
         """Undo a reviewer's last decision; return None if there is nothing to undo."""
-        return self._revert(who, "undo")
+        with self._log.writing() as (db, now):
+            return batches.revert(db, now, who, "undo")
 
     def redo(self, who: str) -> Reverted | None:
         """Redo a reviewer's last undo; return None if there is none, or if they have decided anything since."""
-        return self._revert(who, "redo")
-
-    def _revert(self, who: str, action: Literal["undo", "redo"]) -> Reverted | None:
-        with self._log.writing(who, action) as (db, batch, now):
-            # The new batch is in the log already and must not be found.
-            target = (_to_undo if action == "undo" else _to_redo)(db, who, before=batch)
-            if target is None:
-                db.execute("DELETE FROM batches WHERE id = ?", (batch,))
-                return None
-            db.execute("UPDATE batches SET of = ? WHERE id = ?", (target, batch))
-            undone = _undone(db)  # includes this batch
-            events = db.execute(
-                "SELECT query, passage, events.pair, current.decision FROM events JOIN current ON current.pair = events.pair "
-                "WHERE batch = ? AND source = id ORDER BY events.id",
-                (_decided(db, target),),
-            ).fetchall()
-            moved = [(*event, *found) for event in events if (found := _last_decision(db, event[2], undone))[0] != event[3]]
-            db.executemany(
-                "INSERT INTO events (batch, at, who, query, passage, pair, before, after, was, source) "
-                "SELECT ?, ?, ?, ?, ?, ?, (SELECT after FROM events WHERE id = ?), ?, ?, ?",
-                ((batch, now, who, query, passage, key, was, after, was, source) for query, passage, key, was, source, after in moved),
-            )
-            db.executemany("UPDATE current SET decision = ? WHERE pair = ?", ((source, key) for _, _, key, _, source, _ in moved))
-        pairs = tuple((as_text(event[0]), as_text(event[1])) for event in moved)
-        return Reverted(batch, pairs, tuple(event[5] for event in moved), len(events) - len(moved))
+        with self._log.writing() as (db, now):
+            return batches.revert(db, now, who, "redo")
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         self._log.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Current:
-    """The current decision on a pair: its event, verdict and time; None, None and "" without one."""
-
-    source: int | None
-    verdict: Choice | None
-    at: str
-
-
-_NONE = _Current(None, None, "")
-
-
-def _current(db: sqlite3.Connection, keys: Iterable[bytes]) -> dict[bytes, _Current]:
-    ask = "SELECT current.decision, after, at FROM current JOIN events ON id = current.decision WHERE current.pair = ?"
-    found = ((key, db.execute(ask, (key,)).fetchone()) for key in keys)
-    return {key: _NONE if row is None else _Current(*row) for key, row in found}
-
-
-def _append(db: sqlite3.Connection, batch: int, rows: Iterable[tuple[str, str, bytes, _Current, Choice | None, str, str]]) -> None:
-    """Append decisions (query, passage, key, current decision, verdict, when, who) and make them current."""
-    first = int(db.execute("SELECT coalesce(max(id), 0) + 1 FROM events").fetchone()[0])
-    events = [
-        (number, batch, at, who, as_stored(query), as_stored(passage), key, held.verdict, verdict, held.source, number)
-        for number, (query, passage, key, held, verdict, at, who) in enumerate(rows, start=first)
-    ]
-    db.executemany(
-        "INSERT INTO events (id, batch, at, who, query, passage, pair, before, after, was, source) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        events,
-    )
-    db.executemany("INSERT OR REPLACE INTO current (pair, decision) VALUES (?, ?)", ((event[6], event[10]) for event in events))
-
-
-def _to_undo(db: sqlite3.Connection, who: str, *, before: int = 2**62) -> int | None:
-    """Return the reviewer's last batch that is not undone; a redo counts as a new batch."""
-    undone = 0
-    for batch, action in db.execute("SELECT id, action FROM batches WHERE who = ? AND id < ? ORDER BY id DESC", (who, before)):
-        if action == "undo":
-            undone += 1
-        elif undone:
-            undone -= 1
-        else:
-            return int(batch)
-    return None
-
-
-def _to_redo(db: sqlite3.Connection, who: str, *, before: int = 2**62) -> int | None:
-    """Return the reviewer's last undo that is not redone, or None if they have decided anything since."""
-    redone = 0
-    for batch, action in db.execute("SELECT id, action FROM batches WHERE who = ? AND id < ? ORDER BY id DESC", (who, before)):
-        if action == "redo":
-            redone += 1
-        elif action != "undo":
-            return None
-        elif redone:
-            redone -= 1
-        else:
-            return int(batch)
-    return None
-
-
-def _decided(db: sqlite3.Connection, batch: int) -> int:
-    """Return the original batch that a batch undoes or redoes; a decision returns itself."""
-    while (of := db.execute("SELECT of FROM batches WHERE id = ?", (batch,)).fetchone()[0]) is not None:
-        batch = int(of)
-    return batch
-
-
-def _undone(db: sqlite3.Connection) -> set[int]:
-    """Return the batches that are undone and not redone."""
-    decided: dict[int, int] = {}
-    found: set[int] = set()
-    for batch, action, of in db.execute("SELECT id, action, of FROM batches WHERE of IS NOT NULL ORDER BY id"):
-        decided[batch] = decided.get(of, of)
-        (found.add if action == "undo" else found.discard)(decided[batch])
-    return found
-
-
-def _last_decision(db: sqlite3.Connection, key: bytes, undone: set[int]) -> tuple[int | None, Choice | None]:
-    """Return the last decision on a pair that is not undone, and its verdict; None and None without one."""
-    rows = db.execute("SELECT id, after, batch FROM events WHERE pair = ? AND source = id ORDER BY id DESC", (key,))
-    return next(((number, after) for number, after, batch in rows if batch not in undone), (None, None))
-
-
 def _verdict(row: tuple[Any, ...]) -> Verdict:
     if row[2] not in CHOICES or not isinstance(row[3], str) or not isinstance(row[4], str):
         raise sqlite3.DatabaseError(f"a decision holds {row[2:5]!r}")
-    return Verdict(query=as_text(row[0]), passage=as_text(row[1]), verdict=row[2], when=row[3], who=row[4])
+    return Verdict(query=as_text(row[0]), passage=as_text(row[1]), verdict=row[2], when=row[3], who=row[4], note=as_text(row[5]))
+
+
+def _check(verdict: Choice | None) -> None:
+    if verdict is not None and verdict not in CHOICES:
+        raise SettingsError(f"the verdict is {verdict!r}; it must be one of {', '.join(CHOICES)}, or None to remove it")
+
+
+def _sane(at: str, now: str) -> str:
+    """Return a browser's time in UTC, or the server's if the browser's has no time zone or cannot be right."""
+    try:
+        given = datetime.datetime.fromisoformat(at)
+    except ValueError:
+        return now
+    own = datetime.datetime.fromisoformat(now)
+    if given.tzinfo is None or not own - OLDEST <= given <= own:
+        return now
+    return given.astimezone(datetime.UTC).isoformat(timespec="milliseconds")

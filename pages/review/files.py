@@ -11,7 +11,7 @@ from hnmine import resources
 from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted
 from hnmine.data.verdicts import CHOICES, read_verdicts, verdict_lines
-from pages.review import claims, session
+from pages.review import session
 from pages.shared.widgets import failed
 
 
@@ -44,11 +44,12 @@ def upload() -> None:
         f"Verdicts: {', '.join(CHOICES)}. The later of two verdicts on the same pair counts. One undo reverts the import.",
     )
     if st.button("Import", icon=":material/upload:", disabled=given is None, key="review-import") and given is not None:
+        here = session.at_desk()
         handle, path = tempfile.mkstemp(suffix=".jsonl")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(given.getbuffer())
-            done = resources.reviews().add(read_verdicts(path), claims.reviewer())
+            done = resources.reviews().add(read_verdicts(path), here.who)
         except HnmineError as error:
             failed("The verdicts were not imported", str(error).replace(path, given.name))
             return
@@ -59,6 +60,7 @@ def upload() -> None:
             + (f", {done.older:,} ignored because a later verdict exists" if done.older else "")
             + "."
         )
+        here.batches += 1
         session.refresh()
         st.rerun()
     if message := st.session_state.pop("review-imported", None):

@@ -1,88 +1,131 @@
-"""The settings of the review: pairs, order, filters, and the reviewer's name."""
+"""The row above the desk: mode, pairs, filters and setup."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
 from hnmine.review.queue import STATES, QueueSettings
-from pages.review import claims, session
-from pages.review.session import LABELS
+from pages.review import guidelines, session
+from pages.review.words import LABELS
 from pages.shared import audit, state, wording
 
+Mode = Literal["pair", "query", "table"]
+MODES: dict[Mode, str] = {"pair": "Pair", "query": "Query", "table": "Table"}
 SOURCES = {
     "chosen": "Chosen negatives",
     "window": "In the window",
     "nearest": "Before the window",
     "audit": "Audit sample",
+    "disagreements": "Disagreements of reviewers",
 }
 ORDERS = {
     "fn_probability": "Highest estimated false-negative probability first",
     "ratio": "Highest ratio to the positive first",
     "random": "Random",
     "query": "By query, in file order",
-    "hubs": "Hubs first",
+    "hubs": "Most reused passages first",
 }
 STATE_NAMES = {"unreviewed": "not reviewed", **LABELS}
+NUMBERS = [f"review-{end}-{name}" for name in ("score", "ratio", "signal") for end in ("min", "max")]
 
 
-def controls() -> QueueSettings:
-    """Draw the settings of the queue and the reviewer's name; return the settings."""
+def controls() -> tuple[Mode, QueueSettings, int]:
+    """Draw the mode, the settings of the queue and the setup; return mode, settings and overlap in percent."""
     if st.session_state.run is None:
         state.opened()  # draws the empty state
-    if (asked := st.session_state.pop("review-query", None)) is not None:  # set by the Inspect screen
-        st.session_state["review-words"] = asked
-    sampled = audit.kept(st.session_state.run, state.selection_settings(st.session_state.run)) is not None
+    memory = st.session_state
+    if (asked := memory.pop("review-query", None)) is not None:  # set by the Inspect screen
+        memory["review-words"] = asked
+    sampled = audit.kept(memory.run, state.selection_settings(memory.run)) is not None
     _from_quality(sampled)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
-        source = st.selectbox(
-            "Pairs",
-            [name for name in SOURCES if sampled or name != "audit"],
-            format_func=SOURCES.__getitem__,
-            key="review-source",
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        mode: Mode = st.segmented_control(
+            "Mode",
+            list(MODES),
+            default="pair",
+            required=True,
+            format_func=MODES.__getitem__,
+            key="review-mode",
             persist_state="session",
-            width=170,
-            help="The chosen negatives; all candidates in the rank window; or the candidates before it, which are skipped because many "
-            "are unlabelled positives. The audit sample is drawn on the Quality screen.",
+            label_visibility="collapsed",
+            width="content",
         )
-        # An audit sample keeps its own order.
-        order = (
-            "random"
-            if source == "audit"
-            else st.selectbox(
-                "Order",
-                list(ORDERS),
-                format_func=ORDERS.__getitem__,
-                key="review-order",
-                persist_state="session",
-                width=360,
-                help="The estimated false-negative probability finds the most false negatives early; the model is re-fitted on your "
-                "verdicts. A run without signals is ordered by similarity to the query and the positive. Hubs are the passages chosen "
-                "for the most queries.",
-            )
-        )
-        words = st.text_input(
-            "Query contains",
-            key="review-words",
+        count = active()
+        with st.popover(f"Filters ({count})" if count else "Filters", key="review-filters"):
+            settings = _queue(sampled)
+        if count:
+            st.button("Clear filters", icon=":material/filter_alt_off:", type="tertiary", on_click=clear, key="review-clear")
+        with st.popover("Setup", key="review-setup"):
+            overlap = _setup()
+    return mode, settings, overlap
+
+
+def active() -> int:
+    """Return how many filters are set."""
+    memory = st.session_state
+    ranges = [any(memory.get(f"review-{end}-{name}") is not None for end in ("min", "max")) for name in ("score", "ratio", "signal")]
+    words = bool((memory.get("review-words") or "").strip())
+    states = list(memory.get("review-states", ["unreviewed"])) not in ([], ["unreviewed"])
+    return sum(ranges) + words + states + (memory.get("review-sample") is not None)
+
+
+def clear() -> None:
+    """Remove all filters; the pairs and their order stay."""
+    memory = st.session_state
+    memory["review-words"], memory["review-states"] = "", ["unreviewed"]
+    for name in (*NUMBERS, "review-signal", "review-sample"):
+        if name in memory:
+            memory[name] = None
+
+
+def _setup() -> int:
+    """Draw the overlap of the data set; return it in percent."""
+    dataset_id = st.session_state.dataset
+    kept = guidelines.overlap(dataset_id)
+    chosen = st.segmented_control(
+        "Overlap",
+        guidelines.OVERLAPS,
+        default=kept,
+        required=True,
+        format_func=lambda each: f"{each}%",
+        key=f"review-overlap-{dataset_id}",
+        help="Percentage of the pairs that a second reviewer judges too, to measure agreement.",
+    )
+    if chosen != kept:
+        guidelines.write_overlap(dataset_id, chosen)
+    st.text("Your name: click it at the upper right of the desk.")
+    return int(chosen)
+
+
+def _queue(sampled: bool) -> QueueSettings:
+    """Draw the pairs, their order and the filters; return them as settings."""
+    source = st.selectbox(
+        "Pairs",
+        [name for name in SOURCES if sampled or name != "audit"],
+        format_func=SOURCES.__getitem__,
+        key="review-source",
+        persist_state="session",
+        help="The chosen negatives, all candidates in the rank window, or the candidates before it, which are skipped because many "
+        "are unlabelled positives. The audit sample is drawn on the Quality screen.",
+    )
+    # An audit sample keeps its own order.
+    order = (
+        "random"
+        if source == "audit"
+        else st.selectbox(
+            "Order",
+            list(ORDERS),
+            format_func=ORDERS.__getitem__,
+            key="review-order",
             persist_state="session",
-            icon=":material/search:",
-            placeholder="text",
-            width=135,
+            help="The estimated false-negative probability finds the most false negatives early. A run without signals is ordered by "
+            "similarity to the query and the positive.",
         )
-        with st.popover("Filters", icon=":material/filter_alt:"):
-            ranges = filters(source, order)
-        st.text_input(
-            "Reviewer",
-            value=claims.default_name(),
-            key="review-who",
-            persist_state="session",
-            max_chars=60,
-            icon=":material/person:",
-            width=130,
-            help="Stored with each verdict. Undo and redo apply to the decisions of this reviewer only.",
-        )
-    return QueueSettings(source=source, order=order, words=words, **ranges)
+    )
+    words = st.text_input("Query contains", key="review-words", persist_state="session", icon=":material/search:", placeholder="text")
+    return QueueSettings(source=source, order=order, words=words, **filters(source, order))
 
 
 def _from_quality(sampled: bool) -> None:
@@ -91,8 +134,8 @@ def _from_quality(sampled: bool) -> None:
     states = memory.pop("review-audit", None)
     if states is not None and sampled:
         memory["review-source"], memory["review-words"], memory["review-states"] = "audit", "", states
-        for name in ("score", "ratio", "signal"):
-            memory[f"review-min-{name}"] = memory[f"review-max-{name}"] = None
+        for name in NUMBERS:
+            memory[name] = None
     elif not sampled and memory.get("review-source") == "audit":
         memory["review-source"] = "chosen"
 

@@ -1,70 +1,99 @@
-"""The pair under review: query, positives, candidate with highlighted words, its numbers, and the estimated false-negative probability."""
+"""One pair as the desk shows it: texts cut at highlighted words, the line of facts, and further scores in words."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import streamlit as st
 
 from hnmine import resources
-from hnmine.analysis.explanation import estimate_in_words, pair_details, warnings
+from hnmine.analysis.explanation import MIN_LOG_ODDS, PairDetails, pair_details, warnings
 from hnmine.core.text import counted, shared
-from hnmine.data.verdicts import CHOICES
-from pages.review.session import LABELS, ReviewSession
-from pages.shared import highlight, wording
+from hnmine.data.corpus import Corpus
+from hnmine.data.verdicts import CHOICES, pair_key
+from pages.review.words import LABELS
+from pages.shared import wording
 
-# Longer texts (characters) scroll in a box of this height (pixels), so that the whole pair is visible.
-LONG_TEXT, LONG_HEIGHT = 1_200, 320
-SHOWN_POSITIVES = 3
-
-
-def draw(review: ReviewSession, place: int) -> None:
-    """Draw a pair; highlight the words of the candidate that the query or a positive contains."""
-    run, corpus = review.run, review.run.inputs.corpus
-    query, passage = review.queue.pair(place)
-    details = pair_details(corpus, run.ranking, review.selection, query, passage, resources.estimator(run))
-    asked, text = review.texts(place)
-    with _box(asked):
-        st.caption(":material/search: **Query**")
-        st.text(asked)
-    shown, rest = details.positives[:SHOWN_POSITIVES], details.positives[SHOWN_POSITIVES:]
-    for number, (positive, score, similarity) in enumerate(shown):
-        with _box(corpus.passages[positive]):
-            st.caption(
-                f":material/check_circle: **Positive**{f' {number + 1}' if len(shown) > 1 else ''} · similarity to the query {score:.3f}"
-                + (f" · to the candidate {similarity:.3f}" if len(shown) > 1 else "")
-            )
-            st.text(corpus.passages[positive])
-    if rest:
-        with st.expander(f"{counted(len(rest), 'more positive')}, less similar to the candidate"):
-            for positive, _, _ in rest:
-                st.text(corpus.passages[positive])
-    with _box(text):
-        facts = [f"similarity to the query {details.score:.3f}", "not ranked" if details.rank is None else f"rank {details.rank:,}"]
-        if details.ratio is not None:
-            facts.append(f"ratio to the positive {wording.percent(details.ratio)}")
-        if details.positive_similarity is not None:
-            facts.append(f"similarity to the positive passage {details.positive_similarity:.3f}")
-        if state := review.queue.verdicts[place]:
-            facts.append(f"current verdict: {LABELS[CHOICES[state - 1]]}")
-        facts += [
-            wording.signal(name).said(value)
-            for name, value in details.signals.items()
-            if name != "positive_similarity" and np.isfinite(value)
-        ]
-        st.caption(f":material/help: **Candidate** · {' · '.join(facts)}")
-        others = [asked, *(corpus.passages[positive] for positive, _, _ in details.positives)]
-        spans = shared(text, others, review.common)
-        highlight.show(text, spans)
-    estimate = "" if details.estimate is None else estimate_in_words(details.estimate, details.reasons)
-    if estimate:
-        st.caption(f"**False-negative model:** {estimate}.")
-    found = "; ".join(warnings(details))
-    st.caption(
-        (f"**Signs of a false negative:** {found}." if found else "No signs of a false negative.")
-        + (" Highlighted: words of the query or its positives." if spans else "")
-    )
+SHOWN_POSITIVES = 10
+# Shorter words of Latin letters are not highlighted: "s", "it".
+SHORTEST = 3
 
 
-def _box(text: str) -> st.delta_generator.DeltaGenerator:
-    """Return a bordered container for a text; it scrolls if the text is long."""
-    return st.container(border=True, height=LONG_HEIGHT if len(text) > LONG_TEXT else "content")
+def pair_id(corpus: Corpus, query: int, passage: int) -> str:
+    """Return the id of a pair: its numbers in the corpus and a check of its texts."""
+    return f"{query}.{passage}.{pair_key(corpus.queries[query], corpus.passages[passage])[:6].hex()}"
+
+
+def numbers_of(name: str, corpus: Corpus) -> tuple[int, int] | None:
+    """Return the query and passage of a pair's id, None where the corpus does not have these texts."""
+    try:
+        query, passage, _ = name.split(".")
+        pair = int(query), int(passage)
+    except ValueError:
+        return None
+    inside = 0 <= pair[0] < len(corpus.queries) and 0 <= pair[1] < len(corpus.passages)
+    return pair if inside and pair_id(corpus, *pair) == name else None
+
+
+def described(review: Any, query: int, passage: int, state: int = 0) -> dict[str, Any]:
+    """Return what the desk shows of a pair; `state` is its verdict, an index into `queue.STATES`."""
+    run, corpus, selection = review.run, review.run.inputs.corpus, review.selection
+    details = pair_details(corpus, run.ranking, selection, query, passage, resources.estimator(run))
+    asked, text = corpus.queries[query], corpus.passages[passage]
+    positives = [(corpus.passages[each], score, similarity) for each, score, similarity in details.positives[:SHOWN_POSITIVES]]
+    given = [asked, *(each for each, _, _ in positives)]
+    rest = len(details.positives) - len(positives)
+    return {
+        "id": pair_id(corpus, query, passage),
+        "query_id": query,
+        "query": parts(asked, [text], review.common),
+        "positives": [
+            {
+                "title": f"Positive{f' {number}' if len(positives) > 1 else ''} · similarity {score:.2f}"
+                + (f" · to the candidate {similarity:.2f}" if len(positives) > 1 else "")
+                + (f" · {counted(rest, 'more positive')} not shown" if rest and number == len(positives) else ""),
+                "text": parts(each, [text], review.common),
+            }
+            for number, (each, score, similarity) in enumerate(positives, start=1)
+        ],
+        "candidate": parts(text, given, review.common),
+        "facts": facts(details, float(selection.positive[query])),
+        "scores": scores(details),
+        "verdict": LABELS[CHOICES[state - 1]] if state else "",
+    }
+
+
+def parts(text: str, others: list[str], common: frozenset[str]) -> list[str]:
+    """Return a text in parts, plain and highlighted in turn; words that occur in `others` and are rare are highlighted."""
+    found, done = [], 0
+    for start, end in shared(text, others, common):
+        if end - start < SHORTEST and text[start:end].isascii() and text[start:end].isalpha():
+            continue
+        found += [text[done:start], text[start:end]]
+        done = end
+    return [*found, text[done:]]
+
+
+def facts(details: PairDetails, positive: float) -> str:
+    """Return the line of facts: rank, similarity beside the positive's, estimate and warning signs."""
+    rank = "not ranked" if details.rank is None else f"#{details.rank:,}"
+    beside = f" (positive {positive:.2f})" if np.isfinite(positive) else ""
+    signs = warnings(details)[:1]  # the strongest; all are among the scores
+    estimate = "" if details.estimate is None else f"{wording.probability(details.estimate)} likely relevant"
+    judged = ": ".join(each for each in (estimate, *signs) if each) or "no warning signs"
+    return f"{rank} · similarity {details.score:.2f}{beside} · {judged}"
+
+
+def scores(details: PairDetails) -> list[str]:
+    """Return the other numbers of a pair and the reasons of the estimate, each in a line."""
+    found = [f"sign of a false negative: {sign}" for sign in warnings(details)]
+    if details.ratio is not None:
+        found.append(f"ratio to the positive {wording.percent(details.ratio)}")
+    if details.positive_similarity is not None:
+        found.append(f"similarity to the positive passage {details.positive_similarity:.3f}")
+    found += [wording.signal(name).said(value) for name, value in details.signals.items() if name != "positive_similarity"]
+    shown = [(words, amount) for words, amount in details.reasons if abs(amount) >= MIN_LOG_ODDS]
+    for side, sign in (("raise", 1), ("lower", -1)):
+        if reasons := [words for words, amount in shown if amount * sign > 0]:
+            found.append(f"reasons that {side} the estimate: {', '.join(reasons)}")
+    return found

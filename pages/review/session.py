@@ -1,14 +1,15 @@
-"""The review session of one browser tab: its queue, the pair on the screen, and the actions of the buttons.
+"""The review of one browser tab: its queue, and the state of its desk.
 
-The queue is built once for a run and its filters and kept in the session. A key press writes the verdict, reads new events from the
-store and searches an array for the next open pair, so the next pair shows at once in a run of any size. Reviewers on one server get
-different pairs (`claims`); reviewers on several servers with one workspace may get the same pair, and then the later verdict counts.
+The queue is built once for a run and its filters and kept in the session. New events of the store only update it, so its order stays.
+Desks of one server get different pairs (`reviewers`). On several servers with one workspace two desks may get the same pair, and the
+later verdict counts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import groupby
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -20,104 +21,132 @@ from hnmine.core.text import counted
 from hnmine.data.verdicts import Choice, pairs_of
 from hnmine.resources import OpenRun
 from hnmine.review import queue
+from hnmine.review.agreement import unresolved_pairs
 from hnmine.review.queue import Queue, QueueSettings
-from hnmine.review.store import Change, Reverted
+from hnmine.review.store import Change, Decision
 from hnmine.selection.select import Selection
-from pages.review import presses
-from pages.review.claims import claims, reviewer, session_id
-from pages.review.presses import Press
+from pages.review.desk import Sent
+from pages.review.reviewers import desks, session_id
+from pages.review.words import LABELS
 from pages.shared import audit, state, statistics
 
 KEY = "review-session"
-# The five verdicts as the screens name them.
-LABELS: dict[Choice, str] = {
-    "negative": "negative",
-    "relevant": "relevant (removed)",
-    "positive": "relevant (added as positive)",
-    "junk": "junk (removed)",
-    "unsure": "unsure",
-}
+Mode = Literal["pair", "query"]
+
+GENERATION_BITS = 40  # of a version of the store, above which it tells one file from another
 
 
 @dataclass(slots=True, eq=False)
 class ReviewSession:
-    """The state of a review.
+    """The queue of a review.
 
     Attributes:
-        key: what the queue was built from. version: the last event of the store that the queue includes.
-        place: index of the pair on the screen, or None. step: number of pairs shown so far.
-        common: words too frequent to highlight.
-        message: shown once on the next screen. error: why the last verdict was not written.
-        conflict: another reviewer's verdict on the pair on the screen, given since it was shown.
+        key: what the queue was built from; token: its hash, by which a browser sees that it has another queue's pairs.
+        version: the last event of the store that the queue includes.
+        common: words too frequent to highlight. others: the last verdicts of other reviewers since the queue was built, by pair.
+        goal: number of reviews at which the reviews still needed were computed, and that number.
+        recent: the last decisions on this data set, at a version of the store.
     """
 
     key: str
+    token: str
     run: OpenRun
     selection: Selection
     queue: Queue
     version: int
     common: frozenset[str]
-    place: int | None = None
-    step: int = 0
-    message: str = ""
-    error: str = ""
-    conflict: Change | None = None
+    others: dict[tuple[int, int], Change] = field(default_factory=dict)
+    goal: tuple[int, int | None] | None = None
+    recent: tuple[int, list[Decision]] | None = None
 
     def texts(self, place: int) -> tuple[str, str]:
         """Return the query and the passage at an index of the queue."""
         query, passage = self.queue.pair(place)
         return self.run.inputs.corpus.queries[query], self.run.inputs.corpus.passages[passage]
 
-    def catch_up(self) -> list[Change]:
-        """Apply new events of the store to the queue; return them."""
+    def catch_up(self, who: str) -> list[tuple[Change, tuple[int, int]]]:
+        """Apply new events of the store to the queue; return those on pairs of the corpus with their pairs."""
         changes = resources.reviews().changes(self.version)
-        if changes:
-            self.version = changes[-1].id
-            pairs = pairs_of(self.run.inputs.corpus, [each.query for each in changes], [each.passage for each in changes])
-            states = np.array([queue.STATES.index(each.verdict or "unreviewed") for each in changes], dtype=np.int8)
-            here = (pairs[0] >= 0) & (pairs[1] >= 0)
-            self.queue.note(pairs[0][here], pairs[1][here], states[here])
-        return changes
-
-    def show(self) -> int | None:
-        """Return the index of the pair to show: the current one until it has a verdict, then the next that no other session shows."""
-        changes = self.catch_up()
-        if self.place is not None:
-            wanted = self.queue.pair(self.place)
-            self.conflict = next(
-                (each for each in reversed(changes) if each.who != reviewer() and self._is(each, wanted)),
-                self.conflict,
-            )
-            claims().hold(session_id(), self.run.run.id, wanted, reviewer())
-            return self.place
-        self.place = claims().take(session_id(), self.run.run.id, self.queue, reviewer(), self.catch_up)
-        self.step += 1
-        return self.place
-
-    def _is(self, change: Change, wanted: tuple[int, int]) -> bool:
-        corpus = self.run.inputs.corpus
-        queries, passages = pairs_of(corpus, [change.query], [change.passage])
-        return (int(queries[0]), int(passages[0])) == wanted
-
-    def leave(self, place: int | None = None) -> None:
-        """Go to the next pair, or to the pair at an index."""
-        self.place, self.conflict = place, None
-        if place is not None:
-            self.step += 1
+        if not changes:
+            return []
+        self.version = changes[-1].id
+        queries, passages = pairs_of(self.run.inputs.corpus, [each.query for each in changes], [each.passage for each in changes])
+        states = np.array([queue.STATES.index(each.verdict or "unreviewed") for each in changes], dtype=np.int8)
+        here = (queries >= 0) & (passages >= 0)
+        self.queue.note(
+            queries[here], passages[here], states[here], [each.reviewers for each, known in zip(changes, here, strict=True) if known]
+        )
+        found = [
+            (change, (query, passage))
+            for change, query, passage, known in zip(changes, queries.tolist(), passages.tolist(), here.tolist(), strict=True)
+            if known
+        ]
+        for change, numbers in found:
+            if change.who == who:
+                self.others.pop(numbers, None)
+            else:
+                self.others[numbers] = change
+        return found
 
 
-def also_here(review: ReviewSession) -> list[str]:
-    """Return the names of the other reviewers of this run on this server."""
-    return claims().names(session_id(), review.run.run.id)
+@dataclass(slots=True)
+class DeskState:
+    """What the server knows of the desk in the browser.
+
+    Attributes:
+        sent: its last message. recorded: the highest action on the disk, by desk. error: why actions are not written.
+        turn: counts messages and pairs that the server shows. message, show: the last of them.
+        known: the desk and queue whose leases are held on this server. default: a name for a reviewer who gives none.
+        batches: number of decisions that were made beside the desk; Undo on the desk reverts them too.
+    """
+
+    sent: Sent | None = None
+    recorded: dict[str, int] = field(default_factory=dict)
+    error: str = ""
+    turn: int = 0
+    message: dict[str, Any] | None = None
+    show: dict[str, Any] | None = None
+    known: str = ""
+    default: str = ""
+    batches: int = 0
+
+    @property
+    def who(self) -> str:
+        """The reviewer at the desk."""
+        return (self.sent.who.strip() if self.sent else "") or self.default
+
+    def say(self, text: str) -> None:
+        """Show a message on the desk."""
+        self.turn += 1
+        self.message = {"turn": self.turn, "text": text}
+
+    def bring(self, numbers: tuple[int, int]) -> None:
+        """Show a pair on the desk."""
+        self.turn += 1
+        self.show = {"turn": self.turn, "pair": numbers}
 
 
-def open_session(settings: QueueSettings) -> ReviewSession:
-    """Return the review of the current run with these settings; build a new one if either has changed."""
+def at_desk() -> DeskState:
+    """Return the state of this session's desk, with a default name of its reviewer."""
+    kept: DeskState = st.session_state.setdefault("review-desk-state", DeskState())
+    if not kept.default:
+        kept.default = desks().new_name(session_id())
+    return kept
+
+
+def open_session(settings: QueueSettings, mode: Mode) -> ReviewSession:
+    """Return the review of the current run with these settings; build a new one if either has changed.
+
+    In Query mode the pairs of each query are together, the query of the first pair first.
+    """
     run_id = st.session_state.run
     kept: ReviewSession | None = st.session_state.get(KEY)
     sample = audit.kept(run_id, state.selection_settings(run_id)) if run_id is not None and settings.source == "audit" else None
     identity = sample and (sample.fingerprint, sample.settings)
-    wanted = "" if run_id is None else msgspec.json.encode((run_id, state.selection_settings(run_id), settings, identity)).decode()
+    turn = st.session_state.get("review-refreshes", 0)
+    wanted = (
+        "" if run_id is None else msgspec.json.encode((run_id, state.selection_settings(run_id), settings, identity, turn, mode)).decode()
+    )
     if kept is not None and kept.key == wanted and not outdated(kept):
         return kept
     version = resources.reviews().version() if run_id is not None else 0  # read first, so that events during the build are applied later
@@ -126,8 +155,14 @@ def open_session(settings: QueueSettings) -> ReviewSession:
     with st.spinner("Building the queue ..."):
         with_verdict = queue.pairs_with_verdict(corpus, run.verdict_pairs, resources.reviews().verdicts())
         drawn = sample and audit.pairs(run, sample)
-        pairs = queue.build(corpus, run.ranking, selection, settings, with_verdict, resources.estimator(run), drawn)
-        review = ReviewSession(wanted, run, selection, pairs, version, statistics.common_words(run))
+        if settings.source == "disagreements":
+            drawn = unresolved_pairs(corpus, resources.reviews().decisions())
+        judged = queue.pairs_by_reviewer(corpus, resources.reviews().by_reviewer())
+        pairs = queue.build(corpus, run.ranking, selection, settings, with_verdict, resources.estimator(run), drawn, judged)
+        if mode == "query":
+            pairs = pairs.by_query()
+        token = hashlib.sha256(f"{wanted} {version >> GENERATION_BITS}".encode()).hexdigest()[:16]
+        review = ReviewSession(wanted, token, run, selection, pairs, version, statistics.common_words(run))
     st.session_state[KEY] = review
     return review
 
@@ -154,126 +189,33 @@ def fit_size(review: ReviewSession) -> str:
 
 def refresh() -> None:
     """Build a new queue on the next run, with the negatives that replaced removed ones."""
-    st.session_state.pop(KEY, None)
+    st.session_state["review-refreshes"] = st.session_state.get("review-refreshes", 0) + 1
 
 
-# Callbacks of the buttons. Streamlit calls them before it draws the screen again; the verdict is on the disk when they return.
-
-
-def decide(step: int, verdict: Choice) -> None:
-    """Write the verdict on the pair shown at this step, and go to the next."""
-    review, who = st.session_state.get(KEY), reviewer()
-    if review is None or review.step != step or review.place is None:  # the second of two quick presses
-        return
-    if _written(review, [review.texts(review.place)], verdict, who):
-        review.leave()
-
-
-def skip_conflict(step: int) -> None:
-    """Keep another reviewer's verdict on the pair, and go to the next."""
-    review = st.session_state.get(KEY)
-    if review is not None and review.step == step:
-        review.leave()
+# Callbacks of native buttons. Streamlit calls them before it draws the screen again; the verdict is on the disk when they return.
 
 
 def decide_all(verdict: Choice | None) -> None:
     """Give all open pairs of the queue one verdict, or remove theirs (None), as one decision."""
-    review, who = st.session_state.get(KEY), reviewer()
+    review, here = st.session_state.get(KEY), at_desk()
     if review is None:
         return
-    review.catch_up()
+    review.catch_up(here.who)
     places = np.flatnonzero(review.queue.todo).tolist()
-    if _written(review, [review.texts(place) for place in places], verdict, who):
-        review.message = f"{counted(len(places), 'pair')}: {LABELS[verdict] if verdict else 'verdict removed'}. Undo reverts all of them."
-        review.leave()
-
-
-def change(batch: int, key: str) -> None:
-    """Change an earlier decision as chosen in its menu: another verdict, no verdict, or show the pair again."""
-    review, who, choice = st.session_state.get(KEY), reviewer(), st.session_state.get(key)
-    if review is None or choice is None:
-        return
     try:
-        pairs = resources.reviews().pairs(batch)
+        resources.reviews().decide([review.texts(place) for place in places], verdict, here.who)
     except HnmineError as error:
-        review.error = str(error)
+        here.say(f"Not written: {error}")
         return
-    if not pairs:
-        review.message = "This decision was replaced or undone in the meantime."
+    here.batches += 1
+    here.say(f"{counted(len(places), 'pair')}: {LABELS[verdict] if verdict else 'verdict removed'}. Undo reverts all of them.")
+
+
+def show(query: str, passage: str) -> None:
+    """Show a pair again, so that its verdict can be changed."""
+    review: ReviewSession | None = st.session_state.get(KEY)
+    if review is None:
         return
-    if choice == "show":
-        queries, passages = pairs_of(review.run.inputs.corpus, [pairs[0][0]], [pairs[0][1]])
-        place = int(review.queue.places(queries, passages)[0])
-        if place >= 0:
-            review.leave(place)
-        else:
-            review.message = "This pair does not match the current filters."
-        return
-    if _written(review, pairs, None if choice == "remove" else choice, who):
-        review.message = "Verdict removed." if choice == "remove" else f"Changed to: {LABELS[choice]}."
-
-
-def undo() -> None:
-    """Undo this reviewer's last decision, and show its pair again."""
-    pressed("undo")
-
-
-def redo() -> None:
-    """Redo the last undo."""
-    pressed("redo")
-
-
-def pressed(heard: Press | None = None) -> None:
-    """Carry out each press of Undo and Redo once (`presses`); without a count, the one in `heard`."""
-    review, who, owed = st.session_state.get(KEY), reviewer(), presses.owed()
-    if owed is None:
-        owed = [heard] if heard else []
-    if review is None or not owed:
-        return
-    review.error, messages = "", []
-    for action in owed:
-        try:
-            message = _revert(review, who, action)
-        except HnmineError as error:
-            review.error = str(error)
-            break
-        if message:
-            messages.append(message)
-    repeated = [(message, len([*same])) for message, same in groupby(messages)]
-    if repeated:
-        review.message = " ".join(message if times == 1 else f"{message} ({times:,} times)" for message, times in repeated)
-    elif not review.error:
-        review.message = f"Nothing to {owed[0]}."
-
-
-def _revert(review: ReviewSession, who: str, action: Press) -> str:
-    """Undo or redo once; return a message, empty if there is nothing to undo or redo."""
-    done: Reverted | None = getattr(resources.reviews(), action)(who)
-    if done is None:
-        return ""
-    review.catch_up()
-    count = len(done.pairs)
-    message = ("Undone" if action == "undo" else "Redone") + (f": {counted(count, 'pair')}." if count else ".")
-    if done.skipped:
-        message += f" {counted(done.skipped, 'pair is', 'pairs are')} unchanged: another reviewer has decided since."
-    if count:
-        first = pairs_of(review.run.inputs.corpus, [done.pairs[0][0]], [done.pairs[0][1]])
-        place = int(review.queue.places(*first)[0])
-        if action == "undo" and count == 1 and place >= 0:
-            review.leave(place)
-        elif place < 0:
-            message += " It does not match the current filters." if count == 1 else " They do not match the current filters."
-        else:
-            review.leave()
-    return message
-
-
-def _written(review: ReviewSession, pairs: list[tuple[str, str]], verdict: Choice | None, who: str) -> bool:
-    """Write a decision; return False and keep the error if it cannot be written, so that the pair stays on the screen."""
-    try:
-        resources.reviews().decide(pairs, verdict, who)
-    except HnmineError as error:
-        review.error = str(error)
-        return False
-    review.error = ""
-    return True
+    queries, passages = pairs_of(review.run.inputs.corpus, [query], [passage])
+    if queries[0] >= 0 and passages[0] >= 0:
+        at_desk().bring((int(queries[0]), int(passages[0])))

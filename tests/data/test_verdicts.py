@@ -117,7 +117,7 @@ def test_verdicts_travel_as_json_lines(tmp_path):
     path = tmp_path / "verdicts.jsonl"
     path.write_bytes(b"".join(verdict_lines(given)))
     assert read_verdicts(path) == given[::-1]  # one without a time is older than all
-    path.write_text('{"query": "q", "passage": "p", "verdict": "negative", "note": "another tool\'s"}\n\n')
+    path.write_text('{"query": "q", "passage": "p", "verdict": "negative", "remark": "another tool\'s"}\n\n')
     assert read_verdicts(path) == [Verdict(query="q", passage="p", verdict="negative")]
 
 

@@ -20,7 +20,7 @@ from hnmine.data.corpus import Corpus, build_corpus
 from hnmine.data.rows import Row
 from hnmine.data.verdicts import CHOICES, Verdict, VerdictPairs, match_verdicts, pairs_of
 from hnmine.retrieval.ranking import Ranking, rank, ranks_of
-from hnmine.retrieval.signals import with_signals
+from hnmine.retrieval.signals import positive_similarity, with_signals
 from hnmine.review import queue
 from hnmine.review.queue import STATES, Queue, QueueSettings
 from hnmine.selection.fn_model import FNEstimator, default_fn_model
@@ -102,7 +102,7 @@ def test_the_queue_holds_each_chosen_negative_once(house: House) -> None:
 
 def test_the_most_suspicious_are_near_to_the_query_and_to_a_positive_at_once(house: House) -> None:
     found = house.queue()
-    alike = queue.positive_similarity(house.corpus, house.ranking, found.queries, found.passages)
+    alike = positive_similarity(house.corpus, house.ranking, found.queries, found.passages)
     brute = [
         max(float(house.ranking.passage_vectors[p] @ house.ranking.passage_vectors[passage]) for p in house.corpus.positives(query))
         for query, passage in pairs(found)
@@ -122,7 +122,9 @@ def signalled() -> House:
     return house
 
 
-@pytest.mark.parametrize("source", [source for source in get_args(queue.Source) if source != "audit"])  # that has an order of its own
+@pytest.mark.parametrize(
+    "source", [source for source in get_args(queue.Source) if source not in ("audit", "disagreements")]
+)  # their pairs are given
 def test_with_signals_the_most_suspicious_are_those_of_the_highest_estimate(signalled: House, source: queue.Source) -> None:
     house = signalled
     estimator = FNEstimator(house.corpus, house.ranking, default_fn_model())
@@ -165,7 +167,7 @@ def test_by_share_likeness_decides_within_a_per_cent(house: House) -> None:
     found = house.queue(order="ratio")
     cents = np.round(100 * found.ratios)
     assert (np.diff(cents) <= 0).all()
-    alike = queue.positive_similarity(house.corpus, house.ranking, found.queries, found.passages)
+    alike = positive_similarity(house.corpus, house.ranking, found.queries, found.passages)
     same = np.diff(cents) == 0
     assert same.any()
     assert (np.diff(alike)[same] <= 1e-6).all()
@@ -259,21 +261,14 @@ def test_judged_pairs_stay_in_the_queue_though_they_are_chosen_no_more(house: Ho
     assert len(after.queue(states=("unreviewed", "negative"), words="nothing has this")) == 0
 
 
-def test_walking_the_queue_shows_each_pair_once_and_steps_over_others(house: House) -> None:
+def test_a_verdict_closes_a_pair_and_an_undo_opens_it_at_its_place(house: House) -> None:
     found = house.queue()
-    seen = []
-    taken = frozenset({found.pair(0), found.pair(3)})
-    while (place := found.next(taken)) is not None:
-        seen.append(place)
-        query, passage = found.pair(place)
-        found.note(np.array([query], np.int32), np.array([passage], np.int32), np.array([2], np.int8))
-    assert seen == [place for place in range(48) if place not in (0, 3)]
-    assert found.next() == 0
-    assert found.counts["relevant"] == 46
-    # What loses its verdict comes again, at its place.
     many = np.arange(1, 30)
-    found.note(found.queries[many], found.passages[many], np.zeros(len(many), np.int8))
-    assert found.next(taken) == 1
+    found.note(found.queries[many], found.passages[many], np.full(len(many), 2, np.int8))
+    assert np.flatnonzero(found.open("Ann")).tolist() == [0, *range(30, 48)]
+    assert found.counts["relevant"] == 29
+    found.note(found.queries[[3, 5]], found.passages[[3, 5]], np.zeros(2, np.int8))
+    assert np.flatnonzero(found.open("Ann"))[:4].tolist() == [0, 3, 5, 30]
     found.note(np.array([0], np.int32), np.array([9_999], np.int32), np.array([1], np.int8))  # no pair of this queue
     assert found.places(np.array([0], np.int32), np.array([9_999], np.int32)).tolist() == [-1]
 
@@ -357,7 +352,7 @@ def test_a_large_queue_is_whole_and_walks_on(order: str) -> None:
     found = queue.build(corpus, ranking, selection, QueueSettings(order=order), none)  # type: ignore[arg-type]
     query, passage = found.pair(0)
     found.note(np.array([query], np.int32), np.array([passage], np.int32), np.array([1], np.int8))
-    assert found.next() == 1
+    assert np.flatnonzero(found.open("Ann"))[0] == 1
     assert len(found) == 300_000
 
 

@@ -1,0 +1,222 @@
+"""What goes between the server and the desk: decisions are written once and acknowledged, and the pairs that follow are sent.
+
+`receive` writes the unsaved actions of a desk in one transaction; the store skips those it has. `answer` acknowledges them and sends the
+pairs that the browser does not have: a decision costs one pair, not fifty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+import numpy as np
+import streamlit as st
+
+from hnmine import resources
+from hnmine.core.errors import HnmineError, InputError
+from hnmine.core.text import counted
+from hnmine.data.corpus import Corpus
+from hnmine.review import audit_sample
+from hnmine.review.audit_plan import more_reviews
+from hnmine.review.queue import Source
+from hnmine.review.store import Action
+from pages.review import desk, pair
+from pages.review.desk import Box, Sent
+from pages.review.reviewers import desks, leases, session_id
+from pages.review.session import KEY, DeskState, Mode, ReviewSession, at_desk
+from pages.review.words import LABELS
+from pages.shared import audit
+
+AHEAD: dict[Mode, int] = {"pair": 50, "query": 120}  # pairs that a desk has ahead
+MOST_BYTES = 2_000_000  # of texts in one answer
+GOAL = 0.03  # margin of error of an audit
+# Pairs as they are counted on the desk.
+WHAT: dict[Source, str] = {
+    "chosen": "chosen negatives",
+    "window": "candidates in the window",
+    "nearest": "candidates before the window",
+    "audit": "pairs of the audit sample",
+    "disagreements": "disagreements",
+}
+GOAL_EVERY = 10  # reviews after which the goal is computed again, in 0.1 s
+
+
+def receive() -> None:
+    """Write what the desk sent and has not seen acknowledged. Streamlit calls it before it draws the screen again."""
+    here = at_desk()
+    try:
+        told = desk.sent()
+    except msgspec.ValidationError as error:
+        here.error = f"the message of this page cannot be read ({error}); reload the page"
+        return
+    if told is None:
+        return
+    if here.sent is None or here.sent.desk != told.desk:  # another page in this session
+        here.message = here.show = None
+    here.sent, here.error = told, ""
+    for box in told.boxes:
+        try:
+            _write(box, here)
+        except HnmineError as error:
+            here.error = str(error)
+
+
+def _write(box: Box, here: DeskState) -> None:
+    """Write the actions of a desk in one transaction."""
+    before = here.recorded.get(box.desk, 0)
+    asked = next((each for each in reversed(box.actions) if each.asked and each.seq > before), None)
+    review: ReviewSession | None = st.session_state.get(KEY)
+    if asked and review is not None:
+        review.catch_up(here.who)
+    here.recorded[box.desk] = resources.reviews().record(box.desk, [_action(each) for each in box.actions])
+    if asked and review is not None:
+        _tell(review, here, asked.kind)
+
+
+def _action(step: desk.Step) -> Action:
+    pairs = _texts(step) if step.pairs else ()
+    return Action(seq=step.seq, kind=step.kind, pairs=pairs, verdict=step.verdict, note=step.note, who=step.who, at=step.at)
+
+
+def _texts(step: desk.Step) -> tuple[tuple[str, str], ...]:
+    """Return the texts of an action's pairs.
+
+    Raises:
+        WorkspaceError: the run cannot be opened.
+        InputError: its data does not have these texts.
+    """
+    review: ReviewSession | None = st.session_state.get(KEY)
+    run = review.run if review is not None and review.run.run.id == step.run else resources.open_run(step.run)
+    corpus: Corpus = run.inputs.corpus
+    found = [pair.numbers_of(each, corpus) for each in step.pairs]
+    if None in found:
+        raise InputError(
+            f"a decision is on a pair that the data of run {step.run} does not have; restore the data, or discard the decision"
+        )
+    return tuple((corpus.queries[numbers[0]], corpus.passages[numbers[1]]) for numbers in found if numbers)
+
+
+def _tell(review: ReviewSession, here: DeskState, kind: str) -> None:
+    """Say what an undo or redo did that the browser could not do itself, and show the pair."""
+    changes = [numbers for change, numbers in review.catch_up(here.who) if change.who == here.who]
+    if not changes:
+        here.say(f"Nothing to {kind}.")
+        return
+    here.say(f"{'Undone' if kind == 'undo' else 'Redone'}: {counted(len(changes), 'pair')}.")
+    if len(changes) == 1:
+        here.bring(changes[0])
+
+
+def answer(review: ReviewSession, mode: Mode, overlap: int) -> dict[str, Any]:
+    """Return what the desk needs: acknowledgements, the order of the next pairs, and those that it does not have."""
+    here, corpus, run = at_desk(), review.run.inputs.corpus, review.run.run
+    told, found = here.sent, _empty(review, mode, here)
+    if told is None:
+        review.catch_up(here.who)
+        return found
+    desks().enter(session_id(), told.desk, here.who)
+    ahead = {numbers for name in told.have if (numbers := pair.numbers_of(name, corpus))}
+    if here.known != told.desk + review.token:
+        leases().keep(run.id, told.desk, here.who, ahead, desks().alive)  # what the desk has from before a restart
+        here.known = told.desk + review.token
+    places = leases().take(
+        run.id, told.desk, review.queue, here.who, AHEAD[mode], overlap, desks().alive, lambda: review.catch_up(here.who)
+    )
+    wanted = [review.queue.pair(place) for place in places]
+    names = {numbers: pair.pair_id(corpus, *numbers) for numbers in wanted}
+    new = [numbers for numbers in wanted if numbers not in ahead]
+    if here.show is not None and here.show["turn"] > told.shown:
+        names[here.show["pair"]] = pair.pair_id(corpus, *here.show["pair"])
+        found["show"] = {"turn": here.show["turn"], "id": names[here.show["pair"]]}
+        new.insert(0, here.show["pair"])
+    found["desk"], found["turn"], found["goal"] = told.desk, told.turn, _goal(review)
+    found["done"] = len(review.queue) - review.queue.counts["unreviewed"]
+    found["order"], found["pairs"] = [names[numbers] for numbers in wanted], _described(review, new)
+    found["taken"] = _taken(review, told, corpus, set(wanted))
+    if not wanted:
+        left = int(np.count_nonzero(review.queue.open(here.who, overlap)))
+        found["waiting"] = bool(left)
+        found["end"] = _end(review, left)
+    return found
+
+
+def unreadable(review: ReviewSession, mode: Mode, error: HnmineError) -> dict[str, Any]:
+    """Return an answer that only says why there is none; the desk keeps its pairs and its unsaved actions."""
+    return _empty(review, mode, at_desk()) | {"error": str(error)}
+
+
+def _empty(review: ReviewSession, mode: Mode, here: DeskState) -> dict[str, Any]:
+    """Return an answer without pairs, for a desk that the server does not know yet."""
+    return {
+        "workspace": hashlib.sha256(str(resources.workspace().root.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16],
+        "run": review.run.run.id,
+        "queue": review.token,
+        "mode": mode,
+        "who": here.default,
+        "desk": "",
+        "turn": 0,
+        "recorded": here.recorded,
+        "error": here.error,
+        "message": here.message,
+        "batches": here.batches,
+        "show": None,
+        "order": [],
+        "pairs": [],
+        "taken": {},
+        "total": len(review.queue),
+        "what": WHAT[review.queue.settings.source],
+        "done": 0,
+        "goal": "",
+        "end": "",
+        "waiting": False,
+    }
+
+
+def _described(review: ReviewSession, pairs: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    room = MOST_BYTES
+    for query, passage in dict.fromkeys(pairs):
+        place = int(review.queue.places(np.array([query], np.int32), np.array([passage], np.int32))[0])
+        found.append(pair.described(review, query, passage, int(review.queue.verdicts[place]) if place >= 0 else 0))
+        room -= sum(map(len, found[-1]["candidate"])) + sum(len(text) for each in found[-1]["positives"] for text in each["text"])
+        if room < 0:
+            break
+    return found
+
+
+def _taken(review: ReviewSession, told: Sent, corpus: Corpus, wanted: set[tuple[int, int]]) -> dict[str, str]:
+    """Return a message for the pair on the desk if another reviewer has judged it meanwhile."""
+    numbers = pair.numbers_of(told.current, corpus)
+    change = review.others.get(numbers) if numbers and numbers not in wanted else None
+    if change is None:
+        return {}
+    who = change.who or "Another reviewer"
+    said = f"marked this pair as {LABELS[change.verdict]}" if change.verdict else "removed the verdict on this pair"
+    return {told.current: f"{who} {said} while it was on your screen. Your verdict replaces theirs."}
+
+
+def _goal(review: ReviewSession) -> str:
+    """Return how many more reviews of an audit sample reach the margin of error; empty for other pairs."""
+    if review.queue.settings.source != "audit":
+        return ""
+    done = len(review.queue) - review.queue.counts["unreviewed"]
+    if review.goal is None or not 0 <= done - review.goal[0] < GOAL_EVERY:
+        sample = audit.kept(review.run.run.id, review.selection.settings)
+        if sample is None:
+            return ""
+        places = review.queue.places(*audit_sample.pairs_in(sample, review.run.inputs.corpus))
+        states = np.where(places >= 0, review.queue.verdicts[places], 0)
+        review.goal = done, more_reviews(sample, states, GOAL)
+    if review.goal[1] is None:
+        return ""
+    more = max(0, review.goal[1] - (done - review.goal[0]))
+    return f"about {more:,} more to reach ±3 points" if more else "±3 points reached"
+
+
+def _end(review: ReviewSession, left: int) -> str:
+    if left:
+        return f"Other reviewers have the last pairs open.\n{counted(left, 'pair')} will appear here if nobody gives a verdict."
+    if not len(review.queue):
+        return "No pairs match these filters.\nChange the filters, or choose other pairs."
+    return "The sample is reviewed." if review.queue.settings.source == "audit" else "This queue is reviewed."
