@@ -47,7 +47,9 @@ def divided(files: Mapping[str, BinaryIO]) -> tuple[str, str] | None:
 
 def _sorted(files: Mapping[str, BinaryIO]) -> Sorted:
     where = " and ".join(files)
-    return sorted_files(folder_of(where, Path(where), {name: opener_of(file) for name, file in files.items()}), Reading(Columns(), (), True))
+    return sorted_files(
+        folder_of(where, Path(where), {name: opener_of(file) for name, file in files.items()}), Reading(Columns(), (), True)
+    )
 
 
 def _is_pool(name: str, file: BinaryIO) -> bool:

@@ -30,7 +30,20 @@ from hnmine.data.reading import training_of
 from hnmine.data.rows import Row, training_rows
 from hnmine.data.several import Reading, Sorted, in_words, sorted_files
 
-__all__ = ["SUFFIXES", "FileInfo", "FirstRow", "Stamp", "Uploaded", "first_rows", "inspect_file", "list_files", "opener_of", "sample", "stamp", "store"]
+__all__ = [
+    "SUFFIXES",
+    "FileInfo",
+    "FirstRow",
+    "Stamp",
+    "Uploaded",
+    "first_rows",
+    "inspect_file",
+    "list_files",
+    "opener_of",
+    "sample",
+    "stamp",
+    "store",
+]
 
 # Of each file: its path, its times in nanoseconds, its size.
 Stamp = tuple[tuple[str, int, int, int], ...]
