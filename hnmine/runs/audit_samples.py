@@ -7,6 +7,7 @@ selection's settings: with the old settings, the audit is there again.
 from __future__ import annotations
 
 import datetime
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from hnmine.runs.descriptions import read
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 
-__all__ = ["keep_sample", "kept_sample"]
+__all__ = ["audited", "keep_sample", "kept_sample"]
 
 
 def keep_sample(space: Workspace, run_id: str, sample: Sample) -> Sample:
@@ -46,6 +47,15 @@ def kept_sample(space: Workspace, run_id: str, selection: SelectionSettings) -> 
     """
     path = _path(space, run_id, selection)
     return read(path, Sample, "", remedy="remove the file, and draw another sample") if path.exists() else None
+
+
+def audited(space: Workspace, run_id: str) -> list[SelectionSettings]:
+    """Return the selections of a run that have a sample; a damaged one is left out."""
+    found = []
+    for path in sorted(space.run_folder(run_id).glob("audit-*.json")):
+        with suppress(WorkspaceError):
+            found.append(read(path, Sample, "").selection)
+    return found
 
 
 def _path(space: Workspace, run_id: str, selection: SelectionSettings) -> Path:

@@ -54,7 +54,7 @@ def lengths_of(data: resources.Data) -> Lengths | None:
 
 def strip(data: resources.Data, read: Inputs | None, problems: Sequence[Problem], lengths: Lengths | None) -> None:
     """Draw one card for each check."""
-    with st.grid(4, min_column_width=230):
+    with st.grid(4, min_column_width=200):
         _errors(problems)
         _lengths(lengths)
         _duplicates(resources.text_duplicates(data) if read else None)
