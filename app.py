@@ -34,6 +34,6 @@ page = st.navigation(
     position="top",
 )
 state.restore(page.url_path)
-frame.bar()
+frame.bar(page)
 tour.bar(page.url_path)
 page.run()

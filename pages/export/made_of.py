@@ -51,8 +51,11 @@ def _save(run: OpenRun, selection: Selection) -> None:
     """Draw the warning that the selection has no name yet, and the form that gives it one."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge("unsaved changes", icon=":material/edit:", color="orange")
-        with st.popover("Save as variant", icon=":material/bookmark_add:", key="save-variant"), st.form("save-variant-form", border=False):
-            name = st.text_input("Name", value=name_of(selection.settings), key="variant-name")
+        with (
+            st.popover("Save as variant", icon=":material/bookmark_add:", key="export-save-variant"),
+            st.form("export-variant-form", border=False),
+        ):
+            name = st.text_input("Name", value=name_of(selection.settings), key="export-variant-name")
             if st.form_submit_button("Save", type="primary"):
                 try:
                     state.save_draft(run.run.id, name)

@@ -1,16 +1,21 @@
-"""Start the mining of a data set: with the settings of a screen, or with the recommended ones."""
+"""Mining in the background: start it, resume it after a crash of the server, or forget it."""
 
 from __future__ import annotations
 
 from hnmine import resources
+from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.dataset import Inputs
-from hnmine.models import cards, loading
+from hnmine.models import loading
 from hnmine.models.cards import ModelSettings
+from hnmine.models.reranker import Reranker
+from hnmine.runs.job_records import JobRecord, Request
 from hnmine.runs.jobs import Job, mine_dataset
-from hnmine.runs.mine import MineSettings
+from hnmine.runs.settings import MineSettings
 from hnmine.selection.presets import RECOMMENDED, with_preset
 from hnmine.selection.settings import SelectionSettings
 from pages.shared import state
+
+__all__ = ["DEPTH", "dismiss", "interrupted", "recommended", "resume", "start"]
 
 # Candidates ranked for each query, so that the window can be extended: ranking 500 instead of 210 takes 2 ms more per query.
 DEPTH = 500
@@ -29,19 +34,53 @@ def recommended(dataset_id: str, read: Inputs) -> MineSettings:
     )
 
 
-def start(dataset_id: str, settings: MineSettings) -> Job:
-    """Queue a run; it continues without the page."""
+def start(dataset_id: str, settings: MineSettings, depth: int) -> Job:
+    """Queue the mining of a data set; it continues without the page, and can be resumed after a crash of the server.
+
+    Raises:
+        WorkspaceError: there is no such data set.
+    """
     space = resources.workspace()
-    return resources.jobs().submit(
-        dataset_id,
-        lambda on_progress, should_stop: mine_dataset(
+    name = f"Mining {space.dataset(dataset_id).name}"
+
+    def reranker(tell: OnProgress) -> Reranker:
+        assert settings.reranker is not None  # else it is not asked for
+        return resources.cross_encoder(settings.reranker, tell)
+
+    def work(on_progress: OnProgress, should_stop: ShouldStop) -> str:
+        return mine_dataset(
             space,
             dataset_id,
             settings,
-            DEPTH,
-            lambda tell: resources.encoder(settings.model or cards.ModelSettings(), tell),
+            depth,
+            lambda tell: resources.encoder(settings.model or ModelSettings(), tell),
             on_progress,
             should_stop,
-            load_reranker=lambda tell: resources.cross_encoder(settings.reranker, tell),
-        ),
-    )
+            load_reranker=reranker,
+        )
+
+    request = Request(dataset_id=dataset_id, settings=settings, depth=depth)
+    return resources.jobs().submit(dataset_id, work, name=name, request=request)
+
+
+def interrupted() -> list[JobRecord]:
+    """Return the jobs that a crash interrupted, newest first."""
+    records = resources.jobs().records
+    return [] if records is None else records.interrupted()
+
+
+def resume(record: JobRecord) -> Job:
+    """Queue an interrupted job again with the same settings; stored vectors are not encoded again.
+
+    Raises:
+        WorkspaceError: its data set has been deleted.
+    """
+    job = start(record.request.dataset_id, record.request.settings, record.request.depth)
+    dismiss(record)
+    return job
+
+
+def dismiss(record: JobRecord) -> None:
+    """Forget an interrupted job."""
+    if (records := resources.jobs().records) is not None:
+        records.end(record.id)

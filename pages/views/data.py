@@ -37,9 +37,6 @@ with actions:
     if st.button("Open other data", icon=":material/folder_open:", type="tertiary", key="open-other"):
         st.session_state.dataset = st.session_state.run = st.session_state.variant = None
         st.rerun()
-    if current.pool_name is None:
-        with st.popover("Add a pool", icon=":material/add:", key="add-pool"):
-            open_data.add_pool()
 
 # How the files are read
 
@@ -70,7 +67,9 @@ elif isinstance(question, LabelsError):
     questions.labels(current.id, question, columns)
 elif isinstance(question, TextsError):
     questions.texts(question)
-    if question.missing == ("passages",):
+asked = isinstance(question, TextsError) and question.missing == ("passages",)
+if current.pool_name is None:
+    with st.container() if asked else actions.popover("Add a pool", icon=":material/add:", key="add-pool"):
         open_data.add_pool()
 if files is None:
     if not isinstance(question, EncodingError | ColumnsError):
@@ -117,7 +116,7 @@ with actions:
             )
             and read is not None
         ):
-            mining.start(current.id, mining.recommended(current.id, read))
+            mining.start(current.id, mining.recommended(current.id, read), mining.DEPTH)
             st.switch_page("pages/views/mine.py")
 figures = [
     counted(len(kept), "row"),
