@@ -20,31 +20,29 @@ from hnmine.selection.settings import SelectionSettings
 from pages.shared.widgets import failed
 
 Decisions = tuple[tuple[str, ...], bool]
+# What the address of the Inspect screen names of its list, besides the query.
+VIEW = ("search", "show", "sort", "order")
 
 
 def restore(page: str = "") -> None:
     """Read the state from the address in a new session, and update the address afterwards.
 
-    On the page "inspect" the address has the query too, so the browser's back button returns to the query before.
+    On the page "inspect" the address has the query and the list too (VIEW), so the browser's back button returns to the query before.
     """
     state = st.session_state
     if "dataset" in state:
         _close_deleted()
     if "dataset" not in state:
         state.dataset = state.run = state.variant = None
-        state.query, state.query_written, state.query_turn = st.query_params.get("query") or None, None, 0
+        state.query_turn, state.view_written = 0, None
+        _read_view()
         if run_id := st.query_params.get("run"):
             open_variant(run_id, st.query_params.get("variant") or MINED)
         elif dataset_id := st.query_params.get("dataset"):
             open_dataset(dataset_id)
-    elif page == "inspect" and "run" in st.query_params and st.query_params.get("query") != state.query_written:
-        state.query, state.query_turn = st.query_params.get("query") or None, state.query_turn + 1
-    wanted = {name: state[name] for name in ("run", "variant", "dataset") if state[name] is not None}
-    if page == "inspect" and state.run is not None and state.query is not None:
-        wanted["query"] = state.query
-    state.query_written = wanted.get("query")
-    if st.query_params.to_dict() != wanted:  # in one write, because each write is an entry of the browser's history
-        st.query_params.from_dict(wanted)
+    elif page == "inspect" and "run" in st.query_params and _view() != state.view_written:
+        _read_view()
+    write(page)
     if message := state.pop("message", None):
         st.error("Cannot open this address", icon=":material/link_off:")
         st.text(message)
@@ -53,6 +51,26 @@ def restore(page: str = "") -> None:
     if damages := damages + ([] if state.run is None else variants.damaged(space, state.run)):
         st.warning("Cannot read the stored settings. The defaults are used instead.", icon=":material/warning:")
         st.text("\n".join(damages))
+
+
+def write(page: str) -> None:
+    """Write the state into the address, in one write, because each write is an entry of the browser's history."""
+    state = st.session_state
+    wanted = {name: state[name] for name in ("run", "variant", "dataset") if state[name] is not None}
+    if page == "inspect" and state.run is not None:
+        wanted |= state.view | ({} if state.query is None else {"query": state.query})
+    if st.query_params.to_dict() != wanted:
+        st.query_params.from_dict(wanted)
+    state.view_written = _view()
+
+
+def _view() -> dict[str, str]:
+    return {name: value for name in ("query", *VIEW) if (value := st.query_params.get(name))}
+
+
+def _read_view() -> None:
+    state, view = st.session_state, _view()
+    state.query, state.view, state.query_turn = view.pop("query", None), view, state.query_turn + 1
 
 
 def _close_deleted() -> None:
