@@ -17,12 +17,13 @@ from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
 from pages.inspect import candidates, maps, passages, query_list, verdicts
 from pages.inspect.query_list import DETAIL
-from pages.shared import state
+from pages.shared import state, statistics
 from pages.shared.drawing import draw as draw_chart
 from pages.shared.widgets import failed
 from pages.shared.wording import COLUMNS
 
-HEAD, BODY = 216, 372  # heights in pixels
+HEAD, BODY = 240, 330  # heights in pixels
+PICKED = "inspect-passage"  # (query, passage) that is marked in the histogram
 PAGE = 25  # candidates that were not selected, on one page
 
 
@@ -36,20 +37,21 @@ def draw(run: OpenRun, selection: Selection) -> None:
     query = int(found[place])
     name = state.query_id(run.inputs.corpus, query)
     details = candidates.details(run, selection, query)
-    _head(run, found, place, name)
-    picked = st.session_state.get("inspect-passage")
+    _head(run, found, place, query, name)
+    of, passage = st.session_state.get(PICKED, (None, None))
+    picked = passage if of == query else None
     texts, figure = st.columns([3, 2], gap="small")
     with texts:
         lines = candidates.head(run, details, query)
         passages.draw(lines, key="inspect-texts", of=name, label="Query and positives", height=HEAD, leads=True)
     with figure:
-        _histogram(selection, details, query, picked)
+        _histogram(run, selection, details, query, picked)
     if risk := candidates.riskiest(run, selection, details, query):
         st.text(risk)
     _tabs(run, selection, details, query, name, picked)
 
 
-def _head(run: OpenRun, found: query_list.Ints, place: int, name: str) -> None:
+def _head(run: OpenRun, found: query_list.Ints, place: int, query: int, name: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.button(
             "Previous",
@@ -73,7 +75,7 @@ def _head(run: OpenRun, found: query_list.Ints, place: int, name: str) -> None:
             st.code(_link(name), language=None, wrap_lines=True)
             st.text("Opens this screen for everyone who can reach this server.")
         if st.button("Review these", icon=":material/rate_review:", key="inspect-review", help="Review this query's candidates."):
-            st.session_state["review-query"] = run.inputs.corpus.queries[query_list.state.query_of(run.inputs.corpus, name) or 0]
+            st.session_state["review-query"] = run.inputs.corpus.queries[query]
             st.switch_page("pages/views/review.py")
 
 
@@ -83,8 +85,26 @@ def _link(name: str) -> str:
     return f"{address.scheme}://{address.netloc}{address.path}?{urlencode(wanted)}"
 
 
-def _histogram(selection: Selection, details: Candidates, query: int, picked: str | None) -> None:
-    draw_chart(charts.rank_curve(details, selection.settings, float(selection.positive[query])), "inspect-histogram")
+def _histogram(run: OpenRun, selection: Selection, details: Candidates, query: int, picked: str | None) -> None:
+    """Draw the query's histogram with the picked passage marked; a click on a point picks its passage."""
+    at = np.flatnonzero(details.ids == int(picked)) if picked is not None else ()
+    figure = charts.query_histogram(
+        run.inputs.corpus,
+        run.ranking,
+        selection.settings,
+        details,
+        query,
+        statistics.bins(run).edges,
+        highlight=int(at[0]) if len(at) else None,
+        select="point",
+    )
+    key = "inspect-histogram"
+
+    def clicked() -> None:
+        if points := st.session_state[key].selection.get("point"):
+            st.session_state[PICKED] = (query, str(details.ids[int(points[0]["place"])]))
+
+    draw_chart(figure, key, clicked)
 
 
 def _tabs(run: OpenRun, selection: Selection, details: Candidates, query: int, name: str, picked: str | None) -> None:
@@ -114,7 +134,7 @@ def _passages(run: OpenRun, details: Candidates, query: int, name: str, places: 
     corpus = run.inputs.corpus
 
     def pick(passage: str) -> None:
-        st.session_state["inspect-passage"] = passage
+        st.session_state[PICKED] = (query, passage)
 
     def judge(passage: str, verdict: object) -> None:
         if passage in {line.id for line in lines}:

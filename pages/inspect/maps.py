@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from hnmine.analysis import charts
+from hnmine.analysis import count_charts, map_charts
 from hnmine.analysis.maps import Kind, Neighbourhood, neighbourhood
 from hnmine.analysis.queries import Candidates
 from hnmine.resources import OpenRun
@@ -22,7 +22,7 @@ def draw(run: OpenRun, selection: Selection, candidates: Candidates, query: int)
     if choice("Chart", FIGURES, "inspect-figure", "curve", about) == "near":
         draw_neighbourhood(run, selection, candidates, query)
     else:
-        draw_chart(charts.rank_curve(candidates, selection.settings, float(selection.positive[query])), "inspect-curve")
+        draw_chart(count_charts.rank_curve(candidates, selection.settings, float(selection.positive[query])), "inspect-curve")
 
 
 def draw_neighbourhood(run: OpenRun, selection: Selection, candidates: Candidates, query: int) -> None:
@@ -35,7 +35,7 @@ def draw_neighbourhood(run: OpenRun, selection: Selection, candidates: Candidate
         for kind, place in zip(near.kinds[1:].tolist(), near.order[1:].tolist(), strict=True)
     ]
     words = in_words(near, statuses)
-    draw_chart(charts.neighbourhood_map(near, texts, statuses, f"Map of the query's neighbourhood. {words}"), "inspect-near")
+    draw_chart(map_charts.neighbourhood_map(near, texts, statuses, f"Map of the query's neighbourhood. {words}"), "inspect-near")
     st.text(f"{words} {explained(near.plane.explained)} Hover for text.")
 
 

@@ -25,7 +25,7 @@ function button(label, help, pressed, onclick) {
 
 export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
   const list = parentElement.querySelector("ol");
-  const before = shown.get(list);
+  const before = shown.get(list) ?? {};
   const focused = list.getRootNode().activeElement;
   const place = focused && list.contains(focused) ? [focused.closest("li").dataset.id, focused.textContent] : null;
 
@@ -85,10 +85,11 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
     const same = [...list.children].find((each) => each.dataset.id === place[0]);
     [...(same?.querySelectorAll("button") ?? [])].find((each) => each.textContent === place[1])?.focus({ preventScroll: true });
   }
-  if (before !== undefined && before !== data.of) {
+  if (before.of !== undefined && before.of !== data.of) {
     list.scrollTop = 0;
     // On a phone the list of queries is above: show what was picked there.
     if (data.leads && matchMedia("(max-width: 640px)").matches) list.scrollIntoView({ block: "start" });
   }
-  shown.set(list, data.of);
+  if (data.picked !== before.picked) list.querySelector(".picked")?.scrollIntoView({ block: "nearest" });
+  shown.set(list, { of: data.of, picked: data.picked });
 }

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import streamlit as st
 
+from hnmine.analysis.histograms import mini_histograms
 from hnmine.analysis.listing import COLUMNS, FILTERS, Ints, Listing, pages, sorted_by
 from hnmine.analysis.queries import QueryTable
 from hnmine.core.text import counted, normalize_text
@@ -22,7 +23,7 @@ from pages.shared.highlight import printable
 from pages.shared.wording import QUERY_COLUMNS, RATIO_SHOWN, probability
 
 LIST, DETAIL = "inspect-list", "inspect-detail"  # the two fragments
-PAGE, BINS = 50, 16
+PAGE = 50
 SHOW = {
     "all": "All",
     "above": "Above the positive",
@@ -155,12 +156,9 @@ def draw(run: OpenRun, selection: Selection) -> None:
         label="Queries",
         height=HEIGHT,
     )
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        total = len(run.inputs.corpus.queries)
-        st.text(f"{len(found):,} of {counted(total, 'query', 'queries')}", width="content")
-        if (count := pages(len(found), PAGE)) > 1:
-            key = f"inspect-page-{page}"
-            st.pagination(count, default=page, key=key, max_visible_pages=5, on_change=lambda: go(found, (session[key] - 1) * PAGE, run))
+    if (count := pages(len(found), PAGE)) > 1:
+        key = f"inspect-page-{page}"
+        st.pagination(count, default=page, key=key, max_visible_pages=5, on_change=lambda: go(found, (session[key] - 1) * PAGE, run))
 
 
 def _controls(run: OpenRun, selection: Selection) -> None:
@@ -176,30 +174,32 @@ def _controls(run: OpenRun, selection: Selection) -> None:
         icon=":material/search:",
         on_change=_changed,
     )
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
-        st.selectbox(
-            "Show",
-            ["all", *FILTERS],
-            format_func=lambda name: f"{SHOW[name]} ({counts[name]:,})",
-            key="inspect-show",
-            persist_state="session",
-            on_change=_changed,
-            help=SHOW_HELP,
-        )
+    st.selectbox(
+        "Show",
+        ["all", *FILTERS],
+        format_func=lambda name: f"{SHOW[name]} ({counts[name]:,})",
+        key="inspect-show",
+        persist_state="session",
+        label_visibility="collapsed",
+        on_change=_changed,
+        help=SHOW_HELP,
+    )
+    with st.container(horizontal=True, gap="xsmall"):
         st.selectbox(
             "Sort by",
             list(QUERY_COLUMNS),
-            format_func=lambda name: QUERY_COLUMNS[name].header,
+            format_func=lambda name: f"Sort: {QUERY_COLUMNS[name].header}",
             key="inspect-sort",
             persist_state="session",
+            label_visibility="collapsed",
             on_change=_sorted,
         )
         down = st.session_state["inspect-order"] == "down"
         st.button(
-            "",
+            "Reverse",
             icon=":material/arrow_downward:" if down else ":material/arrow_upward:",
-            key="inspect-turn-order",
-            help=f"{ORDERS['down' if down else 'up']}. Press to reverse.",
+            key="inspect-reverse",
+            help=f"Now {ORDERS['down' if down else 'up'].lower()}.",
             on_click=_reversed,
         )
 
@@ -211,15 +211,11 @@ def _reversed() -> None:
 
 def _rows(run: OpenRun, selection: Selection, table: QueryTable, shown: Ints, by: str) -> list[rows.Row]:
     corpus = run.inputs.corpus
-    low, high = statistics.score_range(run)
-    width = max(high - low, 1e-6)
-    scores = selection.scores[shown]
-    bins = np.clip(np.floor((np.nan_to_num(scores) - low) / width * BINS), 0, BINS - 1).astype(np.int64)
-    counts = np.zeros((len(shown), BINS), np.int64)
-    held = ~np.isnan(scores)
-    np.add.at(counts, (np.nonzero(held)[0], bins[held]), 1)
+    edges = statistics.bins(run).edges
+    low, width = float(edges[0]), float(edges[-1] - edges[0])
+    counts = mini_histograms(selection.scores[shown], edges)
     found = []
-    for query, bars in zip(shown.tolist(), counts.tolist(), strict=True):
+    for query, bars in zip(shown.tolist(), counts, strict=True):
         facts = [] if table.fn_probability is None else [f"{_percent(table.fn_probability[query])} likely relevant"]
         if by not in ("fn_probability", "query", "reviewed"):
             facts.append(f"{QUERY_COLUMNS[by].header} {_value(table, by, query, run.ranking.depth)}")
