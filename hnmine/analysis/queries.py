@@ -5,6 +5,7 @@ Everything is aggregated here with NumPy, so a browser gets a few hundred number
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np

@@ -39,7 +39,7 @@ SHOW_HELP = (
 )
 ORDERS = {"down": "High to low", "up": "Low to high"}
 DEFAULTS = {"search": "", "show": "all", "sort": "fn_probability", "order": "down"}
-HEIGHT = 544  # of the rows, in pixels
+HEIGHT = 524  # of the rows, in pixels
 
 
 class Listed(NamedTuple):
