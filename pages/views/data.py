@@ -143,7 +143,7 @@ if problems:
 card = cards.describe(cards.ModelSettings())
 lengths = resources.text_lengths(data, card.folder) if rows and card.folder else None
 if lengths is not None:
-    from hnmine.analysis import charts  # Arrow and NumPy would delay the first screen
+    from hnmine.analysis import count_charts  # Arrow and NumPy would delay the first screen
     from pages.shared.drawing import draw
 
     for column, counts_, limit, what in zip(
@@ -153,7 +153,7 @@ if lengths is not None:
             too_long = float((counts_ > limit).mean()) if len(counts_) else 0.0
             percent = wording.percent(too_long, 1)
             description = f"Histogram of the lengths of {what}: {percent} are longer than {limit:,} tokens"
-            draw(charts.length_histogram(counts_, limit, what, description), f"data-{what}")
+            draw(count_charts.length_histogram(counts_, limit, what, description), f"data-{what}")
             if too_long:
                 st.warning(
                     f"{percent} of the {what} exceed the {limit:,}-token limit of {card.name} and are truncated.",
