@@ -42,7 +42,7 @@ class Held:
     def settings(self) -> SelectionSettings:
         """The settings as they are now."""
         if self.mined:
-            return state.selection_settings(self.key)
+            return self._edited or state.selection_settings(self.key)
         found, deepest = st.session_state.get(self._name) or (self.preset(RECOMMENDED, SelectionSettings()), self.deepest)
         if deepest == self.deepest:
             return found
@@ -53,7 +53,7 @@ class Held:
 
     @property
     def _name(self) -> str:
-        return f"first-settings-{self.key}"
+        return f"settings-{self.key}"
 
     @property
     def last_preset(self) -> str | None:
@@ -65,12 +65,20 @@ class Held:
         return with_preset(name, settings, deepest=self.deepest)
 
     def put(self, settings: SelectionSettings) -> None:
-        """Replace the settings."""
+        """Replace the settings; those of a run become its draft when the script runs, because a callback cannot rerun the app."""
         self._remembered.update({name: value for name in REMEMBERED if (value := getattr(self.settings, name)) is not None})
-        if self.mined:
-            state.set_draft(self.key, settings)
-        else:
-            st.session_state[self._name] = (settings, self.deepest)
+        st.session_state[self._name] = settings if self.mined else (settings, self.deepest)
+
+    def commit(self) -> None:
+        """Make what callbacks have changed the draft of the run."""
+        if (edited := self._edited) is not None:
+            del st.session_state[self._name]
+            state.set_draft(self.key, edited)
+
+    @property
+    def _edited(self) -> SelectionSettings | None:
+        found: SelectionSettings | None = st.session_state.get(self._name)
+        return found
 
     def edit(self, **changes: Any) -> None:
         """Change some fields."""

@@ -22,17 +22,11 @@ from pages.shared import audit, state, statistics, wording
 from pages.shared.drawing import draw as draw_chart
 
 METRIC_HEIGHT = 120
+HISTOGRAM_WIDTH = 540
 ALWAYS = ("in_window", "not_positive", "chosen")
 DIFFICULTY = "Mean similarity of the negatives to their queries (hardness)."
 RANGE = "Estimated: the rate of 90% of data sets is in this range. Verdicts narrow it, and an audit on Quality measures the rate."
 AUDITED = "Measured by the audit of this selection. Negatives that replaced removed ones are not audited."
-
-
-@cached(32)
-def summary(run: OpenRun, settings: SelectionSettings) -> Summary:
-    """Return the summary of a run's selection."""
-    fn_model = None if resources.estimator(run) is None else run.fn_model
-    return summarise(run.inputs, run.ranking, resources.selection(run, settings), fn_model=fn_model)
 
 
 @cached(64)
@@ -50,18 +44,14 @@ def draw(run: OpenRun, selection: Selection) -> None:
     compared = _compared(run)
     before = resources.selection(run, compared.settings)
     differs = compared.settings != settings
-    now, then = summary(run, settings), summary(run, compared.settings)
-    steps = [("Ranked", selection.funnel["ranked"])] + [
-        (wording.FUNNEL[step], selection.funnel[step])
-        for earlier, step in pairwise(wording.FUNNEL)
-        if step in ALWAYS or selection.funnel[step] != selection.funnel[earlier]
-    ]
-    with st.container(horizontal=True, gap="medium"):
-        with st.container(width=540):
+    now, then = statistics.summary(run, selection), statistics.summary(run, before)
+    with st.container(horizontal=True, gap="small"):
+        with st.container(width=HISTOGRAM_WIDTH):
             drawn = statistics.histograms(run, selection)
-            draw_chart(charts.similarity_histogram(drawn, settings), "mine-histogram")
-        with st.container(width=300):
-            pass  # funnel
+            ghost = statistics.histograms(run, before) if differs else None
+            draw_chart(charts.similarity_histogram(drawn, settings, before=ghost), "mine-histogram")
+        with st.container(width="stretch"):
+            draw_chart(charts.funnel(_steps(selection)), "mine-funnel")
     _deltas(run, selection, now, then if differs else None)
     _actions(run, settings, compared)
     _next(now, unsaved=state.draft(run.run.id) is not None)
@@ -73,6 +63,17 @@ def draw(run: OpenRun, selection: Selection) -> None:
             st.session_state[turn_key] = turn = turn + 1
     samples.draw(samples.samples(run, selection, before, turn), "mine-samples", _inspect)
     _details(run, now)
+
+
+def _steps(selection: Selection) -> list[tuple[str, int]]:
+    """Return the steps of the funnel: those that always are, and those that removed something."""
+    funnel = selection.funnel
+    steps = [("ranked", funnel["ranked"])] + [
+        (wording.FUNNEL[step], funnel[step])
+        for earlier, step in pairwise(wording.FUNNEL)
+        if step in ALWAYS or funnel[step] != funnel[earlier]
+    ]
+    return [(f"{name[0].upper()}{name[1:]}", count) for name, count in steps]
 
 
 def _compared(run: OpenRun) -> Variant:
@@ -132,22 +133,17 @@ def _actions(run: OpenRun, settings: SelectionSettings, compared: Variant) -> No
         )
         with st.popover("Save as variant", icon=":material/bookmark_add:", disabled=not unsaved):
             name = st.text_input("Name", value=_new_name(settings, set(names.values())), key=f"variant-name-{hash(settings)}")
-            if st.button("Save", type="primary", key="save-variant"):
+            if st.button("Save", type="primary", key="mine-save-variant"):
                 try:
                     state.save_draft(run_id, name)
                 except HnmineError as error:
                     st.text(str(error))
                 else:
                     st.rerun()
-        st.button(
-            "Discard changes",
-            icon=":material/undo:",
-            key="discard",
-            disabled=not unsaved,
-            on_click=state.set_draft,
-            args=(run_id, None),
-            help="Return to the saved variant.",
-        )
+        about = "Return to the saved variant."
+        if st.button("Discard changes", icon=":material/undo:", key="discard", disabled=not unsaved, help=about):
+            state.discard_draft(run_id)
+            st.rerun()
 
 
 def _next(now: Summary, *, unsaved: bool) -> None:

@@ -9,18 +9,18 @@ from streamlit.delta_generator import DeltaGenerator
 from hnmine import resources
 from hnmine.core.errors import HnmineError, InputError
 from hnmine.core.text import counted
-from hnmine.models import cards, loading
+from hnmine.models import loading
 from hnmine.retrieval.rerank import SIGNAL
 from hnmine.retrieval.retrievers import MODEL_ALONE
 from hnmine.retrieval.signals import BASIC
-from hnmine.runs.jobs import Job, mine_dataset
+from hnmine.runs.jobs import Job
 from hnmine.runs.mine import MineSettings
 from hnmine.selection.presets import PRESETS
 from hnmine.selection.settings import SelectionSettings
 from pages.mine import before, result, selection
 from pages.mine.held import Held
 from pages.mine.ranking import Ranking, ranking
-from pages.shared import job_progress, state
+from pages.shared import job_progress, mining, state, statistics
 from pages.shared import reranker as reranking
 from pages.shared.widgets import failed
 
@@ -30,36 +30,17 @@ SETTINGS_WIDTH = 360
 
 
 @st.fragment
-def live(run: resources.OpenRun, left: DeltaGenerator, drawn_draft: bool) -> None:
+def live(run: resources.OpenRun, left: DeltaGenerator) -> None:
     """Draw settings and result. A fragment: moving a slider reruns only this part of the page."""
     held = Held(run.run.id, mined=True, deepest=run.ranking.depth, available=run.ranking.signals)
+    held.commit()
     found = resources.selection(run, held.settings)
     with left:
-        presets = selection.settings(held, found, result.summary(run, found.settings))
+        presets = selection.settings(held, found, statistics.summary(run, found))
     result.draw(run, found)
     usable = [name for name in PRESETS if set(held.preset(name, SelectionSettings()).signals) <= set(held.available)]
     figures = {name: result.figures(run, held.preset(name, held.settings)) for name in usable}
     presets(figures)
-    if (state.draft(run.run.id) is not None) != drawn_draft:
-        st.rerun()  # the context bar and the address name the draft
-
-
-def start(wanted: MineSettings, dataset_id: str) -> None:
-    """Queue a run; it continues without this page."""
-    space = resources.workspace()
-    resources.jobs().submit(
-        dataset_id,
-        lambda on_progress, should_stop: mine_dataset(
-            space,
-            dataset_id,
-            wanted,
-            DEPTH,
-            lambda tell: resources.encoder(wanted.model or cards.ModelSettings(), tell),
-            on_progress,
-            should_stop,
-            load_reranker=lambda tell: resources.cross_encoder(wanted.reranker, tell),
-        ),
-    )
 
 
 def progress(job: Job) -> None:
@@ -88,7 +69,7 @@ def ended(job: Job, mined: bool) -> None:
         st.info("The run was cancelled. Progress is saved, and the next run resumes.", icon=":material/stop_circle:")
 
 
-def mining(dataset_id: str, wanted: MineSettings, ranked: Ranking, previous: MineSettings | None) -> None:
+def action(dataset_id: str, wanted: MineSettings, ranked: Ranking, previous: MineSettings | None) -> None:
     """Draw the button that mines, or the job that runs."""
     job = resources.jobs().latest(dataset_id)
     if job is not None and job.active:
@@ -111,7 +92,7 @@ def mining(dataset_id: str, wanted: MineSettings, ranked: Ranking, previous: Min
         key="mine",
     )
     if pressed:
-        start(wanted, dataset_id)
+        mining.start(dataset_id, wanted, DEPTH)
         st.rerun()
     reranking.tell(wanted.reranker, ranked.read.corpus if ranked.read else None, wanted.selection.window_end)
     if ranked.read is None:
@@ -139,7 +120,7 @@ with st.container(horizontal=True, gap="medium"):
 with left:
     st.title("Mine", anchor=False)
     ranked = ranking(dataset, run.run.settings if run else MineSettings())
-    action = st.container()  # filled below, once the settings are known
+    top = st.container()  # filled below, once the settings are known
     chosen_at = st.container()
 if ranked.read is None and run is None:
     undecided = isinstance(ranked.error, InputError) and bool(ranked.error.problems)
@@ -161,7 +142,7 @@ if run is None:
     chosen = held.settings
 else:
     with right:
-        live(run, chosen_at, state.draft(run.run.id) is not None)
+        live(run, chosen_at)
     chosen = state.selection_settings(run.run.id)
 repair, skip = state.decisions(dataset.id)
 wanted = MineSettings(
@@ -177,5 +158,5 @@ wanted = MineSettings(
     repair=repair,
     skip_bad_rows=skip,
 )
-with action:
-    mining(dataset.id, wanted, ranked, run.run.settings if run else None)
+with top:
+    action(dataset.id, wanted, ranked, run.run.settings if run else None)
