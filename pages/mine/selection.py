@@ -1,148 +1,160 @@
-"""The settings of a selection as widgets: preset, rank window, number, strategy, seed and the filters.
-
-The preset is derived from the values of the other widgets, and choosing a preset sets them.
-"""
+"""The left pane of Mine: preset, rank range, limit, number, filters and the rarely changed settings."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
-from hnmine.core.text import counted
-from hnmine.selection.presets import PRESETS, preset_of, with_preset
-from hnmine.selection.settings import SelectionSettings
-from pages.mine import filters, limit
-from pages.shared.wording import STRATEGIES
+from hnmine.runs.summary import Summary
+from hnmine.selection.presets import PRESETS, RECOMMENDED
+from hnmine.selection.select import Selection
+from hnmine.selection.settings import Reason, SelectionSettings
+from pages.mine.filters import filters
+from pages.mine.held import Held
+from pages.mine.limit import limit
+from pages.mine.range_slider import slider
+from pages.shared.wording import POSITIVE_SCORES, STRATEGIES
 
-OWN = "own"
+# Height of the presets, whose figures take a second at first.
+PRESETS_HEIGHT = 190
+# The part of the negatives whose deepest rank is said below the rank range.
+MOST = 0.99
 
 
-def selection(
-    key: str, initial: SelectionSettings, deepest: int, available: Collection[str], *, mined: bool
-) -> tuple[SelectionSettings, filters.Slots, DeltaGenerator | None]:
-    """Draw the settings that decide which candidates become negatives.
-
-    Args:
-        key: of the data set or run that the widgets belong to.
-        initial: their first values, and number and seed under a preset.
-        deepest: the end of the slider of the window.
-        available: signals that the run has or will have.
-        mined: whether the key is that of a run.
+def settings(held: Held, selection: Selection | None, summary: Summary | None) -> Callable[[Mapping[str, str]], None]:
+    """Draw all settings; `selection` and `summary` are the present result, None before mining.
 
     Returns:
-        The settings, the places of the captions for `filters.show_removed`, and the one for `limit.show`.
+        The function that draws the presets in their place, given the figures of each: they are computed after the result is drawn.
     """
-    state = st.session_state
-    _hold(key, initial, deepest, overwrite=False)
-    before = state.setdefault(f"deepest-{key}", (deepest, OWN))
-    if before[0] != deepest:  # the candidates changed, such as to the pool only: keep the preset
-        start, end = state[f"window-{key}"]
-        state[f"window-{key}"] = (min(start, deepest), min(end, deepest))
-        if before[1] != OWN:
-            _hold(key, with_preset(before[1], SelectionSettings(), deepest=deepest), deepest, overwrite=True)
-    top = st.container()  # filled below, once the settings are known
-    start, stop = _window(key, deepest)
-    number, strategy, seed = st.columns(3)
-    negatives = number.number_input(
-        "Negatives per query", 1, max(1_000, initial.negative_number), key=f"number-{key}", persist_state="session",
+    chosen = held.settings
+    place = st.skeleton(height=PRESETS_HEIGHT)
+    _window(held, chosen, selection)
+    if chosen.strategy == "hardest":
+        limit(held, chosen, summary)
+    state, number = st.session_state, f"number-{held.key}"
+    state[number] = chosen.negative_number
+    st.number_input(
+        "Negatives per query",
+        1,
+        max(1_000, chosen.negative_number),
+        key=number,
+        on_change=lambda: held.edit(negative_number=int(state[number])),
         help="Negatives written for each query.",
-    )  # fmt: skip
-    way = strategy.segmented_control(
-        "Choose",
-        list(STRATEGIES),
-        required=True,
-        format_func=STRATEGIES.get,
-        key=f"strategy-{key}",
-        persist_state="session",
-        wrap=True,
-        help="At random by the seed, as hn_mine.py samples, or the candidates with the highest similarity.",
     )
-    seed_value = seed.number_input(
-        "Seed",
-        min(0, initial.seed),
-        max(2**31 - 1, initial.seed),
-        key=f"seed-{key}",
-        persist_state="session",
-        help="The same seed gives the same negatives, in any order of the rows.",
+    filters(held, chosen, None if selection is None else selection.funnel)
+    _advanced(held, chosen)
+
+    def presets(figures: Mapping[str, str]) -> None:
+        with place.container():
+            _presets(held, figures)
+
+    return presets
+
+
+def _presets(held: Held, figures: Mapping[str, str]) -> None:
+    """Draw the presets; other settings select none of them. Nothing below moves when a setting is changed."""
+    state, key = st.session_state, f"preset-{held.key}"
+    usable = [name for name in PRESETS if set(held.preset(name, SelectionSettings()).signals) <= set(held.available)]
+    state[key] = held.last_preset
+    st.radio(
+        "Preset" if state[key] else "Preset (custom settings)",
+        usable,
+        format_func=_label,
+        captions=[figures.get(name) or _first_sentence(PRESETS[name].reason) for name in usable],
+        key=key,
+        on_change=lambda: _choose(held, state[key]),
+        help=f"{_first_sentence(PRESETS[state[key] or RECOMMENDED].reason)} The number of negatives and the seed stay as they are.",
     )
-    limited, place = limit.limit(key, available, mined=mined) if way == "hardest" else ({}, None)
-    fields, slots = filters.filters(key, available, mined=mined)
-    settings = SelectionSettings(
-        window_start=start,
-        window_end=stop,
-        negative_number=int(negatives),
-        strategy=way or "random",
-        seed=int(seed_value),
-        **limited,
-        **fields,
-    )
-    held = preset_of(settings, deepest=deepest) or OWN
-    state[f"deepest-{key}"] = (deepest, held)
-    with top:
-        _presets(key, held, deepest, available)
-    return settings, slots, place
+    if lacking := [_label(name) for name in PRESETS if name not in usable]:
+        st.text(f"{', '.join(lacking)}: this run has no signals. Mine again to compute them.")
 
 
-def _hold(key: str, settings: SelectionSettings, deepest: int, *, overwrite: bool) -> None:
-    """Make the widgets show these settings: those of a preset with `overwrite`, else only those without a value."""
-    state = st.session_state
-    put = state.__setitem__ if overwrite else state.setdefault
-    end = min(settings.window_end, deepest)
-    put(f"window-{key}", (min(settings.window_start, end - 1), end))
-    put(f"strategy-{key}", settings.strategy)
-    limit.hold(key, settings, overwrite=overwrite)
-    filters.hold(key, settings, overwrite=overwrite)
-    if not overwrite:  # a preset does not set these
-        put(f"number-{key}", settings.negative_number)
-        put(f"seed-{key}", settings.seed)
+def _label(name: str) -> str:
+    label = PRESETS[name].label
+    return f"{label[0].upper()}{label[1:]}"
 
 
-def _presets(key: str, held: str, deepest: int, available: Collection[str]) -> None:
-    """Draw the presets, and the description of the current one."""
-    state = st.session_state
-    usable = [name for name in PRESETS if set(with_preset(name, SelectionSettings()).signals) <= set(available)]
-    names = [*usable, *([OWN] if held == OWN else [])]
-    state[f"preset-{key}"] = held
-    st.segmented_control(
-        "How to choose",
-        names,
-        required=True,
-        format_func=lambda name: "custom" if name == OWN else PRESETS[name].label,
-        key=f"preset-{key}",
-        on_change=_choose,
-        args=(key, deepest),
-        wrap=True,
-        help="Sets window, strategy and filters. The number of negatives and the seed stay the same.",
-    )
-    caption = "Custom settings." if held == OWN else PRESETS[held].reason
-    if lacking := [PRESETS[name].label for name in PRESETS if name not in usable]:
-        caption += f" This run has no signals for {', '.join(lacking)}. Mine again to compute them."
-    st.caption(caption)
+def _first_sentence(text: str) -> str:
+    return text.partition(". ")[0].rstrip(".") + "."
 
 
-def _choose(key: str, deepest: int) -> None:
-    if (name := st.session_state[f"preset-{key}"]) in PRESETS:
-        _hold(key, with_preset(name, SelectionSettings(), deepest=deepest), deepest, overwrite=True)
+def _choose(held: Held, name: str | None) -> None:
+    if name is not None:
+        held.put(held.preset(name, held.settings))
 
 
-def _window(key: str, deepest: int) -> tuple[int, int]:
-    """Draw the rank window; return its start and end."""
-    start, stop = st.slider(
-        "Rank window",
+def _window(held: Held, chosen: SelectionSettings, selection: Selection | None) -> None:
+    """Draw the rank range."""
+    start, end = chosen.window_start, chosen.window_end
+    note = f"Ranks {start:,}-{end - 1:,}" + (f", skips the top {start:,}." if start else ".")
+    if chosen.strategy == "hardest" and selection is not None and (last := _deepest(selection)) is not None and last < end - 1:
+        note += f" {MOST:.0%} of the negatives are above rank {last + 1:,}, so the end matters little."
+    elif start:
+        note += " These often contain unlabeled positives."
+    slider(
+        "Rank range",
+        f"window-{held.key}",
+        (start, end),
         0,
-        deepest,
-        key=f"window-{key}",
-        persist_state="session",
-        help="Ranks of each query's nearest passages from which negatives are taken, counted from 0. "
-        "The first few are often unlabelled positives: skip them, or remove them with a filter.",
+        max(held.deepest, end),
+        lambda moved: held.edit(window_start=int(moved[0]), window_end=int(moved[1])),
+        gap=1,
+        names=("Start of the rank range", "End of the rank range"),
+        help_text="Ranks of each query's nearest passages from which negatives are taken, counted from 0. The end is not included.",
+        note=note,
+        lines=2,
     )
-    notice: DeltaGenerator = st.empty()  # always drawn, so that the widgets below do not move
-    if start >= stop:
-        start, stop = (start - 1, stop) if start else (0, 1)
-        notice.warning(f"Start and end are equal. Only rank {start} is used until you move one of them.", icon=":material/warning:")
-    else:
-        skipped = f"Skips the first {counted(start, 'rank')}, often unlabelled positives." if start else "Skips nothing."
-        notice.caption(f"Ranks {start:,} to {stop - 1:,}. {skipped}")
-    return int(start), int(stop)
+
+
+def _deepest(selection: Selection) -> int | None:
+    """Return the rank up to which MOST of the negatives are, None without any."""
+    counts = np.cumsum((selection.reasons == np.int8(Reason.CHOSEN)).sum(axis=0))
+    return int(np.searchsorted(counts, MOST * counts[-1])) if counts[-1] else None
+
+
+def _advanced(held: Held, chosen: SelectionSettings) -> None:
+    """Draw the settings that few change."""
+    state = st.session_state
+    strategy, seed, score = (f"{name}-{held.key}" for name in ("strategy", "seed", "positive_score"))
+    state[strategy], state[score] = chosen.strategy, chosen.positive_score
+    with st.expander("Advanced", icon=":material/tune:", key=f"advanced-{held.key}"):
+        st.segmented_control(
+            "Sampling",
+            list(STRATEGIES),
+            required=True,
+            format_func=STRATEGIES.__getitem__,
+            key=strategy,
+            on_change=lambda: _sample(held, state[strategy]),
+            help="Random by the seed, as hn_mine.py samples, or the candidates with the highest similarity.",
+        )
+        if chosen.strategy == "random":
+            state[seed] = chosen.seed
+            st.number_input(
+                "Seed",
+                min(0, chosen.seed),
+                max(2**31 - 1, chosen.seed),
+                key=seed,
+                on_change=lambda: held.edit(seed=int(state[seed])),
+                help="The same seed gives the same negatives, in any order of the rows.",
+            )
+        st.selectbox(
+            "Several positives: compare with",
+            list(POSITIVE_SCORES),
+            format_func=POSITIVE_SCORES.__getitem__,
+            key=score,
+            on_change=lambda: held.edit(positive_score=state[score]),
+            help="The score that represents the positives of a query that has several. Positives outside the rank range are often "
+            "mislabeled, so by default they do not count.",
+        )
+
+
+def _sample(held: Held, strategy: str) -> None:
+    """Change the strategy; only "hardest" has a limit, which comes back with it."""
+    limits: dict[str, object] = {"max_fn_rate": None, "hardness": None}
+    usable = set(held.preset("balanced", SelectionSettings()).signals) <= set(held.available)
+    if strategy == "hardest" and usable:
+        limits["max_fn_rate"] = held.before("max_fn_rate", 0.01)
+    held.edit(strategy=strategy, **limits)

@@ -1,244 +1,162 @@
-"""Screen 2, Mine: choose model and settings, mine in the background, then adjust the selection."""
+"""Screen 2, Mine: settings on the left, their result on the right, which changes while a setting moves."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import msgspec
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from hnmine import resources
-from hnmine.analysis import charts
 from hnmine.core.errors import HnmineError, InputError
 from hnmine.core.text import counted
-from hnmine.models import cards, loading
+from hnmine.models import loading
 from hnmine.retrieval.rerank import SIGNAL
-from hnmine.retrieval.retrievers import MODEL_ALONE, retriever_names
+from hnmine.retrieval.retrievers import MODEL_ALONE
 from hnmine.retrieval.signals import BASIC
+from hnmine.runs.jobs import Job
 from hnmine.runs.mine import MineSettings
-from hnmine.runs.summary import summarise
-from hnmine.selection.presets import RECOMMENDED, with_preset
+from hnmine.selection.presets import PRESETS
 from hnmine.selection.settings import SelectionSettings
-from pages.mine import filters, limit, selection
-from pages.mine import model as controls
-from pages.mine.retrievers import Retrievers, retrievers
-from pages.shared import audit as auditing
-from pages.shared import job_progress, mining, state, statistics, wording
+from pages.mine import before, result, selection
+from pages.mine.held import Held
+from pages.mine.ranking import Ranking, ranking
+from pages.shared import job_progress, mining, state, statistics
 from pages.shared import reranker as reranking
-from pages.shared.drawing import draw
-from pages.shared.widgets import failed, metrics
+from pages.shared.widgets import failed
 
-# Candidates ranked for each query, so that the window can be extended: ranking 500 instead of 210 takes 2 ms more per query.
+# Candidates ranked for each query, so that the range can be extended: ranking 500 instead of 210 takes 2 ms more per query.
 DEPTH = 500
-
-RANDOM_FILL = "Negatives drawn at random from outside the window, because it had too few candidates. They are usually easier."
-RANGE = (
-    "Estimated false-negative rate. The rate of 90% of data sets is in this range: data sets differ in how many right answers have "
-    "no label."
-)
-AUDITED = "False-negative rate from the audit of this selection. Negatives that replaced removed ones are not audited."
-ALWAYS = ("in_window", "not_positive", "chosen")
+SETTINGS_WIDTH = 360
 
 
 @st.fragment
-def live(run: resources.OpenRun) -> None:
-    """Choose negatives and show the result. A fragment: moving a slider reruns only this part of the page."""
-    with st.container(border=True):
-        key = state.settings_key(run.run.id)
-        chosen, slots, place = selection.selection(
-            key, state.selection_settings(run.run.id), run.ranking.depth, run.ranking.signals, mined=True
-        )
-        state.set_draft(run.run.id, chosen)
-        current = resources.selection(run, chosen)
-        filters.show_removed(slots, current.funnel)
-        summary = summarise(run.inputs, run.ranking, current, fn_model=None if resources.estimator(run) is None else run.fn_model)
-        if place is not None:
-            limit.show(key, chosen, summary, place)
-    rate = summary.estimated_fn_rate
-    audited = auditing.rate(run, current)
-    with st.grid(4 if rate is None and audited is None else 5, min_column_width=170):
-        mean = summary.scores["negatives"]
-        hardness = f"Mean similarity of the negatives to their queries (hardness). Of the positives: {summary.scores['positives']:.3f}."
-        metrics(
-            ("Negatives", f"{summary.negatives:,}", "Over all rows."),
-            ("Random fill", f"{summary.random_filled:,}", RANDOM_FILL),
-            ("Rows with too few negatives", f"{summary.short_rows:,}", "The corpus does not have enough candidates for these rows."),
-            ("Mean similarity", "–" if mean is None else f"{mean:.3f}", hardness),
-        )
-        if audited is not None:
-            metrics(("False negatives", wording.percent(audited.rate, 1), AUDITED))
-        elif rate is not None:
-            metrics(("False negatives", str(rate), f"{RANGE} Mean estimate: {rate.estimate:.1%}."))
-    if audited is not None:
-        st.caption(f"The false-negative rate is audited: 95% confidence interval {wording.interval(audited.low, audited.high)}.")
-    elif rate is not None:
-        st.caption(_estimated(run.fn_model.verdicts))
-    draw(charts.similarity_histogram(statistics.histograms(run, current), chosen), "mine-histogram")
-    funnel = [("ranked", current.funnel["ranked"])] + [
-        (step, current.funnel[step])
-        for earlier, step in pairwise(wording.FUNNEL)
-        if step in ALWAYS or current.funnel[step] != current.funnel[earlier]
-    ]
-    steps = [f"{wording.FUNNEL[step]} {count:,}" for step, count in funnel]
-    if summary.random_filled:
-        steps.append(f"random fill {current.funnel['random_filled']:,}")
-    st.caption(
-        f"Candidates over all queries: {' → '.join(steps)}. {counted(summary.negatives, 'negative')} in {counted(summary.rows, 'row')}."
+def live(run: resources.OpenRun, left: DeltaGenerator) -> None:
+    """Draw settings and result. A fragment: moving a slider reruns only this part of the page."""
+    held = Held(run.run.id, mined=True, deepest=run.ranking.depth, available=run.ranking.signals)
+    held.commit()
+    found = resources.selection(run, held.settings)
+    with left:
+        presets = selection.settings(held, found, statistics.summary(run, found))
+    result.draw(run, found)
+    usable = [name for name in PRESETS if set(held.preset(name, SelectionSettings()).signals) <= set(held.available)]
+    figures = {name: result.figures(run, held.preset(name, held.settings)) for name in usable}
+    presets(figures)
+
+
+def progress(job: Job) -> None:
+    """Draw a job while it runs, and rerun the page when it ends."""
+
+    @st.fragment(run_every="1s")
+    def ticking() -> None:
+        now = resources.jobs().get(job.id)
+        if not now.active:
+            if now.state == "done" and now.result is not None:
+                state.open_run(now.result)
+            st.rerun()
+        job_progress.show(now)
+
+    ticking()
+
+
+def ended(job: Job, mined: bool) -> None:
+    """Draw how the last job ended, if it has no result."""
+    if job.state == "failed" and st.session_state.get("dismissed") != job.id:
+        failed("The last run failed." + (" The result shown is from an earlier run." if mined else ""), job.error or "")
+        if st.button("Dismiss", key="dismiss"):
+            st.session_state.dismissed = job.id
+            st.rerun()
+    elif job.state == "cancelled":
+        st.info("The run was cancelled. Progress is saved, and the next run resumes.", icon=":material/stop_circle:")
+
+
+def action(dataset_id: str, wanted: MineSettings, ranked: Ranking, previous: MineSettings | None) -> None:
+    """Draw the button that mines, or the job that runs."""
+    job = resources.jobs().latest(dataset_id)
+    if job is not None and job.active:
+        progress(job)
+        return
+    changed = [] if previous is None else ranked.changed(previous)
+    if previous is not None:
+        pairs = ("columns", "repair", "skip_bad_rows")
+        changed += ["data"] if any(getattr(wanted, name) != getattr(previous, name) for name in pairs) else []
+    if changed:
+        st.warning(f"Changed: {', '.join(changed)}. Mine again to update the result.", icon=":material/sync_problem:")
+    again = previous is not None and not changed
+    count = len(ranked.read.corpus.queries) if ranked.read else 0
+    pressed = st.button(
+        "Mine again" if again or not count else f"Mine {counted(count, 'query', 'queries')}",
+        type="secondary" if again else "primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        disabled=not ranked.usable,
+        key="mine",
     )
-    if fused := retriever_names(run.run.settings.retrievers):
-        st.caption(f"Candidates ranked {fused}.")
-    if applied := wording.verdicts_applied(run.verdict_pairs.counts):
-        st.caption(applied)
-    if above := summary.scores["above_positive"]:
-        st.caption(f"{wording.percent(above, 1)} of the negatives score above their positive. Review those first.")
-    if vectors := (run.run.manifest.get("summary") or {}).get("vectors"):
-        st.caption(f"Vectors: {vectors.get('encoded', 0):,} encoded by this run, {vectors.get('stored', 0):,} from the store.")
-    if pairs := (run.run.manifest.get("summary") or {}).get("pairs"):
-        st.caption(f"Reranker: {pairs.get('scored', 0):,} pairs scored by this run, {pairs.get('stored', 0):,} from the store.")
-    for note in dict.fromkeys([*summary.notes, *((run.run.manifest.get("summary") or {}).get("notes") or ())]):
-        st.text(note)  # plain text: it may contain names of columns
+    if pressed:
+        mining.start(dataset_id, wanted, DEPTH)
+        st.rerun()
+    reranking.tell(wanted.reranker, ranked.read.corpus if ranked.read else None, wanted.selection.window_end)
+    if ranked.read is None:
+        st.warning("Some rows have problems. Resolve them on the Data screen to mine again.", icon=":material/rule:")
+    if job is not None:
+        ended(job, previous is not None)
 
 
-def _estimated(verdicts: int) -> str:
-    if verdicts:
-        return (
-            f"The false-negative rate is unaudited: a model estimate, updated with {counted(verdicts, 'verdict')}. More verdicts narrow it."
-        )
-    return "The false-negative rate is unaudited: a model estimate from other data. Verdicts narrow it, and an audit measures it."
-
-
-st.title("Mine", anchor=False)
 dataset = state.dataset()
 if dataset is None:
+    st.title("Mine", anchor=False)
     state.nothing_yet("No data is open", "Open training data first, such as the bundled example.", "pages/views/data.py", "Go to Data")
 assert dataset is not None  # the page ended otherwise
 
-runner = resources.jobs()
-job = runner.latest(dataset.id)
-run_id = st.session_state.run
 run = None
-if run_id is not None:
+if st.session_state.run is not None:
     try:
-        run = resources.open_run(run_id)
+        run = resources.open_run(st.session_state.run)
     except HnmineError as error:
         st.warning("Cannot open the last run. Mine again.", icon=":material/warning:")
         st.text(str(error))
-repair, skip = state.decisions(dataset.id)
-columns = state.columns(dataset.id)
-previous = run.run.settings if run else MineSettings()
 
-# Model and candidates, collapsed when there is a result
-
-with st.expander("Model and candidates", icon=":material/model_training:") if run else st.container(border=True):
-    model = controls.model(dataset.id, previous.model or cards.ModelSettings())
-    instructions = st.container()
-    pool_mode = controls.pool_mode(dataset.id, previous.pool_mode) if dataset.pool_name is not None else "extend"
-    ranked_by = retrievers(dataset.id, previous, model)
-    reranker = reranking.choice(dataset.id, previous.reranker, model)
-    pairs_to_score = st.container()
-    again = st.container()
-try:
-    read = resources.inputs(state.data(dataset.id), pool_mode)
-except HnmineError as error:
-    if run is None:
-        undecided = isinstance(error, InputError) and bool(error.problems)
+with st.container(horizontal=True, gap="medium"):
+    left, right = st.container(width=SETTINGS_WIDTH), st.container(width="stretch")
+with left:
+    st.title("Mine", anchor=False)
+    ranked = ranking(dataset, run.run.settings if run else MineSettings())
+    top = st.container()  # filled below, once the settings are known
+    chosen_at = st.container()
+if ranked.read is None and run is None:
+    undecided = isinstance(ranked.error, InputError) and bool(ranked.error.problems)
+    with right:
         state.nothing_yet(
             "The data has problems to resolve" if undecided else "Cannot mine this data",
             "Some rows cannot be used. Choose how to handle them first." if undecided else "The Data screen shows the reason.",
             "pages/views/data.py",
             "Go to Data",
         )
-    read = None  # the result is still shown; mining again needs the decision
-
 if run is None:
-    assert read is not None  # the page ended otherwise
-    deepest = min(DEPTH, read.corpus.n_candidates)
-    first = with_preset(RECOMMENDED, SelectionSettings(), deepest=deepest)
-    with st.container(border=True):
-        offered = BASIC if reranker.settings is None else (*BASIC, SIGNAL)
-        chosen, *_ = selection.selection(dataset.id, first, deepest, offered, mined=False)
-status = st.container()  # filled below, once the settings are known
-if run is not None:
-    live(run)
+    assert ranked.read is not None  # the page ended otherwise
+    offered = BASIC if ranked.reranker.settings is None else (*BASIC, SIGNAL)
+    held = Held(dataset.id, mined=False, deepest=min(DEPTH, ranked.read.corpus.n_candidates), available=offered)
+    with chosen_at:
+        selection.settings(held, None, None)({})
+    with right:
+        before.draw(state.data(dataset.id), ranked.read, ranked.model, DEPTH)
+    chosen = held.settings
+else:
+    with right:
+        live(run, chosen_at)
     chosen = state.selection_settings(run.run.id)
-with instructions:
-    prompt_field = controls.prompt_field(dataset.id, previous.query_prompt_field, read.rows if read else ())
-with pairs_to_score:
-    reranking.tell(reranker.settings, read.corpus if read else None, chosen.window_end)
+repair, skip = state.decisions(dataset.id)
 wanted = MineSettings(
-    selection=reranking.fitting(chosen, reranker),
-    model=model,
-    query_prompt_field=prompt_field,
-    second_model=ranked_by.second_model if ranked_by else None,
-    retrievers=ranked_by.names if ranked_by else MODEL_ALONE,
-    reranker=reranker.settings and msgspec.structs.replace(reranker.settings, depth=chosen.window_end),
-    pool_mode=pool_mode,
+    selection=reranking.fitting(chosen, ranked.reranker),
+    model=ranked.model,
+    query_prompt_field=ranked.prompt_field,
+    second_model=ranked.retrievers.second_model if ranked.retrievers else None,
+    retrievers=ranked.retrievers.names if ranked.retrievers else MODEL_ALONE,
+    reranker=ranked.reranker.settings and msgspec.structs.replace(ranked.reranker.settings, depth=chosen.window_end),
+    pool_mode=ranked.pool_mode,
     use_gpu=loading.gpu_here(),
-    columns=columns,
+    columns=state.columns(dataset.id),
     repair=repair,
     skip_bad_rows=skip,
 )
-
-
-@st.fragment(run_every="1s" if job is not None and job.active else None)
-def progress(job_id: int) -> None:
-    """Show a job while it runs, and rerun the page when it ends."""
-    now = runner.get(job_id)
-    if not now.active:
-        if now.state == "done" and now.result is not None:
-            state.open_run(now.result)
-        st.rerun()
-    job_progress.show(now)
-
-
-with status:
-    sources = Retrievers(previous.second_model, previous.retrievers)
-    before = (
-        previous.model,
-        previous.query_prompt_field,
-        sources,
-        previous.pool_mode,
-        previous.columns,
-        previous.repair,
-        previous.skip_bad_rows,
-    )
-    same = (
-        run is not None
-        and (model, prompt_field, ranked_by, pool_mode, columns, repair, skip) == before
-        and reranker.matches(previous.reranker)
-    )
-    if job is not None and job.active:
-        progress(job.id)
-    else:
-        if run is not None and not same:
-            st.warning("The result below was mined with another model, other candidates or other rows.", icon=":material/sync_problem:")
-        with again if same else st.container():
-            count = len(read.corpus.queries) if read else 0
-            label = "Mine again" if same or not read else f"Mine {counted(count, 'query', 'queries')}"
-            if st.button(
-                label,
-                type="secondary" if same else "primary",
-                icon=":material/play_arrow:",
-                disabled=model is None or ranked_by is None or not reranker.usable or read is None,
-                key="mine",
-            ):
-                mining.start(dataset.id, wanted, DEPTH)
-                st.rerun()
-        if read is None:
-            st.warning("Some rows have problems. Resolve them on the Data screen to mine again.", icon=":material/rule:")
-        if job is not None and job.state == "failed" and st.session_state.get("dismissed") != job.id:
-            failed("The last run failed." + (" The result below is from an earlier run." if run else ""), job.error or "")
-            if st.button("Dismiss", key="dismiss"):
-                st.session_state.dismissed = job.id
-                st.rerun()
-        elif job is not None and job.state == "cancelled":
-            st.info(
-                "The run was cancelled. Encoded texts are stored, and the next run continues from there.", icon=":material/stop_circle:"
-            )
-if run is None:
-    st.stop()
-with st.container(horizontal=True):
-    if st.button("Inspect the negatives", icon=":material/search:", type="primary", key="to-inspect"):
-        st.switch_page("pages/views/inspect.py")
-    if st.button("Export", icon=":material/download:", key="to-export"):
-        st.switch_page("pages/views/export.py")
+with top:
+    action(dataset.id, wanted, ranked, run.run.settings if run else None)

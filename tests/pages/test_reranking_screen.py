@@ -18,6 +18,7 @@ from hnmine.models.flag_reranker import CrossEncoder
 from hnmine.models.reranker import RerankerSettings
 from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings, mine_to_file
+from hnmine.runs.variants import save_variant
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from pages.shared import reranker
@@ -61,6 +62,10 @@ def finished(subject: str) -> None:
     assert resources.jobs().latest(subject).state == "done", resources.jobs().latest(subject)  # type: ignore[union-attr]
 
 
+def open_variant(space: Workspace, run_id: str, page: str, settings: SelectionSettings) -> AppTest:
+    return open_app(page, run=run_id, variant=save_variant(space, run_id, "other", settings).id)
+
+
 def has(at: AppTest, kind: str, key: str) -> bool:
     return any(each.key == key for each in getattr(at, kind))
 
@@ -72,24 +77,23 @@ def test_a_reranker_is_chosen_told_of_and_used(dataset, fake, cross_encoder: Pat
     at = open_app("mine", dataset=dataset_id)
     assert at.selectbox(key=f"reranker-{dataset_id}").value == "none"
     assert "The reranker scores" not in texts(at)
-    assert at.toggle(key=f"reranker_margin-{dataset_id}-on").disabled
+    assert "Reranker margin" not in at.menu_button(key=f"add-filter-{dataset_id}").options
     at.selectbox(key=f"reranker-{dataset_id}").set_value(str(cross_encoder)).run()
     assert not at.exception
     pairs = 30 * min(210, 30) + 30
     assert f"The reranker scores up to {pairs:,} pairs: the first" in texts(at)
     assert "512 tokens per pair" in texts(at)
-    at.toggle(key=f"reranker_margin-{dataset_id}-on").set_value(True).run()  # what will be there may guard already
+    at.menu_button(key=f"add-filter-{dataset_id}").set_value("reranker_margin").run()  # what will be there may filter already
     at.button(key="mine").click().run()
     finished(dataset_id)
     run = space.runs(dataset_id)[0]
     at = open_app("mine", run=run.id)
     assert run.settings.reranker == RerankerSettings(name_or_path=str(cross_encoder), depth=run.settings.selection.window_end)
     assert f"Reranker: {len(fake.asked):,} pairs scored by this run, 0 from the store." in texts(at)
-    assert "mined with another model" not in texts(at)
+    assert "Changed:" not in texts(at)
     assert run.settings.selection.reranker_margin == 0
     # Mined again without one, nothing may guard by it.
-    space.save_selection(run.id, SelectionSettings(window_start=0, window_end=8, negative_number=3, reranker_margin=0.0))
-    again = open_app("mine", run=run.id)
+    again = open_variant(space, run.id, "mine", SelectionSettings(window_start=0, window_end=8, negative_number=3, reranker_margin=0.0))
     again.selectbox(key=f"reranker-{dataset_id}").set_value("none").run()
     assert not again.exception
     again.button(key="mine").click().run()
@@ -135,11 +139,11 @@ def test_teacher_scores_are_written_once_all_are_there_and_the_command_writes_th
 
     # Deeper than what was scored, and a promoted passage that was not.
     wide = SelectionSettings(window_start=6, window_end=20, negative_number=9)
-    space.save_selection(run_id, wide)
+    variant = save_variant(space, run_id, "wide", wide)
     opened = resources.open_run(run_id)
     far = opened.inputs.corpus.passages[int(opened.ranking.ids[0, 25])]
     resources.reviews().decide([(opened.inputs.corpus.queries[0], far)], "positive", "ann")
-    at = open_app("export", run=run_id)
+    at = open_app("export", run=run_id, variant=variant.id)
     at.toggle(key="export-scores").set_value(True).run()
     at.segmented_control(key="export-source").set_value("reranker").run()
     assert not at.exception
@@ -178,9 +182,8 @@ def test_teacher_scores_are_written_once_all_are_there_and_the_command_writes_th
 
 def test_other_weights_than_the_runs_are_refused(dataset, fake) -> None:
     run_id = mined_with(dataset, fake)
-    resources.workspace().save_selection(run_id, SelectionSettings(window_start=6, window_end=20, negative_number=9))
     fake.weights = "ee" * 32
-    at = open_app("export", run=run_id)
+    at = open_variant(dataset[0], run_id, "export", SelectionSettings(window_start=6, window_end=20, negative_number=9))
     at.toggle(key="export-scores").set_value(True).run()
     at.segmented_control(key="export-source").set_value("reranker").run()
     assert not at.exception

@@ -1,0 +1,93 @@
+"""What is ranked: model, candidates, retrievers and reranker as one line, and their widgets behind "Change"."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import streamlit as st
+
+from hnmine import resources
+from hnmine.core.errors import HnmineError
+from hnmine.data.corpus import PoolMode
+from hnmine.data.dataset import Inputs
+from hnmine.models import cards, loading
+from hnmine.models.cards import ModelSettings
+from hnmine.retrieval.retrievers import MODEL_ALONE, retriever_names
+from hnmine.runs.mine import MineSettings
+from hnmine.runs.workspace import Dataset
+from pages.mine import model as controls
+from pages.mine.retrievers import Retrievers, retrievers
+from pages.shared import reranker as reranking
+from pages.shared import state
+from pages.shared.wording import POOL_MODES
+
+# Longer names, such as the path of a folder, are cut at the front.
+NAME_LENGTH = 32
+
+
+class Ranking(NamedTuple):
+    """The choices; a model or retrievers that are None cannot be used, nor can data that is None be read for `error`."""
+
+    model: ModelSettings | None
+    prompt_field: str | None
+    retrievers: Retrievers | None
+    pool_mode: PoolMode
+    reranker: reranking.Choice
+    read: Inputs | None
+    error: HnmineError | None
+
+    @property
+    def usable(self) -> bool:
+        """Whether a run can begin."""
+        return self.model is not None and self.retrievers is not None and self.reranker.usable and self.read is not None
+
+    def changed(self, previous: MineSettings) -> list[str]:
+        """Return what differs from the choices of a run, in words."""
+        sources = Retrievers(previous.second_model, previous.retrievers)
+        pairs = {
+            "model": self.model == previous.model,
+            "query instruction": self.prompt_field == previous.query_prompt_field,
+            "retrievers": self.retrievers == sources,
+            "candidates": self.pool_mode == previous.pool_mode,
+            "reranker": self.reranker.matches(previous.reranker),
+        }
+        return [name for name, same in pairs.items() if not same]
+
+
+def ranking(dataset: Dataset, previous: MineSettings) -> Ranking:
+    """Draw the choices; `previous` are the first values."""
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"):
+        line = st.container(width="stretch")
+        with st.popover("Change", icon=":material/model_training:", help="Model, candidates, retrievers, reranker."):
+            model = controls.model(dataset.id, previous.model or ModelSettings())
+            pool_mode = controls.pool_mode(dataset.id, previous.pool_mode) if dataset.pool_name is not None else "extend"
+            read, error = None, None
+            try:
+                read = resources.inputs(state.data(dataset.id), pool_mode)
+            except HnmineError as found:
+                error = found
+            prompt_field = controls.prompt_field(dataset.id, previous.query_prompt_field, read.rows if read else ())
+            ranked_by = retrievers(dataset.id, previous, model)
+            reranker = reranking.choice(dataset.id, previous.reranker, model)
+    with line:
+        if model is None or ranked_by is None or not reranker.usable:
+            st.error("A choice cannot be used. See Change.", icon=":material/error:")
+        else:
+            _line(model, ranked_by, pool_mode if dataset.pool_name else None, reranker)
+    return Ranking(model, prompt_field, ranked_by, pool_mode, reranker, read, error)
+
+
+def _line(model: ModelSettings, ranked_by: Retrievers, pool_mode: PoolMode | None, reranker: reranking.Choice) -> None:
+    """Draw the choices in words."""
+    card = cards.describe(model)
+    name = card.name if len(card.name) <= NAME_LENGTH else f"…{card.name[-NAME_LENGTH:]}"
+    parts = [f"{name} · {loading.in_words(model.precision).partition(' (')[0]}"]
+    if card.folder is None:
+        parts.append("not downloaded yet")
+    if pool_mode == "replace":
+        parts.append(POOL_MODES[pool_mode])
+    if ranked_by.names != MODEL_ALONE:
+        parts.append(f"ranked {retriever_names(ranked_by.names)}")
+    if reranker.settings is not None:
+        parts.append(f"reranker {reranker.settings.name_or_path}")
+    st.text(" · ".join(parts))
