@@ -275,7 +275,7 @@ def open_run(run_id: str) -> OpenRun:
 
 @cached(4)  # one of 100,000 queries x 500 is 64 MB
 def _selection(run: OpenRun, settings: SelectionSettings) -> Selection:
-    return run.select(settings)
+    return run.select(settings, estimator(run))
 
 
 def selection(run: OpenRun, settings: SelectionSettings) -> Selection:
@@ -287,10 +287,11 @@ def selection(run: OpenRun, settings: SelectionSettings) -> Selection:
     return replace(_selection(run, settings), verdict_pairs=run.verdict_pairs)
 
 
-@cached(8)
+@cached(4)  # each holds 64 MB at most
 def estimator(run: OpenRun) -> FNEstimator | None:
     """Return the estimator of false-negative probabilities of a run, or None where it has no signals."""
-    return run.estimator()
+    found = run.estimator()
+    return None if found is None else found.keep()
 
 
 @cached(4)  # one of 100,000 queries x 15 is 6 MB

@@ -30,7 +30,7 @@ def chosen_ranks(ranking: Ranking, selection: Selection) -> Ids:
     ranks = np.full(selection.negatives.shape, -1, dtype=np.int32)
     held = selection.negatives >= 0
     # Both are in the order of ranks, query by query.
-    ranks[held & ~selection.random_filled] = np.nonzero(selection.reasons == np.int8(Reason.CHOSEN))[1]
+    ranks[held & ~selection.random_filled] = np.flatnonzero(selection.reasons == np.int8(Reason.CHOSEN)) % ranking.depth
     rows, places = np.nonzero(held)
     found = ranks[rows, places]
     # Random-filled, or in another place beside one of the same score.

@@ -39,13 +39,13 @@ class Reviewed:
     verdict_pairs: VerdictPairs
     fn_model: FNModel
 
-    def select(self, settings: SelectionSettings) -> Selection:
-        """Choose negatives for every query.
+    def select(self, settings: SelectionSettings, estimator: FNEstimator | None = None) -> Selection:
+        """Choose negatives for every query; `estimator` is that of `estimator`, made before.
 
         Raises:
             SettingsError: the window ends behind the ranked candidates, or the ranking lacks a signal.
         """
-        return select(self.inputs.corpus, self.ranking, settings, self.verdict_pairs, self.fn_model)
+        return select(self.inputs.corpus, self.ranking, settings, self.verdict_pairs, estimator or self.fn_model)
 
     def estimator(self) -> FNEstimator | None:
         """Return the estimator of false-negative probabilities, or None where the ranking lacks its signals."""

@@ -120,9 +120,9 @@ class Summary:
 
 
 def summarise(
-    inputs: Inputs, ranking: Ranking, selection: Selection, *, with_scores: bool = False, fn_model: FNModel | None = None
+    inputs: Inputs, ranking: Ranking, selection: Selection, *, with_scores: bool = False, fn_model: FNModel | FNEstimator | None = None
 ) -> Summary:
-    """Count and average what a selection holds; `fn_model` estimates the rate, None leaves it out."""
+    """Count and average what a selection holds; `fn_model`, or its estimator for this ranking, estimates the rate, None leaves it out."""
     corpus, settings, pairs = inputs.corpus, selection.settings, selection.verdict_pairs
     row_counts = selection.counts[corpus.row_queries]
     held = selection.negatives >= 0
@@ -141,7 +141,8 @@ def summarise(
         notes.append("the pool repeats passages: each counts once")
     estimate = None
     if fn_model is not None:
-        estimate = fn_rate(FNEstimator(corpus, ranking, fn_model), selection)
+        estimator = fn_model if isinstance(fn_model, FNEstimator) else FNEstimator(corpus, ranking, fn_model)
+        estimate = fn_rate(estimator, selection)
         if estimate is not None and len(corpus.queries) < FEW_QUERIES:
             notes.append(f"fewer than {FEW_QUERIES} queries: the true false-negative rate can be outside the estimated range")
     return Summary(

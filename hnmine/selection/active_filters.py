@@ -42,8 +42,8 @@ class ActiveFilters:
         positive: (q,) float32, `positive_score`.
     """
 
-    def __init__(self, corpus: Corpus, ranking: Ranking, settings: SelectionSettings, model: FNModel | None = None) -> None:
-        """Bind the filters.
+    def __init__(self, corpus: Corpus, ranking: Ranking, settings: SelectionSettings, model: FNModel | FNEstimator | None = None) -> None:
+        """Bind the filters; `model` is the false-negative model or its estimator for this ranking, None for the default model.
 
         Raises:
             SettingsError: the ranking lacks a signal that the settings need.
@@ -53,7 +53,10 @@ class ActiveFilters:
             remedy = "mine with a reranker" if missing == ["reranker"] else "mine again to compute it"
             raise SettingsError(f"{users[0]} needs the signal {missing[0]!r}, which this run does not have; {remedy}")
         self.settings, self.corpus, self.ranking = settings, corpus, ranking
-        self.estimator = FNEstimator(corpus, ranking, model or default_fn_model()) if settings.uses_fn_model else None
+        if not settings.uses_fn_model:
+            self.estimator = None
+        else:
+            self.estimator = model if isinstance(model, FNEstimator) else FNEstimator(corpus, ranking, model or default_fn_model())
         self.end = min(settings.window_end, ranking.depth)
         self.positive = positive_score(corpus, ranking, settings)
         self.active = bool(settings.filters)

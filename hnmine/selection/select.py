@@ -26,7 +26,7 @@ from hnmine.data.verdicts import VerdictPairs, match_verdicts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.selection.active_filters import ActiveFilters
 from hnmine.selection.filters import FILTERS, FIRST_FILTER
-from hnmine.selection.fn_model import FNModel
+from hnmine.selection.fn_model import FNEstimator, FNModel
 from hnmine.selection.ordering import descends, hardest_first, order_keys
 from hnmine.selection.presets import with_preset
 from hnmine.selection.random_fill import random_fill
@@ -96,7 +96,7 @@ def select(
     ranking: Ranking,
     settings: SelectionSettings,
     verdict_pairs: VerdictPairs | None = None,
-    fn_model: FNModel | None = None,
+    fn_model: FNModel | FNEstimator | None = None,
 ) -> Selection:
     """Select negatives for every query.
 
@@ -104,7 +104,7 @@ def select(
         corpus, ranking: promoted passages are already positives (`promotions.apply_promotions`).
         settings: how to select.
         verdict_pairs: the pairs that reviewers removed and confirmed.
-        fn_model: the false-negative model, if the settings use it; None for the default one.
+        fn_model: the false-negative model, if the settings use it, or its estimator for this ranking; None for the default one.
 
     Raises:
         SettingsError: the window ends after the ranked candidates although the corpus has more, or the ranking lacks a signal.
@@ -346,10 +346,13 @@ def _best(scores: Floats, fn_probabilities: Floats, eligible: Bools, penalty: np
         return eligible
     value = np.where(eligible, scores - penalty * fn_probabilities if penalty else np.where(fn_probabilities < 0, np.inf, scores), -np.inf)
     least = np.partition(value, width - room, axis=1)[:, width - room : width - room + 1]
-    above = value > least
-    level = eligible & (value == least)
-    left = room - np.count_nonzero(above, axis=1, keepdims=True)
-    return np.asarray((above & eligible) | (level & (np.cumsum(level, axis=1) <= left)))
+    taken = np.asarray((value >= least) & eligible)
+    if len(tied := np.flatnonzero(np.count_nonzero(taken, axis=1) > room)):  # more than one is the last: by rank
+        above = value[tied] > least[tied]
+        level = taken[tied] & ~above
+        left = room - np.count_nonzero(above, axis=1, keepdims=True)
+        taken[tied] = above | (level & (np.cumsum(level, axis=1) <= left))
+    return taken
 
 
 def _ranked(pairs: tuple[Ids, Ids], ids: Ids) -> tuple[Rows, Rows]:

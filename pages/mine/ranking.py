@@ -21,7 +21,7 @@ from pages.shared import reranker as reranking
 from pages.shared import state
 from pages.shared.wording import POOL_MODES
 
-# Longer names, such as the path of a folder, are cut at the front.
+# Of longer names, such as the path of a folder, the last two parts are shown.
 NAME_LENGTH = 32
 
 
@@ -45,7 +45,7 @@ class Ranking(NamedTuple):
         """Return what differs from the choices of a run, in words."""
         sources = Retrievers(previous.second_model, previous.retrievers)
         pairs = {
-            "model": self.model == previous.model,
+            "model": self.model == (previous.model or ModelSettings()),
             "query instruction": self.prompt_field == previous.query_prompt_field,
             "retrievers": self.retrievers == sources,
             "candidates": self.pool_mode == previous.pool_mode,
@@ -80,7 +80,7 @@ def ranking(dataset: Dataset, previous: MineSettings) -> Ranking:
 def _line(model: ModelSettings, ranked_by: Retrievers, pool_mode: PoolMode | None, reranker: reranking.Choice) -> None:
     """Draw the choices in words."""
     card = cards.describe(model)
-    name = card.name if len(card.name) <= NAME_LENGTH else f"…{card.name[-NAME_LENGTH:]}"
+    name = card.name if len(card.name) <= NAME_LENGTH else "…/" + "/".join(card.name.split("/")[-2:])
     parts = [f"{name} · {loading.in_words(model.precision).partition(' (')[0]}"]
     if card.folder is None:
         parts.append("not downloaded yet")

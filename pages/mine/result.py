@@ -32,8 +32,10 @@ AUDITED = "Measured by the audit of this selection. Negatives that replaced remo
 @cached(64)
 def figures(run: OpenRun, settings: SelectionSettings) -> str:
     """Return difficulty and estimated false-negative rate of a selection in a line."""
-    fn_model = None if resources.estimator(run) is None else run.fn_model
-    found = summarise(run.inputs, run.ranking, run.select(settings), fn_model=fn_model)  # not kept: it would displace the drawn ones
+    fn_model = resources.estimator(run)
+    found = summarise(
+        run.inputs, run.ranking, run.select(settings, fn_model), fn_model=fn_model
+    )  # not kept: it would displace the drawn ones
     rate = "" if found.estimated_fn_rate is None else f" · false negatives est. {found.estimated_fn_rate}"
     return "No negatives." if found.hardness is None else f"Difficulty {found.hardness:.3f}{rate}"
 
@@ -88,7 +90,7 @@ def _compare_key(run: OpenRun) -> str:
 
 def _deltas(run: OpenRun, selection: Selection, now: Summary, then: Summary | None) -> None:
     """Draw the figures with their changes, in cards of one height, so that nothing moves when the changes appear."""
-    with st.grid(4, min_column_width=120, gap="small"):
+    with st.grid(4, min_column_width=170, gap="small"):
         hardness = now.hardness
         change = None if then is None or hardness is None or then.hardness is None else hardness - then.hardness
         _metric("Difficulty", "–" if hardness is None else f"{hardness:.3f}", change, "{:+.3f}", DIFFICULTY, "off")

@@ -15,7 +15,7 @@ from hnmine.runs.mine import MineSettings
 from pages.mine import model
 from pages.shared.widgets import failed
 
-LABELS: dict[Retriever, str] = {"model": "model", "bm25": "BM25", "second_model": "second model"}
+LABELS: dict[Retriever, str] = {"model": "embedding model", "bm25": "BM25", "second_model": "second model"}
 
 
 class Retrievers(NamedTuple):
@@ -32,7 +32,7 @@ def retrievers(key: str, initial: MineSettings, first: ModelSettings | None) -> 
         second = _second_model(key, initial.second_model, first or ModelSettings())
     with right:
         ranking = st.pills(
-            "Ranked by",
+            "Retrievers",
             RETRIEVERS,
             selection_mode="multi",
             default=initial.retrievers,

@@ -125,7 +125,7 @@ def _advanced(held: Held, chosen: SelectionSettings) -> None:
             "Sampling",
             list(STRATEGIES),
             required=True,
-            format_func=STRATEGIES.__getitem__,
+            format_func=lambda name: STRATEGIES[name].capitalize(),
             key=strategy,
             on_change=lambda: _sample(held, state[strategy]),
             help="Random by the seed, as hn_mine.py samples, or the candidates with the highest similarity.",
@@ -143,7 +143,7 @@ def _advanced(held: Held, chosen: SelectionSettings) -> None:
         st.selectbox(
             "Several positives: compare with",
             list(POSITIVE_SCORES),
-            format_func=POSITIVE_SCORES.__getitem__,
+            format_func=lambda name: POSITIVE_SCORES[name].capitalize(),
             key=score,
             on_change=lambda: held.edit(positive_score=state[score]),
             help="The score that represents the positives of a query that has several. Positives outside the rank range are often "

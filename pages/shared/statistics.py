@@ -32,7 +32,7 @@ def bins(run: OpenRun) -> histogram.RunBins:
 @cached(32)
 def summary(run: OpenRun, selection: Selection) -> Summary:
     """Return the counts and averages of a run's selection, with the estimated false-negative rate where the run has signals."""
-    return summarise(run.inputs, run.ranking, selection, fn_model=None if resources.estimator(run) is None else run.fn_model)
+    return summarise(run.inputs, run.ranking, selection, fn_model=resources.estimator(run))
 
 
 def figures(run: OpenRun, selection: Selection) -> tuple[int, str]:

@@ -112,15 +112,15 @@ QUERY_COLUMNS: dict[str, Column] = {
 # The steps of `Selection.funnel` that the screen shows, in their order.
 FUNNEL = {
     "ranked": "ranked",
-    "in_window": "in the window",
-    "not_positive": "not positive",
+    "in_window": "in rank range",
+    "not_positive": "not a positive",
     "not_removed": "not removed by a reviewer",
     **{each.step: f"after {each.short}" for each in FILTERS.values()},
-    "chosen": "chosen",
+    "chosen": "selected",
 }
-POSITIVE_SCORES = {"in_window": "mean of those in the window", "mean": "mean of all", "min": "lowest", "max": "highest"}
-POOL_MODES: dict[PoolMode, str] = {"extend": "all passages of the data set + pool", "replace": "the pool only"}
-STRATEGIES = {"random": "at random", "hardest": "hardest first"}
+POSITIVE_SCORES = {"in_window": "mean of those in the rank range", "mean": "mean of all", "min": "lowest", "max": "highest"}
+POOL_MODES: dict[PoolMode, str] = {"extend": "training passages + pool", "replace": "pool only"}
+STRATEGIES = {"random": "random", "hardest": "hardest first"}
 
 
 def _within(label: str) -> str:

@@ -347,10 +347,10 @@ def test_a_changed_selection_is_saved_as_a_variant_or_discarded(run: str, space:
     (name,) = [each for each in at.text_input if each.label == "Name"]
     assert name.value == "Custom, ranks 5-49"
     name.set_value(all_variants(space, run)[0].name)
-    press(at, "save-variant")
+    press(at, "mine-save-variant")
     assert "already has a variant" in texts(at)
     next(each for each in at.text_input if each.label == "Name").set_value("Near the top")
-    press(at, "save-variant")
+    press(at, "mine-save-variant")
     saved = all_variants(space, run)[1]
     assert (saved.name, saved.settings) == ("Near the top", settings_of(run))
     assert at.button(key="discard").disabled

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hnmine.analysis.charts import rank_curve
+from hnmine.analysis.count_charts import rank_curve
 from hnmine.analysis.queries import candidates_of, positive_ranks, query_table
 from hnmine.data.corpus import build_corpus
 from hnmine.data.verdicts import Verdict
