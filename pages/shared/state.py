@@ -1,9 +1,15 @@
-"""Session state: open data set, run, repairs and selection settings. The address mirrors it, so a reload keeps it."""
+"""Session state: open data set, run, variant, unsaved draft and repairs. The address names it, so a reload keeps it.
+
+Sliders change a draft of the session. It is stored with the run, and a session that opens the address of another's draft copies it before
+it changes anything: nobody's slider changes what another session exports.
+"""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Collection
+from contextlib import suppress
 
 import numpy as np
 import streamlit as st
@@ -13,6 +19,7 @@ from hnmine.core.errors import HnmineError
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import Corpus
 from hnmine.runs import variants
+from hnmine.runs.drafts import Draft, delete_draft, new_id, read_draft, write_draft
 from hnmine.runs.variants import MINED, Variant, all_variants, save_variant
 from hnmine.runs.workspace import Dataset, Run
 from hnmine.selection.select import Selection
@@ -20,29 +27,26 @@ from hnmine.selection.settings import SelectionSettings
 from pages.shared.widgets import failed
 
 Decisions = tuple[tuple[str, ...], bool]
-# What the address of the Inspect screen names of its list, besides the query.
-VIEW = ("search", "show", "sort", "order")
+
+# What the address says of the state; other parameters belong to the page.
+ADDRESS = ("run", "variant", "draft", "dataset", "query")
+# A browser that is busy may still send the address from before our last change for so many seconds.
+STALE = 2.0
 
 
 def restore(page: str = "") -> None:
-    """Read the state from the address in a new session, and update the address afterwards.
-
-    On the page "inspect" the address has the query and the list too (VIEW), so the browser's back button returns to the query before.
-    """
+    """Read the state from the address in a new session and after the browser's back button, and update the address afterwards."""
     state = st.session_state
-    if "dataset" in state:
+    named = {name: st.query_params[name] for name in ADDRESS if st.query_params.get(name)}
+    if is_new := "dataset" not in state:
+        state.dataset = state.run = state.variant = state.draft = state.query = None
+        state.address, state.address_changed, state.settings_turns, state.query_turn, state.own_drafts = {}, 0.0, Counter(), 0, set()
+    else:
         _close_deleted()
-    if "dataset" not in state:
-        state.dataset = state.run = state.variant = None
-        state.query_turn, state.view_written = 0, None
-        _read_view()
-        if run_id := st.query_params.get("run"):
-            open_variant(run_id, st.query_params.get("variant") or MINED)
-        elif dataset_id := st.query_params.get("dataset"):
-            open_dataset(dataset_id)
-    elif page == "inspect" and "run" in st.query_params and _view() != state.view_written:
-        _read_view()
-    write(page)
+    if is_new or ("run" in named and named != state.address and not address_is_stale()):
+        _open_address(named)
+    state.page_before, state.page = state.get("page"), page
+    write_address({name: st.query_params[name] for name in st.query_params if name not in ADDRESS})
     if message := state.pop("message", None):
         st.error("Cannot open this address", icon=":material/link_off:")
         st.text(message)
@@ -53,37 +57,66 @@ def restore(page: str = "") -> None:
         st.text("\n".join(damages))
 
 
-def write(page: str) -> None:
-    """Write the state into the address, in one write, because each write is an entry of the browser's history."""
+def write_address(others: dict[str, str]) -> None:
+    """Write what is open, and the page's own parameters, in one write, because each write is an entry of the browser's history."""
     state = st.session_state
-    wanted = {name: state[name] for name in ("run", "variant", "dataset") if state[name] is not None}
-    if page == "inspect" and state.run is not None:
-        wanted |= state.view | ({} if state.query is None else {"query": state.query})
-    if st.query_params.to_dict() != wanted:
-        st.query_params.from_dict(wanted)
-    state.view_written = _view()
+    wanted = {name: state[name] for name in ("run", "variant", "draft", "dataset") if state[name] is not None}
+    if state.page == "inspect" and state.run is not None and state.query is not None:
+        wanted["query"] = state.query
+    if wanted != state.address:
+        state.address, state.address_changed = wanted, time.monotonic()
+    if st.query_params.to_dict() != others | wanted:
+        st.query_params.from_dict(others | wanted)
 
 
-def _view() -> dict[str, str]:
-    return {name: value for name in ("query", *VIEW) if (value := st.query_params.get(name))}
+def address_is_stale() -> bool:
+    """Return whether the browser may still send the address from before our last change."""
+    return bool(time.monotonic() - st.session_state.address_changed <= STALE)
 
 
-def _read_view() -> None:
-    state, view = st.session_state, _view()
-    state.query, state.view, state.query_turn = view.pop("query", None), view, state.query_turn + 1
+def _open_address(named: dict[str, str]) -> None:
+    """Open what an address names."""
+    state = st.session_state
+    if named.get("query") != state.query:
+        state.query, state.query_turn = named.get("query"), state.query_turn + 1
+    if (run_id := named.get("run")) is None:
+        if dataset_id := named.get("dataset"):
+            open_dataset(dataset_id)
+        return
+    open_variant(run_id, named.get("variant", MINED))
+    if (draft_id := named.get("draft")) and state.run == run_id:
+        held = state.get(f"draft-{run_id}")
+        try:
+            found = held if held is not None and held.id == draft_id else read_draft(resources.workspace(), run_id, draft_id)
+        except HnmineError as error:
+            state.message = str(error)
+        else:
+            state[f"draft-{run_id}"], state.draft, state.variant = found, found.id, found.variant
 
 
 def _close_deleted() -> None:
-    """Close a run or data set that another session has deleted."""
+    """Close a run, variant or data set that another session has deleted."""
     state, space = st.session_state, resources.workspace()
     if state.run is not None and not space.run_folder(state.run).exists():
-        state.run, state.variant, state.message = None, None, "The open run has been deleted. Open another run or mine again."
+        state.run = state.variant = state.draft = None
+        state.message = "The open run has been deleted. Open another run or mine again."
     try:
         dataset()
     except HnmineError as error:
         damaged = space.dataset_folder(state.dataset).exists()
-        state.dataset = state.run = state.variant = None
+        state.dataset = state.run = state.variant = state.draft = None
         state.message = str(error) if damaged else "The open data set has been deleted. Open another one."
+    _replace_lost_variant()
+
+
+def _replace_lost_variant() -> None:
+    """Open the variant that the run was mined with in place of one that does not exist, and say so."""
+    state = st.session_state
+    with suppress(HnmineError):  # of a damaged run, which its page says
+        if state.run is not None and state.variant not in [each.id for each in all_variants(resources.workspace(), state.run)]:
+            state.variant = MINED
+            if state.draft is None:
+                state.message = "The variant has been deleted or cannot be read. The selection that the run was mined with is open instead."
 
 
 def open_dataset(dataset_id: str) -> None:
@@ -94,20 +127,22 @@ def open_dataset(dataset_id: str) -> None:
     except HnmineError as error:
         state.message = str(error)
         return
-    state.dataset, state.run, state.variant = dataset_id, None, None
+    state.dataset, state.run, state.variant, state.draft = dataset_id, None, None, None
     if runs := space.runs(dataset_id):
         open_run(runs[0].id)
 
 
 def open_run(run_id: str) -> None:
-    """Open a run and its data set. An error is shown on the next rerun."""
+    """Open a run as it was mined, and its data set. An error is shown on the next rerun."""
     try:
         run = resources.workspace().run(run_id)
         resources.workspace().dataset(run.dataset_id)  # raises for a run without its data
     except HnmineError as error:
         st.session_state.message = str(error)
         return
-    st.session_state.dataset, st.session_state.run, st.session_state.variant = run.dataset_id, run.id, MINED
+    state = st.session_state
+    state.dataset, state.run, state.variant, state.draft = run.dataset_id, run.id, MINED, None
+    state.settings_turns[run_id] += 1
     st.session_state[f"decisions-{run.dataset_id}"] = (run.settings.repair, run.settings.skip_bad_rows)
     st.session_state[f"columns-{run.dataset_id}"] = run.settings.columns
 
@@ -154,23 +189,70 @@ def variant() -> Variant:
 
 
 def open_variant(run_id: str, variant_id: str) -> None:
-    """Open a variant of a run; a draft of the run is given up. An error is shown on the next rerun."""
+    """Open a variant of a run. Unsaved changes of the run stay in the list of variants. An error is shown on the next rerun."""
     open_run(run_id)
     if st.session_state.run == run_id:
         st.session_state.variant = variant_id
-        set_draft(run_id, None)
+        _replace_lost_variant()
+
+
+def open_draft(run_id: str) -> None:
+    """Open the unsaved changes that this session has of a run."""
+    held = unsaved(run_id)
+    assert held is not None  # the caller has asked
+    open_variant(run_id, held.variant)
+    st.session_state.draft = held.id
+
+
+def unsaved(run_id: str) -> Draft | None:
+    """Return the unsaved changes that this session has of a run, open or not."""
+    held: Draft | None = st.session_state.get(f"draft-{run_id}")
+    return held
 
 
 def draft(run_id: str) -> SelectionSettings | None:
-    """Return the unsaved selection settings of this session for a run, or None."""
-    settings: SelectionSettings | None = st.session_state.get(f"draft-{run_id}")
-    return settings
+    """Return the open unsaved settings of a run, or None."""
+    held = unsaved(run_id)
+    return held.settings if held is not None and run_id == st.session_state.run and held.id == st.session_state.draft else None
 
 
 def set_draft(run_id: str, settings: SelectionSettings | None) -> None:
-    """Keep unsaved selection settings of a run for this session; those of the open variant, or None, are no draft."""
-    same = settings is not None and run_id == st.session_state.run and settings == variant().settings
-    st.session_state[f"draft-{run_id}"] = None if same else settings
+    """Keep unsaved settings of the open run; those of the open variant, or None, are no draft.
+
+    The app runs again when a draft begins or ends, so that the context bar and the address name it.
+    """
+    state, space = st.session_state, resources.workspace()
+    if run_id != state.run:
+        return
+    held = unsaved(run_id) if draft(run_id) is not None else None
+    if settings is None or settings == variant().settings:
+        if held is not None:
+            discard_draft(run_id)
+            st.rerun()
+        return
+    if held is not None and settings == held.settings:
+        return
+    own = held is not None and held.id in state.own_drafts
+    new = Draft(id=held.id if held is not None and own else new_id(), variant=state.variant, settings=settings)
+    state[f"draft-{run_id}"], state.draft = new, new.id
+    state.own_drafts.add(new.id)
+    try:
+        write_draft(space, run_id, new)
+    except HnmineError as error:
+        st.warning("Unsaved changes cannot be stored. A reload of the page loses them.", icon=":material/warning:")
+        st.text(str(error))
+    if not own:
+        st.rerun()
+
+
+def discard_draft(run_id: str) -> None:
+    """Forget the unsaved settings of the open run; the open variant shows its own."""
+    state = st.session_state
+    held = unsaved(run_id)
+    if held is not None and held.id in state.own_drafts:
+        delete_draft(resources.workspace(), run_id, held.id)
+    state[f"draft-{run_id}"], state.draft = None, None
+    state.settings_turns[run_id] += 1
 
 
 def save_draft(run_id: str, name: str) -> Variant:
@@ -180,14 +262,22 @@ def save_draft(run_id: str, name: str) -> Variant:
         WorkspaceError: as `variants.save_variant`.
     """
     saved = save_variant(resources.workspace(), run_id, name, selection_settings(run_id))
+    if draft(run_id) is not None:
+        discard_draft(run_id)
     open_variant(run_id, saved.id)
     return saved
 
 
+def settings_key(run_id: str) -> str:
+    """Return the key for widgets of a run's settings: a new one when the settings are replaced, such as by another variant."""
+    turn = st.session_state.settings_turns[run_id]
+    return run_id if turn < 2 else f"{run_id}-{turn}"
+
+
 def selection_settings(run_id: str) -> SelectionSettings:
     """Return the selection settings of a run in this session: its draft, or the open variant's, or those it was mined with."""
-    if (unsaved := draft(run_id)) is not None:
-        return unsaved
+    if (changed := draft(run_id)) is not None:
+        return changed
     return variant().settings if run_id == st.session_state.run else resources.workspace().run(run_id).settings.selection
 
 

@@ -17,6 +17,7 @@ from hnmine.core import text
 from hnmine.core.text import normalize_text
 from hnmine.resources import OpenRun, cached
 from hnmine.review import audit_sample
+from hnmine.runs.summary import summarise
 from hnmine.selection.select import Selection
 
 Ints = npt.NDArray[np.int64]
@@ -26,6 +27,14 @@ Ints = npt.NDArray[np.int64]
 def bins(run: OpenRun) -> histogram.RunBins:
     """Return the bins of a run's histograms, the same for every selection."""
     return histogram.run_bins(run.ranking)
+
+
+@cached(16)
+def figures(run: OpenRun, selection: Selection) -> tuple[int, str]:
+    """Return the number of negatives, and the estimated false-negative rate as text; "" where the run has no signals."""
+    fn_model = None if resources.estimator(run) is None else run.fn_model
+    found = summarise(run.inputs, run.ranking, selection, fn_model=fn_model)
+    return found.negatives, "" if found.estimated_fn_rate is None else str(found.estimated_fn_rate)
 
 
 @cached(16)
