@@ -99,7 +99,7 @@ def riskiest(run: OpenRun, selection: Selection, found: Candidates, query: int) 
         return ""
     place = int(held[np.argmax(estimates[held])])
     signs = warnings(pair_details(run.inputs.corpus, run.ranking, selection, query, int(found.ids[place])))
-    why = "; ".join(signs)
+    why = "; ".join(signs[:2])
     return f"Riskiest negative: #{found.chosen[place]}, {probability(float(estimates[place]))} likely relevant." + (
         f" {why[:1].upper()}{why[1:]}." if why else ""
     )

@@ -31,7 +31,6 @@ PAGE = 25  # candidates that were not selected, on one page
 def draw(run: OpenRun, selection: Selection) -> None:
     """Draw the picked query; nothing without a match in the list."""
     _, found, place = query_list.listed(run, selection)
-    state.write("inspect")
     if place is None:
         return
     query = int(found[place])
@@ -43,7 +42,7 @@ def draw(run: OpenRun, selection: Selection) -> None:
     texts, figure = st.columns([3, 2], gap="small")
     with texts:
         lines = candidates.head(run, details, query)
-        passages.draw(lines, key="inspect-texts", of=name, label="Query and positives", height=HEAD, leads=True)
+        passages.draw(lines, key="inspect-texts", of=name, label="Query and positives", height=HEAD, back="inspect-queries")
     with figure:
         _histogram(run, selection, details, query, picked)
     if risk := candidates.riskiest(run, selection, details, query):

@@ -25,6 +25,9 @@ function button(label, help, pressed, onclick) {
 
 export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
   const list = parentElement.querySelector("ol");
+  const back = parentElement.querySelector(".back");
+  back.hidden = !data.back;
+  back.onclick = () => document.querySelector(`.st-key-${data.back}`)?.scrollIntoView({ block: "start" });
   const before = shown.get(list) ?? {};
   const focused = list.getRootNode().activeElement;
   const place = focused && list.contains(focused) ? [focused.closest("li").dataset.id, focused.textContent] : null;
@@ -87,8 +90,8 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
   }
   if (before.of !== undefined && before.of !== data.of) {
     list.scrollTop = 0;
-    // On a phone the list of queries is above: show what was picked there.
-    if (data.leads && matchMedia("(max-width: 640px)").matches) list.scrollIntoView({ block: "start" });
+    // On a phone the list is above: show what was picked there.
+    if (data.back && matchMedia("(max-width: 640px)").matches) back.scrollIntoView({ block: "start" });
   }
   if (data.picked !== before.picked) list.querySelector(".picked")?.scrollIntoView({ block: "nearest" });
   shown.set(list, { of: data.of, picked: data.picked });

@@ -18,7 +18,7 @@ from pages.shared.highlight import printable
 _HERE = Path(__file__).parent
 _passages = st.components.v2.component(
     "hnmine_passages",
-    html="<ol></ol>\n",
+    html='<button type="button" class="back" hidden>Back to the list</button><ol></ol>\n',
     css=(_HERE / "passages.css").read_text(),
     js=(_HERE / "passages.js").read_text(),
 )
@@ -63,7 +63,7 @@ def draw(
     picked: str | None = None,
     on_pick: Callable[[str], None] | None = None,
     on_verdict: Callable[[str, str | None], None] | None = None,
-    leads: bool = False,
+    back: str | None = None,
 ) -> None:
     """Draw rows.
 
@@ -76,7 +76,7 @@ def draw(
         picked: id of the row to mark.
         on_pick: called with the id of a clicked row.
         on_verdict: called with a row's id and the verdict, None to remove it; without it there are no buttons.
-        leads: whether a narrow screen scrolls here when the query changes.
+        back: key of the list above: on a narrow screen a new query scrolls here, and a button back to the list.
     """
 
     def heard(name: str) -> Any:
@@ -100,7 +100,7 @@ def draw(
             "picked": picked,
             "picks": on_pick is not None,
             "actions": [] if on_verdict is None else [[name, *words] for name, words in ACTIONS.items()],
-            "leads": leads,
+            "back": back,
             "height": height,
         },
         on_picked_change=chosen,

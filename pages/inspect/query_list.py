@@ -1,11 +1,12 @@
 """The list of queries on the Inspect screen: search, filter, order, and a page of rows.
 
 The order is that of `hnmine.analysis.listing`; the browser gets one page. The list and the query beside it are two fragments, so
-picking a query sends that query alone. The values of the widgets and the picked query are in the address (`state.VIEW`).
+picking a query sends that query alone. The values of the widgets and the picked query are in the address.
 """
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -53,12 +54,13 @@ class Listed(NamedTuple):
 def adopt() -> None:
     """Take the list's settings from the address: in a new session, by a link, or by the browser's back button."""
     session = st.session_state
-    if session.get("inspect-turn") == session.query_turn:
+    named = {name: st.query_params[name] for name in DEFAULTS if name in st.query_params}
+    returned = "inspect-view" in session and session.page_before != "inspect"  # from another page, whose address has none of it
+    if returned or named == session.get("inspect-view") or ("inspect-view" in session and state.address_is_stale()):
         return
-    session["inspect-turn"] = session.query_turn
     known = {"show": SHOW, "sort": COLUMNS, "order": ORDERS}
     for name, default in DEFAULTS.items():
-        value = session.view.get(name, default)
+        value = named.get(name, default)
         session[f"inspect-{name}"] = value if value in known.get(name, [value]) else default
 
 
@@ -81,7 +83,10 @@ def listed(run: OpenRun, selection: Selection) -> Listed:
     if not len(at):
         session.query = None
     session["inspect-picked"] = session.query
-    session.view = {name: value for name in DEFAULTS if (value := session[f"inspect-{name}"]) != DEFAULTS[name]}
+    view = {name: value for name in DEFAULTS if (value := session[f"inspect-{name}"]) != DEFAULTS[name]}
+    if view != session.get("inspect-view"):
+        session["inspect-view"], session.address_changed = view, time.monotonic()
+    state.write_address(view)
     return Listed(asked, found, int(at[0]) if len(at) else 0 if len(found) else None)
 
 
@@ -136,7 +141,6 @@ def draw(run: OpenRun, selection: Selection) -> None:
     """Draw search, filter, order, one page of queries, and the pages."""
     session = st.session_state
     asked, found, place = listed(run, selection)
-    state.write("inspect")
     _controls(run, selection)
     if session.pop("inspect-unknown", False):
         st.info("The query in the address is not in this run. The first query is shown.", icon=":material/link_off:")
