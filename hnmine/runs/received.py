@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from hnmine.core.errors import ColumnsError, InputError, QuestionError
 from hnmine.data.columns import Columns
-from hnmine.data.folders import folder_of
+from hnmine.data.folders import Folder, folder_of
 from hnmine.data.formats.detect import Role
 from hnmine.data.formats.jsonl import Reader
 from hnmine.data.problems import helpful_repairs
@@ -45,11 +45,13 @@ def divided(files: Mapping[str, BinaryIO]) -> tuple[str, str] | None:
     return None
 
 
-def _sorted(files: Mapping[str, BinaryIO]) -> Sorted:
+def _folder(files: Mapping[str, BinaryIO]) -> Folder:
     where = " and ".join(files)
-    return sorted_files(
-        folder_of(where, Path(where), {name: opener_of(file) for name, file in files.items()}), Reading(Columns(), (), True)
-    )
+    return folder_of(where, Path(where), {name: opener_of(file) for name, file in files.items()})
+
+
+def _sorted(files: Mapping[str, BinaryIO]) -> Sorted:
+    return sorted_files(_folder(files), Reading(Columns(), (), True))
 
 
 def _is_pool(name: str, file: BinaryIO) -> bool:
@@ -66,6 +68,16 @@ def _is_pool(name: str, file: BinaryIO) -> bool:
         return True
 
 
+def _require_either(file: BinaryIO, name: str) -> None:
+    try:
+        require_content(file, name)
+    except InputError as error:
+        try:
+            require_content(file, name, "pool")
+        except InputError:
+            raise error from None
+
+
 class _Beginning(Reader):
     def lines(self):  # type: ignore[no-untyped-def]
         return islice(super().lines(), _BEGINNING)
@@ -74,15 +86,21 @@ class _Beginning(Reader):
 def require_content(source: Uploaded, name: str, role: Role = "training") -> None:
     """Refuse a file without a row, or a pool without a passage, that is usable or can be repaired.
 
-    A file with an open question passes, and so do several files and BEIR data sets: they are told apart by their rows.
+    A file with an open question passes, and so do BEIR data sets and archives. Of several files each needs rows or passages.
 
     Raises:
         InputError: there is none, with the first problems; or the file cannot be read.
     """
+    if isinstance(source, Mapping):
+        if others := _folder(source).left_out:
+            raise InputError(f"{others[0]}: cannot be read together with other files; open it alone, or unpack it first")
+        for part, file in source.items():
+            _require_either(file, part)
+        return
     looked = inspect_file(source, name, role)
     if looked.files or looked.source.format == "beir":
         return
-    path, opener = (source, None) if isinstance(source, Path) else (Path(name), opener_of(cast(BinaryIO, source)))
+    path, opener = (source, None) if isinstance(source, Path) else (Path(name), opener_of(source))
     problems = []
     for kind in (_Beginning, Reader):
         reader = kind(path, role=role, opener=opener, name=name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from typing import Any
 
 import msgspec
@@ -101,23 +103,22 @@ def loader(form: Format, name: str) -> str:
             f'from datasets import load_dataset\n\ntrain_dataset = load_dataset("{kind}", data_files={name!r}, split="train")\n'
             "# trainer = SentenceTransformerTrainer(model, train_dataset=train_dataset, loss=loss)"
         )
-    if form.family == "flagembedding":
-        return (
-            "torchrun --nproc_per_node 1 -m FlagEmbedding.finetune.embedder.encoder_only.base \\\n"
-            f"  --train_data {name} --train_group_size 8 --model_name_or_path MODEL --output_dir OUTPUT"
-        )
-    return _LOADERS[form.family].format(name=name)
+    quoted = json.dumps(name, ensure_ascii=False) if form.family in _IN_PYTHON else shlex.quote(name)
+    return _LOADERS[form.family].format(name=quoted)
 
 
+_IN_PYTHON = ("datasets", "msmarco", "csv")
 # Family -> template. Triples have no quotes.
 _LOADERS = {
+    "flagembedding": "torchrun --nproc_per_node 1 -m FlagEmbedding.finetune.embedder.encoder_only.base \\\n"
+    "  --train_data {name} --train_group_size 8 --model_name_or_path MODEL --output_dir OUTPUT",
     "ms-swift": "swift sft --model MODEL --task_type embedding --loss_type infonce --dataset {name}",
     "dpr": "python train_dense_encoder.py train_datasets=[{name}]",
-    "datasets": 'from datasets import load_from_disk\n\ntrain_dataset = load_from_disk("{name}")["train"]',
+    "datasets": 'from datasets import load_from_disk\n\ntrain_dataset = load_from_disk({name})["train"]',
     "tevatron": "python -m tevatron.retriever.driver.train --dataset_name json --dataset_path {name} --output_dir OUTPUT",
     "beir": "from beir.datasets.data_loader import GenericDataLoader\n\n# after: unzip {name} -d data\n"
     'corpus, queries, qrels = GenericDataLoader("data").load(split="train")',
-    "msmarco": 'from datasets import load_dataset\n\ntrain_dataset = load_dataset("csv", data_files="{name}", sep="\\t", quoting=3,\n'
+    "msmarco": 'from datasets import load_dataset\n\ntrain_dataset = load_dataset("csv", data_files={name}, sep="\\t", quoting=3,\n'
     '                             column_names=["query", "positive", "negative"], split="train")',
-    "csv": 'import pandas as pd\n\nframe = pd.read_csv("{name}")',
+    "csv": "import pandas as pd\n\nframe = pd.read_csv({name})",
 }

@@ -70,3 +70,15 @@ def test_a_file_with_one_good_row_anywhere_passes():  # type: ignore[no-untyped-
     require_content(lines(*OWN), "own.jsonl")  # its columns are a question
     with pytest.raises(InputError, match="no usable passage"):
         require_content(io.BytesIO(b""), "pool.jsonl", "pool")
+
+
+def test_of_several_files_each_has_content():  # type: ignore[no-untyped-def]
+    good = {"train.jsonl": lines(*ROWS)}
+    require_content(good | {"kb.jsonl": lines(*TEXTS), "own.jsonl": lines(*OWN)}, "three files")
+    for name, content, words in (
+        ("more.jsonl", b"", "more.jsonl: the file has no usable"),
+        ("more.jsonl", PNG, "an image"),
+        ("pool.zip", b"PK\x03\x04 nothing", "pool.zip: cannot be read together with other files"),
+    ):
+        with pytest.raises(InputError, match=words):
+            require_content(good | {name: io.BytesIO(content)}, "two files")
