@@ -76,7 +76,7 @@ class Column(NamedTuple):
 
 # One line per candidate.
 COLUMNS: dict[str, Column] = {
-    "rank": Column("rank", "From 0, empty for random-filled passages.", width=55, align="right"),
+    "rank": Column("rank", "From 0, empty for random fill.", width=55, align="right"),
     "score": Column("score", "Similarity to the query.", "%.3f", width=65),
     "fn_probability": Column("est. FN", f"Estimated false-negative probability. {NO_MEASUREMENT}", "%.1f%%", 100, width=75),
     "status": Column("status", "Chosen, with its place among the negatives, or the reason why not.", width=170),
@@ -115,13 +115,13 @@ QUERY_COLUMNS: dict[str, Column] = {
 # The steps of `Selection.funnel` that the screen shows, in their order.
 FUNNEL = {
     "ranked": "ranked",
-    "in_window": "in the window",
+    "in_window": "in rank range",
     "not_positive": "not positive",
     "not_removed": "not removed by a reviewer",
     **{each.step: f"after {each.short}" for each in FILTERS.values()},
     "chosen": "chosen",
 }
-POSITIVE_SCORES = {"in_window": "mean of those in the window", "mean": "mean of all", "min": "lowest", "max": "highest"}
+POSITIVE_SCORES = {"in_window": "mean of those in the rank range", "mean": "mean of all", "min": "lowest", "max": "highest"}
 POOL_MODES: dict[PoolMode, str] = {"extend": "all passages of the data set + pool", "replace": "the pool only"}
 STRATEGIES = {"random": "at random", "hardest": "hardest first"}
 
@@ -133,13 +133,14 @@ def _within(label: str) -> str:
 
 # Labels of `compare.differences`; other settings are shown by their own names.
 _SETTINGS = {
-    "selection.window_start": "rank window: start",
-    "selection.window_end": "rank window: end",
+    "selection.window_start": "rank range: start",
+    "selection.window_end": "rank range: end",
     "selection.negative_number": "negatives per query",
     "selection.strategy": "strategy",
     "selection.seed": "seed",
     "selection.positive_score": "score of several positives",
     **{f"selection.{each.name}": _within(each.label) for each in (*FILTERS.values(), *TARGETS)},
+    "selection.hardness": "difficulty (hardness)",
     "pool": "candidate pool",
     "pool_mode": "candidates",
     "use_gpu": "search on a GPU",

@@ -229,7 +229,7 @@ def test_two_variants_of_one_run_side_by_side(world: World) -> None:
     saved = save_variant(world.space, world.first, "other", settings)
     at = ticked(world, (world.first, MINED), (world.first, saved.id))
     different, table, changed, *lists = (each.value for each in at.dataframe[1:])
-    assert dict(different.set_index("setting")["B"]) == {"seed": "7", "rank window: start": "0"}
+    assert dict(different.set_index("setting")["B"]) == {"seed": "7", "rank range: start": "0"}
     first, second = sides(world, (world.first, None), (world.first, settings))
     shared = [len(set(one) & set(two)) for one, two in zip(first.tolist(), second.tolist(), strict=True)]
     assert {each.label: each.value for each in at.metric}["Shared negatives"] == f"{100 * sum(shared) / 160:.0f}%"
