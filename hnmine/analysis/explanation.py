@@ -18,7 +18,7 @@ from hnmine.selection.fn_model import FNEstimator
 from hnmine.selection.positive_score import positive_score, ratio_to_positive
 from hnmine.selection.select import Selection
 
-__all__ = ["MIN_LOG_ODDS", "PairDetails", "estimate_in_words", "pair_details", "warnings"]
+__all__ = ["MIN_LOG_ODDS", "PairDetails", "pair_details", "warnings"]
 
 # Ratio to the positive from which a candidate is close to it, as in NV-Retriever.
 CLOSE = 0.95
@@ -100,17 +100,6 @@ def pair_details(
     )
 
 
-def estimate_in_words(estimate: float, reasons: tuple[tuple[str, float], ...]) -> str:
-    """Format an estimate with its reasons: "false-negative probability 34% (for: ...; against: ...)"."""
-    shown = [(words, amount) for words, amount in reasons if abs(amount) >= MIN_LOG_ODDS]
-    sides = {
-        "for": [words for words, amount in shown if amount > 0],
-        "against": [words for words, amount in shown if amount < 0],
-    }
-    parts = "; ".join(f"{side}: {', '.join(words)}" for side, words in sides.items() if words)
-    return f"false-negative probability {100 * estimate:.{0 if estimate >= 0.1 else 1}f}%" + (f" ({parts})" if parts else "")
-
-
 def warnings(about: PairDetails) -> list[str]:
     """Return the signs that a candidate may be a false negative, the strongest first; empty without any."""
     found: list[str] = []
@@ -127,9 +116,9 @@ def warnings(about: PairDetails) -> list[str]:
         elif about.positive_similarity > 0 and about.positive_similarity >= SIMILAR * nearest:
             found.append("almost as similar to the positive as the query is")
     if about.rank is not None and about.rank < about.window_start:
-        found.append(f"before the rank window, which starts at {about.window_start:,}")
+        found.append(f"above the rank range, which starts at {about.window_start:,}")
     if about.labelled:
         found.append("positive of other queries")
     if about.chosen_for >= max(HUB_LEAST, HUB_SHARE * about.queries):
-        found.append(f"hub: chosen for {about.chosen_for:,} of {about.queries:,} queries")
+        found.append(f"reused: chosen for {about.chosen_for:,} of {about.queries:,} queries")
     return found

@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float32]
 
 # `Selection.reasons` holds the numbers of `settings.Reason` below this one, and of the filters from it on.
 FIRST_FILTER = 7
-NO_MEASUREMENT = "This is a model estimate; run an audit to measure the rate in your data."
+NO_MEASUREMENT = "A model estimate, not a measurement."
 
 
 class Candidates(Protocol):
@@ -290,7 +290,7 @@ class RerankerMargin(Filter):
     name = "reranker_margin"
     label = "Reranker margin"
     short = "reranker margin"
-    action = "reject candidates whose reranker score is not at least this far below the positive's; 0 rejects those above the positive"
+    action = "reject candidates whose reranker score is not at least this far below the positive's (0: those above the positive)"
     note = "In raw scores of the reranker."
     slider = Slider(-5.0, 10.0, default=0.0, step=0.1, format="%.1f")
     signals = ("reranker",)

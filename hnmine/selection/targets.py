@@ -20,7 +20,7 @@ class MaxFNRate(Setting):
     name = "max_fn_rate"
     label = "Max. estimated false-negative rate"
     action = "with strategy hardest: take the hardest negatives whose estimated false-negative rate, over all queries, is at most this"
-    note = f"A query with many probable false negatives gets easier negatives, another query gets harder ones. {NO_MEASUREMENT}"
+    note = NO_MEASUREMENT
     slider = Slider(0.1, 20.0, default=1.0, step=0.1, format="%.1f%%", scale=100.0)
     signals = FN_SIGNALS
     metavar = "P"

@@ -135,20 +135,20 @@ def _config(shown: list[Row]) -> dict[str, object]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     named = any(row.label != f"{state.when(row.run)} UTC" for row in shown)
     return {
-        "data set": text(width=120),
-        "run": text(width=150, help="Its name, or the time it was mined."),
+        "data set": text(width=105),
+        "run": text(width=148, help="Its name, or the time it was mined."),
         "variant": text(width=150, help="A named selection of the run. The first of each run is the one it was mined with."),
         "note": text(width=140) if any(note(resources.workspace(), *row.key) for row in shown) else None,
         "similarities": st.column_config.BarChartColumn(
             width=105, help="Negatives by similarity. The variants of a run have one axis.", y_min=0
         ),
-        "difficulty": number(width=80, format="%.3f", help="Mean similarity of the negatives (hardness)."),
-        "est. FN": text(width=75, alignment="right", help=f"Estimated false-negative rate. {wording.NO_MEASUREMENT}"),
-        "measured FN": text(width=120, alignment="right", help="False-negative rate of the audit, with its 95% confidence interval."),
-        "negatives": number(width=80, format="localized", help="Over all rows."),
-        "verdicts": number(width=70, format="localized", help="Verdicts on pairs of the run."),
-        "exported (UTC)": text(width=125, help="Last download from the Export screen."),
-        "model": text(width=125),
+        "difficulty": number(width=75, format="%.3f", help="Mean similarity of the negatives (hardness)."),
+        "est. FN": text(width=68, alignment="right", help=f"Estimated false-negative rate. {wording.NO_MEASUREMENT}"),
+        "measured FN": text(width=118, alignment="right", help="False-negative rate of the audit, with its 95% confidence interval."),
+        "negatives": number(width=75, format="localized", help="Over all rows."),
+        "verdicts": number(width=65, format="localized", help="Verdicts on pairs of the run."),
+        "exported (UTC)": text(width=120, help="Last download from the Export screen."),
+        "model": text(width=100),
         "mined (UTC)": text(width=125) if named else None,
-        "size": number(width=75, format="%.1f MB", help="Disk space of the run without stored vectors."),
+        "size": number(width=70, format="%.1f MB", help="Disk space of the run without stored vectors."),
     }

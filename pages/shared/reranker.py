@@ -56,9 +56,8 @@ def choice(key: str, initial: RerankerSettings | None, model: ModelSettings | No
         placeholder=before or NONE,
         key=f"reranker-{key}",
         persist_state="session",
-        help="A cross-encoder scores query and passage together and detects false negatives better than an embedding model. Its scores "
-        "are used by a filter and can be exported for distillation. It is much slower than ranking. Choose one, or type a hub name or the "
-        "path of a folder on the server.",
+        help="A cross-encoder: slower than an embedding model, but better at false negatives. Choose one, or type a hub name or a folder "
+        "of the server.",
     )
     wanted = before if name is None else None if name == NONE else name.strip()
     if wanted is None:
@@ -72,7 +71,7 @@ def choice(key: str, initial: RerankerSettings | None, model: ModelSettings | No
         failed("Cannot use this reranker", error)
         return Choice(None, usable=False)
     text = f"{card.max_length:,} tokens per pair"
-    st.caption(text if card.folder is not None else f"{text} · not downloaded yet, fetched from the Hugging Face Hub when you mine")
+    st.write(text if card.folder is not None else f"{text} · not downloaded yet, fetched from Hugging Face when you mine")
     return Choice(settings)
 
 
@@ -81,7 +80,7 @@ def tell(chosen: RerankerSettings | None, corpus: Corpus | None, depth: int) -> 
     if chosen is None or corpus is None:
         return
     pairs = len(corpus.queries) * min(depth, corpus.n_candidates) + len(corpus.positive_ids)
-    st.caption(
+    st.write(
         f"The reranker scores up to {counted(pairs, 'pair')}: the first {depth:,} candidates of each query and the positives. Without a "
         "GPU, a small one scores 10 to 100 pairs/s and a large one a few, so this can take hours. Scores are stored and reused."
     )

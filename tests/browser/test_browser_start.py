@@ -26,9 +26,12 @@ def own_files(tmp_path: Path) -> list[Path]:
     """A training file and a pool of another subject."""
     things = ["lamp", "door", "chair", "window", "kettle", "ladder", "bicycle", "radio", "clock", "table"]
     rows = [
-        {"query": f"how do I repair a {thing}", "pos": [f"Repair the {thing} with both hands, and let it dry for a day."]} for thing in things
+        {"query": f"how do I repair a {thing}", "pos": [f"Repair the {thing} with both hands, and let it dry for a day."]}
+        for thing in things
     ]
-    pool = [{"text": f"{verb} the {thing} twice a year, in spring and in autumn."} for thing in things for verb in ("Paint", "Clean", "Oil")]
+    pool = [
+        {"text": f"{verb} the {thing} twice a year, in spring and in autumn."} for thing in things for verb in ("Paint", "Clean", "Oil")
+    ]
     train, passages = tmp_path / "repairs.jsonl", tmp_path / "passages.jsonl"
     train.write_text("".join(json.dumps(row) + "\n" for row in rows))
     passages.write_text("".join(json.dumps(row) + "\n" for row in pool))

@@ -228,8 +228,8 @@ def test_two_variants_of_one_run_side_by_side(world: World) -> None:
     settings = msgspec.structs.replace(world.space.run(world.first).settings.selection, window_start=0, seed=7)
     saved = save_variant(world.space, world.first, "other", settings)
     at = ticked(world, (world.first, MINED), (world.first, saved.id))
-    table, different, changed, *lists = (each.value for each in at.dataframe[1:])
-    assert dict(different.set_index("setting")["B"]) == {"seed": "7", "rank window: start": "0"}
+    different, table, changed, *lists = (each.value for each in at.dataframe[1:])
+    assert dict(different.set_index("setting")["B"]) == {"seed": "7", "rank range: start": "0"}
     first, second = sides(world, (world.first, None), (world.first, settings))
     shared = [len(set(one) & set(two)) for one, two in zip(first.tolist(), second.tolist(), strict=True)]
     assert {each.label: each.value for each in at.metric}["Shared negatives"] == f"{100 * sum(shared) / 160:.0f}%"
@@ -259,7 +259,7 @@ def test_runs_of_other_data_are_compared_where_they_overlap(world: World) -> Non
     at = ticked(world, (world.first, MINED), (world.other, MINED))
     assert {each.label: each.value for each in at.metric}["Queries with the same negatives"].endswith("of 10")
     assert "30 queries only in A. 30 queries only in B." in texts(at)
-    assert "data set" in set(at.dataframe[2].value["setting"])
+    assert "data set" in set(at.dataframe[1].value["setting"])
 
 
 def test_three_rows_are_not_compared(world: World) -> None:

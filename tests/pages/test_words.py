@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -80,6 +80,11 @@ def faults(kind: str, text: str) -> list[str]:
     return [f"{each}: {text}" for each in found]
 
 
+def is_plain(shown: Iterable[tuple[str, str]]) -> None:
+    found = dict.fromkeys(fault for each in shown for fault in faults(*each))
+    assert not found, "\n".join(found)
+
+
 def test_faults_are_found() -> None:
     assert faults("text", "95 % of them")
     assert faults("text", "one; two")
@@ -91,18 +96,18 @@ def test_faults_are_found() -> None:
 
 @pytest.mark.parametrize("page", SCREENS)
 def test_a_screen_without_data_has_plain_words(fresh: Path, page: str) -> None:
-    assert not [fault for each in said(open_app(page)) for fault in faults(*each)]
+    is_plain(said(open_app(page)))
 
 
 @pytest.mark.parametrize("page", SCREENS)
 def test_a_screen_of_the_example_has_plain_words(run: str, page: str) -> None:
-    assert not [fault for each in said(open_app(page, run=run, state={"quality-details": True})) for fault in faults(*each)]
+    is_plain(said(open_app(page, run=run, state={"quality-details": True})))
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_mine_has_plain_words_with_every_preset(run: str, space: Workspace, preset: str) -> None:
     saved = save_variant(space, run, preset, with_preset(preset, space.run(run).settings.selection))
-    assert not [fault for each in said(open_app("mine", run=run, variant=saved.id)) for fault in faults(*each)]
+    is_plain(said(open_app("mine", run=run, variant=saved.id)))
 
 
 def test_the_details_and_dialogs_have_plain_words(run: str, space: Workspace, store: ReviewStore) -> None:
@@ -115,4 +120,4 @@ def test_the_details_and_dialogs_have_plain_words(run: str, space: Workspace, st
     shown += said(open_app("runs", run=run, state={"runs-chosen": chosen}))
     for what in ("variant", "run", "dataset"):
         shown += said(press(open_app("runs", run=run, state={"runs-chosen": chosen[1:]}), f"delete-{what}"))
-    assert not [fault for each in shown for fault in faults(*each)]
+    is_plain(shown)

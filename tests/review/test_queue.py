@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hnmine.analysis.explanation import estimate_in_words, pair_details, warnings
+from hnmine.analysis.explanation import pair_details, warnings
 from hnmine.core.errors import SettingsError
 from hnmine.core.text import common_words, shared
 from hnmine.data.corpus import Corpus, build_corpus
@@ -152,15 +152,6 @@ def test_the_evidence_says_the_estimate_and_its_reasons(signalled: House) -> Non
     outside = next(passage for passage in range(len(house.corpus.passages)) if passage not in house.ranking.ids[0])
     assert pair_details(house.corpus, house.ranking, house.selection, 0, outside, estimator).estimate is None
     assert pair_details(house.corpus, house.ranking, house.selection, 0, int(house.ranking.ids[0, 0])).estimate is None
-
-
-def test_an_estimate_is_told_with_what_speaks_for_it_and_against() -> None:
-    reasons = (("near to the query", 1.2), ("lacks the query's words", -0.8), ("like a positive", 0.4), ("no matter", 0.01))
-    assert estimate_in_words(0.34, reasons) == (
-        "false-negative probability 34% (for: near to the query, like a positive; against: lacks the query's words)"
-    )
-    assert estimate_in_words(0.012, reasons[1:2]) == "false-negative probability 1.2% (against: lacks the query's words)"
-    assert estimate_in_words(0.5, ()) == "false-negative probability 50%"
 
 
 def test_by_share_likeness_decides_within_a_per_cent(house: House) -> None:
@@ -313,8 +304,8 @@ def test_what_is_suspicious_is_said_in_words(house: House) -> None:
     about = pair_details(house.corpus, house.ranking, house.selection, query, passage)
     said = warnings(dataclasses.replace(about, ratio=1.02, chosen_for=11, queries=12))
     assert said[0] == "scores above the positive"
-    assert "before the rank window, which starts at 3" in said
-    assert "hub: chosen for 11 of 12 queries" in said
+    assert "above the rank range, which starts at 3" in said
+    assert "reused: chosen for 11 of 12 queries" in said
     assert warnings(dataclasses.replace(about, ratio=0.3, rank=9, positive_similarity=0.0, chosen_for=1, labelled=False)) == []
     nearest = max(score for _, score, _ in about.positives)
     quiet = dataclasses.replace(about, ratio=0.3, rank=9, chosen_for=1, labelled=False)
