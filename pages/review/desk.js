@@ -435,7 +435,7 @@ class Desk {
     const { data } = this, unsaved = this.unsaved(), saved = this.at(".saved");
     const open = this.outbox.filter(each => each.kind === "decide").reduce((sum, each) => sum + each.pairs.length, 0);
     const reviewed = Math.min(data.total, data.done + open);
-    this.at(".progress").textContent = data.desk ? `${reviewed.toLocaleString("en")} of ${data.total.toLocaleString("en")} ${data.what} reviewed` : "";
+    if (data.desk) this.at(".progress").textContent = `${reviewed.toLocaleString("en")} of ${data.total.toLocaleString("en")} ${data.what} reviewed`;
     const since = Date.now() - PACE;
     this.times = this.times.filter(each => each > since);
     const minutes = this.times.length > 2 ? Math.max(0.5, (Date.now() - this.times[0]) / 60_000) : 0;

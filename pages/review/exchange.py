@@ -217,6 +217,9 @@ def _goal(review: ReviewSession) -> str:
 def _end(review: ReviewSession, left: int) -> str:
     if left:
         return f"Other reviewers have the last pairs open.\n{counted(left, 'pair')} will appear here if nobody gives a verdict."
+    source = review.queue.settings.source
+    if source == "disagreements":
+        return "All disagreements are settled." if len(review.queue) else "The reviewers do not disagree on any pair that matches."
     if not len(review.queue):
         return "No pairs match these filters.\nChange the filters, or choose other pairs."
-    return "The sample is reviewed." if review.queue.settings.source == "audit" else "This queue is reviewed."
+    return "The sample is reviewed." if source == "audit" else "This queue is reviewed."

@@ -21,6 +21,7 @@ from hnmine.core.text import counted
 from hnmine.data.verdicts import Choice, pairs_of
 from hnmine.resources import OpenRun
 from hnmine.review import queue
+from hnmine.review.agreement import unresolved_pairs
 from hnmine.review.queue import Queue, QueueSettings
 from hnmine.review.store import Change, Decision
 from hnmine.selection.select import Selection
@@ -153,7 +154,11 @@ def open_session(settings: QueueSettings, mode: Mode) -> ReviewSession:
     corpus = run.inputs.corpus
     with st.spinner("Building the queue ..."):
         with_verdict = queue.pairs_with_verdict(corpus, run.verdict_pairs, resources.reviews().verdicts())
-        drawn = sample and audit.pairs(run, sample)
+        drawn = None
+        if sample is not None:
+            drawn = audit.pairs(run, sample)
+        elif settings.source == "disagreements":
+            drawn = unresolved_pairs(corpus, resources.reviews().decisions())
         judged = queue.pairs_by_reviewer(corpus, resources.reviews().by_reviewer())
         pairs = queue.build(corpus, run.ranking, selection, settings, with_verdict, resources.estimator(run), drawn, judged)
         if mode == "query":

@@ -73,7 +73,7 @@ def finished(review: ReviewSession, waiting: bool) -> None:
             st.button("Clear filters", icon=":material/filter_alt_off:", on_click=filters.clear, key="review-clear-end")
         elif review.queue.settings.source == "audit":
             st.page_link("pages/views/quality.py", label="See the rate on Quality", icon=":material/arrow_forward:")
-        else:
+        elif review.queue.settings.source != "disagreements":
             st.text("Other negatives have replaced the removed ones.", width="content")
             if st.button("Look for new pairs", icon=":material/refresh:", type="primary", key="review-refresh"):
                 session.refresh()
