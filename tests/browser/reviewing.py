@@ -113,16 +113,20 @@ def events(root: Path) -> list[tuple[str, str, str, str]]:
 # Presses keys at a rate in the page, as a person would who reads nothing, and notes for each what was on the desk and how long the next
 # pair took: from the press to the candidate's change, in the same task, which the next frame shows.
 STREAM = f"""async ([keys, rate]) => {{
-    const desk = {DESK}, found = [];
-    const what = () => ['.query', '.candidate'].map(each => desk.querySelector(each).textContent);
+    const found = [];
+    const desk = () => {DESK};
+    const what = () => ['.query', '.candidate'].map(each => desk().querySelector(each).textContent);
     for (const key of keys) {{
         const began = performance.now();
-        while (desk.querySelector('.pair').hidden) await new Promise(then => setTimeout(then, 20));
+        while (!desk() || desk().querySelector('.pair').hidden) {{
+            if (performance.now() - began > 60_000) throw new Error(`no pair: ${{desk()?.textContent.slice(0, 400)}}`);
+            await new Promise(then => setTimeout(then, 20));
+        }}
         const before = what(), start = performance.now();
-        desk.dispatchEvent(new KeyboardEvent('keydown', {{ key, bubbles: true, composed: true }}));
-        await new Promise(then => requestAnimationFrame(then));
-        const now = what(), took = performance.now() - start;
-        found.push([...before, key, took, now[0] !== before[0] || now[1] !== before[1]]);
+        desk().dispatchEvent(new KeyboardEvent('keydown', {{ key, bubbles: true, composed: true }}));
+        const now = what(), drawn = performance.now() - start;
+        await new Promise(then => requestAnimationFrame(() => setTimeout(then, 0)));
+        found.push([...before, key, drawn, performance.now() - start, now[0] !== before[0] || now[1] !== before[1]]);
         await new Promise(then => setTimeout(then, Math.max(0, 1000 / rate - (performance.now() - began))));
     }}
     return found;
@@ -130,18 +134,23 @@ STREAM = f"""async ([keys, rate]) => {{
 VERDICT = {"k": "negative", "d": "relevant", "p": "positive", "j": "junk", "s": "unsure"}
 
 
-def stream(page: Any, keys: str, rate: float) -> list[tuple[str, str, str, float, bool]]:
-    """Press keys in the page at a rate (a second); return query, candidate, key, milliseconds to the next frame, and whether the pair changed."""
+def stream(page: Any, keys: str, rate: float) -> list[tuple[str, str, str, float, float, bool]]:
+    """Press keys in the page at a rate (a second).
+
+    Returns:
+        Of each: query, candidate, key, milliseconds until the next pair is drawn, milliseconds to the frame after it, and whether it is
+        another pair.
+    """
     return [tuple(each) for each in page.evaluate(STREAM, [[*keys], rate])]
 
 
 def through_failures(browser: Any, root: Path, run: str, serve: Any, keys: str, kills: int, cuts: int, rate: float = 10) -> dict[str, Any]:
-    """Review at a rate while the server is killed and the network is cut, then wait until all is saved; return what was pressed and written."""
+    """Review at a rate while the server is killed and the network is cut; return what was pressed and what was written."""
     server: Server = serve(root)
     network = Network(server.port)
     page = open_desk(browser, network.url, run)
-    pressed: list[tuple[str, str, str, float, bool]] = []
-    harms = (["kill"] * kills + ["cut"] * cuts)[:: 2] + (["kill"] * kills + ["cut"] * cuts)[1::2]
+    pressed: list[tuple[str, str, str, float, float, bool]] = []
+    harms = (["kill"] * kills + ["cut"] * cuts)[::2] + (["kill"] * kills + ["cut"] * cuts)[1::2]
     part = len(keys) // (len(harms) + 1)
     for number, harm in enumerate([*harms, ""]):
         mine = keys[number * part : (number + 1) * part] if harm else keys[number * part :]
@@ -158,10 +167,13 @@ def through_failures(browser: Any, root: Path, run: str, serve: Any, keys: str, 
             network.mend()
         pressed += stream(page, mine[half + 10 :], rate)
     saved(page, 60)
-    count = reviewed(page)
+    page.wait_for_function(f"text => {DESK}?.querySelector('.progress').textContent.startsWith(text)", arg=f"{len(pressed):,} of ")
     page.context.close()
     network.close()
-    written = [(query, passage, verdict) for _, query, passage, verdict in events(root)]
-    wanted = [(query, passage, VERDICT[key]) for query, passage, key, _, _ in pressed]
-    times = sorted(took for *_, took, _ in pressed)
-    return {"wanted": wanted, "written": written, "times": times, "count": count}
+    return {
+        "wanted": [(query, passage, VERDICT[key]) for query, passage, key, *_ in pressed],
+        "written": [(query, passage, verdict) for _, query, passage, verdict in events(root)],
+        "drawn": sorted(each[3] for each in pressed),
+        "frames": sorted(each[4] for each in pressed),
+        "moved": all(each[5] for each in pressed),
+    }
