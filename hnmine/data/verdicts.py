@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -115,11 +116,12 @@ def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
     found: list[Verdict] = []
     for raw in reader.lines():
         try:
-            verdict = decode(raw)
+            # msgspec refuses an escaped lone surrogate, which JSON allows.
+            verdict = msgspec.convert(json.loads(raw), Verdict) if b"\\ud" in raw.lower() else decode(raw)
             empty = next((name for name in ("query", "passage") if not getattr(verdict, name).strip()), None)
             if empty:
                 raise msgspec.ValidationError(f"`{empty}` is empty")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise InputError(
                 f"{path}:{reader.line} is not a valid verdict ({error}); write one object per line, such as "
                 f'{{"query": "...", "passage": "...", "verdict": "relevant"}}; allowed verdicts: {", ".join(CHOICES)}'
@@ -146,7 +148,10 @@ def verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[bytes]:
     """Yield one line of JSON for each verdict, newline included."""
     encode = msgspec.json.Encoder().encode
     for verdict in verdicts:
-        yield encode(verdict) + b"\n"
+        try:
+            yield encode(verdict) + b"\n"
+        except UnicodeEncodeError:  # a lone surrogate, which JSON can escape
+            yield json.dumps(msgspec.structs.asdict(verdict)).encode() + b"\n"
 
 
 def match_verdicts(corpus: Corpus, verdicts: Iterable[Verdict]) -> VerdictPairs:

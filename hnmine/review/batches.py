@@ -104,11 +104,16 @@ def is_news(db: sqlite3.Connection, key: bytes, who: str, when: str) -> bool:
     return row is None or parse_time(when) > parse_time(row[0])
 
 
-def decide(db: sqlite3.Connection, batch: int, pairs: Sequence[Pair], verdict: Choice | None, note: str, who: str, at: str) -> int:
-    """Append one verdict on several pairs, each once; return the batch."""
+def decide(db: sqlite3.Connection, batch: int, pairs: Sequence[Pair], verdict: Choice | None, note: str | None, who: str, at: str) -> int:
+    """Append one verdict on several pairs, each once; return the batch. The note None keeps the current note of each pair."""
     keyed = {pair_key(*pair): pair for pair in pairs}
-    append(db, batch, (Row(*pair, key, verdict, at, who, note) for key, pair in keyed.items()))
+    append(db, batch, [Row(*pair, key, verdict, at, who, _note(db, key) if note is None else note) for key, pair in keyed.items()])
     return batch
+
+
+def _note(db: sqlite3.Connection, key: bytes) -> str:
+    row = db.execute("SELECT note FROM current JOIN events ON id = current.decision WHERE current.pair = ?", (key,)).fetchone()
+    return "" if row is None else as_text(row[0])
 
 
 def append(db: sqlite3.Connection, batch: int, rows: Iterable[Row]) -> None:

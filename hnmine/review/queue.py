@@ -123,10 +123,6 @@ class Queue:
         """Number of pairs in each of STATES."""
         return dict(zip(STATES, np.bincount(self.verdicts, minlength=len(STATES)).tolist(), strict=True))
 
-    def next(self, taken: frozenset[tuple[int, int]] = frozenset()) -> int | None:
-        """Return the index of the first pair that is still to be shown and not taken, or None."""
-        return next((place for place in map(int, np.flatnonzero(self.todo)) if self.pair(place) not in taken), None)
-
     def pair(self, place: int) -> tuple[int, int]:
         """Return the (query, passage) at an index."""
         return int(self.queries[place]), int(self.passages[place])

@@ -228,10 +228,10 @@ class ReviewStore:
 
     # Writing
 
-    def decide(self, items: Sequence[Pair], verdict: Choice | None, who: str, note: str = "") -> int:
+    def decide(self, items: Sequence[Pair], verdict: Choice | None, who: str, note: str | None = "") -> int:
         """Set the verdict of (query, passage) pairs, or remove it (None), as one batch; return the batch id, 0 without pairs.
 
-        The batch is on the disk when this returns.
+        The batch is on the disk when this returns. The note None keeps the current note of each pair.
 
         Raises:
             SettingsError: the verdict is unknown.

@@ -18,7 +18,7 @@ SOURCES = {
     "window": "In the window",
     "nearest": "Before the window",
     "audit": "Audit sample",
-    "disagreements": "Disagreements",
+    "disagreements": "Disagreements of reviewers",
 }
 ORDERS = {
     "fn_probability": "Highest estimated false-negative probability first",

@@ -261,21 +261,14 @@ def test_judged_pairs_stay_in_the_queue_though_they_are_chosen_no_more(house: Ho
     assert len(after.queue(states=("unreviewed", "negative"), words="nothing has this")) == 0
 
 
-def test_walking_the_queue_shows_each_pair_once_and_steps_over_others(house: House) -> None:
+def test_a_verdict_closes_a_pair_and_an_undo_opens_it_at_its_place(house: House) -> None:
     found = house.queue()
-    seen = []
-    taken = frozenset({found.pair(0), found.pair(3)})
-    while (place := found.next(taken)) is not None:
-        seen.append(place)
-        query, passage = found.pair(place)
-        found.note(np.array([query], np.int32), np.array([passage], np.int32), np.array([2], np.int8))
-    assert seen == [place for place in range(48) if place not in (0, 3)]
-    assert found.next() == 0
-    assert found.counts["relevant"] == 46
-    # What loses its verdict comes again, at its place.
     many = np.arange(1, 30)
-    found.note(found.queries[many], found.passages[many], np.zeros(len(many), np.int8))
-    assert found.next(taken) == 1
+    found.note(found.queries[many], found.passages[many], np.full(len(many), 2, np.int8))
+    assert np.flatnonzero(found.open("Ann")).tolist() == [0, *range(30, 48)]
+    assert found.counts["relevant"] == 29
+    found.note(found.queries[[3, 5]], found.passages[[3, 5]], np.zeros(2, np.int8))
+    assert np.flatnonzero(found.open("Ann"))[:4].tolist() == [0, 3, 5, 30]
     found.note(np.array([0], np.int32), np.array([9_999], np.int32), np.array([1], np.int8))  # no pair of this queue
     assert found.places(np.array([0], np.int32), np.array([9_999], np.int32)).tolist() == [-1]
 
@@ -359,7 +352,7 @@ def test_a_large_queue_is_whole_and_walks_on(order: str) -> None:
     found = queue.build(corpus, ranking, selection, QueueSettings(order=order), none)  # type: ignore[arg-type]
     query, passage = found.pair(0)
     found.note(np.array([query], np.int32), np.array([passage], np.int32), np.array([1], np.int8))
-    assert found.next() == 1
+    assert np.flatnonzero(found.open("Ann"))[0] == 1
     assert len(found) == 300_000
 
 

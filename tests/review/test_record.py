@@ -131,7 +131,11 @@ def test_a_note_stays_with_its_verdict_and_travels(store: ReviewStore, tmp_path:
     store.undo("Bob")
     assert store.verdict("q", "a").note == "see §2 \ud800"  # type: ignore[union-attr]
     assert [each.verdict.note for each in store.recent(5)] == ["a menu", "see §2 \ud800"]
-    store.decide([("q", "a")], "relevant", "Ann", note="plain")
+    store.decide([("q", "a"), ("q", "b")], "unsure", "Cy", note=None)
+    assert [(each.passage, each.verdict, each.note) for each in store.verdicts()] == [
+        ("a", "unsure", "see §2 \ud800"),
+        ("b", "unsure", "a menu"),
+    ]
     file = tmp_path / "verdicts.jsonl"
     file.write_bytes(b"".join(verdict_lines(store.by_reviewer())))
     other = ReviewStore(tmp_path / "other.sqlite")
