@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import streamlit as st
+import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError, InputError
@@ -24,7 +25,7 @@ from hnmine.review.queue import Source
 from hnmine.review.store import Action
 from pages.review import desk, pair
 from pages.review.desk import Box, Sent
-from pages.review.reviewers import desks, leases, session_id
+from pages.shared.reviewers import desks, leases, reviewer, session_id
 from pages.review.session import KEY, DeskState, Mode, ReviewSession, at_desk
 from pages.review.words import LABELS
 from pages.shared import audit
@@ -117,6 +118,7 @@ def answer(review: ReviewSession, mode: Mode, overlap: int) -> dict[str, Any]:
     if told is None:
         review.catch_up(here.who)
         return found
+    st.session_state.reviewer = here.who  # for the other screens
     desks().enter(session_id(), told.desk, here.who)
     ahead = {numbers for name in told.have if (numbers := pair.numbers_of(name, corpus))}
     if here.known != told.desk + review.token:
@@ -157,7 +159,7 @@ def _empty(review: ReviewSession, mode: Mode, here: DeskState) -> dict[str, Any]
         "run": review.run.run.id,
         "queue": review.token,
         "mode": mode,
-        "who": here.default,
+        "who": reviewer(),
         "desk": "",
         "turn": 0,
         "recorded": here.recorded,

@@ -26,7 +26,7 @@ from hnmine.review.queue import Queue, QueueSettings
 from hnmine.review.store import Change
 from hnmine.selection.select import Selection
 from pages.review.desk import Sent
-from pages.review.reviewers import desks, session_id
+from pages.shared.reviewers import reviewer
 from pages.review.words import LABELS
 from pages.shared import audit, state, statistics
 
@@ -96,7 +96,7 @@ class DeskState:
     Attributes:
         sent: its last message. recorded: the highest action on the disk, by desk. error: why actions are not written.
         turn: counts messages and pairs that the server shows. message, show: the last of them.
-        known: the desk and queue whose leases are held on this server. default: a name for a reviewer who gives none.
+        known: the desk and queue whose leases are held on this server.
         batches: number of decisions that were made beside the desk; Undo on the desk reverts them too.
     """
 
@@ -107,13 +107,12 @@ class DeskState:
     message: dict[str, Any] | None = None
     show: dict[str, Any] | None = None
     known: str = ""
-    default: str = ""
     batches: int = 0
 
     @property
     def who(self) -> str:
         """The reviewer at the desk."""
-        return (self.sent.who.strip() if self.sent else "") or self.default
+        return (self.sent.who.strip() if self.sent else "") or reviewer()
 
     def say(self, text: str) -> None:
         """Show a message on the desk."""
@@ -127,10 +126,8 @@ class DeskState:
 
 
 def at_desk() -> DeskState:
-    """Return the state of this session's desk, with a default name of its reviewer."""
+    """Return the state of this session's desk."""
     kept: DeskState = st.session_state.setdefault("review-desk-state", DeskState())
-    if not kept.default:
-        kept.default = desks().new_name(session_id())
     return kept
 
 

@@ -49,7 +49,7 @@ class Hand:
         box = element.bounding_box()
         assert box is not None, f"{name} is not on the page"
         assert self.page.evaluate("window.scrollY") == 0
-        assert 0 <= box["y"] and box["y"] + box["height"] <= FOLD, f"{name} is below the fold: {box}"
+        assert box["y"] >= 0 and box["y"] + box["height"] <= FOLD, f"{name} is below the fold: {box}"
         self.places[name] = round(box["y"])
         self.clicks += 1
 

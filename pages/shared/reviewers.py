@@ -55,6 +55,14 @@ def leases() -> Leases:
     return Leases()
 
 
+def reviewer() -> str:
+    """Return the name of this session's reviewer: the one given on the Review screen, or else "Reviewer N"."""
+    state = st.session_state
+    if not state.get("reviewer"):
+        state.reviewer = desks().new_name(session_id())
+    return str(state.reviewer)
+
+
 def session_id() -> str:
     """Return the id of the Streamlit session; empty without a server."""
     context = get_script_run_ctx()
