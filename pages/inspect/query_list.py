@@ -6,7 +6,6 @@ picking a query sends that query alone. The values of the widgets and the picked
 
 from __future__ import annotations
 
-import time
 from typing import NamedTuple
 
 import numpy as np
@@ -54,13 +53,12 @@ class Listed(NamedTuple):
 def adopt() -> None:
     """Take the list's settings from the address: in a new session, by a link, or by the browser's back button."""
     session = st.session_state
-    named = {name: st.query_params[name] for name in DEFAULTS if name in st.query_params}
-    returned = "inspect-view" in session and session.page_before != "inspect"  # from another page, whose address has none of it
-    if returned or named == session.get("inspect-view") or ("inspect-view" in session and state.address_is_stale()):
+    if session.get("inspect-turn") == session.query_turn:
         return
+    session["inspect-turn"] = session.query_turn
     known = {"show": SHOW, "sort": COLUMNS, "order": ORDERS}
     for name, default in DEFAULTS.items():
-        value = named.get(name, default)
+        value = session.view.get(name, default)
         session[f"inspect-{name}"] = value if value in known.get(name, [value]) else default
 
 
@@ -83,10 +81,8 @@ def listed(run: OpenRun, selection: Selection) -> Listed:
     if not len(at):
         session.query = None
     session["inspect-picked"] = session.query
-    view = {name: value for name in DEFAULTS if (value := session[f"inspect-{name}"]) != DEFAULTS[name]}
-    if view != session.get("inspect-view"):
-        session["inspect-view"], session.address_changed = view, time.monotonic()
-    state.write_address(view)
+    session.view = {name: value for name in DEFAULTS if (value := session[f"inspect-{name}"]) != DEFAULTS[name]}
+    state.write_address("inspect")
     return Listed(asked, found, int(at[0]) if len(at) else 0 if len(found) else None)
 
 

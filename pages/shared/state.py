@@ -6,7 +6,6 @@ it changes anything: nobody's slider changes what another session exports.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
@@ -28,25 +27,25 @@ from pages.shared.widgets import failed
 
 Decisions = tuple[tuple[str, ...], bool]
 
+# What the address says of the list on the Inspect screen, besides the query.
+VIEW = ("search", "show", "sort", "order")
 # What the address says of the state; other parameters belong to the page.
-ADDRESS = ("run", "variant", "draft", "dataset", "query")
-# A browser that is busy may still send the address from before our last change for so many seconds.
-STALE = 2.0
+ADDRESS = ("run", "variant", "draft", "dataset", "query", *VIEW)
 
 
 def restore(page: str = "") -> None:
     """Read the state from the address in a new session and after the browser's back button, and update the address afterwards."""
-    state = st.session_state
-    named = {name: st.query_params[name] for name in ADDRESS if st.query_params.get(name)}
-    if is_new := "dataset" not in state:
+    state, named = st.session_state, _named()
+    if "dataset" not in state:
         state.dataset = state.run = state.variant = state.draft = state.query = None
-        state.address, state.address_changed, state.settings_turns, state.query_turn, state.own_drafts = {}, 0.0, Counter(), 0, set()
+        state.address, state.view, state.settings_turns, state.query_turn, state.own_drafts = {}, {}, Counter(), 0, set()
+        _open_address(named)
     else:
         _close_deleted()
-    if is_new or ("run" in named and named != state.address and not address_is_stale()):
-        _open_address(named)
-    state.page_before, state.page = state.get("page"), page
-    write_address({name: st.query_params[name] for name in st.query_params if name not in ADDRESS})
+        # Where a widget has just changed the state, the address is only older than it: no step back.
+        if "run" in named and named != state.address == _address(page):
+            _open_address(named)
+    write_address(page)
     if message := state.pop("message", None):
         st.error("Cannot open this address", icon=":material/link_off:")
         st.text(message)
@@ -57,28 +56,33 @@ def restore(page: str = "") -> None:
         st.text("\n".join(damages))
 
 
-def write_address(others: dict[str, str]) -> None:
-    """Write what is open, and the page's own parameters, in one write, because each write is an entry of the browser's history."""
-    state = st.session_state
-    wanted = {name: state[name] for name in ("run", "variant", "draft", "dataset") if state[name] is not None}
-    if state.page == "inspect" and state.run is not None and state.query is not None:
-        wanted["query"] = state.query
-    if wanted != state.address:
-        state.address, state.address_changed = wanted, time.monotonic()
-    if st.query_params.to_dict() != others | wanted:
+def write_address(page: str) -> None:
+    """Write the state into the address, in one write, because each write is an entry of the browser's history."""
+    st.session_state.address = wanted = _address(page)
+    if _named() != wanted:
+        others = {name: st.query_params.get_all(name) for name in st.query_params if name not in ADDRESS}
         st.query_params.from_dict(others | wanted)
 
 
-def address_is_stale() -> bool:
-    """Return whether the browser may still send the address from before our last change."""
-    return bool(time.monotonic() - st.session_state.address_changed <= STALE)
+def _named() -> dict[str, str]:
+    return {name: value for name in ADDRESS if (value := st.query_params.get(name))}
+
+
+def _address(page: str) -> dict[str, str]:
+    """Return the state as the address names it; that of the Inspect screen has the query and the list too."""
+    state = st.session_state
+    wanted = {name: state[name] for name in ("run", "variant", "draft", "dataset") if state[name] is not None}
+    if page == "inspect" and state.run is not None:
+        wanted |= state.view | ({} if state.query is None else {"query": state.query})
+    return wanted
 
 
 def _open_address(named: dict[str, str]) -> None:
     """Open what an address names."""
     state = st.session_state
-    if named.get("query") != state.query:
-        state.query, state.query_turn = named.get("query"), state.query_turn + 1
+    view = {name: named[name] for name in VIEW if name in named}
+    if (named.get("query"), view) != (state.query, state.view):
+        state.query, state.view, state.query_turn = named.get("query"), view, state.query_turn + 1
     if (run_id := named.get("run")) is None:
         if dataset_id := named.get("dataset"):
             open_dataset(dataset_id)
