@@ -61,7 +61,8 @@ def _finding(number: str, sentence: str, action: tuple[str, str, Callable[[], No
 
 def _inspect(show: str) -> None:
     """Open the Inspect screen with one filter of its list."""
-    st.session_state["inspect-filter"], st.session_state["inspect-search"] = show, ""
+    session = st.session_state
+    session["inspect-show"], session["inspect-search"], session.query = show, "", None
     st.switch_page("pages/views/inspect.py")
 
 

@@ -257,7 +257,7 @@ def test_the_health_of_the_data_leads_to_its_queries_and_pairs(run: str) -> None
     assert f"**{reused} passages are reused.**" in texts(at)
     press(at, "health-low")
     assert at.title[0].value == "Inspect"
-    assert at.session_state["inspect-filter"] == "low"
+    assert at.session_state["inspect-show"] == "low"
     at = press(open_app("quality", run=run), "health-hubs")
     assert (at.session_state["review-source"], at.session_state["review-order"]) == ("chosen", "hubs")
     at = press(open_app("quality", run=run), "health-lengths")
