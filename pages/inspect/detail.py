@@ -20,7 +20,6 @@ from pages.inspect.query_list import DETAIL
 from pages.shared import state, statistics
 from pages.shared.drawing import draw as draw_chart
 from pages.shared.widgets import failed
-from pages.shared.wording import COLUMNS
 
 HEAD, BODY = 240, 330  # heights in pixels
 PICKED = "inspect-passage"  # (query, passage) that is marked in the histogram
@@ -163,10 +162,8 @@ def _search(run: OpenRun) -> None:
     except HnmineError as error:
         failed("Cannot use the model", error)
         return
-    st.dataframe(
-        {"passage": [run.inputs.corpus.passages[passage] for passage in ids], "score": scores},
-        hide_index=True,
-        row_height=84,
-        column_config={name: COLUMNS[name].config() for name in ("passage", "score")},
-        alt="The ten passages most similar to the query",
-    )
+    rows = [
+        passages.Line(id=str(passage), facts=f"similarity {score:.3f}", parts=passages.parts_of(run.inputs.corpus.passages[passage]))
+        for score, passage in zip(scores.tolist(), ids.tolist(), strict=True)
+    ]
+    passages.draw(rows, key="inspect-nearest", of=question, label="The ten most similar passages", height=BODY - 80)
