@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import streamlit as st
-import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError, InputError
@@ -25,10 +24,10 @@ from hnmine.review.queue import Source
 from hnmine.review.store import Action
 from pages.review import desk, pair
 from pages.review.desk import Box, Sent
-from pages.shared.reviewers import desks, leases, reviewer, session_id
 from pages.review.session import KEY, DeskState, Mode, ReviewSession, at_desk
 from pages.review.words import LABELS
 from pages.shared import audit
+from pages.shared.reviewers import desks, leases, reviewer, session_id
 
 AHEAD: dict[Mode, int] = {"pair": 50, "query": 120}  # pairs that a desk has ahead
 MOST_BYTES = 2_000_000  # of texts in one answer

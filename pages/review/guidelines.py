@@ -103,4 +103,4 @@ def draw(dataset_id: str) -> None:
             except HnmineError as error:
                 failed("The guidelines were not saved", error)
                 return
-            st.rerun(scope="fragment")
+            st.rerun()

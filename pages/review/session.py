@@ -26,9 +26,9 @@ from hnmine.review.queue import Queue, QueueSettings
 from hnmine.review.store import Change
 from hnmine.selection.select import Selection
 from pages.review.desk import Sent
-from pages.shared.reviewers import reviewer
 from pages.review.words import LABELS
 from pages.shared import audit, state, statistics
+from pages.shared.reviewers import reviewer
 
 KEY = "review-session"
 Mode = Literal["pair", "query"]
