@@ -16,7 +16,6 @@ from hnmine.data.dataset import read_inputs
 from hnmine.data.problems import REPAIRS
 from hnmine.data.verdicts import CHOICES
 from hnmine.export.formats import FORMATS
-from pages.review.presses import SHORTCUTS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -42,7 +41,7 @@ def strings_of(path: Path) -> list[str]:
 # What a reader can see on the screens.
 SHOWN = "\n".join(
     text for path in [ROOT / "app.py", *(ROOT / "pages").rglob("*.py"), *(ROOT / "hnmine").rglob("*.py")] for text in strings_of(path)
-)
+) + "\n".join(path.read_text("utf-8") for path in (ROOT / "pages").rglob("*.html"))
 
 
 def text_of(name: str) -> str:
@@ -136,9 +135,8 @@ def test_formats_verdicts_and_repairs_are_all_described() -> None:
 
 
 def test_keys_of_the_review_are_those_of_the_guide() -> None:
-    pages = "\n".join(path.read_text("utf-8") for path in (ROOT / "pages").rglob("*.py"))
-    there = {key.upper() for key in re.findall(r'shortcut="([^"]+)"', pages)}
-    there |= set(re.findall(rf'"(?:{"|".join(CHOICES)})": \(\s*"[^"]+",\s*"(\w)"', pages)) | set(SHORTCUTS.values())
+    """The desk names each key on its button."""
+    there = set(re.findall(r"<kbd>(.)</kbd>", (ROOT / "pages/review/desk.html").read_text("utf-8")))
     described = {key.upper() for key in re.findall(r"^\| `([^`]+)` \|", GUIDE.partition("### Keys")[2].partition("\n#")[0], re.MULTILINE)}
     assert described == there
 
