@@ -35,8 +35,7 @@ class Recorder:
     def __call__(self, done: int, total: int, note: str, /) -> None:
         self.forecast(done, total, note)
         left, share = self.forecast.seconds_left, self.forecast.share
-        if left is not None and share is not None:
-            self.seen.append((time.monotonic() - self.began, left, share, note))
+        self.seen.append((time.monotonic() - self.began, left or 0.0, share or 0.0, note))
 
 
 def main() -> None:

@@ -6,12 +6,15 @@ it changes anything: nobody's slider changes what another session exports.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
+from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 import streamlit as st
+from streamlit import config
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
@@ -75,6 +78,29 @@ def _address(page: str) -> dict[str, str]:
     if page == "inspect" and state.run is not None:
         wanted |= state.view | ({} if state.query is None else {"query": state.query})
     return wanted
+
+
+def link(page: str, query: str | None = None) -> str:
+    """Return the address of a page with the open run, its variant or draft, the list of Inspect and a query's id, for another person.
+
+    It begins with HNMINE_PUBLIC_URL, or `browser.serverAddress` where set, or else as this browser reached the server.
+    """
+    here = urlsplit(st.context.url or f"http://localhost:{st.get_option('server.port')}")
+    base = os.environ.get("HNMINE_PUBLIC_URL", "").rstrip("/")
+    if not base:
+        host = here.netloc
+        if config.is_manually_set("browser.serverAddress"):
+            host = f"{st.get_option('browser.serverAddress')}:{st.get_option('browser.serverPort')}"
+        base = "/".join(filter(None, (f"{here.scheme}://{host}", st.get_option("server.baseUrlPath").strip("/"))))
+    named = _address(page) | ({"query": query} if query is not None else {})
+    return f"{base}/{page}?{urlencode(named)}"
+
+
+def link_note(address: str) -> str:
+    """Return who can open an address, in one sentence."""
+    if (urlsplit(address).hostname or "") in ("localhost", "127.0.0.1", "::1", "0.0.0.0"):
+        return "Only this machine can open it: set server.address and HNMINE_PUBLIC_URL to share it."
+    return "It opens for everyone who can reach this server."
 
 
 def _open_address(named: dict[str, str]) -> None:
