@@ -79,7 +79,7 @@ class Desk {
     const boxes = [...Object.entries(this.left), [this.id, this.outbox]].filter(([, actions]) => actions.length);
     this.set("sent", {
       desk: this.id, turn: this.turn, who: this.who, wide: innerWidth >= 1200,
-      have: this.ahead(), shown: this.shown, current: this.current ?? "", boxes: boxes.map(([desk, actions]) => ({ desk, actions })),
+      have: this.ahead(), shown: this.shown, again: this.wanted ?? "", current: this.current ?? "", boxes: boxes.map(([desk, actions]) => ({ desk, actions })),
     });
   }
 
@@ -147,6 +147,7 @@ class Desk {
       this.current = data.show.id;
       this.focus();
     }
+    if (this.wanted && this.pairs.has(this.wanted)) this.again(this.wanted);
     if (data.message && data.message.turn !== this.message) {
       this.message = data.message.turn;
       this.local = data.message.text;
@@ -284,13 +285,23 @@ class Desk {
     this.at(".name").hidden = true;
   }
 
+  again(id) {  // show a decided pair once more, to change it
+    this.root.classList.remove("listed");
+    this.wanted = this.pairs.has(id) ? "" : id;
+    if (this.wanted) this.flush();
+    else {
+      this.current = id;
+      this.paint();
+    }
+  }
+
   // Hands
 
   listen() {
     const actions = {
       undo: () => this.undo(), redo: () => this.redo(), confirm: () => this.confirmAll(), note: () => this.note(true),
       keys: () => { this.at(".keys").hidden = !this.at(".keys").hidden; }, retry: () => this.send(), discard: () => this.discard(),
-      name: () => this.naming(true), focus: () => {},
+      name: () => this.naming(true), focus: () => {}, list: () => this.root.classList.toggle("listed"),
     };
     this.root.onclick = event => {
       const row = event.target.closest("li");
@@ -302,7 +313,8 @@ class Desk {
       const button = event.target.closest("button[type=button]");
       if (!button) return;
       this.focus();
-      if (button.dataset.verdict) this.verdict(button.dataset.verdict);
+      if (button.dataset.pair) this.again(button.dataset.pair);
+      else if (button.dataset.verdict) this.verdict(button.dataset.verdict);
       else actions[button.dataset.do]?.();
     };
     this.root.onkeydown = event => {
@@ -413,6 +425,21 @@ class Desk {
     this.at(".title").textContent = this.queries() ? "Negatives of this query" : "Candidate";
   }
 
+  drawRecent() {
+    const unsaved = [...Object.values(this.left).flat(), ...this.outbox].filter(each => each.kind === "decide").reverse().flatMap(
+      each => each.pairs.map(id => ({ id, verdict: each.verdict, text: this.pairs.get(id) ? this.pairs.get(id).query.join("") : "" })));
+    const found = [...unsaved, ...this.data.recent].slice(0, 20), seen = JSON.stringify(found);
+    if (seen === this.seen) return;
+    this.seen = seen;
+    this.at(".last").replaceChildren(...found.map(({ id, verdict, text }) => {
+      const row = document.createElement("div"), button = Object.assign(document.createElement("button"), { type: "button", dir: "auto" });
+      button.dataset.pair = id;
+      button.append(Object.assign(document.createElement("b"), { textContent: `${verdict} ` }), text.replace(CONTROL, "\ufffd").slice(0, 120));
+      row.append(button);
+      return row;
+    }));
+  }
+
   drawRows() {
     const rows = this.group();
     this.at(".rows").replaceChildren(...rows.map((id, number) => {
@@ -435,12 +462,13 @@ class Desk {
     const { data } = this, unsaved = this.unsaved(), saved = this.at(".saved");
     const open = this.outbox.filter(each => each.kind === "decide").reduce((sum, each) => sum + each.pairs.length, 0);
     const reviewed = Math.min(data.total, data.done + open);
-    this.at(".progress").textContent = data.desk ? `${reviewed.toLocaleString("en")} of ${data.total.toLocaleString("en")} ${data.what} reviewed` : "";
+    if (data.desk) this.at(".progress").textContent = `${reviewed.toLocaleString("en")} of ${data.total.toLocaleString("en")} ${data.what} reviewed`;
     const since = Date.now() - PACE;
     this.times = this.times.filter(each => each > since);
     const minutes = this.times.length > 2 ? Math.max(0.5, (Date.now() - this.times[0]) / 60_000) : 0;
     this.at(".pace").textContent = minutes ? `${Math.round(this.times.length / minutes)} a minute` : "";
     this.at(".goal").textContent = data.goal;
+    if (data.desk) this.drawRecent();
     saved.textContent = unsaved ? `${unsaved.toLocaleString("en")} unsaved` : this.decided || data.desk ? "All saved" : "";
     saved.classList.toggle("unsaved", Boolean(unsaved));
     this.at(".who").hidden = !this.at(".name").hidden;

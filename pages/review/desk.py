@@ -42,7 +42,7 @@ class Box(msgspec.Struct, frozen=True, kw_only=True):
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """What a browser sends: its desk, the number of the message, the reviewer, the pairs it has ahead, and its unsaved actions.
 
-    `shown` is the last turn of a pair that the server asked it to show.
+    `shown` is the last turn of a pair that the server asked it to show; `again` is a pair that the reviewer wants to see again.
     """
 
     desk: str
@@ -52,6 +52,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     have: tuple[str, ...] = ()
     current: str = ""
     shown: int = 0
+    again: str = ""
     boxes: tuple[Box, ...] = ()
 
 

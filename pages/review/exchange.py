@@ -17,6 +17,7 @@ from hnmine import resources
 from hnmine.core.errors import HnmineError, InputError
 from hnmine.core.text import counted
 from hnmine.data.corpus import Corpus
+from hnmine.data.verdicts import pairs_of
 from hnmine.review import audit_sample
 from hnmine.review.audit_plan import more_reviews
 from hnmine.review.queue import Source
@@ -30,6 +31,7 @@ from pages.shared import audit
 
 AHEAD: dict[Mode, int] = {"pair": 50, "query": 120}  # pairs that a desk has ahead
 MOST_BYTES = 2_000_000  # of texts in one answer
+RECENT, LOOKED_AT = 20, 100  # last decisions on the desk, and those of all data sets looked at for them
 GOAL = 0.03  # margin of error of an audit
 # Pairs as they are counted on the desk.
 WHAT: dict[Source, str] = {
@@ -127,13 +129,15 @@ def answer(review: ReviewSession, mode: Mode, overlap: int) -> dict[str, Any]:
     names = {numbers: pair.pair_id(corpus, *numbers) for numbers in wanted}
     new = [numbers for numbers in wanted if numbers not in ahead]
     if here.show is not None and here.show["turn"] > told.shown:
-        names[here.show["pair"]] = pair.pair_id(corpus, *here.show["pair"])
-        found["show"] = {"turn": here.show["turn"], "id": names[here.show["pair"]]}
+        found["show"] = {"turn": here.show["turn"], "id": pair.pair_id(corpus, *here.show["pair"])}
         new.insert(0, here.show["pair"])
+    if wanted_again := pair.numbers_of(told.again, corpus):
+        new.insert(0, wanted_again)
     found["desk"], found["turn"], found["goal"] = told.desk, told.turn, _goal(review)
     found["done"] = len(review.queue) - review.queue.counts["unreviewed"]
     found["order"], found["pairs"] = [names[numbers] for numbers in wanted], _described(review, new)
     found["taken"] = _taken(review, told, corpus, set(wanted))
+    found["recent"] = _recent(review)
     if not wanted:
         left = int(np.count_nonzero(review.queue.open(here.who, overlap)))
         found["waiting"] = bool(left)
@@ -163,6 +167,7 @@ def _empty(review: ReviewSession, mode: Mode, here: DeskState) -> dict[str, Any]
         "show": None,
         "order": [],
         "pairs": [],
+        "recent": [],
         "taken": {},
         "total": len(review.queue),
         "what": WHAT[review.queue.settings.source],
@@ -196,6 +201,24 @@ def _taken(review: ReviewSession, told: Sent, corpus: Corpus, wanted: set[tuple[
     return {told.current: f"{who} {said} while it was on your screen. Your verdict replaces theirs."}
 
 
+def _recent(review: ReviewSession) -> list[dict[str, Any]]:
+    """Return the last decisions on pairs of this data set, newest first."""
+    if review.recent is None or review.recent[0] != review.version:
+        found, corpus = resources.reviews().recent(LOOKED_AT), review.run.inputs.corpus
+        pairs = pairs_of(corpus, [each.verdict.query for each in found], [each.verdict.passage for each in found])
+        lines = [
+            {
+                "id": pair.pair_id(corpus, query, passage),
+                "verdict": each.verdict.verdict,
+                "text": f"{each.pairs:,} pairs" if each.pairs > 1 else f"{each.verdict.query[:60]} → {each.verdict.passage[:80]}",
+            }
+            for each, query, passage in zip(found, *(ids.tolist() for ids in pairs), strict=True)
+            if query >= 0 and passage >= 0
+        ]
+        review.recent = review.version, lines[:RECENT]
+    return review.recent[1]
+
+
 def _goal(review: ReviewSession) -> str:
     """Return how many more reviews of an audit sample reach the margin of error; empty for other pairs."""
     if review.queue.settings.source != "audit":
@@ -217,6 +240,9 @@ def _goal(review: ReviewSession) -> str:
 def _end(review: ReviewSession, left: int) -> str:
     if left:
         return f"Other reviewers have the last pairs open.\n{counted(left, 'pair')} will appear here if nobody gives a verdict."
+    source = review.queue.settings.source
+    if source == "disagreements":
+        return "All disagreements are settled." if len(review.queue) else "The reviewers do not disagree on any pair that matches."
     if not len(review.queue):
         return "No pairs match these filters.\nChange the filters, or choose other pairs."
-    return "The sample is reviewed." if review.queue.settings.source == "audit" else "This queue is reviewed."
+    return "The sample is reviewed." if source == "audit" else "This queue is reviewed."

@@ -1,16 +1,19 @@
-"""What a data set's reviewers share: the guidelines (Markdown) and the overlap, as files in the folder of the data set."""
+"""What a data set's reviewers share: the guidelines (Markdown) with their editor, and the overlap. Both are files in its folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import msgspec
+import streamlit as st
 
 from hnmine import resources
-from hnmine.core.errors import WorkspaceError
+from hnmine.core.errors import HnmineError, WorkspaceError
 from hnmine.core.files import write_atomic
+from pages.shared.widgets import failed
 
 OVERLAPS = (0, 10, 100)
+TALL, LONG = 420, 400  # pixels of the box of guidelines with more characters than this
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -70,3 +73,34 @@ def write_overlap(dataset_id: str, percent: int) -> None:
         OutputError: the file cannot be written.
     """
     write_atomic(_path(dataset_id, "review.json"), [msgspec.json.encode(Setup(overlap=percent))])
+
+
+def draw(dataset_id: str) -> None:
+    """Draw the guidelines of a data set with their editor."""
+    try:
+        text = guidelines(dataset_id)
+    except HnmineError as error:
+        failed("The guidelines cannot be read", error)
+        return
+    st.markdown("**Guidelines**")
+    if text.strip():
+        with st.container(height=TALL if len(text) > LONG else "content", border=True):
+            st.markdown(text)
+    else:
+        st.text("What counts as relevant in this data set? Write it down for all reviewers.")
+    with st.popover("Edit guidelines" if text else "Write guidelines", icon=":material/edit:", key="review-guidelines"):
+        written = st.text_area(
+            "Guidelines of this data set (Markdown)",
+            value=text,
+            height=320,
+            width=480,
+            key=f"review-guidelines-{dataset_id}",
+            placeholder="A passage is relevant if it answers the query on its own.",
+        )
+        if st.button("Save guidelines", type="primary", key="review-guidelines-save") and written != text:
+            try:
+                write_guidelines(dataset_id, written)
+            except HnmineError as error:
+                failed("The guidelines were not saved", error)
+                return
+            st.rerun()

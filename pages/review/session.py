@@ -23,7 +23,7 @@ from hnmine.resources import OpenRun
 from hnmine.review import queue
 from hnmine.review.agreement import unresolved_pairs
 from hnmine.review.queue import Queue, QueueSettings
-from hnmine.review.store import Change, Decision
+from hnmine.review.store import Change
 from hnmine.selection.select import Selection
 from pages.review.desk import Sent
 from pages.review.reviewers import desks, session_id
@@ -57,7 +57,7 @@ class ReviewSession:
     common: frozenset[str]
     others: dict[tuple[int, int], Change] = field(default_factory=dict)
     goal: tuple[int, int | None] | None = None
-    recent: tuple[int, list[Decision]] | None = None
+    recent: tuple[int, list[dict[str, Any]]] | None = None
 
     def texts(self, place: int) -> tuple[str, str]:
         """Return the query and the passage at an index of the queue."""
@@ -154,8 +154,10 @@ def open_session(settings: QueueSettings, mode: Mode) -> ReviewSession:
     corpus = run.inputs.corpus
     with st.spinner("Building the queue ..."):
         with_verdict = queue.pairs_with_verdict(corpus, run.verdict_pairs, resources.reviews().verdicts())
-        drawn = sample and audit.pairs(run, sample)
-        if settings.source == "disagreements":
+        drawn = None
+        if sample is not None:
+            drawn = audit.pairs(run, sample)
+        elif settings.source == "disagreements":
             drawn = unresolved_pairs(corpus, resources.reviews().decisions())
         judged = queue.pairs_by_reviewer(corpus, resources.reviews().by_reviewer())
         pairs = queue.build(corpus, run.ranking, selection, settings, with_verdict, resources.estimator(run), drawn, judged)
@@ -209,13 +211,3 @@ def decide_all(verdict: Choice | None) -> None:
         return
     here.batches += 1
     here.say(f"{counted(len(places), 'pair')}: {LABELS[verdict] if verdict else 'verdict removed'}. Undo reverts all of them.")
-
-
-def show(query: str, passage: str) -> None:
-    """Show a pair again, so that its verdict can be changed."""
-    review: ReviewSession | None = st.session_state.get(KEY)
-    if review is None:
-        return
-    queries, passages = pairs_of(review.run.inputs.corpus, [query], [passage])
-    if queries[0] >= 0 and passages[0] >= 0:
-        at_desk().bring((int(queries[0]), int(passages[0])))

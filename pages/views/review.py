@@ -8,7 +8,7 @@ import streamlit as st
 from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted
 from hnmine.review.queue import QueueSettings
-from pages.review import desk, exchange, files, filters, rail, session, table
+from pages.review import desk, exchange, files, filters, guidelines, session, table
 from pages.review.session import Mode, ReviewSession
 from pages.review.words import BUTTONS
 from pages.shared import state
@@ -26,7 +26,7 @@ def screen(review: ReviewSession, mode: Mode, overlap: int) -> None:
     """Draw everything that changes with a verdict."""
     told = session.at_desk().sent
     wide = told is None or told.wide
-    columns = st.columns([4.4, 1] if wide else [1], gap="small")
+    columns = st.columns([5, 1] if wide else [1], gap="small")
     try:
         if session.outdated(review):
             st.rerun()
@@ -39,8 +39,8 @@ def screen(review: ReviewSession, mode: Mode, overlap: int) -> None:
             finished(review, data["waiting"])
     if data["error"]:  # the desk shows it
         return
-    with columns[1] if wide else st.expander("Guidelines and last decisions", icon=":material/menu_book:"):
-        rail.draw(review)
+    with columns[1] if wide else st.expander("Guidelines", icon=":material/menu_book:"):
+        guidelines.draw(review.run.run.dataset_id)
     with st.container(horizontal=True, vertical_alignment="center"):
         all_at_once(review)
         if fit := session.fit_size(review):
@@ -73,7 +73,7 @@ def finished(review: ReviewSession, waiting: bool) -> None:
             st.button("Clear filters", icon=":material/filter_alt_off:", on_click=filters.clear, key="review-clear-end")
         elif review.queue.settings.source == "audit":
             st.page_link("pages/views/quality.py", label="See the rate on Quality", icon=":material/arrow_forward:")
-        else:
+        elif review.queue.settings.source != "disagreements":
             st.text("Other negatives have replaced the removed ones.", width="content")
             if st.button("Look for new pairs", icon=":material/refresh:", type="primary", key="review-refresh"):
                 session.refresh()
@@ -82,13 +82,14 @@ def finished(review: ReviewSession, waiting: bool) -> None:
 
 
 try:
-    mode, settings, overlap = filters.controls()
-    if mode == "table":
-        table.draw(state.opened()[0])
-        st.stop()
-    review = session.open_session(settings, mode)
+    with st.container():  # so that a spinner does not move the desk to another place, which would begin it anew
+        mode, settings, overlap = filters.controls()
+        review = None if mode == "table" else session.open_session(settings, mode)
 except HnmineError as error:
     failed("The queue cannot be built", error)
+    st.stop()
+if review is None:
+    table.draw(state.opened()[0])
     st.stop()
 if review.queue.nearest_only is not None:
     st.text(f"The window is wide. The queue has the {review.queue.nearest_only:,} nearest candidates of each query.")
