@@ -116,7 +116,7 @@ class Desk {
 
   receive(data, set) {
     this.set = set;
-    if (data.mode !== this.data.mode) this.focus();
+    if (data.mode !== this.data.mode || document.activeElement === document.body) this.focus();
     this.data = data;
     for (const [desk, number] of Object.entries(data.recorded)) this.recorded(desk, number);
     if (data.desk !== this.id) {  // the server does not know this desk yet, or no longer
