@@ -250,7 +250,7 @@ def test_a_query_is_judged_as_a_list(browser: Any, place: tuple[Path, str], serv
     page.keyboard.press("Enter")
     assert shown(page)[0] != query
     saved(page)
-    wanted = {passage: "negative" for passage in rows} | {rows[2]: "relevant", rows[3]: "junk", rows[4]: "positive"}
+    wanted = dict.fromkeys(rows, "negative") | {rows[2]: "relevant", rows[3]: "junk", rows[4]: "positive"}
     assert {passage: verdict for _, asked, passage, verdict in events(root) if asked == query} == wanted
     press(page, "z")
     assert shown(page)[0] == query
@@ -288,7 +288,7 @@ def test_pair_and_buttons_are_on_the_first_screen_and_stay_where_they_are(
     run = mine(space, space.add_dataset("long", file).id, MineSettings(model=ModelSettings()), 12)
     page = open_desk(browser, serve(fresh).url, run, name="Ann")
     page.set_viewport_size({"width": width, "height": height})
-    boxes = f"""() => ['.given', '.judged', ...['negative', 'relevant', 'positive', 'junk', 'unsure'].map(each => `[data-verdict=${{each}}]`)]
+    boxes = f"""() => ['.given', '.judged', ...{[*CHOICES]}.map(each => `[data-verdict=${{each}}]`)]
         .map(each => {DESK}.querySelector(each).getBoundingClientRect())
         .map(box => [box.left, box.top, box.right, box.bottom, box.height].map(Math.round))"""
     page.wait_for_timeout(1_200)
