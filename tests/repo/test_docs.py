@@ -16,7 +16,6 @@ from hnmine.data.dataset import read_inputs
 from hnmine.data.problems import REPAIRS
 from hnmine.data.verdicts import CHOICES
 from hnmine.export.formats import FORMATS
-from pages.review.presses import SHORTCUTS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -136,10 +135,10 @@ def test_formats_verdicts_and_repairs_are_all_described() -> None:
 
 
 def test_keys_of_the_review_are_those_of_the_guide() -> None:
-    pages = "\n".join(path.read_text("utf-8") for path in (ROOT / "pages").rglob("*.py"))
-    there = {key.upper() for key in re.findall(r'shortcut="([^"]+)"', pages)}
-    there |= set(re.findall(rf'"(?:{"|".join(CHOICES)})": \(\s*"[^"]+",\s*"(\w)"', pages)) | set(SHORTCUTS.values())
-    described = {key.upper() for key in re.findall(r"^\| `([^`]+)` \|", GUIDE.partition("### Keys")[2].partition("\n#")[0], re.MULTILINE)}
+    desk = (ROOT / "pages" / "review" / "desk.html").read_text("utf-8")
+    there = re.findall(r"<b>([^<]+)</b>", desk)
+    assert set(re.findall(r"<kbd>([^<]+)</kbd>", desk)) <= {*there}
+    described = re.findall(r"^\| `([^`]+)` \|", GUIDE.partition("### Keys")[2].partition("\n#")[0], re.MULTILINE)
     assert described == there
 
 
