@@ -191,14 +191,18 @@ class Journey:
         with tab(self.browser, 1400, "light") as page:
             page.goto(self.at("review"))
             stands_still(page)
-            page.get_by_role("textbox", name="Reviewer").fill("Ada")
-            page.get_by_role("textbox", name="Reviewer").press("Enter")
-            page.get_by_role("heading", name="Review").click()  # away from the field, so that keys judge
-            stands_still(page)
-            for number, key in enumerate("kkdkjskkd", 1):
-                page.keyboard.press(key)
-                page.get_by_text(f"{number} of ").first.wait_for()
-                stands_still(page)
+            page.get_by_label("Your name").fill("Ada")
+            page.get_by_label("Your name").press("Enter")  # the desk hears keys now
+            judge(page, "kkdkjskkd")
+
+
+def judge(page: Any, keys: str) -> None:
+    """Give verdicts on the desk by keys, and wait until they are on the disk."""
+    page.get_by_role("button", name="Negative", exact=False).first.wait_for()
+    for key in keys:
+        page.keyboard.press(key)
+    page.get_by_text("All saved").wait_for()
+    stands_still(page)
 
 
 def compare_runs(page: Any) -> None:
@@ -224,17 +228,14 @@ def audit(page: Any) -> None:
     press(page, "audit-draw")
     page.locator(".st-key-audit-review button").wait_for()
     press(page, "audit-review")
-    page.get_by_role("heading", name="Review").wait_for()
+    page.get_by_text("pairs of the audit sample reviewed").wait_for()
     stands_still(page)
-    for number, key in enumerate("kkdkkkpk", 1):
-        page.keyboard.press(key)
-        page.get_by_text(f"{number} of ").first.wait_for()
-        stands_still(page)
+    judge(page, "kkdkkkpk")
     press(page, "review-all")
     page.locator(".st-key-review-all-choice").get_by_text("Negative", exact=True).click()
     page.get_by_role("button", name="Negative (").click()
     page.get_by_text("The sample is reviewed").wait_for()
-    page.get_by_role("link", name="Go to Quality").click()
+    page.get_by_role("link", name="See the rate on Quality").click()
     page.get_by_role("heading", name="Quality").wait_for()
     page.wait_for_function("() => !document.querySelector('[data-testid=stToast]')")  # news of the screen before
 

@@ -116,7 +116,7 @@ class Desk {
 
   receive(data, set) {
     this.set = set;
-    if (data.mode !== this.data.mode) this.focus();
+    if (data.mode !== this.data.mode || document.activeElement === document.body) this.focus();
     this.data = data;
     for (const [desk, number] of Object.entries(data.recorded)) this.recorded(desk, number);
     if (data.desk !== this.id) {  // the server does not know this desk yet, or no longer
@@ -242,8 +242,7 @@ class Desk {
     this.order = [...ids.filter(id => !this.order.includes(id)), ...this.order];
     this.future.push(last);
     this.count(-ids.length);
-    this.current = ids[0];
-    this.paint();
+    this.again(ids[0]);
   }
 
   redo() {
@@ -469,6 +468,7 @@ class Desk {
     this.at(".pace").textContent = minutes ? `${Math.round(this.times.length / minutes)} a minute` : "";
     this.at(".goal").textContent = data.goal;
     if (data.desk) this.drawRecent();
+    this.confirm &&= Boolean(unsaved);
     saved.textContent = unsaved ? `${unsaved.toLocaleString("en")} unsaved` : this.decided || data.desk ? "All saved" : "";
     saved.classList.toggle("unsaved", Boolean(unsaved));
     this.at(".who").hidden = !this.at(".name").hidden;

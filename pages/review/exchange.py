@@ -112,14 +112,14 @@ def _tell(review: ReviewSession, here: DeskState, kind: str) -> None:
 
 def answer(review: ReviewSession, mode: Mode, overlap: int) -> dict[str, Any]:
     """Return what the desk needs: acknowledgements, the order of the next pairs, and those that it does not have."""
-    here, corpus, run = at_desk(), review.run.inputs.corpus, review.run.run
+    here, run = at_desk(), review.run.run
     told, found = here.sent, _empty(review, mode, here)
     if told is None:
         review.catch_up(here.who)
         return found
     st.session_state.reviewer = here.who  # for the other screens
     desks().enter(session_id(), told.desk, here.who)
-    ahead = {numbers for name in told.have if (numbers := pair.numbers_of(name, corpus))}
+    ahead = {numbers for name in told.have if (numbers := review.pair_of(name))}
     if here.known != told.desk + review.token:
         leases().keep(run.id, told.desk, here.who, ahead, desks().alive)  # what the desk has from before a restart
         here.known = told.desk + review.token
@@ -127,17 +127,17 @@ def answer(review: ReviewSession, mode: Mode, overlap: int) -> dict[str, Any]:
         run.id, told.desk, review.queue, here.who, AHEAD[mode], overlap, desks().alive, lambda: review.catch_up(here.who)
     )
     wanted = [review.queue.pair(place) for place in places]
-    names = {numbers: pair.pair_id(corpus, *numbers) for numbers in wanted}
+    names = {numbers: review.id_of(numbers) for numbers in wanted}
     new = [numbers for numbers in wanted if numbers not in ahead]
     if here.show is not None and here.show["turn"] > told.shown:
-        found["show"] = {"turn": here.show["turn"], "id": pair.pair_id(corpus, *here.show["pair"])}
+        found["show"] = {"turn": here.show["turn"], "id": review.id_of(here.show["pair"])}
         new.insert(0, here.show["pair"])
-    if wanted_again := pair.numbers_of(told.again, corpus):
+    if wanted_again := review.pair_of(told.again):
         new.insert(0, wanted_again)
     found["desk"], found["turn"], found["goal"] = told.desk, told.turn, _goal(review)
     found["done"] = len(review.queue) - review.queue.counts["unreviewed"]
     found["order"], found["pairs"] = [names[numbers] for numbers in wanted], _described(review, new)
-    found["taken"] = _taken(review, told, corpus, set(wanted))
+    found["taken"] = _taken(review, told, set(wanted))
     found["recent"] = _recent(review)
     if not wanted:
         left = int(np.count_nonzero(review.queue.open(here.who, overlap)))
@@ -184,16 +184,20 @@ def _described(review: ReviewSession, pairs: list[tuple[int, int]]) -> list[dict
     room = MOST_BYTES
     for query, passage in dict.fromkeys(pairs):
         place = int(review.queue.places(np.array([query], np.int32), np.array([passage], np.int32))[0])
-        found.append(pair.described(review, query, passage, int(review.queue.verdicts[place]) if place >= 0 else 0))
+        found.append(
+            pair.described(
+                review.run, review.selection, review.common, query, passage, int(review.queue.verdicts[place]) if place >= 0 else 0
+            )
+        )
         room -= sum(map(len, found[-1]["candidate"])) + sum(len(text) for each in found[-1]["positives"] for text in each["text"])
         if room < 0:
             break
     return found
 
 
-def _taken(review: ReviewSession, told: Sent, corpus: Corpus, wanted: set[tuple[int, int]]) -> dict[str, str]:
+def _taken(review: ReviewSession, told: Sent, wanted: set[tuple[int, int]]) -> dict[str, str]:
     """Return a message for the pair on the desk if another reviewer has judged it meanwhile."""
-    numbers = pair.numbers_of(told.current, corpus)
+    numbers = review.pair_of(told.current)
     change = review.others.get(numbers) if numbers and numbers not in wanted else None
     if change is None:
         return {}
@@ -209,7 +213,7 @@ def _recent(review: ReviewSession) -> list[dict[str, Any]]:
         pairs = pairs_of(corpus, [each.verdict.query for each in found], [each.verdict.passage for each in found])
         lines = [
             {
-                "id": pair.pair_id(corpus, query, passage),
+                "id": review.id_of((query, passage)),
                 "verdict": each.verdict.verdict,
                 "text": f"{each.pairs:,} pairs" if each.pairs > 1 else f"{each.verdict.query[:60]} → {each.verdict.passage[:80]}",
             }

@@ -11,6 +11,8 @@ from hnmine.analysis.explanation import MIN_LOG_ODDS, PairDetails, pair_details,
 from hnmine.core.text import counted, shared
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import CHOICES, pair_key
+from hnmine.resources import OpenRun
+from hnmine.selection.select import Selection
 from pages.review.words import LABELS
 from pages.shared import wording
 
@@ -35,9 +37,9 @@ def numbers_of(name: str, corpus: Corpus) -> tuple[int, int] | None:
     return pair if inside and pair_id(corpus, *pair) == name else None
 
 
-def described(review: Any, query: int, passage: int, state: int = 0) -> dict[str, Any]:
-    """Return what the desk shows of a pair; `state` is its verdict, an index into `queue.STATES`."""
-    run, corpus, selection = review.run, review.run.inputs.corpus, review.selection
+def described(run: OpenRun, selection: Selection, common: frozenset[str], query: int, passage: int, state: int = 0) -> dict[str, Any]:
+    """Return what the desk shows of a pair; `common` words are not highlighted, `state` is its verdict, an index into `queue.STATES`."""
+    corpus = run.inputs.corpus
     details = pair_details(corpus, run.ranking, selection, query, passage, resources.estimator(run))
     asked, text = corpus.queries[query], corpus.passages[passage]
     positives = [(corpus.passages[each], score, similarity) for each, score, similarity in details.positives[:SHOWN_POSITIVES]]
@@ -46,17 +48,17 @@ def described(review: Any, query: int, passage: int, state: int = 0) -> dict[str
     return {
         "id": pair_id(corpus, query, passage),
         "query_id": query,
-        "query": parts(asked, [text], review.common),
+        "query": parts(asked, [text], common),
         "positives": [
             {
                 "title": f"Positive{f' {number}' if len(positives) > 1 else ''} · similarity {score:.2f}"
                 + (f" · to the candidate {similarity:.2f}" if len(positives) > 1 else "")
                 + (f" · {counted(rest, 'more positive')} not shown" if rest and number == len(positives) else ""),
-                "text": parts(each, [text], review.common),
+                "text": parts(each, [text], common),
             }
             for number, (each, score, similarity) in enumerate(positives, start=1)
         ],
-        "candidate": parts(text, given, review.common),
+        "candidate": parts(text, given, common),
         "facts": facts(details, float(selection.positive[query])),
         "scores": scores(details),
         "verdict": LABELS[CHOICES[state - 1]] if state else "",

@@ -25,6 +25,7 @@ from hnmine.review.agreement import unresolved_pairs
 from hnmine.review.queue import Queue, QueueSettings
 from hnmine.review.store import Change
 from hnmine.selection.select import Selection
+from pages.review import pair
 from pages.review.desk import Sent
 from pages.review.words import LABELS
 from pages.shared import audit, state, statistics
@@ -46,6 +47,7 @@ class ReviewSession:
         common: words too frequent to highlight. others: the last verdicts of other reviewers since the queue was built, by pair.
         goal: number of reviews at which the reviews still needed were computed, and that number.
         recent: the last decisions on this data set, at a version of the store.
+        ids, numbers: of pairs, because hashing their texts takes time.
     """
 
     key: str
@@ -58,11 +60,25 @@ class ReviewSession:
     others: dict[tuple[int, int], Change] = field(default_factory=dict)
     goal: tuple[int, int | None] | None = None
     recent: tuple[int, list[dict[str, Any]]] | None = None
+    ids: dict[tuple[int, int], str] = field(default_factory=dict)
+    numbers: dict[str, tuple[int, int] | None] = field(default_factory=dict)
 
     def texts(self, place: int) -> tuple[str, str]:
         """Return the query and the passage at an index of the queue."""
         query, passage = self.queue.pair(place)
         return self.run.inputs.corpus.queries[query], self.run.inputs.corpus.passages[passage]
+
+    def id_of(self, numbers: tuple[int, int]) -> str:
+        """Return the id of a pair (`pair.pair_id`)."""
+        if numbers not in self.ids:
+            self.ids[numbers] = pair.pair_id(self.run.inputs.corpus, *numbers)
+        return self.ids[numbers]
+
+    def pair_of(self, name: str) -> tuple[int, int] | None:
+        """Return the pair of an id, None where the data does not have its texts."""
+        if name not in self.numbers:
+            self.numbers[name] = pair.numbers_of(name, self.run.inputs.corpus)
+        return self.numbers[name]
 
     def catch_up(self, who: str) -> list[tuple[Change, tuple[int, int]]]:
         """Apply new events of the store to the queue; return those on pairs of the corpus with their pairs."""

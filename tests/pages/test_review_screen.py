@@ -405,12 +405,10 @@ def test_a_promoted_passage_leaves_the_negatives_of_the_selection(run: str, stor
     assert passage not in chosen.negatives[query]
 
 
-def test_an_audit_sample_has_a_goal(run: str, store: ReviewStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_audit_sample_has_a_goal(run: str, review: ReviewSession, monkeypatch: pytest.MonkeyPatch) -> None:
     from pages.shared import audit
 
-    opened = resources.open_run(run)
-    selection = resources.selection(opened, resources.workspace().selection(run))
-    audit.draw(opened, selection, 120)
+    audit.draw(review.run, review.selection, 120)
     at = open_app("review", run=run, state={"review-audit": ["unreviewed"]})
     found = Desk(monkeypatch, at.session_state["review-session"], "bob", "Bob")
     assert "more to reach ±3 points" in found.send()["goal"]
