@@ -345,7 +345,7 @@ def test_a_changed_selection_is_saved_as_a_variant_or_discarded(run: str, space:
     assert {each.delta for each in at.metric} == {""}
     at.slider(key=f"window-{run}").set_range(5, 50).run()
     (name,) = [each for each in at.text_input if each.label == "Name"]
-    assert name.value == "Custom, ranks 5-49"
+    assert name.value == "Random of ranks 5-49"
     name.set_value(all_variants(space, run)[0].name)
     press(at, "mine-save-variant")
     assert "already has a variant" in texts(at)
