@@ -160,8 +160,9 @@ def _next(now: Summary, *, unsaved: bool) -> None:
         else:
             st.text(f"{filled} {wording.percent(above, 1)} of the negatives score above their positive.".strip(), width="content")
             if st.button("Show them", type="tertiary", key="show-above"):
-                st.session_state["inspect-filter"] = "above"
-                st.switch_page("pages/views/inspect.py")
+                # The address counts on the first visit of Inspect, the session on later ones.
+                st.session_state["inspect-show"] = "above"
+                st.switch_page("pages/views/inspect.py", query_params={"show": "above"})
         with st.container(horizontal=True, horizontal_alignment="right", gap="small", width="stretch"):
             for label, icon in (("Inspect", ":material/search:"), ("Review", ":material/rate_review:"), ("Export", ":material/download:")):
                 kind: Literal["primary", "secondary"] = "primary" if label == "Inspect" and not unsaved else "secondary"
