@@ -21,6 +21,7 @@ from hnmine.selection.settings import SelectionSettings
 from pages.mine import samples
 from pages.shared import audit, state, statistics, wording
 from pages.shared.drawing import draw as draw_chart
+from pages.shared.widgets import failed
 
 METRIC_HEIGHT = 120
 HISTOGRAM_WIDTH = 500
@@ -33,11 +34,9 @@ AUDITED = "Measured by the audit of this selection. Negatives that replaced remo
 
 @cached(64)
 def figures(run: OpenRun, settings: SelectionSettings) -> str:
-    """Return difficulty and estimated false-negative rate of a selection in a line."""
+    """Return difficulty and estimated false-negative rate of a selection in a line. It is not kept: it would displace the drawn ones."""
     fn_model = resources.estimator(run)
-    found = summarise(
-        run.inputs, run.ranking, run.select(settings, fn_model), fn_model=fn_model
-    )  # not kept: it would displace the drawn ones
+    found = summarise(run.inputs, run.ranking, run.select(settings, fn_model), fn_model=fn_model)
     rate = "" if found.estimated_fn_rate is None else f" · false negatives est. {found.estimated_fn_rate}"
     return "No negatives." if found.hardness is None else f"Difficulty {found.hardness:.3f}{rate}"
 
@@ -141,7 +140,7 @@ def _actions(run: OpenRun, settings: SelectionSettings, compared: Variant) -> No
                 try:
                     state.save_draft(run_id, name)
                 except HnmineError as error:
-                    st.text(str(error))
+                    failed("Cannot save this variant", error)
                 else:
                     st.rerun()
         about = "Return to the saved variant."
