@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -171,14 +172,14 @@ class Journey:
         with tab(self.browser, 1400, "light") as page:
             page.goto(self.at("mine"))
             press(page, "mine")
-            page.get_by_text("Mean similarity").wait_for(timeout=PATIENCE)
+            page.get_by_text("Sample queries").wait_for(timeout=PATIENCE)
             stands_still(page)
             self.query = page.url.partition("?")[2]
-            page.get_by_text("as hn_mine.py", exact=True).click()
+            run = parse_qs(self.query)["run"][0]
+            page.get_by_text("As hn_mine.py", exact=True).click()
             stands_still(page)
-            page.get_by_text("Model and candidates").click()
             press(page, "mine")
-            page.wait_for_url(lambda url: "run=" in url and self.query not in url, timeout=PATIENCE)
+            page.wait_for_url(lambda url: "run=" in url and run not in url, timeout=PATIENCE)
             stands_still(page)
         from hnmine.runs.workspace import Workspace
 
@@ -212,8 +213,8 @@ def compare_runs(page: Any) -> None:
 
 
 def show_filters(page: Any) -> None:
-    """Expand the filters."""
-    page.get_by_text("False-negative filters", exact=True).click()
+    """Show the filters that can be added."""
+    page.get_by_role("button", name="Add filter").click()
 
 
 def show_map(page: Any) -> None:

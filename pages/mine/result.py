@@ -15,14 +15,17 @@ from hnmine.resources import OpenRun, cached
 from hnmine.retrieval.retrievers import retriever_names
 from hnmine.runs.summary import Summary, summarise
 from hnmine.runs.variants import Variant, all_variants, name_of
+from hnmine.selection.presets import preset_of
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
 from pages.mine import samples
 from pages.shared import audit, state, statistics, wording
 from pages.shared.drawing import draw as draw_chart
+from pages.shared.widgets import failed
 
 METRIC_HEIGHT = 120
-HISTOGRAM_WIDTH = 540
+HISTOGRAM_WIDTH = 500
+NAME_LENGTH = 70
 ALWAYS = ("in_window", "not_positive", "chosen")
 DIFFICULTY = "Mean similarity of the negatives to their queries (hardness)."
 RANGE = "Estimated: the rate of 90% of data sets is in this range. Verdicts narrow it, and an audit on Quality measures the rate."
@@ -31,11 +34,9 @@ AUDITED = "Measured by the audit of this selection. Negatives that replaced remo
 
 @cached(64)
 def figures(run: OpenRun, settings: SelectionSettings) -> str:
-    """Return difficulty and estimated false-negative rate of a selection in a line."""
+    """Return difficulty and estimated false-negative rate of a selection in a line. It is not kept: it would displace the drawn ones."""
     fn_model = resources.estimator(run)
-    found = summarise(
-        run.inputs, run.ranking, run.select(settings, fn_model), fn_model=fn_model
-    )  # not kept: it would displace the drawn ones
+    found = summarise(run.inputs, run.ranking, run.select(settings, fn_model), fn_model=fn_model)
     rate = "" if found.estimated_fn_rate is None else f" · false negatives est. {found.estimated_fn_rate}"
     return "No negatives." if found.hardness is None else f"Difficulty {found.hardness:.3f}{rate}"
 
@@ -139,7 +140,7 @@ def _actions(run: OpenRun, settings: SelectionSettings, compared: Variant) -> No
                 try:
                     state.save_draft(run_id, name)
                 except HnmineError as error:
-                    st.text(str(error))
+                    failed("Cannot save this variant", error)
                 else:
                     st.rerun()
         about = "Return to the saved variant."
@@ -151,11 +152,16 @@ def _actions(run: OpenRun, settings: SelectionSettings, compared: Variant) -> No
 def _next(now: Summary, *, unsaved: bool) -> None:
     """Draw where to go with the result."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if above := now.scores["above_positive"]:
-            st.text(f"{wording.percent(above, 1)} of the negatives score above their positive.", width="content")
+        filled = f"{now.random_filled:,} of the negatives are filled at random." if now.random_filled else ""
+        above = now.scores["above_positive"]
+        if not above:
+            st.text(filled, width="content")
+        else:
+            st.text(f"{filled} {wording.percent(above, 1)} of the negatives score above their positive.".strip(), width="content")
             if st.button("Show them", type="tertiary", key="show-above"):
-                st.session_state["inspect-filter"] = "above"
-                st.switch_page("pages/views/inspect.py")
+                # The address counts on the first visit of Inspect, the session on later ones.
+                st.session_state["inspect-show"] = "above"
+                st.switch_page("pages/views/inspect.py", query_params={"show": "above"})
         with st.container(horizontal=True, horizontal_alignment="right", gap="small", width="stretch"):
             for label, icon in (("Inspect", ":material/search:"), ("Review", ":material/rate_review:"), ("Export", ":material/download:")):
                 kind: Literal["primary", "secondary"] = "primary" if label == "Inspect" and not unsaved else "secondary"
@@ -166,11 +172,14 @@ def _next(now: Summary, *, unsaved: bool) -> None:
 def _new_name(settings: SelectionSettings, taken: set[str]) -> str:
     """Return a name for a variant that says what it is and is not taken."""
     name = name_of(settings)
-    if name in taken or name == "Custom":
-        name = f"{name}, ranks {settings.window_start}-{settings.window_end - 1}"
-    for setting in ("max_fn_rate", "hardness"):
-        if name in taken and (value := getattr(settings, setting)) is not None:
-            name += f", {wording.percent(value, 1)} false negatives" if setting == "max_fn_rate" else f", difficulty {value}"
+    if name in taken or preset_of(settings) is None:
+        how = "Hardest" if settings.strategy == "hardest" else "Random"
+        parts = [f"{how} of ranks {settings.window_start}-{settings.window_end - 1}"]
+        if settings.max_fn_rate is not None:
+            parts.append(f"{100 * settings.max_fn_rate:g}% false negatives")
+        if settings.hardness is not None:
+            parts.append(f"difficulty {settings.hardness}")
+        name = ", ".join([*parts, *(f"{each.short} {value:g}" for each, value in settings.filters)])[:NAME_LENGTH]
     numbered = (f"{name} ({number})" for number in range(2, len(taken) + 3))
     return name if name not in taken else next(each for each in numbered if each not in taken)
 

@@ -34,7 +34,11 @@ def live(run: resources.OpenRun, left: DeltaGenerator) -> None:
     """Draw settings and result. A fragment: moving a slider reruns only this part of the page."""
     held = Held(run.run.id, mined=True, deepest=run.ranking.depth, available=run.ranking.signals)
     held.commit()
-    found = resources.selection(run, held.settings)
+    try:
+        found = resources.selection(run, held.settings)
+    except HnmineError as error:
+        failed("Cannot select by these settings. Open another variant.", error)
+        return
     with left:
         presets = selection.settings(held, found, statistics.summary(run, found))
     result.draw(run, found)

@@ -158,7 +158,7 @@ def test_a_question_is_three_clicks_from_negatives(page, server, file, pool, ans
     assert all(each in said for each in counts), said
     press(page, "Continue to Mine")  # 2
     page.get_by_role("button", name=f"Mine {counts_of(counts)} queries").click()  # 3
-    page.get_by_text("Mean similarity").wait_for(timeout=WAIT)
+    page.get_by_text("Sample queries").wait_for(timeout=WAIT)
 
 
 def counts_of(counts: tuple[str, ...]) -> str:

@@ -4,13 +4,35 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from hnmine.review.store import ReviewStore
 from hnmine.runs.workspace import Workspace
+from pages.mine import filters, selection
 from tests.conftest import ROOT, Mined
+
+
+def native_slider(label: str, key: str, values: Any, low: float, high: float, on_move: Any, **more: Any) -> None:
+    """Draw Streamlit's slider in place of `range_slider.slider`."""
+    if len(values) == 2:
+        st.session_state[key] = tuple(map(int, values))
+        st.slider(label, int(low), int(high), key=key, on_change=lambda: on_move(st.session_state[key]))
+    else:
+        st.session_state[key] = float(values[0])
+        move = lambda: on_move((st.session_state[key],))  # noqa: E731
+        st.slider(label, float(low), float(high), step=more["step"], key=key, on_change=move)
+    st.text(more["note"])
+
+
+@pytest.fixture(autouse=True)
+def native_sliders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the sliders of Mine as Streamlit's own: AppTest has no element for components."""
+    for module in (selection, filters):
+        monkeypatch.setattr(module, "slider", native_slider)
 
 
 @pytest.fixture

@@ -1,17 +1,13 @@
-"""The Mine screen: settings on the left, their result on the right, variants. Sliders are drawn as Streamlit's own (AppTest has no
-element for components): `test_browser_mine.py` moves the real ones."""
+"""The Mine screen: settings on the left, their result on the right, variants. `test_browser_mine.py` moves the real sliders."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
@@ -23,7 +19,7 @@ from hnmine.runs.workspace import Workspace
 from hnmine.selection.filters import FILTERS
 from hnmine.selection.presets import PRESETS, preset_of, with_preset
 from hnmine.selection.settings import SelectionSettings
-from pages.mine import filters, result, selection
+from pages.mine import result
 from pages.mine.range_slider import sent
 from pages.mine.samples import samples
 from pages.shared.wording import FUNNEL
@@ -33,25 +29,12 @@ from tests.pages.conftest import open_app, press, texts
 DRAWN: list[SelectionSettings] = []  # of each result that was drawn
 
 
-def native_slider(label: str, key: str, values: Any, low: float, high: float, on_move: Any, **more: Any) -> None:
-    """Draw Streamlit's slider in place of ours."""
-    pair = len(values) == 2
-    st.session_state[key] = tuple(map(int, values)) if pair else float(values[0])
-    ends = (int(low), int(high)) if pair else (float(low), float(high))
-    step = None if pair else more["step"]
-    st.slider(label, *ends, step=step, key=key, on_change=lambda: on_move(st.session_state[key] if pair else (st.session_state[key],)))
-    st.text(more["note"])
-
-
 @pytest.fixture(autouse=True)
-def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Native sliders, and a record of what was drawn."""
-    for module in (selection, filters):
-        monkeypatch.setattr(module, "slider", native_slider)
+def seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Record what was drawn."""
     drawing = result.draw
     monkeypatch.setattr(result, "draw", lambda run, found: (DRAWN.append(found.settings), drawing(run, found)))
     DRAWN.clear()
-    yield
 
 
 def settings_of(run: str) -> SelectionSettings:
@@ -345,7 +328,7 @@ def test_a_changed_selection_is_saved_as_a_variant_or_discarded(run: str, space:
     assert {each.delta for each in at.metric} == {""}
     at.slider(key=f"window-{run}").set_range(5, 50).run()
     (name,) = [each for each in at.text_input if each.label == "Name"]
-    assert name.value == "Custom, ranks 5-49"
+    assert name.value == "Random of ranks 5-49"
     name.set_value(all_variants(space, run)[0].name)
     press(at, "mine-save-variant")
     assert "already has a variant" in texts(at)
@@ -386,7 +369,8 @@ def test_those_above_their_positive_are_one_click_away(run: str) -> None:
     share = metric(at, "Above positive")
     assert f"{share} of the negatives score above their positive." in texts(at)
     press(at, "show-above")
-    assert at.session_state["inspect-filter"] == "above"
+    assert at.session_state["inspect-show"] == "above"
+    assert at.query_params["show"] == ["above"]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.store import VectorStore
 from tests.conftest import FakeEncoder
-from tests.pages.conftest import open_app, texts
+from tests.pages.conftest import native_sliders, open_app, texts  # noqa: F401 - the fixture is used by itself
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "bikeshare"
