@@ -7,7 +7,7 @@ import streamlit as st
 from hnmine import resources
 from hnmine.core.errors import HnmineError
 from hnmine.data.verdicts import Choice
-from pages.review.claims import reviewer
+from pages.shared.reviewer import reviewer
 
 MESSAGE, GIVEN = "inspect-message", "inspect-given"
 
