@@ -139,7 +139,17 @@ def _tabs(run: OpenRun, selection: Selection, details: Candidates, query: int, n
             _search(run)
 
 
-def _passages(run: OpenRun, details: Candidates, query: int, name: str, places: query_list.Ints, picked: str | None, label: str) -> None:
+def _passages(
+    run: OpenRun,
+    details: Candidates,
+    query: int,
+    name: str,
+    places: query_list.Ints,
+    picked: str | None,
+    label: str,
+    less: int = 0,
+) -> None:
+    """Draw candidates with their verdicts; the rows above take `less` pixels of the height."""
     corpus = run.inputs.corpus
 
     def pick(passage: str) -> None:
@@ -159,7 +169,7 @@ def _passages(run: OpenRun, details: Candidates, query: int, name: str, places: 
             if st.button("Apply to the list", icon=":material/refresh:", key="inspect-apply", help="Select again with the new verdicts."):
                 st.session_state[verdicts.GIVEN] = 0
                 st.rerun()
-    lines = candidates.lines(run, details, query, places)
+    lines = candidates.lines(run, details, query, places, picked)
     passages.draw(lines, key="inspect-passages", of=name, label=label, height=BODY - less, picked=picked, on_pick=pick, on_verdict=judge)
 
 
