@@ -219,7 +219,8 @@ def show_filters(page: Any) -> None:
 
 def show_map(page: Any) -> None:
     """Show the map of a query's neighbourhood."""
-    page.locator(".st-key-inspect-figure").get_by_text("neighbourhood", exact=True).click()
+    page.get_by_role("tab", name="Charts").click()
+    page.locator(".st-key-inspect-figure").get_by_text("Map", exact=True).click()
 
 
 def audit(page: Any) -> None:
@@ -250,7 +251,7 @@ PREPARED: dict[str, Callable[[Any], None]] = {
 }
 
 # The pictures of the guide, with their heights; and those of the README's tour, of which the upper part is shown.
-PICTURES = {"data": 1000, "mine": 1180, "inspect": 1700, "review": 1100, "quality": 1180, "runs": 1180, "export": 1100}
+PICTURES = {"data": 1000, "mine": 1180, "inspect": 900, "review": 1100, "quality": 1180, "runs": 1180, "export": 1100}
 TOUR, TOUR_SIZE, TOUR_SECONDS = ("data", "mine", "inspect", "review", "export"), (1050, 675), 2.5
 
 

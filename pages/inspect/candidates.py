@@ -7,18 +7,19 @@ import numpy.typing as npt
 
 from hnmine import resources
 from hnmine.analysis import queries
-from hnmine.analysis.explanation import pair_details, warnings
+from hnmine.analysis.explanation import MIN_LOG_ODDS, pair_details, warnings
 from hnmine.analysis.queries import Candidates
 from hnmine.core import text as words
 from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
 from pages.inspect.passages import Line, parts_of
 from pages.shared import statistics
-from pages.shared.wording import percent, probability
+from pages.shared.wording import percent, probability, signal
 
 Floats = npt.NDArray[np.float32]
 # Shared words are highlighted in the first READ characters of a passage.
 READ = 4_000
+MINUS = "\N{MINUS SIGN}"
 VERDICTS = {
     "negative": "judged negative",
     "relevant": "relevant: removed",
@@ -62,8 +63,11 @@ def head(run: OpenRun, found: Candidates, query: int) -> list[Line]:
     return lines
 
 
-def lines(run: OpenRun, found: Candidates, query: int, places: npt.NDArray[np.int64]) -> list[Line]:
-    """Return the rows of some candidates of a query, by their indices in `found`, with the verdicts as they are now."""
+def lines(run: OpenRun, found: Candidates, query: int, places: npt.NDArray[np.int64], picked: str | None = None) -> list[Line]:
+    """Return the rows of some candidates of a query, by their indices in `found`, with the verdicts as they are now.
+
+    The row of the passage `picked` has its signals and the reasons of its estimate too.
+    """
     corpus, store = run.inputs.corpus, resources.reviews()
     wanted = [corpus.passages[passage] for passage in corpus.positives(query).tolist()]
     common, estimates = statistics.common_words(run), fn_probabilities(run, query)
@@ -86,9 +90,32 @@ def lines(run: OpenRun, found: Candidates, query: int, places: npt.NDArray[np.in
                 status=VERDICTS[made.verdict] if made is not None else status[:1].upper() + status[1:],
                 verdict=None if made is None else made.verdict,
                 parts=parts_of(text, words.shared(text[:READ], wanted, common)),
+                more=_more(run, found, query, place) if str(passage) == picked else [],
             )
         )
     return rows
+
+
+def _more(run: OpenRun, found: Candidates, query: int, place: int) -> list[str]:
+    """Return a candidate's signals, and the reasons for and against a false negative."""
+    signals = {"positive_similarity": float(found.to_positive[place])}
+    signals |= {name: float(values[place]) for name, values in found.signals.items() if name not in signals}
+    said = [signal(name).said(value) for name, value in signals.items() if np.isfinite(value)]
+    lines = [" · ".join([*said, f"in the data as {_source(run, found, place)}"])]
+    estimator, rank = resources.estimator(run), int(found.ranks[place])
+    if estimator is not None and rank >= 0:
+        reasons = [
+            f"{text} ({'+' if amount > 0 else MINUS}{abs(amount):.1f})"
+            for text, amount in estimator.reasons(query, rank)
+            if abs(amount) >= MIN_LOG_ODDS
+        ]
+        if reasons:
+            lines.append(f"Why (log-odds of a false negative): {', '.join(reasons)}")
+    return lines
+
+
+def _source(run: OpenRun, found: Candidates, place: int) -> str:
+    return queries.sources_in_words(int(run.inputs.corpus.sources[found.ids[place]]))
 
 
 def riskiest(run: OpenRun, selection: Selection, found: Candidates, query: int) -> str:

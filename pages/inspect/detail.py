@@ -23,6 +23,7 @@ from pages.shared.widgets import failed
 
 HEAD, BODY = 240, 330  # heights in pixels
 PICKED = "inspect-passage"  # (query, passage) that is marked in the histogram
+ROW = 48  # height of a row of buttons with its gap
 PAGE = 25  # candidates that were not selected, on one page
 
 
@@ -103,7 +104,8 @@ def _histogram(run: OpenRun, selection: Selection, details: Candidates, query: i
 def _tabs(run: OpenRun, selection: Selection, details: Candidates, query: int, name: str, picked: str | None) -> None:
     chosen = np.flatnonzero(details.chosen > 0)
     chosen = chosen[np.argsort(details.chosen[chosen])]
-    others = np.flatnonzero(details.chosen == 0)
+    given = np.isin(details.ids, np.setdiff1d(run.inputs.corpus.positives(query), run.inputs.corpus.promoted(query)))  # shown above
+    others = np.flatnonzero((details.chosen == 0) & ~given)
     labels = [f"Negatives ({len(chosen):,})", f"Not selected ({len(others):,})", "Charts", "Search passages"]
     negatives, left, figures, search = st.tabs(labels, key="inspect-tab", on_change="rerun")
     if negatives.open:
@@ -111,10 +113,19 @@ def _tabs(run: OpenRun, selection: Selection, details: Candidates, query: int, n
             _passages(run, details, query, name, chosen, picked, "Negatives, hardest first")
     elif left.open:
         with left:
-            page = 1
-            if (count := pages(len(others), PAGE)) > 1:
+            page, count = 1, pages(len(others), PAGE)
+            if count > 1:
                 page = st.pagination(count, key=f"inspect-others-{name}", max_visible_pages=7)
-            _passages(run, details, query, name, others[(page - 1) * PAGE : page * PAGE], picked, "Candidates that were not selected")
+            _passages(
+                run,
+                details,
+                query,
+                name,
+                others[(page - 1) * PAGE : page * PAGE],
+                picked,
+                "Candidates that were not selected",
+                less=ROW * (count > 1),
+            )
     elif figures.open:
         with figures:
             maps.draw(run, selection, details, query)
@@ -123,7 +134,17 @@ def _tabs(run: OpenRun, selection: Selection, details: Candidates, query: int, n
             _search(run)
 
 
-def _passages(run: OpenRun, details: Candidates, query: int, name: str, places: query_list.Ints, picked: str | None, label: str) -> None:
+def _passages(
+    run: OpenRun,
+    details: Candidates,
+    query: int,
+    name: str,
+    places: query_list.Ints,
+    picked: str | None,
+    label: str,
+    less: int = 0,
+) -> None:
+    """Draw candidates with their verdicts; the rows above take `less` pixels of the height."""
     corpus = run.inputs.corpus
 
     def pick(passage: str) -> None:
@@ -136,14 +157,15 @@ def _passages(run: OpenRun, details: Candidates, query: int, name: str, places: 
     if message := st.session_state.pop(verdicts.MESSAGE, ""):
         failed("The verdict is not stored", message)
     if given := verdicts.given():
+        less += ROW
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             st.text(f"{counted(given, 'verdict')} stored.", width="content")
             st.button("Undo", icon=":material/undo:", key="inspect-undo", on_click=verdicts.undo)
             if st.button("Apply to the list", icon=":material/refresh:", key="inspect-apply", help="Select again with the new verdicts."):
                 st.session_state[verdicts.GIVEN] = 0
                 st.rerun()
-    lines = candidates.lines(run, details, query, places)
-    passages.draw(lines, key="inspect-passages", of=name, label=label, height=BODY, picked=picked, on_pick=pick, on_verdict=judge)
+    lines = candidates.lines(run, details, query, places, picked)
+    passages.draw(lines, key="inspect-passages", of=name, label=label, height=BODY - less, picked=picked, on_pick=pick, on_verdict=judge)
 
 
 def _search(run: OpenRun) -> None:

@@ -77,6 +77,12 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
     }
     if (row.name || row.facts || data.actions.length) line.append(head);
     line.append(text(row));
+    for (const each of row.more) {
+      const more = document.createElement("div");
+      more.className = "more";
+      more.textContent = each;
+      line.append(more);
+    }
     if (data.picks) line.onclick = () => pick(row.id);
     return line;
   }

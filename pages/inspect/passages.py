@@ -32,7 +32,10 @@ ACTIONS = {
 
 
 class Line(msgspec.Struct, kw_only=True):
-    """A row: `name` is bold, `parts` are the text, every second one highlighted; `kind` is "query", "positive" or "candidate"."""
+    """A row: `name` is bold, `parts` are the text, every second one highlighted, `more` are lines below it.
+
+    `kind` is "query", "positive" or "candidate".
+    """
 
     id: str
     parts: list[str]
@@ -41,6 +44,7 @@ class Line(msgspec.Struct, kw_only=True):
     status: str = ""
     verdict: str | None = None
     kind: str = "candidate"
+    more: list[str] = []
 
 
 def parts_of(text: str, spans: Sequence[tuple[int, int]] = ()) -> list[str]:

@@ -260,6 +260,22 @@ def test_negatives_are_whole_hardest_first_with_their_numbers(run: str) -> None:
     assert "ropes" not in marked, "every passage has it"
 
 
+def test_the_picked_candidate_has_its_signals_and_reasons(run: str) -> None:
+    at = open_app("inspect", run=run)
+    opened = resources.open_run(run)
+    query = list(opened.inputs.corpus.queries).index(asked(at))
+    rows = passages(at)
+    assert not any(row["more"] for row in rows)
+    at.session_state["inspect-passage"] = (query, rows[1]["id"])  # as a click on its row does
+    at.run()
+    (row,) = [row for row in passages(at) if row["more"]]
+    assert row["id"] == rows[1]["id"]
+    rank = opened.ranking.ids[query].tolist().index(int(row["id"]))
+    assert f"overlap {100 * opened.ranking.signals['overlap'][query, rank]:.0f}%" in row["more"][0]
+    assert "similarity to the positive passage" in row["more"][0]
+    assert row["more"][1].startswith("Why")
+
+
 def test_random_filled_negatives_have_no_rank(run: str) -> None:
     at = open_app("mine", run=run)
     at.slider(key=f"window-{run}").set_range(2, 4).run()
