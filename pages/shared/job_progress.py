@@ -65,9 +65,8 @@ def _running() -> None:
 
 def _finished(job: Job, *, on_mine: bool) -> None:
     """Open the result of a job on Mine, and offer it on other pages."""
-    run = resources.workspace().run_folder(job.result) if job.result else None
     same = job.subject == st.session_state.dataset
-    if run is None or not run.exists() or job.result == st.session_state.run or not job.name.startswith("Mining"):
+    if job.result == st.session_state.run or job.result not in [run.id for run in resources.workspace().runs()]:
         st.session_state.finished = None
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small", width="content"):

@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
