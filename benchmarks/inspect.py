@@ -90,7 +90,7 @@ def milliseconds(work: Callable[[], Any]) -> float:
 def calls(run_id: str) -> dict[str, float]:
     """Time the calls behind each step, without a screen."""
     from hnmine import resources
-    from hnmine.analysis import compare, maps
+    from hnmine.analysis import compare, histograms, maps
     from hnmine.analysis import queries as quality
     from hnmine.analysis.listing import Listing, alphabetical, found
     from hnmine.core.text import normalize_text
@@ -111,7 +111,7 @@ def calls(run_id: str) -> dict[str, float]:
     selection = kept["select"]
     step("estimates", lambda: resources.fn_probabilities(run, selection))
     step("table of queries", lambda: quality.query_table(corpus, ranking, selection, kept["estimates"]))
-    step("histograms", lambda: quality.score_histograms(ranking, selection))
+    step("histograms", lambda: histograms.score_histograms(ranking, selection))
     times["first opening"] = sum(times.values())
     table = kept["table of queries"]
     step("fold queries", lambda: [normalize_text(query) for query in corpus.queries])

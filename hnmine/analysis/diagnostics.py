@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.analysis.explanation import HUB_LEAST, HUB_SHARE
-from hnmine.analysis.queries import GRID, positive_ranks
+from hnmine.analysis.queries import positive_ranks
 from hnmine.core.arrays import row_blocks
 from hnmine.data.corpus import Corpus
 from hnmine.retrieval.ranking import Ranking
@@ -24,6 +24,9 @@ __all__ = ["LOW_RANK", "Hubs", "Lengths", "Positives", "Separation", "hubs", "le
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
+
+# Bins of `Separation.overlap` are 1/GRID wide.
+GRID = 200
 Ids = npt.NDArray[np.int32]
 Ints = npt.NDArray[np.int64]
 

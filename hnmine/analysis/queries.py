@@ -1,12 +1,10 @@
-"""Numbers about a selection: histograms, a table of the queries, a table of one query's candidates.
+"""Numbers about a selection: a table of the queries, a table of one query's candidates.
 
 Everything is aggregated here with NumPy, so a browser gets a few hundred numbers instead of two million scores.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,13 +22,11 @@ from hnmine.selection.settings import Reason
 
 __all__ = [
     "Candidates",
-    "Histograms",
     "QueryTable",
     "candidates_of",
     "explain",
     "positive_ranks",
     "query_table",
-    "score_histograms",
     "sources_in_words",
     "text_duplicates",
 ]
@@ -38,22 +34,6 @@ __all__ = [
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Pairs = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
-
-# Edges of histogram bins are multiples of 1/GRID.
-GRID = 200
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Histograms:
-    """Histograms of similarities: `edges` (b + 1,) and, for each group, counts (b,) int64.
-
-    Groups: positives, chosen negatives (random-filled ones too), all candidates in the rank window.
-    """
-
-    edges: npt.NDArray[np.float64]
-    positives: Ints
-    chosen: Ints
-    candidates: Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,48 +101,6 @@ def text_duplicates(inputs: Inputs) -> dict[str, int]:
         "folded_passages": len(spellings) - len(corpus.passages),
         "queries_as_passages": int((corpus.query_passages >= 0).sum()),
     }
-
-
-def score_histograms(ranking: Ranking, selection: Selection, *, bins: int = 60) -> Histograms:
-    """Count the similarities of positives, chosen negatives and the window's candidates in common bins."""
-    settings = selection.settings
-    window = ranking.scores[:, settings.window_start : settings.window_end]
-    chosen = selection.scores[selection.negatives >= 0]
-    groups = [ranking.positive_scores, chosen, window]
-    filled = [_range(group) for group in groups if group.size]
-    low, high = min((each[0] for each in filled), default=0.0), max((each[1] for each in filled), default=1.0)
-    # Bins on a fixed grid, so that the bars do not jump when a slider moves.
-    step = max(1, math.ceil((high - low) / bins * GRID))
-    first, last = math.floor(low * GRID / step), math.floor(high * GRID / step)
-    counts = [_counted(group, step, first, last - first + 1) for group in groups]
-    return Histograms(np.arange(first, last + 2) * step / GRID, *counts)
-
-
-def _range(values: Floats) -> tuple[float, float]:
-    """Return the minimum and the maximum of (n,) or (n, w) values."""
-    parts = [values[first:end] for first, end in _blocks(values)]
-    return min(float(part.min()) for part in parts), max(float(part.max()) for part in parts)
-
-
-def _counted(values: Floats, step: int, first: int, bins: int) -> Ints:
-    """Count values in `bins` bins of `step` / GRID from bin number `first` on; no value is outside.
-
-    A float32 times 200 is exact in float64, and dividing it by `step` rounds to a whole number only where it is one: the
-    counts equal those of np.histogram, in a seventh of its time.
-    """
-    counts = np.zeros(bins, dtype=np.int64)
-    for start, end in _blocks(values):
-        numbers = np.multiply(values[start:end], float(GRID), dtype=np.float64)
-        if step > 1:
-            numbers /= step
-        np.floor(numbers, out=numbers)
-        numbers -= first
-        counts += np.bincount(numbers.astype(np.int64).ravel(), minlength=bins)
-    return counts
-
-
-def _blocks(values: Floats) -> Iterator[tuple[int, int]]:
-    return row_blocks(len(values), values.size // max(1, len(values)))
 
 
 def positive_ranks(corpus: Corpus, ranking: Ranking) -> npt.NDArray[np.int32]:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from hnmine.analysis.charts import similarity_histogram
 from hnmine.analysis.compare import Side, compare
 from hnmine.analysis.fn_estimates import chosen_ranks, fn_probabilities
-from hnmine.analysis.queries import candidates_of, query_table, score_histograms
+from hnmine.analysis.histograms import score_histograms
+from hnmine.analysis.queries import candidates_of, query_table
 from hnmine.api.shown import Shown
 from hnmine.core.errors import InputError, SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, Stages

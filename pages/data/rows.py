@@ -63,7 +63,7 @@ def other_fields(fields: Mapping[str, int], rows: int) -> None:
 
 def lengths(found: Lengths) -> None:
     """Draw the histograms of the lengths with the model's limits."""
-    from hnmine.analysis import charts  # Arrow and NumPy would delay the first screen
+    from hnmine.analysis import count_charts  # Arrow and NumPy would delay the first screen
     from pages.shared.drawing import draw
 
     for column, counts, limit, too_long, what in zip(
@@ -72,7 +72,7 @@ def lengths(found: Lengths) -> None:
         with column:
             share = percent(too_long, 1)
             description = f"Histogram of the lengths of {what}: {share} are longer than {limit:,} tokens"
-            draw(charts.length_histogram(counts, limit, what, description), f"data-{what}")
+            draw(count_charts.length_histogram(counts, limit, what, description), f"data-{what}")
             if too_long:
                 st.warning(
                     f"{share} of the {what} exceed the {limit:,}-token limit of {found.model} and are truncated.",

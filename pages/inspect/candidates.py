@@ -9,7 +9,7 @@ import numpy.typing as npt
 import streamlit as st
 
 from hnmine import resources
-from hnmine.analysis import charts, queries
+from hnmine.analysis import count_charts, queries
 from hnmine.analysis.explanation import MIN_LOG_ODDS
 from hnmine.analysis.queries import Candidates
 from hnmine.core import text as words
@@ -62,7 +62,7 @@ def figure(run: OpenRun, selection: Selection, details: Candidates, query: int) 
     elif which == "set":
         maps.draw_set(run, selection, query)
     else:
-        draw(charts.rank_curve(details, selection.settings, float(selection.positive[query])), "inspect-curve")
+        draw(count_charts.rank_curve(details, selection.settings, float(selection.positive[query])), "inspect-curve")
         st.caption("Dots: negatives. Line: the positive's score. Shaded: the rank window.")
 
 

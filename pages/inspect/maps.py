@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from hnmine.analysis.charts import neighbourhood_map, set_map
+from hnmine.analysis.map_charts import neighbourhood_map, set_map
 from hnmine.analysis.maps import Kind, Neighbourhood, neighbourhood, roles
 from hnmine.analysis.queries import Candidates
 from hnmine.resources import OpenRun

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from hnmine.analysis.charts import band_rates
+from hnmine.analysis.count_charts import band_rates
 from hnmine.review.audit import BandEstimate
 from hnmine.review.audit_plan import FEWEST_FOR_CUT, Cut, recommend
 from hnmine.review.audit_sample import Measure

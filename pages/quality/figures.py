@@ -7,7 +7,7 @@ import math
 import numpy as np
 import streamlit as st
 
-from hnmine.analysis.charts import values_histogram
+from hnmine.analysis.count_charts import values_histogram
 from hnmine.core.text import counted
 from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection

@@ -8,8 +8,8 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.analysis import compare
-from hnmine.analysis.charts import values_histogram
 from hnmine.analysis.compare import Comparison
+from hnmine.analysis.count_charts import values_histogram
 from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted
 from hnmine.resources import OpenRun

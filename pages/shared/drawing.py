@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from hnmine.analysis.charts import Figure
+from hnmine.analysis.figure import Figure
 
 
 def draw(figure: Figure, key: str, on_select: Callable[[], None] | None = None) -> None:

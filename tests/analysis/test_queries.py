@@ -6,77 +6,21 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hnmine.analysis import queries as quality
-from hnmine.analysis.queries import candidates_of, positive_ranks, query_table, score_histograms
+from hnmine.analysis.queries import candidates_of, positive_ranks, query_table
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import DECIDED, Verdict, VerdictPairs, match_verdicts
+from hnmine.data.verdicts import DECIDED, Verdict, match_verdicts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
 from hnmine.selection.filters import FILTERS
 from hnmine.selection.positive_score import positive_score
 from hnmine.selection.promotions import apply_promotions
-from hnmine.selection.select import Selection, select
+from hnmine.selection.select import select
 from hnmine.selection.settings import Reason, SelectionSettings
 
 NOBODY = (np.zeros(0, np.int32), np.zeros(0, np.int32))
-
-
-def held(scores: np.ndarray, positives: np.ndarray, chosen: np.ndarray) -> tuple[Ranking, Selection]:
-    """A ranking and a selection of which the histograms look at nothing but the scores."""
-    nothing = np.zeros((1, 1), dtype=np.float32)
-    ranking = Ranking(
-        ids=np.zeros(scores.shape, np.int32), scores=scores, positive_scores=positives, query_vectors=nothing, passage_vectors=nothing
-    )
-    taken = np.where(np.isnan(chosen), -1, 0).astype(np.int32)
-    settings = SelectionSettings(window_start=0, window_end=max(1, scores.shape[1]))
-    return ranking, Selection(
-        settings=settings,
-        reasons=np.zeros(scores.shape, np.int8),
-        negatives=taken,
-        scores=chosen,
-        positive=positives[:1],
-        random_filled=np.zeros(taken.shape, bool),
-        funnel={},
-        verdict_pairs=VerdictPairs(*[NOBODY] * 5, (), 0, ""),
-    )
-
-
-# Any float32, and those that stand on an edge or next to one.
-grid = st.integers(-400, 400).map(lambda number: np.float32(number / 200))
-beside = st.tuples(grid, st.sampled_from([-1, 1])).map(lambda pair: np.nextafter(pair[0], np.float32(pair[1] * 9), dtype=np.float32))
-values = st.one_of(grid, beside, st.floats(-30, 30, width=32).map(np.float32))
-
-
-@given(
-    st.lists(values, min_size=1, max_size=40),
-    st.lists(values, max_size=10),
-    st.lists(values, min_size=1, max_size=5),
-    st.sampled_from([1, 8, 10**6]),
-)
-def test_histograms_are_those_of_numpy(window, chosen, positives, elements):
-    arrays = [np.array(each, dtype=np.float32) for each in (window, chosen, positives)]
-    ranking, selection = held(arrays[0].reshape(-1, 1), arrays[2], np.append(arrays[1], np.float32(np.nan)).reshape(1, -1))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hnmine.core.arrays.ELEMENTS", elements)
-        found = score_histograms(ranking, selection)
-    # One more edge behind, for NumPy counts the upper edge of its last bin into it.
-    edges = np.append(found.edges, found.edges[-1] + 1)
-    for counts, group in zip((found.candidates, found.chosen, found.positives), arrays, strict=True):
-        assert counts.tolist() == np.histogram(group, bins=edges)[0][:-1].tolist()
-        assert counts.sum() == len(group)
-    assert np.allclose(found.edges * 200, np.round(found.edges * 200))
-    assert len(found.candidates) <= 62
-
-
-def test_histograms_of_nothing_chosen_and_nothing_ranked_are_empty():
-    ranking, selection = held(np.zeros((2, 0), np.float32), np.array([0.5, 0.25], np.float32), np.full((2, 3), np.nan, np.float32))
-    found = score_histograms(ranking, selection)
-    assert found.positives.sum() == 2
-    assert found.chosen.sum() == found.candidates.sum() == 0
 
 
 def example(depth: int = 12) -> tuple:
