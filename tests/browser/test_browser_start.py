@@ -25,10 +25,8 @@ Serve = Callable[..., Server]
 def own_files(tmp_path: Path) -> list[Path]:
     """A training file and a pool of another subject."""
     things = ["lamp", "door", "chair", "window", "kettle", "ladder", "bicycle", "radio", "clock", "table"]
-    rows = [
-        {"query": f"how do I repair a {thing}", "pos": [f"Repair the {thing} with both hands, and let it dry for a day."]} for thing in things
-    ]
-    pool = [{"text": f"{verb} the {thing} twice a year, in spring and in autumn."} for thing in things for verb in ("Paint", "Clean", "Oil")]
+    rows = [{"query": f"how do I repair a {thing}", "pos": [f"Repair the {thing} with both hands, slowly."]} for thing in things]
+    pool = [{"text": f"{verb} the {thing} twice a year, in spring."} for thing in things for verb in ("Paint", "Clean", "Oil")]
     train, passages = tmp_path / "repairs.jsonl", tmp_path / "passages.jsonl"
     train.write_text("".join(json.dumps(row) + "\n" for row in rows))
     passages.write_text("".join(json.dumps(row) + "\n" for row in pool))
@@ -46,7 +44,7 @@ class Hand:
         box = element.bounding_box()
         assert box is not None, f"{name} is not on the page"
         assert self.page.evaluate("window.scrollY") == 0
-        assert 0 <= box["y"] and box["y"] + box["height"] <= FOLD, f"{name} is below the fold: {box}"
+        assert box["y"] >= 0 and box["y"] + box["height"] <= FOLD, f"{name} is below the fold: {box}"
         self.places[name] = round(box["y"])
         self.clicks += 1
 
