@@ -25,13 +25,8 @@ Serve = Callable[..., Server]
 def own_files(tmp_path: Path) -> list[Path]:
     """A training file and a pool of another subject."""
     things = ["lamp", "door", "chair", "window", "kettle", "ladder", "bicycle", "radio", "clock", "table"]
-    rows = [
-        {"query": f"how do I repair a {thing}", "pos": [f"Repair the {thing} with both hands, and let it dry for a day."]}
-        for thing in things
-    ]
-    pool = [
-        {"text": f"{verb} the {thing} twice a year, in spring and in autumn."} for thing in things for verb in ("Paint", "Clean", "Oil")
-    ]
+    rows = [{"query": f"how do I repair a {thing}", "pos": [f"Repair the {thing} with both hands, slowly."]} for thing in things]
+    pool = [{"text": f"{verb} the {thing} twice a year, in spring."} for thing in things for verb in ("Paint", "Clean", "Oil")]
     train, passages = tmp_path / "repairs.jsonl", tmp_path / "passages.jsonl"
     train.write_text("".join(json.dumps(row) + "\n" for row in rows))
     passages.write_text("".join(json.dumps(row) + "\n" for row in pool))
@@ -63,7 +58,7 @@ def test_from_nothing_to_a_downloaded_file(browser: Any, serve: Serve, tmp_path:
     page = page_of(browser, serve(root).url)
     page.set_viewport_size({"width": 1400, "height": FOLD})
     hand = Hand(page)
-    upload = page.get_by_role("button", name="Upload")
+    upload = page.get_by_role("button", name="Upload", exact=True)
     with page.expect_file_chooser() as chooser:
         hand.click(upload, "Upload")
     hand.clicks += 1  # "Open" in the dialog
@@ -117,16 +112,14 @@ def test_a_recent_data_set_is_renamed_and_opened_by_a_click(browser: Any, serve:
     page.context.close()
 
 
-def test_the_tour_goes_through_five_screens(browser: Any, serve: Serve, tmp_path: Path) -> None:
-    page = page_of(browser, serve(tmp_path / "workspace").url)
+def test_the_tour_goes_through_five_screens(browser: Any, serve: Serve, place: tuple[Path, str]) -> None:
+    """The example is mined in this workspace, so that nothing has to be waited for."""
+    page = page_of(browser, serve(place[0]).url)
     page.get_by_role("button", name="Take the tour").click()
     page.get_by_text("Step 1 of 5").wait_for()
-    page.get_by_role("button", name="Mine hard negatives").click()
-    page.get_by_text("Step 2 of 5").wait_for()
-    page.get_by_text("not audited").first.wait_for(timeout=WAIT)
-    for step in (3, 4, 5):
+    for step in range(2, 6):
         settled(page)
-        page.get_by_role("button", name="Next").click()
+        page.get_by_role("button", name="Next", exact=True).click()
         page.get_by_text(f"Step {step} of 5").wait_for()
     page.get_by_role("button", name="Finish").click()
     page.get_by_text("Step 5 of 5").wait_for(state="detached")
