@@ -135,7 +135,7 @@ def _config(shown: list[Row]) -> dict[str, object]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     named = any(row.label != f"{state.when(row.run)} UTC" for row in shown)
     return {
-        "data set": text(width=105),
+        "data set": text(width=105) if len({row.run.dataset_id for row in shown}) > 1 else None,
         "run": text(width=148, help="Its name, or the time it was mined."),
         "variant": text(width=150, help="A named selection of the run. The first of each run is the one it was mined with."),
         "note": text(width=140) if any(note(resources.workspace(), *row.key) for row in shown) else None,

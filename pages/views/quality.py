@@ -17,7 +17,7 @@ try:
     audit = auditing.current(run, selection)
 except HnmineError as error:
     damage = error
-with st.grid(3, min_column_width=300):
+with st.grid(3, min_column_width=260):
     with st.container(border=True, height="stretch"):
         st.subheader("False-negative rate", anchor=False)
         if damage is None:

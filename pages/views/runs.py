@@ -24,14 +24,16 @@ unreadable: dict[str, str] = session.setdefault(UNREADABLE, {})
 if damaged := [*space.damaged(), *(text for run_id, text in unreadable.items() if any(row.run.id == run_id for row in rows))]:
     st.warning(f"{counted(len(damaged), 'run or data set', 'runs and data sets')} cannot be read", icon=":material/broken_image:")
     st.text("\n".join(damaged))
-pending: list[table.Row] = []
+# The version of the verdicts for which this session computed the figures of a variant: on a full disk they cannot be stored.
+tried: dict[table.Key, int] = session.setdefault("runs-computed", {})
+version, pending = resources.reviews().version(), list[table.Row]()
 asking = False
 if not rows:
     if not datasets:
         state.nothing_yet("No runs yet", "Open training data and mine it first.", "pages/views/data.py", "Go to Data")
     st.info("No runs yet. Mine a data set first.", icon=":material/history:")
 else:
-    pending = [row for row in table.draw(rows) if row.run.id not in unreadable]
+    pending = [row for row in table.draw(rows) if row.run.id not in unreadable and tried.get(row.key) != version]
     progress = st.empty()
     chosen = table.chosen(rows)
     if len(chosen) == 2:
@@ -63,6 +65,7 @@ if pending and not asking:
     row = pending[0]
     with progress:
         st.text(f"Computing the figures of {counted(len(pending), 'variant')} ...")
+    tried[row.key] = version
     try:
         figures.compute(row.run.id, row.variant)
     except HnmineError as error:

@@ -1,4 +1,4 @@
-"""The Quality screen in a real browser: the sample is reviewed by keys, and a row of a table leads to its query."""
+"""Quality and Runs in a real browser: the sample is reviewed by keys, a row of a table leads to its query, two rows are compared."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ from typing import Any
 
 import pytest
 
+from hnmine.runs.variants import save_variant
+from hnmine.runs.workspace import Workspace
+from hnmine.selection.presets import with_preset
 from tests.browser.server import Server, page_of, settled
 
 pytestmark = pytest.mark.browser
 
 ROW, HEADER = 35, 35  # pixels of the grid
+
+
+def tick(page: Any, number: int) -> None:
+    """Tick a row of the first grid."""
+    box = page.get_by_test_id("stDataFrame").first.bounding_box()
+    page.mouse.click(box["x"] + 16, box["y"] + HEADER + ROW * (number + 0.5))
+    settled(page)
 
 
 def test_the_sample_is_reviewed_by_keys_and_a_low_positive_is_inspected(
@@ -23,26 +33,43 @@ def test_the_sample_is_reviewed_by_keys_and_a_low_positive_is_inspected(
     page = page_of(browser, f"{serve(root).url}/quality?run={run}")
     page.get_by_role("heading", name="Quality", level=1).wait_for()
     settled(page)
-    page.get_by_role("button", name="Draw a sample").click()
-    page.get_by_text("No pair is reviewed yet").wait_for()
+    page.get_by_role("button", name="Review 120 at random").click()
+    page.get_by_text(re.compile(r"^0 of 1\d\d pairs of the audit sample")).wait_for()  # some pairs were drawn for two rows
     settled(page)
-    page.get_by_role("button", name="Review the sample").click()
-    page.get_by_role("heading", name="Review", level=1).wait_for()
-    settled(page)
-    page.get_by_text(re.compile(r"^0 of 1\d\d reviewed")).wait_for()  # some pairs were drawn for two rows
     for number, key in enumerate("kdj", 1):
         page.keyboard.press(key)
+<<<<<<< HEAD
         page.get_by_text(re.compile(rf"^{number} of 1\d\d reviewed")).wait_for()
         settled(page)
     page.get_by_test_id("stTopNavLink").filter(has_text="Quality").click()
+=======
+        page.get_by_text(re.compile(rf"^{number} of 1\d\d pairs of the audit sample")).wait_for()
+    settled(page)
+    page.get_by_role("link", name="Quality").first.click()
+>>>>>>> w14-runs
     page.get_by_text(re.compile(r"^3 of 1\d\d pairs reviewed")).wait_for()
-    page.get_by_text("not enough reviews").wait_for()
-    grid = page.get_by_test_id("stDataFrame").nth(1)  # below the bands
+    page.get_by_text("A rate needs").wait_for()
+    page.get_by_text("Data health in detail").click()
+    settled(page)
+    grid = page.get_by_test_id("stDataFrame").last
     grid.scroll_into_view_if_needed()
     settled(page)
     box = grid.bounding_box()
     page.mouse.click(box["x"] + 16, box["y"] + HEADER + ROW / 2)
-    page.get_by_role("heading", name="Inspect", level=1).wait_for()
+    page.wait_for_url(re.compile("/inspect.*query="))
+
+
+def test_two_variants_are_ticked_and_compared_and_a_query_is_opened_in_one(
+    browser: Any, place: tuple[Path, str], serve: Callable[..., Server]
+) -> None:
+    root, run = place
+    space = Workspace(root)
+    saved = save_variant(space, run, "PercPos", with_preset("percpos", space.run(run).settings.selection))
+    page = page_of(browser, f"{serve(root).url}/runs?run={run}")
+    page.get_by_text("Select a second row").wait_for()
     settled(page)
-    assert "query=" in page.url
-    page.get_by_text("Positive · similarity").first.wait_for()
+    tick(page, 1)  # the open variant is ticked
+    page.get_by_text("Queries that changed most").wait_for()
+    settled(page)
+    page.get_by_role("button", name="Open in Inspect (B)").click()
+    page.wait_for_url(re.compile(rf"/inspect.*variant={saved.id}.*query="))

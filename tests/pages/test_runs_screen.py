@@ -114,6 +114,11 @@ def test_figures_that_cannot_be_read_are_computed_again(world: World) -> None:
     assert set(open_app("runs", run=world.first).dataframe[0].value["negatives"]) == {160}
 
 
+def test_figures_that_cannot_be_stored_do_not_keep_the_screen_busy(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "keep_figures", lambda *args: None)
+    assert open_app("runs", run=world.first).dataframe[0].value["negatives"].isna().all()
+
+
 def test_a_download_is_seen_at_its_variant(world: World) -> None:
     settings = world.space.run(world.first).settings.selection
     export = Exported(selection=settings, variant="mined", file_name="a.jsonl", output_format="flagembedding", rows=40, bytes=1, sha256="0")
