@@ -38,15 +38,9 @@ def test_the_sample_is_reviewed_by_keys_and_a_low_positive_is_inspected(
     settled(page)
     for number, key in enumerate("kdj", 1):
         page.keyboard.press(key)
-<<<<<<< HEAD
-        page.get_by_text(re.compile(rf"^{number} of 1\d\d reviewed")).wait_for()
-        settled(page)
-    page.get_by_test_id("stTopNavLink").filter(has_text="Quality").click()
-=======
         page.get_by_text(re.compile(rf"^{number} of 1\d\d pairs of the audit sample")).wait_for()
     settled(page)
     page.get_by_role("link", name="Quality").first.click()
->>>>>>> w14-runs
     page.get_by_text(re.compile(r"^3 of 1\d\d pairs reviewed")).wait_for()
     page.get_by_text("A rate needs").wait_for()
     page.get_by_text("Data health in detail").click()
