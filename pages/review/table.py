@@ -170,10 +170,10 @@ def _search(run: OpenRun, verdicts: Verdicts) -> Found:
             live="400ms",
             icon=":material/search:",
             placeholder="query, passage, note or reviewer",
-            width=320,
+            width=300,
         )
-        choices = st.multiselect("Verdict", CHOICES, format_func=BUTTONS.__getitem__, key=f"{KEY}-choices", placeholder="all", width=320)
-        names = st.multiselect("Reviewer", verdicts.names, key=f"{KEY}-names", placeholder="all", width=240)
+        choices = st.multiselect("Verdict", CHOICES, format_func=BUTTONS.__getitem__, key=f"{KEY}-choices", placeholder="all", width=270)
+        names = st.multiselect("Reviewer", verdicts.names, key=f"{KEY}-names", placeholder="all", width=220)
     asked = (run.run.id, (words or "").strip(), tuple(choices), tuple(names))
     kept: Found | None = st.session_state.get(KEY)
     if kept is None or kept.asked != asked:
