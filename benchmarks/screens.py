@@ -1,4 +1,4 @@
-"""How quickly the screens answer, in Chromium: `python -m benchmarks.screens mine WORKSPACE RUN`.
+"""How quickly the screens answer, in Chromium: `python -m benchmarks.screens mine|inspect WORKSPACE RUN`.
 
 Times are taken in the page, from the key press to the frame in which the answer is drawn. The workspace is changed only by a draft.
 """
@@ -52,7 +52,32 @@ def mine(page: Any, server: Server, run: str, moves: int) -> list[float]:
     return list(page.evaluate("window.times"))
 
 
-SCREENS: dict[str, Callable[[Any, Server, str, int], list[float]]] = {"mine": mine}
+# Clicks a row of the list; resolves with the milliseconds to the frame in which its query is drawn.
+PICK = """place => new Promise(resolve => {
+    const within = key => document.querySelector(`.st-key-${key} [data-testid=stBidiComponentIsolated]`).shadowRoot;
+    const row = within('inspect-queries').querySelectorAll('[role=option]')[place];
+    const wanted = row.querySelector('.text').textContent.trim(), texts = within('inspect-texts'), began = performance.now();
+    const look = () => texts.querySelector('li.query p').textContent.trim() === wanted
+        ? requestAnimationFrame(() => resolve(performance.now() - began)) : requestAnimationFrame(look);
+    row.click();
+    look();
+})"""
+
+
+def inspect(page: Any, server: Server, run: str, moves: int) -> list[float]:
+    """Click rows of the list; return the milliseconds until the query, its histogram and its passages have come."""
+    page.goto(f"{server.url}/inspect?run={run}")
+    page.get_by_role("option").first.wait_for()
+    settled(page)
+    times = []
+    for move in range(moves):
+        times.append(float(page.evaluate(PICK, 1 + 7 * move % 49)))
+        page.wait_for_timeout(50)
+        page.wait_for_function("document.querySelector('[data-test-script-state]').dataset.testScriptState === 'notRunning'")
+    return times
+
+
+SCREENS: dict[str, Callable[[Any, Server, str, int], list[float]]] = {"mine": mine, "inspect": inspect}
 
 
 def main() -> None:
