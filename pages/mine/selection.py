@@ -111,8 +111,9 @@ def _window(held: Held, chosen: SelectionSettings, selection: Selection | None) 
 
 def _deepest(selection: Selection) -> int | None:
     """Return the rank up to which MOST of the negatives are, None without any."""
-    counts = np.cumsum((selection.reasons == np.int8(Reason.CHOSEN)).sum(axis=0))
-    return int(np.searchsorted(counts, MOST * counts[-1])) if counts[-1] else None
+    ranks = np.flatnonzero(selection.reasons == np.int8(Reason.CHOSEN)) % selection.reasons.shape[1]
+    counts = np.cumsum(np.bincount(ranks))
+    return int(np.searchsorted(counts, MOST * counts[-1])) if len(ranks) else None
 
 
 def _advanced(held: Held, chosen: SelectionSettings) -> None:

@@ -56,9 +56,10 @@ def _running() -> None:
     active = resources.jobs().active()
     if any(not resources.jobs().get(number).active for number in st.session_state.watched) or not active:
         st.rerun()
-    with _row():
+    # In one line: in a narrow bar all of it moves to the next.
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content", wrap=False):
         more = f", {len(active) - 1} waiting" if active[1:] else ""
-        st.text(f"{_short_name(active[0])}: {in_short(active[0])}{more}", width="content", help=active[0].name or None)
+        st.text(f"{_short_name(active[0])}: {in_short(active[0])}{more}", width="content")
         if st.button("Cancel", icon=":material/stop_circle:", type="tertiary", key=f"cancel-job-{active[0].id}"):
             resources.jobs().cancel(active[0].id)
             st.toast("Cancelling at the next batch.")
@@ -70,7 +71,7 @@ def _finished(job: Job, *, on_mine: bool) -> None:
     if job.result == st.session_state.run or job.result not in [run.id for run in resources.workspace().runs()]:
         st.session_state.finished = None
         return
-    with _row():
+    with _line():
         st.text(f"{job.name}: done", width="content")
         if (on_mine and same) or st.button("Open the result", icon=":material/open_in_new:", key="open-finished"):
             st.session_state.finished = None
@@ -89,7 +90,7 @@ def _interrupted(record: JobRecord) -> None:
         mining.dismiss(record)
         return
     kept = f" {record.done:,} of {record.total:,} tokens are stored." if "encoding" in record.stage and record.total else ""
-    with _row():
+    with _line():
         st.text(f"Mining {name}: interrupted at {record.share:.0%}.{kept}", width="content")
         if st.button("Resume", icon=":material/resume:", key="resume-job"):
             mining.resume(record)
@@ -99,9 +100,9 @@ def _interrupted(record: JobRecord) -> None:
             st.rerun()
 
 
-def _row() -> DeltaGenerator:
-    """Return a container whose parts stay in one line: in a narrow bar all of them move to the next."""
-    return st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content", wrap=False)
+def _line() -> DeltaGenerator:
+    """Return a container with a line of its own."""
+    return st.container(horizontal=True, vertical_alignment="center", gap="xsmall")
 
 
 def _short_name(job: Job) -> str:

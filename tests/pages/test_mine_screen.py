@@ -370,7 +370,7 @@ def test_those_above_their_positive_are_one_click_away(run: str) -> None:
     assert f"{share} of the negatives score above their positive." in texts(at)
     press(at, "show-above")
     assert at.session_state["inspect-show"] == "above"
-    assert at.query_params["show"] == ["above"]
+    assert at.query_params["show"] == "above"
 
 
 @pytest.mark.parametrize(
