@@ -125,7 +125,7 @@ CONTROLS = """() => {
 
 
 def walked(page: Any) -> tuple[dict[int, str], list[str]]:
-    """Press Tab from the top until the focus leaves the page: the elements by their order, and what was wrong on the way."""
+    """Press Tab until the focus is back where it began: the elements by their order, and what was wrong on the way."""
     reached: dict[int, str] = {}
     wrong: list[str] = []
     focus = None
@@ -134,8 +134,8 @@ def walked(page: Any) -> tuple[dict[int, str], list[str]]:
             page.keyboard.press("Escape")  # In a grid, Tab goes from cell to cell.
         page.keyboard.press("Tab")
         focus = page.evaluate(FOCUSED)
-        if focus is None:
-            return reached, wrong
+        if focus is None:  # past the last element; the next one is the first
+            continue
         if focus["number"] in reached:
             if focus["number"] == next(iter(reached)):
                 return reached, wrong
