@@ -4,10 +4,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.shared import state
+from pages.shared import frame, state
 
 st.set_page_config(page_title="hnmine", page_icon=str(Path(__file__).parent / "docs" / "icon.png"), layout="wide")
 
+st.logo(str(Path(__file__).parent / "docs" / "icon.png"))
 page = st.navigation(
     [
         st.Page(
@@ -29,8 +30,9 @@ page = st.navigation(
         ),
         st.Page("pages/views/runs.py", title="Runs", icon=":material/history:", help="Open, name, compare and delete runs."),
         st.Page("pages/views/export.py", title="Export", icon=":material/download:", help="Download the training file."),
-    ]
+    ],
+    position="top",
 )
 state.restore(page.url_path)
-state.sidebar()
+frame.bar(page)
 page.run()

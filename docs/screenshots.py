@@ -185,7 +185,6 @@ class Journey:
         space = Workspace(self.workspace)
         for run, name in zip(sorted(space.runs(), key=lambda run: run.created), ("balanced", "as hn_mine.py"), strict=True):
             space.name_run(run.id, name)
-        space.save_selection(space.runs()[-1].id, space.runs()[-1].settings.selection)  # as it was mined
 
     def review(self) -> None:
         """Give some verdicts by keys, as a reviewer does."""
@@ -215,7 +214,8 @@ def show_filters(page: Any) -> None:
 
 def show_map(page: Any) -> None:
     """Show the map of a query's neighbourhood."""
-    page.locator(".st-key-inspect-figure").get_by_text("neighbourhood", exact=True).click()
+    page.get_by_role("tab", name="Charts").click()
+    page.locator(".st-key-inspect-figure").get_by_text("Map", exact=True).click()
 
 
 def audit(page: Any) -> None:
@@ -249,7 +249,7 @@ PREPARED: dict[str, Callable[[Any], None]] = {
 }
 
 # The pictures of the guide, with their heights; and those of the README's tour, of which the upper part is shown.
-PICTURES = {"data": 1000, "mine": 1180, "inspect": 1700, "review": 1100, "quality": 1180, "runs": 1180, "export": 1100}
+PICTURES = {"data": 1000, "mine": 1180, "inspect": 900, "review": 1100, "quality": 1180, "runs": 1180, "export": 1100}
 TOUR, TOUR_SIZE, TOUR_SECONDS = ("data", "mine", "inspect", "review", "export"), (1050, 675), 2.5
 
 

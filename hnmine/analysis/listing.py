@@ -1,14 +1,14 @@
 """Search, filter and sort the queries of a selection.
 
-A browser is slow to receive and sort 100,000 rows, so the order is computed here and one page is sent. Everything at once
-takes 80 ms for 100,000 queries x 15 negatives, most of it the search. Ties are broken by the index in the corpus, which
-is the order of text hashes; NaN (a query without a negative has no margin) is last in both directions.
+A browser is slow to receive and sort 100,000 rows, so the order is computed here and one page is sent. A search finds a query
+by its own text, by a positive or by a chosen negative: the matching passages first, then the queries that have them. Ties are
+broken by the index in the corpus, which is the order of text hashes; NaN (no margin without a negative) is last in both directions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,16 +18,15 @@ from hnmine.analysis.diagnostics import LOW_RANK
 from hnmine.analysis.explanation import CLOSE
 from hnmine.analysis.queries import QueryTable
 from hnmine.core.errors import SettingsError
-from hnmine.data.verdicts import DECIDED
+from hnmine.data.corpus import Corpus
 from hnmine.selection.select import Selection
 
-__all__ = ["COLUMNS", "FILTERS", "REVIEWED", "Listing", "alphabetical", "found", "pages", "sorted_by"]
+__all__ = ["COLUMNS", "FILTERS", "Listing", "Texts", "alphabetical", "filtered", "found", "matching", "pages", "sorted_by"]
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-FILTERS = ("close", "above", "low", "short")
-REVIEWED = ("reviewed", "unreviewed", *DECIDED)
+FILTERS = ("above", "close", "low", "short", "reviewed", "unreviewed")
 # What can be sorted by, and whether the largest comes first by default.
 COLUMNS = {
     "fn_probability": True,
@@ -43,32 +42,33 @@ COLUMNS = {
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Search words, filters and order of the list.
+    """Search words, filter and order of the list.
 
     Attributes:
-        words: the query must contain all words, in any order, and each phrase in double quotes as it is.
-        show: "close" (hardest negative above 95% of the positive), "above" (above the positive), "low" (best positive not in the
-            top 10), "short" (too few negatives, or random-filled ones), or None for all.
-        reviewed: queries with a verdict ("reviewed"), without one ("unreviewed"), or with one of that kind; None for all.
-        low, high: queries with a chosen negative whose similarity is in this range; None for no bound.
+        words: the query, one of its positives or one of its chosen negatives must contain all words, in any order, and each phrase in
+            double quotes as it is.
+        show: "above" (hardest negative above the positive), "close" (above 95% of it), "low" (best positive not in the top 10),
+            "short" (too few negatives, or random-filled ones), "reviewed" or "unreviewed" (with or without a verdict), or None for all.
         sort: one of `COLUMNS`; "ratio" is used instead of "fn_probability" where the run has no estimate.
         descending: the largest first.
     """
 
     words: str = ""
-    show: Literal["close", "above", "low", "short"] | None = None
-    reviewed: str | None = None
-    low: float | None = None
-    high: float | None = None
+    show: Literal["above", "close", "low", "short", "reviewed", "unreviewed"] | None = None
     sort: str = "fn_probability"
     descending: bool = True
 
     def __post_init__(self) -> None:
-        if self.sort not in COLUMNS:
-            raise SettingsError(f"sort is {self.sort!r}; it must be one of {', '.join(COLUMNS)}")
-        for name, known in (("show", FILTERS), ("reviewed", REVIEWED)):
-            if (value := getattr(self, name)) is not None and value not in known:
-                raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(known)}, or None")
+        for name, known in (("sort", [*COLUMNS]), ("show", [None, *FILTERS])):
+            if (value := getattr(self, name)) not in known:
+                raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(map(str, known))}")
+
+
+class Texts(NamedTuple):
+    """The queries and passages of a corpus after `normalize_text`."""
+
+    queries: Sequence[str]
+    passages: Sequence[str]
 
 
 def sorted_by(asked: Listing, table: QueryTable) -> str:
@@ -83,49 +83,64 @@ def alphabetical(folded: Sequence[str]) -> Ints:
     return places
 
 
-def found(asked: Listing, table: QueryTable, selection: Selection, folded: Sequence[str], places: Ints | None = None) -> Ints:
+def found(asked: Listing, table: QueryTable, selection: Selection, among: Bools | None = None, places: Ints | None = None) -> Ints:
     """Return the queries that match, sorted: (m,) int64.
 
     Args:
-        asked: search words, filters and order.
+        asked: search words, filter and order.
         table, selection: of the same run.
-        folded: the queries after `normalize_text`, used for `words` and "query" only; normalize `words` too.
-        places: `alphabetical(folded)`, used to sort by "query" only.
+        among: the queries that match the words (`matching`), None without words.
+        places: `alphabetical` of the queries, needed to sort by "query" only.
     """
-    keep = _matches(asked, table, selection)
-    among = np.flatnonzero(keep)
-    if terms := _terms(asked.words):
-        hits = (all(term in folded[query] for term in terms) for query in among.tolist())
-        among = among[np.fromiter(hits, bool, len(among))]
-    if asked.sort == "query":
-        values = (alphabetical(folded) if places is None else places)[among]
+    keep = filtered(asked.show, table, selection)
+    if among is not None:
+        keep &= among
+    kept = np.flatnonzero(keep)
+    column = sorted_by(asked, table)
+    if column == "query":
+        assert places is not None
+        values = places[kept]
     else:
-        values = getattr(table, sorted_by(asked, table))[among]
+        values = getattr(table, column)[kept]
     if asked.descending:
         values = -values
-    return among[np.argsort(values, kind="stable")].astype(np.int64)  # NaN sorts last, and so does its negative
+    return kept[np.argsort(values, kind="stable")].astype(np.int64)  # NaN sorts last, and so does its negative
 
 
-def _matches(asked: Listing, table: QueryTable, selection: Selection) -> Bools:
-    keep = np.ones(len(table.positive), dtype=bool)
+def filtered(show: str | None, table: QueryTable, selection: Selection) -> Bools:
+    """Return which queries one of FILTERS keeps, all of them for None: (q,) bool."""
     with np.errstate(invalid="ignore"):
-        if asked.show == "close":
-            keep &= table.ratio > CLOSE
-        elif asked.show == "above":
-            keep &= table.hardest > table.positive
-        elif asked.show == "low":
-            keep &= table.positive_rank >= LOW_RANK
-        elif asked.show == "short":
-            keep &= selection.short | (table.random_filled > 0)
-        if asked.low is not None or asked.high is not None:
-            low, high = -np.inf if asked.low is None else asked.low, np.inf if asked.high is None else asked.high
-            # NaN, where there is no negative, compares as false
-            keep &= ((selection.scores >= low) & (selection.scores <= high)).any(axis=1)
-    if asked.reviewed == "unreviewed":
-        keep &= table.reviewed == 0
-    elif asked.reviewed is not None:
-        keep &= (table.reviewed if asked.reviewed == "reviewed" else table.verdicts[asked.reviewed]) > 0
-    return keep
+        match show:
+            case "above":
+                return np.asarray(table.hardest > table.positive)
+            case "close":
+                return np.asarray(table.ratio > CLOSE)
+            case "low":
+                return np.asarray(table.positive_rank >= LOW_RANK)
+            case "short":
+                return np.asarray(selection.short | (table.random_filled > 0))
+            case "reviewed":
+                return np.asarray(table.reviewed > 0)
+            case "unreviewed":
+                return np.asarray(table.reviewed == 0)
+    return np.ones(len(table.positive), dtype=bool)
+
+
+def matching(words: str, corpus: Corpus, selection: Selection, texts: Texts) -> Bools | None:
+    """Return which queries match normalized words, by their own text or that of a positive or chosen negative; None without words."""
+    if not (terms := _terms(words)):
+        return None
+    passages = np.append(_containing(terms, texts.passages), False)  # the last one is where there is no negative
+    held = _containing(terms, texts.queries) | passages[selection.negatives].any(axis=1)
+    return np.asarray(held | np.logical_or.reduceat(passages[corpus.positive_ids], corpus.positive_starts[:-1]))
+
+
+def _containing(terms: list[str], texts: Sequence[str]) -> Bools:
+    first, *others = sorted(terms, key=len, reverse=True)
+    hits = [place for place, text in enumerate(texts) if first in text and all(term in text for term in others)]
+    held = np.zeros(len(texts), dtype=bool)
+    held[hits] = True
+    return held
 
 
 def _terms(words: str) -> list[str]:

@@ -5,6 +5,7 @@ Everything is aggregated here with NumPy, so a browser gets a few hundred number
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = [
     "QueryTable",
     "candidates_of",
     "explain",
+    "likely_relevant",
     "positive_ranks",
     "query_table",
     "sources_in_words",
@@ -139,18 +141,16 @@ def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
     """Return a candidate's status in words; `order` counts the chosen ones, hardest first, from 1."""
     settings = selection.settings
     if found := filter_of(reason):
-        return found.explain(getattr(settings, found.name))
+        return f"filtered: {found.explain(getattr(settings, found.name))}"
     match Reason(reason):
         case Reason.CHOSEN:
             return f"chosen {order}"
         case Reason.NOT_DRAWN:
-            if settings.strategy == "random":
-                return "not sampled"
-            return "not among the hardest" if not settings.targets else "easier or likely relevant"
+            return "not sampled" if settings.strategy == "random" else "not needed: easier than the selected ones"
         case Reason.BEFORE_WINDOW:
-            return "before the rank window"
+            return "above the rank range"
         case Reason.BEHIND_WINDOW:
-            return "after the rank window"
+            return "below the rank range"
         case Reason.POSITIVE:
             return "positive of this query"
         case Reason.QUERY_ITSELF:
@@ -159,8 +159,16 @@ def explain(reason: int, selection: Selection, *, order: int = 0) -> str:
             return "removed by a reviewer"
 
 
-def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query: int) -> Candidates:
-    """Return the ranked candidates of one query and its random-filled negatives, each with its status."""
+def likely_relevant(fn_probability: float) -> str:
+    """Return the status of a candidate that a target leaves out for its estimate: one at least as hard as a selected one."""
+    return "filtered: likely relevant" + ("" if math.isnan(fn_probability) else f" ({100 * fn_probability:.{int(fn_probability < 0.1)}f}%)")
+
+
+def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query: int, fn_probabilities: Floats | None = None) -> Candidates:
+    """Return the ranked candidates of one query and its random-filled negatives, each with its status.
+
+    `fn_probabilities` are the estimates of the ranked candidates, (depth,), which the statuses name where they are the reason.
+    """
     held = selection.negatives[query]
     held = held[held >= 0]
     place = {int(passage): number for number, passage in enumerate(held.tolist(), start=1)}
@@ -173,10 +181,15 @@ def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query:
     verdicts = _verdicts_on(selection, query)
     chosen = np.zeros(len(ids), dtype=np.int64)
     statuses: list[str] = []
+    easiest = np.fmin.reduce(selection.scores[query], initial=np.inf) if selection.settings.targets else np.inf
+    doubtful = (reasons[:depth] == np.int8(Reason.NOT_DRAWN)) & (scores[:depth] >= easiest)
     for index, passage in enumerate(ids.tolist()):
         if index >= depth or reasons[index] == Reason.CHOSEN:
             chosen[index] = place[passage]
-        status = explain(int(reasons[index]), selection, order=int(chosen[index]))
+        if index < depth and doubtful[index]:
+            status = likely_relevant(math.nan if fn_probabilities is None else float(fn_probabilities[index]))
+        else:
+            status = explain(int(reasons[index]), selection, order=int(chosen[index]))
         if passage in filled_set:
             status += ", random fill"
         if (verdict := verdicts.get(passage)) and verdict not in status:

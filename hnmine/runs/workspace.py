@@ -1,8 +1,8 @@
 """The folder of a server: data sets, runs, and the settings of the screens.
 
 Layout: `files/` is for large files that users copy there; `datasets/<id>/` holds each upload once (the id is a hash of its bytes);
-`vectors/` is the vector store; `runs/<id>/` holds a manifest, the arrays of the ranking (vectors linked from the store) and the last
-selection settings; `reviews.sqlite` holds the verdicts. Data sets and runs appear by rename, so a killed process leaves all or nothing.
+`vectors/` is the vector store; `runs/<id>/` holds a manifest, the arrays of the ranking (vectors linked from the store), `variants/` and
+`drafts/`; `jobs/` the jobs that run; `reviews.sqlite` the verdicts. Data sets and runs appear by rename: a kill leaves all or nothing.
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ from hnmine.review.store import ReviewStore
 from hnmine.runs.descriptions import Dataset, Run, RunSize, older_run, read
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.uploads import Stamp, Uploaded, list_files, stamp, store
-from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.store import VectorStore
 
 __all__ = ["Dataset", "Run", "RunSize", "Workspace", "vectors_folder"]
 
 # The types of the settings files.
-_SETTINGS: dict[str, Any] = {"decisions.json": tuple[tuple[str, ...], bool], "columns.json": Columns, "selection.json": SelectionSettings}
+_SETTINGS: dict[str, Any] = {"decisions.json": tuple[tuple[str, ...], bool], "columns.json": Columns}
 # The name of the pool of a BEIR data set.
 OWN_CORPUS = "its corpus"
 NAME_LENGTH = 80
@@ -65,6 +64,7 @@ class Workspace:
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
         self.root = Path(root) if root else _home()
         self._read_runs: dict[str, tuple[Stamp, Run | WorkspaceError]] = {}
+        self._read_files: dict[Path, tuple[Stamp, Any]] = {}
         try:
             for name in ("files", "datasets", "runs"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
@@ -231,10 +231,9 @@ class Workspace:
         """Return a message, with the remedy, for each run and data set that cannot be read."""
         return sorted(str(each) for each in (*self._all_runs(), *self._all_datasets()) if isinstance(each, WorkspaceError))
 
-    def damaged_settings(self, dataset_id: str | None, run_id: str | None) -> list[str]:
-        """Return a message for each damaged settings file of a data set and a run; defaults are used in their place."""
-        paths = [self._folder("datasets", dataset_id) / name for name in ("decisions.json", "columns.json")] if dataset_id else []
-        paths += [self._folder("runs", run_id) / "selection.json"] if run_id else []
+    def damaged_settings(self, dataset_id: str) -> list[str]:
+        """Return a message for each damaged settings file of a data set; defaults are used in their place."""
+        paths = [self._folder("datasets", dataset_id) / name for name in _SETTINGS]
         return [str(found) for found in (_or_error(_read_setting, path) for path in paths) if isinstance(found, WorkspaceError)]
 
     def _all_runs(self) -> list[Run | WorkspaceError]:
@@ -332,13 +331,14 @@ class Workspace:
                 else:
                     each.unlink(missing_ok=True)
 
-    def save_selection(self, run_id: str, settings: SelectionSettings) -> None:
-        """Store the selection settings that were last shown for a run."""
-        write_atomic(self._folder("runs", run_id) / "selection.json", [msgspec.json.encode(settings)])
-
-    def selection(self, run_id: str) -> SelectionSettings:
-        """Return the selection settings last shown for a run, or those it was mined with."""
-        return self._setting(self._folder("runs", run_id) / "selection.json") or self.run(run_id).settings.selection
+    def unless_changed(self, path: Path, read_file: Callable[[Path], T]) -> T:
+        """Return `read_file(path)`, which is called again only when the file has changed."""
+        seen = stamp(path)
+        held = self._read_files.get(path)
+        if held is None or held[0] != seen:
+            held = self._read_files[path] = seen, read_file(path)
+        found: T = held[1]
+        return found
 
     def _setting(self, path: Path) -> Any:
         """Return the settings in a file; None where it is missing or damaged: see `damaged_settings`."""

@@ -1,222 +1,251 @@
-"""The list of queries on the Inspect screen: range of the histogram, search, filters, sorting, pages.
+"""The list of queries on the Inspect screen: search, filter, order, and a page of rows.
 
-The browser gets one page, computed by `hnmine.analysis.listing`. Widgets keep their values for the session by
-`persist_state`; the range and the selected query are kept in the session state here.
+The order is that of `hnmine.analysis.listing`; the browser gets one page. The list and the query beside it are two fragments, so
+picking a query sends that query alone. The values of the widgets and the picked query are in the address.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import streamlit as st
 
-from hnmine.analysis.charts import similarity_histogram
-from hnmine.analysis.listing import COLUMNS, REVIEWED, Listing, pages, sorted_by
+from hnmine.analysis.histograms import mini_histograms
+from hnmine.analysis.listing import COLUMNS, FILTERS, Ints, Listing, pages, sorted_by
 from hnmine.analysis.queries import QueryTable
-from hnmine.core.text import normalize_text, text_hash
-from hnmine.data.corpus import Corpus
+from hnmine.core.text import counted, normalize_text
 from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
-from pages.shared import statistics
-from pages.shared.drawing import draw
-from pages.shared.state import query_id, query_of
-from pages.shared.wording import QUERY_COLUMNS, RATIO_SHOWN
+from pages.inspect import rows
+from pages.shared import state, statistics
+from pages.shared.highlight import printable
+from pages.shared.wording import QUERY_COLUMNS, RATIO_SHOWN, probability
 
-Ints = npt.NDArray[np.int64]
-Range = tuple[float, float]
-
-PAGE_SIZES = [50, 100, 200]
-SHOW_ONLY = {
-    "close": "over 95% of the positive",
-    "above": "above the positive",
-    "low": "positive not in the top 10",
-    "short": "short or random-filled",
+LIST, DETAIL = "inspect-list", "inspect-detail"  # the two fragments
+PAGE = 50
+SHOW = {
+    "all": "All",
+    "above": "Above the positive",
+    "close": "Near the positive (over 95%)",
+    "low": "Positive not in top 10",
+    "short": "Incomplete",
+    "reviewed": "Reviewed",
+    "unreviewed": "Not reviewed",
 }
-REVIEWED_LABELS = {
-    "unreviewed": "not reviewed",
-    "relevant": "relevant (removed)",
-    "positive": "relevant (added as positive)",
-    "junk": "junk (removed)",
-}
-ORDERS = {"down": "high to low", "up": "low to high"}
+SHOW_HELP = (
+    "Above or near the positive: the hardest negative scores above it, or over 95% of it. "
+    "Incomplete: too few negatives, or some filled at random."
+)
+ORDERS = {"down": "High to low", "up": "Low to high"}
+DEFAULTS = {"search": "", "show": "all", "sort": "fn_probability", "order": "down"}
+HEIGHT = 524  # of the rows, in pixels
 
 
-def similarity_range(run: OpenRun, selection: Selection) -> Range | None:
-    """Draw the histogram; return the selected range."""
-    state, name = st.session_state, f"inspect-range-{run.run.id}"
-    key = f"inspect-histogram-{run.run.id}-{state.get('inspect-range-turn', 0)}"
-    if key not in state:  # a new visit: the chart shows the range of the last one
-        state["inspect-range-drawn"] = state.get(name)
-    shown, drawn_before = statistics.histograms(run, selection), state["inspect-range-drawn"]
-    figure = similarity_histogram(shown, selection.settings, brush=True, range_drawn=drawn_before)
-    draw(figure, key, lambda: _drawn(key, name))
-    drawn: Range | None = state.get(name)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if drawn is None:
-            st.caption("Drag across the histogram to filter the queries by the similarity of their negatives.")
-        else:
-            st.caption(f"Queries with a chosen negative between {drawn[0]:.3f} and {drawn[1]:.3f}.")
-            st.button("Clear the range", icon=":material/close:", type="tertiary", key="inspect-clear", on_click=lambda: _clear(name))
-    return drawn
+class Listed(NamedTuple):
+    """The queries that match, in their order, and the index of the picked one; None without a match."""
+
+    asked: Listing
+    found: Ints
+    place: int | None
 
 
-def _drawn(key: str, name: str) -> None:
-    brush = st.session_state[key].selection.get("brush") or {}
-    low, high = next(iter(brush.values()), (None, None))
-    st.session_state[name] = None if low is None else (float(low), float(high))
+def adopt() -> None:
+    """Take the list's settings from the address: in a new session, by a link, or by the browser's back button."""
+    session = st.session_state
+    named = {name: st.query_params[name] for name in DEFAULTS if name in st.query_params}
+    returned = "inspect-view" in session and session.page_before != "inspect"  # from another page, whose address has none of it
+    if returned or named == session.get("inspect-view") or ("inspect-view" in session and state.address_is_stale()):
+        return
+    known = {"show": SHOW, "sort": COLUMNS, "order": ORDERS}
+    for name, default in DEFAULTS.items():
+        value = named.get(name, default)
+        session[f"inspect-{name}"] = value if value in known.get(name, [value]) else default
 
 
-def _clear(name: str) -> None:
-    st.session_state[name] = None
-    st.session_state["inspect-range-turn"] = st.session_state.get("inspect-range-turn", 0) + 1
+def listed(run: OpenRun, selection: Selection) -> Listed:
+    """Return the list as this session has set it; a query of a link that the filters leave out clears them."""
+    session, corpus = st.session_state, run.inputs.corpus
+    for name, default in DEFAULTS.items():
+        session.setdefault(f"inspect-{name}", default)
+    wanted = state.query_of(corpus, session.query)
+    if session.query is not None and wanted is None:
+        session.query, session["inspect-unknown"] = None, True
+    asked = _asked()
+    found = statistics.found(run, selection, asked)
+    at = np.flatnonzero(found == wanted) if wanted is not None else found[:0]
+    if wanted is not None and not len(at) and session.query != session.get("inspect-picked"):
+        clear()
+        asked = _asked()
+        found = statistics.found(run, selection, asked)
+        at = np.flatnonzero(found == wanted)
+    if not len(at):
+        session.query = None
+    session["inspect-picked"] = session.query
+    view = {name: value for name in DEFAULTS if (value := session[f"inspect-{name}"]) != DEFAULTS[name]}
+    if view != session.get("inspect-view"):
+        session["inspect-view"], session.address_changed = view, time.monotonic()
+    state.write_address(view)
+    return Listed(asked, found, int(at[0]) if len(at) else 0 if len(found) else None)
 
 
-def asked_for(drawn: Range | None) -> tuple[Listing, int]:
-    """Draw search, filters and sorting; return these settings and the rows per page."""
-    state = st.session_state
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        words = st.text_input(
-            "Search the queries",
-            placeholder='words, or "a phrase"',
-            key="inspect-search",
-            persist_state="session",
-            icon=":material/search:",
-            width=260,
-            help="Queries that contain all words, in any order. Put a phrase in double quotes.",
-        )
-        show = st.segmented_control(
-            "Show only",
-            list(SHOW_ONLY),
-            format_func=SHOW_ONLY.__getitem__,
-            key="inspect-filter",
-            persist_state="session",
-            wrap=True,
-            help="Queries whose hardest negative scores close to or above the positive, whose best positive ranks low, or with too few "
-            "negatives in the rank window. Click again for all.",
-        )
-        reviewed = st.selectbox(
-            "Verdict",
-            REVIEWED,
-            index=None,
-            format_func=lambda name: REVIEWED_LABELS.get(name, name),
-            placeholder="all",
-            key="inspect-reviewed",
-            persist_state="session",
-            width=150,
-            help="Queries with a verdict, without one, or with a verdict of one kind.",
-        )
-        sort = st.selectbox(
+def clear() -> None:
+    """Show all queries again."""
+    st.session_state["inspect-search"], st.session_state["inspect-show"] = "", "all"
+
+
+def pick(name: str) -> None:
+    """Pick a query by its id; the detail follows."""
+    st.session_state.query = st.session_state["inspect-picked"] = name
+    st.rerun(DETAIL)
+
+
+def go(found: Ints, place: int, run: OpenRun) -> None:
+    """Pick the query at an index of the list; list and detail follow."""
+    name = state.query_id(run.inputs.corpus, int(found[min(max(place, 0), len(found) - 1)]))
+    st.session_state.query = st.session_state["inspect-picked"] = name
+    st.rerun([LIST, DETAIL])
+
+
+def _asked() -> Listing:
+    session = st.session_state
+    show = session["inspect-show"]
+    return Listing(
+        words='"'.join(normalize_text(part) for part in session["inspect-search"].split('"')),
+        show=None if show == "all" else show,
+        sort=session["inspect-sort"],
+        descending=session["inspect-order"] == "down",
+    )
+
+
+def _changed() -> None:
+    """Start at the top of the new list."""
+    st.session_state.query = None
+    st.rerun([LIST, DETAIL])
+
+
+def _sorted() -> None:
+    session = st.session_state
+    session["inspect-order"] = "down" if COLUMNS[session["inspect-sort"]] else "up"
+    _changed()
+
+
+def _cleared() -> None:
+    clear()
+    _changed()
+
+
+@st.fragment(key=LIST)
+def draw(run: OpenRun, selection: Selection) -> None:
+    """Draw search, filter, order, one page of queries, and the pages."""
+    session = st.session_state
+    asked, found, place = listed(run, selection)
+    _controls(run, selection)
+    if session.pop("inspect-unknown", False):
+        st.info("The query in the address is not in this run. The first query is shown.", icon=":material/link_off:")
+    if place is None:
+        st.info("No matches.", icon=":material/filter_alt_off:")
+        st.button("Clear filters", icon=":material/close:", key="inspect-clear", on_click=_cleared)
+        return
+    page, table = place // PAGE + 1, statistics.query_table(run, selection)
+    shown = found[(page - 1) * PAGE : page * PAGE]
+    session["inspect-drawn"] = session.get("inspect-drawn", 0) + 1
+    rows.draw(
+        _rows(run, selection, table, shown, sorted_by(asked, table)),
+        state.query_id(run.inputs.corpus, int(found[place])),
+        key="inspect-queries",
+        turn=session["inspect-drawn"],
+        on_pick=pick,
+        label="Queries",
+        height=HEIGHT,
+    )
+    if (count := pages(len(found), PAGE)) > 1:
+        key = f"inspect-page-{page}"
+        st.pagination(count, default=page, key=key, max_visible_pages=5, on_change=lambda: go(found, (session[key] - 1) * PAGE, run))
+
+
+def _controls(run: OpenRun, selection: Selection) -> None:
+    counts = statistics.filter_counts(run, selection) | {"all": len(run.inputs.corpus.queries)}
+    st.text_input(
+        "Search",
+        placeholder="Search queries and passages",
+        key="inspect-search",
+        type="search",
+        live=True,
+        persist_state="session",
+        label_visibility="collapsed",
+        icon=":material/search:",
+        on_change=_changed,
+    )
+    st.selectbox(
+        "Show",
+        ["all", *FILTERS],
+        format_func=lambda name: f"{SHOW[name]} ({counts[name]:,})",
+        key="inspect-show",
+        persist_state="session",
+        label_visibility="collapsed",
+        on_change=_changed,
+        help=SHOW_HELP,
+    )
+    with st.container(horizontal=True, gap="xsmall"):
+        st.selectbox(
             "Sort by",
-            list(COLUMNS),
-            format_func=lambda name: QUERY_COLUMNS[name].title,
+            list(QUERY_COLUMNS),
+            format_func=lambda name: f"Sort: {QUERY_COLUMNS[name].header}",
             key="inspect-sort",
             persist_state="session",
-            width=260,
-            on_change=lambda: state.update({"inspect-order": "down" if COLUMNS[state["inspect-sort"]] else "up"}),
-            help="Sorts all queries, not only this page. Or click a column header.",
+            label_visibility="collapsed",
+            on_change=_sorted,
         )
-        order = st.segmented_control(
-            "Order",
-            ["down", "up"],
-            default=None if "inspect-order" in state else "down",  # a click on a header may have set it
-            required=True,
-            format_func=ORDERS.__getitem__,
-            key="inspect-order",
-            persist_state="session",
-            help="For queries, low to high is A to Z.",
+        down = st.session_state["inspect-order"] == "down"
+        st.button(
+            "Reverse",
+            icon=":material/arrow_downward:" if down else ":material/arrow_upward:",
+            key="inspect-reverse",
+            help=f"Now {ORDERS['down' if down else 'up'].lower()}.",
+            on_click=_reversed,
         )
-        size = st.selectbox("Rows per page", PAGE_SIZES, key="inspect-size", persist_state="session", width=120)
-    low, high = drawn or (None, None)
-    asked = Listing(
-        words='"'.join(normalize_text(part) for part in words.split('"')),
-        show=show,
-        reviewed=reviewed,
-        low=low,
-        high=high,
-        sort=sort,
-        descending=order == "down",
-    )
-    return asked, size
 
 
-def listed(run: OpenRun, selection: Selection, asked: Listing, size: int) -> int:
-    """Draw one page of the matching queries; return the selected query, or else the first. Stop the script when none matches."""
-    state, corpus = st.session_state, run.inputs.corpus
-    table, found = statistics.query_table(run, selection), statistics.found(run, selection, asked)
-    if not len(found):
-        st.info("No matches. Change the search, the filters or the range.", icon=":material/filter_alt_off:")
-        st.stop()
-    picked = query_of(corpus, state.query)
-    if picked is None and state.query is not None:
-        st.info("The query in the address is not in this run. The first query of the list is shown.", icon=":material/link_off:")
-        state.query = state.query_written = None
-        st.query_params.pop("query", None)
-    at = np.flatnonzero(found == picked) if picked is not None else np.zeros(0, np.int64)
-    count = pages(len(found), size)
-    # A new list starts at its first page or at that of the selected query; selecting a query does not change the page.
-    list_id = f"{text_hash(f'{run.key} {selection.settings} {asked} {size} {state.query_turn}'):016x}"
-    pages_key = f"inspect-page-{list_id}"
-    first = state.setdefault(f"{pages_key}-first", int(at[0]) // size + 1 if len(at) else 1)
-    page = min(max(1, int(state.get(pages_key, first))), count)
-    shown = found[(page - 1) * size : page * size]
-    place = np.flatnonzero(shown == picked) if picked is not None else at
-    _table(corpus, run.ranking.depth, table, shown, asked, f"inspect-queries-{list_id}-{page}", int(place[0]) if len(place) else None)
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.caption(
-            f"{len(found):,} of {len(corpus.queries):,} queries"
-            + (f" · {(page - 1) * size + 1:,} to {(page - 1) * size + len(shown):,} on this page" if count > 1 else "")
-            + f" · sorted by {QUERY_COLUMNS[sorted_by(asked, table)].title}, {ORDERS['down' if asked.descending else 'up']}"
-            + ("" if len(at) else " · select a row to see its candidates")
+def _reversed() -> None:
+    st.session_state["inspect-order"] = "up" if st.session_state["inspect-order"] == "down" else "down"
+    _changed()
+
+
+def _rows(run: OpenRun, selection: Selection, table: QueryTable, shown: Ints, by: str) -> list[rows.Row]:
+    corpus = run.inputs.corpus
+    edges = statistics.bins(run).edges
+    low, width = float(edges[0]), float(edges[-1] - edges[0])
+    counts = mini_histograms(selection.scores[shown], edges)
+    found = []
+    for query, bars in zip(shown.tolist(), counts, strict=True):
+        facts = [] if table.fn_probability is None else [f"{_percent(table.fn_probability[query])} likely relevant"]
+        if by not in ("fn_probability", "query", "reviewed"):
+            facts.append(f"{QUERY_COLUMNS[by].header} {_value(table, by, query, run.ranking.depth)}")
+        if verdicts := int(table.reviewed[query]):
+            facts.append(counted(verdicts, "verdict"))
+        positive = float((table.positive[query] - low) / width)
+        found.append(
+            rows.Row(
+                id=state.query_id(corpus, query),
+                text=printable(corpus.queries[query]),
+                facts=" · ".join(facts),
+                bars=bars,
+                positive=min(max(positive, 0.0), 1.0) if np.isfinite(positive) else None,
+            )
         )
-        if count > 1:
-            st.pagination(count, default=first, key=pages_key, persist_state="session")
-    return int(picked) if picked is not None and len(at) else int(shown[0])
+    return found
 
 
-def _table(corpus: Corpus, depth: int, table: QueryTable, shown: Ints, asked: Listing, key: str, place: int | None) -> None:
-    by, order = sorted_by(asked, table), ORDERS["down" if asked.descending else "up"]
-    values: dict[str, Any] = {
-        "query": [corpus.queries[query] for query in shown],
-        "fn_probability": None if table.fn_probability is None else 100 * table.fn_probability[shown],
-        "positive": table.positive[shown],
-        "positive_rank": [str(rank) if rank < depth else f"{depth}+" for rank in table.positive_rank[shown].tolist()],
-        "hardest": table.hardest[shown],
-        "margin": table.margin[shown],
-        "ratio": 100 * np.minimum(table.ratio[shown], RATIO_SHOWN),
-        "negatives": table.negatives[shown],
-        "reviewed": table.reviewed[shown] if table.reviewed.any() else None,
-    }
-    labels = {name: each.header + (" ↓" if asked.descending else " ↑") * (name == by) for name, each in QUERY_COLUMNS.items()}
-    config = {name: each.config(label=labels[name]) for name, each in QUERY_COLUMNS.items()}
-    if table.fn_probability is not None:
-        most = max(1.0, float(np.nanmax(100 * table.fn_probability, initial=0)))
-        each = QUERY_COLUMNS["fn_probability"]
-        config["fn_probability"] = st.column_config.ProgressColumn(
-            labels["fn_probability"], help=each.help, format=each.form, min_value=0.0, max_value=most
-        )
-    shown_ids = [query_id(corpus, query) for query in shown.tolist()]
-    st.dataframe(
-        {name: column for name, column in values.items() if column is not None},
-        key=key,
-        hide_index=True,
-        height=280,
-        placeholder="–",
-        on_select=lambda: _picked(key, shown_ids),
-        selection_mode=["single-row", "single-column"],
-        selection_default=None if place is None else {"selection": {"rows": [place], "columns": [], "cells": []}},
-        column_config=config,
-        alt=f"Queries sorted by {QUERY_COLUMNS[by].title}, {order}",
-    )
+def _percent(value: float) -> str:
+    return "–" if np.isnan(value) else probability(float(value))
 
 
-def _picked(key: str, shown: list[str]) -> None:
-    """Select the clicked row, or sort by the clicked column; a second click reverses the order."""
-    state, chosen = st.session_state, st.session_state[key].selection
-    if chosen.columns:
-        column = chosen.columns[0]
-        down = state["inspect-order"] == "up" if state["inspect-sort"] == column else COLUMNS[column]
-        state["inspect-sort"], state["inspect-order"] = column, "down" if down else "up"
-    else:
-        state.query = shown[chosen.rows[0]] if chosen.rows and chosen.rows[0] < len(shown) else None
+def _value(table: QueryTable, by: str, query: int, depth: int) -> str:
+    value, column = getattr(table, by)[query], QUERY_COLUMNS[by]
+    if by == "positive_rank":
+        return f"{value}" if value < depth else f"{depth}+"
+    if np.isnan(value):
+        return "–"
+    return column.form % (column.factor * min(float(value), RATIO_SHOWN if by == "ratio" else np.inf))

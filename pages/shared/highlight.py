@@ -24,5 +24,10 @@ def show(text: str, spans: list[tuple[int, int]] | None = None) -> None:
     st.html(f'<div style="white-space: pre-wrap; overflow-wrap: anywhere">{"".join(parts)}</div>')
 
 
+def printable(text: str) -> str:
+    """Return `text` with control characters and lone surrogates as U+FFFD."""
+    return _CONTROL.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
 def _escaped(text: str) -> str:
-    return html.escape(_CONTROL.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n")))
+    return html.escape(printable(text))

@@ -1,9 +1,15 @@
-"""Session state: open data set, run, repairs and selection settings. The address mirrors it, so a reload keeps it."""
+"""Session state: open data set, run, variant, unsaved draft and repairs. The address names it, so a reload keeps it.
+
+Sliders change a draft of the session. It is stored with the run, and a session that opens the address of another's draft copies it before
+it changes anything: nobody's slider changes what another session exports.
+"""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Collection
+from contextlib import suppress
 
 import numpy as np
 import streamlit as st
@@ -12,6 +18,9 @@ from hnmine import resources
 from hnmine.core.errors import HnmineError
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import Corpus
+from hnmine.runs import variants
+from hnmine.runs.drafts import Draft, delete_draft, new_id, read_draft, write_draft
+from hnmine.runs.variants import MINED, Variant, all_variants, save_variant
 from hnmine.runs.workspace import Dataset, Run
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
@@ -19,49 +28,95 @@ from pages.shared.widgets import failed
 
 Decisions = tuple[tuple[str, ...], bool]
 
+# What the address says of the state; other parameters belong to the page.
+ADDRESS = ("run", "variant", "draft", "dataset", "query")
+# A browser that is busy may still send the address from before our last change for so many seconds.
+STALE = 2.0
+
 
 def restore(page: str = "") -> None:
-    """Read the state from the address in a new session, and update the address afterwards.
-
-    On the page "inspect" the address has the query too, so the browser's back button returns to the query before.
-    """
+    """Read the state from the address in a new session and after the browser's back button, and update the address afterwards."""
     state = st.session_state
-    if "dataset" in state:
+    named = {name: st.query_params[name] for name in ADDRESS if st.query_params.get(name)}
+    if is_new := "dataset" not in state:
+        state.dataset = state.run = state.variant = state.draft = state.query = None
+        state.address, state.address_changed, state.settings_turns, state.query_turn, state.own_drafts = {}, 0.0, Counter(), 0, set()
+    else:
         _close_deleted()
-    if "dataset" not in state:
-        state.dataset = state.run = None
-        state.query, state.query_written, state.query_turn = st.query_params.get("query") or None, None, 0
-        if run_id := st.query_params.get("run"):
-            open_run(run_id)
-        elif dataset_id := st.query_params.get("dataset"):
-            open_dataset(dataset_id)
-    elif page == "inspect" and "run" in st.query_params and st.query_params.get("query") != state.query_written:
-        state.query, state.query_turn = st.query_params.get("query") or None, state.query_turn + 1
-    wanted = {name: state[name] for name in ("run", "dataset") if state[name] is not None}
-    if page == "inspect" and state.run is not None and state.query is not None:
-        wanted["query"] = state.query
-    state.query_written = wanted.get("query")
-    if st.query_params.to_dict() != wanted:  # in one write, because each write is an entry of the browser's history
-        st.query_params.from_dict(wanted)
+    if is_new or ("run" in named and named != state.address and not address_is_stale()):
+        _open_address(named)
+    state.page_before, state.page = state.get("page"), page
+    write_address({name: st.query_params[name] for name in st.query_params if name not in ADDRESS})
     if message := state.pop("message", None):
         st.error("Cannot open this address", icon=":material/link_off:")
         st.text(message)
-    if damages := resources.workspace().damaged_settings(state.dataset, state.run):
+    space = resources.workspace()
+    damages = [] if state.dataset is None else space.damaged_settings(state.dataset)
+    if damages := damages + ([] if state.run is None else variants.damaged(space, state.run)):
         st.warning("Cannot read the stored settings. The defaults are used instead.", icon=":material/warning:")
         st.text("\n".join(damages))
 
 
+def write_address(others: dict[str, str]) -> None:
+    """Write what is open, and the page's own parameters, in one write, because each write is an entry of the browser's history."""
+    state = st.session_state
+    wanted = {name: state[name] for name in ("run", "variant", "draft", "dataset") if state[name] is not None}
+    if state.page == "inspect" and state.run is not None and state.query is not None:
+        wanted["query"] = state.query
+    if wanted != state.address:
+        state.address, state.address_changed = wanted, time.monotonic()
+    if st.query_params.to_dict() != others | wanted:
+        st.query_params.from_dict(others | wanted)
+
+
+def address_is_stale() -> bool:
+    """Return whether the browser may still send the address from before our last change."""
+    return bool(time.monotonic() - st.session_state.address_changed <= STALE)
+
+
+def _open_address(named: dict[str, str]) -> None:
+    """Open what an address names."""
+    state = st.session_state
+    if named.get("query") != state.query:
+        state.query, state.query_turn = named.get("query"), state.query_turn + 1
+    if (run_id := named.get("run")) is None:
+        if dataset_id := named.get("dataset"):
+            open_dataset(dataset_id)
+        return
+    open_variant(run_id, named.get("variant", MINED))
+    if (draft_id := named.get("draft")) and state.run == run_id:
+        held = state.get(f"draft-{run_id}")
+        try:
+            found = held if held is not None and held.id == draft_id else read_draft(resources.workspace(), run_id, draft_id)
+        except HnmineError as error:
+            state.message = str(error)
+        else:
+            state[f"draft-{run_id}"], state.draft, state.variant = found, found.id, found.variant
+
+
 def _close_deleted() -> None:
-    """Close a run or data set that another session has deleted."""
+    """Close a run, variant or data set that another session has deleted."""
     state, space = st.session_state, resources.workspace()
     if state.run is not None and not space.run_folder(state.run).exists():
-        state.run, state.message = None, "The open run has been deleted. Open another run or mine again."
+        state.run = state.variant = state.draft = None
+        state.message = "The open run has been deleted. Open another run or mine again."
     try:
         dataset()
     except HnmineError as error:
         damaged = space.dataset_folder(state.dataset).exists()
-        state.dataset = state.run = None
+        state.dataset = state.run = state.variant = state.draft = None
         state.message = str(error) if damaged else "The open data set has been deleted. Open another one."
+    _replace_lost_variant()
+
+
+def _replace_lost_variant() -> None:
+    """Open the variant that the run was mined with in place of one that does not exist, and say so."""
+    state = st.session_state
+    with suppress(HnmineError):  # of a damaged run, which its page says
+        if state.run is not None and state.variant not in [each.id for each in all_variants(resources.workspace(), state.run)]:
+            state.variant = MINED
+            if state.draft is None:
+                state.message = "The variant has been deleted or cannot be read. The selection that the run was mined with is open instead."
 
 
 def open_dataset(dataset_id: str) -> None:
@@ -72,20 +127,22 @@ def open_dataset(dataset_id: str) -> None:
     except HnmineError as error:
         state.message = str(error)
         return
-    state.dataset, state.run = dataset_id, None
+    state.dataset, state.run, state.variant, state.draft = dataset_id, None, None, None
     if runs := space.runs(dataset_id):
         open_run(runs[0].id)
 
 
 def open_run(run_id: str) -> None:
-    """Open a run and its data set. An error is shown on the next rerun."""
+    """Open a run as it was mined, and its data set. An error is shown on the next rerun."""
     try:
         run = resources.workspace().run(run_id)
         resources.workspace().dataset(run.dataset_id)  # raises for a run without its data
     except HnmineError as error:
         st.session_state.message = str(error)
         return
-    st.session_state.dataset, st.session_state.run = run.dataset_id, run.id
+    state = st.session_state
+    state.dataset, state.run, state.variant, state.draft = run.dataset_id, run.id, MINED, None
+    state.settings_turns[run_id] += 1
     st.session_state[f"decisions-{run.dataset_id}"] = (run.settings.repair, run.settings.skip_bad_rows)
     st.session_state[f"columns-{run.dataset_id}"] = run.settings.columns
 
@@ -125,21 +182,109 @@ def data(dataset_id: str) -> resources.Data:
     return resources.data(dataset_id, *decisions(dataset_id), columns(dataset_id))
 
 
+def variant() -> Variant:
+    """Return the open variant of the open run; the one that the run was mined with, if it has been deleted."""
+    known = all_variants(resources.workspace(), st.session_state.run)
+    return next((each for each in known if each.id == st.session_state.variant), known[0])
+
+
+def open_variant(run_id: str, variant_id: str) -> None:
+    """Open a variant of a run. Unsaved changes of the run stay in the list of variants. An error is shown on the next rerun."""
+    open_run(run_id)
+    if st.session_state.run == run_id:
+        st.session_state.variant = variant_id
+        _replace_lost_variant()
+
+
+def open_draft(run_id: str) -> None:
+    """Open the unsaved changes that this session has of a run."""
+    held = unsaved(run_id)
+    assert held is not None  # the caller has asked
+    open_variant(run_id, held.variant)
+    st.session_state.draft = held.id
+
+
+def unsaved(run_id: str) -> Draft | None:
+    """Return the unsaved changes that this session has of a run, open or not."""
+    held: Draft | None = st.session_state.get(f"draft-{run_id}")
+    return held
+
+
+def draft(run_id: str) -> SelectionSettings | None:
+    """Return the open unsaved settings of a run, or None."""
+    held = unsaved(run_id)
+    return held.settings if held is not None and run_id == st.session_state.run and held.id == st.session_state.draft else None
+
+
+def set_draft(run_id: str, settings: SelectionSettings | None) -> None:
+    """Keep unsaved settings of the open run; those of the open variant, or None, are no draft.
+
+    The app runs again when a draft begins or ends, so that the context bar and the address name it.
+    """
+    state, space = st.session_state, resources.workspace()
+    if run_id != state.run:
+        return
+    held = unsaved(run_id) if draft(run_id) is not None else None
+    if settings is None or settings == variant().settings:
+        if held is not None:
+            discard_draft(run_id)
+            st.rerun()
+        return
+    if held is not None and settings == held.settings:
+        return
+    own = held is not None and held.id in state.own_drafts
+    new = Draft(id=held.id if held is not None and own else new_id(), variant=state.variant, settings=settings)
+    state[f"draft-{run_id}"], state.draft = new, new.id
+    state.own_drafts.add(new.id)
+    try:
+        write_draft(space, run_id, new)
+    except HnmineError as error:
+        st.warning("Unsaved changes cannot be stored. A reload of the page loses them.", icon=":material/warning:")
+        st.text(str(error))
+    if not own:
+        st.rerun()
+
+
+def discard_draft(run_id: str) -> None:
+    """Forget the unsaved settings of the open run; the open variant shows its own."""
+    state = st.session_state
+    held = unsaved(run_id)
+    if held is not None and held.id in state.own_drafts:
+        delete_draft(resources.workspace(), run_id, held.id)
+    state[f"draft-{run_id}"], state.draft = None, None
+    state.settings_turns[run_id] += 1
+
+
+def save_draft(run_id: str, name: str) -> Variant:
+    """Save the draft of a run as a variant and open it.
+
+    Raises:
+        WorkspaceError: as `variants.save_variant`.
+    """
+    saved = save_variant(resources.workspace(), run_id, name, selection_settings(run_id))
+    if draft(run_id) is not None:
+        discard_draft(run_id)
+    open_variant(run_id, saved.id)
+    return saved
+
+
+def settings_key(run_id: str) -> str:
+    """Return the key for widgets of a run's settings: a new one when the settings are replaced, such as by another variant."""
+    turn = st.session_state.settings_turns[run_id]
+    return run_id if turn < 2 else f"{run_id}-{turn}"
+
+
 def selection_settings(run_id: str) -> SelectionSettings:
-    """Return the selection settings of a run: those of this session, or else the stored ones."""
-    settings: SelectionSettings | None = st.session_state.get(f"selection-{run_id}")
-    return settings if settings is not None else resources.workspace().selection(run_id)
+    """Return the selection settings of a run in this session: its draft, or the open variant's, or those it was mined with."""
+    if (changed := draft(run_id)) is not None:
+        return changed
+    return variant().settings if run_id == st.session_state.run else resources.workspace().run(run_id).settings.selection
 
 
-def keep_selection(run_id: str, settings: SelectionSettings) -> None:
-    """Store selection settings for the other screens of this session."""
-    st.session_state[f"selection-{run_id}"] = settings
-
-
-def save_selection(run_id: str) -> None:
-    """Write the selection settings to the workspace for later sessions. A screen calls it last, because writing takes time."""
-    if (settings := selection_settings(run_id)) != resources.workspace().selection(run_id):
-        resources.workspace().save_selection(run_id, settings)
+def selection_name(run_id: str) -> str:
+    """Return the name of the selection that this session uses: the variant's, and that it has unsaved changes."""
+    name = variant().name if run_id == st.session_state.run else all_variants(resources.workspace(), run_id)[0].name
+    return name if draft(run_id) is None else f"{name}, unsaved changes"
 
 
 def opened() -> tuple[resources.OpenRun, Selection]:
@@ -180,41 +325,6 @@ def run_labels(runs: Collection[Run]) -> dict[str, str]:
 def when(run: Run, *, seconds: bool = False) -> str:
     """Return the time a run was mined, in UTC."""
     return run.created.replace("T", " ")[: 19 if seconds else 16]
-
-
-def sidebar() -> None:
-    """Draw the open data set, run and model."""
-    with st.sidebar:
-        current = dataset()
-        st.caption("Data set")
-        st.text(current.name if current else "none", wrap=False)
-        if current and current.pool_name:
-            st.text(f"+ {current.pool_name}", wrap=False)
-        st.caption("Run")
-        if st.session_state.run is None:
-            st.text("none")
-            return
-        runs = {run.id: run for run in resources.workspace().runs(st.session_state.dataset)}
-        run = runs.get(st.session_state.run)
-        if run is None:
-            st.text("cannot be opened")
-            return
-        labels = run_labels(runs.values())
-        if len(runs) == 1:
-            st.text(labels[run.id], wrap=False)
-        else:
-            chosen = st.selectbox(
-                "Run",
-                list(runs),
-                index=list(runs).index(run.id),
-                format_func=labels.__getitem__,
-                label_visibility="collapsed",
-            )
-            if chosen != run.id:
-                open_run(chosen)
-                st.rerun()
-        st.caption("Model")
-        st.text(str(run.manifest.get("model", {}).get("name", "")), wrap=False)
 
 
 def query_id(corpus: Corpus, query: int) -> str:

@@ -1,7 +1,8 @@
 """Statistics of a selection, cached for all reruns and sessions.
 
 At 100,000 queries the bins of a run take 600 ms, the histograms of a selection 20 ms, the table of queries 60 ms and
-normalizing the queries for a search 100 ms. Each cache keeps a few entries of at most some megabytes.
+normalizing the queries for a search 100 ms. The passages are normalized at the first search. Each cache keeps a few entries of at
+most some megabytes, but for these texts.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine import resources
-from hnmine.analysis import compare, diagnostics, listing, maps, queries
+from hnmine.analysis import compare, diagnostics, listing, queries
 from hnmine.analysis import histograms as histogram
 from hnmine.core import text
 from hnmine.core.text import normalize_text
 from hnmine.resources import OpenRun, cached
 from hnmine.review import audit_sample
+from hnmine.runs.summary import summarise
 from hnmine.selection.select import Selection
 
 Ints = npt.NDArray[np.int64]
@@ -25,6 +27,14 @@ Ints = npt.NDArray[np.int64]
 def bins(run: OpenRun) -> histogram.RunBins:
     """Return the bins of a run's histograms, the same for every selection."""
     return histogram.run_bins(run.ranking)
+
+
+@cached(16)
+def figures(run: OpenRun, selection: Selection) -> tuple[int, str]:
+    """Return the number of negatives, and the estimated false-negative rate as text; "" where the run has no signals."""
+    fn_model = None if resources.estimator(run) is None else run.fn_model
+    found = summarise(run.inputs, run.ranking, selection, fn_model=fn_model)
+    return found.negatives, "" if found.estimated_fn_rate is None else str(found.estimated_fn_rate)
 
 
 @cached(16)
@@ -52,28 +62,38 @@ def _folded(run: OpenRun) -> list[str]:
 
 
 @cached(2, by_verdicts=False)
+def _folded_passages(run: OpenRun) -> list[str]:
+    return [normalize_text(passage) for passage in run.inputs.corpus.passages]
+
+
+@cached(2, by_verdicts=False)
 def _places(run: OpenRun) -> Ints:
     return listing.alphabetical(_folded(run))
 
 
 @cached(8)
+def _matching(run: OpenRun, selection: Selection, words: str) -> listing.Bools | None:
+    return listing.matching(words, run.inputs.corpus, selection, listing.Texts(_folded(run), _folded_passages(run)))
+
+
+@cached(8)
 def found(run: OpenRun, selection: Selection, asked: listing.Listing) -> Ints:
     """Return the queries that match, sorted: (m,) int64."""
-    by_query = asked.sort == "query"
-    folded = _folded(run) if by_query or asked.words.strip() else ()
-    return listing.found(asked, query_table(run, selection), selection, folded, _places(run) if by_query else None)
+    among = _matching(run, selection, asked.words) if asked.words.strip() else None
+    return listing.found(asked, query_table(run, selection), selection, among, _places(run) if asked.sort == "query" else None)
+
+
+@cached(4)
+def filter_counts(run: OpenRun, selection: Selection) -> dict[str, int]:
+    """Return the number of queries that each filter of the list keeps."""
+    table = query_table(run, selection)
+    return {name: int(np.count_nonzero(listing.filtered(name, table, selection))) for name in listing.FILTERS}
 
 
 @cached(4, by_verdicts=False)
 def common_words(run: OpenRun) -> frozenset[str]:
     """Return the words that are in too many of a run's passages to be informative."""
     return text.common_words(run.inputs.corpus.passages)
-
-
-@cached(4, by_verdicts=False)
-def overview(run: OpenRun) -> maps.Overview:
-    """Return the map of a run's passages, which does not depend on verdicts."""
-    return maps.overview(run.inputs.corpus, run.ranking)
 
 
 @cached(4)

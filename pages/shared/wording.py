@@ -95,19 +95,16 @@ COLUMNS: dict[str, Column] = {
 }  # fmt: skip
 # One line per query, by the names of `listing.COLUMNS`, in the order of the screen.
 QUERY_COLUMNS: dict[str, Column] = {
-    "query": Column("query", name="query (alphabetical)", width=310),
-    "fn_probability": Column("est. FN probability",
-                             f"Highest estimated false-negative probability of the query's negatives. {NO_MEASUREMENT}",
-                             "%.1f%%", 100, name="est. false-negative probability"),
-    "positive": Column("positive", "Similarity of the positive. Several positives: as set for the filters.", "%.3f",
-                       name="similarity of the positive"),
-    "positive_rank": Column("positive rank", "Rank of the best positive, counted from 0.", name="rank of the positive", align="right"),
-    "hardest": Column("hardest negative", "Similarity of the hardest negative.", "%.3f", name="similarity of the hardest negative"),
-    "margin": Column("margin", "Positive minus hardest negative. Below 0, the negative scores higher.", "%.3f"),
-    "ratio": Column("ratio to positive", f"Score of the hardest negative / score of the positive, at most {RATIO_SHOWN:.0%}.",
-                    "%.0f%%", 100, name="ratio to the positive"),
-    "negatives": Column("negatives", form="%d", name="number of negatives"),
-    "reviewed": Column("verdicts", "Number of the query's passages with a verdict.", "%d", name="number of verdicts"),
+    "fn_probability": Column("Likely relevant", "", "%.1f%%", 100),
+    "ratio": Column("% of positive", f"Score of the hardest negative / score of the positive, at most {RATIO_SHOWN:.0%}.",
+                    "%.0f%%", 100),
+    "hardest": Column("Hardest negative", "Similarity of the hardest negative.", "%.3f"),
+    "margin": Column("Margin", "Positive minus hardest negative. Below 0, the negative scores higher.", "%.3f"),
+    "positive": Column("Positive", "Similarity of the positive. Several positives: as set for the filters.", "%.3f"),
+    "positive_rank": Column("Positive rank", "Rank of the best positive, counted from 0."),
+    "negatives": Column("Negatives", form="%d"),
+    "reviewed": Column("Verdicts", "Number of the query's passages with a verdict.", "%d"),
+    "query": Column("Query (A to Z)"),
 }  # fmt: skip
 # The steps of `Selection.funnel` that the screen shows, in their order.
 FUNNEL = {

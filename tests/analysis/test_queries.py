@@ -80,6 +80,31 @@ def test_every_reason_has_words():
     assert len(set(words)) == len(words)
 
 
+def test_a_target_leaves_out_what_is_likely_relevant_or_easier():
+    """The words tell the two apart: one is at least as hard as a selected negative, the other is not."""
+    corpus, ranking, _ = example(12)
+    rng = np.random.default_rng(1)
+    estimates = rng.random(ranking.ids.shape).astype(np.float32)
+    plain = select(corpus, ranking, SelectionSettings(window_start=0, window_end=12, negative_number=4, strategy="hardest"))
+    reasons = plain.reasons.copy()
+    for query in range(len(reasons)):  # as a target would: one of the chosen makes room for an easier one
+        (chosen,), (left,) = np.nonzero(reasons[query] == Reason.CHOSEN), np.nonzero(reasons[query] == Reason.NOT_DRAWN)
+        reasons[query, chosen[1]], reasons[query, left[0]] = Reason.NOT_DRAWN, Reason.CHOSEN
+    negatives = np.array([ranking.ids[query, reasons[query] == Reason.CHOSEN] for query in range(len(reasons))])
+    scores = np.array([ranking.scores[query, reasons[query] == Reason.CHOSEN] for query in range(len(reasons))])
+    settings = SelectionSettings(window_start=0, window_end=12, negative_number=4, strategy="hardest", max_fn_rate=0.01)
+    selection = dataclasses.replace(plain, settings=settings, reasons=reasons, negatives=negatives, scores=scores)
+    found = candidates_of(corpus, ranking, selection, 0, estimates[0])
+    left_out = [place for place in range(12) if reasons[0, place] == Reason.NOT_DRAWN]
+    for place in left_out:
+        if ranking.scores[0, place] >= scores[0].min():
+            assert found.statuses[place].startswith("filtered: likely relevant (")
+            assert f"{100 * estimates[0, place]:.0f}" in found.statuses[place]
+        else:
+            assert found.statuses[place] == "not needed: easier than the selected ones"
+    assert len({found.statuses[place].partition(" (")[0] for place in left_out}) == 2
+
+
 def test_what_reviewers_decided_stands_with_the_candidates():
     """Whatever else kept a passage in or out: a person who dropped it looks for that word."""
     corpus, ranking, before = example(10)

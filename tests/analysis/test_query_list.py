@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hnmine.analysis.listing import COLUMNS, FILTERS, REVIEWED, Listing, alphabetical, found, pages, sorted_by
-from hnmine.analysis.queries import query_table
+from hnmine.analysis.listing import COLUMNS, FILTERS, Listing, Texts, alphabetical, filtered, matching, pages, sorted_by
+from hnmine.analysis.listing import found as listed_by
+from hnmine.analysis.queries import QueryTable, query_table
 from hnmine.core.errors import SettingsError
 from hnmine.core.text import normalize_text
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
-from hnmine.data.verdicts import DECIDED, Verdict, match_verdicts
+from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
 from hnmine.selection.promotions import apply_promotions
@@ -55,6 +56,12 @@ def example(seed: int = 0) -> tuple:
 
 CORPUS, SELECTION, TABLE, VERDICTS = example()
 FOLDED = [normalize_text(query) for query in CORPUS.queries]
+PASSAGES = [normalize_text(passage) for passage in CORPUS.passages]
+
+
+def found(asked: Listing, table: QueryTable = TABLE) -> list[int]:
+    among = matching(asked.words, CORPUS, SELECTION, Texts(FOLDED, PASSAGES))
+    return listed_by(asked, table, SELECTION, among, alphabetical(FOLDED)).tolist()
 
 
 def fits(query: int, asked: Listing) -> bool:
@@ -68,33 +75,23 @@ def fits(query: int, asked: Listing) -> bool:
         return False
     if asked.show == "short" and not (len(scores) < 6 or SELECTION.random_filled[query].any()):
         return False
-    if (asked.low, asked.high) != (None, None):
-        low, high = (-math.inf if asked.low is None else asked.low), (math.inf if asked.high is None else asked.high)
-        if not any(low <= score <= high for score in scores):
-            return False
     latest = {(each.query, each.passage): each.verdict for each in VERDICTS}
     made = {verdict for (text, _), verdict in latest.items() if text == CORPUS.queries[query]} - {"unsure"}
-    wanted = {name: {name} for name in DECIDED} | {"reviewed": set(DECIDED)}
-    if asked.reviewed == "unreviewed":
-        if made:
-            return False
-    elif asked.reviewed is not None and not made & wanted[asked.reviewed]:
+    if asked.show in ("reviewed", "unreviewed") and bool(made) != (asked.show == "reviewed"):
         return False
-    return all(word in FOLDED[query] for word in asked.words.split())
+    held = [passage for passage in SELECTION.negatives[query].tolist() if passage >= 0] + CORPUS.positives(query).tolist()
+    return any(all(word in text for word in asked.words.split()) for text in (FOLDED[query], *(PASSAGES[passage] for passage in held)))
 
 
 @given(
-    words=st.sampled_from(["", "sea", "sea hull", "and 3", "wing", "strasse", "nobody says this"]),
+    words=st.sampled_from(["", "sea", "sea hull", "and 3", "wing", "strasse", "right 7", "p3", "right sea", "nobody says this"]),
     show=st.sampled_from([None, *FILTERS]),
-    reviewed=st.sampled_from([None, *REVIEWED]),
-    low=st.sampled_from([None, -1.0, 0.5, 1.5]),
-    high=st.sampled_from([None, 0.0, 1.0, 2.0]),
     sort=st.sampled_from(sorted(COLUMNS)),
     descending=st.booleans(),
 )
 def test_what_is_listed_fits_and_stands_in_order(**asked: object) -> None:
     listing = Listing(**asked)
-    listed = found(listing, TABLE, SELECTION, FOLDED).tolist()
+    listed = found(listing)
     assert sorted(listed) == [query for query in range(len(FOLDED)) if fits(query, listing)]
     values = FOLDED if listing.sort == "query" else getattr(TABLE, listing.sort).tolist()
     kept = [values[query] for query in listed if not (isinstance(values[query], float) and math.isnan(values[query]))]
@@ -110,19 +107,21 @@ def test_without_an_estimate_the_list_is_sorted_by_the_ratio() -> None:
     assert asked.sort == "fn_probability"
     assert sorted_by(asked, TABLE) == "fn_probability"
     assert sorted_by(asked, table) == "ratio"
-    by_ratio = found(Listing(sort="ratio"), table, SELECTION, FOLDED).tolist()
-    assert found(asked, table, SELECTION, FOLDED).tolist() == by_ratio
-    assert found(asked, TABLE, SELECTION, FOLDED).tolist() != by_ratio
+    by_ratio = found(Listing(sort="ratio"), table)
+    assert found(asked, table) == by_ratio
+    assert found(asked) != by_ratio
 
 
 def test_each_filter_keeps_something_and_leaves_something() -> None:
-    for asked in [Listing(show=each) for each in FILTERS] + [Listing(reviewed=each) for each in REVIEWED]:
-        assert 0 < len(found(asked, TABLE, SELECTION, FOLDED)) < len(FOLDED), asked
+    for name in FILTERS:
+        kept = found(Listing(show=name))
+        assert 0 < len(kept) < len(FOLDED), name
+        assert np.count_nonzero(filtered(name, TABLE, SELECTION)) == len(kept)
 
 
 def test_words_stand_in_any_order_and_phrases_as_they_are() -> None:
     def texts(words: str) -> set[str]:
-        return {FOLDED[query] for query in found(Listing(words=words), TABLE, SELECTION, FOLDED)}
+        return {FOLDED[query] for query in found(Listing(words=words))}
 
     assert texts("hull sea") == texts("sea hull") == {text for text in FOLDED if "sea" in text and "hull" in text}
     assert texts('"sea and hull"') == {text for text in FOLDED if "sea and hull" in text} < texts("sea hull")
@@ -131,14 +130,11 @@ def test_words_stand_in_any_order_and_phrases_as_they_are() -> None:
     assert texts(normalize_text("STRASSE")) == texts(normalize_text("Straße")) != set()
 
 
-def test_the_alphabet_is_counted_once() -> None:
-    places = alphabetical(FOLDED)
-    assert [FOLDED[query] for query in np.argsort(places)] == sorted(FOLDED)
-    asked = Listing(sort="query", descending=False)
-    assert found(asked, TABLE, SELECTION, FOLDED, places).tolist() == found(asked, TABLE, SELECTION, FOLDED).tolist()
+def test_the_alphabet_is_that_of_the_texts() -> None:
+    assert [FOLDED[query] for query in np.argsort(alphabetical(FOLDED))] == sorted(FOLDED)
 
 
-@pytest.mark.parametrize("asked", [{"sort": "folded"}, {"show": "x"}, {"reviewed": "unsure"}])
+@pytest.mark.parametrize("asked", [{"sort": "folded"}, {"show": "x"}])
 def test_what_cannot_be_asked_is_refused(asked: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match=next(iter(asked))):
         Listing(**asked)

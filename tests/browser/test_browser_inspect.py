@@ -1,9 +1,9 @@
-"""Inspect and Runs in a real browser: what AppTest cannot do, which is drag, click rows and headers, and step back."""
+"""Inspect in a real browser: what AppTest cannot do, which is click, type, press keys, step back, and measure places."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from tests.conftest import mine
 pytestmark = pytest.mark.browser
 
 TOPICS = ["sea", "wing", "hull", "sail", "anchor", "tide"]
-ROW, HEADER = 35, 35  # pixels of the grid
 
 
 @pytest.fixture(scope="module")
@@ -48,121 +47,185 @@ def server(workspace: tuple[Path, str]) -> Iterator[Server]:
     running.stop()
 
 
+def opened(browser: Any, server: Server, run: str, address: str = "", *, width: int = 1400, height: int = 900) -> Any:
+    """Open the screen in a window of its own."""
+    page = page_of(browser, f"{server.url}/inspect?run={run}{address}")
+    page.set_viewport_size({"width": width, "height": height})
+    page.get_by_role("option").first.wait_for()
+    settled(page)
+    return page
+
+
 def go(page: Any, screen: str) -> None:
-    page.get_by_test_id("stSidebarNavLink").filter(has_text=screen).click()
-    page.get_by_role("heading", name=screen, level=1).wait_for()
+    page.get_by_role("link", name=screen, exact=True).click()
     settled(page)
 
 
-def click_row(page: Any, row: int, *, table: int = 0) -> None:
-    """Tick a row's box, counted from 0."""
-    grid = page.get_by_test_id("stDataFrame").nth(table)
-    grid.click(position={"x": 15, "y": HEADER + ROW * row + ROW // 2})
-    settled(page)
+def shows(page: Any, query: str) -> None:
+    """Wait until a query is shown, and marked in the list."""
+    page.locator("li.query").filter(has_text=query).wait_for()
+    page.locator("[role=option][aria-selected=true]").filter(has_text=query).wait_for()
 
 
-def cell(page: Any, row: int, column: int, *, table: int = 0, like: str = "question") -> str:
-    """A cell as screen readers find it, once it holds a text like that: the grid is drawn after the page has settled."""
-    found = page.get_by_test_id("stDataFrame").nth(table).locator(f"[data-testid=glide-cell-{column}-{row}]").filter(has_text=like)
-    found.wait_for(state="attached")
-    return str(found.text_content())
+def query_at(page: Any, place: int) -> str:
+    return str(page.get_by_role("option").nth(place).locator(".text").inner_text())
 
 
-def drag(page: Any, start: float, end: float) -> None:
-    """Draw a range across the histogram, in parts of its width."""
-    box = page.get_by_test_id("stVegaLiteChart").first.locator("svg").bounding_box()
-    page.mouse.move(box["x"] + start * box["width"], box["y"] + box["height"] / 2)
-    page.mouse.down()
-    page.mouse.move(box["x"] + end * box["width"], box["y"] + box["height"] / 2, steps=6)
-    page.mouse.up()
+def box(locator: Any) -> dict[str, float]:
+    found = locator.bounding_box()
+    assert found is not None
+    return dict(found)
 
 
-def wait_brushed(page: Any, wanted: bool) -> None:
-    """Wait until a range is drawn on the histogram, or none."""
-    page.wait_for_function(
-        """wanted => wanted === [...document.querySelector('[data-testid=stVegaLiteChart]').querySelectorAll('svg .brush_brush path')]
-            .some(path => path.getBoundingClientRect().width > 2)""",
-        arg=wanted,
-    )
-
-
-def test_a_range_drawn_across_the_histogram_narrows_the_list_and_stays(browser: Any, server: Server, workspace: tuple[Path, str]) -> None:
-    page = page_of(browser, f"{server.url}/inspect?run={workspace[1]}")
-    page.get_by_text("130 of 130 queries").wait_for()
-    drag(page, 0.75, 0.95)
-    page.get_by_text("with a chosen negative between").wait_for()
-    page.get_by_text("130 of 130 queries").wait_for(state="detached")
-    settled(page)
-    said = page.get_by_text("with a chosen negative between").inner_text()
-    page.get_by_role("textbox", name="Search the queries").fill("question")
-    page.get_by_role("textbox", name="Search the queries").press("Enter")
-    settled(page)
-    assert page.get_by_text("with a chosen negative between").inner_text() == said, "it stays over reruns"
-    go(page, "Mine")
-    go(page, "Inspect")
-    assert page.get_by_text("with a chosen negative between").inner_text() == said, "and when one comes back"
-    wait_brushed(page, True)
-    assert page.get_by_role("textbox", name="Search the queries").input_value() == "question"
-    page.get_by_role("button", name="Clear the range").click()
-    page.get_by_text("130 of 130 queries").wait_for()
-    wait_brushed(page, False)
+def test_query_positive_histogram_and_three_negatives_are_on_the_first_screen(
+    browser: Any, serve: Callable[..., Server], place: tuple[Path, str]
+) -> None:
+    page = opened(browser, serve(place[0]), place[1])
+    query, positive = page.locator("li.query"), page.locator("li.positive").first
+    histogram = page.get_by_test_id("stVegaLiteChart").locator("svg").first
+    negatives = page.locator("li.candidate")
+    assert negatives.count() == 15
+    held = box(page.get_by_role("list", name="Negatives, hardest first"))
+    whole = [box(negatives.nth(number)) for number in range(3)]
+    assert all(held["y"] <= each["y"] and each["y"] + each["height"] <= held["y"] + held["height"] for each in whole)
+    for each in [box(query), box(positive), box(histogram), held, box(page.get_by_role("listbox", name="Queries"))]:
+        assert each["y"] >= 0
+        assert each["y"] + each["height"] <= 900
+    main = page.get_by_test_id("stMain")
+    assert main.evaluate("main => main.scrollHeight - main.clientHeight") <= 0, "the page does not scroll"
+    cut = page.locator("li.candidate p").evaluate_all("all => all.filter(each => each.scrollHeight > each.clientHeight + 1).length")
+    assert cut == 0, "whole texts"
     page.context.close()
 
 
-def test_headers_sort_all_queries_and_pages_turn(browser: Any, server: Server, workspace: tuple[Path, str]) -> None:
-    page = page_of(browser, f"{server.url}/inspect?run={workspace[1]}")
-    page.get_by_text("130 of 130 queries").wait_for()
-    settled(page)
-    header = page.get_by_test_id("stDataFrame").first
-    header.click(position={"x": 120, "y": HEADER // 2})  # the column "query"
-    page.get_by_text("sorted by query (alphabetical)").wait_for()
-    settled(page)
-    cell(page, 0, 1, like="question 000")
-    header.click(position={"x": 120, "y": HEADER // 2})  # once more: the other way round
-    settled(page)
-    cell(page, 0, 1, like="question 129")
-    page.get_by_role("button", name="Next page").click()
-    page.get_by_text("51 to 100 on this page").wait_for()
-    settled(page)
-    cell(page, 0, 1, like="question 079")
-    go(page, "Mine")
-    go(page, "Inspect")
-    page.get_by_text("51 to 100 on this page").wait_for()
-    page.get_by_text("sorted by query (alphabetical)").wait_for()
+def test_a_click_an_arrow_and_j_and_k_pick_a_query(browser: Any, server: Server, workspace: tuple[Path, str]) -> None:
+    page = opened(browser, server, workspace[1])
+    names = [query_at(page, number) for number in range(6)]
+    shows(page, names[0])
+    page.get_by_role("option").nth(3).click()
+    shows(page, names[3])
+    page.keyboard.press("ArrowDown")
+    shows(page, names[4])
+    page.keyboard.press("Home")
+    shows(page, names[0])
+    page.keyboard.press("j")
+    shows(page, names[1])
+    page.keyboard.press("j")
+    shows(page, names[2])
+    page.keyboard.press("k")
+    shows(page, names[1])
+    page.locator(".st-key-inspect-next button").click()
+    shows(page, names[2])
+    assert "query=" in page.url
+    page.get_by_role("listbox", name="Queries").focus()  # by Tab, without a mouse
+    page.keyboard.press("End")
+    page.get_by_text("50 of 130").wait_for()
+    page.locator(".st-key-inspect-next button").click()
+    page.get_by_text("51 of 130").wait_for()
+    shows(page, query_at(page, 0))
     page.context.close()
 
 
-def test_a_picked_query_is_in_the_address_which_opens_it_for_a_colleague(browser: Any, server: Server, workspace: tuple[Path, str]) -> None:
-    page = page_of(browser, f"{server.url}/inspect?run={workspace[1]}")
-    page.get_by_text("130 of 130 queries").wait_for()
+def test_search_as_one_types_finds_a_query_by_its_passages(browser: Any, server: Server, workspace: tuple[Path, str]) -> None:
+    page = opened(browser, server, workspace[1])
+    page.get_by_role("searchbox").or_(page.get_by_role("textbox", name="Search")).first.press_sequentially("answer 77 on")
+    page.get_by_text("1 of 130").wait_for(state="detached")
     settled(page)
-    click_row(page, 2)
-    page.wait_for_url("**query=*")
-    first, first_text = page.url, cell(page, 2, 1)
-    page.get_by_test_id("stText").filter(has_text=first_text).wait_for()
-    click_row(page, 4)
-    page.wait_for_function("was => location.href !== was", arg=first)
+    shown = page.locator("li.positive, li.candidate").all_inner_texts()
+    assert any("Answer 77 on" in text for text in shown)
+    assert "search=answer" in page.url
+    count = page.get_by_role("option").count()
+    page.reload()
+    page.get_by_role("option").first.wait_for()
     settled(page)
-    second_text = cell(page, 4, 1)
-    page.get_by_test_id("stText").filter(has_text=second_text).wait_for()
+    assert page.get_by_role("option").count() == count < 50
+    page.context.close()
 
-    page.go_back()  # to the query before
-    page.get_by_test_id("stText").filter(has_text=first_text).wait_for()
-    assert page.url == first
 
+def test_an_address_opens_the_same_view_and_back_goes_to_the_query_before(
+    browser: Any, server: Server, workspace: tuple[Path, str]
+) -> None:
+    page = opened(browser, server, workspace[1])
+    page.get_by_role("button", name="Reverse").click()
+    page.wait_for_url("**order=up**")
     settled(page)
-    page.get_by_role("button", name="Link").click()
+    first, second = query_at(page, 2), query_at(page, 4)
+    page.get_by_role("option").nth(2).click()
+    shows(page, first)
+    settled(page)
+    page.wait_for_timeout(2500)  # an address sent within two seconds of a change may be that of before
+    page.get_by_role("option").nth(4).click()
+    shows(page, second)
+    settled(page)
+    page.wait_for_timeout(2500)
+    page.go_back()
+    shows(page, first)
+    page.get_by_role("button", name="Copy link").click()
     link = page.get_by_test_id("stCode").first.inner_text().strip()
     colleague = page_of(browser, link)
-    colleague.get_by_test_id("stText").filter(has_text=first_text).wait_for()
+    shows(colleague, first)
     settled(colleague)
-    assert "query=" in colleague.url
+    assert query_at(colleague, 2) == first
+    assert "order=up" in colleague.url
     colleague.context.close()
-
+    page.keyboard.press("Escape")
     go(page, "Mine")
     assert "query=" not in page.url
     go(page, "Inspect")
-    page.get_by_test_id("stText").filter(has_text=first_text).wait_for()
+    shows(page, first)
+    page.context.close()
+
+
+def test_a_verdict_is_stored_at_once_and_undone(browser: Any, server: Server, workspace: tuple[Path, str]) -> None:
+    page = opened(browser, server, workspace[1])
+    row = page.locator("li.candidate").nth(1)
+    text, query = row.locator("p").inner_text(), query_at(page, 0)
+    row.get_by_role("button", name="Relevant: remove").click()
+    page.get_by_text("1 verdict stored.").wait_for()
+    settled(page)
+    store = Workspace(workspace[0]).reviews()
+    assert [(each.query, each.passage, each.verdict) for each in store.verdicts()] == [(query, text, "relevant")]
+    assert row.locator("p").inner_text() == text, "it stays in its place"
+    assert row.get_by_role("button", name="Relevant: remove").get_attribute("aria-pressed") == "true"
+    page.get_by_role("button", name="Apply to the list").click()
+    page.get_by_text("1 verdict stored.").wait_for(state="detached")
+    settled(page)
+    assert text not in page.locator("li.candidate p").all_inner_texts(), "another passage took its place"
+    row = page.locator("li.candidate").nth(1)
+    row.get_by_role("button", name="Junk").click()
+    page.get_by_text("1 verdict stored.").wait_for()
+    settled(page)
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("1 verdict stored.").wait_for(state="detached")
+    settled(page)
+    assert [each.verdict for each in store.verdicts()] == ["relevant"]
+    assert page.locator("li.candidate button[aria-pressed=true]").count() == 0
+    page.context.close()
+
+
+def test_a_passage_and_its_point_in_the_histogram_mark_each_other(browser: Any, server: Server, workspace: tuple[Path, str]) -> None:
+    page = opened(browser, server, workspace[1])
+    points = page.get_by_test_id("stVegaLiteChart").locator("svg .mark-symbol.role-mark path")
+    assert points.count() == 5
+    page.locator("li.candidate").nth(2).locator("p").click()
+    page.wait_for_function("document.querySelectorAll('svg .mark-symbol.role-mark path').length === 6")
+    settled(page)
+    points.nth(4).click()
+    page.locator("li.candidate.picked:not(:nth-child(3))").wait_for()
+    page.context.close()
+
+
+def test_on_a_phone_the_query_comes_after_the_list_and_there_is_a_way_back(
+    browser: Any, server: Server, workspace: tuple[Path, str]
+) -> None:
+    page = opened(browser, server, workspace[1], width=390, height=844)
+    name = query_at(page, 1)
+    page.get_by_role("option").nth(1).click()
+    shows(page, name)
+    page.wait_for_function("document.querySelector('.st-key-inspect-texts').getBoundingClientRect().top < 300")
+    page.get_by_role("button", name="Back to the list").click()
+    page.wait_for_function("document.querySelector('.st-key-inspect-queries').getBoundingClientRect().top < 300")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.context.close()
 
 
@@ -175,10 +238,12 @@ def test_a_query_that_changed_opens_in_inspect(browser: Any, server: Server, wor
     page.get_by_role("heading", name="Queries that changed most").wait_for()
     settled(page)
     page.get_by_test_id("stDataFrame").nth(2).scroll_into_view_if_needed()
-    text = cell(page, 1, 1, table=2)
-    click_row(page, 1, table=2)
-    page.get_by_role("heading", name="Inspect", level=1).wait_for()
-    page.get_by_test_id("stText").filter(has_text=text).wait_for()
+    grid = page.get_by_test_id("stDataFrame").nth(2)
+    found = grid.locator("[data-testid=glide-cell-1-1]").filter(has_text="question")
+    found.wait_for(state="attached")
+    text = found.text_content()
+    grid.click(position={"x": 15, "y": 35 + 35 + 17})
+    shows(page, text)
     settled(page)
     assert "query=" in page.url
     assert workspace[1] not in page.url, "in the other run, B"

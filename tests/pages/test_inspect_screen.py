@@ -1,4 +1,4 @@
-"""Inspect through app.py: the list by our own query, pages, deep links, what reviewers decided, maps."""
+"""Inspect through app.py: the list, its address, a query with its passages, verdicts. Clicks are in tests/browser."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
-from streamlit.util import AttributeDictionary
 
 from hnmine import resources
 from hnmine.core.text import normalize_text
 from hnmine.data.verdicts import Verdict
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import encode
+from hnmine.review.store import ReviewStore
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
+from pages.inspect import verdicts
 from tests.conftest import FakeEncoder, Mined, mine
-from tests.pages.conftest import open_app, texts
+from tests.pages.conftest import open_app, press, texts
 
 TOPICS = ["sea", "Wing", "hull", "sail", "Anchor", "tide"]
 
@@ -63,18 +64,35 @@ class Reviews:
     def verdicts(self) -> list[Verdict]:
         return self.made
 
+    def verdict(self, query: str, passage: str) -> Verdict | None:
+        return next((each for each in self.made if (each.query, each.passage) == (query, passage)), None)
+
+
+def drawn(at: AppTest, key: str) -> dict[str, Any]:
+    """What a component of the screen is given to draw."""
+    (found,) = [each.proto for each in at.get("bidi_component") if each.proto.id.endswith(f"-{key}")]
+    return dict(json.loads(found.json))
+
 
 def listed(at: AppTest) -> list[str]:
-    return list(at.dataframe[0].value["query"])
-
-
-def figures(at: AppTest, column: str) -> list[Any]:
-    return list(at.dataframe[0].value[column])
+    return [row["text"] for row in drawn(at, "inspect-queries")["rows"]]
 
 
 def asked(at: AppTest) -> str:
-    """The query whose candidates are shown."""
-    return next(element.value for element in at.text if element.value.startswith("question "))
+    """The query that is shown."""
+    return "".join(drawn(at, "inspect-texts")["rows"][0]["parts"])
+
+
+def passages(at: AppTest) -> list[dict[str, Any]]:
+    """The rows of the open tab."""
+    return list(drawn(at, "inspect-passages")["rows"])
+
+
+def open_tab(at: AppTest, label: str) -> AppTest:
+    at.session_state["inspect-tab"] = next(each.label for each in at.tabs if each.label.startswith(label))
+    at.run()
+    assert not at.exception, [each.value for each in at.exception]
+    return at
 
 
 def name_of(query: str, run: str) -> str:
@@ -85,74 +103,106 @@ def name_of(query: str, run: str) -> str:
 def test_a_page_is_sent_and_the_whole_is_sorted(run: str) -> None:
     at = open_app("inspect", run=run)
     assert len(listed(at)) == 50
-    assert "130 of 130 queries · 1 to 50 on this page" in texts(at)
+    assert asked(at) == listed(at)[0], "the first one is shown"
+    assert "1 of 130" in texts(at)
     corpus = resources.open_run(run).inputs.corpus
     at.selectbox(key="inspect-sort").select("query").run()
     assert not at.exception
     everything = sorted(corpus.queries, key=normalize_text)
     assert listed(at) == everything[:50], "ascending, as one expects of an alphabet"
-    at.segmented_control(key="inspect-order").set_value("down").run()
+    press(at, "inspect-reverse")
     assert listed(at) == everything[::-1][:50]
-    at.selectbox(key="inspect-size").select(100).run()
-    assert listed(at) == everything[::-1][:100]
+    assert asked(at) == everything[-1], "a new order starts at its top"
     at.selectbox(key="inspect-sort").select("margin").run()
-    margins = figures(at, "margin")
+    margins = [float(row["facts"].partition("Margin ")[2].split()[0]) for row in drawn(at, "inspect-queries")["rows"]]
     assert margins == sorted(margins)
-    assert "sorted by margin" in texts(at)
+
+
+def test_next_and_previous_walk_the_queries_over_pages(run: str) -> None:
+    at = open_app("inspect", run=run)
+    first = listed(at)
+    assert at.button(key="inspect-previous").disabled
+    press(at, "Next")
+    assert asked(at) == first[1] == listed(at)[1]
+    press(at, "Previous")
+    assert asked(at) == first[0]
+    state_of = drawn(at, "inspect-queries")
+    assert state_of["picked"] == state_of["rows"][0]["id"]
+    at = open_app("inspect", run=run, query=name_of(first[49], run))
+    press(at, "Next")
+    assert "51 of 130" in texts(at)
+    assert asked(at) == listed(at)[0] not in first
 
 
 def test_search_and_filters_narrow_the_list_and_say_how_many(run: str) -> None:
     at = open_app("inspect", run=run)
-    at.text_input(key="inspect-search").set_value("WING about").run()
-    assert "22 of 130 queries" in texts(at)
-    assert all("Wing" in query for query in listed(at))
-    at.text_input(key="inspect-search").set_value('"wing about"').run()
-    assert "No matches" in texts(at)
-    at.text_input(key="inspect-search").set_value("").run()
-    at.segmented_control(key="inspect-filter").set_value("above").run()
+    show = at.selectbox(key="inspect-show")
+    assert show.options[0] == "All (130)"
+    above = int(next(option for option in show.options if option.startswith("Above the positive")).split("(")[1][:-1])
+    assert 0 < above < 130
+    show.select("above").run()
+    assert f"1 of {above}" in texts(at)
+    show.select("all").run()
+    at.text_input(key="inspect-search").set_value('"WING and"').run()
     assert not at.exception
-    assert all(margin < 0 for margin in figures(at, "margin"))
-    assert 0 < len(listed(at)) < 130
+    assert listed(at)
+    assert not any("Wing and" in query for query in listed(at)), "no query says this, but their passages"
+    found = " ".join("".join(row["parts"]) for row in [*drawn(at, "inspect-texts")["rows"], *passages(at)])
+    assert "Wing and" in found
+    at.text_input(key="inspect-search").set_value("no text says this").run()
+    assert "No matches." in [each.value for each in at.info]
+    assert not at.get("bidi_component")
+    press(at, "Clear filters")
+    assert "1 of 130" in texts(at)
 
 
-def test_an_address_opens_the_query_that_it_names_on_its_page(run: str) -> None:
+def test_the_address_names_the_query_and_the_list(run: str) -> None:
     corpus = resources.open_run(run).inputs.corpus
     last = sorted(corpus.queries, key=normalize_text)[0]
     at = open_app("inspect", run=run, query=name_of(last, run))
     assert asked(at) == last
     assert last in listed(at), "the page with that query is the one that is shown"
-    assert at.query_params["query"] in (name_of(last, run), [name_of(last, run)])
-    link = at.code[0].value
-    assert f"run={run}" in link
-    assert f"query={name_of(last, run)}" in link
+    at.selectbox(key="inspect-sort").select("query").run()
+    at.text_input(key="inspect-search").set_value("the Wing").run()
+    wanted = {"search": "the Wing", "sort": "query", "order": "up"}
+    assert {name: at.query_params[name] for name in wanted} == wanted
+    assert "query" not in at.query_params, "a new list starts at its top"
+    press(at, "Next")
+    there = {name: at.query_params[name] for name in at.query_params}
+    assert "query" in there
+    colleague = open_app("inspect", **there)
+    assert listed(colleague) == listed(at)
+    assert asked(colleague) == asked(at)
+    link = colleague.code[0].value
+    assert all(
+        f"{name}={value}" in link for name, value in {"run": run, "variant": "mined", "query": there["query"], "sort": "query"}.items()
+    )
     at.switch_page("pages/views/mine.py").run()
     assert "query" not in at.query_params
     at.switch_page("pages/views/inspect.py").run()
-    assert asked(at) == last, "it is still picked when one comes back"
+    assert asked(at) == asked(colleague), "it is still picked when one comes back"
+    assert at.text_input(key="inspect-search").value == "the Wing"
+
+
+def test_a_query_from_elsewhere_is_shown_whatever_the_filters_say(run: str) -> None:
+    at = open_app("inspect", run=run)
+    at.text_input(key="inspect-search").set_value("question 003").run()
+    other = resources.open_run(run).inputs.corpus.queries[70]
+    at.session_state["query"] = name_of(other, run)  # as a click on another screen does
+    at.run()
+    assert asked(at) == other
+    assert at.text_input(key="inspect-search").value == ""
 
 
 @pytest.mark.parametrize("name", ["0123456789abcdef", "no hash", "../..", "f" * 40, "-1"])
 def test_an_address_that_names_no_query_is_said_and_the_first_is_shown(run: str, name: str) -> None:
-    at = open_app("inspect", run=run, query=name)
+    at = open_app("inspect", run=run, query=name, show="nothing known", sort="../..")
     assert asked(at) == listed(at)[0]
     assert "is not in this run" in "".join(each.value for each in at.info)
     assert "query" not in at.query_params
+    assert "sort" not in at.query_params
     at.run()
     assert not at.info
-
-
-def test_a_step_back_in_the_browser_goes_to_the_query_before(run: str) -> None:
-    corpus = resources.open_run(run).inputs.corpus
-    one, other = corpus.queries[3], corpus.queries[70]
-    at = open_app("inspect", run=run, query=name_of(one, run))
-    at.session_state["query"] = name_of(other, run)  # as a click on its row does
-    at.run()
-    assert asked(at) == other
-    assert at.query_params["query"] in (name_of(other, run), [name_of(other, run)])
-    at.query_params["query"] = name_of(one, run)
-    at.run()
-    assert asked(at) == one
-    assert one in listed(at)
 
 
 def test_what_reviewers_decided_is_shown_and_can_be_filtered(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,53 +219,78 @@ def test_what_reviewers_decided_is_shown_and_can_be_filtered(run: str, monkeypat
     monkeypatch.setattr(resources, "reviews", lambda: Reviews(verdicts))
     st.cache_resource.clear()
     at = open_app("inspect", run=run, query=name_of(corpus.queries[query], run))
-    states = " / ".join(at.dataframe[1].value["status"])
-    assert "removed by a reviewer" in states
-    assert "judged negative by a reviewer" in states
-    assert "positive of this query, added as positive by a reviewer" in states
-    assert "· added as positive by a reviewer" in texts(at)
-    assert max(figures(at, "reviewed")) == len(verdicts)
-    for choice, expected in (("reviewed", 1), ("positive", 1), ("unreviewed", 129)):
-        at.selectbox(key="inspect-reviewed").select(choice).run()
-        assert f"{expected} of 130 queries" in texts(at)
+    assert "negative" in {row["verdict"] for row in passages(at)}
+    assert "added by a reviewer" in {row["status"] for row in drawn(at, "inspect-texts")["rows"]}
+    (row,) = [row for row in drawn(at, "inspect-queries")["rows"] if row["text"] == corpus.queries[query]]
+    assert f"{len(verdicts)} verdicts" in row["facts"]
+    open_tab(at, "Not selected")
+    assert {"relevant", "positive"} <= {row["verdict"] for row in passages(at)}
+    at.selectbox(key="inspect-show").select("reviewed").run()
+    assert "1 of 1" in texts(at)
+    at.selectbox(key="inspect-show").select("unreviewed").run()
+    assert "1 of 129" in texts(at)
 
 
-def test_no_cell_reads_none(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random-filled candidates have no rank, and a query without a negative no margin."""
+def test_candidates_that_were_not_selected_say_why(run: str) -> None:
+    at = open_tab(open_app("inspect", run=run), "Not selected")
+    rows = passages(at)
+    assert len(rows) == 25
+    statuses = {row["status"] for row in rows}
+    assert {"Above the rank range", "Not sampled"} <= statuses
+    assert all(statuses)
+    assert not any(row["name"] for row in rows)
+
+
+def test_negatives_are_whole_hardest_first_with_their_numbers(run: str) -> None:
+    at = open_app("inspect", run=run)
+    opened = resources.open_run(run)
+    selection = resources.selection(opened, opened.run.settings.selection)
+    query = list(opened.inputs.corpus.queries).index(asked(at))
+    rows = passages(at)
+    assert [int(row["id"]) for row in rows] == selection.negatives[query].tolist()
+    assert [row["name"] for row in rows] == [f"#{number}" for number in range(1, 6)]
+    assert ["".join(row["parts"]) for row in rows] == [opened.inputs.corpus.passages[passage] for passage in selection.negatives[query]]
+    assert [row["facts"].split(" · ")[1] for row in rows] == [f"similarity {score:.3f}" for score in selection.scores[query]]
+    estimates = resources.fn_probabilities(opened, selection)
+    assert estimates is not None
+    assert np.nanmax(estimates) == np.nanmax(estimates[query]), "sorted by the estimate"
+    number = int(np.nanargmax(estimates[query])) + 1
+    assert f"Riskiest negative: #{number}, " in texts(at)
+    marked = {part for row in rows for part in row["parts"][1::2]}
+    assert "ropes" not in marked, "every passage has it"
+
+
+def test_the_picked_candidate_has_its_signals_and_reasons(run: str) -> None:
+    at = open_app("inspect", run=run)
+    opened = resources.open_run(run)
+    query = list(opened.inputs.corpus.queries).index(asked(at))
+    rows = passages(at)
+    assert not any(row["more"] for row in rows)
+    at.session_state["inspect-passage"] = (query, rows[1]["id"])  # as a click on its row does
+    at.run()
+    (row,) = [row for row in passages(at) if row["more"]]
+    assert row["id"] == rows[1]["id"]
+    rank = opened.ranking.ids[query].tolist().index(int(row["id"]))
+    assert f"overlap {100 * opened.ranking.signals['overlap'][query, rank]:.0f}%" in row["more"][0]
+    assert "similarity to the positive passage" in row["more"][0]
+    assert row["more"][1].startswith("Why")
+
+
+def test_random_filled_negatives_have_no_rank(run: str) -> None:
     at = open_app("mine", run=run)
     at.slider(key=f"window-{run}").set_range(2, 4).run()
     at.switch_page("pages/views/inspect.py").run()
     assert not at.exception
-    found = at.dataframe[1].value
-    filled = found[found["status"].str.contains("random fill")]
-    assert len(filled)
-    assert set(filled["rank"]) == {""}
-    for frame in at.dataframe:
-        assert frame.proto.placeholder == "–" or not frame.value.isna().any().any()
-        assert not frame.value.map(lambda cell: cell in (None, "None")).any().any()
+    assert any(row["facts"].startswith("random fill") for row in passages(at))
 
 
-def test_shared_words_leave_out_what_every_passage_has(run: str) -> None:
-    corpus = resources.open_run(run).inputs.corpus
-    query = next(text for text in corpus.queries if text.endswith("hull"))
-    at = open_app("inspect", run=run, query=name_of(query, run))
-    shared = set(", ".join(at.dataframe[1].value["shared words"]).split(", "))
-    assert "ropes" not in shared
-
-
-def test_both_maps_say_in_words_what_they_show(run: str) -> None:
-    at = open_app("inspect", run=run)
+def test_the_map_says_in_words_what_it_shows(run: str) -> None:
+    at = open_tab(open_app("inspect", run=run), "Charts")
     at.segmented_control(key="inspect-figure").set_value("near").run()
     assert not at.exception
-    (words,) = [each.value for each in at.caption if "principal components" in each.value]
+    (words,) = [each.value for each in at.text if "of the variance" in each.value]
     assert "of 5 chosen negatives are more similar to a positive than the query is" in words
     assert "Most similar chosen negative:" in words
-    at.segmented_control(key="inspect-figure").set_value("set").run()
-    assert not at.exception
-    (words,) = [each.value for each in at.caption if "principal components" in each.value]
-    assert "130 passages:" in words
-    counts = [int(part.split()[0]) for part in words.partition(": ")[2].partition(".")[0].split(", ")]
-    assert sum(counts) == 130
 
 
 def test_words_find_the_nearest_passages_in_an_index_that_stays(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,20 +304,35 @@ def test_words_find_the_nearest_passages_in_an_index_that_stays(run: str, monkey
         np.testing.assert_array_equal(ids, nearest)
         np.testing.assert_array_equal(scores, exact[nearest])
     assert resources._passage_index(opened) is resources._passage_index(resources.open_run(run))
-    at = open_app("inspect", run=run)
+    at = open_tab(open_app("inspect", run=run), "Search passages")
     at.text_input(key="inspect-ask").set_value("ropes").run()
     assert not at.exception
     scores, ids = resources.nearest(run, "ropes", 10)
-    assert at.dataframe[-1].value["passage"].tolist() == [opened.inputs.corpus.passages[passage] for passage in ids]
+    found = [("".join(row["parts"]), row["facts"]) for row in drawn(at, "inspect-nearest")["rows"]]
+    assert found == [
+        (opened.inputs.corpus.passages[passage], f"similarity {score:.3f}") for passage, score in zip(ids, scores, strict=True)
+    ]
 
 
 def test_review_these_hands_the_query_over(run: str) -> None:
     at = open_app("inspect", run=run)
     query = asked(at)
-    at.button(key="inspect-review").click().run()
-    assert not at.exception
+    press(at, "inspect-review")
     assert at.title[0].value == "Review"
     assert query in texts(at)
+
+
+def test_a_verdict_is_stored_at_once_and_undone(run: str, store: ReviewStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = open_app("inspect", run=run)
+    query, first = asked(at), passages(at)[0]
+    text = "".join(first["parts"])
+    store.decide([(query, text)], "relevant", "Reviewer 1")
+    at.session_state[verdicts.GIVEN] = 1  # as a press on its button does
+    at.run()
+    monkeypatch.setattr(verdicts, "reviewer", lambda: "Reviewer 1")
+    press(at, "Undo")
+    assert store.verdict(query, text) is None
+    assert first in passages(at)
 
 
 def test_corpus_text_is_shown_literally(run: str, space: Workspace, tmp_path: Path) -> None:
@@ -253,55 +343,10 @@ def test_corpus_text_is_shown_literally(run: str, space: Workspace, tmp_path: Pa
     settings = MineSettings(model=ModelSettings(), selection=SelectionSettings(window_start=0, window_end=8, negative_number=2))
     added = mine(space, dataset.id, settings, 8, Encoder())
     space.name_run(added, nasty)
-    at = open_app("inspect", run=added)
+    at = open_tab(open_app("inspect", run=added), "Charts")
     at.segmented_control(key="inspect-figure").set_value("near").run()
     for page in ("inspect", "runs"):
         at.switch_page(f"pages/views/{page}.py").run()
         assert not at.exception
         rendering = (at.markdown, at.caption, at.title, at.subheader, at.header, at.warning, at.error, at.info, at.success)
         assert all("javascript" not in str(element.value) for kind in rendering for element in kind)
-
-
-def test_the_query_with_the_highest_estimate_comes_first(run: str) -> None:
-    at = open_app("inspect", run=run)
-    fn_model = figures(at, "fn_probability")
-    assert fn_model == sorted(fn_model, reverse=True)
-    assert "sorted by est. false-negative probability, high to low" in texts(at)
-    opened = resources.open_run(run)
-    selection = resources.selection(opened, resources.workspace().selection(run))
-    fn_probabilities = resources.fn_probabilities(opened, selection)
-    assert fn_probabilities is not None
-    corpus = opened.inputs.corpus
-    query = list(corpus.queries).index(listed(at)[0])
-    assert fn_model[0] == pytest.approx(100 * np.nanmax(fn_probabilities), rel=1e-5)
-    assert np.nanmax(fn_probabilities) == np.nanmax(fn_probabilities[query])
-    rank = int(opened.ranking.ids[query].tolist().index(selection.negatives[query, int(np.nanargmax(fn_probabilities[query]))]))
-    assert f"Most likely false negative: rank {rank}, estimated probability" in texts(at)
-
-
-def test_candidates_have_their_signals_once_by_name(run: str) -> None:
-    at = open_app("inspect", run=run)
-    found = at.dataframe[1].value
-    columns = json.loads(at.dataframe[1].proto.columns)
-    assert [name for name in found if columns[name]["label"] == "sim. to positive"] == ["positive_similarity"]
-    assert columns["bm25_ratio"]["label"] == "BM25"
-    assert columns["bm25_ratio"]["type_config"]["format"] == "%.0f%%"
-    opened = resources.open_run(run)
-    query = list(opened.inputs.corpus.queries).index(asked(at))
-    shown = found[found["rank"] != ""]
-    ranks = shown["rank"].astype(int).to_numpy()
-    for name, factor in (("overlap", 100), ("bm25_ratio", 100), ("bm25_rank", 1)):
-        np.testing.assert_allclose(shown[name], factor * opened.ranking.signals[name][query, ranks], rtol=1e-5)
-    estimator = resources.estimator(opened)
-    assert estimator is not None
-    np.testing.assert_allclose(shown["fn_probability"], 100 * estimator.pairs(np.full(len(ranks), query), ranks), rtol=1e-4)
-
-
-def test_a_selected_candidate_shows_its_reasons(run: str) -> None:
-    at = open_app("inspect", run=run)
-    key = at.dataframe[1].key
-    at.session_state[key] = AttributeDictionary({"selection": {"rows": [1], "columns": [], "cells": []}})
-    at.run()
-    assert not at.exception
-    assert "This candidate, estimated probability" in texts(at)
-    assert any(each in texts(at) for each in ("the query", "similar to a positive", "not similar to the positives"))

@@ -29,7 +29,7 @@ def headline(at: AppTest) -> str:
 
 
 def sample_of(space: Workspace, run: str) -> Sample:
-    found = kept_sample(space, run, space.selection(run))
+    found = kept_sample(space, run, space.run(run).settings.selection)
     assert found is not None
     return found
 
@@ -91,7 +91,7 @@ def test_verdicts_on_other_pairs_make_no_rate(run: str, space: Workspace, store:
     at = press(open_app("quality", run=run), "audit-draw")
     sample, opened = sample_of(space, run), resources.open_run(run)
     drawn = set(zip(*(each.tolist() for each in pairs_in(sample, opened.inputs.corpus)), strict=True))
-    selection, corpus = resources.selection(opened, space.selection(run)), opened.inputs.corpus
+    selection, corpus = resources.selection(opened, space.run(run).settings.selection), opened.inputs.corpus
     others = [
         (corpus.queries[q], corpus.passages[p])
         for q in range(len(corpus.queries))
@@ -146,7 +146,7 @@ def test_another_selection_has_no_audit_and_the_old_one_is_found_again(run: str,
     at = press(open_app("quality", run=run), "audit-draw")
     judge_all(store, sample_of(space, run), run)
     at.run()
-    settings = space.selection(run)
+    settings = space.run(run).settings.selection
     at.session_state[f"selection-{run}"] = msgspec.structs.replace(settings, window_start=30)
     at.run()
     assert headline(at) == "False negatives: not audited"
@@ -255,7 +255,7 @@ def test_the_second_page_of_a_table_goes_on(run: str) -> None:
 
 
 def test_a_selection_without_negatives_says_so(run: str, space: Workspace) -> None:
-    settings = msgspec.structs.replace(space.selection(run), max_score=-0.99)
+    settings = msgspec.structs.replace(space.run(run).settings.selection, max_score=-0.99)
     at = open_app("quality", run=run, state={f"selection-{run}": settings})
     assert "This selection has no negatives" in texts(at)
     for view in ("positives", "hubs", "lengths", "scores", "short"):

@@ -328,7 +328,7 @@ def test_a_promoted_passage_leaves_the_negatives_of_the_selection(run: str, stor
     press(at, "Relevant: add as positive")
     (verdict,) = store.verdicts()
     opened = resources.open_run(run)
-    chosen = resources.selection(opened, resources.workspace().selection(run))
+    chosen = resources.selection(opened, resources.workspace().run(run).settings.selection)
     corpus = opened.inputs.corpus
     query = next(number for number, text in enumerate(corpus.queries) if normalize_text(text) == normalize_text(verdict.query))
     passage = next(number for number, text in enumerate(corpus.passages) if normalize_text(text) == normalize_text(verdict.passage))

@@ -61,14 +61,6 @@ def test_a_run_is_found_again_with_all_its_arrays(tmp_path: Path) -> None:
     assert np.array_equal(found.signals["bm25_ratio"], ranking().signals["bm25_ratio"])
 
 
-def test_selection_settings_are_remembered(tmp_path: Path) -> None:
-    space = Workspace(tmp_path)
-    run = space.save_run("abc", MineSettings(selection=SelectionSettings(seed=3)), ranking(), {})
-    assert space.selection(run.id).seed == 3
-    space.save_selection(run.id, SelectionSettings(seed=4, margin=0.1))
-    assert Workspace(tmp_path).selection(run.id) == SelectionSettings(seed=4, margin=0.1)
-
-
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "..", "a b"])
 def test_ids_cannot_lead_out_of_the_workspace(tmp_path: Path, name: str) -> None:
     with pytest.raises(WorkspaceError):

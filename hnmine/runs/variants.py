@@ -1,0 +1,165 @@
+"""The variants of a run: named selections from its ranking, one file each in the run's folder.
+
+Every run has the variant MINED, the selection that it was mined with. A variant is never changed, only renamed or deleted, so exports,
+links, audits and comparisons that name it keep their meaning. The last settings of a workspace of before become a variant.
+"""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from hnmine.core.errors import OutputError, WorkspaceError
+from hnmine.core.files import write_atomic
+from hnmine.runs.descriptions import read
+from hnmine.runs.workspace import NAME_LENGTH, Workspace
+from hnmine.selection.presets import PRESETS, preset_of
+from hnmine.selection.settings import SelectionSettings
+
+__all__ = ["MINED", "Variant", "all_variants", "damaged", "delete_variant", "name_of", "rename_variant", "save_variant", "variant"]
+
+MINED = "mined"
+EARLIER = "Earlier settings"
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """A named selection of a run; `created` is an ISO 8601 time in UTC."""
+
+    id: str
+    name: str
+    settings: SelectionSettings
+    created: str
+
+
+def name_of(settings: SelectionSettings) -> str:
+    """Return a name for settings: that of their preset, or "custom"."""
+    preset = preset_of(settings)
+    return "Custom" if preset is None else PRESETS[preset].label.partition(" (")[0]
+
+
+def all_variants(space: Workspace, run_id: str) -> list[Variant]:
+    """Return the variants of a run, MINED first, then by age; `damaged` names those that cannot be read.
+
+    Raises:
+        WorkspaceError: there is no such run.
+    """
+    run = space.run(run_id)
+    _migrate(space, run_id)
+    mined = Variant(id=MINED, name=name_of(run.settings.selection), settings=run.settings.selection, created=run.created)
+    found = [each for each in _stored(space, run_id) if isinstance(each, Variant)]
+    return [mined, *sorted(found, key=lambda each: (each.created, each.id))]
+
+
+def variant(space: Workspace, run_id: str, variant_id: str) -> Variant:
+    """Return a variant of a run.
+
+    Raises:
+        WorkspaceError: there is no such run or variant, or it is damaged.
+    """
+    found = next((each for each in all_variants(space, run_id) if each.id == variant_id), None)
+    if found is not None:
+        return found
+    space.run_folder(variant_id)  # an id from an address must be a plain name
+    return read(_folder(space, run_id) / f"{variant_id}.json", Variant, f"there is no variant {variant_id!r} of the run {run_id}")
+
+
+def save_variant(space: Workspace, run_id: str, name: str, settings: SelectionSettings) -> Variant:
+    """Store a named selection of a run; the same settings again return the variant that has them.
+
+    Raises:
+        WorkspaceError: the name is empty or taken, there is no such run, or the disk is full.
+    """
+    known = all_variants(space, run_id)
+    if (same := next((each for each in known if each.settings == settings), None)) is not None:
+        return same
+    return _write(space, run_id, Variant(id=secrets.token_hex(4), name=_new_name(name, known), settings=settings, created=_now()))
+
+
+def rename_variant(space: Workspace, run_id: str, variant_id: str, name: str) -> Variant:
+    """Give a variant another name.
+
+    Raises:
+        WorkspaceError: as `save_variant`, or it is MINED.
+    """
+    known = [each for each in all_variants(space, run_id) if each.id != variant_id]
+    held = variant(space, run_id, variant_id)
+    if variant_id == MINED:
+        raise WorkspaceError("the variant that the run was mined with cannot be renamed; save its settings under another name")
+    return _write(space, run_id, msgspec.structs.replace(held, name=_new_name(name, known)))
+
+
+def delete_variant(space: Workspace, run_id: str, variant_id: str) -> None:
+    """Delete a variant; verdicts and audits stay.
+
+    Raises:
+        WorkspaceError: there is none, or it is MINED.
+    """
+    variant(space, run_id, variant_id)
+    if variant_id == MINED:
+        raise WorkspaceError("the variant that the run was mined with cannot be deleted; delete the run")
+    (_folder(space, run_id) / f"{variant_id}.json").unlink(missing_ok=True)
+
+
+def damaged(space: Workspace, run_id: str) -> list[str]:
+    """Return a message with the remedy for each variant of a run that cannot be read."""
+    found = (_earlier(space.run_folder(run_id) / "selection.json"), *_stored(space, run_id))
+    return [str(each) for each in found if isinstance(each, WorkspaceError)]
+
+
+def _migrate(space: Workspace, run_id: str) -> None:
+    """Make the last settings of an older workspace, kept in selection.json, a variant."""
+    path = space.run_folder(run_id) / "selection.json"
+    settings = _earlier(path)
+    if isinstance(settings, SelectionSettings):
+        if settings != space.run(run_id).settings.selection:
+            _write(space, run_id, Variant(id="earlier", name=EARLIER, settings=settings, created=_now()))
+        path.unlink(missing_ok=True)
+
+
+def _earlier(path: Path) -> SelectionSettings | WorkspaceError | None:
+    try:
+        return read(path, SelectionSettings, "", remedy="remove the file, and choose again") if path.exists() else None
+    except WorkspaceError as error:
+        return error
+
+
+def _stored(space: Workspace, run_id: str) -> list[Variant | WorkspaceError]:
+    """Return each stored variant, or the error of reading it; a file is read again when it changes."""
+    return [space.unless_changed(path, _read_or_error) for path in sorted(_folder(space, run_id).glob("*.json"))]
+
+
+def _read_or_error(path: Path) -> Variant | WorkspaceError:
+    try:
+        return read(path, Variant, "the variant was deleted meanwhile", remedy="remove the file, and save the variant again")
+    except WorkspaceError as error:
+        return error
+
+
+def _new_name(name: str, known: list[Variant]) -> str:
+    kept = " ".join(name.split())[:NAME_LENGTH].strip()
+    if not kept:
+        raise WorkspaceError("a variant needs a name; enter one")
+    if any(each.name.casefold() == kept.casefold() for each in known):
+        raise WorkspaceError(f"this run already has a variant {kept!r}; choose another name")
+    return kept
+
+
+def _write(space: Workspace, run_id: str, variant: Variant) -> Variant:
+    folder = _folder(space, run_id)
+    try:
+        folder.mkdir(exist_ok=True)
+        write_atomic(folder / f"{variant.id}.json", [msgspec.json.encode(variant)])
+    except (OSError, OutputError) as error:
+        raise WorkspaceError(f"the variant cannot be stored in the run {run_id}: {error}") from error
+    return variant
+
+
+def _folder(space: Workspace, run_id: str) -> Path:
+    return space.run_folder(run_id) / "variants"
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
