@@ -45,6 +45,7 @@ def opened(browser: Any, url: str, scheme: str = "light") -> Any:
     page.goto(url)
     page.get_by_test_id("stMainBlockContainer").wait_for()
     settled(page)
+    assert page.get_by_test_id("stException").count() == 0, "an error is no screen to check"
     return page
 
 
