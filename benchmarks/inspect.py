@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -35,9 +36,9 @@ buoy rope knot engine propeller fuel valve pump bolt rivet weld steel timber pai
 WORDS = TERMS.split()
 LIMIT_GIB = 1.5
 WINDOW = {"width": 1400, "height": 1200}
-# The text of a matching caption; it changes when the result is visible.
-CAPTION = """pattern => [...document.querySelectorAll("[data-testid=stCaptionContainer]")]
-    .map(each => each.innerText).filter(text => new RegExp(pattern).test(text)).join()"""
+# The address and the first row of the list: they change when the result is visible.
+SHOWN = """(location.search + document.querySelector(".st-key-inspect-queries [data-testid=stBidiComponentIsolated]")
+    ?.shadowRoot.querySelector("[role=option]")?.textContent)"""
 
 
 def make_world(root: Path, queries: int, passages: int) -> str:
@@ -92,7 +93,7 @@ def calls(run_id: str) -> dict[str, float]:
     from hnmine import resources
     from hnmine.analysis import compare, histograms, maps
     from hnmine.analysis import queries as quality
-    from hnmine.analysis.listing import Listing, alphabetical, found
+    from hnmine.analysis.listing import Listing, Texts, alphabetical, found, matching
     from hnmine.core.text import normalize_text
 
     times: dict[str, float] = {}
@@ -114,19 +115,21 @@ def calls(run_id: str) -> dict[str, float]:
     step("histograms", lambda: histograms.score_histograms(ranking, selection))
     times["first opening"] = sum(times.values())
     table = kept["table of queries"]
-    step("fold queries", lambda: [normalize_text(query) for query in corpus.queries])
-    folded = kept["fold queries"]
-    step("alphabet", lambda: alphabetical(folded))
-    times["search for two words"] = milliseconds(lambda: found(Listing(words="anchor tide"), table, selection, folded))
-    times["range of similarity"] = milliseconds(lambda: found(Listing(low=0.3, high=0.35), table, selection, folded))
-    times["filter"] = milliseconds(lambda: found(Listing(show="close"), table, selection, folded))
-    times["sort by margin"] = milliseconds(lambda: found(Listing(sort="margin", descending=False), table, selection, folded))
-    times["sort by query"] = milliseconds(lambda: found(Listing(sort="query"), table, selection, folded, kept["alphabet"]))
+    step("fold texts", lambda: Texts(*([normalize_text(text) for text in texts] for texts in (corpus.queries, corpus.passages))))
+    folded = kept["fold texts"]
+    step("alphabet", lambda: alphabetical(folded.queries))
+
+    def search() -> None:
+        found(Listing(words="anchor tide"), table, selection, matching("anchor tide", corpus, selection, folded))
+
+    times["search for two words"] = milliseconds(search)
+    times["filter"] = milliseconds(lambda: found(Listing(show="close"), table, selection))
+    times["sort by margin"] = milliseconds(lambda: found(Listing(sort="margin", descending=False), table, selection))
+    times["sort by query"] = milliseconds(lambda: found(Listing(sort="query"), table, selection, None, kept["alphabet"]))
     step("candidates of a query", lambda: quality.candidates_of(corpus, ranking, selection, 7))
     times["map of the neighbourhood"] = milliseconds(
         lambda: maps.neighbourhood(corpus, ranking, selection, kept["candidates of a query"], 7)
     )
-    times["map of the whole set"] = milliseconds(lambda: maps.overview(corpus, ranking))
     side = compare.Side(corpus, ranking, selection)
     times["compare two runs"] = milliseconds(lambda: compare.compare(side, side))
     return times
@@ -147,12 +150,11 @@ def script(run_id: str) -> dict[str, float]:
 
     step("search for two words", lambda: at.text_input(key="inspect-search").set_value("anchor tide"))
     at.text_input(key="inspect-search").set_value("").run()
-    step("filter", lambda: at.segmented_control(key="inspect-filter").set_value("close"))
-    at.segmented_control(key="inspect-filter").set_value(None).run()
+    step("filter", lambda: at.selectbox(key="inspect-show").select("close"))
+    at.selectbox(key="inspect-show").select("all").run()
     step("sort by margin", lambda: at.selectbox(key="inspect-sort").select("margin"))
     step("sort by query", lambda: at.selectbox(key="inspect-sort").select("query"))
-    step("map of the neighbourhood", lambda: at.segmented_control(key="inspect-figure").set_value("near"))
-    step("map of the whole set", lambda: at.segmented_control(key="inspect-figure").set_value("set"))
+    step("next query", lambda: at.button(key="inspect-next").click())
     return times
 
 
@@ -177,68 +179,43 @@ def browser(run_id: str, home: Path) -> tuple[dict[str, float], dict[str, float]
             page = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS).new_page(viewport=WINDOW)
             page.set_default_timeout(120_000)
 
-            def step(name: str, *acts: Callable[[], Any], until: str = "of [0-9,]+ queries") -> None:
-                """Do several uncached actions of a kind, each until its result is visible; the fastest counts."""
+            def step(name: str, *acts: Callable[[], Any]) -> None:
+                """Do several uncached actions of a kind, each until the list or the query has changed; the fastest counts."""
                 taken = []
                 for act in acts:
                     settled(page)
-                    before = page.evaluate(CAPTION, until)
+                    before = page.evaluate(SHOWN)
                     page.wait_for_timeout(300)
                     began = time.perf_counter()
                     act()
-                    page.wait_for_function(f"args => ({CAPTION})(args[0]) !== args[1]", arg=[until, before])
+                    page.wait_for_function(f"before => {SHOWN} !== before", arg=before)
                     settled(page)
                     taken.append(1000 * (time.perf_counter() - began))
                 times[name], memory[name] = min(taken), resident(pid, "VmRSS:")
 
-            def sort(by: str) -> Callable[[], None]:
-                def choose() -> None:
-                    page.get_by_role("combobox", name="Sort by").click()
-                    page.get_by_role("option", name=by, exact=True).click()
+            def choose(key: str, *options: str) -> list[Callable[[], None]]:
+                def choice(option: str) -> None:
+                    page.locator(f".st-key-inspect-{key}").get_by_role("combobox").click()
+                    page.locator("[role=option]").filter(has_text=option).last.click()
 
-                return choose
+                return [partial(choice, option) for option in options]
 
-            def search(words: str) -> Callable[[], None]:
-                def type_in() -> None:
-                    box = page.get_by_role("textbox", name="Search the queries")
-                    box.fill(words)
-                    box.press("Enter")
-
-                return type_in
-
-            def drag(start: float) -> Callable[[], None]:
-                def draw() -> None:
-                    box = page.get_by_test_id("stVegaLiteChart").first.locator("svg").bounding_box()
-                    assert box is not None
-                    page.mouse.move(box["x"] + start * box["width"], box["y"] + box["height"] / 2)
-                    page.mouse.down()
-                    page.mouse.move(box["x"] + (start + 0.05) * box["width"], box["y"] + box["height"] / 2, steps=3)
-                    page.mouse.up()
-
-                return draw
-
-            def press(role: str, name: str) -> Callable[[], None]:
-                return lambda: page.get_by_role(role, name=name).click()
+            def search(*words: str) -> list[Callable[[], None]]:
+                return [partial(page.locator(".st-key-inspect-search input").fill, each) for each in words]
 
             began = time.perf_counter()
             page.goto(f"{server.url}/inspect?run={run_id}")
-            page.get_by_text("1 to 50 on this page").wait_for()
+            page.get_by_role("option").first.wait_for()
             settled(page)
             times["first opening"], memory["first opening"] = 1000 * (time.perf_counter() - began), resident(pid, "VmRSS:")
-            step("range of similarity", drag(0.3), drag(0.4), drag(0.35))
-            press("button", "Clear the range")()
-            step(
-                "filter",
-                *(press("radio", name) for name in ("above the positive", "over 95% of the positive", "positive not in the top 10")),
-            )
-            press("radio", "positive not in the top 10")()
-            step("search for two words", search("anchor tide"), search("sail rope"), search('"keel mast"'))
-            search("")()
-            step("sort by margin", sort("margin"), sort("similarity of the positive"), sort("rank of the positive"))
-            step("sort by query", sort("query (alphabetical)"), press("radio", "high to low"))
-            step("next page", *[press("button", "Next page")] * 3)
-            step("map of the neighbourhood", lambda: page.get_by_text("neighbourhood", exact=True).click(), until="Hover over a point")
-            step("map of the whole set", lambda: page.get_by_text("whole data set", exact=True).click(), until="Large points")
+            step("filter", *choose("show", "Above the positive", "Near the positive", "Positive not in top 10"))
+            choose("show", "All (")[0]()
+            step("search for two words", *search("anchor tide", "sail rope", '"keel mast"'))
+            search("")[0]()
+            step("sort by margin", *choose("sort", "Margin", "Hardest negative", "Positive rank"))
+            step("sort by query", *choose("sort", "Query (A to Z)"))
+            step("next page", *[page.get_by_role("button", name="Next page").click] * 3)
+            step("next query", *[page.locator(".st-key-inspect-next button").click] * 3)
         return times, memory, resident(pid, "VmHWM:")
     finally:
         server.stop()
@@ -266,9 +243,7 @@ def main() -> None:
         for name in dict.fromkeys([*behind, *scripted, *times])
     ]
     answers = [
-        value
-        for name, value in times.items()
-        if name in ("range of similarity", "filter", "search for two words", "next page") or "sort" in name
+        value for name, value in times.items() if name in ("filter", "search for two words", "next page", "next query") or "sort" in name
     ]
     facts = {"queries": queries, "ranked": DEPTH, "passages": passages, "dimension": DIMENSION}
     if seen:

@@ -45,14 +45,11 @@ def similarity_histogram(
     settings: SelectionSettings,
     *,
     before: Histograms | None = None,
-    brush: bool = False,
-    range_drawn: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw each group as percentages of its own size (their counts differ a thousandfold), with the score filters as rules.
 
     Args:
         before: those of the setting before, drawn as dashed outlines.
-        brush: add the selection of a range, named "brush"; `range_drawn` is its initial value.
     """
     edges = histograms.edges
     counts = (histograms.positives, histograms.chosen, histograms.candidates)
@@ -62,9 +59,9 @@ def similarity_histogram(
     values = {"low": float(edges[0]), "high": float(edges[-1]), "top": max(each.top for each in (histograms, before) if each)}
     ghost = [] if before is None else [(GROUPS[place], _shares(each)) for place, each in ((2, before.candidates), (1, before.chosen))]
     return figure(
-        _similarity_histogram(brush, before is not None),
+        _similarity_histogram(before is not None),
         _described(histograms, before),
-        values | ({"brush": {"x": list(range_drawn)}} if range_drawn else {}),
+        values,
         bins=_bins(edges, dict(zip(GROUPS, counts, strict=True)), "similarity"),
         outlines=_outlines(edges, [(GROUPS[place], shares[place]) for place in (2, 0, 1)]),  # the last one is drawn on top
         **({} if before is None else {"before": _outlines(edges, ghost, "before")}),
@@ -120,13 +117,10 @@ def _bins(edges: Doubles, groups: Mapping[str, Ints], what: str, form: str = ".3
 
 
 @functools.cache
-def _similarity_histogram(brush: bool, before: bool) -> Spec:
+def _similarity_histogram(before: bool) -> Spec:
     import altair as alt
 
     x, params = _axis("similarity to the query")
-    bars = _hover("bins", x, "similarity", *GROUPS)
-    if brush:
-        bars = bars.add_params(alt.selection_interval(name="brush", encodings=["x"]))
     filters = alt.Chart(alt.NamedData("filters")).encode(x=x("similarity"))
     layers = _areas("outlines", x, GROUPS, {"columns": columns([*GROUPS, "before"] if before else GROUPS, 2)})
     if before:
@@ -134,7 +128,7 @@ def _similarity_histogram(brush: bool, before: bool) -> Spec:
     layers += [
         filters.mark_rule(**RULE),
         _label(filters, x("similarity"), "filter", {"expr": "8 + 14 * datum.row"}),
-        bars,
+        _hover("bins", x, "similarity", *GROUPS),
         filters.mark_rule(size=9, opacity=0, clip=True).encode(tooltip=tooltip_lines("filter", "similarity:.3f")),
     ]
     return spec(alt.layer(*layers).add_params(*params), "Similarity to the query", 280)

@@ -49,15 +49,12 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             double quotes as it is.
         show: "above" (hardest negative above the positive), "close" (above 95% of it), "low" (best positive not in the top 10),
             "short" (too few negatives, or random-filled ones), "reviewed" or "unreviewed" (with or without a verdict), or None for all.
-        low, high: queries with a chosen negative whose similarity is in this range; None for no bound.
         sort: one of `COLUMNS`; "ratio" is used instead of "fn_probability" where the run has no estimate.
         descending: the largest first.
     """
 
     words: str = ""
     show: Literal["above", "close", "low", "short", "reviewed", "unreviewed"] | None = None
-    low: float | None = None
-    high: float | None = None
     sort: str = "fn_probability"
     descending: bool = True
 
@@ -98,10 +95,6 @@ def found(asked: Listing, table: QueryTable, selection: Selection, among: Bools 
     keep = filtered(asked.show, table, selection)
     if among is not None:
         keep &= among
-    if asked.low is not None or asked.high is not None:
-        low, high = -np.inf if asked.low is None else asked.low, np.inf if asked.high is None else asked.high
-        with np.errstate(invalid="ignore"):  # NaN, where there is no negative, compares as false
-            keep &= ((selection.scores >= low) & (selection.scores <= high)).any(axis=1)
     kept = np.flatnonzero(keep)
     column = sorted_by(asked, table)
     if column == "query":

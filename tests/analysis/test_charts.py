@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from hnmine.analysis import charts, count_charts, map_charts
-from hnmine.analysis.charts import _similarity_histogram
 from hnmine.analysis.compare import Side
 from hnmine.analysis.figure import COLOURS, GROUPS, TEXT
 from hnmine.analysis.histograms import overlay, run_bins, score_histograms
@@ -56,7 +55,6 @@ def overlaid(same_model=True, **more):
 FIGURES = {
     "similarity": histogram,
     "before": lambda: histogram(before=score_histograms(RANKING, OTHER, BINS)),
-    "brush": lambda: histogram(brush=True, range_drawn=(0.25, 0.5)),
     "query": lambda: query(highlight=3, select="picked"),
     "overlaid": overlaid,
     "ratios": lambda: overlaid(same_model=False),
@@ -94,9 +92,8 @@ def test_a_figure_is_a_valid_altair_chart_with_its_data_title_tooltips_and_words
 def test_a_specification_is_built_once_and_holds_no_numbers():
     first, second = histogram(), histogram(OTHER)
     assert first.spec["layer"] is second.spec["layer"] and first.spec == second.spec  # the browser keeps the chart
-    drawn = {each["name"]: each["value"] for each in FIGURES["brush"]().spec["params"]}
-    assert drawn["brush"] == {"x": [0.25, 0.5]} and drawn["low"] < drawn["high"]
-    assert all("value" not in each for each in _similarity_histogram(True, False)["params"] if each["name"] == "brush")
+    drawn = {each["name"]: each["value"] for each in first.spec["params"]}
+    assert [drawn["low"], drawn["high"]] == BINS.edges[[0, -1]].tolist()
     assert query().spec == charts.query_histogram(CORPUS, RANKING, OTHER.settings, DETAILS, 1, BINS.edges).spec
 
 

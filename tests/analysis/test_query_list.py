@@ -75,10 +75,6 @@ def fits(query: int, asked: Listing) -> bool:
         return False
     if asked.show == "short" and not (len(scores) < 6 or SELECTION.random_filled[query].any()):
         return False
-    if (asked.low, asked.high) != (None, None):
-        low, high = (-math.inf if asked.low is None else asked.low), (math.inf if asked.high is None else asked.high)
-        if not any(low <= score <= high for score in scores):
-            return False
     latest = {(each.query, each.passage): each.verdict for each in VERDICTS}
     made = {verdict for (text, _), verdict in latest.items() if text == CORPUS.queries[query]} - {"unsure"}
     if asked.show in ("reviewed", "unreviewed") and bool(made) != (asked.show == "reviewed"):
@@ -90,8 +86,6 @@ def fits(query: int, asked: Listing) -> bool:
 @given(
     words=st.sampled_from(["", "sea", "sea hull", "and 3", "wing", "strasse", "right 7", "p3", "right sea", "nobody says this"]),
     show=st.sampled_from([None, *FILTERS]),
-    low=st.sampled_from([None, -1.0, 0.5, 1.5]),
-    high=st.sampled_from([None, 0.0, 1.0, 2.0]),
     sort=st.sampled_from(sorted(COLUMNS)),
     descending=st.booleans(),
 )
