@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import numpy as np
 import streamlit as st
@@ -71,17 +71,12 @@ def _head(run: OpenRun, found: query_list.Ints, place: int, query: int, name: st
         st.text(f"{place + 1:,} of {len(found):,}", width="content")
         st.space("stretch")
         with st.popover("Copy link", icon=":material/link:", help="A link to this query, variant and list."):
-            st.code(_link(name), language=None, wrap_lines=True)
-            st.text("Opens this screen for everyone who can reach this server.")
+            address = "&".join(filter(None, (state.link("inspect", name), urlencode(st.session_state[query_list.VIEW]))))
+            st.code(address, language=None, wrap_lines=True)
+            st.text(state.link_note(address))
         if st.button("Review these", icon=":material/rate_review:", key="inspect-review", help="Review this query's candidates."):
             st.session_state["review-query"] = run.inputs.corpus.queries[query]
             st.switch_page("pages/views/review.py")
-
-
-def _link(name: str) -> str:
-    address = urlsplit(st.context.url or "")
-    wanted = st.query_params.to_dict() | {"query": name}
-    return f"{address.scheme}://{address.netloc}{address.path}?{urlencode(wanted)}"
 
 
 def _histogram(run: OpenRun, selection: Selection, details: Candidates, query: int, picked: str | None) -> None:

@@ -6,7 +6,6 @@ picking a query sends that query alone. The values of the widgets and the picked
 
 from __future__ import annotations
 
-import time
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ from pages.shared.highlight import printable
 from pages.shared.wording import QUERY_COLUMNS, RATIO_SHOWN, probability
 
 LIST, DETAIL = "inspect-list", "inspect-detail"  # the two fragments
+VIEW = "inspect-view"  # the list's settings as they are in the address
 PAGE = 50
 SHOW = {
     "all": "All",
@@ -53,15 +53,20 @@ class Listed(NamedTuple):
 
 def adopt() -> None:
     """Take the list's settings from the address: in a new session, by a link, or by the browser's back button."""
-    session = st.session_state
+    session, written = st.session_state, st.session_state.get(VIEW)
     named = {name: st.query_params[name] for name in DEFAULTS if name in st.query_params}
-    returned = "inspect-view" in session and session.page_before != "inspect"  # from another page, whose address has none of it
-    if returned or named == session.get("inspect-view") or ("inspect-view" in session and state.address_is_stale()):
-        return
+    if written is not None and (session.page_before != "inspect" or named == written or _view() != written):
+        return  # from another page, whose address has none of it, or a widget has just changed it
     known = {"show": SHOW, "sort": COLUMNS, "order": ORDERS}
     for name, default in DEFAULTS.items():
         value = named.get(name, default)
         session[f"inspect-{name}"] = value if value in known.get(name, [value]) else default
+
+
+def _view() -> dict[str, str]:
+    """Return the list's settings that are not the defaults."""
+    session = st.session_state
+    return {name: value for name, default in DEFAULTS.items() if (value := session.get(f"inspect-{name}", default)) != default}
 
 
 def listed(run: OpenRun, selection: Selection) -> Listed:
@@ -83,10 +88,8 @@ def listed(run: OpenRun, selection: Selection) -> Listed:
     if not len(at):
         session.query = None
     session["inspect-picked"] = session.query
-    view = {name: value for name in DEFAULTS if (value := session[f"inspect-{name}"]) != DEFAULTS[name]}
-    if view != session.get("inspect-view"):
-        session["inspect-view"], session.address_changed = view, time.monotonic()
-    state.write_address(view)
+    session[VIEW] = _view()
+    state.write_address(session[VIEW])
     return Listed(asked, found, int(at[0]) if len(at) else 0 if len(found) else None)
 
 
