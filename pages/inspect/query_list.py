@@ -23,6 +23,7 @@ from pages.shared.highlight import printable
 from pages.shared.wording import QUERY_COLUMNS, RATIO_SHOWN, probability
 
 LIST, DETAIL = "inspect-list", "inspect-detail"  # the two fragments
+VIEW = "inspect-view"  # the list's settings as they are in the address
 PAGE = 50
 SHOW = {
     "all": "All",
@@ -53,13 +54,19 @@ class Listed(NamedTuple):
 def adopt() -> None:
     """Take the list's settings from the address: in a new session, by a link, or by the browser's back button."""
     session = st.session_state
-    if session.get("inspect-turn") == session.query_turn:
+    if session.get("inspect-turn", 0) == session.query_turn:
         return
     session["inspect-turn"] = session.query_turn
     known = {"show": SHOW, "sort": COLUMNS, "order": ORDERS}
     for name, default in DEFAULTS.items():
         value = session.view.get(name, default)
         session[f"inspect-{name}"] = value if value in known.get(name, [value]) else default
+
+
+def _view() -> dict[str, str]:
+    """Return the list's settings that are not the defaults."""
+    session = st.session_state
+    return {name: value for name, default in DEFAULTS.items() if (value := session.get(f"inspect-{name}", default)) != default}
 
 
 def listed(run: OpenRun, selection: Selection) -> Listed:
@@ -81,7 +88,7 @@ def listed(run: OpenRun, selection: Selection) -> Listed:
     if not len(at):
         session.query = None
     session["inspect-picked"] = session.query
-    session.view = {name: value for name in DEFAULTS if (value := session[f"inspect-{name}"]) != DEFAULTS[name]}
+    session.view = _view()
     state.write_address("inspect")
     return Listed(asked, found, int(at[0]) if len(at) else 0 if len(found) else None)
 

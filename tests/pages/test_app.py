@@ -176,22 +176,6 @@ def test_a_slider_selects_again_without_encoding_or_searching(run: str, monkeypa
     assert "372 negatives in 124 rows" in texts(at)
 
 
-def test_inspect_lists_queries_and_explains_every_candidate(run: str) -> None:
-    at = open_app("inspect", run=run)
-    queries, candidates = at.dataframe[0].value, at.dataframe[1].value
-    assert len(queries) == 50  # a page of them
-    assert "121 of 121 queries" in texts(at)
-    assert queries["hardest"].notna().all()
-    states = set(candidates["status"].str.split().str[0])
-    assert {"before", "chosen", "not"} <= states
-    assert candidates["status"].str.len().min() > 0
-    at.text_input(key="inspect-search").set_value("helmet").run()
-    assert not at.exception
-    assert 0 < len(at.dataframe[0].value) < 50
-    at.text_input(key="inspect-search").set_value("no query says this").run()
-    assert "No matches" in texts(at)
-
-
 def test_export_shows_the_command_that_writes_the_same_bytes(run: str, tmp_path: Path) -> None:
     at = open_app("mine", run=run)
     at.slider(key=f"window-{run}").set_range(5, 60).run()
