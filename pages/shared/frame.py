@@ -79,7 +79,7 @@ def _picker(runs: dict[str, Run]) -> None:
         format_func=short.__getitem__,
         label_visibility="collapsed",
         required=True,
-        width=340,
+        width=290,
     )
     if chosen is None or chosen == here:
         return
