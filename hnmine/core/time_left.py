@@ -46,7 +46,7 @@ class Forecast:
         self._works: list[Work] = []
         self._factors: Factors = {}
         self._measured: dict[str, float] = {}
-        self._planned_at = self._share = 0.0
+        self._passed = self._share = 0.0
         # The running stage: its place in the plan, or of the last one that was in it; whether it is in the plan; its reports.
         self._place, self._in_plan, self._note = -1, False, ""
         self._began, self._last, self._total = 0.0, (0.0, 0), 0
@@ -55,7 +55,7 @@ class Forecast:
     def plan(self, works: Sequence[Work], key: str) -> None:
         """Take the stages to come, in their order."""
         self._works, self.key, self._factors = list(works), key, self._stored.get(key, {})
-        self._place, self._in_plan, self._note, self._planned_at = -1, False, "", time.monotonic()
+        self._place, self._in_plan, self._note, self._passed = -1, False, "", 0.0
 
     def __call__(self, done: int, total: int, note: str, /) -> None:
         """Take the progress of a stage; see `OnProgress`."""
@@ -72,8 +72,8 @@ class Forecast:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated seconds until the last stage ends; None without a plan."""
-        if not self._works:
+        """Estimated seconds until the last stage ends; None without a plan, and before anything is known of this machine."""
+        if not self._works or not (self._factors or self._measured or self._rate() is not None or self._place > 0):
             return None
         left = sum(work.seconds * self._factor(work) for work in self._works[self._place + 1 :])
         if self._in_plan:
@@ -82,11 +82,11 @@ class Forecast:
 
     @property
     def share(self) -> float | None:
-        """The part of the expected time that has passed, 0 to 1; it never falls. None without a plan."""
+        """The part of the expected time of the stages that has passed, 0 to 1; it never falls. None as `seconds_left`."""
         left = self.seconds_left
         if left is None:
             return None
-        passed = time.monotonic() - self._planned_at
+        passed = self._passed + (time.monotonic() - self._began if self._in_plan else 0.0)
         self._share = max(self._share, passed / (passed + left) if passed else 0.0)
         return min(self._share, 0.99)
 
@@ -134,7 +134,8 @@ class Forecast:
         return next((value for stage, value in reversed(self._measured.items()) if _is_encoding(stage)), None)
 
     def _close(self, now: float) -> None:
-        """Record the factor of the stage that ends."""
+        """Record the time and the factor of the stage that ends."""
+        self._passed += now - self._began if self._in_plan else 0.0
         if self._in_plan and self._last[1] > 0:
             work = self._works[self._place]
             planned = work.seconds * self._last[1] / max(1.0, work.amount)

@@ -8,10 +8,10 @@ crash can offer to resume it.
 from __future__ import annotations
 
 import itertools
+import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -122,11 +122,13 @@ class JobRunner:
 
     def __init__(self, root: Path | None = None) -> None:
         self.records = JobRecords(root) if root is not None else None
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hnmine-job")
+        self._queue: queue.SimpleQueue[tuple[int, Task, JobRecord | None]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._jobs: dict[int, Job] = {}
         self._stops: dict[int, threading.Event] = {}
         self._numbers = itertools.count(1)
+        # A daemon: a server that is stopped does not wait for its job, and leaves its record to the next server.
+        threading.Thread(target=self._work, name="hnmine-job", daemon=True).start()
 
     def submit(self, subject: str, work: Task, *, name: str = "", request: Request | None = None) -> Job:
         """Queue `work(on_progress, should_stop)`; its return value becomes the job's result. A job with a request can be resumed."""
@@ -135,7 +137,7 @@ class JobRunner:
             job = Job(id=next(self._numbers), subject=subject, name=name)
             self._jobs[job.id] = job
             self._stops[job.id] = threading.Event()
-        self._pool.submit(self._run, job.id, work, record)
+        self._queue.put((job.id, work, record))
         return job
 
     def active(self) -> list[Job]:
@@ -160,6 +162,10 @@ class JobRunner:
     def _update(self, job_id: int, **changes: object) -> None:
         with self._lock:
             self._jobs[job_id] = replace(self._jobs[job_id], **changes)  # type: ignore[arg-type]
+
+    def _work(self) -> None:
+        while True:
+            self._run(*self._queue.get())
 
     def _run(self, job_id: int, work: Task, record: JobRecord | None) -> None:
         stop = self._stops[job_id]

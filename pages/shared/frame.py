@@ -31,7 +31,7 @@ def bar(page: StreamlitPage) -> None:
     st.set_page_config(page_title=" - ".join(filter(None, (done, page.title, dataset and dataset.name, "hnmine"))))
     if dataset is None and not job_progress.anything():
         return
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="context"):
+    with st.container(horizontal=True, vertical_alignment="center", gap=10, key="context"):
         if dataset is not None:
             _context(dataset)
         job_progress.show_all(on_mine=page.url_path == "mine")
@@ -62,7 +62,7 @@ def _picker(runs: dict[str, Run]) -> None:
         for each in all_variants(resources.workspace(), run_id):
             options[run_id, each.id] = f"{labels[run_id]} / {each.name}"
             if held is not None and held.variant == each.id:
-                options[run_id, DRAFT] = f"{labels[run_id]} / {each.name}, unsaved changes"
+                options[run_id, DRAFT] = f"{labels[run_id]} / {each.name}, unsaved"
     short = {choice: shortened(label, 2 * NAME) for choice, label in options.items()}
     if len(set(short.values())) < len(short):
         short = options
@@ -74,7 +74,7 @@ def _picker(runs: dict[str, Run]) -> None:
         format_func=short.__getitem__,
         label_visibility="collapsed",
         required=True,
-        width=340,
+        width=290,
     )
     if chosen is None or chosen == here:
         return

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
+from hnmine.core.text import shortened
 from hnmine.core.time_left import in_words
 from hnmine.runs.job_records import JobRecord
 from hnmine.runs.jobs import Job
@@ -54,10 +56,9 @@ def _running() -> None:
     active = resources.jobs().active()
     if any(not resources.jobs().get(number).active for number in st.session_state.watched) or not active:
         st.rerun()
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", width="content"):
-        st.progress(active[0].share or 0.0, width=80)
+    with _row():
         more = f", {len(active) - 1} waiting" if active[1:] else ""
-        st.text(f"{active[0].name or 'A job'}: {in_short(active[0])}{more}", width="content")
+        st.text(f"{_short_name(active[0])}: {in_short(active[0])}{more}", width="content", help=active[0].name or None)
         if st.button("Cancel", icon=":material/stop_circle:", type="tertiary", key=f"cancel-job-{active[0].id}"):
             resources.jobs().cancel(active[0].id)
             st.toast("Cancelling at the next batch.")
@@ -65,12 +66,11 @@ def _running() -> None:
 
 def _finished(job: Job, *, on_mine: bool) -> None:
     """Open the result of a job on Mine, and offer it on other pages."""
-    run = resources.workspace().run_folder(job.result) if job.result else None
     same = job.subject == st.session_state.dataset
-    if run is None or not run.exists() or job.result == st.session_state.run or not job.name.startswith("Mining"):
+    if job.result == st.session_state.run or job.result not in [run.id for run in resources.workspace().runs()]:
         st.session_state.finished = None
         return
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", width="content"):
+    with _row():
         st.text(f"{job.name}: done", width="content")
         if (on_mine and same) or st.button("Open the result", icon=":material/open_in_new:", key="open-finished"):
             st.session_state.finished = None
@@ -89,7 +89,7 @@ def _interrupted(record: JobRecord) -> None:
         mining.dismiss(record)
         return
     kept = f" {record.done:,} of {record.total:,} tokens are stored." if "encoding" in record.stage and record.total else ""
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", width="content"):
+    with _row():
         st.text(f"Mining {name}: interrupted at {record.share:.0%}.{kept}", width="content")
         if st.button("Resume", icon=":material/resume:", key="resume-job"):
             mining.resume(record)
@@ -97,6 +97,16 @@ def _interrupted(record: JobRecord) -> None:
         if st.button("Dismiss", type="tertiary", key="dismiss-job"):
             mining.dismiss(record)
             st.rerun()
+
+
+def _row() -> DeltaGenerator:
+    """Return a container whose parts stay in one line: in a narrow bar all of them move to the next."""
+    return st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content", wrap=False)
+
+
+def _short_name(job: Job) -> str:
+    """Return what a job does; of which data set only where that is not the open one."""
+    return job.name.partition(" ")[0] if job.subject == st.session_state.dataset else shortened(job.name or "A job", 28)
 
 
 def in_short(job: Job) -> str:

@@ -6,13 +6,15 @@ it changes anything: nobody's slider changes what another session exports.
 
 from __future__ import annotations
 
-import time
+import os
 from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
+from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 import streamlit as st
+from streamlit import config
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
@@ -30,26 +32,22 @@ Decisions = tuple[tuple[str, ...], bool]
 
 # What the address says of the state; other parameters belong to the page.
 ADDRESS = ("run", "variant", "draft", "dataset", "query")
-# A browser that is busy may still send the address from before our last change for so many seconds.
-STALE = 2.0
 
 
 def restore(page: str = "") -> None:
     """Read the state from the address in a new session and after the browser's back button, and update the address afterwards."""
     state = st.session_state
     named = {name: st.query_params[name] for name in ADDRESS if st.query_params.get(name)}
-    if is_new := "dataset" not in state:
+    if "dataset" not in state:
         state.dataset = state.run = state.variant = state.draft = state.query = None
-        state.address, state.address_changed, state.settings_turns, state.query_turn, state.own_drafts = {}, 0.0, Counter(), 0, set()
+        state.address, state.settings_turns, state.query_turn, state.own_drafts = {}, Counter(), 0, set()
+        _open_address(named)
     else:
         _close_deleted()
-    if is_new or ("run" in named and named != state.address and time.monotonic() - state.address_changed > STALE):
-        _open_address(named)
-    wanted = {name: state[name] for name in ("run", "variant", "draft", "dataset") if state[name] is not None}
-    if page == "inspect" and state.run is not None and state.query is not None:
-        wanted["query"] = state.query
-    if wanted != state.address:
-        state.address, state.address_changed = wanted, time.monotonic()
+        # Where a widget has just changed the state, the address is only older than it: no step back.
+        if "run" in named and named != state.address == _address(page):
+            _open_address(named)
+    state.address = wanted = _address(page)
     others = {name: st.query_params.get_all(name) for name in st.query_params if name not in ADDRESS}
     if named != wanted:  # in one write, because each write is an entry of the browser's history
         st.query_params.from_dict(others | wanted)
@@ -61,6 +59,43 @@ def restore(page: str = "") -> None:
     if damages := damages + ([] if state.run is None else variants.damaged(space, state.run)):
         st.warning("Cannot read the stored settings. The defaults are used instead.", icon=":material/warning:")
         st.text("\n".join(damages))
+
+
+def _address(page: str) -> dict[str, str]:
+    """Return the state as the address names it."""
+    state = st.session_state
+    names = ADDRESS if page == "inspect" and state.run is not None else ADDRESS[:-1]
+    return {name: state[name] for name in names if state[name] is not None}
+
+
+def forget_query() -> None:
+    """Remove the query from the state and the address."""
+    st.session_state.query = None
+    st.session_state.address.pop("query", None)
+    st.query_params.pop("query", None)
+
+
+def link(page: str, query: str | None = None) -> str:
+    """Return the address of a page with the open run, its variant or draft, and a query's id, for another person.
+
+    It begins with HNMINE_PUBLIC_URL, or `browser.serverAddress` where set, or else as this browser reached the server.
+    """
+    here = urlsplit(st.context.url or f"http://localhost:{st.get_option('server.port')}")
+    base = os.environ.get("HNMINE_PUBLIC_URL", "").rstrip("/")
+    if not base:
+        host = here.netloc
+        if config.is_manually_set("browser.serverAddress"):
+            host = f"{st.get_option('browser.serverAddress')}:{st.get_option('browser.serverPort')}"
+        base = "/".join(filter(None, (f"{here.scheme}://{host}", st.get_option("server.baseUrlPath").strip("/"))))
+    named = _address("") | ({"query": query} if query is not None else {})
+    return f"{base}/{page}?{urlencode(named)}"
+
+
+def link_note(address: str) -> str:
+    """Return who can open an address, in one sentence."""
+    if (urlsplit(address).hostname or "") in ("localhost", "127.0.0.1", "::1", "0.0.0.0"):
+        return "Only this machine can open it: set server.address and HNMINE_PUBLIC_URL to share it."
+    return "It opens for everyone who can reach this server."
 
 
 def _open_address(named: dict[str, str]) -> None:

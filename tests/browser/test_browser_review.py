@@ -93,7 +93,7 @@ def test_pairs_are_reviewed_by_keys_through_a_killed_server(browser: Any, place:
     verdicts = ReviewStore(root / "reviews.sqlite").verdicts()
     assert len(verdicts) == 15
     assert {each.verdict for each in verdicts} == set(CHOICES)
-    page.get_by_test_id("stSidebarNavLink").filter(has_text="Export").click()
+    page.get_by_test_id("stTopNavLink").filter(has_text="Export").click()
     button = page.get_by_test_id("stDownloadButton").filter(has_text="rows").first
     button.wait_for()
     settled(page)

@@ -93,7 +93,7 @@ def test_opening_another_variant_keeps_unsaved_changes_in_the_list(run: str, spa
     assert not at.exception
     assert next(each.value for each in at.slider if each.key.startswith("window")) == (0, 40)
     (box,) = [each for each in at.selectbox if each.label == "Run and variant"]
-    box.select(next(each for each in box.options if each.endswith("unsaved changes"))).run()
+    box.select(next(each for each in box.options if each.endswith("unsaved"))).run()
     assert next(each.value for each in at.slider if each.key.startswith("window")) == (5, 60)
 
 

@@ -140,6 +140,7 @@ def test_a_run_and_a_variant_are_named_and_have_a_note(world: World) -> None:
     assert not at.exception
     row = at.dataframe[0].value.set_index("variant").loc["wide"]
     assert (row["run"], row["note"]) == ("the first of them", "for the second training")
+    assert any("the first of them / wide" in option for box in at.selectbox for option in box.options), "the context bar says so"
     at.text_input(key=f"variant-name-{world.first}-{saved.id}").set_value("  ").run()
     assert "a variant needs a name" in texts(at)
     assert at.text_input(key=f"variant-name-{world.first}-{saved.id}").value == "wide"
