@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hnmine.analysis.figure import GROUPS, LABEL, RULE, TEXT, Figure, Spec, colour, figure, short, spec, tooltip_lines
+from hnmine.analysis.figure import GROUPS, LABEL, RULE, TEXT, Figure, Spec, colour, columns, figure, short, spec, tooltip_lines
 from hnmine.analysis.histograms import Histograms, Overlay
 from hnmine.analysis.queries import Candidates
 from hnmine.data.corpus import Corpus
@@ -68,7 +68,11 @@ def similarity_histogram(
         bins=_bins(edges, dict(zip(GROUPS, counts, strict=True)), "similarity"),
         outlines=_outlines(edges, [(GROUPS[place], shares[place]) for place in (2, 0, 1)]),  # the last one is drawn on top
         **({} if before is None else {"before": _outlines(edges, ghost, "before")}),
-        filters={"similarity": np.array([at for _, at in filters], np.float64), "filter": [name for name, _ in filters]},
+        filters={
+            "similarity": np.array([at for _, at in filters], np.float64),
+            "filter": [name for name, _ in filters],
+            "row": np.arange(len(filters)),
+        },
     )
 
 
@@ -124,12 +128,12 @@ def _similarity_histogram(brush: bool, before: bool) -> Spec:
     if brush:
         bars = bars.add_params(alt.selection_interval(name="brush", encodings=["x"]))
     filters = alt.Chart(alt.NamedData("filters")).encode(x=x("similarity"))
-    layers = _areas("outlines", x, GROUPS, {})
+    layers = _areas("outlines", x, GROUPS, {"columns": columns([*GROUPS, "before"] if before else GROUPS, 2)})
     if before:
         layers.append(_dashed("before", x, GROUPS))
     layers += [
         filters.mark_rule(**RULE),
-        _label(filters, x("similarity"), "filter", 8),
+        _label(filters, x("similarity"), "filter", {"expr": "8 + 14 * datum.row"}),
         bars,
         filters.mark_rule(size=9, opacity=0, clip=True).encode(tooltip=tooltip_lines("filter", "similarity:.3f")),
     ]
@@ -149,7 +153,7 @@ def _axis(title: str, top: bool = True) -> tuple[Any, list[Any]]:
     return x, ends if top else ends[:2]
 
 
-def _label(chart: Any, x: Any, field: str, y: int) -> Any:
+def _label(chart: Any, x: Any, field: str, y: Any) -> Any:
     """Build labels beside lines, on the side with more room."""
     right = "datum.similarity > (low + high) / 2"
     side = {"align": {"expr": f"{right} ? 'right' : 'left'"}, "dx": {"expr": f"{right} ? -5 : 5"}}
@@ -277,7 +281,7 @@ def _query_histogram(select: str | None) -> Spec:
     x, params = _axis("similarity to the query", top=False)
     named = (alt.Chart(alt.NamedData(name)) for name in ("bars", "room", "positives", "marks", "highlight"))
     bars, room, positives, marks, ring = named
-    shown = {"values": {"expr": "shown"}, "symbolOpacity": 1, "symbolStrokeWidth": 0, "columns": 3}
+    shown = {"values": {"expr": "shown"}, "symbolOpacity": 1, "symbolStrokeWidth": 0, "columns": columns(GROUPS, 2)}
     by_group = colour(list(SHAPES), shown)
     shape = alt.Shape("group:N", scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())), legend=alt.Legend(**shown))
     counted = alt.Y("candidates:Q", title="candidates", scale=alt.Scale(nice=False), axis=alt.Axis(tickCount=4, tickMinStep=1))
@@ -338,7 +342,7 @@ def _overlaid(groups: tuple[str, ...], ratio: bool) -> Spec:
     # Both are chosen negatives: the first one has their colour, the second the one that is furthest from it; no group is teal.
     domain = [GROUPS[0], groups[0], groups[2], groups[1]]
     layers = [
-        *_areas("outlines", x, domain, {"values": list(groups)}),
+        *_areas("outlines", x, domain, {"values": list(groups), "columns": columns(groups, 1)}),
         means.mark_rule(size=3, y=0, y2=14).encode(color=colour(domain, {})),
         means.mark_text(**LABEL, y=7, align={"expr": "datum.lower ? 'right' : 'left'"}, dx={"expr": "datum.lower ? -5 : 5"}).encode(
             text="label:N"

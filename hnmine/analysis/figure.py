@@ -7,7 +7,7 @@ returns the same as an Altair chart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,22 @@ if TYPE_CHECKING:
     import altair
     import pyarrow
 
-__all__ = ["COLOURS", "GREY", "GROUPS", "LABEL", "RULE", "THEME", "Figure", "Spec", "colour", "figure", "short", "spec", "tooltip_lines"]
+__all__ = [
+    "COLOURS",
+    "GREY",
+    "GROUPS",
+    "LABEL",
+    "RULE",
+    "THEME",
+    "Figure",
+    "Spec",
+    "colour",
+    "columns",
+    "figure",
+    "short",
+    "spec",
+    "tooltip_lines",
+]
 
 Spec = dict[str, Any]
 
@@ -42,6 +57,7 @@ THEME: Spec = {
             "offset": 4,
             "padding": 0,
             "columnPadding": 12,
+            "rowPadding": 2,
             "symbolStrokeWidth": 2,
         },
         "title": {"offset": 6, "fontSize": 14},
@@ -87,6 +103,11 @@ def spec(chart: Any, title: str, height: int) -> Spec:
 def colour(domain: list[str], legend: Spec | None) -> Spec:
     """Encode the groups as colours, in the order of the domain."""
     return {"field": "group", "type": "nominal", "scale": {"domain": domain}, "legend": legend}
+
+
+def columns(names: Sequence[str], fewer: int) -> Spec:
+    """Return the columns of a legend: all names in one row, or `fewer` where the chart is too narrow for them."""
+    return {"expr": f"width < {sum(26 + 6 * len(name) for name in names)} ? {fewer} : {len(names)}"}
 
 
 def tooltip_lines(*lines: str) -> list[Spec]:

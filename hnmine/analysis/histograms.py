@@ -38,8 +38,10 @@ BINS = 48
 MINI_BINS = 16
 # Edges are multiples of 1/GRID.
 GRID = 1_000
-# The y axis ends this much above the highest bar of the positives, of all ranked candidates, and of the first ranks.
+# The y axis ends this much above the highest bar of the positives, of all ranked candidates, and of the first ranks. It depends on the run
+# alone, so that a slider does not move it; only where a setting's bar would be cut off, it grows in steps.
 ROOM = 1.2
+STEP = 1.5
 FIRST_RANKS = 15
 # Ratios to the positive (%) beyond these are counted at them: a positive that scores near 0 gives ratios of thousands.
 RATIOS = (0, 150)
@@ -80,7 +82,7 @@ class Histograms:
         means: mean similarity of each group, NaN for an empty one.
         above_positive: part of the chosen negatives that score above their query's positive (0 to 1), NaN without any.
         outside: chosen negatives beyond the edges, which are counted in the first or the last bin: random-filled ones are not ranked.
-        top: the end of the y axis, in % of a group; that of the run, doubled as often as a bar would be cut off.
+        top: the end of the y axis, in % of a group; that of the run, raised by half where a bar would be cut off.
     """
 
     edges: Doubles
@@ -146,7 +148,7 @@ def score_histograms(ranking: Ranking, selection: Selection, bins: RunBins | Non
     counts = (bins.positives, np.bincount(inside, minlength=BINS), candidates)
     top = bins.top
     while top < max(_peak(each) for each in counts):
-        top *= 2
+        top *= STEP
     return Histograms(
         bins.edges,
         *counts,

@@ -30,7 +30,20 @@ from hnmine.data.reading import training_of
 from hnmine.data.rows import Row, training_rows
 from hnmine.data.several import Reading, Sorted, in_words, sorted_files
 
-__all__ = ["SUFFIXES", "FileInfo", "FirstRow", "Stamp", "Uploaded", "first_rows", "inspect_file", "list_files", "sample", "stamp", "store"]
+__all__ = [
+    "SUFFIXES",
+    "FileInfo",
+    "FirstRow",
+    "Stamp",
+    "Uploaded",
+    "first_rows",
+    "inspect_file",
+    "list_files",
+    "opener_of",
+    "sample",
+    "stamp",
+    "store",
+]
 
 # Of each file: its path, its times in nanoseconds, its size.
 Stamp = tuple[tuple[str, int, int, int], ...]
@@ -105,14 +118,15 @@ class _Borrowed(io.RawIOBase):
 Uploaded = BinaryIO | Path | Mapping[str, BinaryIO]
 
 
-def _opener(file: BinaryIO) -> Callable[[], BinaryIO]:
+def opener_of(file: BinaryIO) -> Callable[[], BinaryIO]:
+    """Return a function that opens a view of an open file from its beginning; the file stays open."""
     return lambda: cast(BinaryIO, io.BufferedReader(_Borrowed(file)))
 
 
 def _beir(source: Uploaded, name: str) -> BeirFolder | None:
     if isinstance(source, Path):
         return beir_at(source)
-    return None if isinstance(source, Mapping) or not _is_zip(source) else beir_at(name, _opener(source)())
+    return None if isinstance(source, Mapping) or not _is_zip(source) else beir_at(name, opener_of(source)())
 
 
 def _is_zip(file: BinaryIO) -> bool:
@@ -122,10 +136,10 @@ def _is_zip(file: BinaryIO) -> bool:
 
 def _folder(source: Uploaded, name: str) -> Folder | None:
     if isinstance(source, Mapping):
-        return folder_of(name, Path(name), {each: _opener(file) for each, file in source.items()})
+        return folder_of(name, Path(name), {each: opener_of(file) for each, file in source.items()})
     if isinstance(source, Path):
         return files_at(source)
-    return files_at(name, file=_opener(source)()) if _is_zip(source) else None
+    return files_at(name, file=opener_of(source)()) if _is_zip(source) else None
 
 
 def _main(folder: Folder, role: Role, columns: Columns) -> tuple[Part, Sorted]:
@@ -162,7 +176,7 @@ def inspect_file(source: Uploaded, name: str, role: Role = "training", columns: 
     assert not isinstance(source, Mapping)  # several files are a folder
     if isinstance(source, Path):
         return _looked_at(source, name, role, columns, None)
-    return _looked_at(Path(name), name, role, columns, _opener(source))
+    return _looked_at(Path(name), name, role, columns, opener_of(source))
 
 
 def _looked_at(path: Path, name: str, role: Role, columns: Columns | None, opener: Callable[[], BinaryIO] | None) -> FileInfo:

@@ -45,29 +45,27 @@ def ask(dataset: Dataset, training: FileInfo, pool: FileInfo | None, chosen: Col
         pick(dataset, shown.get("training"), shown.get("pool"), chosen, asked=True, by_id=False)
 
 
-def pick(dataset: Dataset, training: FileInfo | None, pool: FileInfo | None, chosen: Columns, *, asked: bool = False, by_id: bool) -> bool:
+def pick(dataset: Dataset, training: FileInfo | None, pool: FileInfo | None, chosen: Columns, *, asked: bool = False, by_id: bool) -> None:
     """Draw the pickers of the files that are given, and with other columns than `chosen` the rows that these would give, and a button.
 
     Args:
         asked: the columns are unknown, and the pickers begin with a suggestion to confirm.
         by_id: the rows name passages by id.
-
-    Returns:
-        Whether the columns differ from those that are read.
     """
     space = resources.workspace()
     values, options = _values(dataset, training, pool, chosen)
     _fill(dataset.id, chosen, values)
     picked: Columns | None = chosen
     now = dict(values)
-    if training is not None:
-        now |= _training(dataset.id, options["training"], "As detected" if training.source.shape else "")
-        picked = _training_settings(training, chosen, now)
-    if pool is not None:
-        now |= _pool(dataset.id, options["pool"], by_id)
-        picked = None if picked is None else _pool_settings(pool, picked, now)
+    with st.grid(4 if pool is None else 5 if training is not None and not by_id else 6, min_column_width=180):
+        if training is not None:
+            now |= _training(dataset.id, options["training"], "As detected" if training.source.shape else "")
+            picked = _training_settings(training, chosen, now)
+        if pool is not None:
+            now |= _pool(dataset.id, options["pool"], by_id)
+            picked = None if picked is None else _pool_settings(pool, picked, now)
     if now == values and not asked:
-        return False
+        return
     used = [[name for part in parts for name in _listed(now.get(part))] for parts in (PARTS[:4], PARTS[4:])]
     if any(len({*names}) < len(names) for names in used):
         st.warning("Use each column only once.", icon=":material/warning:")
@@ -81,7 +79,6 @@ def pick(dataset: Dataset, training: FileInfo | None, pool: FileInfo | None, cho
         assert picked is not None  # the button is disabled without them
         state.choose_columns(dataset.id, picked)
         st.rerun()
-    return True
 
 
 def _listed(value: Any) -> list[str]:
@@ -151,38 +148,37 @@ def _longest(names: Sequence[str], examples: dict[str, str]) -> str | None:
 
 def _training(dataset_id: str, names: Sequence[str], empty: str) -> dict[str, Any]:
     """Draw the pickers of the training file, with the text `empty` for nothing; return what is picked."""
-    with st.grid(4, min_column_width=200):
-        query = st.selectbox(
-            "Query",
-            names,
-            index=None,
-            placeholder=empty or "Choose a column",
-            key=f"column-query-{dataset_id}",
-            help="The text to search with, such as a question.",
-        )
-        pos = st.multiselect(
-            "Positives",
-            names,
-            placeholder=empty or "Choose one or more",
-            key=f"column-pos-{dataset_id}",
-            help="Passages that answer the query. A cell can hold one passage or a list. Titles are joined with their passages.",
-        )
-        neg = st.multiselect(
-            "Old negatives (optional)",
-            names,
-            placeholder=empty or "None",
-            key=f"column-neg-{dataset_id}",
-            help="Kept as candidates and replaced in the export. All other columns are kept.",
-        )
-        label = st.selectbox(
-            "Label (optional)",
-            names,
-            index=None,
-            placeholder=empty or "None",
-            key=f"column-label-{dataset_id}",
-            help="Says whether the passage of the row is a positive, such as 1 and 0, or a grade. The other passages of a query become "
-            "its old negatives.",
-        )
+    query = st.selectbox(
+        "Query",
+        names,
+        index=None,
+        placeholder=empty or "Choose a column",
+        key=f"column-query-{dataset_id}",
+        help="The text to search with, such as a question.",
+    )
+    pos = st.multiselect(
+        "Positives",
+        names,
+        placeholder=empty or "Choose one or more",
+        key=f"column-pos-{dataset_id}",
+        help="Passages that answer the query. A cell can hold one passage or a list. Titles are joined with their passages.",
+    )
+    neg = st.multiselect(
+        "Old negatives (optional)",
+        names,
+        placeholder=empty or "None",
+        key=f"column-neg-{dataset_id}",
+        help="Kept as candidates and replaced in the export. All other columns are kept.",
+    )
+    label = st.selectbox(
+        "Label (optional)",
+        names,
+        index=None,
+        placeholder=empty or "None",
+        key=f"column-label-{dataset_id}",
+        help="Says whether the passage of the row is a positive, such as 1 and 0, or a grade. The other passages of a query become "
+        "its old negatives.",
+    )
     return {"query": query, "pos": pos, "neg": neg, "label": label}
 
 
@@ -213,25 +209,24 @@ def _training_settings(found: FileInfo, chosen: Columns, now: dict[str, Any]) ->
 
 def _pool(dataset_id: str, names: Sequence[str], by_id: bool) -> dict[str, Any]:
     """Draw the pickers of the pool; return what is picked."""
-    with st.grid(4, min_column_width=200):
-        text = st.selectbox(
-            "Pool passages",
-            names,
-            index=None,
-            placeholder="Choose a column",
-            key=f"column-text-{dataset_id}",
-            help="Candidates for negatives. A title is joined with its passage where the rows have titles. Other columns are not used.",
-        )
-        if not by_id:
-            return {"text": text}
-        identity = st.selectbox(
-            "Pool ids (optional)",
-            names,
-            index=None,
-            placeholder="Found by its values",
-            key=f"column-id-{dataset_id}",
-            help="The ids by which the rows name passages.",
-        )
+    text = st.selectbox(
+        "Pool passages",
+        names,
+        index=None,
+        placeholder="Choose a column",
+        key=f"column-text-{dataset_id}",
+        help="Candidates for negatives. A title is joined with its passage where the rows have titles. Other columns are not used.",
+    )
+    if not by_id:
+        return {"text": text}
+    identity = st.selectbox(
+        "Pool ids (optional)",
+        names,
+        index=None,
+        placeholder="Found by its values",
+        key=f"column-id-{dataset_id}",
+        help="The ids by which the rows name passages.",
+    )
     return {"text": text, "id": identity}
 
 

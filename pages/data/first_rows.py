@@ -23,12 +23,12 @@ def draw(rows: Sequence[FirstRow | Row]) -> None:
     shown: dict[str, list[Any]] = {
         "line": [row.line for row in rows],
         "query": [shortened(row.query, WIDTH) for row in rows],
-        "passage" if asked else "positives": [_passages(row.pos) for row in rows],
+        "passage" if asked else "positives": [passages(row.pos) for row in rows],
     }
     if asked:
         shown["label"] = labels
     if any(row.neg for row in rows):
-        shown["old negatives"] = [_passages(row.neg) for row in rows]
+        shown["old negatives"] = [passages(row.neg) for row in rows]
     st.dataframe(
         shown,
         hide_index=True,
@@ -42,7 +42,8 @@ def draw(rows: Sequence[FirstRow | Row]) -> None:
     )
 
 
-def _passages(texts: Sequence[str]) -> str:
+def passages(texts: Sequence[str]) -> str:
+    """Return the first of several passages and how many more there are, for a cell."""
     first = shortened(texts[0], WIDTH) if texts else ""
     return f"{first} (+{len(texts) - 1:,} more)" if len(texts) > 1 else first
 

@@ -1,6 +1,6 @@
-"""Three ways to open data: the bundled example, an upload, the workspace.
+"""The start: one drop zone for the training file and its pool, the expected shape, the example, and files on the server.
 
-The detected format and columns of a file are shown before it is opened. A file that cannot be read is not stored.
+What is dropped is opened at once. A file that is not text or has no row is refused before it is stored.
 """
 
 from __future__ import annotations
@@ -12,36 +12,120 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from hnmine import resources
-from hnmine.core.errors import HnmineError, QuestionError, TextsError
-from hnmine.data.formats.detect import Role
-from hnmine.runs.uploads import SUFFIXES, FileInfo, Uploaded
+from hnmine.core.errors import ColumnsError, HnmineError, QuestionError
+from hnmine.runs.received import divided, require_content
+from hnmine.runs.uploads import Uploaded
 from pages.data import looks
-from pages.shared import state
+from pages.shared import state, tour
 from pages.shared.widgets import failed
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "bikeshare"
 NO_POOL = "no pool"
+SHAPE = """{"query": "How do I unlock a bike?", "pos": ["Scan the code on the handlebar with the app."]}
+{"query": "What does a day pass cost?", "pos": ["A day pass costs 12 euros.", "It starts with the first ride."]}"""
+POOL_SHAPE = """{"text": "Bikes lock by themselves five minutes after the last ride."}"""
+
+
+def start() -> None:
+    """Draw the drop zone beside the expected shape, and the links to the example and the tour."""
+    left, right = st.columns([3, 2], gap="medium")
+    with left, st.container(border=True, height="stretch"):
+        _drop_zone()
+        st.space("small")
+        _without_files()
+    with right, st.container(border=True, height="stretch", gap="small"):
+        st.markdown("**Training file:** one row per query")
+        st.code(SHAPE, language="json", wrap_lines=True)
+        st.markdown("**Candidate pool** (optional): more passages")
+        st.code(POOL_SHAPE, language="json", wrap_lines=True)
+        st.markdown("Other formats and other column names work too: you see how they are read, and can change it.")
+
+
+def _without_files() -> None:
+    """Draw the ways to start without files."""
+    st.markdown(
+        "**No files at hand?** 124 questions to a bike-sharing help centre and 400 passages, with known false negatives. Mining "
+        "them takes about a minute on a laptop CPU."
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button(
+            "Open the example",
+            icon=":material/play_arrow:",
+            key="open-example",
+        ):
+            open_example()
+        if st.button("Take the tour", icon=":material/explore:", key="tour-start", help="Five steps through the screens with the example."):
+            tour.begin()
+            open_example()
+
+
+def open_example() -> None:
+    """Open the bundled example."""
+    _open("bikeshare/train.jsonl", EXAMPLE / "train.jsonl", "bikeshare/pool.jsonl", EXAMPLE / "pool.jsonl")
+
+
+def _drop_zone() -> None:
+    """Draw the drop zone, and open what is in it."""
+    files = _by_name(
+        st.file_uploader(
+            "Drop your training file and, if you have one, a candidate pool",
+            # A new zone after each opening, else the same files would be opened again.
+            key=f"drop-{st.session_state.setdefault('drops', 0)}",
+            accept_multiple_files=True,
+            help="Files can be compressed with gzip or Zstandard, and a zip archive can hold several. Files with the texts of ids belong "
+            "to the training file.",
+        )
+    )
+    st.markdown("JSON lines, JSON, CSV, TSV, Excel, Parquet, Arrow, BEIR zip. The files stay on this server.")
+    if not files:
+        return
+    try:
+        parts = divided(files)
+    except ColumnsError:
+        parts = _asked(list(files))
+        if parts is None:
+            return
+    except HnmineError as error:
+        failed("Cannot use these files" if len(files) > 1 else "Cannot use this file", error)
+        return
+    if parts is not None:
+        _open(parts[0], files[parts[0]], parts[1], files[parts[1]])
+    elif len(files) == 1:
+        ((name, file),) = files.items()
+        _open(name, file, None, None)
+    else:
+        _open(f"{next(iter(files))} and {len(files) - 1:,} more", files, None, None)
+
+
+def _by_name(files: list[UploadedFile]) -> dict[str, BinaryIO]:
+    """Return uploads by their names; a repeated name gets a number."""
+    found: dict[str, BinaryIO] = {}
+    for file in files:
+        found[file.name if file.name not in found else f"{len(found)}-{file.name}"] = file
+    return found
+
+
+def _asked(names: list[str]) -> tuple[str, str] | None:
+    """Ask which of two files is the training file; return it and the pool."""
+    st.warning("The column names of these files are not known.", icon=":material/help:")
+    training = st.radio("Which file has the training rows?", names, index=None, key="drop-which")
+    return None if training is None else (training, next(name for name in names if name != training))
 
 
 def _open(name: str, training: Uploaded, pool_name: str | None, pool: Uploaded | None) -> None:
-    """Store and open a data set; remove it again when it cannot be read."""
+    """Check, store and open a data set; draw what is wrong with a file that cannot be used, and store nothing of it."""
     space = resources.workspace()
     try:
-        opened = space.add_dataset(name, training, pool_name, pool)
+        with st.spinner("Reading the files ..."):
+            require_content(training, name)
+            if pool is not None:
+                require_content(pool, str(pool_name), "pool")
+            opened = space.add_dataset(name, training, pool_name, pool)
     except HnmineError as error:
-        failed("Cannot store the data", error)
+        failed("Cannot use this file", error)
         return
     try:
         resources.files(state.data(opened.id))
-    except TextsError as error:  # the pool is missing: the files stay chosen
-        space.remove_dataset(opened.id)
-        failed(
-            "Texts are missing",
-            "The rows name passages by id. Add the file with the texts of these ids as the candidate pool."
-            if error.missing == ("passages",)
-            else str(error).replace(str(space.training_path(opened.id)), name),
-        )
-        return
     except QuestionError:
         pass  # the user answers it next
     except HnmineError as error:
@@ -50,135 +134,64 @@ def _open(name: str, training: Uploaded, pool_name: str | None, pool: Uploaded |
             message = message.replace(str(stored), str(pool_name))
         if not space.runs(opened.id):
             space.remove_dataset(opened.id)
-        failed("Cannot read this file", message)
+        failed("Cannot use this file", message)
         return
-    state.open_dataset(opened.id)
+    _show(opened.id)
+
+
+def _show(dataset_id: str) -> None:
+    st.session_state.drops = st.session_state.get("drops", 0) + 1
+    state.open_dataset(dataset_id)
     st.rerun()
 
 
-def _found(source: Uploaded, name: str, role: Role) -> FileInfo | None:
-    """Draw the detected format of a file and return it, or None when the file cannot be read."""
+def add_pool() -> None:
+    """Draw a drop zone for the pool of the open data set, which has none, and open both as one data set."""
+    space, dataset = resources.workspace(), state.dataset()
+    assert dataset is not None
+    files = _by_name(
+        st.file_uploader(
+            "Candidate pool",
+            key=f"drop-pool-{dataset.id}",
+            accept_multiple_files=True,
+            help="More candidate passages: JSON lines with `text`, plain text with one passage per line, or any other format. For rows "
+            "with ids, the file with the texts of these ids.",
+        )
+    )
+    if not files:
+        return
+    name, pool = next(iter(files.items())) if len(files) == 1 else (f"{next(iter(files))} and {len(files) - 1:,} more", files)
     try:
-        found = looks.look(source, name, role)
+        with st.spinner("Reading the files ..."):
+            require_content(pool, name, "pool")
+            whole = space.add_dataset(dataset.name, space.training_path(dataset.id), name, pool)
+            space.save_columns(whole.id, state.columns(dataset.id))
+            space.save_decisions(whole.id, *state.decisions(dataset.id))
+            if not space.runs(dataset.id):
+                space.remove_dataset(dataset.id)
     except HnmineError as error:
-        failed("Cannot read this file", error)
-        return None
-    st.text(found.said)  # literal: column names are untrusted text
-    if found.columns is None and not found.plain:
-        st.caption("You choose the columns in the next step.")
-    return found
+        failed("Cannot use this file", error)
+        return
+    _show(whole.id)
 
 
-def _label(training: FileInfo | None, pool: object) -> str:
-    """Return the button's label. It names a missing pool, because a pool that is still uploading is not opened."""
-    if training is None or pool is not None:
-        return "Open files"
-    return "Open data set" if training.own_pool else "Open without a pool"
-
-
-def _uploaded(files: list[UploadedFile]) -> tuple[Uploaded | None, str]:
-    """Return the uploads and their name: one file, or several by their names."""
-    if len(files) < 2:
-        return (files[0], files[0].name) if files else (None, "")
-    by_name: dict[str, BinaryIO] = {}
-    for file in files:
-        by_name[file.name if file.name not in by_name else f"{len(by_name)}-{file.name}"] = file
-    return by_name, f"{files[0].name} and {len(files) - 1:,} more"
-
-
-def ways() -> None:
-    """Draw the three ways side by side."""
-    with st.grid(3, min_column_width=260):
-        example()
-        upload()
-        workspace()
-
-
-def example() -> None:
-    """Draw the bundled example."""
-    with st.container(border=True, height="stretch"):
-        st.subheader("Example", anchor=False)
-        st.write("124 questions to the help centre of a bike-sharing service and 400 passages, with known false negatives.")
-        if st.button("Open the example", type="primary", icon=":material/play_arrow:", key="open-example"):
-            _open("bikeshare/train.jsonl", EXAMPLE / "train.jsonl", "bikeshare/pool.jsonl", EXAMPLE / "pool.jsonl")
-        st.caption("No download. Mining takes about a minute on a laptop CPU.")
-
-
-def upload() -> None:
-    """Draw the upload of training data and an optional pool."""
-    with st.container(border=True, height="stretch"):
-        st.subheader("Upload", anchor=False)
-        training, name = _uploaded(
-            st.file_uploader(
-                "Training data",
-                type=list(SUFFIXES),
-                key="upload-training",
-                accept_multiple_files=True,
-                help='Queries with positive passages: JSON lines such as `{"query": "...", "pos": ["..."]}`, a JSON array, CSV, TSV, '
-                "Excel, Parquet, Arrow, or a zip archive of several. Files can be compressed with gzip or Zstandard. Files with the texts "
-                "of ids belong to them. All other fields are kept.",
-            )
-        )
-        found = None if training is None else _found(training, name, "training")
-        pool, pool_name = _uploaded(
-            st.file_uploader(
-                "Candidate pool (optional)",
-                type=list(SUFFIXES),
-                key="upload-pool",
-                accept_multiple_files=True,
-                help="More candidate passages: JSON lines with `text`, plain text with one passage per line, or any format above. "
-                "A BEIR data set includes its pool.",
-            )
-        )
-        own_pool = found is not None and found.own_pool
-        if own_pool and pool is None:
-            st.caption("The corpus of the training data is the pool.")
-        by_id = found is not None and found.source.shape.endswith("by id") and not own_pool
-        if by_id and pool is None:
-            st.caption("The rows name passages by id. Add the file with their texts.")
-        found_pool = None if pool is None else _found(pool, pool_name, "pool")
-        ready = found is not None and (not by_id if pool is None else found_pool is not None)
-        if st.button(
-            "Open files" if by_id else _label(found, pool),
-            disabled=not ready,
-            icon=":material/upload_file:",
-            type="primary" if ready else "secondary",
-            key="open-upload",
-        ):
-            assert training is not None  # the button is disabled without it
-            _open(name, training, pool_name or None, pool)
-
-
-def workspace() -> None:
-    """Draw the stored data sets and the files in the workspace's folder."""
+def on_server() -> None:
+    """Draw the choice of files in the workspace's folder, for files that are too large for an upload."""
     space = resources.workspace()
-    with st.container(border=True, height="stretch"):
-        st.subheader("Workspace", anchor=False)
-        known = {dataset.id: dataset for dataset in space.datasets()}
-        if known:
-            chosen = st.selectbox(
-                "Recent data sets",
-                list(known),
-                format_func=lambda key: (
-                    f"{known[key].name}{' + ' + known[key].pool_name if known[key].pool_name else ''} ({known[key].created[:10]})"
-                ),
-                key="pick-dataset",
-            )
-            if st.button("Open", key="open-known", icon=":material/folder_open:"):
-                state.open_dataset(chosen)
-                st.rerun()
-        else:
-            st.caption("No data sets yet.")
-        names = space.files()
-        if names:
-            training = st.selectbox("Training file on the server", names, key="pick-training")
-            found = _found(space.file(training), training, "training")
-            pool = st.selectbox("Pool file on the server", [NO_POOL, *names], key="pick-pool")
-            chosen_pool = None if pool == NO_POOL else pool
-            found_pool = None if chosen_pool is None else _found(space.file(chosen_pool), chosen_pool, "pool")
-            ready = found is not None and (chosen_pool is None or found_pool is not None)
-            if st.button(_label(found, chosen_pool), key="open-files", icon=":material/folder_open:", disabled=not ready):
-                _open(training, space.file(training), chosen_pool, None if chosen_pool is None else space.file(chosen_pool))
-        else:
-            st.caption("For large files or folders, copy them to this folder on the server:")
-            st.code(str((space.root / "files").resolve()), language=None, wrap_lines=True)
+    names = space.files()
+    with st.expander("Files on the server", icon=":material/dns:", expanded=bool(names)):
+        st.markdown("For files over 1 GB or a folder of several, copy them to this folder on the server:")
+        st.code(str((space.root / "files").resolve()), language=None, wrap_lines=True)
+        if not names:
+            return
+        left, right = st.columns(2)
+        training = left.selectbox("Training file on the server", names, key="pick-training")
+        chosen = right.selectbox("Pool file on the server", [NO_POOL, *names], key="pick-pool")
+        pool = None if chosen == NO_POOL else chosen
+        try:
+            st.text(looks.look(space.file(training), training).said)  # literal: column names are untrusted text
+        except HnmineError as error:
+            failed("Cannot read this file", error)
+            return
+        if st.button("Open data set", key="open-files", icon=":material/folder_open:"):
+            _open(training, space.file(training), pool, None if pool is None else space.file(pool))

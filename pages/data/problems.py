@@ -8,10 +8,17 @@ import streamlit as st
 
 from hnmine.core.text import counted
 from hnmine.data.problems import PROBLEM_KINDS, REPAIRS, Problem, helpful_repairs
+from hnmine.data.sanity import ACCEPT
 from pages.shared import state
 
 SHOWN = 1_000
 STATUS = {"open": "unresolved", "repaired": "repaired", "skipped": "skipped", "noted": "info"}
+
+
+def offered(problems: Sequence[Problem]) -> dict[str, int]:
+    """Return the repairs that change something, each with the number of problems it repairs."""
+    doubted = any(problem.kind == ACCEPT and problem.severity == "error" for problem in problems)
+    return {kind: count for kind, count in helpful_repairs(problems).items() if kind != ACCEPT or doubted}
 
 
 def decide(dataset_id: str, problems: Sequence[Problem], rows: int, *, undecided: bool) -> None:
@@ -23,19 +30,14 @@ def decide(dataset_id: str, problems: Sequence[Problem], rows: int, *, undecided
         st.warning(
             f"{counted(bad, 'row')} {'has' if bad == 1 else 'have'} errors. Repair or skip {'it' if bad == 1 else 'them'} to continue.",
             icon=":material/rule:",
-            title="Problems in the data",
         )
-    else:
+    elif errors:
         repaired = len({(problem.file, problem.line) for problem in problems if problem.resolution == "repaired"})
         skipped = len({(problem.file, problem.line) for problem in problems if problem.resolution == "skipped"})
-        st.success(
-            f"{counted(rows, 'row')} ready ({repaired:,} repaired, {skipped:,} skipped).",
-            icon=":material/rule:",
-            title="Problems in the data",
-        )
+        st.success(f"{counted(rows, 'row')} ready ({repaired:,} repaired, {skipped:,} skipped).", icon=":material/rule:")
     with st.container(horizontal=True, vertical_alignment="center"):
         chosen = []
-        for kind, count in helpful_repairs(problems).items():
+        for kind, count in offered(problems).items():
             if st.checkbox(
                 f"{PROBLEM_KINDS[kind][0].upper()}{PROBLEM_KINDS[kind][1:]}: {REPAIRS[kind]} ({count:,})",
                 value=kind in repair,

@@ -94,7 +94,7 @@ def texts(question: TextsError) -> None:
     st.warning(
         f"The rows name {missing} by id, and the file with the texts is missing. "
         + (
-            "Open the data again with the file of the passages as the candidate pool."
+            "Add the file of the passages as the candidate pool."
             if question.missing == ("passages",)
             else "Add the text of each query to its row as `query`, or open a BEIR data set (queries, corpus, qrels)."
         ),

@@ -1,7 +1,4 @@
-"""The card "How the files were read": format, columns, counts and first rows of each file, and the pickers to change them.
-
-One line while nothing is open. What `python -m hnmine read` prints is here too.
-"""
+"""How the files of a data set are read: the mapping of their columns as pickers, and the facts that `python -m hnmine read` prints."""
 
 from __future__ import annotations
 
@@ -14,68 +11,42 @@ from hnmine import resources
 from hnmine.core.text import counted
 from hnmine.data.columns import Columns
 from hnmine.data.dataset import Files, Inputs
-from hnmine.data.sanity import ACCEPT
 from hnmine.runs.uploads import FileInfo
 from hnmine.runs.workspace import Dataset
 from pages.data import columns as pickers
-from pages.data import first_rows, looks
+from pages.data import looks
 from pages.shared import state
 
 _TEXT_FORMATS = ("jsonl", "json", "csv", "text")
 
 
-def draw(
-    dataset: Dataset,
-    detected: tuple[FileInfo, FileInfo | None],
-    chosen: Columns,
-    files: Files | None,
-    read: Inputs | None,
-    *,
-    wrong: bool = False,
-) -> None:
-    """Draw the card.
+def mapping(dataset: Dataset, detected: tuple[FileInfo, FileInfo | None], chosen: Columns) -> None:
+    """Draw which column is what, as pickers, and the answers that can be given again."""
+    with st.container(border=True, key="mapping"):
+        _pickers(dataset, detected, chosen)
+        again(dataset.id, chosen)
+
+
+def facts(dataset: Dataset, detected: tuple[FileInfo, FileInfo | None], chosen: Columns, files: Files | None, read: Inputs | None) -> None:
+    """Draw format, columns and counts of each file, as `python -m hnmine read` prints them.
 
     Args:
         detected: the formats of the files without the chosen columns.
         files: as read; None while a question is open.
         read: the same with its corpus; None while problems are open too.
-        wrong: they cannot be read with the chosen columns.
     """
     training, pool = detected
     space = resources.workspace()
-    if not wrong and chosen != Columns(encoding=chosen.encoding):
+    if chosen != Columns(encoding=chosen.encoding):
         path = space.training_path(dataset.id)
         training = looks.look(path, path.name, columns=chosen)
         if (path_of_pool := space.pool_path(dataset.id)) is not None:
             pool = looks.look(path_of_pool, path_of_pool.name, "pool", columns=chosen)
-    kinds = " + ".join(_kind(each) for each in (training, pool) if each is not None)
-    waiting = [] if files is None else [problem for problem in files.problems if problem.resolution == "open"]
-    with st.expander(
-        f"How the files were read: {kinds}",
-        icon=":material/table_view:",
-        expanded=wrong or any(problem.kind == ACCEPT for problem in waiting),
-        key=f"understood-{dataset.id}",
-    ):
-        rows, passages = ([], []) if files is None else (_counts(files, read), _pool_counts(files))
-        own = looks.names(space.training_path(dataset.id), training, "training", chosen.encoding)
-        _file(
-            dataset.name,
-            replace(training, source=replace(training.source, names=tuple(own))),
-            rows if pool is not None else rows + passages,
-        )
-        if pool is not None:
-            _file(str(dataset.pool_name), pool, passages)
-        if files is not None:
-            st.text(f"Open: {counted(len(waiting), 'problem')}, listed below." if waiting else "Open: nothing.")
-        changed = _pickers(dataset, detected, chosen)
-        if not changed and files is not None and files.training.items:
-            first_rows.draw(files.training.items[: looks.FIRST_ROWS])
-        again(dataset.id, chosen)
-
-
-def _kind(found: FileInfo) -> str:
-    """Return the format in words, without names of the file."""
-    return str(replace(found.source, names=(), part="")) + (", several files" if found.files else "")
+    rows, passages = ([], []) if files is None else (_counts(files, read), _pool_counts(files))
+    own = looks.names(space.training_path(dataset.id), training, "training", chosen.encoding)
+    _file(dataset.name, replace(training, source=replace(training.source, names=tuple(own))), rows if pool is not None else rows + passages)
+    if pool is not None:
+        _file(str(dataset.pool_name), pool, passages)
 
 
 def _file(name: str, found: FileInfo, counts: list[str]) -> None:
@@ -128,20 +99,20 @@ def _pool_counts(files: Files) -> list[str]:
     return [f"{counted(len(files.pool.items), 'passage')} in the pool{named}"]
 
 
-def _pickers(dataset: Dataset, detected: tuple[FileInfo, FileInfo | None], chosen: Columns) -> bool:
-    """Draw the pickers of the files that have columns; return whether other columns than those that are read are picked."""
+def _pickers(dataset: Dataset, detected: tuple[FileInfo, FileInfo | None], chosen: Columns) -> None:
+    """Draw the pickers of the files that have columns."""
     training, pool = detected
     if len(training.splits) > 1 or training.source.format == "beir":
         pickers.split(dataset.id, training, chosen)
     if training.source.format == "beir":
-        return False
+        return
     if pool is not None and (pool.source.format in ("text", "beir") or not pool.source.names):
         pool = None
     named = looks.names(resources.workspace().training_path(dataset.id), training, "training", chosen.encoding)
     by_id = training.source.shape.endswith("by id") and chosen.query is None
     if by_id:
-        st.caption("The rows name passages by id. Name their columns only if their values are texts.")
-    return pickers.pick(dataset, training if named else None, pool, chosen, by_id=by_id)
+        st.text("The rows name passages by id. Name their columns only if their values are texts.")
+    pickers.pick(dataset, training if named else None, pool, chosen, by_id=by_id)
 
 
 def again(dataset_id: str, chosen: Columns) -> None:

@@ -25,17 +25,17 @@ _FIELDS = {
 }  # fmt: skip
 # Findings about repeats that the other formats merge.
 _JOINED = {"repeated-row", "repeated-positive", "same-query"}
-_LOOKS = {
-    "ok": (":material/check:", "green"),
-    "note": (":material/info:", "blue"),
-    "warning": (":material/priority_high:", "orange"),
-    "error": (":material/error:", "red"),
+_ICONS = {
+    "ok": ":green[:material/check_circle:]",
+    "note": ":blue[:material/info:]",
+    "warning": ":orange[:material/warning:]",
+    "error": ":red[:material/error:]",
 }
 # Passed checks, and the kinds of findings that rule them out.
 _PASSED = (
-    ("every row has {number}", {"short-negatives", "empty-negatives"}),
+    ("Every row has {number}", {"short-negatives", "empty-negatives"}),
     (
-        "no positive, query or duplicate among the negatives",
+        "No positive, query or duplicate among the negatives",
         {"positive-among-negatives", "positive-of-another-row", "query-among-negatives", "repeated-negative", "rare-repeats"},
     ),
 )
@@ -45,14 +45,14 @@ def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, b
     """Draw the checks of the rows as written with `settings`; return the chosen repairs (keys of OUTPUT_REPAIRS, sorted)."""
     number = settings.selection.negative_number
     offered: dict[str, bool] = {}  # repair -> chosen; several findings can have the same repair
-    with st.container(border=True):
+    with st.container(gap="xsmall"):
         report = _report(run, settings, bytes_written)
         found: list[Finding] = []
         kinds = {"short-negatives"} if summary.short_rows else set()
         if report is not None:
             found = [each for each in (*report.findings, *report.notes) if _concerns(each, form)]
             kinds |= {each.kind for each in found}
-            st.caption(f"Checked for {', '.join(TRAINERS[each] for each in report.trainers)}")
+            mark("ok", f"Readable by {', '.join(TRAINERS[each] for each in report.trainers)}")
         elif short := summary.short_rows:
             mark(
                 "warning",
@@ -73,7 +73,7 @@ def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, b
                 )
             _places(finding, place)
         for words, against in _PASSED:
-            if not kinds & against:
+            if report is not None and not kinds & against:  # a check that did not run has not passed
                 mark("ok", words.format(number=counted(number, "negative")))
         if above := summary.scores["above_positive"]:
             percent = wording.percent(above, 1)
@@ -94,8 +94,8 @@ def _report(run: OpenRun, settings: MineSettings, bytes_written: int) -> Report 
     key = f"checked {run.key}"
     if bytes_written > CHECKED_AT_ONCE and not st.session_state.get(key):
         with st.container(horizontal=True, vertical_alignment="center"):
+            st.text("Not checked yet. Checking a large file takes a while.")
             if not st.button("Check the rows", icon=":material/fact_check:", key="check", help="Reads the rows as trainers do."):
-                st.caption("Not checked yet. Checking a large file takes a while.")
                 return None
         st.session_state[key] = True
     try:
@@ -126,7 +126,6 @@ def _places(finding: Finding, place: int) -> None:
 
 def mark(kind: str, text: str) -> None:
     """Draw one finding; its text is shown literally, because it can contain text of the data."""
-    icon, color = _LOOKS[kind]
-    with st.container(horizontal=True):
-        st.badge(kind, icon=icon, color=color)
+    with st.container(horizontal=True, wrap=False, gap="small"):
+        st.markdown(_ICONS[kind], width="content")
         st.text(text, width="stretch")

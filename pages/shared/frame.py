@@ -14,6 +14,7 @@ from streamlit.navigation.page import StreamlitPage
 from hnmine import resources
 from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted, shortened
+from hnmine.runs import dataset_notes
 from hnmine.runs.descriptions import Dataset, Run
 from hnmine.runs.variants import all_variants
 from pages.shared import audit, job_progress, state, statistics, wording
@@ -28,7 +29,7 @@ def bar(page: StreamlitPage) -> None:
     """Set the tab's title and draw the context bar; nothing while there is nothing to name."""
     dataset = state.dataset()
     done = "Done" if job_progress.announce() else ""
-    st.set_page_config(page_title=" - ".join(filter(None, (done, page.title, dataset and dataset.name, "hnmine"))))
+    st.set_page_config(page_title=" - ".join(filter(None, (done, page.title, dataset and _name(dataset), "hnmine"))))
     if dataset is None and not job_progress.anything():
         return
     with st.container(horizontal=True, vertical_alignment="center", gap=10, key="context"):
@@ -37,9 +38,13 @@ def bar(page: StreamlitPage) -> None:
         job_progress.show_all(on_mine=page.url_path == "mine")
 
 
+def _name(dataset: Dataset) -> str:
+    return dataset_notes.title(resources.workspace(), dataset)
+
+
 def _context(dataset: Dataset) -> None:
     """Draw what is open."""
-    name = dataset.name + (f" + {dataset.pool_name}" if dataset.pool_name else "")
+    name = _name(dataset)
     short = shortened(name, NAME)
     st.text(short, width="content", help=name if short != name else None)
     runs = {run.id: run for run in resources.workspace().runs(dataset.id)}

@@ -313,8 +313,13 @@ def selection_name(run_id: str) -> str:
 
 def opened() -> tuple[resources.OpenRun, Selection]:
     """Return the open run with its selection; without one, draw the empty state and stop the script."""
+    if st.session_state.dataset is None:
+        nothing_yet("No run is open", "Open your training file or the example first.", "pages/views/data.py", "Go to Data")
     if st.session_state.run is None:
-        nothing_yet("No run is open", "Mine a data set first.", "pages/views/mine.py", "Go to Mine")
+        job = resources.jobs().latest(st.session_state.dataset)
+        if job is not None and job.active:
+            nothing_yet("Mining is running", "There is something to see here when it is done.", "pages/views/mine.py", "Show the progress")
+        nothing_yet("No run is open", "Mine this data set first.", "pages/views/mine.py", "Go to Mine")
     try:
         run = resources.open_run(st.session_state.run)
         return run, resources.selection(run, selection_settings(run.run.id))
@@ -326,8 +331,8 @@ def opened() -> tuple[resources.OpenRun, Selection]:
 def nothing_yet(title: str, text: str, page: str, label: str) -> None:
     """Draw an empty state with a link to the next step, and stop the script."""
     with st.container(border=True, horizontal_alignment="center"):
-        st.subheader(title, anchor=False)
-        st.write(text)
+        st.subheader(title, anchor=False, width="content")
+        st.markdown(text, width="content")
         st.page_link(page, label=label, icon=":material/arrow_forward:")
     st.stop()
 

@@ -1,4 +1,4 @@
-"""Screen 7, Export: format and split, checks of the rows, the download, and the equivalent command."""
+"""Screen 7, Export: the format on the left; on the right what is written, of what it is made, the checks, and the download."""
 
 from __future__ import annotations
 
@@ -16,99 +16,45 @@ from hnmine.core.files import in_words
 from hnmine.core.text import counted
 from hnmine.export.datasets_folder import zipped_folder
 from hnmine.export.examples import dev_path
-from hnmine.export.formats import FORMATS, Format, Written
+from hnmine.export.formats import Written
+from hnmine.export.preview import first_records
 from hnmine.runs import manifest
+from hnmine.runs.exports import Exported, record_export
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.summary import summarise
-from pages.export import checks
+from pages.export import checks, formats, made_of, snippets
 from pages.shared import audit as auditing
-from pages.shared import reranker, state, wording
-from pages.shared.widgets import choice, failed
+from pages.shared import reranker, state
+from pages.shared.widgets import failed
 
-st.title("Export", anchor=False)
+PREVIEWED = 3
+
+heading = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
+with heading:
+    st.title("Export", anchor=False, width="content")
+    downloads = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right", width="content")
 run, selection = state.opened()
 dataset = resources.workspace().dataset(run.run.dataset_id)
-
-
-def chosen_format() -> Format:
-    """Draw the format and the encoding; return the chosen format."""
-    families: dict[str, list[Format]] = {}
-    for each in FORMATS.values():
-        families.setdefault(each.family, []).append(each)
-    mined = FORMATS[run.run.settings.output_format]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        family = st.selectbox(
-            "Format",
-            list(families),
-            index=list(families).index(mined.family),
-            format_func=lambda name: families[name][0].label,
-            key="export-format",
-            persist_state="session",
-            help="The format that your trainer reads. All formats contain the same negatives.",
-            width=360,
-        )
-        encodings = {each.encoding: each for each in families[family]}
-        if len(encodings) == 1:
-            return families[family][0]
-        first = mined.encoding if mined.encoding in encodings else next(iter(encodings))
-        about = "`datasets.load_dataset` reads both. Parquet is smaller and loads faster."
-        return encodings[choice("File type", {name: name for name in encodings}, "export-encoding", first, about)]
-
-
-with st.container(border=True):
-    form = chosen_format()
-    st.write(form.description)
-    for note in form.notes:
-        st.caption(note)
-    with_scores = False
-    if form.scores:
-        with_scores = st.toggle(
-            "With scores",
-            value=run.run.settings.with_scores,
-            key="export-scores",
-            persist_state="session",
-            help=f"{form.scores[0].upper()}{form.scores[1:]}. Similarities of the mining model, or scores of the run's reranker.",
-        )
-    score_source = reranker.source(run, with_scores)
-    split = st.toggle(
-        "Split into train and dev",
-        value=run.run.settings.dev_share > 0,
-        key="export-split",
-        persist_state="session",
-        help="Holds out queries for evaluation, sampled with the run's seed. Rows with the same query stay together.",
-    )
-    dev_share = 0.0
-    if split and len(run.inputs.corpus.queries) < 2:
-        st.warning("A split needs at least two queries.", icon=":material/info:")
-    elif split:
-        dev_share = (
-            st.slider(
-                "Dev queries (%)",
-                min_value=1,
-                max_value=50,
-                value=round(run.run.settings.dev_share * 100) or 5,
-                format="%d%%",
-                key="export-share",
-                persist_state="session",
-                help="Percentage of the queries in the dev file. The others are in the train file.",
-                width=360,
-            )
-            / 100
-        )
-    if applied := wording.verdicts_applied(run.verdict_pairs.counts):
-        st.write(f":material/gavel: {applied}")
-
+variant_name = state.selection_name(run.run.id)
+left, right = st.columns([2, 7], gap="medium")
+with left:
+    family = formats.choose(run)
+with right:
+    chosen = formats.options(run, family)
+    middle, side = st.columns([5, 4], gap="medium")
+form = chosen.form
 settings: MineSettings = msgspec.structs.replace(
     run.run.settings,
     selection=selection.settings,
-    with_scores=with_scores,
-    score_source=score_source,
+    with_scores=chosen.with_scores,
+    score_source=chosen.score_source,
     output_format=form.name,
-    dev_share=dev_share,
+    dev_share=chosen.dev_share,
     repair_output=(),
 )
-reranker.complete(run, settings)
-summary = summarise(run.inputs, run.ranking, selection, with_scores=with_scores)
+with right:
+    reranker.complete(run, settings)
+summary = summarise(run.inputs, run.ranking, selection, with_scores=chosen.with_scores)
 mined = run.run.manifest.get("summary") or {}
 summary.timings = mined.get("timings", {})
 own = dict.fromkeys(summary.notes)
@@ -125,14 +71,22 @@ def export() -> list[Written]:
         st.stop()
 
 
-written = export()
+with middle:
+    written = export()
 summary.notes += [note for each in written for note in each.notes if note not in summary.notes]
 
-# Checks
+# What it is made of, and the checks
 
-if repairs := checks.draw(run, settings, form, summary, sum(each.bytes for each in written)):
-    settings = msgspec.structs.replace(settings, repair_output=repairs)
-    written = export()
+with side, st.container(border=True):
+    made_of.draw(run, selection, summary)
+with side, st.container(border=True):
+    st.markdown("**Checks**")
+    if repairs := checks.draw(run, settings, form, summary, sum(each.bytes for each in written)):
+        settings = msgspec.structs.replace(settings, repair_output=repairs)
+        written = export()
+    if made_of.audited_elsewhere(run, selection):
+        checks.mark("warning", "Settings changed since the audit → measure this selection on Quality, or open the audited variant")
+    audit = auditing.summary(run, selection)
 
 # The files
 
@@ -143,30 +97,45 @@ names = {"all": f"{stem}{form.suffix}", "train": f"{stem}{form.suffix}", "dev": 
 
 def read(part: str) -> bytes:
     """Return a file's bytes, or those of a folder as a zip, at the time of the download; it is written again if it has been deleted."""
-    path = next(each for each in resources.export(run, settings) if each.part == part).path
-    return b"".join(zipped_folder(path, stem)) if path.is_dir() else path.read_bytes()
+    found = next(each for each in resources.export(run, settings) if each.part == part)
+    if part != "dev":
+        record_export(
+            resources.workspace(),
+            run.run.id,
+            Exported(
+                selection=selection.settings,
+                variant=variant_name,
+                file_name=names[part],
+                output_format=form.name,
+                rows=found.rows,
+                bytes=found.bytes,
+                sha256=found.sha256,
+                verdicts=len(run.verdict_pairs.applied),
+            ),
+        )
+    return b"".join(zipped_folder(found.path, stem)) if found.path.is_dir() else found.path.read_bytes()
 
 
 def download(each: Written) -> None:
     """Draw the download button of one file."""
-    what = {"all": "Download", "train": "Download train:", "dev": "Download dev:"}[each.part]
     one = "query" if form.records == "queries" else form.records.removesuffix("s")
+    file_name = f"{stem}.zip" if form.folder else names[each.part]
     st.download_button(
-        f"{what} {counted(each.rows, one, form.records)}, {in_words(each.bytes)}",
+        f"Download {file_name.translate(_LITERAL)} · {in_words(each.bytes)}",
         data=lambda: read(each.part),
-        file_name=f"{stem}.zip" if form.folder else names[each.part],
+        file_name=file_name,
         mime=form.mime,
         icon=":material/download:",
         type="secondary" if each.part == "dev" else "primary",
         on_click="ignore",
+        help=f"{counted(each.rows, one, form.records)}.",
         key="download" if each.part != "dev" else "download-dev",
     )
 
 
-audit = auditing.summary(run, selection)
-with st.container(horizontal=True, vertical_alignment="center"):
-    for each in written:
-        download(each)
+# A file name is no Markdown.
+_LITERAL = str.maketrans({char: f"\\{char}" for char in "\\`*_{}[]()<>#+-.!|~$:"})
+with downloads:
     record = manifest.of_export(
         run.run.manifest,
         settings=settings,
@@ -183,22 +152,53 @@ with st.container(horizontal=True, vertical_alignment="center"):
         file_name=f"{stem}.manifest.json",
         mime="application/json",
         icon=":material/description:",
+        type="tertiary",
         help="Everything to reproduce the file: settings, seed, verdicts, versions, audit, and fingerprints of inputs and weights.",
         on_click="ignore",
         key="download-manifest",
     )
+    for each in reversed(written):
+        download(each)
+with middle, st.container(border=True):
+    st.markdown(f"**The first {PREVIEWED} {form.records} as they will be written**")
+    st.text(" ".join([form.description.replace("`", ""), *form.notes]))
+    try:
+        st.code(first_records(written[0].path, PREVIEWED), language=None, wrap_lines=True, height=480)
+    except OSError as error:
+        failed("Cannot show the file", error)
 
-st.subheader("Command line", anchor=False)
+# The same in other ways
+
 pool = resources.workspace().pool_path(dataset.id)
-command = command_line(
-    settings,
-    input_file=str(resources.workspace().training_path(dataset.id)),
-    candidate_pool=None if pool is None else str(pool),
-    output_file=f"{stem}{form.suffix}",
-    reviews=resources.verdict_file(run),
-)
-st.code(shlex.join(command), language="bash", wrap_lines=True)
-st.caption(
-    "Writes the same bytes. `python -m hnmine mine --from_manifest MANIFEST --output_file FILE` reproduces the file from its manifest and "
-    "compares the bytes."
-)
+output_file = f"{stem}{form.suffix}"
+reviews = resources.verdict_file(run)
+training = str(resources.workspace().training_path(dataset.id))
+terminal, library, trainer = st.tabs(["Command line", "Python", "Load it in a trainer"])
+with terminal:
+    command = command_line(
+        settings,
+        input_file=training,
+        candidate_pool=None if pool is None else str(pool),
+        output_file=output_file,
+        reviews=reviews,
+    )
+    st.code(shlex.join(command), language="bash", wrap_lines=True)
+    st.text(
+        "Writes the same bytes. To reproduce the file from its manifest: python -m hnmine mine --from_manifest MANIFEST --output_file FILE"
+    )
+with library:
+    st.code(
+        snippets.python(
+            settings,
+            input_file=training,
+            pool=None if pool is None else str(pool),
+            output_file=output_file,
+            verdicts=None if reviews is None else str(reviews),
+        ),
+        language="python",
+        wrap_lines=True,
+    )
+    st.text("Writes the same bytes.")
+with trainer:
+    st.code(snippets.loader(form, output_file), language=None, wrap_lines=True)
+    st.text("Replace MODEL and OUTPUT with your own.")

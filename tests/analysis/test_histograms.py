@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from hnmine.analysis.compare import Side
-from hnmine.analysis.histograms import BINS, MINI_BINS, RATIOS, mini_histogram, mini_histograms, overlay, run_bins, score_histograms
+from hnmine.analysis.histograms import BINS, MINI_BINS, RATIOS, STEP, mini_histogram, mini_histograms, overlay, run_bins, score_histograms
 from hnmine.data.verdicts import VerdictPairs
 from hnmine.retrieval.ranking import Ranking
 from hnmine.selection.select import Selection, select
@@ -95,7 +95,7 @@ def test_no_setting_moves_the_axis_and_no_bar_is_cut_off(start, width, most, str
     selection = chosen_by(window_start=start, window_end=min(60, start + width), max_score=most, strategy=strategy)
     found = score_histograms(RANKING, selection, bins)
     assert np.array_equal(found.edges, bins.edges) and np.array_equal(found.positives, bins.positives)
-    assert np.log2(found.top / bins.top) in range(8)
+    assert np.log(found.top / bins.top) / np.log(STEP) == pytest.approx(round(np.log(found.top / bins.top) / np.log(STEP)))
     assert all(100 * counts.max() <= found.top * max(1, counts.sum()) for counts in (found.positives, found.chosen, found.candidates))
     whole = score_histograms(RANKING, selection)
     assert np.array_equal(whole.candidates, found.candidates)

@@ -1,4 +1,4 @@
-"""Files that people have, uploaded in a real browser: their card has the right counts, and a question is three clicks from negatives."""
+"""Files that people have, dropped in a real browser: they are read with the right counts, and a question is two clicks from negatives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WAIT = 300_000  # milliseconds: a busy machine loads the model in minutes
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not beside the checkout")]
 
-# Training file, pool -> what the card says. Of MINED also the button that answers its question.
+# Training file, pool -> how they are read. Of MINED also the button that answers its question.
 READ = [
     (
         "01-dpr-json/tevatron-train.jsonl",
@@ -72,39 +72,38 @@ def names(cases: list[Any]) -> list[str]:
     return [case[0] for case in cases]
 
 
-def upload(page: Any, place: int, file: str) -> None:
-    page.get_by_test_id("stFileUploaderDropzoneInput").nth(place).set_input_files(CASES / file)
-
-
 def press(page: Any, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
     settled(page)
 
 
-def open_files(page: Any, server: Server, file: str, pool: str) -> None:
-    """Upload the files of a case, the second when the first is understood, and open them."""
+def drop(page: Any, *files: Path) -> None:
+    """Drop files into the one zone on the screen."""
+    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(files)
+    settled(page)
+
+
+def open_files(page: Any, server: Server, *files: str) -> None:
+    """Drop the files of a case, all at once; they open by themselves."""
     page.goto(server.url)
     settled(page)
-    upload(page, 0, file)
-    page.get_by_role("button", name="Open without a pool").wait_for()
+    drop(page, *(CASES / file for file in files if file))
+    page.get_by_role("heading", name="Data", exact=True).wait_for()
     settled(page)
-    if pool:
-        upload(page, 1, pool)
-    press(page, "Open files" if pool else "Open without a pool")  # the name says that the pool is there
 
 
-def card(page: Any) -> str:
-    """Open the card, and return what it says."""
-    found = page.get_by_test_id("stExpander").filter(has_text="How the files were read")
-    found.locator("summary").click()
-    found.get_by_text("Open: nothing.").wait_for()
-    return str(found.inner_text())
+def facts(page: Any) -> str:
+    """Return how the files were read, as the screen says."""
+    page.get_by_role("tab", name="Files").click()
+    settled(page)
+    return str(page.get_by_role("tabpanel").filter(visible=True).inner_text())
 
 
 @pytest.mark.parametrize(("file", "pool", "counts"), READ, ids=names(READ))
-def test_a_file_opens_by_itself_and_its_card_has_the_counts(page, server, file, pool, counts) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_opens_by_itself_and_says_how_it_was_read(page, server, file, pool, counts) -> None:  # type: ignore[no-untyped-def]
     open_files(page, server, file, pool)
-    said = card(page)
+    assert page.get_by_role("button", name="Mine hard negatives").is_enabled()
+    said = facts(page)
     assert all(each in said for each in counts), said
 
 
@@ -119,49 +118,34 @@ def test_several_files_are_uploaded_together(page, server, tmp_path) -> None:  #
         (tmp_path / name).write_text("\n".join(lines) + "\n", "utf-8")
     page.goto(server.url)
     settled(page)
-    page.get_by_test_id("stFileUploaderDropzoneInput").nth(0).set_input_files([tmp_path / name for name in files])
-    page.get_by_text("rows from triples.tsv, queries from queries.tsv, passages from collection.tsv").wait_for()
-    settled(page)
-    press(page, "Open data set")
-    said = card(page)
+    drop(page, *(tmp_path / name for name in files))
+    said = facts(page)
+    assert "rows from triples.tsv, queries from queries.tsv, passages from collection.tsv" in said
     assert "10 rows, 10 queries, 10 positives, 10 old negatives" in said
     assert "30 passages in the pool, 20 of them named by id in the rows" in said
 
 
-def test_a_picker_leaves_the_card_open_and_shows_its_rows(page, server) -> None:  # type: ignore[no-untyped-def]
-    open_files(page, server, "21-question-context-answer/rag.csv", "")
-    card(page)
+def test_a_picker_shows_its_rows_before_they_are_used(page, server) -> None:  # type: ignore[no-untyped-def]
+    open_files(page, server, "21-question-context-answer/rag.csv")
     assert page.get_by_role("button", name="Use these columns").count() == 0
     page.get_by_role("combobox", name="Old negatives (optional)").click()
     page.get_by_role("option", name="answer").click()
     page.get_by_text("With these columns, the first rows are").wait_for()
     page.keyboard.press("Escape")
     press(page, "Use these columns")
-    page.get_by_text("24 rows, 24 queries, 24 positives, 24 old negatives").wait_for()
+    page.get_by_text("24 rows · 24 queries · 24 positives · 24 old negatives").wait_for()
 
 
 @pytest.mark.parametrize(("file", "pool", "answer", "counts"), MINED, ids=names(MINED))
-def test_a_question_is_three_clicks_from_negatives(page, server, file, pool, answer, counts) -> None:  # type: ignore[no-untyped-def]
+def test_a_question_is_two_clicks_from_negatives(page, server, file, pool, answer, counts) -> None:  # type: ignore[no-untyped-def]
     if answer:
         open_files(page, server, file, pool)
         press(page, answer)  # 1
     else:  # the question is the missing pool
-        page.goto(server.url)
-        settled(page)
-        upload(page, 0, file)
-        page.get_by_text("The rows name passages by id. Add the file with their texts.").wait_for()
-        settled(page)
-        assert page.get_by_role("button", name="Open files").is_disabled()
-        upload(page, 1, pool)
-        press(page, "Open files")  # 1
-    said = card(page)
+        open_files(page, server, file)
+        page.get_by_text("The rows name passages by id, and the file with the texts is missing.").wait_for()
+        drop(page, CASES / pool)
+    said = facts(page)
     assert all(each in said for each in counts), said
-    press(page, "Continue to Mine")  # 2
-    page.get_by_role("button", name=f"Mine {counts_of(counts)} queries").click()  # 3
-    page.get_by_text("Mean similarity").wait_for(timeout=WAIT)
-
-
-def counts_of(counts: tuple[str, ...]) -> str:
-    """Return the number of queries in the counts of a card."""
-    (line,) = [each for each in counts if " queries" in each]
-    return line.partition(" queries")[0].rpartition(" ")[2]
+    press(page, "Mine hard negatives")  # 2
+    page.get_by_text("not audited").first.wait_for(timeout=WAIT)  # the context bar has the figures of the run

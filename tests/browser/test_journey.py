@@ -8,14 +8,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.browser.server import Server, page_of, settled
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Route
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "bikeshare"
@@ -38,16 +34,10 @@ def test_from_upload_to_download_as_the_command_line_writes_it(  # type: ignore[
     train = tmp_path / "train.jsonl"
     train.write_text("".join(line.replace('", "pos"', ' please", "pos"') if number < 5 else line for number, line in enumerate(lines)))
     page = page_of(browser, serve(tmp_path / "workspace").url)
-    uploads = page.get_by_test_id("stFileUploaderDropzoneInput")
-    uploads.nth(0).set_input_files(train)
-    page.get_by_text("JSON lines, 5 fields").wait_for()  # of two files in the same moment, the page may take one: nobody is so quick
-    settled(page)
-    uploads.nth(1).set_input_files(EXAMPLE / "pool.jsonl")
-    page.get_by_role("button", name="Open files").click()
-    page.get_by_role("heading", name="Summary").wait_for()
-    page.get_by_text("+ pool.jsonl").wait_for()
-    assert metric(page, "Rows") == "124"
-    page.get_by_role("button", name="Continue to Mine").click()
+    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files([train, EXAMPLE / "pool.jsonl"])
+    page.get_by_text("+ pool.jsonl").first.wait_for()
+    page.get_by_text("124 rows · 121 queries").wait_for()
+    page.get_by_role("button", name="Settings first").click()
 
     page.get_by_role("button", name="Mine 121 queries").click()
     page.get_by_role("button", name="Cancel").wait_for()
@@ -110,32 +100,6 @@ def test_from_upload_to_download_as_the_command_line_writes_it(  # type: ignore[
     rows = [json.loads(line) for line in downloaded.splitlines()]
     assert len(rows) == 124
     assert all(len(row["neg"]) == 15 for row in rows)
-
-
-def test_what_is_opened_while_the_pool_is_on_its_way_is_told_on_the_button(browser, serve: Serve, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    """The server knows of a file when the whole of it is there; until then the training rows alone would be opened."""
-    on_the_way: list[Route] = []
-
-    def hold_the_first(route: Route) -> None:
-        if on_the_way:
-            route.continue_()
-        else:
-            on_the_way.append(route)
-
-    page = page_of(browser, serve(tmp_path / "workspace").url)
-    uploads = page.get_by_test_id("stFileUploaderDropzoneInput")
-    page.route("**/upload_file/**", hold_the_first)
-    with page.expect_request("**/upload_file/**"):
-        uploads.nth(1).set_input_files(EXAMPLE / "pool.jsonl")
-    uploads.nth(0).set_input_files(EXAMPLE / "train.jsonl")
-    page.get_by_text("JSON lines, 5 fields").wait_for()
-    settled(page)
-    assert page.get_by_role("button", name="Open without a pool").is_enabled()
-    assert page.get_by_role("button", name="Open files").count() == 0
-    on_the_way[0].continue_()
-    page.get_by_role("button", name="Open files").click()
-    page.get_by_text("+ pool.jsonl").wait_for()
-    page.context.close()
 
 
 def test_an_address_of_a_screen_works_on_a_server_that_has_just_started(browser, serve: Serve, place: tuple[Path, str]) -> None:  # type: ignore[no-untyped-def]

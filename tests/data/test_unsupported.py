@@ -44,6 +44,7 @@ def as_orc() -> bytes:
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(40), "an old Office document, such as .xls; save it as .xlsx"),
         (b"\x89HDF\r\n\x1a\n" + bytes(40), "an HDF5 file"),
         (b"%PDF-1.7\n", "a PDF document"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(40), "an image"),
         (b"<!DOCTYPE html>\n<html><body>404</body></html>\n", "an HTML page: an error page in place of the data"),
         (b"<table><tr><td>query</td><td>positive</td></tr></table>\n", "an HTML page"),
         (b'<?xml version="1.0"?>\n<topics></topics>\n', "an XML document"),
@@ -65,3 +66,11 @@ def test_texts_that_begin_alike_are_read(tmp_path):
     for first in range(3):
         path.write_text("\n".join(texts[first:] + texts[:first]))
         assert read_pool(path).items == texts[first:] + texts[:first]
+
+
+def test_bytes_of_a_program_are_not_text(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\x7fELF\x02\x01\x01\0\n" + bytes(range(256)))
+    for read in (read_training, read_pool):
+        with pytest.raises(InputError, match=r"rows\.jsonl: the file is not text"):
+            read(path)

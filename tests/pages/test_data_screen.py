@@ -1,9 +1,10 @@
-"""The Data screen with every kind of file: what it is gets shown before use, columns are picked, and the steps lead on."""
+"""The Data screen with every kind of file: it opens at once or is refused, columns are picked, and one press mines."""
 
 from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -14,10 +15,14 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from hnmine.data.columns import Columns
+from hnmine.models.cards import ModelSettings
+from hnmine.runs.dataset_notes import name_dataset
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.uploads import inspect_file
 from hnmine.runs.workspace import OWN_CORPUS, Workspace
+from hnmine.selection.presets import with_preset
 from hnmine.selection.settings import SelectionSettings
+from pages.shared import mining
 from tests.conftest import mine
 from tests.pages.conftest import open_app, press, texts
 
@@ -25,8 +30,23 @@ ROOT = Path(__file__).parents[2]
 CSV = "thema,rat,anders,nr\n" + "".join(f"was ist {n},das ist {n},das ist nicht {n},{n}\n" for n in range(9))
 
 
-def metrics(at: AppTest) -> dict[str, str]:
-    return {metric.label: metric.value for metric in at.metric}
+def figures(at: AppTest) -> dict[str, str]:
+    """The figures of the data set in the line under the title, by what they count."""
+    (line,) = [each.value for each in at.text if re.match(r"[\d,]+ rows? · ", each.value)]
+    counts = [part.split(" ", 1) for part in line.split(" · ")]
+    return {what.removesuffix("ies").removesuffix("y").removesuffix("s"): count for count, what in counts}
+
+
+def drop(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
+    """Drop files into the zone, all at once."""
+    at.file_uploader[0].set_value([(name, content, "application/octet-stream") for name, content in files]).run()
+    assert not at.exception, [each.value for each in at.exception]
+    return at
+
+
+def ready(at: AppTest) -> bool:
+    """Whether mining can start."""
+    return any(button.key == "mine-now" and not button.disabled for button in at.button)
 
 
 def beir(folder: Path) -> None:
@@ -44,7 +64,7 @@ def test_columns_that_cannot_be_told_are_picked_and_remembered(fresh: Path) -> N
     assert "Choose the columns" in texts(at)
     assert "paare.csv: CSV, 4 columns: thema, rat, anders, nr" in texts(at)
     assert list(at.dataframe[0].value.columns) == ["thema", "rat", "anders", "nr"]
-    assert not [button for button in at.button if button.key == "continue"]
+    assert not ready(at)
     at.switch_page("pages/views/mine.py").run()
     assert not at.exception
     assert "Cannot mine this data" in texts(at)
@@ -55,15 +75,15 @@ def test_columns_that_cannot_be_told_are_picked_and_remembered(fresh: Path) -> N
     assert "Choose the columns" in texts(at)
     at.button(key="use-columns").click().run()
     assert not at.exception
-    assert metrics(at)["Rows"] == "9"
-    assert not at.button(key="continue").disabled
+    assert figures(at)["row"] == "9"
+    assert ready(at)
     assert "Choose the columns" not in texts(at)
     at.multiselect(key=f"column-neg-{dataset.id}").select("anders").run()
     press(at, "use-columns")
-    assert metrics(at)["Old negatives"] == "9"
+    assert figures(at)["old negative"] == "9"
     assert "nr" in texts(at)
     again = open_app(dataset=dataset.id)  # another session
-    assert metrics(again)["Old negatives"] == "9"
+    assert figures(again)["old negative"] == "9"
     assert Workspace(fresh).columns(dataset.id) == Columns(query="thema", pos=("rat",), neg=("anders",))
 
 
@@ -89,19 +109,19 @@ def test_known_columns_are_prefilled_and_only_changes_become_settings(fresh: Pat
     assert at.selectbox(key=f"column-query-{dataset.id}").value == "question"
     assert at.multiselect(key=f"column-pos-{dataset.id}").value == ["answer"]
     assert at.multiselect(key=f"column-neg-{dataset.id}").value == ["wrong"]
-    assert metrics(at)["Passages"] == "36"
+    assert figures(at)["passage"] == "36"
     assert space.columns(dataset.id) == Columns()
     at.multiselect(key=f"column-neg-{dataset.id}").unselect("wrong").run()
-    assert metrics(at)["Passages"] == "36", "nothing is used before the press"
+    assert figures(at)["passage"] == "36", "nothing is used before the press"
     assert "old negatives" not in at.dataframe[0].value.columns, "the rows as they would be read"
     press(at, "use-columns")
-    assert metrics(at)["Passages"] == "28"
+    assert figures(at)["passage"] == "28"
     assert space.columns(dataset.id) == Columns(neg=())
     settings = MineSettings(columns=space.columns(dataset.id), selection=SelectionSettings(window_start=0))
     run = mine(space, dataset.id, settings, 50)
     st.cache_resource.clear()
     at = open_app(run=run)
-    assert metrics(at)["Passages"] == "28"
+    assert figures(at)["passage"] == "28"
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
@@ -117,40 +137,109 @@ def test_a_beir_data_set_brings_its_pool_and_its_judgements_are_picked(fresh: Pa
     at = open_app()
     at.selectbox(key="pick-training").select("nice.zip" if kind == "zip" else "nice").run()
     assert "BEIR data set, 2 splits: train, test" in texts(at)
-    assert at.button(key="open-files").label == "Open data set"  # it brings its own pool
     at.button(key="open-files").click().run()
     assert not at.exception
-    assert (metrics(at)["Rows"], metrics(at)["Passages"]) == ("2", "8")
+    assert (figures(at)["row"], figures(at)["passage"]) == ("2", "8")
     (dataset,) = space.datasets()
     assert dataset.pool_name == OWN_CORPUS
     assert space.pool_path(dataset.id) is None
     at.selectbox(key=f"column-split-{dataset.id}").select("test").run()
-    assert metrics(at)["Rows"] == "1"
+    assert figures(at)["row"] == "1"
     assert space.columns(dataset.id) == Columns(split="test")
 
 
-def test_an_upload_is_told_before_it_is_opened(fresh: Path) -> None:
-    at = open_app()
-    at.file_uploader(key="upload-training").upload("pairs.csv", b"question,answer\na,b\nc,d\n", "text/csv").run()
-    assert "CSV, 2 columns: question, answer; read as query = question, pos = answer" in texts(at)
-    at.file_uploader(key="upload-pool").upload("pool.zip", b"PK\x03\x04 nothing", "application/zip").run()
-    assert "pool.zip: the zip archive is damaged" in texts(at)
-    assert at.button(key="open-upload").disabled
+def test_a_dropped_file_opens_at_once(fresh: Path) -> None:
+    at = drop(open_app(), ("pairs.csv", b"question,answer\na,b\nc,d\n"))
+    assert figures(at) == {"row": "2", "quer": "2", "positive": "2", "old negative": "0", "passage": "2"}
+    assert ready(at)
+    (dataset,) = Workspace(fresh).datasets()
+    assert (dataset.name, dataset.pool_name) == ("pairs.csv", None)
 
 
-def test_the_button_says_when_there_is_no_pool(fresh: Path) -> None:
-    at = open_app()
+def test_a_training_file_and_its_pool_are_dropped_together(fresh: Path) -> None:
+    at = drop(open_app(), ("more.txt", b"e\nf\n"), ("pairs.csv", b"query,pos\na,b\nc,d\n"))
+    assert figures(at)["passage"] == "4"
+    (dataset,) = Workspace(fresh).datasets()
+    assert (dataset.name, dataset.pool_name) == ("pairs.csv", "more.txt")
 
-    def button() -> tuple[str, bool]:
-        return at.button(key="open-upload").label, not at.button(key="open-upload").disabled
 
-    assert button() == ("Open files", False)
-    at.file_uploader(key="upload-training").upload("pairs.csv", b"query,pos\na,b\nc,d\n", "text/csv").run()
-    assert button() == ("Open without a pool", True)
-    at.file_uploader(key="upload-pool").upload("pool.txt", b"e\nf\n", "text/plain").run()
-    assert button() == ("Open files", True)
-    at.button(key="open-upload").click().run()
-    assert metrics(at)["Passages"] == "4"
+def test_a_pool_is_added_later_and_nothing_of_before_stays(fresh: Path) -> None:
+    space = Workspace(fresh)
+    at = drop(open_app(), ("own.jsonl", b"".join(b'{"ticket": "why is %d slow", "fix": "it waits %d"}\n' % (n, n) for n in range(9))))
+    press(at, "use-columns")
+    at = drop(at, ("pool.txt", b"e\nf\n"))
+    assert figures(at)["passage"] == "11", "the columns that were chosen are kept"
+    (dataset,) = space.datasets()
+    assert dataset.pool_name == "pool.txt"
+    assert not at.file_uploader
+
+
+def test_two_files_with_unknown_names_are_one_question(fresh: Path) -> None:
+    rows = b"".join(b'{"ticket": "why is %d slow", "fix": "it waits %d"}\n' % (n, n) for n in range(9))
+    texts_ = b"".join(b'{"nr": "d%d", "advice": "Paint %d by hand."}\n' % (n, n) for n in range(9))
+    at = drop(open_app(), ("kb.jsonl", texts_), ("own.jsonl", rows))
+    assert not Workspace(fresh).datasets()
+    at.radio(key="drop-which").set_value("own.jsonl").run()
+    (dataset,) = Workspace(fresh).datasets()
+    assert (dataset.name, dataset.pool_name) == ("own.jsonl", "kb.jsonl")
+    assert "Choose the columns" in texts(at)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("image.jsonl", b"\x89PNG\r\n\x1a\n" + bytes(900), "the file is an image"),
+        ("empty.jsonl", b"", "no usable training row"),
+        ("bad.jsonl", b"{nothing}\n", "line 1, $: not JSON"),
+        ("pool.zip", b"PK\x03\x04 nothing", "pool.zip: the zip archive is damaged"),
+    ],
+)
+def test_what_has_no_row_is_refused_before_it_is_stored(fresh: Path, name: str, content: bytes, words: str) -> None:
+    at = drop(open_app(), (name, content))
+    assert "Cannot use this file" in texts(at)
+    assert words in texts(at)
+    assert not list((fresh / "datasets").iterdir())
+    good = b'{"query": "q", "pos": ["p"]}\n'
+    assert "Cannot use" in texts(drop(open_app(), ("train.jsonl", good), (name, content)))
+    assert not list((fresh / "datasets").iterdir())
+
+
+def test_mining_starts_with_the_recommended_settings(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[str, MineSettings]] = []
+    monkeypatch.setattr(mining, "start", lambda dataset_id, settings, depth: started.append((dataset_id, settings)))
+    at = drop(open_app(), ("pairs.csv", b"question,answer\na,b\nc,d\n"))
+    press(at, "mine-now")
+    ((dataset_id, settings),) = started
+    assert dataset_id == Workspace(fresh).datasets()[0].id
+    assert settings == MineSettings(model=ModelSettings(), selection=with_preset("balanced", SelectionSettings(), deepest=2))
+    assert [each.value for each in at.title] == ["Mine"]
+
+
+def test_recent_data_sets_have_names_and_counts(fresh: Path) -> None:
+    space = Workspace(fresh)
+    at = drop(open_app(), ("pairs.csv", b"question,answer\na,b\nc,d\n"))
+    (dataset,) = space.datasets()
+    name_dataset(space, dataset.id, "**Help** centre")
+    press(at, "open-other")
+    table = at.dataframe[0].value
+    assert [list(table[column]) for column in ("name", "rows", "passages", "runs")] == [["**Help** centre"], [2], [2], [0]]
+    assert "dataset" not in at.query_params
+
+
+def test_the_health_strip_says_what_to_do(fresh: Path) -> None:
+    rows = b'{"query": "q", "pos": ["p"]}\n{"query": "r", "pos": []}\n{"query": "r", "pos": "s"}\n'
+    at = drop(open_app(), ("rows.jsonl", rows + b'{"query": "long", "pos": ["%s"]}\n' % (b"word " * 400)))
+    assert not ready(at)
+    said = texts(at)
+    assert "2 rows with errors" in said
+    assert "% of passages truncated" in said
+    assert "all-MiniLM-L6-v2 reads 256 tokens." in said
+    assert "Duplicates not counted" in said
+    (skip,) = [each for each in at.checkbox if each.key.startswith("skip-")]
+    skip.check().run()
+    assert ready(at)
+    assert "Errors resolved" in texts(at)
+    assert "0 repaired, 2 skipped." in texts(at)
 
 
 def test_names_of_columns_are_shown_literally(fresh: Path) -> None:
@@ -163,32 +252,42 @@ def test_names_of_columns_are_shown_literally(fresh: Path) -> None:
     assert any(nasty in str(element.value) for element in at.text)
 
 
-def test_the_steps_lead_on(fresh: Path) -> None:
-    at = open_app()
-    assert "Getting started" in texts(at)
-    for step in ("1 · Open data", "2 · Mine", "3 · Inspect and review", "4 · Export"):
-        assert step in texts(at)
-    at.button(key="open-example").click().run()
-    assert "Getting started" not in texts(at)
+def test_rows_of_the_example_are_seen_with_how_they_are_read(fresh: Path) -> None:
+    at = press(open_app(), "open-example")
+    said = texts(at)
+    assert "bikeshare/train.jsonl: JSON lines, encoding UTF-8, 5 fields: query, pos, prompt, id, neg" in said
+    assert "query = query · positives = pos · old negatives = neg" in said
+    assert "Other fields, kept in the export: prompt, id" in said
+    assert len(at.dataframe[0].value) == 100
+    assert at.tabs[0].label == "Rows (124)"
 
 
-def card(at: AppTest):  # type: ignore[no-untyped-def]
-    (found,) = [each for each in at.expander if each.label.startswith("How the files were read")]
-    return found
+def test_scores_of_replaced_negatives_are_said_to_be_lost(fresh: Path) -> None:
+    at = drop(open_app(), ("rows.jsonl", b'{"query": "q", "pos": ["p"], "pos_scores": [1], "neg_scores": [2], "neg": ["n"], "level": 1}\n'))
+    assert "Other fields, kept in the export: level" in texts(at)
+    assert "Not kept, because the negatives are replaced: pos_scores, neg_scores" in texts(at)
 
 
-def test_plain_rows_have_a_closed_card_with_their_facts(fresh: Path) -> None:
-    at = open_app()
-    at.button(key="open-example").click().run()
-    assert card(at).label == "How the files were read: JSON lines + JSON lines"
-    assert not card(at).proto.expanded
-    facts = "\n".join(text.value for text in card(at).text)
-    assert "bikeshare/train.jsonl: JSON lines, encoding UTF-8, 5 fields: query, pos, prompt, id, neg" in facts
-    assert "query = query · positives = pos · old negatives = neg\n" in facts
-    assert "124 rows, 121 queries" in facts
-    assert "passages in the pool" in facts
-    assert "Open: nothing." in facts
-    assert len(card(at).dataframe[0].value) == 2
+def test_the_tour_leads_through_the_screens_and_can_be_left(run: str, space: Workspace) -> None:
+    at = open_app(run=run, state={"tour": True})
+    at.run()
+    for step, name in enumerate(("Data", "Mine", "Inspect", "Review", "Export"), 1):
+        assert f"**Step {step} of 5 · {name}**" in texts(at)
+        assert not at.exception
+        if step < 5:
+            press(at, "tour-next")
+    press(at, "tour-leave")
+    assert "**Step" not in texts(at)
+    at.switch_page("pages/views/runs.py").run()
+    assert "Tour" not in texts(at)
+
+
+def test_the_tour_opens_the_example(fresh: Path) -> None:
+    at = press(open_app(), "tour-start")
+    assert "**Step 1 of 5 · Data**" in texts(at)
+    assert figures(at)["row"] == "124"
+    press(at, "tour-next")
+    assert at.button(key="tour-next").disabled, "nothing is mined yet"
 
 
 def test_json_with_own_names_gets_the_pickers_of_a_table(fresh: Path) -> None:
@@ -200,11 +299,10 @@ def test_json_with_own_names_gets_the_pickers_of_a_table(fresh: Path) -> None:
     assert "Choose the columns" in texts(at)
     assert at.multiselect(key=f"column-pos-{dataset.id}").value == ["fix"]
     press(at, "use-columns")
-    assert metrics(at)["Rows"] == "9"
-    assert not card(at).proto.expanded
-    assert "query = ticket · positives = fix" in [text.value for text in card(at).text]
+    assert figures(at)["row"] == "9"
+    assert "query = ticket · positives = fix" in texts(at)
     at.multiselect(key=f"column-neg-{dataset.id}").select("bad").run()
-    preview = card(at).dataframe[0].value
+    preview = at.dataframe[0].value
     assert list(preview["old negatives"]) == ["no 0", "no 1"]
     press(at, "columns-again")  # back to the question
     assert Workspace(fresh).columns(dataset.id) == Columns()
@@ -220,11 +318,11 @@ def test_a_label_is_picked_previewed_and_asked_about(fresh: Path) -> None:
     if "Which labels are positive?" in texts(at):
         press(at, "labels-none")
     at.selectbox(key=f"column-label-{dataset.id}").select("stars").run()
-    assert list(card(at).dataframe[0].value["label"]) == ["5", "2"]
+    assert list(at.dataframe[0].value["label"]) == ["5", "2"]
     press(at, "use-columns")
     assert "Which labels are positive?" in texts(at)
     press(at, "labels-use")
-    assert (metrics(at)["Rows"], metrics(at)["Old negatives"]) == ("9", "9")
+    assert (figures(at)["row"], figures(at)["old negative"]) == ("9", "9")
     assert at.selectbox(key=f"column-label-{dataset.id}").value == "stars"
 
 
@@ -237,12 +335,12 @@ def test_passages_and_ids_of_a_pool_are_picked(fresh: Path) -> None:
     at = open_app(dataset=dataset.id)
     assert at.selectbox(key=f"column-text-{dataset.id}").value == "advice", "suggested"
     press(at, "use-columns")
-    assert "9 of them named by id in the rows" in "\n".join(text.value for text in card(at).text)
+    assert "9 of them named by id in the rows" in texts(at)
     at.selectbox(key=f"column-id-{dataset.id}").select("other").run()
-    assert list(card(at).dataframe[0].value["id"]) == ["d1", "d2"]
+    assert list(at.dataframe[0].value["id"]) == ["d1", "d2"]
     press(at, "use-columns")
     assert Workspace(fresh).columns(dataset.id) == Columns(text="advice", id="other")
-    assert card(at).dataframe[0].value["positives"][0] == "Mend 8 by hand."
+    assert at.dataframe[0].value["positives"][0] == "Mend 8 by hand."
 
 
 def test_columns_that_do_not_fit_can_be_chosen_again(fresh: Path) -> None:
@@ -253,9 +351,8 @@ def test_columns_that_do_not_fit_can_be_chosen_again(fresh: Path) -> None:
     space.save_columns(dataset.id, Columns(id="text"))
     at = open_app(dataset=dataset.id)
     assert "Cannot read this file" in texts(at)
-    assert card(at).proto.expanded
     press(at, "columns-again")
-    assert metrics(at)["Rows"] == "9"
+    assert figures(at)["row"] == "9"
 
 
 def test_older_workspaces_open(fresh: Path) -> None:
@@ -268,7 +365,7 @@ def test_older_workspaces_open(fresh: Path) -> None:
         '{"id":"0123456789ab","name":"old","pool_name":"more","created":"2026-01-01T00:00:00+00:00","bytes":9}'
     )
     (folder / "decisions.json").write_text('[["nan"],true]')
-    assert metrics(open_app(dataset="0123456789ab"))["Passages"] == "2"
+    assert figures(open_app(dataset="0123456789ab"))["passage"] == "2"
 
 
 def test_a_look_reads_the_beginning_alone(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -10,15 +11,20 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
-from hnmine.cli.flags import settings_from
-from hnmine.cli.main import parse
+from hnmine.cli.flags import command_line, settings_from
+from hnmine.cli.main import main, parse
 from hnmine.export.formats import FORMATS
+from hnmine.export.preview import first_records
+from hnmine.models.cards import ModelSettings
 from hnmine.runs.mine import MineSettings
+from hnmine.runs.variants import all_variants
 from hnmine.runs.workspace import Workspace
+from hnmine.selection.presets import with_preset
 from hnmine.selection.settings import SelectionSettings
-from pages.export import checks
+from pages.export import checks, snippets
+from pages.shared import audit
 from tests.conftest import Mined, mine
-from tests.pages.conftest import open_app, texts
+from tests.pages.conftest import go, open_app, texts
 
 ROOT = Path(__file__).parents[2]
 ROWS = [
@@ -46,17 +52,27 @@ def labels(at: AppTest) -> list[str]:
 
 def shown(at: AppTest) -> MineSettings:
     """The settings that the command on the screen stands for."""
-    line = shlex.split(at.code[0].value)
-    return settings_from(parse(line[3:]))
+    return settings_from(parse(command(at)[3:]))
+
+
+def command(at: AppTest) -> list[str]:
+    """The command on the screen, in words."""
+    (line,) = [shlex.split(each.value) for each in at.code if each.value.startswith("python -m hnmine mine")]
+    return line
+
+
+def preview(at: AppTest) -> str:
+    """The first rows on the screen."""
+    return str(at.code[0].value)
 
 
 @pytest.mark.parametrize("family", dict.fromkeys(each.family for each in FORMATS.values()))
 def test_every_format_can_be_chosen_and_is_what_the_command_writes(run: str, family: str) -> None:
     at = open_app("export", run=run)
-    at.selectbox(key="export-format").select(family).run()
+    at.radio(key="export-format").set_value(family).run()
     assert not at.exception
     form = FORMATS[family]
-    assert form.description in texts(at)
+    assert form.description.replace("`", "") in texts(at)
     if f"{family}-parquet" in FORMATS:
         at.segmented_control(key="export-encoding").set_value("Parquet").run()
         assert not at.exception
@@ -70,9 +86,20 @@ def test_every_format_can_be_chosen_and_is_what_the_command_writes(run: str, fam
     assert settings.dev_share == 0.3
     opened = resources.open_run(run)
     written = resources.export(opened, settings)
-    assert [label for label in labels(at) if form.records in label] == [
-        f"Download{f' {each.part}:' if each.part != 'all' else ''} {each.rows:,} {form.records}, {size(each.bytes)}" for each in written
+    names = ["my __rows___hn.zip"] if form.folder else [path_of(form.suffix, each.part) for each in written]
+    assert [label for label in labels(at) if label.startswith("Download")] == [
+        f"Download {literal(name)} · {size(each.bytes)}" for name, each in reversed(list(zip(names, written, strict=True)))
     ]
+    assert first_records(written[0].path).rstrip() == preview(at).rstrip()
+    assert "answer" in preview(at)
+
+
+def path_of(suffix: str, part: str) -> str:
+    return f"my __rows___hn{'.dev' if part == 'dev' else ''}{suffix}"
+
+
+def literal(name: str) -> str:
+    return re.sub(r"([*_.])", r"\\\1", name)
 
 
 def size(count: int) -> str:
@@ -82,19 +109,19 @@ def size(count: int) -> str:
 def test_the_checks_show_problems_and_text_of_the_data_literally(run: str) -> None:
     at = open_app("export", run=run)
     shown_words = texts(at)
-    assert any(icon in shown_words for icon in (":material/check:", ":material/info:", ":material/priority_high:"))
+    assert ":material/error:" in shown_words
     assert "have no" in shown_words
     assert "prompt" in shown_words
     assert not any("**bold**" in str(each.value) for each in (*at.markdown, *at.caption))
     # Without a choice nothing is repaired: the file is as find_knn_neg writes it, and the command has no flag for it.
-    assert "--repair_output" not in at.code[0].value
+    assert "--repair_output" not in command(at)
     opened = resources.open_run(run)
     (written,) = resources.export(opened, shown(at))
     rows = [json.loads(line) for line in written.path.read_text("utf-8").splitlines()]
     assert [row["id"] for row in rows] == [row["id"] for row in ROWS]
     assert sum("prompt" in row for row in rows) == 8
     # Other trainers' formats have no prompt to miss.
-    at.selectbox(key="export-format").select("st-triplet").run()
+    at.radio(key="export-format").set_value("st-triplet").run()
     assert not at.checkbox
     assert "these fields have no place in this format" in texts(at).replace("&#44;", ",")
 
@@ -114,7 +141,11 @@ def test_a_repair_is_chosen_and_in_the_file_the_command_and_the_manifest(run: st
 def test_a_large_file_waits_until_somebody_asks(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "CHECKED_AT_ONCE", 10)
     at = open_app("export", run=run)
-    assert "prompt" not in texts(at).replace("`prompt`", "")
+    said = texts(at).replace(preview(at), "")
+    assert "prompt" not in said
+    assert "Not checked yet." in said
+    assert "Every row has" not in said, "a check that did not run has not passed"
+    assert ":material/check_circle:" not in said
     at.button(key="check").click().run()
     assert not at.exception
     assert "no" in texts(at)
@@ -129,7 +160,72 @@ def test_verdicts_are_told_and_travel_with_the_command(run: str) -> None:
     query = opened.inputs.corpus.queries[0]
     resources.reviews().decide([(query, passage)], "positive", "ann")
     at = open_app("export", run=run)
-    assert "Verdicts applied: 1 positive." in texts(at)
-    line = shlex.split(at.code[0].value)
+    assert "Verdicts: 1 positive" in texts(at)
+    line = command(at)
     path = Path(line[line.index("--reviews") + 1])
     assert json.loads(path.read_text("utf-8"))["passage"] == passage
+
+
+def test_the_first_rows_are_whole_and_literal(run: str) -> None:
+    at = open_app("export", run=run)
+    opened = resources.open_run(run)
+    (written,) = resources.export(opened, shown(at))
+    lines = written.path.read_text("utf-8").splitlines()[:3]
+    decoder, rows, place = json.JSONDecoder(), [], 0
+    while place < len(preview(at).rstrip()):
+        row, place = decoder.raw_decode(preview(at), place)
+        rows.append(row)
+        place += 1
+    assert rows == [json.loads(line) for line in lines]
+
+
+def test_what_it_is_made_of_is_said_in_words(run: str) -> None:
+    said = texts(open_app("export", run=run))
+    assert "Model: trigrams" in said
+    assert "Ranks: 0-19, at random, seed 42" in said
+    assert "Negatives: 36 in 12 rows, 3 per query" in said
+    assert "Filters: none" in said
+
+
+def test_an_unsaved_draft_is_named_and_can_be_saved(run: str, space: Workspace) -> None:
+    at = open_app("mine", run=run)
+    harder = SelectionSettings(window_start=0, window_end=10, negative_number=2, strategy="hardest")
+    at.session_state[f"number-{run}"] = 2
+    at.run()
+    go(at, "export")
+    assert "unsaved changes" in texts(at)
+    at.text_input(key="export-variant-name").set_value("two each")
+    (save,) = [each for each in at.button if each.label == "Save"]
+    save.click().run()
+    assert not at.exception
+    assert "Selection: two each" in texts(at)
+    assert [each.name for each in all_variants(space, run)][1:] == ["two each"]
+    assert harder.negative_number == all_variants(space, run)[1].settings.negative_number
+
+
+def test_settings_that_changed_since_the_audit_are_said(run: str) -> None:
+    opened = resources.open_run(run)
+    audit.draw(opened, resources.selection(opened, opened.run.settings.selection), 5)
+    assert "Settings changed since the audit" not in texts(open_app("export", run=run))
+    at = open_app("mine", run=run)
+    at.session_state[f"number-{run}"] = 2
+    at.run()
+    assert "Settings changed since the audit" in texts(go(at, "export"))
+
+
+@pytest.mark.parametrize("preset", [None, "balanced", "percpos"])
+def test_the_library_writes_the_same_bytes(tmp_path: Path, preset: str | None) -> None:
+    """What the screen shows as Python runs, and writes what the app writes; with a model, so on the example alone."""
+    rows = tmp_path / "train.jsonl"
+    rows.write_text("".join(json.dumps({"query": f"how do I mend {i}", "pos": [f"Mend {i} by hand."]}) + "\n" for i in range(9)))
+    selection = SelectionSettings(window_start=1, window_end=7, negative_number=3, seed=5, max_score=0.9)
+    if preset is not None:
+        selection = with_preset(preset, selection, deepest=9)
+    settings = MineSettings(selection=selection, model=ModelSettings(), dev_share=0.3, with_scores=True)
+    expected = tmp_path / "expected.jsonl"
+    line = command_line(settings, input_file=str(rows), candidate_pool=None, output_file=str(expected))
+    assert main([*line[3:], "--quiet"]) == 0
+    code = snippets.python(settings, input_file=str(rows), pool=None, output_file=str(tmp_path / "found.jsonl"), verdicts=None)
+    exec(code, {})
+    for ending in (".jsonl", ".dev.jsonl"):
+        assert (tmp_path / f"found{ending}").read_bytes() == (tmp_path / f"expected{ending}").read_bytes()

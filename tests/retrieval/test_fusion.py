@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hnmine.analysis.charts import rank_curve
+from hnmine.analysis.count_charts import rank_curve
 from hnmine.analysis.queries import candidates_of, positive_ranks, query_table
 from hnmine.data.corpus import build_corpus
 from hnmine.data.verdicts import Verdict
@@ -244,9 +244,10 @@ def test_the_rank_of_a_positive_is_its_rank_in_the_fused_list():
     chosen = np.flatnonzero(details.chosen)
     order = chosen[np.argsort(details.chosen[chosen])]
     assert list(details.scores[order]) == sorted(details.scores[order], reverse=True), "chosen 1 is the hardest"
-    assert rank_curve(details, selection.settings, 0.5).spec["layer"][1]["mark"]["type"] == "point"
     plain = candidates_of(corpus, ladder(40)[1], select(corpus, ladder(40)[1], selection.settings), 0)
-    assert rank_curve(plain, selection.settings, 0.5).spec["layer"][1]["mark"]["type"] == "line"
+    for candidates, mark in ((details, "point"), (plain, "line")):
+        layers = rank_curve(candidates, selection.settings, 0.5).spec["layer"]
+        assert [layer["mark"]["type"] for layer in layers if layer["data"]["name"] == "curve"] == [mark]
 
 
 def test_the_fractions_of_the_oracle_are_far_enough_apart():

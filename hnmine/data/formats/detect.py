@@ -156,7 +156,9 @@ def detect(head: bytes, name: str, role: Role, *, whole: bool, named: Collection
     objects = [found for found in map(_object, lines) if found]
     if (not objects or start.startswith((b"//", b"/*"))) and start[:1] in (b"{", b"[", b"/", b"#") and (remedy := almost(head[:_SAMPLE])):
         raise InputError(f"{name}: the file is nearly JSON: {remedy}")
-    if objects or not start or start[:1] in b"{[" or b"\0" in head[:4096]:
+    if not objects and b"\0" in head[:4096]:
+        raise InputError(f"{name}: the file is not text (it has NUL bytes); write the rows as JSON lines, CSV or Parquet")
+    if objects or not start or start[:1] in b"{[":
         return Source(format="jsonl", names=_fields(objects))
     if table := _table(head, name, role, whole, named):
         return table

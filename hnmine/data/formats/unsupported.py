@@ -26,6 +26,7 @@ _KNOWN = {
     b"{\\rtf": f"an RTF document; {_TABLE}",
     b"version https://git-lfs": "a pointer of Git LFS in place of the data; fetch the data (git lfs pull)",
     b"SQLite format 3\0": "an SQLite database; export the table as CSV or JSON lines",
+    **dict.fromkeys((b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8"), f"an image; {_TABLE}"),
     b"\xd0\xcf\x11\xe0": "an old Office document, such as .xls; save it as .xlsx or CSV",
 }
 _PICKLE = re.compile(rb"\x80[\x02-\x05](\x95.{6}\0\0|[(}\]c])", re.DOTALL)
