@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from hnmine import resources
 from hnmine.core.errors import WorkspaceError
 from hnmine.models.cards import ModelSettings
+from hnmine.runs.dataset_notes import name_dataset
 from hnmine.runs.exports import Exported, record_export
 from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
@@ -117,6 +118,11 @@ def test_figures_that_cannot_be_read_are_computed_again(world: World) -> None:
 def test_figures_that_cannot_be_stored_do_not_keep_the_screen_busy(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "keep_figures", lambda *args: None)
     assert open_app("runs", run=world.first).dataframe[0].value["negatives"].isna().all()
+
+
+def test_a_data_set_has_the_name_that_a_person_gave_it(world: World) -> None:
+    name_dataset(world.space, world.ids["one"], "help pages")
+    assert set(open_app("runs", run=world.first).dataframe[0].value["data set"]) == {"help pages", "two.jsonl"}
 
 
 def test_a_download_is_seen_at_its_variant(world: World) -> None:
