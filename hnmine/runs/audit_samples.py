@@ -20,7 +20,7 @@ from hnmine.runs.descriptions import read
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 
-__all__ = ["keep_sample", "kept_sample", "kept_samples"]
+__all__ = ["audited", "keep_sample", "kept_sample", "kept_samples"]
 
 
 def keep_sample(space: Workspace, run_id: str, sample: Sample) -> Sample:
@@ -56,6 +56,11 @@ def kept_samples(space: Workspace, run_id: str) -> list[Sample]:
         with suppress(WorkspaceError):  # `kept_sample` says so, with this selection
             found.append(read(path, Sample, ""))
     return found
+
+
+def audited(space: Workspace, run_id: str) -> list[SelectionSettings]:
+    """Return the selections of a run that have a sample."""
+    return [sample.selection for sample in kept_samples(space, run_id)]
 
 
 def _path(space: Workspace, run_id: str, selection: SelectionSettings) -> Path:

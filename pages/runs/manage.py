@@ -10,6 +10,7 @@ from hnmine import resources
 from hnmine.core.errors import HnmineError, WorkspaceError
 from hnmine.core.files import in_words
 from hnmine.core.text import counted
+from hnmine.runs.dataset_notes import title as dataset_title
 from hnmine.runs.descriptions import Dataset
 from hnmine.runs.variant_figures import NOTE_LENGTH, forget, note, save_note
 from hnmine.runs.variants import MINED, rename_variant
@@ -158,7 +159,7 @@ def remove_run(run_id: str, dataset_id: str) -> None:
 def delete_dataset(dataset: Dataset) -> None:
     """Ask before a data set is deleted with its runs."""
     runs = resources.workspace().runs(dataset.id)
-    st.text(dataset.name)
+    st.text(dataset_title(resources.workspace(), dataset))
     st.markdown(
         f"**Deletes** the uploaded files ({in_words(dataset.bytes)})"
         + (f" and {counted(len(runs), 'run')} with all variants" if runs else "")

@@ -9,6 +9,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.models.cards import base_name
+from hnmine.runs.dataset_notes import title
 from hnmine.runs.descriptions import Dataset, Run
 from hnmine.runs.exports import last_export
 from hnmine.runs.variant_figures import Figures, note
@@ -38,7 +39,7 @@ class Row(NamedTuple):
     @property
     def dataset_name(self) -> str:
         """The name of the data set, or its id if it is gone."""
-        return self.run.dataset_id if self.dataset is None else self.dataset.name
+        return self.run.dataset_id if self.dataset is None else title(resources.workspace(), self.dataset)
 
     @property
     def title(self) -> str:

@@ -8,6 +8,7 @@ from hnmine import resources
 from hnmine.core.errors import HnmineError
 from hnmine.core.files import in_words
 from hnmine.core.text import counted
+from hnmine.runs.dataset_notes import title
 from pages.runs import comparison, figures, manage, table
 from pages.shared import state
 from pages.shared.widgets import failed
@@ -54,7 +55,7 @@ if unused := [dataset for dataset in datasets.values() if dataset.id not in used
     with st.expander(f"Data sets without runs ({len(unused):,})", icon=":material/database:"):
         for dataset in unused:
             with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-                st.text(f"{dataset.name} · {in_words(dataset.bytes)} · {dataset.created[:10]}")
+                st.text(f"{title(space, dataset)} · {in_words(dataset.bytes)} · {dataset.created[:10]}")
                 if st.button("Delete", icon=":material/delete:", type="tertiary", key=f"delete-{dataset.id}"):
                     asking = True
                     manage.delete_dataset(dataset)

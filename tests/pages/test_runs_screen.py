@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from hnmine import resources
 from hnmine.core.errors import WorkspaceError
 from hnmine.models.cards import ModelSettings
+from hnmine.runs.dataset_notes import name_dataset
 from hnmine.runs.exports import Exported, record_export
 from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
@@ -119,6 +120,11 @@ def test_figures_that_cannot_be_stored_do_not_keep_the_screen_busy(world: World,
     assert open_app("runs", run=world.first).dataframe[0].value["negatives"].isna().all()
 
 
+def test_a_data_set_has_the_name_that_a_person_gave_it(world: World) -> None:
+    name_dataset(world.space, world.ids["one"], "help pages")
+    assert set(open_app("runs", run=world.first).dataframe[0].value["data set"]) == {"help pages", "two.jsonl"}
+
+
 def test_a_download_is_seen_at_its_variant(world: World) -> None:
     settings = world.space.run(world.first).settings.selection
     export = Exported(selection=settings, variant="mined", file_name="a.jsonl", output_format="flagembedding", rows=40, bytes=1, sha256="0")
@@ -140,6 +146,7 @@ def test_a_run_and_a_variant_are_named_and_have_a_note(world: World) -> None:
     assert not at.exception
     row = at.dataframe[0].value.set_index("variant").loc["wide"]
     assert (row["run"], row["note"]) == ("the first of them", "for the second training")
+    assert any("the first of them / wide" in option for box in at.selectbox for option in box.options), "the context bar says so"
     at.text_input(key=f"variant-name-{world.first}-{saved.id}").set_value("  ").run()
     assert "a variant needs a name" in texts(at)
     assert at.text_input(key=f"variant-name-{world.first}-{saved.id}").value == "wide"

@@ -18,7 +18,7 @@ from tests.pages.conftest import open_app, press
 SCREENS = ("data", "mine", "inspect", "review", "quality", "runs", "export")
 # The words of another time, or of another field, and what is said instead.
 WORDS = {
-    r"\bsuspici(on|ous)|\bdoubtful\b": "estimated false-negative probability",
+    r"\bsuspicion\b|\bdoubtful\b": "estimated false-negative probability",
     r"\bback-?fill": "random fill",
     r"\bguards?\b": "filter",
     r"\banchor\b": "ratio to the positive",
