@@ -32,7 +32,7 @@ def text(page: Any, selector: str) -> str:
 
 
 def visible(page: Any, selector: str) -> bool:
-    return bool(page.evaluate(f"selector => {DESK}.querySelector(selector).checkVisibility()", selector))
+    return bool(page.evaluate(f"selector => {DESK}.querySelector(selector).checkVisibility({{opacityProperty: true}})", selector))
 
 
 def actions(root: Path) -> list[str]:
