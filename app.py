@@ -34,5 +34,5 @@ page = st.navigation(
     position="top",
 )
 state.restore(page.url_path)
-frame.bar()
+frame.bar(page)
 page.run()

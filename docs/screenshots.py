@@ -185,7 +185,6 @@ class Journey:
         space = Workspace(self.workspace)
         for run, name in zip(sorted(space.runs(), key=lambda run: run.created), ("balanced", "as hn_mine.py"), strict=True):
             space.name_run(run.id, name)
-        space.save_selection(space.runs()[-1].id, space.runs()[-1].settings.selection)  # as it was mined
 
     def review(self) -> None:
         """Give some verdicts by keys, as a reviewer does."""

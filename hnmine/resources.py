@@ -153,7 +153,7 @@ def reviews() -> ReviewStore:
 @st.cache_resource(show_spinner=False)
 def jobs() -> JobRunner:
     """Return the server's job runner."""
-    return JobRunner()
+    return JobRunner(workspace().root)
 
 
 @cached(2)

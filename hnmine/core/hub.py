@@ -14,11 +14,11 @@ T = TypeVar("T")
 HUB_DEADLINE = 20.0
 
 
-def ask(request: Callable[[], T]) -> T:
+def ask(request: Callable[[], T], seconds: float | None = None) -> T:
     """Return the answer to a request to the hub.
 
     Raises:
-        TimeoutError: the hub does not respond within HUB_DEADLINE seconds.
+        TimeoutError: the hub does not respond within `seconds`; None is HUB_DEADLINE.
         Exception: any of the hub's client.
     """
     answer: list[T] = []
@@ -33,11 +33,12 @@ def ask(request: Callable[[], T]) -> T:
     # The client's timeout does not cover DNS, so a thread bounds the wait.
     thread = threading.Thread(target=run, name="hub-lookup", daemon=True)
     thread.start()
-    thread.join(HUB_DEADLINE)
+    seconds = HUB_DEADLINE if seconds is None else seconds
+    thread.join(seconds)
     if errors:
         raise errors[0]
     if not answer:
-        raise TimeoutError(f"the hub did not respond within {HUB_DEADLINE:.0f} seconds")
+        raise TimeoutError(f"the hub did not respond within {seconds:.0f} seconds")
     return answer[0]
 
 

@@ -2,18 +2,20 @@
 
 `OnProgress(done, total, note)` is called once a batch, from the working thread; `ShouldStop()` is called as often. `note`
 names the stage, and the stage chooses the unit: encoding counts tokens, because a long passage takes fifty times as long
-as a short one and a time estimate from rows would be wrong by that factor.
+as a short one and a time estimate from rows would be wrong by that factor. An `on_progress` that has a method `plan` (`Planned`)
+gets the work of all stages before the first, for the time left.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from hnmine.core.errors import Cancelled
+from hnmine.core.time_left import Work
 
-__all__ = ["OnProgress", "ShouldStop", "Stages", "check_cancelled", "unit_of"]
+__all__ = ["OnProgress", "Planned", "ShouldStop", "Stages", "check_cancelled", "unit_of"]
 
 ShouldStop = Callable[[], bool]
 
@@ -23,6 +25,7 @@ _UNITS = {
     "encoding passages in shards": "characters",
     "encoding queries in shards": "characters",
     "searching": "queries",
+    "comparing with positives": "queries",
     "counting words": "passages",
     "comparing words": "queries",
     "ranking by BM25": "queries",
@@ -34,6 +37,13 @@ class OnProgress(Protocol):
     """Receive `done` of `total` items and the name of their stage ("encoding passages")."""
 
     def __call__(self, done: int, total: int, note: str, /) -> None: ...
+
+
+@runtime_checkable
+class Planned(OnProgress, Protocol):
+    """Progress that takes a plan of all stages; `key` names what its throughput depends on, such as model and device."""
+
+    def plan(self, works: Sequence[Work], key: str) -> None: ...
 
 
 def check_cancelled(should_stop: ShouldStop | None) -> None:
@@ -65,6 +75,11 @@ class Stages:
         self._stages[-1]["done"] = done
         if self._on_progress is not None:
             self._on_progress(done, total, note)
+
+    def plan(self, works: Sequence[Work], key: str) -> None:
+        """Forward the plan of the stages to come, where it is taken."""
+        if isinstance(self._on_progress, Planned):
+            self._on_progress.plan(works, key)
 
     def report(self) -> list[dict[str, Any]]:
         """Return the stages in order, each with `stage`, `done`, `unit`, `seconds` and `per_second`."""

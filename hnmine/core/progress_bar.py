@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from hnmine.core.progress import OnProgress, unit_of
+from hnmine.core.time_left import Forecast, Work, in_words
 
 __all__ = ["Progress", "progress_shown"]
 
@@ -57,6 +58,11 @@ class Progress:
         } | options
         self._note = ""
         self._bar: Any = None
+        self._forecast = Forecast()
+
+    def plan(self, works: Sequence[Work], key: str) -> None:
+        """Take the plan of all stages; the bar then shows the time left of everything beside that of its stage."""
+        self._forecast.plan(works, key)
 
     def __call__(self, done: int, total: int, note: str, /) -> None:
         """Take `done` of `total` items; see `OnProgress`."""
@@ -67,6 +73,9 @@ class Progress:
             options = unit | {"desc": note, "total": total, "initial": done, "bar_format": shape, "miniters": 0, "leave": False}
             self._note, self._bar = note, self._new(**options, **self._options)
         self._bar.total, self._bar.bar_format = total, shape
+        self._forecast(done, total, note)
+        if (left := self._forecast.seconds_left) is not None and total:
+            self._bar.set_postfix_str(f"in all {in_words(left)} left", refresh=False)
         if done != self._bar.n:
             self._bar.update(done - self._bar.n)
 

@@ -15,7 +15,7 @@ from hnmine.core import hub
 from hnmine.core.errors import ModelError
 from hnmine.core.hub import ask, first_line
 
-__all__ = ["read_json", "snapshot"]
+__all__ = ["available", "read_json", "snapshot"]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -36,6 +36,42 @@ def _complete(folder: Path) -> bool:
         if shards := set(read_json(folder / index).get("weight_map", {}).values()):
             return all((folder / shard).exists() for shard in shards)
     return any((folder / weights).exists() for weights in ("model.safetensors", "pytorch_model.bin"))
+
+
+def available(name: str, *, cache_dir: str | None = None, seconds: float = 5.0) -> None:
+    """Check that a hub model can be loaded: its snapshot is in the cache (nothing is requested), or the hub lists its weights.
+
+    Raises:
+        ModelError: no such model, no access to it, no network within `seconds`, or no PyTorch weights; with the remedy.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        if _complete(Path(snapshot_download(name, cache_dir=cache_dir, local_files_only=True))):
+            return
+    except Exception:  # noqa: BLE001 - not in the cache; the class differs between releases of the client
+        pass
+    try:
+        found = ask(lambda: HfApi().model_info(name, timeout=seconds), seconds)
+        if found.gated:  # its description is public, its files are not
+            ask(lambda: HfApi().auth_check(name), seconds)
+    except Exception as error:
+        raise ModelError(_refused(name, error)) from error
+    if not any(each.rfilename.endswith((".safetensors", ".bin")) for each in found.siblings or ()):
+        raise ModelError(f"{name} has no PyTorch weights on the Hugging Face Hub; choose another model")
+
+
+def _refused(name: str, error: Exception) -> str:
+    """Return why the hub does not give a model, and what to do, from the class and status of the client's error."""
+    kind, status = type(error).__name__, getattr(getattr(error, "response", None), "status_code", None)
+    if kind == "GatedRepoError" or status in (401, 403):
+        return f"{name} is private, gated or does not exist; check the name, or accept its terms and log in with `hf auth login`"
+    if kind in ("RepositoryNotFoundError", "HFValidationError") or status == 404:
+        return f"there is no model {name} on the Hugging Face Hub; check the name, or enter the path of a folder on the server"
+    return (
+        f"{name} is not on this machine, and huggingface.co cannot be reached ({first_line(error)}); connect to the network, "
+        "enter the path of a local folder, or choose the packaged model"
+    )
 
 
 def snapshot(name: str, *, cache_dir: str | None, on_note: Callable[[str], None] | None, instead: str) -> Path:

@@ -1,23 +1,29 @@
 """Background jobs: one thread, the progress of its job, and a way to stop it.
 
 Jobs run one after the other: encoding uses every core, so two at once would both be slower. A job belongs to the server, not to a browser
-tab: a reload or a second tab shows a snapshot of the same job.
+tab: a reload or a second tab shows a snapshot of the same job. A job with a request is recorded, so that a server that starts after a
+crash can offer to resume it.
 """
 
 from __future__ import annotations
 
 import itertools
+import queue
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from hnmine.core.errors import Cancelled, HnmineError
 from hnmine.core.progress import OnProgress, ShouldStop, unit_of
+from hnmine.core.time_left import Forecast, Work
 from hnmine.models.encoder import Encoder
 from hnmine.models.reranker import Reranker
+from hnmine.runs.job_records import JobRecord, JobRecords, Request
 from hnmine.runs.mine import mine
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.workspace import Workspace
@@ -25,7 +31,10 @@ from hnmine.runs.workspace import Workspace
 __all__ = ["Job", "JobRunner", "mine_dataset"]
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-Work = Callable[[OnProgress, ShouldStop], str]
+Task = Callable[[OnProgress, ShouldStop], str]
+
+# Seconds between two writes of a job's progress.
+RECORDED_EVERY = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +42,10 @@ class Job:
     """A snapshot of one job.
 
     Attributes:
-        subject: the id of the data set it works on.
+        subject: what it works on, such as the id of a data set. name: its title for people, such as "Mining train.jsonl".
         stage: such as "encoding passages"; done and total count that stage's items, total 0 when unknown.
+        share: part of the whole job that is done, 0 to 1; None until its work is known.
+        left: estimated seconds until the end of the job, at the time `reported`; None until its work is known.
         started, stage_started, ended: of the job and of its stage, seconds of `time.monotonic`.
         result: what the work returned (the id of a run), once done.
         error: the message of a failed job.
@@ -42,10 +53,14 @@ class Job:
 
     id: int
     subject: str
+    name: str = ""
     state: State = "queued"
     stage: str = "waiting for another run to finish"
     done: int = 0
     total: int = 0
+    share: float | None = None
+    left: float | None = None
+    reported: float = 0.0
     started: float = 0.0
     stage_started: float = 0.0
     ended: float = 0.0
@@ -70,28 +85,65 @@ class Job:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated seconds until this stage ends; None when unknown."""
-        return (self.total - self.done) / self.rate if self.rate else None
+        """Estimated seconds until the end of the job, over all its stages; None when unknown."""
+        return None if self.left is None else max(0.0, self.left - (time.monotonic() - self.reported))
+
+
+class _Progress:
+    """Progress of a running job: keeps its snapshot and its record up to date."""
+
+    def __init__(self, runner: JobRunner, job_id: int, forecast: Forecast, record: JobRecord | None) -> None:
+        self._runner, self._job_id, self._forecast, self._record = runner, job_id, forecast, record
+        self._records, self._recorded = runner.records, 0.0
+
+    def plan(self, works: Sequence[Work], key: str) -> None:
+        self._forecast.plan(works, key)
+
+    def __call__(self, done: int, total: int, note: str, /) -> None:
+        now = time.monotonic()
+        self._forecast(done, total, note)
+        changes: dict[str, object] = {"done": done, "total": total, "reported": now}
+        changes |= {"share": self._forecast.share, "left": self._forecast.seconds_left}
+        if note != self._runner.get(self._job_id).stage:
+            changes |= {"stage": note, "stage_started": now}
+        self._runner._update(self._job_id, **changes)
+        if self._records is not None and self._record is not None and now - self._recorded >= RECORDED_EVERY:
+            self._recorded = now
+            share = self._forecast.share or 0.0
+            self._records.write(msgspec.structs.replace(self._record, share=share, stage=note, done=done, total=total))
 
 
 class JobRunner:
-    """Runs jobs one at a time in a background thread; every method may be called from any thread."""
+    """Runs jobs one at a time in a background thread; every method may be called from any thread.
 
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hnmine-job")
+    Args:
+        root: the folder of the workspace, where jobs are recorded; None records none.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.records = JobRecords(root) if root is not None else None
+        self._queue: queue.SimpleQueue[tuple[int, Task, JobRecord | None]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._jobs: dict[int, Job] = {}
         self._stops: dict[int, threading.Event] = {}
         self._numbers = itertools.count(1)
+        # A daemon: a server that is stopped does not wait for its job, and leaves its record to the next server.
+        threading.Thread(target=self._work, name="hnmine-job", daemon=True).start()
 
-    def submit(self, subject: str, work: Work) -> Job:
-        """Queue `work(on_progress, should_stop)`; its return value becomes the job's result."""
+    def submit(self, subject: str, work: Task, *, name: str = "", request: Request | None = None) -> Job:
+        """Queue `work(on_progress, should_stop)`; its return value becomes the job's result. A job with a request can be resumed."""
+        record = self.records.begin(request) if self.records is not None and request is not None else None
         with self._lock:
-            job = Job(id=next(self._numbers), subject=subject)
+            job = Job(id=next(self._numbers), subject=subject, name=name)
             self._jobs[job.id] = job
             self._stops[job.id] = threading.Event()
-        self._pool.submit(self._run, job.id, work)
+        self._queue.put((job.id, work, record))
         return job
+
+    def active(self) -> list[Job]:
+        """Return snapshots of the running job and of those that wait, in their order."""
+        with self._lock:
+            return [job for job in self._jobs.values() if job.active]
 
     def get(self, job_id: int) -> Job:
         """Return a snapshot of a job."""
@@ -111,28 +163,31 @@ class JobRunner:
         with self._lock:
             self._jobs[job_id] = replace(self._jobs[job_id], **changes)  # type: ignore[arg-type]
 
-    def _run(self, job_id: int, work: Work) -> None:
+    def _work(self) -> None:
+        while True:
+            self._run(*self._queue.get())
+
+    def _run(self, job_id: int, work: Task, record: JobRecord | None) -> None:
         stop = self._stops[job_id]
         now = time.monotonic()
-        self._update(job_id, state="running", stage="starting", started=now, stage_started=now)
-
-        def on_progress(done: int, total: int, note: str) -> None:
-            changes: dict[str, object] = {"done": done, "total": total}
-            if note != self.get(job_id).stage:
-                changes |= {"stage": note, "stage_started": time.monotonic()}
-            self._update(job_id, **changes)
-
+        self._update(job_id, state="running", stage="starting", started=now, stage_started=now, reported=now)
+        forecast = Forecast(self.records.timings() if self.records is not None else None)
         state, result, error = "done", None, None
         try:
             if stop.is_set():
                 raise Cancelled("stopped before it began")
-            result = work(on_progress, stop.is_set)
+            result = work(_Progress(self, job_id, forecast, record), stop.is_set)
         except Cancelled:
             state = "cancelled"
         except HnmineError as failure:
             state, error = "failed", str(failure)
         except Exception as failure:  # noqa: BLE001 - the thread has no caller; the screen shows the error
             state, error = "failed", f"unexpected {type(failure).__name__}: {failure}"
+        if self.records is not None:
+            if record is not None:
+                self.records.end(record.id)
+            if state == "done" and (factors := forecast.factors()):
+                self.records.save_timings(forecast.key, factors)
         self._update(job_id, state=state, result=result, error=error, ended=time.monotonic())
 
 

@@ -33,6 +33,7 @@ from hnmine.retrieval.search import GPU_K_LIMIT, SLACK, gpu_count
 from hnmine.retrieval.signals import with_signals
 from hnmine.runs.manifest import Manifest, Role, compose
 from hnmine.runs.output import Mined, Outputs
+from hnmine.runs.plan import plan_key, planned
 from hnmine.runs.query_prompts import read_query_prompts
 from hnmine.runs.reviewed import Reviewed, apply_verdicts
 from hnmine.runs.settings import SCORE_SOURCES, MineSettings, ScoreSource
@@ -158,8 +159,21 @@ def rank_data(
     with_more = signals or not set(settings.selection.signals) <= {SIGNAL}
     depth = max(depth or 0, settings.selection.window_end, scored, FN_DEPTH if with_more else 0)
     on_gpu, note = search_device(settings.use_gpu, depth)
+    models: dict[Role, Encoder | Reranker | None] = {"model": encoder, "second_model": second, "reranker": reranker}
+    descriptions = {role: each.describe() for role, each in models.items() if each is not None}
+    lexical = "bm25" in settings.retrievers
+    works = planned(
+        inputs.corpus,
+        descriptions["model"],
+        depth,
+        second=descriptions.get("second_model"),
+        lexical=lexical,
+        signals=with_more,
+        scored=scored,
+    )
+    stages.plan(list(works), plan_key(descriptions.values()))
     words = None
-    if "bm25" in settings.retrievers:
+    if lexical:
         words = LexicalIndex(inputs.corpus.passages, on_progress=stages, should_stop=should_stop)
     ranking = rank(
         inputs.corpus,
@@ -182,7 +196,6 @@ def rank_data(
     if scorer is not None:
         with _timed("rerank", timings):
             ranking = with_reranker(ranking, inputs.corpus, scorer, scored, on_progress=stages, should_stop=should_stop)
-    models: dict[Role, Encoder | Reranker | None] = {"model": encoder, "second_model": second, "reranker": reranker}
     descriptions = {role: each.describe() for role, each in models.items() if each is not None}
     if prompts is not None:
         descriptions["model"] = {**descriptions["model"], "query_prompts": prompts.record}

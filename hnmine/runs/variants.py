@@ -49,7 +49,7 @@ def all_variants(space: Workspace, run_id: str) -> list[Variant]:
     run = space.run(run_id)
     _migrate(space, run_id)
     mined = Variant(id=MINED, name=name_of(run.settings.selection), settings=run.settings.selection, created=run.created)
-    found = [each for path in _folder(space, run_id).glob("*.json") if isinstance(each := _read_or_error(path), Variant)]
+    found = [each for each in _stored(space, run_id) if isinstance(each, Variant)]
     return [mined, *sorted(found, key=lambda each: (each.created, each.id))]
 
 
@@ -105,8 +105,8 @@ def delete_variant(space: Workspace, run_id: str, variant_id: str) -> None:
 
 def damaged(space: Workspace, run_id: str) -> list[str]:
     """Return a message with the remedy for each variant of a run that cannot be read."""
-    found = (_read_or_error(path) for path in sorted(_folder(space, run_id).glob("*.json")))
-    return [str(each) for each in (_earlier(space.run_folder(run_id) / "selection.json"), *found) if isinstance(each, WorkspaceError)]
+    found = (_earlier(space.run_folder(run_id) / "selection.json"), *_stored(space, run_id))
+    return [str(each) for each in found if isinstance(each, WorkspaceError)]
 
 
 def _migrate(space: Workspace, run_id: str) -> None:
@@ -124,6 +124,11 @@ def _earlier(path: Path) -> SelectionSettings | WorkspaceError | None:
         return read(path, SelectionSettings, "", remedy="remove the file, and choose again") if path.exists() else None
     except WorkspaceError as error:
         return error
+
+
+def _stored(space: Workspace, run_id: str) -> list[Variant | WorkspaceError]:
+    """Return each stored variant, or the error of reading it; a file is read again when it changes."""
+    return [space.unless_changed(path, _read_or_error) for path in sorted(_folder(space, run_id).glob("*.json"))]
 
 
 def _read_or_error(path: Path) -> Variant | WorkspaceError:

@@ -1,8 +1,8 @@
 """The folder of a server: data sets, runs, and the settings of the screens.
 
 Layout: `files/` is for large files that users copy there; `datasets/<id>/` holds each upload once (the id is a hash of its bytes);
-`vectors/` is the vector store; `runs/<id>/` holds a manifest, the arrays of the ranking (vectors linked from the store) and the last
-selection settings; `reviews.sqlite` holds the verdicts. Data sets and runs appear by rename, so a killed process leaves all or nothing.
+`vectors/` is the vector store; `runs/<id>/` holds a manifest, the arrays of the ranking (vectors linked from the store), `variants/` and
+`drafts/`; `jobs/` the jobs that run; `reviews.sqlite` the verdicts. Data sets and runs appear by rename: a kill leaves all or nothing.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Workspace:
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
         self.root = Path(root) if root else _home()
         self._read_runs: dict[str, tuple[Stamp, Run | WorkspaceError]] = {}
+        self._read_files: dict[Path, tuple[Stamp, Any]] = {}
         try:
             for name in ("files", "datasets", "runs"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
@@ -329,6 +330,15 @@ class Workspace:
                     shutil.rmtree(each, ignore_errors=True)
                 else:
                     each.unlink(missing_ok=True)
+
+    def unless_changed(self, path: Path, read_file: Callable[[Path], T]) -> T:
+        """Return `read_file(path)`, which is called again only when the file has changed."""
+        seen = stamp(path)
+        held = self._read_files.get(path)
+        if held is None or held[0] != seen:
+            held = self._read_files[path] = seen, read_file(path)
+        found: T = held[1]
+        return found
 
     def _setting(self, path: Path) -> Any:
         """Return the settings in a file; None where it is missing or damaged: see `damaged_settings`."""

@@ -21,7 +21,7 @@ from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
 from pages.shared import statistics
 from pages.shared.drawing import draw
-from pages.shared.state import query_id, query_of
+from pages.shared.state import forget_query, query_id, query_of
 from pages.shared.wording import QUERY_COLUMNS, RATIO_SHOWN
 
 Ints = npt.NDArray[np.int64]
@@ -151,8 +151,7 @@ def listed(run: OpenRun, selection: Selection, asked: Listing, size: int) -> int
     picked = query_of(corpus, state.query)
     if picked is None and state.query is not None:
         st.info("The query in the address is not in this run. The first query of the list is shown.", icon=":material/link_off:")
-        state.query = state.query_written = None
-        st.query_params.pop("query", None)
+        forget_query()
     at = np.flatnonzero(found == picked) if picked is not None else np.zeros(0, np.int64)
     count = pages(len(found), size)
     # A new list starts at its first page or at that of the selected query; selecting a query does not change the page.

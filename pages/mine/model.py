@@ -9,7 +9,7 @@ import streamlit as st
 from hnmine.core.errors import HnmineError
 from hnmine.data.corpus import PoolMode
 from hnmine.data.rows import Row
-from hnmine.models import cards, loading
+from hnmine.models import cards, hub, loading
 from hnmine.models.cards import ModelSettings
 from pages.shared.widgets import choice, failed
 from pages.shared.wording import POOL_MODES
@@ -45,6 +45,12 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
         card = cards.describe(settings)
     except HnmineError as error:
         failed("Cannot load this model", error)
+        return None
+    if card.folder is None and (reason := _unavailable(str(path))):
+        failed("This model cannot be downloaded", reason)
+        if st.button("Check again", icon=":material/refresh:", key=f"check-{key}"):
+            _unavailable.clear()
+            st.rerun()
         return None
     summary = st.empty()  # filled below, when the settings are known
     with st.expander("Model settings", icon=":material/tune:"):
@@ -113,9 +119,19 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
         return None
     text = f"pooling {card.pooling_method} · {card.passage_max_length} tokens · {loading.in_words(precision)}"
     if card.folder is None:
-        text += " · downloaded from the hub when you mine"
+        text += " · downloaded from the Hugging Face Hub when you mine"
     summary.caption(text)
     return chosen
+
+
+@st.cache_data(ttl=300, max_entries=32, show_spinner="Looking for the model on the Hugging Face Hub")
+def _unavailable(name: str) -> str:
+    """Return why a hub model cannot be downloaded, or an empty string; kept for some minutes."""
+    try:
+        hub.available(name)
+    except HnmineError as error:
+        return str(error)
+    return ""
 
 
 def prompt_field(key: str, initial: str | None, rows: Sequence[Row]) -> str | None:

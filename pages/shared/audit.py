@@ -86,13 +86,18 @@ def current(run: OpenRun, selection: Selection) -> Audit | None:
 
 def rate(run: OpenRun, selection: Selection) -> Rate | None:
     """Return the audited rate of a selection as it is now; None without one, also if the audit cannot be read."""
+    found = current_or_none(run, selection)
+    return None if found is None else found[0]
+
+
+def current_or_none(run: OpenRun, selection: Selection) -> tuple[Rate, int] | None:
+    """Return the audited rate of a selection as it is now, and the number of draws reviewed; None as for `rate`."""
     try:
         audit = current(run, selection)
     except WorkspaceError:  # the Quality screen says so
         return None
-    if audit is None:
-        return None
-    return audit.found.left if audit.changed else audit.found.rate
+    rate = None if audit is None else audit.found.left if audit.changed else audit.found.rate
+    return None if audit is None or rate is None else (rate, audit.found.reviewed)
 
 
 def pairs(run: OpenRun, sample: Sample) -> tuple[Ids, Ids]:

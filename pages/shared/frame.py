@@ -1,52 +1,144 @@
-"""The context bar below the navigation: data set, run and variant, model, negatives, false negatives, and the running job."""
+"""The frame of every page: the tab's title, and the context bar below the navigation.
+
+The bar names the data set, the run and its variant, unsaved changes, the model, the negatives and their false-negative rate, and shows the
+running job of any data set, or one that a crash interrupted. It computes nothing that is not cached.
+"""
 
 from __future__ import annotations
 
+import re
+
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
+from hnmine.core.text import counted, shortened
+from hnmine.runs.descriptions import Dataset, Run
 from hnmine.runs.variants import all_variants
-from pages.shared import state
+from pages.shared import audit, job_progress, state, statistics, wording
+
+# Letters of a name that is longer than its place; the whole name is in the help.
+NAME = 36
+DRAFT = "draft"
+Choice = tuple[str, str]
 
 
-def bar() -> None:
-    """Draw the context bar; nothing while no data set is open."""
+def bar(page: StreamlitPage) -> None:
+    """Set the tab's title and draw the context bar; nothing while there is nothing to name."""
     dataset = state.dataset()
-    if dataset is None:
+    done = "Done" if job_progress.announce() else ""
+    st.set_page_config(page_title=" - ".join(filter(None, (done, page.title, dataset and dataset.name, "hnmine"))))
+    if dataset is None and not job_progress.anything():
         return
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="context"):
-        st.text(dataset.name + (f" + {dataset.pool_name}" if dataset.pool_name else ""), width="content")
-        if st.session_state.run is None:
-            st.text("no run", width="content")
-            return
-        _picker()
+    with st.container(horizontal=True, vertical_alignment="center", gap=10, key="context"):
+        if dataset is not None:
+            _context(dataset)
+        job_progress.show_all(on_mine=page.url_path == "mine")
 
 
-def _picker() -> None:
-    """Draw the choice of the run and its variant."""
-    space, current = resources.workspace(), st.session_state.run
-    runs = {run.id: run for run in space.runs(st.session_state.dataset)}
-    if current not in runs:
+def _context(dataset: Dataset) -> None:
+    """Draw what is open."""
+    name = dataset.name + (f" + {dataset.pool_name}" if dataset.pool_name else "")
+    short = shortened(name, NAME)
+    st.text(short, width="content", help=name if short != name else None)
+    runs = {run.id: run for run in resources.workspace().runs(dataset.id)}
+    if st.session_state.run is None:
+        st.text("Not mined yet" if not runs else "No run is open", width="content")
+    elif st.session_state.run not in runs:
         st.text("The run cannot be opened.", width="content")
-        return
-    labels = state.run_labels(runs.values())
-    options = {(run_id, each.id): f"{labels[run_id]} / {each.name}" for run_id in runs for each in all_variants(space, run_id)}
+    else:
+        _picker(runs)
+        _unsaved(st.session_state.run)
+        _figures(runs[st.session_state.run], name)
+
+
+def _picker(runs: dict[str, Run]) -> None:
+    """Draw the choice of the run and its variant."""
+    current = st.session_state.run
+    labels, options = state.run_labels(runs.values()), dict[Choice, str]()
+    for run_id in runs:
+        held = state.unsaved(run_id)
+        for each in all_variants(resources.workspace(), run_id):
+            options[run_id, each.id] = f"{labels[run_id]} / {each.name}"
+            if held is not None and held.variant == each.id:
+                options[run_id, DRAFT] = f"{labels[run_id]} / {each.name}, unsaved"
+    short = {choice: shortened(label, 2 * NAME) for choice, label in options.items()}
+    if len(set(short.values())) < len(short):
+        short = options
+    here = (current, DRAFT if state.draft(current) is not None else state.variant().id)
     chosen = st.selectbox(
-        "Run / variant",
+        "Run and variant",
         list(options),
-        index=list(options).index((current, state.variant().id)),
-        format_func=options.__getitem__,
+        index=list(options).index(here),
+        format_func=short.__getitem__,
         label_visibility="collapsed",
-        width=320,
+        required=True,
+        width=290,
     )
-    if chosen != (current, state.variant().id):
+    if chosen is None or chosen == here:
+        return
+    if chosen[1] == DRAFT:
+        state.open_draft(chosen[0])
+    else:
         state.open_variant(*chosen)
-        st.rerun()
-    if state.draft(current) is not None:
-        st.badge("unsaved changes", icon=":material/edit:", color="orange")
+    st.rerun()
+
+
+def _unsaved(run_id: str) -> None:
+    """Draw that there are unsaved changes, and how to save or discard them."""
+    if state.draft(run_id) is None:
+        return
+    with st.popover(":orange-badge[:material/edit: unsaved changes]", type="tertiary", key="unsaved"):
+        st.text("The sliders on Mine changed this variant for you alone.")
+        name = st.text_input("Name of the new variant", key="variant-name", max_chars=80)
+        with st.container(horizontal=True):
+            if st.button("Save as variant", type="primary", icon=":material/save:", key="save-variant"):
+                try:
+                    state.save_draft(run_id, name)
+                except HnmineError as error:
+                    st.error("Cannot save this variant", icon=":material/error:")
+                    st.text(str(error))
+                else:
+                    st.rerun()
+            if st.button("Discard changes", icon=":material/undo:", key="discard-draft"):
+                state.discard_draft(run_id)
+                st.rerun()
+
+
+def _figures(run: Run, dataset_name: str) -> None:
+    """Draw model, negatives and false-negative rate in a line, with the details behind it."""
+    model = run.manifest.get("model", {})
+    name = str(model.get("name", ""))
     try:
-        model = str(runs[current].manifest.get("model", {}).get("name", ""))
-    except HnmineError:
-        model = ""
-    st.text(model, width="content")
+        opened = resources.open_run(run.id)
+        selection = resources.selection(opened, state.selection_settings(run.id))
+        negatives, estimate = statistics.figures(opened, selection)
+    except HnmineError:  # the page says why
+        return
+    measured = audit.current_or_none(opened, selection)
+    if measured is not None:
+        rate = measured[0]
+        false = f"{wording.percent(rate.rate, 1)} ({wording.interval(rate.low, rate.high).rstrip('%')}), {measured[1]:,} reviewed"
+    else:
+        false = f"est. {estimate}, not audited" if estimate else "not audited"
+    short = shortened(name.rpartition("/")[2], 24)
+    label = f"{_plain(short)} · {counted(negatives, 'negative')} · false negatives {false}"
+    with st.popover(label, type="tertiary", wrap=False, key="figures"):
+        lines = {
+            "Data set": dataset_name,
+            "Run": f"{resources.workspace().run_name(run.id) or 'without a name'}, mined {state.when(run)} UTC",
+            "Variant": state.selection_name(run.id),
+            "Model": f"{name}, {', '.join(map(str, model.get('devices') or ())) or 'device unknown'}, {model.get('precision', '')}",
+            "Negatives": f"{negatives:,}",
+            "False negatives": false,
+        }
+        st.text("\n".join(f"{line}: {value}" for line, value in lines.items()))
+        about = "95% confidence interval of an audit." if measured is not None else "Review a random sample on Quality to measure the rate."
+        st.text(about)
+        st.page_link("pages/views/quality.py", label="Quality", icon=":material/verified:")
+
+
+def _plain(text: str) -> str:
+    """Return text that Markdown shows as it is."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)

@@ -1,28 +1,133 @@
-"""A running job: progress, speed, time left, and the button that cancels it."""
+"""Jobs in the context bar: the running one with its share and time left, one that a crash interrupted, and the end of one."""
 
 from __future__ import annotations
 
-import time
-
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from hnmine import resources
+from hnmine.core.errors import HnmineError
+from hnmine.core.text import shortened
+from hnmine.core.time_left import in_words
+from hnmine.runs.job_records import JobRecord
 from hnmine.runs.jobs import Job
+from pages.shared import mining, state
 
-__all__ = ["show"]
+__all__ = ["announce", "anything", "in_short", "show", "show_all"]
+
+ENDS = {
+    "done": ("Mining is done.", ":material/check_circle:"),
+    "failed": ("Mining failed. Its page shows the reason.", ":material/error:"),
+    "cancelled": ("Mining is cancelled. What is encoded is stored.", ":material/stop_circle:"),
+}
+
+
+def announce() -> bool:
+    """Say that jobs have ended that this session saw running; return whether one of them is done."""
+    watched: set[int] = st.session_state.setdefault("watched", set())
+    ended = [job for job in map(resources.jobs().get, sorted(watched)) if not job.active]
+    for job in ended:
+        watched.discard(job.id)
+        words, icon = ENDS[job.state]
+        st.toast(words.replace("Mining", job.name.split(" ", 1)[0] or "The job"), icon=icon)
+        if job.state == "done":
+            st.session_state.finished = job
+    return any(job.state == "done" for job in ended)
+
+
+def anything() -> bool:
+    """Return whether there is a job to show."""
+    return bool(resources.jobs().active() or mining.interrupted() or st.session_state.get("finished"))
+
+
+def show_all(*, on_mine: bool) -> None:
+    """Draw the running job, or else one that ended or was interrupted. While one runs, this part runs again every second."""
+    active = resources.jobs().active()
+    st.session_state.setdefault("watched", set()).update(job.id for job in active)
+    if active:
+        st.fragment(_running, run_every="1s")()
+    elif (finished := st.session_state.get("finished")) is not None:
+        _finished(finished, on_mine=on_mine)
+    elif records := mining.interrupted():
+        _interrupted(records[0])
+
+
+def _running() -> None:
+    active = resources.jobs().active()
+    if any(not resources.jobs().get(number).active for number in st.session_state.watched) or not active:
+        st.rerun()
+    # In one line: in a narrow bar all of it moves to the next.
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content", wrap=False):
+        more = f", {len(active) - 1} waiting" if active[1:] else ""
+        st.text(f"{_short_name(active[0])}: {in_short(active[0])}{more}", width="content")
+        if st.button("Cancel", icon=":material/stop_circle:", type="tertiary", key=f"cancel-job-{active[0].id}"):
+            resources.jobs().cancel(active[0].id)
+            st.toast("Cancelling at the next batch.")
+
+
+def _finished(job: Job, *, on_mine: bool) -> None:
+    """Open the result of a job on Mine, and offer it on other pages."""
+    same = job.subject == st.session_state.dataset
+    if job.result == st.session_state.run or job.result not in [run.id for run in resources.workspace().runs()]:
+        st.session_state.finished = None
+        return
+    with _line():
+        st.text(f"{job.name}: done", width="content")
+        if (on_mine and same) or st.button("Open the result", icon=":material/open_in_new:", key="open-finished"):
+            st.session_state.finished = None
+            state.open_run(str(job.result))
+            st.rerun()
+        if st.button("Dismiss", type="tertiary", key="dismiss-finished"):
+            st.session_state.finished = None
+            st.rerun()
+
+
+def _interrupted(record: JobRecord) -> None:
+    """Draw a job that a crash interrupted, what is kept of it, and how to continue."""
+    try:
+        name = resources.workspace().dataset(record.request.dataset_id).name
+    except HnmineError:  # deleted: nothing to resume
+        mining.dismiss(record)
+        return
+    kept = f" {record.done:,} of {record.total:,} tokens are stored." if "encoding" in record.stage and record.total else ""
+    with _line():
+        st.text(f"Mining {name}: interrupted at {record.share:.0%}.{kept}", width="content")
+        if st.button("Resume", icon=":material/resume:", key="resume-job"):
+            mining.resume(record)
+            st.rerun()
+        if st.button("Dismiss", type="tertiary", key="dismiss-job"):
+            mining.dismiss(record)
+            st.rerun()
+
+
+def _line() -> DeltaGenerator:
+    """Return a container with a line of its own."""
+    return st.container(horizontal=True, vertical_alignment="center", gap="xsmall")
+
+
+def _short_name(job: Job) -> str:
+    """Return what a job does; of which data set only where that is not the open one."""
+    return job.name.partition(" ")[0] if job.subject == st.session_state.dataset else shortened(job.name or "A job", 28)
+
+
+def in_short(job: Job) -> str:
+    """Return the share done and the time left of a job, over all its stages."""
+    if job.state == "queued":
+        return "waiting"
+    if job.share is None or job.seconds_left is None:
+        return job.stage
+    return f"{job.share:.0%}, {in_words(job.seconds_left)} left"
 
 
 def show(now: Job) -> None:
-    """Draw a queued or running job."""
+    """Draw a queued or running job with its stage."""
     with st.container(border=True):
-        st.progress(now.done / now.total if now.total else 0.0, text=_text(now))
+        st.progress(now.share or 0.0, text=_text(now))
         if st.button("Cancel", icon=":material/stop_circle:", key=f"cancel-{now.id}"):
             resources.jobs().cancel(now.id)
-            st.caption("Stopping at the next batch ...")
+            st.text("Stopping at the next batch ...")
 
 
 def _text(now: Job) -> str:
-    if not now.total:
-        return f"{now.stage} · {time.monotonic() - now.started:,.0f} s" if now.started else now.stage
-    left = "" if now.seconds_left is None else f" · about {now.seconds_left:,.0f} s left"
-    return f"{now.stage}: {now.done:,} of {now.total:,} {now.unit} · {now.rate:,.0f} {now.unit}/s{left}"
+    stage = f"{now.stage}: {now.done:,} of {now.total:,} {now.unit} · {now.rate:,.0f} {now.unit}/s" if now.total else now.stage
+    return f"{in_short(now)} · {stage}" if now.share is not None else stage

@@ -143,6 +143,6 @@ def complete(run: OpenRun, settings: MineSettings) -> None:
         return run.run.id
 
     if st.button(f"Score {counted(missing, 'pair')}", type="primary", icon=":material/play_arrow:", key="score"):
-        runner.submit(subject, work)
+        runner.submit(subject, work, name="Scoring pairs")
         st.rerun()
     st.stop()

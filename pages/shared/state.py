@@ -1,18 +1,27 @@
-"""Session state: open data set, run, repairs and selection settings. The address mirrors it, so a reload keeps it."""
+"""Session state: open data set, run, variant, unsaved draft and repairs. The address names it, so a reload keeps it.
+
+Sliders change a draft of the session. It is stored with the run, and a session that opens the address of another's draft copies it before
+it changes anything: nobody's slider changes what another session exports.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection
+from contextlib import suppress
+from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 import streamlit as st
+from streamlit import config
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import Corpus
 from hnmine.runs import variants
+from hnmine.runs.drafts import Draft, delete_draft, new_id, read_draft, write_draft
 from hnmine.runs.variants import MINED, Variant, all_variants, save_variant
 from hnmine.runs.workspace import Dataset, Run
 from hnmine.selection.select import Selection
@@ -21,30 +30,27 @@ from pages.shared.widgets import failed
 
 Decisions = tuple[tuple[str, ...], bool]
 
+# What the address says of the state; other parameters belong to the page.
+ADDRESS = ("run", "variant", "draft", "dataset", "query")
+
 
 def restore(page: str = "") -> None:
-    """Read the state from the address in a new session, and update the address afterwards.
-
-    On the page "inspect" the address has the query too, so the browser's back button returns to the query before.
-    """
+    """Read the state from the address in a new session and after the browser's back button, and update the address afterwards."""
     state = st.session_state
-    if "dataset" in state:
-        _close_deleted()
+    named = {name: st.query_params[name] for name in ADDRESS if st.query_params.get(name)}
     if "dataset" not in state:
-        state.dataset = state.run = state.variant = None
-        state.query, state.query_written, state.query_turn = st.query_params.get("query") or None, None, 0
-        if run_id := st.query_params.get("run"):
-            open_variant(run_id, st.query_params.get("variant") or MINED)
-        elif dataset_id := st.query_params.get("dataset"):
-            open_dataset(dataset_id)
-    elif page == "inspect" and "run" in st.query_params and st.query_params.get("query") != state.query_written:
-        state.query, state.query_turn = st.query_params.get("query") or None, state.query_turn + 1
-    wanted = {name: state[name] for name in ("run", "variant", "dataset") if state[name] is not None}
-    if page == "inspect" and state.run is not None and state.query is not None:
-        wanted["query"] = state.query
-    state.query_written = wanted.get("query")
-    if st.query_params.to_dict() != wanted:  # in one write, because each write is an entry of the browser's history
-        st.query_params.from_dict(wanted)
+        state.dataset = state.run = state.variant = state.draft = state.query = None
+        state.address, state.settings_turns, state.query_turn, state.own_drafts = {}, Counter(), 0, set()
+        _open_address(named)
+    else:
+        _close_deleted()
+        # Where a widget has just changed the state, the address is only older than it: no step back.
+        if "run" in named and named != state.address == _address(page):
+            _open_address(named)
+    state.address = wanted = _address(page)
+    others = {name: st.query_params.get_all(name) for name in st.query_params if name not in ADDRESS}
+    if named != wanted:  # in one write, because each write is an entry of the browser's history
+        st.query_params.from_dict(others | wanted)
     if message := state.pop("message", None):
         st.error("Cannot open this address", icon=":material/link_off:")
         st.text(message)
@@ -55,17 +61,86 @@ def restore(page: str = "") -> None:
         st.text("\n".join(damages))
 
 
+def _address(page: str) -> dict[str, str]:
+    """Return the state as the address names it."""
+    state = st.session_state
+    names = ADDRESS if page == "inspect" and state.run is not None else ADDRESS[:-1]
+    return {name: state[name] for name in names if state[name] is not None}
+
+
+def forget_query() -> None:
+    """Remove the query from the state and the address."""
+    st.session_state.query = None
+    st.session_state.address.pop("query", None)
+    st.query_params.pop("query", None)
+
+
+def link(page: str, query: str | None = None) -> str:
+    """Return the address of a page with the open run, its variant or draft, and a query's id, for another person.
+
+    It begins with HNMINE_PUBLIC_URL, or `browser.serverAddress` where set, or else as this browser reached the server.
+    """
+    here = urlsplit(st.context.url or f"http://localhost:{st.get_option('server.port')}")
+    base = os.environ.get("HNMINE_PUBLIC_URL", "").rstrip("/")
+    if not base:
+        host = here.netloc
+        if config.is_manually_set("browser.serverAddress"):
+            host = f"{st.get_option('browser.serverAddress')}:{st.get_option('browser.serverPort')}"
+        base = "/".join(filter(None, (f"{here.scheme}://{host}", st.get_option("server.baseUrlPath").strip("/"))))
+    named = _address("") | ({"query": query} if query is not None else {})
+    return f"{base}/{page}?{urlencode(named)}"
+
+
+def link_note(address: str) -> str:
+    """Return who can open an address, in one sentence."""
+    if (urlsplit(address).hostname or "") in ("localhost", "127.0.0.1", "::1", "0.0.0.0"):
+        return "Only this machine can open it: set server.address and HNMINE_PUBLIC_URL to share it."
+    return "It opens for everyone who can reach this server."
+
+
+def _open_address(named: dict[str, str]) -> None:
+    """Open what an address names."""
+    state = st.session_state
+    if named.get("query") != state.query:
+        state.query, state.query_turn = named.get("query"), state.query_turn + 1
+    if (run_id := named.get("run")) is None:
+        if dataset_id := named.get("dataset"):
+            open_dataset(dataset_id)
+        return
+    open_variant(run_id, named.get("variant", MINED))
+    if (draft_id := named.get("draft")) and state.run == run_id:
+        held = state.get(f"draft-{run_id}")
+        try:
+            found = held if held is not None and held.id == draft_id else read_draft(resources.workspace(), run_id, draft_id)
+        except HnmineError as error:
+            state.message = str(error)
+        else:
+            state[f"draft-{run_id}"], state.draft, state.variant = found, found.id, found.variant
+
+
 def _close_deleted() -> None:
-    """Close a run or data set that another session has deleted."""
+    """Close a run, variant or data set that another session has deleted."""
     state, space = st.session_state, resources.workspace()
     if state.run is not None and not space.run_folder(state.run).exists():
-        state.run, state.variant, state.message = None, None, "The open run has been deleted. Open another run or mine again."
+        state.run = state.variant = state.draft = None
+        state.message = "The open run has been deleted. Open another run or mine again."
     try:
         dataset()
     except HnmineError as error:
         damaged = space.dataset_folder(state.dataset).exists()
-        state.dataset = state.run = state.variant = None
+        state.dataset = state.run = state.variant = state.draft = None
         state.message = str(error) if damaged else "The open data set has been deleted. Open another one."
+    _replace_lost_variant()
+
+
+def _replace_lost_variant() -> None:
+    """Open the variant that the run was mined with in place of one that does not exist, and say so."""
+    state = st.session_state
+    with suppress(HnmineError):  # of a damaged run, which its page says
+        if state.run is not None and state.variant not in [each.id for each in all_variants(resources.workspace(), state.run)]:
+            state.variant = MINED
+            if state.draft is None:
+                state.message = "The variant has been deleted or cannot be read. The selection that the run was mined with is open instead."
 
 
 def open_dataset(dataset_id: str) -> None:
@@ -76,20 +151,22 @@ def open_dataset(dataset_id: str) -> None:
     except HnmineError as error:
         state.message = str(error)
         return
-    state.dataset, state.run, state.variant = dataset_id, None, None
+    state.dataset, state.run, state.variant, state.draft = dataset_id, None, None, None
     if runs := space.runs(dataset_id):
         open_run(runs[0].id)
 
 
 def open_run(run_id: str) -> None:
-    """Open a run and its data set. An error is shown on the next rerun."""
+    """Open a run as it was mined, and its data set. An error is shown on the next rerun."""
     try:
         run = resources.workspace().run(run_id)
         resources.workspace().dataset(run.dataset_id)  # raises for a run without its data
     except HnmineError as error:
         st.session_state.message = str(error)
         return
-    st.session_state.dataset, st.session_state.run, st.session_state.variant = run.dataset_id, run.id, MINED
+    state = st.session_state
+    state.dataset, state.run, state.variant, state.draft = run.dataset_id, run.id, MINED, None
+    state.settings_turns[run_id] += 1
     st.session_state[f"decisions-{run.dataset_id}"] = (run.settings.repair, run.settings.skip_bad_rows)
     st.session_state[f"columns-{run.dataset_id}"] = run.settings.columns
 
@@ -136,23 +213,70 @@ def variant() -> Variant:
 
 
 def open_variant(run_id: str, variant_id: str) -> None:
-    """Open a variant of a run; a draft of the run is given up. An error is shown on the next rerun."""
+    """Open a variant of a run. Unsaved changes of the run stay in the list of variants. An error is shown on the next rerun."""
     open_run(run_id)
     if st.session_state.run == run_id:
         st.session_state.variant = variant_id
-        set_draft(run_id, None)
+        _replace_lost_variant()
+
+
+def open_draft(run_id: str) -> None:
+    """Open the unsaved changes that this session has of a run."""
+    held = unsaved(run_id)
+    assert held is not None  # the caller has asked
+    open_variant(run_id, held.variant)
+    st.session_state.draft = held.id
+
+
+def unsaved(run_id: str) -> Draft | None:
+    """Return the unsaved changes that this session has of a run, open or not."""
+    held: Draft | None = st.session_state.get(f"draft-{run_id}")
+    return held
 
 
 def draft(run_id: str) -> SelectionSettings | None:
-    """Return the unsaved selection settings of this session for a run, or None."""
-    settings: SelectionSettings | None = st.session_state.get(f"draft-{run_id}")
-    return settings
+    """Return the open unsaved settings of a run, or None."""
+    held = unsaved(run_id)
+    return held.settings if held is not None and run_id == st.session_state.run and held.id == st.session_state.draft else None
 
 
 def set_draft(run_id: str, settings: SelectionSettings | None) -> None:
-    """Keep unsaved selection settings of a run for this session; those of the open variant, or None, are no draft."""
-    same = settings is not None and run_id == st.session_state.run and settings == variant().settings
-    st.session_state[f"draft-{run_id}"] = None if same else settings
+    """Keep unsaved settings of the open run; those of the open variant, or None, are no draft.
+
+    The app runs again when a draft begins or ends, so that the context bar and the address name it.
+    """
+    state, space = st.session_state, resources.workspace()
+    if run_id != state.run:
+        return
+    held = unsaved(run_id) if draft(run_id) is not None else None
+    if settings is None or settings == variant().settings:
+        if held is not None:
+            discard_draft(run_id)
+            st.rerun()
+        return
+    if held is not None and settings == held.settings:
+        return
+    own = held is not None and held.id in state.own_drafts
+    new = Draft(id=held.id if held is not None and own else new_id(), variant=state.variant, settings=settings)
+    state[f"draft-{run_id}"], state.draft = new, new.id
+    state.own_drafts.add(new.id)
+    try:
+        write_draft(space, run_id, new)
+    except HnmineError as error:
+        st.warning("Unsaved changes cannot be stored. A reload of the page loses them.", icon=":material/warning:")
+        st.text(str(error))
+    if not own:
+        st.rerun()
+
+
+def discard_draft(run_id: str) -> None:
+    """Forget the unsaved settings of the open run; the open variant shows its own."""
+    state = st.session_state
+    held = unsaved(run_id)
+    if held is not None and held.id in state.own_drafts:
+        delete_draft(resources.workspace(), run_id, held.id)
+    state[f"draft-{run_id}"], state.draft = None, None
+    state.settings_turns[run_id] += 1
 
 
 def save_draft(run_id: str, name: str) -> Variant:
@@ -162,14 +286,22 @@ def save_draft(run_id: str, name: str) -> Variant:
         WorkspaceError: as `variants.save_variant`.
     """
     saved = save_variant(resources.workspace(), run_id, name, selection_settings(run_id))
+    if draft(run_id) is not None:
+        discard_draft(run_id)
     open_variant(run_id, saved.id)
     return saved
 
 
+def settings_key(run_id: str) -> str:
+    """Return the key for widgets of a run's settings: a new one when the settings are replaced, such as by another variant."""
+    turn = st.session_state.settings_turns[run_id]
+    return run_id if turn < 2 else f"{run_id}-{turn}"
+
+
 def selection_settings(run_id: str) -> SelectionSettings:
     """Return the selection settings of a run in this session: its draft, or the open variant's, or those it was mined with."""
-    if (unsaved := draft(run_id)) is not None:
-        return unsaved
+    if (changed := draft(run_id)) is not None:
+        return changed
     return variant().settings if run_id == st.session_state.run else resources.workspace().run(run_id).settings.selection
 
 

@@ -15,9 +15,18 @@ from hnmine.core import text
 from hnmine.core.text import normalize_text
 from hnmine.resources import OpenRun, cached
 from hnmine.review import audit_sample
+from hnmine.runs.summary import summarise
 from hnmine.selection.select import Selection
 
 Ints = npt.NDArray[np.int64]
+
+
+@cached(16)
+def figures(run: OpenRun, selection: Selection) -> tuple[int, str]:
+    """Return the number of negatives, and the estimated false-negative rate as text; "" where the run has no signals."""
+    fn_model = None if resources.estimator(run) is None else run.fn_model
+    found = summarise(run.inputs, run.ranking, selection, fn_model=fn_model)
+    return found.negatives, "" if found.estimated_fn_rate is None else str(found.estimated_fn_rate)
 
 
 @cached(16)

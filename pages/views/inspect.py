@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode, urlsplit
-
 import streamlit as st
 
 from hnmine.analysis import queries
@@ -25,10 +23,9 @@ with st.container(horizontal=True, vertical_alignment="center", horizontal_align
     st.subheader("Query", anchor=False)
     with st.container(horizontal=True, width="content"):
         with st.popover("Link", icon=":material/link:", help="A link to this run and query."):
-            address = urlsplit(st.context.url or "")
-            wanted = {"run": run.run.id, "dataset": run.run.dataset_id, "query": query_list.query_id(corpus, query)}
-            st.code(f"{address.scheme}://{address.netloc}{address.path}?{urlencode(wanted)}", language=None, wrap_lines=True)
-            st.caption("Opens this run and query for everyone who can reach this server.")
+            address = state.link("inspect", query_list.query_id(corpus, query))
+            st.code(address, language=None, wrap_lines=True)
+            st.text(state.link_note(address))
         if st.button(
             "Review candidates", icon=":material/rate_review:", key="inspect-review", help="Review this query's candidates one by one."
         ):

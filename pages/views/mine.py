@@ -15,7 +15,6 @@ from hnmine.models import cards, loading
 from hnmine.retrieval.rerank import SIGNAL
 from hnmine.retrieval.retrievers import MODEL_ALONE, retriever_names
 from hnmine.retrieval.signals import BASIC
-from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.summary import summarise
 from hnmine.selection.presets import RECOMMENDED, with_preset
@@ -24,7 +23,7 @@ from pages.mine import filters, limit, selection
 from pages.mine import model as controls
 from pages.mine.retrievers import Retrievers, retrievers
 from pages.shared import audit as auditing
-from pages.shared import job_progress, state, statistics, wording
+from pages.shared import job_progress, mining, state, statistics, wording
 from pages.shared import reranker as reranking
 from pages.shared.drawing import draw
 from pages.shared.widgets import failed, metrics
@@ -45,15 +44,16 @@ ALWAYS = ("in_window", "not_positive", "chosen")
 def live(run: resources.OpenRun) -> None:
     """Choose negatives and show the result. A fragment: moving a slider reruns only this part of the page."""
     with st.container(border=True):
+        key = state.settings_key(run.run.id)
         chosen, slots, place = selection.selection(
-            run.run.id, state.selection_settings(run.run.id), run.ranking.depth, run.ranking.signals, mined=True
+            key, state.selection_settings(run.run.id), run.ranking.depth, run.ranking.signals, mined=True
         )
         state.set_draft(run.run.id, chosen)
         current = resources.selection(run, chosen)
         filters.show_removed(slots, current.funnel)
         summary = summarise(run.inputs, run.ranking, current, fn_model=None if resources.estimator(run) is None else run.fn_model)
         if place is not None:
-            limit.show(run.run.id, chosen, summary, place)
+            limit.show(key, chosen, summary, place)
     rate = summary.estimated_fn_rate
     audited = auditing.rate(run, current)
     with st.grid(4 if rate is None and audited is None else 5, min_column_width=170):
@@ -180,24 +180,6 @@ wanted = MineSettings(
 )
 
 
-def start() -> None:
-    """Queue the run; it continues without this page."""
-    space, dataset_id = resources.workspace(), dataset.id
-    runner.submit(
-        dataset_id,
-        lambda on_progress, should_stop: mine_dataset(
-            space,
-            dataset_id,
-            wanted,
-            DEPTH,
-            lambda tell: resources.encoder(wanted.model or cards.ModelSettings(), tell),
-            on_progress,
-            should_stop,
-            load_reranker=lambda tell: resources.cross_encoder(wanted.reranker, tell),
-        ),
-    )
-
-
 @st.fragment(run_every="1s" if job is not None and job.active else None)
 def progress(job_id: int) -> None:
     """Show a job while it runs, and rerun the page when it ends."""
@@ -240,7 +222,7 @@ with status:
                 disabled=model is None or ranked_by is None or not reranker.usable or read is None,
                 key="mine",
             ):
-                start()
+                mining.start(dataset.id, wanted, DEPTH)
                 st.rerun()
         if read is None:
             st.warning("Some rows have problems. Resolve them on the Data screen to mine again.", icon=":material/rule:")

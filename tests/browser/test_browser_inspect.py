@@ -49,7 +49,7 @@ def server(workspace: tuple[Path, str]) -> Iterator[Server]:
 
 
 def go(page: Any, screen: str) -> None:
-    page.get_by_test_id("stSidebarNavLink").filter(has_text=screen).click()
+    page.get_by_test_id("stTopNavLink").filter(has_text=screen).click()
     page.get_by_role("heading", name=screen, level=1).wait_for()
     settled(page)
 

@@ -34,7 +34,7 @@ def test_the_sample_is_reviewed_by_keys_and_a_low_positive_is_inspected(
         page.keyboard.press(key)
         page.get_by_text(re.compile(rf"^{number} of 1\d\d reviewed")).wait_for()
         settled(page)
-    page.get_by_test_id("stSidebarNavLink").filter(has_text="Quality").click()
+    page.get_by_test_id("stTopNavLink").filter(has_text="Quality").click()
     page.get_by_text(re.compile(r"^3 of 1\d\d pairs reviewed")).wait_for()
     page.get_by_text("not enough reviews").wait_for()
     grid = page.get_by_test_id("stDataFrame").nth(1)  # below the bands

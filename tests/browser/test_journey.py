@@ -80,7 +80,7 @@ def test_from_upload_to_download_as_the_command_line_writes_it(  # type: ignore[
     page.reload()
     page.get_by_text("Skips nothing").wait_for()  # what was set is still set
 
-    page.get_by_test_id("stSidebarNavLink").filter(has_text="Inspect").click()
+    page.get_by_test_id("stTopNavLink").filter(has_text="Inspect").click()
     page.get_by_text("121 of 121 queries").wait_for()
     page.get_by_role("textbox", name="Search the queries").fill("helmet")
     page.get_by_role("textbox", name="Search the queries").press("Enter")
@@ -90,7 +90,7 @@ def test_from_upload_to_download_as_the_command_line_writes_it(  # type: ignore[
     settled(page)
     assert page.get_by_test_id("stVegaLiteChart").count() == 2
 
-    page.get_by_test_id("stSidebarNavLink").filter(has_text="Export").click()
+    page.get_by_test_id("stTopNavLink").filter(has_text="Export").click()
     button = page.get_by_test_id("stDownloadButton").filter(has_text="124 rows")
     button.wait_for()
     command = page.get_by_test_id("stCode").inner_text().split()
@@ -139,11 +139,11 @@ def test_what_is_opened_while_the_pool_is_on_its_way_is_told_on_the_button(brows
 
 
 def test_an_address_of_a_screen_works_on_a_server_that_has_just_started(browser, serve: Serve, place: tuple[Path, str]) -> None:  # type: ignore[no-untyped-def]
-    """It goes through app.py (the sidebar is there), opens the run, and no page is said to be missing."""
+    """It goes through app.py (the navigation is there), opens the run, and no page is said to be missing."""
     root, run = place
     page = page_of(browser, f"{serve(root).url}/inspect?run={run}")
     page.get_by_text("121 of 121 queries").wait_for()
-    page.get_by_test_id("stSidebarNavLink").filter(has_text="Export").wait_for()
+    page.get_by_test_id("stTopNavLink").filter(has_text="Export").wait_for()
     assert page.get_by_text("Page not found").count() == 0
     assert page.get_by_text("bikeshare/train.jsonl", exact=True).count() == 1
     page.context.close()
@@ -154,7 +154,7 @@ def test_one_step_back_is_the_screen_before(browser, serve: Serve, place: tuple[
     page = page_of(browser, f"{serve(root).url}/mine?run={run}")
     page.get_by_text("Mean similarity").wait_for()
     settled(page)
-    page.get_by_test_id("stSidebarNavLink").filter(has_text="Inspect").click()
+    page.get_by_test_id("stTopNavLink").filter(has_text="Inspect").click()
     page.get_by_text("121 of 121 queries").wait_for()
     settled(page)
     for _ in range(2):  # one step for the screen, at most one more for what is open on it

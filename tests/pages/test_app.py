@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
@@ -193,14 +192,6 @@ def test_a_guard_without_room_is_said_not_raised(run: str) -> None:
     assert "Ignored: the minimum score is above the maximum score." in texts(at)
 
 
-def test_settings_survive_a_restart_of_the_server(run: str) -> None:
-    at = open_app("mine", run=run)
-    at.slider(key=f"window-{run}").set_range(5, 60).run()
-    st.cache_resource.clear()
-    at = open_app("mine", run=run)
-    assert at.slider(key=f"window-{run}").value == (5, 60)
-
-
 def test_inspect_lists_queries_and_explains_every_candidate(run: str) -> None:
     at = open_app("inspect", run=run)
     queries, candidates = at.dataframe[0].value, at.dataframe[1].value
@@ -226,7 +217,7 @@ def test_export_shows_the_command_that_writes_the_same_bytes(run: str, tmp_path:
     assert "python -m hnmine mine" in command
     assert "--range_for_sampling 5-60" in command
     opened = resources.open_run(run)
-    (written,) = resources.export(opened, msgspec.structs.replace(opened.run.settings, selection=resources.workspace().selection(run)))
+    (written,) = resources.export(opened, msgspec.structs.replace(opened.run.settings, selection=at.session_state[f"draft-{run}"].settings))
     out = tmp_path / "cli.jsonl"
     find_knn_neg(FakeEncoder(), EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", out, "5-60", 15)
     assert written.path.read_bytes() == out.read_bytes()
@@ -308,7 +299,7 @@ def test_a_new_checkpoint_in_the_same_folder_is_another_model(fresh: Path, tmp_p
 def test_what_is_told_of_verdicts_is_of_this_moment(run: str) -> None:
     """The same pairs may have been decided again by somebody else, which changes no negative but what is said of it."""
     opened = resources.open_run(run)
-    settings = resources.workspace().selection(run)
+    settings = resources.workspace().run(run).settings.selection
     corpus, selection = opened.inputs.corpus, resources.selection(opened, settings)
     pair = (corpus.queries[0], corpus.passages[selection.negatives[0, 0]])
     store = resources.reviews()
@@ -333,7 +324,7 @@ def test_a_reviewed_export_is_made_again_from_its_manifest(fresh: Path, tmp_path
     space = Workspace(fresh)
     run = mine(space, add_example(space), encoder=FlagEncoder.load(ModelSettings()))
     opened, store = resources.open_run(run), resources.reviews()
-    selection = resources.selection(opened, resources.workspace().selection(run))
+    selection = resources.selection(opened, resources.workspace().run(run).settings.selection)
     pairs = [(opened.inputs.corpus.queries[query], opened.inputs.corpus.passages[selection.negatives[query, 1]]) for query in range(9)]
     try:
         for number, choice in enumerate(("relevant", "positive", "negative")):

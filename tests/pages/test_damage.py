@@ -29,6 +29,7 @@ from hnmine.runs import audit_samples as samples
 from hnmine.runs.manifest import read_manifest
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.uploads import inspect_file
+from hnmine.runs.variants import save_variant
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from tests.conftest import mine
@@ -51,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[str]
     runs = [mine(space, dataset.id, settings, 40) for _ in range(2)]
     space.save_decisions(dataset.id, (), False)
     space.save_columns(dataset.id, space.columns(dataset.id))
-    space.save_selection(runs[0], settings.selection)
+    save_variant(space, runs[0], "harder", SelectionSettings(window_start=0, window_end=20, negative_number=4))
     space.name_run(runs[0], "a name")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HNMINE_HOME", str(space.root))
@@ -109,7 +110,7 @@ FILES = {
     "dataset": "datasets/{dataset}/dataset.json",
     "decisions": "datasets/{dataset}/decisions.json",
     "columns": "datasets/{dataset}/columns.json",
-    "selection": "runs/{run}/selection.json",
+    "variant": "runs/{run}/variants/*.json",
     "sample": "runs/{run}/audit-*.json",
 }
 

@@ -268,7 +268,7 @@ def test_the_query_with_the_highest_estimate_comes_first(run: str) -> None:
     assert fn_model == sorted(fn_model, reverse=True)
     assert "sorted by est. false-negative probability, high to low" in texts(at)
     opened = resources.open_run(run)
-    selection = resources.selection(opened, resources.workspace().selection(run))
+    selection = resources.selection(opened, resources.workspace().run(run).settings.selection)
     fn_probabilities = resources.fn_probabilities(opened, selection)
     assert fn_probabilities is not None
     corpus = opened.inputs.corpus

@@ -19,6 +19,7 @@ from hnmine.review.audit_sample import Sample, different_pairs, pairs_in
 from hnmine.review.store import ReviewStore
 from hnmine.runs.audit_samples import kept_sample
 from hnmine.runs.mine import MineSettings
+from hnmine.runs.variants import save_variant
 from hnmine.runs.workspace import Workspace
 from tests.conftest import mine
 from tests.pages.conftest import go, open_app, press, texts
@@ -29,7 +30,7 @@ def headline(at: AppTest) -> str:
 
 
 def sample_of(space: Workspace, run: str) -> Sample:
-    found = kept_sample(space, run, space.selection(run))
+    found = kept_sample(space, run, space.run(run).settings.selection)
     assert found is not None
     return found
 
@@ -91,7 +92,7 @@ def test_verdicts_on_other_pairs_make_no_rate(run: str, space: Workspace, store:
     at = press(open_app("quality", run=run), "audit-draw")
     sample, opened = sample_of(space, run), resources.open_run(run)
     drawn = set(zip(*(each.tolist() for each in pairs_in(sample, opened.inputs.corpus)), strict=True))
-    selection, corpus = resources.selection(opened, space.selection(run)), opened.inputs.corpus
+    selection, corpus = resources.selection(opened, space.run(run).settings.selection), opened.inputs.corpus
     others = [
         (corpus.queries[q], corpus.passages[p])
         for q in range(len(corpus.queries))
@@ -146,13 +147,12 @@ def test_another_selection_has_no_audit_and_the_old_one_is_found_again(run: str,
     at = press(open_app("quality", run=run), "audit-draw")
     judge_all(store, sample_of(space, run), run)
     at.run()
-    settings = space.selection(run)
-    at.session_state[f"selection-{run}"] = msgspec.structs.replace(settings, window_start=30)
-    at.run()
+    settings = space.run(run).settings.selection
+    deeper = save_variant(space, run, "deeper", msgspec.structs.replace(settings, window_start=30))
+    at = open_app("quality", run=run, variant=deeper.id)
     assert headline(at) == "False negatives: not audited"
     assert "audit" not in go(at, "review").selectbox(key="review-source").options
-    at.session_state[f"selection-{run}"] = settings
-    assert "120 reviewed" in texts(go(at, "quality"))
+    assert "120 reviewed" in texts(open_app("quality", run=run))
 
 
 def test_a_sample_that_is_gone_is_not_asked_for_on_the_review_screen(run: str, space: Workspace) -> None:
@@ -255,8 +255,8 @@ def test_the_second_page_of_a_table_goes_on(run: str) -> None:
 
 
 def test_a_selection_without_negatives_says_so(run: str, space: Workspace) -> None:
-    settings = msgspec.structs.replace(space.selection(run), max_score=-0.99)
-    at = open_app("quality", run=run, state={f"selection-{run}": settings})
+    settings = msgspec.structs.replace(space.run(run).settings.selection, max_score=-0.99)
+    at = open_app("quality", run=run, variant=save_variant(space, run, "none", settings).id)
     assert "This selection has no negatives" in texts(at)
     for view in ("positives", "hubs", "lengths", "scores", "short"):
         at.segmented_control(key="quality-view").set_value(view).run()

@@ -77,13 +77,13 @@ def test_a_workspace_without_runs_says_where_to_go(fresh: Path) -> None:
     assert "No runs yet" in texts(open_app("runs"))
 
 
-def test_a_run_is_named_and_the_sidebar_says_so(world: World) -> None:
+def test_a_run_is_named_and_the_context_bar_says_so(world: World) -> None:
     at = open_app("runs", run=world.first)
     at.text_input(key=f"run-name-{world.first}").set_value("the  first of them").run()
     assert not at.exception
     assert world.space.run_name(world.first) == "the first of them"
     assert "the first of them" in list(at.dataframe[0].value["name"])
-    assert any("the first of them" in option for box in at.sidebar.selectbox for option in box.options)
+    assert any("the first of them" in option for box in at.selectbox for option in box.options)
     at.text_input(key=f"run-name-{world.first}").set_value("").run()
     assert world.space.run_name(world.first) == ""
 

@@ -33,6 +33,7 @@ SMALL = [
     "signals",
     "inspect",
     "rows",
+    "time_left",
     "scale",
     "windows",
     "fit_fn_model",

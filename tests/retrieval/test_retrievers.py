@@ -424,7 +424,7 @@ def test_the_app_writes_the_bytes_of_the_command_line(files, fresh: Path, tmp_pa
     assert command[command.index("--max_fn_rate") + 1] == "0.01", "balanced, unless somebody says otherwise"
     run = resources.open_run(run_id)
     assert run.ranking.depth > 60
-    (written,) = resources.export(run, msgspec.structs.replace(run.run.settings, selection=resources.workspace().selection(run_id)))
+    (written,) = resources.export(run, msgspec.structs.replace(run.run.settings, selection=at.session_state[f"draft-{run_id}"].settings))
     out = tmp_path / "cli.jsonl"
     for flag, value in (("--input_file", files[0]), ("--candidate_pool", files[1]), ("--output_file", out)):
         command[command.index(flag) + 1] = str(value)

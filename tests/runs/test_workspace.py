@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hnmine.core.errors import Cancelled, HnmineError, SettingsError, WorkspaceError
+from hnmine.core.errors import WorkspaceError
 from hnmine.models.cards import ModelSettings
 from hnmine.retrieval.ranking import Ranking
-from hnmine.runs.jobs import JobRunner
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
@@ -61,14 +58,6 @@ def test_a_run_is_found_again_with_all_its_arrays(tmp_path: Path) -> None:
     assert np.array_equal(found.signals["bm25_ratio"], ranking().signals["bm25_ratio"])
 
 
-def test_selection_settings_are_remembered(tmp_path: Path) -> None:
-    space = Workspace(tmp_path)
-    run = space.save_run("abc", MineSettings(selection=SelectionSettings(seed=3)), ranking(), {})
-    assert space.selection(run.id).seed == 3
-    space.save_selection(run.id, SelectionSettings(seed=4, margin=0.1))
-    assert Workspace(tmp_path).selection(run.id) == SelectionSettings(seed=4, margin=0.1)
-
-
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "..", "a b"])
 def test_ids_cannot_lead_out_of_the_workspace(tmp_path: Path, name: str) -> None:
     with pytest.raises(WorkspaceError):
@@ -112,70 +101,6 @@ def test_a_failed_copy_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError):
         space.add_dataset("a", Broken(b"x"))
     assert list((tmp_path / "datasets").iterdir()) == []
-
-
-def wait(runner: JobRunner, job_id: int) -> None:
-    deadline = time.monotonic() + 10
-    while runner.get(job_id).active:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def test_a_job_reports_progress_and_its_result() -> None:
-    runner, gate = JobRunner(), threading.Event()
-
-    def work(on_progress, should_stop):  # type: ignore[no-untyped-def]
-        on_progress(3, 10, "encoding passages")
-        assert gate.wait(10)
-        return "run-1"
-
-    job = runner.submit("data", work)
-    deadline = time.monotonic() + 10
-    while runner.get(job.id).stage != "encoding passages":
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    now = runner.get(job.id)
-    assert (now.done, now.total, now.state) == (3, 10, "running")
-    assert now.seconds_left is not None
-    assert runner.latest("data") is not None
-    assert runner.latest("other") is None
-    gate.set()
-    wait(runner, job.id)
-    assert runner.get(job.id).result == "run-1"
-
-
-def test_a_job_can_be_cancelled_while_it_waits_and_while_it_runs() -> None:
-    runner = JobRunner()
-
-    def work(on_progress, should_stop):  # type: ignore[no-untyped-def]
-        while not should_stop():
-            time.sleep(0.01)
-        raise Cancelled("stopped")
-
-    running, waiting = runner.submit("a", work), runner.submit("b", work)
-    runner.cancel(waiting.id)
-    runner.cancel(running.id)
-    wait(runner, running.id)
-    wait(runner, waiting.id)
-    assert runner.get(running.id).state == runner.get(waiting.id).state == "cancelled"
-
-
-@pytest.mark.parametrize(
-    ("failure", "message"), [(SettingsError("the window is empty"), "the window is empty"), (KeyError("x"), "unexpected KeyError")]
-)
-def test_a_failed_job_says_why_and_the_next_one_runs(failure: Exception, message: str) -> None:
-    runner = JobRunner()
-
-    def fail(on_progress, should_stop):  # type: ignore[no-untyped-def]
-        raise failure
-
-    first, second = runner.submit("a", fail), runner.submit("a", lambda on_progress, should_stop: "fine")
-    wait(runner, first.id)
-    wait(runner, second.id)
-    assert runner.get(first.id).state == "failed"
-    assert message in str(runner.get(first.id).error)
-    assert runner.get(second.id).result == "fine"
-    assert isinstance(failure, HnmineError) or "KeyError" in str(runner.get(first.id).error)
 
 
 def test_a_manifest_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,83 @@
+"""The plan of a ranking: its stages with their amounts of work, for the time left.
+
+The seconds are those of two cores at 2.5 GHz with the packaged model in float32 (8,000 tokens a second), from runs of Cranfield and SQuAD.
+Another model or machine differs by a factor, which is measured while texts are encoded, and kept for later runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from hnmine.core.time_left import Work
+from hnmine.data.corpus import Corpus
+
+__all__ = ["plan_key", "planned"]
+
+TOKEN = 1 / 8_000
+BYTES_OF_A_TOKEN, SPECIAL_TOKENS = 4.0, 2
+# A reranker reads query and passage together, and is often larger than the model that ranks.
+RERANKER = 4.0
+# Of a query and a passage; of a query and a ranked candidate.
+SEARCHED, RANKED = 1.5e-8, 1.5e-6
+COMPARED = 2e-6
+WORD_BYTE, MATCHED = 2e-7, 1e-7
+
+
+def planned(
+    corpus: Corpus,
+    model: dict[str, Any],
+    depth: int,
+    *,
+    second: dict[str, Any] | None = None,
+    lexical: bool = False,
+    signals: bool = False,
+    scored: int = 0,
+) -> Iterator[Work]:
+    """Yield the stages of `rank_data` in their order.
+
+    Args:
+        corpus: the texts.
+        model, second: the `describe()` of the models that encode.
+        depth: candidates of each query.
+        lexical: whether BM25 ranks too, which counts words first. signals: whether signals are computed.
+        scored: candidates of each query that a reranker scores.
+    """
+    queries, passages = len(corpus.queries), len(corpus.passages)
+    depth = min(depth, corpus.n_candidates)
+    sizes = sum(map(_size, corpus.passages))
+    words = Work("counting words", passages, WORD_BYTE * sizes)
+    if lexical:
+        yield words
+    for prefix, each in (("", model), ("second model: ", second)):
+        if each is not None:
+            for side, texts in (("passages", corpus.passages), ("queries", corpus.queries)):
+                tokens = _tokens(texts, each, side)
+                yield Work(f"{prefix}encoding {side}", tokens, tokens * TOKEN)
+    yield Work("searching", queries, queries * (SEARCHED * corpus.n_candidates + RANKED * depth))
+    if signals:
+        yield Work("comparing with positives", queries, COMPARED * queries * depth)
+        if not lexical:
+            yield words
+        yield Work("comparing words", queries, MATCHED * queries * corpus.n_candidates)
+    if scored:
+        pairs = queries * min(scored, depth) + len(corpus.positive_ids)
+        tokens = (sizes / max(1, passages) + sum(map(_size, corpus.queries)) / max(1, queries)) / BYTES_OF_A_TOKEN
+        yield Work("scoring pairs", pairs, pairs * tokens * TOKEN * RERANKER)
+
+
+def plan_key(descriptions: Iterable[dict[str, Any]]) -> str:
+    """Return what throughput depends on: names, devices and precisions of the models."""
+    return " + ".join(f"{each.get('name')} {each.get('devices')} {each.get('precision')}" for each in descriptions)
+
+
+def _tokens(texts: Iterable[str], model: dict[str, Any], side: str) -> float:
+    """Return the expected tokens of texts, which are not tokenised yet."""
+    one = "query" if side == "queries" else "passage"
+    longest = model.get(f"{one}_max_length") or 512
+    extra = SPECIAL_TOKENS + _size(model.get(f"{one}_instruction") or "") / BYTES_OF_A_TOKEN
+    return sum(min(longest, extra + _size(text) / BYTES_OF_A_TOKEN) for text in texts)
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

@@ -1,0 +1,65 @@
+"""Mining in the background: start it, resume it after a crash of the server, or forget it."""
+
+from __future__ import annotations
+
+from hnmine import resources
+from hnmine.core.progress import OnProgress, ShouldStop
+from hnmine.models.cards import ModelSettings
+from hnmine.models.reranker import Reranker
+from hnmine.runs.job_records import JobRecord, Request
+from hnmine.runs.jobs import Job, mine_dataset
+from hnmine.runs.settings import MineSettings
+
+__all__ = ["dismiss", "interrupted", "resume", "start"]
+
+
+def start(dataset_id: str, settings: MineSettings, depth: int) -> Job:
+    """Queue the mining of a data set; it continues without the page, and can be resumed after a crash of the server.
+
+    Raises:
+        WorkspaceError: there is no such data set.
+    """
+    space = resources.workspace()
+    name = f"Mining {space.dataset(dataset_id).name}"
+
+    def reranker(tell: OnProgress) -> Reranker:
+        assert settings.reranker is not None  # else it is not asked for
+        return resources.cross_encoder(settings.reranker, tell)
+
+    def work(on_progress: OnProgress, should_stop: ShouldStop) -> str:
+        return mine_dataset(
+            space,
+            dataset_id,
+            settings,
+            depth,
+            lambda tell: resources.encoder(settings.model or ModelSettings(), tell),
+            on_progress,
+            should_stop,
+            load_reranker=reranker,
+        )
+
+    request = Request(dataset_id=dataset_id, settings=settings, depth=depth)
+    return resources.jobs().submit(dataset_id, work, name=name, request=request)
+
+
+def interrupted() -> list[JobRecord]:
+    """Return the jobs that a crash interrupted, newest first."""
+    records = resources.jobs().records
+    return [] if records is None else records.interrupted()
+
+
+def resume(record: JobRecord) -> Job:
+    """Queue an interrupted job again with the same settings; stored vectors are not encoded again.
+
+    Raises:
+        WorkspaceError: its data set has been deleted.
+    """
+    job = start(record.request.dataset_id, record.request.settings, record.request.depth)
+    dismiss(record)
+    return job
+
+
+def dismiss(record: JobRecord) -> None:
+    """Forget an interrupted job."""
+    if (records := resources.jobs().records) is not None:
+        records.end(record.id)
