@@ -183,21 +183,27 @@ def match_verdicts(corpus: Corpus, verdicts: Iterable[Verdict]) -> VerdictPairs:
 
 def pairs_of(corpus: Corpus, queries: Sequence[str], passages: Sequence[str]) -> Pairs:
     """Return the query and passage ids of texts: (p,) int32 each, both -1 where the corpus lacks one of the two texts."""
-    numbers: dict[str, int] = {}  # the same query is in many pairs
-    asked = np.fromiter((numbers.setdefault(text, len(numbers)) for text in queries), np.int64, len(queries))
-    query_ids = find(list(numbers), corpus.queries, corpus.query_hashes)[asked]
-    passage_ids = np.full(len(passages), -1, np.int32)
+    asked, query_numbers = _numbered(queries)
+    query_ids = find(asked, corpus.queries, corpus.query_hashes)[query_numbers]
     here = np.flatnonzero(query_ids >= 0)
-    texts = [passages[place] for place in here.tolist()]
+    texts, passage_numbers = _numbered([passages[place] for place in here.tolist()])
     # Passages that can be mined are sorted by hash, and so are the others, which follow them.
     count = corpus.n_candidates
     found = find(texts, corpus.passages[:count], corpus.passage_hashes[:count])
     if count < len(corpus.passages):
         behind = find(texts, corpus.passages[count:], corpus.passage_hashes[count:])
         found = np.where((found < 0) & (behind >= 0), behind + count, found).astype(np.int32)
-    passage_ids[here] = found
+    passage_ids = np.full(len(passages), -1, np.int32)
+    passage_ids[here] = found[passage_numbers]
     query_ids[passage_ids < 0] = -1
     return query_ids, passage_ids
+
+
+def _numbered(texts: Sequence[str]) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """Return the different texts, and the number of each given one: the same text is in many pairs."""
+    numbers: dict[str, int] = {}
+    places = np.fromiter((numbers.setdefault(text, len(numbers)) for text in texts), np.int64, len(texts))
+    return list(numbers), places
 
 
 def _columns(pairs: list[tuple[int, int]]) -> Pairs:

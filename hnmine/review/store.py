@@ -138,12 +138,14 @@ class ReviewStore:
             ).fetchone()
             return None if row is None or row[2] is None else _verdict(row)
 
-    def by_reviewer(self) -> list[Verdict]:
-        """Return the last verdict of each reviewer on each pair that is not undone, the latest decision last."""
+    def by_reviewer(self, pair: Pair | None = None) -> list[Verdict]:
+        """Return the last verdict of each reviewer that is not undone, on each pair or on one, the latest decision last."""
+        where, keys = ("", ()) if pair is None else ("AND judged.pair = ? ", (pair_key(*pair),))
         with self._log.connection() as db:
             rows = db.execute(
                 "SELECT query, passage, after, at, events.who, note FROM judged JOIN events ON id = decision WHERE after IS NOT NULL "
-                "ORDER BY id"
+                f"{where}ORDER BY id",
+                keys,
             )
             return [_verdict(row) for row in rows]
 

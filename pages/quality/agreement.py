@@ -128,8 +128,9 @@ def _disagreements(run: OpenRun, found: Agreement) -> None:
             disabled=not unsettled,
             help="Any later verdict on the pair settles it. The figures above keep the first verdicts.",
         ):
-            st.session_state.pop("review-session", None)  # a queue of the disagreements of before
-            st.session_state |= {"review-source": "disagreements", "review-mode": "pair", "review-words": ""}
+            memory = st.session_state
+            memory.pop("review-session", None)  # a queue of the disagreements of before
+            memory["review-source"], memory["review-mode"], memory["review-words"] = "disagreements", "pair", ""
             st.switch_page("pages/views/review.py")
     shown = found.disagreements[::-1][:LATEST]
     corpus = run.inputs.corpus

@@ -582,7 +582,7 @@ def test_the_queue_of_a_sample_is_in_its_order_each_pair_once_though_the_selecti
     queue = build(corpus, ranking, after, settings, pairs_with_verdict(corpus, after.verdict_pairs, verdicts), sample=pairs)
     assert (queue.queries.tolist(), queue.passages.tolist()) == (pairs[0].tolist(), pairs[1].tolist())
     assert [STATES[each] for each in queue.verdicts[:4]] == ["relevant", "negative", "unsure", "unreviewed"]
-    assert queue.next() == 3
+    assert np.flatnonzero(queue.open("Ann"))[0] == 3
     np.testing.assert_array_equal(queue.scores, ranking.score_pairs(*pairs))
     with pytest.raises(SettingsError, match="Quality screen"):
         build(corpus, ranking, after, settings, pairs_with_verdict(corpus, after.verdict_pairs, verdicts))
