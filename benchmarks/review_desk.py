@@ -45,6 +45,12 @@ def failures(browser: Any, root: Path, run: str, serve: Any) -> str:
     found = through_failures(browser, root, run, serve, MIXED * 50, kills=3, cuts=2)
     same = found["wanted"] == found["written"]
     first = f"{len(found['wanted'])} pressed, {len(found['written'])} written, in order and equal: {same}"
+    if not same:
+        at = next(
+            (number for number, (one, two) in enumerate(zip(*(found[name] for name in ("wanted", "written")), strict=False)) if one != two),
+            -1,
+        )
+        first += f"; the first difference is at {at}"
     return f"{first}\n{times(found['drawn'], found['frames'])}"
 
 
