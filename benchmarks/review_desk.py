@@ -8,6 +8,7 @@ python -m benchmarks.review_desk keys HOME RUN   200 keys at 5 a second in a cop
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import tempfile
 from collections import Counter
@@ -68,6 +69,7 @@ def two(browser: Any, root: Path, run: str, serve: Any) -> str:
     lost = "equal" if wanted == sorted((query, passage) for _, query, passage, _ in written) else "NOT equal"
     twice = Counter((query, passage) for _, query, passage, _ in written)
     by_one = sum(number > 1 for number in Counter((who, query, passage) for who, query, passage, _ in written).values())
+    os.environ["HNMINE_HOME"] = str(root)
     from hnmine import resources
 
     found = agreement(resources.open_run(run).inputs.corpus, ReviewStore(root / "reviews.sqlite").decisions())
