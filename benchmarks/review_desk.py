@@ -8,6 +8,7 @@ python -m benchmarks.review_desk keys HOME RUN   200 keys at 5 a second in a cop
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import tempfile
 from collections import Counter
@@ -45,6 +46,12 @@ def failures(browser: Any, root: Path, run: str, serve: Any) -> str:
     found = through_failures(browser, root, run, serve, MIXED * 50, kills=3, cuts=2)
     same = found["wanted"] == found["written"]
     first = f"{len(found['wanted'])} pressed, {len(found['written'])} written, in order and equal: {same}"
+    if not same:
+        at = next(
+            (number for number, (one, two) in enumerate(zip(*(found[name] for name in ("wanted", "written")), strict=False)) if one != two),
+            -1,
+        )
+        first += f"; the first difference is at {at}"
     return f"{first}\n{times(found['drawn'], found['frames'])}"
 
 
@@ -62,6 +69,7 @@ def two(browser: Any, root: Path, run: str, serve: Any) -> str:
     lost = "equal" if wanted == sorted((query, passage) for _, query, passage, _ in written) else "NOT equal"
     twice = Counter((query, passage) for _, query, passage, _ in written)
     by_one = sum(number > 1 for number in Counter((who, query, passage) for who, query, passage, _ in written).values())
+    os.environ["HNMINE_HOME"] = str(root)
     from hnmine import resources
 
     found = agreement(resources.open_run(run).inputs.corpus, ReviewStore(root / "reviews.sqlite").decisions())

@@ -30,6 +30,8 @@ function write(element, parts) {  // `parts`: plain text and highlighted text in
   }));
 }
 
+const live = new Set();  // the desks of this page: two for a moment when Streamlit draws one anew
+
 class Desk {
   constructor(parent, data) {
     this.parent = parent;
@@ -44,6 +46,7 @@ class Desk {
         this.left[key.slice(this.prefix.length)] = JSON.parse(storage.get(key));
       } catch { /* not ours */ }
     }
+    live.add(this);
     this.who = storage.get(WHO) ?? "";
     this.at(".name").hidden = Boolean(this.who);
     this.listen();
@@ -61,6 +64,14 @@ class Desk {
     removeEventListener("beforeunload", this.leaving);
     removeEventListener("online", this.online);
     clearInterval(this.ticking);
+    clearTimeout(this.timer);
+    this.root.onkeydown = this.root.onclick = null;
+    live.delete(this);
+    const heir = [...live].find(each => each.prefix === this.prefix);  // drawn before this one is gone
+    if (!heir) return;
+    Object.assign(heir.left, this.left);
+    if (this.outbox.length) heir.left[this.id] = this.outbox;
+    heir.flush();
   }
 
   at(selector) { return this.parent.querySelector(selector); }
@@ -106,11 +117,12 @@ class Desk {
       this.outbox = this.outbox.filter(each => each.seq > number);
       this.keep();
     } else if (this.left[desk]) {
-      this.left[desk] = this.left[desk].filter(each => each.seq > number);
-      if (!this.left[desk].length) {
-        delete this.left[desk];
-        storage.drop(this.prefix + desk);
-      }
+      const key = this.prefix + desk;  // read again: its page may be open and have gone on
+      const rest = JSON.parse(storage.get(key) ?? "null") ?? this.left[desk];
+      this.left[desk] = rest.filter(each => each.seq > number);
+      if (this.left[desk].length) return;
+      delete this.left[desk];
+      storage.drop(key);
     }
   }
 

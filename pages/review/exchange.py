@@ -65,15 +65,17 @@ def receive() -> None:
 
 
 def _write(box: Box, here: DeskState) -> None:
-    """Write the actions of a desk in one transaction."""
+    """Write the actions of a desk in one transaction; an undo or redo that the server must explain in a second one."""
     before = here.recorded.get(box.desk, 0)
-    asked = next((each for each in reversed(box.actions) if each.asked and each.seq > before), None)
+    actions = [_action(each) for each in box.actions]
+    asked = next((number for number, each in reversed([*enumerate(box.actions)]) if each.asked and each.seq > before), None)
     review: ReviewSession | None = st.session_state.get(KEY)
-    if asked and review is not None:
+    if asked is not None and review is not None:
+        here.recorded[box.desk] = resources.reviews().record(box.desk, actions[:asked])
         review.catch_up(here.who)
-    here.recorded[box.desk] = resources.reviews().record(box.desk, [_action(each) for each in box.actions])
-    if asked and review is not None:
-        _tell(review, here, asked.kind)
+    here.recorded[box.desk] = resources.reviews().record(box.desk, actions)
+    if asked is not None and review is not None:
+        _tell(review, here, box.actions[asked].kind)
 
 
 def _action(step: desk.Step) -> Action:
