@@ -161,7 +161,7 @@ def _training(dataset_id: str, names: Sequence[str], empty: str) -> dict[str, An
         names,
         placeholder=empty or "Choose one or more",
         key=f"column-pos-{dataset_id}",
-        help="Passages that answer the query. A cell can hold one passage or a list. Titles are joined with their passages.",
+        help="Passages that answer the query, one or a list in a cell. Titles are joined with their passages.",
     )
     neg = st.multiselect(
         "Old negatives (optional)",
@@ -215,7 +215,7 @@ def _pool(dataset_id: str, names: Sequence[str], by_id: bool) -> dict[str, Any]:
         index=None,
         placeholder="Choose a column",
         key=f"column-text-{dataset_id}",
-        help="Candidates for negatives. A title is joined with its passage where the rows have titles. Other columns are not used.",
+        help="Candidates for negatives. A title is joined with its passage where the rows have titles.",
     )
     if not by_id:
         return {"text": text}

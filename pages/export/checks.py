@@ -79,7 +79,7 @@ def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, b
             percent = wording.percent(above, 1)
             mark("note", f"{percent} of the negatives score above their positive and may be relevant → set the PercPos filter on Mine")
         if filled := summary.random_filled:
-            mark("note", f"{counted(filled, 'negative')} filled at random, usually easier than mined ones → widen the rank window on Mine")
+            mark("note", f"{counted(filled, 'negative')} filled at random, usually easier than mined ones → widen the rank range on Mine")
         for note in [
             *filter(None, [summary.out_of_reach]),
             *summary.notes,

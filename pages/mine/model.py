@@ -63,7 +63,7 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
             placeholder="none",
             key=f"instruction-{key}-{path}",
             persist_state="session",
-            help="Prefix of each query, not of passages. Empty for none. BGE models were trained with one, MiniLM was not.",
+            help="Prefix of each query, not of passages, or empty for none. BGE models were trained with one, MiniLM was not.",
         )
         left, middle, right, last = st.columns(4)
         pooling = left.selectbox(
@@ -100,8 +100,8 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
             index=list(cards.PRECISIONS).index(initial.precision),
             key=f"precision-{key}-{path}",
             persist_state="session",
-            help="auto: half precision where it is faster on the device, else fp32. Half precision takes about half the time. "
-            "Scores differ from the third digit on.",
+            help="auto: half precision where it is faster on the device, else fp32. Half precision takes about half the time, and "
+            "scores differ from the third digit on.",
         )
     chosen = ModelSettings(
         name_or_path=path,

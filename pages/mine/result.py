@@ -28,7 +28,7 @@ HISTOGRAM_WIDTH = 500
 NAME_LENGTH = 70
 ALWAYS = ("in_window", "not_positive", "chosen")
 DIFFICULTY = "Mean similarity of the negatives to their queries (hardness)."
-RANGE = "Estimated: the rate of 90% of data sets is in this range. Verdicts narrow it, and an audit on Quality measures the rate."
+RANGE = "An estimate (mean {:.1%}): the rate of 90% of data sets is in this range. Verdicts narrow it, and an audit on Quality measures it."
 AUDITED = "Measured by the audit of this selection. Negatives that replaced removed ones are not audited."
 
 
@@ -101,7 +101,7 @@ def _deltas(run: OpenRun, selection: Selection, now: Summary, then: Summary | No
         elif rate is not None:
             before = None if then is None else then.estimated_fn_rate
             change = None if before is None else 100 * (rate.estimate - before.estimate)
-            _metric("False negatives, est.", str(rate), change, "{:+.1f} points", f"{RANGE} Mean: {rate.estimate:.1%}.", "inverse")
+            _metric("False negatives, est.", str(rate), change, "{:+.1f} points", RANGE.format(rate.estimate), "inverse")
         above = now.scores["above_positive"]
         change = None if then is None or above is None else 100 * (above - (then.scores["above_positive"] or 0.0))
         about = "Negatives that score above their positive. Likely false negatives, or a wrong positive."

@@ -45,7 +45,7 @@ def retrievers(key: str, initial: MineSettings, first: ModelSettings | None) -> 
         )
         names = tuple(name for name in RETRIEVERS if name in ranking) or MODEL_ALONE
         if fused := retriever_names(names):
-            st.caption(f"The rank window counts ranks {fused}.")
+            st.caption(f"The rank range counts ranks {fused}.")
     if "second_model" in names and second is None:
         right.warning("Choose a second model, or remove it from the retrievers.", icon=":material/warning:")
         return None
@@ -70,7 +70,7 @@ def _second_model(key: str, initial: ModelSettings | None, first: ModelSettings)
         placeholder=before or NONE,
         key=f"second-model-{key}",
         persist_state="session",
-        help="Another embedding model. Its similarities are shown with every candidate, and it can be a retriever. It encodes every text, "
+        help="Another embedding model: its similarities are shown with every candidate, and it can be a retriever. It encodes every text, "
         "which takes additional time.",
     )
     chosen = second_model_settings(first, before if name is None else names.get(name, name.strip()))

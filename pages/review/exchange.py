@@ -36,8 +36,8 @@ GOAL = 0.03  # margin of error of an audit
 # Pairs as they are counted on the desk.
 WHAT: dict[Source, str] = {
     "chosen": "chosen negatives",
-    "window": "candidates in the window",
-    "nearest": "candidates before the window",
+    "window": "candidates in the rank range",
+    "nearest": "candidates above the rank range",
     "audit": "pairs of the audit sample",
     "disagreements": "disagreements",
 }

@@ -40,8 +40,8 @@ def upload() -> None:
         "Import verdicts",
         type=["jsonl", "json"],
         key="review-upload",
-        help='JSON lines such as `{"query": "...", "passage": "...", "verdict": "relevant"}`. '
-        f"Verdicts: {', '.join(CHOICES)}. The later of two verdicts on the same pair counts. One undo reverts the import.",
+        help='JSON lines such as `{"query": "...", "passage": "...", "verdict": "relevant"}`, with the verdicts '
+        f"{', '.join(CHOICES)}. The later of two verdicts on the same pair counts, and one undo reverts the import.",
     )
     if st.button("Import", icon=":material/upload:", disabled=given is None, key="review-import") and given is not None:
         here = session.at_desk()

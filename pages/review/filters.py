@@ -15,8 +15,8 @@ Mode = Literal["pair", "query", "table"]
 MODES: dict[Mode, str] = {"pair": "Pair", "query": "Query", "table": "Table"}
 SOURCES = {
     "chosen": "Chosen negatives",
-    "window": "In the window",
-    "nearest": "Before the window",
+    "window": "All in the rank range",
+    "nearest": "Above the rank range",
     "audit": "Audit sample",
     "disagreements": "Disagreements of reviewers",
 }
@@ -107,7 +107,7 @@ def _queue(sampled: bool) -> QueueSettings:
         format_func=SOURCES.__getitem__,
         key="review-source",
         persist_state="session",
-        help="The chosen negatives, all candidates in the rank window, or the candidates before it, which are skipped because many "
+        help="The chosen negatives, all candidates in the rank range, or those ranked above it, which are skipped because many "
         "are unlabelled positives. The audit sample is drawn on the Quality screen.",
     )
     # An audit sample keeps its own order.

@@ -130,8 +130,8 @@ def _within(label: str) -> str:
 
 # Labels of `compare.differences`; other settings are shown by their own names.
 _SETTINGS = {
-    "selection.window_start": "rank window: start",
-    "selection.window_end": "rank window: end",
+    "selection.window_start": "rank range: start",
+    "selection.window_end": "rank range: end",
     "selection.negative_number": "negatives per query",
     "selection.strategy": "strategy",
     "selection.seed": "seed",

@@ -92,7 +92,7 @@ if review is None:
     table.draw(state.opened()[0])
     st.stop()
 if review.queue.nearest_only is not None:
-    st.text(f"The window is wide. The queue has the {review.queue.nearest_only:,} nearest candidates of each query.")
+    st.text(f"The rank range is wide. The queue has the {review.queue.nearest_only:,} nearest candidates of each query.")
 screen(review, mode, overlap)
 with st.expander("Download or import verdicts", icon=":material/description:"):
     files.download()
