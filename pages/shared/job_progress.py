@@ -41,9 +41,14 @@ def anything() -> bool:
 
 
 def show_all(*, on_mine: bool) -> None:
-    """Draw the running job, or else one that ended or was interrupted. While one runs, this part runs again every second."""
+    """Draw the running job, or else one that ended or was interrupted. While one runs, this part runs again every second.
+
+    Mine itself draws the job of the open data set.
+    """
     active = resources.jobs().active()
     st.session_state.setdefault("watched", set()).update(job.id for job in active)
+    if on_mine and any(job.subject == st.session_state.dataset for job in active):
+        return
     if active:
         st.fragment(_running, run_every="1s")()
     elif (finished := st.session_state.get("finished")) is not None:
