@@ -6,6 +6,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.text import counted
+from hnmine.models.cards import readable_name
 from hnmine.resources import OpenRun
 from hnmine.retrieval.retrievers import retriever_names
 from hnmine.runs import audit_samples
@@ -30,7 +31,7 @@ def draw(run: OpenRun, selection: Selection, summary: Summary) -> None:
     ]
     strategy = "hardest first" if settings.strategy == "hardest" else f"at random, seed {settings.seed}"
     facts = {
-        "Model": str(run.run.manifest.get("model", {}).get("name", "unknown")) + (f", {fused}" if fused else ""),
+        "Model": readable_name(str(run.run.manifest.get("model", {}).get("name", "unknown"))) + (f", {fused}" if fused else ""),
         "Selection": state.selection_name(run.run.id),
         "Ranks": f"{settings.window_start:,}-{settings.window_end - 1:,}, {strategy}",
         "Filters": "; ".join(limits) or "none",

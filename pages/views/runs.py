@@ -15,7 +15,6 @@ from pages.shared.widgets import failed
 
 UNREADABLE = "runs-unreadable"
 
-st.title("Runs", anchor=False)
 space, session = resources.workspace(), st.session_state
 datasets = {dataset.id: dataset for dataset in space.datasets()}
 rows = table.rows(datasets)
