@@ -203,7 +203,7 @@ def rate(found: Rate) -> str:
 def signal(name: str) -> Column:
     """Return the column of a signal; a signal without one is shown by its own name."""
     if name.startswith("rank_"):
-        retriever = name.removeprefix("rank_").replace("_", " ")
+        retriever = name.removeprefix("rank_").replace("_", " ").replace("bm25", "BM25")
         about = f"Rank from 0 in the list of this retriever; empty if it is not among the first {FUSION_DEPTH:,}."
         return Column(f"{retriever} rank", about, "%d", name=f"rank by {retriever}", width=85)
     words = name.replace("_", " ")

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from hnmine import FlagEncoder, ModelSettings, find_knn_neg
+from hnmine import FlagEncoder, ModelSettings, find_knn_neg, resources
 from hnmine.cli.flags import command_line, settings_from
 from hnmine.cli.main import main, parse
 from hnmine.core.errors import InputError, ModelError, SettingsError
@@ -32,6 +32,7 @@ from hnmine.runs.reproduce import reproduce
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.store import VectorStore
+from pages.inspect.candidates import details, lines
 from tests.conftest import FakeEncoder
 from tests.pages.conftest import command, native_sliders, open_app, texts  # noqa: F401 - the fixture is used by itself
 
@@ -439,11 +440,12 @@ def test_the_inspect_screen_shows_where_each_retriever_ranked_a_candidate(files,
     dataset = space.add_dataset(NAMES[0], files[0], NAMES[1], files[1])
     wanted = settings(other, *ALL)
     run_id = mine_dataset(space, dataset.id, wanted, 500, lambda tell: FlagEncoder.load(), lambda *each: None, lambda: False)
-    at = open_app("inspect", run=run_id)
-    candidates = at.dataframe[1].value
-    assert {"rank_model", "rank_bm25", "rank_second_model", "second_model"} <= set(candidates.columns)
-    best = candidates.iloc[0]
-    assert best["rank_model"] == best["rank_model"] // 1
+    run = resources.open_run(run_id)
+    found = details(run, resources.selection(run, wanted.selection), 0)
+    assert {"rank_model", "rank_bm25", "rank_second_model", "second_model"} <= set(found.signals)
+    (line,) = lines(run, found, 0, np.array([0]), str(found.ids[0]))
+    signals = line.more[0]
+    assert "rank by BM25" in signals, signals
 
 
 def test_a_second_model_that_cannot_be_used_is_told(fresh: Path, offered) -> None:
