@@ -53,6 +53,14 @@ def serve() -> Iterator[Callable[..., Server]]:
             server.stop()
 
 
+@pytest.fixture(scope="session")
+def example(mined: Mined, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with a copy of the mined example, for tests that store nothing but drafts."""
+    started = Server(Path(shutil.copytree(mined.root, tmp_path_factory.mktemp("example-server") / "workspace")))
+    yield started
+    started.stop()
+
+
 @pytest.fixture
 def place(mined: Mined, tmp_path: Path) -> tuple[Path, str]:
     """A workspace of the test's own with the mined example, and the run's id."""

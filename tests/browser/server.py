@@ -42,7 +42,8 @@ class Server:
             self.process = subprocess.Popen(
                 [sys.executable, *command, "--server.port", str(self.port)],
                 cwd=ROOT,
-                env=os.environ | {"HNMINE_HOME": str(workspace), "PYTHONPATH": str(ROOT)},
+                # One thread: the browser needs the other processors, and threads that wait for each other are slow.
+                env={"OMP_NUM_THREADS": "1"} | os.environ | {"HNMINE_HOME": str(workspace), "PYTHONPATH": str(ROOT)},
                 stdout=log,
                 stderr=log,
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +48,10 @@ def opened(browser: Any, url: str, scheme: str = "light") -> Any:
     return page
 
 
-@pytest.fixture(scope="module")
-def server(mined: Mined) -> Iterator[Server]:
-    running = Server(mined.root)
-    yield running
-    running.stop()
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", SCREENS)
-def test_a_screen_has_no_serious_fault(browser: Any, server: Server, mined: Mined, screen: str, scheme: str) -> None:
-    page = opened(browser, f"{server.url}/{screen}?run={mined.run}", scheme)
+def test_a_screen_has_no_serious_fault(browser: Any, example: Server, mined: Mined, screen: str, scheme: str) -> None:
+    page = opened(browser, f"{example.url}/{screen}?run={mined.run}", scheme)
     found = violations(page)
     page.context.close()
     assert not found, "\n".join(found)
@@ -150,8 +142,8 @@ def walked(page: Any) -> tuple[dict[int, str], list[str]]:
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-def test_tab_reaches_and_shows_every_control_and_leaves_it(browser: Any, server: Server, mined: Mined, screen: str) -> None:
-    page = opened(browser, f"{server.url}/{screen}?run={mined.run}")
+def test_tab_reaches_and_shows_every_control_and_leaves_it(browser: Any, example: Server, mined: Mined, screen: str) -> None:
+    page = opened(browser, f"{example.url}/{screen}?run={mined.run}")
     controls = dict(page.evaluate(CONTROLS))
     assert len(controls) >= 7, "at least the links of the navigation"
     reached, wrong = walked(page)
@@ -160,8 +152,8 @@ def test_tab_reaches_and_shows_every_control_and_leaves_it(browser: Any, server:
     assert not wrong, "\n".join(wrong)
 
 
-def test_a_query_is_chosen_by_keyboard_on_inspect(browser: Any, server: Server, mined: Mined) -> None:
-    page = opened(browser, f"{server.url}/inspect?run={mined.run}")
+def test_a_query_is_chosen_by_keyboard_on_inspect(browser: Any, example: Server, mined: Mined) -> None:
+    page = opened(browser, f"{example.url}/inspect?run={mined.run}")
     chosen = page.get_by_role("option", selected=True).first
     before = chosen.inner_text()
     for _ in range(80):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from tests.browser.server import Server, page_of, settled
-from tests.conftest import mine
+from tests.conftest import Mined, mine
 
 pytestmark = pytest.mark.browser
 
@@ -23,7 +23,7 @@ TOPICS = ["sea", "wing", "hull", "sail", "anchor", "tide"]
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A workspace with two runs of 130 queries: (folder, the newest run's id)."""
+    """A workspace with a run of 130 queries: (folder, the run's id)."""
     folder = tmp_path_factory.mktemp("inspect-browser")
     lines = [
         {"query": f"question {number:03} about the {TOPICS[number % 6]}", "pos": [f"Answer {number} on the {TOPICS[number % 6]}."]}
@@ -32,12 +32,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     (folder / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     space = Workspace(folder / "workspace")
     dataset = space.add_dataset("train.jsonl", folder / "train.jsonl")
-    runs = []
-    for start in (0, 2):
-        settings = MineSettings(model=ModelSettings(), selection=SelectionSettings(window_start=start, window_end=30, negative_number=5))
-        runs.append(mine(space, dataset.id, settings, 40))
-        space.name_run(runs[-1], f"from {start}")
-    return space.root, runs[-1]
+    settings = MineSettings(model=ModelSettings(), selection=SelectionSettings(window_start=2, window_end=30, negative_number=5))
+    return space.root, mine(space, dataset.id, settings, 40)
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +73,8 @@ def box(locator: Any) -> dict[str, float]:
     return dict(found)
 
 
-def test_query_positive_histogram_and_three_negatives_are_on_the_first_screen(
-    browser: Any, serve: Callable[..., Server], place: tuple[Path, str]
-) -> None:
-    page = opened(browser, serve(place[0]), place[1])
+def test_query_positive_histogram_and_three_negatives_are_on_the_first_screen(browser: Any, example: Server, mined: Mined) -> None:
+    page = opened(browser, example, mined.run)
     query, positive = page.locator("li.query"), page.locator("li.positive").first
     histogram = page.get_by_test_id("stVegaLiteChart").locator("svg").first
     negatives = page.locator("li.candidate")
@@ -225,25 +219,4 @@ def test_on_a_phone_the_query_comes_after_the_list_and_there_is_a_way_back(
     page.get_by_role("button", name="Back to the list").click()
     page.wait_for_function("document.querySelector('.st-key-inspect-queries').getBoundingClientRect().top < 300")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    page.context.close()
-
-
-def test_a_query_that_changed_opens_in_inspect(browser: Any, server: Server, workspace: tuple[Path, str]) -> None:
-    page = page_of(browser, f"{server.url}/runs?run={workspace[1]}")
-    page.get_by_role("heading", name="Compare").wait_for()
-    settled(page)
-    page.get_by_role("combobox", name="Compare this run").click()
-    page.get_by_role("option").first.click()
-    page.get_by_role("heading", name="Queries that changed most").wait_for()
-    settled(page)
-    page.get_by_test_id("stDataFrame").nth(2).scroll_into_view_if_needed()
-    grid = page.get_by_test_id("stDataFrame").nth(2)
-    found = grid.locator("[data-testid=glide-cell-1-1]").filter(has_text="question")
-    found.wait_for(state="attached")
-    text = found.text_content()
-    grid.click(position={"x": 15, "y": 35 + 35 + 17})
-    shows(page, text)
-    settled(page)
-    assert "query=" in page.url
-    assert workspace[1] not in page.url, "in the other run, B"
     page.context.close()

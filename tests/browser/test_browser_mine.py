@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.browser.server import Server, page_of, settled
+from tests.conftest import Mined
 
 pytestmark = pytest.mark.browser
 
 WAIT = 60_000
 CHART = "[data-testid=stVegaLiteChart]"
-Place = tuple[Path, str]
 
 
-def mine_page(browser: Any, serve: Callable[..., Server], place: Place, width: int, height: int) -> Any:
-    server = serve(place[0])
-    page = page_of(browser, f"{server.url}/mine?run={place[1]}")
-    page.set_viewport_size({"width": width, "height": height})
+def mine_page(browser: Any, example: Server, mined: Mined) -> Any:
+    page = page_of(browser, f"{example.url}/mine?run={mined.run}")
+    page.set_viewport_size({"width": 1400, "height": 900})
     page.get_by_role("radio", name="Balanced (recommended)").wait_for(state="attached", timeout=WAIT)
     settled(page)
     return page
@@ -44,8 +41,8 @@ def until_range(page: Any, words: str) -> None:
     page.get_by_text(words).wait_for(timeout=WAIT)
 
 
-def test_setting_and_result_are_on_one_screen(browser: Any, serve: Any, place: Place) -> None:
-    page = mine_page(browser, serve, place, 1400, 900)
+def test_setting_and_result_are_on_one_screen(browser: Any, example: Server, mined: Mined) -> None:
+    page = mine_page(browser, example, mined)
     sample = page.locator(".sample").first
     for what in (page.get_by_role("button", name="Mine again"), thumb(page, "End"), page.locator(CHART).first, sample):
         assert bottom(what) <= 900
@@ -64,8 +61,8 @@ def test_setting_and_result_are_on_one_screen(browser: Any, serve: Any, place: P
     page.context.close()
 
 
-def test_the_slider_sends_while_it_moves_and_always_its_last_value(browser: Any, serve: Any, place: Place) -> None:
-    page = mine_page(browser, serve, place, 1400, 900)
+def test_the_slider_sends_while_it_moves_and_always_its_last_value(browser: Any, example: Server, mined: Mined) -> None:
+    page = mine_page(browser, example, mined)
     box = thumb(page, "Start").bounding_box()
     x, y = box["x"] + 8 + 10 / int(thumb(page, "Start").get_attribute("max")) * (box["width"] - 16), box["y"] + box["height"] / 2
     assert thumb(page, "Start").input_value() == "10"
@@ -103,8 +100,8 @@ def test_the_slider_sends_while_it_moves_and_always_its_last_value(browser: Any,
     page.context.close()
 
 
-def test_a_sample_query_opens_in_inspect(browser: Any, serve: Any, place: Place) -> None:
-    page = mine_page(browser, serve, place, 1400, 900)
+def test_a_sample_query_opens_in_inspect(browser: Any, example: Server, mined: Mined) -> None:
+    page = mine_page(browser, example, mined)
     query = page.locator(".sample .query").first
     words = query.inner_text()
     page.get_by_role("button", name="Other examples").click()

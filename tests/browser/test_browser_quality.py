@@ -19,9 +19,9 @@ pytestmark = pytest.mark.browser
 ROW, HEADER = 35, 35  # pixels of the grid
 
 
-def tick(page: Any, number: int) -> None:
-    """Tick a row of the first grid."""
-    box = page.get_by_test_id("stDataFrame").first.bounding_box()
+def tick(page: Any, number: int, grid: Any) -> None:
+    """Tick a row of a grid."""
+    box = grid.bounding_box()
     page.mouse.click(box["x"] + 16, box["y"] + HEADER + ROW * (number + 0.5))
     settled(page)
 
@@ -62,8 +62,14 @@ def test_two_variants_are_ticked_and_compared_and_a_query_is_opened_in_one(
     page = page_of(browser, f"{serve(root).url}/runs?run={run}")
     page.get_by_text("Select a second row").wait_for()
     settled(page)
-    tick(page, 1)  # the open variant is ticked
+    tick(page, 1, page.get_by_test_id("stDataFrame").first)  # the open variant is ticked
     page.get_by_text("Queries that changed most").wait_for()
     settled(page)
+    query = page.get_by_text(re.compile("^Query: "))
+    first = query.inner_text()
+    changed = page.get_by_test_id("stDataFrame").filter(has=page.get_by_text("difficulty A"))
+    changed.scroll_into_view_if_needed()
+    tick(page, 1, changed)
+    assert query.inner_text() != first
     page.get_by_role("button", name="Open in Inspect (B)").click()
     page.wait_for_url(re.compile(rf"/inspect.*variant={saved.id}.*query="))

@@ -98,11 +98,13 @@ def test_a_recent_data_set_is_renamed_and_opened_by_a_click(browser: Any, serve:
     box = grid.bounding_box()
     assert box is not None
     page.mouse.dblclick(box["x"] + 300, box["y"] + 52)
-    page.keyboard.press("Control+A")
-    page.keyboard.type("help centre")
+    page.locator("#portal textarea").fill("help centre")
     page.keyboard.press("Enter")
+    name = grid.locator("[data-testid=glide-cell-1-0]").filter(has_text="help centre")
+    name.wait_for(state="attached")
     settled(page)
     page.reload()
+    name.wait_for(state="attached")
     grid.wait_for()
     settled(page)
     page.mouse.click(box["x"] + 80, box["y"] + 52)
@@ -112,9 +114,9 @@ def test_a_recent_data_set_is_renamed_and_opened_by_a_click(browser: Any, serve:
     page.context.close()
 
 
-def test_the_tour_goes_through_five_screens(browser: Any, serve: Serve, place: tuple[Path, str]) -> None:
+def test_the_tour_goes_through_five_screens(browser: Any, example: Server) -> None:
     """The example is mined in this workspace, so that nothing has to be waited for."""
-    page = page_of(browser, serve(place[0]).url)
+    page = page_of(browser, example.url)
     page.get_by_role("button", name="Take the tour").click()
     page.get_by_text("Step 1 of 5").wait_for()
     for step in range(2, 6):
