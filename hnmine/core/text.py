@@ -25,8 +25,9 @@ _NO_BLANKS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u
 
 def words_of(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield (start, end, folded) of each word of a text; for scripts without spaces, of each two neighbouring characters."""
+    blankless = _NO_BLANKS.search(text) is not None  # asked once: of each word, it takes as long as all else
     for run in _RUN.finditer(text):
-        if _NO_BLANKS.search(run[0]) and len(run[0]) > 2:
+        if blankless and len(run[0]) > 2 and _NO_BLANKS.search(run[0]):
             for start in range(run.start(), run.end() - 1):
                 yield start, start + 2, text[start : start + 2].casefold()
         else:

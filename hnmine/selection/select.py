@@ -42,6 +42,8 @@ Rows = npt.NDArray[np.int64]
 
 # The random key of candidates that are not eligible: after all others.
 _LAST = np.uint64(2**64 - 1)
+# Below every value of an eligible candidate.
+_LOWEST = np.finfo(np.float32).min
 # Numbers in `Selection.reasons`.
 REASONS = FIRST_FILTER + len(FILTERS)
 # Queries that the penalty is found on: the first ones, a random sample because queries are ordered by hash. Penalties are tried in steps of
@@ -228,9 +230,8 @@ class _Choice:
         if penalty is None:
             rows, places = self._drawn(window, scores, eligible, first, confirmed)
         else:
-            rows, places = np.nonzero(
-                _best(scores, self._fn_probabilities(first, stop, begin, confirmed), eligible, penalty, self.negatives.shape[1])
-            )
+            part = self._valued(first, stop, begin, scores, eligible, confirmed)
+            rows, places = np.divmod(_best(*part, penalty, self.negatives.shape[1]), max(1, scores.shape[1]))
         turn = np.arange(len(rows)) - np.searchsorted(rows, np.arange(stop - first))[rows]
         taken = turn < self.negatives.shape[1]
         rows, places, turn = rows[taken], places[taken], turn[taken]
@@ -269,21 +270,24 @@ class _Choice:
         parts = []
         for first, stop in row_blocks(self.sample, self.end - self.start):
             begin, _, scores, inside, confirmed = self._eligible(first, stop)
-            parts.append((scores, self._fn_probabilities(first, stop, begin, confirmed), inside == np.int8(Reason.NOT_DRAWN)))
+            parts.append(self._valued(first, stop, begin, scores, inside == np.int8(Reason.NOT_DRAWN), confirmed))
 
         def at(penalty: np.float32) -> bool:
             taken = [_best(*part, penalty, self.negatives.shape[1]) for part in parts]
-            scores, known = (np.concatenate([part[each][some] for part, some in zip(parts, taken, strict=True)]) for each in (0, 1))
+            scores, known = (np.concatenate([part[each].ravel()[some] for part, some in zip(parts, taken, strict=True)]) for each in (0, 1))
             return bool(reached(scores, known))
 
         return bisect_left(PENALTIES, True, key=at)
 
-    def _fn_probabilities(self, first: int, stop: int, begin: int, confirmed: tuple[Rows, Rows]) -> Floats:
-        """Return the estimated false-negative probabilities; -inf for confirmed candidates, so that they are taken first."""
+    def _valued(
+        self, first: int, stop: int, begin: int, scores: Floats, eligible: Bools, confirmed: tuple[Rows, Rows]
+    ) -> tuple[Floats, Floats]:
+        """Return scores, -inf if not eligible, and estimated probabilities, -inf if confirmed: those are taken first."""
         assert self.filters.estimator is not None
         found = self.filters.estimator.block(slice(first, stop), slice(begin, self.end))
-        found[confirmed] = -np.inf
-        return found
+        rows, places = (each[eligible[confirmed]] for each in confirmed)
+        found[rows, places] = -np.inf
+        return np.where(eligible, scores, np.float32(-np.inf)), found
 
     def _eligible(self, first: int, stop: int) -> tuple[int, Ids, Floats, npt.NDArray[np.int8], tuple[Rows, Rows]]:
         """Return the candidates of the queries [first, stop), with what rejects them.
@@ -339,20 +343,26 @@ class _Choice:
         return np.divmod(np.flatnonzero(eligible[:, :near]), max(1, near))
 
 
-def _best(scores: Floats, fn_probabilities: Floats, eligible: Bools, penalty: np.float32, room: int) -> Bools:
-    """Return the candidates to take (rows, width): in each row the `room` highest score - penalty * probability, ties by rank."""
+def _best(scores: Floats, fn_probabilities: Floats, penalty: np.float32, room: int) -> Rows:
+    """Return the flat places of the candidates to take: in each row the `room` highest score - penalty * probability, ties by rank.
+
+    Those that are not eligible have a score of -inf.
+    """
     width = scores.shape[1]
     if room >= width:
-        return eligible
-    value = np.where(eligible, scores - penalty * fn_probabilities if penalty else np.where(fn_probabilities < 0, np.inf, scores), -np.inf)
-    least = np.partition(value, width - room, axis=1)[:, width - room : width - room + 1]
-    taken = np.asarray((value >= least) & eligible)
-    if len(tied := np.flatnonzero(np.count_nonzero(taken, axis=1) > room)):  # more than one is the last: by rank
-        above = value[tied] > least[tied]
-        level = taken[tied] & ~above
-        left = room - np.count_nonzero(above, axis=1, keepdims=True)
-        taken[tied] = above | (level & (np.cumsum(level, axis=1) <= left))
-    return taken
+        return np.flatnonzero(scores > -np.inf)
+    value = scores - penalty * fn_probabilities if penalty else np.where(fn_probabilities < 0, np.inf, scores)
+    least = np.maximum(np.partition(value, width - room, axis=1)[:, width - room : width - room + 1], _LOWEST)
+    found = np.flatnonzero(value >= least)
+    counts = np.bincount(found // width, minlength=len(scores))
+    if not len(tied := np.flatnonzero(counts > room)):
+        return found
+    taken = value >= least  # in the tied rows more than one is the last: by rank
+    above = value[tied] > least[tied]
+    level = taken[tied] & ~above
+    left = room - np.count_nonzero(above, axis=1, keepdims=True)
+    taken[tied] = above | (level & (np.cumsum(level, axis=1) <= left))
+    return np.flatnonzero(taken)
 
 
 def _ranked(pairs: tuple[Ids, Ids], ids: Ids) -> tuple[Rows, Rows]:

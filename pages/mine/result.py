@@ -47,7 +47,6 @@ def draw(run: OpenRun, selection: Selection) -> None:
     compared = _compared(run)
     before = resources.selection(run, compared.settings)
     differs = compared.settings != settings
-    now, then = statistics.summary(run, selection), statistics.summary(run, before)
     with st.container(horizontal=True, gap="small"):
         with st.container(width=HISTOGRAM_WIDTH):
             drawn = statistics.histograms(run, selection)
@@ -55,6 +54,7 @@ def draw(run: OpenRun, selection: Selection) -> None:
             draw_chart(charts.similarity_histogram(drawn, settings, before=ghost), "mine-histogram")
         with st.container(width="stretch"):
             draw_chart(charts.funnel(_steps(selection)), "mine-funnel")
+            now, then = statistics.summary(run, selection), statistics.summary(run, before)
             _deltas(run, selection, now, then if differs else None)
     _actions(run, settings, compared)
     _next(now, unsaved=state.draft(run.run.id) is not None)

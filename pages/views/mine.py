@@ -37,9 +37,9 @@ def live(run: resources.OpenRun, left: DeltaGenerator) -> None:
     except HnmineError as error:
         failed("Cannot select by these settings. Open another variant.", error)
         return
+    result.draw(run, found)  # first: it is what a person waits for
     with left:
         presets = selection.settings(held, found, statistics.summary(run, found))
-    result.draw(run, found)
     usable = [name for name in PRESETS if set(held.preset(name, SelectionSettings()).signals) <= set(held.available)]
     figures = {name: result.figures(run, held.preset(name, held.settings)) for name in usable}
     presets(figures)
