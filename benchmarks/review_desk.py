@@ -45,7 +45,7 @@ def failures(browser: Any, root: Path, run: str, serve: Any) -> str:
     """Review through kills and cuts."""
     found = through_failures(browser, root, run, serve, MIXED * 50, kills=3, cuts=2)
     same = found["wanted"] == found["written"]
-    first = f"{len(found['wanted'])} pressed, {len(found['written'])} written, in order and equal: {same}"
+    first = f"{len(found['wanted'])} pressed, {len(found['written'])} written, {found['counted']} on the desk, in order and equal: {same}"
     if not same:
         at = next(
             (number for number, (one, two) in enumerate(zip(*(found[name] for name in ("wanted", "written")), strict=False)) if one != two),

@@ -13,6 +13,11 @@ function text(row) {
   return paragraph;
 }
 
+// The name that the Review screen remembers (`WHO` in desk.js).
+function reviewer() {
+  try { return localStorage.getItem("hnmine-reviewer") ?? ""; } catch { return ""; }
+}
+
 function button(label, help, pressed, onclick) {
   const made = document.createElement("button");
   made.type = "button";
@@ -69,7 +74,7 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
             event.stopPropagation();
             for (const each of buttons.children) each.setAttribute("aria-pressed", "false");
             event.currentTarget.setAttribute("aria-pressed", String(!pressed));
-            setTriggerValue("verdict", { id: row.id, verdict: pressed ? null : verdict });
+            setTriggerValue("verdict", { id: row.id, verdict: pressed ? null : verdict, who: reviewer() });
           }),
         );
       }

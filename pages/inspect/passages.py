@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import streamlit as st
 
+from pages.shared import reviewers
 from pages.shared.highlight import printable
 
 _HERE = Path(__file__).parent
@@ -89,6 +90,7 @@ def draw(
     def judged() -> None:
         verdict = heard("verdict")
         if on_verdict is not None and verdict and verdict.get("verdict") in (None, *ACTIONS):
+            reviewers.remember(verdict.get("who"))
             on_verdict(str(verdict.get("id")), verdict.get("verdict"))
 
     def chosen() -> None:

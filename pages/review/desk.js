@@ -80,6 +80,8 @@ class Desk {
 
   unsaved() { return this.outbox.length + Object.values(this.left).reduce((sum, actions) => sum + actions.length, 0); }
 
+  decisions() { return [...Object.values(this.left).flat(), ...this.outbox].filter(each => each.kind === "decide"); }  // unsaved
+
   flush() {
     this.timer ||= setTimeout(() => { this.timer = 0; this.send(); }, this.inFlight ? DEBOUNCE : 0);
   }
@@ -141,7 +143,7 @@ class Desk {
     else if (this.outbox.length) this.flush();
     if (data.queue !== this.queue) {  // other pairs: begin anew, with what the server does not have yet
       this.queue = data.queue;
-      this.done = new Set([...this.outbox, ...Object.values(this.left).flat()].filter(each => each.kind === "decide").flatMap(each => each.pairs));
+      this.done = new Set(this.decisions().flatMap(each => each.pairs));
       this.current = null;
       this.marks.clear();
     }
@@ -437,7 +439,7 @@ class Desk {
   }
 
   drawRecent() {
-    const unsaved = [...Object.values(this.left).flat(), ...this.outbox].filter(each => each.kind === "decide").reverse().flatMap(
+    const unsaved = this.decisions().reverse().flatMap(
       each => each.pairs.map(id => ({ id, verdict: each.verdict, text: this.pairs.get(id) ? this.pairs.get(id).query.join("") : "" })));
     const found = [...unsaved, ...this.data.recent].slice(0, 20), seen = JSON.stringify(found);
     if (seen === this.seen) return;
@@ -471,7 +473,7 @@ class Desk {
 
   status() {
     const { data } = this, unsaved = this.unsaved(), saved = this.at(".saved");
-    const open = this.outbox.filter(each => each.kind === "decide").reduce((sum, each) => sum + each.pairs.length, 0);
+    const open = this.decisions().reduce((sum, each) => sum + each.pairs.length, 0);
     const reviewed = Math.min(data.total, data.done + open);
     if (data.desk) this.at(".progress").textContent = `${reviewed.toLocaleString("en")} of ${data.total.toLocaleString("en")} ${data.what} reviewed`;
     const since = Date.now() - PACE;

@@ -55,8 +55,14 @@ def leases() -> Leases:
     return Leases()
 
 
+def remember(who: object) -> None:
+    """Take the reviewer's name that a browser sent for this session; it may be anything."""
+    if isinstance(who, str) and who.strip():
+        st.session_state.reviewer = who.strip()
+
+
 def reviewer() -> str:
-    """Return the name of this session's reviewer: the one given on the Review screen, or else "Reviewer N"."""
+    """Return the name of this session's reviewer: the one that the browser remembers, or else "Reviewer N"."""
     state = st.session_state
     if not state.get("reviewer"):
         state.reviewer = desks().new_name(session_id())

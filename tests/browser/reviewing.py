@@ -167,9 +167,11 @@ def through_failures(browser: Any, root: Path, run: str, serve: Any, keys: str, 
             network.mend()
         pressed += stream(page, mine[half + 10 :], rate)
     saved(page, 60)
+    counted = reviewed(page)
     page.context.close()
     network.close()
     return {
+        "counted": counted,
         "wanted": [(query, passage, VERDICT[key]) for query, passage, key, *_ in pressed],
         "written": [(query, passage, verdict) for _, query, passage, verdict in events(root)],
         "drawn": sorted(each[3] for each in pressed),

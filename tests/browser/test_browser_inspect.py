@@ -176,13 +176,14 @@ def test_an_address_opens_the_same_view_and_back_goes_to_the_query_before(
 
 def test_a_verdict_is_stored_at_once_and_undone(browser: Any, server: Server, workspace: tuple[Path, str]) -> None:
     page = opened(browser, server, workspace[1])
+    page.evaluate("localStorage.setItem('hnmine-reviewer', 'Ann')")  # as the Review screen does, in an earlier session
     row = page.locator("li.candidate").nth(1)
     text, query = row.locator("p").inner_text(), query_at(page, 0)
     row.get_by_role("button", name="Relevant: remove").click()
     page.get_by_text("1 verdict stored.").wait_for()
     settled(page)
     store = Workspace(workspace[0]).reviews()
-    assert [(each.query, each.passage, each.verdict) for each in store.verdicts()] == [(query, text, "relevant")]
+    assert [(each.query, each.passage, each.verdict, each.who) for each in store.verdicts()] == [(query, text, "relevant", "Ann")]
     assert row.locator("p").inner_text() == text, "it stays in its place"
     assert row.get_by_role("button", name="Relevant: remove").get_attribute("aria-pressed") == "true"
     page.get_by_role("button", name="Apply to the list").click()

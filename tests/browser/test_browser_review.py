@@ -85,6 +85,7 @@ def test_decisions_outlive_a_killed_server_and_a_cut_network(browser: Any, place
     """benchmarks/review_desk.py does this with 500 decisions, three kills and two cuts."""
     found = through_failures(browser, *place, serve, "kdkjsk" * 12, kills=1, cuts=1)
     assert found["written"] == found["wanted"]
+    assert found["counted"] == len(found["wanted"])
     assert found["moved"]
 
 
