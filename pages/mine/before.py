@@ -46,8 +46,8 @@ def _lengths(data: resources.Data, card: cards.ModelCard) -> None:
     for what, (share, limit) in long.items():
         if share:
             st.warning(
-                f"{wording.percent(share)} of the {what} exceed the {limit:,}-token limit of {name} and are truncated. "
-                "Use a model with a longer context, such as bge-m3 (8,192 tokens), or split them.",
+                f"{wording.percent(share, 0 if share > 0.1 else 1)} of the {what} exceed the {limit:,}-token limit of {name} "
+                "and are truncated. Use a model with a longer context, such as bge-m3 (8,192 tokens), or split them.",
                 icon=":material/content_cut:",
             )
     if long and not any(share for share, _ in long.values()):

@@ -23,7 +23,7 @@ from pages.shared import audit, state, statistics, wording
 from pages.shared.drawing import draw as draw_chart
 from pages.shared.widgets import failed
 
-METRIC_HEIGHT = 80
+METRIC_HEIGHT = 84
 HISTOGRAM_WIDTH = 500
 NAME_LENGTH = 70
 ALWAYS = ("in_window", "not_positive", "chosen")
@@ -91,7 +91,7 @@ def _compare_key(run: OpenRun) -> str:
 
 def _deltas(run: OpenRun, selection: Selection, now: Summary, then: Summary | None) -> None:
     """Draw the figures with their changes, of one height, so that nothing moves when the changes appear."""
-    with st.grid(2, gap="small"):
+    with st.grid(2, min_column_width=130, gap="small"):
         hardness = now.hardness
         change = None if then is None or hardness is None or then.hardness is None else hardness - then.hardness
         _metric("Difficulty", "–" if hardness is None else f"{hardness:.3f}", change, "{:+.3f}", DIFFICULTY, "off")

@@ -18,7 +18,7 @@ from pages.mine.range_slider import slider
 from pages.shared.wording import POSITIVE_SCORES, STRATEGIES
 
 # Height of the presets, whose figures take a second at first.
-PRESETS_HEIGHT = 190
+PRESETS_HEIGHT = 162
 # The part of the negatives whose deepest rank is said below the rank range.
 MOST = 0.99
 
@@ -62,8 +62,8 @@ def _presets(held: Held, figures: Mapping[str, str]) -> None:
     st.radio(
         "Preset" if state[key] else "Preset (custom settings)",
         usable,
-        format_func=_label,
-        captions=[f":gray[{figures.get(name) or _first_sentence(PRESETS[name].reason)}]" for name in usable],
+        # Two lines: people choose by the second one, and captions are grey.
+        format_func=lambda name: f"**{_label(name)}**  \n{figures.get(name) or _first_sentence(PRESETS[name].reason)}",
         key=key,
         on_change=lambda: _choose(held, state[key]),
         help=f"{_first_sentence(PRESETS[state[key] or RECOMMENDED].reason)} The number of negatives and the seed stay as they are.",

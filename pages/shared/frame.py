@@ -80,7 +80,7 @@ def _picker(runs: dict[str, Run]) -> None:
         format_func=short.__getitem__,
         label_visibility="collapsed",
         required=True,
-        width=245,
+        width=245 if here[1] != DRAFT else 290,
     )
     if chosen is None or chosen == here:
         return

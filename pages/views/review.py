@@ -44,7 +44,7 @@ def screen(review: ReviewSession, mode: Mode, overlap: int) -> None:
             all_at_once(review)
             if fit := session.fit_size(review):
                 st.text(fit, width="stretch" if wide else "content", help=FIT_HELP)
-        with st.popover("Download or import verdicts", icon=":material/description:", key="review-files"):
+        with st.popover("Download or import verdicts", icon=":material/description:", wrap=True, key="review-files"):
             files.download()
             files.upload()
 

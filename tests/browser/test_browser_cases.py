@@ -88,7 +88,7 @@ def open_files(page: Any, server: Server, *files: str) -> None:
     page.goto(server.url)
     settled(page)
     drop(page, *(CASES / file for file in files if file))
-    page.get_by_role("heading", name="Data", exact=True).wait_for()
+    page.get_by_role("button", name="Open other data").wait_for()
     settled(page)
 
 

@@ -31,7 +31,7 @@ def test_the_sample_is_reviewed_by_keys_and_a_low_positive_is_inspected(
 ) -> None:
     root, run = place
     page = page_of(browser, f"{serve(root).url}/quality?run={run}")
-    page.get_by_role("heading", name="Quality", level=1).wait_for()
+    page.get_by_role("heading", name="False-negative rate").wait_for()
     settled(page)
     page.get_by_role("button", name="Review 120 at random").click()
     page.get_by_text(re.compile(r"^0 of 1\d\d pairs of the audit sample")).wait_for()  # some pairs were drawn for two rows
