@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from hnmine.core import garbage
 from pages.shared import frame, state, tour
 
 st.set_page_config(page_title="hnmine", page_icon=str(Path(__file__).parent / "docs" / "icon.png"), layout="wide")
@@ -37,3 +38,4 @@ state.restore(page.url_path)
 frame.bar(page)
 tour.bar(page.url_path)
 page.run()
+garbage.keep()

@@ -373,7 +373,7 @@ def _funnel(title: str, steps: int) -> Spec:
     import altair as alt
 
     rows = alt.Chart(alt.NamedData("steps")).encode(
-        alt.Y("step:N", title=None, sort=None, axis=alt.Axis(labelLimit=180, labelPadding=6)),
+        alt.Y("step:N", title=None, sort=None, axis=alt.Axis(labelLimit=180, labelPadding=6, labelFlush=False)),
         # The longest bar ends at two thirds: its number needs room.
         alt.X("of all (%):Q", axis=None, scale=alt.Scale(domain=[0, 150])),
         tooltip=tooltip_lines("step", "count:,", "of all (%):.2f"),

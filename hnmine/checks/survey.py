@@ -26,6 +26,7 @@ from hnmine.data.columns import Columns
 from hnmine.data.problems import InputFile, Problem
 from hnmine.data.rows import Row
 from hnmine.models.batching import token_counts
+from hnmine.models.cards import readable_name
 
 __all__ = ["SAMPLE", "Form", "Hashes", "Lengths", "Repeats", "Survey", "surveyed"]
 
@@ -84,7 +85,7 @@ class Lengths:
         about = f"about {longer:,}" if sampled else f"{longer:,}"
         message = (
             f"{about} of {counted(total, f'different {self.side}', f'different {name}')} ({100 * longer / max(total, 1):.1f}%) "
-            f"{'is' if longer == 1 else 'are'} longer than the {self.limit:,} tokens of {model}: the rest is truncated"
+            f"{'is' if longer == 1 else 'are'} longer than the {self.limit:,} tokens of {readable_name(model)}: the rest is truncated"
         )
         examples = tuple(
             Example(line, f"{int(count):,} tokens: {shortened(text, 70)}")

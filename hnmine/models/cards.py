@@ -37,6 +37,7 @@ __all__ = [
     "fingerprint",
     "folder_signature",
     "local_folder",
+    "readable_name",
 ]
 
 ModelClass = Literal["encoder-only-base", "encoder-only-m3", "decoder-only-base", "decoder-only-icl", "decoder-only-pseudo_moe"]
@@ -185,6 +186,11 @@ def base_name(name: str) -> str:
     parts = [part for part in re.split(r"[/\\]", name) if part]
     base = parts[-1] if parts else name
     return parts[-2] if base.startswith("checkpoint-") and len(parts) > 1 else base
+
+
+def readable_name(name: str) -> str:
+    """Return a hub name, or the last two parts of a path, as `name_of_model/model`."""
+    return "/".join([part for part in re.split(r"[/\\]", name) if part][-2:])
 
 
 def _folder_pooling(folder: Path) -> tuple[str | None, str]:

@@ -9,7 +9,6 @@ stored vectors are found by it.
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -19,6 +18,7 @@ import msgspec
 import numpy as np
 
 from hnmine.core.errors import EncodeError, SettingsError
+from hnmine.core.garbage import collect
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.models.batching import order_of
 from hnmine.models.cards import ModelSettings
@@ -223,7 +223,7 @@ class FlagEncoder:
         with self._lock:
             if self._lazy is not None and self._runner is not None:
                 self._runner = None
-                gc.collect()  # models are in reference cycles
+                collect()  # models are in reference cycles
 
     @property
     def _model(self) -> Any:

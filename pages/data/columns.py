@@ -57,7 +57,7 @@ def pick(dataset: Dataset, training: FileInfo | None, pool: FileInfo | None, cho
     _fill(dataset.id, chosen, values)
     picked: Columns | None = chosen
     now = dict(values)
-    with st.grid(4 if pool is None else 5 if training is not None and not by_id else 6, min_column_width=180):
+    with st.grid(4 if pool is None else 5 if training is not None and not by_id else 6, min_column_width=150):
         if training is not None:
             now |= _training(dataset.id, options["training"], "As detected" if training.source.shape else "")
             picked = _training_settings(training, chosen, now)
@@ -248,7 +248,7 @@ def _preview(path: Path, picked: Columns) -> None:
         return
     first_rows.draw(rows)
     if any(row.label is not None for row in rows):
-        st.caption("The next question is which labels are positive.")
+        st.text("The next question is which labels are positive.")
 
 
 def _pool_preview(records: Sequence[dict[str, Any]], now: dict[str, Any]) -> None:

@@ -49,7 +49,11 @@ def lengths_of(data: resources.Data) -> Lengths | None:
     """Return the lengths of a data set's texts for the default model; None without a tokenizer or texts."""
     card = cards.describe(cards.ModelSettings())
     counts = resources.text_lengths(data, card.folder) if card.folder and resources.files(data).training.items else None
-    return None if counts is None else Lengths(model=card.name, counts=counts, limits=(card.query_max_length, card.passage_max_length))
+    return (
+        None
+        if counts is None
+        else Lengths(model=cards.readable_name(card.name), counts=counts, limits=(card.query_max_length, card.passage_max_length))
+    )
 
 
 def strip(data: resources.Data, read: Inputs | None, problems: Sequence[Problem], lengths: Lengths | None) -> None:

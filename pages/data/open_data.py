@@ -28,7 +28,7 @@ POOL_SHAPE = """{"text": "Bikes lock by themselves five minutes after the last r
 
 def start() -> None:
     """Draw the drop zone beside the expected shape, and the links to the example and the tour."""
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = st.columns(2, gap="medium")
     with left, st.container(border=True, height="stretch"):
         _drop_zone()
         st.space("small")
@@ -38,7 +38,6 @@ def start() -> None:
         st.code(SHAPE, language="json", wrap_lines=True)
         st.markdown("**Candidate pool** (optional): more passages")
         st.code(POOL_SHAPE, language="json", wrap_lines=True)
-        st.markdown("Other formats and other column names work too: you see how they are read, and can change it.")
 
 
 def _without_files() -> None:
@@ -68,7 +67,7 @@ def _drop_zone() -> None:
     """Draw the drop zone, and open what is in it."""
     files = _by_name(
         st.file_uploader(
-            "Drop your training file and, if you have one, a candidate pool",
+            "Drop a training file, and a candidate pool if you have one",
             # A new zone after each opening, else the same files would be opened again.
             key=f"drop-{st.session_state.setdefault('drops', 0)}",
             accept_multiple_files=True,
@@ -76,7 +75,10 @@ def _drop_zone() -> None:
             "to the training file.",
         )
     )
-    st.markdown("JSON lines, JSON, CSV, TSV, Excel, Parquet, Arrow, BEIR zip. The files stay on this server.")
+    st.markdown(
+        "JSON lines, JSON, CSV, TSV, Excel, Parquet, Arrow, BEIR zip, with any column names. You see how they are read, and can change it. "
+        "The files stay on this server."
+    )
     if not files:
         return
     try:

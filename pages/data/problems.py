@@ -75,4 +75,4 @@ def listing(problems: Sequence[Problem], names: Mapping[str, str]) -> None:
             alt="Problems found in the files, with line, field and remedy",
         )
         if len(problems) > len(shown):
-            st.caption(f"The first {len(shown):,} of {len(problems):,}.")
+            st.text(f"The first {len(shown):,} of {len(problems):,}.")

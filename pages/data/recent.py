@@ -41,6 +41,7 @@ def table() -> None:
         hide_index=True,
         height="content" if len(known) < 7 else 282,
         disabled=["open", "rows", "passages", "runs", "last used (UTC)"],
+        placeholder="–",
         on_change=_rename,
         args=(key, known),
         column_config={

@@ -121,7 +121,7 @@ def _places(finding: Finding, place: int) -> None:
     with st.expander(f"Lines ({finding.count:,})", key=f"where-{place}-{finding.kind}"):
         st.text("\n".join(f"line {each.line:,}: {each.text}" if each.line else each.text for each in finding.examples))
         if finding.count > len(finding.examples):
-            st.caption(f"The first {len(finding.examples):,}.")
+            st.text(f"The first {len(finding.examples):,}.")
 
 
 def mark(kind: str, text: str) -> None:

@@ -13,21 +13,21 @@ from pages.shared.widgets import choice
 
 __all__ = ["Chosen", "choose", "options"]
 
-# Family of formats -> its content in one line.
-_LINES = {
-    "flagembedding": "JSON lines: your rows",
-    "st-triplet": "anchor, positive, negative",
-    "st-n-tuple": "a column for each negative",
-    "st-labeled-pair": "anchor, document, label",
-    "st-labeled-list": "anchor, documents, labels",
-    "ms-swift": "chat messages",
-    "dpr": "JSON: hard_negative_ctxs",
-    "datasets": "folder with a data set card",
-    "tevatron": "negative_passages with ids",
-    "beir": "zip: corpus, queries, qrels",
-    "msmarco": "TSV without a header",
-    "csv": "CSV to read, not to train",
-}
+# The families of formats, in the order of the list.
+_FAMILIES = (
+    "flagembedding",
+    "st-triplet",
+    "st-n-tuple",
+    "st-labeled-pair",
+    "st-labeled-list",
+    "ms-swift",
+    "dpr",
+    "datasets",
+    "tevatron",
+    "beir",
+    "msmarco",
+    "csv",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +45,9 @@ def choose(run: OpenRun) -> str:
     families = {each.family: each for each in reversed(FORMATS.values())}
     family = st.radio(
         "Format",
-        list(_LINES),
-        index=list(_LINES).index(FORMATS[run.run.settings.output_format].family),
+        _FAMILIES,
+        index=_FAMILIES.index(FORMATS[run.run.settings.output_format].family),
         format_func=lambda name: families[name].label,
-        captions=list(_LINES.values()),
         key="export-format",
         persist_state="session",
         help="The format that your trainer reads. All formats contain the same negatives.",

@@ -41,13 +41,14 @@ def _lengths(data: resources.Data, card: cards.ModelCard) -> None:
     if lengths is None:
         return
     limits = (("queries", card.query_max_length), ("passages", card.passage_max_length))
+    name = cards.readable_name(card.name)
     long = {what: (float((counts > limit).mean()), limit) for (what, limit), counts in zip(limits, lengths, strict=True) if len(counts)}
     for what, (share, limit) in long.items():
         if share:
             st.warning(
-                f"{wording.percent(share)} of the {what} exceed the {limit:,}-token limit of {card.name} and are truncated. "
+                f"{wording.percent(share)} of the {what} exceed the {limit:,}-token limit of {name} and are truncated. "
                 "Use a model with a longer context, such as bge-m3 (8,192 tokens), or split them.",
                 icon=":material/content_cut:",
             )
     if long and not any(share for share, _ in long.values()):
-        st.text(f"All texts are within the {card.passage_max_length:,}-token limit of {card.name}.")
+        st.text(f"All texts are within the {card.passage_max_length:,}-token limit of {name}.")

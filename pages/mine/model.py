@@ -54,7 +54,7 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
         return None
     summary = st.empty()  # filled below, when the settings are known
     with st.expander("Model settings", icon=":material/tune:"):
-        st.caption("Grey values are the defaults of the model.")
+        st.text("Grey values are the defaults of the model.")
         instruction = st.text_input(
             "Query instruction",
             value=initial.query_instruction
@@ -120,7 +120,7 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
     text = f"pooling {card.pooling_method} · {card.passage_max_length} tokens · {loading.in_words(precision)}"
     if card.folder is None:
         text += " · downloaded from the Hugging Face Hub when you mine"
-    summary.caption(text)
+    summary.text(text)
     return chosen
 
 

@@ -21,9 +21,6 @@ from pages.shared import reranker as reranking
 from pages.shared import state
 from pages.shared.wording import POOL_MODES
 
-# Of longer names, such as the path of a folder, the last two parts are shown.
-NAME_LENGTH = 32
-
 
 class Ranking(NamedTuple):
     """The choices; a model or retrievers that are None cannot be used, nor can data that is None be read for `error`."""
@@ -80,8 +77,7 @@ def ranking(dataset: Dataset, previous: MineSettings) -> Ranking:
 def _line(model: ModelSettings, ranked_by: Retrievers, pool_mode: PoolMode | None, reranker: reranking.Choice) -> None:
     """Draw the choices in words."""
     card = cards.describe(model)
-    name = card.name if len(card.name) <= NAME_LENGTH else "…/" + "/".join(card.name.split("/")[-2:])
-    parts = [f"{name} · {loading.in_words(model.precision).partition(' (')[0]}"]
+    parts = [f"{cards.readable_name(card.name)} · {loading.in_words(model.precision).partition(' (')[0]}"]
     if card.folder is None:
         parts.append("not downloaded yet")
     if pool_mode == "replace":

@@ -23,7 +23,7 @@ from pages.shared import audit, state, statistics, wording
 from pages.shared.drawing import draw as draw_chart
 from pages.shared.widgets import failed
 
-METRIC_HEIGHT = 120
+METRIC_HEIGHT = 80
 HISTOGRAM_WIDTH = 500
 NAME_LENGTH = 70
 ALWAYS = ("in_window", "not_positive", "chosen")
@@ -55,7 +55,7 @@ def draw(run: OpenRun, selection: Selection) -> None:
             draw_chart(charts.similarity_histogram(drawn, settings, before=ghost), "mine-histogram")
         with st.container(width="stretch"):
             draw_chart(charts.funnel(_steps(selection)), "mine-funnel")
-    _deltas(run, selection, now, then if differs else None)
+            _deltas(run, selection, now, then if differs else None)
     _actions(run, settings, compared)
     _next(now, unsaved=state.draft(run.run.id) is not None)
     turn_key = f"samples-{run.run.id}"
@@ -90,8 +90,8 @@ def _compare_key(run: OpenRun) -> str:
 
 
 def _deltas(run: OpenRun, selection: Selection, now: Summary, then: Summary | None) -> None:
-    """Draw the figures with their changes, in cards of one height, so that nothing moves when the changes appear."""
-    with st.grid(4, min_column_width=170, gap="small"):
+    """Draw the figures with their changes, of one height, so that nothing moves when the changes appear."""
+    with st.grid(2, gap="small"):
         hardness = now.hardness
         change = None if then is None or hardness is None or then.hardness is None else hardness - then.hardness
         _metric("Difficulty", "–" if hardness is None else f"{hardness:.3f}", change, "{:+.3f}", DIFFICULTY, "off")
@@ -114,7 +114,7 @@ def _deltas(run: OpenRun, selection: Selection, now: Summary, then: Summary | No
 def _metric(label: str, value: str, change: float | None, form: str, about: str, colour: str) -> None:
     words = None if change is None else form.format(change)
     delta = 0 if words and not words.strip("+-0., points") else words
-    st.metric(label, value, delta, help=about, border=True, delta_color=colour, height=METRIC_HEIGHT)  # type: ignore[arg-type]
+    st.metric(label, value, delta, help=about, delta_color=colour, height=METRIC_HEIGHT)  # type: ignore[arg-type]
 
 
 def _actions(run: OpenRun, settings: SelectionSettings, compared: Variant) -> None:

@@ -45,7 +45,7 @@ def retrievers(key: str, initial: MineSettings, first: ModelSettings | None) -> 
         )
         names = tuple(name for name in RETRIEVERS if name in ranking) or MODEL_ALONE
         if fused := retriever_names(names):
-            st.caption(f"The rank range counts ranks {fused}.")
+            st.text(f"The rank range counts ranks {fused}.")
     if "second_model" in names and second is None:
         right.warning("Choose a second model, or remove it from the retrievers.", icon=":material/warning:")
         return None
@@ -84,5 +84,5 @@ def _second_model(key: str, initial: ModelSettings | None, first: ModelSettings)
     if chosen.name_or_path == first.name_or_path:
         st.warning("The second model is the same as the model and has no effect.", icon=":material/warning:")
     text = f"pooling {card.pooling_method} · {card.passage_max_length} tokens"
-    st.caption(text if card.folder is not None else f"{text} · downloaded from the hub when you mine")
+    st.text(text if card.folder is not None else f"{text} · downloaded from the hub when you mine")
     return chosen

@@ -63,7 +63,7 @@ def _presets(held: Held, figures: Mapping[str, str]) -> None:
         "Preset" if state[key] else "Preset (custom settings)",
         usable,
         format_func=_label,
-        captions=[figures.get(name) or _first_sentence(PRESETS[name].reason) for name in usable],
+        captions=[f":gray[{figures.get(name) or _first_sentence(PRESETS[name].reason)}]" for name in usable],
         key=key,
         on_change=lambda: _choose(held, state[key]),
         help=f"{_first_sentence(PRESETS[state[key] or RECOMMENDED].reason)} The number of negatives and the seed stay as they are.",

@@ -31,7 +31,7 @@ def draw(run: OpenRun, selection: Selection, audit: Audit | None) -> None:
     with st.container(horizontal=True):
         st.metric(
             "Measured",
-            NOTHING if measured is None else wording.percent(measured.rate, 1),
+            "not measured" if measured is None else wording.percent(measured.rate, 1),
             help="Share of the negatives that reviewers found relevant in a random sample. Junk does not count.",
         )
         st.metric("Estimated", NOTHING if estimated is None else str(estimated), help=wording.NO_MEASUREMENT)
@@ -90,7 +90,7 @@ def _first(run: OpenRun, selection: Selection) -> None:
         drawn = sample.drawn.replace("T", " ")[:16]
         st.warning(f"Settings changed since the audit of {drawn} UTC. These negatives are not measured.", icon=":material/warning:")
     else:
-        st.write("Not measured. Review a random sample of the negatives to measure it.")
+        st.write("Review a random sample of the negatives to measure the rate.")
     size = sample_size("audit-size", negatives)
     _, low, high = rate_interval([ASSUMED * size], [size], [negatives])
     half = wording.points(float(high - low) / 2)

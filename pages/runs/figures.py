@@ -10,15 +10,32 @@ from hnmine.core.errors import HnmineError
 from hnmine.resources import OpenRun
 from hnmine.runs.variant_figures import Figures, keep_figures, kept_figures
 from hnmine.runs.variants import Variant
+from hnmine.runs.workspace import Run
 from hnmine.selection.select import Selection
 from pages.shared import audit as auditing
 from pages.shared import statistics
 
 
+def version() -> int:
+    """Return the version of the verdicts, -1 if they cannot be read."""
+    try:
+        return resources.reviews().version()
+    except HnmineError:
+        return -1
+
+
+def files_of(run: Run) -> object:
+    """Return a value that changes with the files of a run's data set; None if they are not there."""
+    try:
+        return resources.workspace().stamp(run.dataset_id)
+    except (HnmineError, OSError):
+        return None
+
+
 def stored(run_id: str, variant: Variant) -> tuple[Figures | None, bool]:
     """Return the stored figures of a variant, and whether they hold for the verdicts of now."""
     found = kept_figures(resources.workspace(), run_id, variant.id)
-    now = resources.reviews().version(), _drawn(run_id, variant)
+    now = version(), _drawn(run_id, variant)
     return found, found is not None and (found.version, found.sample) == now
 
 
@@ -28,13 +45,13 @@ def compute(run_id: str, variant: Variant) -> Figures:
     Raises:
         HnmineError: the run cannot be opened.
     """
-    version, space = resources.reviews().version(), resources.workspace()
+    known_verdicts, space = resources.reviews().version(), resources.workspace()
     run = resources.open_run(run_id)
     known, sample = kept_figures(space, run_id, variant.id), _drawn(run_id, variant)
     if known is not None and known.key == run.key and known.sample == sample == "":  # the new verdicts concern other data
-        figures = msgspec.structs.replace(known, version=version)
+        figures = msgspec.structs.replace(known, version=known_verdicts)
     else:
-        figures = _computed(run, variant, version, sample)
+        figures = _computed(run, variant, known_verdicts, sample)
     keep_figures(space, run_id, variant.id, figures)
     return figures
 
@@ -48,12 +65,12 @@ def _drawn(run_id: str, variant: Variant) -> str:
     return "" if sample is None else f"{len(sample.reviewed_draws)} {sample.drawn} {sample.fingerprint}"
 
 
-def _computed(run: OpenRun, variant: Variant, version: int, sample: str) -> Figures:
+def _computed(run: OpenRun, variant: Variant, known_verdicts: int, sample: str) -> Figures:
     selection = resources.selection(run, variant.settings)
     summary = statistics.summary(run, selection)
     audit = _audit(run, selection)
     return Figures(
-        version=version,
+        version=known_verdicts,
         key=run.key,
         sample=sample,
         negatives=summary.negatives,

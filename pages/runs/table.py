@@ -8,7 +8,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from hnmine import resources
-from hnmine.models.cards import base_name
+from hnmine.models.cards import readable_name
 from hnmine.runs.dataset_notes import title
 from hnmine.runs.descriptions import Dataset, Run
 from hnmine.runs.exports import last_export
@@ -116,12 +116,12 @@ def _columns(shown: list[Row], found: list[Figures | None]) -> dict[str, object]
         "note": [note(space, *row.key) or None for row in shown],
         "similarities": each("histogram"),
         "difficulty": each("hardness"),
-        "est. FN": [None if each is None or each.estimated is None else str(each.estimated) for each in found],
-        "measured FN": measured,
+        "estimated rate": [None if each is None or each.estimated is None else str(each.estimated) for each in found],
+        "measured rate": measured,
         "negatives": each("negatives"),
         "verdicts": each("verdicts"),
         "exported (UTC)": [_exported(row) for row in shown],
-        "model": [base_name(str(row.run.manifest.get("model", {}).get("name", ""))) for row in shown],
+        "model": [readable_name(str(row.run.manifest.get("model", {}).get("name", ""))) for row in shown],
         "mined (UTC)": [state.when(row.run) for row in shown],
         "size": [space.run_size(row.run.id).bytes / 2**20 if row.variant.id == MINED else None for row in shown],
     }
@@ -144,12 +144,12 @@ def _config(shown: list[Row]) -> dict[str, object]:
             width=105, help="Negatives by similarity. The variants of a run have one axis.", y_min=0
         ),
         "difficulty": number(width=75, format="%.3f", help="Mean similarity of the negatives (hardness)."),
-        "est. FN": text(width=68, alignment="right", help=f"Estimated false-negative rate. {wording.NO_MEASUREMENT}"),
-        "measured FN": text(width=118, alignment="right", help="False-negative rate of the audit, with its 95% confidence interval."),
+        "estimated rate": text(width=105, alignment="right", help=f"Estimated false-negative rate. {wording.NO_MEASUREMENT}"),
+        "measured rate": text(width=118, alignment="right", help="False-negative rate of the audit, with its 95% confidence interval."),
         "negatives": number(width=75, format="localized", help="Over all rows."),
         "verdicts": number(width=65, format="localized", help="Verdicts on pairs of the run."),
         "exported (UTC)": text(width=120, help="Last download from the Export screen."),
-        "model": text(width=100),
+        "model": text(width=150),
         "mined (UTC)": text(width=125) if named else None,
         "size": number(width=70, format="%.1f MB", help="Disk space of the run without stored vectors."),
     }

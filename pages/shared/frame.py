@@ -14,13 +14,14 @@ from streamlit.navigation.page import StreamlitPage
 from hnmine import resources
 from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted, shortened
+from hnmine.models.cards import readable_name
 from hnmine.runs import dataset_notes
 from hnmine.runs.descriptions import Dataset, Run
 from hnmine.runs.variants import all_variants
 from pages.shared import audit, job_progress, state, statistics, wording
 
-# Letters of a name that is longer than its place; the whole name is in the help.
-NAME = 36
+# Letters of the name of a data set or variant, and of a model, that is longer than its place; the whole name is in the help.
+NAME, MODEL = 36, 26
 DRAFT = "draft"
 Choice = tuple[str, str]
 
@@ -79,7 +80,7 @@ def _picker(runs: dict[str, Run]) -> None:
         format_func=short.__getitem__,
         label_visibility="collapsed",
         required=True,
-        width=290,
+        width=245,
     )
     if chosen is None or chosen == here:
         return
@@ -127,7 +128,7 @@ def _figures(run: Run, dataset_name: str) -> None:
         false = f"{wording.percent(rate.rate, 1)} ({wording.interval(rate.low, rate.high).rstrip('%')}), {measured[1]:,} reviewed"
     else:
         false = f"est. {estimate}, not audited" if estimate else "not audited"
-    short = shortened(name.rpartition("/")[2], 24)
+    short = shortened(readable_name(name), MODEL)
     label = f"{_plain(short)} · {counted(negatives, 'negative')} · false negatives {false}"
     with st.popover(label, type="tertiary", wrap=False, key="figures"):
         lines = {

@@ -41,7 +41,7 @@ def restore(page: str = "") -> None:
     state, named = st.session_state, _named()
     if "dataset" not in state:
         state.dataset = state.run = state.variant = state.draft = state.query = None
-        state.address, state.view, state.settings_turns, state.query_turn, state.own_drafts = {}, {}, Counter(), 0, set()
+        state.address, state.view, state.query_turn, state.own_drafts = {}, {}, 0, set()
         _open_address(named)
     else:
         _close_deleted()
@@ -172,7 +172,6 @@ def open_run(run_id: str) -> None:
         return
     state = st.session_state
     state.dataset, state.run, state.variant, state.draft = run.dataset_id, run.id, MINED, None
-    state.settings_turns[run_id] += 1
     st.session_state[f"decisions-{run.dataset_id}"] = (run.settings.repair, run.settings.skip_bad_rows)
     st.session_state[f"columns-{run.dataset_id}"] = run.settings.columns
 
@@ -282,7 +281,6 @@ def discard_draft(run_id: str) -> None:
     if held is not None and held.id in state.own_drafts:
         delete_draft(resources.workspace(), run_id, held.id)
     state[f"draft-{run_id}"], state.draft = None, None
-    state.settings_turns[run_id] += 1
 
 
 def save_draft(run_id: str, name: str) -> Variant:
@@ -296,12 +294,6 @@ def save_draft(run_id: str, name: str) -> Variant:
         discard_draft(run_id)
     open_variant(run_id, saved.id)
     return saved
-
-
-def settings_key(run_id: str) -> str:
-    """Return the key for widgets of a run's settings: a new one when the settings are replaced, such as by another variant."""
-    turn = st.session_state.settings_turns[run_id]
-    return run_id if turn < 2 else f"{run_id}-{turn}"
 
 
 def selection_settings(run_id: str) -> SelectionSettings:

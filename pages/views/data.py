@@ -31,7 +31,7 @@ if current is None:
 
 heading = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
 with heading:
-    st.title("Data", anchor=False, width="content")
+    counts = st.container(width="content")
     actions = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right", width="content")
 with actions:
     if st.button("Open other data", icon=":material/folder_open:", type="tertiary", key="open-other"):
@@ -125,7 +125,7 @@ figures = [
     counted(sum(len(row.neg) for row in kept), "old negative"),
     *([] if passages is None else [counted(passages, "passage")]),
 ]
-st.text(" · ".join(figures))
+counts.text(" · ".join(figures))
 
 problems = sorted(files.problems, key=lambda each: (each.file != current.training_file, each.line))
 lengths = health.lengths_of(data)

@@ -29,10 +29,6 @@ from pages.shared.widgets import failed
 
 PREVIEWED = 3
 
-heading = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
-with heading:
-    st.title("Export", anchor=False, width="content")
-    downloads = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right", width="content")
 run, selection = state.opened()
 dataset = resources.workspace().dataset(run.run.dataset_id)
 variant_name = state.selection_name(run.run.id)
@@ -40,7 +36,10 @@ left, right = st.columns([2, 7], gap="medium")
 with left:
     family = formats.choose(run)
 with right:
-    chosen = formats.options(run, family)
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        with st.container(width="content"):
+            chosen = formats.options(run, family)
+        downloads = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right", width="content")
     middle, side = st.columns([5, 4], gap="medium")
 form = chosen.form
 settings: MineSettings = msgspec.structs.replace(

@@ -103,7 +103,6 @@ def action(dataset_id: str, wanted: MineSettings, ranked: Ranking, previous: Min
 
 dataset = state.dataset()
 if dataset is None:
-    st.title("Mine", anchor=False)
     state.nothing_yet("No data is open", "Open training data first, such as the bundled example.", "pages/views/data.py", "Go to Data")
 assert dataset is not None  # the page ended otherwise
 
@@ -118,7 +117,6 @@ if st.session_state.run is not None:
 with st.container(horizontal=True, gap="medium"):
     left, right = st.container(width=SETTINGS_WIDTH), st.container(width="stretch")
 with left:
-    st.title("Mine", anchor=False)
     ranked = ranking(dataset, run.run.settings if run else MineSettings())
     top = st.container()  # filled below, once the settings are known
     chosen_at = st.container()

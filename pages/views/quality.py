@@ -10,7 +10,6 @@ from pages.shared import audit as auditing
 from pages.shared import state
 from pages.shared.widgets import failed
 
-st.title("Quality", anchor=False)
 run, selection = state.opened()
 audit, damage = None, None
 try:

@@ -37,14 +37,16 @@ def screen(review: ReviewSession, mode: Mode, overlap: int) -> None:
         desk.mount(data, exchange.receive)
         if data["end"]:
             finished(review, data["waiting"])
-    if data["error"]:  # the desk shows it
-        return
-    with columns[1] if wide else st.expander("Guidelines", icon=":material/menu_book:"):
-        guidelines.draw(review.run.run.dataset_id)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        all_at_once(review)
-        if fit := session.fit_size(review):
-            st.text(fit, width="content", help=FIT_HELP)
+    with columns[1] if wide else st.container(horizontal=True):  # one row below a narrow desk
+        if not data["error"]:  # the desk shows it
+            with st.container() if wide else st.expander("Guidelines", icon=":material/menu_book:"):
+                guidelines.draw(review.run.run.dataset_id)
+            all_at_once(review)
+            if fit := session.fit_size(review):
+                st.text(fit, width="stretch" if wide else "content", help=FIT_HELP)
+        with st.popover("Download or import verdicts", icon=":material/description:", key="review-files"):
+            files.download()
+            files.upload()
 
 
 def all_at_once(review: ReviewSession) -> None:
@@ -94,6 +96,3 @@ if review is None:
 if review.queue.nearest_only is not None:
     st.text(f"The rank range is wide. The queue has the {review.queue.nearest_only:,} nearest candidates of each query.")
 screen(review, mode, overlap)
-with st.expander("Download or import verdicts", icon=":material/description:"):
-    files.download()
-    files.upload()

@@ -15,26 +15,33 @@ from pages.shared.widgets import failed
 
 UNREADABLE = "runs-unreadable"
 
-st.title("Runs", anchor=False)
 space, session = resources.workspace(), st.session_state
 datasets = {dataset.id: dataset for dataset in space.datasets()}
 rows = table.rows(datasets)
 if failure := session.pop(manage.FAILED, None):
     failed("The action failed", failure)
-unreadable: dict[str, str] = session.setdefault(UNREADABLE, {})
-if damaged := [*space.damaged(), *(text for run_id, text in unreadable.items() if any(row.run.id == run_id for row in rows))]:
+# The error of each run that cannot be opened, and the state of its data then: it is tried again when the files change.
+unreadable: dict[str, tuple[object, str]] = session.setdefault(UNREADABLE, {})
+for row in rows:
+    if row.run.id in unreadable and unreadable[row.run.id][0] != figures.files_of(row.run):
+        del unreadable[row.run.id]
+if damaged := [*space.damaged(), *(text for run_id, (_, text) in unreadable.items() if any(row.run.id == run_id for row in rows))]:
     st.warning(f"{counted(len(damaged), 'run or data set', 'runs and data sets')} cannot be read", icon=":material/broken_image:")
     st.text("\n".join(damaged))
 # The version of the verdicts for which this session computed the figures of a variant: on a full disk they cannot be stored.
 tried: dict[table.Key, int] = session.setdefault("runs-computed", {})
-version, pending = resources.reviews().version(), list[table.Row]()
+version, pending = -1, list[table.Row]()
+try:
+    version = resources.reviews().version()
+except HnmineError as error:
+    failed("The verdicts cannot be read", error)
 asking = False
 if not rows:
     if not datasets:
         state.nothing_yet("No runs yet", "Open training data and mine it first.", "pages/views/data.py", "Go to Data")
     st.info("No runs yet. Mine a data set first.", icon=":material/history:")
 else:
-    pending = [row for row in table.draw(rows) if row.run.id not in unreadable and tried.get(row.key) != version]
+    pending = [row for row in table.draw(rows) if row.run.id not in unreadable and tried.get(row.key) != version >= 0]
     progress = st.empty()
     chosen = table.chosen(rows)
     if len(chosen) == 2:
@@ -70,5 +77,5 @@ if pending and not asking:
     try:
         figures.compute(row.run.id, row.variant)
     except HnmineError as error:
-        unreadable[row.run.id] = str(error)
+        unreadable[row.run.id] = figures.files_of(row.run), str(error)
     st.rerun()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,12 @@ def press(at: AppTest, name: str) -> AppTest:
     button.click().run()
     assert not at.exception, [each.value for each in at.exception]
     return at
+
+
+def command(at: AppTest) -> list[str]:
+    """The words of the command that the Export screen shows."""
+    (found,) = [shlex.split(each.value) for each in at.code if each.value.startswith("python -m hnmine mine")]
+    return found
 
 
 def texts(at: AppTest) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ from hnmine.selection.settings import SelectionSettings
 from pages.export import checks, snippets
 from pages.shared import audit
 from tests.conftest import Mined, mine
-from tests.pages.conftest import go, open_app, texts
+from tests.pages.conftest import command, go, open_app, press, texts
 
 ROOT = Path(__file__).parents[2]
 ROWS = [
@@ -53,12 +52,6 @@ def labels(at: AppTest) -> list[str]:
 def shown(at: AppTest) -> MineSettings:
     """The settings that the command on the screen stands for."""
     return settings_from(parse(command(at)[3:]))
-
-
-def command(at: AppTest) -> list[str]:
-    """The command on the screen, in words."""
-    (line,) = [shlex.split(each.value) for each in at.code if each.value.startswith("python -m hnmine mine")]
-    return line
 
 
 def preview(at: AppTest) -> str:
@@ -190,14 +183,11 @@ def test_what_it_is_made_of_is_said_in_words(run: str) -> None:
 def test_an_unsaved_draft_is_named_and_can_be_saved(run: str, space: Workspace) -> None:
     at = open_app("mine", run=run)
     harder = SelectionSettings(window_start=0, window_end=10, negative_number=2, strategy="hardest")
-    at.session_state[f"number-{run}"] = 2
-    at.run()
+    at.number_input(key=f"number-{run}").set_value(2).run()
     go(at, "export")
     assert "unsaved changes" in texts(at)
-    at.text_input(key="export-variant-name").set_value("two each")
-    (save,) = [each for each in at.button if each.label == "Save"]
-    save.click().run()
-    assert not at.exception
+    at.text_input(key="variant-name").set_value("two each")
+    press(at, "save-variant")
     assert "Selection: two each" in texts(at)
     assert [each.name for each in all_variants(space, run)][1:] == ["two each"]
     assert harder.negative_number == all_variants(space, run)[1].settings.negative_number
@@ -208,8 +198,7 @@ def test_settings_that_changed_since_the_audit_are_said(run: str) -> None:
     audit.draw(opened, resources.selection(opened, opened.run.settings.selection), 5)
     assert "Settings changed since the audit" not in texts(open_app("export", run=run))
     at = open_app("mine", run=run)
-    at.session_state[f"number-{run}"] = 2
-    at.run()
+    at.number_input(key=f"number-{run}").set_value(2).run()
     assert "Settings changed since the audit" in texts(go(at, "export"))
 
 

@@ -252,7 +252,7 @@ def test_each_preset_says_how_difficult_it_is_on_this_run(run: str) -> None:
     for name, caption in zip(PRESETS, shown, strict=True):
         choose(at, run, name)
         difficulty, rate = metric(at, "Difficulty"), metric(at, "False negatives, est.")
-        assert caption == f"Difficulty {difficulty} · false negatives est. {rate}"
+        assert caption == f":gray[Difficulty {difficulty} · false negatives est. {rate}]"
 
 
 def test_the_end_of_the_range_says_when_it_matters_little(run: str) -> None:

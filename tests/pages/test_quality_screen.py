@@ -256,7 +256,7 @@ def test_the_health_of_the_data_leads_to_its_queries_and_pairs(run: str) -> None
     assert f"**{low} positives are not in the top 10.**" in texts(at)
     assert f"**{reused} passages are reused.**" in texts(at)
     press(at, "health-low")
-    assert at.title[0].value == "Inspect"
+    assert at.text_input(key="inspect-search")
     assert at.session_state["inspect-show"] == "low"
     at = press(open_app("quality", run=run), "health-hubs")
     assert (at.session_state["review-source"], at.session_state["review-order"]) == ("chosen", "hubs")

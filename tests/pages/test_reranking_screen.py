@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import time
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from pages.shared import reranker
 from tests.conftest import FakeEncoder
-from tests.pages.conftest import open_app, texts
+from tests.pages.conftest import command, open_app, texts
 from tests.rerankers import FakeReranker, fake_score
 
 ROOT = Path(__file__).parents[2]
@@ -158,7 +157,7 @@ def test_teacher_scores_are_written_once_all_are_there_and_the_command_writes_th
     assert len(set(fake.asked)) == len(fake.asked), "what the run had scored was not scored again"
     assert at.get("download_button")
 
-    settings = settings_from(parse(shlex.split(at.code[0].value)[3:]))
+    settings = settings_from(parse(command(at)[3:]))
     assert settings.reranker == RERANKER
     assert (settings.with_scores, settings.score_source) == (True, "reranker")
     (written,) = resources.export(resources.open_run(run_id), settings)

@@ -184,7 +184,7 @@ def test_another_variant_is_opened(world: World) -> None:
     saved = save_variant(world.space, world.other, "a", SelectionSettings(window_start=1, window_end=20))
     at = press(ticked(world, (world.other, saved.id)), "open-run")
     assert (at.session_state["run"], at.session_state["variant"]) == (world.other, saved.id)
-    assert at.title[0].value == "Inspect"
+    assert at.text_input(key="inspect-search")
 
 
 def test_deleting_a_run_asks_says_what_goes_and_leaves_the_rest(world: World) -> None:
@@ -261,7 +261,7 @@ def test_a_query_of_the_comparison_is_opened_in_its_variant(world: World) -> Non
     at = ticked(world, (world.first, MINED), (world.first, saved.id))
     changed = at.dataframe[3].value["query"][0]
     press(at, "compare-inspect-B")
-    assert at.title[0].value == "Inspect"
+    assert at.text_input(key="inspect-search")
     assert at.session_state["variant"] == saved.id
     corpus = resources.open_run(world.first).inputs.corpus
     assert corpus.queries[state.query_of(corpus, at.session_state["query"])] == changed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 import time
 import weakref
@@ -34,7 +33,7 @@ from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.store import VectorStore
 from tests.conftest import FakeEncoder
-from tests.pages.conftest import native_sliders, open_app, texts  # noqa: F401 - the fixture is used by itself
+from tests.pages.conftest import command, native_sliders, open_app, texts  # noqa: F401 - the fixture is used by itself
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "bikeshare"
@@ -419,16 +418,16 @@ def test_the_app_writes_the_bytes_of_the_command_line(files, fresh: Path, tmp_pa
     assert at.button(key="mine").label == "Mine again", "the choices are those of the run"
     at.slider(key=f"window-{run_id}").set_range(5, 60).run()
     at.switch_page("pages/views/export.py").run()
-    command = shlex.split(at.code[0].value)
-    assert command[command.index("--retrievers") + 1 :][:3] == list(ALL)
-    assert command[command.index("--max_fn_rate") + 1] == "0.01", "balanced, unless somebody says otherwise"
+    shown = command(at)
+    assert shown[shown.index("--retrievers") + 1 :][:3] == list(ALL)
+    assert shown[shown.index("--max_fn_rate") + 1] == "0.01", "balanced, unless somebody says otherwise"
     run = resources.open_run(run_id)
     assert run.ranking.depth > 60
     (written,) = resources.export(run, msgspec.structs.replace(run.run.settings, selection=at.session_state[f"draft-{run_id}"].settings))
     out = tmp_path / "cli.jsonl"
     for flag, value in (("--input_file", files[0]), ("--candidate_pool", files[1]), ("--output_file", out)):
-        command[command.index(flag) + 1] = str(value)
-    assert main([*command[3:], "--store", str(store), "--quiet"]) == 0
+        shown[shown.index(flag) + 1] = str(value)
+    assert main([*shown[3:], "--store", str(store), "--quiet"]) == 0
     assert written.path.read_bytes() == out.read_bytes()
 
 
