@@ -176,6 +176,24 @@ class Queue:
             for name in names:
                 self._judged_by(name)[place] = True
 
+    def add(self, corpus: Corpus, queries: Ids, passages: Ids) -> None:
+        """Append those of some different pairs, (p,) each, that are not in the queue, without a verdict and similarity."""
+        new = self.places(queries, passages) < 0
+        queries, passages = queries[new], passages[new]
+        more = {
+            "queries": queries,
+            "passages": passages,
+            "scores": np.full(len(queries), np.nan, np.float32),
+            "ratios": np.full(len(queries), np.nan, np.float32),
+            "verdicts": np.zeros(len(queries), np.int8),
+            "todo": np.full(len(queries), "unreviewed" in self.settings.states),
+            "overlap": _overlap(corpus, queries, passages),
+        }
+        for name, values in more.items():
+            setattr(self, name, np.concatenate([getattr(self, name), values]))
+        self.judged = {who: np.concatenate([theirs, np.zeros(len(queries), bool)]) for who, theirs in self.judged.items()}
+        self._sorted = None
+
     def _judged_by(self, who: str) -> npt.NDArray[np.bool_]:
         return self.judged.setdefault(who, np.zeros(len(self.queries), dtype=bool))
 

@@ -91,7 +91,7 @@ class Desk {
     this.sentAt = performance.now();
     const boxes = [...Object.entries(this.left), [this.id, this.outbox]].filter(([, actions]) => actions.length);
     this.set("sent", {
-      desk: this.id, turn: this.turn, who: this.who, wide: innerWidth >= 1200,
+      desk: this.id, turn: this.turn, queue: this.queue ?? "", who: this.who, wide: innerWidth >= 1200,
       have: this.ahead(), shown: this.shown, again: this.wanted ?? "", current: this.current ?? "", boxes: boxes.map(([desk, actions]) => ({ desk, actions })),
     });
   }

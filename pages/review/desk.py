@@ -40,13 +40,15 @@ class Box(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a browser sends: its desk, the number of the message, the reviewer, the pairs it has ahead, and its unsaved actions.
+    """What a browser sends: its desk, the number of the message, the queue that its pairs are from, the reviewer, the pairs it has ahead,
+    and its unsaved actions.
 
     `shown` is the last turn of a pair that the server asked it to show; `again` is a pair that the reviewer wants to see again.
     """
 
     desk: str
     turn: int
+    queue: str = ""
     who: str = ""
     wide: bool = True
     have: tuple[str, ...] = ()

@@ -56,12 +56,24 @@ def receive() -> None:
         return
     if here.sent is None or here.sent.desk != told.desk:  # another page in this session
         here.message = here.show = None
+        _keep(told)
     here.sent, here.error = told, ""
     for box in told.boxes:
         try:
             _write(box, here)
         except HnmineError as error:
             here.error = str(error)
+
+
+def _keep(told: Sent) -> None:
+    """Add the pairs of a returning desk to the queue; a server that starts again builds it from a selection that may have others now."""
+    review: ReviewSession | None = st.session_state.get(KEY)
+    if review is None or told.queue != review.token:
+        return
+    unsaved = [name for box in told.boxes if box.desk == told.desk for step in box.actions for name in step.pairs]
+    names = dict.fromkeys([*unsaved, told.current, *told.have])
+    pairs = np.array([numbers for name in names if (numbers := review.pair_of(name))], np.int32).reshape(-1, 2)
+    review.queue.add(review.run.inputs.corpus, pairs[:, 0], pairs[:, 1])
 
 
 def _write(box: Box, here: DeskState) -> None:

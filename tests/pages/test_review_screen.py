@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class Desk:
         message = {
             "desk": self.name,
             "turn": self.turn,
+            "queue": self.answer.get("queue", ""),
             "who": self.who,
             "have": [*self.pairs],
             "current": self.current,
@@ -198,6 +200,20 @@ def test_a_server_that_starts_again_leaves_a_desk_its_pairs(bob: Desk, monkeypat
         each.state.pop("review-desk-state")
     assert ann.send()["order"] == hers, "hers come after those of Bob in the queue"
     assert not {*bob.send()["order"]} & {*hers}
+
+
+def test_pairs_of_a_desk_count_in_the_queue_of_a_server_that_starts_again(bob: Desk) -> None:
+    """Its selection honours the verdicts so far, and may have other negatives."""
+    kept, order = bob.review.queue, bob.answer["order"]
+    names = ("queries", "passages", "scores", "ratios", "verdicts", "todo", "overlap")
+    bob.review.queue = replace(kept, **{name: getattr(kept, name)[60:] for name in names}, _sorted=None)
+    st.cache_resource.clear()
+    bob.state.pop("review-desk-state")
+    bob.current = order[1]
+    bob.act(1, "decide", "relevant", order[0])
+    answer = bob.send()
+    assert (answer["done"], answer["total"]) == (1, len(kept) - 10)
+    assert answer["order"][:49] == order[1:], "the desk goes on with the pairs that it has"
 
 
 def test_a_pair_that_another_has_judged_leaves_the_list_and_is_named_on_the_desk(bob: Desk, store: ReviewStore) -> None:
