@@ -73,10 +73,15 @@ def two(browser: Any, root: Path, run: str, serve: Any) -> str:
     from hnmine import resources
 
     found = agreement(resources.open_run(run).inputs.corpus, ReviewStore(root / "reviews.sqlite").decisions())
+    relevant: dict[tuple[str, str], set[bool]] = {}
+    for _, query, passage, verdict in written:
+        relevant.setdefault((query, passage), set()).add(verdict != "negative")
+    both = [each for pair, each in relevant.items() if twice[pair] == 2]
+    raw = sum(len(each) == 1 for each in both) / max(1, len(both))
     return (
         f"{len(wanted)} pressed, {len(written)} written, {lost}; judged by both: {sum(number == 2 for number in twice.values())}, "
         f"by more: {sum(number > 2 for number in twice.values())}, twice by one: {by_one}; "
-        f"agreement on {found.pairs} pairs: raw {found.raw}, kappa {found.kappa}"
+        f"agreement on {found.pairs} pairs: raw {found.raw} (counted here: {raw}), kappa {found.kappa}"
     )
 
 

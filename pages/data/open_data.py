@@ -35,9 +35,9 @@ def start() -> None:
         _without_files()
     with right, st.container(border=True, height="stretch", gap="small"):
         st.markdown("**Training file:** one row per query")
-        st.code(SHAPE, language="json", wrap_lines=True)
+        st.code(SHAPE, language=None, wrap_lines=True)
         st.markdown("**Candidate pool** (optional): more passages")
-        st.code(POOL_SHAPE, language="json", wrap_lines=True)
+        st.code(POOL_SHAPE, language=None, wrap_lines=True)
 
 
 def _without_files() -> None:

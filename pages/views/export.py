@@ -162,7 +162,8 @@ with middle, st.container(border=True):
     st.markdown(f"**The first {PREVIEWED} {form.records} as they will be written**")
     st.text(" ".join([form.description.replace("`", ""), *form.notes]))
     try:
-        st.code(first_records(written[0].path, PREVIEWED), language=None, wrap_lines=True, height=480)
+        with st.container(height=480, border=False):
+            st.code(first_records(written[0].path, PREVIEWED), language=None, wrap_lines=True)
     except OSError as error:
         failed("Cannot show the file", error)
 
