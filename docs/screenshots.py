@@ -24,7 +24,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -168,24 +167,25 @@ class Journey:
             self.query = page.url.partition("?")[2]
 
     def mine(self) -> None:
-        """Mine the example as it comes, and a second time as hn_mine.py does, so that there are two runs; the first stays open."""
+        """Mine the example as it comes, and save a second variant as hn_mine.py selects; the first stays open."""
         with tab(self.browser, 1400, "light") as page:
             page.goto(self.at("mine"))
             press(page, "mine")
             page.get_by_text("Sample queries").wait_for(timeout=PATIENCE)
             stands_still(page)
             self.query = page.url.partition("?")[2]
-            run = parse_qs(self.query)["run"][0]
-            page.get_by_text("As hn_mine.py", exact=True).click()
+            page.locator("label").filter(has_text="As hn_mine.py").click()
+            page.get_by_text("unsaved changes").wait_for()
             stands_still(page)
-            press(page, "mine")
-            page.wait_for_url(lambda url: "run=" in url and run not in url, timeout=PATIENCE)
+            page.get_by_role("button", name="Save as variant").click()
+            press(page, "mine-save-variant")
+            page.get_by_text("unsaved changes").wait_for(state="detached")
             stands_still(page)
         from hnmine.runs.workspace import Workspace
 
         space = Workspace(self.workspace)
-        for run, name in zip(sorted(space.runs(), key=lambda run: run.created), ("balanced", "as hn_mine.py"), strict=True):
-            space.name_run(run.id, name)
+        (run,) = space.runs()
+        space.name_run(run.id, "first")
 
     def review(self) -> None:
         """Give some verdicts by keys, as a reviewer does."""
@@ -207,9 +207,9 @@ def judge(page: Any, keys: str) -> None:
 
 
 def compare_runs(page: Any) -> None:
-    """Put the two runs side by side."""
-    page.locator('[class*="st-key-compare-with-"]').get_by_role("combobox").click()
-    page.get_by_role("option").first.click()
+    """Put the two variants side by side: the open one is ticked."""
+    page.get_by_test_id("stDataFrame").first.click(position={"x": 15, "y": 35 + 35 + 17})
+    page.get_by_text("Queries that changed most").wait_for()
 
 
 def show_filters(page: Any) -> None:
@@ -228,17 +228,14 @@ def audit(page: Any) -> None:
     if not page.locator(".st-key-audit-draw button").count():
         return
     press(page, "audit-draw")
-    page.locator(".st-key-audit-review button").wait_for()
-    press(page, "audit-review")
     page.get_by_text("pairs of the audit sample reviewed").wait_for()
     stands_still(page)
     judge(page, "kkdkkkpk")
     press(page, "review-all")
     page.locator(".st-key-review-all-choice").get_by_text("Negative", exact=True).click()
     page.get_by_role("button", name="Negative (").click()
-    page.get_by_text("The sample is reviewed").wait_for()
     page.get_by_role("link", name="See the rate on Quality").click()
-    page.get_by_role("heading", name="Quality").wait_for()
+    page.get_by_text("Suggested threshold").wait_for()
     page.wait_for_function("() => !document.querySelector('[data-testid=stToast]')")  # news of the screen before
 
 
@@ -251,7 +248,7 @@ PREPARED: dict[str, Callable[[Any], None]] = {
 }
 
 # The pictures of the guide, with their heights; and those of the README's tour, of which the upper part is shown.
-PICTURES = {"data": 1000, "mine": 1180, "inspect": 900, "review": 1100, "quality": 1180, "runs": 1180, "export": 1100}
+PICTURES = {"data": 900, "mine": 1000, "inspect": 900, "review": 900, "quality": 900, "runs": 1180, "export": 900}
 TOUR, TOUR_SIZE, TOUR_SECONDS = ("data", "mine", "inspect", "review", "export"), (1050, 675), 2.5
 
 
