@@ -1,4 +1,4 @@
-"""Charts of the maps: a query's neighbourhood, and the passages of a whole data set."""
+"""The chart of the map of a query's neighbourhood."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hnmine.analysis.figure import GREY, GROUPS, Figure, Spec, colour, figure, short, spec, tooltip_lines
+from hnmine.analysis.figure import GROUPS, Figure, Spec, colour, figure, short, spec, tooltip_lines
 from hnmine.analysis.maps import Kind, Neighbourhood
 
 Floats = npt.NDArray[np.float32]
@@ -18,8 +18,6 @@ NEAR = [*GROUPS, "before the window", "rejected", "query"]
 SHAPES = ["triangle-up", "circle", "circle", "square", "cross", "diamond"]
 SIZES = [140, 90, 30, 50, 60, 260]
 KINDS = [Kind.POSITIVE, Kind.CHOSEN, Kind.NOT_DRAWN, Kind.BEFORE_WINDOW, Kind.REJECTED, Kind.QUERY]
-# Roles of a data set's passages, by `maps.roles`.
-ROLES = ["other passages", "positives", "chosen negatives", "positive and chosen"]
 
 
 def neighbourhood_map(near: Neighbourhood, texts: list[str], statuses: list[str], description: str) -> Figure:
@@ -36,27 +34,6 @@ def neighbourhood_map(near: Neighbourhood, texts: list[str], statuses: list[str]
 def _neighbourhood_map() -> Spec:
     points = _map("points", NEAR, "status", "similarity to the query:.3f", "similarity to a positive:.3f", "text", opacity=0.85)
     return spec(points.encode(**LOOKS), "Neighbourhood of the query", 420)
-
-
-def set_map(
-    points: Floats, roles: npt.NDArray[np.int8], texts: list[str], near: Floats, kinds: npt.NDArray[np.int8], description: str
-) -> Figure:
-    """Draw a data set's passages by role, with one query, its positives and negatives on top: `near` (n, 2), `kinds` (n,)."""
-    order = np.argsort(roles != 0, kind="stable")
-    over = np.isin(kinds, (Kind.QUERY, Kind.POSITIVE, Kind.CHOSEN))
-    passages = {"x": points[order, 0], "y": points[order, 1], "group": np.array(ROLES)[roles[order]]}
-    passages["text"] = [short(texts[point], 80) for point in order.tolist()]
-    return figure(_set_map(), description, passages=passages, query=_marks(near[over], kinds[over]))
-
-
-@functools.cache
-def _set_map() -> Spec:
-    import altair as alt
-
-    domain = [ROLES[1], ROLES[2], ROLES[0], ROLES[3], "", "query"]
-    passages = _map("passages", domain, "group", "text", size=14, opacity=0.6)
-    query = _map("query", domain, "group", opacity=1, stroke=GREY, strokeWidth=1).encode(**LOOKS)
-    return spec(alt.layer(passages, query).resolve_scale(color="shared"), "Whole data set", 460)
 
 
 # Encodings of the columns of `_marks`.

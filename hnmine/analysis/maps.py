@@ -1,4 +1,4 @@
-"""Maps: vectors projected onto two principal components, for one query's neighbourhood and for a whole data set.
+"""The map of a query's neighbourhood: vectors projected onto two principal components.
 
 Principal components are deterministic, need no setting and report the variance they keep: an eighth for a small corpus, a
 sixth for one neighbourhood (2 of 384 dimensions). UMAP and t-SNE separate clusters better, but their distances between
@@ -14,24 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.analysis.queries import Candidates
-from hnmine.core.hashing import query_keys
 from hnmine.data.corpus import Corpus
 from hnmine.retrieval.ranking import Ranking
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import Reason
-from hnmine.vectors.similarity import release_pages
 
-__all__ = ["MAP_POINTS", "Kind", "Neighbourhood", "Overview", "Plane", "neighbourhood", "overview", "plane_of", "roles", "sample"]
+__all__ = ["Kind", "Neighbourhood", "Plane", "neighbourhood", "plane_of"]
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int8]
-
-# More points slow the browser down without a clearer picture.
-MAP_POINTS = 20_000
-# Seed of the sample of a large data set, the same for every run.
-SEED = 42
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,38 +123,3 @@ def neighbourhood(corpus: Corpus, ranking: Ranking, selection: Selection, candid
         to_positive=np.concatenate([[scores.max()], np.ones(len(positives)), candidates.to_positive[near]]).astype(np.float32),
         order=np.concatenate([[-1], [ranked_at.get(int(passage), -1) for passage in positives], near]).astype(np.int64),
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Overview:
-    """Passages of a data set on their plane: `ids` (m,) ascending, `points` (m, 2) float32; `of`: number of all passages."""
-
-    plane: Plane
-    ids: Ints
-    points: Floats
-    of: int
-
-
-def sample(hashes: npt.NDArray[np.uint64], limit: int = MAP_POINTS) -> Ints:
-    """Return the indices of at most `limit` texts, ascending; the choice depends on their hashes, not on their order."""
-    if len(hashes) <= limit:
-        return np.arange(len(hashes))
-    random_keys = query_keys(hashes, SEED, 3)
-    return np.sort(np.argpartition(random_keys, limit - 1)[:limit]).astype(np.int64)
-
-
-def overview(corpus: Corpus, ranking: Ranking) -> Overview:
-    """Project a data set's passages, or a sample of MAP_POINTS of them."""
-    ids = sample(corpus.passage_hashes)
-    vectors = np.asarray(ranking.passage_vectors[ids])
-    release_pages(ranking.passage_vectors)
-    plane = plane_of(vectors)
-    return Overview(plane=plane, ids=ids, points=plane.place(vectors), of=len(corpus.passages))
-
-
-def roles(corpus: Corpus, selection: Selection, ids: Ints) -> Codes:
-    """Return the roles of passages: 0 neither, 1 positive of a query, 2 chosen negative of one, 3 both: (m,) int8."""
-    found = np.zeros(len(corpus.passages), dtype=np.int8)
-    found[corpus.positive_ids] |= 1
-    found[selection.negatives[selection.negatives >= 0]] |= 2
-    return found[ids]

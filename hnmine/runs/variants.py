@@ -34,9 +34,9 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     created: str
 
 
-def name_of(settings: SelectionSettings) -> str:
-    """Return a name for settings: that of their preset, or "custom"."""
-    preset = preset_of(settings)
+def name_of(settings: SelectionSettings, *, deepest: int | None = None) -> str:
+    """Return a name for settings: that of their preset, or "Custom"; `deepest` as in `with_preset`."""
+    preset = preset_of(settings, deepest=deepest)
     return "Custom" if preset is None else PRESETS[preset].label.partition(" (")[0]
 
 
@@ -48,7 +48,9 @@ def all_variants(space: Workspace, run_id: str) -> list[Variant]:
     """
     run = space.run(run_id)
     _migrate(space, run_id)
-    mined = Variant(id=MINED, name=name_of(run.settings.selection), settings=run.settings.selection, created=run.created)
+    candidates = (run.manifest.get("summary") or {}).get("candidates")  # a preset ends where they do
+    name = name_of(run.settings.selection, deepest=candidates if isinstance(candidates, int) else None)
+    mined = Variant(id=MINED, name=name, settings=run.settings.selection, created=run.created)
     found = [each for each in _stored(space, run_id) if isinstance(each, Variant)]
     return [mined, *sorted(found, key=lambda each: (each.created, each.id))]
 

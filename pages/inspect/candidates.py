@@ -121,7 +121,10 @@ def _source(run: OpenRun, found: Candidates, place: int) -> str:
 def riskiest(run: OpenRun, selection: Selection, found: Candidates, query: int) -> str:
     """Say which negative is most likely relevant, and why; empty without an estimate."""
     estimates = fn_probabilities(run, query)
-    held = np.flatnonzero((found.chosen > 0) & (found.ranks >= 0))
+    asked, store = run.inputs.corpus.queries[query], resources.reviews()
+    chosen = np.flatnonzero((found.chosen > 0) & (found.ranks >= 0))
+    texts = run.inputs.corpus.passages
+    held = np.array([place for place in chosen.tolist() if store.verdict(asked, texts[found.ids[place]]) is None], dtype=np.int64)
     if estimates is None or not len(held):
         return ""
     place = int(held[np.argmax(estimates[held])])

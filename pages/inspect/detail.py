@@ -68,7 +68,7 @@ def _head(run: OpenRun, found: query_list.Ints, place: int, query: int, name: st
         )
         st.text(f"{place + 1:,} of {len(found):,}", width="content")
         st.space("stretch")
-        with st.popover("Copy link", icon=":material/link:", help="A link to this query, variant and list."):
+        with st.popover("Link", icon=":material/link:", help="A link to this query, variant and list."):
             address = state.link("inspect", name)
             st.code(address, language=None, wrap_lines=True)
             st.text(state.link_note(address))
@@ -156,14 +156,15 @@ def _passages(
         failed("The verdict is not stored", message)
     if given := verdicts.given():
         less += ROW
+    lines = candidates.lines(run, details, query, places, picked)
+    passages.draw(lines, key="inspect-passages", of=name, label=label, height=BODY - less, picked=picked, on_pick=pick, on_verdict=judge)
+    if given:  # below, so that no row moves under the mouse
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             st.text(f"{counted(given, 'verdict')} stored.", width="content")
             st.button("Undo", icon=":material/undo:", key="inspect-undo", on_click=verdicts.undo)
             if st.button("Apply to the list", icon=":material/refresh:", key="inspect-apply", help="Select again with the new verdicts."):
                 st.session_state[verdicts.GIVEN] = 0
                 st.rerun()
-    lines = candidates.lines(run, details, query, places, picked)
-    passages.draw(lines, key="inspect-passages", of=name, label=label, height=BODY - less, picked=picked, on_pick=pick, on_verdict=judge)
 
 
 def _search(run: OpenRun) -> None:

@@ -14,7 +14,7 @@ import msgspec
 import streamlit as st
 
 from pages.shared import reviewers
-from pages.shared.highlight import printable
+from pages.shared.printable import printable
 
 _HERE = Path(__file__).parent
 _passages = st.components.v2.component(

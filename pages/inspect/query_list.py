@@ -19,7 +19,7 @@ from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
 from pages.inspect import rows
 from pages.shared import state, statistics
-from pages.shared.highlight import printable
+from pages.shared.printable import printable
 from pages.shared.wording import QUERY_COLUMNS, RATIO_SHOWN, probability
 
 LIST, DETAIL = "inspect-list", "inspect-detail"  # the two fragments

@@ -134,8 +134,11 @@ def _actions(run: OpenRun, settings: SelectionSettings, compared: Variant) -> No
             width=260,
             help="Dashed outlines, changes and the marks of new negatives are relative to this variant.",
         )
-        with st.popover("Save as variant", icon=":material/bookmark_add:", disabled=not unsaved):
-            name = st.text_input("Name", value=_new_name(settings, set(names.values())), key=f"variant-name-{hash(settings)}")
+        # Its key makes the popover another one, which is closed, when a variant has been saved.
+        with st.popover("Save as variant", icon=":material/bookmark_add:", disabled=not unsaved, key=f"save-{len(known)}"):
+            name = st.text_input(
+                "Name", value=_new_name(settings, run.ranking.depth, set(names.values())), key=f"variant-name-{hash(settings)}"
+            )
             if st.button("Save", type="primary", key="mine-save-variant"):
                 try:
                     state.save_draft(run_id, name)
@@ -169,10 +172,10 @@ def _next(now: Summary, *, unsaved: bool) -> None:
                     st.switch_page(f"pages/views/{label.lower()}.py")
 
 
-def _new_name(settings: SelectionSettings, taken: set[str]) -> str:
+def _new_name(settings: SelectionSettings, depth: int, taken: set[str]) -> str:
     """Return a name for a variant that says what it is and is not taken."""
-    name = name_of(settings)
-    if name in taken or preset_of(settings) is None:
+    name = name_of(settings, deepest=depth)
+    if name in taken or preset_of(settings, deepest=depth) is None:
         how = "Hardest" if settings.strategy == "hardest" else "Random"
         parts = [f"{how} of ranks {settings.window_start}-{settings.window_end - 1}"]
         if settings.max_fn_rate is not None:

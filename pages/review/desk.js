@@ -39,7 +39,7 @@ class Desk {
     this.prefix = `hnmine-desk/${data.workspace}/`;
     this.id = newId();
     Object.assign(this, { seq: 0, outbox: [], left: {}, turn: 0, inFlight: 0, sentAt: 0, timer: 0, set: null, data });
-    Object.assign(this, { queue: null, pairs: new Map(), order: [], current: null, done: new Set(), marks: new Map(), notes: new Map() });
+    Object.assign(this, { queue: null, pairs: new Map(), order: [], back: new Set(), current: null, done: new Set(), marks: new Map(), notes: new Map() });
     Object.assign(this, { history: [], future: [], times: [], decided: 0, shown: 0, message: 0, batches: data.batches, local: "", kept: true, confirm: false });
     for (const key of storage.keys().filter(each => each.startsWith(this.prefix))) {
       try {
@@ -145,6 +145,7 @@ class Desk {
       this.queue = data.queue;
       this.done = new Set(this.decisions().flatMap(each => each.pairs));
       this.current = null;
+      this.back.clear();
       this.marks.clear();
     }
     if (data.batches !== this.batches) {  // the server undoes what was decided beside the desk only before the decisions of a new one
@@ -152,7 +153,9 @@ class Desk {
       this.renew();
       this.flush();
     }
-    this.order = data.order;
+    // Pairs that an undo has opened again: the server gives them only when there is room.
+    const back = [...this.back].filter(id => !data.order.includes(id) && !data.taken[id] && !this.done.has(id));
+    this.order = [...back, ...data.order];
     for (const pair of data.pairs) this.pairs.set(pair.id, pair);
     if (this.pairs.size > MOST_PAIRS) this.forget();
     const before = this.current;
@@ -167,6 +170,7 @@ class Desk {
       this.local = data.message.text;
     }
     if (!this.current || !this.pairs.has(this.current)) this.advance();
+    if (this.queries() && this.fresh && !this.marks.size) this.current = this.group()[0] ?? this.current;
     if (this.drawn !== this.view() || this.current !== before) this.paint();
     else this.status();
   }
@@ -180,7 +184,10 @@ class Desk {
 
   ahead() { return this.order.filter(id => this.pairs.has(id) && !this.done.has(id)); }
 
-  advance() { this.current = this.ahead().find(id => id !== this.current) ?? null; }
+  advance() {
+    this.current = this.ahead().find(id => id !== this.current) ?? null;
+    this.fresh = true;  // in Query mode: no row of this query is chosen yet
+  }
 
   group() {  // the rows of Query mode: what is open of the query of the current pair
     const query = this.pairs.get(this.current)?.query_id;
@@ -242,6 +249,7 @@ class Desk {
     this.local = "";
     if (!last) {
       this.act("undo", { asked: true });
+      this.status();
       return;
     }
     for (const each of last.steps) this.act("undo", { who: last.who });
@@ -249,6 +257,7 @@ class Desk {
     for (const { ids: some, verdict, note } of last.steps) {
       for (const id of some) {
         this.done.delete(id);
+        this.back.add(id);
         if (note) this.notes.set(id, note);
         if (this.queries() && verdict !== "negative") this.marks.set(id, verdict);
       }
@@ -264,6 +273,7 @@ class Desk {
     this.local = "";
     if (!last) {
       this.act("redo", { asked: true });
+      this.status();
       return;
     }
     for (const each of last.steps) this.act("redo", { who: last.who });
@@ -319,6 +329,7 @@ class Desk {
     this.root.onclick = event => {
       const row = event.target.closest("li");
       if (row) {
+        this.fresh = false;
         this.current = row.dataset.id;
         this.paint();
         return;
@@ -367,6 +378,7 @@ class Desk {
   inQuery(key) {
     const rows = this.group(), here = rows.indexOf(this.current);
     if (key === "enter") return () => this.confirmAll();
+    this.fresh = false;
     const to = { arrowdown: rows[here + 1], arrowup: rows[here - 1] }[key];
     if (key.startsWith("arrow") && (key.endsWith("down") || key.endsWith("up"))) return () => { if (to) { this.current = to; this.paint(); } };
     if (/^[1-9]$/.test(key) && rows[key - 1]) return () => { this.mark(rows[key - 1], "relevant"); this.current = rows[key - 1]; this.paint(); };
@@ -412,7 +424,6 @@ class Desk {
     this.at(".end").hidden = Boolean(pair);
     this.at("form.note").hidden = true;
     if (pair) this.draw(pair);
-    else this.at(".end").textContent = this.data.desk !== this.id || this.unsaved() || this.inFlight ? "Loading the next pairs ..." : this.data.end;
     for (const button of this.parent.querySelectorAll(".buttons [data-verdict], .confirm, [data-do=note]")) button.disabled = !pair;
     this.status();
   }
@@ -473,6 +484,8 @@ class Desk {
 
   status() {
     const { data } = this, unsaved = this.unsaved(), saved = this.at(".saved");
+    const coming = data.desk !== this.id || unsaved || this.inFlight;
+    if (!this.pairs.get(this.current)) this.at(".end").textContent = coming ? "Loading the next pairs ..." : data.end;
     const open = this.decisions().reduce((sum, each) => sum + each.pairs.length, 0);
     const reviewed = Math.min(data.total, data.done + open);
     if (data.desk) this.at(".progress").textContent = `${reviewed.toLocaleString("en")} of ${data.total.toLocaleString("en")} ${data.what} reviewed`;

@@ -15,6 +15,7 @@ from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
 from pages.review.words import LABELS
 from pages.shared import wording
+from pages.shared.printable import printable
 
 SHOWN_POSITIVES = 10
 # Shorter words of Latin letters are not highlighted: "s", "it".
@@ -73,12 +74,12 @@ def parts(text: str, others: list[str], common: frozenset[str]) -> list[str]:
             continue
         found += [text[done:start], text[start:end]]
         done = end
-    return [*found, text[done:]]
+    return [printable(part) for part in [*found, text[done:]]]
 
 
 def facts(details: PairDetails, positive: float) -> str:
     """Return the line of facts: rank, similarity beside the positive's, estimate and warning signs."""
-    rank = "not ranked" if details.rank is None else f"#{details.rank:,}"
+    rank = "not ranked" if details.rank is None else f"rank {details.rank:,}"
     beside = f" (positive {positive:.2f})" if np.isfinite(positive) else ""
     signs = warnings(details)[:1]  # the strongest; all are among the scores
     estimate = "" if details.estimate is None else f"{wording.probability(details.estimate)} likely relevant"

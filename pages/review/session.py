@@ -199,7 +199,7 @@ def fit_size(review: ReviewSession) -> str:
     count = review.run.fn_model.verdicts
     if review.queue.settings.order != "fn_probability" or not count:
         return ""
-    return f"The model is fitted on {counted(count, 'verdict')}."
+    return f"The order uses an estimate updated with {counted(count, 'verdict')}."
 
 
 def refresh() -> None:

@@ -35,7 +35,7 @@ def bar(page: StreamlitPage) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap=10, key="context"):
         if dataset is not None:
-            _context(dataset)
+            _context(dataset, page)
         job_progress.show_all(on_mine=page.url_path == "mine")
 
 
@@ -43,7 +43,7 @@ def _name(dataset: Dataset) -> str:
     return dataset_notes.title(resources.workspace(), dataset)
 
 
-def _context(dataset: Dataset) -> None:
+def _context(dataset: Dataset, page: StreamlitPage) -> None:
     """Draw what is open."""
     name = _name(dataset)
     short = shortened(name, NAME)
@@ -56,7 +56,7 @@ def _context(dataset: Dataset) -> None:
     else:
         _picker(runs)
         _unsaved(st.session_state.run)
-        _figures(runs[st.session_state.run], name)
+        _figures(runs[st.session_state.run], name, brief=page.url_path == "mine")
 
 
 def _picker(runs: dict[str, Run]) -> None:
@@ -112,8 +112,11 @@ def _unsaved(run_id: str) -> None:
                 st.rerun()
 
 
-def _figures(run: Run, dataset_name: str) -> None:
-    """Draw model, negatives and false-negative rate in a line, with the details behind it."""
+def _figures(run: Run, dataset_name: str, *, brief: bool) -> None:
+    """Draw model, negatives and false-negative rate in a line, with the details behind it.
+
+    With `brief` the model alone: on Mine the figures change with each move of a slider, and are on the page.
+    """
     model = run.manifest.get("model", {})
     name = str(model.get("name", ""))
     try:
@@ -129,7 +132,7 @@ def _figures(run: Run, dataset_name: str) -> None:
     else:
         false = f"est. {estimate}, not audited" if estimate else "not audited"
     short = shortened(readable_name(name), MODEL)
-    label = f"{_plain(short)} · {counted(negatives, 'negative')} · false negatives {false}"
+    label = _plain(short) if brief else f"{_plain(short)} · {counted(negatives, 'negative')} · false negatives {false}"
     with st.popover(label, type="tertiary", wrap=False, key="figures"):
         lines = {
             "Data set": dataset_name,

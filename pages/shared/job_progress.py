@@ -47,11 +47,15 @@ def show_all(*, on_mine: bool) -> None:
     """
     active = resources.jobs().active()
     st.session_state.setdefault("watched", set()).update(job.id for job in active)
+    finished = st.session_state.get("finished")
+    if on_mine and finished is not None and finished.subject == st.session_state.dataset:
+        _finished(finished, on_mine=True)
+        return
     if on_mine and any(job.subject == st.session_state.dataset for job in active):
         return
     if active:
         st.fragment(_running, run_every="1s")()
-    elif (finished := st.session_state.get("finished")) is not None:
+    elif finished is not None:
         _finished(finished, on_mine=on_mine)
     elif records := mining.interrupted():
         _interrupted(records[0])

@@ -90,7 +90,7 @@ with side, st.container(border=True):
 # The files
 
 # Trainers take these characters for a pattern of names.
-stem = re.sub(r"[*?\[\]:]", "_", Path(dataset.name).stem) + "_hn"
+stem = re.sub(r"[*?\[\]:]", "_", Path(dataset.name).stem) + "_hn" + ("" if form.family == "flagembedding" else f"_{form.family}")
 names = {"all": f"{stem}{form.suffix}", "train": f"{stem}{form.suffix}", "dev": dev_path(f"{stem}{form.suffix}").name}
 
 

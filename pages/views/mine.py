@@ -31,8 +31,8 @@ SETTINGS_WIDTH = 360
 def live(run: resources.OpenRun, left: DeltaGenerator) -> None:
     """Draw settings and result. A fragment: moving a slider reruns only this part of the page."""
     held = Held(run.run.id, mined=True, deepest=run.ranking.depth, available=run.ranking.signals)
-    held.commit()
     try:
+        held.commit()
         found = resources.selection(run, held.settings)
     except HnmineError as error:
         failed("Cannot select by these settings. Open another variant.", error)

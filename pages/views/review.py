@@ -76,7 +76,9 @@ def finished(review: ReviewSession, waiting: bool) -> None:
         elif review.queue.settings.source == "audit":
             st.page_link("pages/views/quality.py", label="See the rate on Quality", icon=":material/arrow_forward:")
         elif review.queue.settings.source != "disagreements":
-            st.text("Other negatives have replaced the removed ones.", width="content")
+            counts = review.queue.counts
+            if counts["relevant"] + counts["positive"] + counts["junk"]:
+                st.text("Other negatives replace the removed ones.", width="content")
             if st.button("Look for new pairs", icon=":material/refresh:", type="primary", key="review-refresh"):
                 session.refresh()
                 st.rerun()

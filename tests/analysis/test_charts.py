@@ -13,7 +13,7 @@ from hnmine.analysis import charts, count_charts, map_charts
 from hnmine.analysis.compare import Side
 from hnmine.analysis.figure import COLOURS, GROUPS, TEXT
 from hnmine.analysis.histograms import overlay, run_bins, score_histograms
-from hnmine.analysis.maps import Kind, neighbourhood
+from hnmine.analysis.maps import neighbourhood
 from hnmine.analysis.queries import candidates_of
 from hnmine.selection.select import select
 from hnmine.selection.settings import SelectionSettings
@@ -27,11 +27,6 @@ DETAILS = candidates_of(CORPUS, RANKING, SELECTION, 0)
 def near():
     found = neighbourhood(CORPUS, RANKING, SELECTION, DETAILS, 0)
     return map_charts.neighbourhood_map(found, ["a text"] * len(found.kinds), ["a state"] * len(found.kinds), "words")
-
-
-def whole():
-    points, kinds = np.array([[0, 1], [1, 0], [1, 1]], np.float32), np.array([Kind.QUERY, Kind.POSITIVE, Kind.CHOSEN], np.int8)
-    return map_charts.set_map(points, np.array([0, 3, 1], np.int8), ["one", "two", "x" * 100], points, kinds, "words")
 
 
 OTHER = select(CORPUS, RANKING, SelectionSettings(window_start=0, window_end=30, negative_number=3))
@@ -64,7 +59,6 @@ FIGURES = {
     "values": lambda: count_charts.values_histogram(np.array([-0.1, 0.3]), "words", title="Values", axis="a value", what="queries"),
     "bands": lambda: count_charts.band_rates({"up to 60": (0.1, 0.05, 0.2)}, 0.1, by="share of the positive's score", description="words"),
     "neighbourhood": near,
-    "set": whole,
 }
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hnmine.analysis import maps
-from hnmine.analysis.maps import Kind, neighbourhood, overview, plane_of, roles, sample
+from hnmine.analysis.maps import Kind, neighbourhood, plane_of
 from hnmine.analysis.queries import candidates_of
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
@@ -109,30 +108,3 @@ def test_a_neighbourhood_says_what_each_point_is_and_how_near_the_positive() -> 
                 assert candidates.ids[near.order[number]] == near.ids[number]
     assert seen == set(Kind)
     assert near.nearest_to_positive(Kind.QUERY) == 0
-
-
-def test_a_sample_depends_on_the_texts_alone() -> None:
-    rng = np.random.default_rng(1)
-    hashes = np.sort(rng.integers(0, 2**64, 1000, dtype=np.uint64))
-    taken = sample(hashes, 100)
-    assert len(taken) == 100
-    assert (np.diff(taken) > 0).all()
-    order = rng.permutation(1000)
-    assert sorted(hashes[order][sample(hashes[order], 100)]) == sorted(hashes[taken])
-    assert sample(hashes, 1000).tolist() == sample(hashes, 5000).tolist() == list(range(1000))
-    assert 300 < np.median(taken) < 700
-
-
-def test_the_whole_set_is_laid_flat_and_each_passage_has_its_role(monkeypatch: pytest.MonkeyPatch) -> None:
-    corpus, ranking, selection = example()
-    monkeypatch.setattr(maps, "sample", lambda hashes: sample(hashes, 30))
-    whole = overview(corpus, ranking)
-    assert len(whole.ids) == 30
-    assert whole.of == len(corpus.passages)
-    assert whole.points == pytest.approx(oracle(ranking.passage_vectors[whole.ids])[0], abs=1e-5)
-    again = overview(corpus, ranking)
-    assert again.points.tobytes() == whole.points.tobytes()
-    chosen, positive = set(selection.negatives.ravel().tolist()), set(corpus.positive_ids.tolist())
-    expected = [(passage in positive) + 2 * (passage in chosen) for passage in whole.ids.tolist()]
-    assert roles(corpus, selection, whole.ids).tolist() == expected
-    assert set(roles(corpus, selection, np.arange(len(corpus.passages))).tolist()) == {0, 1, 2, 3}

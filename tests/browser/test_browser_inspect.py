@@ -152,7 +152,7 @@ def test_an_address_opens_the_same_view_and_back_goes_to_the_query_before(
     settled(page)
     page.go_back()
     shows(page, first)
-    page.get_by_role("button", name="Copy link").click()
+    page.get_by_role("button", name="Link").click()
     link = page.get_by_test_id("stCode").first.inner_text().strip()
     colleague = page_of(browser, link)
     shows(colleague, first)

@@ -79,7 +79,8 @@ def test_every_format_can_be_chosen_and_is_what_the_command_writes(run: str, fam
     assert settings.dev_share == 0.3
     opened = resources.open_run(run)
     written = resources.export(opened, settings)
-    names = ["my __rows___hn.zip"] if form.folder else [path_of(form.suffix, each.part) for each in written]
+    stem = "my __rows___hn" + ("" if form.family == "flagembedding" else f"_{form.family}")
+    names = [f"{stem}.zip"] if form.folder else [f"{stem}{'.dev' if each.part == 'dev' else ''}{form.suffix}" for each in written]
     assert [label for label in labels(at) if label.startswith("Download")] == [
         f"Download {literal(name)} · {size(each.bytes)}" for name, each in reversed(list(zip(names, written, strict=True)))
     ]
@@ -87,12 +88,8 @@ def test_every_format_can_be_chosen_and_is_what_the_command_writes(run: str, fam
     assert "answer" in preview(at)
 
 
-def path_of(suffix: str, part: str) -> str:
-    return f"my __rows___hn{'.dev' if part == 'dev' else ''}{suffix}"
-
-
 def literal(name: str) -> str:
-    return re.sub(r"([*_.])", r"\\\1", name)
+    return re.sub(r"([*_.-])", r"\\\1", name)
 
 
 def size(count: int) -> str:

@@ -251,7 +251,7 @@ def test_a_pair_is_drawn_with_its_facts_and_rare_common_words(bob: Desk) -> None
     assert "".join(described["query"]) == corpus.queries[query]
     assert "".join(described["candidate"]) == corpus.passages[passage]
     assert "".join(described["positives"][0]["text"]) in {corpus.passages[each] for each in corpus.positives(query)}
-    assert described["facts"].startswith("#")
+    assert described["facts"].startswith("rank ")
     assert "similarity 0." in described["facts"]
     assert "% likely relevant" in described["facts"]
     assert any("ratio to the positive" in each for each in described["scores"])
@@ -405,7 +405,7 @@ def test_the_order_is_that_of_the_estimate_and_stays_while_it_is_read(run: str, 
     assert [bob.review.queue.pair(place) for place in range(len(bob.review.queue))] == order
     bob.patch.undo()
     again = open_app("review", run=run)
-    assert "The model is fitted on 4 verdicts." in texts(again)
+    assert "The order uses an estimate updated with 4 verdicts." in texts(again)
     assert resources.open_run(run).fn_model.verdicts == 4
 
 
