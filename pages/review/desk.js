@@ -39,7 +39,7 @@ class Desk {
     this.prefix = `hnmine-desk/${data.workspace}/`;
     this.id = newId();
     Object.assign(this, { seq: 0, outbox: [], left: {}, turn: 0, inFlight: 0, sentAt: 0, timer: 0, set: null, data });
-    Object.assign(this, { queue: null, pairs: new Map(), order: [], back: new Set(), current: null, done: new Set(), marks: new Map(), notes: new Map() });
+    Object.assign(this, { queue: null, pairs: new Map(), order: [], back: [], current: null, done: new Set(), marks: new Map(), notes: new Map() });
     Object.assign(this, { history: [], future: [], times: [], decided: 0, shown: 0, message: 0, batches: data.batches, local: "", kept: true, confirm: false });
     for (const key of storage.keys().filter(each => each.startsWith(this.prefix))) {
       try {
@@ -145,7 +145,7 @@ class Desk {
       this.queue = data.queue;
       this.done = new Set(this.decisions().flatMap(each => each.pairs));
       this.current = null;
-      this.back.clear();
+      this.back = [];
       this.marks.clear();
     }
     if (data.batches !== this.batches) {  // the server undoes what was decided beside the desk only before the decisions of a new one
@@ -154,7 +154,7 @@ class Desk {
       this.flush();
     }
     // Pairs that an undo has opened again: the server gives them only when there is room.
-    const back = [...this.back].filter(id => !data.order.includes(id) && !data.taken[id] && !this.done.has(id));
+    const back = this.back.filter(id => !data.order.includes(id) && !data.taken[id] && !this.done.has(id));
     this.order = [...back, ...data.order];
     for (const pair of data.pairs) this.pairs.set(pair.id, pair);
     if (this.pairs.size > MOST_PAIRS) this.forget();
@@ -257,11 +257,11 @@ class Desk {
     for (const { ids: some, verdict, note } of last.steps) {
       for (const id of some) {
         this.done.delete(id);
-        this.back.add(id);
         if (note) this.notes.set(id, note);
         if (this.queries() && verdict !== "negative") this.marks.set(id, verdict);
       }
     }
+    this.back = [...ids, ...this.back.filter(id => !ids.includes(id))];
     this.order = [...ids.filter(id => !this.order.includes(id)), ...this.order];
     this.future.push(last);
     this.count(-ids.length);

@@ -162,7 +162,7 @@ def test_an_address_opens_the_same_view_and_back_goes_to_the_query_before(
     colleague.context.close()
     page.keyboard.press("Escape")
     go(page, "Mine")
-    assert "query=" not in page.url
+    page.wait_for_url(lambda url: "query=" not in url)
     go(page, "Inspect")
     shows(page, first)
     page.context.close()

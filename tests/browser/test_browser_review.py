@@ -294,7 +294,9 @@ def test_pair_and_buttons_are_on_the_first_screen_and_stay_where_they_are(
     boxes = f"""() => ['.given', '.judged', ...{[*CHOICES]}.map(each => `[data-verdict=${{each}}]`)]
         .map(each => {DESK}.querySelector(each).getBoundingClientRect())
         .map(box => [box.left, box.top, box.right, box.bottom, box.height].map(Math.round))"""
-    page.wait_for_timeout(1_200)
+    settled(page)
+    page.evaluate(f"() => {DESK}.focus()")
+    settled(page)
     before = page.evaluate(boxes)
     for left, top, right, bottom, tall in before:
         assert 0 <= left < right <= width
