@@ -65,12 +65,20 @@ class Desk {
     removeEventListener("online", this.online);
     clearInterval(this.ticking);
     clearTimeout(this.timer);
-    this.root.onkeydown = this.root.onclick = null;
     live.delete(this);
-    const heir = [...live].find(each => each.prefix === this.prefix);  // drawn before this one is gone
-    if (!heir) return;
+    this.hand();
+  }
+
+  hand() {  // what is not saved goes to the desk that is drawn in place of this one; until this one is off the page, it hears keys
+    const heir = [...live].find(each => each.prefix === this.prefix);
+    if (!heir) return;  // one that comes later reads the storage
     Object.assign(heir.left, this.left);
     if (this.outbox.length) heir.left[this.id] = this.outbox;
+    for (const id of this.decisions().flatMap(each => each.pairs)) heir.done.add(id);
+    if (heir.done.has(heir.current)) {
+      heir.advance();
+      heir.paint();
+    }
     heir.flush();
   }
 
@@ -106,7 +114,8 @@ class Desk {
   act(kind, fields) {
     this.outbox.push({ seq: ++this.seq, kind, run: this.data.run, pairs: [], verdict: null, note: "", who: this.who || this.data.who, at: new Date().toISOString(), ...fields });
     this.keep();
-    this.flush();
+    if (live.has(this)) this.flush();
+    else this.hand();
   }
 
   keep() {
