@@ -67,7 +67,7 @@ def test_from_nothing_to_a_downloaded_file(browser: Any, serve: Serve, tmp_path:
     mine.wait_for()
     assert page.get_by_text("10 rows · 10 queries · 10 positives · 0 old negatives · 40 passages").is_visible()
     hand.click(mine, "Mine hard negatives")
-    page.get_by_text("not audited").first.wait_for(timeout=WAIT)  # the context bar has the figures of the run
+    page.get_by_text("Sample queries").wait_for(timeout=WAIT)  # the context bar has the figures of the run
     hand.click(page.get_by_role("link", name="Export"), "Export")
     download = page.get_by_test_id("stDownloadButton").filter(has_text="Download repairs_hn.jsonl").get_by_role("button")
     download.wait_for()
