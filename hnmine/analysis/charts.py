@@ -347,7 +347,7 @@ def _overlaid(groups: tuple[str, ...], ratio: bool) -> Spec:
 
 
 def funnel(steps: Sequence[tuple[str, int]], *, title: str = "Candidates after each step") -> Figure:
-    """Draw the candidates left after each step as bars, each with its count and its part of the first one."""
+    """Draw the candidates left after each step as bars, each with its count and, after the first, its part of the first one."""
     names, counts = [name for name, _ in steps], np.array([count for _, count in steps], np.int64)
     shares = 100 * counts / max(1, int(counts[0]) if len(counts) else 1)
     words = ", ".join(f"{name} {count:,}" for name, count in zip(names, counts.tolist(), strict=True))
@@ -359,7 +359,10 @@ def funnel(steps: Sequence[tuple[str, int]], *, title: str = "Candidates after e
             "count": counts,
             "group": GROUPS[2:] * len(names),
             "of all (%)": shares,
-            "label": [f"{count:,} ({_percent(share)})" for count, share in zip(counts.tolist(), shares.tolist(), strict=True)],
+            "label": [
+                f"{count:,} ({_percent(share)})" if at else f"{count:,}"
+                for at, (count, share) in enumerate(zip(counts, shares, strict=True))
+            ],
         },
     )
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import datetime
 from contextlib import suppress
-from pathlib import Path
 
 import msgspec
 
 from hnmine.core.errors import OutputError, WorkspaceError
 from hnmine.core.files import write_atomic
-from hnmine.core.text import text_hash
 from hnmine.review.audit_sample import Sample
 from hnmine.runs.descriptions import read
 from hnmine.runs.workspace import Workspace
@@ -33,7 +31,7 @@ def keep_sample(space: Workspace, run_id: str, sample: Sample) -> Sample:
     if not sample.drawn:
         sample = msgspec.structs.replace(sample, drawn=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
     try:
-        write_atomic(_path(space, run_id, sample.selection), [msgspec.json.encode(sample)])
+        write_atomic(space.selection_file(run_id, "audit", sample.selection), [msgspec.json.encode(sample)])
     except OutputError as error:
         raise WorkspaceError(f"the audit sample cannot be stored in the run {run_id}: {error}") from error
     return sample
@@ -45,7 +43,7 @@ def kept_sample(space: Workspace, run_id: str, selection: SelectionSettings) -> 
     Raises:
         WorkspaceError: it is damaged.
     """
-    path = _path(space, run_id, selection)
+    path = space.selection_file(run_id, "audit", selection)
     return read(path, Sample, "", remedy="remove the file, and draw another sample") if path.exists() else None
 
 
@@ -61,7 +59,3 @@ def kept_samples(space: Workspace, run_id: str) -> list[Sample]:
 def audited(space: Workspace, run_id: str) -> list[SelectionSettings]:
     """Return the selections of a run that have a sample."""
     return [sample.selection for sample in kept_samples(space, run_id)]
-
-
-def _path(space: Workspace, run_id: str, selection: SelectionSettings) -> Path:
-    return space.run_folder(run_id) / f"audit-{text_hash(msgspec.json.encode(selection).decode()):016x}.json"

@@ -6,13 +6,11 @@ The file is named by a hash of the selection's settings, as the audits are: the 
 from __future__ import annotations
 
 import datetime
-from pathlib import Path
 
 import msgspec
 
 from hnmine.core.errors import OutputError, WorkspaceError
 from hnmine.core.files import write_atomic
-from hnmine.core.text import text_hash
 from hnmine.runs.descriptions import read
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
@@ -50,7 +48,7 @@ def record_export(space: Workspace, run_id: str, export: Exported) -> Exported:
     space.run(run_id)
     export = msgspec.structs.replace(export, exported=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
     try:
-        write_atomic(_path(space, run_id, export.selection), [msgspec.json.encode(export)])
+        write_atomic(space.selection_file(run_id, "exported", export.selection), [msgspec.json.encode(export)])
     except OutputError as error:
         raise WorkspaceError(f"the export cannot be recorded in the run {run_id}: {error}") from error
     return export
@@ -59,10 +57,6 @@ def record_export(space: Workspace, run_id: str, export: Exported) -> Exported:
 def last_export(space: Workspace, run_id: str, selection: SelectionSettings) -> Exported | None:
     """Return the last export of a selection of a run; None without one, also if its record is damaged."""
     try:
-        return read(_path(space, run_id, selection), Exported, "")
+        return read(space.selection_file(run_id, "exported", selection), Exported, "")
     except WorkspaceError:  # only the time is lost, and the next export writes it again
         return None
-
-
-def _path(space: Workspace, run_id: str, selection: SelectionSettings) -> Path:
-    return space.run_folder(run_id) / f"exported-{text_hash(msgspec.json.encode(selection).decode()):016x}.json"

@@ -21,12 +21,14 @@ import msgspec
 
 from hnmine.core.errors import WorkspaceError
 from hnmine.core.files import write_atomic
+from hnmine.core.text import text_hash
 from hnmine.data.columns import Columns
 from hnmine.retrieval.ranking import Ranking
 from hnmine.review.store import ReviewStore
 from hnmine.runs.descriptions import Dataset, Run, RunSize, older_run, read
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.uploads import Stamp, Uploaded, list_files, stamp, store
+from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.store import VectorStore
 
 __all__ = ["Dataset", "Run", "RunSize", "Workspace", "vectors_folder"]
@@ -317,6 +319,10 @@ class Workspace:
     def run_folder(self, run_id: str) -> Path:
         """Return the folder of a run."""
         return self._folder("runs", run_id)
+
+    def selection_file(self, run_id: str, kind: str, selection: SelectionSettings) -> Path:
+        """Return the path of a file about one selection of a run, named by a hash of its settings."""
+        return self.run_folder(run_id) / f"{kind}-{text_hash(msgspec.json.encode(selection).decode()):016x}.json"
 
     def clear(self, path: Path, kind: str, kept: int) -> None:
         """Remove the oldest files or folders of a kind beside `path`: `kept` are left, `path` included; train and dev count as one."""

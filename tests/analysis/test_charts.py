@@ -135,7 +135,7 @@ def test_points_of_nearly_equal_similarity_are_stacked_and_not_on_each_other():
 
 def test_a_funnel_gives_each_count_and_its_part_of_all():
     figure = FIGURES["funnel"]()
-    assert figure.tables["steps"].column("label").to_pylist() == ["1,800 (100%)", "900 (50%)", "3 (0.17%)"]
+    assert figure.tables["steps"].column("label").to_pylist() == ["1,800", "900 (50%)", "3 (0.17%)"]
     assert "ranked 1,800, in the rank range 900, selected 3. 0.2% of all are left." in figure.description
     assert charts.funnel([("ranked", 0)]).tables["steps"].column("label").to_pylist() == ["0 (0%)"]
 
