@@ -137,7 +137,7 @@ def test_a_funnel_gives_each_count_and_its_part_of_all():
     figure = FIGURES["funnel"]()
     assert figure.tables["steps"].column("label").to_pylist() == ["1,800", "900 (50%)", "3 (0.17%)"]
     assert "ranked 1,800, in the rank range 900, selected 3. 0.2% of all are left." in figure.description
-    assert charts.funnel([("ranked", 0)]).tables["steps"].column("label").to_pylist() == ["0 (0%)"]
+    assert charts.funnel([("ranked", 0)]).tables["steps"].column("label").to_pylist() == ["0"]
 
 
 THEME = tomllib.loads((Path(__file__).parents[2] / ".streamlit" / "config.toml").read_text("utf-8"))["theme"]
