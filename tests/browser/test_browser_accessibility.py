@@ -77,7 +77,7 @@ FOCUSED = """() => {
     const label = each.getAttribute('aria-label') || each.textContent.trim() || each.labels?.[0]?.textContent || each.id;
     return {
         number: window.known.get(each),
-        grid: each.closest('[role=grid]') !== null || each.querySelector('[role=grid]') !== null,
+        grid: each.tagName === 'CANVAS',
         name: `${each.tagName.toLowerCase()} ${each.getAttribute('role') ?? ''} ${label}`.slice(0, 80),
         shown: box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth,
         covered: (() => {
@@ -120,12 +120,14 @@ def walked(page: Any) -> tuple[dict[int, str], list[str]]:
     """Press Tab until the focus is back where it began: the elements by their order, and what was wrong on the way."""
     reached: dict[int, str] = {}
     wrong: list[str] = []
-    focus = None
     for _ in range(600):
-        if focus and focus["grid"]:
-            page.keyboard.press("Escape")  # In a grid, Tab goes from cell to cell.
         page.keyboard.press("Tab")
         focus = page.evaluate(FOCUSED)
+        if focus and focus["grid"] and reached and list(reached)[-1] == focus["number"]:
+            # Tab went from cell to cell. Escape leaves the cells; where no cell is chosen it would take back the selection of rows.
+            page.keyboard.press("Escape")
+            page.keyboard.press("Tab")
+            focus = page.evaluate(FOCUSED)
         if focus is None:  # past the last element; the next one is the first
             continue
         if focus["number"] in reached:
