@@ -69,7 +69,7 @@ def test_from_upload_to_download_as_the_command_line_writes_it(browser, serve: S
     page.get_by_text("1 of 39", exact=True).wait_for()
     page.get_by_placeholder("Search queries and passages").fill("carry my dog")
     page.get_by_text("1 of 39", exact=True).wait_for(state="detached")
-    assert "carry my dog" in page.locator("li.query").inner_text()
+    page.locator("li.query").filter(has_text="carry my dog").wait_for()
     assert page.locator("li.candidate").count() == 15
     page.get_by_test_id("stVegaLiteChart").wait_for()
 
