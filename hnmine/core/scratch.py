@@ -9,16 +9,21 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import secrets
 import shutil
 import tempfile
 import time
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from hnmine.core.errors import OutputError
 from hnmine.core.files import locked
 
-__all__ = ["scratch_folder"]
+__all__ = ["on_disk", "scratch_folder"]
 
 _PREFIX = "hnmine-scratch-"
 # A younger folder may be one that its process has not locked yet.
@@ -32,6 +37,23 @@ def scratch_folder() -> Path:
         OutputError: it cannot be made.
     """
     return _folder(os.getpid())
+
+
+def on_disk(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a writable copy of an array, mapped from a temporary file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    path = scratch_folder() / f"{secrets.token_hex(8)}.npy"
+    try:
+        np.save(path, values, allow_pickle=False)
+        found = np.lib.format.open_memmap(path, mode="r+") if values.size else values
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror or error}); set TMPDIR to a folder with free space") from error
+    with contextlib.suppress(OSError):  # Windows keeps the file until the end of the process
+        path.unlink()
+    return found
 
 
 @cache
