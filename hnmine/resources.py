@@ -225,10 +225,9 @@ Lengths = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
 @cached(8)
 def text_lengths(read: Data, folder: Path) -> Lengths | None:
     """Return the token counts of a data set's queries and passages (samples), or None without a tokenizer in the folder."""
-    training, pool = files(read).training, files(read).pool
-    passages = list(dict.fromkeys([text for row in training.items for text in (*row.pos, *row.neg)] + (pool.items if pool else [])))
-    of_queries = token_counts(folder, [row.query for row in training.items])
-    of_passages = token_counts(folder, passages)
+    found = files(read)
+    of_queries = token_counts(folder, [row.query for row in found.training.items])
+    of_passages = token_counts(folder, found.passages)
     return None if of_queries is None or of_passages is None else (of_queries, of_passages)
 
 

@@ -20,6 +20,8 @@ from hnmine.selection.filters import filter_of
 from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import Reason
+from hnmine.vectors.shard_set import unique_keys
+from hnmine.vectors.shards import text_keys
 
 __all__ = [
     "Candidates",
@@ -97,7 +99,8 @@ def text_duplicates(inputs: Inputs) -> dict[str, int]:
     white space, Unicode form); "queries_as_passages": queries that are also passages.
     """
     corpus = inputs.corpus
-    spellings = {text for row in inputs.rows for text in (*row.pos, *row.neg)} | set(inputs.pool or ())
+    own = list(dict.fromkeys(text for row in inputs.rows for text in (*row.pos, *row.neg)))
+    spellings = unique_keys(np.concatenate([text_keys(own), text_keys(inputs.pool or [])]))[0]
     return {
         "repeated_queries": int((np.bincount(corpus.row_queries) > 1).sum()),
         "folded_passages": len(spellings) - len(corpus.passages),

@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from hnmine.core.errors import OutputError, SettingsError
 
-__all__ = ["available", "in_words", "parse_size", "write_all", "write_atomic", "write_folder"]
+__all__ = ["available", "in_words", "locked", "parse_size", "write_all", "write_atomic", "write_folder"]
 
 # Temporary files of killed processes are removed by the next write after this many seconds.
 _LEFT_OVER = 24 * 60 * 60
@@ -165,6 +166,25 @@ def _runs(process: int) -> bool:
     except OSError:  # it runs under another user
         pass
     return True
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold an inter-process lock on a file; yield whether it was acquired. It is released when the process ends."""
+    with path.open("ab") as file:
+        acquired = True
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            acquired = False
+        yield acquired  # closing the file unlocks
 
 
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}

@@ -27,6 +27,7 @@ from hnmine.data.formats.streams import Parts, parts_of
 from hnmine.data.labels import is_positive
 from hnmine.data.problems import REPAIRS, InputFile, Problem
 from hnmine.data.rows import Row, array, joined, training_rows
+from hnmine.data.texts import TextWriter
 
 __all__ = ["BeirFolder", "beir_at"]
 
@@ -184,9 +185,9 @@ def _twice(identity: str, reader: Reader) -> Problem:
     return reader.problem("$._id", "duplicate-id", f"the id {identity!r} occurs on an earlier line", REPAIRS["duplicate-id"])
 
 
-def _corpus(reader: Reader, wanted: set[str]) -> tuple[list[str], dict[str, str]]:
+def _corpus(reader: Reader, wanted: set[str]) -> tuple[Sequence[str], dict[str, str]]:
     """Return all passages, and a dict of those with the wanted ids."""
-    pool: list[str] = []
+    pool = TextWriter()
     texts: dict[str, str] = {}
     seen: set[str] = set()
     for identity, fields, text in _records(reader):
@@ -208,7 +209,7 @@ def _corpus(reader: Reader, wanted: set[str]) -> tuple[list[str], dict[str, str]
         pool.append(whole)
         if identity in wanted:
             texts[identity] = whole
-    return pool, texts
+    return pool.texts(), texts
 
 
 def _rows(reader: Reader, qrels: LineReader, judged: Judged, irrelevant: Judged, texts: dict[str, str]) -> list[Row]:

@@ -9,9 +9,10 @@ corpus holds 17 bytes a passage, and 110 while it is built.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from hnmine.core.errors import InputError, SettingsError
 from hnmine.core.text import _folded, _hash
 from hnmine.data.rows import Row
+from hnmine.data.texts import Texts, TextWriter, take
 
 __all__ = ["SOURCE_NEG", "SOURCE_POOL", "SOURCE_POS", "Corpus", "PoolMode", "build_corpus", "find"]
 
@@ -27,6 +29,9 @@ PoolMode = Literal["extend", "replace"]
 
 # Where a passage occurs; flags of Corpus.sources.
 SOURCE_POS, SOURCE_NEG, SOURCE_POOL = 1, 2, 4
+# Bytes of texts that are made unique at a time, where the pool is in a file; and the most parts, which are open files.
+PART_BYTES, MOST_PARTS = 2**26, 128
+NEVER = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,9 +91,41 @@ class Corpus:
         return np.repeat(np.arange(len(self.queries), dtype=np.int32), np.diff(self.positive_starts))
 
 
-def _unique(texts: Sequence[str]) -> tuple[list[str], npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-    """Return the unique texts in canonical order, the hashes of their normal forms, and the index of each given text among them."""
-    hashes = np.fromiter((_hash(_folded(text)) for text in texts), np.uint64, len(texts))
+def _unique(texts: Iterable[str], count: int, parts: int = 1) -> tuple[Sequence[str], npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """Return the unique texts in canonical order, the hashes of their normal forms, and the index of each given text among them.
+
+    Args:
+        texts: `count` texts, iterated once.
+        parts: with several, the texts are written to a file for each part of the range of hashes, and one part is in memory at a time.
+    """
+    writers = [TextWriter(-1 if parts > 1 else NEVER) for _ in range(parts)]
+
+    def hashed() -> Iterator[int]:
+        for text in texts:
+            value = _hash(_folded(text))
+            writers[(value >> 48) * parts >> 16].append(text)
+            yield value
+
+    hashes = np.fromiter(hashed(), np.uint64, count)
+    members = np.argsort(((hashes >> np.uint64(48)) * np.uint64(parts) >> np.uint64(16)).astype(np.uint16), kind="stable")
+    found, kept = TextWriter(NEVER if parts == 1 else None), []
+    places = np.empty(count, dtype=np.int64)
+    done = 0
+    while writers:
+        part = list(writers.pop(0).texts())  # the file of a part is removed when it is read
+        own = members[done : done + len(part)]
+        done += len(part)
+        order, new = _sorted(part, hashes[own])
+        places[own[order]] = len(found) + np.cumsum(new) - 1
+        first = order[new]
+        for index in first.tolist():
+            found.append(part[index])
+        kept.append(hashes[own[first]])
+    return found.texts(), np.concatenate(kept), places
+
+
+def _sorted(texts: Sequence[str], hashes: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return the canonical order of texts, and which of them in this order differ from the one before."""
     order = np.argsort(hashes, kind="stable")
     ranked = hashes[order]
     new = np.ones(len(texts), dtype=bool)
@@ -102,10 +139,7 @@ def _unique(texts: Sequence[str]) -> tuple[list[str], npt.NDArray[np.uint64], np
             pairs = sorted((_folded(texts[index]), texts[index], index) for index in equal)
             order[start:end] = [index for _, _, index in pairs]
             new[start + 1 : end] = [one[0] != other[0] for one, other in pairwise(pairs)]
-    first = order[new]
-    places = np.empty(len(texts), dtype=np.int64)
-    places[order] = np.cumsum(new) - 1
-    return [texts[index] for index in first.tolist()], hashes[first], places
+    return order, new
 
 
 def find(
@@ -147,21 +181,23 @@ def build_corpus(rows: Sequence[Row], pool: Sequence[str] | None = None, *, pool
     if not rows:
         raise InputError("there is no usable training row; add at least one with `query` and `pos`")
 
-    queries, query_hashes, row_queries = _unique([row.query for row in rows])
+    queries, query_hashes, row_queries = _unique((row.query for row in rows), len(rows))
     # Rows repeat their passages, so exact duplicates are removed before anything is normalised.
     slots: dict[str, int] = {}
     row_starts = np.concatenate([[0], np.cumsum([len(row.pos) for row in rows])]).astype(np.int64)
     positive_slots = np.fromiter((slots.setdefault(text, len(slots)) for row in rows for text in row.pos), np.int64, int(row_starts[-1]))
     negatives = (text for row in rows for text in row.neg) if pool_mode == "extend" else ()
     negative_slots = np.fromiter((slots.setdefault(text, len(slots)) for text in negatives), np.int64)
-    given = [*slots, *(pool or ())]
-    given_sources = np.zeros(len(given), dtype=np.uint8)
+    used = None if pool is None else pool_mode
+    pool = () if pool is None else pool
+    count = len(slots) + len(pool)
+    given_sources = np.zeros(count, dtype=np.uint8)
     given_sources[positive_slots] |= SOURCE_POS
     given_sources[negative_slots] |= SOURCE_NEG
     given_sources[len(slots) :] = SOURCE_POOL
+    parts = min(MOST_PARTS, -(-int(pool.sizes().sum()) // PART_BYTES) + 1) if isinstance(pool, Texts) else 1
+    passages, hashes, places = _unique(chain(slots, pool), count, parts)
     del slots
-
-    passages, hashes, places = _unique(given)
     sources = np.zeros(len(passages), dtype=np.uint8)
     np.bitwise_or.at(sources, places, given_sources)
     query_passages = find(queries, passages, hashes, query_hashes)
@@ -173,7 +209,7 @@ def build_corpus(rows: Sequence[Row], pool: Sequence[str] | None = None, *, pool
         order = np.argsort(~candidate, kind="stable")  # candidates first; the order within each part stays
         moved = np.empty(len(order) + 1, dtype=np.int32)
         moved[order], moved[-1] = np.arange(len(order)), -1
-        passages, hashes, sources = [passages[index] for index in order.tolist()], hashes[order], sources[order]
+        passages, hashes, sources = take(passages, order), hashes[order], sources[order]
         row_ids, query_passages = moved[row_ids], moved[query_passages]
     if n_candidates == 0:
         raise InputError('the candidate pool is empty; add lines such as {"text": "..."} or leave the pool out')
@@ -195,5 +231,5 @@ def build_corpus(rows: Sequence[Row], pool: Sequence[str] | None = None, *, pool
         positive_ids=(pairs % len(passages)).astype(np.int32),
         row_positive_starts=row_starts,
         row_positive_ids=row_ids,
-        pool_mode=None if pool is None else pool_mode,
+        pool_mode=used,
     )

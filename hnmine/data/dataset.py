@@ -29,6 +29,7 @@ from hnmine.data.report import described
 from hnmine.data.rows import Row
 from hnmine.data.sanity import ACCEPT, examine, outside_pool
 from hnmine.data.several import Reading, Sorted, decide_texts, in_words, sorted_files
+from hnmine.data.texts import Texts, TextWriter
 
 __all__ = ["Files", "Inputs", "are_paths", "gather", "read_files", "read_inputs"]
 
@@ -68,6 +69,14 @@ class Files:
     def problems(self) -> tuple[Problem, ...]:
         """Those of both."""
         return (*self.training.problems, *(self.pool.problems if self.pool else ()))
+
+    @property
+    def passages(self) -> Sequence[str]:
+        """The different passages of the rows and the pool, in their order; of a pool that is not in memory, its own as they are."""
+        pool = self.pool.items if self.pool else ()
+        if isinstance(pool, Texts):
+            return pool
+        return list(dict.fromkeys([*(text for row in self.training.items for text in (*row.pos, *row.neg)), *pool]))
 
 
 def _fingerprint(file: InputFile[Any]) -> dict[str, Any]:
@@ -268,8 +277,11 @@ def read_inputs(
             if file is not None and Path(file.path).parent == Path(folder):
                 file.path = Path(file.path).name
     if listed is not None:
-        digest = hashlib.sha256(msgspec.json.encode(listed)).hexdigest()
-        files = Files(files.training, InputFile("list", listed, size=sum(map(len, listed)), sha256=digest))
+        digest = hashlib.sha256()
+        for number, text in enumerate(listed):  # as JSON has the list
+            digest.update((b"," if number else b"[") + msgspec.json.encode(text))
+        digest.update(b"]" if listed else b"[]")
+        files = Files(files.training, InputFile("list", listed, size=sum(map(len, listed)), sha256=digest.hexdigest()))
         examine(files.training, files.pool, accepted=ACCEPT in repairs_from(repair))
     return gather(files, pool_mode=pool_mode)
 
@@ -315,13 +327,16 @@ def _path_of(given: Any, temporary: Path) -> Paths:
     return temporary
 
 
-def _texts(pool: Any) -> list[str] | None:
+def _texts(pool: Any) -> Sequence[str] | None:
     """Return the passages of a pool that is a list of str, checked; None for a table."""
     if isinstance(pool, Mapping) or not isinstance(pool, Iterable):
         raise SettingsError(f"candidate_pool is {pool!r}; give a path, a list of strings, a table, or None")
     if any(hasattr(pool, name) for name in _TABLE) or (isinstance(pool, Sequence) and pool and isinstance(pool[0], Mapping)):
         return None
-    return [_pool_text(index, text) for index, text in enumerate(pool)]
+    texts = TextWriter()
+    for index, text in enumerate(pool):
+        texts.append(_pool_text(index, text))
+    return texts.texts()
 
 
 def _lines(given: Any, name: str) -> Iterator[bytes]:

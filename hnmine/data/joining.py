@@ -8,7 +8,7 @@ with or without its title is that positive, and is spelled like it. All other pa
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,7 @@ from hnmine.core.text import normalize_text
 from hnmine.data.formats.lines import LineReader
 from hnmine.data.problems import REPAIRS, InputFile, Problem
 from hnmine.data.rows import Row, array, joined
+from hnmine.data.texts import TextWriter
 
 __all__ = ["join_texts", "require_texts", "spelled_pool", "wanted_ids", "wanted_queries"]
 
@@ -92,7 +93,7 @@ def join_texts(
             _join_passages(row, passages, reader, found)
         if not found or reader.admit(found):
             kept.append(row)
-    training.items[:] = kept
+    training.items = kept
     training.problems += reader.problems
     for file, what in ((queries, "queries"), (passages, "passages")):
         if file is not None:
@@ -131,7 +132,7 @@ def _join_passages(row: Row, passages: InputFile[str], reader: LineReader, found
 
 def spelled_pool(
     pool: InputFile[str], rows: Sequence[Row], titled: Mapping[str, str], titles: Literal["join", "ignore"] | None = None
-) -> list[str]:
+) -> Sequence[str]:
     """Return the passages of a pool, each spelled as the passage of a row that it equals, if any.
 
     Args:
@@ -146,14 +147,14 @@ def spelled_pool(
     known = {normalize_text(text) for row in rows for text in (*row.pos, *row.neg)}
     spelled = {normalize_text(text): whole for text, whole in titled.items()}
     beginnings = {_beginning(text) for text in (*known, *spelled)} | {None}
-    passages = []
-    for text, title in zip(pool.items, pool.titles or repeat(None), strict=False):
+    passages = TextWriter()
+    for text, title in zip(pool.items, chain(pool.titles or (), repeat("")), strict=False):
         whole = joined(title, text) if title else text
         ways = list(dict.fromkeys((whole, text) if join else (text, whole)))
         likely = [way for way in ways if _beginning(way) in beginnings]  # nearly all passages are no row's
         found = next((way for way in likely if normalize_text(way) in known), None)
         passages.append(found or (spelled.get(normalize_text(text)) if text in likely else None) or ways[0])
-    return passages
+    return passages.texts()
 
 
 def _beginning(text: str) -> str | None:

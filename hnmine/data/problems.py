@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
@@ -109,13 +109,13 @@ class InputFile(Generic[T]):
     `items` are `Row`s (training file) or passages as str (pool); `size` (bytes) and `sha256` (hexadecimal) are those of the file.
     `read_as` is a sentence with the detected format and the columns read; `plain` is True for JSON lines with the default
     field names. `names` are all columns or fields of the file, `columns` those that were read. `ids` says whether queries and
-    passages are ids; `titled` has the rows' passages with a title of their own (text -> title and text); `titles` and `by_id`
-    (id -> text) are those of a pool. `pool` has the passages of a training file that holds its own; `splits` are those of a data set with
-    several, the one that was read first. `encoding` is "" for UTF-8.
+    passages are ids; `titled` has the rows' passages with a title of their own (text -> title and text); `titles` (of the first
+    passages, "" for none) and `by_id` (id -> text) are those of a pool. `pool` has the passages of a training file that holds
+    its own; `splits` are those of a data set with several, the one that was read first. `encoding` is "" for UTF-8.
     """
 
     path: str
-    items: list[T]
+    items: Sequence[T]
     problems: list[Problem] = field(default_factory=list)
     lines: int = 0
     size: int = 0
@@ -126,7 +126,7 @@ class InputFile(Generic[T]):
     columns: Columns = field(default_factory=Columns)
     ids: tuple[bool, bool] = (False, False)
     titled: dict[str, str] = field(default_factory=dict)
-    titles: list[str | None] | None = None
+    titles: Sequence[str] | None = None
     by_id: dict[str, str] = field(default_factory=dict)
     pool: list[str] | None = None
     splits: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ from hnmine.data.formats.jsonl import Reader
 from hnmine.data.pairs import join_pairs
 from hnmine.data.problems import REPAIRS, InputFile
 from hnmine.data.rows import Row, training_rows
+from hnmine.data.texts import TextWriter
 
 __all__ = ["combined", "pool_of", "read_pool", "read_training", "training_of"]
 
@@ -128,7 +129,7 @@ def _way(reader: Reader) -> tuple[object, ...]:
     return columns and columns.label, reader.source.header, shape.name if shape and (shape.joins or shape.passage_ids) else ""
 
 
-def _together(readers: Sequence[Reader], items: list[T], where: str) -> InputFile[T]:
+def _together(readers: Sequence[Reader], items: Sequence[T], where: str) -> InputFile[T]:
     """Return the items of several files with the problems of all, and one fingerprint."""
     if len(readers) == 1:
         return readers[0].file(items)
@@ -177,9 +178,9 @@ def read_pool(
 
 def pool_of(readers: Sequence[Reader], where: str, *, wanted: Collection[str] | None = None) -> InputFile[str]:
     """Read the passages of one or several files, as `read_pool` those of one."""
-    titles: list[str | None] = []
+    titles = TextWriter()  # of the first passages, "" for none
     found_by = _Texts(wanted)
-    texts: list[str] = []
+    texts = TextWriter()
     for reader in readers:
         reader.open()
         name = (reader.columns and reader.columns.text) or "text"
@@ -202,15 +203,16 @@ def pool_of(readers: Sequence[Reader], where: str, *, wanted: Collection[str] | 
                 if found and not reader.admit(found):
                     continue
             if titled:
-                titles += [None] * (len(texts) - len(titles))
-                titles.append(_plain_title(quick["title"]) if not fields and "title" in quick else _title(fields))
+                while len(titles) < len(texts):
+                    titles.append("")
+                titles.append((_plain_title(quick["title"]) if not fields and "title" in quick else _title(fields)) or "")
             texts.append(text)
             if wanted is not None:
                 found_by.add(fields, name, text, column, reader)
     by_id = found_by.best()
-    file = _together(readers, texts, where)
-    if any(titles):
-        file.titles = titles + [None] * (len(texts) - len(titles))
+    file = _together(readers, texts.texts(), where)
+    if any(read := titles.texts()):
+        file.titles = read
     file.by_id = by_id
     return file
 

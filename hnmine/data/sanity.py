@@ -94,8 +94,8 @@ def _problem(found: _Finding, file: InputFile[Any], accepted: bool) -> Problem:
     )
 
 
-def _spaced(items: Sequence[T]) -> Sequence[T]:
-    return items[:: max(1, len(items) // SAMPLE)]
+def _spaced(items: Sequence[T]) -> list[T]:
+    return list(items[:: max(1, len(items) // SAMPLE)])
 
 
 def _words(text: str) -> int:

@@ -15,10 +15,9 @@ from pathlib import Path
 import msgspec
 
 from hnmine.core.errors import OutputError
-from hnmine.core.files import write_atomic
+from hnmine.core.files import locked, write_atomic
 from hnmine.core.time_left import Factors
 from hnmine.runs.settings import MineSettings
-from hnmine.vectors.index import locked
 
 __all__ = ["JobRecord", "JobRecords", "Request"]
 

@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from hnmine.core.time_left import Work
 from hnmine.data.corpus import Corpus
+from hnmine.data.texts import sizes_of
 
 __all__ = ["plan_key", "planned"]
 
@@ -45,14 +49,14 @@ def planned(
     """
     queries, passages = len(corpus.queries), len(corpus.passages)
     depth = min(depth, corpus.n_candidates)
-    sizes = sum(map(_size, corpus.passages))
-    words = Work("counting words", passages, WORD_BYTE * sizes)
+    sizes = {"passages": sizes_of(corpus.passages), "queries": sizes_of(corpus.queries)}
+    words = Work("counting words", passages, WORD_BYTE * float(sizes["passages"].sum()))
     if lexical:
         yield words
     for prefix, each in (("", model), ("second model: ", second)):
         if each is not None:
-            for side, texts in (("passages", corpus.passages), ("queries", corpus.queries)):
-                tokens = _tokens(texts, each, side)
+            for side, of_side in sizes.items():
+                tokens = _tokens(of_side, each, side)
                 yield Work(f"{prefix}encoding {side}", tokens, tokens * TOKEN)
     yield Work("searching", queries, queries * (SEARCHED * corpus.n_candidates + RANKED * depth))
     if signals:
@@ -62,7 +66,7 @@ def planned(
         yield Work("comparing words", queries, MATCHED * queries * corpus.n_candidates)
     if scored:
         pairs = queries * min(scored, depth) + len(corpus.positive_ids)
-        tokens = (sizes / max(1, passages) + sum(map(_size, corpus.queries)) / max(1, queries)) / BYTES_OF_A_TOKEN
+        tokens = sum(float(each.sum()) / max(1, len(each)) for each in sizes.values()) / BYTES_OF_A_TOKEN
         yield Work("scoring pairs", pairs, pairs * tokens * TOKEN * RERANKER)
 
 
@@ -71,13 +75,9 @@ def plan_key(descriptions: Iterable[dict[str, Any]]) -> str:
     return " + ".join(f"{each.get('name')} {each.get('devices')} {each.get('precision')}" for each in descriptions)
 
 
-def _tokens(texts: Iterable[str], model: dict[str, Any], side: str) -> float:
-    """Return the expected tokens of texts, which are not tokenised yet."""
+def _tokens(sizes: npt.NDArray[np.int64], model: dict[str, Any], side: str) -> float:
+    """Return the expected tokens of texts of so many bytes, which are not tokenised yet."""
     one = "query" if side == "queries" else "passage"
     longest = model.get(f"{one}_max_length") or 512
-    extra = SPECIAL_TOKENS + _size(model.get(f"{one}_instruction") or "") / BYTES_OF_A_TOKEN
-    return sum(min(longest, extra + _size(text) / BYTES_OF_A_TOKEN) for text in texts)
-
-
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+    extra = SPECIAL_TOKENS + len((model.get(f"{one}_instruction") or "").encode()) / BYTES_OF_A_TOKEN
+    return float(np.minimum(longest, extra + sizes / BYTES_OF_A_TOKEN).sum())

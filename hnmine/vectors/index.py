@@ -11,17 +11,17 @@ from __future__ import annotations
 import datetime
 import os
 import sqlite3
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from hnmine.core.files import locked
 from hnmine.vectors.shards import Shard
 
-__all__ = ["INDEX_NAME", "EncoderKey", "ShardIndex", "SpaceUsage", "locked"]
+__all__ = ["INDEX_NAME", "EncoderKey", "ShardIndex", "SpaceUsage"]
 
 T = TypeVar("T")
 
@@ -74,25 +74,6 @@ class SpaceUsage:
     shards: int
     created: str
     last_used: str
-
-
-@contextmanager
-def locked(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold an inter-process lock on a file; yield whether it was acquired. It is released when the process ends."""
-    with path.open("ab") as file:
-        acquired = True
-        try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
-            acquired = False
-        yield acquired  # closing the file unlocks
 
 
 class ShardIndex:

@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hnmine.core.files import locked
 from hnmine.vectors import shards
-from hnmine.vectors.index import INDEX_NAME, EncoderKey, ShardIndex, locked
+from hnmine.vectors.index import INDEX_NAME, EncoderKey, ShardIndex
 from hnmine.vectors.shards import DamagedShard, Rows, Shard
 
 __all__ = ["Keys", "ShardSet", "unique_keys"]
@@ -84,11 +85,12 @@ class ShardSet:
         segments: list[Rows] = []
         places = np.full(len(keys), -1, dtype=np.int64)
         used, lost, total, wanted = [], [], 0, len(keys)
+        halves = np.ascontiguousarray(keys[:, 0])
         for shard, last_used in self.index.shards(space_id):
             if not wanted:
                 break
             try:
-                ids, rows = _match(keys, shards.read_keys(self.root, shard))
+                ids, rows = _match(keys, halves, shards.read_keys(self.root, shard))
                 new = places[ids] < 0
                 if not new.any():
                     continue
@@ -231,13 +233,14 @@ def unique_keys(keys: Keys) -> tuple[Keys, Ids, Ids]:
         new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
     inverse = np.empty(len(keys), dtype=np.int64)
     inverse[order] = np.cumsum(new) - 1
+    if new.all():  # the usual case: no copies
+        return ordered, order, inverse
     return ordered[new], order[new], inverse
 
 
-def _match(keys: Keys, stored: Keys) -> tuple[Ids, Ids]:
-    """Return (ids, rows) of the keys (unique, sorted) that are among `stored`."""
+def _match(keys: Keys, halves: npt.NDArray[np.uint64], stored: Keys) -> tuple[Ids, Ids]:
+    """Return (ids, rows) of the keys (unique, sorted) that are among `stored`; `halves` are the first halves of the keys."""
     # Of keys with equal first halves only one is found; the others are encoded again.
-    halves = np.ascontiguousarray(keys[:, 0])
     where = np.minimum(np.searchsorted(halves, stored[:, 0]), len(keys) - 1)
     rows = np.flatnonzero((keys[where] == stored).all(axis=1))
     return where[rows], rows

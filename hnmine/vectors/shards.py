@@ -42,6 +42,9 @@ Rows = npt.NDArray[np.floating[Any]]
 # Vectors of more bytes are read so many rows at a time, and their pages are released.
 RESIDENT_BYTES, ROWS_TOUCHED = 2**29, 2**8
 
+# Texts whose keys are computed at a time.
+KEYS_AT_ONCE = 16_384
+
 # Shards open in this process, by path: verified once, not evicted, closed with their last user.
 _OPEN: weakref.WeakValueDictionary[str, np.memmap[Any, Any]] = weakref.WeakValueDictionary()
 
@@ -67,8 +70,13 @@ class Shard:
 def text_keys(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
     """Return the 128-bit BLAKE2b of each text, not normalised: (n, 2) uint64. About 1 µs a text."""
     blake2b = hashlib.blake2b
-    digests = b"".join([blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts])
-    return np.frombuffer(digests, dtype="<u8").reshape(-1, 2).astype(np.uint64, copy=False)
+    keys = np.empty((len(texts), 2), dtype=np.uint64)
+    each = iter(texts)
+    for start in range(0, len(texts), KEYS_AT_ONCE):
+        part = itertools.islice(each, KEYS_AT_ONCE)
+        digests = b"".join([blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in part])
+        keys[start : start + KEYS_AT_ONCE] = np.frombuffer(digests, dtype="<u8").reshape(-1, 2)
+    return keys
 
 
 def _files(root: Path, shard_id: str) -> tuple[Path, Path]:

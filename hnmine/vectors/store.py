@@ -25,6 +25,7 @@ import numpy.typing as npt
 from hnmine.core.errors import EncodeError, SettingsError, WorkspaceError
 from hnmine.core.files import parse_size
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
+from hnmine.data.texts import take
 from hnmine.models.encoder import ONE, Encoder, Side, encode
 from hnmine.vectors import shards
 from hnmine.vectors.index import EncoderKey, SpaceUsage
@@ -94,8 +95,17 @@ class VectorStore:
         def encoded(missing: Ids) -> Iterator[Made]:
             nonlocal n_missing
             n_missing = len(missing)
-            wanted = [texts[i] for i in firsts[missing]]
-            return encoder.encode_batches(wanted, side, on_progress=on_progress, should_stop=should_stop)
+            order = np.argsort(firsts[missing])  # texts in a file are read in its order
+            wanted = take(texts, firsts[missing[order]])
+            batches = encoder.encode_batches(wanted, side, on_progress=on_progress, should_stop=should_stop)
+            try:
+                for ids, vectors in batches:
+                    known = np.asarray(ids)
+                    inside = known.size == 0 or 0 <= known.min() <= known.max() < len(order)  # `_take` refuses others
+                    yield order[known] if inside else known, vectors
+            finally:
+                if (close := getattr(batches, "close", None)) is not None:
+                    close()
 
         space = encoder_key(identity, str(description.get("name", "")), _dtype(description))
         segments, places = self.rows(space, keys, encoded, lambda place: f"the {ONE[side]} {texts[firsts[place]][:80]!r}")

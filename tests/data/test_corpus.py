@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from hnmine.core.errors import InputError, SettingsError
 from hnmine.core.text import normalize_text, text_hash
 from hnmine.data import corpus as corpus_module
+from hnmine.data import texts as texts_module
 from hnmine.data.corpus import SOURCE_NEG, SOURCE_POOL, SOURCE_POS, build_corpus
 from hnmine.data.rows import Row
+from hnmine.data.texts import Texts, TextWriter
 
 
 def row(query, pos, neg=(), line=1):
@@ -243,3 +245,29 @@ def test_texts_with_one_hash_stay_apart(monkeypatch, mode, parts, pool):
     assert corpus.sources.tolist() == [
         SOURCE_POS * (key in positive) + SOURCE_NEG * (key in negative) + SOURCE_POOL * (key in in_pool) for key in expected
     ]
+
+
+def everything(corpus):
+    return (*facts(corpus), corpus.row_queries.tolist(), corpus.row_positive_ids.tolist(), corpus.row_positive_starts.tolist())
+
+
+@pytest.mark.parametrize("mode", ["extend", "replace"])
+@pytest.mark.parametrize("hashed", [None, lambda data: sum(data) % 4 << 62 | sum(data) % 2])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=rows_strategy, pool=st.lists(texts, min_size=1, max_size=30), part_bytes=st.sampled_from([1, 3, 10]))
+def test_a_pool_in_a_file_gives_the_corpus_of_one_in_memory(monkeypatch, mode, hashed, parts, pool, part_bytes):
+    rows = [row(*part) for part in parts]
+    writer = TextWriter(-1)
+    for text in pool:
+        writer.append(text)
+    in_file = writer.texts()
+    with monkeypatch.context() as patch:
+        if hashed:
+            patch.setattr(corpus_module, "_hash", hashed)
+        known = build_corpus(rows, pool, pool_mode=mode)
+        patch.setattr(corpus_module, "PART_BYTES", part_bytes)
+        for limit in (texts_module.LARGE, 0):
+            patch.setattr(texts_module, "LARGE", limit)
+            corpus = build_corpus(rows, in_file, pool_mode=mode)
+            assert isinstance(corpus.passages, list if limit else Texts)
+            assert everything(corpus) == everything(known)

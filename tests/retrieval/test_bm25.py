@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hnmine.core.errors import Cancelled
 from hnmine.core.text import words_of
+from hnmine.data.texts import TextWriter
 from hnmine.retrieval import bm25 as lexical
 from hnmine.retrieval.bm25 import LexicalIndex
 
@@ -151,6 +152,26 @@ def test_overlap_is_the_jaccard_index_of_three_word_runs(corpus, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lexical, "PAIRS", 3)
         assert LexicalIndex(corpus).overlap(left, right) == pytest.approx(expected, abs=1e-6)
+
+
+@given(texts, st.integers(1, 9), st.booleans(), st.data())
+def test_an_index_in_blocks_and_in_files_is_the_same(corpus, words, in_files, data):
+    ids = st.lists(st.integers(0, len(corpus) - 1), min_size=5, max_size=5).map(np.array)
+    left, right = data.draw(ids), data.draw(ids)
+    known, given_texts = LexicalIndex(corpus), corpus
+    if in_files:
+        writer = TextWriter(-1)
+        for text in corpus:
+            writer.append(text)
+        given_texts = writer.texts()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("BLOCK_WORDS", words), ("KEPT_WORDS", -1), ("GROUP", 2), ("READ_ENTRIES", 1)):
+            patch.setattr(lexical, name, value)
+        index = LexicalIndex(given_texts)
+        assert len(index) == len(known)
+        for query in ("alpha", "beta gamma 学习", "unheard", ""):
+            assert index.scores(query).tolist() == known.scores(query).tolist()
+        assert index.overlap(left, right).tolist() == known.overlap(left, right).tolist()
 
 
 def test_the_order_of_words_matters_and_the_spelling_does_not():

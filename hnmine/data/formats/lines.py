@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -100,7 +100,7 @@ class LineReader:
         self.problems += [replace(problem, resolution=resolution) for problem in found]
         return repaired
 
-    def file(self, items: list[T]) -> InputFile[T]:
+    def file(self, items: Sequence[T]) -> InputFile[T]:
         """Return the items with the problems, size and SHA-256 of the file; call it after the last line."""
         return InputFile(str(self.path), items, self.problems, self.line, self._size, self._sha256.hexdigest(), encoding=self.encoding)
 

@@ -9,7 +9,7 @@ it takes 70, as Parquet 40.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice, zip_longest
 from typing import Any, BinaryIO, Literal, Self, TypeVar
@@ -171,7 +171,7 @@ class RecordReader(LineReader):
         finally:
             self.close()
 
-    def file(self, items: list[T]) -> InputFile[T]:
+    def file(self, items: Sequence[T]) -> InputFile[T]:
         """Return the items with the problems, SHA-256, format and columns of the file; call it after the last line."""
         found = super().file(items)
         found.read_as = read_as(self.source, self.columns)
