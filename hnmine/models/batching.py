@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,13 +26,17 @@ import numpy.typing as npt
 from hnmine.core.progress import ShouldStop, check_cancelled
 from hnmine.core.text import text_hash
 
-__all__ = ["MIN_ROWS", "SAMPLE", "TokenChunk", "next_batch", "order_of", "prefetch", "run_batches", "token_chunks", "token_counts"]
+__all__ = ["MIN_ROWS", "SAMPLE", "Block", "TokenChunk", "blocks", "next_batch", "prefetch", "run_batches", "token_chunks", "token_counts"]
 
 Item = TypeVar("Item")
 Output = TypeVar("Output")
 Ids = npt.NDArray[np.int64]
+Tokens = npt.NDArray[np.int32]
 Tokenise = Callable[[list[str]], list[list[int]]]
+Row = TypeVar("Row", bound=np.generic)
 
+# Texts in memory at once; 262,144 passages of 750 characters take 0.25 GiB.
+BLOCK_TEXTS, BLOCK_CHARACTERS = 262_144, 2**28
 # Texts tokenised at once: more of them share a length; 4 million characters take 2 s.
 CHUNK_TEXTS, CHUNK_CHARACTERS = 16_384, 4_000_000
 # Texts per call of the tokenizer: a cancel is checked in between.
@@ -40,62 +47,102 @@ MIN_ROWS = 16
 GPU_MULTIPLE = 8
 
 
-def order_of(texts: Sequence[str]) -> tuple[Ids, dict[int, list[int]]]:
-    """Return the places of the unique texts (longest first, then by hash), and the further places of each repeated text."""
-    first: dict[str, int] = {}
-    twins: dict[int, list[int]] = {}
-    for place, text in enumerate(texts):
-        if (known := first.setdefault(text, place)) != place:
-            twins.setdefault(known, []).append(place)
-    sizes = np.fromiter((len(text) for text in first), np.int64, len(first))
-    hashes = np.fromiter((text_hash(text) for text in first), np.uint64, len(first))
-    places = np.fromiter(first.values(), np.int64, len(first))
-    return places[np.lexsort((hashes, -sizes))], twins
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Consecutive texts that are in memory at once: at most BLOCK_TEXTS, and no more once they have BLOCK_CHARACTERS.
+
+    Attributes:
+        first: place of the first text.
+        texts: the texts.
+        order: offsets of the unique texts, (u,) int64, longest first, then by hash.
+        twins: the further offsets of each repeated text, by its first.
+        later: number of texts behind the block.
+    """
+
+    first: int
+    texts: list[str]
+    order: Ids
+    twins: dict[int, list[int]]
+    later: int
+
+    def answered(self, offsets: Ids, rows: npt.NDArray[Row]) -> tuple[Ids, npt.NDArray[Row]]:
+        """Return the places of all texts that are equal to those at `offsets`, (b,) int64, and their rows, repeated for equal texts."""
+        if not self.twins:
+            return self.first + offsets, rows
+        pairs = [(row, offset) for row, first in enumerate(offsets.tolist()) for offset in (first, *self.twins.get(first, ()))]
+        return self.first + np.array([offset for _, offset in pairs], dtype=np.int64), rows[[row for row, _ in pairs]]
+
+
+def blocks(texts: Sequence[str]) -> Iterator[Block]:
+    """Read texts in blocks, so that a corpus on disk (any object with `len` and `[i]`) is never in memory as a whole."""
+    stop, count = 0, len(texts)
+    while stop < count:
+        part: list[str] = []
+        start, characters = stop, 0
+        while stop < count and len(part) < BLOCK_TEXTS and characters < BLOCK_CHARACTERS:
+            part.append(texts[stop])
+            characters += len(part[-1])
+            stop += 1
+        first: dict[str, int] = {}
+        twins: dict[int, list[int]] = {}
+        for offset, text in enumerate(part):
+            if (known := first.setdefault(text, offset)) != offset:
+                twins.setdefault(known, []).append(offset)
+        sizes = np.fromiter((len(text) for text in first), np.int64, len(first))
+        hashes = np.fromiter((text_hash(text) for text in first), np.uint64, len(first))
+        offsets = np.fromiter(first.values(), np.int64, len(first))
+        yield Block(start, part, offsets[np.lexsort((hashes, -sizes))], twins, count - stop)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenChunk:
-    """Tokenised texts: places (b,) int64, token ids, and their lengths (b,) int64; longest first.
+    """Tokenised texts: their places (b,) int64, token ids, and lengths (b,) int64; longest first.
 
-    `estimate` is the expected number of tokens in all later chunks, from their characters.
+    `estimate` is the expected number of tokens in all later chunks. Of texts, the places are offsets in their `block`.
     """
 
     places: Ids
-    ids: list[npt.NDArray[np.int32]]
+    ids: list[Tokens]
     lengths: Ids
     estimate: int
+    block: Block | None = None
 
 
 def token_chunks(
-    texts: Sequence[str], order: Ids, tokenise: Tokenise, max_length: int, *, should_stop: ShouldStop | None = None
+    texts: Sequence[str], tokenise: Tokenise, max_length: int, *, should_stop: ShouldStop | None = None
 ) -> Iterator[TokenChunk]:
-    """Tokenise texts in the order given, a chunk at a time.
+    """Tokenise texts a chunk at a time: block by block, in each the longest first, equal texts once.
 
     Raises:
         Cancelled: `should_stop` returned True; called every TOKENIZER_TEXTS texts.
     """
-    sizes = np.fromiter((len(texts[place]) for place in order), np.int64, len(order))
-    ends = np.cumsum(sizes)
     per_character = 0.25
-    start = 0
-    while start < len(order):
-        before = int(ends[start - 1]) if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + CHUNK_CHARACTERS, side="right")))
-        stop = min(stop, start + CHUNK_TEXTS, len(order))
-        # Four bytes a token: the tokenizer's lists take ten times that.
-        ids: list[npt.NDArray[np.int32]] = []
-        for first in range(start, stop, TOKENIZER_TEXTS):
-            check_cancelled(should_stop)
-            part = [texts[place] for place in order[first : min(first + TOKENIZER_TEXTS, stop)]]
-            ids += [np.array(each, dtype=np.int32) for each in tokenise(part)]
-        lengths = np.fromiter((len(each) for each in ids), np.int64, len(ids))
-        whole = lengths < max_length  # truncated texts are not representative
-        if whole.any():
-            per_character = float(lengths[whole].sum() / max(1, sizes[start:stop][whole].sum()))
-        rest = np.minimum(np.ceil(sizes[stop:] * per_character), max_length)
-        longest = np.argsort(-lengths, kind="stable")
-        yield TokenChunk(order[start:stop][longest], [ids[i] for i in longest], lengths[longest], int(rest.sum()))
-        start = stop
+    tokens = 0
+    for block in blocks(texts):
+        order = block.order
+        sizes = np.fromiter((len(block.texts[offset]) for offset in order), np.int64, len(order))
+        ends = np.cumsum(sizes)
+        start = 0
+        while start < len(order):
+            before = int(ends[start - 1]) if start else 0
+            stop = max(start + 1, int(np.searchsorted(ends, before + CHUNK_CHARACTERS, side="right")))
+            stop = min(stop, start + CHUNK_TEXTS, len(order))
+            # Four bytes a token: the tokenizer's lists take ten times that.
+            ids: list[Tokens] = []
+            for first in range(start, stop, TOKENIZER_TEXTS):
+                check_cancelled(should_stop)
+                part = [block.texts[offset] for offset in order[first : min(first + TOKENIZER_TEXTS, stop)]]
+                ids += [np.array(each, dtype=np.int32) for each in tokenise(part)]
+            lengths = np.fromiter((len(each) for each in ids), np.int64, len(ids))
+            tokens += int(lengths.sum())
+            whole = lengths < max_length  # truncated texts are not representative
+            if whole.any():
+                per_character = float(lengths[whole].sum() / max(1, sizes[start:stop][whole].sum()))
+            rest = int(np.minimum(np.ceil(sizes[stop:] * per_character), max_length).sum())
+            later = round((tokens + rest) * block.later / (block.first + len(block.texts)))  # as many tokens a text as up to here
+            longest = np.argsort(-lengths, kind="stable")
+            yield TokenChunk(order[start:stop][longest], [ids[i] for i in longest], lengths[longest], rest + later, block)
+            start = stop
 
 
 def next_batch(chunk: TokenChunk, start: int, *, budget: int, most_texts: int | None, exact: bool, max_length: int) -> tuple[int, int]:
@@ -116,40 +163,69 @@ def next_batch(chunk: TokenChunk, start: int, *, budget: int, most_texts: int | 
     return min(end, start + max(1, min(budget // max(1, length), most_texts or budget))), length
 
 
+# A chunk, the first and the end of a batch in it, and the length to pad to.
+Planned = tuple[TokenChunk, int, int, int]
+
+
 def run_batches(
     ready: Iterator[TokenChunk],
-    forward: Callable[[list[npt.NDArray[np.int32]], int], Output | None],
+    forward: Callable[[list[Tokens], int], Output | None],
     refusal: Callable[[int], Exception],
     *,
     budget: int,
     most_texts: int | None,
     exact: bool,
     max_length: int,
+    workers: int,
+    start_worker: Callable[[], None],
     should_stop: ShouldStop | None,
-) -> Iterator[tuple[TokenChunk, int, int, Output]]:
-    """Yield (chunk, start, end, output) of each batch; batches become smaller if memory runs out.
+) -> Generator[tuple[TokenChunk, int, int, Output], None, None]:
+    """Yield (chunk, start, end, output) of each batch, in order; batches become smaller if memory runs out.
 
     Args:
         forward: runs the model on the token ids of a batch, padded to a length; returns None if memory ran out.
         refusal: returns the error to raise if a single text of this length in tokens does not fit into memory.
         budget, most_texts, exact, max_length: as in `next_batch`.
+        workers: threads that run `forward`, each on a batch of its own; `start_worker` is called in each of them first.
 
     Raises:
         Cancelled: `should_stop` returned True; called once a batch.
     """
-    for chunk in ready:
-        start = 0
-        while start < len(chunk.places):
-            check_cancelled(should_stop)
+
+    def planned(chunk: TokenChunk, start: int, stop: int) -> Iterator[Planned]:
+        while start < stop:
             end, length = next_batch(chunk, start, budget=budget, most_texts=most_texts, exact=exact, max_length=max_length)
-            output = forward(chunk.ids[start:end], length)
-            if output is not None:
-                yield chunk, start, end, output
-                start = end
-            elif end - start == 1:
-                raise refusal(length)
-            else:
-                budget = (end - start) * length // 2
+            yield chunk, start, min(end, stop), length
+            start = min(end, stop)
+
+    ahead = chain.from_iterable(planned(chunk, 0, len(chunk.places)) for chunk in ready)
+    running: deque[tuple[Planned, Future[Output | None]]] = deque()
+    with ThreadPoolExecutor(workers, "hnmine-model", start_worker) as pool:
+
+        def submit(batches: Iterable[Planned]) -> list[tuple[Planned, Future[Output | None]]]:
+            return [(batch, pool.submit(forward, batch[0].ids[batch[1] : batch[2]], batch[3])) for batch in batches]
+
+        try:
+            while True:
+                check_cancelled(should_stop)
+                running.extend(submit(islice(ahead, max(0, 2 * workers - len(running)))))
+                if not running:
+                    return
+                (chunk, start, end, length), answer = running.popleft()
+                output = answer.result()
+                if output is None and running:
+                    wait([each for _, each in running])  # they need memory as well
+                    output = forward(chunk.ids[start:end], length)
+                if output is not None:
+                    yield chunk, start, end, output
+                elif end - start == 1:
+                    raise refusal(length)
+                else:
+                    budget = (end - start) * length // 2
+                    running.extendleft(reversed(submit(planned(chunk, start, end))))
+        finally:
+            for _, answer in running:
+                answer.cancel()
 
 
 def prefetch(items: Iterator[Item], *, depth: int = 1) -> Generator[Item, None, None]:

@@ -20,7 +20,6 @@ import numpy as np
 from hnmine.core.errors import EncodeError, SettingsError
 from hnmine.core.garbage import collect
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
-from hnmine.models.batching import order_of
 from hnmine.models.cards import ModelSettings
 from hnmine.models.flag_encoder import ARITHMETIC, FlagModelRunner, Places, PromptSpec, Vectors
 from hnmine.models.loading import LazyModel, lazy_embedder
@@ -114,10 +113,10 @@ class FlagEncoder:
     def encode_batches(
         self, texts: Sequence[str], side: Side, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
     ) -> Iterator[tuple[Places, Vectors]]:
-        """Yield vectors, L2-normalised unless the model was made with `normalize_embeddings=False`; longest texts first.
+        """Yield vectors, L2-normalised unless the model was made with `normalize_embeddings=False`.
 
-        Progress counts tokens (estimated from characters for texts not tokenised yet), or characters if FlagEmbedding's
-        `encode` is used. Equal texts are encoded once.
+        Texts are read in blocks (`batching.blocks`), of each the longest first and equal ones once, so `texts` may be on disk.
+        Progress counts tokens, or characters if FlagEmbedding's `encode` is used; what is not read yet is estimated.
 
         Raises:
             ModelError: the model cannot be loaded, or its files have changed since the fingerprint was computed.
@@ -129,17 +128,12 @@ class FlagEncoder:
         check_cancelled(should_stop)
         runner = self._loaded(on_progress)
         normalise = getattr(runner.model, "normalize_embeddings", True)
-        order, twins = order_of(texts)
-        with closing(runner.run(texts, order, self._prompt(side), on_progress=on_progress, should_stop=should_stop)) as answers:
+        with closing(runner.run(texts, self._prompt(side), on_progress=on_progress, should_stop=should_stop)) as answers:
             for places, vectors in answers:
                 if normalise:
                     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
                     with np.errstate(invalid="ignore"):  # infinity / infinity is refused by `encode`
                         vectors /= np.where(lengths > 0, lengths, 1)
-                if twins:
-                    rows = [(row, place) for row, first in enumerate(places.tolist()) for place in (first, *twins.get(first, ()))]
-                    places = np.array([place for _, place in rows], dtype=np.int64)
-                    vectors = vectors[[row for row, _ in rows]]
                 yield places, vectors
 
     def instructed(self, queries: Sequence[str], instructions: Sequence[str | None]) -> list[str]:

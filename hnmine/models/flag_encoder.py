@@ -1,8 +1,9 @@
-"""Running a loaded FlagEmbedding model: directly, or through its `encode`.
+"""Running a loaded model: directly, or through FlagEmbedding's `encode`.
 
-An encoder-only model on one device is run through FlagEmbedding's tokenizer, model and pooling, in batches of a token
-budget (`hnmine.models.batching`): three times as many tokens a second on a CPU as `FlagModel.encode`
-(benchmarks/RESULTS.md). Other classes, and several devices, go through FlagEmbedding's `encode`, in shards.
+An encoder-only model on one device is run through its tokenizer, network and pooling, in batches of a token budget
+(`hnmine.models.batching`). On a CPU each thread computes a batch of its own: where other work runs, threads that share a
+batch wait for each other at every layer, and that took 2 to 5 times as long (benchmarks/RESULTS.md). Other classes, and
+several devices, go through FlagEmbedding's `encode`, in shards.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +19,11 @@ import numpy.typing as npt
 
 from hnmine.core.errors import EncodeError, HnmineError, SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
-from hnmine.models.batching import MIN_ROWS, prefetch, run_batches, token_chunks
+from hnmine.models.batching import MIN_ROWS, blocks, prefetch, run_batches, token_chunks
+from hnmine.models.encoder_only import EncoderOnly, pooled
 from hnmine.models.loading import reproducible_products
 
-__all__ = ["ARITHMETIC", "TOKEN_BUDGET_CPU", "TOKEN_BUDGET_GPU", "FlagModelRunner", "PromptSpec", "padded", "run_model"]
+__all__ = ["ARITHMETIC", "TOKEN_BUDGET_CPU", "TOKEN_BUDGET_GPU", "FlagModelRunner", "PromptSpec", "model_threads", "padded", "run_model"]
 
 # Part of the identity of stored vectors: increase it with every change that changes their bits.
 ARITHMETIC = 2
@@ -63,7 +65,7 @@ class FlagModelRunner:
         Raises:
             SettingsError: the object has no method to encode queries or passages.
         """
-        if not all(any(_method(model, name) for name in names) for names in _METHODS.values()):
+        if not _is_plain_encoder(model) and not all(any(_method(model, name) for name in names) for names in _METHODS.values()):
             raise SettingsError(
                 f"the model is a {type(model).__name__} without `encode`, or `encode_queries` and `encode_corpus`; "
                 "pass a FlagEmbedding model such as FlagModel(...)"
@@ -79,23 +81,22 @@ class FlagModelRunner:
     def run(
         self,
         texts: Sequence[str],
-        order: Places,
         prompt: PromptSpec,
         *,
         on_progress: OnProgress | None = None,
         should_stop: ShouldStop | None = None,
     ) -> Generator[Batch, None, None]:
-        """Yield (places (b,) int64, vectors (b, d) float32) of the texts at the places in `order`, not normalised.
+        """Yield (places (b,) int64, vectors (b, d) float32) of all texts, not normalised; equal texts of a block are encoded once.
 
         Raises:
             EncodeError: the model failed, or did not return an (n, d) array of numbers.
             Cancelled: `should_stop` returned True; called once a batch.
         """
         ask = self._directly if _is_plain_encoder(self.model) else self._in_shards
-        return ask(texts, order, prompt, on_progress, should_stop)
+        return ask(texts, prompt, on_progress, should_stop)
 
     def _directly(
-        self, texts: Sequence[str], order: Places, prompt: PromptSpec, on_progress: OnProgress | None, should_stop: ShouldStop | None
+        self, texts: Sequence[str], prompt: PromptSpec, on_progress: OnProgress | None, should_stop: ShouldStop | None
     ) -> Generator[Batch, None, None]:
         """Run tokenizer, model and pooling in batches of a token budget."""
         import torch
@@ -105,7 +106,8 @@ class FlagModelRunner:
 
         def tokenise(part: list[str]) -> list[list[int]]:
             if prompt.instruction is not None:
-                part = [model.get_detailed_instruct(prompt.template, prompt.instruction, text) for text in part]
+                template = prompt.template.replace("\\n", "\n")  # as FlagEmbedding reads it
+                part = [template.format(prompt.instruction, text) for text in part]
             with self._tokenizing:
                 answer = model.tokenizer(
                     part, truncation=True, max_length=max_length, return_attention_mask=False, return_token_type_ids=False
@@ -119,9 +121,10 @@ class FlagModelRunner:
             model.model.to(device)
             model.model.eval()
         done = seen = 0
-        with closing(prefetch(token_chunks(texts, order, tokenise, max_length, should_stop=should_stop))) as ready:
+        chunks = token_chunks(texts, tokenise, max_length, should_stop=should_stop)
+        with closing(prefetch(chunks)) as ready, model_threads(torch, self.exact) as (workers, start_worker):
             last = None
-            for chunk, start, end, vectors in run_batches(
+            batches = run_batches(
                 ready,
                 lambda ids, length: self._forward(torch, ids, length),
                 lambda length: EncodeError(
@@ -132,14 +135,19 @@ class FlagModelRunner:
                 most_texts=self._batch_size,
                 exact=self.exact,
                 max_length=max_length,
+                workers=workers,
+                start_worker=start_worker,
                 should_stop=should_stop,
-            ):
-                if chunk is not last:
-                    seen, last = seen + int(chunk.lengths.sum()), chunk
-                done += int(chunk.lengths[start:end].sum())
-                if on_progress is not None:
-                    on_progress(done, seen + chunk.estimate, f"encoding {prompt.side}")
-                yield chunk.places[start:end], vectors
+            )
+            with closing(batches):
+                for chunk, start, end, vectors in batches:
+                    if chunk is not last:
+                        seen, last = seen + int(chunk.lengths.sum()), chunk
+                    done += int(chunk.lengths[start:end].sum())
+                    if on_progress is not None:
+                        on_progress(done, seen + chunk.estimate, f"encoding {prompt.side}")
+                    assert chunk.block is not None  # `token_chunks` sets it
+                    yield chunk.block.answered(chunk.places[start:end], vectors)
 
     def _forward(self, torch: Any, ids: Sequence[npt.NDArray[np.int32]], length: int) -> Vectors | None:
         """Return the vectors of one batch, (b, d) float32, or None if memory ran out."""
@@ -150,14 +158,14 @@ class FlagModelRunner:
             # transformers drops a mask that is all ones
             inputs = {"input_ids": torch.from_numpy(tokens).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
             hidden = model.model(**inputs, return_dict=True).last_hidden_state
-            pooled = model._truncate_embeddings(model.pooling(hidden, inputs["attention_mask"]))
-            return np.array(pooled[:count].float().cpu().numpy())  # a copy: the pooled vectors may be a view of all tokens
+            vectors = pooled(hidden, inputs["attention_mask"], model.pooling_method)[:count, : getattr(model, "truncate_dim", None)]
+            return np.array(vectors.float().cpu().numpy())  # a copy: the pooled vectors may be a view of all tokens
 
-        with self._lock:
+        with nullcontext() if self.exact else self._lock:
             return run_model(torch, device, forward, f"the model failed on {count} texts of {length} tokens", "the maximum length")
 
     def _in_shards(
-        self, texts: Sequence[str], order: Places, prompt: PromptSpec, on_progress: OnProgress | None, should_stop: ShouldStop | None
+        self, texts: Sequence[str], prompt: PromptSpec, on_progress: OnProgress | None, should_stop: ShouldStop | None
     ) -> Generator[Batch, None, None]:
         """Encode shards with the model's `encode`."""
         model = self.model
@@ -165,19 +173,22 @@ class FlagModelRunner:
         batch = self._batch_size or getattr(model, "batch_size", None) or 256
         devices = getattr(model, "target_devices", None) or [None]
         shard = int(batch) * SHARD_BATCHES * len(devices)
-        total, done = sum(len(texts[place]) for place in order), 0
         own_pool = len(devices) > 1 and getattr(model, "pool", None) is None
+        done = read = 0
         try:
-            for start in range(0, len(order), shard):
-                check_cancelled(should_stop)
-                places = order[start : start + shard]
-                part = [texts[place] for place in places]
-                with self._lock, _query_instruction(model, prompt):
-                    vectors = _as_array(encode(part), len(part), type(model).__name__)
-                done += sum(map(len, part))
-                if on_progress is not None:
-                    on_progress(done, total, f"encoding {prompt.side} in shards")
-                yield places, vectors
+            for block in blocks(texts):
+                read += sum(len(block.texts[offset]) for offset in block.order)
+                total = read + round(read * block.later / (block.first + len(block.texts)))
+                for start in range(0, len(block.order), shard):
+                    check_cancelled(should_stop)
+                    offsets = block.order[start : start + shard]
+                    part = [block.texts[offset] for offset in offsets]
+                    with self._lock, _query_instruction(model, prompt):
+                        vectors = _as_array(encode(part), len(part), type(model).__name__)
+                    done += sum(map(len, part))
+                    if on_progress is not None:
+                        on_progress(done, total, f"encoding {prompt.side} in shards")
+                    yield block.answered(offsets, vectors)
         finally:
             if own_pool and (stop := _method(model, "stop_self_pool")):
                 stop()  # FlagEmbedding keeps its workers, each with the model, until the interpreter ends
@@ -257,7 +268,36 @@ def run_model(torch: Any, device: str, forward: Callable[[], Vectors], failure: 
     return None
 
 
+_threads = {"encodings": 0, "torch": 1}
+_threads_lock = threading.Lock()
+
+
+@contextmanager
+def model_threads(torch: Any, exact: bool) -> Iterator[tuple[int, Callable[[], None]]]:
+    """Yield the number of batches to compute at once, and what each of their threads calls first.
+
+    On a CPU (`exact`) torch computes each batch in one thread, and there are as many batches as torch had threads. A new thread
+    takes torch's number of threads from the last one that was set in the process, so the last encoding restores it.
+    """
+    if not exact:
+        yield 1, lambda: None
+        return
+    with _threads_lock:
+        if not _threads["encodings"]:
+            _threads["torch"] = torch.get_num_threads()
+        _threads["encodings"] += 1
+    try:
+        yield _threads["torch"], lambda: torch.set_num_threads(1)
+    finally:
+        with _threads_lock:
+            _threads["encodings"] -= 1
+            if not _threads["encodings"]:
+                torch.set_num_threads(_threads["torch"])
+
+
 def _is_plain_encoder(model: Any) -> bool:
-    """Return whether a model is FlagEmbedding's encoder-only class on one device, which can be run directly."""
+    """Return whether a model can be run directly: an `EncoderOnly`, or FlagEmbedding's encoder-only class on one device."""
+    if isinstance(model, EncoderOnly):
+        return True
     module = sys.modules.get("FlagEmbedding.inference.embedder.encoder_only.base")  # if not imported, the model cannot be one
     return module is not None and type(model) is module.BaseEmbedder and len(model.target_devices) == 1

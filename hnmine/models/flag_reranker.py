@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import Any
 
 import msgspec
@@ -22,7 +22,7 @@ from hnmine.core.errors import EncodeError, ModelError
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.models import reranker
 from hnmine.models.batching import MIN_ROWS, TokenChunk, prefetch, run_batches
-from hnmine.models.flag_encoder import TOKEN_BUDGET_CPU, TOKEN_BUDGET_GPU, padded, run_model
+from hnmine.models.flag_encoder import TOKEN_BUDGET_CPU, TOKEN_BUDGET_GPU, model_threads, padded, run_model
 from hnmine.models.loading import LazyModel
 from hnmine.models.reranker import Pair, Places, RerankerSettings, Scores
 
@@ -164,8 +164,9 @@ class CrossEncoder:
             model.model.eval()
             if exact:
                 _fill_rows(torch, model.model)
-        with closing(prefetch(self._chunks(model.tokenizer, pairs, should_stop))) as ready:
-            for chunk, start, end, scores in run_batches(
+        chunks = self._chunks(model.tokenizer, pairs, should_stop)
+        with closing(prefetch(chunks)) as ready, model_threads(torch, exact) as (workers, start_worker):
+            batches = run_batches(
                 ready,
                 lambda ids, length: self._forward(torch, model, ids, length),
                 lambda length: EncodeError(
@@ -175,9 +176,13 @@ class CrossEncoder:
                 most_texts=lazy.settings.batch_size,
                 exact=exact,
                 max_length=lazy.card.max_length,
+                workers=workers,
+                start_worker=start_worker,
                 should_stop=should_stop,
-            ):
-                yield chunk.places[start:end], scores
+            )
+            with closing(batches):
+                for chunk, start, end, scores in batches:
+                    yield chunk.places[start:end], scores
 
     def _chunks(self, tokenizer: Any, pairs: Sequence[Pair], should_stop: ShouldStop | None) -> Iterator[TokenChunk]:
         """Tokenise a chunk of pairs at a time: (m, length) each, token ids and, if the model has them, token types."""
@@ -222,7 +227,7 @@ class CrossEncoder:
                 raise ModelError(f"the model returns {logits.shape[-1]} scores per pair; a reranker returns one. Use another model")
             return np.array(logits[:count, 0].float().cpu().numpy())
 
-        with self._lock:
+        with nullcontext() if device == "cpu" else self._lock:
             return run_model(
                 torch, device, forward, f"the reranker failed on {count} pairs of {length} tokens", "the reranker's max_length"
             )
@@ -251,17 +256,18 @@ class CrossEncoder:
 
 def _fill_rows(torch: Any, model: Any) -> None:
     """Make each linear layer with one row per pair compute multiples of MIN_ROWS rows; see the module docstring."""
-    counts: dict[Any, int] = {}
+    own = threading.local()  # rows without the filled ones; batches are computed in several threads
 
-    def before(layer: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def before(_: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
         rows = given[0]
+        own.rows = None
         if rows.dim() != 2 or len(rows) % MIN_ROWS == 0:
             return None
-        counts[layer] = len(rows)
+        own.rows = len(rows)
         return (torch.nn.functional.pad(rows, (0, 0, 0, -len(rows) % MIN_ROWS)), *given[1:])
 
-    def after(layer: Any, given: tuple[Any, ...], answer: Any) -> Any:
-        return answer[: counts.pop(layer)] if layer in counts else answer
+    def after(_: Any, __: tuple[Any, ...], answer: Any) -> Any:
+        return answer[: own.rows]
 
     if not getattr(model, "_hnmine_fills_rows", False):
         model._hnmine_fills_rows = True

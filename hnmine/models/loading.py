@@ -22,6 +22,7 @@ from hnmine.core.errors import ModelError, SettingsError
 from hnmine.core.progress import OnProgress
 from hnmine.models import cards
 from hnmine.models.cards import ModelSettings
+from hnmine.models.encoder_only import POOLING_METHODS, EncoderOnly
 
 __all__ = [
     "LazyModel",
@@ -225,16 +226,36 @@ class LazyModel:
 
 
 def lazy_embedder(settings: ModelSettings, *, on_progress: OnProgress | None = None) -> LazyModel:
-    """Return the embedding model of `settings`, not yet loaded; raises as LazyModel, and SettingsError for invalid examples."""
+    """Return the embedding model of `settings`, not yet loaded; raises as LazyModel.
+
+    Raises:
+        SettingsError: also for invalid examples, and a pooling method that the class of model does not have.
+    """
     _examples(settings.examples_for_task)
-    return LazyModel(settings, cards.fetch, _load, on_progress=on_progress)
+    lazy = LazyModel(settings, cards.fetch, _load, on_progress=on_progress)
+    card = lazy.card
+    if card.model_class == "encoder-only-base" and card.pooling_method not in POOLING_METHODS:
+        raise SettingsError(
+            f"pooling_method {card.pooling_method} ({card.origins['pooling_method']}) is for decoder-only models, and {card.name!r} is of "
+            f"class {card.model_class}; set pooling_method to {' or '.join(POOLING_METHODS)}, or the model class to decoder-only-base"
+        )
+    return lazy
 
 
 def _load(lazy: LazyModel) -> Any:
-    """Load an embedding model with FlagEmbedding."""
+    """Load an embedding model: an encoder-only one for one device with transformers, others with FlagEmbedding."""
+    settings, card = lazy.settings, lazy.card
+    if card.model_class == "encoder-only-base" and len(lazy.devices) == 1:
+        return EncoderOnly.load(
+            str(card.folder),
+            pooling_method=card.pooling_method,
+            normalize_embeddings=settings.normalize_embeddings,
+            device=lazy.devices[0],
+            precision=lazy.precision,
+            trust_remote_code=settings.trust_remote_code,
+        )
     from FlagEmbedding import FlagAutoModel
 
-    settings, card = lazy.settings, lazy.card
     arguments: dict[str, Any] = {
         "model_class": card.model_class,
         "normalize_embeddings": settings.normalize_embeddings,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import operator
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,6 @@ from hypothesis import strategies as st
 
 from hnmine.core.errors import Cancelled, EncodeError, ModelError, SettingsError
 from hnmine.models import batching, cards, loading
-from hnmine.models.batching import order_of
 from hnmine.models.cards import ModelSettings, describe, fetch, fingerprint, packaged_folder
 from hnmine.models.encoder import Encoder, FlagEncoder, as_encoder, encode
 from hnmine.models.flag_encoder import FlagModelRunner, PromptSpec
@@ -106,8 +108,7 @@ def test_padded_batches_of_other_devices_agree_but_for_rounding(flag_model):
     driver = FlagModelRunner(flag_model)
     exact = passages(FlagEncoder(flag_model), MANY)
     driver.exact = False
-    order, _ = order_of(MANY)
-    answers = list(driver.run(MANY, order, PromptSpec("passages", None, "{}{}", 512)))
+    answers = list(driver.run(MANY, PromptSpec("passages", None, "{}{}", 512)))
     assert len(answers) == 1, "they are padded to fill the budget"
     padded = answers[0][1][np.argsort(answers[0][0])]
     padded /= np.linalg.norm(padded, axis=1, keepdims=True)
@@ -192,6 +193,32 @@ def test_the_number_of_threads_changes_no_bit(encoder):
     finally:
         torch.set_num_threads(threads)
     assert answers[0] == answers[1]
+
+
+def test_torchs_threads_are_as_before_when_encoding_ends(encoder):
+    """Each batch is computed in one thread; what else the process computes keeps its own number."""
+    import torch
+
+    def in_a_new_thread():
+        found = []
+        thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        passages(encoder)
+        assert (torch.get_num_threads(), in_a_new_thread()) == (3, 3)
+        one, other = encoder.encode_batches(TEXTS, "passages"), encoder.encode_batches(TEXTS, "passages")
+        next(one), next(other)
+        one.close()
+        assert torch.get_num_threads() == 3
+        other.close()
+        assert (torch.get_num_threads(), in_a_new_thread()) == (3, 3)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_two_threads_may_encode_at_once(encoder):
@@ -462,6 +489,47 @@ def test_an_encoder_stays_itself_and_a_model_is_wrapped(fake_encoder, flag_model
 @pytest.fixture(scope="module")
 def packaged():
     return FlagEncoder.load(ModelSettings(devices=("cpu",), precision="fp32"))
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("side", ["queries", "passages"])
+def test_a_model_loaded_without_flagembedding_gives_the_bits_of_its_class(pooling, side):
+    from FlagEmbedding import FlagAutoModel
+
+    prompts = {"query_instruction": "Find: ", "query_instruction_format": "{}\\n{}", "passage_instruction": "Doc"}
+    theirs = FlagAutoModel.from_finetuned(
+        str(packaged_folder()),
+        model_class="encoder-only-base",
+        pooling_method=pooling,
+        use_fp16=False,
+        devices=["cpu"],
+        query_max_length=20,
+        passage_max_length=30,
+        query_instruction_for_retrieval="Find: ",
+        query_instruction_format="{}\\n{}",
+        passage_instruction_for_retrieval="Doc",
+        passage_instruction_format="{}{}",
+    )
+    ours = load(packaged_folder(), pooling_method=pooling, query_max_length=20, passage_max_length=30, precision="fp32", **prompts)
+    assert encode(ours, MANY, side).tobytes() == encode(FlagEncoder(theirs), MANY, side).tobytes()
+    assert (encode(ours, MANY, side) * (theirs.encode_queries if side == "queries" else theirs.encode_corpus)(MANY)).sum(
+        axis=1
+    ).min() > 0.99999
+
+
+def test_the_first_text_does_not_wait_for_flagembeddings_import(folder):
+    code = (
+        "import sys\nfrom hnmine.models.encoder import FlagEncoder, encode\nfrom hnmine.models.cards import ModelSettings\n"
+        "encode(FlagEncoder.load(ModelSettings(name_or_path=sys.argv[1], devices=('cpu',))), ['a'], 'queries')\n"
+        "print({'FlagEmbedding', 'datasets', 'pandas', 'sklearn', 'streamlit', 'altair'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, folder], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "set()\n"
+
+
+def test_a_pooling_method_that_encoders_do_not_have_is_refused_before_loading(folder):
+    with pytest.raises(SettingsError, match=r"last_token \(set by you\) is for decoder-only models.*set pooling_method to cls or mean"):
+        load(folder, pooling_method="last_token")
 
 
 def test_pooling_and_length_come_from_the_folder():
@@ -778,33 +846,91 @@ def test_a_gpu_that_torch_cannot_use_gives_way_to_the_cpu(folder, monkeypatch):
     st.integers(1, 60),
     st.none() | st.integers(1, 4),
     st.booleans(),
-    st.integers(1, 12),
+    st.tuples(st.integers(1, 12), st.integers(1, 50), st.integers(1, 200)),
 )
-def test_every_text_is_in_one_batch_within_the_budget(texts, budget, most, exact, window_texts):
-    order, twins = order_of(texts)
-    assert sorted([*order.tolist(), *(place for places in twins.values() for place in places)]) == list(range(len(texts)))
-    assert all(texts[first] == texts[place] for first, places in twins.items() for place in places)
-    sizes = [len(texts[place]) for place in order]
-    assert sizes == sorted(sizes, reverse=True)
-    seen = []
+def test_every_text_is_in_one_batch_within_the_budget(texts, budget, most, exact, sizes):
+    chunk_texts, block_texts, block_characters = sizes
+    seen, blocks = [], []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batching, "CHUNK_TEXTS", window_texts)
+        patch.setattr(batching, "CHUNK_TEXTS", chunk_texts)
         patch.setattr(batching, "TOKENIZER_TEXTS", 2)
-        for window in batching.token_chunks(texts, order, lambda part: [[1] * min(20, len(text) + 2) for text in part], 20):
-            assert len(window.places) <= window_texts
-            assert window.lengths.tolist() == [min(20, len(texts[place]) + 2) for place in window.places]
+        patch.setattr(batching, "BLOCK_TEXTS", block_texts)
+        patch.setattr(batching, "BLOCK_CHARACTERS", block_characters)
+        for chunk in batching.token_chunks(texts, lambda part: [[1] * min(20, len(text) + 2) for text in part], 20):
+            block = chunk.block
+            if block not in blocks:
+                blocks.append(block)
+            assert len(chunk.places) <= chunk_texts
+            assert chunk.lengths.tolist() == [min(20, len(block.texts[offset]) + 2) for offset in chunk.places]
             start = 0
-            while start < len(window.places):
-                end, length = batching.next_batch(window, start, budget=budget, most_texts=most, exact=exact, max_length=20)
-                lengths = window.lengths[start:end]
+            while start < len(chunk.places):
+                end, length = batching.next_batch(chunk, start, budget=budget, most_texts=most, exact=exact, max_length=20)
+                lengths = chunk.lengths[start:end]
                 assert start < end
                 assert lengths.max() <= length <= 20
                 assert end - start == 1 or (end - start) * length <= budget
                 assert most is None or end - start <= most
                 assert not exact or set(lengths) == {length}
+                places, rows = block.answered(chunk.places[start:end], chunk.places[start:end])
+                assert [texts[place] for place in places] == [block.texts[row] for row in rows]
+                seen += places.tolist()
                 start = end
-            seen += window.places.tolist()
-    assert sorted(seen) == sorted(order.tolist())
+    assert sorted(seen) == list(range(len(texts)))
+    assert [text for block in blocks for text in block.texts] == texts
+    for block in blocks:
+        assert len(block.texts) <= block_texts
+        assert sum(map(len, block.texts[:-1])) < block_characters
+        lengths = [len(block.texts[offset]) for offset in block.order]
+        assert lengths == sorted(lengths, reverse=True)
+        assert len(lengths) == len(set(block.texts)), "equal texts are encoded once"
+
+
+class OnDisk(Sequence):
+    """A corpus with nothing but a length and one text at a time; `high` is the most texts that were alive at once."""
+
+    def __init__(self, texts):
+        self.texts, self.alive, self.high = texts, 0, 0
+
+    def __len__(self):
+        return len(self.texts)
+
+    def __getitem__(self, place):
+        text = Text(self.texts[operator.index(place)])
+        self.alive += 1
+        self.high = max(self.high, self.alive)
+        weakref.finalize(text, self.gone)
+        return text
+
+    def gone(self):
+        self.alive -= 1
+
+
+class Text(str):
+    """A str that can be followed until it is freed."""
+
+
+def test_a_corpus_on_disk_is_read_in_blocks_and_gives_the_same_bits(flag_model, monkeypatch):
+    texts = [f"{text} {i}" for i in range(5) for text in TEXTS]
+    expected = passages(FlagEncoder(flag_model), texts)
+    monkeypatch.setattr(batching, "BLOCK_TEXTS", len(TEXTS))
+    corpus, steps = OnDisk(texts), []
+    assert passages(FlagEncoder(flag_model), corpus, on_progress=lambda *step: steps.append(step)).tobytes() == expected.tobytes()
+    assert corpus.high <= 4 * len(TEXTS), "the blocks that are computed, tokenised and read"
+    total = tokens_of(flag_model, texts)
+    assert steps[-1][:2] == (total, total)
+    assert all(abs(step[1] - total) < 0.2 * total for step in steps), "blocks that are not read yet are as long as the others"
+    assert sorted(step[0] for step in steps) == [step[0] for step in steps]
+
+
+def test_progress_of_shards_is_right_over_blocks(monkeypatch):
+    class Other:
+        def encode(self, texts):
+            return np.ones((len(texts), 2))
+
+    monkeypatch.setattr(batching, "BLOCK_TEXTS", 10)
+    steps, texts = [], [f"text {i:02}" for i in range(35)]
+    assert passages(FlagEncoder(Other()), texts, on_progress=lambda *step: steps.append(step[:2])).shape == (35, 2)
+    assert steps == [(70, 245), (140, 245), (210, 245), (245, 245)]
 
 
 # Names
