@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from hnmine.api.files import check, repair
     from hnmine.api.ranking import Ranking, rank
     from hnmine.api.selection import Selection
+    from hnmine.cluster.settings import ClusterSettings
     from hnmine.core.errors import (
         Cancelled,
+        ClusterError,
         ColumnsError,
         EncodeError,
         EncodingError,
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 __all__ = [
     "PRESETS",
     "Cancelled",
+    "ClusterError",
+    "ClusterSettings",
     "Columns",
     "ColumnsError",
     "Dataset",
@@ -82,6 +86,8 @@ __all__ = [
 _HOMES = {
     "PRESETS": "selection.presets",
     "Cancelled": "core.errors",
+    "ClusterError": "core.errors",
+    "ClusterSettings": "cluster.settings",
     "Columns": "data.columns",
     "ColumnsError": "core.errors",
     "Dataset": "api.dataset",

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from hnmine.api.dataset import Dataset
 from hnmine.api.selection import Selection, query_number, texts_of
 from hnmine.api.shown import Shown
+from hnmine.cluster.settings import ClusterSettings, cluster_settings
 from hnmine.core.errors import SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, Stages
 from hnmine.core.progress_bar import progress_shown
@@ -154,6 +155,7 @@ def rank(
     store: bool | str | os.PathLike[str] = True,
     device: str | Sequence[str] | None = None,
     precision: Precision = "auto",
+    cluster: str | ClusterSettings | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Ranking:
@@ -171,12 +173,14 @@ def rank(
         store: True keeps vectors in the workspace, a folder there, False nowhere. Vectors of a loaded model are not kept.
         device: such as "cuda:0", or several; None is the first GPU, else the CPU. FAISS searches on a GPU when the model runs on one.
         precision: "auto", "fp32", "fp16" or "bf16".
+        cluster: where to encode and search: "local", the address of a Ray cluster, or `ClusterSettings`; None is this process.
         on_progress, should_stop: called about once a batch. Without `on_progress`, a terminal or notebook shows a bar.
 
     Raises:
         InputError: values of `query_prompt_field` are not texts, or differ for one query.
         SettingsError: a setting is out of range, or `device` or `precision` is given with a model that has its own.
         ModelError, EncodeError: a model cannot be loaded, or its output is not vectors.
+        ClusterError: the cluster cannot be reached, or its workers cannot do the work.
         Cancelled: `should_stop` returned True; vectors encoded so far are stored.
     """
     if not isinstance(data, Dataset):
@@ -213,6 +217,7 @@ def rank(
             depth=depth,
             signals=True,
             store=None if folder is None else VectorStore(folder),
+            cluster=cluster_settings(cluster),
             stages=Stages(shown),
             should_stop=should_stop,
         )

@@ -178,6 +178,10 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("memory_budget", "", "size", "working memory of the search, such as 2GB; default: a quarter of the free memory", "SIZE"),
         Flag("store", "", "text", "folder of stored vectors, so that no text is encoded twice; default: vectors/ in HNMINE_HOME or "
              "./workspace", "FOLDER"),
+        Flag("cluster", "", "text", "encode and search on a Ray cluster: local (workers on this machine), auto, or the address of the head "
+             "node; the output has the same bytes. Needs hnmine[cluster]", "ADDRESS"),
+        Flag("shared_store", "", "text", "folder or address (s3://bucket/folder) that all nodes of the cluster reach, for finished shards; "
+             "default: a folder inside the store", "PATH|URL"),
         Flag("no_store", "", "switch", "store no vectors and encode everything again", fallback=False),
         Flag("search_batch_size", "", "integer", "accepted without effect: one call searches thousands of queries", "N"),
     ),
@@ -198,7 +202,8 @@ CACHE_FLAGS = (
 )
 # Flags that may be combined with --from_manifest: they change where things are and what is shown, not what is mined.
 REPRODUCE_WITH = ("input_file", "output_file", "candidate_pool", "manifest_file", "no_manifest", "from_manifest", "embedder_name_or_path",
-                  "second_embedder_name_or_path", "reranker_name_or_path", "devices", "memory_budget", "store", "no_store", "json",
+                  "second_embedder_name_or_path", "reranker_name_or_path", "devices", "memory_budget", "store", "no_store", "cluster",
+                  "shared_store", "json",
                   "quiet")  # fmt: skip
 # Settings that model and reranker have in common, as in FlagEmbedding's scripts: one flag sets both.
 SHARED = ("devices", "precision", "trust_remote_code", "cache_dir")

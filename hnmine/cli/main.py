@@ -37,6 +37,7 @@ from hnmine.cli.flags import (
 )
 from hnmine.cli.read import read_report
 from hnmine.cli.terminal import Interrupts
+from hnmine.cluster.settings import cluster_settings
 from hnmine.core.errors import HnmineError, SettingsError
 from hnmine.core.files import in_words, parse_size
 from hnmine.core.progress_bar import Progress
@@ -247,6 +248,7 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
     shared: dict[str, Any] = {
         "store": None if arguments.no_store else arguments.store or vectors_folder(),
         "memory_budget": arguments.memory_budget,
+        "cluster": cluster_settings(arguments.cluster, arguments.shared_store),
         "on_progress": on_progress,
         "should_stop": interrupts.should_stop,
     }

@@ -12,6 +12,7 @@ from typing import Any
 
 __all__ = [
     "Cancelled",
+    "ClusterError",
     "ColumnsError",
     "EncodeError",
     "EncodingError",
@@ -99,6 +100,10 @@ class ModelError(HnmineError):
 
 class EncodeError(HnmineError):
     """The model did not return one finite vector per text, or one finite score per pair."""
+
+
+class ClusterError(HnmineError):
+    """The cluster cannot be reached, or its workers cannot do the work."""
 
 
 class OutputError(HnmineError):

@@ -220,6 +220,11 @@ class FlagEncoder:
                 collect()  # models are in reference cycles
 
     @property
+    def settings(self) -> ModelSettings | None:
+        """The settings that another process loads the same model by; None for a wrapped model."""
+        return None if self._lazy is None else self._lazy.settings
+
+    @property
     def _model(self) -> Any:
         return self._runner.model if self._runner is not None else None
 

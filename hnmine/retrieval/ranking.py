@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, Vectors, fuse_re
 from hnmine.retrieval.search import VectorRows, pair_scores, top_k
 from hnmine.vectors.store import StoredVectors, VectorStore, vectors_of
 
-__all__ = ["Ranking", "rank", "ranks_of"]
+__all__ = ["Ranking", "Workers", "rank", "ranks_of"]
 
 _ARRAYS = ("ids", "scores", "positive_scores")
 _VECTORS = ("query_vectors", "passage_vectors")
@@ -142,6 +142,35 @@ class Ranking:
                 raise ValueError(f"{name} is {values.shape} {values.dtype} and should be {shape} {kind.__name__}")
 
 
+class Workers(Protocol):
+    """What encodes and searches in place of this process, with the same bytes (`hnmine.cluster.cluster.Cluster`)."""
+
+    def vectors(
+        self,
+        encoder: Encoder,
+        texts: Sequence[tuple[Sequence[str], Side]],
+        store: VectorStore | None,
+        *,
+        on_progress: OnProgress | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> list[VectorRows]:
+        """Return `vectors_of` for the texts of each side."""
+
+    def top_k(
+        self,
+        queries: VectorRows,
+        passages: VectorRows,
+        k: int,
+        *,
+        count: int | None = None,
+        use_gpu: bool = False,
+        memory_budget: int | None = None,
+        on_progress: OnProgress | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+        """As `search.top_k`."""
+
+
 def ranks_of(ids: npt.NDArray[np.int32], queries: npt.NDArray[np.int32], passages: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """Return the rank from 0 of each pair among the ranked `ids` (q, k), or -1 where it is not one of them: (p,) int32."""
     ranks = np.full(len(queries), -1, dtype=np.int32)
@@ -163,6 +192,7 @@ def rank(
     store: VectorStore | None = None,
     use_gpu: bool = False,
     memory_budget: int | None = None,
+    workers: Workers | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
     timings: dict[str, float] | None = None,
@@ -178,6 +208,7 @@ def rank(
         store: where vectors are kept; None keeps none.
         use_gpu: search on a GPU; the caller checks that there is one.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
+        workers: what encodes and searches; None is this process.
         timings: a dict to put the seconds of "encode" and "search" into.
 
     Raises:
@@ -187,16 +218,17 @@ def rank(
     if depth < 1:
         raise SettingsError(f"the rank window ends at {depth}; it must end at 1 or later")
     began = time.monotonic()
-    queries, passages = model = _vectors(encoder, corpus, store, on_progress, should_stop, instructed)
+    queries, passages = model = _vectors(encoder, corpus, store, workers, on_progress, should_stop, instructed)
     seconds = None
     if second is not None:
         _release(encoder)
-        seconds = _vectors(second, corpus, store, _named("second model", on_progress), should_stop)
+        seconds = _vectors(second, corpus, store, workers, _named("second model", on_progress), should_stop)
         _release(second)
     encoded = time.monotonic()
     signals: dict[str, npt.NDArray[np.float32]] = {}
+    search = top_k if workers is None else workers.top_k
     if tuple(retrievers) == MODEL_ALONE:
-        scores, ids = top_k(
+        scores, ids = search(
             queries,
             passages,
             depth,
@@ -214,6 +246,7 @@ def rank(
             model=model,
             second=seconds,
             lexical=lexical,
+            search=search,
             use_gpu=use_gpu,
             memory_budget=memory_budget,
             on_progress=on_progress,
@@ -242,14 +275,19 @@ def _vectors(
     encoder: Encoder,
     corpus: Corpus,
     store: VectorStore | None,
+    workers: Workers | None,
     on_progress: OnProgress | None,
     should_stop: ShouldStop | None,
     instructed: Sequence[str] | None = None,
 ) -> Vectors:
     """Return one model's vectors of the queries and the passages."""
-    passages = vectors_of(encoder, corpus.passages, "passages", store, on_progress=on_progress, should_stop=should_stop)
     side: Side = "queries" if instructed is None else "instructed queries"
     texts = corpus.queries if instructed is None else instructed
+    if workers is not None:
+        both: list[tuple[Sequence[str], Side]] = [(corpus.passages, "passages"), (texts, side)]
+        passages, queries = workers.vectors(encoder, both, store, on_progress=on_progress, should_stop=should_stop)
+        return queries, passages
+    passages = vectors_of(encoder, corpus.passages, "passages", store, on_progress=on_progress, should_stop=should_stop)
     queries = vectors_of(encoder, texts, side, store, on_progress=on_progress, should_stop=should_stop)
     return queries, passages
 

@@ -8,7 +8,7 @@ the list lacks it). Lists of 10,000 queries x 1,000 would take 80 MB each; only 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, get_args
 
@@ -118,6 +118,7 @@ def fuse_retrievers(
     model: Vectors,
     second: Vectors | None = None,
     lexical: LexicalIndex | None = None,
+    search: Callable[..., tuple[Floats, Ids]] = top_k,
     use_gpu: bool = False,
     memory_budget: int | None = None,
     on_progress: OnProgress | None = None,
@@ -131,6 +132,7 @@ def fuse_retrievers(
         depth: candidates wanted a query, at most FUSION_DEPTH; fewer when the corpus has fewer.
         model, second: vectors of the one and the other model.
         lexical: ranks for "bm25".
+        search: `top_k`, or what returns the same.
         use_gpu, memory_budget, on_progress, should_stop: as in `search.top_k`.
 
     Returns:
@@ -140,7 +142,7 @@ def fuse_retrievers(
     model_fills = "model" not in retrievers
     searched = [*retrievers, *(["model"] if model_fills else [])]
     ids = np.empty((count, min(depth, width)), dtype=np.int32)
-    search = partial(top_k, k=width, count=corpus.n_candidates, use_gpu=use_gpu, memory_budget=memory_budget, should_stop=should_stop)
+    search = partial(search, k=width, count=corpus.n_candidates, use_gpu=use_gpu, memory_budget=memory_budget, should_stop=should_stop)
     signals = {f"rank_{name}": np.empty(ids.shape, dtype=np.float32) for name in retrievers}
 
     for first in range(0, count, QUERIES):

@@ -25,7 +25,7 @@ from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.models.loading import cpu_flags
 from hnmine.vectors.similarity import CHUNK, Floats, Ids, VectorRows, in_memory, pair_scores, ranked_scores, threads, walk
 
-__all__ = ["GPU_K_LIMIT", "SLACK", "PassageIndex", "VectorRows", "gpu_count", "load_faiss", "pair_scores", "top_k"]
+__all__ = ["GPU_K_LIMIT", "SLACK", "PassageIndex", "VectorRows", "best_of", "gpu_count", "load_faiss", "pair_scores", "top_k"]
 
 Doubles = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.int64]
@@ -287,7 +287,7 @@ class _Search:
         # Of float32 sums, in any order (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). Twice that, and
         # a few units more for the rounding of the exact score.
         error = 2 * (self.queries.shape[1] + 4) * 2.0**-24 * self.lengths * longest + TINY
-        scores, ids = _best(ranked_scores(self.queries, self.passages, found_ids), found_ids, self.k)
+        scores, ids = best_of(ranked_scores(self.queries, self.passages, found_ids), found_ids, self.k)
         if found.shape[1] < self.count:
             # A passage that FAISS left out scores at most as high as the last one found, within the error.
             unsure = np.flatnonzero(scores[:, -1] - found.min(axis=1) <= error)
@@ -309,7 +309,7 @@ class _Search:
                     places = np.flatnonzero(hits)[None]
                     exact = ranked_scores(self.queries[row : row + 1], vectors, places)
                     both = np.concatenate([scores[None, row], exact], 1), np.concatenate([ids[None, row], block_ids[places]], 1)
-                    scores[row], ids[row] = (best[0] for best in _best(*both, self.k))
+                    scores[row], ids[row] = (best[0] for best in best_of(*both, self.k))
 
 
 def _lengths(vectors: Floats) -> Doubles:
@@ -344,7 +344,7 @@ def _knn(queries: Floats, passages: Floats, depth: int, on_gpu: bool) -> tuple[F
     return scores, places
 
 
-def _best(scores: Floats, ids: npt.NDArray[Any], k: int) -> tuple[Floats, Ids]:
+def best_of(scores: Floats, ids: npt.NDArray[Any], k: int) -> tuple[Floats, Ids]:
     """Return the k best columns of each row, (r, k) each: descending scores, equal ones in ascending id."""
     # One integer of score and id, ascending where scores descend and then by id: one plain sort orders both.
     bits = (scores + np.float32(0)).view(np.int32)  # without the negative zero

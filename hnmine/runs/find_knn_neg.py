@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from hnmine.cluster.settings import ClusterSettings, cluster_settings
 from hnmine.core.errors import SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.core.progress_bar import progress_shown
@@ -54,6 +55,7 @@ def find_knn_neg(
     verdicts: Any = None,
     with_scores: bool = False,
     store: str | os.PathLike[str] | None = None,
+    cluster: str | ClusterSettings | None = None,
     manifest: bool | str | os.PathLike[str] = True,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
@@ -88,6 +90,8 @@ def find_knn_neg(
         with_scores: write `pos_scores` and `neg_scores`, similarities of the model.
         store: folder where vectors and scores of pairs are kept, so that nothing is encoded twice and a killed run continues. Vectors of a
             loaded model are not kept: its weights are unknown.
+        cluster: where to encode and search: "local", the address of a Ray cluster, or `ClusterSettings`; the bytes are the same. None is
+            this process.
         manifest: True writes settings, fingerprints, verdicts, versions and counts beside the output (`out.manifest.json` for
             `out.jsonl`), for `hnmine.reproduce`; a path, there; False writes none.
         on_progress, should_stop: called about once a batch. Without `on_progress`, a terminal or notebook shows a bar.
@@ -99,6 +103,7 @@ def find_knn_neg(
         SettingsError: a setting is out of range, or the output would overwrite an input.
         InputError: a file cannot be read, or holds bad rows.
         ModelError, EncodeError: the model cannot be loaded, or its output is not vectors.
+        ClusterError: the cluster cannot be reached, or its workers cannot do the work.
         OutputError: the output cannot be written; an old one is untouched.
         Cancelled: `should_stop` returned True.
 
@@ -133,6 +138,7 @@ def find_knn_neg(
             manifest=manifest,
             verdicts=verdicts_of(verdicts),
             store=store,
+            cluster=cluster_settings(cluster),
             on_progress=shown,
             should_stop=should_stop,
         )[0]

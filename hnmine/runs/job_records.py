@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from hnmine.cluster.settings import ClusterSettings
 from hnmine.core.errors import OutputError
 from hnmine.core.files import locked, write_atomic
 from hnmine.core.time_left import Factors
@@ -25,11 +26,12 @@ TIMINGS_KEPT = 20
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for: a data set, its settings, and the candidates to rank for each query."""
+    """What was asked for: a data set, its settings, the candidates to rank for each query, and where to encode and search."""
 
     dataset_id: str
     settings: MineSettings
     depth: int
+    cluster: ClusterSettings | None = None
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):

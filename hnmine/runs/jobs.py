@@ -18,6 +18,7 @@ from typing import Literal
 
 import msgspec
 
+from hnmine.cluster.settings import ClusterSettings
 from hnmine.core.errors import Cancelled, HnmineError
 from hnmine.core.progress import OnProgress, ShouldStop, unit_of
 from hnmine.core.time_left import Forecast, Work
@@ -201,6 +202,7 @@ def mine_dataset(
     should_stop: ShouldStop,
     *,
     load_reranker: Callable[[OnProgress], Reranker] | None = None,
+    cluster: ClusterSettings | None = None,
 ) -> str:
     """Rank a data set of the workspace and store the run.
 
@@ -210,6 +212,7 @@ def mine_dataset(
         depth: candidates to rank for each query, at least the window's end.
         load_encoder: returns the encoder; called in the job's thread, so that imports block no screen. load_reranker: the same for
             the reranker, when the settings name one.
+        cluster: what encodes and searches; None is this process.
 
     Returns:
         The run's id.
@@ -223,6 +226,7 @@ def mine_dataset(
         load_reranker=None if load_reranker is None else lambda: load_reranker(on_progress),
         signals=True,
         store=workspace.store(),
+        cluster=cluster,
         on_progress=on_progress,
         should_stop=should_stop,
     )

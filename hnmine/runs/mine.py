@@ -17,6 +17,8 @@ from typing import Any
 import msgspec
 
 from hnmine.analysis.fn_estimates import can_estimate_fn
+from hnmine.cluster.opening import opened
+from hnmine.cluster.settings import ClusterSettings
 from hnmine.core.progress import OnProgress, ShouldStop, Stages, check_cancelled
 from hnmine.data.dataset import Inputs, are_paths, read_inputs
 from hnmine.data.folders import Paths
@@ -135,6 +137,7 @@ def rank_data(
     expected: Manifest | None = None,
     store: VectorStore | None = None,
     memory_budget: int | None = None,
+    cluster: ClusterSettings | None = None,
     stages: Stages,
     should_stop: ShouldStop | None = None,
 ) -> Ranked:
@@ -158,7 +161,8 @@ def rank_data(
     scored = 0 if settings.reranker is None else settings.reranker.depth or settings.selection.window_end
     with_more = signals or not set(settings.selection.signals) <= {SIGNAL}
     depth = max(depth or 0, settings.selection.window_end, scored, FN_DEPTH if with_more else 0)
-    on_gpu, note = search_device(settings.use_gpu, depth)
+    # The workers of a cluster look for GPUs of their own.
+    on_gpu, note = (settings.use_gpu, None) if cluster is not None else search_device(settings.use_gpu, depth)
     models: dict[Role, Encoder | Reranker | None] = {"model": encoder, "second_model": second, "reranker": reranker}
     descriptions = {role: each.describe() for role, each in models.items() if each is not None}
     lexical = "bm25" in settings.retrievers
@@ -175,21 +179,24 @@ def rank_data(
     words = None
     if lexical:
         words = LexicalIndex(inputs.corpus.passages, on_progress=stages, should_stop=should_stop)
-    ranking = rank(
-        inputs.corpus,
-        encoder,
-        depth,
-        second=second,
-        retrievers=settings.retrievers,
-        lexical=words,
-        instructed=instructed,
-        store=store,
-        use_gpu=on_gpu,
-        memory_budget=memory_budget,
-        on_progress=stages,
-        should_stop=should_stop,
-        timings=timings,
-    )
+    with opened(cluster, descriptions["model"]) as workers:
+        ranking = rank(
+            inputs.corpus,
+            encoder,
+            depth,
+            second=second,
+            retrievers=settings.retrievers,
+            lexical=words,
+            instructed=instructed,
+            store=store,
+            use_gpu=on_gpu,
+            memory_budget=memory_budget,
+            workers=workers,
+            on_progress=stages,
+            should_stop=should_stop,
+            timings=timings,
+        )
+    notes = [*(prompts.notes if prompts else ()), *([note] if note else ()), *(workers.notes if workers is not None else ())]
     if with_more:
         with _timed("signals", timings):
             ranking = with_signals(inputs.corpus, ranking, index=words, on_progress=stages, should_stop=should_stop)
@@ -205,7 +212,7 @@ def rank_data(
         ranking=ranking,
         descriptions=descriptions,
         scorer=scorer,
-        notes=tuple(_notes(descriptions, [*(prompts.notes if prompts else ()), *([note] if note else [])], store)),
+        notes=tuple(_notes(descriptions, notes, store)),
         vectors={} if store is None else {"stored": store.found, "encoded": store.encoded},
         timings=timings,
         stages=stages.report(),
@@ -287,6 +294,7 @@ def mine(
     expected: Manifest | None = None,
     store: VectorStore | None = None,
     memory_budget: int | None = None,
+    cluster: ClusterSettings | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Mined:
@@ -303,6 +311,7 @@ def mine(
         expected: a manifest whose inputs and weights these must be.
         store: where vectors and pairs' scores are kept between runs; with all of them there, neither torch nor a model is loaded.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
+        cluster: what encodes and searches; None is this process, or a process for each device if the model has several.
         on_progress, should_stop: called about once a batch.
 
     Raises:
@@ -324,6 +333,7 @@ def mine(
         expected=expected,
         store=store,
         memory_budget=memory_budget,
+        cluster=cluster,
         stages=stages,
         should_stop=should_stop,
     )
@@ -350,6 +360,7 @@ def mine_to_file(
     expected: Manifest | None = None,
     store: str | os.PathLike[str] | None = None,
     memory_budget: int | None = None,
+    cluster: ClusterSettings | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> tuple[Summary, list[Written]]:
@@ -369,6 +380,7 @@ def mine_to_file(
         expected=expected,
         store=None if store is None else VectorStore(store),
         memory_budget=memory_budget,
+        cluster=cluster,
         on_progress=on_progress,
         should_stop=should_stop,
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from hnmine.cluster.settings import ClusterSettings
 from hnmine.core.errors import InputError
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.folders import Paths
@@ -68,6 +69,7 @@ def reproduce(
     new_manifest: bool | str | os.PathLike[str] = True,
     store: str | os.PathLike[str] | None = None,
     memory_budget: int | None = None,
+    cluster: ClusterSettings | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Summary:
@@ -80,7 +82,7 @@ def reproduce(
         name_or_path, second_name_or_path, reranker_name_or_path, devices: where the models are now, and what they run on.
         new_manifest: True writes the manifest of this run beside the output, unless `manifest_file` itself is there; a path, there; False
             writes none.
-        store, memory_budget, on_progress, should_stop: as in `find_knn_neg`.
+        store, memory_budget, cluster, on_progress, should_stop: as in `find_knn_neg`.
 
     Raises:
         InputError: the file is not a manifest, or an input is missing or has changed.
@@ -108,6 +110,7 @@ def reproduce(
         expected=manifest,
         store=store,
         memory_budget=memory_budget,
+        cluster=cluster,
         on_progress=on_progress,
         should_stop=should_stop,
     )

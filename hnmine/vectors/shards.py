@@ -29,6 +29,7 @@ __all__ = [
     "Rows",
     "Shard",
     "StoredVectors",
+    "files",
     "in_use",
     "open_vectors",
     "read_keys",
@@ -79,19 +80,27 @@ def text_keys(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
     return keys
 
 
-def _files(root: Path, shard_id: str) -> tuple[Path, Path]:
+def files(root: Path, shard_id: str) -> tuple[Path, Path]:
     """Return the paths of a shard's vectors and keys."""
     return root / f"{shard_id}.vectors.npy", root / f"{shard_id}.keys.npy"
 
 
-def write(root: Path, keys: npt.NDArray[np.uint64], parts: Iterable[Rows], shape: tuple[int, int], dtype: npt.DTypeLike) -> Shard:
-    """Write and sync a shard's files; `parts` are its rows, in order, in arrays of any length.
+def write(
+    root: Path,
+    keys: npt.NDArray[np.uint64],
+    parts: Iterable[Rows],
+    shape: tuple[int, int],
+    dtype: npt.DTypeLike,
+    *,
+    shard_id: str | None = None,
+) -> Shard:
+    """Write and sync a shard's files; `parts` are its rows, in order, in arrays of any length. `shard_id`: None draws one.
 
     Raises:
         OSError: the files cannot be written; no partial files are left.
     """
-    shard_id = secrets.token_hex(8)
-    vectors_file, keys_file = _files(root, shard_id)
+    shard_id = shard_id or secrets.token_hex(8)
+    vectors_file, keys_file = files(root, shard_id)
     digest = hashlib.sha256()
     try:
         size = _write_array(vectors_file, parts, shape, np.dtype(dtype), digest)
@@ -125,7 +134,7 @@ def _write_array(path: Path, parts: Iterable[npt.NDArray[Any]], shape: tuple[int
 def remove_files(root: Path, shard_id: str) -> int:
     """Remove a shard's files; return the bytes freed. Open files stay readable (on Windows they stay, as orphans)."""
     freed = 0
-    for path in _files(root, shard_id):
+    for path in files(root, shard_id):
         with suppress(OSError):
             size = path.stat().st_size
             path.unlink()
@@ -141,7 +150,7 @@ def read_keys(root: Path, shard: Shard) -> npt.NDArray[np.uint64]:
         OSError: the file cannot be read for another reason.
     """
     try:
-        keys = np.load(_files(root, shard.id)[1], allow_pickle=False)
+        keys = np.load(files(root, shard.id)[1], allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError) as error:
         raise DamagedShard(shard, error) from error
     if keys.shape != (shard.rows, 2) or keys.dtype != np.uint64:
@@ -156,7 +165,7 @@ def open_vectors(root: Path, shard: Shard, *, again: bool = False) -> np.memmap[
         DamagedShard: the files are missing or damaged.
         OSError: they cannot be read for another reason.
     """
-    vectors_file, keys_file = _files(root, shard.id)
+    vectors_file, keys_file = files(root, shard.id)
     opened = _OPEN.get(str(vectors_file))
     if opened is not None and not again:
         return opened
@@ -178,7 +187,7 @@ def open_vectors(root: Path, shard: Shard, *, again: bool = False) -> np.memmap[
 
 def in_use(root: Path, shard_id: str) -> bool:
     """Return whether a shard is open in this process."""
-    return str(_files(root, shard_id)[0]) in _OPEN
+    return str(files(root, shard_id)[0]) in _OPEN
 
 
 class StoredVectors:

@@ -30,9 +30,9 @@ from hnmine.models.encoder import ONE, Encoder, Side, encode
 from hnmine.vectors import shards
 from hnmine.vectors.index import EncoderKey, SpaceUsage
 from hnmine.vectors.shard_set import Keys, ShardSet, unique_keys
-from hnmine.vectors.shards import DamagedShard, Rows, StoredVectors
+from hnmine.vectors.shards import DamagedShard, Rows, Shard, StoredVectors
 
-__all__ = ["Made", "SpaceUsage", "StoredVectors", "VectorStore", "encoder_key", "vectors_of"]
+__all__ = ["Made", "SpaceUsage", "StoredVectors", "VectorStore", "encoder_key", "space_of", "vectors_of"]
 
 Ids = npt.NDArray[np.int64]
 # Places (b,) of the requested rows, and the rows (b, d).
@@ -83,11 +83,10 @@ class VectorStore:
             EncodeError: it did not return one finite vector per text; earlier vectors are stored.
             Cancelled: `should_stop` returned True; encoded vectors are stored.
         """
-        identity = encoder.identity(side)
-        if identity is None:
+        space = space_of(encoder, side)
+        if space is None:
             raise SettingsError("the vectors of a model without an identity cannot be stored; use vectors_of")
         check_cancelled(should_stop)
-        description = encoder.describe()
         keys, firsts, inverse = unique_keys(shards.text_keys(texts))
 
         n_missing = 0
@@ -107,7 +106,6 @@ class VectorStore:
                 if (close := getattr(batches, "close", None)) is not None:
                     close()
 
-        space = encoder_key(identity, str(description.get("name", "")), _dtype(description))
         segments, places = self.rows(space, keys, encoded, lambda place: f"the {ONE[side]} {texts[firsts[place]][:80]!r}")
         self.found += len(keys) - n_missing
         self.encoded += n_missing
@@ -151,6 +149,27 @@ class VectorStore:
     def missing(self, space: EncoderKey, keys: Keys) -> Ids:
         """Return the places of the `keys`, (n, 2) uint64, unique and sorted, that are not stored."""
         return np.flatnonzero(self._shards.find(space.id, keys)[1] < 0)
+
+    def adopt(self, space: EncoderKey, shard: Shard) -> bool:
+        """Add a shard whose files another process encoded and put into the folder; its rows count as encoded.
+
+        Returns:
+            False where the files are missing or damaged, which removes them.
+
+        Raises:
+            WorkspaceError: the folder or its index cannot be used.
+        """
+        with self._wrap_errors():
+            try:
+                rows = shards.open_vectors(self.root, shard)
+            except DamagedShard:
+                shards.remove_files(self.root, shard.id)
+                return False
+            with suppress(sqlite3.IntegrityError):  # another run of the same texts was first
+                self._shards.index.add(replace(space, dimension=rows.shape[1]), shard)
+        self.encoded += shard.rows
+        self.found -= shard.rows  # `vectors` will find them
+        return True
 
     def usage(self) -> list[SpaceUsage]:
         """Return what is stored, by model and settings, the last used first.
@@ -272,6 +291,12 @@ def vectors_of(
     vectors = encode(encoder, texts, side, on_progress=on_progress, should_stop=should_stop)
     rows = _rounded(vectors, _dtype(encoder.describe()), lambda place: f"the {ONE[side]} {texts[place][:80]!r}")
     return rows.astype(np.float32, copy=False)
+
+
+def space_of(encoder: Encoder, side: Side) -> EncoderKey | None:
+    """Return the key of an encoder's vectors of a side; None if they must not be stored."""
+    identity, description = encoder.identity(side), encoder.describe()
+    return None if identity is None else encoder_key(identity, str(description.get("name", "")), _dtype(description))
 
 
 def encoder_key(identity: str, model: str, dtype: np.dtype[Any]) -> EncoderKey:

@@ -22,7 +22,7 @@ FLOORS = [
     ["data", "models"],
     ["checks", "vectors"],
     ["retrieval"],
-    ["selection"],
+    ["selection", "cluster"],
     ["export", "analysis"],
     ["review"],
     ["runs"],
@@ -148,7 +148,7 @@ def loaded_by(code: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-HEAVY = {"torch", "faiss", "FlagEmbedding", "transformers", "streamlit", "pandas", "altair", "scipy", "sklearn"}
+HEAVY = {"ray", "torch", "faiss", "FlagEmbedding", "transformers", "streamlit", "pandas", "altair", "scipy", "sklearn"}
 
 
 def test_importing_hnmine_loads_nothing_heavy():
