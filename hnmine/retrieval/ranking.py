@@ -27,7 +27,7 @@ from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.corpus import Corpus
 from hnmine.models.encoder import Encoder, FlagEncoder, Side
 from hnmine.retrieval.bm25 import LexicalIndex
-from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, Vectors, fuse_retrievers, similarities
+from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, Searcher, Vectors, fuse_retrievers, similarities
 from hnmine.retrieval.search import VectorRows, pair_scores, top_k
 from hnmine.vectors.store import StoredVectors, VectorStore, vectors_of
 
@@ -161,6 +161,7 @@ def rank(
     lexical: LexicalIndex | None = None,
     instructed: Sequence[str] | None = None,
     store: VectorStore | None = None,
+    searcher: Searcher = lambda _: top_k,
     use_gpu: bool = False,
     memory_budget: int | None = None,
     on_progress: OnProgress | None = None,
@@ -176,6 +177,7 @@ def rank(
         lexical: ranks for "bm25".
         instructed: the queries as `encoder` reads them, with an instruction each (`FlagEncoder.instructed`); None: with the model's own.
         store: where vectors are kept; None keeps none.
+        searcher: what searches the vectors of a model, such as `IndexedSearch.searcher`; the default is exact.
         use_gpu: search on a GPU; the caller checks that there is one.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
         timings: a dict to put the seconds of "encode" and "search" into.
@@ -196,7 +198,7 @@ def rank(
     encoded = time.monotonic()
     signals: dict[str, npt.NDArray[np.float32]] = {}
     if tuple(retrievers) == MODEL_ALONE:
-        scores, ids = top_k(
+        scores, ids = searcher("model")(
             queries,
             passages,
             depth,
@@ -214,6 +216,7 @@ def rank(
             model=model,
             second=seconds,
             lexical=lexical,
+            searcher=searcher,
             use_gpu=use_gpu,
             memory_budget=memory_budget,
             on_progress=on_progress,
