@@ -27,6 +27,7 @@ from hnmine.data.verdicts import match_verdicts
 from hnmine.models.cards import ModelSettings, Precision
 from hnmine.models.encoder import Encoder, FlagEncoder, as_encoder
 from hnmine.models.reranker import RerankerSettings
+from hnmine.retrieval.approximate import IndexName
 from hnmine.retrieval.retrievers import second_model_settings
 from hnmine.retrieval.search import gpu_count
 from hnmine.runs.find_knn_neg import changed_selection, verdicts_of
@@ -152,6 +153,7 @@ def rank(
     retrievers: Iterable[str] = ("model",),
     second_model: str | ModelSettings | None = None,
     reranker: str | RerankerSettings | None = None,
+    index: IndexName = "exact",
     store: bool | str | os.PathLike[str] = True,
     device: str | Sequence[str] | None = None,
     precision: Precision = "auto",
@@ -170,6 +172,7 @@ def rank(
         retrievers: "model", "bm25", "second_model", or several, whose ranks are fused.
         second_model: another model, whose similarities become the signal "second_model".
         reranker: a cross-encoder, whose raw logits of the first `depth` candidates become the signal "reranker".
+        index: "exact", or "ivf", "hnsw" or "cagra": approximate search for millions of passages, its recall measured and noted.
         store: True keeps vectors in the workspace, a folder there, False nowhere. Vectors of a loaded model are not kept.
         device: such as "cuda:0", or several; None is the first GPU, else the CPU. FAISS searches on a GPU when the model runs on one.
         precision: "auto", "fp32", "fp16" or "bf16".
@@ -202,6 +205,7 @@ def rank(
         second_model=second_model,
         retrievers=(retrievers,) if isinstance(retrievers, str) else tuple(retrievers),
         reranker=reranker,
+        index=index,
         selection=SelectionSettings(window_start=0, window_end=depth),
     )
     folder = None if store is False else vectors_folder() if store is True else Path(store)

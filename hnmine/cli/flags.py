@@ -23,6 +23,7 @@ from hnmine.data.problems import REPAIRS, repairs_from
 from hnmine.export.formats import FORMATS
 from hnmine.models.cards import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
 from hnmine.models.reranker import RERANKER_CLASSES, RerankerSettings
+from hnmine.retrieval.approximate import INDEXES
 from hnmine.retrieval.retrievers import RETRIEVERS, second_model_settings
 from hnmine.runs.mine import SCORE_SOURCES, MineSettings
 from hnmine.selection.filters import FILTERS
@@ -175,6 +176,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("use_fp16", "", "switch", "as in hn_mine.py; false means --precision fp32", fallback=True),
         Flag("batch_size", "model.batch_size", "integer", "maximum texts in a batch; default: limited by tokens", "N"),
         Flag("use_gpu_for_searching", "use_gpu", "switch", "search on a GPU if there is one"),
+        Flag("index", "index", "text", "exact: compare each query with all passages; ivf, hnsw, and cagra (on a GPU) are approximate, for "
+             "millions of passages: their recall is measured and noted", choices=INDEXES),
         Flag("memory_budget", "", "size", "working memory of the search, such as 2GB; default: a quarter of the free memory", "SIZE"),
         Flag("store", "", "text", "folder of stored vectors, so that no text is encoded twice; default: vectors/ in HNMINE_HOME or "
              "./workspace", "FOLDER"),

@@ -24,6 +24,7 @@ _UNITS = {
     "encoding queries": "tokens",
     "encoding passages in shards": "characters",
     "encoding queries in shards": "characters",
+    "building the index": "passages",
     "searching": "queries",
     "comparing with positives": "queries",
     "counting words": "passages",

@@ -27,7 +27,7 @@ from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.corpus import Corpus
 from hnmine.models.encoder import Encoder, FlagEncoder, Side
 from hnmine.retrieval.bm25 import LexicalIndex
-from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, Vectors, fuse_retrievers, similarities
+from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, Searcher, Vectors, fuse_retrievers, similarities
 from hnmine.retrieval.search import VectorRows, pair_scores, top_k
 from hnmine.vectors.store import StoredVectors, VectorStore, vectors_of
 
@@ -190,6 +190,7 @@ def rank(
     lexical: LexicalIndex | None = None,
     instructed: Sequence[str] | None = None,
     store: VectorStore | None = None,
+    searcher: Searcher = lambda _: top_k,
     use_gpu: bool = False,
     memory_budget: int | None = None,
     workers: Workers | None = None,
@@ -206,6 +207,7 @@ def rank(
         lexical: ranks for "bm25".
         instructed: the queries as `encoder` reads them, with an instruction each (`FlagEncoder.instructed`); None: with the model's own.
         store: where vectors are kept; None keeps none.
+        searcher: what searches the vectors of a model, such as `IndexedSearch.searcher`; the default is exact.
         use_gpu: search on a GPU; the caller checks that there is one.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
         workers: what encodes and searches; None is this process.
@@ -226,9 +228,8 @@ def rank(
         _release(second)
     encoded = time.monotonic()
     signals: dict[str, npt.NDArray[np.float32]] = {}
-    search = top_k if workers is None else workers.top_k
     if tuple(retrievers) == MODEL_ALONE:
-        scores, ids = search(
+        scores, ids = searcher("model")(
             queries,
             passages,
             depth,
@@ -246,7 +247,7 @@ def rank(
             model=model,
             second=seconds,
             lexical=lexical,
-            search=search,
+            searcher=searcher,
             use_gpu=use_gpu,
             memory_budget=memory_budget,
             on_progress=on_progress,

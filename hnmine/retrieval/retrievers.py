@@ -9,8 +9,7 @@ the list lacks it). Lists of 10,000 queries x 1,000 would take 80 MB each; only 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +27,7 @@ __all__ = [
     "MODEL_ALONE",
     "RETRIEVERS",
     "Retriever",
+    "Searcher",
     "Vectors",
     "chosen_retrievers",
     "fuse_retrievers",
@@ -41,6 +41,8 @@ RETRIEVERS: tuple[Retriever, ...] = get_args(Retriever)
 MODEL_ALONE: tuple[Retriever, ...] = ("model",)
 # Of one model: (queries, passages).
 Vectors = tuple[VectorRows, VectorRows]
+# Returns the search for the vectors of a model by its name: `search.top_k`, or another with its arguments.
+Searcher = Callable[[Retriever], Callable[..., tuple[Floats, Ids]]]
 
 NAMES: dict[Retriever, str] = {"model": "the model", "bm25": "BM25", "second_model": "the second model"}
 STAGE = "searching"
@@ -118,7 +120,7 @@ def fuse_retrievers(
     model: Vectors,
     second: Vectors | None = None,
     lexical: LexicalIndex | None = None,
-    search: Callable[..., tuple[Floats, Ids]] = top_k,
+    searcher: Searcher = lambda _: top_k,
     use_gpu: bool = False,
     memory_budget: int | None = None,
     on_progress: OnProgress | None = None,
@@ -132,7 +134,7 @@ def fuse_retrievers(
         depth: candidates wanted a query, at most FUSION_DEPTH; fewer when the corpus has fewer.
         model, second: vectors of the one and the other model.
         lexical: ranks for "bm25".
-        search: `top_k`, or what returns the same.
+        searcher: what searches the vectors of "model" and "second_model".
         use_gpu, memory_budget, on_progress, should_stop: as in `search.top_k`.
 
     Returns:
@@ -140,9 +142,14 @@ def fuse_retrievers(
     """
     width, count = min(FUSION_DEPTH, corpus.n_candidates), len(corpus.queries)
     model_fills = "model" not in retrievers
-    searched = [*retrievers, *(["model"] if model_fills else [])]
+    searched: list[Retriever] = [*retrievers, *MODEL_ALONE] if model_fills else [*retrievers]
     ids = np.empty((count, min(depth, width)), dtype=np.int32)
-    search = partial(search, k=width, count=corpus.n_candidates, use_gpu=use_gpu, memory_budget=memory_budget, should_stop=should_stop)
+    settings: dict[str, Any] = {
+        "count": corpus.n_candidates,
+        "use_gpu": use_gpu,
+        "memory_budget": memory_budget,
+        "should_stop": should_stop,
+    }
     signals = {f"rank_{name}": np.empty(ids.shape, dtype=np.float32) for name in retrievers}
 
     for first in range(0, count, QUERIES):
@@ -157,7 +164,7 @@ def fuse_retrievers(
                 continue
             vectors = model if name == "model" else second
             assert vectors is not None  # `chosen_retrievers` checks it
-            lists.append(search(vectors[0][queries], vectors[1], on_progress=report)[1])
+            lists.append(searcher(name)(vectors[0][queries], vectors[1], width, **settings, on_progress=report)[1])
         behind = lists.pop() if model_fills else None
         ids[queries], ranks = fused(lists, ids.shape[1], behind=behind)
         for signal, held in zip(signals.values(), ranks, strict=True):

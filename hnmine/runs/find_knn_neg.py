@@ -24,6 +24,7 @@ from hnmine.data.verdicts import Verdict, read_verdicts
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder, as_encoder
 from hnmine.models.reranker import RerankerSettings
+from hnmine.retrieval.approximate import IndexName
 from hnmine.runs.mine import mine_to_file
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.summary import Summary
@@ -49,6 +50,7 @@ def find_knn_neg(
     reranker: RerankerSettings | None = None,
     query_prompt_field: str | None = None,
     pool_mode: PoolMode = "extend",
+    index: IndexName = "exact",
     columns: Columns | Iterable[str] | None = None,
     repair: Iterable[str] = (),
     on_bad_rows: Literal["raise", "skip"] = "raise",
@@ -82,6 +84,7 @@ def find_knn_neg(
         reranker: a cross-encoder that scores the candidates and the positives, for `selection.reranker_margin`.
         query_prompt_field: the field of the rows with the instruction of each query, such as "prompt"; None: all queries have the model's.
         pool_mode: "extend" adds the pool to the rows' passages; "replace" ranks the pool alone, as hn_mine.py does.
+        index: "exact", or "ivf", "hnsw" or "cagra": approximate search for millions of passages, its recall measured and noted.
         columns: which columns hold what: `Columns(query="question", pos=("answer",))` or `["query=question", "pos=answer"]`. Well-known
             names are found.
         repair: kinds of problems to repair when reading, or "all" (`hnmine.data.problems.REPAIRS`).
@@ -123,6 +126,7 @@ def find_knn_neg(
         reranker=reranker,
         pool_mode=pool_mode,
         use_gpu=use_gpu,
+        index=index,
         columns=columns_of(columns),
         repair=tuple(sorted(repairs_from(repair))),
         skip_bad_rows=skips(on_bad_rows),

@@ -28,6 +28,7 @@ from hnmine.models.cards import describe
 from hnmine.models.encoder import Encoder, FlagEncoder
 from hnmine.models.flag_reranker import CrossEncoder
 from hnmine.models.reranker import Reranker
+from hnmine.retrieval.approximate import IndexedSearch
 from hnmine.retrieval.bm25 import LexicalIndex
 from hnmine.retrieval.ranking import Ranking, rank
 from hnmine.retrieval.rerank import SIGNAL, Scorer, with_reranker
@@ -69,6 +70,7 @@ class Ranked:
         inputs, ranking: as read, and with every signal that was computed; no verdict is applied.
         descriptions: what each model that was used gives as its `describe()`.
         scorer: scores pairs with the reranker; None without one.
+        index: what an approximate index reports (`IndexedSearch.reports`); empty with exact search.
         notes: what a user should know, in sentences; vectors: how many were "stored" and "encoded", empty without a store.
         timings: seconds; stages: what each did, as `Stages.report` has it.
     """
@@ -78,6 +80,7 @@ class Ranked:
     ranking: Ranking
     descriptions: dict[Role, dict[str, Any]]
     scorer: Scorer | None
+    index: dict[str, dict[str, Any]]
     notes: tuple[str, ...]
     vectors: dict[str, int]
     timings: dict[str, float]
@@ -143,6 +146,7 @@ def rank_data(
 ) -> Ranked:
     """Encode, search, and compute the signals. Arguments and errors as in `mine`."""
     timings: dict[str, float] = {}
+    search = IndexedSearch(settings.index, stages, should_stop)
     prompts = None if settings.query_prompt_field is None else read_query_prompts(inputs, settings.query_prompt_field)
     _begin("looking at the model", stages, should_stop)
     encoder = load_encoder()
@@ -174,6 +178,7 @@ def rank_data(
         lexical=lexical,
         signals=with_more,
         scored=scored,
+        index=settings.index,
     )
     stages.plan(list(works), plan_key(descriptions.values()))
     words = None
@@ -189,6 +194,7 @@ def rank_data(
             lexical=words,
             instructed=instructed,
             store=store,
+            searcher=search.searcher if workers is None or settings.index != "exact" else lambda _: workers.top_k,
             use_gpu=on_gpu,
             memory_budget=memory_budget,
             workers=workers,
@@ -196,7 +202,6 @@ def rank_data(
             should_stop=should_stop,
             timings=timings,
         )
-    notes = [*(prompts.notes if prompts else ()), *([note] if note else ()), *(workers.notes if workers is not None else ())]
     if with_more:
         with _timed("signals", timings):
             ranking = with_signals(inputs.corpus, ranking, index=words, on_progress=stages, should_stop=should_stop)
@@ -204,6 +209,7 @@ def rank_data(
         with _timed("rerank", timings):
             ranking = with_reranker(ranking, inputs.corpus, scorer, scored, on_progress=stages, should_stop=should_stop)
     descriptions = {role: each.describe() for role, each in models.items() if each is not None}
+    run_notes = [*(prompts.notes if prompts else ()), *([note] if note else []), *search.notes, *(workers.notes if workers else ())]
     if prompts is not None:
         descriptions["model"] = {**descriptions["model"], "query_prompts": prompts.record}
     return Ranked(
@@ -212,7 +218,8 @@ def rank_data(
         ranking=ranking,
         descriptions=descriptions,
         scorer=scorer,
-        notes=tuple(_notes(descriptions, notes, store)),
+        index=search.reports,
+        notes=tuple(_notes(descriptions, run_notes, store)),
         vectors={} if store is None else {"stored": store.found, "encoded": store.encoded},
         timings=timings,
         stages=stages.report(),
@@ -235,6 +242,7 @@ def summary_of(ranked: Ranked, settings: MineSettings, reviewed: Reviewed, selec
     summary.second_model = ranked.descriptions.get("second_model", {}).get("name")
     summary.query_prompts = ranked.descriptions["model"].get("query_prompts", {})
     summary.vectors = ranked.vectors
+    summary.index = ranked.index
     if ranked.scorer is not None:
         summary.pairs = {"stored": ranked.scorer.stored, "scored": ranked.scorer.scored}
     return summary

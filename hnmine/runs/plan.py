@@ -15,6 +15,7 @@ import numpy.typing as npt
 from hnmine.core.time_left import Work
 from hnmine.data.corpus import Corpus
 from hnmine.data.texts import sizes_of
+from hnmine.retrieval.approximate import BUILDING, IndexName, build_work
 
 __all__ = ["plan_key", "planned"]
 
@@ -24,6 +25,8 @@ BYTES_OF_A_TOKEN, SPECIAL_TOKENS = 4.0, 2
 RERANKER = 4.0
 # Of a query and a passage; of a query and a ranked candidate.
 SEARCHED, RANKED = 1.5e-8, 1.5e-6
+# Part of the passages that an index compares with a query, until it is measured.
+INDEXED = 0.25
 COMPARED = 2e-6
 WORD_BYTE, MATCHED = 2e-7, 1e-7
 
@@ -37,6 +40,7 @@ def planned(
     lexical: bool = False,
     signals: bool = False,
     scored: int = 0,
+    index: IndexName = "exact",
 ) -> Iterator[Work]:
     """Yield the stages of `rank_data` in their order.
 
@@ -46,6 +50,7 @@ def planned(
         depth: candidates of each query.
         lexical: whether BM25 ranks too, which counts words first. signals: whether signals are computed.
         scored: candidates of each query that a reranker scores.
+        index: how the model's vectors are searched.
     """
     queries, passages = len(corpus.queries), len(corpus.passages)
     depth = min(depth, corpus.n_candidates)
@@ -58,7 +63,11 @@ def planned(
             for side, of_side in sizes.items():
                 tokens = _tokens(of_side, each, side)
                 yield Work(f"{prefix}encoding {side}", tokens, tokens * TOKEN)
-    yield Work("searching", queries, queries * (SEARCHED * corpus.n_candidates + RANKED * depth))
+    compared = float(corpus.n_candidates)
+    if index != "exact":
+        yield Work(BUILDING, compared, SEARCHED * build_work(index, corpus.n_candidates))
+        compared *= INDEXED
+    yield Work("searching", queries, queries * (SEARCHED * compared + RANKED * depth))
     if signals:
         yield Work("comparing with positives", queries, COMPARED * queries * depth)
         if not lexical:

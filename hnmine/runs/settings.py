@@ -12,6 +12,7 @@ from hnmine.data.corpus import PoolMode
 from hnmine.export.formats import check_export
 from hnmine.models.cards import ModelSettings
 from hnmine.models.reranker import RerankerSettings
+from hnmine.retrieval.approximate import IndexName, chosen_index
 from hnmine.retrieval.rerank import SIGNAL
 from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, chosen_retrievers
 from hnmine.selection.settings import SelectionSettings
@@ -35,6 +36,7 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         reranker: a cross-encoder whose scores become the signal "reranker"; None for none.
         pool_mode: "extend" adds the pool to the rows' passages, "replace" ranks the pool alone.
         use_gpu: search on a GPU where there is one.
+        index: how vectors are searched: "exact", or approximately by "ivf", "hnsw" or "cagra" (`hnmine.retrieval.approximate`).
         columns: which columns of the input files hold what; the others are found by name.
         repair: kinds of problems to repair when reading (see `hnmine.data.problems.REPAIRS`).
         skip_bad_rows: leave out rows that cannot be used.
@@ -53,6 +55,7 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     reranker: RerankerSettings | None = None
     pool_mode: PoolMode = "extend"
     use_gpu: bool = False
+    index: IndexName = "exact"
     columns: Columns = Columns()
     repair: tuple[str, ...] = ()
     skip_bad_rows: bool = False
@@ -66,6 +69,7 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         check_export(self.output_format, with_scores=self.with_scores, dev_share=self.dev_share, repair_output=self.repair_output)
         if (name := self.query_prompt_field) is not None and (not isinstance(name, str) or name in ("", "query", "pos", "neg")):
             raise SettingsError(f"query_prompt_field is {name!r}; name the field with the instruction of each query, such as 'prompt'")
+        chosen_index(self.index)
         second, end = self.second_model is not None, self.selection.window_end
         msgspec.structs.force_setattr(self, "retrievers", chosen_retrievers(self.retrievers, second=second, window_end=end))
         if self.reranker is None and SIGNAL in self.selection.signals:

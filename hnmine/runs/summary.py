@@ -38,6 +38,7 @@ class Summary:
         problems: counts of input problems, "kind (resolution)".
         verdicts: counts of the applied verdicts, and of those "elsewhere", on texts that are not in this data; empty without any.
         vectors: how many were "stored" and how many had to be "encoded"; empty without a store.
+        index: what an approximate index reports, by model: its settings and its measured recall; empty with exact search.
         pairs: the same of a reranker's scores, "stored" and "scored"; empty without a reranker.
         timings: seconds of each stage.
         out_of_reach: of `Selection`. notes: what else a user should know, in sentences.
@@ -64,6 +65,7 @@ class Summary:
     verdicts: dict[str, int] = field(default_factory=dict)
     vectors: dict[str, int] = field(default_factory=dict)
     pairs: dict[str, int] = field(default_factory=dict)
+    index: dict[str, dict[str, Any]] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     out_of_reach: str = ""
     notes: list[str] = field(default_factory=list)

@@ -31,6 +31,7 @@ def python(settings: MineSettings, *, input_file: str, pool: str | None, output_
         "retrievers": None if settings.retrievers == MODEL_ALONE else settings.retrievers,
         "second_model": settings.second_model,
         "reranker": settings.reranker,
+        "index": None if settings.index == "exact" else settings.index,
     }
     read = {
         "pool": pool,

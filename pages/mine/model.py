@@ -11,6 +11,7 @@ from hnmine.data.corpus import PoolMode
 from hnmine.data.rows import Row
 from hnmine.models import cards, hub, loading
 from hnmine.models.cards import ModelSettings
+from hnmine.retrieval.approximate import INDEXES, IndexName
 from pages.shared.widgets import choice, failed
 from pages.shared.wording import POOL_MODES
 
@@ -150,6 +151,28 @@ def prompt_field(key: str, initial: str | None, rows: Sequence[Row]) -> str | No
         help="The rows have instructions of their own. Choose the field if the model was trained with them, or will be.",
     )
     return chosen or None
+
+
+SEARCHES: dict[IndexName, str] = {
+    "exact": "exact",
+    "ivf": "approximate, lists (ivf)",
+    "hnsw": "approximate, graph (hnsw)",
+    "cagra": "approximate, graph on a GPU (cagra)",
+}
+
+
+def search_index(key: str, initial: IndexName) -> IndexName:
+    """Draw the choice of exact or approximate search."""
+    return st.selectbox(
+        "Search",
+        INDEXES,
+        index=INDEXES.index(initial),
+        format_func=SEARCHES.__getitem__,
+        key=f"index-{key}",
+        persist_state="session",
+        help="Exact search compares each query with all passages. With millions of passages and thousands of queries, approximate search "
+        "takes less time and misses some: its recall is measured and noted under Details.",
+    )
 
 
 def pool_mode(key: str, initial: PoolMode) -> PoolMode:

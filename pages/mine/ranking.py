@@ -12,6 +12,7 @@ from hnmine.data.corpus import PoolMode
 from hnmine.data.dataset import Inputs
 from hnmine.models import cards, loading
 from hnmine.models.cards import ModelSettings
+from hnmine.retrieval.approximate import IndexName
 from hnmine.retrieval.retrievers import MODEL_ALONE, retriever_names
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Dataset
@@ -28,6 +29,7 @@ class Ranking(NamedTuple):
     model: ModelSettings | None
     prompt_field: str | None
     retrievers: Retrievers | None
+    index: IndexName
     pool_mode: PoolMode
     reranker: reranking.Choice
     read: Inputs | None
@@ -45,6 +47,7 @@ class Ranking(NamedTuple):
             "model": self.model == (previous.model or ModelSettings()),
             "query instruction": self.prompt_field == previous.query_prompt_field,
             "retrievers": self.retrievers == sources,
+            "search": self.index == previous.index,
             "candidates": self.pool_mode == previous.pool_mode,
             "reranker": self.reranker.matches(previous.reranker),
         }
@@ -65,16 +68,17 @@ def ranking(dataset: Dataset, previous: MineSettings) -> Ranking:
                 error = found
             prompt_field = controls.prompt_field(dataset.id, previous.query_prompt_field, read.rows if read else ())
             ranked_by = retrievers(dataset.id, previous, model)
+            index = controls.search_index(dataset.id, previous.index)
             reranker = reranking.choice(dataset.id, previous.reranker, model)
     with line:
         if model is None or ranked_by is None or not reranker.usable:
             st.error("A choice cannot be used. See Change.", icon=":material/error:")
         else:
-            _line(model, ranked_by, pool_mode if dataset.pool_name else None, reranker)
-    return Ranking(model, prompt_field, ranked_by, pool_mode, reranker, read, error)
+            _line(model, ranked_by, index, pool_mode if dataset.pool_name else None, reranker)
+    return Ranking(model, prompt_field, ranked_by, index, pool_mode, reranker, read, error)
 
 
-def _line(model: ModelSettings, ranked_by: Retrievers, pool_mode: PoolMode | None, reranker: reranking.Choice) -> None:
+def _line(model: ModelSettings, ranked_by: Retrievers, index: IndexName, pool_mode: PoolMode | None, reranker: reranking.Choice) -> None:
     """Draw the choices in words."""
     card = cards.describe(model)
     parts = [f"{cards.readable_name(card.name)} · {loading.in_words(model.precision).partition(' (')[0]}"]
@@ -84,6 +88,8 @@ def _line(model: ModelSettings, ranked_by: Retrievers, pool_mode: PoolMode | Non
         parts.append(POOL_MODES[pool_mode])
     if ranked_by.names != MODEL_ALONE:
         parts.append(f"ranked {retriever_names(ranked_by.names)}")
+    if index != "exact":
+        parts.append(f"search {controls.SEARCHES[index]}")
     if reranker.settings is not None:
         parts.append(f"reranker {reranker.settings.name_or_path}")
     st.text(" · ".join(parts))

@@ -140,6 +140,7 @@ _SETTINGS = {
     "pool": "candidate pool",
     "pool_mode": "candidates",
     "use_gpu": "search on a GPU",
+    "index": "search",
     "skip_bad_rows": "skip bad rows",
     "repair": "repairs of the data",
     "repair_output": "repairs of the file",

@@ -150,6 +150,7 @@ wanted = MineSettings(
     second_model=ranked.retrievers.second_model if ranked.retrievers else None,
     retrievers=ranked.retrievers.names if ranked.retrievers else MODEL_ALONE,
     reranker=ranked.reranker.settings and msgspec.structs.replace(ranked.reranker.settings, depth=chosen.window_end),
+    index=ranked.index,
     pool_mode=ranked.pool_mode,
     use_gpu=loading.gpu_here(),
     columns=state.columns(dataset.id),

@@ -29,6 +29,7 @@ from hnmine.data.columns import Columns
 from hnmine.data.problems import REPAIRS
 from hnmine.models.cards import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
 from hnmine.models.reranker import RERANKER_CLASSES, RerankerSettings
+from hnmine.retrieval.approximate import INDEXES
 from hnmine.retrieval.fusion import FUSION_DEPTH
 from hnmine.retrieval.retrievers import RETRIEVERS, second_model_settings
 from hnmine.runs.mine import SCORE_SOURCES, MineSettings
@@ -276,6 +277,7 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
         reranker=reranker,
         pool_mode=draw(st.sampled_from(["extend", "replace"])),
         use_gpu=draw(st.booleans()),
+        index=draw(st.sampled_from(INDEXES)),
         columns=Columns(
             query=draw(maybe() | NAMES), neg=draw(maybe() | st.lists(NAMES, max_size=2).map(tuple)), text=draw(maybe() | NAMES)
         ),

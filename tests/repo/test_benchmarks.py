@@ -13,8 +13,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks import measure
+from benchmarks.cluster_simulation import WORKERS, Faults, Simulation, Task, row_of
 from benchmarks.finetune import Recipe, SplitModel, batches_of, finetune, measures
 from benchmarks.fit_fn_model import unseen
 from benchmarks.judged import HashedWords, JudgedSet, made_up
@@ -41,6 +44,7 @@ SMALL = [
     "audit",
     "training_gain",
     "second_opinion",
+    "cluster_simulation",
 ]
 
 
@@ -53,6 +57,30 @@ def test_a_benchmark_runs_and_writes_its_figures(name: str, monkeypatch: pytest.
     written = json.loads((tmp_path / f"{name}-quick.json").read_text())
     assert written["rows"]
     assert written["facts"]["machine"]["cores"]
+
+
+NO_FAULTS = Faults(worker_spread=0, task_spread=0, failures=0, start=0)
+
+
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 99), st.booleans())
+def test_a_simulated_cluster_does_every_task_once_and_never_beats_the_ideal(tasks: int, workers: int, seed: int, failing: bool) -> None:
+    faults = Faults(failures=20.0 if failing else 0.0)
+    some = [Task(10.0 * (1 + number % 3), 0.1, 0.2) for number in range(tasks)]
+    simulation = Simulation(some, workers, faults, seed)
+    seconds = simulation.run()
+    assert simulation.finished == [1] * tasks
+    assert seconds >= simulation.ideal
+    assert seconds >= sum(task.send + task.take for task in some), "the driver does one thing at a time"
+    assert (simulation.failed > 0) >= (simulation.lost > 0)
+    assert Simulation(some, workers, faults, seed).run() == seconds, "seeded"
+
+
+def test_a_simulated_cluster_without_faults_takes_what_a_person_calculates() -> None:
+    assert Simulation([Task(10, 0, 0)] * 8, 4, NO_FAULTS, 1).run() == pytest.approx(20)
+    assert Simulation([Task(10, 0, 0)] * 9, 4, NO_FAULTS, 1).run() == pytest.approx(30)
+    assert Simulation([Task(1, 0, 5)] * 9, 4, NO_FAULTS, 1).run() == pytest.approx(46), "the driver takes one result after the other"
+    row = row_of(50_000, 100, 1, WORKERS[0], NO_FAULTS, 10_000)
+    assert row["simulated, s"] == pytest.approx(50_000 * 185 / WORKERS[0].tokens + 100 * 12 / WORKERS[0].tokens, rel=1e-2)
 
 
 def test_without_a_gpu_its_check_says_so_and_is_no_failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
