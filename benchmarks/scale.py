@@ -54,7 +54,7 @@ class Projection:
 
 
 class Meter:
-    """Seconds and peaks of stages, into `line`."""
+    """Seconds, seconds of the processors, and peaks of stages, into `line`."""
 
     def __init__(self, line: dict[str, Any]) -> None:
         self.line = line
@@ -70,9 +70,10 @@ class Meter:
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         yield
         self.line[stage] = time.perf_counter() - began
+        self.line[f"{stage} cpu"] = time.process_time() - worked
         ended.set()
         thread.join()
         self.line[f"{stage} MB"] = peak_memory() / 2**20
@@ -172,7 +173,7 @@ def main() -> None:
     for line in lines:
         for each in STAGES:
             peaks = {"MB": line[f"{each} MB"], "anonymous": line[f"{each} anonymous"]}
-            rows.append({"passages": line["passages"], "stage": each, "seconds": line[each]} | peaks)
+            rows.append({"passages": line["passages"], "stage": each, "seconds": line[each], "cpu": line[f"{each} cpu"]} | peaks)
         rows[-1] |= {key: line[key] for key in ("all", "vectors found again", "input MB", "texts MB", "store MB")}
     report("scale", rows, facts)
 

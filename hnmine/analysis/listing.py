@@ -21,7 +21,7 @@ from hnmine.core.errors import SettingsError
 from hnmine.data.corpus import Corpus
 from hnmine.selection.select import Selection
 
-__all__ = ["COLUMNS", "FILTERS", "Listing", "Texts", "alphabetical", "filtered", "found", "matching", "pages", "sorted_by"]
+__all__ = ["COLUMNS", "FILTERS", "Listing", "Texts", "alphabetical", "filtered", "found", "matching", "pages", "searched", "sorted_by"]
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -65,10 +65,11 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Texts(NamedTuple):
-    """The queries and passages of a corpus after `normalize_text`."""
+    """The queries and passages of a corpus after `normalize_text`; `ids` (m,) are those of the passages, None if they are all."""
 
     queries: Sequence[str]
     passages: Sequence[str]
+    ids: npt.NDArray[np.int32] | None = None
 
 
 def sorted_by(asked: Listing, table: QueryTable) -> str:
@@ -126,11 +127,17 @@ def filtered(show: str | None, table: QueryTable, selection: Selection) -> Bools
     return np.ones(len(table.positive), dtype=bool)
 
 
+def searched(corpus: Corpus, selection: Selection) -> npt.NDArray[np.int32]:
+    """Return the passages that a search looks at, ascending: the positives and the chosen negatives."""
+    return np.unique(np.concatenate([corpus.positive_ids, selection.negatives[selection.negatives >= 0]]))
+
+
 def matching(words: str, corpus: Corpus, selection: Selection, texts: Texts) -> Bools | None:
     """Return which queries match normalized words, by their own text or that of a positive or chosen negative; None without words."""
     if not (terms := _terms(words)):
         return None
-    passages = np.append(_containing(terms, texts.passages), False)  # the last one is where there is no negative
+    passages = np.zeros(len(corpus.passages) + 1, dtype=bool)  # the last one is where there is no negative
+    passages[slice(-1) if texts.ids is None else texts.ids] = _containing(terms, texts.passages)
     held = _containing(terms, texts.queries) | passages[selection.negatives].any(axis=1)
     return np.asarray(held | np.logical_or.reduceat(passages[corpus.positive_ids], corpus.positive_starts[:-1]))
 

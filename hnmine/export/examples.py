@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, overload
 
 import msgspec
 import numpy as np
@@ -26,7 +27,7 @@ from hnmine.data.rows import Row
 from hnmine.export.scores import PairScores
 from hnmine.selection.select import Selection
 
-__all__ = ["Example", "ExportPart", "dev_path", "dev_queries", "listed", "merge_counts", "names", "query_ids"]
+__all__ = ["Example", "ExportPart", "Names", "dev_path", "dev_queries", "listed", "merge_counts", "query_ids"]
 
 Bools = npt.NDArray[np.bool_]
 _TRAINING = {"query", "pos", "neg", "pos_scores", "neg_scores"}
@@ -142,22 +143,36 @@ def merge_counts(parts: Sequence[ExportPart]) -> ExportPart:
     return whole
 
 
-def names(hashes: npt.NDArray[np.uint64], prefix: str = "") -> list[str]:
-    """Return a unique name for each text hash: 16 hexadecimal digits, with a number for repeated hashes."""
-    found = [f"{prefix}{value:016x}" for value in hashes.tolist()]
-    if len(np.unique(hashes)) < len(hashes):
-        seen: Counter[str] = Counter()
-        for place, name in enumerate(found):
-            seen[name] += 1
-            if seen[name] > 1:
-                found[place] = f"{name}-{seen[name]}"
-    return found
+class Names(Sequence[str]):
+    """A unique name for each text hash, made when asked for: 16 hexadecimal digits, with a number for repeated hashes."""
+
+    def __init__(self, hashes: npt.NDArray[np.uint64], prefix: str = "") -> None:
+        self._hashes, self._prefix = hashes, prefix
+        known, counts = np.unique(hashes, return_counts=True)
+        seen: Counter[int] = Counter()
+        self._turns: dict[int, int] = {}
+        for place in np.flatnonzero(np.isin(hashes, known[counts > 1])).tolist():
+            seen[int(hashes[place])] += 1
+            self._turns[place] = seen[int(hashes[place])]
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        name = f"{self._prefix}{int(self._hashes[place]):016x}"
+        return name if self._turns.get(place, 1) == 1 else f"{name}-{self._turns[place]}"
 
 
-def query_ids(part: ExportPart) -> list[str]:
+def query_ids(part: ExportPart) -> Sequence[str]:
     """Return an id for each query of the corpus: the id of its row if every query has a unique one, else its hash."""
     own = _own_ids(part)
-    return own[1] if own else names(part.corpus.query_hashes, "q")
+    return own[1] if own else Names(part.corpus.query_hashes, "q")
 
 
 def _own_ids(part: ExportPart) -> tuple[str, list[str]] | None:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 import numpy as np
 
-from hnmine.export.examples import Example, ExportPart, names, query_ids
+from hnmine.export.examples import Example, ExportPart, Names, query_ids
 from hnmine.export.scores import numbers
 
 __all__ = ["Buffer", "beir", "dpr", "is_formula", "msmarco", "spreadsheet", "tevatron", "zipped"]
@@ -30,7 +30,7 @@ _SYSTEM = "hnmine"
 
 def tevatron(part: ExportPart) -> Iterator[bytes]:
     """Yield one line for each query: `query_id`, `query`, `positive_passages`, `negative_passages` (docid, title, text, score)."""
-    queries, docids = query_ids(part), names(part.corpus.passage_hashes)
+    queries, docids = query_ids(part), Names(part.corpus.passage_hashes)
 
     def passages(ids: list[int], scores: list[np.float32]) -> bytes:
         found = []
@@ -87,7 +87,7 @@ def _count(part: ExportPart, example: Example) -> None:
 
 def beir(part: ExportPart) -> Iterator[bytes]:
     """Yield a zip with corpus.jsonl, queries.jsonl, qrels/train.tsv, with a split qrels/dev.tsv, and hard_negatives.jsonl."""
-    queries, docids = query_ids(part), names(part.corpus.passage_hashes)
+    queries, docids = query_ids(part), Names(part.corpus.passage_hashes)
 
     def corpus() -> Iterator[bytes]:
         for docid, text in zip(docids, part.corpus.passages, strict=True):
@@ -207,7 +207,7 @@ def spreadsheet(part: ExportPart) -> Iterator[bytes]:
 
     The encoding is UTF-8 with a byte order mark, which Excel needs, and CRLF.
     """
-    queries, docids = query_ids(part), names(part.corpus.passage_hashes)
+    queries, docids = query_ids(part), Names(part.corpus.passage_hashes)
 
     def cell(text: str) -> str:
         part.counts["too long"] += len(text) > CELL_LIMIT

@@ -131,7 +131,7 @@ class LexicalIndex:
                     start, stop = int(bounds[place]), int(bounds[place + 1])
                     np.add.at(part, block.texts[start:stop], block.scores[start:stop])
                     self._read += stop - start
-        if self._mapped and self._read > READ_ENTRIES:
+        if self._read > READ_ENTRIES:
             self._release()
         return found
 
@@ -215,11 +215,12 @@ class LexicalIndex:
                 lengths = K1 * ((1 - B) + B * np.diff(block.starts) / mean)
                 counts = block.scores
                 block.scores[:] = np.repeat(rare[block.words], np.diff(block.bounds)) * (counts / (lengths[block.texts] + counts))
-        self._release()
+                self._release([block])
 
-    def _release(self) -> None:
+    def _release(self, blocks: Sequence[_Block] | None = None) -> None:
+        """Release the mapped pages of some blocks, or of all."""
         self._read = 0
-        for block in self._blocks if self._mapped else ():
+        for block in (self._blocks if blocks is None else blocks) if self._mapped else ():
             for each in (block.tokens, block.texts, block.scores):
                 release_pages(each)
 
@@ -240,8 +241,7 @@ class LexicalIndex:
             before = np.cumsum(counts) - counts
             tokens.append(block.tokens[np.repeat(block.starts[own] - before, counts) + np.arange(counts.sum())])
             sizes.append(counts)
-        if self._mapped:
-            self._release()
+        self._release()
         words, lengths = np.concatenate(tokens).astype(np.uint64) + np.uint64(1), np.concatenate(sizes)
         runs = words.copy()
         # A text shorter than a shingle is compared word by word.

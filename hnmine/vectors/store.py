@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sqlite3
+import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -25,7 +28,8 @@ import numpy.typing as npt
 from hnmine.core.errors import EncodeError, SettingsError, WorkspaceError
 from hnmine.core.files import parse_size
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
-from hnmine.data.texts import take
+from hnmine.core.scratch import scratch_folder
+from hnmine.data.texts import Texts, take
 from hnmine.models.encoder import ONE, Encoder, Side, encode
 from hnmine.vectors import shards
 from hnmine.vectors.index import EncoderKey, SpaceUsage
@@ -86,6 +90,17 @@ class VectorStore:
         space = space_of(encoder, side)
         if space is None:
             raise SettingsError("the vectors of a model without an identity cannot be stored; use vectors_of")
+        return self._of(identity, encoder, texts, side, on_progress, should_stop)
+
+    def _of(
+        self,
+        identity: str,
+        encoder: Encoder,
+        texts: Sequence[str],
+        side: Side,
+        on_progress: OnProgress | None,
+        should_stop: ShouldStop | None,
+    ) -> StoredVectors:
         check_cancelled(should_stop)
         keys, firsts, inverse = unique_keys(shards.text_keys(texts))
 
@@ -283,11 +298,18 @@ def vectors_of(
 ) -> StoredVectors | npt.NDArray[np.float32]:
     """Return the vectors of `texts`, (n, d) in their order: from the store, or in memory if they cannot be stored.
 
+    Those of texts in a file that cannot be stored are in temporary files, which are removed with them.
+
     Raises:
         As `VectorStore.vectors`.
     """
     if store is not None and encoder.identity(side) is not None:
         return store.vectors(encoder, texts, side, on_progress=on_progress, should_stop=should_stop)
+    if isinstance(texts, Texts):
+        folder = tempfile.mkdtemp(dir=scratch_folder())
+        found = VectorStore(folder)._of("", encoder, texts, side, on_progress, should_stop)
+        weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
+        return found
     vectors = encode(encoder, texts, side, on_progress=on_progress, should_stop=should_stop)
     rows = _rounded(vectors, _dtype(encoder.describe()), lambda place: f"the {ONE[side]} {texts[place][:80]!r}")
     return rows.astype(np.float32, copy=False)

@@ -15,6 +15,7 @@ from hnmine.analysis import compare, diagnostics, listing, queries
 from hnmine.analysis import histograms as histogram
 from hnmine.core import text
 from hnmine.core.text import normalize_text
+from hnmine.data.texts import Texts
 from hnmine.resources import OpenRun, cached
 from hnmine.review import audit_sample
 from hnmine.runs.summary import Summary, summarise
@@ -75,9 +76,18 @@ def _places(run: OpenRun) -> Ints:
     return listing.alphabetical(_folded(run))
 
 
+@cached(2)
+def _folded_of(run: OpenRun, selection: Selection) -> listing.Texts:
+    corpus = run.inputs.corpus
+    if not isinstance(corpus.passages, Texts):
+        return listing.Texts(_folded(run), _folded_passages(run))
+    ids = listing.searched(corpus, selection)  # the others do not fit into memory
+    return listing.Texts(_folded(run), [normalize_text(passage) for passage in corpus.passages.take(ids)], ids)
+
+
 @cached(8)
 def _matching(run: OpenRun, selection: Selection, words: str) -> listing.Bools | None:
-    return listing.matching(words, run.inputs.corpus, selection, listing.Texts(_folded(run), _folded_passages(run)))
+    return listing.matching(words, run.inputs.corpus, selection, _folded_of(run, selection))
 
 
 @cached(8)

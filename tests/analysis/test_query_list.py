@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hnmine.analysis.listing import COLUMNS, FILTERS, Listing, Texts, alphabetical, filtered, matching, pages, sorted_by
+from hnmine.analysis.listing import COLUMNS, FILTERS, Listing, Texts, alphabetical, filtered, matching, pages, searched, sorted_by
 from hnmine.analysis.listing import found as listed_by
 from hnmine.analysis.queries import QueryTable, query_table
 from hnmine.core.errors import SettingsError
@@ -61,6 +61,9 @@ PASSAGES = [normalize_text(passage) for passage in CORPUS.passages]
 
 def found(asked: Listing, table: QueryTable = TABLE) -> list[int]:
     among = matching(asked.words, CORPUS, SELECTION, Texts(FOLDED, PASSAGES))
+    ids = searched(CORPUS, SELECTION)
+    of_those = matching(asked.words, CORPUS, SELECTION, Texts(FOLDED, [PASSAGES[place] for place in ids], ids))
+    assert (among is None and of_those is None) or (among == of_those).all(), "no other passage is looked at"
     return listed_by(asked, table, SELECTION, among, alphabetical(FOLDED)).tolist()
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from hnmine.core.scratch import scratch_folder
@@ -18,7 +18,7 @@ from hnmine.runs.mine import MineSettings, mine
 from hnmine.runs.output import write_rows
 from hnmine.selection.presets import with_preset
 from hnmine.selection.settings import SelectionSettings
-from hnmine.vectors.store import VectorStore
+from hnmine.vectors.store import StoredVectors, VectorStore
 from tests.conftest import EXAMPLE, FakeEncoder
 
 
@@ -86,12 +86,23 @@ def test_any_kind_of_pool_is_read_alike(few, tmp_path, kind, titles):
     assert (found.files, found.read, found.problems) == (known.files, known.read, known.problems)
 
 
-def test_nothing_is_left_when_the_data_are_gone(few):
+class Unnamed(FakeEncoder):
+    """A model without an identity: nothing of it is stored."""
+
+    def identity(self, side):
+        return None
+
+
+@pytest.mark.parametrize("encoder", [FakeEncoder, Unnamed])
+def test_without_a_store_vectors_are_the_same_and_in_files_too(few, encoder):
+    known = mine(EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", MineSettings(), encoder)
     few()
     before = sorted(scratch_folder().iterdir())
-    mined = mine(EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", MineSettings(), FakeEncoder)
+    found = mine(EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", MineSettings(), encoder)
+    assert isinstance(found.ranking.passage_vectors, StoredVectors)
+    assert np.array_equal(known.ranking.passage_vectors, found.ranking.passage_vectors[:])
+    assert np.array_equal(known.selection.negatives, found.selection.negatives)
     files = set(scratch_folder().iterdir()) - set(before)
-    assert {Path(each).suffix for each in files} == {".texts"}
-    assert len(files) == 2, "the pool as read, and the passages"
-    del mined
+    assert sorted(each.suffix for each in files) == ["", ".texts", ".texts"], "vectors, the pool as read, and the passages"
+    del found
     assert sorted(scratch_folder().iterdir()) == before
