@@ -38,6 +38,10 @@ OBJECT_STORE = 2**28
 # Memory of a worker with a small model: torch, FlagEmbedding and the weights.
 WORKER_BYTES = 3 * 2**29
 
+# Ray has one connection in a process: the last one who opened it here closes it. One that the caller of the library opened stays.
+_lock = threading.Lock()
+_users = 0
+
 
 def nodes_in_words(address: str) -> str:
     """Connect to a cluster and return what it has: "2 nodes, 32 CPUs, 4 GPUs".
@@ -74,25 +78,33 @@ class RayWorkers:
         Raises:
             ClusterError: the address cannot be reached, or its versions of Ray and Python are others.
         """
+        global _users
         if self._ray is not None:
             return self._ray
+        self._reach()
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
-        if not ray.is_initialized():
-            with _quiet():
-                self._connect(ray)
-            self._own = True
+        with _lock:
+            if not _users and not ray.is_initialized():
+                with _quiet():
+                    self._connect(ray)
+                self._own = True
+            elif _users:
+                self._own = True
+            _users += self._own
         self._ray = ray
         return ray
 
     def close(self) -> None:
         """Disconnect; a local cluster ends."""
-        if self._own:
-            self._own = False
-            self._ray.shutdown()
-        self._ray = None
+        global _users
+        with _lock:
+            _users -= self._own
+            if self._own and not _users:
+                self._ray.shutdown()
+            self._own, self._ray = False, None
 
     def encode(
         self,
@@ -235,7 +247,6 @@ class RayWorkers:
                 size = max(80 * 2**20, min(OBJECT_STORE, available() // 8))
                 ray.init(address="local", num_cpus=threads(), include_dashboard=False, object_store_memory=size, **common)
                 return
-            self._reach()
             ray.init(address=self._address, **common)
         except HnmineError:
             raise

@@ -15,6 +15,7 @@ from hnmine.models.cards import ModelSettings
 from hnmine.retrieval.retrievers import MODEL_ALONE, retriever_names
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Dataset
+from pages.mine import cluster as clusters
 from pages.mine import model as controls
 from pages.mine.retrievers import Retrievers, retrievers
 from pages.shared import reranker as reranking
@@ -30,13 +31,20 @@ class Ranking(NamedTuple):
     retrievers: Retrievers | None
     pool_mode: PoolMode
     reranker: reranking.Choice
+    cluster: clusters.Choice
     read: Inputs | None
     error: HnmineError | None
 
     @property
     def usable(self) -> bool:
         """Whether a run can begin."""
-        return self.model is not None and self.retrievers is not None and self.reranker.usable and self.read is not None
+        return (
+            self.model is not None
+            and self.retrievers is not None
+            and self.reranker.usable
+            and self.cluster.usable
+            and self.read is not None
+        )
 
     def changed(self, previous: MineSettings) -> list[str]:
         """Return what differs from the choices of a run, in words."""
@@ -55,7 +63,7 @@ def ranking(dataset: Dataset, previous: MineSettings) -> Ranking:
     """Draw the choices; `previous` are the first values."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"):
         line = st.container(width="stretch")
-        with st.popover("Change", icon=":material/model_training:", help="Model, candidates, retrievers, reranker."):
+        with st.popover("Change", icon=":material/model_training:", help="Model, candidates, retrievers, reranker, cluster."):
             model = controls.model(dataset.id, previous.model or ModelSettings())
             pool_mode = controls.pool_mode(dataset.id, previous.pool_mode) if dataset.pool_name is not None else "extend"
             read, error = None, None
@@ -66,15 +74,18 @@ def ranking(dataset: Dataset, previous: MineSettings) -> Ranking:
             prompt_field = controls.prompt_field(dataset.id, previous.query_prompt_field, read.rows if read else ())
             ranked_by = retrievers(dataset.id, previous, model)
             reranker = reranking.choice(dataset.id, previous.reranker, model)
+            cluster = clusters.choice(dataset.id)
     with line:
-        if model is None or ranked_by is None or not reranker.usable:
+        if model is None or ranked_by is None or not reranker.usable or not cluster.usable:
             st.error("A choice cannot be used. See Change.", icon=":material/error:")
         else:
-            _line(model, ranked_by, pool_mode if dataset.pool_name else None, reranker)
-    return Ranking(model, prompt_field, ranked_by, pool_mode, reranker, read, error)
+            _line(model, ranked_by, pool_mode if dataset.pool_name else None, reranker, cluster)
+    return Ranking(model, prompt_field, ranked_by, pool_mode, reranker, cluster, read, error)
 
 
-def _line(model: ModelSettings, ranked_by: Retrievers, pool_mode: PoolMode | None, reranker: reranking.Choice) -> None:
+def _line(
+    model: ModelSettings, ranked_by: Retrievers, pool_mode: PoolMode | None, reranker: reranking.Choice, cluster: clusters.Choice
+) -> None:
     """Draw the choices in words."""
     card = cards.describe(model)
     parts = [f"{cards.readable_name(card.name)} · {loading.in_words(model.precision).partition(' (')[0]}"]
@@ -86,4 +97,6 @@ def _line(model: ModelSettings, ranked_by: Retrievers, pool_mode: PoolMode | Non
         parts.append(f"ranked {retriever_names(ranked_by.names)}")
     if reranker.settings is not None:
         parts.append(f"reranker {reranker.settings.name_or_path}")
+    if cluster.settings is not None:
+        parts.append(f"cluster {cluster.settings.address}")
     st.text(" · ".join(parts))
