@@ -71,6 +71,7 @@ class RayWorkers:
         self._address, self._devices = address, devices
         self._ray: Any = None
         self._own = False
+        self._free: dict[str, float] = {}
 
     def start(self) -> Any:
         """Connect, once, and return the module.
@@ -83,6 +84,8 @@ class RayWorkers:
             return self._ray
         self._reach()
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray prints to stdout that a worker died, where the command line prints JSON. It reads this when it is imported.
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
@@ -94,7 +97,7 @@ class RayWorkers:
             elif _users:
                 self._own = True
             _users += self._own
-        self._ray = ray
+        self._ray, self._free = ray, ray.available_resources()  # before workers of ours, which free theirs with a delay
         return ray
 
     def close(self) -> None:
@@ -228,7 +231,7 @@ class RayWorkers:
             cores = max(1, threads() // len(self._devices))
             found = [(device, {"num_cpus": cores, "num_gpus": 0}) for device in self._devices]
             return found[:most]
-        free = self._ray.available_resources()
+        free = self._free
         if kind == "cuda":
             if not self._ray.cluster_resources().get("GPU"):
                 raise ClusterError("the model is set to a GPU and the cluster has none; set devices to cpu")
