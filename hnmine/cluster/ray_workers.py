@@ -38,6 +38,10 @@ OBJECT_STORE = 2**28
 # Memory of a worker with a small model: torch, FlagEmbedding and the weights.
 WORKER_BYTES = 3 * 2**29
 
+# Ray has one connection in a process: the last one who opened it here closes it. One that the caller of the library opened stays.
+_lock = threading.Lock()
+_users = 0
+
 
 def nodes_in_words(address: str) -> str:
     """Connect to a cluster and return what it has: "2 nodes, 32 CPUs, 4 GPUs".
@@ -67,6 +71,7 @@ class RayWorkers:
         self._address, self._devices = address, devices
         self._ray: Any = None
         self._own = False
+        self._free: dict[str, float] = {}
 
     def start(self) -> Any:
         """Connect, once, and return the module.
@@ -74,25 +79,35 @@ class RayWorkers:
         Raises:
             ClusterError: the address cannot be reached, or its versions of Ray and Python are others.
         """
+        global _users
         if self._ray is not None:
             return self._ray
+        self._reach()
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray prints to stdout that a worker died, where the command line prints JSON. It reads this when it is imported.
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
-        if not ray.is_initialized():
-            with _quiet():
-                self._connect(ray)
-            self._own = True
-        self._ray = ray
+        with _lock:
+            if not _users and not ray.is_initialized():
+                with _quiet():
+                    self._connect(ray)
+                self._own = True
+            elif _users:
+                self._own = True
+            _users += self._own
+        self._ray, self._free = ray, ray.available_resources()  # before workers of ours, which free theirs with a delay
         return ray
 
     def close(self) -> None:
         """Disconnect; a local cluster ends."""
-        if self._own:
-            self._own = False
-            self._ray.shutdown()
-        self._ray = None
+        global _users
+        with _lock:
+            _users -= self._own
+            if self._own and not _users:
+                self._ray.shutdown()
+            self._own, self._ray = False, None
 
     def encode(
         self,
@@ -216,7 +231,7 @@ class RayWorkers:
             cores = max(1, threads() // len(self._devices))
             found = [(device, {"num_cpus": cores, "num_gpus": 0}) for device in self._devices]
             return found[:most]
-        free = self._ray.available_resources()
+        free = self._free
         if kind == "cuda":
             if not self._ray.cluster_resources().get("GPU"):
                 raise ClusterError("the model is set to a GPU and the cluster has none; set devices to cpu")
@@ -235,7 +250,6 @@ class RayWorkers:
                 size = max(80 * 2**20, min(OBJECT_STORE, available() // 8))
                 ray.init(address="local", num_cpus=threads(), include_dashboard=False, object_store_memory=size, **common)
                 return
-            self._reach()
             ray.init(address=self._address, **common)
         except HnmineError:
             raise

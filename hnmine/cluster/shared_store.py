@@ -96,7 +96,7 @@ class SharedStore:
     def remove(self, name: str) -> None:
         """Remove a shard, such as a damaged one: its record first."""
         for each in (name + RECORD, *(path.name for path in shards.files(Path(), name))):
-            with suppress(OSError), self._wrapped():
+            with self._wrapped(), suppress(FileNotFoundError):
                 self._files.rm_file(self._path(each))
 
     def sweep(self) -> None:

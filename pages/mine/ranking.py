@@ -16,6 +16,7 @@ from hnmine.retrieval.approximate import IndexName
 from hnmine.retrieval.retrievers import MODEL_ALONE, retriever_names
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Dataset
+from pages.mine import cluster as clusters
 from pages.mine import model as controls
 from pages.mine.retrievers import Retrievers, retrievers
 from pages.shared import reranker as reranking
@@ -32,13 +33,20 @@ class Ranking(NamedTuple):
     index: IndexName
     pool_mode: PoolMode
     reranker: reranking.Choice
+    cluster: clusters.Choice
     read: Inputs | None
     error: HnmineError | None
 
     @property
     def usable(self) -> bool:
         """Whether a run can begin."""
-        return self.model is not None and self.retrievers is not None and self.reranker.usable and self.read is not None
+        return (
+            self.model is not None
+            and self.retrievers is not None
+            and self.reranker.usable
+            and self.cluster.usable
+            and self.read is not None
+        )
 
     def changed(self, previous: MineSettings) -> list[str]:
         """Return what differs from the choices of a run, in words."""
@@ -58,7 +66,7 @@ def ranking(dataset: Dataset, previous: MineSettings) -> Ranking:
     """Draw the choices; `previous` are the first values."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"):
         line = st.container(width="stretch")
-        with st.popover("Change", icon=":material/model_training:", help="Model, candidates, retrievers, reranker."):
+        with st.popover("Change", icon=":material/model_training:", help="Model, candidates, retrievers, reranker, cluster."):
             model = controls.model(dataset.id, previous.model or ModelSettings())
             pool_mode = controls.pool_mode(dataset.id, previous.pool_mode) if dataset.pool_name is not None else "extend"
             read, error = None, None
@@ -70,15 +78,23 @@ def ranking(dataset: Dataset, previous: MineSettings) -> Ranking:
             ranked_by = retrievers(dataset.id, previous, model)
             index = controls.search_index(dataset.id, previous.index)
             reranker = reranking.choice(dataset.id, previous.reranker, model)
+            cluster = clusters.choice(dataset.id)
     with line:
-        if model is None or ranked_by is None or not reranker.usable:
+        if model is None or ranked_by is None or not reranker.usable or not cluster.usable:
             st.error("A choice cannot be used. See Change.", icon=":material/error:")
         else:
-            _line(model, ranked_by, index, pool_mode if dataset.pool_name else None, reranker)
-    return Ranking(model, prompt_field, ranked_by, index, pool_mode, reranker, read, error)
+            _line(model, ranked_by, index, pool_mode if dataset.pool_name else None, reranker, cluster)
+    return Ranking(model, prompt_field, ranked_by, index, pool_mode, reranker, cluster, read, error)
 
 
-def _line(model: ModelSettings, ranked_by: Retrievers, index: IndexName, pool_mode: PoolMode | None, reranker: reranking.Choice) -> None:
+def _line(
+    model: ModelSettings,
+    ranked_by: Retrievers,
+    index: IndexName,
+    pool_mode: PoolMode | None,
+    reranker: reranking.Choice,
+    cluster: clusters.Choice,
+) -> None:
     """Draw the choices in words."""
     card = cards.describe(model)
     parts = [f"{cards.readable_name(card.name)} · {loading.in_words(model.precision).partition(' (')[0]}"]
@@ -92,4 +108,6 @@ def _line(model: ModelSettings, ranked_by: Retrievers, index: IndexName, pool_mo
         parts.append(f"search {controls.SEARCHES[index]}")
     if reranker.settings is not None:
         parts.append(f"reranker {reranker.settings.name_or_path}")
+    if cluster.settings is not None:
+        parts.append(f"cluster {cluster.settings.address}")
     st.text(" · ".join(parts))

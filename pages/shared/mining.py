@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hnmine import resources
+from hnmine.cluster.settings import ClusterSettings
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.dataset import Inputs
 from hnmine.models import loading
@@ -34,7 +35,7 @@ def recommended(dataset_id: str, read: Inputs) -> MineSettings:
     )
 
 
-def start(dataset_id: str, settings: MineSettings, depth: int) -> Job:
+def start(dataset_id: str, settings: MineSettings, depth: int, cluster: ClusterSettings | None = None) -> Job:
     """Queue the mining of a data set; it continues without the page, and can be resumed after a crash of the server.
 
     Raises:
@@ -57,9 +58,10 @@ def start(dataset_id: str, settings: MineSettings, depth: int) -> Job:
             on_progress,
             should_stop,
             load_reranker=reranker,
+            cluster=cluster,
         )
 
-    request = Request(dataset_id=dataset_id, settings=settings, depth=depth)
+    request = Request(dataset_id=dataset_id, settings=settings, depth=depth, cluster=cluster)
     return resources.jobs().submit(dataset_id, work, name=name, request=request)
 
 
@@ -75,7 +77,7 @@ def resume(record: JobRecord) -> Job:
     Raises:
         WorkspaceError: its data set has been deleted.
     """
-    job = start(record.request.dataset_id, record.request.settings, record.request.depth)
+    job = start(record.request.dataset_id, record.request.settings, record.request.depth, record.request.cluster)
     dismiss(record)
     return job
 

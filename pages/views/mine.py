@@ -92,7 +92,7 @@ def action(dataset_id: str, wanted: MineSettings, ranked: Ranking, previous: Min
         key="mine",
     )
     if pressed:
-        mining.start(dataset_id, wanted, mining.DEPTH)
+        mining.start(dataset_id, wanted, mining.DEPTH, ranked.cluster.settings)
         st.rerun()
     reranking.tell(wanted.reranker, ranked.read.corpus if ranked.read else None, wanted.selection.window_end)
     if ranked.read is None:

@@ -313,7 +313,7 @@ def test_the_best_are_sorted_by_score_and_then_by_id():
     rng = np.random.default_rng(18)
     scores = rng.choice(np.array([-np.inf, -1.5, -0.0, 0.0, 1e-40, 0.25, 3e38], np.float32), (50, 40))
     ids = np.stack([rng.permutation(2**31 - 1 - np.arange(40)) for _ in range(50)]).astype(np.int32)
-    best, best_ids = search._best(scores, ids, 17)
+    best, best_ids = search.best_of(scores, ids, 17)
     order = np.lexsort((ids, -scores))[:, :17]
     np.testing.assert_array_equal(best_ids, np.take_along_axis(ids, order, 1))
     np.testing.assert_array_equal(best, np.take_along_axis(scores, order, 1))
