@@ -90,11 +90,11 @@ class VectorStore:
         space = space_of(encoder, side)
         if space is None:
             raise SettingsError("the vectors of a model without an identity cannot be stored; use vectors_of")
-        return self._of(identity, encoder, texts, side, on_progress, should_stop)
+        return self._of(space, encoder, texts, side, on_progress, should_stop)
 
     def _of(
         self,
-        identity: str,
+        space: EncoderKey,
         encoder: Encoder,
         texts: Sequence[str],
         side: Side,
@@ -307,7 +307,8 @@ def vectors_of(
         return store.vectors(encoder, texts, side, on_progress=on_progress, should_stop=should_stop)
     if isinstance(texts, Texts):
         folder = tempfile.mkdtemp(dir=scratch_folder())
-        found = VectorStore(folder)._of("", encoder, texts, side, on_progress, should_stop)
+        space = encoder_key("", "", _dtype(encoder.describe()))
+        found = VectorStore(folder)._of(space, encoder, texts, side, on_progress, should_stop)
         weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
         return found
     vectors = encode(encoder, texts, side, on_progress=on_progress, should_stop=should_stop)
