@@ -63,9 +63,9 @@ def _folder(process: int) -> Path:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     except OSError as error:
         raise OutputError(f"no temporary folder can be made ({error}); set TMPDIR to a folder with free space") from error
-    _sweep(folder.parent)
     held = contextlib.ExitStack()
     held.enter_context(locked(folder / "lock", wait=False))
+    _sweep(folder.parent)
 
     def remove() -> None:
         if os.getpid() == process:
