@@ -2,7 +2,7 @@
 
 An encoder-only model on one device is run through its tokenizer, network and pooling, in batches of a token budget
 (`hnmine.models.batching`). On a CPU each thread computes a batch of its own: where other work runs, threads that share a
-batch wait for each other at every layer, and that took 2 to 5 times as long (benchmarks/RESULTS.md). Other classes, and
+batch wait for each other at every layer, and that took 2 to 13 times as long (benchmarks/RESULTS.md). Other classes, and
 several devices, go through FlagEmbedding's `encode`, in shards.
 """
 
