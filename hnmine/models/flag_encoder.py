@@ -2,7 +2,7 @@
 
 An encoder-only model on one device is run through its tokenizer, network and pooling, in batches of a token budget
 (`hnmine.models.batching`). On a CPU each thread computes a batch of its own: where other work runs, threads that share a
-batch wait for each other at every layer, and that took 2 to 5 times as long (benchmarks/RESULTS.md). Other classes, and
+batch wait for each other at every layer, and that took 2 to 13 times as long (benchmarks/RESULTS.md). Other classes, and
 several devices, go through FlagEmbedding's `encode`, in shards.
 """
 
@@ -27,9 +27,10 @@ __all__ = ["ARITHMETIC", "TOKEN_BUDGET_CPU", "TOKEN_BUDGET_GPU", "FlagModelRunne
 
 # Part of the identity of stored vectors: increase it with every change that changes their bits.
 ARITHMETIC = 2
-# Tokens in one batch. On a CPU in bf16, 1,024 / 2,048 / 4,096 / 8,192 tokens gave 9.6 / 9.6 / 10.1 / 10.3 thousand a second
-# at 400 tokens a text, and no difference at 40; in fp32, 4,096 and more are slower for short texts. A GPU needs larger batches.
-TOKEN_BUDGET_CPU = {"bf16": 4_096, "fp32": 2_048}
+# Tokens in one batch. In fp32, batches of 512 to 4,096 tokens take the same time in one thread; small ones hear a cancel sooner and
+# take less memory. In bf16, with the two cores on one batch, 1,024 / 2,048 / 4,096 / 8,192 tokens gave 9.6 / 9.6 / 10.1 / 10.3
+# thousand a second at 400 tokens a text. A GPU needs larger batches.
+TOKEN_BUDGET_CPU = {"bf16": 4_096, "fp32": 1_024}
 TOKEN_BUDGET_GPU = 65_536
 # Batches per call of FlagEmbedding's encode: bounds the delay of a cancel.
 SHARD_BATCHES = 8

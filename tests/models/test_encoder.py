@@ -166,7 +166,15 @@ def test_a_batch_that_does_not_fit_is_halved(flag_model, error):
     model = copy.copy(flag_model)
     model.model = Starved(flag_model.model, 26, error)
     assert passages(FlagEncoder(model), texts).tobytes() == passages(FlagEncoder(flag_model), texts).tobytes()
-    assert [rows for rows, _ in model.model.batches[:3]] == [9, 4, 4], "halved once, and not tried again"
+    assert [rows for rows, _ in model.model.batches[:1]] == [9]
+    assert sorted(rows for rows, _ in model.model.batches[1:]) == [3, 4, 4], "halved once, and the last row repeated to MIN_ROWS"
+
+
+def test_memory_that_runs_out_for_several_batches_at_once_loses_no_text(flag_model):
+    texts = [f"{'red ' * (place % 7)}wheel {place}" for place in range(80)]
+    model = copy.copy(flag_model)
+    model.model = Starved(flag_model.model, 30, MemoryError())
+    assert passages(FlagEncoder(model), texts).tobytes() == passages(FlagEncoder(flag_model), texts).tobytes()
 
 
 def test_a_single_text_that_does_not_fit_is_reported_with_a_remedy(flag_model):
