@@ -179,7 +179,7 @@ def rank_data(
     words = None
     if lexical:
         words = LexicalIndex(inputs.corpus.passages, on_progress=stages, should_stop=should_stop)
-    with opened(cluster, descriptions["model"]) as workers:
+    with opened(cluster, settings.model, descriptions["model"]) as workers:
         ranking = rank(
             inputs.corpus,
             encoder,
