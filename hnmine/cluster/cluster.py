@@ -201,7 +201,8 @@ class Cluster:
             on_progress(0, 0, "starting the workers")
         try:
             for done in self._executor.encode(job, tasks, len(wanted), on_states=progress.running, should_stop=should_stop):
-                if not take(wanted[done.shard.id]):
+                plan = wanted[done.shard.id]
+                if not take(plan) and len(store.missing(plan.space, plan.keys)):  # else another run with this store took it
                     raise ClusterError(f"a shard that a worker wrote to {shared.url} is missing or damaged; check it, and run again")
                 progress.finished(done.shard.id, done.tokens)
         finally:

@@ -202,8 +202,9 @@ class RayWorkers:
                     idle.append(under_way.pop(ref))
                     yield self._result(ref)
         finally:
-            for actor in actors:
-                ray.kill(actor)
+            with contextlib.suppress(ray.exceptions.RayError):
+                for actor in actors:
+                    ray.kill(actor)
 
     def _result(self, ref: Any) -> Any:
         errors = self._ray.exceptions
@@ -221,8 +222,8 @@ class RayWorkers:
                     f"a node of the cluster lacks a package ({_last(text)}); install hnmine with its requirements on all nodes"
                 ) from error
             raise ClusterError(
-                f"a worker died {RETRIES + 1} times with the same shard ({_last(text)}); it may lack memory: use fewer workers a node, "
-                "or a smaller batch_size. Finished shards are kept"
+                f"a worker was lost, and so were those that repeated its work ({_last(text)}); they may lack memory: use nodes with more "
+                "of it, or a smaller batch_size. Finished shards are kept"
             ) from error
 
     def _places(self, kind: str, most: int | None) -> list[tuple[str, dict[str, Any]]]:
@@ -254,14 +255,14 @@ class RayWorkers:
         except HnmineError:
             raise
         except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError and its own
-            text = _last(str(error))
             if "ersion mismatch" in str(error):
+                text = " ".join(str(error).split())
                 raise ClusterError(
-                    f"the cluster {self._address} runs other versions ({text}); use its versions of Python and Ray here"
+                    f"the cluster {self._address} runs other versions; use its versions of Python and Ray here ({text})"
                 ) from error
             raise ClusterError(
-                f"the cluster {self._address} cannot be used ({text}); check the address, `ray status` on the head node, and the token "
-                "(RAY_AUTH_TOKEN)"
+                f"the cluster {self._address} cannot be used ({_last(str(error))}); check the address, `ray status` on the "
+                "head node, and the token (RAY_AUTH_TOKEN)"
             ) from error
 
     def _reach(self) -> None:

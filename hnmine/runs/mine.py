@@ -175,7 +175,7 @@ def rank_data(
         signals=with_more,
         scored=scored,
     )
-    stages.plan(list(works), plan_key(descriptions.values()))
+    stages.plan(list(works), plan_key(descriptions.values(), cluster))
     words = None
     if lexical:
         words = LexicalIndex(inputs.corpus.passages, on_progress=stages, should_stop=should_stop)

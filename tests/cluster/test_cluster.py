@@ -102,6 +102,19 @@ def test_a_damaged_shard_of_the_shared_store_is_encoded_again(tmp_path: Path, da
     assert victim.read_bytes() == data
 
 
+def test_two_runs_with_one_store_share_their_shards(tmp_path: Path) -> None:
+    """The second takes what the workers of the first have just written."""
+
+    class Overtaken(SerialWorkers):
+        def encode(self, *arguments: Any, **more: Any) -> Any:
+            for number, done in enumerate(super().encode(*arguments, **more)):
+                if number == 2:
+                    assert same(both(Cluster(SerialWorkers()), VectorStore(tmp_path / "vectors")), expected())
+                yield done
+
+    assert same(both(Cluster(Overtaken(2)), VectorStore(tmp_path / "vectors")), expected())
+
+
 def test_an_address_of_fsspec_is_a_shared_store(tmp_path: Path) -> None:
     address = f"memory://{tmp_path.name}/shards"
     assert same(both(Cluster(SerialWorkers(2), shared_store=address), VectorStore(tmp_path / "one")), expected())
