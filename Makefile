@@ -7,8 +7,8 @@ PYTHON ?=
 # At most this many pytest processes: each that loads the model holds about 1 GB.
 WORKERS ?= 4
 
-# Without training_gain and second_opinion, which take longer than all of them and need judged sets, and without screens and review_desk,
-# which need Chromium and the name of a workspace: make bench ONLY=training_gain
+# Without training_gain and second_opinion, which take longer than all of them and need judged sets, without cluster, which starts Ray twenty
+# times, and without screens and review_desk, which need Chromium and the name of a workspace: make bench ONLY=training_gain
 BENCHMARKS := encode search select signals inspect rows mine time_left resume scale windows fit_fn_model quality audit cluster_simulation gpu_check
 
 VENV := .venv

@@ -12,6 +12,7 @@ import filecmp
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,7 @@ def namespaces() -> Iterator[bool]:
         commands += [f"netns add {name}", f"link add hnmine{number} type veth peer name eth0 netns {name}"]
         commands += [f"link set hnmine{number} master {BRIDGE} up", f"-n {name} addr add {address}/24 dev eth0"]
         commands += [f"-n {name} link set eth0 up", f"-n {name} link set lo up"]
+    remove_namespaces()  # of a run that was killed
     try:
         made = all(subprocess.run(["ip", *each.split()], capture_output=True, check=False).returncode == 0 for each in commands)
     except FileNotFoundError:
@@ -47,9 +49,14 @@ def namespaces() -> Iterator[bool]:
     try:
         yield made
     finally:
-        for each in (*(f"netns del {name}" for name in NAMESPACES), f"link del {BRIDGE}"):
-            with contextlib.suppress(FileNotFoundError):
-                subprocess.run(["ip", *each.split()], capture_output=True, check=False)
+        remove_namespaces()
+
+
+def remove_namespaces() -> None:
+    """Remove what `namespaces` makes, as far as it is there."""
+    for each in (*(f"netns del {name}" for name in NAMESPACES), f"link del {BRIDGE}"):
+        with contextlib.suppress(FileNotFoundError):
+            subprocess.run(["ip", *each.split()], capture_output=True, check=False)
 
 
 @contextlib.contextmanager
@@ -155,12 +162,13 @@ def main() -> None:
     rng = random.Random(7)
     kills, identical, again = 1 if quick else options.kills, 0, 0
     os.environ.setdefault("RAY_AUTH_MODE", "token")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # end the nodes
     with tempfile.TemporaryDirectory() as name, namespaces() as apart, two_nodes(apart) as (prefix, address):
         root = Path(name)
         sets: dict[str, tuple[Path, Path]] = {}
         for each in ("cranfield", "squad"):
             (root / each).mkdir()
-        train, pool, what = cranfield(root / "cranfield", 600 if quick else None)
+        train, pool, what = cranfield(root / "cranfield", 300 if quick else None)
         sets[what] = (train, pool)
         if not quick and (DATA / "squad-en-dev").is_dir():
             sets["SQuAD, English"] = squad(root / "squad", 2_000)

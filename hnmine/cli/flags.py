@@ -170,7 +170,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("passage_instruction_for_rerank", "reranker.passage_instruction", "text", "prefix of each passage", "TEXT"),
     ),
     "devices and speed": (
-        Flag("devices", "model.devices", "list", "such as cpu, or cuda:0 cuda:1; default: the first GPU, else the CPU", "DEVICE"),
+        Flag("devices", "model.devices", "list", "such as cpu, or cuda:0 cuda:1, a process each; default: the first GPU, else the CPU",
+             "DEVICE"),
         Flag("precision", "model.precision", "text", "auto: half precision where it is faster on the device (fp16 on a GPU, bf16 on a CPU "
              "that supports it), else fp32", choices=PRECISIONS),
         Flag("use_fp16", "", "switch", "as in hn_mine.py; false means --precision fp32", fallback=True),

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.cluster.encoding import Encoded, EncodeJob, EncodeProgress, EncodeTask, States, shard_groups, shard_name
-from hnmine.cluster.searching import Found, Merged, PassageBlock, passage_blocks, query_blocks
+from hnmine.cluster.searching import Found, Merged, PassageBlock, block_rows, passage_blocks, query_blocks
 from hnmine.cluster.shared_store import SharedStore
 from hnmine.core.errors import ClusterError
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
@@ -49,13 +49,14 @@ class Executor(Protocol):
         self,
         queries: list[Floats],
         passages: Iterator[PassageBlock],
+        count: int,
         k: int,
         *,
         use_gpu: bool,
         memory_budget: int | None,
         should_stop: ShouldStop | None,
     ) -> Iterator[Found]:
-        """Yield `BlockSearcher.search` of each query block in each passage block."""
+        """Yield `BlockSearcher.search` of each query block in each passage block; there are about `count` of these pairs."""
 
     def close(self) -> None:
         """End the workers."""
@@ -137,7 +138,13 @@ class Cluster:
         blocks = query_blocks(queries)
         merged = Merged([len(block) for block in blocks], min(k, count))
         answers = self._executor.search(
-            blocks, passage_blocks(passages, count), k, use_gpu=use_gpu, memory_budget=memory_budget, should_stop=should_stop
+            blocks,
+            passage_blocks(passages, count),
+            len(blocks) * -(-count // block_rows(passages)),
+            k,
+            use_gpu=use_gpu,
+            memory_budget=memory_budget,
+            should_stop=should_stop,
         )
         pairs = 0
         for found in answers:
@@ -201,7 +208,8 @@ class Cluster:
             on_progress(0, 0, "starting the workers")
         try:
             for done in self._executor.encode(job, tasks, len(wanted), on_states=progress.running, should_stop=should_stop):
-                if not take(wanted[done.shard.id]):
+                plan = wanted[done.shard.id]
+                if not take(plan) and len(store.missing(plan.space, plan.keys)):  # else another run with this store took it
                     raise ClusterError(f"a shard that a worker wrote to {shared.url} is missing or damaged; check it, and run again")
                 progress.finished(done.shard.id, done.tokens)
         finally:

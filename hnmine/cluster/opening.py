@@ -9,26 +9,29 @@ from typing import Any
 from hnmine.cluster.cluster import Cluster
 from hnmine.cluster.ray_workers import RayWorkers
 from hnmine.cluster.settings import LOCAL, ClusterSettings, ray_is_installed
+from hnmine.models.cards import ModelSettings
 
 __all__ = ["opened"]
 
 
 @contextmanager
-def opened(settings: ClusterSettings | None, model: Mapping[str, Any]) -> Iterator[Cluster | None]:
+def opened(settings: ClusterSettings | None, model: ModelSettings | None, described: Mapping[str, Any]) -> Iterator[Cluster | None]:
     """Yield the cluster of a run, or None for none; its workers start with the first work, and end with the block.
 
     Args:
         settings: the cluster that was asked for.
-        model: its `describe()`. Without `settings`, each of several devices is a worker on this machine, if Ray is installed and hnmine
-            drives the class of the model itself. FlagEmbedding runs other classes in a pool of its own.
+        model: a worker of this machine for each of its devices, if they are named one by one ("cuda:0"). Several devices without
+            `settings` are workers too, if Ray is installed and hnmine drives the class of the model itself: FlagEmbedding runs the others
+            on several devices in a pool of its own.
+        described: `describe()` of the model.
     """
-    devices = tuple(model.get("devices") or ())
-    several = devices if len(devices) > 1 else ()
+    devices = (model.devices if model is not None else None) or ()
+    named = devices if len(devices) > 1 or ":" in "".join(devices) else ()
     if settings is not None:
-        workers = RayWorkers(settings.address, several if settings.address == LOCAL else ())
+        workers = RayWorkers(settings.address, named if settings.address == LOCAL else ())
         cluster = Cluster(workers, shared_store=settings.shared_store)
-    elif several and model.get("class") == "encoder-only-base" and ray_is_installed():
-        cluster = Cluster(RayWorkers(LOCAL, several), searches=False)
+    elif len(devices) > 1 and described.get("class") == "encoder-only-base" and ray_is_installed():
+        cluster = Cluster(RayWorkers(LOCAL, named), searches=False)
     else:
         yield None
         return

@@ -124,7 +124,7 @@ class RayWorkers:
         made = ray.remote(concurrency_groups={"progress": 1})(ShardEncoder)
         actors = [
             made.options(max_restarts=-1, max_task_retries=RETRIES, **options).remote(job, device)
-            for device, options in self._places(kind, count)
+            for device, options in self._places(kind, count, self._devices)
         ]
         asked: dict[Any, Any] = {}
         states: dict[Any, tuple[str, int, int]] = {}
@@ -145,6 +145,7 @@ class RayWorkers:
         self,
         queries: list[Floats],
         passages: Iterator[PassageBlock],
+        count: int,
         k: int,
         *,
         use_gpu: bool,
@@ -157,7 +158,7 @@ class RayWorkers:
         made = ray.remote(BlockSearcher)
         actors = [
             made.options(max_restarts=-1, max_task_retries=RETRIES, **options).remote(on_gpu)
-            for _, options in self._places("cuda" if on_gpu else "cpu", None)
+            for _, options in self._places("cuda" if on_gpu else "cpu", count, () if on_gpu else self._devices)
         ]
         held = [ray.put(block) for block in queries]
 
@@ -202,8 +203,9 @@ class RayWorkers:
                     idle.append(under_way.pop(ref))
                     yield self._result(ref)
         finally:
-            for actor in actors:
-                ray.kill(actor)
+            with contextlib.suppress(ray.exceptions.RayError):
+                for actor in actors:
+                    ray.kill(actor)
 
     def _result(self, ref: Any) -> Any:
         errors = self._ray.exceptions
@@ -221,16 +223,15 @@ class RayWorkers:
                     f"a node of the cluster lacks a package ({_last(text)}); install hnmine with its requirements on all nodes"
                 ) from error
             raise ClusterError(
-                f"a worker died {RETRIES + 1} times with the same shard ({_last(text)}); it may lack memory: use fewer workers a node, "
-                "or a smaller batch_size. Finished shards are kept"
+                f"a worker was lost, and so were those that repeated its work ({_last(text)}); they may lack memory: use nodes with more "
+                "of it, or a smaller batch_size. Finished shards are kept"
             ) from error
 
-    def _places(self, kind: str, most: int | None) -> list[tuple[str, dict[str, Any]]]:
-        """Return the device of each worker, and what it asks Ray for."""
-        if self._devices:
-            cores = max(1, threads() // len(self._devices))
-            found = [(device, {"num_cpus": cores, "num_gpus": 0}) for device in self._devices]
-            return found[:most]
+    def _places(self, kind: str, most: int, devices: tuple[str, ...]) -> list[tuple[str, dict[str, Any]]]:
+        """Return the device of each of `most` workers at most, and what it asks Ray for; () takes what the cluster has of a kind."""
+        if devices:
+            cores = max(1, threads() // len(devices))
+            return [(device, {"num_cpus": cores, "num_gpus": 0}) for device in devices][:most]
         free = self._free
         if kind == "cuda":
             if not self._ray.cluster_resources().get("GPU"):
@@ -240,8 +241,7 @@ class RayWorkers:
             count, device, options = min(free.get("CPU", 0), free.get("memory", 0) // WORKER_BYTES), kind, {"num_cpus": 1, "num_gpus": 0}
         if kind not in ("cpu", "cuda"):  # a device that workers cannot share
             count = 1
-        count = max(1, int(count) if most is None else min(int(count), most))
-        return [(device, options)] * count
+        return [(device, options)] * max(1, min(int(count), most))
 
     def _connect(self, ray: Any) -> None:
         common = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
@@ -254,14 +254,14 @@ class RayWorkers:
         except HnmineError:
             raise
         except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError and its own
-            text = _last(str(error))
             if "ersion mismatch" in str(error):
+                text = " ".join(str(error).split())
                 raise ClusterError(
-                    f"the cluster {self._address} runs other versions ({text}); use its versions of Python and Ray here"
+                    f"the cluster {self._address} runs other versions; use its versions of Python and Ray here ({text})"
                 ) from error
             raise ClusterError(
-                f"the cluster {self._address} cannot be used ({text}); check the address, `ray status` on the head node, and the token "
-                "(RAY_AUTH_TOKEN)"
+                f"the cluster {self._address} cannot be used ({_last(str(error))}); check the address, `ray status` on the "
+                "head node, and the token (RAY_AUTH_TOKEN)"
             ) from error
 
     def _reach(self) -> None:

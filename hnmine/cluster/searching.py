@@ -14,7 +14,7 @@ import numpy as np
 from hnmine.retrieval.search import best_of, gpu_count, top_k
 from hnmine.vectors.similarity import Floats, Ids, VectorRows, walk
 
-__all__ = ["BlockSearcher", "Found", "Merged", "PassageBlock", "passage_blocks", "query_blocks"]
+__all__ = ["BlockSearcher", "Found", "Merged", "PassageBlock", "block_rows", "passage_blocks", "query_blocks"]
 
 # A task takes a core a few seconds. Its passages are sent once for all queries.
 BLOCK_BYTES, QUERIES = 2**26, 8_192
@@ -38,9 +38,14 @@ class Found:
     ids: Ids
 
 
+def block_rows(passages: VectorRows) -> int:
+    """Return the most passages of a block."""
+    return max(1, BLOCK_BYTES // (4 * max(1, passages.shape[1])))
+
+
 def passage_blocks(passages: VectorRows, count: int) -> Iterator[PassageBlock]:
     """Yield the first `count` passages in the order of their files, each once."""
-    for ids, vectors in walk(passages, max(1, BLOCK_BYTES // (4 * passages.shape[1])), count):
+    for ids, vectors in walk(passages, block_rows(passages), count):
         order = np.argsort(ids)  # equal scores break ties by place, so places must be in the order of ids
         yield PassageBlock(ids[order].astype(np.int32), vectors[order])
 

@@ -18,7 +18,7 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     Attributes:
         address: "local" starts workers on this machine and ends them with the run; "auto" is the cluster that runs on this machine;
-            "HOST:PORT" is the head node, "ray://HOST:PORT" its server for clients outside the cluster.
+            "HOST:PORT" is the head node of a cluster that this machine belongs to.
         shared_store: a folder of a network file system, or an address such as "s3://bucket/folder", that all nodes reach; None is a
             folder inside the vector store. Finished shards stay there.
     """

@@ -87,7 +87,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         normalize_embeddings: whether vectors are scaled to length 1, so that scores are cosines.
         precision: "fp32", "fp16" (GPUs only), "bf16" (on a CPU only with bf16 instructions), or "auto": the fastest that the
             device supports in hardware.
-        devices: such as ("cuda:0",); None takes the first GPU, else the CPU. Several start FlagEmbedding's process pool.
+        devices: such as ("cuda:0",); None takes the first GPU, else the CPU. Several are a process each.
         query_instruction, query_instruction_format: prepended to each query; the format has two `{}`.
         passage_instruction, passage_instruction_format: the same for passages.
         examples_for_task, examples_instruction_format: for "decoder-only-icl" only.

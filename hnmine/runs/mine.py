@@ -163,11 +163,11 @@ def rank_data(
         scored=scored,
         index=settings.index,
     )
-    stages.plan(list(works), plan_key(descriptions.values()))
+    stages.plan(list(works), plan_key(descriptions.values(), cluster))
     words = None
     if lexical:
         words = LexicalIndex(inputs.corpus.passages, on_progress=stages, should_stop=should_stop)
-    with opened(cluster, descriptions["model"]) as workers:
+    with opened(cluster, settings.model, descriptions["model"]) as workers:
         ranking = rank(
             inputs.corpus,
             encoder,

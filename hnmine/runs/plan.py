@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hnmine.cluster.settings import ClusterSettings
 from hnmine.core.time_left import Work
 from hnmine.data.corpus import Corpus
 from hnmine.data.texts import sizes_of
@@ -79,9 +80,10 @@ def planned(
         yield Work("scoring pairs", pairs, pairs * tokens * TOKEN * RERANKER)
 
 
-def plan_key(descriptions: Iterable[dict[str, Any]]) -> str:
-    """Return what throughput depends on: names, devices and precisions of the models."""
-    return " + ".join(f"{each.get('name')} {each.get('devices')} {each.get('precision')}" for each in descriptions)
+def plan_key(descriptions: Iterable[dict[str, Any]], cluster: ClusterSettings | None = None) -> str:
+    """Return what throughput depends on: names, devices and precisions of the models, and the cluster."""
+    key = " + ".join(f"{each.get('name')} {each.get('devices')} {each.get('precision')}" for each in descriptions)
+    return key if cluster is None else f"{key} on {cluster.address}"
 
 
 def _tokens(sizes: npt.NDArray[np.int64], model: dict[str, Any], side: str) -> float:

@@ -64,6 +64,7 @@ class SerialWorkers:
         self,
         queries: list[Any],
         passages: Iterator[PassageBlock],
+        count: int,
         k: int,
         *,
         use_gpu: bool,

@@ -11,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hnmine.cluster import encoding, searching
+from hnmine.cluster import settings as cluster_options
 from hnmine.cluster.cluster import Cluster
 from hnmine.cluster.encoding import EncodeProgress, ShardEncoder, shard_groups, shard_name
-from hnmine.cluster.settings import ClusterSettings, cluster_settings
+from hnmine.cluster.opening import opened
+from hnmine.cluster.settings import ClusterSettings, cluster_settings, ray_is_installed
 from hnmine.cluster.shared_store import SharedStore
 from hnmine.core.errors import Cancelled, ClusterError, EncodeError, SettingsError
+from hnmine.models.cards import ModelSettings
 from hnmine.retrieval.search import top_k
 from hnmine.vectors.shard_set import unique_keys
 from hnmine.vectors.shards import text_keys
@@ -97,6 +100,19 @@ def test_a_damaged_shard_of_the_shared_store_is_encoded_again(tmp_path: Path, da
     assert same(both(Cluster(executor, shared_store=str(folder)), VectorStore(tmp_path / "two")), expected())
     assert executor.calls == [victim.name.partition(".")[0]]
     assert victim.read_bytes() == data
+
+
+def test_two_runs_with_one_store_share_their_shards(tmp_path: Path) -> None:
+    """The second takes what the workers of the first have just written."""
+
+    class Overtaken(SerialWorkers):
+        def encode(self, *arguments: Any, **more: Any) -> Any:
+            for number, done in enumerate(super().encode(*arguments, **more)):
+                if number == 2:
+                    assert same(both(Cluster(SerialWorkers()), VectorStore(tmp_path / "vectors")), expected())
+                yield done
+
+    assert same(both(Cluster(Overtaken(2)), VectorStore(tmp_path / "vectors")), expected())
 
 
 def test_an_address_of_fsspec_is_a_shared_store(tmp_path: Path) -> None:
@@ -251,6 +267,26 @@ def test_what_cannot_be_searched_is_refused_before_a_worker_starts() -> None:
 def test_a_malformed_address_is_refused(address: str) -> None:
     with pytest.raises(SettingsError, match="head node with its port"):
         ClusterSettings(address=address)
+
+
+@pytest.mark.parametrize(
+    ("devices", "kind", "found"),
+    [
+        (("cuda:0", "cuda:1"), "encoder-only-base", True),
+        (("cpu", "cpu"), "encoder-only-base", True),
+        (("cuda:0", "cuda:1"), "decoder-only-base", False),
+        (("cuda:0",), "encoder-only-base", False),
+        (None, "encoder-only-base", False),
+    ],
+)
+def test_several_devices_are_workers_of_this_machine_where_ray_is_there(
+    devices: tuple[str, ...] | None, kind: str, found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(None, ModelSettings(devices=devices), {"class": kind}) as workers:
+        assert (workers is not None) == (found and ray_is_installed())
+    monkeypatch.setattr(cluster_options.importlib.util, "find_spec", lambda name: None)
+    with opened(None, ModelSettings(devices=devices), {"class": kind}) as workers:
+        assert workers is None
 
 
 def test_a_shared_store_without_a_cluster_is_refused() -> None:

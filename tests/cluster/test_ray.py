@@ -18,7 +18,7 @@ import pytest
 
 from hnmine import ModelSettings, find_knn_neg
 from hnmine.cli.main import main
-from hnmine.cluster import settings
+from hnmine.cluster import ray_workers, settings
 from hnmine.cluster.cluster import Cluster
 from hnmine.cluster.ray_workers import RayWorkers, nodes_in_words
 from hnmine.core.errors import Cancelled, ClusterError, SettingsError
@@ -154,6 +154,27 @@ def test_a_killed_driver_leaves_its_finished_shards_and_the_next_writes_the_same
 def test_where_nothing_answers_the_error_names_the_address() -> None:
     with pytest.raises(ClusterError, match=f"no cluster answers at {CLOSED}"):
         RayWorkers(CLOSED).start()
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (
+            RuntimeError("Version mismatch: The cluster was started with:\n  Ray: 2.50.0\n  Python: 3.12.1"),
+            "other versions.*Ray: 2.50.0 Python",
+        ),
+        (ConnectionError("Could not find any running Ray instance."), "cannot be used.*any running Ray instance"),
+    ],
+)
+def test_what_ray_refuses_has_a_remedy(reason: Exception, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**arguments: Any) -> None:
+        raise reason
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray_workers, "_users", 0)
+    with pytest.raises(ClusterError, match=words):
+        RayWorkers("auto").start()
 
 
 def test_the_app_sees_what_a_cluster_has(workers: RayWorkers) -> None:

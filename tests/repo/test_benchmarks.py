@@ -264,5 +264,5 @@ def test_gains_are_paired_by_query_and_by_seed_and_sets_count_alike() -> None:
 def test_every_benchmark_is_named_in_the_makefile() -> None:
     listed = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("BENCHMARKS")).partition(":=")[2].split()
     helpers = {"__init__", "finetune", "judged", "measure", "opinions", "plain", "plot", "sets", "turns"}
-    alone = {"training_gain", "second_opinion", "screens", "review_desk"}
+    alone = {"cluster", "training_gain", "second_opinion", "screens", "review_desk"}
     assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - helpers - alone == set(listed)
