@@ -161,7 +161,7 @@ def rank(
     lexical: LexicalIndex | None = None,
     instructed: Sequence[str] | None = None,
     store: VectorStore | None = None,
-    searcher: Searcher = lambda _: top_k,
+    searcher: Searcher | None = None,
     use_gpu: bool = False,
     memory_budget: int | None = None,
     on_progress: OnProgress | None = None,
@@ -177,7 +177,7 @@ def rank(
         lexical: ranks for "bm25".
         instructed: the queries as `encoder` reads them, with an instruction each (`FlagEncoder.instructed`); None: with the model's own.
         store: where vectors are kept; None keeps none.
-        searcher: what searches the vectors of a model, such as `IndexedSearch.searcher`; the default is exact.
+        searcher: what searches the vectors of a model, such as `IndexedSearch.searcher`; None searches exactly.
         use_gpu: search on a GPU; the caller checks that there is one.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
         timings: a dict to put the seconds of "encode" and "search" into.
@@ -196,6 +196,7 @@ def rank(
         seconds = _vectors(second, corpus, store, _named("second model", on_progress), should_stop)
         _release(second)
     encoded = time.monotonic()
+    searcher = searcher or (lambda _: top_k)
     signals: dict[str, npt.NDArray[np.float32]] = {}
     if tuple(retrievers) == MODEL_ALONE:
         scores, ids = searcher("model")(

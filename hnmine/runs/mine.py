@@ -189,7 +189,7 @@ def rank_data(
         lexical=words,
         instructed=instructed,
         store=store,
-        searcher=search.searcher,
+        searcher=None if settings.index == "exact" else search.searcher,
         use_gpu=on_gpu,
         memory_budget=memory_budget,
         on_progress=stages,
