@@ -73,6 +73,8 @@ def _mining(manifest: Mapping[str, Any]) -> Iterator[str]:
             yield f"| {role.replace('_', ' ')} | {_name(described.get('name'))}{known} |"
     selection = settings["selection"]
     yield f"| retrievers | {', '.join(_code(each) for each in settings['retrievers'])} |"
+    if (index := settings.get("index", "exact")) != "exact":
+        yield f"| search | approximate: {_code(index)} |"
     yield f"| rank window | {selection['window_start']}-{selection['window_end']}, ranks from 0 |"
     how = f"at random, seed {selection['seed']}" if selection["strategy"] == "random" else "the hardest of the window"
     targets = [f"`{each.name}` {value}" for each in TARGETS if (value := selection.get(each.name)) is not None]

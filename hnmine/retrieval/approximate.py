@@ -32,7 +32,7 @@ RECALL_GOAL = 0.99
 # Queries whose exact neighbours are searched too: half of them choose the setting, half measure.
 SAMPLE = 400
 # Growth of the setting from one try to the next.
-GROWTH = 1.5
+GROWTH = 1.25
 # Passages added, and queries searched, between two reports and stop checks. Fixed: a graph depends on how it was divided.
 PASSAGE_BLOCK, QUERY_BLOCK = 65_536, 1_024
 # Passages of each list that train it, and rounds of k-means.
@@ -42,7 +42,7 @@ LINKS, BREADTH, WIDEST = 32, 64, 64
 
 # What one step costs, in inner products of exact search: a passage of a list that is searched, a passage added to a graph, a candidate
 # of a graph that is visited (benchmarks/search.py).
-SCANNED, LINKED, VISITED = 6, 25_000, 250
+SCANNED, LINKED, VISITED = 10, 25_000, 200
 
 
 class _Index(Protocol):

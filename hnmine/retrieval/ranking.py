@@ -190,7 +190,7 @@ def rank(
     lexical: LexicalIndex | None = None,
     instructed: Sequence[str] | None = None,
     store: VectorStore | None = None,
-    searcher: Searcher = lambda _: top_k,
+    searcher: Searcher | None = None,
     use_gpu: bool = False,
     memory_budget: int | None = None,
     workers: Workers | None = None,
@@ -207,7 +207,7 @@ def rank(
         lexical: ranks for "bm25".
         instructed: the queries as `encoder` reads them, with an instruction each (`FlagEncoder.instructed`); None: with the model's own.
         store: where vectors are kept; None keeps none.
-        searcher: what searches the vectors of a model, such as `IndexedSearch.searcher`; the default is exact.
+        searcher: what searches the vectors of a model, such as `IndexedSearch.searcher`; None searches exactly, by the workers where there are some.
         use_gpu: search on a GPU; the caller checks that there is one.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
         workers: what encodes and searches; None is this process.
@@ -227,6 +227,8 @@ def rank(
         seconds = _vectors(second, corpus, store, workers, _named("second model", on_progress), should_stop)
         _release(second)
     encoded = time.monotonic()
+    exact = top_k if workers is None else workers.top_k
+    searcher = searcher or (lambda _: exact)
     signals: dict[str, npt.NDArray[np.float32]] = {}
     if tuple(retrievers) == MODEL_ALONE:
         scores, ids = searcher("model")(

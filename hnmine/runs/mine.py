@@ -177,7 +177,7 @@ def rank_data(
             lexical=words,
             instructed=instructed,
             store=store,
-            searcher=search.searcher if workers is None or settings.index != "exact" else lambda _: workers.top_k,
+            searcher=None if settings.index == "exact" else search.searcher,
             use_gpu=on_gpu,
             memory_budget=memory_budget,
             workers=workers,

@@ -199,6 +199,10 @@ def test_a_run_names_the_index_and_is_made_again_from_its_manifest(tmp_path: Pat
     assert again["settings"]["index"] == "ivf"
     assert again["summary"]["index"]["model"]["index"] == "ivf"
 
+    card = hnmine.rank(data, index="ivf", store=store).select()
+    card.write(tmp_path / "folder", format="datasets")
+    assert "| search | approximate: `ivf` |" in (tmp_path / "folder" / "README.md").read_text()
+
     changed = msgspec.json.decode(manifest.read_bytes())
     changed["settings"]["index"] = "annoy"
     (tmp_path / "changed.json").write_bytes(msgspec.json.encode(changed))
