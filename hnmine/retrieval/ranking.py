@@ -207,7 +207,7 @@ def rank(
         lexical: ranks for "bm25".
         instructed: the queries as `encoder` reads them, with an instruction each (`FlagEncoder.instructed`); None: with the model's own.
         store: where vectors are kept; None keeps none.
-        searcher: what searches the vectors of a model, such as `IndexedSearch.searcher`; None searches exactly, by the workers where there are some.
+        searcher: what searches the vectors of a model, such as `IndexedSearch.searcher`; None is exact search, by `workers` where given.
         use_gpu: search on a GPU; the caller checks that there is one.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
         workers: what encodes and searches; None is this process.
