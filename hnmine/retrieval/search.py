@@ -25,7 +25,7 @@ from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.models.loading import cpu_flags
 from hnmine.vectors.similarity import CHUNK, Floats, Ids, VectorRows, in_memory, pair_scores, ranked_scores, threads, walk
 
-__all__ = ["GPU_K_LIMIT", "SLACK", "PassageIndex", "VectorRows", "gpu_count", "load_faiss", "pair_scores", "top_k"]
+__all__ = ["GPU_K_LIMIT", "SLACK", "PassageIndex", "VectorRows", "gpu_count", "load_faiss", "pair_scores", "search_device", "top_k"]
 
 Doubles = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.int64]
@@ -78,6 +78,22 @@ def gpu_count() -> int:
     """Return how many GPUs FAISS can use; 0 with the CPU build or without a device."""
     faiss = load_faiss()
     return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0
+
+
+def search_device(use_gpu: bool, depth: int) -> tuple[bool, str | None]:
+    """Return whether the GPU searches, and a note where that differs from the setting.
+
+    Args:
+        use_gpu: the setting.
+        depth: candidates a query; a GPU finds at most 2,048, and `top_k` needs SLACK of them for exact ranks.
+    """
+    if not use_gpu:
+        return False, None
+    if gpu_count() == 0:
+        return False, "a GPU was asked for, but FAISS finds none: the CPU searched"
+    if depth > GPU_K_LIMIT - SLACK:
+        return False, f"a GPU ranks at most {GPU_K_LIMIT - SLACK:,} candidates a query and {depth:,} were asked for: the CPU searched"
+    return True, None
 
 
 def top_k(

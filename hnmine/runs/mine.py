@@ -30,7 +30,7 @@ from hnmine.retrieval.approximate import IndexedSearch
 from hnmine.retrieval.bm25 import LexicalIndex
 from hnmine.retrieval.ranking import Ranking, rank
 from hnmine.retrieval.rerank import SIGNAL, Scorer, with_reranker
-from hnmine.retrieval.search import GPU_K_LIMIT, SLACK, gpu_count
+from hnmine.retrieval.search import search_device
 from hnmine.retrieval.signals import with_signals
 from hnmine.runs.manifest import Manifest, Role, compose
 from hnmine.runs.output import Mined, Outputs
@@ -54,7 +54,6 @@ __all__ = [
     "mine_to_file",
     "rank_data",
     "read_data",
-    "search_device",
     "summary_of",
 ]
 
@@ -83,22 +82,6 @@ class Ranked:
     vectors: dict[str, int]
     timings: dict[str, float]
     stages: list[dict[str, Any]]
-
-
-def search_device(use_gpu: bool, depth: int) -> tuple[bool, str | None]:
-    """Return whether the GPU searches, and a note where that differs from the setting.
-
-    Args:
-        use_gpu: the setting.
-        depth: candidates a query; a GPU finds at most 2,048, and `top_k` needs SLACK of them for exact ranks.
-    """
-    if not use_gpu:
-        return False, None
-    if gpu_count() == 0:
-        return False, "a GPU was asked for, but FAISS finds none: the CPU searched"
-    if depth > GPU_K_LIMIT - SLACK:
-        return False, f"a GPU ranks at most {GPU_K_LIMIT - SLACK:,} candidates a query and {depth:,} were asked for: the CPU searched"
-    return True, None
 
 
 def read_data(

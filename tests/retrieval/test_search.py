@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from hnmine.core.errors import Cancelled, EncodeError, SettingsError
 from hnmine.retrieval import search
 from hnmine.retrieval.search import GPU_K_LIMIT, SLACK, PassageIndex, gpu_count, pair_scores, top_k
-from hnmine.runs import mine
 from hnmine.vectors import similarity
 
 
@@ -467,16 +466,16 @@ def test_the_gpu_is_never_asked_for_more_than_it_can(fake_gpu, k):
     queries, passages = unit(rng, 2, 8), unit(rng, 3_500, 8)
     _, ids = top_k(queries, passages, k, use_gpu=True)
     np.testing.assert_array_equal(ids, oracle(queries, passages, k)[1])
-    on_gpu, _ = mine.search_device(True, k)
+    on_gpu, _ = search.search_device(True, k)
     assert fake_gpu == ([GPU_K_LIMIT] if on_gpu else []), "what is said about the device must be what happens"
 
 
 def test_who_searches_and_what_is_said_about_it(monkeypatch):
-    monkeypatch.setattr(mine, "gpu_count", lambda: 1)
-    assert mine.search_device(False, 100) == (False, None)
-    assert mine.search_device(True, 100) == (True, None)
-    assert mine.search_device(True, GPU_K_LIMIT - SLACK) == (True, None)
-    on_gpu, note = mine.search_device(True, GPU_K_LIMIT - SLACK + 1)
+    monkeypatch.setattr(search, "gpu_count", lambda: 1)
+    assert search.search_device(False, 100) == (False, None)
+    assert search.search_device(True, 100) == (True, None)
+    assert search.search_device(True, GPU_K_LIMIT - SLACK) == (True, None)
+    on_gpu, note = search.search_device(True, GPU_K_LIMIT - SLACK + 1)
     assert not on_gpu
     assert "at most 2,032" in note
     assert "2,033 were asked" in note
@@ -485,7 +484,7 @@ def test_who_searches_and_what_is_said_about_it(monkeypatch):
 
 def test_a_gpu_asked_for_where_none_is_leaves_the_cpu_to_search_and_says_so(monkeypatch):
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0, raising=False)
-    on_gpu, note = mine.search_device(True, 100)
+    on_gpu, note = search.search_device(True, 100)
     assert not on_gpu
     assert "FAISS finds none" in note
     assert "CPU" in note
