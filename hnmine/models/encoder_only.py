@@ -15,7 +15,7 @@ __all__ = ["POOLING_METHODS", "EncoderOnly", "pooled"]
 POOLING_METHODS = ("cls", "mean")
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, weakref_slot=True)
 class EncoderOnly:
     """A tokenizer and a model of transformers, and how their output becomes a vector.
 
