@@ -135,12 +135,12 @@ class Cluster:
                 should_stop=should_stop,
             )
         top_k(queries[:0], passages, k, count=count)  # refuses what cannot be searched
-        blocks = query_blocks(queries)
+        blocks, size = query_blocks(queries), block_rows(passages, use_gpu=use_gpu)
         merged = Merged([len(block) for block in blocks], min(k, count))
         answers = self._executor.search(
             blocks,
-            passage_blocks(passages, count),
-            len(blocks) * -(-count // block_rows(passages)),
+            passage_blocks(passages, count, size),
+            len(blocks) * -(-count // size),
             k,
             use_gpu=use_gpu,
             memory_budget=memory_budget,

@@ -16,8 +16,9 @@ from hnmine.vectors.similarity import Floats, Ids, VectorRows, walk
 
 __all__ = ["BlockSearcher", "Found", "Merged", "PassageBlock", "block_rows", "passage_blocks", "query_blocks"]
 
-# A task takes a core a few seconds. Its passages are sent once for all queries.
-BLOCK_BYTES, QUERIES = 2**26, 8_192
+# Of the passages of a task, which takes a core a few seconds, and of a GPU's: with more blocks the driver, which merges what each finds, is
+# slower than 8 GPUs (benchmarks/cluster_simulation.py). Passages are sent once for all queries.
+BLOCK_BYTES, BLOCK_BYTES_GPU, QUERIES = 2**26, 2**30, 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,14 @@ class Found:
     ids: Ids
 
 
-def block_rows(passages: VectorRows) -> int:
+def block_rows(passages: VectorRows, *, use_gpu: bool) -> int:
     """Return the most passages of a block."""
-    return max(1, BLOCK_BYTES // (4 * max(1, passages.shape[1])))
+    return max(1, (BLOCK_BYTES_GPU if use_gpu else BLOCK_BYTES) // (4 * max(1, passages.shape[1])))
 
 
-def passage_blocks(passages: VectorRows, count: int) -> Iterator[PassageBlock]:
-    """Yield the first `count` passages in the order of their files, each once."""
-    for ids, vectors in walk(passages, block_rows(passages), count):
+def passage_blocks(passages: VectorRows, count: int, size: int) -> Iterator[PassageBlock]:
+    """Yield the first `count` passages in the order of their files, each once, at most `size` at a time."""
+    for ids, vectors in walk(passages, size, count):
         order = np.argsort(ids)  # equal scores break ties by place, so places must be in the order of ids
         yield PassageBlock(ids[order].astype(np.int32), vectors[order])
 
