@@ -31,6 +31,7 @@ def choice(key: str) -> Choice:
         help="A Ray cluster that encodes and searches: 'local' for several processes of this server, or the address of the head node with "
         "its port, such as 10.0.0.5:6379. The result has the same bytes.",
     ).strip()
+    answer = st.container()
     shared = None
     if address not in ("", LOCAL):
         shared = st.text_input(
@@ -45,9 +46,11 @@ def choice(key: str) -> Choice:
         settings = cluster_settings(address or None, shared or None)
         if settings is None:
             return Choice(None)
-        st.text("Several processes of this server." if address == LOCAL else f"The cluster has {_seen(address)}.")
+        with answer:
+            st.text("Several processes of this server." if address == LOCAL else f"The cluster has {_seen(address)}.")
     except HnmineError as error:
-        failed("Cannot use this cluster", error)
+        with answer:
+            failed("Cannot use this cluster", error)
         return Choice(None, usable=False)
     return Choice(settings)
 
