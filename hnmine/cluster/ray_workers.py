@@ -24,6 +24,7 @@ from hnmine.cluster.settings import LOCAL
 from hnmine.core.errors import ClusterError, HnmineError
 from hnmine.core.files import available
 from hnmine.core.progress import ShouldStop, check_cancelled
+from hnmine.models.loading import gpu_here
 from hnmine.vectors.similarity import Floats, threads
 
 __all__ = ["RayWorkers", "nodes_in_words"]
@@ -33,8 +34,8 @@ IN_FLIGHT = 2
 RETRIES = 5
 # Seconds between two looks at progress and cancel; seconds to reach the head node.
 TICK, REACH = 0.5, 5.0
-# The object store of a local cluster: blocks under way, no vectors that stay.
-OBJECT_STORE = 2**28
+# The object store of a local cluster: blocks under way, no vectors that stay; those of GPUs are larger.
+OBJECT_STORE, OBJECT_STORE_GPU = 2**28, 2**33
 # Memory of a worker with a small model: torch, FlagEmbedding and the weights.
 WORKER_BYTES = 3 * 2**29
 
@@ -247,7 +248,7 @@ class RayWorkers:
         common = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
         try:
             if self._address == LOCAL:
-                size = max(80 * 2**20, min(OBJECT_STORE, available() // 8))
+                size = max(80 * 2**20, min(OBJECT_STORE_GPU if gpu_here() else OBJECT_STORE, available() // 8))
                 ray.init(address="local", num_cpus=threads(), include_dashboard=False, object_store_memory=size, **common)
                 return
             ray.init(address=self._address, **common)
