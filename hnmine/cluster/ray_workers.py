@@ -262,7 +262,7 @@ class RayWorkers:
                 ) from error
             raise ClusterError(
                 f"the cluster {self._address} cannot be used ({_last(str(error))}); check the address, `ray status` on the "
-                "head node, and the token (RAY_AUTH_TOKEN)"
+                "head node, and the token: set RAY_AUTH_MODE=token here too, with the head node's ~/.ray/auth_token"
             ) from error
 
     def _reach(self) -> None:

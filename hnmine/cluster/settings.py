@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import msgspec
 
@@ -27,12 +28,17 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     shared_store: str | None = None
 
     def __post_init__(self) -> None:
-        if self.address not in (LOCAL, "auto") and not self.address.rpartition(":")[2].isdecimal():
+        port = self.address.rpartition(":")[2]
+        if self.address not in (LOCAL, "auto") and not (port.isdecimal() and 0 < int(port) < 65_536):
             raise SettingsError(
                 f"cluster is {self.address!r}; write local, auto, or the address of the head node with its port, such as 10.0.0.5:6379"
             )
-        if self.shared_store == "":
-            raise SettingsError("shared_store is empty; give a folder, an address such as s3://bucket/folder, or leave it out")
+        store = self.shared_store
+        if store is not None and "://" not in store and not Path(store).is_absolute():
+            raise SettingsError(
+                f"shared_store is {store!r}; give the absolute path of a folder, which is the same on all nodes, an address such as "
+                "s3://bucket/folder, or leave it out"
+            )
 
 
 def ray_is_installed() -> bool:
@@ -50,6 +56,10 @@ def cluster_settings(given: str | ClusterSettings | None, shared_store: str | No
         if shared_store is not None:
             raise SettingsError("shared_store is for a cluster, and there is none; set cluster, or leave shared_store out")
         return None
+    if not isinstance(given, str | ClusterSettings):
+        raise SettingsError(
+            f"cluster is {given!r}; give 'local', 'auto', the address of the head node such as '10.0.0.5:6379', or settings"
+        )
     if not ray_is_installed():
         raise SettingsError("a cluster needs Ray, which is not installed; run: pip install 'hnmine[cluster]'")
     return given if isinstance(given, ClusterSettings) else ClusterSettings(address=given, shared_store=shared_store)

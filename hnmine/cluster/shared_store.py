@@ -41,12 +41,13 @@ class SharedStore:
         from fsspec.core import url_to_fs
 
         self.url = url
-        try:
-            self._files, self._root = url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            raise SettingsError(
-                f"shared_store {url!r} cannot be used ({error}); give a folder, or an address such as s3://bucket/x"
-            ) from error
+        with self._wrapped():
+            try:
+                self._files, self._root = url_to_fs(url)
+            except (ImportError, ValueError) as error:
+                raise SettingsError(
+                    f"shared_store {url!r} cannot be used ({error}); give a folder, or an address such as s3://bucket/x"
+                ) from error
         self._is_folder = "file" in self._files.protocol
         with self._wrapped():
             self._files.makedirs(self._root, exist_ok=True)

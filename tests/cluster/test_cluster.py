@@ -263,7 +263,7 @@ def test_what_cannot_be_searched_is_refused_before_a_worker_starts() -> None:
         cluster.top_k(np.ones((2, 3), np.float32), np.ones((5, 4), np.float32), 2)
 
 
-@pytest.mark.parametrize("address", ["", "nonsense", "10.0.0.5", "host:port"])
+@pytest.mark.parametrize("address", ["", "nonsense", "10.0.0.5", "host:port", "10.0.0.5:99999", "10.0.0.5:0"])
 def test_a_malformed_address_is_refused(address: str) -> None:
     with pytest.raises(SettingsError, match="head node with its port"):
         ClusterSettings(address=address)
@@ -287,6 +287,22 @@ def test_several_devices_are_workers_of_this_machine_where_ray_is_there(
     monkeypatch.setattr(cluster_options.importlib.util, "find_spec", lambda name: None)
     with opened(None, ModelSettings(devices=devices), {"class": kind}) as workers:
         assert workers is None
+
+
+@pytest.mark.parametrize("store", ["", "shards", "s3:/bucket/x"])
+def test_a_shared_store_that_is_another_folder_on_each_node_is_refused(store: str) -> None:
+    with pytest.raises(SettingsError, match="absolute path"):
+        ClusterSettings(address="10.0.0.5:6379", shared_store=store)
+
+
+def test_a_cluster_that_is_no_address_is_refused() -> None:
+    with pytest.raises(SettingsError, match="cluster is 5"):
+        cluster_settings(5)  # type: ignore[arg-type]
+
+
+def test_a_shared_store_that_cannot_be_reached_names_its_address() -> None:
+    with pytest.raises((ClusterError, SettingsError), match=r"ftp://no-such-host\.invalid/x"):
+        SharedStore("ftp://no-such-host.invalid/x")
 
 
 def test_a_shared_store_without_a_cluster_is_refused() -> None:
