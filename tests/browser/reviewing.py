@@ -118,7 +118,8 @@ STREAM = f"""async ([keys, rate]) => {{
     const what = () => ['.query', '.candidate'].map(each => desk().querySelector(each).textContent);
     for (const key of keys) {{
         const began = performance.now();
-        while (!desk() || desk().querySelector('.pair').hidden) {{
+        // A desk that has just been put in place shows no texts yet.
+        while (!desk() || desk().querySelector('.pair').hidden || !what()[1]) {{
             if (performance.now() - began > 60_000) throw new Error(`no pair: ${{desk()?.textContent.slice(0, 400)}}`);
             await new Promise(then => setTimeout(then, 20));
         }}
