@@ -48,8 +48,7 @@ class SharedStore:
                 raise SettingsError(
                     f"shared_store {url!r} cannot be used ({error}); give a folder, or an address such as s3://bucket/x"
                 ) from error
-        self._is_folder = "file" in self._files.protocol
-        with self._wrapped():
+            self._is_folder = "file" in self._files.protocol
             self._files.makedirs(self._root, exist_ok=True)
 
     def finished(self) -> set[str]:

@@ -66,7 +66,7 @@ def ranking(dataset: Dataset, previous: MineSettings) -> Ranking:
     """Draw the choices; `previous` are the first values."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"):
         line = st.container(width="stretch")
-        with st.popover("Change", icon=":material/model_training:", help="Model, candidates, retrievers, reranker, cluster."):
+        with st.popover("Change", icon=":material/model_training:", help="Model, candidates, retrievers, search, reranker, cluster."):
             model = controls.model(dataset.id, previous.model or ModelSettings())
             pool_mode = controls.pool_mode(dataset.id, previous.pool_mode) if dataset.pool_name is not None else "extend"
             read, error = None, None
