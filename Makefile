@@ -18,7 +18,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup app demo test bench screenshots clean
+.PHONY: help setup app demo test bench campaign screenshots clean
 
 help: ## Show this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -42,6 +42,9 @@ test: $(INSTALLED_DEV) ## Check style and types, and run all tests
 
 bench: $(INSTALLED_DEV) ## Run every benchmark, or one: make bench ONLY=search; figures go to build/bench (half an hour in all)
 	@for each in $(or $(ONLY),$(BENCHMARKS)); do echo "== $$each"; $(PY) -m benchmarks.$$each || exit 1; done
+
+campaign: $(INSTALLED_DEV) ## Try to break everything: bad inputs, kills, damage, full disks, load (two hours; one part: make campaign ONLY=readers)
+	$(PY) -m tests.campaign $(ONLY)
 
 screenshots: $(INSTALLED_DEV) ## Take the pictures of docs/ from the real app; all screens: make screenshots ALL=FOLDER
 	$(PY) docs/screenshots.py $(if $(ALL),--all --out "$(ALL)")

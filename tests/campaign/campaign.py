@@ -1,0 +1,25 @@
+"""What a part of the campaign returns, and what all parts share. `python -m tests.campaign` runs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """The outcome of one part.
+
+    Attributes:
+        name: of the part. tried: number of trials.
+        failed: a line for each failed trial, with the seed or the file that repeats it.
+        figures: what was measured, in one line; empty without any.
+    """
+
+    name: str
+    tried: int = 0
+    failed: list[str] = field(default_factory=list)
+    figures: str = ""
+
+    def __str__(self) -> str:
+        line = f"{self.name:<12} {self.tried:>6,} tried {len(self.failed):>4,} failed"
+        return f"{line}  {self.figures}".rstrip()
