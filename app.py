@@ -1,10 +1,12 @@
 """Entry of the app: page settings and navigation. Start it with `make app`."""
 
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
 
 from hnmine.core import garbage
+from pages.review import exchange
 from pages.shared import frame, state, tour
 
 st.set_page_config(page_title="hnmine", page_icon=str(Path(__file__).parent / "docs" / "icon.png"), layout="wide")
@@ -35,7 +37,7 @@ page = st.navigation(
     position="top",
 )
 state.restore(page.url_path)
-frame.bar(page)
+frame.bar(page, partial(exchange.draw_leftovers, page.url_path))
 tour.bar(page.url_path)
 page.run()
 garbage.keep()

@@ -15,7 +15,7 @@ import streamlit as st
 
 from hnmine.data.verdicts import Choice
 
-KEY = "review-desk"
+KEY, LEFTOVERS = "review-desk", "review-leftovers"
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +63,7 @@ def _read(name: str) -> str:
 
 
 _component = st.components.v2.component("hnmine_desk", html=_read("desk.html"), css=_read("desk.css"), js=_read("desk.js"))
+_leftovers = st.components.v2.component("hnmine_desk_leftovers", html="<span></span>", js=_read("leftovers.js"))
 
 
 def mount(data: dict[str, Any], on_sent: Callable[[], None]) -> None:
@@ -78,3 +79,17 @@ def sent() -> Sent | None:
     """
     found = (st.session_state.get(KEY) or {}).get("sent")
     return None if found is None else msgspec.convert(found, Sent)
+
+
+def mount_leftovers(data: dict[str, Any], on_sent: Callable[[], None]) -> None:
+    """Draw what shows nothing and sends the actions that a desk of this browser left unsaved."""
+    _leftovers(key=LEFTOVERS, data=data, on_sent_change=on_sent)
+
+
+def leftovers() -> tuple[Box, ...]:
+    """Return what was left unsaved.
+
+    Raises:
+        msgspec.ValidationError: it is no message of ours.
+    """
+    return msgspec.convert((st.session_state.get(LEFTOVERS) or {}).get("sent") or (), tuple[Box, ...])

@@ -7,6 +7,8 @@ pairs that the browser does not have: a decision costs one pair, not fifty.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -57,8 +59,24 @@ def receive() -> None:
     if here.sent is None or here.sent.desk != told.desk:  # another page in this session
         here.message = here.show = None
         _keep(told)
-    here.sent, here.error = told, ""
-    for box in told.boxes:
+    here.sent = told
+    _write_all(told.boxes, here)
+
+
+def draw_leftovers(screen: str) -> None:
+    """Take what a desk left unsaved when another screen was opened. It is drawn on every screen, and shows nothing."""
+    # The browser looks again when the data changes, so also on each new screen.
+    desk.mount_leftovers({"workspace": _workspace_id(), "recorded": at_desk().recorded, "screen": screen}, _receive_leftovers)
+
+
+def _receive_leftovers() -> None:
+    with suppress(msgspec.ValidationError):  # the browser keeps it, and the desk says so
+        _write_all(desk.leftovers(), at_desk())
+
+
+def _write_all(boxes: Sequence[Box], here: DeskState) -> None:
+    here.error = ""
+    for box in boxes:
         try:
             _write(box, here)
         except HnmineError as error:
@@ -168,7 +186,7 @@ def unreadable(review: ReviewSession, mode: Mode, error: HnmineError) -> dict[st
 def _empty(review: ReviewSession, mode: Mode, here: DeskState) -> dict[str, Any]:
     """Return an answer without pairs, for a desk that the server does not know yet."""
     return {
-        "workspace": hashlib.sha256(str(resources.workspace().root.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16],
+        "workspace": _workspace_id(),
         "run": review.run.run.id,
         "queue": review.token,
         "mode": mode,
@@ -191,6 +209,10 @@ def _empty(review: ReviewSession, mode: Mode, here: DeskState) -> dict[str, Any]
         "end": "",
         "waiting": False,
     }
+
+
+def _workspace_id() -> str:
+    return hashlib.sha256(str(resources.workspace().root.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _described(review: ReviewSession, pairs: list[tuple[int, int]]) -> list[dict[str, Any]]:

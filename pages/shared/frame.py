@@ -7,6 +7,7 @@ running job of any data set, or one that a crash interrupted. It computes nothin
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
@@ -26,8 +27,8 @@ DRAFT = "draft"
 Choice = tuple[str, str]
 
 
-def bar(page: StreamlitPage) -> None:
-    """Set the tab's title and draw the context bar; nothing while there is nothing to name."""
+def bar(page: StreamlitPage, unseen: Callable[[], None]) -> None:
+    """Set the tab's title and draw the context bar, with what shows nothing at its end; nothing while there is nothing to name."""
     dataset = state.dataset()
     done = "Done" if job_progress.announce() else ""
     st.set_page_config(page_title=" - ".join(filter(None, (done, page.title, dataset and _name(dataset), "hnmine"))))
@@ -37,6 +38,7 @@ def bar(page: StreamlitPage) -> None:
         if dataset is not None:
             _context(dataset, page)
         job_progress.show_all(on_mine=page.url_path == "mine")
+        unseen()
 
 
 def _name(dataset: Dataset) -> str:

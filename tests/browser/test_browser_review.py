@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -376,3 +377,16 @@ HOSTILE = [
     "\n\nleading lines",
     "…[x](y)`z`$a$",
 ]
+
+
+def test_a_screen_that_is_left_before_its_verdicts_are_sent_loses_none(browser: Any, place: tuple[Path, str], serve: Serve) -> None:
+    root, run = place
+    server = serve(root)
+    page = open_desk(browser, server.url, run)
+    server.process.send_signal(signal.SIGSTOP)  # it is busy: what comes meanwhile is taken together, and the last address wins
+    press(page, "kdjkdj", 0.15)
+    page.get_by_test_id("stTopNavLink").filter(has_text="Quality").click()
+    server.process.send_signal(signal.SIGCONT)
+    page.get_by_role("heading", name="False-negative rate").wait_for()
+    page.wait_for_function("() => !Object.keys(localStorage).some(each => each.startsWith('hnmine-desk/'))")
+    assert len(ReviewStore(root / "reviews.sqlite").verdicts()) == 6
