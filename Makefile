@@ -18,11 +18,11 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup app demo test bench campaign screenshots clean
+.PHONY: help setup app demo test bench campaign audit screenshots clean
 
 help: ## Show this list
 	@echo "make TARGET, where TARGET is one of:"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
 
 setup: $(INSTALLED) ## Create .venv and install what the app and the command line need
 
@@ -46,6 +46,10 @@ bench: $(INSTALLED_DEV) ## Run every benchmark, or one: make bench ONLY=search; 
 campaign: $(INSTALLED_DEV) ## Try to break everything: bad inputs, kills, damage, full disks, load (two hours; one part: make campaign ONLY=readers)
 	$(PY) -m tests.campaign $(ONLY)
 
+audit: ## Look up known vulnerabilities of every pinned package (needs the package index)
+	@python3 -m venv build/audit && build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	build/audit/bin/pip-audit --no-deps --disable-pip -r requirements.txt -r constraints.txt
+
 screenshots: $(INSTALLED_DEV) ## Take the pictures of docs/ from the real app; all screens: make screenshots ALL=FOLDER
 	$(PY) docs/screenshots.py $(if $(ALL),--all --out "$(ALL)")
 
@@ -54,7 +58,7 @@ clean: ## Remove caches and build outputs; .venv and the workspace stay
 	find . -path ./$(VENV) -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps are written last, so an interrupted installation is taken up again.
-$(INSTALLED): requirements.txt
+$(INSTALLED): requirements.txt constraints.txt
 	@python=""; \
 	for each in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
 		if "$$each" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python="$$each"; break; fi; \
@@ -65,9 +69,9 @@ $(INSTALLED): requirements.txt
 	fi; \
 	"$$python" -m venv $(VENV) || { echo "No virtual environment could be made with $$python (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
 	@echo "Installing into $(VENV); the first time this takes some minutes ..."
-	@$(PIP) -r requirements.txt
+	@$(PIP) -r requirements.txt -c constraints.txt
 	@touch $@
 
 $(INSTALLED_DEV): requirements-dev.txt $(INSTALLED)
-	@$(PIP) -r requirements-dev.txt
+	@$(PIP) -r requirements-dev.txt -c constraints.txt
 	@touch $@

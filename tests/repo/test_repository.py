@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 import hnmine
 from hnmine.cli.flags import CACHE_FLAGS, CHECK_FLAGS, FLAGS, filter_table
+from tests.repo.constraints import constraints
 
 ROOT = Path(__file__).parents[2]
 FLAG_NAMES = {flag.name for flags in (*FLAGS.values(), CACHE_FLAGS, CHECK_FLAGS) for flag in flags}
@@ -32,6 +34,11 @@ def test_requirements_are_pinned_once(name: str) -> None:
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*(; .+)?", line)] == []
     names = [line.partition("==")[0].lower() for line in lines]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="the file is made on Linux")
+def test_what_the_requirements_bring_along_is_pinned_as_it_is_installed() -> None:
+    assert read("constraints.txt") == constraints(), "python -m tests.repo.constraints > constraints.txt"
 
 
 def test_the_package_reads_requirements_txt() -> None:
@@ -73,7 +80,7 @@ def test_make_refuses_an_old_python(tmp_path: Path) -> None:
     """In a folder with a blank in its name, so that this is tried too."""
     folder = tmp_path / "a checkout"
     folder.mkdir()
-    for name in ("Makefile", "requirements.txt"):
+    for name in ("Makefile", "requirements.txt", "constraints.txt"):
         (folder / name).write_text(read(name))
     (folder / "old").write_text("#!/bin/sh\nexit 1\n")
     (folder / "old").chmod(0o755)
