@@ -7,6 +7,8 @@ The digest is 128-bit XXH3: it finds damage and files of another run, not a forg
 from __future__ import annotations
 
 import os
+import tokenize
+import zipfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,8 +19,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Fingerprint", "check", "fingerprint", "save", "sync_folder"]
+__all__ = ["DAMAGES", "Fingerprint", "check", "fingerprint", "save", "sync_folder"]
 
+# What NumPy raises for a damaged file; a folder in its place is an OSError.
+DAMAGES = (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, tokenize.TokenError, zipfile.BadZipFile)
 _BLOCK = 2**22
 
 

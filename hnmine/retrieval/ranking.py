@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import os
 import time
-import tokenize
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,8 +36,6 @@ __all__ = ["Ranking", "Workers", "rank", "ranks_of"]
 
 _ARRAYS = ("ids", "scores", "positive_scores")
 _VECTORS = ("query_vectors", "passage_vectors")
-# Errors of NumPy for a damaged file.
-_DAMAGES = (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, tokenize.TokenError, zipfile.BadZipFile)
 # Prefixes of the files of signals; the names follow.
 _SIGNALS = {"signals": "signal-", "positive_signals": "positive-signal-"}
 
@@ -127,7 +123,7 @@ class Ranking:
             check_shapes(arrays, signals, positive_signals, scale)
             if verify and not wanted:
                 check_values(arrays, signals, positive_signals, scale)
-        except (*_DAMAGES, OSError) as error:
+        except (*array_files.DAMAGES, OSError) as error:
             raise WorkspaceError(f"the ranking in {folder} cannot be opened ({error}); mine again") from error
         return cls(**arrays, signals=signals, positive_signals=positive_signals, scale=scale)
 

@@ -207,7 +207,7 @@ def stamp(path: Path) -> Stamp:
     found = []
     for each in [path, *below(path)] if path.is_dir() else [path]:
         with suppress(OSError):
-            seen = each.stat()
+            seen = each.stat() if each.exists() else each.lstat()  # of a link to nothing
             found.append((str(each), seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size))
     return tuple(found)
 

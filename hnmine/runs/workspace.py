@@ -67,7 +67,7 @@ class Workspace:
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
         self.root = Path(root) if root else _home()
         self._read_runs: dict[str, tuple[Stamp, Run | WorkspaceError]] = {}
-        self._read_files: dict[Path, tuple[Stamp, Any]] = {}
+        self._read_files: dict[tuple[Path, str], tuple[Stamp, Any]] = {}
         self._checked: dict[str, Stamp] = {}
         try:
             for name in ("files", "datasets", "runs"):
@@ -145,7 +145,7 @@ class Workspace:
 
     def _all_datasets(self) -> list[Dataset | WorkspaceError]:
         read = lambda file: _or_error(self.dataset, file.parent.name)  # noqa: E731
-        return [self.unless_changed(path / "dataset.json", read) for path in self._all("datasets")]
+        return [self.unless_changed(path / "dataset.json", read) for path in self.folders("datasets")]
 
     def training_path(self, dataset_id: str) -> Path:
         """Return the path of the training file of a data set."""
@@ -187,7 +187,7 @@ class Workspace:
         """
         if self.runs(dataset_id):
             raise WorkspaceError(f"the data set {dataset_id!r} has runs, which need it; delete them first")
-        for path in (each / "manifest.json" for each in self._all("runs")):
+        for path in (each / "manifest.json" for each in self.folders("runs")):
             with suppress(OSError):
                 if dataset_id.encode() in path.read_bytes():
                     raise WorkspaceError(f"{path} cannot be read, and its run may need the data set {dataset_id!r}; see the Runs screen")
@@ -237,7 +237,7 @@ class Workspace:
     def _all_runs(self) -> list[Run | WorkspaceError]:
         """Return each run, or the error of reading it; cached until the file changes."""
         known, now = self._read_runs, {}
-        for folder in self._all("runs"):
+        for folder in self.folders("runs"):
             name, seen = folder.name, stamp(folder / "manifest.json")
             held = known.get(name)
             if held is None or held[0] != seen:
@@ -328,12 +328,12 @@ class Workspace:
                 else:
                     each.unlink(missing_ok=True)
 
-    def unless_changed(self, path: Path, read_file: Callable[[Path], T]) -> T:
-        """Return `read_file(path)`, which is called again only when the file has changed."""
-        seen = stamp(path)
-        held = self._read_files.get(path)
+    def unless_changed(self, path: Path, read_file: Callable[[Path], T], *, purpose: str = "") -> T:
+        """Return `read_file(path)`, which is called again only when the file has changed; `purpose` tells several functions apart."""
+        seen, key = stamp(path), (path, purpose)
+        held = self._read_files.get(key)
         if held is None or held[0] != seen:
-            held = self._read_files[path] = seen, read_file(path)
+            held = self._read_files[key] = seen, read_file(path)
         found: T = held[1]
         return found
 
@@ -348,7 +348,7 @@ class Workspace:
             raise WorkspaceError(f"{name!r} is not an id of the workspace")
         return self.root / kind / name
 
-    def _all(self, kind: str) -> list[Path]:
+    def folders(self, kind: str) -> list[Path]:
         """Return the folders of data sets or runs, whole or damaged, sorted."""
         with suppress(OSError):
             return sorted(path for path in (self.root / kind).iterdir() if _is_id(path.name))

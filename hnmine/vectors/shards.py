@@ -148,7 +148,7 @@ def read_keys(root: Path, shard: Shard) -> npt.NDArray[np.uint64]:
     """
     try:
         keys = np.load(files(root, shard.id)[1], allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError) as error:
+    except (FileNotFoundError, IsADirectoryError, *array_files.DAMAGES) as error:
         raise DamagedShard(shard, error) from error
     if keys.shape != (shard.rows, 2) or keys.dtype != np.uint64:
         raise DamagedShard(shard, f"its keys are {keys.shape} {keys.dtype}")
@@ -177,7 +177,7 @@ def open_vectors(root: Path, shard: Shard, *, again: bool = False) -> np.memmap[
         if digest.hexdigest() != shard.sha256:
             raise DamagedShard(shard, "its checksum is wrong")
         vectors = np.lib.format.open_memmap(vectors_file, mode="r")
-    except (FileNotFoundError, ValueError, EOFError) as error:
+    except (FileNotFoundError, IsADirectoryError, *array_files.DAMAGES) as error:
         raise DamagedShard(shard, error) from error
     return _OPEN.setdefault(str(vectors_file), vectors)
 
