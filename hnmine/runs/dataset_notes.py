@@ -36,7 +36,7 @@ class DatasetNote(msgspec.Struct, frozen=True, kw_only=True):
 def note_of(space: Workspace, dataset_id: str) -> DatasetNote:
     """Return the note of a data set; an empty one where there is none or it is damaged."""
     try:
-        return small_files.find(space.dataset_folder(dataset_id) / "note.json", DatasetNote, remedy=REMEDY) or DatasetNote()
+        return _read(space, dataset_id)
     except WorkspaceError:  # the files have all that a note has, but for the name
         return DatasetNote()
 
@@ -62,10 +62,15 @@ def note_use(space: Workspace, dataset_id: str, *, rows: int, passages: int | No
     """Note that a data set is open now, with these counts; `passages` is None while problems are open.
 
     Raises:
-        WorkspaceError: the disk is full.
+        WorkspaceError: the disk is full, or the note is damaged: it stays, because its name may be read in it.
     """
+    known = _read(space, dataset_id)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    _write(space, dataset_id, msgspec.structs.replace(note_of(space, dataset_id), rows=rows, passages=passages, used=now))
+    _write(space, dataset_id, msgspec.structs.replace(known, rows=rows, passages=passages, used=now))
+
+
+def _read(space: Workspace, dataset_id: str) -> DatasetNote:
+    return small_files.find(space.dataset_folder(dataset_id) / "note.json", DatasetNote, remedy=REMEDY) or DatasetNote()
 
 
 def _write(space: Workspace, dataset_id: str, note: DatasetNote) -> None:

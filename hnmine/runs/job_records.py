@@ -1,8 +1,8 @@
 """What a server writes of its jobs: the one that runs, so that a crash can be resumed, and how fast earlier ones were.
 
 `jobs/<id>.json` exists while a job waits or runs; its server holds a lock on it, which ends with the process, so a record without a lock is
-of a job that a crash interrupted. Each server holds such a lock in `jobs/` for itself too, so that others can tell that it is there.
-`timings.json` has the factors of `core.time_left` by model and device, of the last TIMINGS_KEPT.
+of a job that a crash interrupted. In `servers/` each server holds such a lock for itself, so that others know of it. `timings.json` has
+the factors of `core.time_left` by model and device, of the last TIMINGS_KEPT.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import datetime
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ __all__ = ["DamagedRecord", "JobRecord", "JobRecords", "Request", "Timings", "ol
 
 TIMINGS_KEPT = 20
 # The name of this process: containers that share a workspace may have the same process id.
-SERVER = f"server-{os.getpid()}-{secrets.token_hex(4)}"
+SERVER = f"{os.getpid()}-{secrets.token_hex(4)}"
+YOUNG_SECONDS = 60.0
 REMEDY = "remove the file, and mine again"
 TIMINGS_REMEDY = "remove the file; the next run writes it again"
 
@@ -80,7 +82,7 @@ class JobRecords:
     """The records in a workspace's folder `root`. A folder that cannot be written loses records, never a job."""
 
     def __init__(self, root: Path) -> None:
-        self._folder, self._timings = root / "jobs", root / "timings.json"
+        self._folder, self._servers, self._timings = root / "jobs", root / "servers", root / "timings.json"
         self._locks: dict[str, contextlib.ExitStack] = {}
 
     def begin(self, request: Request) -> JobRecord:
@@ -123,20 +125,21 @@ class JobRecords:
         others = 0
         with contextlib.suppress(OSError):
             if SERVER not in self._locks:
-                self._folder.mkdir(exist_ok=True)
+                self._servers.mkdir(exist_ok=True)
                 self._locks[SERVER] = contextlib.ExitStack()
-                self._locks[SERVER].enter_context(locked(self._lock(SERVER), wait=False))
-            for path in self._folder.glob("server-*.lock"):
-                if path.stem != SERVER and not self._is_free(path.stem):
-                    others += 1
-                elif path.stem != SERVER:
-                    path.unlink(missing_ok=True)
+                self._locks[SERVER].enter_context(locked(self._servers / f"{SERVER}.lock", wait=False))
+            for path in self._servers.glob("*.lock"):
+                if path.stem != SERVER:
+                    if not _is_free(path):
+                        others += 1
+                    elif path.stat().st_mtime < time.time() - YOUNG_SECONDS:  # a younger one may not be locked yet
+                        path.unlink(missing_ok=True)
         return others
 
     def _records(self) -> Iterator[JobRecord | DamagedRecord]:
         """Yield the records of jobs that no process has."""
         for path in sorted(self._folder.glob("*.json")):
-            if path.stem in self._locks or not self._is_free(path.stem):
+            if path.stem in self._locks or not _is_free(self._lock(path.stem)):
                 continue
             try:
                 record = small_files.read(path, JobRecord, "", remedy=REMEDY)
@@ -161,12 +164,13 @@ class JobRecords:
         with contextlib.suppress(WorkspaceError):
             small_files.write(self._timings, Timings(kept | {key: known.get(key, {}) | dict(factors)}), "the timings cannot be stored")
 
-    def _is_free(self, record_id: str) -> bool:
-        try:
-            with locked(self._lock(record_id), wait=False) as acquired:
-                return acquired
-        except OSError:  # on a read-only disk nobody holds one
-            return True
-
     def _lock(self, record_id: str) -> Path:
         return self._folder / f"{record_id}.lock"
+
+
+def _is_free(lock: Path) -> bool:
+    try:
+        with locked(lock, wait=False) as acquired:
+            return acquired
+    except OSError:  # on a read-only disk nobody holds one
+        return True

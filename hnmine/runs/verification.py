@@ -153,7 +153,11 @@ def _vectors(space: Workspace) -> list[str]:
     if (index := ShardIndex(store.root, lambda note: None)).path.exists() and (damage := index.damage()) is not None:
         return [f"{index.path} is damaged ({damage}); the next run moves it away, and all texts are encoded again"]
     if not index.path.exists():
-        return []
+        return (
+            [f"{index.path} is a link to a file that does not exist; remove it, and texts are encoded again"]
+            if index.path.is_symlink()
+            else []
+        )
     try:
         remedy = "python -m hnmine cache verify removes it, and its texts are encoded again"
         return [f"{store.root / each.shard.id}.*.npy is damaged ({each}); {remedy}" for each in store.damaged()] + list(store.notes)

@@ -35,7 +35,7 @@ from hnmine.runs.uploads import Stamp, Uploaded, below, list_files, stamp
 from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.store import VectorStore
 
-__all__ = ["OWN_CORPUS", "Dataset", "Run", "RunSize", "Workspace", "vectors_folder"]
+__all__ = ["OWN_CORPUS", "Dataset", "Run", "RunSize", "Workspace", "home", "vectors_folder"]
 
 NAME_LENGTH = 80
 
@@ -48,13 +48,14 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")  # two runs may end in one second
 
 
-def _home() -> Path:
+def home() -> Path:
+    """Return the folder of the workspace, HNMINE_HOME or ./workspace; it may not exist yet."""
     return Path(os.environ.get("HNMINE_HOME") or "workspace")
 
 
 def vectors_folder() -> Path:
     """Return the default folder of vectors; it may not exist yet."""
-    return _home() / "vectors"
+    return home() / "vectors"
 
 
 class Workspace:
@@ -65,7 +66,7 @@ class Workspace:
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
-        self.root = Path(root) if root else _home()
+        self.root = Path(root) if root else home()
         self._read_runs: dict[str, tuple[Stamp, Run | WorkspaceError]] = {}
         self._read_files: dict[tuple[Path, str], tuple[Stamp, Any]] = {}
         self._checked: dict[str, Stamp] = {}
