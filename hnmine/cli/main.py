@@ -219,6 +219,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         _add(upload.add_argument_group(), flag)
     if argv and argv[0].startswith("--") and argv[0] not in ("--help", "--version"):
         parser.error(f"the command is missing; use python -m hnmine mine {argv[0]} ...")
+    if argv and argv[0] == "workspace":  # argparse finds an optional FILE only before the flags, which take no values here
+        argv = sorted(argv, key=lambda word: word.startswith("-"))
     arguments, unknown = parser.parse_known_args(argv)
     if arguments.command == "mine" and arguments.preset is not None and arguments.from_manifest is None:
         defaults = preset_defaults(arguments.preset, by_hardness=arguments.hardness is not None)

@@ -33,6 +33,7 @@ from hnmine.runs.workspace import Workspace
 __all__ = ["LIST", "Backup", "FileList", "Listed", "back_up", "bad_name", "described"]
 
 LIST = "backup.json"
+PROGRESS_EVERY = 64
 _DATABASES = ("reviews.sqlite", "vectors/index.sqlite")
 
 
@@ -117,7 +118,7 @@ class _Filler:
                 self._add_database(name)
         paths = [path for path in below(self._root) if self._wanted(path, vectors=vectors)]
         for done, path in enumerate(paths):
-            if self._on_progress is not None and done % 64 == 0:
+            if self._on_progress is not None and done % PROGRESS_EVERY == 0:
                 self._on_progress(done, len(paths), "backing up files")
             self._add(path)
         for kind in ("runs", "datasets"):  # deleted meanwhile: not a half of it
