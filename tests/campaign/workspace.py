@@ -38,7 +38,7 @@ from hnmine.selection.settings import SelectionSettings
 from pages.mine import filters, selection
 from pages.review import guidelines
 from tests.campaign.campaign import Outcome
-from tests.conftest import mine
+from tests.conftest import FakeEncoder, mine
 from tests.pages.conftest import native_slider, open_app, texts
 from tests.worlds import pool_of, rows_of
 
@@ -64,7 +64,7 @@ def build(root: Path) -> World:
     pool = "".join(json.dumps({"text": text}) + "\n" for text in pool_of(60))
     dataset = space.add_dataset("rows.jsonl", io.BytesIO(rows.encode()), "pool.jsonl", io.BytesIO(pool.encode()))
     settings = MineSettings(selection=SelectionSettings(window_start=0, window_end=30, negative_number=4))
-    runs = [mine(space, dataset.id, settings, 40), mine(space, dataset.id, settings, 41)]
+    runs = [mine(space, dataset.id, settings, 40, FakeEncoder(size)) for size in (64, 32)]  # arrays of the same shapes
     space.save_decisions(dataset.id, (), False)
     space.save_columns(dataset.id, space.columns(dataset.id))
     other = SelectionSettings(window_start=0, window_end=20, negative_number=4)
