@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import InputError
-from hnmine.core.text import normalize_text
+from hnmine.core.text import _folded
 from hnmine.data.corpus import Corpus, find
 from hnmine.data.formats.lines import LineReader
 
@@ -33,6 +33,7 @@ __all__ = [
     "VerdictPairs",
     "match_verdicts",
     "pair_key",
+    "pair_keys",
     "pairs_of",
     "parse_time",
     "read_verdicts",
@@ -97,9 +98,20 @@ class VerdictPairs:
 
 def pair_key(query: str, passage: str) -> bytes:
     """Return a 16-byte key of a pair, equal for all spellings that match after folding."""
-    digest = hashlib.blake2b(normalize_text(query).encode("utf-8", "surrogatepass"), digest_size=16)
-    digest.update(b"\0" + normalize_text(passage).encode("utf-8", "surrogatepass"))
-    return digest.digest()
+    return pair_keys([(query, passage)])[0]
+
+
+def pair_keys(pairs: Iterable[tuple[str, str]]) -> list[bytes]:
+    """Return `pair_key` of each pair; a query of several pairs is folded and hashed once."""
+    begun = {}
+    found = []
+    for query, passage in pairs:
+        if (own := begun.get(query)) is None:
+            own = begun[query] = hashlib.blake2b(_folded(query) + b"\0", digest_size=16)
+        digest = own.copy()
+        digest.update(_folded(passage))
+        found.append(digest.digest())
+    return found
 
 
 def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
