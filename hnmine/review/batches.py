@@ -32,8 +32,8 @@ __all__ = [
     "new",
     "recorded",
     "reversible",
-    "reviewers",
     "revert",
+    "reviewers",
 ]
 
 Pair = tuple[str, str]
@@ -112,7 +112,10 @@ def judged(db: sqlite3.Connection, keys: Collection[bytes]) -> dict[tuple[bytes,
 def reviewers(db: sqlite3.Connection, keys: Collection[bytes]) -> dict[bytes, tuple[str, ...]]:
     """Return the names of all who have a verdict on pairs, sorted."""
     found: dict[bytes, tuple[str, ...]] = {}
-    ask = "SELECT judged.pair, judged.who FROM judged JOIN events ON id = decision WHERE after IS NOT NULL AND judged.pair IN (?) ORDER BY 1, 2"
+    ask = (
+        "SELECT judged.pair, judged.who FROM judged JOIN events ON id = decision WHERE after IS NOT NULL AND judged.pair IN (?) "
+        "ORDER BY 1, 2"
+    )
     for key, who in _of_pairs(db, ask, keys):
         found[key] = (*found.get(key, ()), who)
     return found
@@ -189,7 +192,9 @@ def revert(db: sqlite3.Connection, now: str, who: str, action: Literal["undo", "
         "INSERT INTO events (batch, at, who, query, passage, pair, before, after, was, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         ((batch, now, who, query, passage, key, was.verdict, after, was.source, event) for query, passage, key, was, event, after in moved),
     )
-    db.executemany("UPDATE current SET decision = ? WHERE pair = ?", ((each[4], each[2]) for each in sorted(moved, key=lambda each: each[2])))
+    db.executemany(
+        "UPDATE current SET decision = ? WHERE pair = ?", ((each[4], each[2]) for each in sorted(moved, key=lambda each: each[2]))
+    )
     pairs = tuple((as_text(each[0]), as_text(each[1])) for each in moved)
     return Reverted(batch, pairs, tuple(each[5] for each in moved), skipped)
 

@@ -153,8 +153,7 @@ class ReviewStore:
         """Return all verdicts that are not undone, oldest first; those of a reviewer before they removed theirs are left out."""
         with self._log.connection() as db:
             rows = db.execute(
-                "SELECT query, passage, after, at, who, note, pair, batch FROM events "
-                f"WHERE source = id OR ({batches.HEARD}) ORDER BY id"
+                f"SELECT query, passage, after, at, who, note, pair, batch FROM events WHERE source = id OR ({batches.HEARD}) ORDER BY id"
             ).fetchall()
             held: dict[tuple[bytes, str], list[Verdict]] = {}
             undone = cache(partial(batches.is_undone, db))
