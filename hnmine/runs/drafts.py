@@ -7,6 +7,7 @@ The last DRAFTS_KEPT of a run are kept.
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 
 import msgspec
 
@@ -65,4 +66,5 @@ def write_draft(space: Workspace, run_id: str, draft: Draft) -> None:
 
 def delete_draft(space: Workspace, run_id: str, draft_id: str) -> None:
     """Remove a draft, if it is there."""
-    (space.run_folder(run_id) / "drafts" / f"{draft_id}.json").unlink(missing_ok=True)
+    with suppress(OSError):
+        (space.run_folder(run_id) / "drafts" / f"{draft_id}.json").unlink(missing_ok=True)

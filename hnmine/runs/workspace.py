@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from hnmine.core.errors import WorkspaceError
-from hnmine.core.files import write_atomic
+from hnmine.core.files import cannot_write, write_atomic
 from hnmine.core.text import text_hash
 from hnmine.data.columns import Columns
 from hnmine.retrieval.ranking import Ranking
@@ -327,7 +327,11 @@ class Workspace:
     def clear(self, path: Path, kind: str, kept: int) -> None:
         """Remove the oldest files or folders of a kind beside `path`: `kept` are left, `path` included; train and dev count as one."""
         groups: dict[str, list[Path]] = {}
-        for each in sorted(path.parent.glob(f"{kind}-*"), key=lambda each: each.stat().st_mtime, reverse=True):
+        found: list[tuple[float, Path]] = []
+        for each in path.parent.glob(f"{kind}-*"):
+            with suppress(FileNotFoundError):  # another session removes them too
+                found.append((each.stat().st_mtime, each))
+        for _, each in sorted(found, reverse=True):
             groups.setdefault(each.name.partition(".")[0], []).append(each)
         groups.pop(path.name.partition(".")[0], None)
         for group in list(groups.values())[kept - 1 :]:
@@ -335,7 +339,8 @@ class Workspace:
                 if each.is_dir():
                     shutil.rmtree(each, ignore_errors=True)
                 else:
-                    each.unlink(missing_ok=True)
+                    with suppress(OSError):  # a read-only disk; the next call removes it
+                        each.unlink(missing_ok=True)
 
     def unless_changed(self, path: Path, read_file: Callable[[Path], T]) -> T:
         """Return `read_file(path)`, which is called again only when the file has changed."""
@@ -365,7 +370,7 @@ class Workspace:
             folder.mkdir()
             yield folder
         except OSError as error:
-            raise WorkspaceError(f"the workspace {self.root} cannot be written ({error.strerror or error})") from error
+            raise WorkspaceError(cannot_write(f"the workspace {self.root}", error)) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
