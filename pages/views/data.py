@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 
 import streamlit as st
 
@@ -87,7 +88,8 @@ kept = files.training.items
 passages = None if read is None else read.corpus.n_candidates
 note = note_of(resources.workspace(), current.id)
 if st.session_state.get("noted") != current.id or (note.rows, note.passages) != (len(kept), passages):
-    note_use(resources.workspace(), current.id, rows=len(kept), passages=passages)
+    with suppress(HnmineError):  # on a full disk the list of data sets has the counts of before
+        note_use(resources.workspace(), current.id, rows=len(kept), passages=passages)
     st.session_state.noted = current.id
 job = resources.jobs().latest(current.id)
 busy = job is not None and job.active

@@ -26,6 +26,7 @@ from unittest import mock
 
 from hnmine.core.errors import HnmineError
 from hnmine.models.encoder import FlagEncoder
+from tests.campaign import disk_screens
 from tests.campaign.campaign import Outcome, Tiny
 from tests.conftest import EXAMPLE
 
@@ -220,7 +221,7 @@ def small_disk(megabytes: int) -> Iterator[Path | None]:
             yield Path(name) if mounted else None
         finally:
             if mounted:
-                subprocess.run(["umount", name], check=False)
+                subprocess.run(["umount", "--lazy", name], check=False)  # memory maps are closed later
 
 
 def fill(disk: Path, left: int) -> Path:
@@ -284,6 +285,33 @@ def _turns(
             found = f"afterwards {found}"
         return f"{action.name}, {kind} after {place:,}: {found}" if found else ""
 
+    def of_screen(screen: disk_screens.Screen, kind: str) -> str:
+        root = template.parent / "trial" if kind != "pages" else mounted
+        assert root is not None
+        folder = _copy(template, root) / "workspace"
+        place = chance.choice([0, 0, 1, 2, 3, 5, 8]) if kind != "pages" else 4096 * chance.choice([0, 0, 1, 2, 4, 9, 30])
+
+        @contextmanager
+        def failing() -> Iterator[Callable[[], bool]]:
+            if kind == "pages":
+                ballast = fill(root, place)
+                try:
+                    yield lambda: place == 0
+                finally:
+                    ballast.unlink()
+            else:
+                with disk.failing(folder, kind, place):
+                    yield lambda: place == 0 and disk.count > 0
+
+        found = disk_screens.trial(screen, folder, world, failing)
+        if not found and kind != "read-only" and (left := leftovers(folder)):
+            found = f"leaves {left}"
+        return f"{screen.name}, {kind} after {place:,}: {found}" if found else ""
+
+    world = disk_screens.prepare(template / "workspace")
+    for screen in disk_screens.SCREENS:
+        for kind in ("full", "read-only", *(["pages"] if mounted else [])):
+            turns.append(lambda screen=screen, kind=kind: of_screen(screen, kind))  # type: ignore[misc]
     for action in ACTIONS:
         for kind in ("full", "read-only", *(["pages"] if mounted else [])):
             turns.append(lambda action=action, kind=kind: trial(action, kind))  # type: ignore[misc]
