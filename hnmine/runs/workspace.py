@@ -193,8 +193,11 @@ class Workspace:
         """
         if self.runs(dataset_id):
             raise WorkspaceError(f"the data set {dataset_id!r} has runs, which need it; delete them first")
-        with suppress(FileNotFoundError):
-            _remove(self._folder("datasets", dataset_id))
+        try:
+            with suppress(FileNotFoundError):
+                _remove(self._folder("datasets", dataset_id))
+        except OSError as error:
+            raise WorkspaceError(f"the data set cannot be deleted: {cannot_write(self.root, error)}") from error
 
     # Runs
 
@@ -302,7 +305,7 @@ class Workspace:
         try:
             _remove(folder)
         except OSError as error:
-            raise WorkspaceError(f"the run {run_id} cannot be deleted ({error.strerror or error})") from error
+            raise WorkspaceError(f"the run {run_id} cannot be deleted: {cannot_write(self.root, error)}") from error
 
     def ranking(self, run_id: str) -> Ranking:
         """Open a run's ranking, memory-mapped.

@@ -63,13 +63,18 @@ def restore(page: str = "") -> None:
 
 
 def keep(name: str, write: Callable[[], object]) -> None:
-    """Store a choice of this session under a name; one that cannot be stored counts in this session alone, and `restore` says so."""
+    """Store a choice of this session under a name; one that cannot be stored counts in this session alone, and `restore` says so.
+
+    The app runs again where that has changed.
+    """
     unstored: dict[str, str] = st.session_state.setdefault("unstored", {})
-    unstored.pop(name, None)
+    before = unstored.pop(name, None)
     try:
         write()
     except HnmineError as error:
         unstored[name] = str(error)
+    if before != unstored.get(name):
+        st.rerun()
 
 
 def write_address(page: str) -> None:
@@ -278,9 +283,8 @@ def set_draft(run_id: str, settings: SelectionSettings | None) -> None:
     new = Draft(id=held.id if held is not None and own else new_id(), variant=state.variant, settings=settings)
     state[f"draft-{run_id}"], state.draft = new, new.id
     state.own_drafts.add(new.id)
-    before = dict(state.get("unstored", {}))
     keep("draft", lambda: write_draft(space, run_id, new))
-    if not own or before != state.unstored:
+    if not own:
         st.rerun()
 
 
@@ -288,9 +292,9 @@ def discard_draft(run_id: str) -> None:
     """Forget the unsaved settings of the open run; the open variant shows its own."""
     state = st.session_state
     held = unsaved(run_id)
+    state[f"draft-{run_id}"], state.draft = None, None
     if held is not None and held.id in state.own_drafts:
         keep("draft", lambda: delete_draft(resources.workspace(), run_id, held.id))
-    state[f"draft-{run_id}"], state.draft = None, None
 
 
 def save_draft(run_id: str, name: str) -> Variant:

@@ -88,7 +88,7 @@ kept = files.training.items
 passages = None if read is None else read.corpus.n_candidates
 note = note_of(resources.workspace(), current.id)
 if st.session_state.get("noted") != current.id or (note.rows, note.passages) != (len(kept), passages):
-    with suppress(HnmineError):  # on a full disk the list of data sets has the counts of before
+    with suppress(HnmineError):  # only the list of data sets shows it
         note_use(resources.workspace(), current.id, rows=len(kept), passages=passages)
     st.session_state.noted = current.id
 job = resources.jobs().latest(current.id)

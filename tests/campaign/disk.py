@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import io
 import itertools
+import logging
 import os
 import random
 import shutil
@@ -20,6 +21,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -62,7 +64,7 @@ class Disk:
             self._write(arguments[0], grows=False)
 
     def _write(self, path: Any, *, grows: bool) -> None:
-        if not os.path.abspath(os.fsdecode(path)).startswith(self.root) or (self.kind == "full" and not grows):
+        if not os.fsdecode(path).startswith(self.root) or (self.kind == "full" and not grows):
             return
         self.count += 1
         if self.first is not None and self.count > self.first:
@@ -204,7 +206,7 @@ def attempt(action: Action, folder: Path) -> BaseException | None:
     with mock.patch.dict(os.environ, {"TMPDIR": str(folder / "tmp")}), mock.patch.object(tempfile, "tempdir", str(folder / "tmp")):
         try:
             action.work(folder)
-        except Exception as error:  # noqa: BLE001 - judged by the caller
+        except Exception as error:
             return error
     return None
 
@@ -237,6 +239,7 @@ def run(size: int, seed: int) -> Outcome:
     """Try `size` failures of writes, of all actions in turn."""
     outcome, chance, disk = Outcome(name="disk"), random.Random(seed), Disk()
     wrapped = mock.patch.object(FlagEncoder, "load", lambda *_, **__: Tiny(batch=16))
+    logging.disable(logging.CRITICAL)  # Streamlit logs the errors that screens show
     with wrapped, prepared() as template, small_disk(96) as mounted:
         counts: dict[str, int] = {}
         turns = itertools.cycle(_turns(template, disk, mounted, chance, counts))
@@ -244,15 +247,13 @@ def run(size: int, seed: int) -> Outcome:
             outcome.tried += 1
             if failure := next(turns)():
                 outcome.failed.append(failure)
+    logging.disable(logging.NOTSET)
     outcome.figures = f"{len(counts)} actions, {sum(counts.values()):,} places of writes; tmpfs: {'yes' if mounted else 'not allowed here'}"
     return outcome
 
 
-def _turns(
-    template: Path, disk: Disk, mounted: Path | None, chance: random.Random, counts: dict[str, int]
-) -> list[Callable[[], str]]:
+def _turns(template: Path, disk: Disk, mounted: Path | None, chance: random.Random, counts: dict[str, int]) -> list[Callable[[], str]]:
     """Return the trials: of each action one place of the hook, one of the small disk; and each action of the screens."""
-    turns: list[Callable[[], str]] = []
     wanted: dict[str, dict[str, bytes]] = {}
 
     def reference(action: Action, root: Path) -> None:
@@ -309,12 +310,10 @@ def _turns(
         return f"{screen.name}, {kind} after {place:,}: {found}" if found else ""
 
     world = disk_screens.prepare(template / "workspace")
-    for screen in disk_screens.SCREENS:
-        for kind in ("full", "read-only", *(["pages"] if mounted else [])):
-            turns.append(lambda screen=screen, kind=kind: of_screen(screen, kind))  # type: ignore[misc]
-    for action in ACTIONS:
-        for kind in ("full", "read-only", *(["pages"] if mounted else [])):
-            turns.append(lambda action=action, kind=kind: trial(action, kind))  # type: ignore[misc]
+    kinds = ["full", "read-only", *(["pages"] if mounted else [])]
+    turns = [partial(of_screen, screen, kind) for screen in disk_screens.SCREENS for kind in kinds]
+    turns += [partial(trial, action, kind) for action in ACTIONS for kind in kinds]
+    chance.shuffle(turns)
     return turns
 
 

@@ -85,7 +85,9 @@ def number(at: AppTest, world: World) -> Any:
 
 
 def has_draft(at: AppTest, world: World) -> bool:
-    return bool(at.number_input(key=f"number-{world.run}").value == 7 and at.session_state[f"draft-{world.run}"].settings.negative_number == 7)
+    return bool(
+        at.number_input(key=f"number-{world.run}").value == 7 and at.session_state[f"draft-{world.run}"].settings.negative_number == 7
+    )
 
 
 def named(field: str, text: str) -> Callable[[AppTest, World], object]:
@@ -131,6 +133,7 @@ SCREENS = [
     Screen("note", "runs", named("note-{run}-{variant}", "a note"), state=chosen),
     Screen("delete a variant", "runs", deleted("delete-variant"), state=chosen),
     Screen("delete a run", "runs", deleted("delete-run"), state=chosen),
+    Screen("delete a data set", "runs", deleted("delete-dataset"), state=chosen),
     Screen(
         "skip bad rows",
         "data",
