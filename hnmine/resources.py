@@ -31,7 +31,7 @@ from hnmine.data.columns import Columns
 from hnmine.data.corpus import PoolMode
 from hnmine.data.dataset import Files, Inputs, gather, read_files
 from hnmine.data.sanity import ACCEPT
-from hnmine.data.verdicts import VerdictPairs, match_verdicts, verdict_lines
+from hnmine.data.verdicts import VerdictPairs, verdict_lines
 from hnmine.export.formats import FORMATS, Written
 from hnmine.models import cards, reranker
 from hnmine.models.batching import token_counts
@@ -46,7 +46,7 @@ from hnmine.review.store import ReviewStore
 from hnmine.runs.jobs import JobRunner
 from hnmine.runs.manifest import of_export
 from hnmine.runs.output import write_rows
-from hnmine.runs.reviewed import Reviewed, apply_verdicts
+from hnmine.runs.reviewed import Reviewed, RunVerdicts
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.summary import summarise
 from hnmine.runs.uploads import Stamp
@@ -219,11 +219,8 @@ def text_duplicates(read: Data) -> dict[str, int]:
     return queries.text_duplicates(inputs(read, "extend"))
 
 
-Lengths = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
-
-
 @cached(8)
-def text_lengths(read: Data, folder: Path) -> Lengths | None:
+def text_lengths(read: Data, folder: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None:
     """Return the token counts of a data set's queries and passages (samples), or None without a tokenizer in the folder."""
     found = files(read)
     of_queries = token_counts(folder, [row.query for row in found.training.items])
@@ -250,15 +247,19 @@ def _stored_run(run_id: str, stamp: Stamp) -> tuple[Run, Inputs, Ranking]:
     return run, found, ranking
 
 
+@cached(4)
+def _verdicts(run_id: str, stamp: Stamp) -> RunVerdicts:
+    return RunVerdicts(*_stored_run(run_id, stamp)[1:])
+
+
 @cached(8)
 def _verdict_pairs(run_id: str, stamp: Stamp, version: int) -> VerdictPairs:
-    return match_verdicts(_stored_run(run_id, stamp)[1].corpus, reviews().verdicts())
+    return _verdicts(run_id, stamp).pairs(reviews())
 
 
 @cached(8)
 def _reviewed(run_id: str, stamp: Stamp, pairs: VerdictPairs) -> Reviewed:
-    _, read, ranking = _stored_run(run_id, stamp)
-    return apply_verdicts(read, ranking, pairs)
+    return _verdicts(run_id, stamp).apply(pairs)
 
 
 def open_run(run_id: str) -> OpenRun:

@@ -7,6 +7,7 @@ half-written output; so is a folder. SHA-256 takes as long as writing a row, so 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -21,11 +22,26 @@ from pathlib import Path
 
 from hnmine.core.errors import OutputError, SettingsError
 
-__all__ = ["available", "in_words", "locked", "parse_size", "write_all", "write_atomic", "write_folder"]
+__all__ = ["available", "cannot_write", "in_words", "locked", "parse_size", "write_all", "write_atomic", "write_folder"]
 
 # Temporary files of killed processes are removed by the next write after this many seconds.
 _LEFT_OVER = 24 * 60 * 60
 _BLOCK = 2**20
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def cannot_write(what: object, error: OSError) -> str:
+    """Return a message that something cannot be written: the reason and the remedy."""
+    if error.errno in _FULL:
+        remedy = "free some space there, then try again"
+    elif error.errno in _FORBIDDEN:
+        remedy = "check the permissions there, or choose another folder"
+    else:
+        remedy = "check the folder and the disk, then try again"
+    return f"{what} cannot be written ({error.strerror or error}); {remedy}"
 
 
 def write_atomic(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> int:
@@ -51,7 +67,7 @@ def write_all(files: Sequence[tuple[str | os.PathLike[str], Iterable[bytes]]]) -
             path = Path(os.path.realpath(given))  # a link stays a link; its target is replaced
             _remove_left_overs(path)
             temporary = _temporary(path)
-            stack.callback(temporary.unlink, missing_ok=True)
+            stack.callback(_forget, temporary)
             with _wrap_os_error(path):
                 found.append(_write(temporary, chunks))
                 if path.exists():
@@ -100,6 +116,11 @@ def write_folder(given: str | os.PathLike[str], files: Mapping[str, Iterable[byt
     return found
 
 
+def _forget(temporary: Path) -> None:
+    with contextlib.suppress(OSError):  # the disk has become read-only, which the write has reported
+        temporary.unlink(missing_ok=True)
+
+
 def _temporary(path: Path) -> Path:
     # Threads may write the same file at the same time: each has its own temporary file, and the last rename wins.
     return path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
@@ -110,7 +131,7 @@ def _wrap_os_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror or error}); existing files are unchanged") from error
+        raise OutputError(f"{cannot_write(path, error)}; existing files are unchanged") from error
 
 
 def _write(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:

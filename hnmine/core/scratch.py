@@ -13,6 +13,7 @@ import secrets
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import OutputError
-from hnmine.core.files import locked
+from hnmine.core.files import cannot_write, locked
 
-__all__ = ["on_disk", "scratch_folder"]
+__all__ = ["on_disk", "scratch_folder", "temporary_files"]
 
 _PREFIX = "hnmine-scratch-"
 # A younger folder may be one that its process has not locked yet.
@@ -50,19 +51,55 @@ def on_disk(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         np.save(path, values, allow_pickle=False)
         found = np.lib.format.open_memmap(path, mode="r+") if values.size else values
     except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror or error}); set TMPDIR to a folder with free space") from error
+        raise OutputError(_remedy(path, error)) from error
     with contextlib.suppress(OSError):  # Windows keeps the file until the end of the process
         path.unlink()
     return found
 
 
+@contextlib.contextmanager
+def temporary_files(prefix: str) -> Iterator[Path]:
+    """Yield a folder for small temporary files, which is removed afterwards.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    parent = _parent()
+    try:
+        held = tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise OutputError(_remedy(parent, error)) from error
+    with held as folder:
+        yield Path(folder)
+
+
+def _parent() -> Path:
+    """Return the folder for temporary files: TMPDIR where it is set, else the system's.
+
+    Raises:
+        OutputError: TMPDIR is no folder, or no folder can be written.
+    """
+    named = os.environ.get("TMPDIR")
+    if named and not Path(named).is_dir():  # Python would take another folder, which may be small, and say nothing
+        raise OutputError(f"TMPDIR is {named}, which is no folder; make it, or set TMPDIR to a folder that can be written")
+    try:
+        return Path(named or tempfile.gettempdir())
+    except OSError as error:
+        raise OutputError(f"there is no folder for temporary files ({error}); set TMPDIR to a folder that can be written") from error
+
+
+def _remedy(path: Path, error: OSError) -> str:
+    return f"{cannot_write(path, error)}, or set TMPDIR to another folder"
+
+
 @cache
 def _folder(process: int) -> Path:
     """Make the folder of a process. A forked process gets one of its own."""
+    parent = _parent()
     try:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     except OSError as error:
-        raise OutputError(f"no temporary folder can be made ({error}); set TMPDIR to a folder with free space") from error
+        raise OutputError(_remedy(parent, error)) from error
     held = contextlib.ExitStack()
     held.enter_context(locked(folder / "lock", wait=False))
     _sweep(folder.parent)

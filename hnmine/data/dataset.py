@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,8 @@ from typing import Any
 import msgspec
 
 from hnmine.core.errors import InputError, LabelsError, SettingsError
+from hnmine.core.files import write_atomic
+from hnmine.core.scratch import temporary_files
 from hnmine.data.beir import BeirFolder, beir_at
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import Corpus, PoolMode, build_corpus
@@ -263,18 +264,18 @@ def read_inputs(
         SettingsError: an object in memory is not a table, or `pool_mode` is unknown.
     """
     listed = None if candidate_pool is None or are_paths(candidate_pool, is_pool=True) else _texts(candidate_pool)
-    with tempfile.TemporaryDirectory(prefix="hnmine-") as folder:
+    with temporary_files("hnmine-") as folder:
         if _is_dict_of_tables(input_file):
             input_file, columns = _split(input_file, columns), columns and msgspec.structs.replace(columns, split=None)
-        rows = _path_of(input_file, Path(folder) / "rows")
-        passages = None if candidate_pool is None or listed is not None else _path_of(candidate_pool, Path(folder) / "pool")
+        rows = _path_of(input_file, folder / "rows")
+        passages = None if candidate_pool is None or listed is not None else _path_of(candidate_pool, folder / "pool")
         try:
             files = read_files(rows, passages, columns=columns, repair=repair, skip_bad_rows=skip_bad_rows)
         except InputError as error:
             error.args = (str(error).replace(f"{folder}{os.sep}", ""),)
             raise
         for file in (files.training, files.pool):
-            if file is not None and Path(file.path).parent == Path(folder):
+            if file is not None and Path(file.path).parent == folder:
                 file.path = Path(file.path).name
     if listed is not None:
         digest = hashlib.sha256()
@@ -322,8 +323,7 @@ def _path_of(given: Any, temporary: Path) -> Paths:
     """Return a path, or several, as they are; write rows in memory to `temporary`, and return that."""
     if are_paths(given):
         return given  # type: ignore[no-any-return]
-    with temporary.open("wb") as file:
-        file.writelines(_lines(given, temporary.name))
+    write_atomic(temporary, _lines(given, temporary.name))
     return temporary
 
 

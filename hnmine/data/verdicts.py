@@ -12,7 +12,7 @@ import datetime
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import InputError
-from hnmine.core.text import normalize_text
+from hnmine.core.text import _folded
 from hnmine.data.corpus import Corpus, find
 from hnmine.data.formats.lines import LineReader
 
@@ -33,11 +33,13 @@ __all__ = [
     "VerdictPairs",
     "match_verdicts",
     "pair_key",
+    "pair_keys",
     "pairs_of",
     "parse_time",
     "read_verdicts",
     "sorted_by_time",
     "verdict_lines",
+    "verdict_pairs",
 ]
 
 Choice = Literal["negative", "relevant", "positive", "junk", "unsure"]
@@ -97,9 +99,20 @@ class VerdictPairs:
 
 def pair_key(query: str, passage: str) -> bytes:
     """Return a 16-byte key of a pair, equal for all spellings that match after folding."""
-    digest = hashlib.blake2b(normalize_text(query).encode("utf-8", "surrogatepass"), digest_size=16)
-    digest.update(b"\0" + normalize_text(passage).encode("utf-8", "surrogatepass"))
-    return digest.digest()
+    return pair_keys([(query, passage)])[0]
+
+
+def pair_keys(pairs: Iterable[tuple[str, str]]) -> list[bytes]:
+    """Return `pair_key` of each pair; a query of several pairs is folded and hashed once."""
+    begun: dict[str, hashlib.blake2b] = {}
+    found = []
+    for query, passage in pairs:
+        if (own := begun.get(query)) is None:
+            own = begun[query] = hashlib.blake2b(_folded(query) + b"\0", digest_size=16)
+        digest = own.copy()
+        digest.update(_folded(passage))
+        found.append(digest.digest())
+    return found
 
 
 def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
@@ -158,26 +171,28 @@ def match_verdicts(corpus: Corpus, verdicts: Iterable[Verdict]) -> VerdictPairs:
     """Match verdicts to the pairs of a corpus; of several verdicts on one pair the last counts."""
     given = list(verdicts)
     queries, passages = pairs_of(corpus, [each.query for each in given], [each.passage for each in given])
-    here = np.flatnonzero(passages >= 0)
-    last = {(int(queries[place]), int(passages[place])): int(place) for place in here.tolist()}
-    pairs: dict[Choice, list[tuple[int, int]]] = {choice: [] for choice in CHOICES}
-    applied: list[Verdict] = []
-    digest = hashlib.blake2b(digest_size=8)
-    for pair, place in sorted(last.items()):
-        verdict = given[place]
-        pairs[verdict.verdict].append(pair)
-        if verdict.verdict in DECIDED:
-            applied.append(verdict)
-            digest.update(f"{pair[0]} {pair[1]} {verdict.verdict}\n".encode())
+    found = {
+        (query, passage): each for query, passage, each in zip(queries.tolist(), passages.tolist(), given, strict=True) if passage >= 0
+    }
+    return verdict_pairs(found, len(given) - int(np.count_nonzero(passages >= 0)))
+
+
+def verdict_pairs(verdicts: Mapping[tuple[int, int], Verdict], elsewhere: int) -> VerdictPairs:
+    """Return the pairs of a corpus with their verdicts, given by (query, passage); `elsewhere` verdicts are on other texts."""
+    given = list(verdicts.values())
+    table = np.array(list(verdicts), dtype=np.int32).reshape(-1, 2)
+    choices = np.fromiter((CHOICES.index(each.verdict) for each in given), np.int8, len(given))
+    order = np.lexsort((table[:, 1], table[:, 0]))
+    order = order[choices[order] < len(DECIDED)]
+    table, choices = table[order], choices[order]
+    digest = hashlib.blake2b(table.astype("<i4").tobytes() + choices.tobytes(), digest_size=8)
+    groups = {name: _columns(table[choices == number]) for number, name in enumerate(DECIDED)}
     return VerdictPairs(
-        negative=_columns(pairs["negative"]),
-        relevant=_columns(pairs["relevant"]),
-        positive=_columns(pairs["positive"]),
-        junk=_columns(pairs["junk"]),
-        removed=_columns(sorted(pairs["relevant"] + pairs["junk"])),
-        applied=tuple(applied),
-        elsewhere=len(given) - len(here),
-        digest=digest.hexdigest() if applied else "",
+        **groups,
+        removed=_columns(table[np.isin(choices, [DECIDED.index("relevant"), DECIDED.index("junk")])]),
+        applied=tuple(given[place] for place in order.tolist()),
+        elsewhere=elsewhere,
+        digest=digest.hexdigest() if len(order) else "",
     )
 
 
@@ -206,6 +221,5 @@ def _numbered(texts: Sequence[str]) -> tuple[list[str], npt.NDArray[np.int64]]:
     return list(numbers), places
 
 
-def _columns(pairs: list[tuple[int, int]]) -> Pairs:
-    table = np.array(pairs, dtype=np.int32).reshape(-1, 2)
+def _columns(table: npt.NDArray[np.int32]) -> Pairs:
     return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])

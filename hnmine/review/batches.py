@@ -2,18 +2,19 @@
 
 A batch is undone if an undo names it (`of`), and an undo is redone if a redo names it; a redo can be undone again, so each batch is named
 at most once. An event holds the verdict of a pair before and after it, and the decisions current before (`was`) and after it (`source`,
-its own id for a decision). The table `current` has the current decision on each pair, and `judged` that of each reviewer.
+its own id for a decision). The table `current` has the current decision on each pair, and `judged` that of each reviewer. Nothing asks
+the file pair by pair: a batch of 100,000 pairs would be 300,000 statements.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from hnmine.data.verdicts import Choice, pair_key, parse_time
+from hnmine.data.verdicts import Choice, pair_keys
 
 __all__ = [
     "HEARD",
@@ -26,17 +27,21 @@ __all__ = [
     "as_text",
     "current",
     "decide",
-    "is_news",
     "is_undone",
+    "judged",
     "new",
     "recorded",
     "reversible",
     "revert",
+    "reviewers",
 ]
 
 Pair = tuple[str, str]
 # The desk and the number of its action (`store.Action`), or twice None.
 Number = tuple[str | None, int | None]
+
+# Pairs named in one statement.
+_AT_ONCE = 1_000
 
 # The condition of an imported verdict that is older than the current one: it counts for its reviewer only.
 HEARD = "source IS NULL AND after IS NOT NULL"
@@ -71,11 +76,12 @@ class Row(NamedTuple):
 
 
 class Current(NamedTuple):
-    """The current decision on a pair: its event, verdict and time; None, None and "" without one."""
+    """The current decision on a pair: its event, verdict, time and note; None, None and "" without one."""
 
-    source: int | None
-    verdict: Choice | None
-    at: str
+    source: int | None = None
+    verdict: Choice | None = None
+    at: str = ""
+    note: str | bytes = ""
 
 
 def new(db: sqlite3.Connection, at: str, who: str, action: str, number: Number = (None, None), of: int | None = None) -> int:
@@ -91,44 +97,61 @@ def recorded(db: sqlite3.Connection, desk: str) -> int:
     return int(db.execute("SELECT max(seq) FROM batches WHERE desk = ?", (desk,)).fetchone()[0] or 0)
 
 
-def current(db: sqlite3.Connection, key: bytes) -> Current:
-    """Return the current decision on a pair."""
-    ask = "SELECT current.decision, after, at FROM current JOIN events ON id = current.decision WHERE current.pair = ?"
-    row = db.execute(ask, (key,)).fetchone()
-    return Current(None, None, "") if row is None else Current(*row)
+def current(db: sqlite3.Connection, keys: Collection[bytes]) -> dict[bytes, Current]:
+    """Return the current decision on each pair that has one."""
+    ask = "SELECT current.pair, decision, after, at, note FROM current JOIN events ON id = decision WHERE current.pair IN (?)"
+    return {key: Current(*columns) for key, *columns in _of_pairs(db, ask, keys)}
 
 
-def is_news(db: sqlite3.Connection, key: bytes, who: str, when: str) -> bool:
-    """Return whether a verdict of this time is later than the reviewer's last one on the pair, or their first."""
-    row = db.execute("SELECT at FROM judged JOIN events ON id = decision WHERE judged.pair = ? AND judged.who = ?", (key, who)).fetchone()
-    return row is None or parse_time(when) > parse_time(row[0])
+def judged(db: sqlite3.Connection, keys: Collection[bytes]) -> dict[tuple[bytes, str], str]:
+    """Return the time of the last verdict of each reviewer on pairs."""
+    ask = "SELECT judged.pair, judged.who, at FROM judged JOIN events ON id = decision WHERE judged.pair IN (?)"
+    return {(key, who): at for key, who, at in _of_pairs(db, ask, keys)}
+
+
+def reviewers(db: sqlite3.Connection, keys: Collection[bytes]) -> dict[bytes, tuple[str, ...]]:
+    """Return the names of all who have a verdict on pairs, sorted."""
+    found: dict[bytes, tuple[str, ...]] = {}
+    ask = (
+        "SELECT judged.pair, judged.who FROM judged JOIN events ON id = decision WHERE after IS NOT NULL AND judged.pair IN (?) "
+        "ORDER BY 1, 2"
+    )
+    for key, who in _of_pairs(db, ask, keys):
+        found[key] = (*found.get(key, ()), who)
+    return found
+
+
+def _of_pairs(db: sqlite3.Connection, ask: str, keys: Collection[bytes]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a question about pairs, whose keys take the place of its one "?"."""
+    ordered = sorted(keys)  # neighbours in the file
+    for start in range(0, len(ordered), _AT_ONCE):
+        some = ordered[start : start + _AT_ONCE]
+        yield from db.execute(ask.replace("?", ",".join("?" * len(some))), some)
 
 
 def decide(db: sqlite3.Connection, batch: int, pairs: Sequence[Pair], verdict: Choice | None, note: str | None, who: str, at: str) -> int:
     """Append one verdict on several pairs, each once; return the batch. The note None keeps the current note of each pair."""
-    keyed = {pair_key(*pair): pair for pair in pairs}
-    append(db, batch, [Row(*pair, key, verdict, at, who, _note(db, key) if note is None else note) for key, pair in keyed.items()])
+    keyed = dict(zip(pair_keys(pairs), pairs, strict=True))
+    held = current(db, keyed)
+    notes = {key: as_text(each.note) for key, each in held.items()} if note is None else {}
+    append(db, batch, [Row(*pair, key, verdict, at, who, notes.get(key, note or "")) for key, pair in keyed.items()], held)
     return batch
 
 
-def _note(db: sqlite3.Connection, key: bytes) -> str:
-    row = db.execute("SELECT note FROM current JOIN events ON id = current.decision WHERE current.pair = ?", (key,)).fetchone()
-    return "" if row is None else as_text(row[0])
-
-
-def append(db: sqlite3.Connection, batch: int, rows: Iterable[Row]) -> None:
-    """Append decisions, and make those that count current; at most one of a pair counts."""
+def append(db: sqlite3.Connection, batch: int, rows: Iterable[Row], held: Mapping[bytes, Current]) -> None:
+    """Append decisions, and make those that count current; at most one of a pair counts. `held` has the `current` ones."""
     first = int(db.execute("SELECT coalesce(max(id), 0) + 1 FROM events").fetchone()[0])
     events = []
     for number, row in enumerate(rows, start=first):
-        held = current(db, row.key)
-        columns = (as_stored(row.query), as_stored(row.passage), row.key, held.verdict, row.verdict, held.source)
+        before = held.get(row.key, Current())
+        columns = (as_stored(row.query), as_stored(row.passage), row.key, before.verdict, row.verdict, before.source)
         events.append((number, batch, row.at, row.who, *columns, number if row.counts else None, as_stored(row.note)))
     db.executemany(
         "INSERT INTO events (id, batch, at, who, query, passage, pair, before, after, was, source, note) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         events,
     )
+    events.sort(key=lambda event: event[6])  # neighbours in the file, which is three times as fast
     counting = ((event[6], event[0]) for event in events if event[10] is not None)
     db.executemany("INSERT OR REPLACE INTO current (pair, decision) VALUES (?, ?)", counting)
     judged = ((event[6], event[3], event[0]) for event in events)
@@ -141,35 +164,39 @@ def revert(db: sqlite3.Connection, now: str, who: str, action: Literal["undo", "
     if target is None:
         return None
     batch = new(db, now, who, action, number, target)
-    events = db.execute(
-        f"SELECT query, passage, pair, who, source, (SELECT decision FROM current WHERE current.pair = events.pair) "
-        f"FROM events WHERE batch = ? AND (source = id OR {HEARD}) ORDER BY id",
-        (_decided(db, target),),
-    ).fetchall()
+    ask = f"SELECT query, passage, pair, who, source FROM events WHERE batch = ? AND (source = id OR {HEARD}) ORDER BY id"
+    events = db.execute(ask, (_decided(db, target),)).fetchall()
+    keys = {event[2] for event in events}
+    held, last, own = current(db, keys), dict[bytes, tuple[int, Choice | None]](), dict[tuple[bytes, str], int]()
     undone = cache(partial(is_undone, db))
-    moved: list[tuple[str, str, bytes, int | None, int | None, Choice | None]] = []
-    kept = 0
-    for query, passage, key, name, source, was in events:
-        own, _ = _last(db, undone, f"(source = id OR {HEARD}) AND pair = ? AND who = ?", key, name)
-        if own is None:
-            db.execute("DELETE FROM judged WHERE pair = ? AND who = ?", (key, name))
-        else:
-            db.execute("INSERT OR REPLACE INTO judged (pair, who, decision) VALUES (?, ?, ?)", (key, name, own))
+    ask = f"SELECT pair, who, id, batch, source, after FROM events WHERE pair IN (?) AND (source = id OR {HEARD}) ORDER BY id"
+    for key, name, event, of, source, after in _of_pairs(db, ask, keys):
+        if not undone(of):
+            own[key, name] = event
+            if source is not None:
+                last[key] = event, after
+    touched = sorted({(event[2], event[3]) for event in events})
+    db.executemany("DELETE FROM judged WHERE pair = ? AND who = ?", (each for each in touched if each not in own))
+    kept = ((*each, own[each]) for each in touched if each in own)
+    db.executemany("INSERT OR REPLACE INTO judged (pair, who, decision) VALUES (?, ?, ?)", kept)
+    moved, skipped = [], 0
+    for query, passage, key, _, source in events:
         if source is None:
             continue
-        last, after = _last(db, undone, "source = id AND pair = ?", key)
-        if last == was:
-            kept += 1
+        was, now_is = held.get(key, Current()), last.get(key, (None, None))
+        if now_is[0] == was.source:
+            skipped += 1
         else:
-            moved.append((query, passage, key, was, last, after))
+            moved.append((query, passage, key, was, *now_is))
     db.executemany(
-        "INSERT INTO events (batch, at, who, query, passage, pair, before, after, was, source) "
-        "SELECT ?, ?, ?, ?, ?, ?, (SELECT after FROM events WHERE id = ?), ?, ?, ?",
-        ((batch, now, who, query, passage, key, was, after, was, last) for query, passage, key, was, last, after in moved),
+        "INSERT INTO events (batch, at, who, query, passage, pair, before, after, was, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        ((batch, now, who, query, passage, key, was.verdict, after, was.source, event) for query, passage, key, was, event, after in moved),
     )
-    db.executemany("UPDATE current SET decision = ? WHERE pair = ?", ((last, key) for _, _, key, _, last, _ in moved))
+    db.executemany(
+        "UPDATE current SET decision = ? WHERE pair = ?", ((each[4], each[2]) for each in sorted(moved, key=lambda each: each[2]))
+    )
     pairs = tuple((as_text(each[0]), as_text(each[1])) for each in moved)
-    return Reverted(batch, pairs, tuple(each[5] for each in moved), kept)
+    return Reverted(batch, pairs, tuple(each[5] for each in moved), skipped)
 
 
 def reversible(db: sqlite3.Connection, who: str, action: str, desk: str | None = None) -> int | None:
@@ -209,12 +236,6 @@ def is_undone(db: sqlite3.Connection, batch: int) -> bool:
     while (row := db.execute("SELECT id FROM batches WHERE of = ?", (batch,)).fetchone()) is not None:
         batch, undone = row[0], not undone
     return undone
-
-
-def _last(db: sqlite3.Connection, undone: Callable[[int], bool], where: str, *values: bytes | str) -> tuple[int | None, Choice | None]:
-    """Return the last event of a condition that is not undone, and its verdict; None and None without one."""
-    rows = db.execute(f"SELECT id, after, batch FROM events WHERE {where} ORDER BY id DESC", values)
-    return next(((number, after) for number, after, batch in rows if not undone(batch)), (None, None))
 
 
 def as_stored(text: str) -> str | bytes:

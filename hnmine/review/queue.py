@@ -168,13 +168,15 @@ class Queue:
         known = places >= 0
         self.verdicts[places[known]] = states[known]
         self.todo[places[known]] = (states[known] == 0) & ("unreviewed" in self.settings.states)
-        for place, names in zip(places.tolist(), reviewers, strict=False):
-            if place < 0:
-                continue
-            for judged in self.judged.values():
-                judged[place] = False
+        last = {place: names for place, names in zip(places.tolist(), reviewers, strict=False) if place >= 0}
+        for judged in self.judged.values():
+            judged[list(last)] = False
+        by_name: dict[str, list[int]] = {}
+        for place, names in last.items():
             for name in names:
-                self._judged_by(name)[place] = True
+                by_name.setdefault(name, []).append(place)
+        for name, own in by_name.items():
+            self._judged_by(name)[own] = True
 
     def add(self, corpus: Corpus, queries: Ids, passages: Ids) -> None:
         """Append those of some different pairs, (p,) each, that are not in the queue, without a verdict and similarity."""

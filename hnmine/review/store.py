@@ -10,16 +10,16 @@ table `current` holds it for each pair, so 100,000 verdicts are read in 0.3 s.
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
 from hnmine.core.errors import SettingsError
-from hnmine.data.verdicts import CHOICES, Choice, Verdict, pair_key, parse_time, sorted_by_time
+from hnmine.data.verdicts import CHOICES, Choice, Verdict, pair_key, pair_keys, parse_time, sorted_by_time
 from hnmine.review import batches
 from hnmine.review.batches import Pair, Reverted, as_text
 from hnmine.review.event_log import EventLog
@@ -153,12 +153,12 @@ class ReviewStore:
         """Return all verdicts that are not undone, oldest first; those of a reviewer before they removed theirs are left out."""
         with self._log.connection() as db:
             rows = db.execute(
-                "SELECT query, passage, after, at, who, note, pair, batch, EXISTS (SELECT 1 FROM batches WHERE of = batch) FROM events "
-                f"WHERE source = id OR ({batches.HEARD}) ORDER BY id"
+                f"SELECT query, passage, after, at, who, note, pair, batch FROM events WHERE source = id OR ({batches.HEARD}) ORDER BY id"
             ).fetchall()
             held: dict[tuple[bytes, str], list[Verdict]] = {}
-            for *row, key, batch, reverted in rows:
-                if reverted and batches.is_undone(db, batch):
+            undone = cache(partial(batches.is_undone, db))
+            for *row, key, batch in rows:
+                if undone(batch):
                     continue
                 own = held.setdefault((key, row[4]), [])
                 if row[2] is None:
@@ -170,18 +170,19 @@ class ReviewStore:
     def changes(self, since: int) -> list[Change]:
         """Return the events after the version `since`, oldest first."""
         with self._log.connection() as db:
-            rows = db.execute(
-                f"SELECT events.id, query, passage, CASE WHEN {batches.HEARD} THEN before ELSE after END, batches.who, "
-                "(SELECT json_group_array(judged.who) FROM judged JOIN events AS own ON own.id = judged.decision "
-                "WHERE judged.pair = events.pair AND own.after IS NOT NULL) "
-                "FROM events JOIN batches ON batches.id = batch WHERE events.id > ? ORDER BY events.id",
-                (since - self._first(),),
-            )
             first = self._first()
-            return [
-                Change(first + number, as_text(query), as_text(passage), after, who, tuple(json.loads(reviewers)))
-                for number, query, passage, after, who, reviewers in rows
-            ]
+            db.execute("BEGIN")  # both questions are about one state of the file
+            rows = db.execute(
+                f"SELECT events.id, pair, query, passage, CASE WHEN {batches.HEARD} THEN before ELSE after END, batches.who "
+                "FROM events JOIN batches ON batches.id = batch WHERE events.id > ? ORDER BY events.id",
+                (since - first,),
+            ).fetchall()
+            reviewers = batches.reviewers(db, {row[1] for row in rows})
+            db.execute("COMMIT")
+        return [
+            Change(first + number, as_text(query), as_text(passage), after, who, reviewers.get(key, ()))
+            for number, key, query, passage, after, who in rows
+        ]
 
     def recent(self, n: int, who: str | None = None) -> list[Decision]:
         """Return the last n current decisions, newest first, of one reviewer or of all; a batch counts as one."""
@@ -288,16 +289,18 @@ class ReviewStore:
         `by_reviewer`.
         """
         keyed: dict[bytes, dict[str, Verdict]] = {}
-        for each in sorted_by_time(verdicts):
-            named = keyed.setdefault(pair_key(each.query, each.passage), {})
+        given = sorted_by_time(verdicts)
+        for key, each in zip(pair_keys((each.query, each.passage) for each in given), given, strict=True):
+            named = keyed.setdefault(key, {})
             name = each.who or who
             named.pop(name, None)  # the latest is last
             named[name] = each
         new = changed = same = older = 0
         rows: list[batches.Row] = []
         with self._log.writing() as (db, now):
+            current, judged = batches.current(db, keyed), batches.judged(db, keyed)
             for key, named in keyed.items():
-                held = batches.current(db, key)
+                held = current.get(key, batches.Current())
                 name, last = named.popitem()
                 later = parse_time(last.when) > parse_time(held.at)
                 counts = True
@@ -312,10 +315,11 @@ class ReviewStore:
                 else:
                     changed += 1
                 for other, each in [*named.items(), (name, last)]:
-                    if (is_last := each is last and counts) or batches.is_news(db, key, other, each.when):
+                    own = judged.get((key, other))
+                    if (is_last := each is last and counts) or own is None or parse_time(each.when) > parse_time(own):
                         rows.append(batches.Row(each.query, each.passage, key, each.verdict, each.when or now, other, each.note, is_last))
             batch = batches.new(db, now, who, "import") if rows else 0  # an empty batch must not be the next to undo
-            batches.append(db, batch, rows)
+            batches.append(db, batch, rows, current)
         return Imported(batch, new, changed, same, older)
 
     def undo(self, who: str) -> Reverted | None:

@@ -104,7 +104,10 @@ def delete_variant(space: Workspace, run_id: str, variant_id: str) -> None:
     variant(space, run_id, variant_id)
     if variant_id == MINED:
         raise WorkspaceError("the variant that the run was mined with cannot be deleted; delete the run")
-    (_folder(space, run_id) / f"{variant_id}.json").unlink(missing_ok=True)
+    try:
+        (_folder(space, run_id) / f"{variant_id}.json").unlink(missing_ok=True)
+    except OSError as error:
+        raise WorkspaceError(f"the variant cannot be deleted ({error.strerror or error}); check the permissions of {space.root}") from error
 
 
 def damaged(space: Workspace, run_id: str) -> list[str]:

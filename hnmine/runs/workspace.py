@@ -21,7 +21,7 @@ import msgspec
 from hnmine.core import small_files
 from hnmine.core.array_files import sync_folder
 from hnmine.core.errors import OutputError, VersionError, WorkspaceError
-from hnmine.core.files import write_atomic
+from hnmine.core.files import cannot_write, write_atomic
 from hnmine.core.text import text_hash
 from hnmine.data.columns import Columns
 from hnmine.retrieval.ranking import Ranking
@@ -192,8 +192,11 @@ class Workspace:
             with suppress(OSError):
                 if dataset_id.encode() in path.read_bytes():
                     raise WorkspaceError(f"{path} cannot be read, and its run may need the data set {dataset_id!r}; see the Runs screen")
-        with suppress(FileNotFoundError):
-            _remove(self._folder("datasets", dataset_id))
+        try:
+            with suppress(FileNotFoundError):
+                _remove(self._folder("datasets", dataset_id))
+        except OSError as error:
+            raise WorkspaceError(f"the data set cannot be deleted: {cannot_write(self.root, error)}") from error
 
     # Runs
 
@@ -279,7 +282,7 @@ class Workspace:
         try:
             _remove(folder)
         except OSError as error:
-            raise WorkspaceError(f"the run {run_id} cannot be deleted ({error.strerror or error})") from error
+            raise WorkspaceError(f"the run {run_id} cannot be deleted: {cannot_write(self.root, error)}") from error
 
     def run_stamp(self, run_id: str) -> Stamp:
         """Return a value that changes with the manifest and arrays of a run and with the files of its data set; nothing is read."""
@@ -319,7 +322,11 @@ class Workspace:
     def clear(self, path: Path, kind: str, kept: int) -> None:
         """Remove the oldest files or folders of a kind beside `path`: `kept` are left, `path` included; train and dev count as one."""
         groups: dict[str, list[Path]] = {}
-        for each in sorted(path.parent.glob(f"{kind}-*"), key=lambda each: each.stat().st_mtime, reverse=True):
+        found: list[tuple[float, Path]] = []
+        for each in path.parent.glob(f"{kind}-*"):
+            with suppress(FileNotFoundError):  # another session removes them too
+                found.append((each.stat().st_mtime, each))
+        for _, each in sorted(found, reverse=True):
             groups.setdefault(each.name.partition(".")[0], []).append(each)
         groups.pop(path.name.partition(".")[0], None)
         for group in list(groups.values())[kept - 1 :]:
@@ -327,7 +334,8 @@ class Workspace:
                 if each.is_dir():
                     shutil.rmtree(each, ignore_errors=True)
                 else:
-                    each.unlink(missing_ok=True)
+                    with suppress(OSError):  # a read-only disk; the next call removes it
+                        each.unlink(missing_ok=True)
 
     def unless_changed(self, path: Path, read_file: Callable[[Path], T], *, purpose: str = "") -> T:
         """Return `read_file(path)`, which is called again only when the file has changed; `purpose` tells several functions apart."""
@@ -373,7 +381,7 @@ class Workspace:
             folder.mkdir()
             yield folder
         except OSError as error:
-            raise WorkspaceError(f"the workspace {self.root} cannot be written ({error.strerror or error})") from error
+            raise WorkspaceError(cannot_write(f"the workspace {self.root}", error)) from error
         except OutputError as error:
             raise WorkspaceError(str(error)) from error
         finally:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import sqlite3
-import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -321,7 +321,7 @@ def vectors_of(
     if store is not None and encoder.identity(side) is not None:
         return store.vectors(encoder, texts, side, on_progress=on_progress, should_stop=should_stop)
     if isinstance(texts, Texts):
-        folder = tempfile.mkdtemp(dir=scratch_folder())
+        folder = scratch_folder() / secrets.token_hex(8)  # the store makes it
         space = encoder_key("", "", _dtype(encoder.describe()))
         found = VectorStore(folder)._of(space, encoder, texts, side, on_progress, should_stop)
         weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-
 import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
+from hnmine.core.files import write_atomic
+from hnmine.core.scratch import temporary_files
 from hnmine.core.text import counted
 from hnmine.data.verdicts import CHOICES, read_verdicts, verdict_lines
 from pages.review import session
@@ -45,16 +44,15 @@ def upload() -> None:
     )
     if st.button("Import", icon=":material/upload:", disabled=given is None, key="review-import") and given is not None:
         here = session.at_desk()
-        handle, path = tempfile.mkstemp(suffix=".jsonl")
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(given.getbuffer())
-            done = resources.reviews().add(read_verdicts(path), here.who)
+            with temporary_files("hnmine-verdicts-") as folder:
+                path = folder / "verdicts.jsonl"
+                write_atomic(path, [given.getbuffer()])
+                verdicts = read_verdicts(path)
+            done = resources.reviews().add(verdicts, here.who)
         except HnmineError as error:
-            failed("The verdicts were not imported", str(error).replace(path, given.name))
+            failed("The verdicts were not imported", str(error).replace(str(path), given.name))
             return
-        finally:
-            os.unlink(path)  # noqa: PTH108 (a name from tempfile)
         st.session_state["review-imported"] = (
             f"{counted(done.new, 'new verdict')}, {done.changed:,} changed, {done.same:,} unchanged"
             + (f", {done.older:,} ignored because a later verdict exists" if done.older else "")

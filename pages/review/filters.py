@@ -94,7 +94,7 @@ def _setup() -> int:
         help="Percentage of the pairs that a second reviewer judges too, to measure agreement.",
     )
     if chosen != kept:
-        guidelines.write_overlap(dataset_id, chosen)
+        state.keep(f"overlap-{dataset_id}", lambda: guidelines.write_overlap(dataset_id, chosen))
     st.text("Your name: click it at the upper right of the desk.")
     return int(chosen)
 

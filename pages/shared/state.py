@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from urllib.parse import urlencode, urlsplit
 
@@ -57,6 +57,24 @@ def restore(page: str = "") -> None:
     if damages := damages + ([] if state.run is None else variants.damaged(space, state.run)):
         st.warning("Cannot read the stored settings. The defaults are used instead.", icon=":material/warning:")
         st.text("\n".join(damages))
+    if unstored := state.get("unstored"):
+        st.warning("Changes cannot be stored. A reload of the page loses them.", icon=":material/warning:")
+        st.text("\n".join(unstored.values()))
+
+
+def keep(name: str, write: Callable[[], object]) -> None:
+    """Store a choice of this session under a name; one that cannot be stored counts in this session alone, and `restore` says so.
+
+    The app runs again where that has changed.
+    """
+    unstored: dict[str, str] = st.session_state.setdefault("unstored", {})
+    before = unstored.pop(name, None)
+    try:
+        write()
+    except HnmineError as error:
+        unstored[name] = str(error)
+    if before != unstored.get(name):
+        st.rerun()
 
 
 def write_address(page: str) -> None:
@@ -191,7 +209,7 @@ def decisions(dataset_id: str) -> Decisions:
 def decide(dataset_id: str, chosen: Decisions) -> None:
     """Store the choice of (repairs, skip_bad_rows), also for later sessions."""
     st.session_state[f"decisions-{dataset_id}"] = chosen
-    resources.workspace().save_decisions(dataset_id, *chosen)
+    keep(f"decisions-{dataset_id}", lambda: resources.workspace().save_decisions(dataset_id, *chosen))
 
 
 def columns(dataset_id: str) -> Columns:
@@ -203,7 +221,7 @@ def columns(dataset_id: str) -> Columns:
 def choose_columns(dataset_id: str, chosen: Columns) -> None:
     """Store the chosen columns, also for later sessions."""
     st.session_state[f"columns-{dataset_id}"] = chosen
-    resources.workspace().save_columns(dataset_id, chosen)
+    keep(f"columns-{dataset_id}", lambda: resources.workspace().save_columns(dataset_id, chosen))
 
 
 def data(dataset_id: str) -> resources.Data:
@@ -265,11 +283,7 @@ def set_draft(run_id: str, settings: SelectionSettings | None) -> None:
     new = Draft(id=held.id if held is not None and own else new_id(), variant=state.variant, settings=settings)
     state[f"draft-{run_id}"], state.draft = new, new.id
     state.own_drafts.add(new.id)
-    try:
-        write_draft(space, run_id, new)
-    except HnmineError as error:
-        st.warning("Unsaved changes cannot be stored. A reload of the page loses them.", icon=":material/warning:")
-        st.text(str(error))
+    keep("draft", lambda: write_draft(space, run_id, new))
     if not own:
         st.rerun()
 
@@ -278,9 +292,9 @@ def discard_draft(run_id: str) -> None:
     """Forget the unsaved settings of the open run; the open variant shows its own."""
     state = st.session_state
     held = unsaved(run_id)
-    if held is not None and held.id in state.own_drafts:
-        delete_draft(resources.workspace(), run_id, held.id)
     state[f"draft-{run_id}"], state.draft = None, None
+    if held is not None and held.id in state.own_drafts:
+        keep("draft", lambda: delete_draft(resources.workspace(), run_id, held.id))
 
 
 def save_draft(run_id: str, name: str) -> Variant:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -98,20 +99,18 @@ def read(part: str) -> bytes:
     """Return a file's bytes, or those of a folder as a zip, at the time of the download; it is written again if it has been deleted."""
     found = next(each for each in resources.export(run, settings) if each.part == part)
     if part != "dev":
-        record_export(
-            resources.workspace(),
-            run.run.id,
-            Exported(
-                selection=selection.settings,
-                variant=variant_name,
-                file_name=names[part],
-                output_format=form.name,
-                rows=found.rows,
-                bytes=found.bytes,
-                sha256=found.sha256,
-                verdicts=len(run.verdict_pairs.applied),
-            ),
+        exported = Exported(
+            selection=selection.settings,
+            variant=variant_name,
+            file_name=names[part],
+            output_format=form.name,
+            rows=found.rows,
+            bytes=found.bytes,
+            sha256=found.sha256,
+            verdicts=len(run.verdict_pairs.applied),
         )
+        with suppress(HnmineError):  # a full disk: the file is worth more than the note that it was downloaded
+            record_export(resources.workspace(), run.run.id, exported)
     return b"".join(zipped_folder(found.path, stem)) if found.path.is_dir() else found.path.read_bytes()
 
 
@@ -171,7 +170,11 @@ with middle, st.container(border=True):
 
 pool = resources.workspace().pool_path(dataset.id)
 output_file = f"{stem}{form.suffix}"
-reviews = resources.verdict_file(run)
+try:
+    reviews = resources.verdict_file(run)
+except HnmineError as error:
+    failed("The verdicts for the command line cannot be written", error)
+    st.stop()
 training = str(resources.workspace().training_path(dataset.id))
 terminal, library, trainer = st.tabs(["Command line", "Python", "Load it in a trainer"])
 with terminal:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from tests.conftest import FakeEncoder
 
 
 @dataclass(kw_only=True)
@@ -23,3 +26,10 @@ class Outcome:
     def __str__(self) -> str:
         line = f"{self.name:<12} {self.tried:>6,} tried {len(self.failed):>4,} failed"
         return f"{line}  {self.figures}".rstrip()
+
+
+class Tiny(FakeEncoder):
+    """A model of a campaign: trigrams, whose manifest can be repeated."""
+
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {"weights_sha256": "0" * 64, "model_class": "encoder-only-base"}

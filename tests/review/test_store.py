@@ -13,12 +13,14 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from hnmine.core.errors import SettingsError, WorkspaceError
-from hnmine.data.verdicts import CHOICES, Choice, Verdict, pair_key, read_verdicts, verdict_lines
+from hnmine.data.verdicts import CHOICES, Choice, Verdict, pair_key, parse_time, read_verdicts, sorted_by_time, verdict_lines
+from hnmine.review import batches
 from hnmine.review.store import Reverted, ReviewStore
 from hnmine.runs.workspace import Workspace
 
@@ -207,6 +209,65 @@ def test_in_whatever_order_files_are_imported_the_same_stands(store: ReviewStore
     assert (again.batch, again.new, again.changed) == (0, 0, 0)
 
 
+class Plain:
+    """What an import means, pair by pair: the current verdict of each pair, and the last of each reviewer, with their times."""
+
+    def __init__(self) -> None:
+        self.current: dict[str, Verdict] = {}
+        self.own: dict[tuple[str, str], Verdict] = {}
+
+    def add(self, verdicts: list[Verdict], who: str) -> tuple[int, int, int, int]:
+        counts = {"new": 0, "changed": 0, "same": 0, "older": 0}
+        latest = {(each.passage, each.who or who): each for each in sorted_by_time(verdicts)}
+        for passage in {each.passage for each in verdicts}:
+            given = sorted_by_time([each for each in sorted_by_time(verdicts) if each.passage == passage])
+            last, held = given[-1], self.current.get(passage)
+            older = held is not None and bool(last.when) and parse_time(last.when) < parse_time(held.when)
+            later = held is None or parse_time(last.when) > parse_time(held.when)
+            kind = "new" if held is None else "same" if held.verdict == last.verdict else "older" if older else "changed"
+            counts[kind] += 1
+            counted = later if kind == "same" else kind != "older"
+            for (about, name), each in latest.items():
+                before = self.own.get((passage, name))
+                if about == passage and ((each is last and counted) or before is None or parse_time(each.when) > parse_time(before.when)):
+                    self.own[passage, name] = each
+            if counted:
+                self.current[passage] = last
+        return counts["new"], counts["changed"], counts["same"], counts["older"]
+
+
+TIMES = ["2026-05-01T00:00:00Z", "2026-05-01T02:00:00+02:00", "2026-05-02T00:00:00Z", "2026-05-03T00:00:00Z"]
+GIVEN = st.builds(
+    Verdict,
+    query=st.just("q"),
+    passage=st.sampled_from("abcdef"),
+    verdict=st.sampled_from(CHOICES),
+    when=st.sampled_from(TIMES),
+    who=st.sampled_from(["Ann", "Bob", ""]),
+)
+
+
+@given(files=st.lists(st.lists(GIVEN, max_size=12), min_size=1, max_size=4))
+@hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_imports_are_those_of_pair_by_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[list[Verdict]]) -> None:
+    monkeypatch.setattr("hnmine.review.batches._AT_ONCE", 2)
+    path = tmp_path / "import.sqlite"
+    path.unlink(missing_ok=True)
+    store, plain = ReviewStore(path), Plain()
+    for file in files:
+        done = store.add(file, "Cy")
+        assert (done.new, done.changed, done.same, done.older) == plain.add(file, "Cy")
+        assert {each.passage: (each.verdict, each.when) for each in store.verdicts()} == {
+            passage: (each.verdict, each.when) for passage, each in plain.current.items()
+        }
+        own = {(each.passage, each.who): (each.verdict, each.when) for each in store.by_reviewer()}
+        assert own == {key: (each.verdict, each.when) for key, each in plain.own.items()}
+    while store.undo("Cy") is not None:
+        pass
+    assert (store.verdicts(), store.by_reviewer()) == ([], [])
+    store.close()
+
+
 def test_texts_that_are_no_unicode_are_kept(store: ReviewStore) -> None:
     store.decide([("q\ud800", "p")], "relevant", "Ann")
     assert store.verdicts()[0].query == "q\ud800"
@@ -245,6 +306,8 @@ class UndoModel(RuleBasedStateMachine):
         path = Path(os.environ["HNMINE_HOME"]) / f"undo-{UndoModel.number}.sqlite"
         path.unlink(missing_ok=True)
         self.store = ReviewStore(path)
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(batches, "_AT_ONCE", 3)  # a batch takes several statements
         self.decisions: list[tuple[str, set[str], str | None]] = []  # who, which passages, verdict
         self.back: set[int] = set()  # the places of those taken back
         self.undos: dict[str, list[int]] = {"Ann": [], "Bob": []}
@@ -290,6 +353,9 @@ class UndoModel(RuleBasedStateMachine):
     def restart(self) -> None:
         self.store.close()
         self.store = ReviewStore(self.store.path)
+
+    def teardown(self) -> None:
+        self.patch.undo()
 
     @invariant()
     def the_same(self) -> None:
