@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hnmine.core.text import legible
+
 __all__ = [
     "Cancelled",
     "ClusterError",
@@ -21,6 +23,7 @@ __all__ = [
     "LabelsError",
     "ModelError",
     "OutputError",
+    "OutputPathError",
     "QuestionError",
     "SettingsError",
     "TextsError",
@@ -29,9 +32,12 @@ __all__ = [
 
 
 class HnmineError(Exception):
-    """Base class of all errors of this package."""
+    """Base class of all errors of this package; a message is at most 4,000 characters long and has none that could rearrange a screen."""
 
     exit_status = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(legible(message))
 
 
 class SettingsError(HnmineError, ValueError):
@@ -108,6 +114,12 @@ class ClusterError(HnmineError):
 
 class OutputError(HnmineError):
     """The output file cannot be written."""
+
+
+class OutputPathError(OutputError):
+    """The output cannot be where it is asked for; known before any work."""
+
+    exit_status = 2
 
 
 class WorkspaceError(HnmineError):

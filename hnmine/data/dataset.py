@@ -18,10 +18,12 @@ from typing import Any
 import msgspec
 
 from hnmine.core.errors import InputError, LabelsError, SettingsError
+from hnmine.core.text import one_line
 from hnmine.data.beir import BeirFolder, beir_at
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import Corpus, PoolMode, build_corpus
 from hnmine.data.folders import Folder, Part, Paths, files_at
+from hnmine.data.formats.net import unreadable_as_input_error
 from hnmine.data.joining import join_texts, require_texts, spelled_pool, wanted_ids, wanted_queries
 from hnmine.data.problems import InputFile, Problem, repairs_from, require_decided
 from hnmine.data.reading import combined, pool_of, read_pool, read_training, training_of
@@ -98,9 +100,17 @@ def read_files(
     Raises:
         InputError: a file cannot be read; as ColumnsError, its columns are unknown and must be named. Bad rows do not raise.
     """
-    files = _read(input_file, candidate_pool, columns, repair, skip_bad_rows)
-    examine(files.training, files.pool, accepted=ACCEPT in repairs_from(repair))
+    with unreadable_as_input_error(lambda: " and ".join(_shown(each) for each in (input_file, candidate_pool) if each is not None)):
+        files = _read(input_file, candidate_pool, columns, repair, skip_bad_rows)
+        examine(files.training, files.pool, accepted=ACCEPT in repairs_from(repair))
     return files
+
+
+def _shown(given: Paths) -> str:
+    """Return an input in words."""
+    if isinstance(given, _PATH):
+        return one_line(os.fspath(given), 300)
+    return one_line(", ".join(map(os.fspath, given[:3])), 300) + (f" and {len(given) - 3:,} more" if len(given) > 3 else "")
 
 
 def _read(

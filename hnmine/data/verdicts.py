@@ -24,6 +24,7 @@ from hnmine.core.errors import InputError
 from hnmine.core.text import normalize_text
 from hnmine.data.corpus import Corpus, find
 from hnmine.data.formats.lines import LineReader
+from hnmine.data.formats.net import reason_of
 
 __all__ = [
     "CHOICES",
@@ -121,9 +122,9 @@ def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
             empty = next((name for name in ("query", "passage") if not getattr(verdict, name).strip()), None)
             if empty:
                 raise msgspec.ValidationError(f"`{empty}` is empty")
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError, TypeError) as error:
             raise InputError(
-                f"{path}:{reader.line} is not a valid verdict ({error}); write one object per line, such as "
+                f"{reader.where}:{reader.line} is not a valid verdict ({reason_of(error)}); write one object per line, such as "
                 f'{{"query": "...", "passage": "...", "verdict": "relevant"}}; allowed verdicts: {", ".join(CHOICES)}'
             ) from error
         found.append(verdict)
