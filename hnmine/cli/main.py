@@ -40,6 +40,7 @@ from hnmine.cli.terminal import Interrupts
 from hnmine.cluster.settings import cluster_settings
 from hnmine.core.errors import HnmineError, SettingsError
 from hnmine.core.files import in_words, parse_size
+from hnmine.core.paths import require_possible
 from hnmine.core.progress_bar import Progress
 from hnmine.core.version import __version__
 from hnmine.data.verdicts import read_verdicts
@@ -244,9 +245,9 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
 
     if arguments.no_manifest and arguments.manifest_file is not None:
         raise SettingsError(f"--no_manifest and --manifest_file {arguments.manifest_file} contradict each other; leave one of them out")
-    manifest = False if arguments.no_manifest else arguments.manifest_file or True
+    manifest = False if arguments.no_manifest else True if arguments.manifest_file is None else arguments.manifest_file
     shared: dict[str, Any] = {
-        "store": None if arguments.no_store else arguments.store or vectors_folder(),
+        "store": None if arguments.no_store else vectors_folder() if arguments.store is None else arguments.store,
         "memory_budget": arguments.memory_budget,
         "cluster": cluster_settings(arguments.cluster, arguments.shared_store),
         "on_progress": on_progress,
@@ -274,7 +275,7 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
                 arguments.output_file,
                 settings,
                 manifest=manifest,
-                verdicts=read_verdicts(arguments.reviews) if arguments.reviews else (),
+                verdicts=() if arguments.reviews is None else read_verdicts(arguments.reviews),
                 **shared,
             )[0]
     if arguments.search_batch_size is not None:
@@ -283,6 +284,8 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
 
 
 def _cache(arguments: argparse.Namespace) -> None:
+    if arguments.store is not None:
+        require_possible("--store", arguments.store)
     folder = Path(arguments.store or vectors_folder())
     if not folder.is_dir():
         if arguments.store:

@@ -117,7 +117,7 @@ class OutputError(HnmineError):
 
 
 class OutputPathError(OutputError):
-    """The output cannot be where it is asked for; known before any work."""
+    """The output cannot be where it should be written; known before any work."""
 
     exit_status = 2
 

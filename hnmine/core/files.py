@@ -102,7 +102,12 @@ def write_folder(given: str | os.PathLike[str], files: Mapping[str, Iterable[byt
 
 def _temporary(path: Path) -> Path:
     # Threads may write the same file at the same time: each has its own temporary file, and the last rename wins.
-    return path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    return path.with_name(f".{_beginning(path)}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def _beginning(path: Path) -> str:
+    """Return as much of a file's name as leaves room for the rest of a temporary name: systems limit its bytes, to 255."""
+    return os.fsdecode(os.fsencode(path.name)[:200])
 
 
 @contextlib.contextmanager
@@ -146,7 +151,7 @@ def _write(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
 
 def _remove_left_overs(path: Path) -> None:
     """Remove temporary files of `path` that killed processes left more than a day ago."""
-    pattern = re.compile(re.escape(f".{path.name[:200]}.") + r"(\d+)-[0-9a-f]{8}\.tmp")
+    pattern = re.compile(re.escape(f".{_beginning(path)}.") + r"(\d+)-[0-9a-f]{8}\.tmp")
     with contextlib.suppress(OSError):
         for each in path.parent.iterdir():
             if (match := pattern.fullmatch(each.name)) and time.time() - each.stat().st_mtime > _LEFT_OVER and not _runs(int(match[1])):

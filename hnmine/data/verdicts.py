@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import InputError
+from hnmine.core.paths import require_possible
 from hnmine.core.text import normalize_text
 from hnmine.data.corpus import Corpus, find
 from hnmine.data.formats.lines import LineReader
@@ -112,6 +113,7 @@ def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
     Raises:
         InputError: the file cannot be read, or a line is not a valid verdict; nothing is read then.
     """
+    require_possible("reviews", path, InputError)
     reader = LineReader(path)
     decode = msgspec.json.Decoder(Verdict).decode
     found: list[Verdict] = []

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from hnmine.core.errors import InputError, ModelError, OutputError
+from hnmine.core.paths import open_input, require_possible
 from hnmine.core.version import __version__
 from hnmine.data.folders import Paths
 from hnmine.data.verdicts import Verdict
@@ -298,8 +299,10 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     Raises:
         InputError: the file cannot be read, or is not a manifest.
     """
+    require_possible("the manifest", path, InputError)
     try:
-        content = Path(path).read_bytes()
+        with open_input(path) as handle:
+            content = handle.read()
         found = msgspec.json.decode(content, type=Manifest)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error

@@ -33,12 +33,14 @@ Rng = random.Random
 ODD = (
     "null", "true", "0", "-0", "1e999", "-1E+9999999", "NaN", "-Infinity", "Infinity", "{}", "[]", '""', '" "', '"\\u0000"', "[[]]",
     '"\\ud83d"', '"x\\udc80y"', '["\\ud83d"]', '{"\\ud83d": 1}', '{"text": "\\udfff"}', '"\\u202egnp.exe"', '"\\u001b[2J\\u001b[31m"',
-    '"nan"', '{"text": null}', '{"text": {"text": "a"}}', '[null, "a"]', '[["a", "b"], ["c"]]', '[{"text": 5}]', '"[\'a\' \'b\'"', "truth",
+    '"nan"', '{"text": null}', '{"text": {"text": "a"}}', '[null, "a"]', '[["a", "b"], ["c"]]', '[{"text": 5}]', '"[\'a\' \'b\'"',
+    "truth",
     "'single'", "[1,]", "{1: 2}", "0x10", "1.", ".5", "+1", "01", "2" * 5_000, "1" + "0" * 400, "1." + "3" * 400, '{"": ""}',
     '{"a": 1, "a": 2}', '{"role": "user"}', '[{"role": "user", "content": null}]', '[{"role": 5, "content": [{"text": []}]}]',
     '{"is_selected": [0, 1], "passage_text": ["a"]}', '{"text": ["a"], "label": []}', '[0, 1]', '{"1": 1, "2": "x"}', '"\\ud83d\\ude00"',
 )  # fmt: skip
-NAMES = ("query", "pos", "neg", "text", "_id", "id", "title", "label", "split", "passages", "messages", "", " ", "\u202e", "a\nb", "\x1b[31m",
+NAMES = ("query", "pos", "neg", "text", "_id", "id", "title", "label", "split", "passages", "messages", "", " ", "\u202e", "a\nb",
+    "\x1b[31m",
          "$.pos[0]", "`", "column_1", "x" * 3_000, "é" * 300, "corpus", "queries", "relevant_docs", "qrels")  # fmt: skip
 
 
@@ -113,8 +115,10 @@ def _json_file(rng: Rng, records: list[Any]) -> tuple[str, str]:
 
 def _cells(rng: Rng) -> str:
     return rng.choice(
-        ["", " ", '"', '""', "'", "a\nb", "a,b", "\t", "x" * 50_000, '["a", "b"]', "['a' 'b']", "[" * 2_000, '["\\ud83d"]', '{"text": "\\ud83d"}',
-         "nan", "\x00", "\x1b[1m", "\u202e", "total", "-1", "1e400", "0,5", "=1+1", "# note", "sep=;", "query", '[["a"], {"text": 1}]', '["a"', "{'a': " * 300,
+        ["", " ", '"', '""', "'", "a\nb", "a,b", "\t", "x" * 50_000, '["a", "b"]', "['a' 'b']", "[" * 2_000, '["\\ud83d"]',
+        '{"text": "\\ud83d"}',
+         "nan", "\x00", "\x1b[1m", "\u202e", "total", "-1", "1e400", "0,5", "=1+1", "# note", "sep=;", "query", '[["a"], {"text": 1}]',
+         '["a"', "{'a': " * 300,
          "9" * 5_000, "(" * 300, "-" * 5_000 + "1", "[" + "-" * 3_000 + "1]", "[" + "1+" * 3_000 + "1]", '{"text": null}']
     )  # fmt: skip
 
@@ -161,7 +165,9 @@ def _odd_column(rng: Rng, rows: int) -> pa.Array:
         lambda: pa.array([True] * rows, pa.bool8()),
         lambda: pa.array([str(number) * 2 for number in range(rows)], pa.large_string()),
         lambda: pa.RunEndEncodedArray.from_arrays(pa.array([rows], pa.int32()), pa.array(["a text"])),
-        lambda: pa.UnionArray.from_dense(pa.array([0] * rows, pa.int8()), pa.array(list(range(rows)), pa.int32()), [pa.array(["u"] * rows)]),
+        lambda: pa.UnionArray.from_dense(
+            pa.array([0] * rows, pa.int8()), pa.array(list(range(rows)), pa.int32()), [pa.array(["u"] * rows)]
+        ),
         lambda: pa.array(['{"a": 1}'] * rows, pa.json_()),
         lambda: pa.array([b"0" * 16] * rows, pa.uuid()),
         lambda: pa.array(["y" * 500_000] * rows),
@@ -187,8 +193,10 @@ def _arrow_file(rng: Rng, records: list[Any]) -> tuple[str, bytes]:
         place = columns.column_names.index(name) if name in columns.column_names else -1
         columns = columns.append_column(name, column) if place < 0 else columns.set_column(place, name, column)
     if rng.random() < 0.1:
-        metadata = rng.choice([b"{", b"[]", b'{"info": {"features": []}}', b'{"info": {"features": {"label": {"_type": "ClassLabel", "names": 3}}}}',
-                               b'{"info": {"features": {"query": {"_type": "ClassLabel", "names": ["a"]}}}}', b"\xff", b"[" * 20_000])  # fmt: skip
+        metadata = rng.choice([b"{", b"[]", b'{"info": {"features": []}}',
+            b'{"info": {"features": {"label": {"_type": "ClassLabel", "names": 3}}}}',
+                               b'{"info": {"features": {"query": {"_type": "ClassLabel", "names": ["a"]}}}}', b"\xff",
+                                   b"[" * 20_000])  # fmt: skip
         columns = columns.replace_schema_metadata({b"huggingface": metadata})
     if rng.random() < 0.1:
         columns = columns.slice(0, rng.choice([0, 1]))
@@ -247,10 +255,15 @@ def made(rng: Rng) -> tuple[str, bytes]:
     else:
         files = _beir_files(rng)
         if rng.random() < 0.3:
-            files["README.md"] = rng.choice(["---\nconfigs: 5\n---", "---\nconfigs:\n- config_name: a\n  data_files: [1, {x: 2}]\n---", "---\n{", "---\na: *x\n---"])
+            files["README.md"] = rng.choice(
+                ["---\nconfigs: 5\n---", "---\nconfigs:\n- config_name: a\n  data_files: [1, {x: 2}]\n---", "---\n{", "---\na: *x\n---"]
+            )
         if rng.random() < 0.2:
             files["nested.zip"] = "PK\x03\x04 not a zip"
-        return "beir.zip", zipped({rng.choice(["set/", ""]) * (rng.random() < 0.1) + name: text.encode("utf-8", "surrogatepass") for name, text in files.items()}, rng)
+        return "beir.zip", zipped(
+            {rng.choice(["set/", ""]) * (rng.random() < 0.1) + name: text.encode("utf-8", "surrogatepass") for name, text in files.items()},
+            rng,
+        )
     encoding = rng.choice(["utf-8"] * 6 + ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "cp1252", "gb18030"])
     return name, text.encode(encoding, "surrogatepass" if encoding.startswith("utf") else "replace")
 
@@ -280,7 +293,25 @@ def _flip(rng: Rng, data: bytes) -> bytes:
 
 def _insert(rng: Rng, data: bytes) -> bytes:
     place = _at(rng, data)
-    more = rng.choice([b"\xff", b"\0", b"\n", b"\r", b'"', b"\\", b"{", b"]", b",", b"\xef\xbb\xbf", b"\xf0\x9f", b"\xed\xa0\x80", b"\x1a", b"\n\n\n", b"\0" * 4096])
+    more = rng.choice(
+        [
+            b"\xff",
+            b"\0",
+            b"\n",
+            b"\r",
+            b'"',
+            b"\\",
+            b"{",
+            b"]",
+            b",",
+            b"\xef\xbb\xbf",
+            b"\xf0\x9f",
+            b"\xed\xa0\x80",
+            b"\x1a",
+            b"\n\n\n",
+            b"\0" * 4096,
+        ]
+    )
     return data[:place] + more * rng.choice([1, 2, 200]) + data[place:]
 
 
@@ -293,7 +324,9 @@ def _quoted(rng: Rng, data: bytes) -> bytes:
     """Return the bytes with a value of JSON replaced, wherever it is."""
     parts = data.split(b'"')
     if len(parts) > 2:
-        parts[rng.randrange(1, len(parts))] = rng.choice([b"", b"\\ud83d", b"\\u0000", b"\xff\xfe", b"\n", b"x" * 70_000, b"\\", "\u202e".encode(), b"[" * 3_000])
+        parts[rng.randrange(1, len(parts))] = rng.choice(
+            [b"", b"\\ud83d", b"\\u0000", b"\xff\xfe", b"\n", b"x" * 70_000, b"\\", "\u202e".encode(), b"[" * 3_000]
+        )
     return b'"'.join(parts)
 
 
@@ -314,7 +347,9 @@ DAMAGES: dict[str, Callable[[Rng, bytes], bytes]] = {
     "zeros": lambda rng, data: data[: (place := _at(rng, data))] + b"\0" * min(50, len(data) - place) + data[place + 50 :],
     "line ends": lambda rng, data: data.replace(b"\n", rng.choice([b"\r", b"\r\n", b"\x0b", b"\n\r", b"\xe2\x80\xa8", b""])),
     "twice": lambda rng, data: data + data,
-    "empty": lambda rng, data: rng.choice([b"", b"\n", b" ", b"\xef\xbb\xbf", b"\xff\xfe", b"[]", b"{}", b"null", b'""', b"\0", b"PK\x05\x06" + b"\0" * 18]),
+    "empty": lambda rng, data: rng.choice(
+        [b"", b"\n", b" ", b"\xef\xbb\xbf", b"\xff\xfe", b"[]", b"{}", b"null", b'""', b"\0", b"PK\x05\x06" + b"\0" * 18]
+    ),
     "last bytes": lambda rng, data: data[: -rng.choice([1, 4, 8])] + rng.randbytes(rng.choice([1, 4, 8])),
 }
 
@@ -328,7 +363,9 @@ def _zstd(rng: Rng, data: bytes) -> bytes:
 
 
 def _zip_of_one(rng: Rng, data: bytes) -> bytes:
-    name = rng.choice(["train.jsonl", "a/b/train.csv", "../../evil.jsonl", "/abs.jsonl", "C:\\x.json", "\u202ex.json", "x" * 300, "a\nb.csv", ".hidden"])
+    name = rng.choice(
+        ["train.jsonl", "a/b/train.csv", "../../evil.jsonl", "/abs.jsonl", "C:\\x.json", "\u202ex.json", "x" * 300, "a\nb.csv", ".hidden"]
+    )
     whole = bytearray(zipped({name: data} if rng.random() < 0.8 else {name: data, "other.csv": data, "more/other.csv": b"a,b\n"}, rng))
     local, central = 0, whole.rfind(b"PK\x01\x02")
     if central < 0:

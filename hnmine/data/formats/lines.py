@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from hnmine.core.errors import HnmineError, InputError
-from hnmine.core.text import one_line
+from hnmine.core.paths import open_input, shown
 from hnmine.data.formats.encodings import encoding_named, encoding_of, transcoded
 from hnmine.data.formats.net import reason_of, unreadable_as_input_error
 from hnmine.data.formats.streams import BLOCK, Packing, packing_of, unpacked
@@ -76,7 +76,7 @@ class LineReader:
     @property
     def where(self) -> str:
         """The file, for messages."""
-        return one_line(str(self.path), 400)
+        return shown(self.path)
 
     def net(self) -> contextlib.AbstractContextManager[None]:
         """Return a context that raises InputError, with the current line, in place of any exception of a parser."""
@@ -134,7 +134,7 @@ class LineReader:
     def blocks(self) -> Iterator[bytes]:
         """Yield the file's bytes, decompressed; the first block is long enough to detect the format."""
         try:
-            file = self._opener() if self._opener else self.path.open("rb", buffering=0)
+            file = self._opener() if self._opener else open_input(self.path)
         except OSError as error:
             raise self._unreadable(error) from error
         with file:
