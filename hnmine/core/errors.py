@@ -23,7 +23,6 @@ __all__ = [
     "LabelsError",
     "ModelError",
     "OutputError",
-    "OutputPathError",
     "QuestionError",
     "SettingsError",
     "TextsError",
@@ -113,13 +112,11 @@ class ClusterError(HnmineError):
 
 
 class OutputError(HnmineError):
-    """The output file cannot be written."""
+    """The output file cannot be written; `exit_status` is 2 where that is known before any work."""
 
-
-class OutputPathError(OutputError):
-    """The output cannot be where it should be written; known before any work."""
-
-    exit_status = 2
+    def __init__(self, message: str, *, exit_status: int = 1) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
 
 
 class WorkspaceError(HnmineError):

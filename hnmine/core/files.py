@@ -15,7 +15,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,8 +38,12 @@ def write_atomic(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> int:
     return size
 
 
-def write_all(files: Sequence[tuple[str | os.PathLike[str], Iterable[bytes]]]) -> list[tuple[int, str]]:
+def write_all(
+    files: Sequence[tuple[str | os.PathLike[str], Iterable[bytes]]], *, accept: Callable[[list[tuple[int, str]]], None] | None = None
+) -> list[tuple[int, str]]:
     """Write files that belong together, all of them before the first is renamed; return (bytes, SHA-256) of each.
+
+    `accept` gets what will be returned before anything is renamed; if it raises, all existing files are left unchanged.
 
     Raises:
         OutputError: as for `write_atomic`; all existing files are left unchanged.
@@ -57,13 +61,20 @@ def write_all(files: Sequence[tuple[str | os.PathLike[str], Iterable[bytes]]]) -
                 if path.exists():
                     temporary.chmod(stat.S_IMODE(path.stat().st_mode))
             ready.append((temporary, path))
+        if accept is not None:
+            accept(found)
         for temporary, path in ready:
             with _wrap_os_error(path):
                 os.replace(temporary, path)
     return found
 
 
-def write_folder(given: str | os.PathLike[str], files: Mapping[str, Iterable[bytes]]) -> dict[str, tuple[int, str]]:
+def write_folder(
+    given: str | os.PathLike[str],
+    files: Mapping[str, Iterable[bytes]],
+    *,
+    accept: Callable[[dict[str, tuple[int, str]]], None] | None = None,
+) -> dict[str, tuple[int, str]]:
     """Write a folder whose files belong together, all of them before it gets its name; return (bytes, SHA-256) of each.
 
     An existing folder is replaced with everything in it. A folder cannot be replaced in one step: it is renamed first, and renamed back
@@ -72,6 +83,7 @@ def write_folder(given: str | os.PathLike[str], files: Mapping[str, Iterable[byt
     Args:
         given: the folder.
         files: their paths in the folder, such as "train/state.json"; they are written in this order.
+        accept: as in `write_all`.
 
     Raises:
         OutputError: as for `write_atomic`; an existing folder is left unchanged.
@@ -86,6 +98,8 @@ def write_folder(given: str | os.PathLike[str], files: Mapping[str, Iterable[byt
         for name, chunks in files.items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             found[name] = _write(new / name, chunks)
+        if accept is not None:
+            accept(found)
         if not path.exists():
             os.replace(new, path)
             return found

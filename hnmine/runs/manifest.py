@@ -178,23 +178,25 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
                 f"instead of {str(wanted)[:12]}...); name the right one with {flag}"
             )
 
-    def check_outputs(self, outputs: Sequence[Mapping[str, Any]]) -> None:
-        """Compare what was written with the fingerprints of the manifest.
+    def check_outputs(self, digests: Sequence[str]) -> None:
+        """Compare the SHA-256 of each output, before it takes its place, with those of the manifest.
 
         Raises:
-            OutputError: a file differs; the message names the versions that do.
+            OutputError: one differs; the message names the versions that do.
         """
-        if not self.outputs or [each["sha256"] for each in self.outputs] == [each["sha256"] for each in outputs]:
+        wanted = [each["sha256"] for each in self.outputs]
+        if not wanted or wanted == list(digests):
             return
         here = versions()
         others = [f"{name} {was}, here {here.get(name)}" for name, was in self.versions.items() if here.get(name) != was]
+        reason = (
+            f"versions differ: {'; '.join(others)}"
+            if others
+            else "the versions are the same: another kind of processor or device rounds otherwise"
+        )
         raise OutputError(
-            f"{', '.join(str(each['name']) for each in outputs)} was written, but its bytes are not those of the manifest; "
-            + (
-                f"versions differ: {'; '.join(others)}"
-                if others
-                else "the versions are the same: another kind of processor or device rounds otherwise"
-            )
+            f"the bytes of this run are not those of the manifest; {reason}. Nothing was written: existing files are unchanged. To get "
+            "the new rows, run mine with the manifest's settings in place of --from_manifest"
         )
 
 

@@ -380,7 +380,7 @@ def mine_to_file(
         should_stop=should_stop,
     )
     check_cancelled(should_stop)
-    return mined.summary, outputs.write(mined)
+    return mined.summary, outputs.write(mined, accept=None if expected is None else expected.check_outputs)
 
 
 def _begin(note: str, stages: Stages, should_stop: ShouldStop | None) -> None:

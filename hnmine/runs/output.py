@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from hnmine.core.errors import InputError, OutputPathError, SettingsError
+from hnmine.core.errors import InputError, OutputError, SettingsError
 from hnmine.core.files import write_atomic
 from hnmine.core.paths import require_possible, shown
 from hnmine.data.beir import beir_at
@@ -63,6 +63,8 @@ def write_rows(
     selection: Selection,
     scores: PairScores | None,
     manifest: Mapping[str, Any] | None = None,
+    *,
+    accept: Callable[[list[str]], None] | None = None,
 ) -> list[Written]:
     """Write a selection as `settings` say (format, split, repairs of the output); arguments and errors as `formats.write_export`."""
     return write_export(
@@ -76,6 +78,7 @@ def write_rows(
         repair_output=settings.repair_output,
         seed=settings.selection.seed,
         manifest=manifest,
+        accept=accept,
     )
 
 
@@ -98,7 +101,7 @@ class Outputs:
 
         Raises:
             SettingsError: no path, or one that is an input, a device, a candidate pool, or a folder with other files.
-            OutputPathError: the folder is missing, or not writable.
+            OutputError: the folder is missing, or not writable.
         """
         if path is None:
             raise SettingsError("output_file is missing; name the file to write")
@@ -117,14 +120,14 @@ class Outputs:
             raise SettingsError(f"manifest is the output_file itself ({file}); write to another file")
         return cls(Path(path), file)
 
-    def write(self, mined: Mined) -> list[Written]:
-        """Write the rows, then the manifest; complete the summary of `mined`.
+    def write(self, mined: Mined, *, accept: Callable[[list[str]], None] | None = None) -> list[Written]:
+        """Write the rows, then the manifest; complete the summary of `mined`. `accept`: as in `formats.write_export`.
 
         Raises:
             SettingsError, OutputError: as `formats.write_export`.
         """
         mined.summary.output_file = str(self.path)
-        written = write_rows(self.path, mined.settings, mined.reviewed, mined.selection, mined.scores, mined.manifest)
+        written = write_rows(self.path, mined.settings, mined.reviewed, mined.selection, mined.scores, mined.manifest, accept=accept)
         mined.summary.notes += [note for each in written for note in each.notes]
         if self.manifest is not None:
             outcome = {"summary": mined.summary, "outputs": fingerprints(written)}
@@ -151,7 +154,7 @@ def check_output(argument: str, path: Path_, inputs: Mapping[str, object], *, fo
     require_possible(argument, path)
     output = Path(path)
     if not output.parent.is_dir():
-        raise OutputPathError(f"{shown(output.parent)} is no folder; make it first, or write elsewhere")
+        raise OutputError(f"{shown(output.parent)} is no folder; make it first, or write elsewhere", exit_status=2)
     if folder:
         check_replaceable(output)
     elif output.is_dir():
@@ -159,7 +162,7 @@ def check_output(argument: str, path: Path_, inputs: Mapping[str, object], *, fo
     elif output.exists() and not output.is_file():  # a device or a pipe would be replaced by a file
         raise SettingsError(f"{argument} {output} is no ordinary file; write to a file, and copy it from there")
     if not os.access(output.parent, os.W_OK):
-        raise OutputPathError(f"{output} cannot be written; check the folder's permissions, or write elsewhere")
+        raise OutputError(f"{output} cannot be written; check the folder's permissions, or write elsewhere", exit_status=2)
     for name, given in inputs.items():
         for other in _inputs(given, is_pool=name == "candidate_pool"):
             if output.exists() and os.path.samefile(output, other):
