@@ -2,7 +2,7 @@
 
 A message says what is wrong, the value, the place (`train.jsonl:17 $.pos[1]`) and the remedy, so the command line and
 the app show it unchanged. `exit_status` is the exit status of `python -m hnmine`: 2 for errors in the call or the input,
-1 for all others, 130 after a cancel.
+1 for all others, 130 after a cancel, and 143 after SIGTERM.
 """
 
 from __future__ import annotations
