@@ -20,6 +20,7 @@ from hnmine.checks.field_types import Schema, Scores
 from hnmine.checks.kinds import EXAMPLES, Example, Finding, Tallies, finding
 from hnmine.checks.reader import RawReader, top
 from hnmine.core.errors import InputError
+from hnmine.core.paths import require_possible
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.core.text import counted, normalize_text, shortened, text_hash
 from hnmine.data.columns import Columns
@@ -236,6 +237,7 @@ def surveyed(
     should_stop: ShouldStop | None = None,
 ) -> tuple[Survey, InputFile[Row]]:
     """Read a training file once; return the survey, and the file with its problems and without rows. Arguments as in `check`."""
+    require_possible("the file", path, InputError)
     if Path(path).is_dir():
         raise InputError(f"{path} is a folder; give a file of training rows")
     reader, survey = RawReader(path, columns), Survey(lengths)

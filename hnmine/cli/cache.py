@@ -9,6 +9,7 @@ import msgspec
 
 from hnmine.core.errors import SettingsError
 from hnmine.core.files import in_words
+from hnmine.core.paths import require_possible
 from hnmine.runs.workspace import vectors_folder
 from hnmine.vectors.store import VectorStore
 
@@ -22,6 +23,8 @@ def cache_report(arguments: argparse.Namespace) -> str:
         SettingsError: the folder does not exist, or nothing is chosen to delete.
         WorkspaceError: the store cannot be used.
     """
+    if arguments.store is not None:
+        require_possible("--store", arguments.store)
     folder = Path(arguments.store or vectors_folder())
     if not folder.is_dir():
         if arguments.store:

@@ -17,6 +17,7 @@ from hnmine.core.text import counted
 from hnmine.data.columns import columns_from
 from hnmine.data.problems import repairs_from
 from hnmine.models.cards import ModelSettings, describe
+from hnmine.runs.output import check_output
 
 __all__ = ["FAULTY", "check_file"]
 
@@ -51,8 +52,7 @@ def check_file(arguments: argparse.Namespace, on_progress: OnProgress | None, sh
     path, written = Path(arguments.file), ""
     if wanted:
         output = Path(arguments.output_file)
-        if output.exists() and path.exists() and output.samefile(path):
-            raise SettingsError(f"--output_file is the file that is checked ({output}); choose another one")
+        check_output("--output_file", arguments.output_file, {"file that is checked": path})
         size = write_atomic(output, repaired(path, chosen, columns=columns))
         path, columns, written = output, None, f"{counted(size, 'byte')} written to {output}\n"
     report = check(

@@ -40,9 +40,10 @@ from hnmine.cli.read import read_report
 from hnmine.cli.terminal import Interrupts
 from hnmine.cli.workspace import workspace_report
 from hnmine.cluster.settings import cluster_settings
-from hnmine.core.errors import HnmineError, SettingsError
+from hnmine.core.errors import Cancelled, HnmineError, SettingsError
 from hnmine.core.files import parse_size
 from hnmine.core.progress_bar import Progress
+from hnmine.core.text import legible
 from hnmine.core.version import __version__
 from hnmine.data.verdicts import read_verdicts
 from hnmine.export.hub_upload import push
@@ -148,7 +149,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         description="Mine hard negatives for every row of a training file. Accepts the flags of FlagEmbedding's scripts/hn_mine.py.",
         usage="%(prog)s --input_file FILE [FILE ...] --output_file FILE [--candidate_pool FILE] [more flags]",
         epilog="Flags may be written with dashes too: --input-file. Exit status: 0 success, 1 failure, 2 bad usage or bad input, "
-        "130 interrupted. HNMINE_DEBUG=1 in the environment shows warnings and tracebacks.",
+        "130 interrupted, 143 ended by SIGTERM. HNMINE_DEBUG=1 in the environment shows warnings and tracebacks.",
         **common,
     )
     for title, flags in FLAGS.items():
@@ -262,14 +263,18 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
     def on_progress(done: int, total: int, note: str) -> None:
         # Ctrl-C ends the workers of FlagEmbedding's process pool too: waiting for their batch would never end.
         interrupts.batches_began |= total > 0 and not several
+        interrupts.worked |= total > 0
+        if store is not None and "encoding" in note:
+            interrupts.kept = ". Finished vectors are kept: the same command continues with them"
         if progress is not None:
             progress(done, total, note)
 
     if arguments.no_manifest and arguments.manifest_file is not None:
         raise SettingsError(f"--no_manifest and --manifest_file {arguments.manifest_file} contradict each other; leave one of them out")
-    manifest = False if arguments.no_manifest else arguments.manifest_file or True
+    manifest = False if arguments.no_manifest else True if arguments.manifest_file is None else arguments.manifest_file
+    store = None if arguments.no_store else vectors_folder() if arguments.store is None else arguments.store
     shared: dict[str, Any] = {
-        "store": None if arguments.no_store else arguments.store or vectors_folder(),
+        "store": store,
         "memory_budget": arguments.memory_budget,
         "cluster": cluster_settings(arguments.cluster, arguments.shared_store),
         "on_progress": on_progress,
@@ -297,7 +302,7 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
                 arguments.output_file,
                 settings,
                 manifest=manifest,
-                verdicts=read_verdicts(arguments.reviews) if arguments.reviews else (),
+                verdicts=() if arguments.reviews is None else read_verdicts(arguments.reviews),
                 **shared,
             )[0]
     if arguments.search_batch_size is not None:
@@ -337,7 +342,8 @@ def _print_error(text: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status: 0 success, 1 failure, 2 bad usage or bad input, 130 interrupted."""
+    """Run the command line and return its exit status: 0 success, 1 failure, 2 bad usage or bad input, 130 interrupted, 143
+    ended by SIGTERM."""
     debug = os.environ.get("HNMINE_DEBUG") == "1"
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may not be printable
@@ -366,14 +372,20 @@ def main(argv: Sequence[str] | None = None) -> int:
                 _mine(arguments, interrupts)
     except SystemExit as ended:  # argparse printed the reason
         return ended.code if isinstance(ended.code, int) else 1
-    except HnmineError as error:
-        _print_error(str(error))
-        return error.exit_status
     except KeyboardInterrupt:
-        _print_error("stopped on request; no output was written")
-        return 130
+        _print_error(interrupts.message(at_once=True))
+        return interrupts.status
     except Exception as error:  # noqa: BLE001 - a sentence instead of a traceback
-        _print_error(f"unexpected {type(error).__name__}: {error}" + ("" if debug else " (set HNMINE_DEBUG=1 for the traceback)"))
+        if interrupts.asked:  # as Cancelled, or as what a library made of it
+            _print_error(interrupts.message(at_once=not isinstance(error, Cancelled)))
+            return interrupts.status
+        if isinstance(error, HnmineError):
+            _print_error(str(error))
+            if debug:
+                traceback.print_exc()
+            return error.exit_status
+        error_text = legible(f"unexpected {type(error).__name__}: {error}")
+        _print_error(error_text + ("" if debug else " (set HNMINE_DEBUG=1 for the traceback)"))
         if debug:
             traceback.print_exc()
         return 1

@@ -2,13 +2,15 @@
 
 A message says what is wrong, the value, the place (`train.jsonl:17 $.pos[1]`) and the remedy, so the command line and
 the app show it unchanged. `exit_status` is the exit status of `python -m hnmine`: 2 for errors in the call or the input,
-1 for all others, 130 after a cancel.
+1 for all others, 130 after a cancel, and 143 after SIGTERM.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from hnmine.core.text import legible
 
 __all__ = [
     "Cancelled",
@@ -30,9 +32,12 @@ __all__ = [
 
 
 class HnmineError(Exception):
-    """Base class of all errors of this package."""
+    """Base class of all errors of this package; a message is at most 4,000 characters long and has none that could rearrange a screen."""
 
     exit_status = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(legible(message))
 
 
 class SettingsError(HnmineError, ValueError):
@@ -108,7 +113,11 @@ class ClusterError(HnmineError):
 
 
 class OutputError(HnmineError):
-    """The output file cannot be written."""
+    """The output file cannot be written; `exit_status` is 2 where that is known before any work."""
+
+    def __init__(self, message: str, *, exit_status: int = 1) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
 
 
 class WorkspaceError(HnmineError):

@@ -16,7 +16,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -54,8 +54,12 @@ def write_atomic(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> int:
     return size
 
 
-def write_all(files: Sequence[tuple[str | os.PathLike[str], Iterable[bytes]]]) -> list[tuple[int, str]]:
+def write_all(
+    files: Sequence[tuple[str | os.PathLike[str], Iterable[bytes]]], *, accept: Callable[[list[tuple[int, str]]], None] | None = None
+) -> list[tuple[int, str]]:
     """Write files that belong together, all of them before the first is renamed; return (bytes, SHA-256) of each.
+
+    `accept` gets what will be returned before anything is renamed; if it raises, all existing files are left unchanged.
 
     Raises:
         OutputError: as for `write_atomic`; all existing files are left unchanged.
@@ -73,13 +77,20 @@ def write_all(files: Sequence[tuple[str | os.PathLike[str], Iterable[bytes]]]) -
                 if path.exists():
                     temporary.chmod(stat.S_IMODE(path.stat().st_mode))
             ready.append((temporary, path))
+        if accept is not None:
+            accept(found)
         for temporary, path in ready:
             with _wrap_os_error(path):
                 os.replace(temporary, path)
     return found
 
 
-def write_folder(given: str | os.PathLike[str], files: Mapping[str, Iterable[bytes]]) -> dict[str, tuple[int, str]]:
+def write_folder(
+    given: str | os.PathLike[str],
+    files: Mapping[str, Iterable[bytes]],
+    *,
+    accept: Callable[[dict[str, tuple[int, str]]], None] | None = None,
+) -> dict[str, tuple[int, str]]:
     """Write a folder whose files belong together, all of them before it gets its name; return (bytes, SHA-256) of each.
 
     An existing folder is replaced with everything in it. A folder cannot be replaced in one step: it is renamed first, and renamed back
@@ -88,6 +99,7 @@ def write_folder(given: str | os.PathLike[str], files: Mapping[str, Iterable[byt
     Args:
         given: the folder.
         files: their paths in the folder, such as "train/state.json"; they are written in this order.
+        accept: as in `write_all`.
 
     Raises:
         OutputError: as for `write_atomic`; an existing folder is left unchanged.
@@ -102,6 +114,8 @@ def write_folder(given: str | os.PathLike[str], files: Mapping[str, Iterable[byt
         for name, chunks in files.items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             found[name] = _write(new / name, chunks)
+        if accept is not None:
+            accept(found)
         if not path.exists():
             os.replace(new, path)
             return found
@@ -123,7 +137,12 @@ def _forget(temporary: Path) -> None:
 
 def _temporary(path: Path) -> Path:
     # Threads may write the same file at the same time: each has its own temporary file, and the last rename wins.
-    return path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    return path.with_name(f".{_beginning(path)}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def _beginning(path: Path) -> str:
+    """Return as much of a file's name as leaves room for the rest of a temporary name: systems limit its bytes, to 255."""
+    return os.fsdecode(os.fsencode(path.name)[:200])
 
 
 @contextlib.contextmanager
@@ -167,7 +186,7 @@ def _write(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
 
 def _remove_left_overs(path: Path) -> None:
     """Remove temporary files of `path` that killed processes left more than a day ago."""
-    pattern = re.compile(re.escape(f".{path.name[:200]}.") + r"(\d+)-[0-9a-f]{8}\.tmp")
+    pattern = re.compile(re.escape(f".{_beginning(path)}.") + r"(\d+)-[0-9a-f]{8}\.tmp")
     with contextlib.suppress(OSError):
         for each in path.parent.iterdir():
             if (match := pattern.fullmatch(each.name)) and time.time() - each.stat().st_mtime > _LEFT_OVER and not _runs(int(match[1])):

@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["common_words", "counted", "normalize_text", "shared", "shortened", "text_hash", "words_of"]
+__all__ = ["common_words", "counted", "legible", "normalize_text", "one_line", "shared", "shortened", "text_hash", "words_of"]
 
 SAMPLE = 1_000
 # A word is common if it occurs in more than this share of the sampled texts, and in at least so many of them.
@@ -91,6 +91,37 @@ def text_hash(text: str) -> int:
 def counted(number: int, one: str, many: str = "") -> str:
     """Return "1 row", "1,200 rows"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def legible(text: str, *, line: int = 1_000, longest: int = 4_000) -> str:
+    """Return a message that a terminal or a screen shows as it is written.
+
+    Characters that could rearrange it (control characters, marks of direction, halves of surrogate pairs) are escaped, as `\\u202e`. Line
+    breaks stay. A line beyond `line` characters and a message beyond `longest` lose their middle: place and remedy are at the ends.
+    """
+    if not text.isprintable():
+        text = "".join(map(_escaped, text))
+    if len(text) > line:
+        text = "\n".join(_without_middle(each, line) for each in text.split("\n"))
+    return _without_middle(text, longest)
+
+
+def one_line(text: str, longest: int) -> str:
+    """Return a value as `legible` does, with its line breaks escaped too."""
+    return legible(text.replace("\n", "\\n"), line=longest, longest=longest)
+
+
+def _escaped(letter: str) -> str:
+    if letter == "\n" or letter.isprintable() or unicodedata.category(letter) == "Zs":
+        return letter
+    return letter.encode("unicode_escape").decode()
+
+
+def _without_middle(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    end = longest // 3
+    return f"{text[: longest - end - 3]} … {text[-end:]}"
 
 
 def shortened(text: str, width: int = 90) -> str:

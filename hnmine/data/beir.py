@@ -99,15 +99,18 @@ class BeirFolder:
 
         qrels_name = self._qrels[split]
         qrels = LineReader(self.path / qrels_name, repair, skip_bad_rows, opener=self._parts[qrels_name], name=qrels_name)
-        judged, irrelevant = _judged(qrels, columns.positive_labels if columns else None)
+        with qrels.net():
+            judged, irrelevant = _judged(qrels, columns.positive_labels if columns else None)
         hard = [reader_at("hard_negatives.jsonl", "training")] if "hard_negatives.jsonl" in self._parts else []
         for each in hard:
             _add_negatives(each, judged, irrelevant)
         wanted = {passage for sides in (judged, irrelevant) for passages in sides.values() for passage in passages}
         corpus = reader_at(str(_named(self._parts, "corpus.jsonl")))
-        pool, texts = _corpus(corpus, wanted)
+        with corpus.net():
+            pool, texts = _corpus(corpus, wanted)
         queries = reader_at(str(_named(self._parts, "queries.jsonl")))
-        rows = _rows(queries, qrels, judged, irrelevant, texts)
+        with queries.net():
+            rows = _rows(queries, qrels, judged, irrelevant, texts)
 
         found_as = read_as(Source(format="beir", names=self.splits), None)
         found_as += f"; read: the queries in qrels/{split}, their relevant passages, and the corpus as the pool"
@@ -192,7 +195,7 @@ def _corpus(reader: Reader, wanted: set[str]) -> tuple[Sequence[str], dict[str, 
     seen: set[str] = set()
     for identity, fields, text in _records(reader):
         faults: list[Problem] = []
-        title = msgspec.json.decode(fields["title"]) if "title" in fields else None
+        title = msgspec.json.decode(fields["title"]) if bytes(fields.get("title", b""))[:1] == b'"' else None
         if text is None and "text" in fields:
             text = reader.text(fields["text"], "$.text", faults)
         whole = joined(title if isinstance(title, str) else None, text)

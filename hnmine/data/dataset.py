@@ -1,42 +1,37 @@
-"""The data of a run: files or objects in memory, read, checked and made into a corpus, with fingerprints.
-
-Rows in memory (dicts, a data frame, a `datasets.Dataset`) are written to a temporary JSON lines file and read from there: the same checks,
-repairs and column names apply, and a row is named by its number from 1. This costs 5 µs a row.
-"""
+"""The data of a run: files or objects in memory, read, checked and made into a corpus, with fingerprints."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from hnmine.core.errors import InputError, LabelsError, SettingsError
-from hnmine.core.files import write_atomic
+from hnmine.core.errors import InputError, LabelsError
+from hnmine.core.paths import require_possible, shown
 from hnmine.core.scratch import temporary_files
 from hnmine.data.beir import BeirFolder, beir_at
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import Corpus, PoolMode, build_corpus
 from hnmine.data.folders import Folder, Part, Paths, files_at
+from hnmine.data.formats.net import unreadable_as_input_error
 from hnmine.data.joining import join_texts, require_texts, spelled_pool, wanted_ids, wanted_queries
+from hnmine.data.objects import are_paths, is_dict_of_tables, path_of, split_of_tables, texts_of
 from hnmine.data.problems import InputFile, Problem, repairs_from, require_decided
 from hnmine.data.reading import combined, pool_of, read_pool, read_training, training_of
 from hnmine.data.report import described
 from hnmine.data.rows import Row
 from hnmine.data.sanity import ACCEPT, examine, outside_pool
 from hnmine.data.several import Reading, Sorted, decide_texts, in_words, sorted_files
-from hnmine.data.texts import Texts, TextWriter
+from hnmine.data.texts import Texts
 
-__all__ = ["Files", "Inputs", "are_paths", "gather", "read_files", "read_inputs"]
+__all__ = ["Files", "Inputs", "gather", "read_files", "read_inputs"]
 
 _PATH = (str, os.PathLike)
-# Attributes of tables: pandas, polars, Arrow and `datasets`.
-_TABLE = ("iterrows", "to_dicts", "to_pylist", "column_names")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,9 +94,17 @@ def read_files(
     Raises:
         InputError: a file cannot be read; as ColumnsError, its columns are unknown and must be named. Bad rows do not raise.
     """
-    files = _read(input_file, candidate_pool, columns, repair, skip_bad_rows)
-    examine(files.training, files.pool, accepted=ACCEPT in repairs_from(repair))
+    with unreadable_as_input_error(lambda: " and ".join(_shown(each) for each in (input_file, candidate_pool) if each is not None)):
+        files = _read(input_file, candidate_pool, columns, repair, skip_bad_rows)
+        examine(files.training, files.pool, accepted=ACCEPT in repairs_from(repair))
     return files
+
+
+def _shown(given: Paths) -> str:
+    """Return an input in words."""
+    if isinstance(given, _PATH):
+        return shown(given)
+    return ", ".join(map(shown, given[:3])) + (f" and {len(given) - 3:,} more" if len(given) > 3 else "")
 
 
 def _read(
@@ -111,9 +114,11 @@ def _read(
     repair: Iterable[str],
     skip_bad_rows: bool,
 ) -> Files:
-    for argument, path in (("input_file", input_file), ("candidate_pool", candidate_pool)):
-        if isinstance(path, str) and not path.strip():
-            raise InputError(f"{argument} is {path!r}; give the path of a file{', or None' if argument == 'candidate_pool' else ''}")
+    for argument, given in (("input_file", input_file), ("candidate_pool", candidate_pool)):
+        if isinstance(given, str) and not given.strip():
+            raise InputError(f"{argument} is {given!r}; give the path of a file{', or None' if argument == 'candidate_pool' else ''}")
+        for path in [given] if isinstance(given, _PATH) else given or ():
+            require_possible(argument, path, InputError)
     reading = Reading(columns or Columns(), repair, skip_bad_rows)
     if beir := _beir(input_file):
         training, all_passages = beir.read(columns=columns, repair=repair, skip_bad_rows=skip_bad_rows)
@@ -234,7 +239,10 @@ def gather(files: Files, *, pool_mode: PoolMode = "extend") -> Inputs:
     if pool is not None and not files.one:
         prints["candidate_pool"] = _fingerprint(pool)
     items = pool.items if pool else None
-    corpus = build_corpus(training.items, items, pool_mode=pool_mode)
+    try:
+        corpus = build_corpus(training.items, items, pool_mode=pool_mode)
+    except InputError as error:
+        raise InputError(f"{_shown([file.path for file in (training, pool) if file is not None])}: {error}") from error
     separate: list[InputFile[Any]] = [training, *([pool] if pool and not files.one else [])]
     notes = tuple(f"{Path(file.path).name}: {file.read_as}" for file in separate if not file.plain)
     training = replace(training, problems=[*training.problems, *outside_pool(corpus, training)])
@@ -263,12 +271,12 @@ def read_inputs(
         InputError: the data cannot be read, or rows are bad and neither repaired nor skipped: then `problems` holds those of both.
         SettingsError: an object in memory is not a table, or `pool_mode` is unknown.
     """
-    listed = None if candidate_pool is None or are_paths(candidate_pool, is_pool=True) else _texts(candidate_pool)
+    listed = None if candidate_pool is None or are_paths(candidate_pool, is_pool=True) else texts_of(candidate_pool)
     with temporary_files("hnmine-") as folder:
-        if _is_dict_of_tables(input_file):
-            input_file, columns = _split(input_file, columns), columns and msgspec.structs.replace(columns, split=None)
-        rows = _path_of(input_file, folder / "rows")
-        passages = None if candidate_pool is None or listed is not None else _path_of(candidate_pool, folder / "pool")
+        if is_dict_of_tables(input_file):
+            input_file, columns = split_of_tables(input_file, columns), columns and msgspec.structs.replace(columns, split=None)
+        rows = path_of(input_file, folder / "rows")
+        passages = None if candidate_pool is None or listed is not None else path_of(candidate_pool, folder / "pool")
         try:
             files = read_files(rows, passages, columns=columns, repair=repair, skip_bad_rows=skip_bad_rows)
         except InputError as error:
@@ -285,103 +293,3 @@ def read_inputs(
         files = Files(files.training, InputFile("list", listed, size=sum(map(len, listed)), sha256=digest.hexdigest()))
         examine(files.training, files.pool, accepted=ACCEPT in repairs_from(repair))
     return gather(files, pool_mode=pool_mode)
-
-
-def are_paths(given: Any, *, is_pool: bool = False) -> bool:
-    """Return whether an input is a path, or a list of paths. Of a pool, a list of str holds passages unless all are files."""
-    if isinstance(given, _PATH):
-        return True
-    if not isinstance(given, list | tuple) or not given or not all(isinstance(each, _PATH) for each in given):
-        return False
-    return not is_pool or all(isinstance(each, os.PathLike) or _is_file(each) for each in given)
-
-
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):  # too long for a name
-        return False
-
-
-def _is_dict_of_tables(given: Any) -> bool:
-    return isinstance(given, Mapping) and bool(given) and all(any(hasattr(each, name) for name in _TABLE) for each in given.values())
-
-
-def _split(given: Mapping[str, Any], columns: Columns | None) -> Any:
-    """Return one split of a `DatasetDict`.
-
-    Raises:
-        InputError: there is no such split, or none is named like one for training.
-    """
-    name = columns.split if columns is not None and columns.split is not None else next(iter(given)) if len(given) == 1 else "train"
-    if name not in given:
-        raise InputError(f"the data set has the splits {', '.join(map(str, given))}; choose one: columns=['split={next(iter(given))}']")
-    return given[name]
-
-
-def _path_of(given: Any, temporary: Path) -> Paths:
-    """Return a path, or several, as they are; write rows in memory to `temporary`, and return that."""
-    if are_paths(given):
-        return given  # type: ignore[no-any-return]
-    write_atomic(temporary, _lines(given, temporary.name))
-    return temporary
-
-
-def _texts(pool: Any) -> Sequence[str] | None:
-    """Return the passages of a pool that is a list of str, checked; None for a table."""
-    if isinstance(pool, Mapping) or not isinstance(pool, Iterable):
-        raise SettingsError(f"candidate_pool is {pool!r}; give a path, a list of strings, a table, or None")
-    if any(hasattr(pool, name) for name in _TABLE) or (isinstance(pool, Sequence) and pool and isinstance(pool[0], Mapping)):
-        return None
-    texts = TextWriter()
-    for index, text in enumerate(pool):
-        texts.append(_pool_text(index, text))
-    return texts.texts()
-
-
-def _lines(given: Any, name: str) -> Iterator[bytes]:
-    """Yield the rows of an object in memory as JSON lines. In a frame, an empty cell is a field that the row lacks."""
-    frame = any(hasattr(given, attribute) for attribute in _TABLE)
-    classes = {name: each.names for name, each in (getattr(given, "features", None) or {}).items() if hasattr(each, "int2str")}
-    if hasattr(given, "iterrows"):
-        given = given.to_dict("records")
-    elif hasattr(given, "to_dicts"):
-        given = given.to_dicts()
-    elif hasattr(given, "to_pylist"):
-        given = given.to_pylist()
-    if isinstance(given, Mapping) or not isinstance(given, Iterable):
-        hint = f"; it has the parts {', '.join(map(str, given))}: give one of them" if isinstance(given, Mapping) else ""
-        raise SettingsError(f"the {name} are a {type(given).__name__}{hint or '; give a path, a list of dicts, or a table'}")
-    for number, row in enumerate(given, start=1):
-        if not isinstance(row, Mapping):
-            raise InputError(f"{name}:{number} is a {type(row).__name__}; give a dict such as {{'query': ..., 'pos': [...]}}")
-        fields = {str(key): value for key, value in row.items() if not (frame and _empty(value))}
-        for name, names in classes.items():  # a ClassLabel of `datasets`
-            if isinstance(number_of := fields.get(name), int) and 0 <= number_of < len(names):
-                fields[name] = names[number_of]
-        try:
-            yield json.dumps(fields, ensure_ascii=False, default=_plain).encode("utf-8", "surrogatepass") + b"\n"
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{name}:{number} cannot be written as JSON ({error}); use text, numbers, lists and dicts") from error
-
-
-def _empty(value: Any) -> bool:
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value of NumPy or Arrow as Python has it."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"a {type(value).__name__} is not JSON")
-
-
-def _pool_text(index: int, text: object) -> str:
-    """Check one passage of a pool given as a list; NumPy's own strings become plain ones."""
-    if not isinstance(text, str) or not text.strip():
-        raise InputError(f"candidate_pool[{index}] is {text!r}; every passage must be a string that is not blank")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"candidate_pool[{index}] holds half a surrogate pair and cannot be written as UTF-8; correct the text") from error
-    return str(text)

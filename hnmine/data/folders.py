@@ -137,18 +137,25 @@ def _listed(given: Sequence[str | os.PathLike[str]], config: str | None) -> Fold
 
 def _below(folder: Path) -> Parts:
     found: Parts = {}
-    for path in sorted(folder.rglob("*")):
+    paths: list[Path] = []
+    for path in folder.rglob("*"):
+        paths.append(path)
+        if len(paths) > _MOST:
+            raise InputError(f"{folder}: the folder has over {_MOST:,} files; name the folder or the files of the data")
+    for path in sorted(paths):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and not any(part.startswith(".") for part in name.split("/")):
             found[name] = partial(io.FileIO, path)
-            if len(found) > _MOST:
-                raise InputError(f"{folder}: the folder has over {_MOST:,} files; name the folder or the files of the data")
     return found
 
 
 def _is_data(name: str) -> bool:
     base = posixpath.basename(name)
-    return _DATA.fullmatch(base) is not None and not _ABOUT.fullmatch(base)
+    return _DATA.fullmatch(base) is not None and not _is_about(base)
+
+
+def _is_about(name: str) -> bool:
+    return _ABOUT.fullmatch(posixpath.basename(name)) is not None
 
 
 def folder_of(where: str, path: Path, parts: Parts, config: str | None = None) -> Folder:
@@ -164,9 +171,9 @@ def folder_of(where: str, path: Path, parts: Parts, config: str | None = None) -
         Part(name=name, path=path / name, opener=None if on_disk else parts[name], split=split, role=role)
         for name, (split, role) in sorted(known.items())
     )
-    others = {name: _ABOUT.fullmatch(posixpath.basename(name)) is not None for name in parts if name not in known}
-    left_out = tuple(name for name, is_about in others.items() if not is_about)
-    about = tuple(name for name, is_about in others.items() if is_about)
+    others = [name for name in parts if name not in known]
+    left_out = tuple(name for name in others if not _is_about(name))
+    about = tuple(filter(_is_about, others))
     return Folder(name=where, parts=files, left_out=left_out, about=about, classes=_classes(card))
 
 
@@ -269,7 +276,8 @@ def _of_configs(where: str, names: Sequence[str], configs: Mapping[str, Any], wa
     found: dict[str, tuple[str, str]] = {}
     for name in chosen:
         for split, pattern in _patterns(configs[name]):
-            matched = [each for each in names if fnmatch.fnmatch(each, pattern) or each == pattern]
+            # As in `datasets`, a pattern never means the README.
+            matched = [each for each in names if each == pattern or (fnmatch.fnmatch(each, pattern) and not _is_about(each))]
             if not matched:
                 raise InputError(f"{where}: the README names {pattern} for `{name}`, and there is no such file; fetch it (git lfs pull)")
             found |= dict.fromkeys(matched, ("" if roles[name] in ("corpus", "queries") else split, roles[name]))

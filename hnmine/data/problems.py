@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from hnmine.core.errors import InputError, SettingsError
+from hnmine.core.text import one_line
 from hnmine.data.columns import Columns
 
 __all__ = [
@@ -65,6 +66,8 @@ REPAIRS = {
     "improbable-data": "use the data as it is",
 }
 
+LONGEST = 600  # characters of a message, and of a remedy
+
 T = TypeVar("T")
 Severity = Literal["error", "notice"]
 Resolution = Literal["open", "repaired", "skipped", "noted"]
@@ -97,9 +100,14 @@ class Problem:
     resolution: Resolution = "open"
     unit: Unit = "line"
 
+    def __post_init__(self) -> None:
+        for name in ("message", "remedy"):
+            if len(text := getattr(self, name)) > LONGEST or not text.isprintable():
+                object.__setattr__(self, name, one_line(text, LONGEST))
+
     def __str__(self) -> str:
         place = self.line if self.unit == "line" else f"{self.unit} {self.line}"
-        return f"{self.file}:{place} {self.path}  {self.message}  -> {self.remedy}"
+        return f"{one_line(self.file, LONGEST)}:{place} {one_line(self.path, 200)}  {self.message}  -> {self.remedy}"
 
 
 @dataclass(slots=True, eq=False)
@@ -162,20 +170,26 @@ def require_decided(*files: InputFile[Any]) -> None:
         # One setting holds for all files, so the repairs that it already makes are named too.
         repaired = [problem for file in files for problem in file.problems if problem.resolution == "repaired"]
         choices.insert(1, f"set repair to {' '.join(helpful_repairs([*repaired, *found]))}")
-    refusals = [_refusal(file.path, file.open_problems) for file in files if file.open_problems]
+    faulty = [file for file in files if file.open_problems]
+    refusals = [_refusal(file.path, file.open_problems, _CHARACTERS // len(faulty)) for file in faulty]
     raise InputError("\n".join([*refusals, "Choose: " + ", or ".join(choices) + "."]), found)
 
 
-# Problems listed in a message; the others are counted.
-_SHOWN = 50
+# Problems listed in a message, and their characters; the others are counted.
+_SHOWN, _CHARACTERS = 50, 2_800
 
 
-def _refusal(path: str, problems: list[Problem]) -> str:
+def _refusal(path: str, problems: list[Problem], characters: int) -> str:
     bad = len({problem.line for problem in problems})
-    lines = [f"{path}: {bad:,} bad row{'s' if bad != 1 else ''}"]
-    lines += [f"  {problem}" for problem in problems[:_SHOWN]]
-    if len(problems) > _SHOWN:
-        rest = Counter(problem.kind for problem in problems[_SHOWN:])
+    shown: list[str] = []
+    for problem in problems[:_SHOWN]:
+        shown.append(f"  {problem}")
+        if sum(map(len, shown)) > characters and len(shown) > 1:
+            shown.pop()
+            break
+    lines = [f"{path}: {bad:,} bad row{'s' if bad != 1 else ''}", *shown]
+    if len(problems) > len(shown):
+        rest = Counter(problem.kind for problem in problems[len(shown) :])
         lines.append("  ... and " + ", ".join(f"{count:,} x {PROBLEM_KINDS[kind]}" for kind, count in rest.items()))
     return "\n".join(lines)
 

@@ -183,38 +183,50 @@ def pool_of(readers: Sequence[Reader], where: str, *, wanted: Collection[str] | 
     texts = TextWriter()
     for reader in readers:
         reader.open()
-        name = (reader.columns and reader.columns.text) or "text"
-        column = reader.given.id
-        titled = "title" in reader.source.names and name != "title"
-        for fields, quick, found in reader.objects(text=name, whole=wanted is not None):
-            if quick:
-                text = quick[name]
-            else:
-                text = ""
-                if name in fields:
-                    text = (_sentences(fields[name]) if name.casefold() in _IN_SENTENCES else "") or reader.text(
-                        fields[name], f"$.{name}", found
-                    )
-                else:
-                    found.append(reader.missing(name, fields))
-                if [problem.kind for problem in found] == ["empty-text"]:
-                    reader.admit([replace(found[0], kind="blank-passage", remedy=REPAIRS["blank-passage"])])
-                    continue
-                if found and not reader.admit(found):
-                    continue
-            if titled:
-                while len(titles) < len(texts):
-                    titles.append("")
-                titles.append((_plain_title(quick["title"]) if not fields and "title" in quick else _title(fields)) or "")
-            texts.append(text)
-            if wanted is not None:
-                found_by.add(fields, name, text, column, reader)
+        with reader.net():
+            for text, title, fields in _passages(reader, whole=wanted is not None):
+                if title is not None:
+                    while len(titles) < len(texts):
+                        titles.append("")
+                    titles.append(title)
+                texts.append(text)
+                if wanted is not None:
+                    found_by.add(fields, text, reader)
     by_id = found_by.best()
     file = _together(readers, texts.texts(), where)
     if any(read := titles.texts()):
         file.titles = read
     file.by_id = by_id
     return file
+
+
+def _passages(reader: Reader, *, whole: bool) -> Iterator[tuple[str, str | None, Mapping[str, msgspec.Raw]]]:
+    """Yield the text, the title (None in a file without titles) and, if `whole`, the fields of each usable passage."""
+    name = _text_name(reader)
+    titled = "title" in reader.source.names and name != "title"
+    for fields, quick, found in reader.objects(text=name, whole=whole):
+        if quick:
+            text = quick[name]
+        else:
+            text = ""
+            with reader.net_of_line(found):
+                if name in fields:
+                    text = (_sentences(fields[name]) if name.casefold() in _IN_SENTENCES else "") or reader.text(
+                        fields[name], f"$.{name}", found
+                    )
+                else:
+                    found.append(reader.missing(name, fields))
+            if [problem.kind for problem in found] == ["empty-text"]:
+                reader.admit([replace(found[0], kind="blank-passage", remedy=REPAIRS["blank-passage"])])
+                continue
+            if found and not reader.admit(found):
+                continue
+        title = (_plain_title(quick["title"]) if not fields and "title" in quick else _title(fields)) if titled else None
+        yield text, (title or "") if titled else None, fields
+
+
+def _text_name(reader: Reader) -> str:
+    return (reader.columns and reader.columns.text) or "text"
 
 
 def _sentences(raw: msgspec.Raw) -> str:
@@ -227,7 +239,7 @@ def _sentences(raw: msgspec.Raw) -> str:
 
 def _title(fields: Mapping[str, msgspec.Raw]) -> str | None:
     raw = fields.get("title")
-    return None if raw is None else _plain_title(msgspec.json.decode(raw))
+    return None if raw is None or bytes(raw)[:1] != b'"' else _plain_title(msgspec.json.decode(raw))
 
 
 def _plain_title(title: object) -> str | None:
@@ -242,8 +254,10 @@ class _Texts:
         self._found: dict[str, dict[str, str]] = {}
         self._twice: dict[str, list[tuple[Reader, int, str]]] = {}
 
-    def add(self, fields: Mapping[str, msgspec.Raw], text_name: str, text: str, column: str | None, reader: Reader) -> None:
+    def add(self, fields: Mapping[str, msgspec.Raw], text: str, reader: Reader) -> None:
         """Add a passage to the texts of each column, or of the named one, whose value is a wanted id."""
+        column = reader.given.id
+        text_name = _text_name(reader)
         for name in (column,) if column else fields:
             if name == text_name or name not in fields or bytes(fields[name])[:1] in b"[{":
                 continue

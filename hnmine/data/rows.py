@@ -226,12 +226,19 @@ class Row:
 def training_rows(reader: Reader) -> Iterator[Row]:
     """Yield the usable rows of `reader` one at a time, without holding all of them in memory as `read_training` does."""
     reader.open()
+    with reader.net():
+        yield from _rows_of(reader)
+
+
+def _rows_of(reader: Reader) -> Iterator[Row]:
     renamer = None if reader.plain or reader.columns is None else Renamer(reader, reader.columns)
     for fields, texts, found in reader.objects(text=None) if renamer else reader.objects(text="query", lists=("pos", "neg")):
         if "query" in texts and texts.get("pos"):
             query, pos, neg = texts["query"], texts["pos"], texts.get("neg", [])
         else:
-            query, pos, neg = renamer.row(fields, found) if renamer else _examine(reader, fields, found)
+            query, pos, neg = "", [], []
+            with reader.net_of_line(found):
+                query, pos, neg = renamer.row(fields, found) if renamer else _examine(reader, fields, found)
             if found and not reader.admit(found):
                 continue
         yield Row(reader.line, query, pos, neg, fields)

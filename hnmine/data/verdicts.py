@@ -21,9 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import InputError
+from hnmine.core.paths import require_possible
 from hnmine.core.text import _folded
 from hnmine.data.corpus import Corpus, find
 from hnmine.data.formats.lines import LineReader
+from hnmine.data.formats.net import reason_of
 
 __all__ = [
     "CHOICES",
@@ -124,6 +126,7 @@ def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
     Raises:
         InputError: the file cannot be read, or a line is not a valid verdict; nothing is read then.
     """
+    require_possible("reviews", path, InputError)
     reader = LineReader(path)
     decode = msgspec.json.Decoder(Verdict).decode
     found: list[Verdict] = []
@@ -134,9 +137,9 @@ def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
             empty = next((name for name in ("query", "passage") if not getattr(verdict, name).strip()), None)
             if empty:
                 raise msgspec.ValidationError(f"`{empty}` is empty")
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError, TypeError) as error:
             raise InputError(
-                f"{path}:{reader.line} is not a valid verdict ({error}); write one object per line, such as "
+                f"{reader.where}:{reader.line} is not a valid verdict ({reason_of(error)}); write one object per line, such as "
                 f'{{"query": "...", "passage": "...", "verdict": "relevant"}}; allowed verdicts: {", ".join(CHOICES)}'
             ) from error
         found.append(verdict)

@@ -323,6 +323,13 @@ def check_export(format_name: str, *, with_scores: bool = False, dev_share: floa
     return found
 
 
+def _of_folder(files: Mapping[str, tuple[int, str]]) -> tuple[int, str]:
+    """Return the bytes of a folder without its card, and the SHA-256 of its files' names and digests."""
+    data = {name: each for name, each in sorted(files.items()) if name != CARD}
+    lines = "".join(f"{digest}  {name}\n" for name, (_, digest) in data.items())
+    return sum(size for size, _ in data.values()), hashlib.sha256(lines.encode()).hexdigest()
+
+
 def write_export(
     path: str | os.PathLike[str],
     format_name: str,
@@ -335,6 +342,7 @@ def write_export(
     seed: int = 42,
     repair_output: Iterable[str] = (),
     manifest: Mapping[str, Any] | None = None,
+    accept: Callable[[list[str]], None] | None = None,
 ) -> list[Written]:
     """Write a selection in a format; with a split, train to `path` and dev to `dev_path(path)` unless one file holds both.
 
@@ -345,6 +353,7 @@ def write_export(
         dev_share: fraction of the queries in [0, 1) that becomes dev, drawn with `seed`.
         repair_output: faults to repair in the written file, keys of `checks.kinds.OUTPUT_REPAIRS`; FlagEmbedding format only.
         manifest: of the run, for the card of a folder; it affects no data file.
+        accept: called with the SHA-256 of each output before any takes its place; if it raises, existing files are unchanged.
 
     Raises:
         SettingsError: as `check_export`, or a split of one query, or a folder would replace other files.
@@ -358,11 +367,8 @@ def write_export(
     if form.folder is not None:
         check_replaceable(path)
         part = replace(whole, dev=dev)
-        found = write_folder(path, form.folder(part, manifest or {}))
-        data = {name: each for name, each in sorted(found.items()) if name != CARD}
-        lines = "".join(f"{digest}  {name}\n" for name, (_, digest) in data.items())
-        size = sum(size for size, _ in data.values())
-        digest = hashlib.sha256(lines.encode()).hexdigest()
+        check = None if accept is None else lambda found: accept([_of_folder(found)[1]])
+        size, digest = _of_folder(write_folder(path, form.folder(part, manifest or {}), accept=check))
         return [Written(path=path, bytes=size, sha256=digest, rows=part.written, notes=tuple(form.count_notes(part)))]
     assert form.write is not None
     parts: list[tuple[Path, Literal["all", "train", "dev"], ExportPart]]
@@ -372,7 +378,7 @@ def write_export(
         parts = [(path, "train", replace(whole, queries=~dev, counts=Counter()))]
         parts.append((dev_path(path), "dev", replace(whole, queries=dev, counts=Counter())))
     files = [(target, _repaired(part, target, repair_output) if repair_output else form.write(part)) for target, _, part in parts]
-    sizes = write_all(files)
+    sizes = write_all(files, accept=None if accept is None else lambda found: accept([digest for _, digest in found]))
     notes = form.count_notes(merge_counts([part for _, _, part in parts]))
     return [
         Written(path=target, bytes=size, sha256=digest, rows=part.written, part=name, notes=() if place else tuple(notes))

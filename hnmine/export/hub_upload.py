@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hnmine.core.errors import InputError, OutputError, SettingsError
 from hnmine.core.hub import ask, first_line
+from hnmine.core.paths import require_possible
 from hnmine.export.datasets_folder import check_replaceable
 
 __all__ = ["push"]
@@ -37,8 +38,10 @@ def push(path: str | os.PathLike[str], repo_id: str, *, private: bool = False) -
     path = Path(path)
     if not _REPOSITORY.fullmatch(repo_id):
         raise SettingsError(f"the repository is {repo_id!r}; write OWNER/NAME, such as my-name/my-negatives")
-    if not path.exists():
-        raise InputError(f"{path} does not exist; name a file or a folder that was exported")
+    require_possible("the path", path, InputError)
+    if not path.is_dir() and not path.is_file():
+        what = "is no file and no folder" if path.exists() else "does not exist"
+        raise InputError(f"{path} {what}; name a file or a folder that was exported")
     if path.is_dir():
         if not (path / "dataset_dict.json").is_file():
             raise InputError(f"{path} is not a folder of output_format datasets; export one, or name a file")

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from hnmine.core.errors import InputError, ModelError, OutputError
+from hnmine.core.paths import open_input, require_possible
 from hnmine.core.version import __version__
 from hnmine.data.folders import Paths
 from hnmine.data.verdicts import Verdict
@@ -177,23 +178,25 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
                 f"instead of {str(wanted)[:12]}...); name the right one with {flag}"
             )
 
-    def check_outputs(self, outputs: Sequence[Mapping[str, Any]]) -> None:
-        """Compare what was written with the fingerprints of the manifest.
+    def check_outputs(self, digests: Sequence[str]) -> None:
+        """Compare the SHA-256 of each output, before it takes its place, with those of the manifest.
 
         Raises:
-            OutputError: a file differs; the message names the versions that do.
+            OutputError: one differs; the message names the versions that do.
         """
-        if not self.outputs or [each["sha256"] for each in self.outputs] == [each["sha256"] for each in outputs]:
+        wanted = [each["sha256"] for each in self.outputs]
+        if not wanted or wanted == list(digests):
             return
         here = versions()
         others = [f"{name} {was}, here {here.get(name)}" for name, was in self.versions.items() if here.get(name) != was]
+        reason = (
+            f"versions differ: {'; '.join(others)}"
+            if others
+            else "the versions are the same: another kind of processor or device rounds otherwise"
+        )
         raise OutputError(
-            f"{', '.join(str(each['name']) for each in outputs)} was written, but its bytes are not those of the manifest; "
-            + (
-                f"versions differ: {'; '.join(others)}"
-                if others
-                else "the versions are the same: another kind of processor or device rounds otherwise"
-            )
+            f"the bytes of this run are not those of the manifest; {reason}. Nothing was written: existing files are unchanged. To get "
+            "the new rows, run mine with the manifest's settings in place of --from_manifest"
         )
 
 
@@ -298,8 +301,10 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     Raises:
         InputError: the file cannot be read, or is not a manifest.
     """
+    require_possible("the manifest", path, InputError)
     try:
-        content = Path(path).read_bytes()
+        with open_input(path) as handle:
+            content = handle.read()
         found = msgspec.json.decode(content, type=Manifest)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error

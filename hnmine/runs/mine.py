@@ -19,9 +19,11 @@ import msgspec
 from hnmine.analysis.fn_estimates import can_estimate_fn
 from hnmine.cluster.opening import opened
 from hnmine.cluster.settings import ClusterSettings
+from hnmine.core.paths import require_possible
 from hnmine.core.progress import OnProgress, ShouldStop, Stages, check_cancelled
-from hnmine.data.dataset import Inputs, are_paths, read_inputs
+from hnmine.data.dataset import Inputs, read_inputs
 from hnmine.data.folders import Paths
+from hnmine.data.objects import are_paths
 from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.export.formats import Written
 from hnmine.models.cards import describe
@@ -358,6 +360,8 @@ def mine_to_file(
     """Mine, and write the output and its manifest. Arguments and errors as in `mine`, `Outputs.checked` and `find_knn_neg`."""
     inputs = {"input_file": input_file, "candidate_pool": candidate_pool}
     outputs = Outputs.checked(output_file, inputs, settings=settings, manifest=manifest)
+    if store is not None:
+        require_possible("store", store)
     for model in (settings.model, settings.second_model):
         if model is not None:
             describe(model)  # a wrong folder is refused before the input is read
@@ -376,7 +380,7 @@ def mine_to_file(
         should_stop=should_stop,
     )
     check_cancelled(should_stop)
-    return mined.summary, outputs.write(mined)
+    return mined.summary, outputs.write(mined, accept=None if expected is None else expected.check_outputs)
 
 
 def _begin(note: str, stages: Stages, should_stop: ShouldStop | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -11,11 +11,13 @@ from typing import Any
 
 import msgspec
 
-from hnmine.core.errors import OutputError, SettingsError
+from hnmine.core.errors import InputError, OutputError, SettingsError
 from hnmine.core.files import write_atomic
+from hnmine.core.paths import require_possible, shown
 from hnmine.data.beir import beir_at
-from hnmine.data.dataset import Inputs, are_paths
+from hnmine.data.dataset import Inputs
 from hnmine.data.folders import files_at
+from hnmine.data.objects import are_paths
 from hnmine.export.datasets_folder import check_replaceable
 from hnmine.export.examples import dev_path
 from hnmine.export.formats import FORMATS, Written, write_export
@@ -27,7 +29,7 @@ from hnmine.runs.settings import MineSettings
 from hnmine.runs.summary import Summary
 from hnmine.selection.select import Selection
 
-__all__ = ["Mined", "Outputs", "write_rows"]
+__all__ = ["Mined", "Outputs", "check_output", "write_rows"]
 
 Path_ = str | os.PathLike[str]
 
@@ -61,6 +63,8 @@ def write_rows(
     selection: Selection,
     scores: PairScores | None,
     manifest: Mapping[str, Any] | None = None,
+    *,
+    accept: Callable[[list[str]], None] | None = None,
 ) -> list[Written]:
     """Write a selection as `settings` say (format, split, repairs of the output); arguments and errors as `formats.write_export`."""
     return write_export(
@@ -74,6 +78,7 @@ def write_rows(
         repair_output=settings.repair_output,
         seed=settings.selection.seed,
         manifest=manifest,
+        accept=accept,
     )
 
 
@@ -100,26 +105,29 @@ class Outputs:
         """
         if path is None:
             raise SettingsError("output_file is missing; name the file to write")
+        require_possible("output_file", path)
+        if not isinstance(manifest, bool):
+            require_possible("manifest", manifest)
         folder = FORMATS[settings.output_format].folder is not None
         outputs = [Path(path)] + ([dev_path(path)] if settings.dev_share and not folder else [])
         for output in outputs:
-            _check("output_file", output, inputs, folder=folder)
+            check_output("output_file", output, inputs, folder=folder)
         if manifest is False:
             return cls(Path(path), None)
         file = manifest_path(path) if manifest is True else Path(manifest)
-        _check("manifest", file, inputs)
+        check_output("manifest", file, inputs)
         if file.resolve() in [output.resolve() for output in outputs]:
             raise SettingsError(f"manifest is the output_file itself ({file}); write to another file")
         return cls(Path(path), file)
 
-    def write(self, mined: Mined) -> list[Written]:
-        """Write the rows, then the manifest; complete the summary of `mined`.
+    def write(self, mined: Mined, *, accept: Callable[[list[str]], None] | None = None) -> list[Written]:
+        """Write the rows, then the manifest; complete the summary of `mined`. `accept`: as in `formats.write_export`.
 
         Raises:
             SettingsError, OutputError: as `formats.write_export`.
         """
         mined.summary.output_file = str(self.path)
-        written = write_rows(self.path, mined.settings, mined.reviewed, mined.selection, mined.scores, mined.manifest)
+        written = write_rows(self.path, mined.settings, mined.reviewed, mined.selection, mined.scores, mined.manifest, accept=accept)
         mined.summary.notes += [note for each in written for note in each.notes]
         if self.manifest is not None:
             outcome = {"summary": mined.summary, "outputs": fingerprints(written)}
@@ -135,14 +143,18 @@ def _inputs(given: object, *, is_pool: bool) -> list[Path]:
     if not isinstance(given, str | os.PathLike):
         return []
     path = Path(given)
+    require_possible("candidate_pool" if is_pool else "input_file", given, InputError)
     if path.exists() or str(given).startswith("hf://"):
         return [path] if path.exists() else []
     return [part.path for part in folder.parts] if (folder := files_at(given)) else []
 
 
-def _check(argument: str, output: Path, inputs: Mapping[str, object], *, folder: bool = False) -> None:
+def check_output(argument: str, path: Path_, inputs: Mapping[str, object], *, folder: bool = False) -> None:
+    """Refuse an output as `Outputs.checked` does; `argument` names it."""
+    require_possible(argument, path)
+    output = Path(path)
     if not output.parent.is_dir():
-        raise OutputError(f"{output.parent} is no folder; make it first, or write elsewhere")
+        raise OutputError(f"{shown(output.parent)} is no folder; make it first, or write elsewhere", exit_status=2)
     if folder:
         check_replaceable(output)
     elif output.is_dir():
@@ -150,7 +162,7 @@ def _check(argument: str, output: Path, inputs: Mapping[str, object], *, folder:
     elif output.exists() and not output.is_file():  # a device or a pipe would be replaced by a file
         raise SettingsError(f"{argument} {output} is no ordinary file; write to a file, and copy it from there")
     if not os.access(output.parent, os.W_OK):
-        raise OutputError(f"{output} cannot be written; check the folder's permissions, or write elsewhere")
+        raise OutputError(f"{output} cannot be written; check the folder's permissions, or write elsewhere", exit_status=2)
     for name, given in inputs.items():
         for other in _inputs(given, is_pool=name == "candidate_pool"):
             if output.exists() and os.path.samefile(output, other):

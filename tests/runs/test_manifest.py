@@ -119,8 +119,12 @@ def test_bytes_that_differ_are_told_with_the_versions(reviewed):
     manifest["versions"]["numpy"] = "1.0"
     manifest["outputs"][0]["sha256"] = "00" * 32
     (reviewed / "out.json").write_text(json.dumps(manifest))
-    with pytest.raises(OutputError, match=r"not those of the manifest; versions differ: numpy 1\.0, here"):
-        reproduce(reviewed / "out.json", reviewed / "again.jsonl")
+    (reviewed / "again.jsonl").write_bytes(b"the old output")
+    before = sorted(reviewed.iterdir())
+    with pytest.raises(OutputError, match=r"not those of the manifest; versions differ: numpy 1\.0, here .*Nothing was written"):
+        reproduce(reviewed / "out.json", reviewed / "again.jsonl", new_manifest=reviewed / "new.json")
+    assert (reviewed / "again.jsonl").read_bytes() == b"the old output"
+    assert sorted(reviewed.iterdir()) == before
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,8 @@ def encoding_of(head: bytes, given: str, where: str) -> str:
             return name
     if b"\0" in head and (name := _wide(head)):
         return name
+    if given in ("utf-16", "utf-32"):  # Python refuses them without a mark; Unicode reads them as big-endian
+        given = f"{given}-be"
     if given == "utf-8":
         return ""
     if head.isascii():

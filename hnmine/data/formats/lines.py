@@ -8,6 +8,7 @@ SHA-256 is computed on the way: 1 µs for a line of 800 bytes in all.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,8 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from hnmine.core.errors import InputError
+from hnmine.core.errors import HnmineError, InputError
+from hnmine.core.paths import open_input, shown
 from hnmine.data.formats.encodings import encoding_named, encoding_of, transcoded
+from hnmine.data.formats.net import reason_of, unreadable_as_input_error
 from hnmine.data.formats.streams import BLOCK, Packing, packing_of, unpacked
 from hnmine.data.formats.unsupported import ARROW, unsupported
 from hnmine.data.problems import InputFile, Problem, Resolution, Unit, repairs_from
@@ -70,6 +73,25 @@ class LineReader:
         self._sha256 = hashlib.sha256()
         self._cut = 0  # bytes of the current line beyond the limit
 
+    @property
+    def where(self) -> str:
+        """The file, for messages."""
+        return shown(self.path)
+
+    def net(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context that raises InputError, with the current line, in place of any exception of a parser."""
+        return unreadable_as_input_error(lambda: f"{self.where}:{self.line}" if self.line else self.where)
+
+    @contextlib.contextmanager
+    def net_of_line(self, found: list[Problem]) -> Iterator[None]:
+        """Append a problem of the current line to `found` in place of any exception of a parser."""
+        try:
+            yield
+        except (HnmineError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - as `net`
+            found.append(self.problem("$", "bad-record", f"cannot be read ({reason_of(error)})", "correct the record, or skip it"))
+
     def problem(self, path: str, kind: str, message: str, remedy: str) -> Problem:
         return Problem(file=self.name, line=self.line, path=path, kind=kind, message=message, remedy=remedy, unit=self.unit)
 
@@ -106,12 +128,13 @@ class LineReader:
 
     def lines(self) -> Iterator[bytes]:
         """Yield the non-blank lines without their ends; report byte order marks, CR LF, blank lines and lines beyond the limit."""
-        return self.cut(self.decoded(self.blocks()))
+        with self.net():
+            yield from self.cut(self.decoded(self.blocks()))
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the file's bytes, decompressed; the first block is long enough to detect the format."""
         try:
-            file = self._opener() if self._opener else self.path.open("rb", buffering=0)
+            file = self._opener() if self._opener else open_input(self.path)
         except OSError as error:
             raise self._unreadable(error) from error
         with file:
@@ -121,7 +144,7 @@ class LineReader:
             self.packing = packing_of(head)
             if self.packing:
                 stored = self._stored(head, file)
-                inside = unpacked(self.packing, stored, str(self.path))
+                inside = unpacked(self.packing, stored, self.where)
                 head = b""
                 while len(head) < _HEAD and (block := next(inside, b"")):
                     head += block
@@ -145,8 +168,8 @@ class LineReader:
         """
         head = next(blocks, b"")
         if what := unsupported(head):
-            raise InputError(f"{self.path}: the file is {what}")
-        self.encoding = encoding_of(head, self._given_encoding, str(self.path))
+            raise InputError(f"{self.where}: the file is {what}")
+        self.encoding = encoding_of(head, self._given_encoding, self.where)
         if head.startswith(codecs.BOM_UTF8):
             head = head.removeprefix(codecs.BOM_UTF8)
             self.notice(1, "byte-order-mark", "the file begins with a byte order mark", "nothing to do: it is ignored")
@@ -216,7 +239,7 @@ class LineReader:
         return block
 
     def _unreadable(self, error: OSError) -> InputError:
-        return InputError(f"{self.path}: cannot be read ({error.strerror or error}); check the path")
+        return InputError(f"{self.where}: cannot be read ({error.strerror or error}); check the path")
 
 
 def chained(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

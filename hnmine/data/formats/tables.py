@@ -101,9 +101,13 @@ class RecordReader(LineReader):
         """
         if self._records is not None:
             return
+        with self.net():
+            self._open()
+
+    def _open(self) -> None:
         try:
             self._detect()
-        except InputError:
+        except BaseException:
             self.close()
             raise
         examples: dict[str, str] = {}
@@ -115,8 +119,8 @@ class RecordReader(LineReader):
             if shaped.shape is not None:
                 self.source = replace(self.source, names=shaped.names, shape=shaped.shape.name, header=True, lists=(), ids=())
         if twice := next((name for name in self.source.names if self.source.names.count(name) > 1), None):
-            raise InputError(f"{self.path}: two columns are named `{twice}`; rename one of them")
-        self.columns, self.plain = resolve(self.source, self.role, self.given, str(self.path))
+            raise InputError(f"{self.where}: two columns are named `{twice}`; rename one of them")
+        self.columns, self.plain = resolve(self.source, self.role, self.given, self.where)
         if self.columns is None and not self.converts and self.source.format in ("jsonl", "json"):
             self.plain = True  # the missing fields are reported line by line
         unsure = self.shape is None and not self._named() and bool(self.source.doubtful)
@@ -124,7 +128,7 @@ class RecordReader(LineReader):
         if (self.columns is None and not self.plain) or (self.shape is not None and self.shape.asks) or in_doubt:
             first = list(islice(self._records or (), _LOOKED_AT))
             self._records = chain(first, self._records or ())  # a screen shows them with the question
-            question = unknown_columns(str(self.path), self.role, self.source, examples, first)
+            question = unknown_columns(self.where, self.role, self.source, examples, first)
             more = doubt(self.source.doubtful, self.role, header=self.source.header) if unsure else ""
             raise ColumnsError(question + more, self.source.names)
 
@@ -146,7 +150,7 @@ class RecordReader(LineReader):
         else:
             if head.startswith(b"PK\x03\x04"):
                 file.seek(0)
-                stored = single(file, str(self.path))
+                stored = single(file, self.where)
                 head = next(stored, b"")
             blocks = self.decoded(chained(head, stored))
             head = next(blocks, b"")
@@ -165,9 +169,10 @@ class RecordReader(LineReader):
         try:
             if self._records is None:
                 self.open()
-            yield from self._records or ()
-            for _ in self._unread:
-                pass
+            with self.net():
+                yield from self._records or ()
+                for _ in self._unread:
+                    pass
         finally:
             self.close()
 
@@ -192,7 +197,7 @@ class RecordReader(LineReader):
     def _file(self) -> Any:
         """Open the file for random access."""
         if self._opener is None and not self.path.is_file():
-            raise InputError(f"{self.path}: a file of this format cannot be read from a pipe; save it to disk first")
+            raise InputError(f"{self.where}: a file of this format cannot be read from a pipe; save it to disk first")
         self._handle = self._opener() if self._opener else self.path.open("rb")
         return self._handle
 
@@ -213,19 +218,19 @@ class RecordReader(LineReader):
             if size > MAX_ARRAY_BYTES:
                 way = "pandas.read_json(IN).to_json(OUT, orient='records', lines=True)" if self.source.turned else "jq -c '.[]' IN > OUT"
                 raise InputError(
-                    f"{self.path}: the file is one JSON array or object and has over {MAX_ARRAY_BYTES // 2**20:,} MiB; "
+                    f"{self.where}: the file is one JSON array or object and has over {MAX_ARRAY_BYTES // 2**20:,} MiB; "
                     f"write one object per line ({way})"
                 )
         return b"".join(parts)
 
     def _document(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        items, places, by_element = documents.records(self._whole(blocks), str(self.path))
+        items, places, by_element = documents.records(self._whole(blocks), self.where)
         self.unit = "element" if by_element else "line"
         yield from self._elements(items, places)
 
     def _turned(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         """Return the records of an object that holds them by columns or keys, whose fields are known once it is read."""
-        items = turned.records(self._whole(blocks), self.source.turned, str(self.path))
+        items = turned.records(self._whole(blocks), self.source.turned, self.where)
         self.unit = "element"
         names = dict.fromkeys(name for item in items[:_FIRST] for name in msgspec.json.decode(item, type=dict[str, msgspec.Raw]))
         self.source = replace(self.source, names=tuple(names))
@@ -255,7 +260,7 @@ class RecordReader(LineReader):
         return delimited_records(self, self.source, self._split(blocks))
 
     def _workbook(self, handle: Any) -> tuple[Source, Iterator[bytes]]:
-        where = str(self.path)
+        where = self.where
         found, sheets = spreadsheet.first_sheet(handle, handle.seek(0, os.SEEK_END), where)
         first = [cells for _, cells in islice(spreadsheet.rows(found, where), _FIRST)]
         width = max(map(len, first))
@@ -292,14 +297,14 @@ class RecordReader(LineReader):
         import pyarrow as pa
 
         if self.packing:
-            raise InputError(f"{self.path}: {_A_FILE[kind]} inside {self.packing}; unpack it first")
+            raise InputError(f"{self.where}: {_A_FILE[kind]} inside {self.packing}; unpack it first")
         handle = self._file()
         try:
             size = handle.seek(0, os.SEEK_END)
             if kind == "arrow" and self._opener is None:
                 handle.close()
                 handle = self._handle = pa.memory_map(str(self.path))
-            file = (parquet if kind == "parquet" else ipc).opened(handle, size, str(self.path))
+            file = (parquet if kind == "parquet" else ipc).opened(handle, size, self.where)
             names = tuple(file.schema.names)
             kept = arrow.texts_in(file.schema) if len({*names}) == len(names) else []
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
@@ -331,7 +336,7 @@ class RecordReader(LineReader):
                         self.admit([self.problem("$", line.kind, line.message, line.remedy)])
                     continue
                 given += len(line)
-                check_growth(given, size, str(self.path))
+                check_growth(given, size, self.where)
                 if self.sized(number, line):
                     yield line
             self.line = number
@@ -340,4 +345,4 @@ class RecordReader(LineReader):
         if isinstance(error, InputError):
             return error
         reason = str(error).split("\n")[0].rstrip(".") + (f", {place}" if place else "")
-        return InputError(f"{self.path}: the {_A_FILE[kind][2:].strip()} is damaged or not supported ({reason}); write it again")
+        return InputError(f"{self.where}: the {_A_FILE[kind][2:].strip()} is damaged or not supported ({reason}); write it again")

@@ -20,7 +20,7 @@ from hnmine.data.problems import Problem
 from hnmine.data.shapes.ids import looks_like_id
 from hnmine.data.shapes.judged import passages_in
 from hnmine.data.shapes.known import recognised
-from hnmine.data.shapes.shape import Fields, Record, ShapeError, raw, text_in
+from hnmine.data.shapes.shape import Fields, Record, raw, text_in
 
 __all__ = ["Shaped"]
 
@@ -159,7 +159,9 @@ class Shaped:
                 {name: fields[name] if name in inside and bytes(each) == bytes(inside[name]) else each for name, each in row.items()}
                 for row in self.shape.rows(fields | inside)
             ]
-        except (ShapeError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError, TypeError, KeyError):
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever a record lacks: it is read as it is, and its problems are reported
             return None
 
 
