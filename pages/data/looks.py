@@ -5,19 +5,17 @@ All are cached until the file changes, because a screen asks for them at every p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from hnmine import resources
 from hnmine.data.columns import Columns
 from hnmine.data.formats.detect import Role
 from hnmine.data.shapes.collection import COLLECTION
 from hnmine.runs import uploads as datasets
-from hnmine.runs.uploads import FileInfo, FirstRow, Uploaded
+from hnmine.runs.uploads import FileInfo, FirstRow
 from hnmine.runs.workspace import Dataset
 
 # Records of a file with unknown names; first rows as they are read.
@@ -45,22 +43,17 @@ def _stored(path: Path, known: FileInfo | None) -> FileInfo | None:
     return known if all(modified <= written for _, modified, _, _ in datasets.stamp(path)) else None
 
 
-def look(source: Uploaded, name: str, role: Role = "training", *, columns: Columns | None = None) -> FileInfo:
+def look(source: Path, name: str, role: Role = "training", *, columns: Columns | None = None) -> FileInfo:
     """Return the format of a file as it is read with these columns, cached until the file changes.
 
     Raises:
         InputError: the file cannot be read.
     """
-    if isinstance(source, Path):
-        stamp = str(datasets.stamp(source))
-    else:
-        uploads = source.values() if isinstance(source, Mapping) else [source]
-        stamp = " ".join(cast(UploadedFile, each).file_id for each in uploads)
-    return _looked(stamp, name, role, (columns or Columns()).words(), columns, source)
+    return _looked(str(datasets.stamp(source)), name, role, (columns or Columns()).words(), columns, source)
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _looked(stamp: str, name: str, role: Role, words: tuple[str, ...], _columns: Columns | None, _source: Uploaded) -> FileInfo:
+def _looked(stamp: str, name: str, role: Role, words: tuple[str, ...], _columns: Columns | None, _source: Path) -> FileInfo:
     return datasets.inspect_file(_source, name, role, _columns)
 
 

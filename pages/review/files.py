@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 
 import streamlit as st
@@ -12,6 +13,7 @@ from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted
 from hnmine.data.verdicts import CHOICES, read_verdicts, verdict_lines
 from pages.review import session
+from pages.shared import uploads
 from pages.shared.widgets import failed
 
 
@@ -48,7 +50,7 @@ def upload() -> None:
         handle, path = tempfile.mkstemp(suffix=".jsonl")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(given.getbuffer())
+                shutil.copyfileobj(uploads.opened(given), file)
             done = resources.reviews().add(read_verdicts(path), here.who)
         except HnmineError as error:
             failed("The verdicts were not imported", str(error).replace(path, given.name))
@@ -60,6 +62,7 @@ def upload() -> None:
             + (f", {done.older:,} ignored because a later verdict exists" if done.older else "")
             + "."
         )
+        uploads.release([given])
         here.batches += 1
         session.refresh()
         st.rerun()
