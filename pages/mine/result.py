@@ -32,7 +32,7 @@ RANGE = "An estimate (mean {:.1%}): the rate of 90% of data sets is in this rang
 AUDITED = "Measured by the audit of this selection. Negatives that replaced removed ones are not audited."
 
 
-@cached(64)
+@cached()
 def figures(run: OpenRun, settings: SelectionSettings) -> str:
     """Return difficulty and estimated false-negative rate of a selection in a line. It is not kept: it would displace the drawn ones."""
     fn_model = resources.estimator(run)

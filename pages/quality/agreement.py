@@ -22,7 +22,7 @@ LATEST = 200
 LONGEST = 500
 
 
-@cached(4, by_verdicts=False)
+@cached(by_verdicts=False)
 def _found(run: OpenRun, version: int) -> Agreement:
     return agreement(run.inputs.corpus, resources.reviews().decisions())
 

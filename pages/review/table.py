@@ -73,7 +73,7 @@ class Kept:
     verdicts: Verdicts | None = None
 
 
-@cached(2, by_verdicts=False)
+@cached(by_verdicts=False)
 def _kept(run: OpenRun) -> Kept:
     return Kept()
 
