@@ -55,4 +55,4 @@ def test_an_opened_run_counts_its_rows_once(run: str, monkeypatch: pytest.Monkey
     resources.open_run(run)
     assert resources._results().size == before
     assert 200_000 < before < 2_000_000, "124 rows and 400 passages"
-    assert opened.inputs.files.training.items
+    assert opened.inputs.rows
