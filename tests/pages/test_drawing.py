@@ -8,7 +8,7 @@ import sys
 # A thread has begun to import pandas, and another one draws a chart.
 BOTH = """
 import importlib.abc, sys, threading
-import altair
+import altair, streamlit
 from hnmine.analysis import figure
 
 begun, go_on = threading.Event(), threading.Event()
