@@ -137,7 +137,10 @@ def _actions(run: OpenRun, settings: SelectionSettings, compared: Variant) -> No
         # Its key makes the popover another one, which is closed, when a variant has been saved.
         with st.popover("Save as variant", icon=":material/bookmark_add:", disabled=not unsaved, key=f"save-{len(known)}"):
             name = st.text_input(
-                "Name", value=_new_name(settings, run.ranking.depth, set(names.values())), key=f"variant-name-{hash(settings)}"
+                "Name",
+                value=_new_name(settings, run.ranking.depth, set(names.values())),
+                key=f"variant-name-{hash(settings)}",
+                max_chars=NAME_LENGTH,
             )
             if st.button("Save", type="primary", key="mine-save-variant"):
                 try:

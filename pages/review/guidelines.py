@@ -10,6 +10,7 @@ import streamlit as st
 from hnmine import resources
 from hnmine.core.errors import HnmineError, WorkspaceError
 from hnmine.core.files import write_atomic
+from pages.shared import limits
 from pages.shared.widgets import failed
 
 OVERLAPS = (0, 10, 100)
@@ -93,6 +94,7 @@ def draw(dataset_id: str) -> None:
             "Guidelines of this data set (Markdown)",
             value=text,
             height=320,
+            max_chars=max(limits.GUIDELINES, len(text)),
             width=480,
             key=f"review-guidelines-{dataset_id}",
             placeholder="A passage is relevant if it answers the query on its own.",

@@ -61,7 +61,7 @@ class ReviewSession:
     goal: tuple[int, int | None] | None = None
     recent: tuple[int, list[dict[str, Any]]] | None = None
     ids: dict[tuple[int, int], str] = field(default_factory=dict)
-    numbers: dict[str, tuple[int, int] | None] = field(default_factory=dict)
+    numbers: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def texts(self, place: int) -> tuple[str, str]:
         """Return the query and the passage at an index of the queue."""
@@ -76,9 +76,10 @@ class ReviewSession:
 
     def pair_of(self, name: str) -> tuple[int, int] | None:
         """Return the pair of an id, None where the data does not have its texts."""
-        if name not in self.numbers:
-            self.numbers[name] = pair.numbers_of(name, self.run.inputs.corpus)
-        return self.numbers[name]
+        found = self.numbers.get(name) or pair.numbers_of(name, self.run.inputs.corpus)
+        if found is not None:  # a browser can ask for any number of others
+            self.numbers[name] = found
+        return found
 
     def catch_up(self, who: str) -> list[tuple[Change, tuple[int, int]]]:
         """Apply new events of the store to the queue; return those on pairs of the corpus with their pairs."""

@@ -24,6 +24,7 @@ from hnmine.data.verdicts import CHOICES, Choice, Verdict, pair_key, pairs_of, v
 from hnmine.resources import OpenRun, cached
 from pages.review.session import at_desk
 from pages.review.words import BUTTONS
+from pages.shared import limits
 from pages.shared.widgets import failed
 
 PAGE = 200
@@ -166,6 +167,7 @@ def _search(run: OpenRun, verdicts: Verdicts) -> Found:
         words = st.text_input(
             "Search",
             key=f"{KEY}-words",
+            max_chars=limits.WORDS,
             persist_state="session",
             live="400ms",
             icon=":material/search:",

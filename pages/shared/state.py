@@ -26,6 +26,7 @@ from hnmine.runs.variants import MINED, Variant, all_variants, save_variant
 from hnmine.runs.workspace import Dataset, Run
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
+from pages.shared import limits
 from pages.shared.widgets import failed
 
 Decisions = tuple[tuple[str, ...], bool]
@@ -68,7 +69,8 @@ def write_address(page: str) -> None:
 
 
 def _named() -> dict[str, str]:
-    return {name: value for name in ADDRESS if (value := st.query_params.get(name))}
+    # A longer value is none that a screen wrote.
+    return {name: value for name in ADDRESS if 0 < len(value := st.query_params.get(name, "")) <= limits.ADDRESS}
 
 
 def _address(page: str) -> dict[str, str]:
