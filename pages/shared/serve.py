@@ -12,9 +12,10 @@ from pathlib import Path
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.web import cli
 
-from pages.shared import uploads
+from pages.shared import sessions, uploads
 
 if __name__ == "__main__":
     PagesManager.uses_pages_directory = False
     uploads.on_disk()
+    sessions.end_in_time()
     cli.main(["run", str(Path(__file__).parents[2] / "app.py"), *sys.argv[1:]])
