@@ -9,14 +9,16 @@ import streamlit as st
 from streamlit.starlette import App
 
 from hnmine.core import garbage
-from pages.shared import frame, serve, state, tour
+from pages.shared import frame, serve, sign_in, state, tour
 
 if __name__ != "__main__":
     app = App(Path(__file__), middleware=serve.prepared())
 else:
-    st.set_page_config(page_title="hnmine", page_icon=str(Path(__file__).parent / "docs" / "icon.png"), layout="wide")
-
-    st.logo(str(Path(__file__).parent / "docs" / "icon.png"))
+    icon = str(Path(__file__).parent / "docs" / "icon.png")
+    st.set_page_config(page_title="hnmine", layout="wide")
+    sign_in.admit()
+    st.set_page_config(page_icon=icon)
+    st.logo(icon)
     page = st.navigation(
         [
             st.Page(

@@ -28,7 +28,7 @@ from hnmine.selection.select import Selection
 from pages.review import pair
 from pages.review.desk import Sent
 from pages.review.words import LABELS
-from pages.shared import audit, state, statistics
+from pages.shared import access, audit, state, statistics
 from pages.shared.reviewers import reviewer
 
 KEY = "review-session"
@@ -128,7 +128,7 @@ class DeskState:
     @property
     def who(self) -> str:
         """The reviewer at the desk."""
-        return (self.sent.who.strip() if self.sent else "") or reviewer()
+        return access.person() or (self.sent.who.strip() if self.sent else "") or reviewer()
 
     def say(self, text: str) -> None:
         """Show a message on the desk."""

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 from streamlit import config
+from streamlit.auth_util import validate_auth_credentials
+from streamlit.errors import StreamlitAuthError
 
 from hnmine.core.errors import HnmineError, WorkspaceError
 
@@ -35,7 +37,7 @@ class Rules:
     Attributes:
         required: people must sign in. allowed, admins: e-mail addresses in lower case, domains ("@firm.example"), or "*" for all.
         provider_verifies_email: an identity without the claim `email_verified` has a verified address.
-        address: the address that people open, from `redirect_uri`.
+        address: the address that people open, from `redirect_uri`. providers: their names, None for the one in `[auth]` itself.
     """
 
     required: bool = False
@@ -43,6 +45,7 @@ class Rules:
     admins: tuple[str, ...] = ()
     provider_verifies_email: bool = False
     address: str = ""
+    providers: tuple[str | None, ...] = ()
 
 
 _read: tuple[tuple[object, ...], Rules | HnmineError] | None = None
@@ -123,7 +126,13 @@ def _parsed(paths: list[Path]) -> Rules:
         admins=_entries(ours, "admins", place),
         provider_verifies_email=verifies,
         address=uri.removesuffix(CALLBACK),
+        providers=_providers(auth),
     )
+
+
+def _providers(auth: dict[str, Any]) -> tuple[str | None, ...]:
+    named = tuple(name for name, each in auth.items() if isinstance(each, dict) and "client_id" in each)
+    return (None, *named) if "client_id" in auth else named
 
 
 def _entries(section: dict[str, Any], name: str, place: Path) -> tuple[str, ...]:
@@ -139,8 +148,16 @@ def check() -> None:
     Raises:
         WorkspaceError: secrets.toml is not complete or cannot be read, or Authlib is not installed.
     """
-    if rules().required and find_spec("authlib") is None:
-        raise WorkspaceError("[auth] in secrets.toml needs the package Authlib; install it: pip install -r requirements-auth.txt")
+    found = rules()
+    if found.required and find_spec("authlib") is None:
+        raise WorkspaceError("[auth] in secrets.toml needs the package Authlib; install it: pip install 'hnmine[auth]'")
+    if found.required and not found.providers:
+        raise WorkspaceError("[auth] in secrets.toml names no provider; add client_id, client_secret and server_metadata_url")
+    for provider in found.providers:
+        try:
+            validate_auth_credentials(provider or "default")
+        except StreamlitAuthError as error:
+            raise WorkspaceError(f"[auth] in secrets.toml is not complete: {error}") from error
 
 
 def _folded(address: str) -> str:
@@ -179,10 +196,10 @@ def may_delete() -> bool:
 
 
 def require_admin() -> None:
-    """Raise unless this session may delete.
+    """Raise unless this session may delete and import.
 
     Raises:
         AccessError: the person is not in `[hnmine] admins`.
     """
     if not may_delete():
-        raise AccessError("only an admin may delete; the list `admins` in secrets.toml says who is")
+        raise AccessError("only an admin may delete data or import verdicts; the list `admins` in secrets.toml says who is")

@@ -16,12 +16,16 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from google.protobuf.message import DecodeError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import config
 from streamlit.auth_util import get_origin_from_redirect_uri
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.url_util import make_url_path
 from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 from streamlit.web.server.starlette.starlette_websocket import _get_signed_cookie_with_chunks
 
@@ -40,6 +44,9 @@ HEADERS = {
 }
 # What the browser's side of Streamlit asks for below /_stcore. All else there is closed: metrics, the script's health, the agent API.
 NEEDED = ("health", "host-config", "stream", "upload_file", "bidi-components")
+# What a browser may ask for over the WebSocket. Streamlit would also let it empty the caches of all sessions and read the state of git.
+MESSAGES = ("", "rerun_script", "stop_script", "file_urls_request", "app_heartbeat", "backend_operation_request")
+BEFORE_SIGN_IN = ("", "rerun_script", "app_heartbeat")
 SIGN_IN = ("auth/login", "auth/logout", "oauth2callback")
 CLOSED = ("_stcore", "component", "app", "auth", "oauth2callback")
 NOT_OPEN = (
@@ -138,8 +145,8 @@ class Gate:
             if scope["type"] == "websocket":
                 await receive()
             await PlainTextResponse(reason, status)(scope, receive, guarded)
-        elif scope["type"] == "websocket" and access.rules().required:
-            await self._signed_in(scope, receive, guarded)
+        elif scope["type"] == "websocket":
+            await self.app(*_checked(scope, receive, guarded))
         else:
             await self.app(scope, receive, guarded)
 
@@ -177,35 +184,50 @@ class Gate:
             return 403, "Sign in first."
         return 0, ""
 
-    async def _signed_in(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a WebSocket; end it as soon as its person is no longer let in.
 
-        Without a person who is let in, an old session is not taken up again: its fragments would run without app.py.
-        """
-        claims = claims_of(HTTPConnection(scope))
-        entered = access.is_allowed(claims)
-        if not entered:
-            scope = scope | {
-                "headers": [(name, _new_session(value) if name == b"sec-websocket-protocol" else value) for name, value in scope["headers"]]
-            }
+def _checked(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, Receive, Send]:
+    """Return a WebSocket whose messages are those that the app needs, and which ends when its person is no longer let in.
 
-        async def checked() -> Message:
-            nonlocal entered
-            message = await receive()
-            if message["type"] != "websocket.receive":
-                return message
-            try:
-                allowed = access.is_allowed(claims)
-            except HnmineError as error:
-                _log.error("Ended a connection: %s", error)
-                allowed = False
-            if entered and not allowed:
+    Without a person who is let in, an old session is not taken up again: its callbacks and fragments would run before app.py.
+    """
+    claims = claims_of(HTTPConnection(scope))
+
+    def is_allowed() -> bool:
+        try:
+            return not access.rules().required or access.is_allowed(claims)
+        except HnmineError as error:
+            _log.error("Nobody is let in: %s", error)
+            return False
+
+    entered = is_allowed()
+    if not entered:
+        headers = [(name, _new_session(value) if name == b"sec-websocket-protocol" else value) for name, value in scope["headers"]]
+        scope = scope | {"headers": headers}
+
+    async def checked() -> Message:
+        nonlocal entered
+        while (message := await receive())["type"] == "websocket.receive":
+            allowed = is_allowed()
+            if entered and not allowed:  # the page opens again, in a new session that shows why
+                away = ForwardMsg()
+                away.auth_redirect.url = make_url_path(config.get_option("server.baseUrlPath"), "/")
+                await send({"type": "websocket.send", "bytes": away.SerializeToString()})
                 await send({"type": "websocket.close", "code": 1008})
                 return {"type": "websocket.disconnect", "code": 1008}
             entered = allowed
-            return message
+            if _kind(message.get("bytes") or b"") in (MESSAGES if allowed else BEFORE_SIGN_IN):
+                break
+        return message
 
-        await self.app(scope, checked, send)
+    return scope, checked, send
+
+
+def _kind(data: bytes) -> str | None:
+    """Return what a message of the browser asks for; "" if it is none, which Streamlit answers by ending the connection."""
+    try:
+        return BackMsg.FromString(data).WhichOneof("type")
+    except DecodeError:
+        return ""
 
 
 def _new_session(protocols: bytes) -> bytes:

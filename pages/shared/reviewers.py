@@ -11,6 +11,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from hnmine import resources
 from hnmine.review.leases import Leases
+from pages.shared import access
 
 
 @dataclass(slots=True)
@@ -62,7 +63,9 @@ def remember(who: object) -> None:
 
 
 def reviewer() -> str:
-    """Return the name of this session's reviewer: the one that the browser remembers, or else "Reviewer N"."""
+    """Return the name of this session's reviewer: who signed in, or the one that the browser remembers, or else "Reviewer N"."""
+    if who := access.person():
+        return who
     state = st.session_state
     if not state.get("reviewer"):
         state.reviewer = desks().new_name(session_id())
