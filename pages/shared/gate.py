@@ -49,6 +49,7 @@ MESSAGES = ("", "rerun_script", "stop_script", "file_urls_request", "app_heartbe
 BEFORE_SIGN_IN = ("", "rerun_script", "app_heartbeat")
 SIGN_IN = ("auth/login", "auth/logout", "oauth2callback")
 CLOSED = ("_stcore", "component", "app", "auth", "oauth2callback")
+MOST_TOLD = 100
 NOT_OPEN = (
     "This server can be reached from other machines, and it has no sign-in: everybody who reaches it could read, change and delete "
     "everything. Choose one of three ways: set up sign-in (docs/serving.md); serve on 127.0.0.1 and reach it through an SSH tunnel "
@@ -124,6 +125,7 @@ class Gate:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.names = names()
+        self.told: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -155,14 +157,20 @@ class Gate:
         headers = Headers(scope=scope)
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or host_of(hosts[0]) not in self.names or not scope["path"].startswith("/"):
-            _log.warning("Refused a request for the host %r", hosts)
+            self._tell(f"a request for the host {hosts}")
             return 421, f"This server does not answer to that name. If the name is right, start the server with {PUBLIC_URL}=ADDRESS."
         if refused := refusal_to_serve() or self._from_network(scope):
             return 403, refused
-        if origins and (len(origins) != 1 or urlsplit(origins[0]).netloc.lower() != hosts[0].lower()):
-            _log.warning("Refused a request of the page %r to the host %r; a proxy must pass the Host header on", origins, hosts)
+        if (origins and origins[0].lower() not in (f"http://{hosts[0].lower()}", f"https://{hosts[0].lower()}")) or len(origins) > 1:
+            self._tell(f"a request of the page {origins} to the host {hosts}; a proxy must pass the Host header on")
             return 403, "This request comes from a page of another site."
         return self._route(scope)
+
+    def _tell(self, what: str) -> None:
+        """Write a refusal into the log, each once and a hundred at most: a stranger must not fill the disk."""
+        if what not in self.told and len(self.told) < MOST_TOLD:
+            self.told.add(what)
+            _log.warning("Refused %s", what)
 
     @staticmethod
     def _from_network(scope: Scope) -> str:

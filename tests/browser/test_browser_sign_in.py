@@ -138,9 +138,6 @@ def test_sign_out_ends_the_session(browser: Any, place: Place) -> None:
 def test_only_an_admin_deletes(browser: Any, place: Place) -> None:
     for who, left in ((PERSON, [place.mined.run]), (ADMIN, [])):
         page = place.entered(browser, who, path=f"runs?run={place.mined.run}")
-        box = page.get_by_test_id("stDataFrame").first.bounding_box()
-        page.mouse.click(box["x"] + 16, box["y"] + 35 * 1.5)
-        settled(page)
         page.get_by_role("button", name="Delete run").click()
         page.get_by_role("dialog").get_by_role("button", name="Delete run").click()
         page.get_by_role("dialog").wait_for(state="detached")
