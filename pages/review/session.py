@@ -17,7 +17,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
-from hnmine.core.text import counted
+from hnmine.core.text import counted, visible
 from hnmine.data.verdicts import Choice, pairs_of
 from hnmine.resources import OpenRun
 from hnmine.review import queue
@@ -128,7 +128,7 @@ class DeskState:
     @property
     def who(self) -> str:
         """The reviewer at the desk."""
-        return access.person() or (self.sent.who.strip() if self.sent else "") or reviewer()
+        return access.person() or (visible(self.sent.who.strip()) if self.sent else "") or reviewer()
 
     def say(self, text: str) -> None:
         """Show a message on the desk."""

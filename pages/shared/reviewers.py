@@ -10,6 +10,7 @@ from streamlit.runtime import get_instance
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from hnmine import resources
+from hnmine.core.text import visible
 from hnmine.review.leases import Leases
 from pages.shared import access
 
@@ -59,7 +60,7 @@ def leases() -> Leases:
 def remember(who: object) -> None:
     """Take the reviewer's name that a browser sent for this session; it may be anything."""
     if isinstance(who, str) and who.strip():
-        st.session_state.reviewer = who.strip()
+        st.session_state.reviewer = visible(who.strip())
 
 
 def reviewer() -> str:

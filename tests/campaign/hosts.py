@@ -151,6 +151,7 @@ class Place:
             subprotocols=protocols,  # type: ignore[arg-type]
             origin=origin or self.origin,  # type: ignore[arg-type]
             max_size=None,
+            legacy=True,
         )
         asked = BackMsg()
         asked.rerun_script.query_string = f"dataset={self.dataset}"
