@@ -125,6 +125,7 @@ class Gate:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.names = names()
+        self.encrypted = public_url().startswith("https://")
         self.told: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,6 +137,8 @@ class Gate:
             if message["type"] in ("http.response.start", "websocket.http.response.start", "websocket.accept"):
                 message.setdefault("headers", [])
                 MutableHeaders(scope=message).update(HEADERS)
+                if self.encrypted:
+                    message["headers"] = [(name, _secure(value) if name == b"set-cookie" else value) for name, value in message["headers"]]
             await send(message)
 
         try:
@@ -228,6 +231,11 @@ def _checked(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, Receive
         return message
 
     return scope, checked, send
+
+
+def _secure(cookie: bytes) -> bytes:
+    """Return a cookie that a browser sends over HTTPS alone."""
+    return cookie if b"; secure" in cookie.lower() else cookie + b"; Secure"
 
 
 def _kind(data: bytes) -> str | None:
