@@ -132,6 +132,9 @@ class Place:
         assert any(each in found for each in CONTENT), "a person who is let in sees the data set"
         message = next(each for each in self.messages if each.HasField("new_session"))
         self.session = message.new_session.initialize.session_id
+        assert b'"allowedOrigins":[]' in self.ask("/_stcore/host-config", [("Host", f"127.0.0.1:{self.port}")])[1], (
+            "no page commands the app"
+        )
         self.media = next(each.logo.image for each in self.messages if each.HasField("logo"))
 
     def cookie(self, secret: str = SECRET, signer: type[TimestampSigner] = TimestampSigner, **claims: Any) -> str:
