@@ -11,6 +11,7 @@ import msgspec
 
 from hnmine.core.errors import OutputError, WorkspaceError
 from hnmine.core.files import write_atomic
+from hnmine.core.text import visible
 from hnmine.runs.descriptions import read
 from hnmine.runs.workspace import NAME_LENGTH, Dataset, Workspace
 
@@ -30,6 +31,9 @@ class DatasetNote(msgspec.Struct, frozen=True, kw_only=True):
     rows: int | None = None
     passages: int | None = None
     used: str = ""
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "name", visible(self.name))
 
 
 def note_of(space: Workspace, dataset_id: str) -> DatasetNote:
@@ -52,7 +56,7 @@ def name_dataset(space: Workspace, dataset_id: str, name: str) -> str:
         WorkspaceError: there is no such data set, or the disk is full.
     """
     space.dataset(dataset_id)
-    kept = " ".join(name.split())[:NAME_LENGTH].strip()
+    kept = visible(" ".join(name.split()))[:NAME_LENGTH].strip()
     _write(space, dataset_id, msgspec.structs.replace(note_of(space, dataset_id), name=kept))
     return kept
 

@@ -21,7 +21,7 @@ import msgspec
 
 from hnmine.core.errors import WorkspaceError
 from hnmine.core.files import write_atomic
-from hnmine.core.text import text_hash
+from hnmine.core.text import text_hash, visible
 from hnmine.data.columns import Columns
 from hnmine.retrieval.ranking import Ranking
 from hnmine.review.store import ReviewStore
@@ -257,7 +257,7 @@ class Workspace:
             WorkspaceError: there is no such run, or the disk is full.
         """
         self.run(run_id)
-        kept = " ".join(name.split())[:NAME_LENGTH].strip()
+        kept = visible(" ".join(name.split()))[:NAME_LENGTH].strip()
         path = self._folder("runs", run_id) / "run-name"
         try:
             if kept:
@@ -272,7 +272,7 @@ class Workspace:
         """Return the name of a run, or an empty string."""
         try:
             name = (self._folder("runs", run_id) / "run-name").read_bytes().decode("utf-8", "replace")
-            return " ".join(name.split())[:NAME_LENGTH]
+            return visible(" ".join(name.split()))[:NAME_LENGTH]
         except OSError:
             return ""
 

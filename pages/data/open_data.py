@@ -14,6 +14,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from hnmine import resources
 from hnmine.core.errors import ColumnsError, HnmineError, QuestionError
+from hnmine.core.text import visible
 from hnmine.runs.received import divided, require_content
 from hnmine.runs.uploads import Uploaded
 from pages.data import looks
@@ -192,11 +193,11 @@ def on_server() -> None:
         if not names:
             return
         left, right = st.columns(2)
-        training = left.selectbox("Training file on the server", names, key="pick-training")
-        chosen = right.selectbox("Pool file on the server", [NO_POOL, *names], key="pick-pool")
+        training = left.selectbox("Training file on the server", names, format_func=visible, key="pick-training")
+        chosen = right.selectbox("Pool file on the server", [NO_POOL, *names], format_func=visible, key="pick-pool")
         pool = None if chosen == NO_POOL else chosen
         try:
-            st.text(looks.look(space.file(training), training).said)  # literal: column names are untrusted text
+            st.text(visible(looks.look(space.file(training), training).said))  # literal: column names are untrusted text
         except HnmineError as error:
             failed("Cannot read this file", error)
             return

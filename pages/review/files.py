@@ -13,7 +13,7 @@ from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted
 from hnmine.data.verdicts import CHOICES, read_verdicts, verdict_lines
 from pages.review import session
-from pages.shared import uploads
+from pages.shared import access, uploads
 from pages.shared.widgets import failed
 
 
@@ -51,6 +51,7 @@ def upload() -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 shutil.copyfileobj(uploads.opened(given), file)
+            access.require_admin()
             done = resources.reviews().add(read_verdicts(path), here.who)
         except HnmineError as error:
             failed("The verdicts were not imported", str(error).replace(path, given.name))

@@ -17,7 +17,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
-from hnmine.core.text import counted
+from hnmine.core.text import counted, visible
 from hnmine.data.verdicts import Choice, pairs_of
 from hnmine.resources import OpenRun
 from hnmine.review import queue
@@ -28,7 +28,7 @@ from hnmine.selection.select import Selection
 from pages.review import pair
 from pages.review.desk import Sent
 from pages.review.words import LABELS
-from pages.shared import audit, state, statistics
+from pages.shared import access, audit, state, statistics
 from pages.shared.reviewers import reviewer
 
 KEY = "review-session"
@@ -129,7 +129,7 @@ class DeskState:
     @property
     def who(self) -> str:
         """The reviewer at the desk."""
-        return (self.sent.who.strip() if self.sent else "") or reviewer()
+        return access.person() or (visible(self.sent.who.strip()) if self.sent else "") or reviewer()
 
     def say(self, text: str) -> None:
         """Show a message on the desk."""

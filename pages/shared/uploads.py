@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Iterable
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -29,6 +29,7 @@ from streamlit.web.server.starlette import starlette_app
 from streamlit.web.server.starlette.starlette_app_utils import validate_xsrf_token
 from streamlit.web.server.starlette.starlette_routes import XSRF_COOKIE_NAME, create_upload_routes
 
+from hnmine import resources
 from hnmine.core.errors import OutputError
 from hnmine.core.files import in_words
 
@@ -42,7 +43,17 @@ FRAMING = 2**16
 
 
 class _Parser(MultiPartParser):
+    """Receives files into temporary files of the workspace: TMPDIR is often in memory, as in a container."""
+
     spool_max_size = 2**16  # smaller files stay in memory
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        if (upload := self._current_part.file) is not None:
+            upload.file.close()
+            file = tempfile.SpooledTemporaryFile(self.spool_max_size, dir=resources.workspace().root)  # noqa: SIM115 (kept)
+            self._files_to_close_on_error.append(file)
+            upload.file = cast(BinaryIO, file)
 
 
 class DiskUploads(MemoryUploadedFileManager):
@@ -166,9 +177,10 @@ async def _received(request: Request, file_id: str) -> tuple[UploadedFileRec, Bi
         raise HTTPException(400, "Invalid Content-Length header") from None
     if announced > largest() + FRAMING:
         raise HTTPException(413, f"The file is larger than {limit_in_words()}")
-    chunks = _limited(request)
+    chunks, root = _limited(request), resources.workspace().root
     try:
-        if announced > (free := shutil.disk_usage(tempfile.gettempdir()).free):
+        root.mkdir(parents=True, exist_ok=True)
+        if announced > (free := shutil.disk_usage(root).free):
             raise OSError(None, f"it has {in_words(announced)}, and {in_words(free)} are free")
         form = await _Parser(request.headers, chunks, max_files=1, max_fields=0).parse()
     except (MultiPartException, KeyError):
@@ -177,8 +189,8 @@ async def _received(request: Request, file_id: str) -> tuple[UploadedFileRec, Bi
         async for _ in chunks:
             pass
         reason = error.strerror or str(error)
-        where = f"the upload cannot be stored in {tempfile.gettempdir()} ({reason}); nothing of it was kept"
-        return UploadedFileRec(file_id, "", "", b""), OutputError(f"{where}; free space there, or set TMPDIR to a folder with free space")
+        message = f"the upload cannot be stored in {root.resolve()} ({reason}); nothing of it was kept; free space there, then upload again"
+        return UploadedFileRec(file_id, "", "", b""), OutputError(message)
     upload = next((each for each in form.values() if isinstance(each, UploadFile)), None)
     if upload is None:
         raise HTTPException(400, "Expected one file")

@@ -156,7 +156,8 @@ def run(size: int, seed: int) -> Outcome:
         log = server.log.read_text()
         if "Traceback" in log:
             outcome.failed.append(f"the log has an error: {log[log.find('Traceback') :][:1500]}")
-    outcome.figures = f"memory {before >> 20:,} MiB before, peak {peak >> 20:,}, {after >> 20:,} after, longest run of another session {longest[0]:.1f} s ({longest[1]})"
+    memory = f"memory {before >> 20:,} MiB before, peak {peak >> 20:,}, {after >> 20:,} after"
+    outcome.figures = f"{memory}, longest run of another session {longest[0]:.1f} s ({longest[1]})"
     return outcome
 
 

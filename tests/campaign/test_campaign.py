@@ -7,7 +7,9 @@ import importlib
 import pytest
 
 # Trials of each part in the suite.
-SMALL: dict[str, int] = {}
+SMALL: dict[str, int] = {
+    "hosts": 80,
+}
 
 
 @pytest.mark.parametrize("part", SMALL)
