@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from operator import attrgetter
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -20,11 +20,11 @@ import numpy.typing as npt
 import streamlit as st
 
 from hnmine.analysis import fn_estimates, queries
-from hnmine.analysis.listing import Listing
 from hnmine.checks.check import check
 from hnmine.checks.kinds import Report
-from hnmine.core.errors import InputError, ModelError, WorkspaceError
-from hnmine.core.files import write_atomic
+from hnmine.core.cache import Cache
+from hnmine.core.errors import InputError, ModelError, SettingsError, WorkspaceError
+from hnmine.core.files import available, parse_size, write_atomic
 from hnmine.core.progress import OnProgress
 from hnmine.core.text import text_hash
 from hnmine.data.columns import Columns
@@ -45,6 +45,7 @@ from hnmine.retrieval.search import PassageIndex
 from hnmine.review.store import ReviewStore
 from hnmine.runs.jobs import JobRunner
 from hnmine.runs.manifest import of_export
+from hnmine.runs.opened import Data, OpenRun, as_json, cache_key
 from hnmine.runs.output import write_rows
 from hnmine.runs.reviewed import Reviewed, RunVerdicts
 from hnmine.runs.settings import MineSettings
@@ -87,51 +88,46 @@ for _name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
     os.environ.setdefault(_name, "1")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OpenRun(Reviewed):
-    """A run with the current verdicts applied.
-
-    Attributes:
-        run: its description.
-        key: changes with the run and with these verdicts; what is computed from a run is cached by it.
-    """
-
-    run: Run
-    key: str
-
-
-class Data(msgspec.Struct, frozen=True):
-    """The files of a data set as they are now (`stamp`), read with these decisions and columns."""
-
-    dataset_id: str
-    stamp: Stamp
-    repair: tuple[str, ...]
-    skip_bad_rows: bool
-    columns: Columns
-
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def cached(
-    max_entries: int, *, by_verdicts: bool = True, validate: Callable[[Any], bool] | None = None
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that caches a function's last `max_entries` results for all sessions, by its arguments.
+@st.cache_resource(show_spinner=False)
+def _results() -> Cache:
+    return Cache(_budget())
+
+
+def _budget() -> int:
+    """Return the bytes of all cached results: HNMINE_CACHE_MEMORY, by default half of the memory that is available now.
+
+    Raises:
+        SettingsError: the setting is no amount of memory.
+    """
+    given = os.environ.get("HNMINE_CACHE_MEMORY")
+    try:
+        return parse_size(given) if given else available() // 2
+    except SettingsError as error:
+        raise SettingsError(f"HNMINE_CACHE_MEMORY: {error}") from error
+
+
+def cached(*, by_verdicts: bool = True, validate: Callable[[Any], bool] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that caches a function's results for all sessions, by its arguments, within the server's budget of bytes.
 
     A run counts by its id and verdicts, or by its id alone; a selection by its settings, so the run must be an argument too.
     """
-    keys: dict[str | type, Callable[[Any], object]] = {
-        OpenRun: attrgetter("key" if by_verdicts else "run.id"),
-        Selection: lambda selection: _json(selection.settings),
-        VerdictPairs: attrgetter("digest"),
-        **dict.fromkeys((Data, Listing, MineSettings, ModelSettings, RerankerSettings, SelectionSettings), _json),
-    }
-    return st.cache_resource(show_spinner=False, max_entries=max_entries, hash_funcs=keys, validate=validate)
 
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        name = f"{function.__module__}.{function.__qualname__}"
 
-def _json(settings: msgspec.Struct) -> str:
-    return msgspec.json.encode(settings).decode()
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            key = (name, cache_key([*args, *sorted(kwargs.items())], by_verdicts=by_verdicts))
+            found: R = _results().get(key, lambda: function(*args, **kwargs), validate)
+            return found
+
+        return call
+
+    return decorate
 
 
 @st.cache_resource(show_spinner=False)
@@ -156,7 +152,7 @@ def jobs() -> JobRunner:
     return JobRunner(workspace().root)
 
 
-@cached(2)
+@st.cache_resource(show_spinner=False, max_entries=2, hash_funcs={ModelSettings: as_json})
 def _encoder(settings: ModelSettings, signature: str, _on_progress: OnProgress | None) -> FlagEncoder:
     return FlagEncoder.load(settings, on_progress=_on_progress)
 
@@ -172,7 +168,7 @@ def encoder(settings: ModelSettings, on_progress: OnProgress | None = None) -> F
     return _encoder(settings, cards.files_signature(settings), on_progress)
 
 
-@cached(1)
+@st.cache_resource(show_spinner=False, max_entries=1, hash_funcs={RerankerSettings: as_json})
 def _cross_encoder(settings: RerankerSettings, signature: str, _on_progress: OnProgress | None) -> CrossEncoder:
     return CrossEncoder.load(settings, on_progress=_on_progress)
 
@@ -192,7 +188,7 @@ def data(dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool, columns:
     return Data(dataset_id, workspace().stamp(dataset_id), repair, skip_bad_rows, columns)
 
 
-@cached(4)
+@cached()
 def files(read: Data) -> Files:
     """Return the files of a data set, read once with the decisions about them; problems may be open.
 
@@ -203,7 +199,7 @@ def files(read: Data) -> Files:
     return read_files(training, pool, columns=read.columns, repair=read.repair, skip_bad_rows=read.skip_bad_rows)
 
 
-@cached(4)
+@cached()
 def inputs(read: Data, pool_mode: PoolMode) -> Inputs:
     """Return a data set with its corpus, read with the decisions about it.
 
@@ -213,14 +209,17 @@ def inputs(read: Data, pool_mode: PoolMode) -> Inputs:
     return gather(files(read), pool_mode=pool_mode)
 
 
-@cached(8)
+@cached()
 def text_duplicates(read: Data) -> dict[str, int]:
     """Return `queries.text_duplicates` of a data set with its pool."""
     return queries.text_duplicates(inputs(read, "extend"))
 
 
-@cached(8)
-def text_lengths(read: Data, folder: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None:
+Lengths = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
+
+
+@cached()
+def text_lengths(read: Data, folder: Path) -> Lengths | None:
     """Return the token counts of a data set's queries and passages (samples), or None without a tokenizer in the folder."""
     found = files(read)
     of_queries = token_counts(folder, [row.query for row in found.training.items])
@@ -228,7 +227,7 @@ def text_lengths(read: Data, folder: Path) -> tuple[npt.NDArray[np.int32], npt.N
     return None if of_queries is None or of_passages is None else (of_queries, of_passages)
 
 
-@cached(4)
+@cached()
 def _stored_run(run_id: str, stamp: Stamp) -> tuple[Run, Inputs, Ranking]:
     space = workspace()
     run = space.run(run_id)
@@ -247,17 +246,17 @@ def _stored_run(run_id: str, stamp: Stamp) -> tuple[Run, Inputs, Ranking]:
     return run, found, ranking
 
 
-@cached(4)
+@cached()
 def _verdicts(run_id: str, stamp: Stamp) -> RunVerdicts:
     return RunVerdicts(*_stored_run(run_id, stamp)[1:])
 
 
-@cached(8)
+@cached()
 def _verdict_pairs(run_id: str, stamp: Stamp, version: int) -> VerdictPairs:
     return _verdicts(run_id, stamp).pairs(reviews())
 
 
-@cached(8)
+@cached()
 def _reviewed(run_id: str, stamp: Stamp, pairs: VerdictPairs) -> Reviewed:
     return _verdicts(run_id, stamp).apply(pairs)
 
@@ -274,7 +273,7 @@ def open_run(run_id: str) -> OpenRun:
     return OpenRun(found.inputs, found.ranking, pairs, found.fn_model, _stored_run(run_id, stamp)[0], f"{run_id} {pairs.digest}")
 
 
-@cached(4)  # one of 100,000 queries x 500 is 64 MB
+@cached()
 def _selection(run: OpenRun, settings: SelectionSettings) -> Selection:
     return run.select(settings, estimator(run))
 
@@ -288,21 +287,21 @@ def selection(run: OpenRun, settings: SelectionSettings) -> Selection:
     return replace(_selection(run, settings), verdict_pairs=run.verdict_pairs)
 
 
-@cached(4)  # each holds 64 MB at most
+@cached()
 def estimator(run: OpenRun) -> FNEstimator | None:
     """Return the estimator of false-negative probabilities of a run, or None where it has no signals."""
     found = run.estimator()
     return None if found is None else found.keep()
 
 
-@cached(4)  # one of 100,000 queries x 15 is 6 MB
+@cached()
 def fn_probabilities(run: OpenRun, selection: Selection) -> npt.NDArray[np.float32] | None:
     """Return `fn_estimates.fn_probabilities` of a run's selection; None where the run has no signals."""
     found = estimator(run)
     return None if found is None else fn_estimates.fn_probabilities(found, selection)
 
 
-@cached(2, by_verdicts=False)  # one of 100,000 passages x 384 is 154 MB
+@cached(by_verdicts=False)
 def _passage_index(run: OpenRun) -> PassageIndex:
     return PassageIndex(run.ranking.passage_vectors, run.inputs.corpus.n_candidates)
 
@@ -335,7 +334,7 @@ def scorer(run: OpenRun, on_progress: OnProgress | None = None) -> Scorer:
     return Scorer(found, run.inputs.corpus, workspace().store())
 
 
-@cached(8, validate=lambda written: all(each.path.exists() for each in written))  # later exports may have removed them
+@cached(validate=lambda written: all(each.path.exists() for each in written))  # later exports may have removed them
 def export(run: OpenRun, settings: MineSettings) -> list[Written]:
     """Write the files of an export (selection, format, scores, split), or its folder, into the run's folder.
 
@@ -345,7 +344,7 @@ def export(run: OpenRun, settings: MineSettings) -> list[Written]:
         SettingsError, OutputError: as `formats.write_export`.
     """
     form = FORMATS[settings.output_format]
-    name = f"export-{text_hash(run.key + _json(settings)):016x}{form.suffix}"
+    name = f"export-{text_hash(run.key + as_json(settings)):016x}{form.suffix}"
     path = workspace().run_folder(run.run.id) / name
     workspace().clear(path, "export", EXPORTS_KEPT)
     chosen = selection(run, settings.selection)
@@ -369,7 +368,7 @@ def _record(run: OpenRun, settings: MineSettings, chosen: Selection) -> dict[str
     )
 
 
-@cached(8)
+@cached()
 def _checked(run: OpenRun, settings: MineSettings) -> Report:
     try:
         card = cards.describe(run.run.settings.model or ModelSettings())

@@ -13,12 +13,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["common_words", "counted", "legible", "normalize_text", "one_line", "shared", "shortened", "text_hash", "words_of"]
+__all__ = ["common_words", "counted", "legible", "normalize_text", "one_line", "shared", "shortened", "text_hash", "visible", "words_of"]
 
 SAMPLE = 1_000
 # A word is common if it occurs in more than this share of the sampled texts, and in at least so many of them.
 COMMON_SHARE, COMMON_LEAST = 0.08, 20
 
+# Controls, separators of lines, marks and overrides of direction, lone surrogates.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 _RUN = re.compile(r"[^\W_]+")
 _NO_BLANKS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
@@ -124,8 +126,16 @@ def _without_middle(text: str, longest: int) -> str:
     return f"{text[: longest - end - 3]} … {text[-end:]}"
 
 
+def visible(name: str) -> str:
+    """Return a name as it is shown: what a reader cannot see, or what turns the direction of what follows, as U+FFFD.
+
+    Joiners (U+200C, U+200D) stay: Persian, Indic scripts and emoji need them.
+    """
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", name)
+
+
 def shortened(text: str, width: int = 90) -> str:
     """Return the beginning of a text on one line, without control characters."""
     text = " ".join(text[: 4 * width].split())
-    text = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    text = visible(text)
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"

@@ -186,6 +186,11 @@ class PassageIndex:
                 index = faiss.index_cpu_to_gpu(_resources(), 0, index)
         self._index = index
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the vectors in the index."""
+        return self._count * int(self._passages.shape[1]) * 4
+
     def search(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         """Return what `top_k` returns, the same bits.
 

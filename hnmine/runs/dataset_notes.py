@@ -11,6 +11,7 @@ import msgspec
 
 from hnmine.core import small_files
 from hnmine.core.errors import WorkspaceError
+from hnmine.core.text import visible
 from hnmine.runs.workspace import NAME_LENGTH, Dataset, Workspace
 
 __all__ = ["DatasetNote", "name_dataset", "note_of", "note_use", "title"]
@@ -31,6 +32,9 @@ class DatasetNote(msgspec.Struct, frozen=True, kw_only=True):
     rows: int | None = None
     passages: int | None = None
     used: str = ""
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "name", visible(self.name))
 
 
 def note_of(space: Workspace, dataset_id: str) -> DatasetNote:
@@ -53,7 +57,7 @@ def name_dataset(space: Workspace, dataset_id: str, name: str) -> str:
         WorkspaceError: there is no such data set, or the disk is full.
     """
     space.dataset(dataset_id)
-    kept = " ".join(name.split())[:NAME_LENGTH].strip()
+    kept = visible(" ".join(name.split()))[:NAME_LENGTH].strip()
     _write(space, dataset_id, msgspec.structs.replace(note_of(space, dataset_id), name=kept))
     return kept
 

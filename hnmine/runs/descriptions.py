@@ -11,6 +11,7 @@ import msgspec
 
 from hnmine.core.array_files import Fingerprint
 from hnmine.core.errors import WorkspaceError
+from hnmine.core.text import visible
 from hnmine.runs.manifest import check_types
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.uploads import FileInfo
@@ -40,6 +41,8 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
         for name in (self.training_file, self.pool_file):
             if name is not None and Path(name).name != name:
                 raise ValueError(f"{name!r} is not a file name")
+        msgspec.structs.force_setattr(self, "name", visible(self.name))
+        msgspec.structs.force_setattr(self, "pool_name", self.pool_name and visible(self.pool_name))
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ import msgspec
 
 from hnmine.core import small_files
 from hnmine.core.errors import WorkspaceError
+from hnmine.core.text import visible
 from hnmine.review.audit import Rate
 from hnmine.runs.variants import delete_variant
 from hnmine.runs.workspace import Workspace
@@ -92,7 +93,7 @@ def forget(space: Workspace, run_id: str, variant_id: str) -> None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:NOTE_LENGTH].strip()
+    return visible(" ".join(text.split()))[:NOTE_LENGTH].strip()
 
 
 def _path(space: Workspace, kind: str, run_id: str, variant_id: str) -> Path:

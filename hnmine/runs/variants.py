@@ -14,6 +14,7 @@ import msgspec
 
 from hnmine.core import small_files
 from hnmine.core.errors import WorkspaceError
+from hnmine.core.text import visible
 from hnmine.runs.workspace import NAME_LENGTH, Workspace
 from hnmine.selection.presets import PRESETS, preset_of
 from hnmine.selection.settings import SelectionSettings
@@ -32,6 +33,9 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     settings: SelectionSettings
     created: str
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "name", visible(self.name))
 
 
 def name_of(settings: SelectionSettings, *, deepest: int | None = None) -> str:
@@ -147,7 +151,7 @@ def _read_or_error(path: Path) -> Variant | WorkspaceError:
 
 
 def _new_name(name: str, known: list[Variant]) -> str:
-    kept = " ".join(name.split())[:NAME_LENGTH].strip()
+    kept = visible(" ".join(name.split()))[:NAME_LENGTH].strip()
     if not kept:
         raise WorkspaceError("a variant needs a name; enter one")
     if any(each.name.casefold() == kept.casefold() for each in known):

@@ -22,7 +22,7 @@ from hnmine.core import small_files
 from hnmine.core.array_files import sync_folder
 from hnmine.core.errors import OutputError, VersionError, WorkspaceError
 from hnmine.core.files import cannot_write, write_atomic
-from hnmine.core.text import text_hash
+from hnmine.core.text import text_hash, visible
 from hnmine.data.columns import Columns
 from hnmine.retrieval.ranking import Ranking
 from hnmine.review.store import ReviewStore
@@ -257,14 +257,14 @@ class Workspace:
             WorkspaceError: there is no such run, or the disk is full.
         """
         self.run(run_id)
-        kept = " ".join(name.split())[:NAME_LENGTH].strip()
+        kept = visible(" ".join(name.split()))[:NAME_LENGTH].strip()
         small_files.write_text(self._folder("runs", run_id) / "run-name", kept, f"the run {run_id} cannot be named")
         return kept
 
     def run_name(self, run_id: str) -> str:
         """Return the name of a run, or an empty string."""
         name = _or_error(lambda path: small_files.find_text(path, remedy=""), self._folder("runs", run_id) / "run-name")
-        return " ".join(name.split())[:NAME_LENGTH] if isinstance(name, str) else ""
+        return visible(" ".join(name.split()))[:NAME_LENGTH] if isinstance(name, str) else ""
 
     def run_size(self, run_id: str) -> RunSize:
         """Return the disk space of a run. Vectors that the store holds too are the same bytes on the disk, and stay there."""

@@ -15,6 +15,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import InputError
+from hnmine.core.text import visible
 from hnmine.data.columns import Columns, likely_columns
 from hnmine.data.formats.detect import Role
 from hnmine.data.resolving import resolve
@@ -39,7 +40,7 @@ def ask(dataset: Dataset, training: FileInfo, pool: FileInfo | None, chosen: Col
         st.subheader("Choose the columns", anchor=False)
         st.write("The column names are not known. Check the suggestion and the rows below it.")
         for name, found, path, role in files:
-            st.text(f"{name}: {found.source}")  # literal: names are untrusted text
+            st.text(visible(f"{name}: {found.source}"))  # literal: names are untrusted text
             first_rows.draw_records(looks.sample(path, role, chosen.encoding))
         shown = {role: found for _, found, _, role in files}
         pick(dataset, shown.get("training"), shown.get("pool"), chosen, asked=True, by_id=False)
@@ -151,6 +152,7 @@ def _training(dataset_id: str, names: Sequence[str], empty: str) -> dict[str, An
     query = st.selectbox(
         "Query",
         names,
+        format_func=visible,
         index=None,
         placeholder=empty or "Choose a column",
         key=f"column-query-{dataset_id}",
@@ -159,6 +161,7 @@ def _training(dataset_id: str, names: Sequence[str], empty: str) -> dict[str, An
     pos = st.multiselect(
         "Positives",
         names,
+        format_func=visible,
         placeholder=empty or "Choose one or more",
         key=f"column-pos-{dataset_id}",
         help="Passages that answer the query, one or a list in a cell. Titles are joined with their passages.",
@@ -166,6 +169,7 @@ def _training(dataset_id: str, names: Sequence[str], empty: str) -> dict[str, An
     neg = st.multiselect(
         "Old negatives (optional)",
         names,
+        format_func=visible,
         placeholder=empty or "None",
         key=f"column-neg-{dataset_id}",
         help="Kept as candidates and replaced in the export. All other columns are kept.",
@@ -173,6 +177,7 @@ def _training(dataset_id: str, names: Sequence[str], empty: str) -> dict[str, An
     label = st.selectbox(
         "Label (optional)",
         names,
+        format_func=visible,
         index=None,
         placeholder=empty or "None",
         key=f"column-label-{dataset_id}",
@@ -212,6 +217,7 @@ def _pool(dataset_id: str, names: Sequence[str], by_id: bool) -> dict[str, Any]:
     text = st.selectbox(
         "Pool passages",
         names,
+        format_func=visible,
         index=None,
         placeholder="Choose a column",
         key=f"column-text-{dataset_id}",
@@ -222,6 +228,7 @@ def _pool(dataset_id: str, names: Sequence[str], by_id: bool) -> dict[str, Any]:
     identity = st.selectbox(
         "Pool ids (optional)",
         names,
+        format_func=visible,
         index=None,
         placeholder="Found by its values",
         key=f"column-id-{dataset_id}",

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import streamlit as st
 
-from hnmine.core.text import shortened
+from hnmine.core.text import shortened, visible
 from hnmine.data.rows import Row
 from hnmine.runs.uploads import FirstRow
 
@@ -53,7 +53,7 @@ def draw_records(records: Sequence[dict[str, Any]]) -> None:
     records = records[:RECORDS]
     names = list(dict.fromkeys(name for record in records for name in record))
     st.dataframe(
-        {name: [shortened(cell(record.get(name)) or "", WIDTH) for record in records] for name in names},
+        {visible(name): [shortened(cell(record.get(name)) or "", WIDTH) for record in records] for name in names},
         hide_index=True,
         alt="The first records of the file",
     )

@@ -5,19 +5,15 @@ All are cached until the file changes, because a screen asks for them at every p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
-
-import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
+from typing import Any
 
 from hnmine import resources
 from hnmine.data.columns import Columns
 from hnmine.data.formats.detect import Role
 from hnmine.data.shapes.collection import COLLECTION
 from hnmine.runs import uploads as datasets
-from hnmine.runs.uploads import FileInfo, FirstRow, Uploaded
+from hnmine.runs.uploads import FileInfo, FirstRow, Stamp
 from hnmine.runs.workspace import Dataset
 
 # Records of a file with unknown names; first rows as they are read.
@@ -45,28 +41,23 @@ def _stored(path: Path, known: FileInfo | None) -> FileInfo | None:
     return known if all(modified <= written for _, modified, _, _ in datasets.stamp(path)) else None
 
 
-def look(source: Uploaded, name: str, role: Role = "training", *, columns: Columns | None = None) -> FileInfo:
+def look(source: Path, name: str, role: Role = "training", *, columns: Columns | None = None) -> FileInfo:
     """Return the format of a file as it is read with these columns, cached until the file changes.
 
     Raises:
         InputError: the file cannot be read.
     """
-    if isinstance(source, Path):
-        stamp = str(datasets.stamp(source))
-    else:
-        uploads = source.values() if isinstance(source, Mapping) else [source]
-        stamp = " ".join(cast(UploadedFile, each).file_id for each in uploads)
-    return _looked(stamp, name, role, (columns or Columns()).words(), columns, source)
+    return _looked(datasets.stamp(source), name, role, columns, source)
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
-def _looked(stamp: str, name: str, role: Role, words: tuple[str, ...], _columns: Columns | None, _source: Uploaded) -> FileInfo:
-    return datasets.inspect_file(_source, name, role, _columns)
+@resources.cached()
+def _looked(stamp: Stamp, name: str, role: Role, columns: Columns | None, source: Path) -> FileInfo:
+    return datasets.inspect_file(source, name, role, columns)
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
-def _sampled(stamp: str, role: Role, encoding: str | None, _path: Path) -> list[dict[str, Any]]:
-    return datasets.sample(_path, role, SAMPLE_ROWS, encoding=encoding)
+@resources.cached()
+def _sampled(stamp: Stamp, role: Role, encoding: str | None, path: Path) -> list[dict[str, Any]]:
+    return datasets.sample(path, role, SAMPLE_ROWS, encoding=encoding)
 
 
 def sample(path: Path | None, role: Role, encoding: str | None) -> list[dict[str, Any]]:
@@ -75,7 +66,7 @@ def sample(path: Path | None, role: Role, encoding: str | None) -> list[dict[str
     Raises:
         InputError: it is damaged.
     """
-    return [] if path is None else _sampled(str(datasets.stamp(path)), role, encoding, path)
+    return [] if path is None else _sampled(datasets.stamp(path), role, encoding, path)
 
 
 def names(path: Path | None, found: FileInfo, role: Role, encoding: str | None) -> list[str]:
@@ -97,9 +88,9 @@ def first_rows(path: Path, columns: Columns) -> list[FirstRow]:
     Raises:
         InputError: none of them can be read.
     """
-    return _first_rows(str(datasets.stamp(path)), columns.words(), columns, path)
+    return _first_rows(datasets.stamp(path), columns, path)
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
-def _first_rows(stamp: str, words: tuple[str, ...], _columns: Columns, _path: Path) -> list[FirstRow]:
-    return datasets.first_rows(_path, _columns, FIRST_ROWS)
+@resources.cached()
+def _first_rows(stamp: Stamp, columns: Columns, path: Path) -> list[FirstRow]:
+    return datasets.first_rows(path, columns, FIRST_ROWS)

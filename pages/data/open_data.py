@@ -5,6 +5,7 @@ What is dropped is opened at once. A file that is not text or has no row is refu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,10 +14,11 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from hnmine import resources
 from hnmine.core.errors import ColumnsError, HnmineError, QuestionError
+from hnmine.core.text import visible
 from hnmine.runs.received import divided, require_content
 from hnmine.runs.uploads import Uploaded
 from pages.data import looks
-from pages.shared import state, tour
+from pages.shared import state, tour, uploads
 from pages.shared.widgets import failed
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "bikeshare"
@@ -65,23 +67,22 @@ def open_example() -> None:
 
 def _drop_zone() -> None:
     """Draw the drop zone, and open what is in it."""
-    files = _by_name(
-        st.file_uploader(
-            "Drop a training file, and a candidate pool if you have one",
-            # A new zone after each opening, else the same files would be opened again.
-            key=f"drop-{st.session_state.setdefault('drops', 0)}",
-            accept_multiple_files=True,
-            help="Files can be compressed with gzip or Zstandard, and a zip archive can hold several. Files with the texts of ids belong "
-            "to the training file.",
-        )
+    given = st.file_uploader(
+        "Drop a training file, and a candidate pool if you have one",
+        # A new zone after each opening, else the same files would be opened again.
+        key=f"drop-{st.session_state.setdefault('drops', 0)}",
+        accept_multiple_files=True,
+        help="Files can be compressed with gzip or Zstandard, and a zip archive can hold several. Files with the texts of ids belong "
+        "to the training file.",
     )
     st.markdown(
         "JSON lines, JSON, CSV, TSV, Excel, Parquet, Arrow, BEIR zip, with any column names. You see how they are read, and can change it. "
-        "The files stay on this server."
+        f"The files stay on this server. For a file over {uploads.limit_in_words()}, use *Files on the server* below."
     )
-    if not files:
+    if not given:
         return
     try:
+        files = _by_name(given)
         parts = divided(files)
     except ColumnsError:
         parts = _asked(list(files))
@@ -91,19 +92,23 @@ def _drop_zone() -> None:
         failed("Cannot use these files" if len(files) > 1 else "Cannot use this file", error)
         return
     if parts is not None:
-        _open(parts[0], files[parts[0]], parts[1], files[parts[1]])
+        _open(parts[0], files[parts[0]], parts[1], files[parts[1]], given)
     elif len(files) == 1:
         ((name, file),) = files.items()
-        _open(name, file, None, None)
+        _open(name, file, None, None, given)
     else:
-        _open(f"{next(iter(files))} and {len(files) - 1:,} more", files, None, None)
+        _open(f"{next(iter(files))} and {len(files) - 1:,} more", files, None, None, given)
 
 
 def _by_name(files: list[UploadedFile]) -> dict[str, BinaryIO]:
-    """Return uploads by their names; a repeated name gets a number."""
+    """Return uploads by their names; a repeated name gets a number.
+
+    Raises:
+        OutputError: one could not be stored.
+    """
     found: dict[str, BinaryIO] = {}
     for file in files:
-        found[file.name if file.name not in found else f"{len(found)}-{file.name}"] = file
+        found[file.name if file.name not in found else f"{len(found)}-{file.name}"] = uploads.opened(file)
     return found
 
 
@@ -114,8 +119,8 @@ def _asked(names: list[str]) -> tuple[str, str] | None:
     return None if training is None else (training, next(name for name in names if name != training))
 
 
-def _open(name: str, training: Uploaded, pool_name: str | None, pool: Uploaded | None) -> None:
-    """Check, store and open a data set; draw what is wrong with a file that cannot be used, and store nothing of it."""
+def _open(name: str, training: Uploaded, pool_name: str | None, pool: Uploaded | None, given: Sequence[UploadedFile] = ()) -> None:
+    """Check, store and open a data set, and release the uploads; draw what is wrong with a file, of which nothing is stored."""
     space = resources.workspace()
     try:
         with st.spinner("Reading the files ..."):
@@ -138,6 +143,7 @@ def _open(name: str, training: Uploaded, pool_name: str | None, pool: Uploaded |
             space.remove_dataset(opened.id)
         failed("Cannot use this file", message)
         return
+    uploads.release(given)
     _show(opened.id)
 
 
@@ -151,19 +157,18 @@ def add_pool() -> None:
     """Draw a drop zone for the pool of the open data set, which has none, and open both as one data set."""
     space, dataset = resources.workspace(), state.dataset()
     assert dataset is not None
-    files = _by_name(
-        st.file_uploader(
-            "Candidate pool",
-            key=f"drop-pool-{dataset.id}",
-            accept_multiple_files=True,
-            help="More candidate passages: JSON lines with `text`, plain text with one passage per line, or any other format. For rows "
-            "with ids, the file with the texts of these ids.",
-        )
+    given = st.file_uploader(
+        "Candidate pool",
+        key=f"drop-pool-{dataset.id}",
+        accept_multiple_files=True,
+        help="More candidate passages: JSON lines with `text`, plain text with one passage per line, or any other format. For rows "
+        "with ids, the file with the texts of these ids.",
     )
-    if not files:
+    if not given:
         return
-    name, pool = next(iter(files.items())) if len(files) == 1 else (f"{next(iter(files))} and {len(files) - 1:,} more", files)
     try:
+        files = _by_name(given)
+        name, pool = next(iter(files.items())) if len(files) == 1 else (f"{next(iter(files))} and {len(files) - 1:,} more", files)
         with st.spinner("Reading the files ..."):
             require_content(pool, name, "pool")
             whole = space.add_dataset(dataset.name, space.training_path(dataset.id), name, pool)
@@ -174,6 +179,7 @@ def add_pool() -> None:
     except HnmineError as error:
         failed("Cannot use this file", error)
         return
+    uploads.release(given)
     _show(whole.id)
 
 
@@ -182,16 +188,16 @@ def on_server() -> None:
     space = resources.workspace()
     names = space.files()
     with st.expander("Files on the server", icon=":material/dns:", expanded=bool(names)):
-        st.markdown("For files over 1 GB or a folder of several, copy them to this folder on the server:")
+        st.markdown(f"For files over {uploads.limit_in_words()} or a folder of several, copy them to this folder on the server:")
         st.code(str((space.root / "files").resolve()), language=None, wrap_lines=True)
         if not names:
             return
         left, right = st.columns(2)
-        training = left.selectbox("Training file on the server", names, key="pick-training")
-        chosen = right.selectbox("Pool file on the server", [NO_POOL, *names], key="pick-pool")
+        training = left.selectbox("Training file on the server", names, format_func=visible, key="pick-training")
+        chosen = right.selectbox("Pool file on the server", [NO_POOL, *names], format_func=visible, key="pick-pool")
         pool = None if chosen == NO_POOL else chosen
         try:
-            st.text(looks.look(space.file(training), training).said)  # literal: column names are untrusted text
+            st.text(visible(looks.look(space.file(training), training).said))  # literal: column names are untrusted text
         except HnmineError as error:
             failed("Cannot read this file", error)
             return

@@ -6,6 +6,7 @@ import msgspec
 import streamlit as st
 
 from hnmine.core.errors import EncodingError, LabelsError, TextsError
+from hnmine.core.text import visible
 from hnmine.data.columns import Columns
 from pages.shared import state
 
@@ -53,7 +54,7 @@ def labels(dataset_id: str, question: LabelsError, columns: Columns) -> None:
     with st.container(border=True):
         st.subheader("Which labels are positive?", anchor=False)
         st.write("Each row has a query, a passage and a label. Passages with a positive label become positives, the others old negatives.")
-        st.text(f"Label column: {question.name}")  # literal: names are untrusted text
+        st.text(f"Label column: {visible(question.name)}")  # literal: names are untrusted text
         chosen: tuple[str, ...]
         if len(question.counts) > LISTED:
             numbers = sorted(float(label) for label in question.counts if _is_number(label))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from hnmine.core.text import shortened
+from hnmine.core.text import shortened, visible
 from hnmine.data.rows import Row
 from pages.data.first_rows import WIDTH, passages
 from pages.data.health import Lengths
@@ -35,7 +35,7 @@ def first(rows: Sequence[Row], fields: Mapping[str, int]) -> None:
     if any(row.neg for row in head):
         shown["old negatives"] = [passages(row.neg) for row in head]
     st.dataframe(
-        shown | {key: [_field(bytes(row.fields[key]).decode()) if key in row.fields else None for row in head] for key in others},
+        shown | {visible(key): [_field(bytes(row.fields[key]).decode()) if key in row.fields else None for row in head] for key in others},
         hide_index=True,
         row_height=76,
         height=342 if len(head) > 4 else "content",
@@ -53,7 +53,9 @@ def first(rows: Sequence[Row], fields: Mapping[str, int]) -> None:
 
 def other_fields(fields: Mapping[str, int], rows: int) -> None:
     """Draw which further fields the rows have, and whether the export keeps them."""
-    others = {key: f"{key} ({count:,} rows)" if count != rows else key for key, count in fields.items() if key not in _READ}
+    others = {
+        key: f"{visible(key)} ({count:,} rows)" if count != rows else visible(key) for key, count in fields.items() if key not in _READ
+    }
     kept = [text for key, text in others.items() if key not in _NOT_KEPT]
     lost = [text for key, text in others.items() if key in _NOT_KEPT]
     st.text(f"Other fields, kept in the export: {', '.join(kept) or 'none'}")

@@ -8,7 +8,7 @@ import msgspec
 import streamlit as st
 
 from hnmine import resources
-from hnmine.core.text import counted
+from hnmine.core.text import counted, visible
 from hnmine.data.columns import Columns
 from hnmine.data.dataset import Files, Inputs
 from hnmine.runs.uploads import FileInfo
@@ -53,14 +53,14 @@ def _file(name: str, found: FileInfo, counts: list[str]) -> None:
     """Draw the facts of a file. All texts are literal, because names are untrusted."""
     with st.container(gap="xxsmall"):
         if found.files:
-            st.text(f"{name}: {found.files}")
+            st.text(visible(f"{name}: {found.files}"))
             name = "first file of rows"
         encoding = found.source.encoding or ("UTF-8" if found.source.format in _TEXT_FORMATS else "")
-        st.text(f"{name}: {replace(found.source, encoding=encoding)}")
+        st.text(visible(f"{name}: {replace(found.source, encoding=encoding)}"))
         if parts := _parts(found):
-            st.text(parts)
+            st.text(visible(parts))
         for line in counts:
-            st.text(line)
+            st.text(visible(line))
 
 
 def _parts(found: FileInfo) -> str:

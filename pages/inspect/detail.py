@@ -15,7 +15,7 @@ from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
 from pages.inspect import candidates, maps, passages, query_list, verdicts
 from pages.inspect.query_list import DETAIL
-from pages.shared import state, statistics
+from pages.shared import limits, state, statistics
 from pages.shared.drawing import draw as draw_chart
 from pages.shared.widgets import failed
 
@@ -169,7 +169,9 @@ def _passages(
 
 def _search(run: OpenRun) -> None:
     """Draw the search of the passages by a query, with the run's model."""
-    question = st.text_input("Query", key="inspect-ask", help="Finds the most similar passages with the run's model.")
+    question = st.text_input(
+        "Query", key="inspect-ask", max_chars=limits.ASKED, help="Finds the most similar passages with the run's model."
+    )
     if not question.strip():
         return
     try:

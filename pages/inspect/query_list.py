@@ -18,7 +18,7 @@ from hnmine.core.text import counted, normalize_text
 from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
 from pages.inspect import rows
-from pages.shared import state, statistics
+from pages.shared import limits, state, statistics
 from pages.shared.printable import printable
 from pages.shared.wording import QUERY_COLUMNS, RATIO_SHOWN, probability
 
@@ -174,6 +174,7 @@ def _controls(run: OpenRun, selection: Selection) -> None:
         "Search",
         placeholder="Search queries and passages",
         key="inspect-search",
+        max_chars=limits.WORDS,
         type="search",
         live=True,
         persist_state="session",

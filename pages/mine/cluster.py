@@ -9,6 +9,7 @@ import streamlit as st
 from hnmine.cluster.ray_workers import nodes_in_words
 from hnmine.cluster.settings import LOCAL, ClusterSettings, cluster_settings
 from hnmine.core.errors import HnmineError
+from pages.shared import limits
 from pages.shared.widgets import failed
 
 __all__ = ["Choice", "choice"]
@@ -27,6 +28,7 @@ def choice(key: str) -> Choice:
         "Cluster",
         placeholder="none: this server encodes and searches",
         key=f"cluster-{key}",
+        max_chars=limits.ADDRESS,
         persist_state="session",
         help="A Ray cluster that encodes and searches: 'local' for several processes of this server, or the address of the head node with "
         "its port, such as 10.0.0.5:6379. The result has the same bytes.",
@@ -38,6 +40,7 @@ def choice(key: str) -> Choice:
             "Shared store",
             placeholder="the workspace of this server",
             key=f"shared-store-{key}",
+            max_chars=limits.ADDRESS,
             persist_state="session",
             help="A folder of a network file system, or an address such as s3://bucket/folder, that all nodes reach. Finished vectors are "
             "kept there.",

@@ -12,6 +12,7 @@ from hnmine.data.rows import Row
 from hnmine.models import cards, hub, loading
 from hnmine.models.cards import ModelSettings
 from hnmine.retrieval.approximate import INDEXES, IndexName
+from pages.shared import limits
 from pages.shared.widgets import choice, failed
 from pages.shared.wording import POOL_MODES
 
@@ -63,6 +64,7 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
             else card.query_instruction or "",
             placeholder="none",
             key=f"instruction-{key}-{path}",
+            max_chars=max(limits.ASKED, len(initial.query_instruction or "")),
             persist_state="session",
             help="Prefix of each query, not of passages, or empty for none. BGE models were trained with one, MiniLM was not.",
         )

@@ -32,7 +32,7 @@ RANGE = "An estimate (mean {:.1%}): the rate of 90% of data sets is in this rang
 AUDITED = "Measured by the audit of this selection. Negatives that replaced removed ones are not audited."
 
 
-@cached(64)
+@cached()
 def figures(run: OpenRun, settings: SelectionSettings) -> str:
     """Return difficulty and estimated false-negative rate of a selection in a line. It is not kept: it would displace the drawn ones."""
     fn_model = resources.estimator(run)
@@ -137,7 +137,10 @@ def _actions(run: OpenRun, settings: SelectionSettings, compared: Variant) -> No
         # Its key makes the popover another one, which is closed, when a variant has been saved.
         with st.popover("Save as variant", icon=":material/bookmark_add:", disabled=not unsaved, key=f"save-{len(known)}"):
             name = st.text_input(
-                "Name", value=_new_name(settings, run.ranking.depth, set(names.values())), key=f"variant-name-{hash(settings)}"
+                "Name",
+                value=_new_name(settings, run.ranking.depth, set(names.values())),
+                key=f"variant-name-{hash(settings)}",
+                max_chars=NAME_LENGTH,
             )
             if st.button("Save", type="primary", key="mine-save-variant"):
                 try:

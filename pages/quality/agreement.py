@@ -7,7 +7,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
-from hnmine.core.text import counted
+from hnmine.core.text import counted, visible
 from hnmine.resources import OpenRun, cached
 from hnmine.review.agreement import Agreement, agreement
 from hnmine.selection.select import Selection
@@ -22,7 +22,7 @@ LATEST = 200
 LONGEST = 500
 
 
-@cached(4, by_verdicts=False)
+@cached(by_verdicts=False)
 def _found(run: OpenRun, version: int) -> Agreement:
     return agreement(run.inputs.corpus, resources.reviews().decisions())
 
@@ -76,7 +76,7 @@ def _reviewers(found: Agreement) -> None:
         st.dataframe(
             pd.DataFrame(
                 {
-                    "reviewer": [_cut(each.who) for each in found.reviewers],
+                    "reviewer": [_cut(visible(each.who)) for each in found.reviewers],
                     "verdicts": [each.verdicts for each in found.reviewers],
                     "relevant": [_percent(each.relevant) for each in found.reviewers],
                     "common": [each.common for each in found.reviewers],
@@ -138,10 +138,10 @@ def _disagreements(run: OpenRun, found: Agreement) -> None:
         pd.DataFrame(
             {
                 "state": ["settled" if each.settled else "open" for each in shown],
-                "verdicts": [" · ".join(f"{one.who}: {one.verdict}" for one in each.verdicts) for each in shown],
+                "verdicts": [" · ".join(f"{visible(one.who)}: {one.verdict}" for one in each.verdicts) for each in shown],
                 "query": [_cut(corpus.queries[each.query]) for each in shown],
                 "passage": [_cut(corpus.passages[each.passage]) for each in shown],
-                "notes": [_cut(" · ".join(f"{one.who}: {one.note}" for one in each.verdicts if one.note)) for each in shown],
+                "notes": [_cut(" · ".join(f"{visible(one.who)}: {one.note}" for one in each.verdicts if one.note)) for each in shown],
                 "when": [max(one.when for one in each.verdicts)[:16].replace("T", " ") for each in shown],
             }
         ),

@@ -47,7 +47,7 @@ class Desk {
       } catch { /* not ours */ }
     }
     live.add(this);
-    this.who = storage.get(WHO) ?? "";
+    this.who = data.fixed ? data.who : (storage.get(WHO) ?? "");
     this.at(".name").hidden = Boolean(this.who);
     this.listen();
     this.leaving = event => { if (this.unsaved() || this.marks.size) event.preventDefault(); };
@@ -509,7 +509,8 @@ class Desk {
     saved.classList.toggle("unsaved", Boolean(unsaved));
     this.at(".who").hidden = !this.at(".name").hidden;
     this.at(".who").textContent = this.who || data.who || "Reviewer";
-    this.at(".who").setAttribute("aria-label", `Reviewer: ${this.who || data.who}. Change the name.`);
+    this.at(".who").disabled = data.fixed;
+    this.at(".who").setAttribute("aria-label", `Reviewer: ${this.who || data.who}.${data.fixed ? "" : " Change the name."}`);
     const failure = this.at(".failure");
     const problem = data.error || (this.kept ? "" : "This browser cannot keep more unsaved decisions. Do not close the page until all are saved.");
     failure.hidden = !problem;

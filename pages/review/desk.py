@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import streamlit as st
 
 from hnmine.data.verdicts import Choice
+from pages.shared import limits
 
 KEY, LEFTOVERS = "review-desk", "review-leftovers"
+Name = Annotated[str, msgspec.Meta(max_length=limits.NAME)]
+# Pairs of one action or message: many times as many as a desk has ahead.
+Pairs = Annotated[tuple[Name, ...], msgspec.Meta(max_length=10_000)]
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,19 +27,19 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     seq: int
     kind: Literal["decide", "undo", "redo"]
-    run: str
-    who: str
-    pairs: tuple[str, ...] = ()
+    run: Name
+    who: Name
+    pairs: Pairs = ()
     verdict: Choice | None = None
-    note: str = ""
-    at: str = ""
+    note: Annotated[str, msgspec.Meta(max_length=limits.NOTE)] = ""
+    at: Name = ""
     asked: bool = False
 
 
 class Box(msgspec.Struct, frozen=True, kw_only=True):
     """The actions of one desk that it has not seen acknowledged, in order."""
 
-    desk: str
+    desk: Name
     actions: tuple[Step, ...]
 
 
@@ -46,15 +50,15 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     `shown` is the last turn of a pair that the server asked it to show; `again` is a pair that the reviewer wants to see again.
     """
 
-    desk: str
+    desk: Name
     turn: int
-    queue: str = ""
-    who: str = ""
+    queue: Name = ""
+    who: Name = ""
     wide: bool = True
-    have: tuple[str, ...] = ()
-    current: str = ""
+    have: Pairs = ()
+    current: Name = ""
     shown: int = 0
-    again: str = ""
+    again: Name = ""
     boxes: tuple[Box, ...] = ()
 
 

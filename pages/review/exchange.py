@@ -17,7 +17,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError, InputError
-from hnmine.core.text import counted
+from hnmine.core.text import counted, visible
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import pairs_of
 from hnmine.review import audit_sample
@@ -28,7 +28,7 @@ from pages.review import desk, pair
 from pages.review.desk import Box, Sent
 from pages.review.session import KEY, DeskState, Mode, ReviewSession, at_desk
 from pages.review.words import LABELS
-from pages.shared import audit
+from pages.shared import access, audit
 from pages.shared.reviewers import desks, leases, reviewer, session_id
 
 AHEAD: dict[Mode, int] = {"pair": 50, "query": 120}  # pairs that a desk has ahead
@@ -110,7 +110,15 @@ def _write(box: Box, here: DeskState) -> None:
 
 def _action(step: desk.Step) -> Action:
     pairs = _texts(step) if step.pairs else ()
-    return Action(seq=step.seq, kind=step.kind, pairs=pairs, verdict=step.verdict, note=step.note, who=step.who, at=step.at)
+    return Action(
+        seq=step.seq,
+        kind=step.kind,
+        pairs=pairs,
+        verdict=step.verdict,
+        note=step.note,
+        who=access.person() or visible(step.who),
+        at=step.at,
+    )
 
 
 def _texts(step: desk.Step) -> tuple[tuple[str, str], ...]:
@@ -191,6 +199,7 @@ def _empty(review: ReviewSession, mode: Mode, here: DeskState) -> dict[str, Any]
         "queue": review.token,
         "mode": mode,
         "who": reviewer(),
+        "fixed": bool(access.person()),
         "desk": "",
         "turn": 0,
         "recorded": here.recorded,
@@ -237,7 +246,7 @@ def _taken(review: ReviewSession, told: Sent, wanted: set[tuple[int, int]]) -> d
     change = review.others.get(numbers) if numbers and numbers not in wanted else None
     if change is None:
         return {}
-    who = change.who or "Another reviewer"
+    who = visible(change.who) or "Another reviewer"
     said = f"marked this pair as {LABELS[change.verdict]}" if change.verdict else "removed the verdict on this pair"
     return {told.current: f"{who} {said} while it was on your screen. Your verdict replaces theirs."}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from hnmine import resources
@@ -11,6 +13,7 @@ from hnmine.core.scratch import temporary_files
 from hnmine.core.text import counted
 from hnmine.data.verdicts import CHOICES, read_verdicts, verdict_lines
 from pages.review import session
+from pages.shared import access, uploads
 from pages.shared.widgets import failed
 
 
@@ -47,8 +50,9 @@ def upload() -> None:
         try:
             with temporary_files("hnmine-verdicts-") as folder:
                 path = folder / "verdicts.jsonl"
-                write_atomic(path, [given.getbuffer()])
+                write_atomic(path, iter(partial(uploads.opened(given).read, 2**20), b""))
                 verdicts = read_verdicts(path)
+            access.require_admin()
             done = resources.reviews().add(verdicts, here.who)
         except HnmineError as error:
             failed("The verdicts were not imported", str(error).replace(str(path), given.name))
@@ -58,6 +62,7 @@ def upload() -> None:
             + (f", {done.older:,} ignored because a later verdict exists" if done.older else "")
             + "."
         )
+        uploads.release([given])
         here.batches += 1
         session.refresh()
         st.rerun()

@@ -9,7 +9,7 @@ import streamlit as st
 from hnmine.review.queue import STATES, QueueSettings
 from pages.review import guidelines, session
 from pages.review.words import LABELS
-from pages.shared import audit, state, wording
+from pages.shared import audit, limits, state, wording
 
 Mode = Literal["pair", "query", "table"]
 MODES: dict[Mode, str] = {"pair": "Pair", "query": "Query", "table": "Table"}
@@ -124,7 +124,9 @@ def _queue(sampled: bool) -> QueueSettings:
             "similarity to the query and the positive.",
         )
     )
-    words = st.text_input("Query contains", key="review-words", persist_state="session", icon=":material/search:", placeholder="text")
+    words = st.text_input(
+        "Query contains", key="review-words", max_chars=limits.WORDS, persist_state="session", icon=":material/search:", placeholder="text"
+    )
     return QueueSettings(source=source, order=order, words=words, **filters(source, order))
 
 

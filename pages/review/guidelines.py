@@ -10,6 +10,7 @@ from hnmine import resources
 from hnmine.core import small_files
 from hnmine.core.errors import HnmineError
 from hnmine.runs.review_setup import OVERLAPS, Setup, read_guidelines, read_overlap
+from pages.shared import limits
 from pages.shared.widgets import failed
 
 __all__ = ["OVERLAPS", "draw", "guidelines", "overlap", "write_guidelines", "write_overlap"]
@@ -75,6 +76,7 @@ def draw(dataset_id: str) -> None:
             "Guidelines of this data set (Markdown)",
             value=text,
             height=320,
+            max_chars=max(limits.GUIDELINES, len(text)),
             width=480,
             key=f"review-guidelines-{dataset_id}",
             placeholder="A passage is relevant if it answers the query on its own.",

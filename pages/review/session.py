@@ -17,7 +17,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
-from hnmine.core.text import counted
+from hnmine.core.text import counted, visible
 from hnmine.data.verdicts import Choice, pairs_of
 from hnmine.resources import OpenRun
 from hnmine.review import queue
@@ -29,7 +29,7 @@ from hnmine.selection.select import Selection
 from pages.review import pair
 from pages.review.desk import Sent
 from pages.review.words import LABELS
-from pages.shared import audit, state, statistics
+from pages.shared import access, audit, state, statistics
 from pages.shared.reviewers import reviewer
 
 KEY = "review-session"
@@ -64,7 +64,7 @@ class ReviewSession:
     goal: tuple[int, int | None] | None = None
     recent: tuple[int, list[dict[str, Any]]] | None = None
     ids: dict[tuple[int, int], str] = field(default_factory=dict)
-    numbers: dict[str, tuple[int, int] | None] = field(default_factory=dict)
+    numbers: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def texts(self, place: int) -> tuple[str, str]:
         """Return the query and the passage at an index of the queue."""
@@ -79,9 +79,10 @@ class ReviewSession:
 
     def pair_of(self, name: str) -> tuple[int, int] | None:
         """Return the pair of an id, None where the data does not have its texts."""
-        if name not in self.numbers:
-            self.numbers[name] = pair.numbers_of(name, self.run.inputs.corpus)
-        return self.numbers[name]
+        found = self.numbers.get(name) or pair.numbers_of(name, self.run.inputs.corpus)
+        if found is not None:  # a browser can ask for any number of others
+            self.numbers[name] = found
+        return found
 
     def catch_up(self, who: str) -> list[tuple[Change, tuple[int, int]]]:
         """Apply new events of the store to the queue; return those on pairs of the corpus with their pairs."""
@@ -131,7 +132,7 @@ class DeskState:
     @property
     def who(self) -> str:
         """The reviewer at the desk."""
-        return (self.sent.who.strip() if self.sent else "") or reviewer()
+        return access.person() or (visible(self.sent.who.strip()) if self.sent else "") or reviewer()
 
     def say(self, text: str) -> None:
         """Show a message on the desk."""

@@ -19,11 +19,12 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
-from hnmine.core.text import counted
+from hnmine.core.text import counted, visible
 from hnmine.data.verdicts import CHOICES, Choice, Verdict, pair_key, pairs_of, verdict_lines
 from hnmine.resources import OpenRun, cached
 from pages.review.session import at_desk
 from pages.review.words import BUTTONS
+from pages.shared import limits
 from pages.shared.widgets import failed
 
 PAGE = 200
@@ -73,7 +74,7 @@ class Kept:
     verdicts: Verdicts | None = None
 
 
-@cached(2, by_verdicts=False)
+@cached(by_verdicts=False)
 def _kept(run: OpenRun) -> Kept:
     return Kept()
 
@@ -166,6 +167,7 @@ def _search(run: OpenRun, verdicts: Verdicts) -> Found:
         words = st.text_input(
             "Search",
             key=f"{KEY}-words",
+            max_chars=limits.WORDS,
             persist_state="session",
             live="400ms",
             icon=":material/search:",
@@ -173,7 +175,7 @@ def _search(run: OpenRun, verdicts: Verdicts) -> Found:
             width=300,
         )
         choices = st.multiselect("Verdict", CHOICES, format_func=BUTTONS.__getitem__, key=f"{KEY}-choices", placeholder="all", width=270)
-        names = st.multiselect("Reviewer", verdicts.names, key=f"{KEY}-names", placeholder="all", width=220)
+        names = st.multiselect("Reviewer", verdicts.names, format_func=visible, key=f"{KEY}-names", placeholder="all", width=220)
     asked = (run.run.id, (words or "").strip(), tuple(choices), tuple(names))
     kept: Found | None = st.session_state.get(KEY)
     if kept is None or kept.asked != asked:
@@ -228,9 +230,11 @@ def _editor(run: OpenRun, verdicts: Verdicts, found: Found) -> None:
                 "note": [_cut(each.note, None) if each else "" for each in current],
                 "query": [_cut(run.inputs.corpus.queries[query]) for query, _ in shown],
                 "passage": [_cut(run.inputs.corpus.passages[passage]) for _, passage in shown],
-                "who": [_cut(each.who) if each else "" for each in current],
+                "who": [_cut(visible(each.who)) if each else "" for each in current],
                 "when": [each.when[:16].replace("T", " ") if each else "" for each in current],
-                "others": [_cut(" · ".join(f"{one.who}: {one.verdict}" for one in verdicts.others.get(pair, ()))) for pair in shown],
+                "others": [
+                    _cut(" · ".join(f"{visible(one.who)}: {one.verdict}" for one in verdicts.others.get(pair, ()))) for pair in shown
+                ],
             }
         ),
         column_config={

@@ -16,7 +16,7 @@ from hnmine.runs.variant_figures import NOTE_LENGTH, forget, note, save_note
 from hnmine.runs.variants import MINED, rename_variant
 from hnmine.runs.workspace import NAME_LENGTH
 from pages.runs.table import CHOSEN, Row
-from pages.shared import state
+from pages.shared import access, state
 
 FAILED = "runs-failed"
 RED = ":red[:material/delete: {}]"
@@ -99,6 +99,7 @@ def _ask(label: str, work: Callable[[], None]) -> None:
 
     def confirmed() -> None:
         try:
+            access.require_admin()
             work()
         except HnmineError as error:
             st.session_state[FAILED] = str(error)

@@ -127,7 +127,7 @@ def _states(run: OpenRun, queries: Ids, passages: Ids) -> npt.NDArray[np.int8]:
     return np.where(known[places] == wanted, known_pairs[2][places], 0).astype(np.int8)
 
 
-@resources.cached(4)
+@resources.cached()
 def _with_verdict(run: OpenRun, version: int) -> tuple[Ids, Ids, npt.NDArray[np.int8]]:
     return queue.pairs_with_verdict(run.inputs.corpus, run.verdict_pairs, resources.reviews().verdicts())
 

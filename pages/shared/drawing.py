@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pandas  # noqa: F401 (before any chart is made: Altair fails while another session's thread is importing it)
 import streamlit as st
 
 from hnmine.analysis.figure import Figure

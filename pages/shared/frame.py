@@ -6,7 +6,6 @@ running job of any data set, or one that a crash interrupted. It computes nothin
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import streamlit as st
@@ -19,7 +18,8 @@ from hnmine.models.cards import readable_name
 from hnmine.runs import dataset_notes
 from hnmine.runs.descriptions import Dataset, Run
 from hnmine.runs.variants import all_variants
-from pages.shared import audit, job_progress, state, statistics, wording
+from pages.shared import access, audit, job_progress, sign_in, state, statistics, wording
+from pages.shared.printable import literal
 
 # Letters of the name of a data set or variant, and of a model, that is longer than its place; the whole name is in the help.
 NAME, MODEL = 36, 26
@@ -32,13 +32,14 @@ def bar(page: StreamlitPage, unseen: Callable[[], None]) -> None:
     dataset = state.dataset()
     done = "Done" if job_progress.announce() else ""
     st.set_page_config(page_title=" - ".join(filter(None, (done, page.title, dataset and _name(dataset), "hnmine"))))
-    if dataset is None and not job_progress.anything():
+    if dataset is None and not job_progress.anything() and not access.person():
         return
     with st.container(horizontal=True, vertical_alignment="center", gap=10, key="context"):
         if dataset is not None:
             _context(dataset, page)
         job_progress.show_all(on_mine=page.url_path == "mine")
         unseen()
+        sign_in.menu()
 
 
 def _name(dataset: Dataset) -> str:
@@ -136,7 +137,7 @@ def _figures(run: Run, dataset_name: str, *, brief: bool) -> None:
     else:
         false = f"est. {estimate}, not audited" if estimate else "not audited"
     short = shortened(readable_name(name), MODEL)
-    label = _plain(short) if brief else f"{_plain(short)} · {counted(negatives, 'negative')} · false negatives {false}"
+    label = literal(short) if brief else f"{literal(short)} · {counted(negatives, 'negative')} · false negatives {false}"
     with st.popover(label, type="tertiary", wrap=False, key="figures"):
         lines = {
             "Data set": dataset_name,
@@ -150,8 +151,3 @@ def _figures(run: Run, dataset_name: str, *, brief: bool) -> None:
         about = "95% confidence interval of an audit." if measured is not None else "Review a random sample on Quality to measure the rate."
         st.text(about)
         st.page_link("pages/views/quality.py", label="Quality", icon=":material/verified:")
-
-
-def _plain(text: str) -> str:
-    """Return text that Markdown shows as it is."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)

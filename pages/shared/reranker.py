@@ -99,7 +99,7 @@ def source(run: OpenRun, with_scores: bool) -> ScoreSource:
     return widgets.choice("Score source", SOURCES, "export-source", run.run.settings.score_source, about)
 
 
-@resources.cached(4)
+@resources.cached()
 def _unscored(run: OpenRun, selection: Selection) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     return unscored(run.ranking, run.inputs.corpus, selection)
 

@@ -10,7 +10,9 @@ from streamlit.runtime import get_instance
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from hnmine import resources
+from hnmine.core.text import visible
 from hnmine.review.leases import Leases
+from pages.shared import access
 
 
 @dataclass(slots=True)
@@ -58,11 +60,13 @@ def leases() -> Leases:
 def remember(who: object) -> None:
     """Take the reviewer's name that a browser sent for this session; it may be anything."""
     if isinstance(who, str) and who.strip():
-        st.session_state.reviewer = who.strip()
+        st.session_state.reviewer = visible(who.strip())
 
 
 def reviewer() -> str:
-    """Return the name of this session's reviewer: the one that the browser remembers, or else "Reviewer N"."""
+    """Return the name of this session's reviewer: who signed in, or the one that the browser remembers, or else "Reviewer N"."""
+    if who := access.person():
+        return who
     state = st.session_state
     if not state.get("reviewer"):
         state.reviewer = desks().new_name(session_id())

@@ -1,7 +1,7 @@
 """Start the server: `python -m pages.shared.serve`, followed by options of `streamlit run`.
 
-Like `streamlit run app.py`, with one difference: until app.py has run once, Streamlit takes any folder named `pages` for a
-multi-page app of the old kind, and a screen's address shows "Page not found" above the screen. This start prevents that.
+Like `streamlit run app.py`, except that a server which others could reach without sign-in or consent does not start. `streamlit run`
+starts it, and it answers every request with the reason.
 """
 
 from __future__ import annotations
@@ -9,9 +9,47 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from starlette.middleware import Middleware
+from streamlit import config
 from streamlit.runtime.pages_manager import PagesManager
-from streamlit.web import cli
+from streamlit.web import bootstrap, cli
+
+from hnmine.core.errors import HnmineError
+from pages.shared import access, gate, pace, sessions, uploads
+
+APP = str(Path(__file__).parents[2] / "app.py")
+
+
+def prepared() -> list[Middleware]:
+    """Return the middleware of the server; the process ends with a message if people could not sign in.
+
+    Until app.py has run once, Streamlit takes any folder named `pages` for a multi-page app of the old kind, and a screen's address shows
+    "Page not found" above the screen. This prevents that.
+    """
+    PagesManager.uses_pages_directory = False
+    try:
+        access.check()
+    except HnmineError as error:
+        sys.exit(f"hnmine does not start. {error}")
+    uploads.on_disk()
+    sessions.end_in_time()
+    return [Middleware(pace.Pace), Middleware(gate.Gate)]
+
+
+def check(arguments: list[str]) -> None:
+    """End the process with the reason if a server with these options of `streamlit run` may not serve."""
+    config._main_script_path = APP
+    options = cli.main_run.make_context("run", [APP, *arguments], resilient_parsing=True).params
+    bootstrap.load_config_options({name: value for name, value in options.items() if name not in ("target", "args")})
+    try:
+        access.check()
+        refused = gate.refusal_to_serve()
+    except HnmineError as error:
+        refused = str(error)
+    if refused:
+        sys.exit(f"hnmine does not start. {refused}")
+
 
 if __name__ == "__main__":
-    PagesManager.uses_pages_directory = False
-    cli.main(["run", str(Path(__file__).parents[2] / "app.py"), *sys.argv[1:]])
+    check(sys.argv[1:])
+    cli.main(["run", APP, *sys.argv[1:]])

@@ -6,7 +6,6 @@ it changes anything: nobody's slider changes what another session exports.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -26,6 +25,7 @@ from hnmine.runs.variants import MINED, Variant, all_variants, save_variant
 from hnmine.runs.workspace import Dataset, Run
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
+from pages.shared import gate, limits
 from pages.shared.widgets import failed
 
 Decisions = tuple[tuple[str, ...], bool]
@@ -86,7 +86,8 @@ def write_address(page: str) -> None:
 
 
 def _named() -> dict[str, str]:
-    return {name: value for name in ADDRESS if (value := st.query_params.get(name))}
+    # A longer value is none that a screen wrote.
+    return {name: value for name in ADDRESS if 0 < len(value := st.query_params.get(name, "")) <= limits.ADDRESS}
 
 
 def _address(page: str) -> dict[str, str]:
@@ -101,10 +102,11 @@ def _address(page: str) -> dict[str, str]:
 def link(page: str, query: str | None = None) -> str:
     """Return the address of a page with the open run, its variant or draft, the list of Inspect and a query's id, for another person.
 
-    It begins with HNMINE_PUBLIC_URL, or `browser.serverAddress` where set, or else as this browser reached the server.
+    It begins with HNMINE_PUBLIC_URL, the address of sign-in or `browser.serverAddress` where set, or else as this browser reached the
+    server.
     """
     here = urlsplit(st.context.url or f"http://localhost:{st.get_option('server.port')}")
-    base = os.environ.get("HNMINE_PUBLIC_URL", "").rstrip("/")
+    base = gate.public_url()
     if not base:
         host = here.netloc
         if config.is_manually_set("browser.serverAddress"):

@@ -24,13 +24,13 @@ from hnmine.selection.select import Selection
 Ints = npt.NDArray[np.int64]
 
 
-@cached(4)
+@cached()
 def bins(run: OpenRun) -> histogram.RunBins:
     """Return the bins of a run's histograms, the same for every selection."""
     return histogram.run_bins(run.ranking)
 
 
-@cached(32)
+@cached()
 def summary(run: OpenRun, selection: Selection) -> Summary:
     """Return the counts and averages of a run's selection, with the estimated false-negative rate where the run has signals."""
     return summarise(run.inputs, run.ranking, selection, fn_model=resources.estimator(run))
@@ -42,41 +42,41 @@ def figures(run: OpenRun, selection: Selection) -> tuple[int, str]:
     return found.negatives, "" if found.estimated_fn_rate is None else str(found.estimated_fn_rate)
 
 
-@cached(16)
+@cached()
 def histograms(run: OpenRun, selection: Selection) -> histogram.Histograms:
     """Return the similarity histograms of a run's selection."""
     return histogram.score_histograms(run.ranking, selection, bins(run))
 
 
-@cached(4)
+@cached()
 def overlay(first: tuple[OpenRun, Selection], second: tuple[OpenRun, Selection], same_model: bool) -> histogram.Overlay:
     """Return the histograms of two selections in common bins."""
     sides = (compare.Side(run.inputs.corpus, run.ranking, selection) for run, selection in (first, second))
     return histogram.overlay(*sides, same_model=same_model)
 
 
-@cached(4)
+@cached()
 def query_table(run: OpenRun, selection: Selection) -> queries.QueryTable:
     """Return the table of the queries of a run's selection."""
     return queries.query_table(run.inputs.corpus, run.ranking, selection, resources.fn_probabilities(run, selection))
 
 
-@cached(2, by_verdicts=False)
+@cached(by_verdicts=False)
 def _folded(run: OpenRun) -> list[str]:
     return [normalize_text(query) for query in run.inputs.corpus.queries]
 
 
-@cached(2, by_verdicts=False)
+@cached(by_verdicts=False)
 def _folded_passages(run: OpenRun) -> list[str]:
     return [normalize_text(passage) for passage in run.inputs.corpus.passages]
 
 
-@cached(2, by_verdicts=False)
+@cached(by_verdicts=False)
 def _places(run: OpenRun) -> Ints:
     return listing.alphabetical(_folded(run))
 
 
-@cached(2)
+@cached()
 def _folded_of(run: OpenRun, selection: Selection) -> listing.Texts:
     corpus = run.inputs.corpus
     if not isinstance(corpus.passages, Texts):
@@ -85,62 +85,62 @@ def _folded_of(run: OpenRun, selection: Selection) -> listing.Texts:
     return listing.Texts(_folded(run), [normalize_text(passage) for passage in corpus.passages.take(ids)], ids)
 
 
-@cached(8)
+@cached()
 def _matching(run: OpenRun, selection: Selection, words: str) -> listing.Bools | None:
     return listing.matching(words, run.inputs.corpus, selection, _folded_of(run, selection))
 
 
-@cached(8)
+@cached()
 def found(run: OpenRun, selection: Selection, asked: listing.Listing) -> Ints:
     """Return the queries that match, sorted: (m,) int64."""
     among = _matching(run, selection, asked.words) if asked.words.strip() else None
     return listing.found(asked, query_table(run, selection), selection, among, _places(run) if asked.sort == "query" else None)
 
 
-@cached(4)
+@cached()
 def filter_counts(run: OpenRun, selection: Selection) -> dict[str, int]:
     """Return the number of queries that each filter of the list keeps."""
     table = query_table(run, selection)
     return {name: int(np.count_nonzero(listing.filtered(name, table, selection))) for name in listing.FILTERS}
 
 
-@cached(4, by_verdicts=False)
+@cached(by_verdicts=False)
 def common_words(run: OpenRun) -> frozenset[str]:
     """Return the words that are in too many of a run's passages to be informative."""
     return text.common_words(run.inputs.corpus.passages)
 
 
-@cached(4)
+@cached()
 def comparison(first: tuple[OpenRun, Selection], second: tuple[OpenRun, Selection]) -> compare.Comparison:
     """Return the comparison of two runs."""
     return compare.compare(*(compare.Side(run.inputs.corpus, run.ranking, selection) for run, selection in (first, second)))
 
 
-@cached(4)
+@cached()
 def fingerprint(run: OpenRun, selection: Selection) -> str:
     """Return the fingerprint of a selection's negatives."""
     return audit_sample.fingerprint(run.inputs.corpus, selection.negatives)
 
 
-@cached(4)
+@cached()
 def positives(run: OpenRun, selection: Selection) -> diagnostics.Positives:
     """Return the rank of each positive."""
     return diagnostics.positives(run.inputs.corpus, run.ranking, selection)
 
 
-@cached(4)
+@cached()
 def hubs(run: OpenRun, selection: Selection) -> diagnostics.Hubs:
     """Return how often each passage is chosen."""
     return diagnostics.hubs(run.inputs.corpus, selection)
 
 
-@cached(4)
+@cached()
 def lengths(run: OpenRun, selection: Selection) -> diagnostics.Lengths:
     """Return the lengths of positives, chosen negatives and candidates."""
     return diagnostics.lengths(run.inputs.corpus, run.ranking, selection)
 
 
-@cached(4)
+@cached()
 def separation(run: OpenRun, selection: Selection) -> diagnostics.Separation:
     """Return the separation of positives and chosen negatives by similarity."""
     return diagnostics.separation(run.inputs.corpus, run.ranking, selection)

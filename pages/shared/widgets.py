@@ -7,13 +7,15 @@ from typing import TypeVar
 
 import streamlit as st
 
+from hnmine.core.text import visible
+
 T = TypeVar("T")
 
 
 def failed(title: str, error: object) -> None:
     """Draw an error; its text is shown literally, because it can contain text of the data."""
     st.error(title, icon=":material/error:")
-    st.text(str(error))
+    st.text("\n".join(map(visible, str(error).splitlines())))
 
 
 def metrics(*figures: tuple[str, str, str | None]) -> None:

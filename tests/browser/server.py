@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,20 @@ OUTSIDE: list[str] = []  # what pages asked of other hosts
 
 
 class Server:
-    """A server as `make app` starts it, on a free port (or one given) with its own workspace; or of another `script`."""
+    """A server as `make app` starts it, on a free port (or one given) with its own workspace.
 
-    def __init__(self, workspace: Path, *, port: int = 0, script: Path | None = None) -> None:
+    `script` is another script for `streamlit run`; `options` are options of it; `extra` is added to the environment.
+    """
+
+    def __init__(
+        self,
+        workspace: Path,
+        *,
+        port: int = 0,
+        script: Path | None = None,
+        options: Sequence[str] = (),
+        **extra: str,
+    ) -> None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
@@ -40,10 +52,10 @@ class Server:
         command = ["-m", "pages.shared.serve"] if script is None else ["-m", "streamlit", "run", str(script)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *command, "--server.port", str(self.port)],
+                [sys.executable, *command, "--server.port", str(self.port), *options],
                 cwd=ROOT,
                 # One thread: the browser needs the other processors, and threads that wait for each other are slow.
-                env={"OMP_NUM_THREADS": "1"} | os.environ | {"HNMINE_HOME": str(workspace), "PYTHONPATH": str(ROOT)},
+                env={"OMP_NUM_THREADS": "1"} | os.environ | {"HNMINE_HOME": str(workspace), "PYTHONPATH": str(ROOT)} | extra,
                 stdout=log,
                 stderr=log,
             )

@@ -16,6 +16,7 @@ from hnmine.runs.job_records import JobRecords, Request
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from pages.shared import frame, job_progress
+from pages.shared.printable import literal
 from tests.conftest import FakeEncoder, add_example
 from tests.pages.conftest import open_app, press, texts
 
@@ -58,7 +59,7 @@ def test_long_names_are_cut_and_told_in_full(fresh: Path, tmp_path: Path) -> Non
 
 
 def test_names_are_shown_literally() -> None:
-    assert frame._plain("a_b_*c*[d](e) :f:") == r"a\_b\_\*c\*\[d\]\(e\) \:f\:"
+    assert literal("a_b_*c*[d](e) :f:") == r"a\_b\_\*c\*\[d\]\(e\) \:f\:"
 
 
 def test_a_job_of_another_data_set_is_shown_and_can_be_cancelled(run: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from hnmine.export.formats import FORMATS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = ["README.md", "docs/guide.md", "docs/choosing.md", "docs/scale.md", "benchmarks/RESULTS.md"]
+PAGES = ["README.md", "docs/guide.md", "docs/choosing.md", "docs/scale.md", "docs/serving.md", "benchmarks/RESULTS.md"]
 GUIDE = (DOCS / "guide.md").read_text("utf-8")
 SCREENS = re.findall(r'st\.Page\(\s*"pages/views/\w+\.py",\s*title="(\w+)"', (ROOT / "app.py").read_text("utf-8"))
 

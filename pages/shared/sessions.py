@@ -1,0 +1,47 @@
+"""Sessions whose browser has left end in time, with all that they hold: uploads, queues of reviews, opened runs.
+
+Streamlit keeps a session for a browser that comes back (server.disconnectedSessionTTL, 120 seconds), but drops it only when another one
+disconnects. On a quiet server that is never.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from streamlit.runtime import memory_session_storage
+from streamlit.runtime.caching.ttl_cache import TTLCache
+from streamlit.runtime.memory_session_storage import MemorySessionStorage
+from streamlit.runtime.session_manager import SessionInfo
+from streamlit.web.server import server
+
+from hnmine.core import garbage
+
+__all__ = ["Sessions", "end_in_time"]
+
+
+class Sessions(MemorySessionStorage):
+    """Streamlit's store of sessions whose browser has left; each is dropped when its time is over."""
+
+    def __init__(self, maxsize: int = 128, ttl_seconds: int = 120) -> None:
+        self._ttl, self._dropped = ttl_seconds, 0
+        self._cache: TTLCache[str, SessionInfo] = TTLCache(maxsize, ttl_seconds, on_evict=self._count)
+
+    def save(self, session_info: SessionInfo) -> None:
+        super().save(session_info)
+        # A second later, so that those that leave together are dropped together.
+        asyncio.get_running_loop().call_later(self._ttl + 1, self._drop)
+
+    def _count(self, reason: str, count: int) -> None:
+        self._dropped += count
+
+    def _drop(self) -> None:
+        self._cache.expire()
+        if self._dropped:
+            self._dropped = 0
+            garbage.collect()  # a session refers to itself
+
+
+def end_in_time() -> None:
+    """Make Streamlit drop sessions in time; call it before the server is made."""
+    for module in (server, memory_session_storage):
+        module.MemorySessionStorage = Sessions  # type: ignore[misc, attr-defined]

@@ -1,0 +1,159 @@
+"""Who is let in by secrets.toml, and which servers do not start."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit import config
+
+from hnmine.core.errors import WorkspaceError
+from pages.shared import access, gate
+from tests.conftest import ROOT
+
+AUTH = f'[auth]\nredirect_uri = "https://hn.example/mine/oauth2callback"\ncookie_secret = "{"x" * 32}"\nclient_id = "a"\n'
+ANN = {"is_logged_in": True, "email": "ann@firm.example", "email_verified": True}
+
+
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where secrets.toml is."""
+    path = tmp_path / "secrets.toml"
+    before = config.get_option("secrets.files")
+    config.set_option("secrets.files", [str(path)])
+    monkeypatch.setattr(access, "_read", None)
+    monkeypatch.setattr(access, "_required", False)
+    yield path
+    config.set_option("secrets.files", before)
+
+
+@pytest.mark.parametrize(
+    ("lists", "claims", "let_in"),
+    [
+        ('allowed = ["@firm.example"]', {}, True),
+        ('allowed = ["@Firm.Example"]', {"email": "Ann@FIRM.example"}, True),
+        ('allowed = ["ann@firm.example"]', {}, True),
+        ('allowed = ["*"]', {"email": "eve@other.example"}, True),
+        ('allowed = ["@firm.example"]', {"email_verified": "true"}, True),
+        ("allowed = []", {}, False),
+        ('allowed = ["@firm.example"]', {"email": "ann@sub.firm.example"}, False),
+        ('allowed = ["@firm.example"]', {"email": "ann@evilfirm.example"}, False),
+        ('allowed = ["ann@firm.example"]', {"email": "joann@firm.example"}, False),
+        ('allowed = ["@firm.example"]', {"email": "ann@evil.example@firm.example"}, False),
+        ('allowed = ["@firm.example"]', {"email": "ann @firm.example"}, False),
+        ('allowed = ["@firm.example"]', {"email": "@firm.example"}, False),
+        ('allowed = ["mark@firm.example"]', {"email": "mar\u212a@firm.example"}, False),  # a Kelvin sign, "k" in lower case
+        ('allowed = ["*"]', {"email": None}, False),
+        ('allowed = ["*"]', {"email_verified": False}, False),
+        ('allowed = ["*"]', {"email_verified": None}, False),
+        ('allowed = ["*"]\nprovider_verifies_email = true', {"email_verified": None}, True),
+        ('allowed = ["*"]\nprovider_verifies_email = true', {"email_verified": False}, False),
+        ('allowed = ["*"]', {"is_logged_in": False}, False),
+        ('allowed = ["*"]', {"is_logged_in": "yes"}, False),
+    ],
+)
+def test_who_is_let_in(secrets: Path, lists: str, claims: dict[str, Any], let_in: bool) -> None:
+    secrets.write_text(f"{AUTH}[hnmine]\n{lists}\n", "utf-8")
+    assert access.is_allowed(ANN | claims) == let_in
+
+
+def test_the_lists_are_read_again_when_the_file_changes_and_sign_in_cannot_vanish(secrets: Path) -> None:
+    secrets.write_text(f'{AUTH}[hnmine]\nallowed = ["@firm.example"]\n', "utf-8")
+    assert access.is_allowed(ANN)
+    secrets.write_text(f'{AUTH}[hnmine]\nallowed = ["@other.example"]\n', "utf-8")
+    assert not access.is_allowed(ANN)
+    for broken in ("[hnmine]\nallowed = [", '[hnmine]\nallowed = ["*"]\n'):
+        secrets.write_text(broken, "utf-8")
+        with pytest.raises(WorkspaceError):
+            access.rules()
+    secrets.unlink()
+    with pytest.raises(WorkspaceError, match=r"\[auth\] of secrets.toml is gone"):
+        access.rules()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[auth", "cannot be read"),
+        ("auth = 1", "must be sections"),
+        (AUTH, "not who is let in"),
+        (AUTH.replace("/oauth2callback", "") + '[hnmine]\nallowed = ["*"]', "ending in /oauth2callback"),
+        (AUTH.replace("x" * 32, "xxx") + '[hnmine]\nallowed = ["*"]', "at least 32 characters"),
+        (AUTH + '[hnmine]\nallowed = "@firm.example"', "must be a list"),
+        (AUTH + '[hnmine]\nallowed = ["firm.example"]', "must be a list"),
+        (AUTH + '[hnmine]\nallowed = ["*"]\nadmins = [1]', "must be a list"),
+        (AUTH + '[hnmine]\nallowed = ["*"]\nprovider_verifies_email = "yes"', "must be true or false"),
+    ],
+)
+def test_a_sign_in_that_is_not_complete_is_refused_with_the_remedy(secrets: Path, content: str, message: str) -> None:
+    secrets.write_text(content, "utf-8")
+    with pytest.raises(WorkspaceError, match=re.escape(message)):
+        access.rules()
+
+
+def test_the_address_of_sign_in_is_a_name_of_the_server(secrets: Path) -> None:
+    secrets.write_text(f'{AUTH}[hnmine]\nallowed = ["*"]\n', "utf-8")
+    assert "hn.example" in gate.names()
+    assert gate.public_url() == "https://hn.example/mine"
+    assert gate._secure(b"a=b; Path=/") == b"a=b; Path=/; Secure"
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "message"),
+    [
+        (["--server.address", "0.0.0.0"], {}, "has no sign-in"),
+        (["--server.address", "::"], {}, "has no sign-in"),
+        ([], {"STREAMLIT_SERVER_ADDRESS": "192.168.0.7"}, "has no sign-in"),
+        ([], {"HNMINE_PUBLIC_URL": "https://hn.example"}, "has no sign-in"),
+        (["--server.address", "0.0.0.0"], {"HNMINE_OPEN_TO_NETWORK": "yes"}, "has no sign-in"),
+        (["--secrets.files", "BROKEN"], {}, "cannot be read"),
+    ],
+)
+def test_a_server_that_must_not_serve_does_not_start(tmp_path: Path, options: list[str], variables: dict[str, str], message: str) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[auth", "utf-8")
+    command = [sys.executable, "-m", "pages.shared.serve", *(str(broken) if each == "BROKEN" else each for each in options)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("hnmine does not start. ")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr and "URL" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("localhost:8501", "localhost"),
+        ("LocalHost.", "localhost"),
+        ("[::1]:8501", "::1"),
+        ("", ""),
+        ("evil@localhost", ""),
+        ("localhost/", ""),
+        ("localhost#", ""),
+        ("localhost:port", ""),
+        ("[::1", ""),
+        ("localhost\t", ""),
+    ],
+)
+def test_the_name_in_a_host_header(header: str, name: str) -> None:
+    assert gate.host_of(header) == name
+
+
+def test_messages_that_streamlit_would_do_for_everybody_are_known_by_their_kind() -> None:
+    from streamlit.proto.BackMsg_pb2 import BackMsg
+
+    kinds = {field.name for field in BackMsg.DESCRIPTOR.fields}
+    assert {each for each in gate.MESSAGES if each} <= kinds, "Streamlit has renamed a message"
+    assert gate._kind(BackMsg(clear_cache=True).SerializeToString()) == "clear_cache"
+    assert "clear_cache" not in gate.MESSAGES
+    assert gate._kind(b"\xff") == ""
+    assert json.dumps(sorted(kinds - {*gate.MESSAGES})) == json.dumps(
+        ["clear_cache", "debug_disconnect_websocket", "debug_shutdown_runtime", "load_git_info", "set_run_on_save"]
+    )
