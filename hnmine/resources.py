@@ -346,7 +346,7 @@ def export(run: OpenRun, settings: MineSettings) -> list[Written]:
     form = FORMATS[settings.output_format]
     name = f"export-{text_hash(run.key + as_json(settings)):016x}{form.suffix}"
     path = workspace().run_folder(run.run.id) / name
-    workspace().clear(path, "export", EXPORTS_KEPT)
+    remove_oldest(path, "export", EXPORTS_KEPT)
     chosen = selection(run, settings.selection)
     scores = run.scores(chosen, settings.score_source, lambda: scorer(run)) if settings.with_scores else None
     record = None if form.folder is None else _record(run, settings, chosen)
@@ -395,6 +395,6 @@ def verdict_file(run: OpenRun) -> Path | None:
     lines = b"".join(verdict_lines(run.verdict_pairs.applied))
     path = folder / f"reviews-{hashlib.sha256(lines).hexdigest()[:16]}.jsonl"
     if not path.exists():
-        workspace().clear(path, "reviews", EXPORTS_KEPT)
+        remove_oldest(path, "reviews", EXPORTS_KEPT)
         write_atomic(path, [lines])
     return path

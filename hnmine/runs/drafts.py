@@ -12,6 +12,7 @@ from contextlib import suppress
 import msgspec
 
 from hnmine.core import small_files
+from hnmine.core.files import remove_oldest
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 
@@ -30,7 +31,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_id() -> str:
-    """Return the id of a new draft; the prefix lets `Workspace.clear` find drafts."""
+    """Return the id of a new draft; the prefix lets `remove_oldest` find drafts."""
     return f"draft-{secrets.token_hex(4)}"
 
 
@@ -56,7 +57,7 @@ def write_draft(space: Workspace, run_id: str, draft: Draft) -> None:
     is_new = not path.exists()
     small_files.write(path, draft, f"unsaved changes of the run {run_id} cannot be stored", make_folder=True)
     if is_new:
-        space.clear(path, "draft", DRAFTS_KEPT)
+        remove_oldest(path, "draft", DRAFTS_KEPT)
 
 
 def delete_draft(space: Workspace, run_id: str, draft_id: str) -> None:

@@ -319,24 +319,6 @@ class Workspace:
         """Return the path of a file about one selection of a run, named by a hash of its settings."""
         return self.run_folder(run_id) / f"{kind}-{text_hash(msgspec.json.encode(selection).decode()):016x}.json"
 
-    def clear(self, path: Path, kind: str, kept: int) -> None:
-        """Remove the oldest files or folders of a kind beside `path`: `kept` are left, `path` included; train and dev count as one."""
-        groups: dict[str, list[Path]] = {}
-        found: list[tuple[float, Path]] = []
-        for each in path.parent.glob(f"{kind}-*"):
-            with suppress(FileNotFoundError):  # another session removes them too
-                found.append((each.stat().st_mtime, each))
-        for _, each in sorted(found, reverse=True):
-            groups.setdefault(each.name.partition(".")[0], []).append(each)
-        groups.pop(path.name.partition(".")[0], None)
-        for group in list(groups.values())[kept - 1 :]:
-            for each in group:
-                if each.is_dir():
-                    shutil.rmtree(each, ignore_errors=True)
-                else:
-                    with suppress(OSError):  # a read-only disk; the next call removes it
-                        each.unlink(missing_ok=True)
-
     def unless_changed(self, path: Path, read_file: Callable[[Path], T], *, purpose: str = "") -> T:
         """Return `read_file(path)`, which is called again only when the file has changed; `purpose` tells several functions apart."""
         seen, key = stamp(path), (path, purpose)
