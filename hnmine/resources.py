@@ -24,7 +24,7 @@ from hnmine.checks.check import check
 from hnmine.checks.kinds import Report
 from hnmine.core.cache import Cache
 from hnmine.core.errors import InputError, ModelError, SettingsError, WorkspaceError
-from hnmine.core.files import available, parse_size, write_atomic
+from hnmine.core.files import available, parse_size, remove_oldest, write_atomic
 from hnmine.core.progress import OnProgress
 from hnmine.core.text import text_hash
 from hnmine.data.columns import Columns
