@@ -208,6 +208,7 @@ class Workspace:
         with self._new_folder(self.root / "runs") as folder:
             run = msgspec.structs.replace(run, arrays=ranking.save(folder))
             write_atomic(folder / "manifest.json", [small_files.encoded(run)])
+            sync_folder(folder)
             folder.rename(self.root / "runs" / run.id)
             sync_folder(self.root / "runs")
         return run
@@ -319,15 +320,13 @@ class Workspace:
     def clear(self, path: Path, kind: str, kept: int) -> None:
         """Remove the oldest files or folders of a kind beside `path`: `kept` are left, `path` included; train and dev count as one."""
         groups: dict[str, list[Path]] = {}
-        for each in sorted(path.parent.glob(f"{kind}-*"), key=lambda each: each.stat().st_mtime, reverse=True):
+        for each in sorted(path.parent.glob(f"{kind}-*"), key=lambda each: [seen[1] for seen in stamp(each)[:1]], reverse=True):
             groups.setdefault(each.name.partition(".")[0], []).append(each)
         groups.pop(path.name.partition(".")[0], None)
         for group in list(groups.values())[kept - 1 :]:
             for each in group:
-                if each.is_dir():
-                    shutil.rmtree(each, ignore_errors=True)
-                else:
-                    each.unlink(missing_ok=True)
+                with suppress(OSError):
+                    shutil.rmtree(each, ignore_errors=True) if each.is_dir() else each.unlink(missing_ok=True)
 
     def unless_changed(self, path: Path, read_file: Callable[[Path], T], *, purpose: str = "") -> T:
         """Return `read_file(path)`, which is called again only when the file has changed; `purpose` tells several functions apart."""
