@@ -234,8 +234,7 @@ def text_lengths(read: Data, folder: Path) -> Lengths | None:
 @cached(4)
 def _stored_run(run_id: str, stamp: Stamp) -> tuple[Run, Inputs, Ranking]:
     space = workspace()
-    run = space.run(run_id)
-    settings = run.settings
+    settings = (run := space.run(run_id)).settings
     read = Data(run.dataset_id, space.stamp(run.dataset_id), settings.repair, settings.skip_bad_rows, settings.columns)
     try:
         try:
@@ -243,7 +242,10 @@ def _stored_run(run_id: str, stamp: Stamp) -> tuple[Run, Inputs, Ranking]:
         except InputError:  # an older version may have found nothing improbable
             found = inputs(msgspec.structs.replace(read, repair=(*read.repair, ACCEPT)), settings.pool_mode)
     except InputError as error:
-        message = f"the data that the run {run_id} was mined from cannot be read ({error}); put it back as it was, or mine again"
+        folder = space.dataset_folder(run.dataset_id)
+        message = (
+            f"the data in {folder} that the run {run_id} was mined from cannot be read ({error}); put it back as it was, or mine again"
+        )
         raise WorkspaceError(message) from error
     run.check_inputs(found.files, space.training_path(run.dataset_id).parent)
     (ranking := space.ranking(run_id)).check_corpus(found.corpus)
