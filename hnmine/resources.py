@@ -24,7 +24,7 @@ from hnmine.analysis.listing import Listing
 from hnmine.checks.check import check
 from hnmine.checks.kinds import Report
 from hnmine.core.errors import InputError, ModelError, WorkspaceError
-from hnmine.core.files import write_atomic
+from hnmine.core.files import keep_newest, write_atomic
 from hnmine.core.progress import OnProgress
 from hnmine.core.text import text_hash
 from hnmine.data.columns import Columns
@@ -233,26 +233,23 @@ def _stored_run(run_id: str, stamp: Stamp) -> tuple[Run, Inputs, Ranking]:
     space = workspace()
     run = space.run(run_id)
     settings = run.settings
-    read = Data(run.dataset_id, stamp, settings.repair, settings.skip_bad_rows, settings.columns)
+    read = Data(run.dataset_id, space.stamp(run.dataset_id), settings.repair, settings.skip_bad_rows, settings.columns)
     try:
         try:
             found = inputs(read, settings.pool_mode)
         except InputError:  # an older version may have found nothing improbable
             found = inputs(msgspec.structs.replace(read, repair=(*read.repair, ACCEPT)), settings.pool_mode)
     except InputError as error:
-        raise WorkspaceError(f"the data that the run {run_id} was mined from cannot be read ({error}); put it back as it was") from error
+        message = f"the data that the run {run_id} was mined from cannot be read ({error}); put it back as it was, or mine again"
+        raise WorkspaceError(message) from error
     run.check_inputs(found.files, space.training_path(run.dataset_id).parent)
-    return run, found, space.ranking(run_id)
+    (ranking := space.ranking(run_id)).check_corpus(found.corpus)
+    return run, found, ranking
 
 
 @cached(4)
 def _verdicts(run_id: str, stamp: Stamp) -> RunVerdicts:
     return RunVerdicts(*_stored_run(run_id, stamp)[1:])
-
-
-@cached(8)
-def _verdict_pairs(run_id: str, stamp: Stamp, version: int) -> VerdictPairs:
-    return _verdicts(run_id, stamp).pairs(reviews())
 
 
 @cached(8)
@@ -266,8 +263,7 @@ def open_run(run_id: str) -> OpenRun:
     Raises:
         WorkspaceError: there is no such run, it is damaged, or its data has changed since it was mined.
     """
-    stamp = workspace().stamp(workspace().run(run_id).dataset_id)
-    pairs = _verdict_pairs(run_id, stamp, reviews().version())
+    pairs = _verdicts(run_id, stamp := workspace().run_stamp(run_id)).pairs(reviews())
     # The pairs themselves are not cached by their digest: another reviewer may have given the same verdicts since.
     found = _reviewed(run_id, stamp, pairs)
     return OpenRun(found.inputs, found.ranking, pairs, found.fn_model, _stored_run(run_id, stamp)[0], f"{run_id} {pairs.digest}")
@@ -314,7 +310,7 @@ def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], np
     """
     opened = open_run(run_id)
     model = encoder(opened.run.settings.model or ModelSettings())
-    if model.describe()["weights_sha256"] != opened.run.manifest["model"]["weights_sha256"]:
+    if model.describe()["weights_sha256"] != opened.run.manifest.get("model", {}).get("weights_sha256"):
         raise ModelError("the model's weights have changed since this run was mined; mine again to search with the new ones")
     scores, ids = _passage_index(opened).search(encode(model, [text], "queries"), k)
     return scores[0], ids[0]
@@ -346,7 +342,7 @@ def export(run: OpenRun, settings: MineSettings) -> list[Written]:
     form = FORMATS[settings.output_format]
     name = f"export-{text_hash(run.key + _json(settings)):016x}{form.suffix}"
     path = workspace().run_folder(run.run.id) / name
-    workspace().clear(path, "export", EXPORTS_KEPT)
+    keep_newest(path, "export", EXPORTS_KEPT)
     chosen = selection(run, settings.selection)
     scores = run.scores(chosen, settings.score_source, lambda: scorer(run)) if settings.with_scores else None
     record = None if form.folder is None else _record(run, settings, chosen)
@@ -395,6 +391,6 @@ def verdict_file(run: OpenRun) -> Path | None:
     lines = b"".join(verdict_lines(run.verdict_pairs.applied))
     path = folder / f"reviews-{hashlib.sha256(lines).hexdigest()[:16]}.jsonl"
     if not path.exists():
-        workspace().clear(path, "reviews", EXPORTS_KEPT)
+        keep_newest(path, "reviews", EXPORTS_KEPT)
         write_atomic(path, [lines])
     return path

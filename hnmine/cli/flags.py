@@ -37,6 +37,7 @@ __all__ = [
     "FLAGS",
     "PUSH_FLAGS",
     "REPRODUCE_WITH",
+    "WORKSPACE_FLAGS",
     "Flag",
     "command_line",
     "filter_table",
@@ -55,13 +56,13 @@ class Flag:
         name: as hn_mine.py spells it.
         setting: the field of MineSettings that it sets, such as "model.devices"; "" for none.
         kind: how its text is parsed. A "template" is the format of an instruction, with `\\n` for a new line; "columns" are words such as
-            `query=question`.
+            `query=question`; a "bare" one is a switch that takes no value.
         fallback: the default of a flag that sets no field.
     """
 
     name: str
     setting: str
-    kind: Literal["text", "template", "switch", "integer", "number", "window", "list", "size", "columns", "paths"]
+    kind: Literal["text", "template", "switch", "integer", "number", "window", "list", "size", "columns", "paths", "bare"]
     help: str
     metavar: str = ""
     choices: tuple[str, ...] = ()
@@ -226,6 +227,11 @@ CHECK_FLAGS = (
     Flag("output_file", "", "text", "where to write the repaired rows; replaced as a whole or not at all", "FILE"),
     Flag("json", "", "switch", "print the report as JSON", fallback=False),
     Flag("quiet", "", "switch", "show no progress", fallback=False),
+)  # fmt: skip
+WORKSPACE_FLAGS = (
+    Flag("vectors", "", "bare", "backup: include the vector store, which can be computed again; runs have their own vectors in any case",
+         fallback=False),
+    Flag("quiet", "", "bare", "show no progress", fallback=False),
 )  # fmt: skip
 PUSH_FLAGS = (Flag("private", "", "switch", "make a private repository; a public one with this name is refused", fallback=False),)
 _ALWAYS_SHOWN = ("range_for_sampling", "negative_number", "seed")

@@ -1,4 +1,4 @@
-"""The command line: `python -m hnmine mine`, `read`, `check`, `push` and `cache`.
+"""The command line: `python -m hnmine mine`, `read`, `check`, `push`, `cache` and `workspace`.
 
 `mine` accepts the flags of FlagEmbedding's scripts/hn_mine.py. The summary is printed to stdout, progress and errors to stderr. The flags
 are defined in `flags`.
@@ -17,11 +17,11 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
 
+from hnmine.cli.cache import cache_report
 from hnmine.cli.check import FAULTY, check_file
 from hnmine.cli.flags import (
     CACHE_FLAGS,
@@ -30,6 +30,7 @@ from hnmine.cli.flags import (
     PUSH_FLAGS,
     READ_FLAGS,
     REPRODUCE_WITH,
+    WORKSPACE_FLAGS,
     Flag,
     paths_of,
     preset_defaults,
@@ -37,9 +38,10 @@ from hnmine.cli.flags import (
 )
 from hnmine.cli.read import read_report
 from hnmine.cli.terminal import Interrupts
+from hnmine.cli.workspace import workspace_report
 from hnmine.cluster.settings import cluster_settings
 from hnmine.core.errors import HnmineError, SettingsError
-from hnmine.core.files import in_words, parse_size
+from hnmine.core.files import parse_size
 from hnmine.core.progress_bar import Progress
 from hnmine.core.version import __version__
 from hnmine.data.verdicts import read_verdicts
@@ -49,7 +51,6 @@ from hnmine.models.encoder import FlagEncoder
 from hnmine.runs.mine import mine_to_file
 from hnmine.runs.reproduce import reproduce
 from hnmine.runs.workspace import vectors_folder
-from hnmine.vectors.store import VectorStore
 
 __all__ = ["main", "parse"]
 
@@ -114,6 +115,9 @@ _READERS: dict[str, Callable[[str], Any]] = {
 
 def _add(group: argparse._ArgumentGroup, flag: Flag) -> None:
     names = list(dict.fromkeys([f"--{flag.name}", f"--{flag.name.replace('_', '-')}"]))
+    if flag.kind == "bare":
+        group.add_argument(*names, dest=flag.name, action="store_true", help=flag.help)
+        return
     options: dict[str, Any] = {"dest": flag.name, "default": flag.default}
     options["type"] = _READERS.get(flag.kind, str)
     text = flag.help
@@ -166,6 +170,22 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     for flag in CACHE_FLAGS:
         _add(cache.add_argument_group(), flag)
+    workspace = commands.add_parser(
+        "workspace",
+        help="back up, restore or verify the workspace folder",
+        description="Back up, restore or verify the workspace: the folder HNMINE_HOME, or ./workspace.",
+        epilog="Exit status: 0 success, 1 failure or, of verify, any damage, 2 bad usage.",
+        **common,
+    )
+    workspace.add_argument(
+        "action",
+        choices=("backup", "restore", "verify"),
+        help="backup: write everything into one file, also while servers run; restore: make the workspace, which must be empty, from that "
+        "file; verify: read a workspace, or a backup, and list each damage with its remedy",
+    )
+    workspace.add_argument("file", nargs="?", metavar="FILE", help="the backup, such as backup.tar; verify without it reads the workspace")
+    for flag in WORKSPACE_FLAGS:
+        _add(workspace.add_argument_group(), flag)
     check = commands.add_parser(
         "check",
         help="check a training file for problems that trainers fail on",
@@ -199,6 +219,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         _add(upload.add_argument_group(), flag)
     if argv and argv[0].startswith("--") and argv[0] not in ("--help", "--version"):
         parser.error(f"the command is missing; use python -m hnmine mine {argv[0]} ...")
+    if argv and argv[0] == "workspace":  # argparse finds an optional FILE only before the flags, which take no values here
+        argv = sorted(argv, key=lambda word: word.startswith("-"))
     arguments, unknown = parser.parse_known_args(argv)
     if arguments.command == "mine" and arguments.preset is not None and arguments.from_manifest is None:
         defaults = preset_defaults(arguments.preset, by_hardness=arguments.hardness is not None)
@@ -212,8 +234,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         if arguments.from_manifest is not None and (more := [flag.name for flag in given if flag.name not in REPRODUCE_WITH]):
             mine.error(f"--{more[0]} cannot be combined with --from_manifest, which repeats the run unchanged; remove one of them")
     if unknown:
-        used = {"cache": cache, "check": check, "read": read, "push": upload}.get(arguments.command, mine)
-        own = {"cache": CACHE_FLAGS, "check": CHECK_FLAGS, "read": READ_FLAGS, "push": PUSH_FLAGS}
+        others = {"cache": cache, "check": check, "read": read, "push": upload, "workspace": workspace}
+        used = others.get(arguments.command, mine)
+        own = {"cache": CACHE_FLAGS, "check": CHECK_FLAGS, "read": READ_FLAGS, "push": PUSH_FLAGS, "workspace": WORKSPACE_FLAGS}
         table = {"": own[arguments.command]} if arguments.command in own else FLAGS
         known = [f"--{flag.name}" for flags in table.values() for flag in flags]
         close = difflib.get_close_matches(unknown[0].partition("=")[0].replace("-", "_").replace("__", "--", 1), known, n=1)
@@ -282,37 +305,6 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
     _print(msgspec.json.encode(summary).decode() if arguments.json else str(summary))
 
 
-def _cache(arguments: argparse.Namespace) -> None:
-    folder = Path(arguments.store or vectors_folder())
-    if not folder.is_dir():
-        if arguments.store:
-            raise SettingsError(f"folder {folder} does not exist; set --store to the folder of the vectors")
-        _print("[]" if arguments.json else f"{folder} has no vectors")
-        return
-    store = VectorStore(folder)
-    lines: list[str] = []
-    if arguments.action == "verify":
-        lines += store.verify() or ["no damaged vectors"]
-    elif arguments.action == "prune":
-        if not (arguments.everything or arguments.limit is not None or arguments.older_than is not None):
-            raise SettingsError("choose what to delete: --limit SIZE, --older_than DAYS, or --everything")
-        freed = store.prune(limit_bytes=arguments.limit, older_than_days=arguments.older_than, everything=arguments.everything)
-        lines.append(f"{in_words(freed)} freed")
-    usage = store.usage()
-    if arguments.json:
-        _print(msgspec.json.encode(usage).decode())
-        return
-    for each in usage:
-        lines.append(
-            f"{each.model}  {each.rows:,} {'scores of pairs' if each.dimension == 1 else f'vectors of {each.dimension} dimensions'}, "
-            f"{each.dtype}  {in_words(each.bytes)} in "
-            f"{each.shards:,} {'file' if each.shards == 1 else 'files'}  last used {each.last_used[:10]}"
-        )
-    total = sum(each.bytes for each in usage)
-    lines.append(f"{in_words(total)} of at most {in_words(store.limit_bytes)} in {folder}")
-    _print("\n".join([*lines, *(f"note  {note}" for note in store.notes)]))
-
-
 def _check(arguments: argparse.Namespace, interrupts: Interrupts) -> int:
     with _progress(not arguments.quiet and sys.stderr is not None and sys.stderr.isatty()) as progress:
         text, status = check_file(arguments, progress, interrupts.should_stop)
@@ -356,7 +348,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not debug:
                 _silence_libraries()
             if arguments.command == "cache":
-                _cache(arguments)
+                _print(cache_report(arguments))
+            elif arguments.command == "workspace":
+                with _progress(not arguments.quiet and sys.stderr is not None and sys.stderr.isatty()) as progress:
+                    text, status = workspace_report(arguments, progress)
+                _print(text)
+                return status
             elif arguments.command == "check":
                 return _check(arguments, interrupts)
             elif arguments.command == "read":

@@ -24,6 +24,7 @@ __all__ = [
     "QuestionError",
     "SettingsError",
     "TextsError",
+    "VersionError",
     "WorkspaceError",
 ]
 
@@ -112,6 +113,10 @@ class OutputError(HnmineError):
 
 class WorkspaceError(HnmineError):
     """Something is missing in the workspace folder, or the folder cannot be written."""
+
+
+class VersionError(WorkspaceError):
+    """A file of the workspace was written by a newer version of hnmine; it is whole, and this version leaves it as it is."""
 
 
 class Cancelled(HnmineError):

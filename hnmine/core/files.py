@@ -22,7 +22,7 @@ from pathlib import Path
 
 from hnmine.core.errors import OutputError, SettingsError
 
-__all__ = ["available", "cannot_write", "in_words", "locked", "parse_size", "write_all", "write_atomic", "write_folder"]
+__all__ = ["available", "cannot_write", "in_words", "keep_newest", "locked", "parse_size", "write_all", "write_atomic", "write_folder"]
 
 # Temporary files of killed processes are removed by the next write after this many seconds.
 _LEFT_OVER = 24 * 60 * 60
@@ -187,6 +187,25 @@ def _runs(process: int) -> bool:
     except OSError:  # it runs under another user
         pass
     return True
+
+
+def keep_newest(path: Path, kind: str, kept: int) -> None:
+    """Remove the oldest files or folders of a kind beside `path`: `kept` are left, `path` included; train and dev count as one."""
+    groups: dict[str, list[Path]] = {}
+    found: list[tuple[float, Path]] = []
+    for each in path.parent.glob(f"{kind}-*"):
+        with contextlib.suppress(FileNotFoundError):  # another session removes them too
+            found.append((each.stat().st_mtime, each))
+    for _, each in sorted(found, reverse=True):
+        groups.setdefault(each.name.partition(".")[0], []).append(each)
+    groups.pop(path.name.partition(".")[0], None)
+    for group in list(groups.values())[kept - 1 :]:
+        for each in group:
+            if each.is_dir():
+                shutil.rmtree(each, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):  # a read-only disk; the next call removes it
+                    each.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

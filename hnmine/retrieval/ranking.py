@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-import tokenize
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,11 +19,14 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
+from hnmine.core import array_files
+from hnmine.core.array_files import Fingerprint
 from hnmine.core.arrays import row_blocks
 from hnmine.core.errors import SettingsError, WorkspaceError
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.corpus import Corpus
 from hnmine.models.encoder import Encoder, FlagEncoder, Side
+from hnmine.retrieval.array_checks import check_shapes, check_values
 from hnmine.retrieval.bm25 import LexicalIndex
 from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, Searcher, Vectors, fuse_retrievers, similarities
 from hnmine.retrieval.search import VectorRows, pair_scores, top_k
@@ -35,8 +36,6 @@ __all__ = ["Ranking", "Workers", "rank", "ranks_of"]
 
 _ARRAYS = ("ids", "scores", "positive_scores")
 _VECTORS = ("query_vectors", "passage_vectors")
-# Errors of NumPy for a damaged file.
-_DAMAGES = (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, tokenize.TokenError, zipfile.BadZipFile)
 # Prefixes of the files of signals; the names follow.
 _SIGNALS = {"signals": "signal-", "positive_signals": "positive-signal-"}
 
@@ -76,70 +75,71 @@ class Ranking:
         """Return the similarity of any (query, passage) pairs: (p,) float32, the same bits as `scores` has for ranked ones."""
         return pair_scores(self.query_vectors, query_ids, self.passage_vectors, passage_ids)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the arrays into an existing folder."""
+    def save(self, folder: str | os.PathLike[str]) -> dict[str, Fingerprint]:
+        """Write the arrays into an existing folder, synced; return their fingerprints by file name, for `open`."""
         folder = Path(folder)
         for name in _ARRAYS:
-            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+            array_files.save(folder / f"{name}.npy", getattr(self, name))
         for name in _VECTORS:
             vectors = getattr(self, name)
             if isinstance(vectors, StoredVectors):
                 vectors.save(folder, name)
             else:
-                np.save(folder / f"{name}.npy", vectors, allow_pickle=False)
+                array_files.save(folder / f"{name}.npy", vectors)
         if self.scale is not None:
-            np.save(folder / "scale.npy", self.scale, allow_pickle=False)
+            array_files.save(folder / "scale.npy", self.scale)
         for kind, prefix in _SIGNALS.items():
             for name, values in getattr(self, kind).items():
-                np.save(folder / f"{prefix}{name}.npy", values, allow_pickle=False)
+                array_files.save(folder / f"{prefix}{name}.npy", values)
+        array_files.sync_folder(folder)
+        return {path.name: array_files.fingerprint(path) for path in sorted(folder.glob("*.npy"))}
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str]) -> Ranking:
+    def open(cls, folder: str | os.PathLike[str], wanted: Mapping[str, Fingerprint] | None = None, *, verify: bool = True) -> Ranking:
         """Open saved arrays, memory-mapped and read-only.
 
+        Args:
+            folder: where they were saved.
+            wanted: what `save` returned; without, their values are checked.
+            verify: read the files to check them; False where this process has done so, and they have not changed since.
+
         Raises:
-            WorkspaceError: an array is missing or damaged, or their shapes do not match.
+            WorkspaceError: an array is missing, damaged or of another run, or their shapes do not match.
         """
         folder = Path(folder)
         try:
+            if verify and wanted:
+                array_files.check(folder, wanted)
             arrays: dict[str, Any] = {name: open_memmap(folder / f"{name}.npy", mode="r") for name in _ARRAYS}
             for name in _VECTORS:
                 whole = folder / f"{name}.npy"
                 arrays[name] = open_memmap(whole, mode="r") if whole.exists() else StoredVectors.open(folder, name)
-            signals: dict[str, dict[str, Any]] = {
-                kind: {path.stem.removeprefix(prefix): open_memmap(path, mode="r") for path in sorted(folder.glob(f"{prefix}*.npy"))}
-                for kind, prefix in _SIGNALS.items()
-            }
+            both: list[dict[str, Any]] = [
+                {path.stem.removeprefix(prefix): open_memmap(path, mode="r") for path in sorted(folder.glob(f"{prefix}*.npy"))}
+                for prefix in _SIGNALS.values()
+            ]
+            signals, positive_signals = both
             scale = np.load(folder / "scale.npy", allow_pickle=False) if (folder / "scale.npy").exists() else None
-            ranking = cls(**arrays, signals=signals["signals"], positive_signals=signals["positive_signals"], scale=scale)
-            ranking._check()
-        except (*_DAMAGES, OSError) as error:
+            check_shapes(arrays, signals, positive_signals, scale)
+            if verify and not wanted:
+                check_values(arrays, signals, positive_signals, scale)
+        except (*array_files.DAMAGES, OSError) as error:
             raise WorkspaceError(f"the ranking in {folder} cannot be opened ({error}); mine again") from error
-        return ranking
+        return cls(**arrays, signals=signals, positive_signals=positive_signals, scale=scale)
 
-    def _check(self) -> None:
-        """Check shapes and types; values are not read.
+    def check_corpus(self, corpus: Corpus) -> None:
+        """Check that the arrays have the lengths of a corpus.
 
         Raises:
-            ValueError: an array does not match the others.
+            WorkspaceError: they are of another one.
         """
-        queries, depth = self.ids.shape if self.ids.ndim == 2 else (-1, -1)
-        positives = len(self.positive_scores) if self.positive_scores.ndim == 1 else -1
-        width = self.passage_vectors.shape[-1]
-        wanted: list[tuple[str, Any, type, tuple[int, ...]]] = [
-            ("ids", self.ids, np.int32, (queries, depth)),
-            ("scores", self.scores, np.float32, (queries, depth)),
-            ("positive_scores", self.positive_scores, np.float32, (positives,)),
-            ("query_vectors", self.query_vectors, np.floating, (queries, width)),
-            ("passage_vectors", self.passage_vectors, np.floating, (len(self.passage_vectors), width)),
-            *((f"signal {name}", values, np.float32, (queries, depth)) for name, values in self.signals.items()),
-            *((f"signal {name} of the positives", values, np.float32, (positives,)) for name, values in self.positive_signals.items()),
-        ]
-        if self.scale is not None:
-            wanted.append(("scale", self.scale, np.float64, (2, 2)))
-        for name, values, kind, shape in wanted:
-            if values.shape != shape or not np.issubdtype(values.dtype, kind):
-                raise ValueError(f"{name} is {values.shape} {values.dtype} and should be {shape} {kind.__name__}")
+        for name, found, wanted in (
+            ("queries", len(self.ids), len(corpus.queries)),
+            ("passages", len(self.passage_vectors), len(corpus.passages)),
+            ("positives", len(self.positive_scores), len(corpus.positive_ids)),
+        ):
+            if found != wanted:
+                raise WorkspaceError(f"the ranking has {found:,} {name}, and the data as it is read now {wanted:,}; mine again")
 
 
 class Workers(Protocol):

@@ -11,14 +11,15 @@ from contextlib import suppress
 
 import msgspec
 
-from hnmine.core.errors import OutputError, WorkspaceError
-from hnmine.core.files import write_atomic
+from hnmine.core import small_files
+from hnmine.core.errors import WorkspaceError
 from hnmine.review.audit_sample import Sample
-from hnmine.runs.descriptions import read
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 
 __all__ = ["audited", "keep_sample", "kept_sample", "kept_samples"]
+
+REMEDY = "remove the file, and draw another sample"
 
 
 def keep_sample(space: Workspace, run_id: str, sample: Sample) -> Sample:
@@ -30,10 +31,8 @@ def keep_sample(space: Workspace, run_id: str, sample: Sample) -> Sample:
     space.run(run_id)
     if not sample.drawn:
         sample = msgspec.structs.replace(sample, drawn=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
-    try:
-        write_atomic(space.selection_file(run_id, "audit", sample.selection), [msgspec.json.encode(sample)])
-    except OutputError as error:
-        raise WorkspaceError(f"the audit sample cannot be stored in the run {run_id}: {error}") from error
+    path = space.selection_file(run_id, "audit", sample.selection)
+    small_files.write(path, sample, f"the audit sample cannot be stored in the run {run_id}")
     return sample
 
 
@@ -43,8 +42,7 @@ def kept_sample(space: Workspace, run_id: str, selection: SelectionSettings) -> 
     Raises:
         WorkspaceError: it is damaged.
     """
-    path = space.selection_file(run_id, "audit", selection)
-    return read(path, Sample, "", remedy="remove the file, and draw another sample") if path.exists() else None
+    return small_files.find(space.selection_file(run_id, "audit", selection), Sample, remedy=REMEDY)
 
 
 def kept_samples(space: Workspace, run_id: str) -> list[Sample]:
@@ -52,7 +50,7 @@ def kept_samples(space: Workspace, run_id: str) -> list[Sample]:
     found = []
     for path in sorted(space.run_folder(run_id).glob("audit-*.json")):
         with suppress(WorkspaceError):  # `kept_sample` says so, with this selection
-            found.append(read(path, Sample, ""))
+            found.append(small_files.read(path, Sample, ""))
     return found
 
 

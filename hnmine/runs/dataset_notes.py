@@ -9,12 +9,13 @@ import datetime
 
 import msgspec
 
-from hnmine.core.errors import OutputError, WorkspaceError
-from hnmine.core.files import write_atomic
-from hnmine.runs.descriptions import read
+from hnmine.core import small_files
+from hnmine.core.errors import WorkspaceError
 from hnmine.runs.workspace import NAME_LENGTH, Dataset, Workspace
 
 __all__ = ["DatasetNote", "name_dataset", "note_of", "note_use", "title"]
+
+REMEDY = "remove the file, and name the data set again"
 
 
 class DatasetNote(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +36,7 @@ class DatasetNote(msgspec.Struct, frozen=True, kw_only=True):
 def note_of(space: Workspace, dataset_id: str) -> DatasetNote:
     """Return the note of a data set; an empty one where there is none or it is damaged."""
     try:
-        return read(space.dataset_folder(dataset_id) / "note.json", DatasetNote, "")
+        return _read(space, dataset_id)
     except WorkspaceError:  # the files have all that a note has, but for the name
         return DatasetNote()
 
@@ -61,14 +62,16 @@ def note_use(space: Workspace, dataset_id: str, *, rows: int, passages: int | No
     """Note that a data set is open now, with these counts; `passages` is None while problems are open.
 
     Raises:
-        WorkspaceError: the disk is full.
+        WorkspaceError: the disk is full, or the note is damaged: it stays, because its name may be read in it.
     """
+    known = _read(space, dataset_id)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    _write(space, dataset_id, msgspec.structs.replace(note_of(space, dataset_id), rows=rows, passages=passages, used=now))
+    _write(space, dataset_id, msgspec.structs.replace(known, rows=rows, passages=passages, used=now))
+
+
+def _read(space: Workspace, dataset_id: str) -> DatasetNote:
+    return small_files.find(space.dataset_folder(dataset_id) / "note.json", DatasetNote, remedy=REMEDY) or DatasetNote()
 
 
 def _write(space: Workspace, dataset_id: str, note: DatasetNote) -> None:
-    try:
-        write_atomic(space.dataset_folder(dataset_id) / "note.json", [msgspec.json.encode(note)])
-    except OutputError as error:
-        raise WorkspaceError(f"the note of the data set {dataset_id} cannot be stored: {error}") from error
+    small_files.write(space.dataset_folder(dataset_id) / "note.json", note, f"the note of the data set {dataset_id} cannot be stored")

@@ -1,24 +1,21 @@
-"""The small JSON files of a workspace: the objects that they describe, and the function that reads them.
-
-Every fault of such a file is a WorkspaceError with its path and the remedy, so that a damaged file affects nothing else.
-"""
+"""What the folder of a data set and that of a run say of themselves: dataset.json and manifest.json."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
+from hnmine.core.array_files import Fingerprint
 from hnmine.core.errors import WorkspaceError
 from hnmine.runs.manifest import check_types
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.uploads import FileInfo
 
-__all__ = ["Dataset", "Run", "RunSize", "older_run", "read"]
-
-T = TypeVar("T")
+__all__ = ["Dataset", "Run", "RunSize", "older_run"]
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,23 +43,32 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished ranking of a data set: its settings and its manifest."""
+    """A finished ranking of a data set: its settings, its manifest, and the fingerprints of its arrays by file name.
+
+    Runs of before have no fingerprints.
+    """
 
     id: str
     dataset_id: str
     created: str
     settings: MineSettings
     manifest: dict[str, Any]
+    arrays: dict[str, Fingerprint] = {}
+
+    def __post_init__(self) -> None:
+        for name in self.arrays:
+            if Path(name).name != name:
+                raise ValueError(f"{name!r} is not a file name")
 
     def check_inputs(self, files: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
         """Compare the fingerprints of the data set's files, as they were read from `folder`, with those of the run.
 
         Raises:
-            WorkspaceError: a file has changed since the run was mined.
+            WorkspaceError: a file has changed since the run was mined, or the run does not say what it was mined from.
         """
-        if "inputs" not in self.manifest:
-            return
-        mined = self.manifest["inputs"]
+        mined = self.manifest.get("inputs")
+        if not mined:
+            raise WorkspaceError(f"the manifest of the run {self.id} does not say which files it was mined from; mine again")
         for argument in (*mined, *(each for each in files if each not in mined)):
             was, now = mined.get(argument, {}), files.get(argument, {})
             if was.get("sha256") != now.get("sha256"):
@@ -83,13 +89,30 @@ class RunSize(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     shared_bytes: int
 
+    @classmethod
+    def of(cls, paths: Iterable[Path]) -> RunSize:
+        """Return the size of files; folders, and what is deleted meanwhile, count as nothing."""
+        files = own = shared = 0
+        for path in paths:
+            with suppress(OSError):
+                if path.is_file():
+                    seen = path.stat()
+                    files += 1
+                    if seen.st_nlink > 1:
+                        shared += seen.st_size
+                    else:
+                        own += seen.st_size
+        return cls(files=files, bytes=own, shared_bytes=shared)
 
-def older_run(value: dict[str, Any]) -> dict[str, Any]:
+
+def older_run(value: Any) -> Any:
     """Convert the settings of a run of version 0.1.0, which had `use_fp16` instead of `precision`.
 
     Raises:
         ValidationError: a type in its manifest is wrong; of msgspec.
     """
+    if not isinstance(value, dict):
+        return value  # which is refused
     settings, manifest = value.get("settings"), value.get("manifest")
     model = settings.get("model") if isinstance(settings, dict) else None
     if isinstance(model, dict) and model.pop("use_fp16", True) is False:
@@ -97,36 +120,3 @@ def older_run(value: dict[str, Any]) -> dict[str, Any]:
     if isinstance(manifest, dict):
         check_types(manifest)
     return value
-
-
-def read(
-    path: Path,
-    kind: type[T],
-    missing: str,
-    *,
-    remedy: str = "remove its folder and do it again",
-    convert: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
-) -> T:
-    """Read a JSON file of the workspace.
-
-    Args:
-        path: the file.
-        kind: the type of its content.
-        missing: the message when there is no such file.
-        remedy: how to continue when it is damaged.
-        convert: converts the content of an older version.
-
-    Raises:
-        WorkspaceError: the file is missing, cannot be read, or is damaged.
-    """
-    try:
-        content = path.read_bytes()
-        if convert is None:
-            return msgspec.json.decode(content, type=kind)
-        return msgspec.convert(convert(msgspec.json.decode(content, type=dict[str, Any])), type=kind)
-    except FileNotFoundError as error:
-        raise WorkspaceError(missing) from error
-    except OSError as error:
-        raise WorkspaceError(f"{path} cannot be read ({error.strerror or error}); check the file and your permissions") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WorkspaceError(f"{path} is damaged ({error}); {remedy}") from error

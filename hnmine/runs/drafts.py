@@ -11,15 +11,15 @@ from contextlib import suppress
 
 import msgspec
 
-from hnmine.core.errors import OutputError, WorkspaceError
-from hnmine.core.files import write_atomic
-from hnmine.runs.descriptions import read
+from hnmine.core import small_files
+from hnmine.core.files import keep_newest
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 
 __all__ = ["DRAFTS_KEPT", "Draft", "delete_draft", "new_id", "read_draft", "write_draft"]
 
 DRAFTS_KEPT = 20
+REMEDY = "remove the file, and change the settings again"
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_id() -> str:
-    """Return the id of a new draft; the prefix lets `Workspace.clear` find drafts."""
+    """Return the id of a new draft; the prefix lets `keep_newest` find drafts."""
     return f"draft-{secrets.token_hex(4)}"
 
 
@@ -44,7 +44,7 @@ def read_draft(space: Workspace, run_id: str, draft_id: str) -> Draft:
     space.run_folder(draft_id)  # an id from an address must be a plain name
     missing = "the unsaved changes of this address are not kept any longer; the saved variant is shown"
     path = space.run_folder(run_id) / "drafts" / f"{draft_id}.json"
-    return read(path, Draft, missing, remedy="remove the file, and change the settings again")
+    return small_files.read(path, Draft, missing, remedy=REMEDY)
 
 
 def write_draft(space: Workspace, run_id: str, draft: Draft) -> None:
@@ -55,13 +55,9 @@ def write_draft(space: Workspace, run_id: str, draft: Draft) -> None:
     """
     path = space.run_folder(run_id) / "drafts" / f"{draft.id}.json"
     is_new = not path.exists()
-    try:
-        path.parent.mkdir(exist_ok=True)
-        write_atomic(path, [msgspec.json.encode(draft)])
-    except (OSError, OutputError) as error:
-        raise WorkspaceError(f"unsaved changes of the run {run_id} cannot be stored: {error}") from error
+    small_files.write(path, draft, f"unsaved changes of the run {run_id} cannot be stored", make_folder=True)
     if is_new:
-        space.clear(path, "draft", DRAFTS_KEPT)
+        keep_newest(path, "draft", DRAFTS_KEPT)
 
 
 def delete_draft(space: Workspace, run_id: str, draft_id: str) -> None:

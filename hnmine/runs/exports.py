@@ -9,13 +9,14 @@ import datetime
 
 import msgspec
 
-from hnmine.core.errors import OutputError, WorkspaceError
-from hnmine.core.files import write_atomic
-from hnmine.runs.descriptions import read
+from hnmine.core import small_files
+from hnmine.core.errors import WorkspaceError
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 
 __all__ = ["Exported", "last_export", "record_export"]
+
+REMEDY = "remove the file; the next download writes it again"
 
 
 class Exported(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,16 +48,14 @@ def record_export(space: Workspace, run_id: str, export: Exported) -> Exported:
     """
     space.run(run_id)
     export = msgspec.structs.replace(export, exported=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
-    try:
-        write_atomic(space.selection_file(run_id, "exported", export.selection), [msgspec.json.encode(export)])
-    except OutputError as error:
-        raise WorkspaceError(f"the export cannot be recorded in the run {run_id}: {error}") from error
+    path = space.selection_file(run_id, "exported", export.selection)
+    small_files.write(path, export, f"the export cannot be recorded in the run {run_id}")
     return export
 
 
 def last_export(space: Workspace, run_id: str, selection: SelectionSettings) -> Exported | None:
     """Return the last export of a selection of a run; None without one, also if its record is damaged."""
     try:
-        return read(space.selection_file(run_id, "exported", selection), Exported, "")
+        return small_files.find(space.selection_file(run_id, "exported", selection), Exported, remedy=REMEDY)
     except WorkspaceError:  # only the time is lost, and the next export writes it again
         return None

@@ -36,9 +36,11 @@ __all__ = [
     "FirstRow",
     "Stamp",
     "Uploaded",
+    "below",
     "first_rows",
     "inspect_file",
     "list_files",
+    "members",
     "opener_of",
     "sample",
     "stamp",
@@ -203,11 +205,17 @@ def _one(path: Path, role: Role, encoding: str | None) -> Part:
 def stamp(path: Path) -> Stamp:
     """Return a value that changes with a file, or with a file of a folder; nothing is read. A missing file is left out."""
     found = []
-    for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
+    for each in [path, *below(path)] if path.is_dir() else [path]:
         with suppress(OSError):
-            seen = each.stat()
+            seen = each.stat() if each.exists() else each.lstat()  # of a link to nothing
             found.append((str(each), seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size))
     return tuple(found)
+
+
+def below(folder: Path) -> list[Path]:
+    """Return everything below a folder, sorted; what another process deletes meanwhile is left out."""
+    found = ((Path(parent), [*folders, *files]) for parent, folders, files in os.walk(folder))
+    return sorted(parent / name for parent, names in found for name in names)
 
 
 def list_files(root: Path) -> list[str]:
@@ -216,24 +224,30 @@ def list_files(root: Path) -> list[str]:
     Of a BEIR data set and of a folder of `datasets` the parts are not listed.
     """
     found: list[str] = []
-    for path in root.rglob("*"):
+    for path in below(root):
         name = path.relative_to(root)
         if any(part.startswith(".") for part in name.parts):
             continue
         if path.is_dir():
             if path.name == "qrels" and _is_beir(path.parent):
                 continue
-            if _is_beir(path) or sum(each.suffix.lower().removeprefix(".") in SUFFIXES for each in path.iterdir()) > 1:
+            if _is_beir(path) or sum(each.suffix.lower().removeprefix(".") in SUFFIXES for each in _listed(path)) > 1:
                 found.append(name.as_posix())
         elif path.suffix.lower().removeprefix(".") in SUFFIXES and path.is_file() and not _is_part(path):
             found.append(name.as_posix())
     return sorted(found)
 
 
+def _listed(folder: Path) -> list[Path]:
+    with suppress(OSError):
+        return list(folder.iterdir())
+    return []
+
+
 def _is_beir(folder: Path) -> bool:
     try:
         return beir_at(folder) is not None
-    except InputError:  # one without qrels: its files are listed
+    except (InputError, OSError):  # one without qrels, or deleted meanwhile: its files are listed
         return False
 
 
@@ -256,7 +270,7 @@ def store(source: Uploaded, name: str, role: Role, folder: Path) -> tuple[str, i
         found = None
     if isinstance(source, Mapping) or (isinstance(source, Path) and source.is_dir()):
         size, digest = 0, hashlib.sha256()
-        for member, file in _members(source).items():
+        for member, file in members(source).items():
             target = folder / stem / member
             target.parent.mkdir(parents=True, exist_ok=True)
             more, fingerprint = _copy(file, target)
@@ -267,7 +281,7 @@ def store(source: Uploaded, name: str, role: Role, folder: Path) -> tuple[str, i
     return (stored, *_copy(source, folder / stored), found)
 
 
-def _members(source: Path | Mapping[str, BinaryIO]) -> dict[str, Path | BinaryIO]:
+def members(source: Path | Mapping[str, BinaryIO]) -> dict[str, Path | BinaryIO]:
     """Return the files of a folder, or the uploads, by their names."""
     if isinstance(source, Mapping):
         return dict(sorted(source.items()))

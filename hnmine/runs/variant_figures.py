@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from hnmine.core.errors import OutputError, WorkspaceError
-from hnmine.core.files import write_atomic
+from hnmine.core import small_files
+from hnmine.core.errors import WorkspaceError
 from hnmine.review.audit import Rate
 from hnmine.runs.variants import delete_variant
 from hnmine.runs.workspace import Workspace
@@ -49,23 +49,22 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 def kept_figures(space: Workspace, run_id: str, variant_id: str) -> Figures | None:
     """Return the stored figures of a variant; None without them, also if they cannot be read."""
-    with suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return msgspec.json.decode(_path(space, "figures", run_id, variant_id).read_bytes(), type=Figures)
+    with suppress(WorkspaceError):
+        return small_files.find(_path(space, "figures", run_id, variant_id), Figures)
     return None
 
 
 def keep_figures(space: Workspace, run_id: str, variant_id: str, figures: Figures) -> None:
     """Store the figures of a variant; a full disk only means that they are computed again."""
-    with suppress(OSError, OutputError):
-        _write(_path(space, "figures", run_id, variant_id), msgspec.json.encode(figures))
+    with suppress(WorkspaceError):
+        small_files.write(_path(space, "figures", run_id, variant_id), figures, "the figures cannot be stored", make_folder=True)
 
 
 def note(space: Workspace, run_id: str, variant_id: str) -> str:
     """Return the note on a variant, or an empty string."""
-    try:
-        return _one_line(_path(space, "notes", run_id, variant_id).read_bytes().decode("utf-8", "replace"))
-    except OSError:
-        return ""
+    with suppress(WorkspaceError):
+        return _one_line(small_files.find_text(_path(space, "notes", run_id, variant_id), remedy="") or "")
+    return ""
 
 
 def save_note(space: Workspace, run_id: str, variant_id: str, text: str) -> str:
@@ -76,13 +75,7 @@ def save_note(space: Workspace, run_id: str, variant_id: str, text: str) -> str:
     """
     space.run(run_id)
     kept, path = _one_line(text), _path(space, "notes", run_id, variant_id)
-    try:
-        if kept:
-            _write(path, kept.encode("utf-8", "replace"))
-        else:
-            path.unlink(missing_ok=True)
-    except (OSError, OutputError) as error:
-        raise WorkspaceError(f"the note cannot be stored in the run {run_id}: {error}") from error
+    small_files.write_text(path, kept, f"the note cannot be stored in the run {run_id}", make_folder=True)
     return kept
 
 
@@ -100,11 +93,6 @@ def forget(space: Workspace, run_id: str, variant_id: str) -> None:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())[:NOTE_LENGTH].strip()
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(exist_ok=True)
-    write_atomic(path, [content])
 
 
 def _path(space: Workspace, kind: str, run_id: str, variant_id: str) -> Path:

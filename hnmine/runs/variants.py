@@ -12,9 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from hnmine.core.errors import OutputError, WorkspaceError
-from hnmine.core.files import write_atomic
-from hnmine.runs.descriptions import read
+from hnmine.core import small_files
+from hnmine.core.errors import WorkspaceError
 from hnmine.runs.workspace import NAME_LENGTH, Workspace
 from hnmine.selection.presets import PRESETS, preset_of
 from hnmine.selection.settings import SelectionSettings
@@ -23,6 +22,7 @@ __all__ = ["MINED", "Variant", "all_variants", "damaged", "delete_variant", "nam
 
 MINED = "mined"
 EARLIER = "Earlier settings"
+REMEDY = "remove the file, and save the variant again"
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +65,9 @@ def variant(space: Workspace, run_id: str, variant_id: str) -> Variant:
     if found is not None:
         return found
     space.run_folder(variant_id)  # an id from an address must be a plain name
-    return read(_folder(space, run_id) / f"{variant_id}.json", Variant, f"there is no variant {variant_id!r} of the run {run_id}")
+    return small_files.read(
+        _folder(space, run_id) / f"{variant_id}.json", Variant, f"there is no variant {variant_id!r} of the run {run_id}"
+    )
 
 
 def save_variant(space: Workspace, run_id: str, name: str, settings: SelectionSettings) -> Variant:
@@ -126,7 +128,7 @@ def _migrate(space: Workspace, run_id: str) -> None:
 
 def _earlier(path: Path) -> SelectionSettings | WorkspaceError | None:
     try:
-        return read(path, SelectionSettings, "", remedy="remove the file, and choose again") if path.exists() else None
+        return small_files.find(path, SelectionSettings, remedy="remove the file, and choose again")
     except WorkspaceError as error:
         return error
 
@@ -138,9 +140,10 @@ def _stored(space: Workspace, run_id: str) -> list[Variant | WorkspaceError]:
 
 def _read_or_error(path: Path) -> Variant | WorkspaceError:
     try:
-        return read(path, Variant, "the variant was deleted meanwhile", remedy="remove the file, and save the variant again")
+        found = small_files.read(path, Variant, "the variant was deleted meanwhile", remedy=REMEDY)
     except WorkspaceError as error:
         return error
+    return found if found.id == path.stem else WorkspaceError(f"{path} is damaged (it describes {found.id!r}); {REMEDY}")
 
 
 def _new_name(name: str, known: list[Variant]) -> str:
@@ -153,12 +156,8 @@ def _new_name(name: str, known: list[Variant]) -> str:
 
 
 def _write(space: Workspace, run_id: str, variant: Variant) -> Variant:
-    folder = _folder(space, run_id)
-    try:
-        folder.mkdir(exist_ok=True)
-        write_atomic(folder / f"{variant.id}.json", [msgspec.json.encode(variant)])
-    except (OSError, OutputError) as error:
-        raise WorkspaceError(f"the variant cannot be stored in the run {run_id}: {error}") from error
+    path = _folder(space, run_id) / f"{variant.id}.json"
+    small_files.write(path, variant, f"the variant cannot be stored in the run {run_id}", make_folder=True)
     return variant
 
 

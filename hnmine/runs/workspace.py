@@ -8,7 +8,6 @@ Layout: `files/` is for large files that users copy there; `datasets/<id>/` hold
 from __future__ import annotations
 
 import datetime
-import hashlib
 import os
 import secrets
 import shutil
@@ -19,27 +18,29 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from hnmine.core.errors import WorkspaceError
+from hnmine.core import small_files
+from hnmine.core.array_files import sync_folder
+from hnmine.core.errors import OutputError, VersionError, WorkspaceError
 from hnmine.core.files import cannot_write, write_atomic
 from hnmine.core.text import text_hash
 from hnmine.data.columns import Columns
 from hnmine.retrieval.ranking import Ranking
 from hnmine.review.store import ReviewStore
-from hnmine.runs.descriptions import Dataset, Run, RunSize, older_run, read
+from hnmine.runs import dataset_files
+from hnmine.runs.dataset_files import OWN_CORPUS
+from hnmine.runs.dataset_settings import SETTINGS, Decisions, read_setting
+from hnmine.runs.descriptions import Dataset, Run, RunSize, older_run
 from hnmine.runs.settings import MineSettings
-from hnmine.runs.uploads import Stamp, Uploaded, list_files, stamp, store
+from hnmine.runs.uploads import Stamp, Uploaded, below, list_files, stamp
 from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.store import VectorStore
 
-__all__ = ["Dataset", "Run", "RunSize", "Workspace", "vectors_folder"]
+__all__ = ["OWN_CORPUS", "Dataset", "Run", "RunSize", "Workspace", "home", "vectors_folder"]
 
-# The types of the settings files.
-_SETTINGS: dict[str, Any] = {"decisions.json": tuple[tuple[str, ...], bool], "columns.json": Columns}
-# The name of the pool of a BEIR data set.
-OWN_CORPUS = "its corpus"
 NAME_LENGTH = 80
 
 A = TypeVar("A")
+D = TypeVar("D", Dataset, Run)
 T = TypeVar("T")
 
 
@@ -47,13 +48,14 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")  # two runs may end in one second
 
 
-def _home() -> Path:
+def home() -> Path:
+    """Return the folder of the workspace, HNMINE_HOME or ./workspace; it may not exist yet."""
     return Path(os.environ.get("HNMINE_HOME") or "workspace")
 
 
 def vectors_folder() -> Path:
     """Return the default folder of vectors; it may not exist yet."""
-    return _home() / "vectors"
+    return home() / "vectors"
 
 
 class Workspace:
@@ -64,9 +66,10 @@ class Workspace:
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
-        self.root = Path(root) if root else _home()
+        self.root = Path(root) if root else home()
         self._read_runs: dict[str, tuple[Stamp, Run | WorkspaceError]] = {}
-        self._read_files: dict[Path, tuple[Stamp, Any]] = {}
+        self._read_files: dict[tuple[Path, str], tuple[Stamp, Any]] = {}
+        self._checked: dict[str, Stamp] = {}
         try:
             for name in ("files", "datasets", "runs"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
@@ -110,33 +113,22 @@ class Workspace:
             WorkspaceError: the disk is full, or a file cannot be read.
         """
         with self._new_folder(self.root / "datasets") as folder:
-            file_name, size, file_digest, training_look = store(training, name, "training", folder)
-            digest = hashlib.sha256(f"{file_name} {file_digest}\n".encode())
-            own_pool = training_look is not None and training_look.own_pool
-            pool_file, pool_look = None, None
-            if pool is not None:
-                pool_file, pool_size, pool_digest, pool_look = store(pool, pool_name or "", "pool", folder)
-                size += pool_size
-                digest.update(f"{pool_file} {pool_digest}\n".encode())
-            dataset = Dataset(
-                id=digest.hexdigest()[:12],
-                name=name,
-                pool_name=pool_name if pool is not None else OWN_CORPUS if own_pool else None,
-                created=_now(),
-                bytes=size,
-                training_file=file_name,
-                pool_file=pool_file,
-                training_look=training_look,
-                pool_look=pool_look,
-            )
-            (folder / "dataset.json").write_bytes(msgspec.json.encode(dataset))
-            target = self.root / "datasets" / dataset.id
+            dataset = dataset_files.fill(folder, name, training, pool_name, pool)
+            target = self._folder("datasets", dataset.id)
+            held = _or_error(self.dataset, dataset.id)
+            if target.exists() and not isinstance(held, VersionError):
+                if isinstance(held, Dataset) and dataset_files.is_whole(target, held):
+                    return held
+                for each in target.iterdir():  # what people chose and wrote; the files are those of before
+                    if each.is_file() and not (folder / each.name).exists():
+                        shutil.copy2(each, folder / each.name)
+                _remove(target)
             try:
-                if not target.exists():
-                    folder.rename(target)
+                folder.rename(target)
             except OSError:
                 if not (target / "dataset.json").exists():  # else another process stored the same bytes
                     raise
+            sync_folder(target.parent)
         return self.dataset(dataset.id)
 
     def dataset(self, dataset_id: str) -> Dataset:
@@ -145,7 +137,7 @@ class Workspace:
         Raises:
             WorkspaceError: there is none with this id.
         """
-        return read(self._folder("datasets", dataset_id) / "dataset.json", Dataset, f"there is no data set {dataset_id!r} in {self.root}")
+        return self._described("datasets", dataset_id, "dataset.json", f"there is no data set {dataset_id!r} in {self.root}", Dataset)
 
     def datasets(self) -> list[Dataset]:
         """Return all data sets, newest first."""
@@ -153,7 +145,8 @@ class Workspace:
         return sorted(found, key=lambda dataset: dataset.created, reverse=True)
 
     def _all_datasets(self) -> list[Dataset | WorkspaceError]:
-        return [_or_error(self.dataset, path.parent.name) for path in (self.root / "datasets").glob("[!.]*/dataset.json")]
+        read = lambda file: _or_error(self.dataset, file.parent.name)  # noqa: E731
+        return [self.unless_changed(path / "dataset.json", read) for path in self.folders("datasets")]
 
     def training_path(self, dataset_id: str) -> Path:
         """Return the path of the training file of a data set."""
@@ -171,15 +164,17 @@ class Workspace:
 
     def save_decisions(self, dataset_id: str, repair: tuple[str, ...], skip_bad_rows: bool) -> None:
         """Store the decisions about the bad rows of a data set."""
-        write_atomic(self._folder("datasets", dataset_id) / "decisions.json", [msgspec.json.encode((repair, skip_bad_rows))])
+        path = self._folder("datasets", dataset_id) / "decisions.json"
+        small_files.write(path, Decisions(repair=repair, skip_bad_rows=skip_bad_rows), "the decisions cannot be stored")
 
     def decisions(self, dataset_id: str) -> tuple[tuple[str, ...], bool]:
         """Return (repairs, skip_bad_rows) as decided for a data set; by default nothing is repaired or skipped."""
-        return self._setting(self._folder("datasets", dataset_id) / "decisions.json") or ((), False)
+        found = self._setting(self._folder("datasets", dataset_id) / "decisions.json") or Decisions()
+        return found.repair, found.skip_bad_rows
 
     def save_columns(self, dataset_id: str, columns: Columns) -> None:
         """Store which columns of a data set hold what."""
-        write_atomic(self._folder("datasets", dataset_id) / "columns.json", [msgspec.json.encode(columns)])
+        small_files.write(self._folder("datasets", dataset_id) / "columns.json", columns, "the columns cannot be stored")
 
     def columns(self, dataset_id: str) -> Columns:
         """Return which columns of a data set hold what, as the user named them; the others are found by name."""
@@ -193,6 +188,10 @@ class Workspace:
         """
         if self.runs(dataset_id):
             raise WorkspaceError(f"the data set {dataset_id!r} has runs, which need it; delete them first")
+        for path in (each / "manifest.json" for each in self.folders("runs")):
+            with suppress(OSError):
+                if dataset_id.encode() in path.read_bytes():
+                    raise WorkspaceError(f"{path} cannot be read, and its run may need the data set {dataset_id!r}; see the Runs screen")
         try:
             with suppress(FileNotFoundError):
                 _remove(self._folder("datasets", dataset_id))
@@ -210,9 +209,10 @@ class Workspace:
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
         run = Run(id=f"{stamp}-{secrets.token_hex(2)}", dataset_id=dataset_id, created=_now(), settings=settings, manifest=manifest)
         with self._new_folder(self.root / "runs") as folder:
-            ranking.save(folder)
-            (folder / "manifest.json").write_bytes(msgspec.json.encode(run))
+            run = msgspec.structs.replace(run, arrays=ranking.save(folder))
+            write_atomic(folder / "manifest.json", [small_files.encoded(run)])
             folder.rename(self.root / "runs" / run.id)
+            sync_folder(self.root / "runs")
         return run
 
     def run(self, run_id: str) -> Run:
@@ -221,31 +221,28 @@ class Workspace:
         Raises:
             WorkspaceError: there is none with this id.
         """
-        path, missing = self._folder("runs", run_id) / "manifest.json", f"there is no run {run_id!r} in {self.root}"
-        found = read(path, Run, missing, convert=older_run)
-        if found.id != run_id:
-            raise WorkspaceError(f"{path} is damaged (it describes the run {found.id!r}); remove its folder and do it again")
-        return found
+        return self._described("runs", run_id, "manifest.json", f"there is no run {run_id!r} in {self.root}", Run, older_run)
 
     def runs(self, dataset_id: str | None = None) -> list[Run]:
         """Return all runs that can be read, or those of one data set, newest first; `damaged` names the others."""
         found = [run for run in self._all_runs() if isinstance(run, Run) and dataset_id in (None, run.dataset_id)]
         return sorted(found, key=lambda run: (run.created, run.id), reverse=True)
 
-    def damaged(self) -> list[str]:
-        """Return a message, with the remedy, for each run and data set that cannot be read."""
-        return sorted(str(each) for each in (*self._all_runs(), *self._all_datasets()) if isinstance(each, WorkspaceError))
+    def damaged(self, *, other_version: bool = False) -> list[str]:
+        """Return a message, with the remedy, for each run and data set that is damaged, or that another version has written."""
+        found = (each for each in (*self._all_runs(), *self._all_datasets()) if isinstance(each, WorkspaceError))
+        return sorted(str(each) for each in found if isinstance(each, VersionError) == other_version)
 
     def damaged_settings(self, dataset_id: str) -> list[str]:
         """Return a message for each damaged settings file of a data set; defaults are used in their place."""
-        paths = [self._folder("datasets", dataset_id) / name for name in _SETTINGS]
-        return [str(found) for found in (_or_error(_read_setting, path) for path in paths) if isinstance(found, WorkspaceError)]
+        paths = [self._folder("datasets", dataset_id) / name for name in SETTINGS]
+        return [str(found) for found in (_or_error(read_setting, path) for path in paths) if isinstance(found, WorkspaceError)]
 
     def _all_runs(self) -> list[Run | WorkspaceError]:
         """Return each run, or the error of reading it; cached until the file changes."""
         known, now = self._read_runs, {}
-        for path in sorted((self.root / "runs").glob("[!.]*/manifest.json")):
-            name, seen = path.parent.name, stamp(path)
+        for folder in self.folders("runs"):
+            name, seen = folder.name, stamp(folder / "manifest.json")
             held = known.get(name)
             if held is None or held[0] != seen:
                 held = seen, _or_error(self.run, name)
@@ -261,37 +258,17 @@ class Workspace:
         """
         self.run(run_id)
         kept = " ".join(name.split())[:NAME_LENGTH].strip()
-        path = self._folder("runs", run_id) / "run-name"
-        try:
-            if kept:
-                write_atomic(path, [kept.encode("utf-8", "replace")])
-            else:
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            raise WorkspaceError(f"the run {run_id} cannot be named ({error.strerror or error})") from error
+        small_files.write_text(self._folder("runs", run_id) / "run-name", kept, f"the run {run_id} cannot be named")
         return kept
 
     def run_name(self, run_id: str) -> str:
         """Return the name of a run, or an empty string."""
-        try:
-            name = (self._folder("runs", run_id) / "run-name").read_bytes().decode("utf-8", "replace")
-            return " ".join(name.split())[:NAME_LENGTH]
-        except OSError:
-            return ""
+        name = _or_error(lambda path: small_files.find_text(path, remedy=""), self._folder("runs", run_id) / "run-name")
+        return " ".join(name.split())[:NAME_LENGTH] if isinstance(name, str) else ""
 
     def run_size(self, run_id: str) -> RunSize:
         """Return the disk space of a run. Vectors that the store holds too are the same bytes on the disk, and stay there."""
-        files = own = shared = 0
-        for path in self._folder("runs", run_id).rglob("*"):
-            with suppress(OSError):
-                if path.is_file():
-                    seen = path.stat()
-                    files += 1
-                    if seen.st_nlink > 1:
-                        shared += seen.st_size
-                    else:
-                        own += seen.st_size
-        return RunSize(files=files, bytes=own, shared_bytes=shared)
+        return RunSize.of(below(self._folder("runs", run_id)))
 
     def delete_run(self, run_id: str) -> None:
         """Remove a run. Its data set, the stored vectors and all verdicts stay.
@@ -307,13 +284,28 @@ class Workspace:
         except OSError as error:
             raise WorkspaceError(f"the run {run_id} cannot be deleted: {cannot_write(self.root, error)}") from error
 
+    def run_stamp(self, run_id: str) -> Stamp:
+        """Return a value that changes with the manifest and arrays of a run and with the files of its data set; nothing is read."""
+        return (*self._arrays_stamp(run_id), *self.stamp(self.run(run_id).dataset_id))
+
+    def _arrays_stamp(self, run_id: str) -> Stamp:
+        found, folder = [], self._folder("runs", run_id)
+        for path in (folder / "manifest.json", *sorted(folder.glob("*.npy"))):
+            with suppress(OSError):
+                seen = path.stat()  # without its ctime, which changes when another run links the same vectors
+                found.append((path.name, seen.st_mtime_ns, seen.st_ino, seen.st_size))
+        return tuple(found)
+
     def ranking(self, run_id: str) -> Ranking:
-        """Open a run's ranking, memory-mapped.
+        """Open a run's ranking, memory-mapped. Its files are read and checked once in a process, and when they change.
 
         Raises:
-            WorkspaceError: there is none, or it is damaged.
+            WorkspaceError: there is none, or it is damaged or of another run.
         """
-        return Ranking.open(self._folder("runs", run_id))
+        run, seen = self.run(run_id), self._arrays_stamp(run_id)
+        found = Ranking.open(self._folder("runs", run_id), run.arrays, verify=self._checked.get(run_id) != seen)
+        self._checked[run_id] = seen
+        return found
 
     def dataset_folder(self, dataset_id: str) -> Path:
         """Return the folder of a data set."""
@@ -327,43 +319,41 @@ class Workspace:
         """Return the path of a file about one selection of a run, named by a hash of its settings."""
         return self.run_folder(run_id) / f"{kind}-{text_hash(msgspec.json.encode(selection).decode()):016x}.json"
 
-    def clear(self, path: Path, kind: str, kept: int) -> None:
-        """Remove the oldest files or folders of a kind beside `path`: `kept` are left, `path` included; train and dev count as one."""
-        groups: dict[str, list[Path]] = {}
-        found: list[tuple[float, Path]] = []
-        for each in path.parent.glob(f"{kind}-*"):
-            with suppress(FileNotFoundError):  # another session removes them too
-                found.append((each.stat().st_mtime, each))
-        for _, each in sorted(found, reverse=True):
-            groups.setdefault(each.name.partition(".")[0], []).append(each)
-        groups.pop(path.name.partition(".")[0], None)
-        for group in list(groups.values())[kept - 1 :]:
-            for each in group:
-                if each.is_dir():
-                    shutil.rmtree(each, ignore_errors=True)
-                else:
-                    with suppress(OSError):  # a read-only disk; the next call removes it
-                        each.unlink(missing_ok=True)
-
-    def unless_changed(self, path: Path, read_file: Callable[[Path], T]) -> T:
-        """Return `read_file(path)`, which is called again only when the file has changed."""
-        seen = stamp(path)
-        held = self._read_files.get(path)
+    def unless_changed(self, path: Path, read_file: Callable[[Path], T], *, purpose: str = "") -> T:
+        """Return `read_file(path)`, which is called again only when the file has changed; `purpose` tells several functions apart."""
+        seen, key = stamp(path), (path, purpose)
+        held = self._read_files.get(key)
         if held is None or held[0] != seen:
-            held = self._read_files[path] = seen, read_file(path)
+            held = self._read_files[key] = seen, read_file(path)
         found: T = held[1]
         return found
 
     def _setting(self, path: Path) -> Any:
         """Return the settings in a file; None where it is missing or damaged: see `damaged_settings`."""
-        found = _or_error(_read_setting, path)
+        found = _or_error(read_setting, path)
         return None if isinstance(found, WorkspaceError) else found
 
     def _folder(self, kind: str, name: str) -> Path:
         # Ids come from URLs too: only the plain name of a folder is accepted.
-        if not name or not all(char.isalnum() or char == "-" for char in name):
+        if not _is_id(name):
             raise WorkspaceError(f"{name!r} is not an id of the workspace")
         return self.root / kind / name
+
+    def folders(self, kind: str) -> list[Path]:
+        """Return the folders of data sets or runs, whole or damaged, sorted."""
+        with suppress(OSError):
+            return sorted(path for path in (self.root / kind).iterdir() if _is_id(path.name))
+        return []
+
+    def _described(self, kind: str, name: str, file: str, missing: str, wanted: type[D], convert: Callable[[Any], Any] | None = None) -> D:
+        """Return what the folder of a data set or run says of itself."""
+        path = self._folder(kind, name) / file
+        if path.parent.exists():
+            missing = f"{path} is missing; {small_files.REMEDY}"
+        found = small_files.read(path, wanted, missing, convert=convert)
+        if found.id != name:
+            raise WorkspaceError(f"{path} is damaged (it describes {found.id!r}); {small_files.REMEDY}")
+        return found
 
     @contextmanager
     def _new_folder(self, parent: Path) -> Iterator[Path]:
@@ -374,8 +364,14 @@ class Workspace:
             yield folder
         except OSError as error:
             raise WorkspaceError(cannot_write(f"the workspace {self.root}", error)) from error
+        except OutputError as error:
+            raise WorkspaceError(str(error)) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_id(name: str) -> bool:
+    return bool(name) and all(char.isalnum() or char == "-" for char in name)
 
 
 def _remove(folder: Path) -> None:
@@ -390,9 +386,3 @@ def _or_error(read_file: Callable[[A], T], argument: A) -> T | WorkspaceError:
         return read_file(argument)
     except WorkspaceError as error:
         return error
-
-
-def _read_setting(path: Path) -> Any:
-    """Return the settings in a file, or None without one."""
-    remedy = "remove the file, and choose again"
-    return read(path, _SETTINGS[path.name], "", remedy=remedy) if path.exists() else None

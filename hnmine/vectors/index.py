@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hnmine.core.files import locked
+from hnmine.core.small_files import other_format
 from hnmine.vectors.shards import Shard
 
 __all__ = ["INDEX_NAME", "EncoderKey", "ShardIndex", "SpaceUsage"]
@@ -28,7 +29,8 @@ T = TypeVar("T")
 INDEX_NAME = "index.sqlite"
 WAIT_SECONDS = 15.0
 TOUCH_SECONDS = 3600.0
-_APPLICATION = 0x686E6D31  # "hnm1"; change it with the schema
+_FORMAT = 1  # change it with the schema
+_APPLICATION = 0x686E6D30 + _FORMAT  # "hnm1"
 _SCHEMA = """
 CREATE TABLE spaces (id TEXT PRIMARY KEY, identity TEXT, model TEXT, dimension INTEGER, dtype TEXT, created REAL);
 CREATE TABLE shards (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, space TEXT REFERENCES spaces (id),
@@ -44,6 +46,13 @@ def _insert(connection: sqlite3.Connection, shard: Shard, space_id: str, last_us
         "INSERT INTO shards (id, space, rows, bytes, sha256, created, last_used) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [shard.id, space_id, shard.rows, shard.bytes, shard.sha256, now(), last_used],
     )
+
+
+def _refuse_newer(connection: sqlite3.Connection) -> None:
+    """Raise NotSupportedError for the index of a newer version, which is neither damaged nor of another program."""
+    found = connection.execute("PRAGMA application_id").fetchone()[0] - _APPLICATION + _FORMAT
+    if _FORMAT < found < 10:
+        raise sqlite3.NotSupportedError(other_format("its index", found, _FORMAT))
 
 
 def _iso(seconds: float) -> str:
@@ -151,6 +160,16 @@ class ShardIndex:
 
     def _run(self, work: Callable[[sqlite3.Connection], T], *, write: bool = False) -> T:
         """Run `work` in one transaction; create the index if there is none or it is damaged."""
+        try:
+            return self._run_here(work, write)
+        except (OSError, sqlite3.OperationalError):  # such as a full or read-only disk
+            if write or not self.path.exists():
+                raise
+            with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+                _refuse_newer(connection)
+                return work(connection)
+
+    def _run_here(self, work: Callable[[sqlite3.Connection], T], write: bool) -> T:
         if self._checked and self.path.exists():
             try:
                 return self._transaction(work, write)
@@ -178,24 +197,35 @@ class ShardIndex:
                 raise
             return result
 
-    def _is_ours(self) -> bool:
-        """Return whether the index exists and is valid; an invalid one is moved aside."""
-        if not self.path.exists():
-            return False
+    def damage(self) -> str | None:
+        """Return what is wrong with an index that exists, or None; one of a newer version is not damaged. Nothing is changed."""
         try:
             with closing(sqlite3.connect(self.path, timeout=WAIT_SECONDS)) as connection:
+                _refuse_newer(connection)
                 if connection.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION:
-                    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-                    if found == "ok":
-                        return True
-                elif not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                    return False  # killed before the first commit
-                else:
-                    found = "it belongs to another program"
+                    found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+                    return None if found == "ok" else found
+                return "it belongs to another program" if self._has_tables(connection) else None
+        except sqlite3.NotSupportedError:
+            return None
         except sqlite3.DatabaseError as error:
+            if self.path.is_dir():
+                return "it is a folder"
             if type(error) is not sqlite3.DatabaseError:
                 raise
-            found = str(error)
+            return str(error)
+
+    def _has_tables(self, connection: sqlite3.Connection) -> bool:
+        return bool(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+
+    def _is_ours(self) -> bool:
+        """Return whether the index exists and has its tables; a damaged one is moved aside."""
+        if not self.path.exists():
+            return False
+        if (found := self.damage()) is None:
+            with closing(sqlite3.connect(self.path, timeout=WAIT_SECONDS)) as connection:
+                _refuse_newer(connection)
+                return self._has_tables(connection)  # none where it was killed before the first commit
         aside = f"{INDEX_NAME}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         for ending in ("-wal", "-shm", ""):
             with suppress(FileNotFoundError):

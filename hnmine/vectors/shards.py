@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hnmine.core import array_files
+
 __all__ = [
     "DamagedShard",
     "Rows",
@@ -108,12 +110,7 @@ def write(
     except BaseException:
         remove_files(root, shard_id)
         raise
-    with suppress(OSError):  # Windows cannot open a folder
-        folder = os.open(root, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    array_files.sync_folder(root)
     return Shard(id=shard_id, rows=shape[0], bytes=size, sha256=digest.hexdigest())
 
 
@@ -151,7 +148,7 @@ def read_keys(root: Path, shard: Shard) -> npt.NDArray[np.uint64]:
     """
     try:
         keys = np.load(files(root, shard.id)[1], allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError) as error:
+    except (FileNotFoundError, IsADirectoryError, *array_files.DAMAGES) as error:
         raise DamagedShard(shard, error) from error
     if keys.shape != (shard.rows, 2) or keys.dtype != np.uint64:
         raise DamagedShard(shard, f"its keys are {keys.shape} {keys.dtype}")
@@ -180,7 +177,7 @@ def open_vectors(root: Path, shard: Shard, *, again: bool = False) -> np.memmap[
         if digest.hexdigest() != shard.sha256:
             raise DamagedShard(shard, "its checksum is wrong")
         vectors = np.lib.format.open_memmap(vectors_file, mode="r")
-    except (FileNotFoundError, ValueError, EOFError) as error:
+    except (FileNotFoundError, IsADirectoryError, *array_files.DAMAGES) as error:
         raise DamagedShard(shard, error) from error
     return _OPEN.setdefault(str(vectors_file), vectors)
 
@@ -233,7 +230,7 @@ class StoredVectors:
     def save(self, folder: str | os.PathLike[str], name: str) -> None:
         """Save the vectors in `folder`, as files whose names begin with `name`, independent of the store.
 
-        Shards are hard-linked, which takes no space while the store keeps them, or copied if that is not possible.
+        Shards are hard-linked, which takes no space while the store keeps them, or copied if that is not possible. All is synced.
         """
         folder = Path(folder)
         for number, segment in enumerate(self._segments):
@@ -242,8 +239,8 @@ class StoredVectors:
             try:
                 os.link(str(getattr(segment, "filename", "")), target)
             except OSError:  # in memory, evicted, on another disk, or links are not supported
-                np.save(target, self._arrays[number], allow_pickle=False)
-        np.save(folder / f"{name}-places.npy", self._places, allow_pickle=False)
+                array_files.save(target, self._arrays[number])
+        array_files.save(folder / f"{name}-places.npy", self._places)
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], name: str) -> StoredVectors:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hnmine.core.errors import EncodeError, SettingsError, WorkspaceError
+from hnmine.core.errors import EncodeError, SettingsError, VersionError, WorkspaceError
 from hnmine.core.files import parse_size
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.core.scratch import scratch_folder
@@ -195,16 +195,28 @@ class VectorStore:
         with self._wrap_errors():
             return self._shards.index.usage()
 
-    def verify(self) -> list[str]:
-        """Read all shards, remove damaged ones, and return a note on each."""
-        before = len(self.notes)
+    def damaged(self) -> list[DamagedShard]:
+        """Read all shards and return the damaged ones; nothing is changed."""
+        found = []
         with self._wrap_errors():
             for shard, _ in self._shards.index.shards():
                 try:
                     shards.read_keys(self.root, shard)
                     shards.open_vectors(self.root, shard, again=True)
                 except DamagedShard as damage:
-                    self._shards.remove_damaged([damage])
+                    found.append(damage)
+        return found
+
+    def verify(self) -> list[str]:
+        """Read all shards, remove damaged ones, and return a note on each; on a disk that cannot be written they stay."""
+        before = len(self.notes)
+        for damage in self.damaged():
+            try:
+                self._shards.remove_damaged([damage])
+            except (OSError, sqlite3.Error) as error:
+                self._shards.note(
+                    f"a stored file of {damage.shard.rows:,} vectors is damaged ({damage}) and cannot be removed ({error}); it is not used"
+                )
         return self.notes[before:]
 
     def prune(self, *, limit_bytes: int | None = None, older_than_days: float | None = None, everything: bool = False) -> int:
@@ -222,7 +234,10 @@ class VectorStore:
         try:
             yield
         except (OSError, sqlite3.Error) as error:
-            raise WorkspaceError(f"the vector store {self.root} cannot be used ({error}); remove it, or choose another folder") from error
+            if isinstance(error, sqlite3.NotSupportedError):
+                raise VersionError(f"the vector store {self.root} cannot be used: {error}") from error
+            remedy = "check its disk and your permissions, or choose another folder"
+            raise WorkspaceError(f"the vector store {self.root} cannot be used ({error}); {remedy}") from error
 
 
 class _Filling:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
-from hnmine.core.text import text_hash
+from hnmine.core.text import counted, text_hash
 from hnmine.runs.dataset_notes import name_dataset, note_of, title
 from hnmine.runs.workspace import Dataset
 from pages.shared import state
@@ -18,8 +18,11 @@ SHOWN = 100
 
 
 def table() -> None:
-    """Draw the data sets, the last used first; nothing where there are none."""
+    """Draw the data sets, the last used first, and those that cannot be opened; nothing where there are none."""
     space = resources.workspace()
+    if closed := [*space.damaged(), *space.damaged(other_version=True)]:
+        st.warning(f"{counted(len(closed), 'run or data set', 'runs and data sets')} cannot be opened", icon=":material/broken_image:")
+        st.text("\n".join(closed))
     notes = {dataset.id: note_of(space, dataset.id) for dataset in space.datasets()}
     known = sorted(space.datasets(), key=lambda each: notes[each.id].used or each.created, reverse=True)[:SHOWN]
     if not known:

@@ -69,6 +69,10 @@ class Held:
         self._remembered.update({name: value for name in REMEMBERED if (value := getattr(self.settings, name)) is not None})
         st.session_state[self._name] = settings if self.mined else (settings, self.deepest)
 
+    def begin(self, settings: SelectionSettings) -> None:
+        """Begin with some settings in place of the recommended preset, unless others are chosen."""
+        st.session_state.setdefault(self._name, (settings, -1))  # as if for other candidates, so that the window ends with them
+
     def commit(self) -> None:
         """Make what callbacks have changed the draft of the run."""
         if (edited := self._edited) is not None:

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import streamlit as st
 
 from hnmine import resources
-from hnmine.core.errors import HnmineError, WorkspaceError
-from hnmine.core.files import write_atomic
+from hnmine.core import small_files
+from hnmine.core.errors import HnmineError
+from hnmine.runs.review_setup import OVERLAPS, Setup, read_guidelines, read_overlap
 from pages.shared.widgets import failed
 
-OVERLAPS = (0, 10, 100)
+__all__ = ["OVERLAPS", "draw", "guidelines", "overlap", "write_guidelines", "write_overlap"]
+
 TALL, LONG = 420, 400  # pixels of the box of guidelines with more characters than this
-
-
-class Setup(msgspec.Struct, frozen=True):
-    """How a data set is reviewed: percent of its pairs that two reviewers judge."""
-
-    overlap: int = 0
 
 
 def _path(dataset_id: str, name: str) -> Path:
@@ -32,20 +27,16 @@ def guidelines(dataset_id: str) -> str:
     Raises:
         WorkspaceError: the file cannot be read.
     """
-    path = _path(dataset_id, "guidelines.md")
-    try:
-        return path.read_text("utf-8") if path.exists() else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise WorkspaceError(f"the guidelines in {path} cannot be read ({error}); repair the file or delete it") from error
+    return read_guidelines(_path(dataset_id, "guidelines.md")) or ""
 
 
 def write_guidelines(dataset_id: str, text: str) -> None:
-    """Write the guidelines of a data set.
+    """Write the guidelines of a data set; an empty text removes them.
 
     Raises:
-        OutputError: the file cannot be written.
+        WorkspaceError: the file cannot be written.
     """
-    write_atomic(_path(dataset_id, "guidelines.md"), [text.encode("utf-8", "replace")])
+    small_files.write_text(_path(dataset_id, "guidelines.md"), text, "the guidelines cannot be stored")
 
 
 def overlap(dataset_id: str) -> int:
@@ -54,25 +45,16 @@ def overlap(dataset_id: str) -> int:
     Raises:
         WorkspaceError: the file is damaged.
     """
-    path = _path(dataset_id, "review.json")
-    if not path.exists():
-        return 0
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=Setup).overlap
-    except (OSError, msgspec.DecodeError) as error:
-        raise WorkspaceError(f"the settings of the review in {path} cannot be read ({error}); delete the file") from error
-    if found not in OVERLAPS:
-        raise WorkspaceError(f"the overlap in {path} is {found}; it must be one of {', '.join(map(str, OVERLAPS))}; delete the file")
-    return found
+    return read_overlap(_path(dataset_id, "review.json"))
 
 
 def write_overlap(dataset_id: str, percent: int) -> None:
     """Write the percent of a data set's pairs that two reviewers judge.
 
     Raises:
-        OutputError: the file cannot be written.
+        WorkspaceError: the file cannot be written.
     """
-    write_atomic(_path(dataset_id, "review.json"), [msgspec.json.encode(Setup(overlap=percent))])
+    small_files.write(_path(dataset_id, "review.json"), Setup(percent), "the overlap cannot be stored")
 
 
 def draw(dataset_id: str) -> None:

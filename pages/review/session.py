@@ -24,6 +24,7 @@ from hnmine.review import queue
 from hnmine.review.agreement import unresolved_pairs
 from hnmine.review.queue import Queue, QueueSettings
 from hnmine.review.store import Change
+from hnmine.runs.uploads import Stamp
 from hnmine.selection.select import Selection
 from pages.review import pair
 from pages.review.desk import Sent
@@ -44,7 +45,8 @@ class ReviewSession:
     Attributes:
         key: what the queue was built from; token: its hash, by which a browser sees that it has another queue's pairs.
         version: the last event of the store that the queue includes.
-        common: words too frequent to highlight. others: the last verdicts of other reviewers since the queue was built, by pair.
+        common: words too frequent to highlight. stamp: of the run and its data when the queue was built.
+        others: the last verdicts of other reviewers since the queue was built, by pair.
         goal: number of reviews at which the reviews still needed were computed, and that number.
         recent: the last decisions on this data set, at a version of the store.
         ids, numbers: of pairs, because hashing their texts takes time.
@@ -57,6 +59,7 @@ class ReviewSession:
     queue: Queue
     version: int
     common: frozenset[str]
+    stamp: Stamp
     others: dict[tuple[int, int], Change] = field(default_factory=dict)
     goal: tuple[int, int | None] | None = None
     recent: tuple[int, list[dict[str, Any]]] | None = None
@@ -163,6 +166,7 @@ def open_session(settings: QueueSettings, mode: Mode) -> ReviewSession:
     if kept is not None and kept.key == wanted and not outdated(kept):
         return kept
     version = resources.reviews().version() if run_id is not None else 0  # read first, so that events during the build are applied later
+    stamp = resources.workspace().run_stamp(run_id) if run_id is not None else ()
     run, selection = state.opened()
     corpus = run.inputs.corpus
     with st.spinner("Building the queue ..."):
@@ -177,14 +181,18 @@ def open_session(settings: QueueSettings, mode: Mode) -> ReviewSession:
         if mode == "query":
             pairs = pairs.by_query()
         token = hashlib.sha256(f"{wanted} {version >> GENERATION_BITS}".encode()).hexdigest()[:16]
-        review = ReviewSession(wanted, token, run, selection, pairs, version, statistics.common_words(run))
+        review = ReviewSession(wanted, token, run, selection, pairs, version, statistics.common_words(run), stamp)
     st.session_state[KEY] = review
     return review
 
 
 def outdated(review: ReviewSession) -> bool:
-    """Return whether the file of verdicts was replaced since the queue was built."""
-    return resources.reviews().replaced(review.version)
+    """Return whether the file of verdicts was replaced, or the run or its data changed, since the queue was built.
+
+    Raises:
+        WorkspaceError: the run or its data set is gone, or cannot be read.
+    """
+    return resources.reviews().replaced(review.version) or review.stamp != resources.workspace().run_stamp(review.run.run.id)
 
 
 def signals() -> list[str]:

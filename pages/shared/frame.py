@@ -64,10 +64,12 @@ def _picker(runs: dict[str, Run]) -> None:
     current = st.session_state.run
     labels, options = state.run_labels(runs.values()), dict[Choice, str]()
     for run_id in runs:
-        held = state.unsaved(run_id)
-        for each in all_variants(resources.workspace(), run_id):
+        held, known = state.unsaved(run_id), all_variants(resources.workspace(), run_id)
+        # A draft stands behind the variant that it began with, or behind the first one where that is gone.
+        began = None if held is None else held.variant if held.variant in [each.id for each in known] else known[0].id
+        for each in known:
             options[run_id, each.id] = f"{labels[run_id]} / {each.name}"
-            if held is not None and held.variant == each.id:
+            if began == each.id:
                 options[run_id, DRAFT] = f"{labels[run_id]} / {each.name}, unsaved"
     short = {choice: shortened(label, 2 * NAME) for choice, label in options.items()}
     if len(set(short.values())) < len(short):

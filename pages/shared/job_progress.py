@@ -7,11 +7,12 @@ from streamlit.delta_generator import DeltaGenerator
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
-from hnmine.core.text import shortened
+from hnmine.core.text import counted, shortened
 from hnmine.core.time_left import in_words
-from hnmine.runs.job_records import JobRecord
+from hnmine.runs.job_records import DamagedRecord, JobRecord
 from hnmine.runs.jobs import Job
 from pages.shared import mining, state
+from pages.shared.widgets import failed
 
 __all__ = ["announce", "anything", "in_short", "show", "show_all"]
 
@@ -37,14 +38,16 @@ def announce() -> bool:
 
 def anything() -> bool:
     """Return whether there is a job to show."""
-    return bool(resources.jobs().active() or mining.interrupted() or st.session_state.get("finished"))
+    jobs = resources.jobs().active() or mining.interrupted() or mining.damaged() or st.session_state.get("finished")
+    return bool(jobs or mining.other_servers())
 
 
 def show_all(*, on_mine: bool) -> None:
     """Draw the running job, or else one that ended or was interrupted. While one runs, this part runs again every second.
 
-    Mine itself draws the job of the open data set.
+    Mine itself draws the job of the open data set. Another server on this workspace is told of too.
     """
+    _other_servers()
     active = resources.jobs().active()
     st.session_state.setdefault("watched", set()).update(job.id for job in active)
     finished = st.session_state.get("finished")
@@ -59,6 +62,8 @@ def show_all(*, on_mine: bool) -> None:
         _finished(finished, on_mine=on_mine)
     elif records := mining.interrupted():
         _interrupted(records[0])
+    elif damaged := mining.damaged():
+        _damaged(damaged[0])
 
 
 def _running() -> None:
@@ -93,20 +98,52 @@ def _finished(job: Job, *, on_mine: bool) -> None:
 
 def _interrupted(record: JobRecord) -> None:
     """Draw a job that a crash interrupted, what is kept of it, and how to continue."""
+    space, dataset_id = resources.workspace(), record.request.dataset_id
     try:
-        name = resources.workspace().dataset(record.request.dataset_id).name
-    except HnmineError:  # deleted: nothing to resume
-        mining.dismiss(record)
+        name = space.dataset(dataset_id).name
+    except HnmineError as error:
+        if not space.dataset_folder(dataset_id).exists():  # nothing to resume
+            mining.dismiss(record)
+            st.toast("A job was interrupted, and its data set has been deleted. The job is forgotten.", icon=":material/info:")
+            return
+        with _line():
+            st.text(f"A job was interrupted, and its data set cannot be opened: {error}")
+            _dismissing(record)
         return
     kept = f" {record.done:,} of {record.total:,} tokens are stored." if "encoding" in record.stage and record.total else ""
     with _line():
         st.text(f"Mining {name}: interrupted at {record.share:.0%}.{kept}", width="content")
         if st.button("Resume", icon=":material/resume:", key="resume-job"):
-            mining.resume(record)
-            st.rerun()
-        if st.button("Dismiss", type="tertiary", key="dismiss-job"):
-            mining.dismiss(record)
-            st.rerun()
+            try:
+                mining.resume(record)
+            except HnmineError as error:
+                failed("Cannot resume this job", error)
+            else:
+                st.rerun()
+        _dismissing(record)
+
+
+def _damaged(record: DamagedRecord) -> None:
+    """Draw a job that was interrupted and whose record cannot be read."""
+    with _line():
+        st.text(f"A job was interrupted and cannot be resumed: {record.error}")
+        if record.removable:
+            _dismissing(record)
+
+
+def _dismissing(record: JobRecord | DamagedRecord) -> None:
+    if st.button("Dismiss", type="tertiary", key="dismiss-job"):
+        mining.dismiss(record)
+        st.rerun()
+
+
+def _other_servers() -> None:
+    if count := mining.other_servers():
+        st.text(
+            f"{counted(count, 'other server')} on this workspace",
+            width="content",
+            help="Verdicts of both are kept. Jobs of the other server do not show here, and two people may get the same pair to review.",
+        )
 
 
 def _line() -> DeltaGenerator:

@@ -9,14 +9,14 @@ from hnmine.data.dataset import Inputs
 from hnmine.models import loading
 from hnmine.models.cards import ModelSettings
 from hnmine.models.reranker import Reranker
-from hnmine.runs.job_records import JobRecord, Request
+from hnmine.runs.job_records import DamagedRecord, JobRecord, Request
 from hnmine.runs.jobs import Job, mine_dataset
 from hnmine.runs.settings import MineSettings
 from hnmine.selection.presets import RECOMMENDED, with_preset
 from hnmine.selection.settings import SelectionSettings
 from pages.shared import state
 
-__all__ = ["DEPTH", "dismiss", "interrupted", "recommended", "resume", "start"]
+__all__ = ["DEPTH", "damaged", "dismiss", "interrupted", "other_servers", "recommended", "resume", "start"]
 
 # Candidates ranked for each query, so that the window can be extended: ranking 500 instead of 210 takes 2 ms more per query.
 DEPTH = 500
@@ -71,6 +71,18 @@ def interrupted() -> list[JobRecord]:
     return [] if records is None else records.interrupted()
 
 
+def damaged() -> list[DamagedRecord]:
+    """Return the records of interrupted jobs that cannot be read."""
+    records = resources.jobs().records
+    return [] if records is None else records.damaged()
+
+
+def other_servers() -> int:
+    """Return how many other servers use this workspace."""
+    records = resources.jobs().records
+    return 0 if records is None else records.other_servers()
+
+
 def resume(record: JobRecord) -> Job:
     """Queue an interrupted job again with the same settings; stored vectors are not encoded again.
 
@@ -82,7 +94,7 @@ def resume(record: JobRecord) -> Job:
     return job
 
 
-def dismiss(record: JobRecord) -> None:
+def dismiss(record: JobRecord | DamagedRecord) -> None:
     """Forget an interrupted job."""
     if (records := resources.jobs().records) is not None:
         records.end(record.id)

@@ -337,6 +337,7 @@ def opened() -> tuple[resources.OpenRun, Selection]:
         return run, resources.selection(run, selection_settings(run.run.id))
     except HnmineError as error:
         failed("Cannot open this run", error)
+        st.page_link("pages/views/mine.py", label="Mine again with its settings", icon=":material/arrow_forward:")
         st.stop()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -106,18 +108,21 @@ if dataset is None:
     state.nothing_yet("No data is open", "Open training data first, such as the bundled example.", "pages/views/data.py", "Go to Data")
 assert dataset is not None  # the page ended otherwise
 
-run = None
+run, previous = None, None
 if st.session_state.run is not None:
     try:
+        with suppress(HnmineError):  # of a run that cannot be opened, the settings to mine it again
+            previous = resources.workspace().run(st.session_state.run).settings
         run = resources.open_run(st.session_state.run)
     except HnmineError as error:
-        st.warning("Cannot open the last run. Mine again.", icon=":material/warning:")
+        again = "Mine again." if previous is None else "Mine again with its settings, which are chosen here."
+        st.warning(f"Cannot open the last run. {again}", icon=":material/warning:")
         st.text(str(error))
 
 with st.container(horizontal=True, gap="medium"):
     left, right = st.container(width=SETTINGS_WIDTH), st.container(width="stretch")
 with left:
-    ranked = ranking(dataset, run.run.settings if run else MineSettings())
+    ranked = ranking(dataset, previous or MineSettings())
     top = st.container()  # filled below, once the settings are known
     chosen_at = st.container()
 if ranked.read is None and run is None:
@@ -133,6 +138,8 @@ if run is None:
     assert ranked.read is not None  # the page ended otherwise
     offered = BASIC if ranked.reranker.settings is None else (*BASIC, SIGNAL)
     held = Held(dataset.id, mined=False, deepest=min(mining.DEPTH, ranked.read.corpus.n_candidates), available=offered)
+    if previous is not None and set(previous.selection.signals) <= set(offered):
+        held.begin(previous.selection)
     with chosen_at:
         selection.settings(held, None, None)({})
     with right:

@@ -9,6 +9,7 @@ from hnmine.core.errors import HnmineError
 from hnmine.core.files import in_words
 from hnmine.core.text import counted
 from hnmine.runs.dataset_notes import title
+from hnmine.runs.verification import damaged_files
 from pages.runs import comparison, figures, manage, table
 from pages.shared import state
 from pages.shared.widgets import failed
@@ -28,6 +29,14 @@ for row in rows:
 if damaged := [*space.damaged(), *(text for run_id, (_, text) in unreadable.items() if any(row.run.id == run_id for row in rows))]:
     st.warning(f"{counted(len(damaged), 'run or data set', 'runs and data sets')} cannot be read", icon=":material/broken_image:")
     st.text("\n".join(damaged))
+if others := space.damaged(other_version=True):
+    st.warning(
+        f"{counted(len(others), 'run or data set is', 'runs and data sets are')} of another version of hnmine", icon=":material/update:"
+    )
+    st.text("\n".join(others))
+if files := damaged_files(space):
+    st.warning(f"{counted(len(files), 'file')} of the workspace cannot be read. Everything else works.", icon=":material/broken_image:")
+    st.text("\n".join(files))
 # The version of the verdicts for which this session computed the figures of a variant: on a full disk they cannot be stored.
 tried: dict[table.Key, int] = session.setdefault("runs-computed", {})
 version, pending = -1, list[table.Row]()

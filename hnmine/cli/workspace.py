@@ -1,0 +1,56 @@
+"""The command `python -m hnmine workspace`: back up, restore or verify the workspace folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hnmine.core.errors import SettingsError
+from hnmine.core.progress import OnProgress
+from hnmine.core.text import counted
+from hnmine.runs.backup import back_up
+from hnmine.runs.restore import restore, verify_backup
+from hnmine.runs.verification import verify
+from hnmine.runs.workspace import Workspace, home
+
+__all__ = ["workspace_report"]
+
+# Exit status of `verify` where anything is damaged.
+DAMAGED = 1
+
+
+def workspace_report(arguments: argparse.Namespace, on_progress: OnProgress | None) -> tuple[str, int]:
+    """Do what the arguments say; return the text to print and the exit status.
+
+    Raises:
+        SettingsError: the file or the workspace is missing, or a flag does not apply.
+        HnmineError: as `back_up`, `restore` and `verify_backup`.
+    """
+    root, file = home(), None if arguments.file is None else Path(arguments.file)
+    if arguments.vectors and arguments.action != "backup":
+        raise SettingsError("--vectors is a flag of backup; a restore writes all that the backup holds")
+    if arguments.action == "verify":
+        return _verify(root, file, on_progress)
+    if file is None:
+        raise SettingsError(f"name the file: python -m hnmine workspace {arguments.action} backup.tar")
+    if arguments.action == "restore":
+        return f"restored to {root}: {restore(file, root, on_progress=on_progress)}", 0
+    made = back_up(_existing(root), file, vectors=arguments.vectors, on_progress=on_progress)
+    return "\n".join([f"backed up to {file}: {made}", *(f"left out  {each}" for each in made.left_out)]), 0
+
+
+def _verify(root: Path, file: Path | None, on_progress: OnProgress | None) -> tuple[str, int]:
+    if file is not None:
+        held, damages = verify_backup(file, on_progress=on_progress)
+        found = f"{file}: {held}"
+    else:
+        damages, found = verify(_existing(root), on_progress=on_progress), str(root)
+    if not damages:
+        return f"{found}: no damage", 0
+    return "\n".join([*damages, f"{found}: {counted(len(damages), 'damage')}"]), DAMAGED
+
+
+def _existing(root: Path) -> Workspace:
+    if not root.is_dir():
+        raise SettingsError(f"there is no workspace in {root}; set HNMINE_HOME to its folder")
+    return Workspace(root)

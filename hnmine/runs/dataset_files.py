@@ -1,0 +1,79 @@
+"""The folder of a data set: the uploaded files under names of their roles, and dataset.json. Its id is a hash of the bytes."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from hnmine.core import small_files
+from hnmine.core.array_files import sync_folder
+from hnmine.core.files import write_atomic
+from hnmine.runs.descriptions import Dataset
+from hnmine.runs.uploads import Uploaded, members, store
+
+__all__ = ["fill", "id_of", "is_whole"]
+
+# The name of the pool of a BEIR data set.
+OWN_CORPUS = "its corpus"
+
+
+def fill(folder: Path, name: str, training: Uploaded, pool_name: str | None, pool: Uploaded | None) -> Dataset:
+    """Copy the files of a data set into an empty folder and describe them there; all is synced.
+
+    Raises:
+        OSError, OutputError: a file cannot be read, or the disk is full.
+    """
+    file_name, size, file_digest, training_look = store(training, name, "training", folder)
+    digests = [(file_name, file_digest)]
+    own_pool = training_look is not None and training_look.own_pool
+    pool_file, pool_look = None, None
+    if pool is not None:
+        pool_file, pool_size, pool_digest, pool_look = store(pool, pool_name or "", "pool", folder)
+        size += pool_size
+        digests.append((pool_file, pool_digest))
+    dataset = Dataset(
+        id=_id(digests),
+        name=name,
+        pool_name=pool_name if pool is not None else OWN_CORPUS if own_pool else None,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        bytes=size,
+        training_file=file_name,
+        pool_file=pool_file,
+        training_look=training_look,
+        pool_look=pool_look,
+    )
+    write_atomic(folder / "dataset.json", [small_files.encoded(dataset)])
+    sync_folder(folder)
+    return dataset
+
+
+def id_of(folder: Path, dataset: Dataset) -> str:
+    """Return the id that the files of a data set have now; all bytes are read.
+
+    Raises:
+        OSError: a file is missing or cannot be read.
+        InputError: a folder of several files cannot be read.
+    """
+    return _id((name, _sha256(folder / name)) for name in (dataset.training_file, dataset.pool_file) if name is not None)
+
+
+def is_whole(folder: Path, dataset: Dataset) -> bool:
+    """Return whether the files of a data set are those that it was stored with."""
+    try:
+        return id_of(folder, dataset) == dataset.id
+    except (OSError, ValueError):  # InputError is one
+        return False
+
+
+def _id(digests: Iterable[tuple[str, str]]) -> str:
+    return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in digests).encode()).hexdigest()[:12]
+
+
+def _sha256(path: Path) -> str:
+    if path.is_dir():
+        lines = (f"{name} {_sha256(path / name)}\n" for name in members(path))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
