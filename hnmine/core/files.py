@@ -22,7 +22,18 @@ from pathlib import Path
 
 from hnmine.core.errors import OutputError, SettingsError
 
-__all__ = ["available", "cannot_write", "in_words", "keep_newest", "locked", "parse_size", "write_all", "write_atomic", "write_folder"]
+__all__ = [
+    "available",
+    "cannot_write",
+    "in_words",
+    "keep_newest",
+    "locked",
+    "parse_size",
+    "remove_left_overs",
+    "write_all",
+    "write_atomic",
+    "write_folder",
+]
 
 # Temporary files of killed processes are removed by the next write after this many seconds.
 _LEFT_OVER = 24 * 60 * 60
@@ -65,7 +76,7 @@ def write_all(files: Sequence[tuple[str | os.PathLike[str], Iterable[bytes]]]) -
         ready: list[tuple[Path, Path]] = []
         for given, chunks in files:
             path = Path(os.path.realpath(given))  # a link stays a link; its target is replaced
-            _remove_left_overs(path)
+            remove_left_overs(path.parent, _left_over(path))
             temporary = _temporary(path)
             stack.callback(_forget, temporary)
             with _wrap_os_error(path):
@@ -93,7 +104,7 @@ def write_folder(given: str | os.PathLike[str], files: Mapping[str, Iterable[byt
         OutputError: as for `write_atomic`; an existing folder is left unchanged.
     """
     path = Path(os.path.realpath(given))
-    _remove_left_overs(path)
+    remove_left_overs(path.parent, _left_over(path))
     new, old = _temporary(path), _temporary(path)
     with contextlib.ExitStack() as stack, _wrap_os_error(path):
         stack.callback(shutil.rmtree, new, ignore_errors=True)
@@ -124,6 +135,10 @@ def _forget(temporary: Path) -> None:
 def _temporary(path: Path) -> Path:
     # Threads may write the same file at the same time: each has its own temporary file, and the last rename wins.
     return path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def _left_over(path: Path) -> str:
+    return re.escape(f".{path.name[:200]}.") + r"(\d+)-[0-9a-f]{8}\.tmp"
 
 
 @contextlib.contextmanager
@@ -165,12 +180,12 @@ def _write(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _remove_left_overs(path: Path) -> None:
-    """Remove temporary files of `path` that killed processes left more than a day ago."""
-    pattern = re.compile(re.escape(f".{path.name[:200]}.") + r"(\d+)-[0-9a-f]{8}\.tmp")
+def remove_left_overs(parent: Path, pattern: str) -> None:
+    """Remove the temporary files and folders that killed processes left more than a day ago; a group of `pattern` is their number."""
     with contextlib.suppress(OSError):
-        for each in path.parent.iterdir():
-            if (match := pattern.fullmatch(each.name)) and time.time() - each.stat().st_mtime > _LEFT_OVER and not _runs(int(match[1])):
+        for each in parent.iterdir():
+            match = re.fullmatch(pattern, each.name)
+            if match and time.time() - each.stat().st_mtime > _LEFT_OVER and not _runs(int(match[1])):
                 if each.is_dir():
                     shutil.rmtree(each)
                 else:

@@ -45,7 +45,7 @@ def upload() -> None:
     if st.button("Import", icon=":material/upload:", disabled=given is None, key="review-import") and given is not None:
         here = session.at_desk()
         try:
-            with temporary_files("hnmine-verdicts-") as folder:
+            with temporary_files("verdicts-") as folder:
                 path = folder / "verdicts.jsonl"
                 write_atomic(path, [given.getbuffer()])
                 verdicts = read_verdicts(path)
