@@ -37,6 +37,7 @@ __all__ = [
 
 # Temporary files of killed processes are removed by the next write after this many seconds.
 _LEFT_OVER = 24 * 60 * 60
+_OWN = r"(\d+)-[0-9a-f]{8}\.tmp"  # the end of their names, as `_temporary` makes them
 _BLOCK = 2**20
 
 
@@ -76,7 +77,7 @@ def write_all(files: Sequence[tuple[str | os.PathLike[str], Iterable[bytes]]]) -
         ready: list[tuple[Path, Path]] = []
         for given, chunks in files:
             path = Path(os.path.realpath(given))  # a link stays a link; its target is replaced
-            remove_left_overs(path.parent, _left_over(path))
+            remove_left_overs(path.parent, re.escape(f".{path.name[:200]}.") + _OWN)
             temporary = _temporary(path)
             stack.callback(_forget, temporary)
             with _wrap_os_error(path):
@@ -104,7 +105,7 @@ def write_folder(given: str | os.PathLike[str], files: Mapping[str, Iterable[byt
         OutputError: as for `write_atomic`; an existing folder is left unchanged.
     """
     path = Path(os.path.realpath(given))
-    remove_left_overs(path.parent, _left_over(path))
+    remove_left_overs(path.parent, re.escape(f".{path.name[:200]}.") + _OWN)
     new, old = _temporary(path), _temporary(path)
     with contextlib.ExitStack() as stack, _wrap_os_error(path):
         stack.callback(shutil.rmtree, new, ignore_errors=True)
@@ -135,10 +136,6 @@ def _forget(temporary: Path) -> None:
 def _temporary(path: Path) -> Path:
     # Threads may write the same file at the same time: each has its own temporary file, and the last rename wins.
     return path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-
-
-def _left_over(path: Path) -> str:
-    return re.escape(f".{path.name[:200]}.") + r"(\d+)-[0-9a-f]{8}\.tmp"
 
 
 @contextlib.contextmanager
@@ -180,8 +177,11 @@ def _write(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def remove_left_overs(parent: Path, pattern: str) -> None:
-    """Remove the temporary files and folders that killed processes left more than a day ago; a group of `pattern` is their number."""
+def remove_left_overs(parent: Path, pattern: str = rf"\..+\.{_OWN}") -> None:
+    """Remove the temporary files and folders that killed processes left more than a day ago, by default of all files in a folder.
+
+    The group of `pattern` is the number of the process.
+    """
     with contextlib.suppress(OSError):
         for each in parent.iterdir():
             match = re.fullmatch(pattern, each.name)

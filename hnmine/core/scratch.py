@@ -37,7 +37,11 @@ def scratch_folder() -> Path:
     Raises:
         OutputError: it cannot be made.
     """
-    return _folder(os.getpid())
+    folder = _folder(os.getpid())
+    if not folder.is_dir():  # a server that runs for weeks: the system removes old files from TMPDIR
+        _folder.cache_clear()
+        folder = _folder(os.getpid())
+    return folder
 
 
 def on_disk(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

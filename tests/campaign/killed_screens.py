@@ -13,6 +13,7 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
+from hnmine.core import small_files
 from hnmine.runs.variants import all_variants
 from pages.shared import mining
 from tests.campaign import disk_screens
@@ -94,6 +95,8 @@ def after(job: dict[str, Any], begin: Callable[[], None]) -> int:
             at.switch_page(f"pages/views/{page}.py").run()
             if at.exception:
                 raise RuntimeError(f"{page}: {at.exception[0].value}")
+        for folder in {path.parent for path in space.root.rglob(".*")}:  # the next write in a folder removes what is left there
+            small_files.write_text(folder / "swept", "x", "")
         found["left"] = sorted(path.name for path in space.root.rglob(".*"))
     Path(job["found"]).write_text(json.dumps(found))
     return 0

@@ -135,7 +135,6 @@ class Commands:
         assert not status, said
         shutil.rmtree(self.template / "vectors")
         self.known: dict[str, tuple[dict[str, bytes], dict[str, int], float]] = {}
-        self.encoded_again = 0
 
     def job(self, flags: list[str], folder: Path) -> dict[str, Any]:
         arguments = [flag.replace("@", str(folder)) for flag in flags]
@@ -173,7 +172,10 @@ class Commands:
                 return f"{where}: {path} is half written"
             if path not in wanted and not path.startswith("."):
                 return f"{where}: {path} is left"
-        kept = sum(each.rows for each in VectorStore(self.folder / "vectors").usage()) if (self.folder / "vectors").exists() else 0
+        store = self.folder / "vectors"
+        kept = {"vectors": 0, "pairs": 0}
+        for each in VectorStore(store).usage() if store.exists() else []:
+            kept["pairs" if each.dimension == 1 else "vectors"] += each.rows
         make_older(self.folder)
         ((status, said),) = self.run.run(job | {"kind": "none", "at": 0})
         if status:
@@ -181,9 +183,9 @@ class Commands:
         summary = json.loads(said["said"].strip().splitlines()[-1])
         if (found := outputs(self.folder)) != wanted:
             return f"{where}: the next run writes other bytes: {sorted(found.keys() ^ wanted.keys())}"
-        if summary["vectors"]["stored"] < kept:
-            self.encoded_again += 1
-            return f"{where}: {kept:,} vectors were stored, {summary['vectors']['stored']:,} are used"
+        for what, number in kept.items():
+            if summary[what].get("stored", 0) < number:
+                return f"{where}: {number:,} {what} were stored, {summary[what]} are used"
         left = leftovers(self.folder)
         return f"{where}: leaves {left}" if left else ""
 
