@@ -24,7 +24,7 @@ from hnmine.checks.check import check
 from hnmine.checks.kinds import Report
 from hnmine.core.cache import Cache
 from hnmine.core.errors import InputError, ModelError, SettingsError
-from hnmine.core.files import available, parse_size, remove_oldest, write_atomic
+from hnmine.core.files import available, keep_newest, parse_size, write_atomic
 from hnmine.core.progress import OnProgress
 from hnmine.core.text import text_hash
 from hnmine.data.columns import Columns
@@ -250,11 +250,6 @@ def _verdicts(run_id: str, stamp: Stamp) -> RunVerdicts:
 
 
 @cached()
-def _verdict_pairs(run_id: str, stamp: Stamp, version: int) -> VerdictPairs:
-    return _verdicts(run_id, stamp).pairs(reviews())
-
-
-@cached()
 def _reviewed(run_id: str, stamp: Stamp, pairs: VerdictPairs) -> Reviewed:
     return _verdicts(run_id, stamp).apply(pairs)
 
@@ -265,7 +260,7 @@ def open_run(run_id: str) -> OpenRun:
     Raises:
         WorkspaceError: there is no such run, it is damaged, or its data has changed since it was mined.
     """
-    pairs = _verdict_pairs(run_id, stamp := workspace().run_stamp(run_id), reviews().version())
+    pairs = _verdicts(run_id, stamp := workspace().run_stamp(run_id)).pairs(reviews())
     # The pairs themselves are not cached by their digest: another reviewer may have given the same verdicts since.
     found = _reviewed(run_id, stamp, pairs)
     return OpenRun(found.inputs, found.ranking, pairs, found.fn_model, _stored_run(run_id, stamp)[0], f"{run_id} {pairs.digest}")
@@ -344,7 +339,7 @@ def export(run: OpenRun, settings: MineSettings) -> list[Written]:
     form = FORMATS[settings.output_format]
     name = f"export-{text_hash(run.key + as_json(settings)):016x}{form.suffix}"
     path = workspace().run_folder(run.run.id) / name
-    remove_oldest(path, "export", EXPORTS_KEPT)
+    keep_newest(path, "export", EXPORTS_KEPT)
     chosen = selection(run, settings.selection)
     scores = run.scores(chosen, settings.score_source, lambda: scorer(run)) if settings.with_scores else None
     record = None if form.folder is None else _record(run, settings, chosen)
@@ -393,6 +388,6 @@ def verdict_file(run: OpenRun) -> Path | None:
     lines = b"".join(verdict_lines(run.verdict_pairs.applied))
     path = folder / f"reviews-{hashlib.sha256(lines).hexdigest()[:16]}.jsonl"
     if not path.exists():
-        remove_oldest(path, "reviews", EXPORTS_KEPT)
+        keep_newest(path, "reviews", EXPORTS_KEPT)
         write_atomic(path, [lines])
     return path

@@ -19,6 +19,7 @@ from hnmine.cluster.searching import Found, Merged, PassageBlock, block_rows, pa
 from hnmine.cluster.shared_store import SharedStore
 from hnmine.core.errors import ClusterError
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
+from hnmine.core.scratch import scratch_folder
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import Encoder, Side
 from hnmine.retrieval.search import top_k
@@ -162,7 +163,7 @@ class Cluster:
 
     def _folder(self) -> str:
         if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="hnmine-vectors-", ignore_cleanup_errors=True)
+            self._temporary = tempfile.TemporaryDirectory(prefix="vectors-", dir=scratch_folder(), ignore_cleanup_errors=True)
         return self._temporary.name
 
     def _encode(

@@ -8,7 +8,6 @@ The name is a hash of encoder key and texts, so a finished shard is found again 
 from __future__ import annotations
 
 import secrets
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ import msgspec
 import numpy.typing as npt
 
 from hnmine.core.errors import ClusterError, HnmineError, SettingsError
+from hnmine.core.scratch import temporary_files
 from hnmine.vectors import shards
 from hnmine.vectors.shard_set import Keys
 from hnmine.vectors.shards import Rows, Shard
@@ -69,9 +69,9 @@ class SharedStore:
 
     def put(self, name: str, keys: Keys, rows: Rows, dtype: npt.DTypeLike) -> Shard:
         """Write a shard and return it."""
-        with self._wrapped(), tempfile.TemporaryDirectory(prefix="hnmine-shard-") as folder:
-            shard = shards.write(Path(folder), keys, [rows], (len(keys), rows.shape[1]), dtype, shard_id=name)
-            for path in shards.files(Path(folder), name):
+        with self._wrapped(), temporary_files("shard-") as folder:
+            shard = shards.write(folder, keys, [rows], (len(keys), rows.shape[1]), dtype, shard_id=name)
+            for path in shards.files(folder, name):
                 self._write(path.name, path.read_bytes())
             self._write(name + RECORD, msgspec.json.encode(shard))
         return shard

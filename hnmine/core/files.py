@@ -22,10 +22,22 @@ from pathlib import Path
 
 from hnmine.core.errors import OutputError, SettingsError
 
-__all__ = ["available", "cannot_write", "in_words", "locked", "parse_size", "remove_oldest", "write_all", "write_atomic", "write_folder"]
+__all__ = [
+    "available",
+    "cannot_write",
+    "in_words",
+    "keep_newest",
+    "locked",
+    "parse_size",
+    "remove_left_overs",
+    "write_all",
+    "write_atomic",
+    "write_folder",
+]
 
 # Temporary files of killed processes are removed by the next write after this many seconds.
 _LEFT_OVER = 24 * 60 * 60
+_OWN = r"(\d+)-[0-9a-f]{8}\.tmp"  # the end of their names, as `_temporary` makes them
 _BLOCK = 2**20
 
 
@@ -69,7 +81,7 @@ def write_all(
         ready: list[tuple[Path, Path]] = []
         for given, chunks in files:
             path = Path(os.path.realpath(given))  # a link stays a link; its target is replaced
-            _remove_left_overs(path)
+            remove_left_overs(path.parent, re.escape(f".{_beginning(path)}.") + _OWN)
             temporary = _temporary(path)
             stack.callback(_forget, temporary)
             with _wrap_os_error(path):
@@ -105,7 +117,7 @@ def write_folder(
         OutputError: as for `write_atomic`; an existing folder is left unchanged.
     """
     path = Path(os.path.realpath(given))
-    _remove_left_overs(path)
+    remove_left_overs(path.parent, re.escape(f".{_beginning(path)}.") + _OWN)
     new, old = _temporary(path), _temporary(path)
     with contextlib.ExitStack() as stack, _wrap_os_error(path):
         stack.callback(shutil.rmtree, new, ignore_errors=True)
@@ -184,12 +196,15 @@ def _write(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _remove_left_overs(path: Path) -> None:
-    """Remove temporary files of `path` that killed processes left more than a day ago."""
-    pattern = re.compile(re.escape(f".{_beginning(path)}.") + r"(\d+)-[0-9a-f]{8}\.tmp")
+def remove_left_overs(parent: Path, pattern: str = rf"\..+\.{_OWN}") -> None:
+    """Remove the temporary files and folders that killed processes left more than a day ago, by default of all files in a folder.
+
+    The group of `pattern` is the number of the process.
+    """
     with contextlib.suppress(OSError):
-        for each in path.parent.iterdir():
-            if (match := pattern.fullmatch(each.name)) and time.time() - each.stat().st_mtime > _LEFT_OVER and not _runs(int(match[1])):
+        for each in parent.iterdir():
+            match = re.fullmatch(pattern, each.name)
+            if match and time.time() - each.stat().st_mtime > _LEFT_OVER and not _runs(int(match[1])):
                 if each.is_dir():
                     shutil.rmtree(each)
                 else:
@@ -208,7 +223,7 @@ def _runs(process: int) -> bool:
     return True
 
 
-def remove_oldest(path: Path, kind: str, kept: int) -> None:
+def keep_newest(path: Path, kind: str, kept: int) -> None:
     """Remove the oldest files or folders of a kind beside `path`: `kept` are left, `path` included; train and dev count as one."""
     groups: dict[str, list[Path]] = {}
     found: list[tuple[float, Path]] = []

@@ -37,7 +37,11 @@ def scratch_folder() -> Path:
     Raises:
         OutputError: it cannot be made.
     """
-    return _folder(os.getpid())
+    folder = _folder(os.getpid())
+    if not folder.is_dir():  # a server that runs for weeks: the system removes old files from TMPDIR
+        _folder.cache_clear()
+        folder = _folder(os.getpid())
+    return folder
 
 
 def on_disk(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -59,18 +63,20 @@ def on_disk(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 @contextlib.contextmanager
 def temporary_files(prefix: str) -> Iterator[Path]:
-    """Yield a folder for small temporary files, which is removed afterwards.
+    """Yield a folder in `scratch_folder`, which is removed afterwards.
 
     Raises:
         OutputError: it cannot be made.
     """
-    parent = _parent()
+    folder = scratch_folder() / f"{prefix}{secrets.token_hex(8)}"
     try:
-        held = tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True)
+        folder.mkdir()
     except OSError as error:
-        raise OutputError(_remedy(parent, error)) from error
-    with held as folder:
-        yield Path(folder)
+        raise OutputError(_remedy(folder, error)) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _parent() -> Path:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from hnmine.core.errors import OutputError, VersionError, WorkspaceError
-from hnmine.core.files import write_atomic
+from hnmine.core.files import cannot_write, remove_left_overs, write_atomic
 from hnmine.core.version import __version__, newer
 
 __all__ = ["FORMAT", "REMEDY", "encoded", "find", "find_text", "other_format", "read", "write", "write_text"]
@@ -99,7 +99,7 @@ def write_text(path: Path, text: str, failure: str, *, make_folder: bool = False
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise WorkspaceError(f"{failure}: {path} cannot be removed ({error.strerror or error})") from error
+        raise WorkspaceError(f"{failure}: {cannot_write(path, error)}") from error
 
 
 def encoded(value: msgspec.Struct) -> bytes:
@@ -141,11 +141,12 @@ def _write(path: Path, content: bytes, failure: str, *, make_folder: bool) -> No
     try:
         if make_folder:
             path.parent.mkdir(exist_ok=True)
+        remove_left_overs(path.parent)  # many names are random, and never written again
         write_atomic(path, [content])
     except OutputError as error:
         raise WorkspaceError(f"{failure}: {error}") from error
     except OSError as error:
-        raise WorkspaceError(f"{failure}: {path} cannot be written ({error.strerror or error})") from error
+        raise WorkspaceError(f"{failure}: {cannot_write(path, error)}") from error
 
 
 def _format_of(path: Path) -> int:

@@ -272,7 +272,7 @@ def read_inputs(
         SettingsError: an object in memory is not a table, or `pool_mode` is unknown.
     """
     listed = None if candidate_pool is None or are_paths(candidate_pool, is_pool=True) else texts_of(candidate_pool)
-    with temporary_files("hnmine-") as folder:
+    with temporary_files("input-") as folder:
         if is_dict_of_tables(input_file):
             input_file, columns = split_of_tables(input_file, columns), columns and msgspec.structs.replace(columns, split=None)
         rows = path_of(input_file, folder / "rows")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from hnmine.checks.kinds import OUTPUT_REPAIRS
 from hnmine.checks.repair import repaired
 from hnmine.core.errors import SettingsError
 from hnmine.core.files import write_all, write_atomic, write_folder
+from hnmine.core.scratch import temporary_files
 from hnmine.data.corpus import Corpus, find
 from hnmine.data.problems import repairs_from
 from hnmine.data.rows import Row
@@ -286,14 +286,14 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def _repaired(part: ExportPart, target: Path, repair_output: tuple[str, ...]) -> Iterator[bytes]:
+def _repaired(part: ExportPart, repair_output: tuple[str, ...]) -> Iterator[bytes]:
     """Yield the repaired lines of a part, in FlagEmbedding's format.
 
     The type of a field is only known at the end of the file, so all rows are written to a temporary file first; both parts, so that
     train and dev get the same repairs.
     """
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".repair-") as folder:
-        plain = Path(folder) / "rows.jsonl"
+    with temporary_files("repair-") as folder:
+        plain = folder / "rows.jsonl"
         write_atomic(plain, _flagembedding(replace(part, queries=None)))
         for line in repaired(plain, repair_output):
             if part.queries is not None:
@@ -377,7 +377,7 @@ def write_export(
     else:
         parts = [(path, "train", replace(whole, queries=~dev, counts=Counter()))]
         parts.append((dev_path(path), "dev", replace(whole, queries=dev, counts=Counter())))
-    files = [(target, _repaired(part, target, repair_output) if repair_output else form.write(part)) for target, _, part in parts]
+    files = [(target, _repaired(part, repair_output) if repair_output else form.write(part)) for target, _, part in parts]
     sizes = write_all(files, accept=None if accept is None else lambda found: accept([digest for _, digest in found]))
     notes = form.count_notes(merge_counts([part for _, _, part in parts]))
     return [

@@ -12,7 +12,7 @@ from contextlib import suppress
 import msgspec
 
 from hnmine.core import small_files
-from hnmine.core.files import remove_oldest
+from hnmine.core.files import keep_newest
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 
@@ -31,7 +31,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_id() -> str:
-    """Return the id of a new draft; the prefix lets `remove_oldest` find drafts."""
+    """Return the id of a new draft; the prefix lets `keep_newest` find drafts."""
     return f"draft-{secrets.token_hex(4)}"
 
 
@@ -57,7 +57,7 @@ def write_draft(space: Workspace, run_id: str, draft: Draft) -> None:
     is_new = not path.exists()
     small_files.write(path, draft, f"unsaved changes of the run {run_id} cannot be stored", make_folder=True)
     if is_new:
-        remove_oldest(path, "draft", DRAFTS_KEPT)
+        keep_newest(path, "draft", DRAFTS_KEPT)
 
 
 def delete_draft(space: Workspace, run_id: str, draft_id: str) -> None:

@@ -100,6 +100,7 @@ class RunVerdicts:
     _version: int | None = None
     _current: dict[tuple[int, int], Verdict] = field(default_factory=dict)
     _elsewhere: set[bytes] = field(default_factory=set)
+    _pairs: VerdictPairs | None = None
     _promoted: tuple[bytes, tuple[Corpus, Ranking]] | None = None
 
     def pairs(self, store: ReviewStore) -> VerdictPairs:
@@ -114,7 +115,7 @@ class RunVerdicts:
                 version = store.version()  # read first, so that events after it are applied once more
                 self._current, self._elsewhere = {}, set()
                 self._add(store.verdicts())
-                self._version = version
+                self._version, self._pairs = version, None
             elif changes:
                 texts = {pair_key(each.query, each.passage): (each.query, each.passage) for each in changes}
                 known = pairs_of(self.inputs.corpus, *map(list, zip(*texts.values(), strict=True)))
@@ -122,8 +123,10 @@ class RunVerdicts:
                     self._current.pop(pair, None)
                 self._elsewhere -= texts.keys()
                 self._add([each for pair in texts.values() if (each := store.verdict(*pair)) is not None])
-                self._version = changes[-1].id
-            return verdict_pairs(self._current, len(self._elsewhere))
+                self._version, self._pairs = changes[-1].id, None
+            if self._pairs is None:
+                self._pairs = verdict_pairs(self._current, len(self._elsewhere))
+            return self._pairs
 
     def _add(self, verdicts: list[Verdict]) -> None:
         known = pairs_of(self.inputs.corpus, [each.query for each in verdicts], [each.passage for each in verdicts])

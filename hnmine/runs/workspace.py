@@ -21,7 +21,7 @@ import msgspec
 from hnmine.core import small_files
 from hnmine.core.array_files import sync_folder
 from hnmine.core.errors import OutputError, VersionError, WorkspaceError
-from hnmine.core.files import cannot_write, write_atomic
+from hnmine.core.files import cannot_write, remove_left_overs, write_atomic
 from hnmine.core.text import text_hash, visible
 from hnmine.data.columns import Columns
 from hnmine.retrieval.ranking import Ranking
@@ -362,6 +362,7 @@ class Workspace:
     def _new_folder(self, parent: Path) -> Iterator[Path]:
         """Yield a hidden folder to fill and rename; it is removed afterwards if still there."""
         folder = parent / f".new-{os.getpid()}-{secrets.token_hex(4)}"
+        remove_left_overs(parent, r"\.new-(\d+)-[0-9a-f]{8}")
         try:
             folder.mkdir()
             yield folder

@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from hnmine import resources
-from hnmine.core.errors import HnmineError
+from hnmine.core.errors import HnmineError, InputError
 from hnmine.core.files import write_atomic
 from hnmine.core.scratch import temporary_files
 from hnmine.core.text import counted
-from hnmine.data.verdicts import CHOICES, read_verdicts, verdict_lines
+from hnmine.data.verdicts import CHOICES, Verdict, read_verdicts, verdict_lines
 from pages.review import session
 from pages.shared import access, uploads
 from pages.shared.widgets import failed
@@ -48,14 +49,10 @@ def upload() -> None:
     if st.button("Import", icon=":material/upload:", disabled=given is None, key="review-import") and given is not None:
         here = session.at_desk()
         try:
-            with temporary_files("hnmine-verdicts-") as folder:
-                path = folder / "verdicts.jsonl"
-                write_atomic(path, iter(partial(uploads.opened(given).read, 2**20), b""))
-                verdicts = read_verdicts(path)
             access.require_admin()
-            done = resources.reviews().add(verdicts, here.who)
+            done = resources.reviews().add(_verdicts_in(given), here.who)
         except HnmineError as error:
-            failed("The verdicts were not imported", str(error).replace(str(path), given.name))
+            failed("The verdicts were not imported", error)
             return
         st.session_state["review-imported"] = (
             f"{counted(done.new, 'new verdict')}, {done.changed:,} changed, {done.same:,} unchanged"
@@ -68,3 +65,14 @@ def upload() -> None:
         st.rerun()
     if message := st.session_state.pop("review-imported", None):
         st.success(message, icon=":material/check:")
+
+
+def _verdicts_in(given: UploadedFile) -> list[Verdict]:
+    """Return the verdicts of an upload; errors name it as the person does."""
+    with temporary_files("verdicts-") as folder:
+        path = folder / "verdicts.jsonl"
+        write_atomic(path, iter(partial(uploads.opened(given).read, 2**20), b""))
+        try:
+            return read_verdicts(path)
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), given.name)) from error

@@ -217,7 +217,7 @@ def trial(screen: Screen, root: Path, world: World, failing: Callable[[], Any]) 
             screen.act(at, world)
             if at.exception:
                 return f"a generic error: {at.exception[0].value}"
-            said = texts(at)
+            said = texts(at) + str(at.session_state["review-desk-state"].message if "review-desk-state" in at.session_state else "")
             broken = fails()
             if broken and not screen.quiet and not any(word in said for word in ("free some space", "check the")):
                 return f"says nothing of it: {said[:300]!r}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from hnmine.core import scratch
+from hnmine.core import scratch, small_files
 from hnmine.core.errors import OutputError
 from hnmine.core.files import cannot_write, write_all, write_atomic
 
@@ -70,3 +72,27 @@ def test_a_large_write_replaces_the_file_whole(tmp_path: Path) -> None:
     path = tmp_path / "out"
     assert write_atomic(path, [b"x" * 3_000_000]) == 3_000_000
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.usefixtures("new_process")
+def test_a_folder_that_was_removed_under_a_running_server_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "_folder", cache(scratch._folder))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    first = scratch.scratch_folder()
+    shutil.rmtree(first)
+    with scratch.temporary_files("some-") as folder:
+        assert folder.is_dir()
+        assert folder.parent != first
+    assert scratch.scratch_folder() == folder.parent
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_write_in_the_folder(tmp_path: Path) -> None:
+    """Files with random names are never written again, so their temporary files would stay."""
+    numbers = {"gone": 2**22 + 1, "young": 2**22 + 1, "running": os.getpid()}
+    gone, young, running = (tmp_path / f".{name}.json.{number}-0123abcd.tmp" for name, number in numbers.items())
+    for path in (gone, young, running):
+        path.write_bytes(b"half")
+    for path in (gone, running):
+        os.utime(path, (0, 0))
+    small_files.write_text(tmp_path / "other", "whole", "it cannot be written")
+    assert {path.name for path in tmp_path.iterdir()} == {"other", young.name, running.name}
