@@ -122,7 +122,8 @@ def test_an_exception_at_any_step_of_a_reader_is_an_input_error_with_the_file(tm
     with failing(0) as calls, contextlib.suppress(HnmineError):
         act(path)
     assert calls[0] > 30
-    for at in [1, 2, *random.Random(name + way).sample(range(3, calls[0]), 12)]:
+    first = 12 if way == "check" else 1  # the first calls make the reader there, and open no file
+    for at in [first, *random.Random(name + way).sample(range(first + 1, calls[0]), 10)]:
         with failing(at), contextlib.suppress(HnmineError):
             try:
                 act(path)
