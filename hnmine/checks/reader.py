@@ -83,10 +83,13 @@ class RawReader(Reader):
         if not self.messages:
             yield from training_rows(self)
             return
-        for fields, _, found in self.objects(text=None):
-            row = self._of_messages(fields, found)
-            if not found or self.admit(found):
-                yield row
+        with self.net():
+            for fields, _, found in self.objects(text=None):
+                row = Row(self.line, "", [], [], fields)
+                with self.net_of_line(found):
+                    row = self._of_messages(fields, found)
+                if not found or self.admit(found):
+                    yield row
 
     def _of_messages(self, fields: Fields, found: list[Problem]) -> Row:
         """Read the texts of a row in ms-swift's form; append problems to `found`."""

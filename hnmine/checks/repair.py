@@ -9,6 +9,7 @@ and mixed types and positives of other rows are only known at the end.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
@@ -19,7 +20,7 @@ from hnmine.checks.field_types import FIELDS
 from hnmine.checks.kinds import OUTPUT_REPAIRS
 from hnmine.checks.reader import RawReader
 from hnmine.checks.rules import of_rows, of_types
-from hnmine.checks.survey import Hashes, Survey, surveyed
+from hnmine.checks.survey import Hashes, Survey, repeats, surveyed
 from hnmine.core.errors import InputError
 from hnmine.data.columns import Columns
 from hnmine.data.formats.jsonl import members, spelled
@@ -112,7 +113,7 @@ class _RowRepair:
         chosen, fields = self._chosen, row.fields
         before = _original(raw) if problems else dict(fields)
         # Fields with NaN were left out by the reader.
-        kept = {key for key in before.keys() - fields.keys() if _has_nan(key, problems) and not self._removes(key)}
+        kept = {key for key in (before.keys() - fields.keys()) & _with_nan(problems) if not self._removes(key)}
         gaps: dict[str, list[int]] = {}  # places of the blank texts that stay
         for side in ("pos", "neg"):
             faults = [each for each in problems if each.path.partition("[")[0] == f"$.{side}" and side not in kept]
@@ -128,7 +129,7 @@ class _RowRepair:
         positives, negatives = [self._hash(text) for text in row.pos], [self._hash(text) for text in row.neg]
         own = set(positives)
         if "repeated-positive" in chosen:
-            dropped = [place for place, key in enumerate(positives) if key in positives[:place]]
+            dropped = repeats(positives)
             positives = _keep(fields, "pos", positives, dropped, gaps.get("pos", ()))
         if negatives:
             negatives = _keep(fields, "neg", negatives, self._dropped(query, own, negatives), gaps.get("neg", ()))
@@ -188,9 +189,10 @@ def _original(raw: bytes) -> Fields:
         return {key: msgspec.Raw(source.encode()) for key, _, source in members(raw.decode())}
 
 
-def _has_nan(key: str, problems: Sequence[Problem]) -> bool:
-    """Return whether a field has one of the problems of kind "nan"."""
-    return any(each.kind == "nan" and (each.path[2:] == key or each.path.startswith((f"$.{key}.", f"$.{key}["))) for each in problems)
+def _with_nan(problems: Sequence[Problem]) -> set[str]:
+    """Return the fields with problems of kind "nan"; a name may have dots and brackets itself, so every beginning of a path is one."""
+    paths = [each.path[2:] for each in problems if each.kind == "nan"]
+    return {path[:end] for path in paths for end in (*(found.start() for found in re.finditer(r"[.\[]", path)), len(path))}
 
 
 def _keep(fields: Fields, side: str, keys: list[int], dropped: Sequence[int], gaps: Sequence[int]) -> list[int]:

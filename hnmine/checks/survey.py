@@ -29,7 +29,7 @@ from hnmine.data.rows import Row
 from hnmine.models.batching import token_counts
 from hnmine.models.cards import readable_name
 
-__all__ = ["SAMPLE", "Form", "Hashes", "Lengths", "Repeats", "Survey", "surveyed"]
+__all__ = ["SAMPLE", "Form", "Hashes", "Lengths", "Repeats", "Survey", "repeats", "surveyed"]
 
 SAMPLE = 4_000
 Form = Literal["flagembedding", "fields", "messages"]
@@ -120,6 +120,17 @@ class Hashes:
         return found
 
 
+def repeats(keys: Iterable[int]) -> list[int]:
+    """Return the places of keys that occur before."""
+    seen: set[int] = set()
+    places = []
+    for place, key in enumerate(keys):
+        if key in seen:
+            places.append(place)
+        seen.add(key)
+    return places
+
+
 class Repeats(msgspec.Struct, frozen=True):
     """Duplicates among the negatives of one row: how many are superfluous, and the number of equal pairs."""
 
@@ -205,7 +216,7 @@ class Survey:
             self.repeats.append(Repeats(line, shortened(row.neg[first]), len(negatives) - len(unique), pairs, len(negatives)))
         own = set(positives)
         if len(own) < len(positives):
-            second = next(place for place, key in enumerate(positives) if key in positives[:place])
+            second = repeats(positives)[0]
             tallies.add("repeated-positive", line, row.pos[second], len(positives) - len(own))
         if own & unique:
             places = [place for place, key in enumerate(negatives) if key in own]
@@ -249,7 +260,8 @@ def surveyed(
             if on_progress is not None:
                 on_progress(min(reader.start, total), total, "checking rows")
         problems, seen = reader.problems[seen:], len(reader.problems)
-        survey.take(row, [each for each in problems if each.line == row.line], reader.start)
+        with reader.net():
+            survey.take(row, [each for each in problems if each.line == row.line], reader.start)
     survey.lost = reader.lost
     if reader.messages:
         survey.form = "messages"

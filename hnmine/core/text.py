@@ -63,6 +63,24 @@ def shared(text: str, others: Iterable[str], common: frozenset[str] = frozenset(
 _PLAIN = bytes(32 if chr(code).isspace() else ord(chr(code).lower()) for code in range(128)) + bytes(range(128, 256))
 
 
+# More marks on one letter than any script has: sorting them takes time by the square of their number.
+_MARKS = 1_000
+_MANY_MARKS = re.compile(rf"[^\w\s!-~]{{{_MARKS}}}")  # marks, and what else is no letter
+
+
+def _composed(text: str) -> str:
+    """Return the NFC of a text; of a letter with very many marks, in parts."""
+    if not _MANY_MARKS.search(text):
+        return unicodedata.normalize("NFC", text)
+    parts, begin, marks = [], 0, 0
+    for place, letter in enumerate(text):
+        marks = marks + 1 if unicodedata.combining(letter) else 0
+        if marks == _MARKS:
+            parts.append(text[begin:place])
+            begin, marks = place, 0
+    return "".join(unicodedata.normalize("NFC", part) for part in (*parts, text[begin:]))
+
+
 def _folded(text: str) -> bytes:
     if text.isascii():
         folded = text.encode().translate(_PLAIN)
@@ -70,7 +88,7 @@ def _folded(text: str) -> bytes:
             return folded
         return b" ".join(folded.split())
     # Case folding can decompose (U+0130), so NFC is applied again after it.
-    wide = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    wide = _composed(_composed(text).casefold())
     if not wide.isprintable() or "  " in wide or wide[:1] == " " or wide[-1:] == " ":  # no white space but the space is printable
         wide = " ".join(wide.split())
     return wide.encode("utf-8", "surrogatepass")

@@ -101,9 +101,10 @@ class Problem:
     unit: Unit = "line"
 
     def __post_init__(self) -> None:
-        for name in ("message", "remedy"):
-            if len(text := getattr(self, name)) > LONGEST or not text.isprintable():
-                object.__setattr__(self, name, one_line(text, LONGEST))
+        message, remedy = self.message, self.remedy
+        if len(message) + len(remedy) > LONGEST or not message.isprintable() or not remedy.isprintable():
+            object.__setattr__(self, "message", one_line(message, LONGEST))
+            object.__setattr__(self, "remedy", one_line(remedy, LONGEST))
 
     def __str__(self) -> str:
         place = self.line if self.unit == "line" else f"{self.unit} {self.line}"

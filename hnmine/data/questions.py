@@ -96,8 +96,12 @@ def _texts(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> dict[s
     """Return the columns of texts with their median length; words without blanks count only if no column has texts with blanks."""
     found: dict[str, float] = {}
     single: dict[str, float] = {}
-    for name in names:
-        values = [text for record in records if (text := _inside(record.get(name)))]
+    inside: dict[str, list[str]] = {name: [] for name in names}
+    for record in records:  # records may have many fields, and few in common
+        for name in record.keys() & inside.keys():
+            if text := _inside(record[name]):
+                inside[name].append(text)
+    for name, values in inside.items():
         texts = [text for text in values if not _NO_TEXT.fullmatch(text) and not looks_like_id(text)]
         if not values or 2 * len(texts) < len(values) or is_id(name):
             continue

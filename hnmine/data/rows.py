@@ -57,7 +57,8 @@ def without(raw: msgspec.Raw, dropped: Sequence[int], kept: int) -> msgspec.Raw:
         return raw
     if len(scores) != kept + len(dropped):
         return raw
-    return msgspec.Raw(b"[" + b", ".join(bytes(score) for index, score in enumerate(scores) if index not in dropped) + b"]")
+    left = {*dropped}
+    return msgspec.Raw(b"[" + b", ".join(bytes(score) for index, score in enumerate(scores) if index not in left) + b"]")
 
 
 class Renamer:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hnmine.core.errors import ColumnsError, InputError, QuestionError
+from hnmine.core.paths import shown
 from hnmine.data.columns import Columns
 from hnmine.data.folders import Folder, folder_of
 from hnmine.data.formats.detect import Role
 from hnmine.data.formats.jsonl import Reader
+from hnmine.data.formats.net import unreadable_as_input_error
 from hnmine.data.problems import helpful_repairs
 from hnmine.data.reading import pool_of, training_of
 from hnmine.data.several import Reading, Sorted, sorted_files
@@ -33,6 +35,11 @@ def divided(files: Mapping[str, BinaryIO]) -> tuple[str, str] | None:
     """
     if len(files) != 2:
         return None
+    with unreadable_as_input_error(lambda: " and ".join(map(shown, files))):
+        return _divided(files)
+
+
+def _divided(files: Mapping[str, BinaryIO]) -> tuple[str, str] | None:
     try:
         held = _sorted(files)
     except InputError as error:
@@ -91,6 +98,11 @@ def require_content(source: Uploaded, name: str, role: Role = "training") -> Non
     Raises:
         InputError: there is none, with the first problems; or the file cannot be read.
     """
+    with unreadable_as_input_error(lambda: shown(name)):
+        _require_content(source, name, role)
+
+
+def _require_content(source: Uploaded, name: str, role: Role) -> None:
     if isinstance(source, Mapping):
         if others := _folder(source).left_out:
             raise InputError(f"{others[0]}: cannot be read together with other files; open it alone, or unpack it first")

@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -19,11 +19,13 @@ from typing import Any, BinaryIO, cast
 import msgspec
 
 from hnmine.core.errors import EncodingError, InputError, LabelsError, QuestionError
+from hnmine.core.paths import shown
 from hnmine.data.beir import BeirFolder, beir_at
 from hnmine.data.columns import Columns
 from hnmine.data.folders import Folder, Part, files_at, folder_of
 from hnmine.data.formats.detect import Role, Source, read_as
 from hnmine.data.formats.jsonl import Reader
+from hnmine.data.formats.net import unreadable_as_input_error
 from hnmine.data.formats.tables import RecordReader
 from hnmine.data.labels import label_of
 from hnmine.data.reading import training_of
@@ -165,6 +167,11 @@ def inspect_file(source: Uploaded, name: str, role: Role = "training", columns: 
     Raises:
         InputError: it is damaged, has an unsupported format, or lacks a named column.
     """
+    with unreadable_as_input_error(lambda: shown(name)):
+        return _inspected(source, name, role, columns)
+
+
+def _inspected(source: Uploaded, name: str, role: Role, columns: Columns | None) -> FileInfo:
     given = columns or Columns()
     if (beir := _beir(source, name)) is not None:
         found = Source(format="beir", names=beir.splits)
@@ -315,18 +322,20 @@ def sample(path: Path, role: Role, count: int = 20, *, encoding: str | None = No
     Raises:
         InputError: it is damaged.
     """
-    # A part that is named, here as nothing, means that no shape is looked for.
-    part = _one(path, role, encoding)
-    reader = RecordReader(part.path, (), True, role=role, columns=Columns(pos=(), encoding=encoding), opener=part.opener, name=part.name)
-    with suppress(QuestionError):
-        reader.open()
     found: list[dict[str, Any]] = []
-    for line in reader.lines():
-        with suppress(msgspec.DecodeError, UnicodeDecodeError):
-            found.append(msgspec.json.decode(line, type=dict[str, Any]))
-        if len(found) == count:
-            break
-    reader.close()
+    with unreadable_as_input_error(lambda: shown(path)):
+        # A part that is named, here as nothing, means that no shape is looked for.
+        part = _one(path, role, encoding)
+        given = Columns(pos=(), encoding=encoding)
+        reader = RecordReader(part.path, (), True, role=role, columns=given, opener=part.opener, name=part.name)
+        with closing(reader):
+            with suppress(QuestionError):
+                reader.open()
+            for line in reader.lines():
+                with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    found.append(msgspec.json.decode(line, type=dict[str, Any]))
+                if len(found) == count:
+                    break
     return found
 
 
@@ -354,6 +363,11 @@ def first_rows(path: Path, columns: Columns, count: int) -> list[FirstRow]:
     Raises:
         InputError: it cannot be read, or no row at its beginning is good.
     """
+    with unreadable_as_input_error(lambda: shown(path)):
+        return _first_rows(path, columns)[:count]
+
+
+def _first_rows(path: Path, columns: Columns) -> list[FirstRow]:
     part = _one(path, "training", columns.encoding)
 
     def beginning() -> _Beginning:
@@ -369,8 +383,9 @@ def first_rows(path: Path, columns: Columns, count: int) -> list[FirstRow]:
         reader.close()
     if not rows:
         bad = reader.problems[0] if reader.problems else None
-        raise InputError(f"no row at the beginning of the file can be read: {bad.path} {bad.message}" if bad else "the file has no row")
-    return rows[:count]
+        reason = f"no row at the beginning of the file can be read: {bad.path} {bad.message}" if bad else "the file has no row"
+        raise InputError(f"{shown(path.name)}: {reason}")
+    return rows
 
 
 def _first(row: Row, label: str | None = None) -> FirstRow:

@@ -29,8 +29,7 @@ _LONGEST = 40  # characters of a name
 _QUOTED = re.compile(r'(?:^|\t)"((?:[^"]|"")*)"(?=\t|\r?$)', re.MULTILINE)
 _EXCEL = re.compile(r'\ufeff?"?sep=(.)"?\s*', re.IGNORECASE)
 # The rule below the header of a Markdown table: dashes, and colons for the alignment.
-_DASH = r"\s*:?\s*[-\u2013\u2014]+\s*:?\s*"
-_DASHES = re.compile(rf"\s*[|+]?{_DASH}([|+]{_DASH})+[|+]?\s*|\s*\|{_DASH}\|\s*")
+_DASH = re.compile(r":?\s*[-\u2013\u2014]+\s*:?")
 _BAR = re.compile(r"(?<!\\)\|")
 _WORD = re.compile(r"[^\W\d][\w.\-]*")
 _INTEGER = re.compile(r"-?\d+")
@@ -178,10 +177,19 @@ def _bars(lines: Sequence[str]) -> int | None:
     """Return the number of lines before a Markdown table, or None if there is none."""
     for place, (names, dashes) in enumerate(pairwise(lines[: _TITLES + 1])):
         width = len(_between_bars(names))
-        if "|" in names and _DASHES.fullmatch(dashes) and len(_between_bars(dashes.replace("+", "|"))) == width:
+        if "|" in names and _are_dashes(dashes) and len(_between_bars(dashes.replace("+", "|"))) == width:
             below = [line for line in lines[place + 2 :] if line.strip()]
             return place if below and sum("|" in line for line in below) >= 0.8 * len(below) else None
     return None
+
+
+def _are_dashes(line: str) -> bool:
+    """Return whether a line is the rule of a table: cells of dashes, several or between bars."""
+    cells = re.split(r"[|+]", line.strip())
+    inner = cells[not cells[0] : len(cells) - (not cells[-1])]
+    return (len(inner) > 1 or (len(inner) == 1 and line.strip()[0] == line.strip()[-1] == "|")) and all(
+        _DASH.fullmatch(cell.strip()) for cell in inner
+    )
 
 
 def _start(lines: Sequence[str], delimiter: str, name: str) -> int:

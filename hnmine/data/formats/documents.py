@@ -177,8 +177,10 @@ def almost(data: bytes) -> str:
 
 
 _PYTHON = 2**16  # characters of a document that are parsed as Python
-_COMMENT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/|(?<![^\n])\s*#[^\n]*', re.DOTALL)
-_COMMA = re.compile(r'"(?:\\.|[^"\\])*"|,(\s*[\]}])', re.DOTALL)
+# A string or comment that is not closed ends with the text: else each further quote would begin a search to its end.
+_STRING = r'"(?:\\.|[^"\\])*+(?:"|\Z)'
+_COMMENT = re.compile(rf"{_STRING}|//[^\n]*|/\*.*?(?:\*/|\Z)|(?<![^\n])[ \t\r]*#[^\n]*", re.DOTALL)
+_COMMA = re.compile(rf"{_STRING}|,(\s*[\]}}])", re.DOTALL)
 
 
 def _is_valid(text: str) -> bool:

@@ -190,7 +190,9 @@ class Reader(RecordReader):
                 )
             elif not item.strip() or is_missing(item):
                 found.append(self.blank_passage(place, item))
-                dropped = [*(dropped or []), index]
+                if dropped is None:
+                    dropped = []
+                dropped.append(index)
             else:
                 kept.append(item)
         return kept, dropped
@@ -225,6 +227,7 @@ def _kind(raw: msgspec.Raw | bytes) -> str:
 
 
 _GAP = re.compile(r"[\s,:]*")
+_SEARCHED = 50  # fields
 # Escapes, a surrogate pair as one match; group 1 is an unpaired half.
 _ESCAPES = re.compile(rb"\\u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|\\u([dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL)
 
@@ -301,10 +304,15 @@ def _duplicate_key(raw: bytes, fields: Fields) -> str | None:
     tight = [key for key in fields if len(key) + 5 <= room]
     if not tight or spelled(fields) == raw:
         return None
-    if b"\\u" not in raw and all(raw.count(b'"%s"' % key.encode()) < 2 for key in tight):
+    # Each search goes through the whole line, so many are as slow as they are useless.
+    if len(tight) <= _SEARCHED and b"\\u" not in raw and all(raw.count(b'"%s"' % key.encode()) < 2 for key in tight):
         return None
-    names = [key for key, _, _ in members(raw.decode())]
-    return next((key for number, key in enumerate(names) if key in names[:number]), None)
+    seen: set[str] = set()
+    for key, _, _ in members(raw.decode()):
+        if key in seen:
+            return key
+        seen.add(key)
+    return None
 
 
 def _old_mac(raw: bytes) -> int:

@@ -18,8 +18,12 @@ __all__ = ["LONGEST_MISSING", "is_missing", "list_in", "literal_in", "looks_like
 _MISSING = frozenset(("nan", "none", "null", "<na>", "n/a", "#n/a"))
 LONGEST_MISSING = 8  # characters, with blanks around
 
-_TEXT = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\")""", re.DOTALL)
-_LOOKS = re.compile(r"""(?:array\()?\[\s*['"{].*['"}]\s*\](?:,\s*dtype=[^)]*)?\)?""", re.DOTALL)
+# A text that is not closed ends with the cell: else each further quote would begin a search to its end.
+_TEXT = re.compile(r"""('(?:[^'\\]|\\.)*+(?:'|\Z)|"(?:[^"\\]|\\.)*+(?:"|\Z))""", re.DOTALL)
+_BEGINS = re.compile(r"""(?:array\()?\[\s*['"{]""")
+_ENDS = re.compile(r"""['"}]\s*\](?:,\s*dtype=[^),]*)?\)?\Z""")
+_END = 200  # characters
+_LONGEST_PYTHON = 2**20  # characters of a cell in Python's notation, whose parser takes 15 s for a MiB of short texts; JSON has no limit
 
 
 def literal_in(cell: str) -> Any:
@@ -30,6 +34,8 @@ def literal_in(cell: str) -> Any:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
+        if len(text) > _LONGEST_PYTHON:
+            return None
         try:
             found = ast.literal_eval(_with_commas(text))
         except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
@@ -50,7 +56,9 @@ def is_missing(text: str) -> bool:
 
 def looks_like_list(text: str) -> bool:
     """Return whether a text is a list of texts or objects, also a damaged one."""
-    return _LOOKS.fullmatch(text.strip()) is not None
+    text = text.strip()
+    begin = _BEGINS.match(text)
+    return begin is not None and _ENDS.search(text, max(begin.end(), len(text) - _END)) is not None
 
 
 def _with_commas(text: str) -> str:
@@ -67,5 +75,5 @@ def _with_commas(text: str) -> str:
         between = [between[0], *(part if part.strip() else "," for part in between[1:-1]), between[-1]]
     between = [re.sub(r"\}\s+\{", "}, {", part) for part in between]
     if any("array(" in part for part in between):
-        between = [re.sub(r"array\(|,\s*dtype=[^()]*\)|(?<=\])\)", "", part) for part in between]
+        between = [re.sub(r"array\(|,\s*dtype=[^(),]*\)|(?<=\])\)", "", part) for part in between]
     return "".join(each for pair in zip(between, [*parts[1::2], ""], strict=True) for each in pair)

@@ -9,6 +9,7 @@ it takes 70, as Parquet 40.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice, zip_longest
@@ -118,7 +119,7 @@ class RecordReader(LineReader):
             self.source = replace(self.source, **shaped.kinds)
             if shaped.shape is not None:
                 self.source = replace(self.source, names=shaped.names, shape=shaped.shape.name, header=True, lists=(), ids=())
-        if twice := next((name for name in self.source.names if self.source.names.count(name) > 1), None):
+        if twice := next((name for name, count in Counter(self.source.names).items() if count > 1), None):
             raise InputError(f"{self.where}: two columns are named `{twice}`; rename one of them")
         self.columns, self.plain = resolve(self.source, self.role, self.given, self.where)
         if self.columns is None and not self.converts and self.source.format in ("jsonl", "json"):
@@ -155,7 +156,7 @@ class RecordReader(LineReader):
             blocks = self.decoded(chained(head, stored))
             head = next(blocks, b"")
             second = next(blocks, b"")
-            source = detect(head, self.name, self.role, whole=not second, named=self._named())
+            source = detect(head, self.where, self.role, whole=not second, named=self._named())
             if not self.converts and source.format == "jsonl" and source.listed:
                 source = Source(format="jsonl")  # lists in place of objects are faults of their lines
             self.source = replace(source, packing=self.packing, encoding=self.encoding)

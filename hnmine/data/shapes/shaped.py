@@ -26,6 +26,8 @@ __all__ = ["Shaped"]
 
 # Records that decide.
 SAMPLE = 50
+# Different fields of these records, beyond which a file is no training data: an export has hundreds, an embedding in columns thousands.
+MOST_FIELDS = 5_000
 
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
 
@@ -73,6 +75,11 @@ class Shaped:
         self._early = reader.problems[known_problems:]  # reported in the order of the lines, with those of the records
         del reader.problems[known_problems:]
         decoded = [found for _, record in self._first if (found := _decoded(record)) is not None]
+        if len({name for record in decoded for name in record}) > MOST_FIELDS:
+            raise InputError(
+                f"{reader.path}: the first records have more than {MOST_FIELDS:,} different fields; write rows with `query` and `pos`, "
+                "and leave out fields that are no texts"
+            )
         self.packed = _packed(decoded) if given is not None else ()
         self.shape = None if given is None else recognised([_unpacked(record, self.packed) for record in decoded], given)
         if self.shape is not None and self.shape.refused:
