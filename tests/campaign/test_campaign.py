@@ -9,6 +9,8 @@ import pytest
 # Trials of each part in the suite.
 SMALL: dict[str, int] = {
     "hosts": 80,
+    "load": 3,
+    "floods": 5,
 }
 
 
