@@ -35,6 +35,7 @@ class Client:
             max_size=None,
             max_queue=limit,
             open_timeout=60,
+            legacy=True,
         )
         self.session = ""
         self.ids: dict[str, str] = {}

@@ -68,7 +68,7 @@ def test_other_threads_build_tuples_meanwhile(monkeypatch: pytest.MonkeyPatch) -
     for each in threads:
         each.start()
     try:
-        for _ in range(300):
+        for _ in range(150):
             gc.collect()
             garbage.keep()
     finally:
