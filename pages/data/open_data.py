@@ -89,7 +89,7 @@ def _drop_zone() -> None:
         if parts is None:
             return
     except HnmineError as error:
-        failed("Cannot use these files" if len(files) > 1 else "Cannot use this file", error)
+        failed("Cannot use these files" if len(given) > 1 else "Cannot use this file", error)
         return
     if parts is not None:
         _open(parts[0], files[parts[0]], parts[1], files[parts[1]], given)

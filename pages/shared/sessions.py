@@ -20,24 +20,34 @@ __all__ = ["Sessions", "end_in_time"]
 
 
 class Sessions(MemorySessionStorage):
-    """Streamlit's store of sessions whose browser has left; each is dropped when its time is over."""
+    """Streamlit's store of sessions whose browser has left; each is shut down when its time is over."""
 
     def __init__(self, maxsize: int = 128, ttl_seconds: int = 120) -> None:
-        self._ttl, self._dropped = ttl_seconds, 0
-        self._cache: TTLCache[str, SessionInfo] = TTLCache(maxsize, ttl_seconds, on_evict=self._count)
+        self._ttl, self._taken_up, self._ended = ttl_seconds, False, 0
+        self._cache: TTLCache[str, SessionInfo] = TTLCache(maxsize, ttl_seconds, on_remove=self._removed)
 
     def save(self, session_info: SessionInfo) -> None:
         super().save(session_info)
-        # A second later, so that those that leave together are dropped together.
-        asyncio.get_running_loop().call_later(self._ttl + 1, self._drop)
+        # A second later, so that those that leave together end together.
+        asyncio.get_running_loop().call_later(self._ttl + 1, self._end)
 
-    def _count(self, reason: str, count: int) -> None:
-        self._dropped += count
+    def delete(self, session_id: str) -> None:
+        """Forget a session that its browser takes up again, or that Streamlit shuts down."""
+        self._taken_up = True
+        try:
+            super().delete(session_id)
+        finally:
+            self._taken_up = False
 
-    def _drop(self) -> None:
+    def _removed(self, session_id: str, session_info: SessionInfo) -> None:
+        if not self._taken_up:
+            session_info.session.shutdown()
+            self._ended += 1
+
+    def _end(self) -> None:
         self._cache.expire()
-        if self._dropped:
-            self._dropped = 0
+        if self._ended:
+            self._ended = 0
             garbage.collect()  # a session refers to itself
 
 

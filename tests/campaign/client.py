@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import re
 import time
 from typing import Any
@@ -11,6 +12,8 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
 from websockets.sync.client import connect
+
+logging.getLogger("websockets").setLevel(logging.CRITICAL)  # a server that ends a connection is no fault here
 
 
 class Client:
@@ -32,6 +35,7 @@ class Client:
             max_size=None,
             max_queue=limit,
             open_timeout=60,
+            legacy=True,
         )
         self.session = ""
         self.ids: dict[str, str] = {}

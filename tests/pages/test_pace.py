@@ -43,3 +43,21 @@ def test_a_flood_is_taken_at_its_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(slept) == pytest.approx((1000 - pace.AT_ONCE) / pace.A_SECOND, rel=0.01)
     assert max(slept) < 0.1, "each waits for its turn, and no more"
     assert waited([0.0] * 1000, monkeypatch, kind="http") == []
+
+
+def test_what_a_client_sent_before_it_left_is_dropped() -> None:
+    heard: list[str] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.receive"}
+
+    async def send(message: Any) -> None:
+        raise OSError("it has gone")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        heard.append((await receive())["type"])
+        await send({"type": "websocket.send"})
+        heard.append((await receive())["type"])
+
+    asyncio.run(pace.Pace(app)({"type": "websocket"}, receive, send))
+    assert heard == ["websocket.receive", "websocket.disconnect"]

@@ -22,6 +22,7 @@ from streamlit.web.server.starlette import starlette_app, starlette_routes
 
 from hnmine.core.errors import OutputError
 from pages.shared import uploads
+from tests.pages.conftest import open_app, texts
 
 
 class Uploader:
@@ -150,3 +151,16 @@ def test_the_server_is_made_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     uploads.on_disk()
     assert isinstance(server.MemoryUploadedFileManager("/x"), uploads.DiskUploads)
     assert starlette_app.create_upload_routes is uploads.routes
+
+
+def test_the_drop_zone_says_what_was_not_stored(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(file: Any) -> Any:
+        raise OutputError("the upload cannot be stored in /workspace (No space left on device)")
+
+    monkeypatch.setattr(uploads, "opened", lost)
+    at = open_app()
+    at.file_uploader[0].set_value([("train.jsonl", b'{"query": "q", "pos": ["p"]}\n', "application/json")]).run()
+    assert not at.exception
+    assert "Cannot use this file" in texts(at)
+    assert "No space left on device" in texts(at)
+    assert "For a file over 1,000 MB" in texts(at)
