@@ -13,6 +13,7 @@ from hnmine.resources import OpenRun
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.summary import Summary
 from pages.shared import wording
+from pages.shared.printable import message
 
 __all__ = ["draw"]
 
@@ -104,7 +105,7 @@ def _report(run: OpenRun, settings: MineSettings, bytes_written: int) -> Report 
             return resources.checked(run, settings)
     except HnmineError as error:
         st.warning("Cannot check the rows", icon=":material/warning:")
-        st.text(str(error))
+        st.text(message(error))
         return None
 
 

@@ -22,6 +22,7 @@ from pages.mine.held import Held
 from pages.mine.ranking import Ranking, ranking
 from pages.shared import job_progress, mining, state, statistics
 from pages.shared import reranker as reranking
+from pages.shared.printable import message
 from pages.shared.widgets import failed
 
 SETTINGS_WIDTH = 360
@@ -112,7 +113,7 @@ if st.session_state.run is not None:
         run = resources.open_run(st.session_state.run)
     except HnmineError as error:
         st.warning("Cannot open the last run. Mine again.", icon=":material/warning:")
-        st.text(str(error))
+        st.text(message(error))
 
 with st.container(horizontal=True, gap="medium"):
     left, right = st.container(width=SETTINGS_WIDTH), st.container(width="stretch")
