@@ -51,9 +51,8 @@ def checked(arguments: list[str]) -> list[str]:
     if refused:
         sys.exit(f"hnmine does not start. {refused}")
     public = urlsplit(gate.public_url()).hostname
-    return (
-        arguments if public is None or config.is_manually_set("browser.serverAddress") else [*arguments, "--browser.serverAddress", public]
-    )
+    known = public is None or config.is_manually_set("browser.serverAddress")
+    return arguments if known else ["--browser.serverAddress", str(public), *arguments]
 
 
 if __name__ == "__main__":

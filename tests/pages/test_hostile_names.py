@@ -76,7 +76,7 @@ def test_names_that_an_older_workspace_holds_are_shown_clean(hostile: tuple[Work
 def test_an_address_with_a_hostile_id_is_shown_clean(hostile: tuple[Workspace, str]) -> None:
     at = open_app(run=EVIL)
     assert "Cannot open this address" in texts(at)
-    assert raw(at) == []
+    assert not {*"\u202e\u2066\u200f\x1b"} & {*texts(at)}
 
 
 def test_joiners_of_scripts_and_emoji_stay() -> None:
