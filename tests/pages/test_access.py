@@ -101,6 +101,17 @@ def test_a_sign_in_that_is_not_complete_is_refused_with_the_remedy(secrets: Path
         access.rules()
 
 
+def test_without_authlib_or_a_provider_the_server_does_not_start(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lists = '[hnmine]\nallowed = ["*"]\n'
+    secrets.write_text(AUTH.replace('client_id = "a"\n', "") + lists, "utf-8")
+    with pytest.raises(WorkspaceError, match="names no provider"):
+        access.check()
+    secrets.write_text(AUTH + lists, "utf-8")
+    monkeypatch.setattr(access, "find_spec", lambda name: None)
+    with pytest.raises(WorkspaceError, match="needs the package Authlib"):
+        access.check()
+
+
 def test_the_address_of_sign_in_is_a_name_of_the_server(secrets: Path) -> None:
     secrets.write_text(f'{AUTH}[hnmine]\nallowed = ["*"]\n', "utf-8")
     assert "hn.example" in gate.names()
