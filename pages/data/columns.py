@@ -23,7 +23,6 @@ from hnmine.runs.uploads import FileInfo
 from hnmine.runs.workspace import Dataset
 from pages.data import first_rows, looks
 from pages.shared import state
-from pages.shared.printable import message
 
 # Query, positives, old negatives, label; passages and ids of the pool.
 PARTS = ("query", "pos", "neg", "label", "text", "id")
@@ -252,7 +251,7 @@ def _preview(path: Path, picked: Columns) -> None:
         rows = looks.first_rows(path, picked)
     except InputError as error:
         st.warning("No row can be read with these columns.", icon=":material/warning:")
-        st.text(message(error))
+        st.text(str(error))
         return
     first_rows.draw(rows)
     if any(row.label is not None for row in rows):

@@ -13,7 +13,6 @@ from hnmine.resources import OpenRun
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.summary import Summary
 from pages.shared import wording
-from pages.shared.printable import message
 
 __all__ = ["draw"]
 
@@ -105,7 +104,7 @@ def _report(run: OpenRun, settings: MineSettings, bytes_written: int) -> Report 
             return resources.checked(run, settings)
     except HnmineError as error:
         st.warning("Cannot check the rows", icon=":material/warning:")
-        st.text(message(error))
+        st.text(str(error))
         return None
 
 

@@ -22,7 +22,6 @@ from pages.runs import figures
 from pages.runs.table import Row
 from pages.shared import state, statistics, wording
 from pages.shared.drawing import draw as draw_chart
-from pages.shared.printable import message
 from pages.shared.state import query_id
 
 Opened = tuple[OpenRun, Selection]
@@ -42,7 +41,7 @@ def draw(first: Row, second: Row) -> None:
             shown = _figures(first), _figures(second)
     except HnmineError as error:
         st.error("Cannot compare these variants", icon=":material/error:")
-        st.text(message(error))
+        st.text(str(error))
         return
     st.subheader("Comparison", anchor=False)
     st.text(f"A: {first.title}\nB: {second.title}")

@@ -23,7 +23,6 @@ from hnmine.runs import audit_samples
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
 from pages.shared import statistics, wording
-from pages.shared.printable import message
 
 Ids = npt.NDArray[np.int32]
 
@@ -159,7 +158,7 @@ def summary(run: OpenRun, selection: Selection) -> AuditRecord | None:
         found = current(run, selection)
     except HnmineError as error:
         st.warning("The audit cannot be read", icon=":material/warning:")
-        st.text(message(error))
+        st.text(str(error))
         return None
     record = None if found is None else estimates.record(found.sample, found.found, found.fingerprint)
     with st.container(horizontal=True, vertical_alignment="center"):

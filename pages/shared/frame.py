@@ -17,7 +17,7 @@ from hnmine.runs import dataset_notes
 from hnmine.runs.descriptions import Dataset, Run
 from hnmine.runs.variants import all_variants
 from pages.shared import access, audit, job_progress, sign_in, state, statistics, wording
-from pages.shared.printable import literal, message
+from pages.shared.printable import literal
 
 # Letters of the name of a data set or variant, and of a model, that is longer than its place; the whole name is in the help.
 NAME, MODEL = 36, 26
@@ -104,7 +104,7 @@ def _unsaved(run_id: str) -> None:
                     state.save_draft(run_id, name)
                 except HnmineError as error:
                     st.error("Cannot save this variant", icon=":material/error:")
-                    st.text(message(error))
+                    st.text(str(error))
                 else:
                     st.rerun()
             if st.button("Discard changes", icon=":material/undo:", key="discard-draft"):

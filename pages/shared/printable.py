@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from hnmine.core.text import visible
-
 # Browsers do not show control characters, and a lone surrogate cannot be encoded.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -13,11 +11,6 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 def literal(text: str) -> str:
     """Return text that Markdown shows as it is."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
-
-
-def message(error: object) -> str:
-    """Return the text of an error as it is shown: it may hold names, of any characters."""
-    return "\n".join(map(visible, str(error).splitlines()))
 
 
 def printable(text: str) -> str:

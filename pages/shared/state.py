@@ -26,7 +26,6 @@ from hnmine.runs.workspace import Dataset, Run
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
 from pages.shared import gate
-from pages.shared.printable import message
 from pages.shared.widgets import failed
 
 Decisions = tuple[tuple[str, ...], bool]
@@ -50,14 +49,14 @@ def restore(page: str = "") -> None:
         if "run" in named and named != state.address == _address(page):
             _open_address(named)
     write_address(page)
-    if failure := state.pop("message", None):
+    if message := state.pop("message", None):
         st.error("Cannot open this address", icon=":material/link_off:")
-        st.text(message(failure))
+        st.text(message)
     space = resources.workspace()
     damages = [] if state.dataset is None else space.damaged_settings(state.dataset)
     if damages := damages + ([] if state.run is None else variants.damaged(space, state.run)):
         st.warning("Cannot read the stored settings. The defaults are used instead.", icon=":material/warning:")
-        st.text(message("\n".join(damages)))
+        st.text("\n".join(damages))
 
 
 def write_address(page: str) -> None:
@@ -271,7 +270,7 @@ def set_draft(run_id: str, settings: SelectionSettings | None) -> None:
         write_draft(space, run_id, new)
     except HnmineError as error:
         st.warning("Unsaved changes cannot be stored. A reload of the page loses them.", icon=":material/warning:")
-        st.text(message(error))
+        st.text(str(error))
     if not own:
         st.rerun()
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import streamlit as st
 
-from pages.shared.printable import message
+from hnmine.core.text import visible
 
 T = TypeVar("T")
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 def failed(title: str, error: object) -> None:
     """Draw an error; its text is shown literally, because it can contain text of the data."""
     st.error(title, icon=":material/error:")
-    st.text(message(error))
+    st.text("\n".join(map(visible, str(error).splitlines())))
 
 
 def metrics(*figures: tuple[str, str, str | None]) -> None:

@@ -22,7 +22,6 @@ from pages.mine.held import Held
 from pages.mine.ranking import Ranking, ranking
 from pages.shared import job_progress, mining, state, statistics
 from pages.shared import reranker as reranking
-from pages.shared.printable import message
 from pages.shared.widgets import failed
 
 SETTINGS_WIDTH = 360
@@ -113,7 +112,7 @@ if st.session_state.run is not None:
         run = resources.open_run(st.session_state.run)
     except HnmineError as error:
         st.warning("Cannot open the last run. Mine again.", icon=":material/warning:")
-        st.text(message(error))
+        st.text(str(error))
 
 with st.container(horizontal=True, gap="medium"):
     left, right = st.container(width=SETTINGS_WIDTH), st.container(width="stretch")

@@ -11,7 +11,6 @@ from hnmine.core.text import counted
 from hnmine.runs.dataset_notes import title
 from pages.runs import comparison, figures, manage, table
 from pages.shared import state
-from pages.shared.printable import message
 from pages.shared.widgets import failed
 
 UNREADABLE = "runs-unreadable"
@@ -28,7 +27,7 @@ for row in rows:
         del unreadable[row.run.id]
 if damaged := [*space.damaged(), *(text for run_id, (_, text) in unreadable.items() if any(row.run.id == run_id for row in rows))]:
     st.warning(f"{counted(len(damaged), 'run or data set', 'runs and data sets')} cannot be read", icon=":material/broken_image:")
-    st.text(message("\n".join(damaged)))
+    st.text("\n".join(damaged))
 # The version of the verdicts for which this session computed the figures of a variant: on a full disk they cannot be stored.
 tried: dict[table.Key, int] = session.setdefault("runs-computed", {})
 version, pending = -1, list[table.Row]()
