@@ -128,6 +128,9 @@ class Place:
         self.dataset = add_example(Workspace(folder / "workspace"))
         self.server = Server(folder / "workspace", port=self.port, options=["--secrets.files", str(self.secrets)])
         self.good = self.cookie()
+
+    def enter(self) -> None:
+        """Open the data set as a person who is let in, and note the addresses that this person sees."""
         self.socket, found = self.talk(self.good)
         assert any(each in found for each in CONTENT), "a person who is let in sees the data set"
         message = next(each for each in self.messages if each.HasField("new_session"))
@@ -201,6 +204,7 @@ def run(size: int, seed: int) -> Outcome:
     try:
         place = Place(folder)
         try:
+            place.enter()
             for number in range(size):
                 draw = random.Random(f"{seed} {number}")
                 kind = [_answered, *[_host, _host, _origin, _cookie, _cookie, _closed, _outside, _host, _origin]][number % 10]
@@ -211,8 +215,8 @@ def run(size: int, seed: int) -> Outcome:
             text = place.server.log.read_text("utf-8", "replace")
             if "Traceback" in text:
                 outcome.failed.append(f"the server's log has a traceback: {text[text.index('Traceback') :][:2000]}")
-        finally:
             place.socket.close()
+        finally:
             place.server.stop()
     finally:
         shutil.rmtree(folder)
