@@ -57,7 +57,8 @@ def make_world(root: Path, queries: int, passages: int) -> str:
     pool.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     space = Workspace(root / "workspace")
     dataset = space.add_dataset("synthetic.jsonl", training, "pool.jsonl", pool)
-    corpus = read_inputs(space.training_path(dataset.id), space.pool_path(dataset.id)).corpus
+    read = read_inputs(space.training_path(dataset.id), space.pool_path(dataset.id))
+    corpus = read.corpus
 
     held = unit(rng.standard_normal((len(corpus.passages), DIMENSION), dtype=np.float32))
     own = held[corpus.positive_ids[corpus.positive_starts[:-1]]]
@@ -73,7 +74,7 @@ def make_world(root: Path, queries: int, passages: int) -> str:
         scale=np.array([[0.0, 0.13], [0.0, 0.13]]),
     )
     settings = MineSettings(selection=SelectionSettings(window_start=5, window_end=DEPTH))
-    return space.save_run(dataset.id, settings, ranking, {"model": {"name": "random unit vectors"}}).id
+    return space.save_run(dataset.id, settings, ranking, {"model": {"name": "random unit vectors"}, "inputs": read.files}).id
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from hnmine.analysis import fn_estimates, queries
 from hnmine.analysis.listing import Listing
 from hnmine.checks.check import check
 from hnmine.checks.kinds import Report
-from hnmine.core.errors import InputError, ModelError, WorkspaceError
+from hnmine.core.errors import InputError, ModelError
 from hnmine.core.files import keep_newest, write_atomic
 from hnmine.core.progress import OnProgress
 from hnmine.core.text import text_hash
@@ -231,8 +231,7 @@ def text_lengths(read: Data, folder: Path) -> tuple[npt.NDArray[np.int32], npt.N
 @cached(4)
 def _stored_run(run_id: str, stamp: Stamp) -> tuple[Run, Inputs, Ranking]:
     space = workspace()
-    run = space.run(run_id)
-    settings = run.settings
+    settings = (run := space.run(run_id)).settings
     read = Data(run.dataset_id, space.stamp(run.dataset_id), settings.repair, settings.skip_bad_rows, settings.columns)
     try:
         try:
@@ -240,8 +239,7 @@ def _stored_run(run_id: str, stamp: Stamp) -> tuple[Run, Inputs, Ranking]:
         except InputError:  # an older version may have found nothing improbable
             found = inputs(msgspec.structs.replace(read, repair=(*read.repair, ACCEPT)), settings.pool_mode)
     except InputError as error:
-        message = f"the data that the run {run_id} was mined from cannot be read ({error}); put it back as it was, or mine again"
-        raise WorkspaceError(message) from error
+        raise run.unreadable(error, space.dataset_folder(run.dataset_id)) from error
     run.check_inputs(found.files, space.training_path(run.dataset_id).parent)
     (ranking := space.ranking(run_id)).check_corpus(found.corpus)
     return run, found, ranking

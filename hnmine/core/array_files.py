@@ -1,7 +1,7 @@
 """Array files (.npy) that belong to a run: written and synced, and recognised by size and digest when they are opened.
 
 The digest is 128-bit XXH3: it finds damage and files of another run, not a forger. One core computes 6 GB/s, against 1 GB/s of SHA-256
-(100,000 queries x 300 candidates with five signals, 0.9 GB: 0.15 s once the files are in memory).
+(100,000 queries x 300 candidates with five signals and vectors, 1.1 GB: 0.2 s of a core once the files are in memory).
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -76,7 +77,7 @@ class Ranking:
         return pair_scores(self.query_vectors, query_ids, self.passage_vectors, passage_ids)
 
     def save(self, folder: str | os.PathLike[str]) -> dict[str, Fingerprint]:
-        """Write the arrays into an existing folder, synced; return their fingerprints by file name, for `open`."""
+        """Write the arrays into an existing folder, synced; return their fingerprints by file name, for `check`."""
         folder = Path(folder)
         for name in _ARRAYS:
             array_files.save(folder / f"{name}.npy", getattr(self, name))
@@ -95,37 +96,41 @@ class Ranking:
         return {path.name: array_files.fingerprint(path) for path in sorted(folder.glob("*.npy"))}
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str], wanted: Mapping[str, Fingerprint] | None = None, *, verify: bool = True) -> Ranking:
-        """Open saved arrays, memory-mapped and read-only.
-
-        Args:
-            folder: where they were saved.
-            wanted: what `save` returned; without, their values are checked.
-            verify: read the files to check them; False where this process has done so, and they have not changed since.
+    def open(cls, folder: str | os.PathLike[str]) -> Ranking:
+        """Open saved arrays, memory-mapped and read-only; `check` reads them.
 
         Raises:
-            WorkspaceError: an array is missing, damaged or of another run, or their shapes do not match.
+            WorkspaceError: an array is missing or damaged, or their shapes do not match.
         """
         folder = Path(folder)
-        try:
-            if verify and wanted:
-                array_files.check(folder, wanted)
+        with _damage_of(folder):
             arrays: dict[str, Any] = {name: open_memmap(folder / f"{name}.npy", mode="r") for name in _ARRAYS}
             for name in _VECTORS:
                 whole = folder / f"{name}.npy"
                 arrays[name] = open_memmap(whole, mode="r") if whole.exists() else StoredVectors.open(folder, name)
-            both: list[dict[str, Any]] = [
-                {path.stem.removeprefix(prefix): open_memmap(path, mode="r") for path in sorted(folder.glob(f"{prefix}*.npy"))}
-                for prefix in _SIGNALS.values()
-            ]
-            signals, positive_signals = both
+            signals: dict[str, dict[str, Any]] = {
+                kind: {path.stem.removeprefix(prefix): open_memmap(path, mode="r") for path in sorted(folder.glob(f"{prefix}*.npy"))}
+                for kind, prefix in _SIGNALS.items()
+            }
             scale = np.load(folder / "scale.npy", allow_pickle=False) if (folder / "scale.npy").exists() else None
-            check_shapes(arrays, signals, positive_signals, scale)
-            if verify and not wanted:
-                check_values(arrays, signals, positive_signals, scale)
-        except (*array_files.DAMAGES, OSError) as error:
-            raise WorkspaceError(f"the ranking in {folder} cannot be opened ({error}); mine again") from error
-        return cls(**arrays, signals=signals, positive_signals=positive_signals, scale=scale)
+            ranking = cls(**arrays, signals=signals["signals"], positive_signals=signals["positive_signals"], scale=scale)
+            check_shapes(*ranking._arrays())
+        return ranking
+
+    def check(self, folder: str | os.PathLike[str], wanted: Mapping[str, Fingerprint]) -> None:
+        """Read the files in `folder` that were opened, and compare them with what `save` returned, or without that check their values.
+
+        Raises:
+            WorkspaceError: a file is damaged or of another run.
+        """
+        with _damage_of(Path(folder)):
+            if wanted:
+                array_files.check(Path(folder), wanted)
+            else:
+                check_values(*self._arrays())
+
+    def _arrays(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], Any]:
+        return {name: getattr(self, name) for name in (*_ARRAYS, *_VECTORS)}, self.signals, self.positive_signals, self.scale
 
     def check_corpus(self, corpus: Corpus) -> None:
         """Check that the arrays have the lengths of a corpus.
@@ -140,6 +145,15 @@ class Ranking:
         ):
             if found != wanted:
                 raise WorkspaceError(f"the ranking has {found:,} {name}, and the data as it is read now {wanted:,}; mine again")
+
+
+@contextmanager
+def _damage_of(folder: Path) -> Iterator[None]:
+    """Raise what a damaged array raises as WorkspaceError."""
+    try:
+        yield
+    except (*array_files.DAMAGES, OSError) as error:
+        raise WorkspaceError(f"the ranking in {folder} cannot be opened ({error}); mine again") from error
 
 
 class Workers(Protocol):

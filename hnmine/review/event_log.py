@@ -101,6 +101,11 @@ class EventLog:
         return db, file
 
     def _open(self) -> sqlite3.Connection:
+        if self.path.is_symlink() and not self.path.exists():  # SQLite would begin an empty file there
+            raise WorkspaceError(
+                f"the verdicts in {self.path} cannot be opened: it is a link to a file that does not exist; put that file back, or remove "
+                "the link"
+            )
         db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA journal_mode = WAL")

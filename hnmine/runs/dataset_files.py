@@ -11,7 +11,7 @@ from hnmine.core import small_files
 from hnmine.core.array_files import sync_folder
 from hnmine.core.files import write_atomic
 from hnmine.runs.descriptions import Dataset
-from hnmine.runs.uploads import Uploaded, members, store
+from hnmine.runs.uploads import Uploaded, below, members, store
 
 __all__ = ["fill", "id_of", "is_whole"]
 
@@ -45,7 +45,8 @@ def fill(folder: Path, name: str, training: Uploaded, pool_name: str | None, poo
         pool_look=pool_look,
     )
     write_atomic(folder / "dataset.json", [small_files.encoded(dataset)])
-    sync_folder(folder)
+    for each in (*(path for path in below(folder) if path.is_dir()), folder):
+        sync_folder(each)
     return dataset
 
 

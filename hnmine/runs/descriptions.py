@@ -60,6 +60,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
             if Path(name).name != name:
                 raise ValueError(f"{name!r} is not a file name")
 
+    def unreadable(self, error: Exception, folder: Path) -> WorkspaceError:
+        """Return the error of a run whose data set, in `folder`, cannot be read."""
+        return WorkspaceError(
+            f"the data in {folder} that the run {self.id} was mined from cannot be read ({error}); put it back as it was, or mine again"
+        )
+
     def check_inputs(self, files: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
         """Compare the fingerprints of the data set's files, as they were read from `folder`, with those of the run.
 

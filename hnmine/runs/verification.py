@@ -121,7 +121,7 @@ def _dataset(space: Workspace, dataset_id: str) -> list[str]:
 def _run(space: Workspace, run_id: str) -> list[str]:
     run, found = space.run(run_id), []
     try:
-        Ranking.open(space.run_folder(run_id), run.arrays)
+        Ranking.open(space.run_folder(run_id)).check(space.run_folder(run_id), run.arrays)
     except WorkspaceError as error:
         found.append(str(error))
     if not space.dataset_folder(run.dataset_id).exists():

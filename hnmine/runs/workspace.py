@@ -211,6 +211,7 @@ class Workspace:
         with self._new_folder(self.root / "runs") as folder:
             run = msgspec.structs.replace(run, arrays=ranking.save(folder))
             write_atomic(folder / "manifest.json", [small_files.encoded(run)])
+            sync_folder(folder)
             folder.rename(self.root / "runs" / run.id)
             sync_folder(self.root / "runs")
         return run
@@ -303,8 +304,10 @@ class Workspace:
             WorkspaceError: there is none, or it is damaged or of another run.
         """
         run, seen = self.run(run_id), self._arrays_stamp(run_id)
-        found = Ranking.open(self._folder("runs", run_id), run.arrays, verify=self._checked.get(run_id) != seen)
-        self._checked[run_id] = seen
+        found = Ranking.open(folder := self._folder("runs", run_id))
+        if self._checked.get(run_id) != seen:
+            found.check(folder, run.arrays)
+            self._checked[run_id] = seen
         return found
 
     def dataset_folder(self, dataset_id: str) -> Path:

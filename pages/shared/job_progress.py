@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -107,7 +109,7 @@ def _interrupted(record: JobRecord) -> None:
             st.toast("A job was interrupted, and its data set has been deleted. The job is forgotten.", icon=":material/info:")
             return
         with _line():
-            st.text(f"A job was interrupted, and its data set cannot be opened: {error}")
+            st.text("A job was interrupted, and its data set cannot be opened.", width="content", help=_literal(error))
             _dismissing(record)
         return
     kept = f" {record.done:,} of {record.total:,} tokens are stored." if "encoding" in record.stage and record.total else ""
@@ -126,9 +128,14 @@ def _interrupted(record: JobRecord) -> None:
 def _damaged(record: DamagedRecord) -> None:
     """Draw a job that was interrupted and whose record cannot be read."""
     with _line():
-        st.text(f"A job was interrupted and cannot be resumed: {record.error}")
+        st.text("A job was interrupted, and its record cannot be read.", width="content", help=_literal(record.error))
         if record.removable:
             _dismissing(record)
+
+
+def _literal(error: object) -> str:
+    """Return the text of an error as Markdown, which a help is."""
+    return re.sub(r"([^\w\s])", r"\\\1", str(error))
 
 
 def _dismissing(record: JobRecord | DamagedRecord) -> None:

@@ -259,8 +259,8 @@ def faults(world: World, trial: Trial, wanted: bytes) -> list[str]:
             return [f"an exception on {error}"]
         if "unexpected" in said:
             found.append("a generic error")
-        name = path.name if path.suffix != ".npy" else "vectors" if not of_run else world.runs[0]
-        healed = not path.is_symlink() and path.is_file() and path.read_bytes()[:1] == b"{" and "/figures/" in trial.path
+        name = world.runs[0] if path.suffix == ".npy" else world.dataset if path.suffix == ".jsonl" else path.name
+        healed = "/figures/" in trial.path and path.is_file() and path.read_bytes()[:1] == b"{"
         if trial.path.startswith("vectors/"):  # encoding again costs time alone
             pass
         elif not healed and not any(name in line and any(each in line for each in REMEDIES) for line in said.splitlines()):
