@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import streamlit as st
 
 from benchmarks.inspect import make_world
 from benchmarks.measure import arguments, report
@@ -78,9 +79,11 @@ def main() -> None:
         run_id = make_world(folder, queries, passages)
         held = os.environ.get("HNMINE_HOME")
         os.environ["HNMINE_HOME"] = str(folder / "workspace")
+        st.cache_resource.clear()
         try:
             now, before, count = new_verdict(run_id)
         finally:
+            st.cache_resource.clear()
             os.environ.pop("HNMINE_HOME")
             if held is not None:
                 os.environ["HNMINE_HOME"] = held
