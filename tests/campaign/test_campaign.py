@@ -7,7 +7,7 @@ import importlib
 import pytest
 
 # Trials of each part in the suite.
-SMALL: dict[str, int] = {"workspace": 8, "disk": 14, "kills": 6}
+SMALL: dict[str, int] = {"workspace": 8, "disk": 10, "kills": 4}
 
 
 @pytest.mark.parametrize("part", SMALL)
