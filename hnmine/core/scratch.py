@@ -102,12 +102,12 @@ def _remedy(path: Path, error: OSError) -> str:
 def _folder(process: int) -> Path:
     """Make the folder of a process. A forked process gets one of its own."""
     parent = _parent()
+    held = contextlib.ExitStack()
     try:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        held.enter_context(locked(folder / "lock", wait=False))
     except OSError as error:
         raise OutputError(_remedy(parent, error)) from error
-    held = contextlib.ExitStack()
-    held.enter_context(locked(folder / "lock", wait=False))
     _sweep(folder.parent)
 
     def remove() -> None:

@@ -169,11 +169,11 @@ def revert(db: sqlite3.Connection, now: str, who: str, action: Literal["undo", "
     keys = {event[2] for event in events}
     held, last, own = current(db, keys), dict[bytes, tuple[int, Choice | None]](), dict[tuple[bytes, str], int]()
     undone = cache(partial(is_undone, db))
-    ask = f"SELECT pair, who, id, batch, source, after FROM events WHERE pair IN (?) AND (source = id OR {HEARD}) ORDER BY id"
+    ask = f"SELECT pair, who, id, batch, source, after FROM events WHERE pair IN (?) AND (source = id OR {HEARD})"
     for key, name, event, of, source, after in _of_pairs(db, ask, keys):
         if not undone(of):
-            own[key, name] = event
-            if source is not None:
+            own[key, name] = max(event, own.get((key, name), 0))
+            if source is not None and event > last.get(key, (0, None))[0]:
                 last[key] = event, after
     touched = sorted({(event[2], event[3]) for event in events})
     db.executemany("DELETE FROM judged WHERE pair = ? AND who = ?", (each for each in touched if each not in own))

@@ -160,7 +160,7 @@ def prepared() -> Iterator[Path]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return all files below a folder, but for temporary ones and stores, of random names, whose contents are checked otherwise."""
+    """Return all files below a folder, without temporary ones and without stores, whose names are random."""
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     other = ("vectors/", "tmp/", "workspace/")
     return {name: path.read_bytes() for name, path in found.items() if not name.startswith(other) and not name.endswith(".tmp")}

@@ -35,6 +35,7 @@ SMALL = [
     "select",
     "signals",
     "inspect",
+    "verdicts",
     "rows",
     "time_left",
     "scale",
