@@ -10,7 +10,7 @@ import argparse
 import importlib
 import sys
 
-PARTS = ["readers", "workspace", "kills", "disk", "hosts", "load"]
+PARTS = ["readers", "slopes", "workspace", "kills", "disk", "hosts", "load"]
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ import importlib
 import pytest
 
 # Trials of each part in the suite.
-SMALL: dict[str, int] = {}
+SMALL: dict[str, int] = {"readers": 250}
 
 
 @pytest.mark.parametrize("part", SMALL)
