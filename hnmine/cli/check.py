@@ -13,7 +13,7 @@ from hnmine.checks.repair import repaired
 from hnmine.core.errors import SettingsError
 from hnmine.core.files import write_atomic
 from hnmine.core.progress import OnProgress, ShouldStop
-from hnmine.core.text import counted
+from hnmine.core.text import counted, one_line
 from hnmine.data.columns import columns_from
 from hnmine.data.problems import repairs_from
 from hnmine.models.cards import ModelSettings, describe
@@ -64,4 +64,6 @@ def check_file(arguments: argparse.Namespace, on_progress: OnProgress | None, sh
         on_progress=on_progress,
         should_stop=should_stop,
     )
-    return msgspec.json.encode(report).decode() if arguments.json else f"{written}{report}", 0 if report.ok else FAULTY
+    if arguments.json:
+        return msgspec.json.encode(report).decode(), 0 if report.ok else FAULTY
+    return "\n".join(one_line(line, 1_000) for line in f"{written}{report}".split("\n")), 0 if report.ok else FAULTY

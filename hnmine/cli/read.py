@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from hnmine.cli.flags import columns_of, paths_of
-from hnmine.core.text import counted, shortened
+from hnmine.core.text import counted, one_line, shortened
 from hnmine.data.dataset import Files, read_files
 from hnmine.data.problems import PROBLEM_KINDS
 from hnmine.data.report import described
@@ -37,7 +37,7 @@ def read_report(arguments: argparse.Namespace) -> tuple[str, bool]:
     if arguments.json:
         text = msgspec.json.format(msgspec.json.encode(found)).decode()
     else:
-        text = "\n".join([*_counts(files, found), *_first_rows(files), *_problems(files)])
+        text = "\n".join(one_line(line, 1_000) for line in [*_counts(files, found), *_first_rows(files), *_problems(files)])
     return text, bool(files.training.items) and not any(problem.resolution == "open" for problem in files.problems)
 
 

@@ -49,7 +49,7 @@ _DENSE_OTHER = re.compile(r"分|数|得点|스코어|점수|标签|标注|ラベ
 _DENSE_QUERY = re.compile(r"(用户|検索|搜索)?(问题|查询|問題|質問|クエリ|질문|질의)(文|文本)?")
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=8192)
 def _words(name: str) -> tuple[str, ...]:
     parted = re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])", " ", name).casefold()
     return tuple(re.findall(r"[^\W\d_]+", parted))
@@ -62,7 +62,7 @@ def says_negative(name: str) -> bool:
     return denied or any(map(_NEGATIVE.fullmatch, words)) or _DENSE_NEGATIVE.search(name) is not None
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=8192)
 def side(name: str) -> Literal["query", "pos", "neg", ""]:
     """Return what a column holds by all words of its name, or ""."""
     if _DENSE.search(name):

@@ -132,7 +132,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             return given
         if "paths" in file:
             paths = [Path(each) for each in file["paths"]]
-            if missing := next((path for path in paths if not path.exists()), None):
+            if missing := next((path for path in paths if not _exists(path)), None):
                 raise InputError(f"{missing}, a file of the manifest's {argument}, is not there; name all of them with --{argument}")
             return paths
         if str(file.get("path")).startswith("hf://"):
@@ -140,7 +140,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         places = [Path(file["path"])] if "path" in file else []
         places.append(Path(self.folder) / file["name"])
         for place in places:
-            if place.exists():
+            if _exists(place):
                 return place
         if "path" not in file:
             raise InputError(f"the manifest's {argument} was in memory; write it to a file and name that as {argument}")
@@ -198,6 +198,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             f"the bytes of this run are not those of the manifest; {reason}. Nothing was written: existing files are unchanged. To get "
             "the new rows, run mine with the manifest's settings in place of --from_manifest"
         )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # no file can have this name
+        return False
 
 
 def versions() -> dict[str, str]:
@@ -292,7 +299,7 @@ def encoded(manifest: Mapping[str, Any]) -> bytes:
 def manifest_path(output: str | os.PathLike[str]) -> Path:
     """Return the default path of the manifest of an output: `out.manifest.json` for `out.jsonl`."""
     output = Path(output)
-    return output.with_name(f"{output.stem}.manifest.json")
+    return output.parent / f"{output.stem}.manifest.json"
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
@@ -321,4 +328,5 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         check_types(msgspec.json.decode(content, type=dict[str, Any]))
     except msgspec.ValidationError as error:
         raise InputError(f"{path} is damaged ({error}); export again, or find the original") from error
-    return msgspec.structs.replace(found, folder=str(Path(path).resolve().parent))
+    inputs = {name: {key: value for key, value in file.items() if value is not None} for name, file in found.inputs.items()}
+    return msgspec.structs.replace(found, inputs=inputs, folder=str(Path(path).resolve().parent))

@@ -7,14 +7,16 @@ checked before encoding.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from hnmine.cluster.settings import ClusterSettings
-from hnmine.core.errors import InputError
+from hnmine.core.errors import HnmineError, InputError
+from hnmine.core.paths import require_possible, shown
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.folders import Paths
 from hnmine.data.sanity import ACCEPT
@@ -56,6 +58,18 @@ def settings_of(manifest: Manifest, names: Mapping[Role, str | None] | None = No
     return settings
 
 
+@contextmanager
+def _naming(manifest_file: str | os.PathLike[str]) -> Iterator[None]:
+    """Put the manifest's name before an error that is about it."""
+    try:
+        yield
+    except HnmineError as error:
+        name = shown(manifest_file)
+        if "manifest" in str(error) and name not in str(error):
+            error.args = (f"{name}: {error}",)
+        raise
+
+
 def reproduce(
     manifest_file: str | os.PathLike[str],
     output_file: str | os.PathLike[str],
@@ -89,30 +103,32 @@ def reproduce(
         ModelError: the weights have changed.
         OutputError: the bytes differ from the manifest, and nothing is written; the message names versions that differ.
     """
+    require_possible("output_file", output_file)
     manifest = read_manifest(manifest_file)
-    names: dict[Role, str | None] = {"model": name_or_path, "second_model": second_name_or_path, "reranker": reranker_name_or_path}
-    settings = settings_of(manifest, names, devices)
-    # The run used its data; an older version may have found nothing improbable.
-    settings = msgspec.structs.replace(settings, repair=tuple(sorted({*settings.repair, ACCEPT})))
-    training = manifest.locate("input_file", input_file)
-    if training is None:
-        raise InputError(f"{manifest_file} names no input_file, so it is not the manifest of a run")
-    if new_manifest is True and manifest_path(output_file).resolve() == Path(manifest_file).resolve():
-        new_manifest = False  # the old one may hold an audit, and the fingerprint of the right bytes
-    summary, _ = mine_to_file(
-        lambda: FlagEncoder.load(settings.model or ModelSettings(), on_progress=on_progress),
-        training,
-        manifest.locate("candidate_pool", candidate_pool),
-        output_file,
-        settings,
-        manifest=new_manifest,
-        verdicts=manifest.verdicts,
-        expected=manifest,
-        store=store,
-        memory_budget=memory_budget,
-        cluster=cluster,
-        on_progress=on_progress,
-        should_stop=should_stop,
-    )
+    with _naming(manifest_file):
+        names: dict[Role, str | None] = {"model": name_or_path, "second_model": second_name_or_path, "reranker": reranker_name_or_path}
+        settings = settings_of(manifest, names, devices)
+        # The run used its data; an older version may have found nothing improbable.
+        settings = msgspec.structs.replace(settings, repair=tuple(sorted({*settings.repair, ACCEPT})))
+        training = manifest.locate("input_file", input_file)
+        if training is None:
+            raise InputError(f"{manifest_file} names no input_file, so it is not the manifest of a run")
+        if new_manifest is True and manifest_path(output_file).resolve() == Path(manifest_file).resolve():
+            new_manifest = False  # the old one may hold an audit, and the fingerprint of the right bytes
+        summary, _ = mine_to_file(
+            lambda: FlagEncoder.load(settings.model or ModelSettings(), on_progress=on_progress),
+            training,
+            manifest.locate("candidate_pool", candidate_pool),
+            output_file,
+            settings,
+            manifest=new_manifest,
+            verdicts=manifest.verdicts,
+            expected=manifest,
+            store=store,
+            memory_budget=memory_budget,
+            cluster=cluster,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
     summary.notes.append("the bytes are those of the manifest" if manifest.outputs else "the manifest lists no output to compare with")
     return summary

@@ -10,7 +10,7 @@ import argparse
 import importlib
 import sys
 
-PARTS = ["readers", "workspace", "kills", "disk", "hosts", "load", "floods"]
+PARTS = ["readers", "slopes", "workspace", "kills", "disk", "hosts", "load", "floods"]
 
 
 def main() -> int:

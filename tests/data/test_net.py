@@ -111,6 +111,7 @@ def failing(at: int) -> Iterator[list[int]]:
         sys.settrace(before)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # raised where a generator is closed, and dropped
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("way", WAYS)
 def test_an_exception_at_any_step_of_a_reader_is_an_input_error_with_the_file(tmp_path, name, way):

@@ -23,7 +23,8 @@ _TEXT = re.compile(r"""('(?:[^'\\]|\\.)*+(?:'|\Z)|"(?:[^"\\]|\\.)*+(?:"|\Z))""",
 _BEGINS = re.compile(r"""(?:array\()?\[\s*['"{]""")
 _ENDS = re.compile(r"""['"}]\s*\](?:,\s*dtype=[^),]*)?\)?\Z""")
 _END = 200  # characters
-_LONGEST_PYTHON = 2**20  # characters of a cell in Python's notation, whose parser takes 15 s for a MiB of short texts; JSON has no limit
+# Characters, quotes and separators of a cell in Python's notation, whose parser takes 7 s for a MiB of short texts; JSON has no limit.
+_LONGEST_PYTHON, _MOST_MARKS = 2**20, 30_000
 
 
 def literal_in(cell: str) -> Any:
@@ -34,7 +35,7 @@ def literal_in(cell: str) -> Any:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        if len(text) > _LONGEST_PYTHON:
+        if len(text) > _LONGEST_PYTHON or sum(map(text.count, "'\",+-")) > _MOST_MARKS:
             return None
         try:
             found = ast.literal_eval(_with_commas(text))

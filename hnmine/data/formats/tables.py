@@ -316,7 +316,8 @@ class RecordReader(LineReader):
         import pyarrow as pa
 
         with handle:
-            if left_out := [name for name in self.source.names if name not in kept]:
+            read = {*kept}
+            if left_out := [name for name in self.source.names if name not in read]:
                 names = ", ".join(f"`{name}`" for name in left_out)
                 self.notice(1, "field-left-out", f"{names} has binary values and is left out", "join it again by `id`")
             number = given = 0
