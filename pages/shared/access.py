@@ -150,7 +150,7 @@ def check() -> None:
     """
     found = rules()
     if found.required and find_spec("authlib") is None:
-        raise WorkspaceError("[auth] in secrets.toml needs the package Authlib; install it: pip install 'hnmine[auth]'")
+        raise WorkspaceError("[auth] in secrets.toml needs the package Authlib; install it: pip install Authlib")
     if found.required and not found.providers:
         raise WorkspaceError("[auth] in secrets.toml names no provider; add client_id, client_secret and server_metadata_url")
     for provider in found.providers:

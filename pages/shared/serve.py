@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from starlette.middleware import Middleware
 from streamlit import config
@@ -36,8 +37,11 @@ def prepared() -> list[Middleware]:
     return [Middleware(pace.Pace), Middleware(gate.Gate)]
 
 
-def check(arguments: list[str]) -> None:
-    """End the process with the reason if a server with these options of `streamlit run` may not serve."""
+def checked(arguments: list[str]) -> list[str]:
+    """End the process with the reason if a server with these options of `streamlit run` may not serve; else return the options.
+
+    With the address that people open, Streamlit need not ask a host of the internet for the address of this machine.
+    """
     config._main_script_path = APP
     options = cli.main_run.make_context("run", [APP, *arguments], resilient_parsing=True).params
     bootstrap.load_config_options({name: value for name, value in options.items() if name not in ("target", "args")})
@@ -48,8 +52,10 @@ def check(arguments: list[str]) -> None:
         refused = str(error)
     if refused:
         sys.exit(f"hnmine does not start. {refused}")
+    public = urlsplit(gate.public_url()).hostname
+    known = public is None or config.is_manually_set("browser.serverAddress")
+    return arguments if known else ["--browser.serverAddress", str(public), *arguments]
 
 
 if __name__ == "__main__":
-    check(sys.argv[1:])
-    cli.main(["run", APP, *sys.argv[1:]])
+    cli.main(["run", APP, *checked(sys.argv[1:])])

@@ -31,7 +31,8 @@ OUTSIDE: list[str] = []  # what pages asked of other hosts
 class Server:
     """A server as `make app` starts it, on a free port (or one given) with its own workspace.
 
-    `script` is another script for `streamlit run`; `options` are options of it; `extra` is added to the environment.
+    `script` is a script for `streamlit run`; `options` are options of it; `extra` is added to the environment; `ready` is the status of
+    the answers that mean it is up.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Server:
         port: int = 0,
         script: Path | None = None,
         options: Sequence[str] = (),
+        ready: int = 200,
         **extra: str,
     ) -> None:
         with socket.socket() as probe:
@@ -65,7 +67,9 @@ class Server:
                 with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:
                     assert answer.read() == b"ok"
                     return
-            except OSError:
+            except OSError as error:
+                if getattr(error, "code", None) == ready:
+                    return
                 assert self.process.poll() is None, self.log.read_text()
                 assert time.monotonic() < deadline, "the server did not come up"
                 time.sleep(0.2)

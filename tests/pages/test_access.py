@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from streamlit import config
 
 from hnmine.core.errors import WorkspaceError
 from pages.shared import access, gate
+from tests.browser.server import Server
 from tests.conftest import ROOT
 
 AUTH = f'[auth]\nredirect_uri = "https://hn.example/mine/oauth2callback"\ncookie_secret = "{"x" * 32}"\nclient_id = "a"\n'
@@ -98,6 +101,17 @@ def test_a_sign_in_that_is_not_complete_is_refused_with_the_remedy(secrets: Path
         access.rules()
 
 
+def test_without_authlib_or_a_provider_the_server_does_not_start(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lists = '[hnmine]\nallowed = ["*"]\n'
+    secrets.write_text(AUTH.replace('client_id = "a"\n', "") + lists, "utf-8")
+    with pytest.raises(WorkspaceError, match="names no provider"):
+        access.check()
+    secrets.write_text(AUTH + lists, "utf-8")
+    monkeypatch.setattr(access, "find_spec", lambda name: None)
+    with pytest.raises(WorkspaceError, match="needs the package Authlib"):
+        access.check()
+
+
 def test_the_address_of_sign_in_is_a_name_of_the_server(secrets: Path) -> None:
     secrets.write_text(f'{AUTH}[hnmine]\nallowed = ["*"]\n', "utf-8")
     assert "hn.example" in gate.names()
@@ -125,6 +139,36 @@ def test_a_server_that_must_not_serve_does_not_start(tmp_path: Path, options: li
     assert done.stderr.startswith("hnmine does not start. ")
     assert message in done.stderr
     assert "Traceback" not in done.stderr and "URL" not in done.stdout
+
+
+def test_streamlit_run_answers_with_the_reason_and_only_to_its_own_names(tmp_path: Path) -> None:
+    def answer(server: Server, **headers: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(server.url, headers=headers), timeout=20) as found:
+                return found.status, found.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    server = Server(tmp_path / "workspace", script=ROOT / "app.py")
+    try:
+        assert answer(server)[0] == 200
+        assert answer(server, Host="evil.example")[0] == 421
+        assert answer(server, Origin="http://evil.example")[0] == 403
+    finally:
+        server.stop()
+    server = Server(tmp_path / "workspace", script=ROOT / "app.py", options=["--server.address", "0.0.0.0"], ready=403)
+    try:
+        assert answer(server) == (403, gate.NOT_OPEN)
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("here", "refused"),
+    [(("127.0.0.1", 80), False), (("::1", 80), False), (("::ffff:127.0.0.1", 80), False), (("192.168.0.7", 80), True), (("hn", 80), True)],
+)
+def test_a_server_that_listens_elsewhere_than_configured_refuses_what_comes_from_there(here: tuple[str, int], refused: bool) -> None:
+    assert bool(gate.Gate._from_network({"server": here})) == refused
 
 
 @pytest.mark.parametrize(

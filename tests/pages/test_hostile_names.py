@@ -17,7 +17,7 @@ from hnmine.runs.workspace import Workspace
 from hnmine.selection.presets import with_preset
 from hnmine.selection.settings import SelectionSettings
 from tests.conftest import EXAMPLE, mine
-from tests.pages.conftest import open_app
+from tests.pages.conftest import open_app, texts
 
 EVIL = "n\u202ega\u2066me\u200f\x1b[1m"
 RAW = re.compile("|".join("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069").encode() + rb"|\x1b\[|\\u20[026]")
@@ -71,6 +71,12 @@ def test_names_that_an_older_workspace_holds_are_shown_clean(hostile: tuple[Work
         content["name"] = EVIL
         path.write_text(json.dumps(content), "utf-8")
     assert raw(open_app("runs", run=run)) == []
+
+
+def test_an_address_with_a_hostile_id_is_shown_clean(hostile: tuple[Workspace, str]) -> None:
+    at = open_app(run=EVIL)
+    assert "Cannot open this address" in texts(at)
+    assert not {*"\u202e\u2066\u200f\x1b"} & {*texts(at)}
 
 
 def test_joiners_of_scripts_and_emoji_stay() -> None:

@@ -22,9 +22,10 @@ def test_the_linter_finds_nothing_in_the_dockerfile() -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_the_image_has_the_version_of_authlib_that_is_tested() -> None:
+def test_the_image_and_the_page_name_the_version_of_authlib_that_is_tested() -> None:
     (pinned,) = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]["auth"]
     assert pinned in (ROOT / "Dockerfile").read_text("utf-8").split()
+    assert f"pip install {pinned}`" in (ROOT / "docs" / "serving.md").read_text("utf-8")
 
 
 def test_only_what_the_app_runs_from_is_sent_to_the_build() -> None:
