@@ -25,7 +25,7 @@ from tests.campaign.campaign import Outcome
 from tests.campaign.client import Client
 from tests.conftest import add_example, mine
 
-SIZE = 100
+SIZE = 40
 PATIENCE = 20.0
 GROWTH = 700 * 2**20
 TTL = 2
