@@ -1,8 +1,7 @@
 """Statistics of a selection, cached for all reruns and sessions.
 
 At 100,000 queries the bins of a run take 600 ms, the histograms of a selection 20 ms, the table of queries 60 ms and
-normalizing the queries for a search 100 ms. The passages are normalized at the first search. Each cache keeps a few entries of at
-most some megabytes, but for these texts.
+normalizing the queries for a search 100 ms. The passages are normalized at the first search.
 """
 
 from __future__ import annotations

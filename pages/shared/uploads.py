@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from streamlit import config
@@ -152,7 +152,10 @@ def routes(runtime: Runtime, upload_mgr: MemoryUploadedFileManager, base_url: st
         session_id, file_id = request.path_params["session_id"], request.path_params["file_id"]
         if not runtime.is_active_session(session_id):
             raise HTTPException(400, "unknown session")
-        record, content = await _received(request, file_id)
+        try:
+            record, content = await _received(request, file_id)
+        except ClientDisconnect:  # somebody removed the file, or closed the tab
+            return Response(status_code=400)
         if runtime.is_active_session(session_id):  # it may have ended meanwhile
             upload_mgr.keep(session_id, record, content)
         else:

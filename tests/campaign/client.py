@@ -15,6 +15,8 @@ from websockets.sync.client import connect
 
 logging.getLogger("websockets").setLevel(logging.CRITICAL)  # a server that ends a connection is no fault here
 
+HEAD = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f.jsonl"\r\nContent-Type: text/plain\r\n\r\n'
+
 
 class Client:
     """A connected session; `ids` has the widgets of its screen by their keys, `exceptions` what the screen showed."""
@@ -76,12 +78,23 @@ class Client:
         elif kind and (found := getattr(getattr(element, kind), "id", "")):
             self.ids[re.sub(r"^\$\$ID-[0-9a-f]+-", "", found)] = found
 
+    def abandon(self, name: str) -> None:
+        """Leave in the middle of an upload."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.putrequest("PUT", f"/_stcore/upload_file/{self.session}/{name}")
+        for header in (*self._upload_headers().items(), ("Content-Length", "50000000")):
+            connection.putheader(*header)
+        connection.endheaders(HEAD + b"x" * 2_000_000)
+        connection.close()
+
+    def _upload_headers(self) -> dict[str, str]:
+        return {"Cookie": self.cookie, "X-Xsrftoken": self.token, "Content-Type": "multipart/form-data; boundary=b"}
+
     def upload(self, name: str, content: bytes, *, length: int | None = None) -> int:
         """Upload a file as the drop zone does; return the status of the answer."""
-        head = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f.jsonl"\r\nContent-Type: text/plain\r\n\r\n'
-        body = head + content + b"\r\n--b--\r\n"
+        body = HEAD + content + b"\r\n--b--\r\n"
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        headers = {"Cookie": self.cookie, "X-Xsrftoken": self.token, "Content-Type": "multipart/form-data; boundary=b"}
+        headers = self._upload_headers()
         if length is not None:
             headers["Content-Length"] = str(length)
         connection.request("PUT", f"/_stcore/upload_file/{self.session}/{name}", body, headers)

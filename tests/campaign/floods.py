@@ -25,7 +25,7 @@ from tests.campaign.campaign import Outcome
 from tests.campaign.client import Client
 from tests.conftest import add_example, mine
 
-SIZE = 100
+SIZE = 40
 PATIENCE = 20.0
 GROWTH = 700 * 2**20
 TTL = 2
@@ -80,7 +80,7 @@ def text(port: int, query: str, draw: random.Random, part: float) -> None:
 
 
 def uploads(port: int, query: str, draw: random.Random, part: float) -> None:
-    """Ten uploads of 20 MB at once, one that announces too much and one of a session that does not exist."""
+    """Ten uploads of 20 MB at once, one that is abandoned, one that announces too much and one of a session that does not exist."""
     client = Client(port)
     client.send("", "")
     client.finished()
@@ -93,6 +93,7 @@ def uploads(port: int, query: str, draw: random.Random, part: float) -> None:
         each.join()
     if found != [204] * 10:
         raise AssertionError(f"uploads were answered {found}")
+    client.abandon("abandoned")
     refused = client.upload("large", b"x", length=2**33)
     client.session = "nobody"
     if (refused, client.upload("1", b"x")) != (413, 400):

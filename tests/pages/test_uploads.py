@@ -144,6 +144,25 @@ def test_a_session_holds_a_limited_number_of_files(uploader: Uploader, monkeypat
         uploader.store.content("here", "3")
 
 
+def test_an_upload_that_is_abandoned_is_no_fault(uploader: Uploader) -> None:
+    part = b'--b\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n' + b"x" * 500_000
+    messages: list[Any] = [{"type": "http.request", "body": part, "more_body": True}, {"type": "http.disconnect"}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    path = "/_stcore/upload_file/here/1"
+    headers = [(b"content-type", b"multipart/form-data; boundary=b")]
+    scope = {"type": "http", "method": "PUT", "path": path, "headers": headers, "query_string": b""}
+    asyncio.run(uploader.client.app(scope, receive, send))
+    assert sent[0]["status"] == 400
+    assert uploader.store.get_files("here", ["1"]) == []
+
+
 def test_the_server_is_made_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (server, uploads.memory_uploaded_file_manager):
         monkeypatch.setattr(module, "MemoryUploadedFileManager", module.MemoryUploadedFileManager)
