@@ -1,9 +1,9 @@
 # The app as a server; docs/serving.md says how to run it.
 #   docker build -t hnmine .
-#   docker build -t hnmine:cuda --build-arg TORCH_INDEX=https://pypi.org/simple .
+#   docker build -t hnmine:cuda --build-arg TORCH_INDEX= .
 FROM python:3.11-slim-bookworm
 
-# PyTorch's own index has wheels for the CPU alone. Those of PyPI bring CUDA.
+# PyTorch's own index has wheels for the CPU alone. Those of pip's index, for an empty argument, bring CUDA.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 ENV PYTHONUNBUFFERED=1 \
@@ -12,9 +12,9 @@ ENV PYTHONUNBUFFERED=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 
 WORKDIR /app
-COPY requirements.txt ./
-RUN pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements.txt)" \
-    && pip install -r requirements.txt Authlib==1.9.10
+COPY requirements.txt constraints.txt ./
+RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^torch==' requirements.txt)" \
+    && pip install -r requirements.txt -c constraints.txt Authlib==1.9.10
 
 COPY . ./
 RUN useradd --uid 1000 --no-create-home hnmine \
