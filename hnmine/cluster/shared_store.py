@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from hnmine.core.errors import ClusterError, HnmineError, SettingsError
 from hnmine.core.scratch import temporary_files
+from hnmine.core.small_files import DAMAGES
 from hnmine.vectors import shards
 from hnmine.vectors.shard_set import Keys
 from hnmine.vectors.shards import Rows, Shard
@@ -64,7 +65,7 @@ class SharedStore:
             self._files.invalidate_cache()
             try:
                 return msgspec.json.decode(self._files.cat_file(self._path(name + RECORD)), type=Shard)
-            except (FileNotFoundError, msgspec.MsgspecError):
+            except (FileNotFoundError, IsADirectoryError, *DAMAGES):
                 return None
 
     def put(self, name: str, keys: Keys, rows: Rows, dtype: npt.DTypeLike) -> Shard:

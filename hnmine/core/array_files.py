@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DAMAGES", "Fingerprint", "check", "fingerprint", "save", "sync_folder"]
+__all__ = ["DAMAGES", "Fingerprint", "check", "fingerprint", "mapped", "save", "sync_folder"]
 
 # What NumPy raises for a damaged file; a folder in its place is an OSError.
 DAMAGES = (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, tokenize.TokenError, zipfile.BadZipFile)
@@ -43,6 +43,18 @@ def save(path: Path, array: npt.NDArray[Any]) -> None:
         np.save(file, array, allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
+
+
+def mapped(path: Path) -> npt.NDArray[Any]:
+    """Return an array file, memory-mapped and read-only.
+
+    Raises:
+        ValueError: it is missing or damaged, with its name.
+    """
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (*DAMAGES, OSError) as error:
+        raise ValueError(f"{path.name}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -17,7 +17,7 @@ from hnmine.core.errors import OutputError, VersionError, WorkspaceError
 from hnmine.core.files import cannot_write, remove_left_overs, write_atomic
 from hnmine.core.version import __version__, newer
 
-__all__ = ["FORMAT", "REMEDY", "encoded", "find", "find_text", "other_format", "read", "write", "write_text"]
+__all__ = ["DAMAGES", "FORMAT", "REMEDY", "encoded", "find", "find_text", "other_format", "read", "write", "write_text"]
 
 FORMAT = 1
 REMEDY = "remove its folder and do it again"
@@ -26,7 +26,7 @@ T = TypeVar("T")
 Convert = Callable[[Any], Any]
 
 # What decoding a damaged file raises, also in the checks of its types.
-_DAMAGES = (msgspec.MsgspecError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError)
+DAMAGES = (msgspec.MsgspecError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError)
 
 
 def read(path: Path, kind: type[T], missing: str, *, remedy: str = REMEDY, convert: Convert | None = None) -> T:
@@ -64,7 +64,7 @@ def find(path: Path, kind: type[T], *, remedy: str = REMEDY, convert: Convert | 
         return msgspec.convert(value if convert is None else convert(value), type=kind)
     except VersionError:
         raise
-    except _DAMAGES as error:
+    except DAMAGES as error:
         if (version := _newer_version(value, error)) is not None:
             raise VersionError(f"{path} was written by another version of hnmine ({version}); update hnmine") from error
         raise WorkspaceError(f"{path} is damaged ({error}); {remedy}") from error
@@ -154,5 +154,5 @@ def _format_of(path: Path) -> int:
         value = msgspec.json.decode(path.read_bytes())
         number = value.get("format", FORMAT)
         return number if type(number) is int else FORMAT
-    except (OSError, *_DAMAGES):  # a damaged file may be replaced
+    except (OSError, *DAMAGES):  # a damaged file may be replaced
         return FORMAT

@@ -18,7 +18,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.format import open_memmap
 
 from hnmine.core import array_files
 from hnmine.core.array_files import Fingerprint
@@ -104,15 +103,15 @@ class Ranking:
         """
         folder = Path(folder)
         with _damage_of(folder):
-            arrays: dict[str, Any] = {name: open_memmap(folder / f"{name}.npy", mode="r") for name in _ARRAYS}
+            arrays: dict[str, Any] = {name: array_files.mapped(folder / f"{name}.npy") for name in _ARRAYS}
             for name in _VECTORS:
                 whole = folder / f"{name}.npy"
-                arrays[name] = open_memmap(whole, mode="r") if whole.exists() else StoredVectors.open(folder, name)
+                arrays[name] = array_files.mapped(whole) if whole.exists() else StoredVectors.open(folder, name)
             signals: dict[str, dict[str, Any]] = {
-                kind: {path.stem.removeprefix(prefix): open_memmap(path, mode="r") for path in sorted(folder.glob(f"{prefix}*.npy"))}
+                kind: {path.stem.removeprefix(prefix): array_files.mapped(path) for path in sorted(folder.glob(f"{prefix}*.npy"))}
                 for kind, prefix in _SIGNALS.items()
             }
-            scale = np.load(folder / "scale.npy", allow_pickle=False) if (folder / "scale.npy").exists() else None
+            scale = np.array(array_files.mapped(folder / "scale.npy")) if (folder / "scale.npy").exists() else None
             ranking = cls(**arrays, signals=signals["signals"], positive_signals=signals["positive_signals"], scale=scale)
             check_shapes(*ranking._arrays())
         return ranking

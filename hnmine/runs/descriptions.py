@@ -63,7 +63,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     def unreadable(self, error: Exception, folder: Path) -> WorkspaceError:
         """Return the error of a run whose data set, in `folder`, cannot be read."""
         return WorkspaceError(
-            f"the data in {folder} that the run {self.id} was mined from cannot be read ({error}); put it back as it was, or mine again"
+            f"the data in {folder} that the run {self.id} was mined from cannot be read; put it back as it was, or mine again: {error}"
         )
 
     def check_inputs(self, files: Mapping[str, Mapping[str, Any]], folder: Path) -> None:

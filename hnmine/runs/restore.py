@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import shutil
 import tarfile
 import tempfile
@@ -140,17 +139,19 @@ def restore(path: Path, root: Path, *, on_progress: OnProgress | None = None) ->
     Raises:
         WorkspaceError: the backup is damaged or none, there are files in `root`, or the disk is full.
     """
-    if root.is_symlink() or (root.exists() and not root.is_dir()) or any(not each.is_dir() for each in below(root)):
+    inside = root.is_dir() and (os.path.ismount(root) or not os.access(root.absolute().parent, os.W_OK))
+    base = root if inside else root.absolute().parent
+    folder = base / f".restore-{root.absolute().name}"
+    held = (each for each in below(root) if folder not in each.parents)
+    if root.is_symlink() or (root.exists() and not root.is_dir()) or any(not each.is_dir() for each in held):
         raise WorkspaceError(f"{root} is not empty; set HNMINE_HOME to a new folder, or move the old one away first")
     with _opened(path) as (archive, members, files):
         parent = _existing(root.absolute())
         needed = sum(each.bytes for each in files.values() if not each.same_as)
         if (free := shutil.disk_usage(parent).free) < needed:
             raise WorkspaceError(f"the backup needs {in_words(needed)}, and {parent} has {in_words(free)} free; free some space")
-        inside = root.is_dir() and (os.path.ismount(root) or not os.access(root.parent, os.W_OK))
-        base = root if inside else root.absolute().parent
-        folder = base / f".restore-{os.getpid()}-{secrets.token_hex(4)}"
         try:
+            shutil.rmtree(folder, ignore_errors=True)  # of a restore that was killed
             base.mkdir(parents=True, exist_ok=True)
             folder.mkdir()
             if damage := next(_damages(archive, members, files, folder, on_progress), None):

@@ -247,14 +247,13 @@ class StoredVectors:
         """Open saved vectors, memory-mapped.
 
         Raises:
-            OSError: a file cannot be read.
-            ValueError: a file is not an array, or the files do not match.
+            ValueError: a file is missing, cannot be read or is not an array, or the files do not match.
         """
         folder = Path(folder)
-        places = np.load(folder / f"{name}-places.npy", allow_pickle=False)
+        places = np.array(array_files.mapped(folder / f"{name}-places.npy"))
         segments: list[Rows] = []
         while (path := folder / f"{name}-{len(segments)}.npy").exists():
-            segments.append(np.load(path, mmap_mode="r", allow_pickle=False))
+            segments.append(array_files.mapped(path))
         total = sum(len(segment) for segment in segments)
         if (
             places.ndim != 1

@@ -309,3 +309,11 @@ def test_a_shared_store_without_a_cluster_is_refused() -> None:
     with pytest.raises(SettingsError, match="set cluster"):
         cluster_settings(None, "s3://bucket/x")
     assert cluster_settings(None) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"id": "\xff"}', b"[" * 100_000, bytes(40), b'{"id": 3}', None])
+def test_a_damaged_record_of_a_shard_is_of_no_finished_one(tmp_path: Path, content: bytes | None) -> None:
+    store = SharedStore(str(tmp_path))
+    path = tmp_path / "shard.json"
+    path.mkdir() if content is None else path.write_bytes(content)
+    assert store.find("shard") is None

@@ -135,6 +135,8 @@ def test_a_mounted_folder_is_restored_in_place(archive: Path, tmp_path: Path, mo
     home.mkdir()
     number = home.stat().st_ino
     monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == home)
+    (home / ".restore-home" / "runs").mkdir(parents=True)
+    (home / ".restore-home" / "runs" / "half").write_bytes(b"of a restore that was killed")
     restore(archive, home)
     assert home.stat().st_ino == number
     assert verify(Workspace(home)) == []
