@@ -267,4 +267,5 @@ def surveyed(
         survey.form = "messages"
     elif not reader.plain and not reader.source.is_table:
         survey.form = "fields"
-    return survey, reader.file([])
+    with reader.net():
+        return survey, reader.file([])
