@@ -13,6 +13,8 @@ ENV PYTHONUNBUFFERED=1 \
 
 WORKDIR /app
 COPY requirements.txt constraints.txt ./
+# The linter does not see the version, which is in the file.
+# hadolint ignore=DL3013
 RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^torch==' requirements.txt)" \
     && pip install -r requirements.txt -c constraints.txt Authlib==1.9.10
 

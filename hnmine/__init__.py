@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         QuestionError,
         SettingsError,
         TextsError,
+        VersionError,
         WorkspaceError,
     )
     from hnmine.data.columns import Columns
@@ -71,6 +72,7 @@ __all__ = [
     "TextsError",
     "Verdict",
     "VerdictStore",
+    "VersionError",
     "WorkspaceError",
     "__version__",
     "check",
@@ -110,6 +112,7 @@ _HOMES = {
     "SettingsError": "core.errors",
     "Summary": "runs.summary",
     "TextsError": "core.errors",
+    "VersionError": "core.errors",
     "Verdict": "data.verdicts",
     "VerdictStore": "review.store:ReviewStore",
     "WorkspaceError": "core.errors",
