@@ -64,16 +64,23 @@ def draw(row: Row) -> bool:
                     state.open_variant(run_id, variant_id)
                 st.switch_page("pages/views/inspect.py")
             asked: list[Callable[[], None]] = []
-            if variant_id != MINED and st.button(RED.format("Delete variant"), type="tertiary", key="delete-variant"):
+            if variant_id != MINED and _asks("Delete variant", "delete-variant"):
                 asked.append(lambda: delete_variant(row))
-            if st.button(RED.format("Delete run"), type="tertiary", key="delete-run"):
+            if _asks("Delete run", "delete-run"):
                 asked.append(lambda: delete_run(row))
-            if row.dataset is not None and st.button(RED.format("Delete data set"), type="tertiary", key="delete-dataset"):
+            if row.dataset is not None and _asks("Delete data set", "delete-dataset"):
                 dataset = row.dataset
                 asked.append(lambda: delete_dataset(dataset))
     for ask in asked:
         ask()
     return bool(asked)
+
+
+def _asks(label: str, key: str) -> bool:
+    """Draw a button that asks before it deletes, and return whether it was pressed. Only an admin can press it."""
+    if access.may_delete():
+        return st.button(RED.format(label), type="tertiary", key=key)
+    return st.button(label, icon=":material/delete:", type="tertiary", key=key, disabled=True, help="Only an admin may delete.")
 
 
 def _field(

@@ -36,8 +36,8 @@ class Place:
         self.space = Workspace(root)
         self.server = Server(root, port=port, options=["--secrets.files", str(self.secrets)])
 
-    def allow(self, *allowed: str) -> None:
-        write(self.secrets, self.provider.secrets_toml(self.port, allowed=list(allowed), admins=[ADMIN]))
+    def allow(self, *allowed: str, admin: str = ADMIN) -> None:
+        write(self.secrets, self.provider.secrets_toml(self.port, allowed=list(allowed), admins=[admin]))
 
     def page(self, browser: Any, path: str = "") -> Any:
         page = page_of(browser, f"{self.server.url}/{path}")
@@ -133,13 +133,18 @@ def test_sign_out_ends_the_session(browser: Any, place: Place) -> None:
 
 
 def test_only_an_admin_deletes(browser: Any, place: Place) -> None:
-    for who, left in ((PERSON, [place.mined.run]), (ADMIN, [])):
-        page = place.entered(browser, who, path=f"runs?run={place.mined.run}")
+    page = place.entered(browser, path=f"runs?run={place.mined.run}")
+    assert page.get_by_role("button", name="Delete run").is_disabled()
+    for admin, left in ((PERSON, [place.mined.run]), (ADMIN, [])):  # another one is made admin while the dialog is open
+        place.allow("@firm.example")
+        page = place.entered(browser, ADMIN, path=f"runs?run={place.mined.run}")
         page.get_by_role("button", name="Delete run").click()
+        page.get_by_role("dialog").wait_for()
+        place.allow("@firm.example", admin=admin)
         page.get_by_role("dialog").get_by_role("button", name="Delete run").click()
         page.get_by_role("dialog").wait_for(state="detached")
         settled(page)
-        assert ("only an admin may delete" in words(page)) == (who == PERSON)
+        assert ("only an admin may delete" in words(page)) == (admin == PERSON)
         assert [run.id for run in place.space.runs()] == left
 
 
