@@ -47,7 +47,7 @@ def join_pairs(rows: Iterable[Row], reader: Reader, columns: Columns, *, alike: 
         parts.setdefault(row.query, []).append((found, row.pos, row.neg))
         if known is not row and not alike:
             dropped.update(_differing(known, row))
-    positive = positive_among(counts, columns.positive_labels, label, reader.name) if label else {""}
+    positive = positive_among(counts, columns.positive_labels, label, reader.where) if label else {""}
     if alike and positive.issuperset(counts):  # the label says nothing
         return held
     for row in held:

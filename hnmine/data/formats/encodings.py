@@ -26,6 +26,7 @@ _MARKS = {
 _COMMON = ["cp1252", "gb18030", "big5", "cp932", "euc_jp", "cp949", "cp1251", "koi8_r", "cp1250", "cp1253", "cp1254", "cp1255",
            "cp1256", "cp1257", "cp1258", "cp874", "iso8859_2", "mac_roman", "cp850"]  # fmt: skip
 _SAMPLE = 2**16  # bytes of the lines to guess from
+_IN_CHARACTERS = bytes(range(0x30, 0x100))  # bytes that can be in a character of several
 _FEWEST = 2  # lines: wrong bytes in one of many lines can be damage
 _PREVIEWS, _WIDTH = 3, 80
 
@@ -117,8 +118,8 @@ def _guess(lines: list[bytes]) -> str:
     from charset_normalizer import from_bytes
 
     sample = b"\n".join(lines)
-    if len(sample) > _SAMPLE:  # no character is cut in two: bytes below 0x30 are never part of a longer one
-        sample = re.sub(rb"[^\x00-\x2f]+\Z", b"", sample[:_SAMPLE]) or sample[:_SAMPLE]
+    if len(sample) > _SAMPLE:  # no character is cut in two
+        sample = sample[:_SAMPLE].rstrip(_IN_CHARACTERS) or sample[:_SAMPLE]
     found = from_bytes(sample, cp_isolation=_COMMON)
     best = found.best()
     if best is None:
