@@ -43,6 +43,7 @@ from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.rerank import Scorer
 from hnmine.retrieval.search import PassageIndex
 from hnmine.review.store import ReviewStore
+from hnmine.runs.dataset_files import is_whole
 from hnmine.runs.jobs import JobRunner
 from hnmine.runs.manifest import of_export
 from hnmine.runs.opened import Data, OpenRun, as_json, cache_key
@@ -69,6 +70,7 @@ __all__ = [
     "files",
     "fn_probabilities",
     "inputs",
+    "is_as_uploaded",
     "jobs",
     "nearest",
     "open_run",
@@ -210,16 +212,19 @@ def inputs(read: Data, pool_mode: PoolMode) -> Inputs:
 
 
 @cached()
+def is_as_uploaded(read: Data) -> bool:
+    """Return whether the files of a data set have the bytes that were uploaded; all are read."""
+    return is_whole(workspace().dataset_folder(read.dataset_id), workspace().dataset(read.dataset_id))
+
+
+@cached()
 def text_duplicates(read: Data) -> dict[str, int]:
     """Return `queries.text_duplicates` of a data set with its pool."""
     return queries.text_duplicates(inputs(read, "extend"))
 
 
-Lengths = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
-
-
 @cached()
-def text_lengths(read: Data, folder: Path) -> Lengths | None:
+def text_lengths(read: Data, folder: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None:
     """Return the token counts of a data set's queries and passages (samples), or None without a tokenizer in the folder."""
     found = files(read)
     of_queries = token_counts(folder, [row.query for row in found.training.items])

@@ -77,6 +77,12 @@ if files is None:
         understood.mapping(current, detected, columns)
         understood.facts(current, detected, columns, None, None)
     st.stop()
+if not resources.is_as_uploaded(data):
+    st.warning(
+        "The files of this data set have changed since they were uploaded. Runs that were mined before do not open. Upload the original "
+        "files again to put them back, or the changed ones as a new data set.",
+        icon=":material/warning:",
+    )
 try:
     read = resources.inputs(data, "extend")
 except HnmineError as error:

@@ -85,6 +85,8 @@ def finished(review: ReviewSession, waiting: bool) -> None:
             st.page_link("pages/views/export.py", label="Go to Export", icon=":material/arrow_forward:")
 
 
+if st.session_state.run is not None:
+    state.opened()  # else the first filter would say why it cannot be opened, in a closed popover
 try:
     with st.container():  # so that a spinner does not move the desk to another place, which would begin it anew
         mode, settings, overlap = filters.controls()

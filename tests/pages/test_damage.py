@@ -154,7 +154,11 @@ def test_a_run_is_refused_when_its_data_changed_and_opens_when_it_is_put_back(se
     edited(path)
     with pytest.raises(WorkspaceError, match=rf"{file} is not the file that the run .*put the file back as it was, or mine again"):
         resources.open_run(run)
-    assert file in screens_of(at)
+    said = screens_of(at)
+    assert file in said
+    assert "changed since they were uploaded" in said
+    for screen in ("inspect", "review", "quality", "export"):
+        assert file in texts(at.switch_page(f"pages/views/{screen}.py").run()), screen
     path.unlink()
     with pytest.raises(HnmineError, match=r"was mined from|not the file"):
         resources.open_run(run)
