@@ -77,4 +77,6 @@ def _problems(files: Files) -> list[str]:
         f"{PROBLEM_KINDS[each.kind]}: {each}" + (f" ({each.resolution})" if each.severity == "error" else "") for each in found[:_PROBLEMS]
     ]
     more = [f"... and {len(found) - _PROBLEMS:,} more"] if len(found) > _PROBLEMS else []
+    if not lines and not files.training.items:
+        lines = [f"{files.training.path} has no training row; write one JSON object on each line, with query and pos"]
     return ["", *lines, *more] if lines else []

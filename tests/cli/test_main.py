@@ -622,3 +622,10 @@ def test_summary_as_json_is_every_field(mined) -> None:
     from hnmine.runs.summary import Summary
 
     assert msgspec.json.decode(mined[1].stdout.encode(), type=Summary).output_file == str(mined[0] / "out.jsonl")
+
+
+def test_reading_an_empty_file_says_what_is_missing(tmp_path, capsys) -> None:
+    path = tmp_path / "empty.jsonl"
+    path.touch()
+    assert main(["read", str(path)]) == 2
+    assert f"{path} has no training row; write one JSON object on each line" in capsys.readouterr().out
