@@ -162,3 +162,8 @@ def test_a_large_file_is_transcoded_in_bounded_memory(tmp_path, monkeypatch):
     assert sum(1 for _ in reader.lines()) == 150_000
     assert len(sizes) > 5
     assert max(sizes) < 2**21
+
+
+@pytest.mark.parametrize("text", ['{"query": "a\0b", "pos": ["p"]}\n', '{"query": "größer \0", "pos": ["p"]}\n' * 3])
+def test_a_zero_byte_in_utf8_does_not_make_it_utf16(text, tmp_path):
+    assert encodings.encoding_of(text.encode(), "", "rows.jsonl") == ""

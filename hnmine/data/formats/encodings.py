@@ -104,7 +104,7 @@ def encoding_of(head: bytes, given: str, where: str) -> str:
 def _wide(head: bytes) -> str:
     """Return UTF-16 in the order of its bytes if each second byte is mostly 0, and the text has no control characters; else ""."""
     even, odd = (head[place::2].count(0) for place in (0, 1))
-    if max(even, odd) * 40 < len(head) or min(even, odd) * 20 > max(even, odd):
+    if max(even, odd) * (5 if _is_utf8(head) else 40) < len(head) or min(even, odd) * 20 > max(even, odd):
         return ""
     name = "utf-16-le" if odd > even else "utf-16-be"
     try:
@@ -112,6 +112,14 @@ def _wide(head: bytes) -> str:
     except UnicodeDecodeError:
         return ""
     return "" if re.search(r"[\0-\x08\x0e-\x1f]", text) else name
+
+
+def _is_utf8(head: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _guess(lines: list[bytes]) -> str:
