@@ -7,6 +7,7 @@ Without `[auth]` there are no people: everybody who reaches the server may do ev
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from streamlit.errors import StreamlitAuthError
 from hnmine.core.errors import HnmineError, WorkspaceError
 
 CALLBACK = "/oauth2callback"
+KEYS = ("allowed", "admins", "provider_verifies_email")
 SECRET_LENGTH = 32
 
 
@@ -38,6 +40,7 @@ class Rules:
         required: people must sign in. allowed, admins: e-mail addresses in lower case, domains ("@firm.example"), or "*" for all.
         provider_verifies_email: an identity without the claim `email_verified` has a verified address.
         address: the address that people open, from `redirect_uri`. providers: their names, None for the one in `[auth]` itself.
+        place: the file with `[auth]`.
     """
 
     required: bool = False
@@ -46,6 +49,7 @@ class Rules:
     provider_verifies_email: bool = False
     address: str = ""
     providers: tuple[str | None, ...] = ()
+    place: Path = Path()
 
 
 _read: tuple[tuple[object, ...], Rules | HnmineError] | None = None
@@ -72,7 +76,8 @@ def rules() -> Rules:
         raise found
     _required = _required or found.required
     if _required and not found.required:
-        raise WorkspaceError("the section [auth] of secrets.toml is gone; put it back, or start the server again to serve without sign-in")
+        read = ", ".join(map(str, paths))
+        raise WorkspaceError(f"the section [auth] is gone ({read}); put it back, or start the server again to serve without sign-in")
     return found
 
 
@@ -85,49 +90,77 @@ def _signature(path: Path) -> object:
 
 
 def _parsed(paths: list[Path]) -> Rules:
-    """Read the files as Streamlit does: a section of a later file replaces that of an earlier one."""
+    """Read the files as Streamlit does: a section of a later file replaces that of an earlier one. Only default paths may be missing."""
     sections: dict[str, Any] = {}
     names: dict[str, Path] = {}
     for path in paths:
         try:
             found = tomllib.loads(path.read_text("utf-8"))
         except FileNotFoundError:
+            if config.is_manually_set("secrets.files"):
+                raise WorkspaceError(f"{path} does not exist, so nobody is let in; correct --secrets.files, or write the file") from None
             continue
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise WorkspaceError(f"{path} cannot be read ({error}), so nobody is let in; repair the file") from error
         sections |= found
         names |= dict.fromkeys(found, path)
     if "auth" not in sections:
+        if sections.get("hnmine"):
+            raise WorkspaceError(f"{names['hnmine']}: [hnmine] is there, but no sign-in; add [auth] (docs/serving.md), or remove [hnmine]")
         return Rules()
     auth, ours = sections["auth"], sections.get("hnmine", {})
     place = names["auth"]
+    listed = names.get("hnmine", place)
     if not isinstance(auth, dict) or not isinstance(ours, dict):
         raise WorkspaceError(f"{place}: auth and hnmine must be sections: [auth] and [hnmine]")
     uri = auth.get("redirect_uri")
-    if not isinstance(uri, str) or not urlsplit(uri).hostname or not uri.endswith(CALLBACK):
-        raise WorkspaceError(f"{place}: [auth] redirect_uri is {uri!r}; it must be the address of the app, ending in {CALLBACK}")
+    uri = uri.replace("{port}", str(config.get_option("server.port"))) if isinstance(uri, str) else uri
+    if not isinstance(uri, str) or not is_web(uri) or not uri.endswith(CALLBACK):
+        found_uri = "is missing" if uri is None else f"is {uri!r}"
+        raise WorkspaceError(
+            f"{place}: [auth] redirect_uri {found_uri}; it must be the address of the app, ending in {CALLBACK}, "
+            f"such as https://hnmine.firm.example{CALLBACK}"
+        )
     secret = auth.get("cookie_secret")
     if not isinstance(secret, str) or len(secret) < SECRET_LENGTH:
         raise WorkspaceError(
             f"{place}: [auth] cookie_secret must be a random text of at least {SECRET_LENGTH} characters; make one with "
             'python -c "import secrets; print(secrets.token_hex(32))"'
         )
+    for key in ours:
+        if key not in KEYS:
+            close = difflib.get_close_matches(key, KEYS, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(KEYS)}"
+            raise WorkspaceError(f"{listed}: [hnmine] has no {key}; {hint}")
+    if ours.get("allowed") == []:
+        raise WorkspaceError(f'{listed}: [hnmine] allowed is empty, so nobody could enter; list who may, like ["@firm.example"]')
     if "allowed" not in ours:
         raise WorkspaceError(
-            f'{place}: [auth] is there, but not who is let in; add [hnmine] with allowed = ["@firm.example", "ann@other.example"], '
+            f'{listed}: [auth] is there, but not who is let in; add [hnmine] with allowed = ["@firm.example", "ann@other.example"], '
             'or allowed = ["*"] for everybody with an account at the provider'
         )
     verifies = ours.get("provider_verifies_email", False)
     if not isinstance(verifies, bool):
-        raise WorkspaceError(f"{place}: [hnmine] provider_verifies_email is {verifies!r}; it must be true or false")
+        raise WorkspaceError(f"{listed}: [hnmine] provider_verifies_email is {verifies!r}; it must be true or false")
     return Rules(
         required=True,
-        allowed=_entries(ours, "allowed", place),
-        admins=_entries(ours, "admins", place),
+        allowed=_entries(ours, "allowed", listed),
+        admins=_entries(ours, "admins", listed),
         provider_verifies_email=verifies,
         address=uri.removesuffix(CALLBACK),
         providers=_providers(auth),
+        place=place,
     )
+
+
+def is_web(address: str) -> bool:
+    """Return whether a text is an http or https address with a host, and nothing after the path."""
+    try:
+        parts = urlsplit(address)
+        parts.port  # noqa: B018 - raises for what is no port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and address.isprintable() and not set("?#@ ") & set(address)
 
 
 def _providers(auth: dict[str, Any]) -> tuple[str | None, ...]:
@@ -150,14 +183,15 @@ def check() -> None:
     """
     found = rules()
     if found.required and find_spec("authlib") is None:
-        raise WorkspaceError("[auth] in secrets.toml needs the package Authlib; install it: pip install Authlib")
+        raise WorkspaceError(f"{found.place}: [auth] needs the package Authlib; install it: pip install Authlib")
     if found.required and not found.providers:
-        raise WorkspaceError("[auth] in secrets.toml names no provider; add client_id, client_secret and server_metadata_url")
+        raise WorkspaceError(f"{found.place}: [auth] names no provider; add client_id, client_secret and server_metadata_url")
     for provider in found.providers:
         try:
             validate_auth_credentials(provider or "default")
         except StreamlitAuthError as error:
-            raise WorkspaceError(f"[auth] in secrets.toml is not complete: {error}") from error
+            said = " ".join(str(error).split()).replace("`.streamlit/secrets.toml`", str(found.place))
+            raise WorkspaceError(f"{found.place}: [auth] is not complete: {said}") from error
 
 
 def _folded(address: str) -> str:

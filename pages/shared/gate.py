@@ -29,8 +29,8 @@ from streamlit.url_util import make_url_path
 from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 from streamlit.web.server.starlette.starlette_websocket import _get_signed_cookie_with_chunks
 
-from hnmine.core.errors import HnmineError
-from pages.shared import access
+from hnmine.core.errors import HnmineError, WorkspaceError
+from pages.shared import access, provider
 
 CONSENT = "HNMINE_OPEN_TO_NETWORK"
 PUBLIC_URL = "HNMINE_PUBLIC_URL"
@@ -60,8 +60,15 @@ _log = logging.getLogger(__name__)
 
 
 def public_url() -> str:
-    """Return the address that people open, without a slash at the end; empty if it is not set."""
-    return os.environ.get(PUBLIC_URL, "").rstrip("/") or access.rules().address
+    """Return the address that people open, without a slash at the end; empty if it is not set.
+
+    Raises:
+        WorkspaceError: HNMINE_PUBLIC_URL is no http or https address, or secrets.toml is refused.
+    """
+    given = os.environ.get(PUBLIC_URL, "").rstrip("/")
+    if given and not access.is_web(given):
+        raise WorkspaceError(f"{PUBLIC_URL} is {given!r}; it must be the address that people open, such as http://hnmine.lan:8501")
+    return given or access.rules().address
 
 
 def names() -> frozenset[str]:
@@ -153,7 +160,7 @@ class Gate:
         elif scope["type"] == "websocket":
             await self.app(*_checked(scope, receive, guarded))
         else:
-            await self.app(scope, receive, guarded)
+            await self.app(scope, receive, provider.explained(guarded) if _path(scope) in SIGN_IN else guarded)
 
     def refusal(self, scope: Scope) -> tuple[int, str]:
         """Return the status and the text of a refusal; 0 if the request may go on."""
@@ -184,8 +191,7 @@ class Gate:
 
     @staticmethod
     def _route(scope: Scope) -> tuple[int, str]:
-        base = config.get_option("server.baseUrlPath").strip("/")
-        path = scope["path"].strip("/").removeprefix(base).strip("/")
+        path = _path(scope)
         first, _, rest = path.partition("/")
         required = access.rules().required
         if first in CLOSED and not (rest.partition("/")[0] in NEEDED and first == "_stcore") and not (required and path in SIGN_IN):
@@ -194,6 +200,12 @@ class Gate:
         if required and private and not access.is_allowed(claims_of(HTTPConnection(scope))):
             return 403, "Sign in first."
         return 0, ""
+
+
+def _path(scope: Scope) -> str:
+    """Return the path of a request below `server.baseUrlPath`, without slashes around it."""
+    base = config.get_option("server.baseUrlPath").strip("/")
+    return str(scope["path"]).strip("/").removeprefix(base).strip("/")
 
 
 def _checked(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, Receive, Send]:

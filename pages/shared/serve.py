@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import click
 from starlette.middleware import Middleware
 from streamlit import config
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.web import bootstrap, cli
 
 from hnmine.core.errors import HnmineError
-from pages.shared import access, gate, pace, sessions, uploads
+from pages.shared import access, gate, pace, provider, sessions, uploads
 
 APP = str(Path(__file__).parents[2] / "app.py")
 
@@ -30,8 +31,10 @@ def prepared() -> list[Middleware]:
     PagesManager.uses_pages_directory = False
     try:
         access.check()
+        gate.public_url()
     except HnmineError as error:
         sys.exit(f"hnmine does not start. {error}")
+    provider.log_in_one_line()
     uploads.on_disk()
     sessions.end_in_time()
     return [Middleware(pace.Pace), Middleware(gate.Gate)]
@@ -40,22 +43,36 @@ def prepared() -> list[Middleware]:
 def checked(arguments: list[str]) -> list[str]:
     """End the process with the reason if a server with these options of `streamlit run` may not serve; else return the options.
 
-    With the address that people open, Streamlit need not ask a host of the internet for the address of this machine.
+    With an address that people open, Streamlit need not ask a host of the internet for the address of this machine. Its banner always has
+    the port of this process, so the address is printed here.
     """
     config._main_script_path = APP
     options = cli.main_run.make_context("run", [APP, *arguments], resilient_parsing=True).params
     bootstrap.load_config_options({name: value for name, value in options.items() if name not in ("target", "args")})
     try:
         access.check()
-        refused = gate.refusal_to_serve()
+        refused = _bad_port() or gate.refusal_to_serve()
     except HnmineError as error:
         refused = str(error)
     if refused:
         sys.exit(f"hnmine does not start. {refused}")
-    public = urlsplit(gate.public_url()).hostname
-    known = public is None or config.is_manually_set("browser.serverAddress")
-    return arguments if known else ["--browser.serverAddress", str(public), *arguments]
+    public = gate.public_url()
+    if not public or config.is_manually_set("browser.serverAddress"):
+        return arguments
+    click.echo(f"\n  hnmine starts. People open {public}\n")
+    return ["--browser.serverAddress", str(urlsplit(public).hostname), "--logger.hideWelcomeMessage", "true", *arguments]
+
+
+def _bad_port() -> str:
+    port = config.get_option("server.port")
+    return "" if 0 <= int(port) <= 65535 else f"server.port is {port}; it must be a number from 0 to 65535, such as 8501"
 
 
 if __name__ == "__main__":
-    cli.main(["run", APP, *checked(sys.argv[1:])])
+    try:
+        cli.main(["run", APP, *checked(sys.argv[1:])], standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:  # Ctrl-C
+        sys.exit(130)

@@ -122,6 +122,24 @@ def test_a_person_who_is_removed_from_the_list_is_out_at_the_next_click(browser:
         place.allow("@firm.example")
 
 
+def test_a_provider_that_cannot_be_reached_has_its_reason_and_a_way_back(browser: Any, place: Place) -> None:
+    reachable = place.secrets.read_text("utf-8")
+    with socket.socket() as closed:  # bound, and nobody listens
+        closed.bind(("127.0.0.1", 0))
+        write(place.secrets, reachable.replace(f"{place.provider.url}/.well", f"http://127.0.0.1:{closed.getsockname()[1]}/.well"))
+        try:
+            page = place.page(browser)
+            page.get_by_role("button", name="Sign in").click()
+            page.get_by_text("The identity provider cannot be reached. Try again later.").wait_for()
+            page.get_by_role("link", name="Back to the start page").click()
+            page.get_by_role("button", name="Sign in").wait_for()
+        finally:
+            write(place.secrets, reachable)
+    said = place.server.log.read_text()
+    assert "OAuth authorization redirect. ConnectError" in said
+    assert "Traceback" not in said
+
+
 def test_sign_out_ends_the_session(browser: Any, place: Place) -> None:
     page = place.entered(browser, path="runs")
     page.get_by_role("button", name=re.compile(PERSON)).click()

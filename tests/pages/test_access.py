@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -29,12 +30,12 @@ ANN = {"is_logged_in": True, "email": "ann@firm.example", "email_verified": True
 def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where secrets.toml is."""
     path = tmp_path / "secrets.toml"
-    before = config.get_option("secrets.files")
+    before = config.get_option("secrets.files"), config.get_where_defined("secrets.files")
     config.set_option("secrets.files", [str(path)])
     monkeypatch.setattr(access, "_read", None)
     monkeypatch.setattr(access, "_required", False)
     yield path
-    config.set_option("secrets.files", before)
+    config.set_option("secrets.files", *before)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,6 @@ def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ('allowed = ["ann@firm.example"]', {}, True),
         ('allowed = ["*"]', {"email": "eve@other.example"}, True),
         ('allowed = ["@firm.example"]', {"email_verified": "true"}, True),
-        ("allowed = []", {}, False),
         ('allowed = ["@firm.example"]', {"email": "ann@sub.firm.example"}, False),
         ('allowed = ["@firm.example"]', {"email": "ann@evilfirm.example"}, False),
         ('allowed = ["ann@firm.example"]', {"email": "joann@firm.example"}, False),
@@ -76,8 +76,11 @@ def test_the_lists_are_read_again_when_the_file_changes_and_sign_in_cannot_vanis
         secrets.write_text(broken, "utf-8")
         with pytest.raises(WorkspaceError):
             access.rules()
+    secrets.write_text("", "utf-8")
+    with pytest.raises(WorkspaceError, match=r"the section \[auth\] is gone \(.*secrets.toml\)"):
+        access.rules()
     secrets.unlink()
-    with pytest.raises(WorkspaceError, match=r"\[auth\] of secrets.toml is gone"):
+    with pytest.raises(WorkspaceError, match=r"secrets.toml does not exist"):
         access.rules()
 
 
@@ -87,6 +90,14 @@ def test_the_lists_are_read_again_when_the_file_changes_and_sign_in_cannot_vanis
         ("[auth", "cannot be read"),
         ("auth = 1", "must be sections"),
         (AUTH, "not who is let in"),
+        ('[hnmine]\nadmins = ["*"]', "but no sign-in"),
+        ('[oauth]\n[hnmine]\nallowed = ["*"]', "but no sign-in"),
+        (AUTH + "[hnmine]\nallowed = []", "nobody could enter"),
+        (AUTH + '[hnmine]\nallowed = ["*"]\nadmin = ["a@b"]', "has no admin; did you mean admins?"),
+        (AUTH + '[hnmine]\nallowed = ["*"]\nzzz = 1', "has no zzz; there are allowed, admins, provider_verifies_email"),
+        (AUTH.replace("redirect_uri", "redirect_url") + '[hnmine]\nallowed = ["*"]', "redirect_uri is missing"),
+        (AUTH.replace("https://", "") + '[hnmine]\nallowed = ["*"]', "such as https://hnmine.firm.example/oauth2callback"),
+        (AUTH.replace("hn.example", "[hn") + '[hnmine]\nallowed = ["*"]', "ending in /oauth2callback"),
         (AUTH.replace("/oauth2callback", "") + '[hnmine]\nallowed = ["*"]', "ending in /oauth2callback"),
         (AUTH.replace("x" * 32, "xxx") + '[hnmine]\nallowed = ["*"]', "at least 32 characters"),
         (AUTH + '[hnmine]\nallowed = "@firm.example"', "must be a list"),
@@ -97,8 +108,9 @@ def test_the_lists_are_read_again_when_the_file_changes_and_sign_in_cannot_vanis
 )
 def test_a_sign_in_that_is_not_complete_is_refused_with_the_remedy(secrets: Path, content: str, message: str) -> None:
     secrets.write_text(content, "utf-8")
-    with pytest.raises(WorkspaceError, match=re.escape(message)):
+    with pytest.raises(WorkspaceError, match=re.escape(message)) as refused:
         access.rules()
+    assert str(refused.value).startswith(str(secrets))
 
 
 def test_without_authlib_or_a_provider_the_server_does_not_start(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +119,9 @@ def test_without_authlib_or_a_provider_the_server_does_not_start(secrets: Path, 
     with pytest.raises(WorkspaceError, match="names no provider"):
         access.check()
     secrets.write_text(AUTH + lists, "utf-8")
+    with pytest.raises(WorkspaceError, match=f"{re.escape(str(secrets))}.*missing.*client_secret") as refused:
+        access.check()
+    assert ".streamlit" not in str(refused.value)
     monkeypatch.setattr(access, "find_spec", lambda name: None)
     with pytest.raises(WorkspaceError, match="needs the package Authlib"):
         access.check()
@@ -128,6 +143,10 @@ def test_the_address_of_sign_in_is_a_name_of_the_server(secrets: Path) -> None:
         ([], {"HNMINE_PUBLIC_URL": "https://hn.example"}, "has no sign-in"),
         (["--server.address", "0.0.0.0"], {"HNMINE_OPEN_TO_NETWORK": "yes"}, "has no sign-in"),
         (["--secrets.files", "BROKEN"], {}, "cannot be read"),
+        (["--secrets.files", "no-such-file.toml"], {}, "no-such-file.toml does not exist"),
+        ([], {"STREAMLIT_SECRETS_FILES": "no-such-file.toml"}, "no-such-file.toml does not exist"),
+        ([], {"HNMINE_PUBLIC_URL": "hn.lan:18766"}, "such as http://hnmine.lan:8501"),
+        (["--server.port", "99999"], {}, "server.port is 99999"),
     ],
 )
 def test_a_server_that_must_not_serve_does_not_start(tmp_path: Path, options: list[str], variables: dict[str, str], message: str) -> None:
@@ -139,6 +158,25 @@ def test_a_server_that_must_not_serve_does_not_start(tmp_path: Path, options: li
     assert done.stderr.startswith("hnmine does not start. ")
     assert message in done.stderr
     assert "Traceback" not in done.stderr and "URL" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["hn.lan:18766", "hn.lan", "ftp://hn.lan", "http://", "http://:80", "http://hn:port", "http://[hn", "http://hn lan", "https://hn?a"],
+)
+def test_what_is_no_address_is_no_public_url(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv(gate.PUBLIC_URL, address)
+    with pytest.raises(WorkspaceError, match=gate.PUBLIC_URL):
+        gate.names()
+
+
+def test_the_start_names_the_address_that_people_open_and_ctrl_c_ends_it_quietly(tmp_path: Path) -> None:
+    server = Server(tmp_path / "workspace", HNMINE_PUBLIC_URL="https://hn.example/mine", HNMINE_OPEN_TO_NETWORK="1")
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(20) == 130
+    said = server.log.read_text()
+    assert "People open https://hn.example/mine\n" in said
+    assert "http://" not in said and "Aborted" not in said and "Traceback" not in said
 
 
 def test_streamlit_run_answers_with_the_reason_and_only_to_its_own_names(tmp_path: Path) -> None:
