@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from hnmine.core.text import counted
 from hnmine.data.verdicts import CHOICES, pair_keys, parse_time
 from hnmine.review.batches import as_text
 from hnmine.review.store import OLDEST
@@ -135,7 +136,7 @@ def _of_tables(db: sqlite3.Connection, events: Mapping[int, _Event], batches: Ma
     held_judged = {(pair, who): number for pair, who, number in db.execute("SELECT pair, who, decision FROM judged")}
     for name, wanted, held in (("current", current, held_current), ("judged", judged, held_judged)):
         if wrong := sum(wanted.get(key) != held.get(key) for key in wanted.keys() | held.keys()):
-            yield f"the table {name} differs from the events in {wrong:,} places"
+            yield f"the table {name} differs from the events in {counted(wrong, 'place')}"
 
 
 def _is_of(at: Any, batch: _Batch) -> bool:

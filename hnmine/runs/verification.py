@@ -161,7 +161,9 @@ def _run(space: Workspace, run_id: str) -> Iterator[WorkspaceError]:
     except WorkspaceError as error:
         yield error
     if not space.dataset_folder(run.dataset_id).exists():
-        yield WorkspaceError(f"the data set {run.dataset_id} of the run {run_id} is missing; upload its files again, or delete the run")
+        yield WorkspaceError(
+            f"the data set {run.dataset_id} of the run {run_id} is missing; put its folder back, or upload its files again"
+        )
 
 
 def _verdicts(space: Workspace, read: list[str]) -> Iterator[WorkspaceError]:
