@@ -8,7 +8,7 @@ from pathlib import Path
 from hnmine.core.errors import SettingsError
 from hnmine.core.progress import OnProgress
 from hnmine.core.text import counted
-from hnmine.runs.backup import back_up
+from hnmine.runs.backup import Backup, back_up
 from hnmine.runs.restore import restore, verify_backup
 from hnmine.runs.verification import verify
 from hnmine.runs.workspace import Workspace, home
@@ -34,20 +34,28 @@ def workspace_report(arguments: argparse.Namespace, on_progress: OnProgress | No
     if file is None:
         raise SettingsError(f"name the file: python -m hnmine workspace {arguments.action} backup.tar")
     if arguments.action == "restore":
-        return f"restored to {root}: {restore(file, root, on_progress=on_progress)}", 0
-    made = back_up(_existing(root), file, vectors=arguments.vectors, on_progress=on_progress)
-    return "\n".join([f"backed up to {file}: {made}", *(f"left out  {each}" for each in made.left_out)]), 0
+        made, done = restore(file, root, on_progress=on_progress), f"restored to {root}"
+    else:
+        done = f"backed up to {file}{', in place of the file that was there' if file.exists() else ''}"
+        made = back_up(_existing(root), file, vectors=arguments.vectors, on_progress=on_progress)
+    return "\n".join([f"{done}: {made}", *_left_out(made)]), 0
+
+
+def _left_out(held: Backup) -> list[str]:
+    return [f"left out  {each}" for each in held.left_out]
 
 
 def _verify(root: Path, file: Path | None, on_progress: OnProgress | None) -> tuple[str, int]:
     if file is not None:
         held, damages = verify_backup(file, on_progress=on_progress)
-        found = f"{file}: {held}"
+        lines, found = [*damages, *_left_out(held)], f"{file}: {held}"
     else:
-        damages, found = verify(_existing(root), on_progress=on_progress), str(root)
-    if not damages:
-        return f"{found}: no damage", 0
-    return "\n".join([*damages, f"{found}: {counted(len(damages), 'damage')}"]), DAMAGED
+        seen = verify(_existing(root), on_progress=on_progress)
+        damages, lines, found = list(seen.damages), [*seen.damages, *seen.other_versions], f"{root}: {seen.read}"
+        if seen.other_versions:
+            found += f", {counted(len(seen.other_versions), 'file')} of another version"
+    result = counted(len(damages), "damage") if damages else "no damage"
+    return "\n".join([*lines, f"{found}: {result}"]), DAMAGED if damages else 0
 
 
 def _existing(root: Path) -> Workspace:

@@ -20,7 +20,7 @@ from hnmine.core.version import __version__, newer
 __all__ = ["DAMAGES", "FORMAT", "REMEDY", "encoded", "find", "find_text", "other_format", "read", "write", "write_text"]
 
 FORMAT = 1
-REMEDY = "remove its folder and do it again"
+REMEDY = "restore it from a backup (python -m hnmine workspace restore)"
 
 T = TypeVar("T")
 Convert = Callable[[Any], Any]

@@ -75,16 +75,18 @@ def back_up(space: Workspace, target: Path, *, vectors: bool = False, on_progres
         vectors: include the vector store. Runs have their own vectors in any case; the others can be encoded again.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or is inside the workspace.
         WorkspaceError: a file of the workspace cannot be read, or the verdicts are damaged.
     """
     if target.is_dir():
         raise OutputError(f"{target} is a folder; name a file, such as backup.tar")
+    if (target.absolute().parent.resolve() / target.name).is_relative_to(space.root.resolve()):
+        raise OutputError(f"{target} is inside the workspace {space.root}, and the next backup would hold it too; name a file outside")
     temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
-                files, left_out = _Filler(space, archive, {target, temporary}, on_progress).fill(vectors=vectors)
+                files, left_out = _Filler(space, archive, on_progress).fill(vectors=vectors)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -105,9 +107,8 @@ def described(files: dict[str, Listed], size: int, left_out: tuple[str, ...] = (
 class _Filler:
     """Puts the files of a workspace into an archive."""
 
-    def __init__(self, space: Workspace, archive: tarfile.TarFile, own: set[Path], on_progress: OnProgress | None) -> None:
+    def __init__(self, space: Workspace, archive: tarfile.TarFile, on_progress: OnProgress | None) -> None:
         self._root, self._archive, self._on_progress = space.root, archive, on_progress
-        self._own = {path.absolute() for path in own}
         self._files: dict[str, Listed] = {}
         self._first: dict[tuple[int, int], str] = {}  # of files with several names, by device and inode
         self._left_out: list[str] = []
@@ -140,7 +141,7 @@ class _Filler:
             or name.suffix == ".lock"
         ):
             return False
-        if (name.parts[0] == "vectors" and not vectors) or path.absolute() in self._own or ".sqlite" in name.name:
+        if (name.parts[0] == "vectors" and not vectors) or ".sqlite" in name.name:
             return False
         if path.is_dir():
             if path.is_symlink():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hnmine.core import small_files
@@ -13,7 +13,7 @@ from hnmine.core.files import write_atomic
 from hnmine.runs.descriptions import Dataset
 from hnmine.runs.uploads import Uploaded, below, members, store
 
-__all__ = ["fill", "id_of", "is_whole"]
+__all__ = ["changed", "fill", "is_whole"]
 
 # The name of the pool of a BEIR data set.
 OWN_CORPUS = "its corpus"
@@ -50,20 +50,30 @@ def fill(folder: Path, name: str, training: Uploaded, pool_name: str | None, poo
     return dataset
 
 
-def id_of(folder: Path, dataset: Dataset) -> str:
-    """Return the id that the files of a data set have now; all bytes are read.
+def changed(folder: Path, dataset: Dataset, known: Iterable[Sequence[str]] = ()) -> list[str]:
+    """Return the names of the files of a data set whose bytes are not those that it was stored with; all bytes are read.
+
+    The id is that of all files together: which one has changed is told by the SHA-256 of its files as a run was mined from them, `known`,
+    where they give that id. Else all files are returned.
 
     Raises:
         OSError: a file is missing or cannot be read.
         InputError: a folder of several files cannot be read.
     """
-    return _id((name, _sha256(folder / name)) for name in (dataset.training_file, dataset.pool_file) if name is not None)
+    names = [name for name in (dataset.training_file, dataset.pool_file) if name is not None]
+    digests = [_sha256(folder / name) for name in names]
+    if _id(zip(names, digests, strict=True)) == dataset.id:
+        return []
+    for before in known:
+        if len(before) == len(names) and _id(zip(names, before, strict=True)) == dataset.id:
+            return [name for name, was, now in zip(names, before, digests, strict=True) if was != now]
+    return names
 
 
 def is_whole(folder: Path, dataset: Dataset) -> bool:
     """Return whether the files of a data set are those that it was stored with."""
     try:
-        return id_of(folder, dataset) == dataset.id
+        return not changed(folder, dataset)
     except (OSError, ValueError):  # InputError is one
         return False
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from hnmine.core import small_files
 from hnmine.core.array_files import Fingerprint
 from hnmine.core.errors import WorkspaceError
 from hnmine.core.text import visible
@@ -16,7 +17,13 @@ from hnmine.runs.manifest import check_types
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.uploads import FileInfo
 
-__all__ = ["Dataset", "Run", "RunSize", "older_run"]
+__all__ = ["REMEDIES", "Dataset", "Run", "RunSize", "older_run"]
+
+# How to continue where what a folder says of itself is damaged. The folder stays: it may have the only copy of the data.
+REMEDIES = {
+    "datasets": f"keep its folder; upload the same files again, which writes it again, or {small_files.REMEDY}",
+    "runs": f"keep its folder; mine again, or {small_files.REMEDY}",
+}
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +21,7 @@ from hnmine.core.array_files import sync_folder
 from hnmine.core.errors import VersionError, WorkspaceError
 from hnmine.core.files import in_words
 from hnmine.core.progress import OnProgress
+from hnmine.core.text import counted
 from hnmine.runs.backup import LIST, Backup, FileList, Listed, bad_name, described
 from hnmine.runs.uploads import below
 
@@ -130,7 +131,7 @@ def verify_backup(path: Path, *, on_progress: OnProgress | None = None) -> tuple
     """
     with _opened(path) as (archive, members, files):
         damages = [f"{path}: {each}; use another backup" for each in _damages(archive, members, files, None, on_progress)]
-        return described(files, path.stat().st_size), damages
+        return _held(path, members, files), damages
 
 
 def restore(path: Path, root: Path, *, on_progress: OnProgress | None = None) -> Backup:
@@ -168,7 +169,13 @@ def restore(path: Path, root: Path, *, on_progress: OnProgress | None = None) ->
             raise WorkspaceError(f"{root} cannot be written ({error.strerror or error}); nothing was restored") from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    return described(files, path.stat().st_size)
+        return _held(path, members, files)
+
+
+def _held(path: Path, members: Collection[str], files: dict[str, Listed]) -> Backup:
+    more = len(set(members) - {LIST} - set(files))
+    left_out = (f"{counted(more, 'file')} of the archive, not in its list",) if more else ()
+    return described(files, path.stat().st_size, left_out)
 
 
 def _existing(path: Path) -> Path:

@@ -147,7 +147,11 @@ def _read_or_error(path: Path) -> Variant | WorkspaceError:
         found = small_files.read(path, Variant, "the variant was deleted meanwhile", remedy=REMEDY)
     except WorkspaceError as error:
         return error
-    return found if found.id == path.stem else WorkspaceError(f"{path} is damaged (it describes {found.id!r}); {REMEDY}")
+    if found.id != path.stem:
+        return WorkspaceError(
+            f"{path} is damaged (it describes {found.id!r}); rename it back to {found.id}.json, or remove it if that exists"
+        )
+    return found
 
 
 def _new_name(name: str, known: list[Variant]) -> str:

@@ -8,19 +8,23 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hnmine.core import small_files
-from hnmine.core.errors import HnmineError, WorkspaceError
+from hnmine.core.errors import HnmineError, VersionError, WorkspaceError
 from hnmine.core.progress import OnProgress
+from hnmine.core.text import counted
 from hnmine.retrieval.ranking import Ranking
+from hnmine.review import log_check
 from hnmine.review.audit_sample import Sample
 from hnmine.review.migration import SCHEMA_VERSION
 from hnmine.runs import audit_samples, dataset_files, dataset_notes, drafts, exports, job_records, variants
 from hnmine.runs.dataset_notes import DatasetNote
 from hnmine.runs.dataset_settings import SETTINGS, read_setting
+from hnmine.runs.descriptions import Run
 from hnmine.runs.drafts import Draft
 from hnmine.runs.exports import Exported
 from hnmine.runs.job_records import JobRecord, Timings, older_timings
@@ -30,9 +34,26 @@ from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.index import ShardIndex
 
-__all__ = ["damaged_files", "verify"]
+__all__ = ["Verified", "damaged_files", "verify"]
 
 Reader = Callable[[Path], object]
+
+# Faults of the verdicts that a message names.
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What `verify` found.
+
+    Attributes:
+        damages: a message for each damage, sorted. other_versions: one for each file that a newer version has written, which is whole.
+        read: what was read, in words.
+    """
+
+    damages: tuple[str, ...]
+    other_versions: tuple[str, ...]
+    read: str
 
 
 def _json(kind: type[Any], remedy: str, convert: Callable[[Any], Any] | None = None) -> Reader:
@@ -65,14 +86,17 @@ _READERS: dict[str, dict[str, Reader]] = {
 
 def damaged_files(space: Workspace) -> list[str]:
     """Return a message for each small file that cannot be read, but for those of `Workspace.damaged`; a file is read when it changes."""
-    found = []
+    return sorted(map(str, _small_files(space)))
+
+
+def _small_files(space: Workspace) -> Iterator[WorkspaceError]:
     for kind, readers in _READERS.items():
         for folder in space.folders(kind) if kind else [space.root]:
             for pattern, reader in readers.items():
                 for path in _matching(folder, pattern):
                     error = space.unless_changed(path, partial(_error, reader=reader), purpose="damage")
-                    found += [] if error is None else [error]
-    return sorted(found)
+                    if error is not None:
+                        yield error
 
 
 def _matching(folder: Path, pattern: str) -> Iterator[Path]:
@@ -83,83 +107,107 @@ def _matching(folder: Path, pattern: str) -> Iterator[Path]:
         yield from sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
 
 
-def _error(path: Path, reader: Reader) -> str | None:
+def _error(path: Path, reader: Reader) -> WorkspaceError | None:
     try:
         reader(path)
     except WorkspaceError as error:
-        return str(error)
+        return error
     return None
 
 
-def verify(space: Workspace, *, on_progress: OnProgress | None = None) -> list[str]:
-    """Read everything in a workspace and return a message for each damage, sorted."""
-    found = {*space.damaged(), *space.damaged(other_version=True), *damaged_files(space), *_verdicts(space)}
-    datasets, runs = space.datasets(), space.runs()
-    steps: list[Callable[[], list[str]]] = [
+def verify(space: Workspace, *, on_progress: OnProgress | None = None) -> Verified:
+    """Read everything in a workspace; nothing is changed."""
+    damages, others = set(space.damaged()), set(space.damaged(other_version=True))
+    datasets, runs, read = space.datasets(), space.runs(), list[str]()
+    steps: list[Callable[[], Iterator[WorkspaceError]]] = [
+        partial(_small_files, space),
+        partial(_verdicts, space, read),
         *(partial(_dataset, space, each.id) for each in datasets),
         *(partial(_run, space, each.id) for each in runs),
-        partial(_vectors, space),
+        partial(_vectors, space, read),
     ]
     for done, step in enumerate(steps):
         if on_progress is not None:
             on_progress(done, len(steps), "verifying data sets and runs")
-        found.update(step())
-    return sorted(found)
+        for error in step():
+            (others if isinstance(error, VersionError) else damages).add(str(error))
+    counts = [counted(len(datasets), "data set"), counted(len(runs), "run"), *read]
+    return Verified(damages=tuple(sorted(damages)), other_versions=tuple(sorted(others)), read=", ".join(counts))
 
 
-def _dataset(space: Workspace, dataset_id: str) -> list[str]:
+def _dataset(space: Workspace, dataset_id: str) -> Iterator[WorkspaceError]:
     folder, dataset = space.dataset_folder(dataset_id), space.dataset(dataset_id)
-    remedy = "put its files back as they were, or upload them again"
+    remedy = "put it back as it was, or upload the same files again"
     try:
-        if dataset_files.id_of(folder, dataset) == dataset_id:
-            return []
+        names = dataset_files.changed(folder, dataset, (_inputs(run) for run in space.runs(dataset_id)))
     except (OSError, HnmineError) as error:
-        return [f"the data in {folder} cannot be read ({error}); {remedy}"]
-    return [f"the data in {folder} ({dataset.name}) is not what was uploaded; {remedy}"]
+        yield WorkspaceError(f"the data in {folder} cannot be read ({error}); {remedy}")
+        return
+    if names:
+        paths = " or ".join(str(folder / name) for name in names)
+        yield WorkspaceError(f"{paths} is not what was uploaded as the data set {dataset.name!r}; {remedy}")
 
 
-def _run(space: Workspace, run_id: str) -> list[str]:
-    run, found = space.run(run_id), []
+def _inputs(run: Run) -> list[str]:
+    """Return the SHA-256 of the files that a run was mined from, the training file first."""
+    inputs = run.manifest.get("inputs") or {}
+    return [str(inputs[name].get("sha256")) for name in ("input_file", "candidate_pool") if name in inputs]
+
+
+def _run(space: Workspace, run_id: str) -> Iterator[WorkspaceError]:
+    run = space.run(run_id)
     try:
         Ranking.open(space.run_folder(run_id)).check(space.run_folder(run_id), run.arrays)
     except WorkspaceError as error:
-        found.append(str(error))
+        yield error
     if not space.dataset_folder(run.dataset_id).exists():
-        found.append(f"the data set {run.dataset_id} of the run {run_id} is missing; upload its files again, or delete the run")
-    return found
+        yield WorkspaceError(
+            f"the data set {run.dataset_id} of the run {run_id} is missing; put its folder back, or upload its files again"
+        )
 
 
-def _verdicts(space: Workspace) -> list[str]:
+def _verdicts(space: Workspace, read: list[str]) -> Iterator[WorkspaceError]:
     path = space.root / "reviews.sqlite"
     if not path.exists() and not path.is_symlink():
-        return []
-    remedy = "move it away together with the files ending in -wal and -shm, then import your last download of the verdicts"
+        return
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            db.execute("BEGIN")  # servers may write meanwhile
             if (version := db.execute("PRAGMA user_version").fetchone()[0]) > SCHEMA_VERSION:
-                return [small_files.other_format(path, version, SCHEMA_VERSION)]
+                yield VersionError(small_files.other_format(path, version, SCHEMA_VERSION))
+                return
             (state,) = db.execute("PRAGMA integrity_check(1)").fetchone()
-            if state == "ok":
-                for table in ("events", "batches", "current", "judged"):
-                    db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()
-                return []
+            found = [] if state == "ok" else [state]
+            if not found and version in (0, SCHEMA_VERSION):  # a file of an older format is converted when a server opens it
+                found = list(log_check.faults(db))
+                (count,) = db.execute("SELECT count(*) FROM current WHERE decision IS NOT NULL").fetchone()
+                read.append(counted(count, "verdict"))
     except sqlite3.Error as error:
-        state = error
-    return [f"the verdicts in {path} are damaged ({state}); {remedy}"]
-
-
-def _vectors(space: Workspace) -> list[str]:
-    store = space.store()
-    if (index := ShardIndex(store.root, lambda note: None)).path.exists() and (damage := index.damage()) is not None:
-        return [f"{index.path} is damaged ({damage}); the next run moves it away, and all texts are encoded again"]
-    if not index.path.exists():
-        return (
-            [f"{index.path} is a link to a file that does not exist; remove it, and texts are encoded again"]
-            if index.path.is_symlink()
-            else []
+        found = [str(error)]
+    if found:
+        more = [f"{len(found) - _NAMED:,} more"] if len(found) > _NAMED else []
+        yield WorkspaceError(
+            f"the verdicts in {path} are damaged ({', '.join([*found[:_NAMED], *more])}); move it away together with the files ending in "
+            "-wal and -shm, then put the one of a backup in its place (python -m hnmine workspace restore, into a new folder), or import "
+            "your last download of the verdicts"
         )
+
+
+def _vectors(space: Workspace, read: list[str]) -> Iterator[WorkspaceError]:
+    store = space.store()
+    path = (index := ShardIndex(store.root, lambda note: None)).path
+    if not path.exists():
+        if path.is_symlink():
+            yield WorkspaceError(f"{path} is a link to a file that does not exist; remove it, and texts are encoded again")
+        return
+    if (damage := index.damage()) is not None:
+        yield WorkspaceError(f"{path} is damaged ({damage}); the next run moves it away, and all texts are encoded again")
+        return
     try:
         remedy = "python -m hnmine cache verify removes it, and its texts are encoded again"
-        return [f"{store.root / each.shard.id}.*.npy is damaged ({each}); {remedy}" for each in store.damaged()] + list(store.notes)
+        for each in store.damaged():
+            yield WorkspaceError(f"{store.root / each.shard.id}.*.npy is damaged ({each}); {remedy}")
+        yield from map(WorkspaceError, store.notes)
+        read.append(counted(sum(each.rows for each in store.usage()), "stored vector"))
     except WorkspaceError as error:
-        return [str(error)]
+        yield error

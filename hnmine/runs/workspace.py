@@ -29,7 +29,7 @@ from hnmine.review.store import ReviewStore
 from hnmine.runs import dataset_files
 from hnmine.runs.dataset_files import OWN_CORPUS
 from hnmine.runs.dataset_settings import SETTINGS, Decisions, read_setting
-from hnmine.runs.descriptions import Dataset, Run, RunSize, older_run
+from hnmine.runs.descriptions import REMEDIES, Dataset, Run, RunSize, older_run
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.uploads import Stamp, Uploaded, below, list_files, stamp
 from hnmine.selection.settings import SelectionSettings
@@ -352,10 +352,14 @@ class Workspace:
         """Return what the folder of a data set or run says of itself."""
         path = self._folder(kind, name) / file
         if path.parent.exists():
-            missing = f"{path} is missing; {small_files.REMEDY}"
-        found = small_files.read(path, wanted, missing, convert=convert)
+            missing = f"{path} is missing; {REMEDIES[kind]}"
+        found = small_files.read(path, wanted, missing, remedy=REMEDIES[kind], convert=convert)
         if found.id != name:
-            raise WorkspaceError(f"{path} is damaged (it describes {found.id!r}); {small_files.REMEDY}")
+            remedy = REMEDIES[kind]
+            if _is_id(found.id):
+                copied = (self.root / kind / found.id).exists()
+                remedy = "move that folder or this one out of the workspace" if copied else f"rename its folder back to {found.id}"
+            raise WorkspaceError(f"{path} is damaged (it describes {found.id!r}); {remedy}")
         return found
 
     @contextmanager

@@ -252,7 +252,8 @@ def faults(world: World, trial: Trial, wanted: bytes) -> list[str]:
     with served(world.root):
         if not inflict(world, trial):
             return []
-        said_by_verify = "\n".join(verify(Workspace(world.root)))
+        verified = verify(Workspace(world.root))
+        said_by_verify = "\n".join(verified.damages + verified.other_versions)
         try:
             said = screens_of(open_app(run=world.runs[0], draft="draft-01234567"))
         except AssertionError as error:

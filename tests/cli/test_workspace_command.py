@@ -24,9 +24,17 @@ def test_backup_verify_restore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     archive = str(tmp_path / "backup.tar")
     assert call(capsys, "backup", "--vectors", archive)[0] == 0
     status, said = call(capsys, "backup", archive)
-    assert (status, f"backed up to {archive}: 2 runs, 1 data set, " in said) == (0, True)
+    assert (status, f"backed up to {archive}, in place of the file that was there: 2 runs, 1 data set, " in said) == (0, True)
     assert call(capsys, "verify", "--quiet", archive)[0] == 0
-    assert call(capsys, "verify") == (0, f"{made.root}: no damage\n")
+    status, said = call(capsys, "verify")
+    assert (status, said.startswith(f"{made.root}: 1 data set, 2 runs, 1 verdict, ")) == (0, True)
+    assert said.endswith(" stored vectors: no damage\n")
+    timings = made.root / "timings.json"
+    held = timings.read_bytes()
+    timings.write_text('{"format": 9}')
+    status, said = call(capsys, "verify")
+    assert (status, "update hnmine" in said, said.endswith(", 1 file of another version: no damage\n")) == (0, True, True)
+    timings.write_bytes(held)
     status, said = call(capsys, "restore", archive)
     assert (status, "is not empty" in said) == (1, True)
     monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "new"))

@@ -46,13 +46,14 @@ def served(made: tuple[Path, str, list[str]], fresh: Path) -> World:
     return Workspace(fresh), made[1], made[2]
 
 
+# Small files, and the remedy of each: where the folder has the only copy of the data, it stays.
 FILES = {
-    "manifest": "runs/{run}/manifest.json",
-    "dataset": "datasets/{dataset}/dataset.json",
-    "decisions": "datasets/{dataset}/decisions.json",
-    "columns": "datasets/{dataset}/columns.json",
-    "variant": "runs/{run}/variants/*.json",
-    "sample": "runs/{run}/audit-*.json",
+    "manifest": ("runs/{run}/manifest.json", "keep its folder; mine again, or restore it from a backup"),
+    "dataset": ("datasets/{dataset}/dataset.json", "keep its folder; upload the same files again, which writes it again, or restore it"),
+    "decisions": ("datasets/{dataset}/decisions.json", "remove the file"),
+    "columns": ("datasets/{dataset}/columns.json", "remove the file"),
+    "variant": ("runs/{run}/variants/*.json", "remove the file"),
+    "sample": ("runs/{run}/audit-*.json", "remove the file"),
 }
 
 
@@ -60,11 +61,12 @@ FILES = {
 @pytest.mark.parametrize("file", FILES)
 def test_a_damaged_small_file_is_shown_and_fails_nothing_else(served: World, file: str, damage: str) -> None:
     space, dataset, (run, other) = served
-    (path,) = space.root.glob(FILES[file].format(run=run, dataset=dataset))
+    pattern, remedy = FILES[file]
+    (path,) = space.root.glob(pattern.format(run=run, dataset=dataset))
     path.write_bytes(JSON[damage](path.read_bytes()))
     said = screens_of(open_app(run=run))
     assert path.name in said, "it is named"
-    assert "remove " in said or "update hnmine" in said, "with the remedy"
+    assert any(path.name in line and (remedy in line or "update hnmine" in line) for line in said.splitlines()), "with the remedy"
     if file != "dataset":  # without which none of its runs can be opened
         assert resources.open_run(other).run.id == other
         assert "cannot be opened" not in texts(open_app(run=other))
@@ -77,7 +79,7 @@ def test_a_wrong_type_within_a_manifest_fails_its_run_alone(served: World, key: 
     value = json.loads(path.read_bytes())
     value["manifest"][key] = [7]
     path.write_text(json.dumps(value))
-    with pytest.raises(WorkspaceError, match=r"manifest\.json is damaged .*remove its folder"):
+    with pytest.raises(WorkspaceError, match=r"manifest\.json is damaged .*keep its folder; mine again"):
         space.run(run)
     assert str(path) in screens_of(open_app(run=other))
 

@@ -49,7 +49,7 @@ def test_a_restored_workspace_is_the_one_that_was_backed_up(made: World, tmp_pat
     wanted = contents(made.root)
     assert contents(space.root) == {name: each for name, each in wanted.items() if vectors or not name.startswith("vectors/")}
     assert space.reviews().verdicts() == Workspace(made.root).reviews().verdicts() != []
-    assert verify(space) == []
+    assert verify(space).damages == ()
     assert [run.id for run in space.runs()] == [run.id for run in Workspace(made.root).runs()]
     if vectors:
         run = next(space.run_folder(made.runs[0]).glob("passage_vectors-0.npy"))
@@ -82,7 +82,7 @@ def test_a_run_that_is_deleted_meanwhile_is_left_out_as_a_whole(made: World, arc
     assert found.runs == 1
     restore(tmp_path / "second.tar", tmp_path / "again")
     assert [run.id for run in Workspace(tmp_path / "again").runs()] == [stays]
-    assert verify(Workspace(tmp_path / "again")) == []
+    assert verify(Workspace(tmp_path / "again")).damages == ()
 
 
 def test_what_a_backup_cannot_hold_is_said(archive: Path, tmp_path: Path) -> None:
@@ -92,15 +92,33 @@ def test_what_a_backup_cannot_hold_is_said(archive: Path, tmp_path: Path) -> Non
     (space.root / "files" / "nothing").symlink_to(tmp_path / "nothing")
     (space.root / "files" / "good").symlink_to(archive)
     os.mkfifo(space.root / "files" / "pipe")
-    found = back_up(space, space.root / "backup.tar")
+    found = back_up(space, tmp_path / "second.tar")
     assert sorted(each.rpartition("/")[2] for each in found.left_out) == [
         "folder is a link to a folder",
         "nothing is a link to a file that does not exist",
         "pipe is no ordinary file",
     ]
-    restore(space.root / "backup.tar", tmp_path / "again")
+    restore(tmp_path / "second.tar", tmp_path / "again")
     assert (tmp_path / "again" / "files" / "good").read_bytes() == archive.read_bytes()
-    assert not (tmp_path / "again" / "backup.tar").exists(), "a backup does not hold itself"
+
+
+@pytest.mark.parametrize("name", ["in.tar", "files/in.tar", "../linked/in.tar"])
+def test_a_backup_inside_the_workspace_is_refused(archive: Path, tmp_path: Path, name: str) -> None:
+    """The next one would hold it."""
+    restore(archive, tmp_path / "home")
+    (tmp_path / "linked").symlink_to(tmp_path / "home" / "files")
+    before = contents(tmp_path / "home")
+    with pytest.raises(OutputError, match=r"in\.tar is inside the workspace .*; name a file outside"):
+        back_up(Workspace(tmp_path / "home"), tmp_path / "home" / name)
+    assert contents(tmp_path / "home") == before
+
+
+def test_files_that_are_not_in_the_list_of_a_backup_are_counted_and_not_written(archive: Path, tmp_path: Path) -> None:
+    path = rewritten(archive, tmp_path / "b.tar", lambda files: files.update({"runs/more": b"a", "files/more": b"b"}))
+    held, damages = verify_backup(path)
+    assert (held.left_out, damages) == (("2 files of the archive, not in its list",), [])
+    assert restore(path, tmp_path / "home").left_out == held.left_out
+    assert list((tmp_path / "home").rglob("more")) == []
 
 
 def test_damaged_verdicts_are_not_backed_up_as_if_they_were_whole(archive: Path, tmp_path: Path) -> None:
@@ -139,7 +157,7 @@ def test_a_mounted_folder_is_restored_in_place(archive: Path, tmp_path: Path, mo
     (home / ".restore-home" / "runs" / "half").write_bytes(b"of a restore that was killed")
     restore(archive, home)
     assert home.stat().st_ino == number
-    assert verify(Workspace(home)) == []
+    assert verify(Workspace(home)).damages == ()
     assert not list(home.glob(".restore-*"))
 
 

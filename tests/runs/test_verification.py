@@ -25,6 +25,7 @@ from hnmine.runs.workspace import Workspace
 from hnmine.vectors.store import VectorStore
 from tests.campaign.workspace import World, build, negatives, screens_of
 from tests.pages.conftest import go, open_app, press, texts
+from tests.review.test_migration import old_file
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_an_array_with_other_values_of_the_same_shape_is_refused(world: World, n
     words = rf"{name}\.npy is not the file that was saved with the run.*; mine again"
     with pytest.raises(WorkspaceError, match=words):
         space.ranking(world.runs[0])
-    assert [each for each in verify(space) if name in each]
+    assert [each for each in verify(space).damages if name in each]
     Workspace(world.root).ranking(world.runs[1])
 
 
@@ -179,6 +180,58 @@ def test_a_run_of_a_newer_version_is_named_as_that_and_stays(world: World, kind:
         space.remove_dataset(world.dataset)
 
 
+@pytest.mark.parametrize("path", ["runs/{run}/manifest.json", "runs/{run}/drafts/draft-01234567.json", "timings.json"])
+def test_a_file_of_a_newer_version_is_verified_as_that_and_not_as_damage(world: World, path: str) -> None:
+    file = world.root / path.format(run=world.runs[0])
+    file.write_text(json.dumps(json.loads(file.read_bytes()) | {"format": 9}))
+    found = verify(Workspace(world.root))
+    assert found.damages == ()
+    assert [file.name in each and "update hnmine" in each for each in found.other_versions] == [True]
+
+
+def test_a_folder_that_was_renamed_or_copied_is_named_with_its_id(world: World) -> None:
+    run, folder = world.runs[0], world.root / "runs" / world.runs[0]
+    folder.rename(folder.with_name("other"))
+    space = Workspace(world.root)
+    (said,) = space.damaged()
+    assert said.endswith(f"(it describes {run!r}); rename its folder back to {run}")
+    shutil.copytree(folder.with_name("other"), folder)
+    (said,) = Workspace(world.root).damaged()
+    assert said.endswith("; move that folder or this one out of the workspace")
+
+
+@pytest.mark.parametrize("files", [["train.jsonl"], ["pool.jsonl"], ["train.jsonl", "pool.jsonl"]])
+@pytest.mark.parametrize("runs", [True, False])
+def test_verify_names_the_data_that_changed(world: World, files: list[str], runs: bool) -> None:
+    """The id is that of all files together; a run has the fingerprint of each."""
+    folder = world.root / "datasets" / world.dataset
+    for file in files:
+        (folder / file).write_bytes((folder / file).read_bytes().replace(b"ung", b"enk", 1))
+    if not runs:
+        shutil.rmtree(world.root / "runs")
+    (said,) = verify(Workspace(world.root)).damages
+    wanted = " or ".join(str(folder / name) for name in (files if runs else ["train.jsonl", "pool.jsonl"]))
+    assert said.startswith(f"{wanted} is not what was uploaded as the data set 'rows.jsonl'; put it back")
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM current", "UPDATE judged SET who = 'Bob'"])
+def test_verdicts_whose_tables_were_changed_are_damaged(world: World, statement: str) -> None:
+    with sqlite3.connect(world.root / "reviews.sqlite") as db:
+        db.execute(statement)
+    db.close()
+    (said,) = verify(Workspace(world.root)).damages
+    assert "are damaged (the table " in said
+    assert "move it away together with the files ending in -wal and -shm, then put the one of a backup in its place" in said
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_verdicts_of_an_older_format_are_not_damaged(world: World, version: int) -> None:
+    for path in world.root.glob("reviews.sqlite*"):
+        path.unlink()
+    old_file(world.root / "reviews.sqlite", version)
+    assert verify(Workspace(world.root)).damages == ()
+
+
 def test_a_newer_version_with_fields_that_change_nothing_here_opens(world: World) -> None:
     wanted = negatives(world.runs[0])
     of_newer_version(world, lambda value: value.update(colour="red"))
@@ -204,7 +257,7 @@ def test_an_upload_of_the_same_bytes_puts_a_damaged_data_set_back(world: World, 
     assert space.add_dataset("rows.jsonl", whole / "train.jsonl", "pool.jsonl", whole / "pool.jsonl").id == world.dataset
     assert negatives(world.runs[0]) == wanted
     assert (folder / "guidelines.md").read_bytes() == (whole / "guidelines.md").read_bytes(), "what people wrote stays"
-    assert verify(space) == []
+    assert verify(space).damages == ()
 
 
 # The store of vectors
@@ -218,7 +271,8 @@ def test_the_index_of_a_newer_version_is_not_moved_away(world: World) -> None:
     store = VectorStore(path.parent)
     with pytest.raises(VersionError, match=r"its index was written by another version of hnmine \(format 3; this version reads format 1\)"):
         store.usage()
-    assert verify(Workspace(world.root)) != []
+    found = verify(Workspace(world.root))
+    assert (found.damages, len(found.other_versions)) == ((), 1)
     assert [each.name for each in path.parent.glob("*damaged*")] == []
 
 
