@@ -74,6 +74,8 @@ def listed(run: OpenRun, selection: Selection) -> Listed:
     session, corpus = st.session_state, run.inputs.corpus
     for name, default in DEFAULTS.items():
         session.setdefault(f"inspect-{name}", default)
+    if (show := shown_by(session["inspect-show"])) != session["inspect-show"]:
+        session["inspect-show"] = show
     wanted = state.query_of(corpus, session.query)
     if session.query is not None and wanted is None:
         session.query, session["inspect-unknown"] = None, True
@@ -91,6 +93,11 @@ def listed(run: OpenRun, selection: Selection) -> Listed:
     session.view = _view()
     state.write_address("inspect")
     return Listed(asked, found, int(at[0]) if len(at) else 0 if len(found) else None)
+
+
+def shown_by(choice: str) -> str:
+    """Return the filter of a choice; Streamlit returns the label of an option whose count has changed since the browser drew it."""
+    return choice if choice in SHOW else next((name for name, label in SHOW.items() if choice.startswith(f"{label} (")), "all")
 
 
 def clear() -> None:

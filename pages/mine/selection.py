@@ -62,8 +62,9 @@ def _presets(held: Held, figures: Mapping[str, str]) -> None:
     st.radio(
         "Preset" if state[key] else "Preset (custom settings)",
         usable,
-        # Two lines: people choose by the second one, and captions are grey.
-        format_func=lambda name: f"**{_label(name)}**  \n{figures.get(name) or _first_sentence(PRESETS[name].reason)}",
+        # A label must stay: the browser sends it, and a press on one that has changed since would be of no option.
+        format_func=_label,
+        captions=[figures.get(name) or _first_sentence(PRESETS[name].reason) for name in usable],
         key=key,
         on_change=lambda: _choose(held, state[key]),
         help=f"{_first_sentence(PRESETS[state[key] or RECOMMENDED].reason)} The number of negatives and the seed stay as they are.",

@@ -87,7 +87,7 @@ def _picker(runs: dict[str, Run]) -> None:
         required=True,
         width=245 if here[1] != DRAFT else 290,
     )
-    if chosen is None or chosen == here:
+    if chosen not in options or chosen == here:  # Streamlit returns the label of an option that has been renamed since it was drawn
         return
     if chosen[1] == DRAFT:
         state.open_draft(chosen[0])

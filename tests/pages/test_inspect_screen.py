@@ -21,6 +21,7 @@ from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from pages.inspect import verdicts
+from pages.inspect.query_list import SHOW, shown_by
 from tests.conftest import FakeEncoder, Mined, mine
 from tests.pages.conftest import open_app, press, texts
 
@@ -352,3 +353,9 @@ def test_corpus_text_is_shown_literally(run: str, space: Workspace, tmp_path: Pa
         assert not at.exception
         rendering = (at.markdown, at.caption, at.title, at.subheader, at.header, at.warning, at.error, at.info, at.success)
         assert all("javascript" not in str(element.value) for kind in rendering for element in kind)
+
+
+def test_a_choice_whose_count_has_changed_since_it_was_drawn_is_that_choice() -> None:
+    assert [shown_by(f"{label} (7)") for label in SHOW.values()] == list(SHOW)
+    assert [shown_by(name) for name in SHOW] == list(SHOW)
+    assert shown_by("an option of before (7)") == "all"
