@@ -53,8 +53,8 @@ def fill(folder: Path, name: str, training: Uploaded, pool_name: str | None, poo
 def changed(folder: Path, dataset: Dataset, known: Iterable[Sequence[str]] = ()) -> list[str]:
     """Return the names of the files of a data set whose bytes are not those that it was stored with; all bytes are read.
 
-    The id is that of all files together: which one has changed is told by the SHA-256 of its files as a run was mined from them, `known`,
-    where they give that id. Else all files are returned.
+    The id is that of all files together. `known` has the SHA-256 of the files as runs were mined from them: where these give the id, they
+    say which file has changed. Else all files are returned.
 
     Raises:
         OSError: a file is missing or cannot be read.

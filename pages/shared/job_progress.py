@@ -47,7 +47,7 @@ def anything() -> bool:
 def show_all(*, on_mine: bool) -> None:
     """Draw the running job, or else one that ended or was interrupted. While one runs, this part runs again every second.
 
-    Mine itself draws the job of the open data set. Another server on this workspace is told of too.
+    Mine itself draws the job of the open data set. Another server on this workspace is named too.
     """
     _other_servers()
     active = resources.jobs().active()

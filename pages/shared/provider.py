@@ -1,4 +1,4 @@
-"""What a person and the log are told when the identity provider fails. Streamlit answers two words and logs a long traceback."""
+"""What a person sees and what is logged when the identity provider fails. Streamlit answers two words and logs a long traceback."""
 
 from __future__ import annotations
 
