@@ -21,6 +21,7 @@ import msgspec
 
 from hnmine.core.errors import ModelError, SettingsError
 from hnmine.models import hub
+from hnmine.models.served.server import Server
 
 __all__ = [
     "MODEL_CLASSES",
@@ -95,6 +96,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         cache_dir: the folder of downloaded hub models; None is the hub's default.
         batch_size: most texts in one batch; None for no limit but the token budget.
         query_max_length, passage_max_length: tokens; longer texts are cut.
+        server: where a served model answers, which `name_or_path` names as the server does; None loads the model here.
     """
 
     name_or_path: str | None = None
@@ -114,6 +116,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     batch_size: int | None = None
     query_max_length: int | None = None
     passage_max_length: int | None = None
+    server: Server | None = None
 
     def __post_init__(self) -> None:
         if self.model_class is not None and self.model_class not in MODEL_CLASSES:

@@ -21,6 +21,7 @@ from hnmine.core.errors import ModelError, SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.models import cards, hub
 from hnmine.models.cards import PRECISIONS, Precision
+from hnmine.models.served.server import Server
 
 __all__ = [
     "RERANKER_CLASSES",
@@ -67,6 +68,7 @@ class RerankerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         trust_remote_code: run code from the model folder; only for models of authors you trust.
         cache_dir: the folder of downloaded hub models; None is the hub's default.
         batch_size: most pairs in one batch; None for no limit but the token budget.
+        server: where a served reranker answers, which `name_or_path` names as the server does; None loads it here.
     """
 
     name_or_path: str
@@ -80,6 +82,7 @@ class RerankerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     trust_remote_code: bool = False
     cache_dir: str | None = None
     batch_size: int | None = None
+    server: Server | None = None
 
     def __post_init__(self) -> None:
         if not self.name_or_path.strip():

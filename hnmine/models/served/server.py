@@ -1,0 +1,100 @@
+"""Where a served model answers: its address, the form of its questions, and the environment variable with its key."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Literal, get_args
+
+import httpx2
+import msgspec
+
+from hnmine.core.errors import ModelError, SettingsError
+
+__all__ = ["APIS", "Api", "Server"]
+
+# The forms of request: OpenAI's /v1/embeddings and /v1/chat/completions; /embed and /rerank of Text Embeddings Inference; /v1/rerank of
+# Jina and Cohere; /score of vLLM.
+Api = Literal["openai", "tei", "jina", "vllm"]
+APIS: tuple[Api, ...] = get_args(Api)
+
+# Only such variables are read: a manifest or a screen that names another must not send what it holds to an address.
+_KEY_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*_API_KEY")
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The server of a model. What decides a result: address, api and dimensions.
+
+    Attributes:
+        address: http or https, with or without the path of the question, such as http://127.0.0.1:8000/v1.
+        api: one of APIS; None is told by the path of the address.
+        key_variable: the environment variable that holds the key, such as OPENAI_API_KEY; None sends no key.
+        dimensions: asked of an embedding model that can shorten its vectors; None for its own.
+        concurrency: requests at once.
+        timeout: seconds that one request may take.
+    """
+
+    address: str
+    api: Api | None = None
+    key_variable: str | None = None
+    dimensions: int | None = None
+    concurrency: int = 4
+    timeout: float = 120.0
+
+    def __post_init__(self) -> None:
+        try:
+            url = httpx2.URL(self.address.strip())
+        except (httpx2.InvalidURL, TypeError, ValueError) as error:
+            raise SettingsError(f"the server's address {self.address!r} is not valid ({error}); write one such as {_EXAMPLE}") from error
+        if url.scheme not in ("http", "https") or not url.host:
+            raise SettingsError(f"the server's address {self.address!r} has no http:// or no host; write one such as {_EXAMPLE}")
+        if url.userinfo or url.query or url.fragment:
+            raise SettingsError(
+                "the server's address has a user name, a password or a query, which would be stored with the settings; leave them out, and "
+                "give a key by the name of an environment variable (key_variable)"
+            )
+        msgspec.structs.force_setattr(self, "address", str(url).rstrip("/"))
+        if self.api is not None and self.api not in APIS:
+            raise SettingsError(f"api is {self.api!r}; it is one of: {', '.join(APIS)}")
+        if self.key_variable is not None and not _KEY_VARIABLE.fullmatch(self.key_variable):
+            raise SettingsError(
+                f"key_variable is {self.key_variable!r}; it is the name of an environment variable that ends with _API_KEY, such as "
+                "OPENAI_API_KEY, and never the key itself"
+            )
+        for name, least, most in (("dimensions", 1, 2**16), ("concurrency", 1, 256), ("timeout", 0.1, 3600.0)):
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise SettingsError(f"the server's {name} is {value}; it must be {least:g} to {most:g}")
+
+    def url(self, path: str) -> str:
+        """Return the address of a path such as "/v1/embeddings", which the address may have in whole or in part."""
+        own = httpx2.URL(self.address).path.rstrip("/")
+        root = self.address.removesuffix(own) if own else self.address
+        if own.endswith(path):
+            return self.address
+        for end in sorted({*_ENDS}, key=len, reverse=True):  # another question of the same server
+            if own.endswith(end):
+                own = own.removesuffix(end)
+                break
+        if own.endswith("/v1"):  # of paths that may or may not begin with it
+            own = own.removesuffix("/v1")
+        return root + own + path
+
+    def key(self) -> str | None:
+        """Return the key, or None without `key_variable`.
+
+        Raises:
+            ModelError: the variable is not set, or holds what cannot be sent.
+        """
+        if self.key_variable is None:
+            return None
+        key = os.environ.get(self.key_variable, "").strip()
+        if not key:
+            raise ModelError(f"the environment variable {self.key_variable} is not set; set it to the key of {self.address}")
+        if not key.isascii() or not key.isprintable():
+            raise ModelError(f"the environment variable {self.key_variable} holds characters that no key has; set it again")
+        return key
+
+
+_EXAMPLE = "http://127.0.0.1:8000/v1"
+_ENDS = ("/v1/embeddings", "/embeddings", "/embed", "/v1/rerank", "/rerank", "/score", "/v1/chat/completions", "/chat/completions")
