@@ -70,7 +70,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Return the address of a path such as "/v1/embeddings", which the address may have in whole or in part."""
         own = httpx2.URL(self.address).path.rstrip("/")
         root = self.address.removesuffix(own) if own else self.address
-        if own.endswith(path):
+        if own.endswith(path.removeprefix("/v1")):
             return self.address
         for end in sorted({*_ENDS}, key=len, reverse=True):  # another question of the same server
             if own.endswith(end):
