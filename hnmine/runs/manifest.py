@@ -22,6 +22,7 @@ from hnmine.core.version import __version__
 from hnmine.data.folders import Paths
 from hnmine.data.verdicts import Verdict
 from hnmine.export.formats import Written
+from hnmine.models.served.probe import same_model
 
 __all__ = [
     "Manifest",
@@ -163,13 +164,21 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
     def check_weights(self, role: Role, description: Mapping[str, Any] | None) -> None:
-        """Compare the weights of a model with those of the manifest; None where the run has no such model.
+        """Compare the weights of a model, or a served one's probe, with those of the manifest; None where the run has no such model.
 
         Raises:
             ModelError: they differ, or the manifest lacks them.
         """
-        wanted, found = ((each or {}).get("weights_sha256") for each in (getattr(self, role), description))
+        mine, other = (each or {} for each in (getattr(self, role), description))
         words, flag, remedy = ROLES[role]
+        if mine.get("probe") is not None:
+            if not same_model(mine, other):
+                raise ModelError(
+                    f"the {words} {other.get('name')} is not that of the manifest: it gives other results for the texts of the probe; "
+                    f"serve the {words} of then, {mine.get('name')}"
+                )
+            return
+        wanted, found = (each.get("weights_sha256") for each in (mine, other))
         if wanted is None and (role != "second_model" or found is not None):
             raise ModelError(f"the manifest has no fingerprint of the weights of the {words}; {remedy}")
         if found != wanted:
