@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
 
 from hnmine.core.errors import InputError, ModelError, OutputError
 from hnmine.core.paths import open_input, require_possible
@@ -22,6 +23,7 @@ from hnmine.core.version import __version__
 from hnmine.data.folders import Paths
 from hnmine.data.verdicts import Verdict
 from hnmine.export.formats import Written
+from hnmine.models.served.server import served_name
 
 __all__ = [
     "Manifest",
@@ -32,6 +34,7 @@ __all__ = [
     "manifest_path",
     "of_export",
     "read_manifest",
+    "same_model",
     "versions",
 ]
 
@@ -45,6 +48,9 @@ ROLES: dict[Role, tuple[str, str, str]] = {
     "second_model": ("second model", "--second_embedder_name_or_path", _LOADED),
     "reranker": ("reranker", "--reranker_name_or_path", "export again"),
 }
+SERVER_FLAGS: dict[Role, str] = {"model": "--embedder_server", "second_model": "--second_embedder_server", "reranker": "--reranker_server"}
+# The vectors of the same probe texts, as a served model gives them at two times, differ by less.
+PROBE_TOLERANCE = 0.02
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -59,6 +65,8 @@ class _Model(msgspec.Struct, frozen=True):
     name: str | None = None
     precision: str | None = None
     weights_sha256: str | None = None
+    address: str | None = None
+    probe: list[Any] | None = None
 
 
 class _Summary(msgspec.Struct, frozen=True):
@@ -163,13 +171,21 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
     def check_weights(self, role: Role, description: Mapping[str, Any] | None) -> None:
-        """Compare the weights of a model with those of the manifest; None where the run has no such model.
+        """Compare the weights of a model, or the probe of a served one, with those of the manifest; None: the run has no such model.
 
         Raises:
             ModelError: they differ, or the manifest lacks them.
         """
-        wanted, found = ((each or {}).get("weights_sha256") for each in (getattr(self, role), description))
         words, flag, remedy = ROLES[role]
+        before, now = getattr(self, role) or {}, description or {}
+        if before.get("probe") is not None and now.get("weights_sha256") is None:
+            if not same_model(before, now):
+                raise ModelError(
+                    f"the {words} {served_name(str(now.get('name')), now.get('address'))} is not that of the manifest: it answers the same "
+                    f"texts otherwise; name the right one with {SERVER_FLAGS[role]} or {flag}"
+                )
+            return
+        wanted, found = before.get("weights_sha256"), now.get("weights_sha256")
         if wanted is None and (role != "second_model" or found is not None):
             raise ModelError(f"the manifest has no fingerprint of the weights of the {words}; {remedy}")
         if found != wanted:
@@ -205,6 +221,17 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:  # no file can have this name
         return False
+
+
+def same_model(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Return whether two descriptions are of the same weights, or of served models with nearly the same probe."""
+    if before.get("weights_sha256") is not None or now.get("weights_sha256") is not None:
+        return bool(before.get("weights_sha256") == now.get("weights_sha256"))
+    try:
+        first, second = (np.asarray(each.get("probe") or [], dtype=np.float64) for each in (before, now))
+    except (TypeError, ValueError):
+        return False
+    return first.shape == second.shape and bool((np.abs(first - second) <= PROBE_TOLERANCE).all())
 
 
 def versions() -> dict[str, str]:

@@ -11,12 +11,14 @@ import msgspec
 
 from hnmine.core.errors import ModelError, SettingsError
 
-__all__ = ["APIS", "Api", "Server"]
+__all__ = ["APIS", "EMBEDDER_APIS", "RERANKER_APIS", "Api", "Server", "served_name"]
 
 # The forms of request: OpenAI's /v1/embeddings and /v1/chat/completions; /embed and /rerank of Text Embeddings Inference; /v1/rerank of
 # Jina and Cohere; /score of vLLM.
 Api = Literal["openai", "tei", "jina", "vllm"]
 APIS: tuple[Api, ...] = get_args(Api)
+EMBEDDER_APIS: tuple[Api, ...] = ("openai", "tei")
+RERANKER_APIS: tuple[Api, ...] = ("tei", "jina", "vllm")
 
 # Only such variables are read: a manifest or a screen that names another must not send what it holds to an address.
 _KEY_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*_API_KEY")
@@ -94,6 +96,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if not key.isascii() or not key.isprintable():
             raise ModelError(f"the environment variable {self.key_variable} holds characters that no key has; set it again")
         return key
+
+
+def served_name(name: str, address: str | None) -> str:
+    """Return the name of a model as it is shown: "bge-m3 · served at http://127.0.0.1:8000"; of a loaded one as it is."""
+    return name if address is None else f"{name} · served at {address}"
 
 
 _EXAMPLE = "http://127.0.0.1:8000/v1"
