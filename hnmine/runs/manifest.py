@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
 
 from hnmine.core.errors import InputError, ModelError, OutputError
 from hnmine.core.paths import open_input, require_possible
@@ -23,7 +22,8 @@ from hnmine.core.version import __version__
 from hnmine.data.folders import Paths
 from hnmine.data.verdicts import Verdict
 from hnmine.export.formats import Written
-from hnmine.models.served.server import served_name
+from hnmine.models.served.names import served_name
+from hnmine.models.served.probe import near
 
 __all__ = [
     "Manifest",
@@ -34,7 +34,6 @@ __all__ = [
     "manifest_path",
     "of_export",
     "read_manifest",
-    "same_model",
     "versions",
 ]
 
@@ -49,8 +48,6 @@ ROLES: dict[Role, tuple[str, str, str]] = {
     "reranker": ("reranker", "--reranker_name_or_path", "export again"),
 }
 SERVER_FLAGS: dict[Role, str] = {"model": "--embedder_server", "second_model": "--second_embedder_server", "reranker": "--reranker_server"}
-# The vectors of the same probe texts, as a served model gives them at two times, differ by less.
-PROBE_TOLERANCE = 0.02
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -179,7 +176,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         words, flag, remedy = ROLES[role]
         before, now = getattr(self, role) or {}, description or {}
         if before.get("probe") is not None and now.get("weights_sha256") is None:
-            if not same_model(before, now):
+            if not near(before["probe"], now.get("probe")):
                 raise ModelError(
                     f"the {words} {served_name(str(now.get('name')), now.get('address'))} is not that of the manifest: it answers the same "
                     f"texts otherwise; name the right one with {SERVER_FLAGS[role]} or {flag}"
@@ -221,17 +218,6 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:  # no file can have this name
         return False
-
-
-def same_model(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Return whether two descriptions are of the same weights, or of served models with nearly the same probe."""
-    if before.get("weights_sha256") is not None or now.get("weights_sha256") is not None:
-        return bool(before.get("weights_sha256") == now.get("weights_sha256"))
-    try:
-        first, second = (np.asarray(each.get("probe") or [], dtype=np.float64) for each in (before, now))
-    except (TypeError, ValueError):
-        return False
-    return first.shape == second.shape and bool((np.abs(first - second) <= PROBE_TOLERANCE).all())
 
 
 def versions() -> dict[str, str]:
