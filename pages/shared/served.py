@@ -13,7 +13,7 @@ import msgspec
 import streamlit as st
 
 from hnmine.core.errors import HnmineError, SettingsError
-from hnmine.core.text import counted, visible
+from hnmine.core.text import visible
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import encode
 from hnmine.models.opening import load_encoder, load_reranker
@@ -36,6 +36,8 @@ _FORMS: dict[Api, str] = {
 # Seconds that a check waits for one answer.
 SECONDS = 20.0
 TEXT = "How do I end a ride?"
+# Returns lines that say what the model of a server and a name is.
+Ask = Callable[[Server, str], tuple[str, ...]]
 
 
 class Answer(NamedTuple):
@@ -178,10 +180,10 @@ def model_name(key: str, initial: str | None, server: Server) -> str | None:
     return (name or "").strip()[: limits.ADDRESS] or None
 
 
-def check(key: str, server: Server, name: str | None, ask: Callable[[Server], tuple[str, ...]]) -> None:
+def check(key: str, server: Server, name: str | None, ask: Ask) -> None:
     """Draw the button that asks the server, and what the last check of this server and name found.
 
-    `ask` returns lines that say what the model is; it is called with a server whose timeout is short, and not without a name.
+    `ask` returns lines that say what a model of this name is; the server that it gets has a short timeout.
     """
     if st.button("Check", icon=":material/network_check:", key=f"check-{key}", help="Asks the server once."):
         with st.spinner("Asking the server"):
@@ -204,55 +206,50 @@ def _last(key: str, server: Server) -> Answer | None:
     return answer if isinstance(answer, Answer) and answer.server == server else None
 
 
-def _answer(server: Server, name: str | None, ask: Callable[[Server], tuple[str, ...]]) -> Answer:
+def _answer(server: Server, name: str | None, ask: Ask) -> Answer:
     """Ask a server for its models, then the model; its only name is taken where none is chosen."""
     quick = msgspec.structs.replace(server, timeout=min(server.timeout, SECONDS))
     names: tuple[str, ...] = ()
     try:
         servers.require(server)
         names = offered_names(quick)
+        name = names[0] if name is None and len(names) == 1 else name
         if name is None:
             error = "" if names else "The server does not answer, or has no list of models. Enter the name of the model, and check again."
             return Answer(server, None, names=names, error=error)
-        lines = ask(quick)
+        lines = ask(quick, name)
     except HnmineError as error:
         return Answer(server, name, names=names, error=str(error))
-    return Answer(server, name, (*lines, *([f"offers {counted(len(names), 'model')}"] if names else [])), names)
+    return Answer(server, name, lines, names)
 
 
-def ask_encoder(settings: ModelSettings) -> Callable[[Server], tuple[str, ...]]:
-    """Return what a check asks of an embedding model."""
-
-    def ask(server: Server) -> tuple[str, ...]:
-        encoder = load_encoder(msgspec.structs.replace(settings, server=server))
-        encode(encoder, [TEXT], "passages")  # opens the connection
-        began = time.monotonic()
-        vectors = encode(encoder, [TEXT], "passages")
-        milliseconds = 1000 * (time.monotonic() - began)
-        found = encoder.describe()
-        longest = found.get("passage_max_length")
-        return (
-            f"model {visible(str(found.get('name')))}",
-            f"{vectors.shape[1]:,} dimensions",
-            f"{milliseconds:,.0f} ms for one text",
-            f"longer texts are cut at {longest:,} tokens" if isinstance(longest, int) else "the server does not say how long a text may be",
-        )
-
-    return ask
+def ask_encoder(server: Server, name: str) -> tuple[str, ...]:
+    """Ask an embedding model for one text, and return what it is, in lines."""
+    encoder = load_encoder(ModelSettings(name_or_path=name, server=server))
+    began = time.monotonic()
+    vectors = encode(encoder, [TEXT], "passages")
+    milliseconds = 1000 * (time.monotonic() - began)
+    found = encoder.describe()
+    longest = found.get("passage_max_length")
+    return (
+        f"Model: {visible(str(found.get('name')))}",
+        f"Dimensions: {vectors.shape[1]:,}",
+        f"Time of one text: {milliseconds:,.0f} ms",
+        f"Longest text: {f'{longest:,} tokens' if isinstance(longest, int) else 'the server does not state it'}",
+    )
 
 
-def ask_reranker(settings: RerankerSettings) -> Callable[[Server], tuple[str, ...]]:
-    """Return what a check asks of a reranker."""
-
-    def ask(server: Server) -> tuple[str, ...]:
-        reranker = load_reranker(msgspec.structs.replace(settings, server=server))
-        began = time.monotonic()
-        (_, scores), *_ = reranker.score([(TEXT, TEXT)])
-        found = reranker.describe()
-        return (
-            f"model {visible(str(found.get('name')))}",
-            f"{1000 * (time.monotonic() - began):,.0f} ms for one pair",
-            f"score {float(scores[0]):.3f}",
-        )
-
-    return ask
+def ask_reranker(server: Server, name: str) -> tuple[str, ...]:
+    """Ask a reranker for one pair, and return what it is, in lines."""
+    reranker = load_reranker(RerankerSettings(name_or_path=name, server=server))
+    began = time.monotonic()
+    (_, scores), *_ = reranker.score([(TEXT, TEXT)])
+    milliseconds = 1000 * (time.monotonic() - began)
+    found = reranker.describe()
+    longest = found.get("max_length")
+    return (
+        f"Model: {visible(str(found.get('name')))}",
+        f"Time of one pair: {milliseconds:,.0f} ms",
+        f"Score of a text with itself: {float(scores[0]):.3f}",
+        f"Longest pair: {f'{longest:,} tokens' if isinstance(longest, int) else 'the server does not state it'}",
+    )
