@@ -5,14 +5,17 @@ Nothing is asked while the page is drawn. What a server says (names, errors) is 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import streamlit as st
 
-from hnmine.core.errors import HnmineError, SettingsError
+from hnmine.core.errors import EncodeError, HnmineError, SettingsError
 from hnmine.core.text import visible
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import encode
@@ -25,6 +28,8 @@ from pages.shared.widgets import failed
 
 __all__ = ["SERVED", "ask_encoder", "ask_reranker", "check", "model_name", "server_choice"]
 
+T = TypeVar("T")
+
 SERVED = "Served by a server"
 _EMBEDDER_FORMS: dict[Api, str] = {"openai": "OpenAI: /v1/embeddings", "tei": "TEI: /embed"}
 _FORMS: dict[Api, str] = {
@@ -35,6 +40,8 @@ _FORMS: dict[Api, str] = {
 }
 # Seconds that a check waits for one answer.
 SECONDS = 20.0
+# Seconds that a check takes at most.
+WAIT = 45.0
 TEXT = "How do I end a ride?"
 # Returns lines that say what the model of a server and a name is.
 Ask = Callable[[Server, str], tuple[str, ...]]
@@ -217,10 +224,33 @@ def _answer(server: Server, name: str | None, ask: Ask) -> Answer:
         if name is None:
             error = "" if names else "The server does not answer, or has no list of models. Enter the name of the model, and check again."
             return Answer(server, None, names=names, error=error)
-        lines = ask(quick, name)
+        lines = _in_time(lambda: ask(quick, name))
     except HnmineError as error:
         return Answer(server, name, names=names, error=str(error))
     return Answer(server, name, lines, names)
+
+
+def _in_time(work: Callable[[], T]) -> T:
+    """Return what `work` returns; a busy server is asked again for minutes, and nobody waits for a check that long.
+
+    Raises:
+        EncodeError: it takes longer than WAIT; or what `work` raises.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="hnmine-check", daemon=True).start()
+    try:
+        return future.result(WAIT)
+    except FutureTimeout:
+        if future.done():
+            raise
+        raise EncodeError(f"the server has not answered after {WAIT:.0f} seconds; it hangs, or is busy. Check again later") from None
 
 
 def ask_encoder(server: Server, name: str) -> tuple[str, ...]:
