@@ -6,9 +6,11 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
+from hnmine.core.text import visible
 from hnmine.data.dataset import Inputs
 from hnmine.models import cards
 from hnmine.models.cards import ModelSettings
+from hnmine.models.served.names import served_name
 from pages.shared import wording
 from pages.shared.widgets import metrics
 
@@ -28,6 +30,8 @@ def draw(data: resources.Data, read: Inputs, model: ModelSettings | None, depth:
     except HnmineError:  # said beside the choice of the model
         return
     _lengths(data, card)
+    if model is not None and model.server is not None:
+        st.text(visible(f"Model: {served_name(cards.readable_name(card.name), model.server.address)}"))
     deep = min(depth, corpus.n_candidates)
     st.markdown(
         f"1. Encode {len(corpus.passages):,} passages and {len(corpus.queries):,} queries. Encoded texts are stored and reused.\n"
