@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         HnmineError,
         InputError,
         LabelsError,
+        LimitError,
         ModelError,
         OutputError,
         QuestionError,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from hnmine.models.cards import ModelSettings
     from hnmine.models.encoder import Encoder, FlagEncoder
     from hnmine.models.reranker import Reranker, RerankerSettings
+    from hnmine.models.served.server import Server
+    from hnmine.review.judge_settings import JudgeSettings
     from hnmine.review.store import ReviewStore as VerdictStore
     from hnmine.runs.find_knn_neg import find_knn_neg
     from hnmine.runs.reproduce import reproduce
@@ -57,7 +60,9 @@ __all__ = [
     "FlagEncoder",
     "HnmineError",
     "InputError",
+    "JudgeSettings",
     "LabelsError",
+    "LimitError",
     "ModelError",
     "ModelSettings",
     "OutputError",
@@ -67,6 +72,7 @@ __all__ = [
     "RerankerSettings",
     "Selection",
     "SelectionSettings",
+    "Server",
     "SettingsError",
     "Summary",
     "TextsError",
@@ -99,7 +105,9 @@ _HOMES = {
     "FlagEncoder": "models.encoder",
     "HnmineError": "core.errors",
     "InputError": "core.errors",
+    "JudgeSettings": "review.judge_settings",
     "LabelsError": "core.errors",
+    "LimitError": "core.errors",
     "ModelError": "core.errors",
     "ModelSettings": "models.cards",
     "OutputError": "core.errors",
@@ -109,6 +117,7 @@ _HOMES = {
     "RerankerSettings": "models.reranker",
     "Selection": "api.selection",
     "SelectionSettings": "selection.settings",
+    "Server": "models.served.server",
     "SettingsError": "core.errors",
     "Summary": "runs.summary",
     "TextsError": "core.errors",
