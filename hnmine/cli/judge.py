@@ -58,7 +58,8 @@ def judge_file(arguments: argparse.Namespace, say: Callable[[str], None], on_pro
     plan = planned(inputs.corpus, *pairs, settings, store, ask_again=arguments.ask_again)
     if arguments.dry_run:
         return msgspec.json.encode(plan).decode() if arguments.json else str(plan)
-    say(str(plan))
+    if plan.calls <= settings.max_calls:  # else the error says it
+        say(str(plan))
     done = 0
 
     def progress(now: int, total: int, note: str) -> None:
