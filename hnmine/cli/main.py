@@ -33,8 +33,7 @@ from hnmine.core.progress_bar import Progress
 from hnmine.core.text import legible
 from hnmine.data.verdicts import read_verdicts
 from hnmine.export.hub_upload import push
-from hnmine.models.cards import ModelSettings
-from hnmine.models.encoder import FlagEncoder
+from hnmine.models.opening import load_encoder
 from hnmine.runs.mine import mine_to_file
 from hnmine.runs.reproduce import reproduce
 from hnmine.runs.workspace import vectors_folder
@@ -94,7 +93,7 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
             )
         else:
             summary = mine_to_file(
-                lambda: FlagEncoder.load(settings.model or ModelSettings(), on_progress=on_progress),
+                lambda: load_encoder(settings.model, on_progress=on_progress),
                 paths_of(arguments.input_file),
                 arguments.candidate_pool and paths_of(arguments.candidate_pool),
                 arguments.output_file,

@@ -23,7 +23,7 @@ from hnmine.data.folders import Paths
 from hnmine.data.verdicts import Verdict
 from hnmine.export.formats import Written
 from hnmine.models.served.names import served_name
-from hnmine.models.served.probe import near
+from hnmine.models.served.probe import same_model
 
 __all__ = [
     "Manifest",
@@ -175,11 +175,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """
         words, flag, remedy = ROLES[role]
         before, now = getattr(self, role) or {}, description or {}
-        if before.get("probe") is not None and now.get("weights_sha256") is None:
-            if not near(before["probe"], now.get("probe")):
+        if before.get("probe") is not None:
+            if not same_model(before, dict(now)):
                 raise ModelError(
-                    f"the {words} {served_name(str(now.get('name')), now.get('address'))} is not that of the manifest: it answers the same "
-                    f"texts otherwise; name the right one with {SERVER_FLAGS[role]} or {flag}"
+                    f"the {words} {served_name(str(now.get('name')), now.get('address'))} is not that of the manifest: it gives other results "
+                    f"for the texts of the probe; name the server of the right one with {SERVER_FLAGS[role]}"
                 )
             return
         wanted, found = before.get("weights_sha256"), now.get("weights_sha256")
