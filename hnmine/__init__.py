@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         HnmineError,
         InputError,
         LabelsError,
+        LimitError,
         ModelError,
         OutputError,
         QuestionError,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from hnmine.models.encoder import Encoder, FlagEncoder
     from hnmine.models.reranker import Reranker, RerankerSettings
     from hnmine.models.served.server import Server
+    from hnmine.review.judge_settings import JudgeSettings
     from hnmine.review.store import ReviewStore as VerdictStore
     from hnmine.runs.find_knn_neg import find_knn_neg
     from hnmine.runs.reproduce import reproduce
@@ -58,7 +60,9 @@ __all__ = [
     "FlagEncoder",
     "HnmineError",
     "InputError",
+    "JudgeSettings",
     "LabelsError",
+    "LimitError",
     "ModelError",
     "ModelSettings",
     "OutputError",
@@ -101,7 +105,9 @@ _HOMES = {
     "FlagEncoder": "models.encoder",
     "HnmineError": "core.errors",
     "InputError": "core.errors",
+    "JudgeSettings": "review.judge_settings",
     "LabelsError": "core.errors",
+    "LimitError": "core.errors",
     "ModelError": "core.errors",
     "ModelSettings": "models.cards",
     "OutputError": "core.errors",
