@@ -238,8 +238,8 @@ def refit(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs, base: F
         base: the model to start from; None for the default one.
 
     Relevant verdicts together count at most as much as the negative ones. A report of false negatives alone does not say
-    how many candidates were seen, and each would raise the level. Of a judge's grades that have more than their part of the verdicts, each
-    verdict counts less: who reviews what the judge calls relevant, reviews false negatives, and they must not raise the level of all others.
+    how many candidates were seen, and each would raise the level. Verdicts on the grades of a judge that people reviewed most count less:
+    who reviews what the judge calls relevant finds false negatives, which say little of all other candidates.
 
     Returns:
         The base, if no negative verdict is on a ranked candidate, or the ranking has no signals.
@@ -267,7 +267,9 @@ def refit(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs, base: F
         verdicts=base.verdicts + len(rows),
     )
     asked = ~np.isnan(grades)
-    return fitted if JUDGE in base.features or not asked.any() else _with_judge(fitted, (rows @ mean)[asked], grades[asked], outcomes[asked])
+    return (
+        fitted if JUDGE in base.features or not asked.any() else _with_judge(fitted, (rows @ mean)[asked], grades[asked], outcomes[asked])
+    )
 
 
 def _with_judge(model: FNModel, log_odds: Matrix, grades: npt.NDArray[Any], outcomes: npt.NDArray[Any]) -> FNModel:
