@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         HnmineError,
         InputError,
         LabelsError,
+        LimitError,
         ModelError,
         OutputError,
         QuestionError,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from hnmine.models.cards import ModelSettings
     from hnmine.models.encoder import Encoder, FlagEncoder
     from hnmine.models.reranker import Reranker, RerankerSettings
+    from hnmine.models.served.server import Server
+    from hnmine.review.judge_settings import JudgeSettings
     from hnmine.review.judgements import Judgement, JudgementStore, read_judgements
     from hnmine.review.store import ReviewStore as VerdictStore
     from hnmine.runs.find_knn_neg import find_knn_neg
@@ -58,9 +61,11 @@ __all__ = [
     "FlagEncoder",
     "HnmineError",
     "InputError",
+    "JudgeSettings",
     "Judgement",
     "JudgementStore",
     "LabelsError",
+    "LimitError",
     "ModelError",
     "ModelSettings",
     "OutputError",
@@ -70,6 +75,7 @@ __all__ = [
     "RerankerSettings",
     "Selection",
     "SelectionSettings",
+    "Server",
     "SettingsError",
     "Summary",
     "TextsError",
@@ -105,7 +111,9 @@ _HOMES = {
     "InputError": "core.errors",
     "Judgement": "review.judgements",
     "JudgementStore": "review.judgements",
+    "JudgeSettings": "review.judge_settings",
     "LabelsError": "core.errors",
+    "LimitError": "core.errors",
     "ModelError": "core.errors",
     "ModelSettings": "models.cards",
     "OutputError": "core.errors",
@@ -115,6 +123,7 @@ _HOMES = {
     "RerankerSettings": "models.reranker",
     "Selection": "api.selection",
     "SelectionSettings": "selection.settings",
+    "Server": "models.served.server",
     "SettingsError": "core.errors",
     "Summary": "runs.summary",
     "TextsError": "core.errors",
