@@ -14,14 +14,13 @@ import numpy.typing as npt
 
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import Verdict, pairs_of
+from hnmine.review.judge_prompt import GRADES
 from hnmine.review.judgements import Judgement, matched
 
-__all__ = ["GRADES", "GradeCount", "JudgeAgreement", "decided", "judge_agreement"]
+__all__ = ["GradeCount", "JudgeAgreement", "decided", "judge_agreement"]
 
 Ids = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
-
-GRADES = (0, 1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class JudgeAgreement:
         pairs: that both have judged, with a usable grade and a verdict that decides.
         raw: fraction of them on which both say the same; None without any.
         kappa: Cohen's; None where it is not defined: without pairs, or where both say the same of all.
-        grades: one entry for each of GRADES.
+        grades: one entry for each grade, the lowest first.
     """
 
     pairs: int
@@ -71,7 +70,7 @@ def judge_agreement(corpus: Corpus, judgements: Sequence[Judgement], decisions: 
         pairs=len(here),
         raw=float((says == relevant).mean()) if here else None,
         kappa=_kappa(says, relevant) if here else None,
-        grades=tuple(_count(grade, relevant[given == grade]) for grade in GRADES),
+        grades=tuple(_count(grade, relevant[given == grade]) for grade in range(len(GRADES))),
     )
 
 

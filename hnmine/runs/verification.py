@@ -20,8 +20,9 @@ from hnmine.core.text import counted
 from hnmine.retrieval.ranking import Ranking
 from hnmine.review import log_check
 from hnmine.review.audit_sample import Sample
+from hnmine.review.judge_settings import JudgeSettings
 from hnmine.review.migration import SCHEMA_VERSION
-from hnmine.runs import audit_samples, dataset_files, dataset_notes, drafts, exports, job_records, variants
+from hnmine.runs import audit_samples, dataset_files, dataset_notes, drafts, exports, job_records, judge_setup, variants
 from hnmine.runs.dataset_notes import DatasetNote
 from hnmine.runs.dataset_settings import SETTINGS, read_setting
 from hnmine.runs.descriptions import Run
@@ -80,7 +81,11 @@ _READERS: dict[str, dict[str, Reader]] = {
         "exported-*.json": _json(Exported, exports.REMEDY),
         "figures/*": _json(Figures, "remove the file; the Runs screen computes it again"),
     },
-    "": {"timings.json": _json(Timings, job_records.TIMINGS_REMEDY, older_timings), "jobs/*.json": _json(JobRecord, job_records.REMEDY)},
+    "": {
+        "timings.json": _json(Timings, job_records.TIMINGS_REMEDY, older_timings),
+        "jobs/*.json": _json(JobRecord, job_records.REMEDY),
+        judge_setup.FILE: _json(JudgeSettings, judge_setup.REMEDY),
+    },
 }
 
 
