@@ -1,7 +1,8 @@
 """The agreement of an LLM judge with people, on the pairs that both have judged.
 
-People count as one: of several verdicts on a pair the last one that decides counts, junk as not relevant; unsure is left out. The judge
-counts as one too: its last grade of a pair, relevant from a given grade on. Grades and verdicts are compared here and mixed nowhere.
+People count as one: of several verdicts on a pair the last one that decides counts, junk as not relevant; unsure is left out, and so are
+pairs that were promoted in bulk because the judge found them relevant, or the judge would agree with itself. The judge counts as one too:
+its last grade of a pair, relevant from a given grade on. Grades and verdicts are compared here and mixed nowhere.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from hnmine.data.verdicts import Verdict, pairs_of
 from hnmine.review.judge_prompt import GRADES
 from hnmine.review.judgements import Judgement, matched
 
-__all__ = ["GradeCount", "JudgeAgreement", "decided", "judge_agreement"]
+__all__ = ["GradeCount", "by_people", "JudgeAgreement", "decided", "judge_agreement", "promotion_note"]
 
 Ids = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
@@ -74,9 +75,22 @@ def judge_agreement(corpus: Corpus, judgements: Sequence[Judgement], decisions: 
     )
 
 
+def promotion_note(judge: str, grades: Sequence[int]) -> str:
+    """Return the note on the verdicts of a bulk promotion, by which `by_people` knows them."""
+    return f"{_PROMOTED}{judge}: grade {' or '.join(map(str, sorted(set(grades))))}"
+
+
+_PROMOTED = "judge "
+
+
+def by_people(decisions: Sequence[Verdict]) -> list[Verdict]:
+    """Return the verdicts that people gave by reading the pair: without those of a bulk promotion."""
+    return [each for each in decisions if not (each.note.startswith(_PROMOTED) and ": grade " in each.note)]
+
+
 def decided(corpus: Corpus, decisions: Sequence[Verdict]) -> dict[tuple[int, int], bool]:
     """Return whether people found each pair relevant that they decided: the last verdict counts, junk is not relevant, unsure is none."""
-    given = [each for each in decisions if each.verdict != "unsure"]
+    given = [each for each in by_people(decisions) if each.verdict != "unsure"]
     queries, passages = pairs_of(corpus, [each.query for each in given], [each.passage for each in given])
     return {
         (query, passage): each.verdict in ("relevant", "positive")

@@ -40,14 +40,14 @@ class Graded:
     Attributes:
         judgements: in the order of their times. pairs: their queries and passages, (p,) int32 each. grades: (p,) float32, NaN for none.
         by_pair: the judgement of each pair.
-        version: of the store when they were read.
+        key: the version of the store when they were read, and the judge's model and prompt, "" for all.
     """
 
     judgements: tuple[Judgement, ...]
     pairs: Pairs
     grades: npt.NDArray[np.float32]
     by_pair: dict[tuple[int, int], Judgement]
-    version: int
+    key: tuple[int, str, str]
 
     def relevant(self, relevant_from: int) -> Pairs:
         """Return the pairs with at least this grade."""
@@ -95,7 +95,7 @@ def _graded(run: OpenRun, version: int, judge: str, prompt: str) -> Graded:
             by_pair[pair] = each
     table = np.array([*by_pair], np.int32).reshape(-1, 2)
     grades = [np.nan if each.grade is None else each.grade for each in by_pair.values()]
-    return Graded(tuple(by_pair.values()), (table[:, 0].copy(), table[:, 1].copy()), np.array(grades, np.float32), by_pair, version)
+    return Graded(tuple(by_pair.values()), (table[:, 0].copy(), table[:, 1].copy()), np.array(grades, np.float32), by_pair, (version, judge, prompt))
 
 
 def agreement(run: OpenRun, found: Graded, relevant_from: int) -> JudgeAgreement:
@@ -104,13 +104,12 @@ def agreement(run: OpenRun, found: Graded, relevant_from: int) -> JudgeAgreement
     Raises:
         WorkspaceError: the verdicts cannot be read.
     """
-    return _agreement(run, found.judgements, found.version, resources.reviews().version(), relevant_from)
+    return _agreement(run, *found.key, resources.reviews().version(), relevant_from)
 
 
 @resources.cached(by_verdicts=False)
-def _agreement(
-    run: OpenRun, judgements: tuple[Judgement, ...], version: int, verdicts: int, relevant_from: int
-) -> JudgeAgreement:
+def _agreement(run: OpenRun, version: int, judge: str, prompt: str, verdicts: int, relevant_from: int) -> JudgeAgreement:
+    judgements = _graded(run, version, judge, prompt).judgements
     return judge_agreement(run.inputs.corpus, judgements, resources.reviews().by_reviewer(), relevant_from)
 
 
@@ -144,13 +143,11 @@ def cost(run: OpenRun, pairs: Pairs, settings: JudgeSettings) -> CallPlan:
     Raises:
         WorkspaceError: the grades cannot be read.
     """
-    return _cost(run, pairs[0].tobytes(), pairs[1].tobytes(), settings, resources.judgements().version())
-
-
-@resources.cached()
-def _cost(run: OpenRun, queries: bytes, passages: bytes, settings: JudgeSettings, version: int) -> CallPlan:
-    pairs = np.frombuffer(queries, np.int32), np.frombuffer(passages, np.int32)
-    return planned(run.inputs.corpus, *pairs, settings, resources.judgements())
+    known: tuple[object, CallPlan] | None = st.session_state.get("judge-cost")
+    key = (run.key, *(each.tobytes() for each in pairs), settings, resources.judgements().version())
+    if known is None or known[0] != key:
+        known = st.session_state["judge-cost"] = key, planned(run.inputs.corpus, *pairs, settings, resources.judgements())
+    return known[1]
 
 
 def start(run: OpenRun, pairs: Pairs, settings: JudgeSettings) -> Job:
