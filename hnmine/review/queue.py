@@ -231,7 +231,9 @@ def build(
         raise SettingsError(f"this run has no signal {settings.signal!r}; it has: {', '.join(ranking.signals) or 'none'}")
     if settings.source in _GIVEN:
         if sample is None:
-            raise SettingsError(f"the pairs of the source {settings.source!r} are not given; an audit sample is drawn on the Quality screen")
+            raise SettingsError(
+                f"the pairs of the source {settings.source!r} are not given; an audit sample is drawn on the Quality screen"
+            )
         drawn = ranking.score_pairs(*sample)
         pairs, nearest_only = RankedPairs(*sample, drawn, ranks_of(ranking.ids, *sample)), None
     else:

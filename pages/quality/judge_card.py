@@ -127,7 +127,11 @@ def _grades(found: judging.Graded, both: JudgeAgreement) -> None:
 
 def _check(found: judging.Graded, both: JudgeAgreement) -> None:
     """Draw the way to verdicts of people on judged pairs."""
-    has = f"{counted(both.pairs, 'judged pair has', 'judged pairs have')} a verdict of a reviewer" if both.pairs else "No judged pair has a verdict of a reviewer"
+    has = (
+        f"{counted(both.pairs, 'judged pair has', 'judged pairs have')} a verdict of a reviewer"
+        if both.pairs
+        else "No judged pair has a verdict of a reviewer"
+    )
     st.write(f"{has}. {FEW} give a first idea of the agreement.")
     if st.button(
         f"Review {min(FEW, len(found.by_pair)):,} at random",

@@ -24,9 +24,7 @@ _DONE = "judge-promoted"
 def draw(run: OpenRun, found: judging.Graded, settings: JudgeSettings) -> None:
     """Draw the button with what it does, or why it is not there; and after it, the way back."""
     level = int(st.session_state.get("judge-level") or LEVELS[1])
-    offered = promotable(
-        run.inputs.corpus, found.judgements, resources.reviews().by_reviewer(), settings.relevant_from, level / 100
-    )
+    offered = promotable(run.inputs.corpus, found.judgements, resources.reviews().by_reviewer(), settings.relevant_from, level / 100)
     _promoted()
     if not len(offered.pairs[0]):
         return

@@ -27,7 +27,30 @@ from hnmine.review.judgements import Judgement
 from hnmine.runs.jobs import Job
 from hnmine.runs.judge_setup import read_judge
 
-__all__ = ["Graded", "agreement", "chosen", "cost", "differing", "graded", "graded_or_none", "latest", "said", "start", "tokens"]
+__all__ = [
+    "SOURCES",
+    "Graded",
+    "agreement",
+    "any_graded",
+    "chosen",
+    "cost",
+    "graded",
+    "graded_or_none",
+    "latest",
+    "relevant_from",
+    "said",
+    "source",
+    "start",
+    "tokens",
+]
+
+RELEVANT_FROM = 2  # where no judge is chosen
+# Sources of the review queue that need grades.
+SOURCES = {
+    "judged": "Judged by the LLM",
+    "judged_relevant": "Judged relevant by the LLM",
+    "judge_differs": "The LLM and reviewers disagree",
+}
 
 Ids = npt.NDArray[np.int32]
 Pairs = tuple[Ids, Ids]
@@ -48,11 +71,6 @@ class Graded:
     grades: npt.NDArray[np.float32]
     by_pair: dict[tuple[int, int], Judgement]
     key: tuple[int, str, str]
-
-    def relevant(self, relevant_from: int) -> Pairs:
-        """Return the pairs with at least this grade."""
-        high = self.grades >= relevant_from
-        return self.pairs[0][high], self.pairs[1][high]
 
 
 def chosen() -> JudgeSettings | None:
@@ -75,6 +93,14 @@ def graded(run: OpenRun) -> Graded:
     return _graded(run, resources.judgements().version(), *names)
 
 
+def any_graded() -> bool:
+    """Return whether an LLM has judged any pair of this workspace; False where the grades cannot be read, which the Quality screen says."""
+    try:
+        return resources.judgements().version() > 0
+    except HnmineError:
+        return False
+
+
 def graded_or_none(run: OpenRun) -> Graded | None:
     """Return `graded`, or None where there are none or they cannot be read, which the Quality screen says."""
     try:
@@ -95,7 +121,9 @@ def _graded(run: OpenRun, version: int, judge: str, prompt: str) -> Graded:
             by_pair[pair] = each
     table = np.array([*by_pair], np.int32).reshape(-1, 2)
     grades = [np.nan if each.grade is None else each.grade for each in by_pair.values()]
-    return Graded(tuple(by_pair.values()), (table[:, 0].copy(), table[:, 1].copy()), np.array(grades, np.float32), by_pair, (version, judge, prompt))
+    return Graded(
+        tuple(by_pair.values()), (table[:, 0].copy(), table[:, 1].copy()), np.array(grades, np.float32), by_pair, (version, judge, prompt)
+    )
 
 
 def agreement(run: OpenRun, found: Graded, relevant_from: int) -> JudgeAgreement:
@@ -113,19 +141,36 @@ def _agreement(run: OpenRun, version: int, judge: str, prompt: str, verdicts: in
     return judge_agreement(run.inputs.corpus, judgements, resources.reviews().by_reviewer(), relevant_from)
 
 
-def differing(run: OpenRun, found: Graded, relevant_from: int) -> Pairs:
-    """Return the pairs on which the judge and people disagree.
+def relevant_from() -> int:
+    """Return the lowest grade that counts as relevant.
 
     Raises:
-        WorkspaceError: the verdicts cannot be read.
+        WorkspaceError: the settings of the judge are damaged.
     """
-    people = decided(run.inputs.corpus, resources.reviews().by_reviewer())
-    differ = [
-        pair in people and not np.isnan(grade) and people[pair] != (grade >= relevant_from)
-        for pair, grade in zip(found.by_pair, found.grades, strict=True)
-    ]
-    here = np.array(differ, dtype=bool)
-    return found.pairs[0][here], found.pairs[1][here]
+    settings = chosen()
+    return RELEVANT_FROM if settings is None else settings.relevant_from
+
+
+def source(run: OpenRun, name: str) -> Pairs:
+    """Return the pairs of one of SOURCES.
+
+    Raises:
+        WorkspaceError: grades or verdicts cannot be read.
+    """
+    found, lowest = graded(run), relevant_from()
+    wanted = found.grades >= lowest
+    if name == "judged":
+        wanted[:] = True
+    elif name == "judge_differs":
+        people = decided(run.inputs.corpus, resources.reviews().by_reviewer())
+        wanted = np.array(
+            [
+                pair in people and not np.isnan(grade) and people[pair] != (grade >= lowest)
+                for pair, grade in zip(found.by_pair, found.grades)
+            ],
+            dtype=bool,
+        )
+    return found.pairs[0][wanted], found.pairs[1][wanted]
 
 
 def said(judgement: Judgement) -> str:
