@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from hnmine.core.errors import InputError
 from hnmine.core.paths import require_possible
-from hnmine.core.text import _folded
+from hnmine.core.text import _folded, shortened
 from hnmine.data.corpus import Corpus, find
 from hnmine.data.formats.lines import LineReader
 from hnmine.data.formats.net import reason_of
@@ -117,14 +117,17 @@ def pair_keys(pairs: Iterable[tuple[str, str]]) -> list[bytes]:
     return found
 
 
-def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
+def read_verdicts(path: str | os.PathLike[str], *, of_judges: bool = False) -> list[Verdict]:
     """Read verdicts from JSON lines with `query`, `passage`, `verdict` and, optionally, `when`, `who` and `note`; ignore others.
+
+    Args:
+        of_judges: read the lines of an LLM judge too, which have the key `judge`. They are not taken for the verdicts of people.
 
     Returns:
         The verdicts, oldest first (`sorted_by_time`); of several on one pair the last counts.
 
     Raises:
-        InputError: the file cannot be read, or a line is not a valid verdict; nothing is read then.
+        InputError: the file cannot be read, or a line is not a valid verdict, or of a judge; nothing is read then.
     """
     require_possible("reviews", path, InputError)
     reader = LineReader(path)
@@ -142,6 +145,11 @@ def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
                 f"{reader.where}:{reader.line} is not a valid verdict ({reason_of(error)}); write one object per line, such as "
                 f'{{"query": "...", "passage": "...", "verdict": "relevant"}}; allowed verdicts: {", ".join(CHOICES)}'
             ) from error
+        if not of_judges and b'"judge"' in raw and (judge := json.loads(raw).get("judge")):
+            raise InputError(
+                f"{reader.where}:{reader.line} is the verdict of a judge, {shortened(str(judge))}, and verdicts of people are read here; "
+                "to mine with it, give this file as --judgements"
+            )
         found.append(verdict)
     return sorted_by_time(found)
 

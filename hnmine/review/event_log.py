@@ -48,10 +48,17 @@ class EventLog:
 
     Attributes:
         generation: how often the file at the path was replaced by another; data read from an earlier one is then outdated.
+        holds, restore: for messages: what is in it, and what to do after a damaged file was moved away.
+        tables, format: the statements that make an empty file, and the number of its format.
 
     Raises:
         WorkspaceError: the file cannot be opened or created, is damaged, or has another format.
     """
+
+    holds = "verdicts"
+    restore = "import your last download of the verdicts"
+    tables: tuple[str, ...] = _SCHEMA
+    format = SCHEMA_VERSION
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -81,7 +88,7 @@ class EventLog:
                 raise
             self._idle.append((db, file))
         except sqlite3.Error as error:
-            raise WorkspaceError(f"the verdicts in {self.path} {_remedy(error)}") from error
+            raise WorkspaceError(f"the {self.holds} in {self.path} {_remedy(error, self.restore)}") from error
 
     def _take(self) -> tuple[sqlite3.Connection, _File | None]:
         """Return a connection to the file now at the path, and that file's identity."""
@@ -103,8 +110,8 @@ class EventLog:
     def _open(self) -> sqlite3.Connection:
         if self.path.is_symlink() and not self.path.exists():  # SQLite would begin an empty file there
             raise WorkspaceError(
-                f"the verdicts in {self.path} cannot be opened: it is a link to a file that does not exist; put that file back, or remove "
-                "the link"
+                f"the {self.holds} in {self.path} cannot be opened: it is a link to a file that does not exist; put that file back, or "
+                "remove the link"
             )
         db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
@@ -120,21 +127,21 @@ class EventLog:
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         found = _version(db)
-        if found > SCHEMA_VERSION:
+        if found > self.format:
             raise WorkspaceError(
-                f"the verdicts in {self.path} were written by a newer version of hnmine (format {found}; this version reads format "
-                f"{SCHEMA_VERSION}); update hnmine, or set HNMINE_HOME to another folder"
+                f"the {self.holds} in {self.path} were written by a newer version of hnmine (format {found}; this version reads format "
+                f"{self.format}); update hnmine, or set HNMINE_HOME to another folder"
             )
-        if found == SCHEMA_VERSION:
+        if found == self.format:
             return
         db.execute("BEGIN IMMEDIATE")
         found = _version(db)  # another process may have created or migrated it first
         if found == 0:
-            for statement in _SCHEMA:
+            for statement in self.tables:
                 db.execute(statement)
         else:
             migrate(db, found)
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute(f"PRAGMA user_version = {self.format}")
         db.execute("COMMIT")
 
     @contextmanager
@@ -162,16 +169,13 @@ def _file_at(path: Path) -> _File | None:
     return found.st_dev, found.st_ino
 
 
-def _remedy(error: sqlite3.Error) -> str:
+def _remedy(error: sqlite3.Error, restore: str) -> str:
     """Describe an SQLite error and its remedy."""
     name = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return f"have been locked by another program for more than {BUSY_SECONDS:.0f} seconds ({error}); close it, then try again"
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return (
-            f"are damaged ({error}); move that file away together with the files ending in -wal and -shm, then import your last "
-            "download of the verdicts"
-        )
+        return f"are damaged ({error}); move that file away together with the files ending in -wal and -shm, then {restore}"
     if name.startswith("SQLITE_FULL"):
         return "cannot be written: the disk is full; free some space, then try again"
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_IOERR")):
