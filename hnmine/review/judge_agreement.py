@@ -18,7 +18,7 @@ from hnmine.data.verdicts import Verdict, pairs_of
 from hnmine.review.judge_prompt import GRADES
 from hnmine.review.judgements import Judgement, matched
 
-__all__ = ["GradeCount", "by_people", "JudgeAgreement", "decided", "judge_agreement", "promotion_note"]
+__all__ = ["GradeCount", "JudgeAgreement", "by_people", "decided", "judge_agreement"]
 
 Ids = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
@@ -75,17 +75,13 @@ def judge_agreement(corpus: Corpus, judgements: Sequence[Judgement], decisions: 
     )
 
 
-def promotion_note(judge: str, grades: Sequence[int]) -> str:
-    """Return the note on the verdicts of a bulk promotion, by which `by_people` knows them."""
-    return f"{_PROMOTED}{judge}: grade {' or '.join(map(str, sorted(set(grades))))}"
-
-
-_PROMOTED = "judge "
+# How the note on the verdicts of a bulk promotion begins and goes on (`relabelling.Promotable.note`).
+_PROMOTED = "judge ", ": grade "
 
 
 def by_people(decisions: Sequence[Verdict]) -> list[Verdict]:
     """Return the verdicts that people gave by reading the pair: without those of a bulk promotion."""
-    return [each for each in decisions if not (each.note.startswith(_PROMOTED) and ": grade " in each.note)]
+    return [each for each in decisions if not (each.note.startswith(_PROMOTED[0]) and _PROMOTED[1] in each.note)]
 
 
 def decided(corpus: Corpus, decisions: Sequence[Verdict]) -> dict[tuple[int, int], bool]:

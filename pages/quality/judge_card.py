@@ -22,7 +22,6 @@ from hnmine.review.judge_settings import JudgeSettings
 from hnmine.runs.judge_setup import write_judge
 from hnmine.selection.select import Selection
 from pages.quality import judge_form, promotion
-from pages.shared import audit as auditing
 from pages.shared import judge_job, judging, wording
 from pages.shared.audit import Audit
 from pages.shared.widgets import failed

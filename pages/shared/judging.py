@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
@@ -23,7 +22,7 @@ from hnmine.review.judge import CallPlan, judge_pairs, planned
 from hnmine.review.judge_agreement import JudgeAgreement, decided, judge_agreement
 from hnmine.review.judge_prompt import GRADES
 from hnmine.review.judge_settings import JudgeSettings
-from hnmine.review.judgements import Judgement
+from hnmine.review.judgements import FILE, Judgement
 from hnmine.runs.jobs import Job
 from hnmine.runs.judge_setup import read_judge
 
@@ -90,13 +89,13 @@ def graded(run: OpenRun) -> Graded:
     """
     settings = chosen()
     names = ("", "") if settings is None else (settings.model, settings.prompt.version)
-    return _graded(run, resources.judgements().version(), *names)
+    return _graded(run, _version(), *names)
 
 
 def any_graded() -> bool:
     """Return whether an LLM has judged any pair of this workspace; False where the grades cannot be read, which the Quality screen says."""
     try:
-        return resources.judgements().version() > 0
+        return _version() > 0
     except HnmineError:
         return False
 
@@ -110,9 +109,15 @@ def graded_or_none(run: OpenRun) -> Graded | None:
     return found if found.by_pair else None
 
 
+def _version() -> int:
+    """Return the version of the store, 0 without a file, which is made by the first job: a workspace that is only read stays as it is."""
+    path = resources.workspace().root / FILE
+    return resources.judgements().version() if path.exists() or path.is_symlink() else 0
+
+
 @resources.cached(by_verdicts=False)
 def _graded(run: OpenRun, version: int, judge: str, prompt: str) -> Graded:
-    given = [each for each in resources.judgements().all(judge or None) if prompt in ("", each.prompt)]
+    given = [each for each in resources.judgements().all(judge or None) if prompt in ("", each.prompt)] if version else []
     queries, passages = pairs_of(run.inputs.corpus, [each.query for each in given], [each.passage for each in given])
     by_pair: dict[tuple[int, int], Judgement] = {}
     for pair, each in zip(zip(queries.tolist(), passages.tolist(), strict=True), given, strict=True):
