@@ -216,7 +216,8 @@ def _database(
         more = [f"{len(found) - _NAMED:,} more"] if len(found) > _NAMED else []
         yield WorkspaceError(
             f"the {holds} in {path} are damaged ({', '.join([*found[:_NAMED], *more])}); move it away together with the files ending in "
-            f"-wal and -shm, then put the one of a backup in its place (python -m hnmine workspace restore, into a new folder), or {else_do}"
+            f"-wal and -shm, then put the one of a backup in its place (python -m hnmine workspace restore, into a new folder), or "
+            f"{else_do}"
         )
 
 

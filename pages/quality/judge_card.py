@@ -14,7 +14,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
-from hnmine.core.text import counted, shortened
+from hnmine.core.text import counted
 from hnmine.resources import OpenRun
 from hnmine.review.judge_agreement import JudgeAgreement
 from hnmine.review.judge_prompt import GRADES
@@ -22,6 +22,7 @@ from hnmine.review.judge_settings import JudgeSettings
 from hnmine.runs.judge_setup import write_judge
 from hnmine.selection.select import Selection
 from pages.quality import judge_form, promotion
+from pages.shared import audit as auditing
 from pages.shared import judge_job, judging, wording
 from pages.shared.audit import Audit
 from pages.shared.widgets import failed
@@ -32,9 +33,12 @@ Ids = npt.NDArray[np.int32]
 FEW = 20
 NOTHING = "–"
 ABOUT = (
-    "A large language model grades pairs of a query and a passage from 0 to 3. Its grades are estimates. They are never counted as verdicts "
+    "A large language model (LLM) grades pairs of a query and a passage from 0 to 3. Grades are estimates, and never counted as verdicts "
     "of reviewers."
 )
+# The pairs that can be judged, by the names in `_choices`.
+NAMES = {"audit": "Audit sample", "uncertain": "Most uncertain", "chosen": "Chosen negatives"}
+UNCERTAIN = 200
 
 
 def draw(run: OpenRun, selection: Selection, audit: Audit | None) -> None:
@@ -58,7 +62,7 @@ def draw(run: OpenRun, selection: Selection, audit: Audit | None) -> None:
                 failed("The agreement with reviewers cannot be computed", error)
         with st.container():
             if settings is not None:
-                st.text(f"{shortened(settings.model, 60)} · served at {settings.server.address} · prompt {settings.prompt.version}")
+                judge_job.name(settings)
             if job is not None and job.active:
                 judge_job.progress(job.id)
             else:
@@ -81,8 +85,8 @@ def _result(run: OpenRun, found: judging.Graded, relevant_from: int, settings: J
         st.metric(
             "Agreement",
             NOTHING if both.raw is None else wording.percent(both.raw),
-            help="Of the pairs that both have judged: the judge and the reviewers agree whether the passage is relevant. Junk counts as not "
-            "relevant, and unsure is left out.",
+            help="Part of the pairs that both have judged on which they agree that the passage is relevant or not. Junk counts as not, "
+            "and unsure is left out.",
         )
         st.metric(
             "Cohen's kappa",
@@ -152,7 +156,7 @@ def review(source: str, sample: int | None = None) -> None:
 
 def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: JudgeSettings) -> None:
     """Draw which pairs are judged next, and what it costs."""
-    choices = pairs_of(run, selection, audit)
+    choices = _choices(run, selection, audit)
     which = st.segmented_control(
         "Pairs to judge",
         list(choices),
@@ -181,3 +185,13 @@ def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: Jud
         except HnmineError as error:
             failed("The limit is not stored", error)
     judge_job.offer(run, choices[which], settings, "judge")
+
+
+def _choices(run: OpenRun, selection: Selection, audit: Audit | None) -> dict[str, judging.Pairs]:
+    """Return the pairs that can be judged."""
+    estimator = resources.estimator(run)
+    return {
+        **({} if audit is None else {"audit": auditing.pairs(run, audit.sample)}),
+        **({} if estimator is None else {"uncertain": most_uncertain(run, selection, UNCERTAIN)}),
+        "chosen": chosen_pairs(selection),
+    }

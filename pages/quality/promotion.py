@@ -41,7 +41,7 @@ def draw(run: OpenRun, found: judging.Graded, settings: JudgeSettings) -> bool:
         with st.popover(label, icon=":material/add_circle:", disabled=bool(reason), key="judge-promote"):
             who = reviewer()
             st.text(
-                f"Adds {counted(number, 'passage')} as positives of their queries, as verdicts of {visible(who)} with a note that names the "
+                f"Adds {counted(number, 'passage')} as positives of their queries: verdicts of {visible(who)}, with a note that names the "
                 "LLM. Pairs that a reviewer has judged stay as they are. One undo reverts it."
             )
             st.button(f"Add {counted(number, 'positive')}", type="primary", key="judge-promote-go", on_click=_promote, args=(offered, who))
@@ -100,7 +100,7 @@ def _undo(batch: int, who: str) -> None:
     try:
         last = resources.reviews().recent(1, who)
         if not last or last[0].batch != batch:
-            st.session_state[_PROBLEM] = "Other decisions followed. Undo them first on the Review screen, or change the verdicts in its table."
+            st.session_state[_PROBLEM] = "Other decisions followed. Undo them first on Review, or change the verdicts in its table."
             return
         resources.reviews().undo(who)
     except HnmineError as error:

@@ -101,8 +101,8 @@ def _setup() -> int:
             "Show the LLM's grade before my verdict",
             key=GRADES_FIRST,
             persist_state="session",
-            help="By default a grade shows after your verdict, because the agreement of the LLM with people counts only verdicts that do not "
-            "depend on it.",
+            help="By default a grade shows after your verdict, so that your verdict does not depend on it. Otherwise the agreement of the "
+            "LLM with people is too high.",
         )
     st.text("Your name: click it at the upper right of the desk.")
     return int(chosen)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
-from hnmine.core.text import counted
+from hnmine.core.text import counted, shortened
 from hnmine.core.time_left import in_words
 from hnmine.resources import OpenRun
 from hnmine.review.judge_settings import JudgeSettings
@@ -20,9 +22,9 @@ __all__ = ["ended", "name", "offer", "progress"]
 _SEEN = "judge-seen"
 
 
-def name(settings: JudgeSettings) -> str:
-    """Return a judge in words: model, address and prompt."""
-    return f"{settings.model}, served at {settings.server.address}, prompt {settings.prompt.version}"
+def name(settings: JudgeSettings) -> None:
+    """Draw which LLM it is, literally."""
+    st.text(f"{shortened(settings.model, 60)} · served at {settings.server.address} · prompt {settings.prompt.version}")
 
 
 def offer(run: OpenRun, pairs: judging.Pairs, settings: JudgeSettings, key: str) -> None:
@@ -69,10 +71,8 @@ def _text(job: Job) -> str:
     left = job.seconds_left if job.seconds_left is not None else (job.total - job.done) / job.rate if job.rate else None
     parts = [f"{job.done:,} of {counted(job.total, 'pair')}", f"{job.rate:.1f} pairs/s"]
     parts += [f"{in_words(left)} left"] if left is not None else []
-    try:
+    with suppress(HnmineError):  # with which the job ends
         parts.append(f"{judging.tokens(job):,} tokens so far")
-    except HnmineError:  # the job ends with this error
-        pass
     return " · ".join(parts)
 
 

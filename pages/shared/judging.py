@@ -25,6 +25,7 @@ from hnmine.review.judge_settings import JudgeSettings
 from hnmine.review.judgements import FILE, Judgement
 from hnmine.runs.jobs import Job
 from hnmine.runs.judge_setup import read_judge
+from pages.shared import servers
 
 __all__ = [
     "SOURCES",
@@ -168,13 +169,8 @@ def source(run: OpenRun, name: str) -> Pairs:
         wanted[:] = True
     elif name == "judge_differs":
         people = decided(run.inputs.corpus, resources.reviews().by_reviewer())
-        wanted = np.array(
-            [
-                pair in people and not np.isnan(grade) and people[pair] != (grade >= lowest)
-                for pair, grade in zip(found.by_pair, found.grades)
-            ],
-            dtype=bool,
-        )
+        reviewed = np.array([pair in people for pair in found.by_pair], dtype=bool)
+        wanted = reviewed & ~np.isnan(found.grades) & (wanted != [people.get(pair, False) for pair in found.by_pair])
     return found.pairs[0][wanted], found.pairs[1][wanted]
 
 
@@ -204,9 +200,10 @@ def start(run: OpenRun, pairs: Pairs, settings: JudgeSettings) -> Job:
     """Queue the judging of pairs.
 
     Raises:
-        HnmineError: the address may not be asked here.
+        AccessError: the address may not be asked here.
         WorkspaceError: there is no such data set.
     """
+    servers.require(settings.server)
     corpus, store = run.inputs.corpus, resources.judgements()
     name = f"Judging {resources.workspace().dataset(run.run.dataset_id).name}"
 
