@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hnmine.models.cards import ModelSettings
     from hnmine.models.encoder import Encoder, FlagEncoder
     from hnmine.models.reranker import Reranker, RerankerSettings
+    from hnmine.models.served.server import Server
     from hnmine.review.store import ReviewStore as VerdictStore
     from hnmine.runs.find_knn_neg import find_knn_neg
     from hnmine.runs.reproduce import reproduce
@@ -67,6 +68,7 @@ __all__ = [
     "RerankerSettings",
     "Selection",
     "SelectionSettings",
+    "Server",
     "SettingsError",
     "Summary",
     "TextsError",
@@ -109,6 +111,7 @@ _HOMES = {
     "RerankerSettings": "models.reranker",
     "Selection": "api.selection",
     "SelectionSettings": "selection.settings",
+    "Server": "models.served.server",
     "SettingsError": "core.errors",
     "Summary": "runs.summary",
     "TextsError": "core.errors",
