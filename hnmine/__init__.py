@@ -36,7 +36,11 @@ if TYPE_CHECKING:
     from hnmine.models.cards import ModelSettings
     from hnmine.models.encoder import Encoder, FlagEncoder
     from hnmine.models.reranker import Reranker, RerankerSettings
+<<<<<<< HEAD
     from hnmine.models.served.server import Server
+=======
+    from hnmine.review.judgements import Judgement, JudgementStore, read_judgements
+>>>>>>> relabel
     from hnmine.review.store import ReviewStore as VerdictStore
     from hnmine.runs.find_knn_neg import find_knn_neg
     from hnmine.runs.reproduce import reproduce
@@ -58,6 +62,8 @@ __all__ = [
     "FlagEncoder",
     "HnmineError",
     "InputError",
+    "Judgement",
+    "JudgementStore",
     "LabelsError",
     "ModelError",
     "ModelSettings",
@@ -81,6 +87,7 @@ __all__ = [
     "find_knn_neg",
     "rank",
     "read",
+    "read_judgements",
     "read_verdicts",
     "repair",
     "reproduce",
@@ -101,6 +108,8 @@ _HOMES = {
     "FlagEncoder": "models.encoder",
     "HnmineError": "core.errors",
     "InputError": "core.errors",
+    "Judgement": "review.judgements",
+    "JudgementStore": "review.judgements",
     "LabelsError": "core.errors",
     "ModelError": "core.errors",
     "ModelSettings": "models.cards",
@@ -124,6 +133,7 @@ _HOMES = {
     "find_knn_neg": "runs.find_knn_neg",
     "rank": "api.ranking",
     "read": "api.dataset",
+    "read_judgements": "review.judgements",
     "read_verdicts": "data.verdicts",
     "repair": "api.files",
     "reproduce": "runs.reproduce",
