@@ -41,6 +41,8 @@ from hnmine.models.reranker import RerankerSettings
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.rerank import Scorer
 from hnmine.retrieval.search import PassageIndex
+from hnmine.review.judgements import FILE as JUDGEMENTS
+from hnmine.review.judgements import JudgementStore
 from hnmine.review.store import ReviewStore
 from hnmine.runs.jobs import JobRunner
 from hnmine.runs.manifest import of_export
@@ -69,6 +71,7 @@ __all__ = [
     "fn_probabilities",
     "inputs",
     "jobs",
+    "judgements",
     "nearest",
     "open_run",
     "reviews",
@@ -141,6 +144,16 @@ def reviews() -> ReviewStore:
         WorkspaceError: it is damaged, or cannot be written.
     """
     return workspace().reviews()
+
+
+@st.cache_resource(show_spinner=False)
+def judgements() -> JudgementStore:
+    """Return the server's store of LLM judges' grades, apart from the verdicts of people.
+
+    Raises:
+        WorkspaceError: it is damaged, or cannot be written.
+    """
+    return JudgementStore(workspace().root / JUDGEMENTS)
 
 
 @st.cache_resource(show_spinner=False)

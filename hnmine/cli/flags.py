@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from hnmine.checks.kinds import OUTPUT_REPAIRS, TRAINERS
+from hnmine.cli.flag import DEFAULTS, SHARED, Flag, unused, value_of
+from hnmine.cli.server_flags import (
+    REPRODUCE_WITH_SERVERS,
+    SERVER_FLAGS,
+    refuse_flags_of_loaded_models,
+    server_words,
+    servers_of,
+)
 from hnmine.core.errors import SettingsError
 from hnmine.data.columns import Columns, columns_from
 from hnmine.data.folders import Paths
@@ -26,7 +33,7 @@ from hnmine.models.reranker import RERANKER_CLASSES, RerankerSettings
 from hnmine.retrieval.approximate import INDEXES
 from hnmine.retrieval.retrievers import RETRIEVERS, second_model_settings
 from hnmine.review.relabelling import RELABELS
-from hnmine.runs.mine import SCORE_SOURCES, MineSettings
+from hnmine.runs.settings import SCORE_SOURCES, MineSettings
 from hnmine.selection.filters import FILTERS
 from hnmine.selection.presets import PRESETS, with_preset
 from hnmine.selection.settings import POSITIVE_SCORES, SelectionSettings, parse_window
@@ -45,35 +52,6 @@ __all__ = [
     "preset_defaults",
     "settings_from",
 ]
-
-DEFAULTS = MineSettings(model=ModelSettings())
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """One flag.
-
-    Attributes:
-        name: as hn_mine.py spells it.
-        setting: the field of MineSettings that it sets, such as "model.devices"; "" for none.
-        kind: how its text is parsed. A "template" is the format of an instruction, with `\\n` for a new line; "columns" are words such as
-            `query=question`; a "bare" one is a switch that takes no value.
-        fallback: the default of a flag that sets no field.
-    """
-
-    name: str
-    setting: str
-    kind: Literal["text", "template", "switch", "integer", "number", "window", "list", "size", "columns", "paths", "bare"]
-    help: str
-    metavar: str = ""
-    choices: tuple[str, ...] = ()
-    fallback: Any = None
-
-    @property
-    def default(self) -> Any:
-        """The value without the flag."""
-        return _value(DEFAULTS, self) if self.setting else self.fallback
-
 
 FLAGS: dict[str, tuple[Flag, ...]] = {
     "files": (
@@ -177,6 +155,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("query_instruction_for_rerank", "reranker.query_instruction", "text", "prefix of each query", "TEXT"),
         Flag("passage_instruction_for_rerank", "reranker.passage_instruction", "text", "prefix of each passage", "TEXT"),
     ),
+    "served models": SERVER_FLAGS,
     "devices and speed": (
         Flag("devices", "model.devices", "list", "such as cpu, or cuda:0 cuda:1, a process each; default: the first GPU, else the CPU",
              "DEVICE"),
@@ -215,11 +194,8 @@ CACHE_FLAGS = (
 # Flags that may be combined with --from_manifest: they change where things are and what is shown, not what is mined.
 REPRODUCE_WITH = ("input_file", "output_file", "candidate_pool", "manifest_file", "no_manifest", "from_manifest", "embedder_name_or_path",
                   "second_embedder_name_or_path", "reranker_name_or_path", "devices", "memory_budget", "store", "no_store", "cluster",
-                  "shared_store", "json",
+                  "shared_store", *REPRODUCE_WITH_SERVERS, "json",
                   "quiet")  # fmt: skip
-# Settings that model and reranker have in common, as in FlagEmbedding's scripts: one flag sets both.
-SHARED = ("devices", "precision", "trust_remote_code", "cache_dir")
-_NO_RERANKER = {field.name: None if field.required else field.default for field in msgspec.structs.fields(RerankerSettings)}
 CHECK_FLAGS = (
     Flag("trainer", "", "list", f"trainers to simulate: {', '.join(TRAINERS)}; default: those that read rows of this form", "TRAINER",
          choices=tuple(TRAINERS)),
@@ -244,20 +220,6 @@ PUSH_FLAGS = (Flag("private", "", "switch", "make a private repository; a public
 _ALWAYS_SHOWN = ("range_for_sampling", "negative_number", "seed")
 
 
-def _value(settings: MineSettings, flag: Flag) -> Any:
-    """Return the value of a flag in `settings`, as the parser returns it."""
-    if flag.kind == "window":
-        return f"{settings.selection.window_start}-{settings.selection.window_end}"
-    part, _, name = flag.setting.rpartition(".")
-    if part == "reranker" and settings.reranker is None:
-        return _NO_RERANKER[name]
-    parts = {"": settings, "selection": settings.selection, "model": settings.model or ModelSettings(), "reranker": settings.reranker}
-    value = getattr(parts[part], name)
-    if name == "second_model":
-        return None if value is None else value.name_or_path or PACKAGED_NAME
-    return value.words() if flag.kind == "columns" else value
-
-
 def preset_defaults(name: str, *, by_hardness: bool = False) -> dict[str, Any]:
     """Return the defaults of the selection flags under a preset, by flag name; `by_hardness` leaves its `max_fn_rate` out.
 
@@ -265,7 +227,7 @@ def preset_defaults(name: str, *, by_hardness: bool = False) -> dict[str, Any]:
         SettingsError: the preset is unknown.
     """
     settings = msgspec.structs.replace(DEFAULTS, selection=with_preset(name, DEFAULTS.selection))
-    found = {flag.name: _value(settings, flag) for flag in _SETTING_FLAGS if flag.setting.startswith("selection.")}
+    found = {flag.name: value_of(settings, flag) for flag in _SETTING_FLAGS if flag.setting.startswith("selection.")}
     return found | ({MAX_FN_RATE.name: None} if by_hardness else {})
 
 
@@ -302,19 +264,24 @@ def settings_from(arguments: argparse.Namespace) -> MineSettings:
             raise SettingsError("--precision fp16 and --use_fp16 false contradict each other; remove one of them")
         if values["model"]["precision"] == "auto":
             values["model"]["precision"] = "fp32"
-    model = ModelSettings(**values["model"])
-    values[""]["second_model"] = second_model_settings(model, values[""]["second_model"])
+    servers = servers_of(arguments)
+    refuse_flags_of_loaded_models(arguments, servers, {flag.name: flag.default for flag in _SETTING_FLAGS})
+    shared = {name: values["model"][name] for name in SHARED}
+    loaded = ModelSettings(**values["model"])
+    values[""]["second_model"] = second_model_settings(loaded, values[""]["second_model"], servers.get("second_model"))
+    for part in ("model", "reranker"):
+        values[part] |= shared if part not in servers else {"server": servers[part], **unused()}
     return MineSettings(
         selection=SelectionSettings(**values["selection"]),
-        model=model,
-        reranker=_reranker(values["reranker"], {name: values["model"][name] for name in SHARED}),
+        model=ModelSettings(**values["model"]),
+        reranker=_reranker(values["reranker"]),
         **values[""],
     )
 
 
-def _reranker(own: dict[str, Any], shared: dict[str, Any]) -> RerankerSettings | None:
+def _reranker(own: dict[str, Any]) -> RerankerSettings | None:
     if own["name_or_path"] is not None:
-        return RerankerSettings(**own, **shared)
+        return RerankerSettings(**own)
     for flag in FLAGS["reranker"]:
         if own[flag.setting.removeprefix("reranker.")] is not None:
             raise SettingsError(f"--{flag.name} needs a reranker; set --reranker_name_or_path")
@@ -338,8 +305,9 @@ def command_line(
     """Return the arguments, `python -m hnmine mine ...`, of a run with these settings; join them with `shlex.join`.
 
     Defaults are omitted, except window, number and seed. A `settings.model` of None is the packaged model. A second model is given by name
-    only, with the other settings of `retrievers.second_model_settings`; the flags in SHARED are those of the embedding model. A backslash
-    followed by n in the format of an instruction has no spelling: it means a new line, as in hn_mine.py.
+    and server only, with the other settings of `retrievers.second_model_settings`; the flags in SHARED are those of the first loaded model,
+    concurrency and timeout those of the first server. A backslash followed by n in the format of an instruction has no spelling: it means a
+    new line, as in hn_mine.py.
     """
     line = ["python", "-m", "hnmine", "mine"]
 
@@ -358,7 +326,7 @@ def command_line(
     if judgements is not None:
         add("judgements", os.fspath(judgements))
     for flag in _SETTING_FLAGS:
-        value = _value(settings, flag)
+        value = value_of(settings, flag)
         if value == flag.default and flag.name not in _ALWAYS_SHOWN:
             continue
         if flag.kind == "switch":
@@ -367,7 +335,7 @@ def command_line(
             line += [f"--{flag.name}", *(["all"] if flag.name == "repair" and set(value) == repairs_from("all") else value)]
         else:
             add(flag.name, str(value).replace("\n", "\\n") if flag.kind == "template" else str(value))
-    return line
+    return line + server_words(settings)
 
 
 def filter_table() -> str:

@@ -37,6 +37,7 @@ from hnmine.cli.flags import (
     settings_from,
 )
 from hnmine.cli.read import read_report
+from hnmine.cli.server_flags import servers_of
 from hnmine.cli.terminal import Interrupts
 from hnmine.cli.workspace import workspace_report
 from hnmine.cluster.settings import cluster_settings
@@ -291,6 +292,7 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
                 name_or_path=arguments.embedder_name_or_path,
                 second_name_or_path=arguments.second_embedder_name_or_path,
                 reranker_name_or_path=arguments.reranker_name_or_path,
+                servers=servers_of(arguments),
                 devices=None if arguments.devices is None else tuple(arguments.devices),
                 new_manifest=manifest,
                 **shared,

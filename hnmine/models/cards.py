@@ -82,7 +82,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The embedding model and its settings. None: the value in the model folder, else FlagEmbedding's default.
 
     Attributes:
-        name_or_path: hub name or folder; None is the packaged all-MiniLM-L6-v2, which needs no network.
+        name_or_path: hub name or folder; None is the packaged all-MiniLM-L6-v2, which needs no network, and so is its name.
         model_class: FlagEmbedding's class of model; one of MODEL_CLASSES.
         pooling_method: "cls", "mean" or "last_token".
         normalize_embeddings: whether vectors are scaled to length 1, so that scores are cosines.
@@ -119,6 +119,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     server: Server | None = None
 
     def __post_init__(self) -> None:
+        if self.name_or_path == PACKAGED_NAME and self.server is None and not Path(PACKAGED_NAME).is_dir():
+            msgspec.structs.force_setattr(self, "name_or_path", None)
         if self.model_class is not None and self.model_class not in MODEL_CLASSES:
             raise SettingsError(f"model class {self.model_class!r} is unknown; choose one of: {', '.join(MODEL_CLASSES)}")
         if self.pooling_method not in (None, "cls", "mean", "last_token"):
@@ -317,6 +319,8 @@ def describe(settings: ModelSettings) -> ModelCard:
     Raises:
         ModelError: the folder does not exist or cannot be read.
     """
+    if settings.server is not None:  # instructions and formats by its name; what is beside them, the server knows
+        return _card(settings, settings.name_or_path or settings.server.address, None)
     if settings.name_or_path is None:
         return _card(settings, PACKAGED_NAME, packaged_folder())
     return _card(settings, settings.name_or_path, local_folder(settings.name_or_path))
@@ -328,6 +332,8 @@ def fetch(settings: ModelSettings, *, on_note: Callable[[str], None] | None = No
     Raises:
         ModelError: no such folder, no such hub model, no network (within 30 seconds), or a damaged packaged model.
     """
+    if settings.server is not None:
+        return describe(settings)
     if settings.name_or_path is None:
         folder = packaged_folder()
         digest = _sha256(folder / "model.safetensors")

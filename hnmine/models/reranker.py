@@ -159,7 +159,7 @@ def describe(settings: RerankerSettings) -> RerankerCard:
     Raises:
         ModelError: the folder does not exist, or is not that of a reranker.
     """
-    return _card(settings, cards.local_folder(settings.name_or_path, _INSTEAD))
+    return _card(settings, None if settings.server is not None else cards.local_folder(settings.name_or_path, _INSTEAD))
 
 
 def fetch(settings: RerankerSettings, *, on_note: Callable[[str], None] | None = None) -> RerankerCard:

@@ -18,6 +18,7 @@ from hnmine.core.errors import SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.corpus import Corpus
 from hnmine.models.cards import PACKAGED_NAME, ModelSettings
+from hnmine.models.served.server import Server
 from hnmine.retrieval.bm25 import LexicalIndex
 from hnmine.retrieval.fusion import FUSION_DEPTH, fused
 from hnmine.retrieval.search import top_k
@@ -83,14 +84,16 @@ def retriever_names(retrievers: Sequence[Retriever]) -> str:
     return f"by {names[0]}" if len(names) == 1 else f"by {', '.join(names[:-1])} and {names[-1]}, fused"
 
 
-def second_model_settings(first: ModelSettings, name: str | None) -> ModelSettings | None:
+def second_model_settings(first: ModelSettings, name: str | None, server: Server | None = None) -> ModelSettings | None:
     """Return the settings of a second model given by its name or folder; None for none.
 
     Devices, precision, batch size and cache are the first one's; pooling, lengths and instructions come from its own folder. The
-    packaged model has the name PACKAGED_NAME.
+    packaged model has the name PACKAGED_NAME. One that is served has the batch size alone.
     """
     if name is None:
         return None
+    if server is not None:
+        return ModelSettings(name_or_path=name, batch_size=first.batch_size, server=server)
     return ModelSettings(
         name_or_path=None if name == PACKAGED_NAME else name,
         devices=first.devices,

@@ -1,7 +1,8 @@
 """The agreement of an LLM judge with people, on the pairs that both have judged.
 
-People count as one: of several verdicts on a pair the last one that decides counts, junk as not relevant; unsure is left out. The judge
-counts as one too: its last grade of a pair, relevant from a given grade on. Grades and verdicts are compared here and mixed nowhere.
+People count as one: of several verdicts on a pair the last one that decides counts, junk as not relevant; unsure is left out, and so are
+pairs that were promoted in bulk because the judge found them relevant, or the judge would agree with itself. The judge counts as one too:
+its last grade of a pair, relevant from a given grade on. Grades and verdicts are compared here and mixed nowhere.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ import numpy.typing as npt
 
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import Verdict, pairs_of
+from hnmine.review.judge_prompt import GRADES
 from hnmine.review.judgements import Judgement, matched
 
-__all__ = ["GRADES", "GradeCount", "JudgeAgreement", "decided", "judge_agreement"]
+__all__ = ["GradeCount", "JudgeAgreement", "by_people", "decided", "judge_agreement"]
 
 Ids = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
-
-GRADES = (0, 1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class JudgeAgreement:
         pairs: that both have judged, with a usable grade and a verdict that decides.
         raw: fraction of them on which both say the same; None without any.
         kappa: Cohen's; None where it is not defined: without pairs, or where both say the same of all.
-        grades: one entry for each of GRADES.
+        grades: one entry for each grade, the lowest first.
     """
 
     pairs: int
@@ -71,13 +71,22 @@ def judge_agreement(corpus: Corpus, judgements: Sequence[Judgement], decisions: 
         pairs=len(here),
         raw=float((says == relevant).mean()) if here else None,
         kappa=_kappa(says, relevant) if here else None,
-        grades=tuple(_count(grade, relevant[given == grade]) for grade in GRADES),
+        grades=tuple(_count(grade, relevant[given == grade]) for grade in range(len(GRADES))),
     )
+
+
+# How the note on the verdicts of a bulk promotion begins and goes on (`relabelling.Promotable.note`).
+_PROMOTED = "judge ", ": grade "
+
+
+def by_people(decisions: Sequence[Verdict]) -> list[Verdict]:
+    """Return the verdicts that people gave by reading the pair: without those of a bulk promotion."""
+    return [each for each in decisions if not (each.note.startswith(_PROMOTED[0]) and _PROMOTED[1] in each.note)]
 
 
 def decided(corpus: Corpus, decisions: Sequence[Verdict]) -> dict[tuple[int, int], bool]:
     """Return whether people found each pair relevant that they decided: the last verdict counts, junk is not relevant, unsure is none."""
-    given = [each for each in decisions if each.verdict != "unsure"]
+    given = [each for each in by_people(decisions) if each.verdict != "unsure"]
     queries, passages = pairs_of(corpus, [each.query for each in given], [each.passage for each in given])
     return {
         (query, passage): each.verdict in ("relevant", "positive")

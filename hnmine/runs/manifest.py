@@ -23,6 +23,8 @@ from hnmine.core.version import __version__
 from hnmine.data.folders import Paths
 from hnmine.data.verdicts import Verdict
 from hnmine.export.formats import Written
+from hnmine.models.served.names import served_name
+from hnmine.models.served.probe import near
 from hnmine.review.judgements import Judgement
 
 __all__ = [
@@ -47,6 +49,7 @@ ROLES: dict[Role, tuple[str, str, str]] = {
     "second_model": ("second model", "--second_embedder_name_or_path", _LOADED),
     "reranker": ("reranker", "--reranker_name_or_path", "export again"),
 }
+SERVER_FLAGS: dict[Role, str] = {"model": "--embedder_server", "second_model": "--second_embedder_server", "reranker": "--reranker_server"}
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -61,6 +64,8 @@ class _Model(msgspec.Struct, frozen=True):
     name: str | None = None
     precision: str | None = None
     weights_sha256: str | None = None
+    address: str | None = None
+    probe: list[Any] | None = None
 
 
 class _Summary(msgspec.Struct, frozen=True):
@@ -166,13 +171,21 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
     def check_weights(self, role: Role, description: Mapping[str, Any] | None) -> None:
-        """Compare the weights of a model with those of the manifest; None where the run has no such model.
+        """Compare the weights of a model, or the probe of a served one, with those of the manifest; None: the run has no such model.
 
         Raises:
             ModelError: they differ, or the manifest lacks them.
         """
-        wanted, found = ((each or {}).get("weights_sha256") for each in (getattr(self, role), description))
         words, flag, remedy = ROLES[role]
+        before, now = getattr(self, role) or {}, description or {}
+        if before.get("probe") is not None and now.get("weights_sha256") is None:
+            if not near(before["probe"], now.get("probe")):
+                raise ModelError(
+                    f"the {words} {served_name(str(now.get('name')), now.get('address'))} is not that of the manifest: it answers the same "
+                    f"texts otherwise; name the right one with {SERVER_FLAGS[role]} or {flag}"
+                )
+            return
+        wanted, found = before.get("weights_sha256"), now.get("weights_sha256")
         if wanted is None and (role != "second_model" or found is not None):
             raise ModelError(f"the manifest has no fingerprint of the weights of the {words}; {remedy}")
         if found != wanted:

@@ -7,6 +7,7 @@ checked before encoding.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,8 @@ from hnmine.data.folders import Paths
 from hnmine.data.sanity import ACCEPT
 from hnmine.models.cards import PACKAGED_NAME, ModelSettings
 from hnmine.models.encoder import FlagEncoder
-from hnmine.runs.manifest import ROLES, Manifest, Role, manifest_path, read_manifest
+from hnmine.models.served.server import Server
+from hnmine.runs.manifest import ROLES, SERVER_FLAGS, Manifest, Role, manifest_path, read_manifest
 from hnmine.runs.mine import mine_to_file
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.summary import Summary
@@ -30,11 +32,17 @@ from hnmine.runs.summary import Summary
 __all__ = ["reproduce", "settings_of"]
 
 
-def settings_of(manifest: Manifest, names: Mapping[Role, str | None] | None = None, devices: tuple[str, ...] | None = None) -> MineSettings:
-    """Return the settings of a manifest, with the precision that was used; the models may have moved, to other `names`.
+def settings_of(
+    manifest: Manifest,
+    names: Mapping[Role, str | None] | None = None,
+    devices: tuple[str, ...] | None = None,
+    servers: Mapping[Role, Server] | None = None,
+) -> MineSettings:
+    """Return the settings of a manifest, with the precision that was used; the models may have moved, to other `names` and `servers`.
 
     Raises:
-        InputError: a setting of another version of hnmine is unknown, or there is no second model to name.
+        InputError: a setting of another version of hnmine is unknown, there is no second model to name, a server is given for a model that
+            was loaded, or the manifest alone says to which address a key is sent.
     """
     try:
         settings = msgspec.convert(manifest.settings, MineSettings)
@@ -47,15 +55,36 @@ def settings_of(manifest: Manifest, names: Mapping[Role, str | None] | None = No
         raise InputError(f"the manifest's run had no second model, and {names['second_model']} would change it; leave it out")
     for role in ROLES:
         model, described, name = getattr(settings, role), getattr(manifest, role) or {}, names.get(role)
+        server = (servers or {}).get(role)
+        if server is not None and (model is None or model.server is None):
+            raise InputError(f"the manifest's run had no served {ROLES[role][0]}, and {SERVER_FLAGS[role]} would change it; leave it out")
         if model is None:
             continue
-        changes: dict[str, Any] = {} if devices is None else {"devices": devices}
+        if model.server is not None:
+            changes: dict[str, Any] = {"server": _moved(role, model.server, server)} | ({} if name is None else {"name_or_path": name})
+            settings = msgspec.structs.replace(settings, **{role: msgspec.structs.replace(model, **changes)})
+            continue
+        changes = {} if devices is None else {"devices": devices}
         if model.precision == "auto" and described.get("precision"):
             changes["precision"] = described["precision"]
         if name is not None:
             changes["name_or_path"] = None if name == PACKAGED_NAME else name
         settings = msgspec.structs.replace(settings, **{role: msgspec.structs.replace(model, **changes)})
     return settings
+
+
+def _moved(role: Role, before: Server, now: Server | None) -> Server:
+    """Return the server of a manifest where it is now. A file must not decide where a key is sent, so then the address is given."""
+    if now is not None:
+        key = now.key_variable or before.key_variable
+        changes = {"address": now.address, "key_variable": key, "concurrency": now.concurrency, "timeout": now.timeout}
+        return msgspec.structs.replace(before, **changes)
+    if before.key_variable is not None:
+        raise InputError(
+            f"the manifest's {ROLES[role][0]} is served at {before.address}, which gets the key in {before.key_variable}. A file does not "
+            f"decide where a key is sent: if you trust this address, add {SERVER_FLAGS[role]} {shlex.quote(before.address)} to the command"
+        )
+    return before
 
 
 @contextmanager
@@ -79,6 +108,7 @@ def reproduce(
     name_or_path: str | None = None,
     second_name_or_path: str | None = None,
     reranker_name_or_path: str | None = None,
+    servers: Mapping[Role, Server] | None = None,
     devices: tuple[str, ...] | None = None,
     new_manifest: bool | str | os.PathLike[str] = True,
     store: str | os.PathLike[str] | None = None,
@@ -94,6 +124,7 @@ def reproduce(
         output_file: where to write.
         input_file, candidate_pool: where the inputs are now; None: where they were, or beside the manifest.
         name_or_path, second_name_or_path, reranker_name_or_path, devices: where the models are now, and what they run on.
+        servers: where the served models are now. Of a server with a key, it must be given.
         new_manifest: True writes the manifest of this run beside the output, unless `manifest_file` itself is there; a path, there; False
             writes none.
         store, memory_budget, cluster, on_progress, should_stop: as in `find_knn_neg`.
@@ -107,7 +138,7 @@ def reproduce(
     manifest = read_manifest(manifest_file)
     with _naming(manifest_file):
         names: dict[Role, str | None] = {"model": name_or_path, "second_model": second_name_or_path, "reranker": reranker_name_or_path}
-        settings = settings_of(manifest, names, devices)
+        settings = settings_of(manifest, names, devices, servers)
         # The run used its data; an older version may have found nothing improbable.
         settings = msgspec.structs.replace(settings, repair=tuple(sorted({*settings.repair, ACCEPT})))
         training = manifest.locate("input_file", input_file)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from hnmine import resources
-from hnmine.core.text import counted
+from hnmine.core.text import counted, visible
 from hnmine.models.cards import readable_name
+from hnmine.models.served.names import served_name
 from hnmine.resources import OpenRun
 from hnmine.retrieval.retrievers import retriever_names
 from hnmine.runs import audit_samples
@@ -30,8 +31,10 @@ def draw(run: OpenRun, selection: Selection, summary: Summary) -> None:
         if value is not None
     ]
     strategy = "hardest first" if settings.strategy == "hardest" else f"at random, seed {settings.seed}"
+    model = run.run.manifest.get("model", {})
     facts = {
-        "Model": readable_name(str(run.run.manifest.get("model", {}).get("name", "unknown"))) + (f", {fused}" if fused else ""),
+        "Model": visible(served_name(readable_name(str(model.get("name", "unknown"))), model.get("address")))
+        + (f", {fused}" if fused else ""),
         "Selection": state.selection_name(run.run.id),
         "Ranks": f"{settings.window_start:,}-{settings.window_end - 1:,}, {strategy}",
         "Filters": "; ".join(limits) or "none",

@@ -11,11 +11,12 @@ from hnmine.analysis.listing import pages
 from hnmine.analysis.queries import Candidates
 from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted
+from hnmine.models.cards import ModelSettings
 from hnmine.resources import OpenRun
 from hnmine.selection.select import Selection
 from pages.inspect import candidates, maps, passages, query_list, verdicts
 from pages.inspect.query_list import DETAIL
-from pages.shared import limits, state, statistics
+from pages.shared import limits, servers, state, statistics
 from pages.shared.drawing import draw as draw_chart
 from pages.shared.widgets import failed
 
@@ -176,6 +177,7 @@ def _search(run: OpenRun) -> None:
         return
     try:
         with st.spinner("Searching. The first search loads the model ..."):
+            servers.require((run.run.settings.model or ModelSettings()).server)
             scores, ids = resources.nearest(run.run.id, question, 10)
     except HnmineError as error:
         failed("Cannot use the model", error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import streamlit as st
 
 from hnmine.core.errors import HnmineError
@@ -11,8 +12,9 @@ from hnmine.data.corpus import PoolMode
 from hnmine.data.rows import Row
 from hnmine.models import cards, hub, loading
 from hnmine.models.cards import ModelSettings
+from hnmine.models.served.server import EMBEDDER_APIS
 from hnmine.retrieval.approximate import INDEXES, IndexName
-from pages.shared import limits
+from pages.shared import limits, served, servers
 from pages.shared.widgets import choice, failed
 from pages.shared.wording import POOL_MODES
 
@@ -30,17 +32,24 @@ KNOWN = (
 
 def model(key: str, initial: ModelSettings) -> ModelSettings | None:
     """Draw the choice of the model and its settings; return None if it cannot be used."""
+    options = [PACKAGED, *([] if servers.refusal() else [served.SERVED]), *KNOWN]
+    first = served.SERVED if initial.server is not None else PACKAGED if initial.name_or_path is None else None
     name = st.selectbox(
         "Model",
-        [PACKAGED, *KNOWN],
-        index=0 if initial.name_or_path is None else None,
+        options,
+        index=options.index(first) if first in options else None,
         accept_new_options=True,
         placeholder=initial.name_or_path or "choose, or enter a hub name or a folder",
         key=f"model-{key}",
         persist_state="session",
         help="Any FlagEmbedding model: choose one, or enter a hub name or the path of a folder on the server. "
-        "Mine with the model that you will train: its own errors are the hardest negatives.",
+        "Mine with the model that you will train: its own errors are the hardest negatives. " + servers.refusal(),
     )
+    if name == served.SERVED:
+        return _served(key, initial)
+    if name is None and initial.server is not None:
+        failed("The server of the last run cannot be chosen", servers.refusal())
+        return None
     path = initial.name_or_path if name is None else None if name == PACKAGED else name.strip()
     settings = ModelSettings(name_or_path=path)
     try:
@@ -124,6 +133,30 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
     if card.folder is None:
         text += " · downloaded from the Hugging Face Hub when you mine"
     summary.text(text)
+    return chosen
+
+
+def _served(key: str, initial: ModelSettings) -> ModelSettings | None:
+    """Draw the server of the model, its name and its instruction; return None while one is missing."""
+    server = served.server_choice(f"model-{key}", initial.server, EMBEDDER_APIS)
+    if server is None:
+        return None
+    name = served.model_name(f"model-{key}", initial.name_or_path if initial.server is not None else None, server)
+    chosen = None
+    if name is not None:
+        before = initial if initial.server is not None and initial.name_or_path == name else ModelSettings(name_or_path=name, server=server)
+        usual = cards.describe(ModelSettings(name_or_path=name, server=server)).query_instruction or ""
+        instruction = st.text_input(
+            "Query instruction",
+            value=usual if before.query_instruction is None else before.query_instruction,
+            placeholder="none",
+            key=f"instruction-{key}-{name}",
+            max_chars=max(limits.ASKED, len(before.query_instruction or "")),
+            persist_state="session",
+            help="Prefix of each query, not of passages, or empty for none. Leave it empty if the server adds one.",
+        )
+        chosen = msgspec.structs.replace(before, server=server, query_instruction=None if instruction == usual else instruction)
+    served.check(f"model-{key}", server, name, served.ask_encoder(chosen or ModelSettings()))
     return chosen
 
 

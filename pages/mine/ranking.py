@@ -8,10 +8,12 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
+from hnmine.core.text import visible
 from hnmine.data.corpus import PoolMode
 from hnmine.data.dataset import Inputs
 from hnmine.models import cards, loading
 from hnmine.models.cards import ModelSettings
+from hnmine.models.served.names import served_name
 from hnmine.retrieval.approximate import IndexName
 from hnmine.retrieval.retrievers import MODEL_ALONE, retriever_names
 from hnmine.runs.mine import MineSettings
@@ -97,17 +99,22 @@ def _line(
 ) -> None:
     """Draw the choices in words."""
     card = cards.describe(model)
-    parts = [f"{cards.readable_name(card.name)} · {loading.in_words(model.precision).partition(' (')[0]}"]
-    if card.folder is None:
-        parts.append("not downloaded yet")
+    if model.server is not None:
+        parts = [served_name(cards.readable_name(card.name), model.server.address)]
+    else:
+        parts = [f"{cards.readable_name(card.name)} · {loading.in_words(model.precision).partition(' (')[0]}"]
+        parts += ["not downloaded yet"] if card.folder is None else []
     if pool_mode == "replace":
         parts.append(POOL_MODES[pool_mode])
     if ranked_by.names != MODEL_ALONE:
         parts.append(f"ranked {retriever_names(ranked_by.names)}")
+    if (second := ranked_by.second_model) is not None and second.server is not None:
+        parts.append(f"second model {served_name(str(second.name_or_path), second.server.address)}")
     if index != "exact":
         parts.append(f"search {controls.SEARCHES[index]}")
     if reranker.settings is not None:
-        parts.append(f"reranker {reranker.settings.name_or_path}")
+        server = reranker.settings.server
+        parts.append(f"reranker {served_name(reranker.settings.name_or_path, None if server is None else server.address)}")
     if cluster.settings is not None:
         parts.append(f"cluster {cluster.settings.address}")
-    st.text(" · ".join(parts))
+    st.text(visible(" · ".join(parts)))

@@ -9,10 +9,12 @@ import streamlit as st
 from hnmine.core.errors import HnmineError
 from hnmine.models import cards
 from hnmine.models.cards import ModelSettings
+from hnmine.models.served.server import EMBEDDER_APIS
 from hnmine.retrieval.fusion import FUSION_DEPTH
 from hnmine.retrieval.retrievers import MODEL_ALONE, RETRIEVERS, Retriever, retriever_names, second_model_settings
 from hnmine.runs.mine import MineSettings
 from pages.mine import model
+from pages.shared import served, servers
 from pages.shared.widgets import failed
 
 LABELS: dict[Retriever, str] = {"model": "embedding model", "bm25": "BM25", "second_model": "second model"}
@@ -60,12 +62,15 @@ NONE = "none"
 def _second_model(key: str, initial: ModelSettings | None, first: ModelSettings) -> ModelSettings | None:
     """Draw the choice of the second model; return None for none, UNUSABLE for one that cannot be loaded."""
     before = None if initial is None else initial.name_or_path or cards.PACKAGED_NAME
+    before_server = None if initial is None else initial.server
     names = {NONE: None, model.PACKAGED: cards.PACKAGED_NAME, **{name: name for name in model.KNOWN}}
     shown = {name: label for label, name in names.items()}
+    options = [NONE, model.PACKAGED, *([] if servers.refusal() else [served.SERVED]), *model.KNOWN]
+    first_label = served.SERVED if before_server is not None else shown.get(before)
     name = st.selectbox(
         "Second model",
-        list(names),
-        index=list(names).index(shown[before]) if before in shown else None,
+        options,
+        index=options.index(first_label) if first_label in options else None,
         accept_new_options=True,
         placeholder=before or NONE,
         key=f"second-model-{key}",
@@ -73,6 +78,11 @@ def _second_model(key: str, initial: ModelSettings | None, first: ModelSettings)
         help="Another embedding model: its similarities are shown with every candidate, and it can be a retriever. It encodes every text, "
         "which takes additional time.",
     )
+    if name == served.SERVED:
+        return _served(key, initial if before_server is not None else None, first)
+    if name is None and before_server is not None:
+        failed("The server of the last run cannot be chosen", servers.refusal())
+        return UNUSABLE
     chosen = second_model_settings(first, before if name is None else names.get(name, name.strip()))
     if chosen is None:
         return None
@@ -86,3 +96,14 @@ def _second_model(key: str, initial: ModelSettings | None, first: ModelSettings)
     text = f"pooling {card.pooling_method} · {card.passage_max_length} tokens"
     st.text(text if card.folder is not None else f"{text} · downloaded from the hub when you mine")
     return chosen
+
+
+def _served(key: str, initial: ModelSettings | None, first: ModelSettings) -> ModelSettings:
+    """Draw the server of the second model and its name; return UNUSABLE while one is missing."""
+    server = served.server_choice(f"second-{key}", None if initial is None else initial.server, EMBEDDER_APIS)
+    if server is None:
+        return UNUSABLE
+    name = served.model_name(f"second-{key}", None if initial is None else initial.name_or_path, server)
+    chosen = second_model_settings(first, name, server)
+    served.check(f"second-{key}", server, name, served.ask_encoder(chosen or first))
+    return UNUSABLE if chosen is None else chosen

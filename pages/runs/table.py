@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import streamlit as st
 
 from hnmine import resources
+from hnmine.core.text import visible
 from hnmine.models.cards import readable_name
+from hnmine.models.served.names import served_name
 from hnmine.runs.dataset_notes import title
 from hnmine.runs.descriptions import Dataset, Run
 from hnmine.runs.exports import last_export
@@ -121,10 +123,14 @@ def _columns(shown: list[Row], found: list[Figures | None]) -> dict[str, object]
         "negatives": each("negatives"),
         "verdicts": each("verdicts"),
         "exported (UTC)": [_exported(row) for row in shown],
-        "model": [readable_name(str(row.run.manifest.get("model", {}).get("name", ""))) for row in shown],
+        "model": [_model(row.run.manifest.get("model", {})) for row in shown],
         "mined (UTC)": [state.when(row.run) for row in shown],
         "size": [space.run_size(row.run.id).bytes / 2**20 if row.variant.id == MINED else None for row in shown],
     }
+
+
+def _model(described: Mapping[str, Any]) -> str:
+    return visible(served_name(readable_name(str(described.get("name", ""))), described.get("address")))
 
 
 def _exported(row: Row) -> str | None:

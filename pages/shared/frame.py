@@ -6,15 +6,17 @@ running job of any data set, or one that a crash interrupted. It computes nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
-from hnmine.core.text import counted, shortened
+from hnmine.core.text import counted, shortened, visible
 from hnmine.models.cards import readable_name
+from hnmine.models.served.names import served_name
 from hnmine.runs import dataset_notes
 from hnmine.runs.descriptions import Dataset, Run
 from hnmine.runs.variants import all_variants
@@ -117,6 +119,14 @@ def _unsaved(run_id: str) -> None:
                 st.rerun()
 
 
+def _model(described: Mapping[str, Any]) -> str:
+    """Return the name of a run's model, and where it ran."""
+    name, address = visible(str(described.get("name", ""))), described.get("address")
+    if address is not None:
+        return served_name(name, visible(str(address)))
+    return f"{name}, {', '.join(map(str, described.get('devices') or ())) or 'device unknown'}, {described.get('precision', '')}"
+
+
 def _figures(run: Run, dataset_name: str, *, brief: bool) -> None:
     """Draw model, negatives and false-negative rate in a line, with the details behind it.
 
@@ -143,7 +153,7 @@ def _figures(run: Run, dataset_name: str, *, brief: bool) -> None:
             "Data set": dataset_name,
             "Run": f"{resources.workspace().run_name(run.id) or 'without a name'}, mined {state.when(run)} UTC",
             "Variant": state.selection_name(run.id),
-            "Model": f"{name}, {', '.join(map(str, model.get('devices') or ())) or 'device unknown'}, {model.get('precision', '')}",
+            "Model": _model(model),
             "Negatives": f"{negatives:,}",
             "False negatives": false,
         }

@@ -21,7 +21,7 @@ __all__ = ["announce", "anything", "in_short", "show", "show_all"]
 ENDS = {
     "done": ("Mining is done.", ":material/check_circle:"),
     "failed": ("Mining failed. Its page shows the reason.", ":material/error:"),
-    "cancelled": ("Mining is cancelled. What is encoded is stored.", ":material/stop_circle:"),
+    "cancelled": ("Mining is cancelled. What is finished is stored.", ":material/stop_circle:"),
 }
 
 

@@ -14,7 +14,7 @@ from hnmine.runs.jobs import Job, mine_dataset
 from hnmine.runs.settings import MineSettings
 from hnmine.selection.presets import RECOMMENDED, with_preset
 from hnmine.selection.settings import SelectionSettings
-from pages.shared import state
+from pages.shared import servers, state
 
 __all__ = ["DEPTH", "damaged", "dismiss", "interrupted", "other_servers", "recommended", "resume", "start"]
 
@@ -40,7 +40,9 @@ def start(dataset_id: str, settings: MineSettings, depth: int, cluster: ClusterS
 
     Raises:
         WorkspaceError: there is no such data set.
+        AccessError: it names a server of models that may not be asked.
     """
+    servers.require_all(settings)
     space = resources.workspace()
     name = f"Mining {space.dataset(dataset_id).name}"
 
@@ -88,6 +90,7 @@ def resume(record: JobRecord) -> Job:
 
     Raises:
         WorkspaceError: its data set has been deleted.
+        AccessError: as `start`.
     """
     job = start(record.request.dataset_id, record.request.settings, record.request.depth, record.request.cluster)
     dismiss(record)

@@ -18,12 +18,13 @@ from hnmine.export.scores import unscored
 from hnmine.models import reranker
 from hnmine.models.cards import ModelSettings
 from hnmine.models.reranker import RerankerSettings
+from hnmine.models.served.server import RERANKER_APIS
 from hnmine.resources import OpenRun
 from hnmine.retrieval.rerank import SIGNAL
 from hnmine.runs.mine import MineSettings, ScoreSource
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
-from pages.shared import job_progress, widgets
+from pages.shared import job_progress, served, servers, widgets
 from pages.shared.widgets import failed
 
 __all__ = ["Choice", "choice", "complete", "fitting", "source", "tell"]
@@ -47,11 +48,13 @@ class Choice(NamedTuple):
 def choice(key: str, initial: RerankerSettings | None, model: ModelSettings | None) -> Choice:
     """Draw the choice of the reranker, which uses the model's device and precision."""
     before = None if initial is None else initial.name_or_path
-    names = (NONE, *KNOWN)
+    was_served = initial is not None and initial.server is not None
+    names = (NONE, *(() if servers.refusal() else (served.SERVED,)), *KNOWN)
+    first_name = served.SERVED if was_served else before or NONE
     name = st.selectbox(
         "Reranker",
         names,
-        index=names.index(before or NONE) if (before or NONE) in names else None,
+        index=names.index(first_name) if first_name in names else None,
         accept_new_options=True,
         placeholder=before or NONE,
         key=f"reranker-{key}",
@@ -59,6 +62,11 @@ def choice(key: str, initial: RerankerSettings | None, model: ModelSettings | No
         help="A cross-encoder: slower than an embedding model, but better at false negatives. Choose one, or type a hub name or a folder "
         "of the server.",
     )
+    if name == served.SERVED:
+        return _served(key, initial if was_served else None)
+    if name is None and was_served:
+        failed("The server of the last run cannot be chosen", servers.refusal())
+        return Choice(None, usable=False)
     wanted = before if name is None else None if name == NONE else name.strip()
     if wanted is None:
         return Choice(None)
@@ -75,14 +83,30 @@ def choice(key: str, initial: RerankerSettings | None, model: ModelSettings | No
     return Choice(settings)
 
 
+def _served(key: str, initial: RerankerSettings | None) -> Choice:
+    """Draw the server of the reranker and its name."""
+    server = served.server_choice(f"reranker-{key}", None if initial is None else initial.server, RERANKER_APIS)
+    if server is None:
+        return Choice(None, usable=False)
+    before = None if initial is None else initial.name_or_path
+    name = served.model_name(f"reranker-{key}", before, server)
+    settings = None
+    if name is not None:
+        same = initial if initial is not None and name == before else RerankerSettings(name_or_path=name)
+        settings = msgspec.structs.replace(same, depth=None, server=server)
+    served.check(f"reranker-{key}", server, name, served.ask_reranker(settings or RerankerSettings(name_or_path="-")))
+    return Choice(settings, usable=settings is not None)
+
+
 def tell(chosen: RerankerSettings | None, corpus: Corpus | None, depth: int) -> None:
     """Draw the maximum number of pairs that a reranker has to score."""
     if chosen is None or corpus is None:
         return
     pairs = len(corpus.queries) * min(depth, corpus.n_candidates) + len(corpus.positive_ids)
+    slow = "Without a GPU, a small one scores 10 to 100 pairs/s and a large one a few, so this can take hours. "
     st.write(
-        f"The reranker scores up to {counted(pairs, 'pair')}: the first {depth:,} candidates of each query and the positives. Without a "
-        "GPU, a small one scores 10 to 100 pairs/s and a large one a few, so this can take hours. Scores are stored and reused."
+        f"The reranker scores up to {counted(pairs, 'pair')}: the first {depth:,} candidates of each query and the positives. "
+        f"{slow if chosen.server is None else ''}Scores are stored and reused."
     )
 
 
@@ -108,6 +132,12 @@ def complete(run: OpenRun, settings: MineSettings) -> None:
     """Score the pairs of an export that have no reranker score yet; stop the script while any is missing."""
     if settings.score_source != SIGNAL:
         return
+    if run.run.settings.reranker is not None:
+        try:
+            servers.require(run.run.settings.reranker.server)
+        except HnmineError as error:
+            failed("Cannot use the reranker", error)
+            st.stop()
     runner, subject = resources.jobs(), f"scores of {run.run.id}"
     job = runner.latest(subject)
 

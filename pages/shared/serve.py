@@ -18,7 +18,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.web import bootstrap, cli
 
 from hnmine.core.errors import HnmineError
-from pages.shared import access, gate, pace, provider, sessions, uploads
+from pages.shared import access, gate, pace, provider, servers, sessions, uploads
 
 APP = str(Path(__file__).parents[2] / "app.py")
 
@@ -33,6 +33,7 @@ def prepared() -> list[Middleware]:
     try:
         access.check()
         gate.public_url()
+        servers.listed()
     except HnmineError as error:
         sys.exit(f"hnmine does not start. {error}")
     provider.log_in_one_line()

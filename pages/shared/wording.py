@@ -160,6 +160,18 @@ _SETTINGS = {
     "model.weights_sha256": "model: weights (SHA-256)",
     "reranker.name_or_path": "reranker: name or folder",
     "reranker.depth": "reranker: candidates scored",
+    **{
+        f"{role}.server.{part}": f"{words}: {label}"
+        for role, words in (("model", "model"), ("second_model", "second model"), ("reranker", "reranker"))
+        for part, label in (
+            ("address", "address of the server"),
+            ("api", "form of the API"),
+            ("key_variable", "variable with the key"),
+            ("dimensions", "dimensions"),
+            ("concurrency", "requests at once"),
+            ("timeout", "seconds of a request"),
+        )
+    },
 }
 _PARTS = {
     "columns": "column",

@@ -94,8 +94,12 @@ def action(dataset_id: str, wanted: MineSettings, ranked: Ranking, previous: Min
         key="mine",
     )
     if pressed:
-        mining.start(dataset_id, wanted, mining.DEPTH, ranked.cluster.settings)
-        st.rerun()
+        try:
+            mining.start(dataset_id, wanted, mining.DEPTH, ranked.cluster.settings)
+        except HnmineError as error:
+            failed("Cannot mine", error)
+        else:
+            st.rerun()
     reranking.tell(wanted.reranker, ranked.read.corpus if ranked.read else None, wanted.selection.window_end)
     if ranked.read is None:
         st.warning("Some rows have problems. Resolve them on the Data screen to mine again.", icon=":material/rule:")

@@ -119,8 +119,8 @@ def test_flags_of_hn_mine_and_their_defaults() -> None:
 def test_every_setting_has_exactly_one_flag() -> None:
     fields = {f"selection.{name}" for name in SelectionSettings.__struct_fields__} - {"selection.window_start", "selection.window_end"}
     fields |= {"selection.window"}
-    fields |= {f"model.{name}" for name in ModelSettings.__struct_fields__}
-    fields |= {f"reranker.{name}" for name in set(RerankerSettings.__struct_fields__) - set(SHARED)}
+    fields |= {f"model.{name}" for name in set(ModelSettings.__struct_fields__) - {"server"}}  # servers: test_server_flags
+    fields |= {f"reranker.{name}" for name in set(RerankerSettings.__struct_fields__) - {"server", *SHARED}}
     fields |= set(MineSettings.__struct_fields__) - {"selection", "model", "reranker"}
     assert set(SHARED) <= set(ModelSettings.__struct_fields__) & set(RerankerSettings.__struct_fields__)
     assert sorted(flag.setting for flag in ALL_FLAGS.values() if flag.setting) == sorted(fields)

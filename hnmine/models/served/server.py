@@ -11,12 +11,14 @@ import msgspec
 
 from hnmine.core.errors import ModelError, SettingsError
 
-__all__ = ["APIS", "Api", "Server"]
+__all__ = ["APIS", "EMBEDDER_APIS", "RERANKER_APIS", "Api", "Server", "embedder_api", "reranker_api"]
 
 # The forms of request: OpenAI's /v1/embeddings and /v1/chat/completions; /embed and /rerank of Text Embeddings Inference; /v1/rerank of
 # Jina and Cohere; /score of vLLM.
 Api = Literal["openai", "tei", "jina", "vllm"]
 APIS: tuple[Api, ...] = get_args(Api)
+EMBEDDER_APIS: tuple[Api, ...] = ("openai", "tei")
+RERANKER_APIS: tuple[Api, ...] = ("tei", "jina", "vllm")
 
 # Only such variables are read: a manifest or a screen that names another must not send what it holds to an address.
 _KEY_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*_API_KEY")
@@ -98,3 +100,33 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 _EXAMPLE = "http://127.0.0.1:8000/v1"
 _ENDS = ("/v1/embeddings", "/embeddings", "/embed", "/v1/rerank", "/rerank", "/score", "/v1/chat/completions", "/chat/completions")
+
+
+def embedder_api(server: Server) -> Api:
+    """Return the form of an embedder's questions: as set, else as the address ends, else "openai".
+
+    Raises:
+        SettingsError: no embedder has the form that is set.
+    """
+    api = server.api or ("tei" if server.address.endswith("/embed") else "openai")
+    if api not in EMBEDDER_APIS:
+        raise SettingsError(f"the api of the embedding model's server is {api!r}, which is a reranker's; set {' or '.join(EMBEDDER_APIS)}")
+    return api
+
+
+def reranker_api(server: Server) -> Api:
+    """Return the form of a reranker's questions: as set, else as the address ends.
+
+    Raises:
+        SettingsError: neither, or no reranker has the form that is set.
+    """
+    ends: tuple[tuple[str, Api], ...] = (("/v1/rerank", "jina"), ("/v2/rerank", "jina"), ("/rerank", "tei"), ("/score", "vllm"))
+    api = server.api or next((found for end, found in ends if server.address.endswith(end)), None)
+    if api is None:
+        raise SettingsError(
+            f"the address of the reranker's server, {server.address}, does not say which form its questions have; end it with /rerank, "
+            f"/v1/rerank or /score, or set --reranker_api to {', '.join(RERANKER_APIS)}"
+        )
+    if api not in RERANKER_APIS:
+        raise SettingsError(f"the api of the reranker's server is {api!r}, which is no reranker's; set {', '.join(RERANKER_APIS)}")
+    return api

@@ -1,0 +1,258 @@
+"""Widgets of a model that a server offers: its address, its name, and a check that asks the server once.
+
+Nothing is asked while the page is drawn. What a server says (names, errors) is shown literally.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+import streamlit as st
+
+from hnmine.core.errors import HnmineError, SettingsError
+from hnmine.core.text import counted, visible
+from hnmine.models.cards import ModelSettings
+from hnmine.models.encoder import encode
+from hnmine.models.opening import load_encoder, load_reranker
+from hnmine.models.reranker import RerankerSettings
+from hnmine.models.served.names import offered_names
+from hnmine.models.served.server import EMBEDDER_APIS, RERANKER_APIS, Api, Server, embedder_api, reranker_api
+from pages.shared import limits, servers
+from pages.shared.widgets import failed
+
+__all__ = ["SERVED", "ask_encoder", "ask_reranker", "check", "model_name", "server_choice"]
+
+SERVED = "Served by a server"
+_EMBEDDER_FORMS: dict[Api, str] = {"openai": "OpenAI: /v1/embeddings", "tei": "TEI: /embed"}
+_FORMS: dict[Api, str] = {
+    "openai": "OpenAI: /v1/chat/completions",
+    "tei": "TEI: /rerank",
+    "jina": "Jina, Cohere: /v1/rerank",
+    "vllm": "vLLM: /score",
+}
+# Seconds that a check waits for one answer.
+SECONDS = 20.0
+TEXT = "How do I end a ride?"
+
+
+class Answer(NamedTuple):
+    """What a check found: lines that say it, and the names that the server offers; `error` where it failed."""
+
+    server: Server
+    name: str | None
+    lines: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    error: str = ""
+
+
+def server_choice(key: str, initial: Server | None, apis: tuple[Api, ...]) -> Server | None:
+    """Draw the address of a server, the form of its API (one of `apis`), its key variable and, for embeddings, dimensions.
+
+    Returns None while there is no valid address, and where no server may be chosen, with the reason.
+    """
+    if reason := servers.refusal():
+        st.text(reason)
+        return None
+    try:
+        found = _address(key, initial) if servers.any_address() else _listed(key, initial)
+        if found is None:
+            return None
+        return _form(key, initial, apis, found)
+    except HnmineError as error:
+        failed("Cannot use this server", error)
+        return None
+
+
+def _address(key: str, initial: Server | None) -> Server | None:
+    """Draw the address and the key variable as they are entered."""
+    address = st.text_input(
+        "Address of the server",
+        value="" if initial is None else initial.address,
+        placeholder="http://127.0.0.1:8000/v1",
+        key=f"address-{key}",
+        max_chars=limits.ADDRESS,
+        persist_state="session",
+        help="With or without the path of the request. This server asks it, not your browser.",
+    ).strip()
+    variable = st.text_input(
+        "Variable with the key",
+        value=(initial.key_variable if initial is not None else None) or "",
+        placeholder="none",
+        key=f"key-variable-{key}",
+        max_chars=limits.NAME,
+        persist_state="session",
+        help="Name of the environment variable that holds the key, such as OPENAI_API_KEY. It must end with _API_KEY. Never enter the key "
+        "itself: it is not stored, shown or logged.",
+    ).strip()
+    if not address:
+        return None
+    found = Server(address=address, key_variable=variable or None)
+    found.key()  # a variable that is not set is found now, not by the queue
+    return found
+
+
+def _listed(key: str, initial: Server | None) -> Server | None:
+    """Draw the choice of the addresses in HNMINE_SERVERS."""
+    options = {f"{each.address}{f' (key in {each.key_variable})' if each.key_variable else ''}": each for each in servers.listed()}
+    before = None if initial is None else (initial.address, initial.key_variable)
+    places = [place for place, each in enumerate(options.values()) if (each.address, each.key_variable) == before]
+    chosen = st.selectbox(
+        "Address of the server",
+        list(options),
+        index=places[0] if places else None,
+        placeholder="choose one of the listed servers",
+        key=f"listed-{key}",
+        persist_state="session",
+        help=f"The servers that {servers.LISTED} lists.",
+    )
+    if chosen is None and before is not None:
+        servers.require(initial)
+    return options.get(chosen or "")
+
+
+def _form(key: str, initial: Server | None, apis: tuple[Api, ...], found: Server) -> Server | None:
+    """Draw the form of the API and the dimensions; return the server with them, None while the form is not known."""
+    forms = _EMBEDDER_FORMS if apis == EMBEDDER_APIS else _FORMS
+    detected = _detected(found, apis)
+    api, dimensions = None, None
+    left, right = st.columns(2)
+    if len(apis) > 1:
+        known = initial.api if initial is not None and initial.address == found.address else None
+        api = left.selectbox(
+            "Form of the API",
+            list(apis),
+            index=None if known is None else apis.index(known),
+            format_func=forms.__getitem__,
+            placeholder="choose one" if detected is None else f"{forms[detected]} (detected)",
+            key=f"api-{key}-{found.address}",
+            persist_state="session",
+            help="Detected from the path of the address.",
+        )
+        if api is None and detected is None:
+            left.warning("Choose the form of the API.", icon=":material/warning:")
+            return None
+    if apis == EMBEDDER_APIS:
+        dimensions = right.number_input(
+            "Dimensions",
+            min_value=1,
+            max_value=65_536,
+            value=None if initial is None else initial.dimensions,
+            placeholder="those of the model",
+            key=f"dimensions-{key}",
+            persist_state="session",
+            help="Only for a model that can shorten its vectors.",
+        )
+    more = {"api": api, "dimensions": None if dimensions is None else int(dimensions)}
+    return msgspec.structs.replace(initial or found, address=found.address, key_variable=found.key_variable, **more)
+
+
+def _detected(server: Server, apis: tuple[Api, ...]) -> Api | None:
+    """Return the form that the path of an address shows; None if it shows none."""
+    try:
+        return reranker_api(server) if apis == RERANKER_APIS else embedder_api(server)
+    except SettingsError:
+        return None
+
+
+def model_name(key: str, initial: str | None, server: Server) -> str | None:
+    """Draw the name of the model, with those that the last check found on offer; return None until there is one."""
+    answer = _last(key, server)
+    names = () if answer is None else answer.names
+    field = f"name-{key}"
+    if len(names) == 1 and initial is None and st.session_state.get(field) is None:
+        st.session_state[field] = names[0]
+    name = st.selectbox(
+        "Name of the model",
+        list(dict.fromkeys([*([] if initial is None else [initial]), *names])),
+        index=None if initial is None else 0,
+        accept_new_options=True,
+        placeholder="enter the name, or check the server for a list",
+        format_func=visible,
+        key=field,
+        persist_state="session",
+        help="As the server knows the model. After a check, the names that the server offers can be chosen.",
+    )
+    return (name or "").strip()[: limits.ADDRESS] or None
+
+
+def check(key: str, server: Server, name: str | None, ask: Callable[[Server], tuple[str, ...]]) -> None:
+    """Draw the button that asks the server, and what the last check of this server and name found.
+
+    `ask` returns lines that say what the model is; it is called with a server whose timeout is short, and not without a name.
+    """
+    if st.button("Check", icon=":material/network_check:", key=f"check-{key}", help="Asks the server once."):
+        with st.spinner("Asking the server"):
+            st.session_state[f"checked-{key}"] = _answer(server, name, ask)
+        st.rerun()
+    answer = _last(key, server)
+    if answer is None or (answer.name != name and (answer.error or answer.lines)):
+        return
+    if answer.error:
+        failed("The server cannot be used", answer.error)
+    elif answer.lines:
+        st.success("The server answers.", icon=":material/check_circle:")
+        st.text("\n".join(answer.lines))
+    elif name is None:
+        st.info("The server answers. Choose the name of the model, and check again.", icon=":material/info:")
+
+
+def _last(key: str, server: Server) -> Answer | None:
+    answer = st.session_state.get(f"checked-{key}")
+    return answer if isinstance(answer, Answer) and answer.server == server else None
+
+
+def _answer(server: Server, name: str | None, ask: Callable[[Server], tuple[str, ...]]) -> Answer:
+    """Ask a server for its models, then the model; its only name is taken where none is chosen."""
+    quick = msgspec.structs.replace(server, timeout=min(server.timeout, SECONDS))
+    names: tuple[str, ...] = ()
+    try:
+        servers.require(server)
+        names = offered_names(quick)
+        if name is None:
+            error = "" if names else "The server does not answer, or has no list of models. Enter the name of the model, and check again."
+            return Answer(server, None, names=names, error=error)
+        lines = ask(quick)
+    except HnmineError as error:
+        return Answer(server, name, names=names, error=str(error))
+    return Answer(server, name, (*lines, *([f"offers {counted(len(names), 'model')}"] if names else [])), names)
+
+
+def ask_encoder(settings: ModelSettings) -> Callable[[Server], tuple[str, ...]]:
+    """Return what a check asks of an embedding model."""
+
+    def ask(server: Server) -> tuple[str, ...]:
+        encoder = load_encoder(msgspec.structs.replace(settings, server=server))
+        encode(encoder, [TEXT], "passages")  # opens the connection
+        began = time.monotonic()
+        vectors = encode(encoder, [TEXT], "passages")
+        milliseconds = 1000 * (time.monotonic() - began)
+        found = encoder.describe()
+        longest = found.get("passage_max_length")
+        return (
+            f"model {visible(str(found.get('name')))}",
+            f"{vectors.shape[1]:,} dimensions",
+            f"{milliseconds:,.0f} ms for one text",
+            f"longer texts are cut at {longest:,} tokens" if isinstance(longest, int) else "the server does not say how long a text may be",
+        )
+
+    return ask
+
+
+def ask_reranker(settings: RerankerSettings) -> Callable[[Server], tuple[str, ...]]:
+    """Return what a check asks of a reranker."""
+
+    def ask(server: Server) -> tuple[str, ...]:
+        reranker = load_reranker(msgspec.structs.replace(settings, server=server))
+        began = time.monotonic()
+        (_, scores), *_ = reranker.score([(TEXT, TEXT)])
+        found = reranker.describe()
+        return (
+            f"model {visible(str(found.get('name')))}",
+            f"{1000 * (time.monotonic() - began):,.0f} ms for one pair",
+            f"score {float(scores[0]):.3f}",
+        )
+
+    return ask
