@@ -36,11 +36,8 @@ if TYPE_CHECKING:
     from hnmine.models.cards import ModelSettings
     from hnmine.models.encoder import Encoder, FlagEncoder
     from hnmine.models.reranker import Reranker, RerankerSettings
-<<<<<<< HEAD
     from hnmine.models.served.server import Server
-=======
     from hnmine.review.judgements import Judgement, JudgementStore, read_judgements
->>>>>>> relabel
     from hnmine.review.store import ReviewStore as VerdictStore
     from hnmine.runs.find_knn_neg import find_knn_neg
     from hnmine.runs.reproduce import reproduce

@@ -32,12 +32,8 @@ from hnmine.models.cards import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelS
 from hnmine.models.reranker import RERANKER_CLASSES, RerankerSettings
 from hnmine.retrieval.approximate import INDEXES
 from hnmine.retrieval.retrievers import RETRIEVERS, second_model_settings
-<<<<<<< HEAD
-from hnmine.runs.settings import SCORE_SOURCES, MineSettings
-=======
 from hnmine.review.relabelling import RELABELS
-from hnmine.runs.mine import SCORE_SOURCES, MineSettings
->>>>>>> relabel
+from hnmine.runs.settings import SCORE_SOURCES, MineSettings
 from hnmine.selection.filters import FILTERS
 from hnmine.selection.presets import PRESETS, with_preset
 from hnmine.selection.settings import POSITIVE_SCORES, SelectionSettings, parse_window
