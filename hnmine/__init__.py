@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         HnmineError,
         InputError,
         LabelsError,
+        LimitError,
         ModelError,
         OutputError,
         QuestionError,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from hnmine.models.encoder import Encoder, FlagEncoder
     from hnmine.models.reranker import Reranker, RerankerSettings
     from hnmine.models.served.server import Server
+    from hnmine.review.judge_settings import JudgeSettings
     from hnmine.review.judgements import Judgement, JudgementStore, read_judgements
     from hnmine.review.store import ReviewStore as VerdictStore
     from hnmine.runs.find_knn_neg import find_knn_neg
@@ -59,9 +61,11 @@ __all__ = [
     "FlagEncoder",
     "HnmineError",
     "InputError",
+    "JudgeSettings",
     "Judgement",
     "JudgementStore",
     "LabelsError",
+    "LimitError",
     "ModelError",
     "ModelSettings",
     "OutputError",
@@ -105,9 +109,11 @@ _HOMES = {
     "FlagEncoder": "models.encoder",
     "HnmineError": "core.errors",
     "InputError": "core.errors",
+    "JudgeSettings": "review.judge_settings",
     "Judgement": "review.judgements",
     "JudgementStore": "review.judgements",
     "LabelsError": "core.errors",
+    "LimitError": "core.errors",
     "ModelError": "core.errors",
     "ModelSettings": "models.cards",
     "OutputError": "core.errors",

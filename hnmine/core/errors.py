@@ -21,6 +21,7 @@ __all__ = [
     "HnmineError",
     "InputError",
     "LabelsError",
+    "LimitError",
     "ModelError",
     "OutputError",
     "QuestionError",
@@ -106,6 +107,10 @@ class ModelError(HnmineError):
 
 class EncodeError(HnmineError):
     """The model did not return one finite vector per text, or one finite score per pair."""
+
+
+class LimitError(HnmineError):
+    """A limit on what a run may cost was reached; what was done until then is kept."""
 
 
 class ClusterError(HnmineError):

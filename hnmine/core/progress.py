@@ -31,6 +31,7 @@ _UNITS = {
     "comparing words": "queries",
     "ranking by BM25": "queries",
     "scoring pairs": "pairs",
+    "judging pairs": "pairs",
 }
 
 

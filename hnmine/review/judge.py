@@ -1,19 +1,54 @@
-"""An LLM as judge: what a run of it will take, and the calls."""
+"""An LLM as judge: what a run of it will take, and the run.
+
+Each answer is stored as it comes, so an error, a cancel or a kill loses only the answers that were under way. What a server refuses of the
+request (a schema, the temperature, `max_tokens`) is left out for the rest of the run, once one question has found it out. One pair that a
+server refuses for what its text says has no grade, as an answer without one; any other fault ends the run.
+"""
 
 from __future__ import annotations
+
+import datetime
+import hashlib
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from hnmine.core.progress import OnProgress, ShouldStop
+from hnmine.core.errors import EncodeError, LimitError, SettingsError
+from hnmine.core.progress import OnProgress, Planned, ShouldStop
+from hnmine.core.text import counted, shortened
+from hnmine.core.time_left import Work
 from hnmine.data.corpus import Corpus
+from hnmine.models.served.client import Client, Refused, Session
+from hnmine.review.audit_sample import different_pairs
+from hnmine.review.judge_prompt import LONGEST_REASON, MOST_POSITIVES, SCHEMA, messages, parsed
 from hnmine.review.judge_settings import JudgeSettings
-from hnmine.review.judgements import Judgement, JudgementStore
+from hnmine.review.judgements import Call, Judgement, JudgementStore
 
-__all__ = ["CallPlan", "Judged", "judge_pairs", "planned"]
+__all__ = ["STAGE", "CallPlan", "Judged", "judge_pairs", "planned"]
 
 Ids = npt.NDArray[np.int32]
+
+PATH = "/v1/chat/completions"
+STAGE = "judging pairs"
+# Estimates until the server has counted: bytes of a question for each token, and tokens of an answer.
+BYTES_PER_TOKEN, ANSWER_TOKENS = 4, 60
+# Tokens that an answer may have; and after one was cut, because a model thinks before it answers.
+ANSWER_LIMIT, THINKING_LIMIT = 400, 8_000
+# Seconds of a call, for the time left before it is measured.
+CALL_SECONDS = 2.0
+
+# Why a server refuses one pair, for what its text says or for its length.
+_OWN_FAULT = re.compile(
+    r"content[ _-]?(?:filter|management|policy)|moderation|safety|responsible ai|context (?:length|window)|maximum (?:\w+ )?length|"
+    r"too (?:long|many tokens)|exceed",
+    re.IGNORECASE,
+)
 
 
 class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,8 +56,9 @@ class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         pairs: different pairs. judged: those that were judged before. calls: the others.
-        prompt_tokens, completion_tokens: estimates for the calls.
-        max_calls: the limit of the settings.
+        prompt_tokens, completion_tokens: estimates for the calls: of four bytes each and 60 an answer, or by what the server counted for
+            earlier calls with this model and prompt.
+        max_calls, max_tokens: the limits of the settings.
     """
 
     pairs: int
@@ -31,16 +67,31 @@ class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     max_calls: int
+    max_tokens: int | None = None
+
+    def __str__(self) -> str:
+        before = f"{counted(self.pairs, 'pair')}: {self.judged:,} judged before, {counted(self.calls, 'call')}"
+        if not self.calls:
+            return before
+        limits = f"limit {counted(self.max_calls, 'call')}" + (f", {self.max_tokens:,} tokens" if self.max_tokens is not None else "")
+        tokens = f"about {_rounded(self.prompt_tokens)} prompt and {_rounded(self.completion_tokens)} answer tokens"
+        return f"{before}, {tokens} ({limits})"
+
+
+def _rounded(number: int) -> str:
+    """Return a number with two digits that count."""
+    unit = 10 ** max(0, len(str(number)) - 2)
+    return f"{round(number / unit) * unit:,}"
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a run of a judge.
 
     Attributes:
-        judgements: one for each pair, in the order of the pairs given.
+        judgements: one for each different pair, in the order of the pairs given.
         plan: what was known before.
-        calls: questions that were answered. ungraded: judgements without a usable grade.
-        prompt_tokens, completion_tokens: as the server counted them, 0 where it does not.
+        calls: questions that were answered. ungraded: all judgements without a usable grade.
+        prompt_tokens, completion_tokens: of the calls, as the server counted them; 0 where it does not.
         repeated: requests that were sent again, because the server was busy or failed.
         seconds: of the calls.
         notes: messages for the user.
@@ -60,8 +111,12 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 def planned(
     corpus: Corpus, queries: Ids, passages: Ids, settings: JudgeSettings, store: JudgementStore | None, *, ask_again: bool = False
 ) -> CallPlan:
-    """Return what judging these pairs takes; nothing is asked. Pairs that are there twice count once."""
-    raise SystemExit
+    """Return what judging these pairs takes; nothing is asked. Arguments as in `judge_pairs`.
+
+    Raises:
+        WorkspaceError: the store cannot be read.
+    """
+    return _Questions(corpus, queries, passages, settings, store, ask_again).plan
 
 
 def judge_pairs(
@@ -75,5 +130,251 @@ def judge_pairs(
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Judged:
-    """Judge pairs; see `Judged`."""
-    raise SystemExit
+    """Judge pairs of a corpus; those that were judged before are not asked again.
+
+    Args:
+        queries, passages: (p,) int32 each; a pair that is there twice is judged once, one with a -1 not at all.
+        store: of the answers; None keeps them in the result alone.
+        ask_again: ask those again that got no usable grade before.
+        on_progress: calls done, of all.
+
+    Raises:
+        SettingsError: more than `settings.max_calls` calls are needed; none was made.
+        LimitError: `settings.max_tokens` was reached.
+        ModelError, EncodeError: as `served.client`; or the server's answer is no chat completion.
+        WorkspaceError: the store cannot be read or written.
+        Cancelled: `should_stop` returned True.
+    """
+    asked = _Questions(corpus, queries, passages, settings, store, ask_again)
+    plan = asked.plan
+    if plan.calls > settings.max_calls:
+        raise SettingsError(
+            f"{plan}: that is more than max_calls, and nothing was asked. Judge fewer pairs, or set max_calls to {plan.calls:,} or more"
+        )
+    found, run = dict(asked.before), _Run(settings)
+    began = time.monotonic()
+    answered = 0
+    if plan.calls:
+        client = Client(settings.server, f"the judge {settings.model}")
+        if isinstance(on_progress, Planned):
+            on_progress.plan([Work(STAGE, plan.calls, CALL_SECONDS * plan.calls / settings.server.concurrency)], f"judge {settings.model}")
+        if on_progress is not None:
+            on_progress(0, plan.calls, STAGE)
+        for question, answer in client.answers(asked.open(found, run), run.ask, should_stop=should_stop):
+            judgement = Judgement(
+                question.query,
+                question.passage,
+                answer.grade,
+                answer.reason,
+                settings.model,
+                settings.prompt.version,
+                datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+                answer.prompt_tokens + answer.completion_tokens,
+            )
+            if store is not None:
+                store.add([judgement], [Call(question.key, question.size, answer.prompt_tokens, answer.completion_tokens)])
+            found[question.place] = judgement
+            run.count(question, answer)
+            answered += 1
+            if on_progress is not None:
+                on_progress(answered, plan.calls, STAGE)
+        run.repeated = client.repeated
+    if len(found) < plan.pairs:
+        kept = "What was judged is kept: raise" if store is not None else "No store keeps them: raise"
+        raise LimitError(
+            f"the judge {settings.model} has used {run.spent:,} tokens, and max_tokens is {settings.max_tokens or 0:,}: "
+            f"{len(found):,} of {counted(plan.pairs, 'pair')} are judged. {kept} max_tokens and run it again"
+        )
+    return Judged(
+        judgements=tuple(found[place] for place in range(plan.pairs)),
+        plan=plan,
+        calls=answered,
+        ungraded=sum(each.grade is None for each in found.values()),
+        prompt_tokens=run.prompt_tokens,
+        completion_tokens=run.completion_tokens,
+        repeated=run.repeated,
+        seconds=time.monotonic() - began,
+        notes=tuple(run.notes()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A pair to ask about: its place among the pairs, what is asked, and the key of that."""
+
+    place: int
+    query: str
+    passage: str
+    content: list[dict[str, str]]
+    key: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    grade: int | None
+    reason: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Questions:
+    """The different pairs of a run, those that were judged before, and the plan for the others."""
+
+    def __init__(
+        self, corpus: Corpus, queries: Ids, passages: Ids, settings: JudgeSettings, store: JudgementStore | None, ask_again: bool
+    ) -> None:
+        self._corpus, self._settings, self._store, self._ask_again = corpus, settings, store, ask_again
+        self._queries, self._passages = different_pairs(queries, passages)
+        keys, sizes = [], []
+        for place in range(len(self._queries)):
+            question = self._question(place)
+            keys.append(question.key)
+            sizes.append(question.size)
+        held = {} if store is None else {key: each for key, each in store.held(keys).items() if self._counts(each)}
+        self.before = {place: held[key] for place, key in enumerate(keys) if key in held}
+        self._open = [place for place in range(len(keys)) if place not in self.before]
+        # The count of the server corrects the estimate, once there is one.
+        usage = None if store is None else store.usage(settings.model, settings.prompt.version)
+        known = usage is not None and usage.calls > 0 and usage.size > 0
+        prompts = sum(-(-sizes[place] // BYTES_PER_TOKEN) for place in self._open)
+        answers = ANSWER_TOKENS * len(self._open)
+        if known and usage is not None:
+            prompts = round(sum(sizes[place] for place in self._open) * usage.prompt_tokens / usage.size)
+            answers = round(len(self._open) * usage.completion_tokens / usage.calls)
+        self.plan = CallPlan(
+            pairs=len(keys),
+            judged=len(self.before),
+            calls=len(self._open),
+            prompt_tokens=prompts,
+            completion_tokens=answers,
+            max_calls=settings.max_calls,
+            max_tokens=settings.max_tokens,
+        )
+
+    def open(self, found: dict[int, Judgement], run: _Run) -> Iterator[_Question]:
+        """Yield what is to be asked, until the limit of tokens is reached; what another run has judged meanwhile is put into `found`."""
+        for place in self._open:
+            if self._settings.max_tokens is not None and run.spent >= self._settings.max_tokens:
+                return
+            question = self._question(place)
+            held = None if self._store is None else self._store.held([question.key]).get(question.key)
+            if held is not None and self._counts(held):
+                found[place] = held
+                continue
+            yield question
+
+    def _counts(self, held: Judgement) -> bool:
+        return held.grade is not None or not self._ask_again
+
+    def _question(self, place: int) -> _Question:
+        corpus, query, passage = self._corpus, int(self._queries[place]), int(self._passages[place])
+        # Not those that reviewers added, nor by the order of a run: the same question is asked in each run, and its answer found again.
+        hidden = {passage, *corpus.promoted(query).tolist()}
+        shown = [each for each in corpus.positives(query).tolist() if each not in hidden][:MOST_POSITIVES]
+        texts = corpus.queries[query], corpus.passages[passage]
+        prompt = self._settings.prompt
+        content = messages(prompt, texts[0], [corpus.passages[each] for each in shown], texts[1])
+        asked = msgspec.json.encode([self._settings.model, prompt.version, content])
+        size = sum(len(each["content"].encode()) for each in content)
+        return _Question(place, *texts, content, hashlib.blake2b(asked, digest_size=16).digest(), size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What requests have beside the question: what the server is known to take."""
+
+    schema: bool = True
+    temperature: bool = True
+    limit: str = "max_tokens"
+    most: int = ANSWER_LIMIT
+
+    def body(self, model: str, content: list[dict[str, str]]) -> dict[str, Any]:
+        found: dict[str, Any] = {"model": model, "messages": content, self.limit: self.most}
+        if self.temperature:
+            found["temperature"] = 0
+        if self.schema:
+            schema = {"name": "judgement", "strict": True, "schema": SCHEMA}
+            found["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return found
+
+    def without(self, reason: str) -> _Form | None:
+        """Return the form that may be taken where this one was refused, or None."""
+        if "max_completion_tokens" in reason and self.limit == "max_tokens":
+            return replace(self, limit="max_completion_tokens", most=THINKING_LIMIT)  # of a model that thinks
+        if "temperature" in reason and self.temperature:
+            return replace(self, temperature=False)
+        return replace(self, schema=False) if self.schema else None
+
+
+class _Run:
+    """Asks the questions of one run. `ask` runs on the client's event loop, all else in the caller's thread."""
+
+    def __init__(self, settings: JudgeSettings) -> None:
+        self._settings, self._form = settings, _Form()
+        self.prompt_tokens = self.completion_tokens = self.repeated = self.spent = self._uncounted = 0
+
+    async def ask(self, session: Session, question: _Question) -> _Answer:
+        prompts = completions = 0
+        while True:
+            form = self._form
+            try:
+                reply = await session.post(PATH, form.body(self._settings.model, question.content))
+            except Refused as refused:
+                if _OWN_FAULT.search(refused.reason):
+                    return _Answer(None, shortened(f"refused: {refused.reason}", LONGEST_REASON), prompts, completions)
+                if self._form == form:  # else another question has found it out meanwhile
+                    if (other := form.without(refused.reason)) is None:
+                        raise
+                    self._form = other
+                continue
+            text, end, usage = self._read(reply)
+            prompts, completions = prompts + usage[0], completions + usage[1]
+            grade, reason = parsed(text)
+            if grade is None and end == "length":
+                if form.most < THINKING_LIMIT:
+                    self._form = replace(self._form, most=THINKING_LIMIT)
+                    continue
+                reason = f"the answer was cut at {form.most:,} tokens"
+            elif grade is None and not reason:
+                reason = "no grade, or several" if text.strip() else f"an empty answer{f' ({end})' if end else ''}"
+            return _Answer(grade, reason, prompts, completions)
+
+    def count(self, question: _Question, answer: _Answer) -> None:
+        """Add what an answer took; an estimate where the server counts nothing."""
+        self.prompt_tokens += answer.prompt_tokens
+        self.completion_tokens += answer.completion_tokens
+        counted = answer.prompt_tokens + answer.completion_tokens
+        self._uncounted += not counted
+        self.spent += counted or -(-question.size // BYTES_PER_TOKEN) + ANSWER_TOKENS
+
+    def notes(self) -> Iterator[str]:
+        """Yield what the user should know of the run."""
+        name = f"the judge {self._settings.model}"
+        if not self._form.schema:
+            yield f"{name} takes no JSON schema: grades were read from its text"
+        if not self._form.temperature:
+            yield f"{name} takes no temperature: asked again, it may grade otherwise"
+        if self._uncounted and self._settings.max_tokens is not None:
+            yield f"{name} did not count the tokens of {counted(self._uncounted, 'call')}: max_tokens was compared with an estimate"
+
+    def _read(self, reply: Any) -> tuple[str, str, tuple[int, int]]:
+        """Return the text of a reply, why it ends, and its tokens; of a refusal, its text."""
+        try:
+            choice = reply["choices"][0]
+            message = choice["message"]
+            content = message.get("content") or message.get("refusal") or ""
+            if isinstance(content, list):  # in parts
+                content = "".join(part.get("text") or "" for part in content)
+            if not isinstance(content, str):
+                raise TypeError
+        except (KeyError, IndexError, TypeError, AttributeError):
+            said = shortened(msgspec.json.encode(reply).decode(), 200)
+            where = self._settings.server.url(PATH)
+            raise EncodeError(
+                f"the judge {self._settings.model}: {where} answers with what is no chat completion: {said}. Check the address and its path"
+            ) from None
+        used = reply.get("usage")
+        tokens = tuple(used.get(name) if isinstance(used, dict) else 0 for name in ("prompt_tokens", "completion_tokens"))
+        prompt, completion = (each if isinstance(each, int) and each > 0 else 0 for each in tokens)
+        return content, str(choice.get("finish_reason") or ""), (prompt, completion)
