@@ -49,34 +49,43 @@ def draw(run: OpenRun, selection: Selection, audit: Audit | None) -> None:
     except HnmineError as error:
         failed("The grades of the judge cannot be read", error)
         return
-    job = judging.latest(run.run.dataset_id)
     if settings is None and not found.by_pair:
-        st.write("A large language model can grade pairs, and people check a part of its grades.")
+        st.write(
+            "An LLM can grade many pairs, and reviewers check a part of its grades. Its grades help to find false negatives, and never count "
+            "as verdicts."
+        )
         judge_form.draw(None)
+        return
+    if not found.by_pair:
+        _work(run, selection, audit, settings)
         return
     with st.grid(2, min_column_width=320, gap="large"):
         with st.container():
             try:
-                _result(run, found, 2 if settings is None else settings.relevant_from, settings)
+                _result(run, found, settings)
             except HnmineError as error:
                 failed("The agreement with reviewers cannot be computed", error)
         with st.container():
-            if settings is not None:
-                judge_job.name(settings)
-            if job is not None and job.active:
-                judge_job.progress(job.id)
-            else:
-                judge_job.ended(job)
-                if settings is not None:
-                    _next(run, selection, audit, settings)
-                judge_form.draw(settings)
+            _work(run, selection, audit, settings)
 
 
-def _result(run: OpenRun, found: judging.Graded, relevant_from: int, settings: JudgeSettings | None) -> None:
-    """Draw the counts by grade and the agreement with people."""
-    if not found.by_pair:
-        st.write("Nothing is judged yet.")
+def _work(run: OpenRun, selection: Selection, audit: Audit | None, settings: JudgeSettings | None) -> None:
+    """Draw the LLM, and its job or what it judges next."""
+    if settings is not None:
+        judge_job.name(settings)
+    job = judging.latest(run.run.dataset_id)
+    if job is not None and job.active:
+        judge_job.progress(job.id)
         return
+    judge_job.ended(job)
+    if settings is not None:
+        _next(run, selection, audit, settings)
+    judge_form.draw(settings)
+
+
+def _result(run: OpenRun, found: judging.Graded, settings: JudgeSettings | None) -> None:
+    """Draw the counts by grade and the agreement with people."""
+    relevant_from = judging.relevant_from()
     both = judging.agreement(run, found, relevant_from)
     relevant = int(np.count_nonzero(found.grades >= relevant_from))
     with st.container(horizontal=True):
@@ -195,3 +204,19 @@ def _choices(run: OpenRun, selection: Selection, audit: Audit | None) -> dict[st
         **({} if estimator is None else {"uncertain": most_uncertain(run, selection, UNCERTAIN)}),
         "chosen": chosen_pairs(selection),
     }
+
+
+def chosen_pairs(selection: Selection) -> judging.Pairs:
+    """Return the negatives of all queries, each pair once."""
+    rows, places = np.nonzero(selection.negatives >= 0)
+    return rows.astype(np.int32), selection.negatives[rows, places].astype(np.int32)
+
+
+def most_uncertain(run: OpenRun, selection: Selection, number: int) -> judging.Pairs:
+    """Return the negatives whose estimated probability is nearest to 50%."""
+    found = resources.fn_probabilities(run, selection)
+    assert found is not None  # a run with an estimator has them
+    queries, passages = chosen_pairs(selection)
+    distance = np.abs(np.nan_to_num(found[selection.negatives >= 0], nan=-1.0) - 0.5)
+    nearest = np.argsort(distance, kind="stable")[:number]
+    return queries[nearest], passages[nearest]
