@@ -17,12 +17,12 @@ from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted
 from hnmine.resources import OpenRun
 from hnmine.review.judge_agreement import JudgeAgreement
+from hnmine.review.judge_pairs import audit_pairs, chosen_pairs, random_pairs, uncertain_pairs
 from hnmine.review.judge_prompt import GRADES
 from hnmine.review.judge_settings import JudgeSettings
 from hnmine.runs.judge_setup import write_judge
 from hnmine.selection.select import Selection
 from pages.quality import judge_form, promotion
-from pages.shared import audit as auditing
 from pages.shared import judge_job, judging, wording
 from pages.shared.audit import Audit
 from pages.shared.widgets import failed
@@ -39,6 +39,8 @@ ABOUT = (
 # The pairs that can be judged, by the names in `_choices`.
 NAMES = {"audit": "Audit sample", "uncertain": "Most uncertain", "chosen": "Chosen negatives"}
 UNCERTAIN = 200
+# Chosen negatives that are offered at once: counting their tokens takes a second.
+MOST = 5_000
 
 
 def draw(run: OpenRun, selection: Selection, audit: Audit | None) -> None:
@@ -51,13 +53,13 @@ def draw(run: OpenRun, selection: Selection, audit: Audit | None) -> None:
         return
     if settings is None and not found.by_pair:
         st.write(
-            "An LLM can grade many pairs, and reviewers check a part of its grades. Its grades help to find false negatives, and never count "
-            "as verdicts."
+            "An LLM can grade many pairs, and reviewers check a part of its grades. Grades help to find false negatives, and never count as "
+            "verdicts."
         )
         judge_form.draw(None)
         return
     if not found.by_pair:
-        _work(run, selection, audit, settings)
+        _work(run, selection, audit, settings, found)
         return
     with st.grid(2, min_column_width=320, gap="large"):
         with st.container():
@@ -66,10 +68,10 @@ def draw(run: OpenRun, selection: Selection, audit: Audit | None) -> None:
             except HnmineError as error:
                 failed("The agreement with reviewers cannot be computed", error)
         with st.container():
-            _work(run, selection, audit, settings)
+            _work(run, selection, audit, settings, found)
 
 
-def _work(run: OpenRun, selection: Selection, audit: Audit | None, settings: JudgeSettings | None) -> None:
+def _work(run: OpenRun, selection: Selection, audit: Audit | None, settings: JudgeSettings | None, found: judging.Graded) -> None:
     """Draw the LLM, and its job or what it judges next."""
     if settings is not None:
         judge_job.name(settings)
@@ -79,7 +81,7 @@ def _work(run: OpenRun, selection: Selection, audit: Audit | None, settings: Jud
         return
     judge_job.ended(job)
     if settings is not None:
-        _next(run, selection, audit, settings)
+        _next(run, selection, audit, settings, found)
     judge_form.draw(settings)
 
 
@@ -107,8 +109,10 @@ def _result(run: OpenRun, found: judging.Graded, settings: JudgeSettings | None)
         st.text(f"{counted(none, 'pair has', 'pairs have')} no usable grade.")
     if both.pairs < FEW:
         _check(found, both)
-    if settings is not None:
-        promotion.draw(run, found, settings)
+    if settings is not None and promotion.draw(run, found, settings) and both.pairs >= FEW:
+        relevant_label = f"Review {counted(relevant, 'pair')} judged relevant"
+        if st.button(relevant_label, icon=":material/rate_review:", key="judge-review-relevant"):
+            review("judged_relevant")
 
 
 def _grades(found: judging.Graded, both: JudgeAgreement) -> None:
@@ -163,9 +167,9 @@ def review(source: str, sample: int | None = None) -> None:
     st.switch_page("pages/views/review.py")
 
 
-def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: JudgeSettings) -> None:
+def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: JudgeSettings, found: judging.Graded) -> None:
     """Draw which pairs are judged next, and what it costs."""
-    choices = _choices(run, selection, audit)
+    choices = _choices(run, selection, audit, found)
     which = st.segmented_control(
         "Pairs to judge",
         list(choices),
@@ -175,7 +179,8 @@ def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: Jud
         key="judge-which",
         persist_state="session",
         wrap=True,
-        help="The audit sample is for a rate. The most uncertain are those whose estimated probability is nearest to 50%.",
+        help="The audit sample helps to measure the rate. The most uncertain are negatives without a grade whose estimated false-negative "
+        "probability is nearest to 50%.",
     )
     limit = st.number_input(
         "Limit of calls",
@@ -196,27 +201,13 @@ def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: Jud
     judge_job.offer(run, choices[which], settings, "judge")
 
 
-def _choices(run: OpenRun, selection: Selection, audit: Audit | None) -> dict[str, judging.Pairs]:
-    """Return the pairs that can be judged."""
-    estimator = resources.estimator(run)
-    return {
-        **({} if audit is None else {"audit": auditing.pairs(run, audit.sample)}),
-        **({} if estimator is None else {"uncertain": most_uncertain(run, selection, UNCERTAIN)}),
-        "chosen": chosen_pairs(selection),
-    }
-
-
-def chosen_pairs(selection: Selection) -> judging.Pairs:
-    """Return the negatives of all queries, each pair once."""
-    rows, places = np.nonzero(selection.negatives >= 0)
-    return rows.astype(np.int32), selection.negatives[rows, places].astype(np.int32)
-
-
-def most_uncertain(run: OpenRun, selection: Selection, number: int) -> judging.Pairs:
-    """Return the negatives whose estimated probability is nearest to 50%."""
-    found = resources.fn_probabilities(run, selection)
-    assert found is not None  # a run with an estimator has them
-    queries, passages = chosen_pairs(selection)
-    distance = np.abs(np.nan_to_num(found[selection.negatives >= 0], nan=-1.0) - 0.5)
-    nearest = np.argsort(distance, kind="stable")[:number]
-    return queries[nearest], passages[nearest]
+def _choices(run: OpenRun, selection: Selection, audit: Audit | None, found: judging.Graded) -> dict[str, judging.Pairs]:
+    """Return the pairs that can be judged: of all negatives at most MOST, at random; of the uncertain ones those without a grade."""
+    corpus, estimator, judged = run.inputs.corpus, resources.estimator(run), found.by_pair
+    chosen = chosen_pairs(selection)
+    choices = {} if audit is None else {"audit": audit_pairs(audit.sample, corpus)}
+    if estimator is not None:
+        pairs = uncertain_pairs(estimator, selection, UNCERTAIN + len(judged))
+        new = [place for place, pair in enumerate(zip(*(ids.tolist() for ids in pairs), strict=True)) if pair not in judged][:UNCERTAIN]
+        choices["uncertain"] = pairs[0][new], pairs[1][new]
+    return choices | {"chosen": chosen if len(chosen[0]) <= MOST else random_pairs(corpus, chosen, MOST)}
