@@ -34,12 +34,16 @@ __all__ = ["FAULTS", "PackagedModels", "ServedModels"]
 FAULTS = (
     "busy", "failing", "wrong_key", "redirect", "hang", "cut", "not_json", "huge",
     "wrong_dimensions", "nan", "fewer", "duplicated", "swapped",
+    # of a judge
+    "no_schema", "no_temperature", "no_max_tokens", "content_filter", "refusal", "prose", "no_grade", "two_grades", "thinking", "no_usage",
+    "no_choices", "long",
 )  # fmt: skip
 EMBEDDERS, RERANKERS, CHAT = ("/v1/embeddings", "/embed"), ("/rerank", "/v1/rerank", "/score"), "/v1/chat/completions"
 # Seconds that a request hangs at most.
 HANG = 600.0
 
-Chat = Callable[[dict[str, Any]], dict[str, Any]]
+# The body of a chat completion and a fault, to a status and an answer.
+Chat = Callable[[dict[str, Any], str], tuple[int, dict[str, Any]]]
 
 
 class Models(Protocol):
@@ -230,7 +234,11 @@ class ServedModels:
         with self._lock:
             self.asked.append((path, body))
         if path == CHAT and self.chat is not None:
-            return self.chat(body)
+            status, answer = self.chat(body, fault)
+            if status != 200:
+                raise Refusal(status, answer)
+            self._count(path, [json.dumps(body["messages"])])
+            return answer
         if path in EMBEDDERS:
             return self._embed(path, body, fault)
         if path in RERANKERS:

@@ -33,9 +33,10 @@ from hnmine.data.verdicts import VerdictPairs
 from hnmine.export.formats import FORMATS, Written
 from hnmine.models import cards, reranker
 from hnmine.models.cards import ModelSettings
-from hnmine.models.encoder import FlagEncoder, encode
-from hnmine.models.flag_reranker import CrossEncoder
-from hnmine.models.reranker import RerankerSettings
+from hnmine.models.encoder import Encoder, encode
+from hnmine.models.opening import load_encoder, load_reranker
+from hnmine.models.reranker import Reranker, RerankerSettings
+from hnmine.models.served.probe import same_model
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.rerank import Scorer
 from hnmine.retrieval.search import PassageIndex
@@ -85,7 +86,6 @@ EXPORTS_KEPT = 4
 # Hugging Face's progress bars would write into the server's log.
 for _name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
     os.environ.setdefault(_name, "1")
-
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -162,33 +162,37 @@ def jobs() -> JobRunner:
 
 
 @st.cache_resource(show_spinner=False, max_entries=2, hash_funcs={ModelSettings: as_json})
-def _encoder(settings: ModelSettings, signature: str, _on_progress: OnProgress | None) -> FlagEncoder:
-    return FlagEncoder.load(settings, on_progress=_on_progress)
+def _encoder(settings: ModelSettings, signature: str, _on_progress: OnProgress | None) -> Encoder:
+    return load_encoder(settings, on_progress=_on_progress)
 
 
-def encoder(settings: ModelSettings, on_progress: OnProgress | None = None) -> FlagEncoder:
-    """Return the loaded model, the same one for all sessions that ask for the same settings.
+def encoder(settings: ModelSettings, on_progress: OnProgress | None = None) -> Encoder:
+    """Return the model, loaded once for all sessions that ask for the same settings.
 
-    A new checkpoint in the same folder is loaded again.
+    A new checkpoint in the same folder is loaded again; a server is asked each time, because its model may be another by now.
 
     Raises:
         ModelError: it cannot be loaded; the next call tries again.
     """
+    if settings.server is not None:
+        return load_encoder(settings, on_progress=on_progress)
     return _encoder(settings, cards.files_signature(settings), on_progress)
 
 
 @st.cache_resource(show_spinner=False, max_entries=1, hash_funcs={RerankerSettings: as_json})
-def _cross_encoder(settings: RerankerSettings, signature: str, _on_progress: OnProgress | None) -> CrossEncoder:
-    return CrossEncoder.load(settings, on_progress=_on_progress)
+def _cross_encoder(settings: RerankerSettings, signature: str, _on_progress: OnProgress | None) -> Reranker:
+    return load_reranker(settings, on_progress=_on_progress)
 
 
-def cross_encoder(settings: RerankerSettings, on_progress: OnProgress | None = None) -> CrossEncoder:
+def cross_encoder(settings: RerankerSettings, on_progress: OnProgress | None = None) -> Reranker:
     """Return the loaded reranker, as `encoder` does the model.
 
     Raises:
         ModelError: it cannot be loaded; the next call tries again.
     """
     same = msgspec.structs.replace(settings, depth=None)  # the depth has no effect on a score
+    if same.server is not None:
+        return load_reranker(same, on_progress=on_progress)
     return _cross_encoder(same, reranker.files_signature(same), on_progress)
 
 
@@ -313,7 +317,7 @@ def nearest(run_id: str, text: str, k: int) -> tuple[npt.NDArray[np.float32], np
     """
     opened = open_run(run_id)
     model = encoder(opened.run.settings.model or ModelSettings())
-    if model.describe()["weights_sha256"] != opened.run.manifest.get("model", {}).get("weights_sha256"):
+    if not same_model(model.describe(), opened.run.manifest.get("model", {})):
         raise ModelError("the model's weights have changed since this run was mined; mine again to search with the new ones")
     scores, ids = _passage_index(opened).search(encode(model, [text], "queries"), k)
     return scores[0], ids[0]
@@ -328,7 +332,7 @@ def scorer(run: OpenRun, on_progress: OnProgress | None = None) -> Scorer:
     settings = run.run.settings.reranker
     assert settings is not None  # a run without a reranker has no such signal
     found = cross_encoder(settings, on_progress)
-    if found.describe()["weights_sha256"] != (run.run.manifest.get("reranker") or {}).get("weights_sha256"):
+    if not same_model(found.describe(), run.run.manifest.get("reranker") or {}):
         raise ModelError("the reranker's weights have changed since this run was mined; mine again to score with the new ones")
     return Scorer(found, run.inputs.corpus, workspace().store())
 
@@ -377,8 +381,7 @@ def _checked(run: OpenRun, settings: MineSettings) -> Report:
         card = cards.describe(run.run.settings.model or ModelSettings())
     except ModelError:  # removed since
         card = None
-    (written,) = export(run, settings)
-    return check(written.path, model=card, negative_number=settings.selection.negative_number)
+    return check(export(run, settings)[0].path, model=card, negative_number=settings.selection.negative_number)
 
 
 def checked(run: OpenRun, settings: MineSettings) -> Report:

@@ -25,7 +25,8 @@ from hnmine.core.progress import OnProgress, ShouldStop, Stages
 from hnmine.core.progress_bar import progress_shown
 from hnmine.data.verdicts import match_verdicts
 from hnmine.models.cards import ModelSettings, Precision
-from hnmine.models.encoder import Encoder, FlagEncoder, as_encoder
+from hnmine.models.encoder import Encoder, as_encoder
+from hnmine.models.opening import load_encoder
 from hnmine.models.reranker import RerankerSettings
 from hnmine.retrieval.approximate import IndexName
 from hnmine.retrieval.retrievers import second_model_settings
@@ -221,7 +222,7 @@ def rank(
     )
     folder = None if store is False else vectors_folder() if store is True else Path(store)
     with progress_shown(on_progress) as shown:
-        encoder = encoder or FlagEncoder.load(model, on_progress=shown)
+        encoder = encoder or load_encoder(model, on_progress=shown)
         devices = encoder.describe().get("devices") or ()
         if any(str(each).startswith("cuda") for each in devices) and gpu_count():
             settings = msgspec.structs.replace(settings, use_gpu=True)

@@ -48,8 +48,7 @@ from hnmine.core.text import legible
 from hnmine.core.version import __version__
 from hnmine.data.verdicts import read_verdicts
 from hnmine.export.hub_upload import push
-from hnmine.models.cards import ModelSettings
-from hnmine.models.encoder import FlagEncoder
+from hnmine.models.opening import load_encoder
 from hnmine.review.judgements import read_judgements
 from hnmine.runs.mine import mine_to_file
 from hnmine.runs.reproduce import reproduce
@@ -299,7 +298,7 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
             )
         else:
             summary = mine_to_file(
-                lambda: FlagEncoder.load(settings.model or ModelSettings(), on_progress=on_progress),
+                lambda: load_encoder(settings.model, on_progress=on_progress),
                 paths_of(arguments.input_file),
                 arguments.candidate_pool and paths_of(arguments.candidate_pool),
                 arguments.output_file,

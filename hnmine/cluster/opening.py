@@ -9,6 +9,7 @@ from typing import Any
 from hnmine.cluster.cluster import Cluster
 from hnmine.cluster.ray_workers import RayWorkers
 from hnmine.cluster.settings import LOCAL, ClusterSettings, ray_is_installed
+from hnmine.core.errors import SettingsError
 from hnmine.models.cards import ModelSettings
 
 __all__ = ["opened"]
@@ -24,9 +25,16 @@ def opened(settings: ClusterSettings | None, model: ModelSettings | None, descri
             `settings` are workers too, if Ray is installed and hnmine drives the class of the model itself: FlagEmbedding runs the others
             on several devices in a pool of its own.
         described: `describe()` of the model.
+
+    Raises:
+        SettingsError: the model is served, so no worker can encode with it.
     """
     devices = (model.devices if model is not None else None) or ()
     named = devices if len(devices) > 1 or ":" in "".join(devices) else ()
+    if settings is not None and str(described.get("class")).startswith("served"):
+        raise SettingsError(
+            f"the model is served by {described.get('address')}, which encodes; leave the cluster out (--cluster), or load the model"
+        )
     if settings is not None:
         workers = RayWorkers(settings.address, named if settings.address == LOCAL else ())
         cluster = Cluster(workers, shared_store=settings.shared_store)

@@ -48,8 +48,8 @@ class Scorer:
         identity = reranker.identity() if store is not None else None
         self._store = store if identity is not None else None
         self._space: EncoderKey | None = None
-        if identity is not None:
-            self._space = encoder_key(identity, str(reranker.describe().get("name", "")), np.dtype(np.float32))
+        if store is not None and identity is not None:
+            self._space = store.known(encoder_key(identity, str(reranker.describe().get("name", "")), np.dtype(np.float32)))
         self._query_keys, self._passage_keys = text_keys(corpus.queries), text_keys(corpus.passages)
 
     def score(

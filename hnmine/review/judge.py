@@ -39,16 +39,18 @@ STAGE = "judging pairs"
 # Estimates until the server has counted: bytes of a question for each token, and tokens of an answer.
 BYTES_PER_TOKEN, ANSWER_TOKENS = 4, 60
 # Tokens that an answer may have; and after one was cut, because a model thinks before it answers.
-ANSWER_LIMIT, THINKING_LIMIT = 400, 8_000
+ANSWER_LIMIT, THINKING_LIMIT = 400, 4_000
 # Seconds of a call, for the time left before it is measured.
 CALL_SECONDS = 2.0
 
 # Why a server refuses one pair, for what its text says or for its length.
 _OWN_FAULT = re.compile(
-    r"content[ _-]?(?:filter|management|policy)|moderation|safety|responsible ai|context (?:length|window)|maximum (?:\w+ )?length|"
-    r"too (?:long|many tokens)|exceed",
+    r"content[ _-]?(?:filter|management|policy)|usage polic|flagged|moderation|safety|responsible ai|context (?:length|window)|"
+    r"(?:prompt|input|request) (?:is )?too (?:long|large)",
     re.IGNORECASE,
 )
+# So many refusals one after the other are a fault of the server or the settings, and end the run.
+REFUSALS = 20
 
 
 class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,6 +218,7 @@ class _Answer:
     reason: str
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    refused: bool = False
 
 
 class _Questions:
@@ -312,7 +315,7 @@ class _Run:
 
     def __init__(self, settings: JudgeSettings) -> None:
         self._settings, self._form = settings, _Form()
-        self.prompt_tokens = self.completion_tokens = self.repeated = self.spent = self._uncounted = 0
+        self.prompt_tokens = self.completion_tokens = self.repeated = self.spent = self._uncounted = self._refused = 0
 
     async def ask(self, session: Session, question: _Question) -> _Answer:
         prompts = completions = 0
@@ -322,7 +325,7 @@ class _Run:
                 reply = await session.post(PATH, form.body(self._settings.model, question.content))
             except Refused as refused:
                 if _OWN_FAULT.search(refused.reason):
-                    return _Answer(None, shortened(f"refused: {refused.reason}", LONGEST_REASON), prompts, completions)
+                    return _Answer(None, shortened(f"refused: {refused.reason}", LONGEST_REASON), prompts, completions, True)
                 if self._form == form:  # else another question has found it out meanwhile
                     if (other := form.without(refused.reason)) is None:
                         raise
@@ -341,7 +344,19 @@ class _Run:
             return _Answer(grade, reason, prompts, completions)
 
     def count(self, question: _Question, answer: _Answer) -> None:
-        """Add what an answer took; an estimate where the server counts nothing."""
+        """Add what an answer took; an estimate where the server counts nothing.
+
+        Raises:
+            EncodeError: it is the last of REFUSALS one after the other.
+        """
+        self._refused = self._refused + 1 if answer.refused else 0
+        if self._refused >= REFUSALS:
+            raise EncodeError(
+                f"the judge {self._settings.model} has refused {REFUSALS} pairs one after the other ({answer.reason}); check the model and "
+                "its limits, then run the same command again"
+            )
+        if answer.refused:
+            return
         self.prompt_tokens += answer.prompt_tokens
         self.completion_tokens += answer.completion_tokens
         counted = answer.prompt_tokens + answer.completion_tokens

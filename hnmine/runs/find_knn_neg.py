@@ -22,7 +22,8 @@ from hnmine.data.folders import Paths
 from hnmine.data.problems import repairs_from
 from hnmine.data.verdicts import Verdict, read_verdicts
 from hnmine.models.cards import ModelSettings
-from hnmine.models.encoder import FlagEncoder, as_encoder
+from hnmine.models.encoder import as_encoder
+from hnmine.models.opening import load_encoder
 from hnmine.models.reranker import RerankerSettings
 from hnmine.retrieval.approximate import IndexName
 from hnmine.review.judgements import Judgement, read_judgements
@@ -144,7 +145,7 @@ def find_knn_neg(
     )
     with progress_shown(on_progress) as shown:
         return mine_to_file(
-            lambda: encoder or FlagEncoder.load(model, on_progress=shown),
+            lambda: encoder or load_encoder(model, on_progress=shown),
             input_file,
             candidate_pool,
             output_file,

@@ -24,7 +24,7 @@ from hnmine.data.folders import Paths
 from hnmine.data.verdicts import Verdict
 from hnmine.export.formats import Written
 from hnmine.models.served.names import served_name
-from hnmine.models.served.probe import near
+from hnmine.models.served.probe import same_model
 from hnmine.review.judgements import Judgement
 
 __all__ = [
@@ -178,8 +178,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """
         words, flag, remedy = ROLES[role]
         before, now = getattr(self, role) or {}, description or {}
-        if before.get("probe") is not None and now.get("weights_sha256") is None:
-            if not near(before["probe"], now.get("probe")):
+        if before.get("probe") is not None:
+            if not same_model(before, now):
                 raise ModelError(
                     f"the {words} {served_name(str(now.get('name')), now.get('address'))} is not that of the manifest: it answers the same "
                     f"texts otherwise; name the right one with {SERVER_FLAGS[role]} or {flag}"

@@ -24,9 +24,9 @@ from hnmine.data.dataset import Inputs
 from hnmine.data.folders import Paths
 from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.export.formats import Written
+from hnmine.models import opening
 from hnmine.models.cards import describe
-from hnmine.models.encoder import Encoder, FlagEncoder
-from hnmine.models.flag_reranker import CrossEncoder
+from hnmine.models.encoder import Encoder
 from hnmine.models.reranker import Reranker
 from hnmine.retrieval.approximate import IndexedSearch
 from hnmine.retrieval.bm25 import LexicalIndex
@@ -112,14 +112,14 @@ def rank_data(
     _begin("looking at the model", stages, should_stop)
     encoder = load_encoder()
     instructed = None if prompts is None else prompts.texts(encoder, inputs.corpus.queries)
-    second = None if settings.second_model is None else FlagEncoder.load(settings.second_model, on_progress=stages)
+    second = None if settings.second_model is None else opening.load_encoder(settings.second_model, on_progress=stages)
     if expected is not None:
         expected.check_weights("model", encoder.describe())
         expected.check_weights("second_model", None if second is None else second.describe())
     scorer = reranker = None
     if settings.reranker is not None:
         _begin("looking at the reranker", stages, should_stop)
-        reranker = load_reranker() if load_reranker is not None else CrossEncoder.load(settings.reranker, on_progress=stages)
+        reranker = load_reranker() if load_reranker is not None else opening.load_reranker(settings.reranker, on_progress=stages)
         if expected is not None:
             expected.check_weights("reranker", reranker.describe())
         scorer = Scorer(reranker, inputs.corpus, store)

@@ -18,6 +18,7 @@ from hnmine.data.dataset import Inputs
 from hnmine.data.problems import Problem
 from hnmine.data.rows import Row
 from hnmine.models.encoder import Encoder, FlagEncoder
+from hnmine.models.served.embedder import ServedEncoder
 
 __all__ = ["QueryPrompts", "read_query_prompts"]
 
@@ -65,10 +66,10 @@ class QueryPrompts:
         Raises:
             SettingsError: it takes no instruction for each query.
         """
-        if not isinstance(encoder, FlagEncoder):
+        if not isinstance(encoder, (FlagEncoder, ServedEncoder)):
             raise SettingsError(
                 f"the encoder is a {type(encoder).__name__}, which takes no instruction for each query; "
-                "give a FlagEmbedding model, or leave query_prompt_field out"
+                "give a FlagEmbedding model or a served one, or leave query_prompt_field out"
             )
         return encoder.instructed(queries, self.of_queries)
 

@@ -21,8 +21,8 @@ from hnmine.core.paths import require_possible, shown
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.folders import Paths
 from hnmine.data.sanity import ACCEPT
-from hnmine.models.cards import PACKAGED_NAME, ModelSettings
-from hnmine.models.encoder import FlagEncoder
+from hnmine.models.cards import PACKAGED_NAME
+from hnmine.models.opening import load_encoder
 from hnmine.models.served.server import Server
 from hnmine.runs.manifest import ROLES, SERVER_FLAGS, Manifest, Role, manifest_path, read_manifest
 from hnmine.runs.mine import mine_to_file
@@ -147,7 +147,7 @@ def reproduce(
         if new_manifest is True and manifest_path(output_file).resolve() == Path(manifest_file).resolve():
             new_manifest = False  # the old one may hold an audit, and the fingerprint of the right bytes
         summary, _ = mine_to_file(
-            lambda: FlagEncoder.load(settings.model or ModelSettings(), on_progress=on_progress),
+            lambda: load_encoder(settings.model, on_progress=on_progress),
             training,
             manifest.locate("candidate_pool", candidate_pool),
             output_file,

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -31,6 +32,7 @@ from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.core.scratch import scratch_folder
 from hnmine.data.texts import Texts, take
 from hnmine.models.encoder import ONE, Encoder, Side, encode
+from hnmine.models.served.probe import near
 from hnmine.vectors import shards
 from hnmine.vectors.index import EncoderKey, SpaceUsage
 from hnmine.vectors.shard_set import Keys, ShardSet, unique_keys
@@ -90,7 +92,28 @@ class VectorStore:
         space = space_of(encoder, side)
         if space is None:
             raise SettingsError("the vectors of a model without an identity cannot be stored; use vectors_of")
-        return self._of(space, encoder, texts, side, on_progress, should_stop)
+        return self._of(self.known(space), encoder, texts, side, on_progress, should_stop)
+
+    def known(self, space: EncoderKey) -> EncoderKey:
+        """Return the stored key of the same model, where an identity has a `probe`, whose last digits vary; else `space` itself.
+
+        A note says where stored vectors are of another model with the same name and address.
+        """
+        rest, probe = _without_probe(space.identity)
+        if probe is None:
+            return space
+        others = 0
+        with suppress(WorkspaceError):  # without its index the store keeps nothing, and says so
+            for each in self.usage():
+                if each.dtype == space.dtype and (own := _without_probe(each.identity))[0] == rest:
+                    if near(own[1], probe):
+                        return encoder_key(each.identity, each.model, np.dtype(each.dtype))
+                    others += each.rows
+        if others:
+            self._shards.note(
+                f"the model behind the address of {space.model} has changed: {others:,} stored vectors or scores of it are not used"
+            )
+        return space
 
     def _of(
         self,
@@ -341,6 +364,12 @@ def encoder_key(identity: str, model: str, dtype: np.dtype[Any]) -> EncoderKey:
     """Return the key of an encoder's identity, with vectors stored as `dtype`; the first rows set its dimension."""
     name = hashlib.sha256(f"{dtype} {identity}".encode()).hexdigest()[:16]
     return EncoderKey(id=name, identity=identity, model=model, dimension=0, dtype=dtype.name)
+
+
+def _without_probe(identity: str) -> tuple[dict[str, Any], Any]:
+    """Return the parts of an identity but for its probe, and the probe; None where it has none."""
+    parts: dict[str, Any] = msgspec.json.decode(identity) if '"probe"' in identity else {}
+    return parts, parts.pop("probe", None)
 
 
 def _dtype(description: dict[str, Any]) -> np.dtype[Any]:

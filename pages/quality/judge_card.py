@@ -17,12 +17,12 @@ from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted
 from hnmine.resources import OpenRun
 from hnmine.review.judge_agreement import JudgeAgreement
+from hnmine.review.judge_pairs import audit_pairs, chosen_pairs, random_pairs, uncertain_pairs
 from hnmine.review.judge_prompt import GRADES
 from hnmine.review.judge_settings import JudgeSettings
 from hnmine.runs.judge_setup import write_judge
 from hnmine.selection.select import Selection
 from pages.quality import judge_form, promotion
-from pages.shared import audit as auditing
 from pages.shared import judge_job, judging, wording
 from pages.shared.audit import Audit
 from pages.shared.widgets import failed
@@ -39,6 +39,8 @@ ABOUT = (
 # The pairs that can be judged, by the names in `_choices`.
 NAMES = {"audit": "Audit sample", "uncertain": "Most uncertain", "chosen": "Chosen negatives"}
 UNCERTAIN = 200
+# Chosen negatives that are offered at once: counting their tokens takes a second.
+MOST = 5_000
 
 
 def draw(run: OpenRun, selection: Selection, audit: Audit | None) -> None:
@@ -49,34 +51,43 @@ def draw(run: OpenRun, selection: Selection, audit: Audit | None) -> None:
     except HnmineError as error:
         failed("The grades of the judge cannot be read", error)
         return
-    job = judging.latest(run.run.dataset_id)
     if settings is None and not found.by_pair:
-        st.write("A large language model can grade pairs, and people check a part of its grades.")
+        st.write(
+            "An LLM can grade many pairs, and reviewers check a part of its grades. Grades help to find false negatives, and never count as "
+            "verdicts."
+        )
         judge_form.draw(None)
+        return
+    if not found.by_pair:
+        _work(run, selection, audit, settings, found)
         return
     with st.grid(2, min_column_width=320, gap="large"):
         with st.container():
             try:
-                _result(run, found, 2 if settings is None else settings.relevant_from, settings)
+                _result(run, found, settings)
             except HnmineError as error:
                 failed("The agreement with reviewers cannot be computed", error)
         with st.container():
-            if settings is not None:
-                judge_job.name(settings)
-            if job is not None and job.active:
-                judge_job.progress(job.id)
-            else:
-                judge_job.ended(job)
-                if settings is not None:
-                    _next(run, selection, audit, settings)
-                judge_form.draw(settings)
+            _work(run, selection, audit, settings, found)
 
 
-def _result(run: OpenRun, found: judging.Graded, relevant_from: int, settings: JudgeSettings | None) -> None:
-    """Draw the counts by grade and the agreement with people."""
-    if not found.by_pair:
-        st.write("Nothing is judged yet.")
+def _work(run: OpenRun, selection: Selection, audit: Audit | None, settings: JudgeSettings | None, found: judging.Graded) -> None:
+    """Draw the LLM, and its job or what it judges next."""
+    if settings is not None:
+        judge_job.name(settings)
+    job = judging.latest(run.run.dataset_id)
+    if job is not None and job.active:
+        judge_job.progress(job.id)
         return
+    judge_job.ended(job)
+    if settings is not None:
+        _next(run, selection, audit, settings, found)
+    judge_form.draw(settings)
+
+
+def _result(run: OpenRun, found: judging.Graded, settings: JudgeSettings | None) -> None:
+    """Draw the counts by grade and the agreement with people."""
+    relevant_from = judging.relevant_from()
     both = judging.agreement(run, found, relevant_from)
     relevant = int(np.count_nonzero(found.grades >= relevant_from))
     with st.container(horizontal=True):
@@ -98,8 +109,10 @@ def _result(run: OpenRun, found: judging.Graded, relevant_from: int, settings: J
         st.text(f"{counted(none, 'pair has', 'pairs have')} no usable grade.")
     if both.pairs < FEW:
         _check(found, both)
-    if settings is not None:
-        promotion.draw(run, found, settings)
+    if settings is not None and promotion.draw(run, found, settings) and both.pairs >= FEW:
+        relevant_label = f"Review {counted(relevant, 'pair')} judged relevant"
+        if st.button(relevant_label, icon=":material/rate_review:", key="judge-review-relevant"):
+            review("judged_relevant")
 
 
 def _grades(found: judging.Graded, both: JudgeAgreement) -> None:
@@ -154,9 +167,9 @@ def review(source: str, sample: int | None = None) -> None:
     st.switch_page("pages/views/review.py")
 
 
-def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: JudgeSettings) -> None:
+def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: JudgeSettings, found: judging.Graded) -> None:
     """Draw which pairs are judged next, and what it costs."""
-    choices = _choices(run, selection, audit)
+    choices = _choices(run, selection, audit, found)
     which = st.segmented_control(
         "Pairs to judge",
         list(choices),
@@ -166,7 +179,8 @@ def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: Jud
         key="judge-which",
         persist_state="session",
         wrap=True,
-        help="The audit sample is for a rate. The most uncertain are those whose estimated probability is nearest to 50%.",
+        help="The audit sample helps to measure the rate. The most uncertain are negatives without a grade whose estimated false-negative "
+        "probability is nearest to 50%.",
     )
     limit = st.number_input(
         "Limit of calls",
@@ -187,11 +201,13 @@ def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: Jud
     judge_job.offer(run, choices[which], settings, "judge")
 
 
-def _choices(run: OpenRun, selection: Selection, audit: Audit | None) -> dict[str, judging.Pairs]:
-    """Return the pairs that can be judged."""
-    estimator = resources.estimator(run)
-    return {
-        **({} if audit is None else {"audit": auditing.pairs(run, audit.sample)}),
-        **({} if estimator is None else {"uncertain": most_uncertain(run, selection, UNCERTAIN)}),
-        "chosen": chosen_pairs(selection),
-    }
+def _choices(run: OpenRun, selection: Selection, audit: Audit | None, found: judging.Graded) -> dict[str, judging.Pairs]:
+    """Return the pairs that can be judged: of all negatives at most MOST, at random; of the uncertain ones those without a grade."""
+    corpus, estimator, judged = run.inputs.corpus, resources.estimator(run), found.by_pair
+    chosen = chosen_pairs(selection)
+    choices = {} if audit is None else {"audit": audit_pairs(audit.sample, corpus)}
+    if estimator is not None:
+        pairs = uncertain_pairs(estimator, selection, UNCERTAIN + len(judged))
+        new = [place for place, pair in enumerate(zip(*(ids.tolist() for ids in pairs), strict=True)) if pair not in judged][:UNCERTAIN]
+        choices["uncertain"] = pairs[0][new], pairs[1][new]
+    return choices | {"chosen": chosen if len(chosen[0]) <= MOST else random_pairs(corpus, chosen, MOST)}

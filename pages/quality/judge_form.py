@@ -12,28 +12,24 @@ from hnmine.review.judge_prompt import DEFAULT_PROMPT, GRADES, JudgePrompt
 from hnmine.review.judge_settings import JudgeSettings
 from hnmine.runs.judge_setup import write_judge
 from pages.shared import limits
-from pages.shared.served import server_choice
+from pages.shared.served import model_name, server_choice
 from pages.shared.widgets import failed
 
 __all__ = ["draw"]
 
 # What the name of an edited prompt begins as.
 OWN = "own"
+_TURN = "judge-form-turn"
 
 
 def draw(settings: JudgeSettings | None) -> None:
     """Draw the form in a popover."""
     label = "Choose an LLM" if settings is None else "Change the LLM or the prompt"
-    with st.popover(label, icon=":material/tune:", type="primary" if settings is None else "secondary", key="judge-form"):
+    turn = st.session_state.get(_TURN, 0)  # a saved form closes
+    with st.popover(label, icon=":material/tune:", key=f"judge-form-{turn}"):
         st.text("Any server with the OpenAI API /v1/chat/completions.")
         server = server_choice("judge", None if settings is None else settings.server, ("openai",))
-        model = st.text_input(
-            "Model",
-            value="" if settings is None else settings.model,
-            key="judge-model",
-            max_chars=limits.NAME,
-            help="The name by which the server knows the LLM.",
-        )
+        model = None if server is None else model_name("judge", None if settings is None else settings.model, server)
         relevant_from = st.segmented_control(
             "Relevant from grade",
             range(1, len(GRADES)),
@@ -43,9 +39,9 @@ def draw(settings: JudgeSettings | None) -> None:
             help="The lowest grade that counts as relevant. " + " ".join(f"{grade}: {each}." for grade, each in enumerate(GRADES)),
         )
         prompt = _prompt(DEFAULT_PROMPT if settings is None else settings.prompt)
-        if st.button("Save", type="primary", icon=":material/save:", key="judge-save", disabled=server is None or prompt is None):
-            assert server is not None and prompt is not None  # the button is disabled
-            _save(settings, server, model or "", prompt, int(relevant_from))
+        if st.button("Save", type="primary", icon=":material/save:", key="judge-save", disabled=not (server and model and prompt)):
+            assert server and model and prompt  # the button is disabled
+            _save(settings, server, model, prompt, int(relevant_from))
 
 
 def _prompt(held: JudgePrompt) -> JudgePrompt | None:
@@ -89,6 +85,6 @@ def _save(settings: JudgeSettings | None, server: Server, model: str, prompt: Ju
     except HnmineError as error:
         failed("The judge is not saved", error)
         return
-    for key in ("judge-model", "judge-prompt"):  # as they are stored
-        st.session_state.pop(key, None)
+    st.session_state.pop("judge-prompt", None)  # as it is stored
+    st.session_state[_TURN] = st.session_state.get(_TURN, 0) + 1
     st.rerun()

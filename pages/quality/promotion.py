@@ -45,19 +45,25 @@ def draw(run: OpenRun, found: judging.Graded, settings: JudgeSettings) -> bool:
                 "LLM. Pairs that a reviewer has judged stay as they are. One undo reverts it."
             )
             st.button(f"Add {counted(number, 'positive')}", type="primary", key="judge-promote-go", on_click=_promote, args=(offered, who))
-        st.segmented_control(
-            "Agreement needed",
-            LEVELS,
-            default=LEVELS[1],
-            required=True,
-            format_func=lambda each: f"{each}%",
-            key="judge-level",
-            persist_state="session",
-            help="Of the judge-positive pairs that people judged too, this part must be relevant.",
-        )
+        if offered.common >= LEAST_COMMON:
+            _level()
     if reason:
         st.text(reason)
     return offered.common < LEAST_COMMON
+
+
+def _level() -> None:
+    """Draw the choice of the agreement that a promotion needs."""
+    st.segmented_control(
+        "Agreement needed",
+        LEVELS,
+        default=LEVELS[1],
+        required=True,
+        format_func=lambda each: f"{each}%",
+        key="judge-level",
+        persist_state="session",
+        help="Of the judge-positive pairs that people judged too, this part must be relevant.",
+    )
 
 
 def _reason(offered: Promotable, level: int) -> str:

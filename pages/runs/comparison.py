@@ -14,6 +14,7 @@ from hnmine.analysis.charts import overlaid
 from hnmine.analysis.compare import Comparison
 from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted
+from hnmine.models.served.probe import same_model as same_weights
 from hnmine.resources import OpenRun
 from hnmine.runs.variant_figures import Figures
 from hnmine.runs.workspace import Run
@@ -70,8 +71,9 @@ def _figures(row: Row) -> Figures:
 
 def same_model(first: Run, second: Run) -> bool:
     """Return whether two runs' similarities are on one scale: same weights and model settings."""
-    weights = [run.manifest.get("model", {}).get("weights_sha256") for run in (first, second)]
-    return first.id == second.id or (weights[0] is not None and weights[0] == weights[1] and first.settings.model == second.settings.model)
+    models = [run.manifest.get("model", {}) for run in (first, second)]
+    known = any(models[0].get(name) is not None for name in ("weights_sha256", "probe"))
+    return first.id == second.id or (known and same_weights(*models) and first.settings.model == second.settings.model)
 
 
 def _numbers(found: Comparison, shown: tuple[Figures, Figures], comparable: bool) -> None:

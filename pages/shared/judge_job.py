@@ -35,14 +35,14 @@ def offer(run: OpenRun, pairs: judging.Pairs, settings: JudgeSettings, key: str)
     except HnmineError as error:
         failed("The cost cannot be estimated", error)
         return
-    over = plan.calls > settings.max_calls
-    st.text(str(plan) if plan.pairs else "No pairs.")
-    if over:
+    if not plan.calls:
+        st.text(f"{counted(plan.pairs, 'pair is', 'pairs are')} judged already." if plan.pairs else "No pairs are left to judge.")
+        return
+    st.text(str(plan))
+    if over := plan.calls > settings.max_calls:
         st.text(f"More calls than the limit of {settings.max_calls:,}. Raise the limit, or choose fewer pairs.")
-    elif plan.pairs and not plan.calls:
-        st.text("All of these pairs are judged.")
     label = f"Judge {counted(plan.calls, 'pair')}"
-    if st.button(label, icon=":material/gavel:", type="primary", disabled=over or not plan.calls, key=f"{key}-start"):
+    if st.button(label, icon=":material/gavel:", type="primary", disabled=over, key=f"{key}-start"):
         try:
             judging.start(run, pairs, settings)
         except HnmineError as error:

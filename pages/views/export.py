@@ -67,7 +67,7 @@ settings: MineSettings = msgspec.structs.replace(
     relevant_from=relevant_from,
 )
 with right:
-    reranker.complete(run, settings)
+    reranker.complete(shown, settings)
 summary = summarise(shown.inputs, shown.ranking, relabelled, with_scores=chosen.with_scores)
 summary.judgements = shown.judge_counts(relabelled)
 mined = run.run.manifest.get("summary") or {}

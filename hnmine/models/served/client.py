@@ -13,7 +13,7 @@ import email.utils
 import json
 import random
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -65,7 +65,7 @@ class Client:
 
     def answers(
         self, works: Iterable[T], ask: Callable[[Session, T], Awaitable[R]], *, should_stop: ShouldStop | None = None
-    ) -> Iterator[tuple[T, R]]:
+    ) -> Generator[tuple[T, R], None, None]:
         """Yield each work with its answer, in any order, at most `concurrency` at once; works are taken as they can begin.
 
         Raises:
