@@ -45,8 +45,7 @@ def with_judge(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids, gr
 
 def without_judge(ranking: Ranking) -> Ranking:
     """Return the ranking without the signal "judge"."""
-    kinds = {kind: {name: each for name, each in getattr(ranking, kind).items() if name != SIGNAL} for kind in _KINDS}
-    return replace(ranking, **kinds)
-
-
-_KINDS = ("signals", "positive_signals")
+    signals, positive = (
+        {name: values for name, values in each.items() if name != SIGNAL} for each in (ranking.signals, ranking.positive_signals)
+    )
+    return replace(ranking, signals=signals, positive_signals=positive)
