@@ -53,7 +53,7 @@ def draw(run: OpenRun, selection: Selection, audit: Audit | None) -> None:
         return
     if settings is None and not found.by_pair:
         st.write(
-            "An LLM can grade many pairs, and reviewers check a part of its grades. Grades help to find false negatives, and never count as "
+            "An LLM can grade many pairs, and reviewers check some of its grades. Grades help to find false negatives, and never count as "
             "verdicts."
         )
         judge_form.draw(None)

@@ -109,7 +109,8 @@ def test_an_llm_is_chosen_by_address_and_name_and_kept_without_a_key(
     at = open_app("quality", run=run)
     at.text_input(key="address-judge").set_value(f"{served.address}/v1")
     at.text_input(key="key-variable-judge").set_value("JUDGE_API_KEY").run()
-    at.session_state["name-judge"] = NAME
+    assert at.button(key="judge-save").disabled, "without a name"
+    at.session_state["name-judge"] = NAME  # typed: AppTest chooses among the options alone
     at.run()
     press(at, "judge-save")
     held = read_judge(space.root)
