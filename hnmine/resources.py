@@ -6,12 +6,10 @@ corpora never change, and a lock protects the model. `cached` finds results by i
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import msgspec
@@ -24,14 +22,14 @@ from hnmine.checks.check import check
 from hnmine.checks.kinds import Report
 from hnmine.core.cache import Cache
 from hnmine.core.errors import InputError, ModelError, SettingsError
-from hnmine.core.files import available, keep_newest, parse_size, write_atomic
+from hnmine.core.files import available, keep_newest, parse_size
 from hnmine.core.progress import OnProgress
 from hnmine.core.text import text_hash
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import PoolMode
 from hnmine.data.dataset import Files, Inputs, gather, read_files
 from hnmine.data.sanity import ACCEPT
-from hnmine.data.verdicts import VerdictPairs, verdict_lines
+from hnmine.data.verdicts import VerdictPairs
 from hnmine.export.formats import FORMATS, Written
 from hnmine.models import cards, reranker
 from hnmine.models.cards import ModelSettings
@@ -44,6 +42,7 @@ from hnmine.retrieval.rerank import Scorer
 from hnmine.retrieval.search import PassageIndex
 from hnmine.review.judgements import FILE as JUDGEMENTS
 from hnmine.review.judgements import JudgementStore
+from hnmine.review.relabelling import JudgedPairs, Relabel, read_by_people
 from hnmine.review.store import ReviewStore
 from hnmine.runs.jobs import JobRunner
 from hnmine.runs.manifest import of_export
@@ -75,10 +74,10 @@ __all__ = [
     "judgements",
     "nearest",
     "open_run",
+    "relabelled",
     "reviews",
     "scorer",
     "selection",
-    "verdict_file",
     "workspace",
 ]
 
@@ -246,20 +245,35 @@ def _verdicts(run_id: str, stamp: Stamp) -> RunVerdicts:
 
 
 @cached()
-def _reviewed(run_id: str, stamp: Stamp, pairs: VerdictPairs) -> Reviewed:
-    return _verdicts(run_id, stamp).apply(pairs)
+def _reviewed(run_id: str, stamp: Stamp, pairs: VerdictPairs, read: VerdictPairs, judged: JudgedPairs) -> Reviewed:
+    return _verdicts(run_id, stamp).apply(pairs, judged)
 
 
 def open_run(run_id: str) -> OpenRun:
-    """Open a run: map its ranking, read its files again, apply the newest verdicts.
+    """Open a run: map its ranking, read its files again, apply the newest verdicts and grades.
 
     Raises:
         WorkspaceError: there is no such run, it is damaged, or its data has changed since it was mined.
     """
-    pairs = _verdicts(run_id, stamp := workspace().run_stamp(run_id)).pairs(reviews())
+    verdicts = _verdicts(run_id, stamp := workspace().run_stamp(run_id))
+    pairs = verdicts.pairs(reviews())
+    # A workspace without a judge gets no file for its grades.
+    judged = verdicts.judged(judgements()) if (workspace().root / JUDGEMENTS).exists() else JudgedPairs.none()
     # The pairs themselves are not cached by their digest: another reviewer may have given the same verdicts since.
-    found = _reviewed(run_id, stamp, pairs)
-    return OpenRun(found.inputs, found.ranking, pairs, found.fn_model, _stored_run(run_id, stamp)[0], f"{run_id} {pairs.digest}")
+    found = _reviewed(run_id, stamp, pairs, read := read_by_people(pairs), judged)
+    run, key = _stored_run(run_id, stamp)[0], f"{run_id} {pairs.digest} {read.digest} {judged.digest}"
+    graded = found.judge_positive
+    return OpenRun(found.inputs, found.ranking, pairs, found.fn_model, run, key, judged=judged, judge_positive=graded)
+
+
+@cached()
+def _relabelled(run: OpenRun, relabel: Relabel, relevant_from: int) -> OpenRun:
+    return replace(run.relabelled(relabel, relevant_from), key=f"{run.key} {relabel} {relevant_from}")
+
+
+def relabelled(run: OpenRun, relabel: Relabel, relevant_from: int) -> OpenRun:
+    """Return a run with the judge's verdicts below people's."""
+    return replace(_relabelled(run, relabel, relevant_from), verdict_pairs=run.verdict_pairs, judged=run.judged)
 
 
 @cached()
@@ -336,6 +350,7 @@ def export(run: OpenRun, settings: MineSettings) -> list[Written]:
     name = f"export-{text_hash(run.key + as_json(settings)):016x}{form.suffix}"
     path = workspace().run_folder(run.run.id) / name
     keep_newest(path, "export", EXPORTS_KEPT)
+    run = relabelled(run, settings.relabel, settings.relevant_from)
     chosen = selection(run, settings.selection)
     scores = run.scores(chosen, settings.score_source, lambda: scorer(run)) if settings.with_scores else None
     record = None if form.folder is None else _record(run, settings, chosen)
@@ -346,12 +361,15 @@ def _record(run: OpenRun, settings: MineSettings, chosen: Selection) -> dict[str
     """Return the manifest that the card of a folder is written from."""
     dataset = workspace().dataset(run.run.dataset_id)
     fn_model = run.fn_model if estimator(run) is not None else None
+    summary = summarise(run.inputs, run.ranking, chosen, with_scores=settings.with_scores, fn_model=fn_model)
+    summary.judgements = run.judge_counts(chosen)
     return of_export(
         run.run.manifest,
         settings=settings,
         names={"input_file": dataset.name, "candidate_pool": dataset.pool_name},
         verdicts=run.verdict_pairs.applied,
-        summary=summarise(run.inputs, run.ranking, chosen, with_scores=settings.with_scores, fn_model=fn_model),
+        judgements=run.judged.judgements,
+        summary=summary,
         fn_model=run.fn_model if settings.selection.uses_fn_model else None,
         outputs=[],
     )
@@ -373,15 +391,3 @@ def checked(run: OpenRun, settings: MineSettings) -> Report:
         As `export`, or other exports have removed the file in the meantime (InputError).
     """
     return _checked(run, msgspec.structs.replace(settings, output_format="flagembedding", dev_share=0.0, repair_output=()))
-
-
-def verdict_file(run: OpenRun) -> Path | None:
-    """Write the applied verdicts of a run into its folder, for the command line; None when there are none."""
-    if not run.verdict_pairs.applied:
-        return None
-    lines = b"".join(verdict_lines(run.verdict_pairs.applied))
-    path = workspace().run_folder(run.run.id) / f"reviews-{hashlib.sha256(lines).hexdigest()[:16]}.jsonl"
-    if not path.exists():
-        keep_newest(path, "reviews", EXPORTS_KEPT)
-        write_atomic(path, [lines])
-    return path

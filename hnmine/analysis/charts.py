@@ -216,7 +216,7 @@ def query_histogram(
     groups = {
         place: "removed" if not number else "random fill" if "random fill" in status else "chosen negatives"
         for place, (number, status) in enumerate(zip(candidates.chosen.tolist(), candidates.statuses, strict=True))
-        if number or status.startswith("removed by a reviewer")
+        if number or status.startswith("removed")
     }
     marks = sorted(groups, key=lambda place: (POINTS.index(groups[place]), scores[place]))
     heights = dict(zip(marks, _stacked(scores[marks], ends), strict=True))

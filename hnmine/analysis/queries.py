@@ -193,6 +193,8 @@ def candidates_of(corpus: Corpus, ranking: Ranking, selection: Selection, query:
             status = likely_relevant(math.nan if fn_probabilities is None else float(fn_probabilities[index]))
         else:
             status = explain(int(reasons[index]), selection, order=int(chosen[index]))
+            if reasons[index] == Reason.REMOVED and passage not in verdicts:
+                status = "removed: relevant by the judge"
         if passage in filled_set:
             status += ", random fill"
         if (verdict := verdicts.get(passage)) and verdict not in status:

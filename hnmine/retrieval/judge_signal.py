@@ -14,7 +14,7 @@ import numpy.typing as npt
 from hnmine.data.corpus import Corpus
 from hnmine.retrieval.ranking import Ranking, ranks_of
 
-__all__ = ["SIGNAL", "with_judge"]
+__all__ = ["SIGNAL", "with_judge", "without_judge"]
 
 SIGNAL = "judge"
 
@@ -41,3 +41,11 @@ def with_judge(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids, gr
     positives = np.full(len(held), np.nan, np.float32)
     positives[places[own]] = grades[own]
     return replace(ranking, signals=ranking.signals | {SIGNAL: found}, positive_signals=ranking.positive_signals | {SIGNAL: positives})
+
+
+def without_judge(ranking: Ranking) -> Ranking:
+    """Return the ranking without the signal "judge"."""
+    signals, positive = (
+        {name: values for name, values in each.items() if name != SIGNAL} for each in (ranking.signals, ranking.positive_signals)
+    )
+    return replace(ranking, signals=signals, positive_signals=positive)

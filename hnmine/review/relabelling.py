@@ -17,20 +17,24 @@ import numpy.typing as npt
 
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import Pairs, Verdict, VerdictPairs, pairs_of
-from hnmine.review.judge_agreement import decided
+from hnmine.review.judge_agreement import by_people, decided
 from hnmine.review.judgements import Judgement, matched
 from hnmine.review.store import ReviewStore
 
 __all__ = [
+    "LEAST_COMMON",
     "RELABELS",
+    "Effects",
     "JudgedPairs",
     "Promotable",
     "Relabel",
+    "effects",
     "holds",
     "judge_positives",
     "judged_pairs",
     "promotable",
     "promote",
+    "read_by_people",
     "relabelled",
     "with_removed",
 ]
@@ -115,6 +119,32 @@ def holds(passages: Ids, pairs: Pairs) -> Bools:
     """Return which passages of each query, (q, w), are of these pairs: (q, w) bool."""
     rows = np.broadcast_to(np.arange(len(passages), dtype=np.int32)[:, None], passages.shape)
     return np.asarray(np.isin(_keys(rows, passages), _keys(*pairs)))
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What the actions would do: `negatives` that the judge calls relevant, in `rows`; `positives` that "promote" adds, to `grown` rows."""
+
+    negatives: int
+    rows: int
+    positives: int
+    grown: int
+
+
+def effects(corpus: Corpus, negatives: Ids, judged: Pairs) -> Effects:
+    """Count what relabelling would do to a selection, (q, N) negatives, that is not relabelled; rows with one query count each."""
+    held = holds(negatives, judged).sum(axis=1)[corpus.row_queries]
+    added = np.bincount(judged[0], minlength=len(corpus.queries))[corpus.row_queries]
+    return Effects(int(held.sum()), int(np.count_nonzero(held)), int(added.sum()), int(np.count_nonzero(added)))
+
+
+def read_by_people(pairs: VerdictPairs) -> VerdictPairs:
+    """Return the pairs without those promoted in bulk: nobody read them, so nothing is fitted to them or measured by them."""
+    read = np.array([bool(by_people([each])) for each in pairs.applied if each.verdict == "positive"], bool)
+    if read.all():
+        return pairs
+    digest = hashlib.blake2b(pairs.digest.encode() + read.tobytes(), digest_size=8).hexdigest()
+    return replace(pairs, positive=(pairs.positive[0][read], pairs.positive[1][read]), digest=digest)
 
 
 def _merged(some: Pairs, more: Pairs) -> Pairs:

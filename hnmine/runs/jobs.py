@@ -24,6 +24,9 @@ from hnmine.core.progress import OnProgress, ShouldStop, unit_of
 from hnmine.core.time_left import Forecast, Work
 from hnmine.models.encoder import Encoder
 from hnmine.models.reranker import Reranker
+from hnmine.retrieval.judge_signal import without_judge
+from hnmine.review.judgements import FILE as JUDGEMENTS
+from hnmine.review.judgements import JudgementStore
 from hnmine.runs.job_records import JobRecord, JobRecords, Request
 from hnmine.runs.mine import mine
 from hnmine.runs.settings import MineSettings
@@ -217,6 +220,7 @@ def mine_dataset(
     Returns:
         The run's id.
     """
+    graded = settings.selection.judge_grade is not None
     mined = mine(
         workspace.training_path(dataset_id),
         workspace.pool_path(dataset_id),
@@ -225,6 +229,7 @@ def mine_dataset(
         depth=depth,
         load_reranker=None if load_reranker is None else lambda: load_reranker(on_progress),
         signals=True,
+        judgements=JudgementStore(workspace.root / JUDGEMENTS).all() if graded else (),
         store=workspace.store(),
         cluster=cluster,
         on_progress=on_progress,
@@ -232,4 +237,5 @@ def mine_dataset(
     )
     on_progress(0, 0, "saving the run")
     workspace.dataset(dataset_id)  # deleted meanwhile, the run could not be opened
-    return workspace.save_run(dataset_id, settings, mined.ranking, mined.manifest).id
+    # Grades are attached whenever the run is opened, with those that were given since.
+    return workspace.save_run(dataset_id, settings, without_judge(mined.ranking), mined.manifest).id

@@ -13,6 +13,7 @@ import msgspec
 
 from hnmine.data.columns import Columns
 from hnmine.data.verdicts import VerdictPairs
+from hnmine.review.relabelling import JudgedPairs
 from hnmine.runs.descriptions import Run
 from hnmine.runs.reviewed import Reviewed
 from hnmine.runs.uploads import Stamp
@@ -23,11 +24,11 @@ __all__ = ["Data", "OpenRun", "as_json", "cache_key"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenRun(Reviewed):
-    """A run with the current verdicts applied.
+    """A run with the current verdicts and grades applied.
 
     Attributes:
         run: its description.
-        key: changes with the run and with these verdicts; what is computed from a run is cached by it.
+        key: changes with the run, these verdicts and grades, and relabelling; what is computed from a run is cached by it.
     """
 
     run: Run
@@ -60,7 +61,7 @@ def cache_key(value: Any, *, by_verdicts: bool) -> Hashable:
             return value.key if by_verdicts else value.run.id
         case Selection():
             return as_json(value.settings)
-        case VerdictPairs():
+        case VerdictPairs() | JudgedPairs():
             return value.digest
         case msgspec.Struct():
             return as_json(value)

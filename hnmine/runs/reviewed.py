@@ -25,7 +25,16 @@ from hnmine.retrieval.judge_signal import with_judge
 from hnmine.retrieval.ranking import Ranking, ranks_of
 from hnmine.retrieval.rerank import Scorer
 from hnmine.review.judgements import JudgementStore
-from hnmine.review.relabelling import JudgedPairs, Relabel, holds, judge_positives, judged_pairs, relabelled, with_removed
+from hnmine.review.relabelling import (
+    JudgedPairs,
+    Relabel,
+    holds,
+    judge_positives,
+    judged_pairs,
+    read_by_people,
+    relabelled,
+    with_removed,
+)
 from hnmine.review.store import ReviewStore
 from hnmine.selection.fn_model import FNEstimator, FNModel, refit
 from hnmine.selection.promotions import apply_promotions
@@ -36,6 +45,8 @@ __all__ = ["Reviewed", "RunVerdicts", "apply_verdicts"]
 
 # With more new events than this, all verdicts are read again.
 MOST_CHANGES = 2_000
+# The lowest grade that counts as relevant, unless it is named.
+RELEVANT_FROM = 2
 
 
 _NONE = np.zeros(0, np.int32)
@@ -60,7 +71,7 @@ class Reviewed:
     fn_model: FNModel
     judged: JudgedPairs = field(default_factory=JudgedPairs.none, kw_only=True)
     relabel: Relabel = field(default="keep", kw_only=True)
-    relevant_from: int = field(default=2, kw_only=True)
+    relevant_from: int = field(default=RELEVANT_FROM, kw_only=True)
     judge_positive: Pairs = field(default=(_NONE, _NONE), kw_only=True)
 
     def relabelled(self, relabel: Relabel, relevant_from: int) -> Self:
@@ -145,9 +156,10 @@ def apply_verdicts(inputs: Inputs, ranking: Ranking, verdict_pairs: VerdictPairs
 def _reviewed(
     inputs: Inputs, ranking: Ranking, verdict_pairs: VerdictPairs, judged: JudgedPairs, promoted: tuple[Corpus, Ranking]
 ) -> Reviewed:
-    fn_model = refit(inputs.corpus, ranking, verdict_pairs)
-    found = Reviewed(replace(inputs, corpus=promoted[0]), promoted[1], verdict_pairs, fn_model, judged=judged)
-    return found.relabelled("keep", found.relevant_from)
+    fn_model = refit(inputs.corpus, ranking, read_by_people(verdict_pairs))
+    found = judge_positives(promoted[0], verdict_pairs, judged, RELEVANT_FROM)
+    changed = replace(inputs, corpus=promoted[0])
+    return Reviewed(changed, promoted[1], verdict_pairs, fn_model, judged=judged, judge_positive=found)
 
 
 @dataclass(slots=True)

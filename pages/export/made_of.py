@@ -15,6 +15,7 @@ from hnmine.runs.summary import Summary
 from hnmine.selection.filters import FILTERS
 from hnmine.selection.select import Selection
 from hnmine.selection.targets import TARGETS
+from pages.export import relabel
 from pages.shared import state, wording
 
 __all__ = ["audited_elsewhere", "draw"]
@@ -41,6 +42,8 @@ def draw(run: OpenRun, selection: Selection, summary: Summary) -> None:
         "Negatives": f"{summary.negatives:,} in {counted(summary.rows, 'row')}, {settings.negative_number:,} per query",
         "Verdicts": wording.verdicts_applied(run.verdict_pairs.counts).removeprefix("Verdicts applied: ").rstrip(".") or "none",
     }
+    if judged := relabel.done(summary.judgements):
+        facts["Judge"] = judged
     st.markdown("**Made of**")
     with st.container(gap="xxsmall"):
         for name, text in facts.items():

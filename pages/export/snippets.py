@@ -20,7 +20,9 @@ __all__ = ["loader", "python"]
 DEPTH = 300  # the default of `hnmine.rank`
 
 
-def python(settings: MineSettings, *, input_file: str, pool: str | None, output_file: str, verdicts: str | None) -> str:
+def python(
+    settings: MineSettings, *, input_file: str, pool: str | None, output_file: str, verdicts: str | None, judgements: str | None = None
+) -> str:
     """Return the four calls of the library that write the same bytes."""
     select = settings.selection
     depth = max(DEPTH, select.window_end, (settings.reranker.depth or 0) if settings.reranker else 0)
@@ -45,12 +47,18 @@ def python(settings: MineSettings, *, input_file: str, pool: str | None, output_
         "scores": settings.score_source if settings.with_scores else None,
         "dev_share": settings.dev_share or None,
     }
+    judged = {
+        "verdicts": verdicts,
+        "judgements": judgements,
+        "relabel": None if settings.relabel == "keep" else settings.relabel,
+        "relevant_from": None if settings.relabel == "keep" or settings.relevant_from == 2 else settings.relevant_from,
+    }
     lines = [
         "import hnmine",
         "",
         f"data = hnmine.read({_arguments([input_file], read)})",
         f"ranking = hnmine.rank({_arguments(['data'], rank, names=1)})",
-        f"negatives = ranking.select({_selected(select, verdicts)})",
+        f"negatives = ranking.select({_selected(select, judged)})",
         f"negatives.write({_arguments([output_file], write)})",
     ]
     if settings.repair_output:
@@ -59,7 +67,7 @@ def python(settings: MineSettings, *, input_file: str, pool: str | None, output_
     return "\n".join(lines)
 
 
-def _selected(settings: SelectionSettings, verdicts: str | None) -> str:
+def _selected(settings: SelectionSettings, judged: dict[str, Any]) -> str:
     """Return the arguments of `select`: the preset that leaves the fewest others, and these."""
     shortest: str | None = None
     for preset in (None, *PRESETS):
@@ -73,7 +81,7 @@ def _selected(settings: SelectionSettings, verdicts: str | None) -> str:
         named = {
             "n": settings.negative_number,
             "window": None if window == (before.window_start, before.window_end) else window,
-            "verdicts": verdicts,
+            **judged,
         }
         text = _arguments([] if preset is None else [preset], named | changed, keep=tuple(changed))
         if shortest is None or len(text) < len(shortest):

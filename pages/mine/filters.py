@@ -75,6 +75,8 @@ def missing(setting: Setting, held: Held) -> str:
         return ""
     if names == ["reranker"]:
         return "This run has no reranker scores." if held.mined else "Needs a reranker."
+    if names == ["judge"]:
+        return "No judge has graded pairs of this run." if held.mined else "Needs grades of a judge, which are given after mining."
     return "This run has no signals. Mine again to compute them."
 
 

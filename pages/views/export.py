@@ -20,12 +20,13 @@ from hnmine.export.examples import dev_path
 from hnmine.export.formats import Written
 from hnmine.export.preview import first_records
 from hnmine.runs import manifest
+from hnmine.runs.command_files import judgement_file, verdict_file
 from hnmine.runs.exports import Exported, record_export
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.summary import summarise
-from pages.export import checks, formats, made_of, snippets
+from pages.export import checks, formats, made_of, relabel, snippets
 from pages.shared import audit as auditing
-from pages.shared import reranker, state
+from pages.shared import judging, reranker, state
 from pages.shared.widgets import failed
 
 PREVIEWED = 3
@@ -41,8 +42,19 @@ with right:
         with st.container(width="content"):
             chosen = formats.options(run, family)
         downloads = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right", width="content")
+    right_top = st.container()
     middle, side = st.columns([5, 4], gap="medium")
 form = chosen.form
+try:
+    relevant_from = judging.relevant_from()
+    graded = resources.relabelled(run, "keep", relevant_from)
+    with right_top:
+        relabelling = relabel.choose(graded, selection)
+    shown = resources.relabelled(run, relabelling, relevant_from)
+    relabelled = resources.selection(shown, selection.settings)
+except HnmineError as error:
+    failed("Cannot relabel by the judge", error)
+    st.stop()
 settings: MineSettings = msgspec.structs.replace(
     run.run.settings,
     selection=selection.settings,
@@ -51,10 +63,13 @@ settings: MineSettings = msgspec.structs.replace(
     output_format=form.name,
     dev_share=chosen.dev_share,
     repair_output=(),
+    relabel=relabelling,
+    relevant_from=relevant_from,
 )
 with right:
-    reranker.complete(run, settings)
-summary = summarise(run.inputs, run.ranking, selection, with_scores=chosen.with_scores)
+    reranker.complete(shown, settings)
+summary = summarise(shown.inputs, shown.ranking, relabelled, with_scores=chosen.with_scores)
+summary.judgements = shown.judge_counts(relabelled)
 mined = run.run.manifest.get("summary") or {}
 summary.timings = mined.get("timings", {})
 own = dict.fromkeys(summary.notes)
@@ -139,6 +154,7 @@ with downloads:
         settings=settings,
         names={"input_file": dataset.name, "candidate_pool": dataset.pool_name},
         verdicts=run.verdict_pairs.applied,
+        judgements=run.judged.judgements,
         summary=summary,
         fn_model=run.fn_model if selection.settings.uses_fn_model else None,
         outputs=[each | {"name": names[each["part"]]} for each in manifest.fingerprints(written)],
@@ -171,9 +187,10 @@ with middle, st.container(border=True):
 pool = resources.workspace().pool_path(dataset.id)
 output_file = f"{stem}{form.suffix}"
 try:
-    reviews = resources.verdict_file(run)
+    reviews = verdict_file(resources.workspace(), run)
+    judgements = judgement_file(resources.workspace(), run, relevant_from)
 except HnmineError as error:
-    failed("The verdicts for the command line cannot be written", error)
+    failed("The verdicts and grades for the command line cannot be written", error)
     st.stop()
 training = str(resources.workspace().training_path(dataset.id))
 terminal, library, trainer = st.tabs(["Command line", "Python", "Load it in a trainer"])
@@ -184,6 +201,7 @@ with terminal:
         candidate_pool=None if pool is None else str(pool),
         output_file=output_file,
         reviews=reviews,
+        judgements=judgements,
     )
     st.code(shlex.join(command), language="bash", wrap_lines=True)
     st.text(
@@ -197,6 +215,7 @@ with library:
             pool=None if pool is None else str(pool),
             output_file=output_file,
             verdicts=None if reviews is None else str(reviews),
+            judgements=None if judgements is None else str(judgements),
         ),
         language="python",
         wrap_lines=True,

@@ -17,6 +17,7 @@ from hnmine import resources
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder
 from hnmine.runs import manifest
+from hnmine.runs.command_files import verdict_file
 from hnmine.runs.find_knn_neg import find_knn_neg
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.reproduce import reproduce
@@ -201,7 +202,7 @@ def test_a_balanced_reviewed_export_is_what_the_command_line_writes(run: str, tm
         chosen = with_preset("balanced", SelectionSettings(negative_number=10))
         (written,) = resources.export(opened, msgspec.structs.replace(opened.run.settings, selection=chosen))
         out = tmp_path / "out.jsonl"
-        given = {"negative_number": 10, "preset": "balanced", "verdicts": resources.verdict_file(opened)}
+        given = {"negative_number": 10, "preset": "balanced", "verdicts": verdict_file(resources.workspace(), opened)}
         find_knn_neg(FakeEncoder(), EXAMPLE / "train.jsonl", EXAMPLE / "pool.jsonl", out, **given)
     finally:
         store.decide(pairs, None, "Ann")
@@ -277,7 +278,7 @@ def test_what_is_told_of_verdicts_is_of_this_moment(run: str) -> None:
         assert again.key == dropped.key
         assert [each.who for each in again.verdict_pairs.applied] == ["Bob"]
         assert resources.selection(again, settings).verdict_pairs.elsewhere == 1
-        assert "Bob" in resources.verdict_file(again).read_text("utf-8")
+        assert "Bob" in verdict_file(resources.workspace(), again).read_text("utf-8")
     finally:
         store.decide([pair, ("a question of other data", "a text")], None, "Bob")
 

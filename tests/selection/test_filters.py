@@ -280,12 +280,26 @@ def test_a_reranker_rejects_what_it_scores_too_near_the_positive(positive, margi
     assert mask.tolist() == [left]
 
 
+@pytest.mark.parametrize(
+    ("least", "left"), [(1, [True, True, True, False]), (2, [True, True, False, False]), (3, [True, False, False, False])]
+)
+def test_a_judge_rejects_what_it_graded_so_high_and_nothing_that_it_was_not_asked(least, left):
+    corpus = corpus_of([("who", ["right"])], ["p1", "p2", "p3", "p4"], "replace")
+    values = {"judge": np.array([[3, 2, 1, NAN]], np.float32)}
+    active = ActiveFilters(corpus, replace(toy(corpus), signals=values), SelectionSettings(window_start=0, window_end=4, judge_grade=least))
+    ((reason, mask),) = active.rejections(0, 1, 0)
+    assert reason == FILTERS["judge_grade"].reason
+    assert mask.tolist() == [left]
+
+
 # Settings
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"judge_grade": 0}, r"judge_grade is 0.0; it must be 1, 2 or 3"),
+        ({"judge_grade": 2.5}, r"judge_grade is 2.5; it must be 1, 2 or 3"),
         (
             {"max_positive_similarity_ratio": 0},
             r"max_positive_similarity_ratio is 0.0; it must be a ratio above 0, such as 0\.9",
@@ -324,6 +338,7 @@ def test_a_wrong_setting_is_refused_with_value_and_remedy(values, message):
         ({"max_fn_rate": 0.1, "strategy": "hardest"}, "max_fn_rate needs the signal 'bm25_rank'", "mine again"),
         ({"hardness": 0.1, "strategy": "hardest"}, "hardness needs the signal 'bm25_rank'", "mine again"),
         ({"reranker_margin": 0.0}, "reranker_margin needs the signal 'reranker'", "mine with a reranker"),
+        ({"judge_grade": 2}, "judge_grade needs the signal 'judge'", "python -m hnmine judge"),
     ],
 )
 def test_a_run_without_the_signal_is_refused_with_the_setting_that_needs_it(values, needs, remedy):

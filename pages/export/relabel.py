@@ -1,0 +1,44 @@
+"""What an export does with negatives that the judge calls relevant: the choice, with what each option would do to this selection."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from hnmine.core.text import counted
+from hnmine.resources import OpenRun
+from hnmine.review.relabelling import RELABELS, Relabel, effects
+from hnmine.selection.select import Selection
+from pages.shared.widgets import choice
+
+__all__ = ["LABELS", "choose", "done"]
+
+LABELS: dict[Relabel, str] = {"keep": "Keep", "drop": "Drop", "promote": "Promote", "leave_out": "Leave out the row"}
+_HELP = (
+    "Keep changes nothing. Drop removes them, and other candidates take their place. Promote adds what the judge calls relevant to the "
+    "positives of the query. Leave out the row omits each row with such a negative. Verdicts of reviewers win over the judge."
+)
+
+
+def choose(run: OpenRun, selection: Selection) -> Relabel:
+    """Draw the choice, and below it the counts of each option; "keep", and nothing drawn, where the run has no grades."""
+    if not len(run.judged.queries):
+        return "keep"
+    options = {name: LABELS[name] for name in RELABELS}
+    chosen = choice("Judge-positive negatives", options, "export-relabel", run.run.settings.relabel, _HELP, wrap=True)
+    found = effects(run.inputs.corpus, selection.negatives, run.judge_positive)
+    counts = {
+        "Drop": f"{counted(found.negatives, 'negative')} in {counted(found.rows, 'row')}",
+        "Promote": f"{counted(found.positives, 'positive')} added in {counted(found.grown, 'row')}",
+        "Leave out": counted(found.rows, "row"),
+    }
+    st.text(" · ".join(f"{name}: {count}" for name, count in counts.items()))
+    return chosen
+
+
+def done(counts: dict[str, int]) -> str:
+    """Return what a relabelled selection has, from `Reviewed.judge_counts`; empty without grades."""
+    if not counts:
+        return ""
+    words = {"dropped": "dropped", "promoted": "added as positives", "left_out": "rows left out"}
+    said = [f"{counts[name]:,} {text}" for name, text in words.items() if name in counts]
+    return ", ".join([f"{counted(counts['pairs'], 'pair')} graded", f"{counts['relevant']:,} relevant", *said])
