@@ -12,7 +12,6 @@ from hnmine.models import cards
 from hnmine.models.cards import ModelSettings
 from hnmine.models.served.names import served_name
 from pages.shared import dataset_figures, wording
-from pages.shared.printable import literal
 from pages.shared.widgets import metrics
 
 
