@@ -64,9 +64,11 @@ class _Process:
         with urllib.request.urlopen(self.address + path, data, timeout=PATIENT) as answer:
             return json.load(answer)
 
-    def seen(self, path: str) -> dict[str, int]:
-        found: dict[str, int] = self.ask("/seen").get(path, {"texts": 0, "different": 0, "repeated": 0})
-        return found
+    def seen(self, path: str) -> tuple[int, int, int]:
+        """Return how many texts were answered, how many different ones, and how many of these twice; the latter two without probes."""
+        found = self.ask("/seen").get(path, {"texts": 0, "different": 0, "repeated": 0, "first_repeated": []})
+        probes = sum(text in probe.TEXTS for text in found["first_repeated"])
+        return found["texts"], found["different"] - len(probe.TEXTS), found["repeated"] - probes
 
     def end(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
@@ -125,7 +127,7 @@ def _equal(trials: _Trials) -> None:
         summary, found = trials.mine(trials.model(path), f"of {api}", trials.all)
         same = sum(one["neg"] == other["neg"] for one, other in zip(wanted, found, strict=True))
         seconds = f"{summary.vectors['encoded']:,} texts in {time.monotonic() - began:,.0f} s"
-        repeated = trials.server.seen(path)["repeated"] - len(probe.TEXTS)
+        repeated = trials.server.seen(path)[2]
         said = f"{same:,} of {len(wanted):,} rows have equal negatives; {seconds}; {repeated} texts asked twice"
         trials.check(f"{path} ({api})", found == wanted and repeated == 0, said)
     data = hnmine.read(trials.few[0], pool=trials.few[1])
@@ -147,12 +149,13 @@ def _equal(trials: _Trials) -> None:
 def _killed(trials: _Trials) -> None:
     """Kill the server in mid-run, start it again, and run again."""
     path, store = "/v1/embeddings", trials.folder / "store killed"
-    server, before = trials.server, trials.server.seen(path)["texts"]
+    server, before = trials.server, trials.server.seen(path)[0]
     part = len(trials.all[1].read_text("utf-8").splitlines()) // 3
+    settings = msgspec.structs.replace(trials.model(concurrency=2), batch_size=8)
     ended = threading.Event()
 
     def kill() -> None:
-        while not ended.is_set() and server.seen(path)["texts"] - before < part:
+        while not ended.is_set() and server.seen(path)[0] - before < part:
             time.sleep(0.05)
         server.end(signal.SIGKILL)
 
@@ -161,17 +164,17 @@ def _killed(trials: _Trials) -> None:
     said = "no error"
     try:
         with mock.patch.object(client, "PATIENCE_UNREACHED", 1.0):
-            trials.mine(trials.model(concurrency=2), "killed", trials.all, store=store)
+            trials.mine(settings, "killed", trials.all, store=store)
     except EncodeError as error:
         said = str(error)
     ended.set()
     killer.join()
     trials.check("killed in mid-run", "cannot be reached" in said and "run the same command again" in said, said)
     trials.server = _Process(trials.reranker, server.port)
-    summary, found = trials.mine(trials.model(concurrency=2), "killed", trials.all, store=store)
+    summary, found = trials.mine(settings, "killed", trials.all, store=store)
+    _, asked, repeated = trials.server.seen(path)
+    stored, encoded = summary.vectors["stored"], summary.vectors["encoded"]
     _, wanted = trials.mine(trials.model(), "of OpenAI, vLLM", trials.all)
-    seen, stored, encoded = trials.server.seen(path), summary.vectors["stored"], summary.vectors["encoded"]
-    repeated, asked = seen["repeated"] - len(probe.TEXTS), seen["different"] - len(probe.TEXTS)
     ok = found == wanted and stored > 0 and asked == encoded and repeated == 0
     trials.check(
         "started and run again", ok, f"{stored:,} vectors stored before, {encoded:,} encoded now, {asked:,} texts asked, {repeated} twice"
@@ -193,8 +196,8 @@ def _faults(trials: _Trials) -> None:
             except HnmineError as error:
                 said = f"{type(error).__name__}: {error}"
         trials.server.ask("/faults", {"kind": "none"})
-        before = trials.server.seen("/v1/embeddings")["texts"]
+        before = trials.server.seen("/v1/embeddings")[0]
         summary, found = trials.mine(settings, kind, trials.few, store=store)
         ok = found == wanted and (said == "got over") == (kind in PASSING) and summary.vectors["stored"] >= 14
-        asked = trials.server.seen("/v1/embeddings")["texts"] - before
+        asked = trials.server.seen("/v1/embeddings")[0] - before
         trials.check(kind, ok, f"{said}\n{'':<37}then {summary.vectors['stored']} stored, {asked} asked, with probes")

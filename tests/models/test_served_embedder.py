@@ -266,7 +266,7 @@ FAULTS = {
     "nan": "answers with NaN or infinity for passage 'text .*vectors that are finished are kept",
     "not_json": "answered with what is no JSON",
     "fewer": r"answers \d+ texts with \d+ vectors, not with one vector for each; vectors that are finished are kept",
-    "duplicated": r"answers \d+ texts with .*, not with one vector for each",
+    "duplicated": r"answers \d+ texts with vectors that are not numbered from 0, each once \(index\), so not with one",
     "swapped": "has changed in mid-run: the vector of '.*' has a cosine of .* with that of the start. Vectors that are finished are kept",
     "failing": r"answers 503 \(the engine has died\). Start it or wait, then run the same command again",
     "wrong_key": "refuses access with 401",

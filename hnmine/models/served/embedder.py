@@ -255,9 +255,13 @@ class ServedEncoder:
             rows = answer if isinstance(answer, list) else []
         elif isinstance(answer, dict) and isinstance(answer.get("data"), list):
             data = [each for each in answer["data"] if isinstance(each, dict)]
-            numbered = {each.get("index", place): each.get("embedding") for place, each in enumerate(data)}
-            if sorted(map(str, numbered)) == sorted(map(str, range(len(data)))):
-                rows = [numbered[index] for index in range(len(data))]
+            places = [each.get("index", place) for place, each in enumerate(data)]
+            if not all(isinstance(place, int) for place in places) or sorted(places) != list(range(len(data))):
+                raise EncodeError(
+                    f"{self._client.name}: {self._url} answers {counted(len(texts), 'text')} with vectors that are not numbered from 0, "
+                    "each once (index), so not with one vector for each; vectors that are finished are kept. Check the server"
+                )
+            rows = [each.get("embedding") for _, each in sorted(zip(places, data, strict=True), key=lambda numbered: numbered[0])]
             usage = answer.get("usage")
             tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
             self._tokens += tokens if isinstance(tokens, int) else 0

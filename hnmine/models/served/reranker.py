@@ -204,7 +204,7 @@ class ServedReranker:
         tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
         self._tokens += tokens if isinstance(tokens, int) else 0
         results = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-        scores = {each.get("index"): each.get(name) for each in results}
+        scores = {each["index"]: each.get(name) for each in results if isinstance(each.get("index"), int)}
         if len(results) != len(passages) or set(scores) != set(range(len(passages))):
             got = f"{counted(len(scores), 'score')}" if results else f"{shortened(str(answer), 80)!r}"
             raise EncodeError(
