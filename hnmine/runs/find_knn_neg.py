@@ -135,7 +135,7 @@ def find_knn_neg(
     )
     with progress_shown(on_progress) as shown:
         return mine_to_file(
-            lambda: encoder or load_encoder(model, on_progress=shown),
+            lambda: encoder or load_encoder(model, on_progress=shown, should_stop=should_stop),
             input_file,
             candidate_pool,
             output_file,

@@ -45,7 +45,7 @@ Work = tuple[Block, npt.NDArray[np.int64]]
 class ServedEncoder:
     """An embedding model that a server runs."""
 
-    def __init__(self, settings: ModelSettings) -> None:
+    def __init__(self, settings: ModelSettings, *, should_stop: ShouldStop | None = None) -> None:
         """Ask the server for its limits and for the vectors of the probe.
 
         Raises:
@@ -70,15 +70,21 @@ class ServedEncoder:
         self._counts: dict[Side, Counter[str]] = {}
         self._tokens = 0
         self._dimensions = settings.server.dimensions
-        first = self._client.answer(self._begin)
+        first = self._client.answer(self._begin, should_stop=should_stop)
         self._probes = first / np.linalg.norm(first, axis=1, keepdims=True)
 
     @classmethod
-    def load(cls, settings: ModelSettings, *, on_progress: OnProgress | None = None) -> ServedEncoder:
-        """Return the encoder; errors as above."""
-        if on_progress is not None:
-            on_progress(0, 0, "asking the server of the model")
-        return cls(settings)
+    def load(
+        cls, settings: ModelSettings, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
+    ) -> ServedEncoder:
+        """Return the encoder; errors as above, and Cancelled. Both are called while the server is waited for."""
+
+        def stopped() -> bool:
+            if on_progress is not None:
+                on_progress(0, 0, "asking the server of the model")
+            return should_stop is not None and should_stop()
+
+        return cls(settings, should_stop=stopped)
 
     def encode_batches(
         self, texts: Sequence[str], side: Side, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
