@@ -81,7 +81,7 @@ def _second_model(key: str, initial: ModelSettings | None, first: ModelSettings,
         "which takes additional time.",
     )
     if name == served.SERVED:
-        with below:
+        with below.container(border=True):
             return _served(key, initial if before_server is not None else None, first)
     if name is None and before_server is not None:
         failed("The server of the last run cannot be chosen", servers.refusal())
