@@ -283,7 +283,8 @@ def settings_from(arguments: argparse.Namespace) -> MineSettings:
         if values["model"]["precision"] == "auto":
             values["model"]["precision"] = "fp32"
     servers = servers_of(arguments)
-    refuse_flags_of_loaded_models(arguments, servers, {flag.name: flag.default for flag in _SETTING_FLAGS})
+    if arguments.from_manifest is None:  # which has the names
+        refuse_flags_of_loaded_models(arguments, servers, {flag.name: flag.default for flag in _SETTING_FLAGS})
     shared = {name: values["model"][name] for name in SHARED}
     loaded = ModelSettings(**values["model"])
     values[""]["second_model"] = second_model_settings(loaded, values[""]["second_model"], servers.get("second_model"))
