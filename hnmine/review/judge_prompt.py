@@ -9,6 +9,7 @@ counted as a grade.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from typing import Any
 import msgspec
 
 from hnmine.core.errors import SettingsError
-from hnmine.core.paths import require_possible
+from hnmine.core.paths import open_input, require_possible
 from hnmine.core.text import shortened
 
 __all__ = ["DEFAULT_PROMPT", "GRADES", "SCHEMA", "JudgePrompt", "messages", "parsed", "read_prompt"]
@@ -31,7 +32,7 @@ GRADES: tuple[str, ...] = ("unrelated", "same subject, no answer", "part of an a
 MOST_POSITIVES = 3
 LONGEST_QUERY, LONGEST_POSITIVE, LONGEST_PASSAGE = 2_000, 1_500, 6_000
 LONGEST_PROMPT = 20_000
-LONGEST_REASON = 500
+LONGEST_REASON, LONGEST_ANSWER = 500, 100_000
 
 _NAMES = ("query", "positives", "passage")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
@@ -118,9 +119,9 @@ def read_prompt(path: str | os.PathLike[str]) -> JudgePrompt:
     """
     require_possible("prompt_file", path)
     try:
-        with Path(path).open("rb") as file:
+        with io.BufferedReader(open_input(path)) as file:
             text = file.read(4 * LONGEST_PROMPT + 1).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"the prompt {path} cannot be read ({reason}); give a text file in UTF-8") from error
     return JudgePrompt(Path(path).stem, text)
@@ -161,7 +162,7 @@ def parsed(answer: str) -> tuple[int | None, str]:
 
     Read are a JSON object, alone, in a fence or within prose; else "Grade: 2", or one digit alone.
     """
-    answer = _THOUGHT.sub("", answer).strip()
+    answer = _THOUGHT.sub("", answer[:LONGEST_ANSWER]).strip()
     found = [each for each in _objects(answer) if "grade" in each]
     if found:
         grades = {_grade(each["grade"]) for each in found}
