@@ -68,6 +68,7 @@ def test_an_llm_is_chosen_judges_and_its_grade_shows_after_the_verdict(
         settled(page)
         assert len(JudgementStore(root / "judgements.sqlite").all()) == kept + 200
         assert judge.seen["/v1/chat/completions"]["repeated"] == 0
+        page.get_by_test_id("stToast").first.wait_for(state="detached")  # Streamlit gives it no name
         assert violations(page) == []
 
         page.get_by_role("button", name="Review 20 at random").click()
