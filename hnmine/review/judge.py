@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 import re
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -162,24 +164,26 @@ def judge_pairs(
             on_progress.plan([Work(STAGE, plan.calls, CALL_SECONDS * plan.calls / settings.server.concurrency)], f"judge {settings.model}")
         if on_progress is not None:
             on_progress(0, plan.calls, STAGE)
-        for question, answer in client.answers(asked.open(found, run), run.ask, should_stop=should_stop):
-            judgement = Judgement(
-                question.query,
-                question.passage,
-                answer.grade,
-                answer.reason,
-                settings.model,
-                settings.prompt.version,
-                datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-                answer.prompt_tokens + answer.completion_tokens,
-            )
-            if store is not None:
-                store.add([judgement], [Call(question.key, question.size, answer.prompt_tokens, answer.completion_tokens)])
-            found[question.place] = judgement
-            run.count(question, answer)
-            answered += 1
-            if on_progress is not None:
-                on_progress(answered, plan.calls, STAGE)
+        # Closed at once where storing an answer fails, so that no further call is paid for.
+        with closing(client.answers(asked.open(found, run), run.ask, should_stop=should_stop)) as answers:
+            for question, answer in answers:
+                judgement = Judgement(
+                    question.query,
+                    question.passage,
+                    answer.grade,
+                    answer.reason,
+                    settings.model,
+                    settings.prompt.version,
+                    datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+                    answer.prompt_tokens + answer.completion_tokens,
+                )
+                if store is not None:
+                    store.add([judgement], [Call(question.key, question.size, answer.prompt_tokens, answer.completion_tokens)])
+                found[question.place] = judgement
+                run.count(question, answer)
+                answered += 1
+                if on_progress is not None:
+                    on_progress(answered, plan.calls, STAGE)
         run.repeated = client.repeated
     if len(found) < plan.pairs:
         kept = "What was judged is kept: raise" if store is not None else "No store keeps them: raise"
@@ -384,7 +388,7 @@ class _Run:
             if not isinstance(content, str):
                 raise TypeError
         except (KeyError, IndexError, TypeError, AttributeError):
-            said = shortened(msgspec.json.encode(reply).decode(), 200)
+            said = shortened(json.dumps(reply), 200)
             where = self._settings.server.url(PATH)
             raise EncodeError(
                 f"the judge {self._settings.model}: {where} answers with what is no chat completion: {said}. Check the address and its path"

@@ -31,7 +31,7 @@ GRADES: tuple[str, ...] = ("unrelated", "same subject, no answer", "part of an a
 MOST_POSITIVES = 3
 LONGEST_QUERY, LONGEST_POSITIVE, LONGEST_PASSAGE = 2_000, 1_500, 6_000
 LONGEST_PROMPT = 20_000
-LONGEST_REASON = 500
+LONGEST_REASON, LONGEST_ANSWER = 500, 100_000
 
 _NAMES = ("query", "positives", "passage")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
@@ -161,7 +161,7 @@ def parsed(answer: str) -> tuple[int | None, str]:
 
     Read are a JSON object, alone, in a fence or within prose; else "Grade: 2", or one digit alone.
     """
-    answer = _THOUGHT.sub("", answer).strip()
+    answer = _THOUGHT.sub("", answer[:LONGEST_ANSWER]).strip()
     found = [each for each in _objects(answer) if "grade" in each]
     if found:
         grades = {_grade(each["grade"]) for each in found}

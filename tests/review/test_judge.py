@@ -301,7 +301,7 @@ def test_a_server_that_refuses_one_pair_after_the_other_ends_the_run(serve: Serv
         ({"kind": "wrong_key"}, ModelError, "refuses access with 401"),
         ({"kind": "not_json"}, EncodeError, "answered with what is no JSON"),
         ({"kind": "hang"}, EncodeError, r"did not answer within 0\.5 s"),
-        ({"kind": "no_choices"}, EncodeError, r'is no chat completion: \{"object":"list".*Check the address'),
+        ({"kind": "no_choices"}, EncodeError, r'is no chat completion: \{"object": "list".*Check the address'),
     ],
 )
 def test_a_fault_of_the_server_is_one_clear_error_and_what_was_judged_is_kept(
