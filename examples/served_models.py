@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -382,6 +383,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         served = self.models_server
+        self.path = urlsplit(self.path).path  # a client that takes this server for a proxy asks for a whole address
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
             body = json.loads(content)

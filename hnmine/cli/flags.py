@@ -43,6 +43,7 @@ __all__ = [
     "CACHE_FLAGS",
     "CHECK_FLAGS",
     "FLAGS",
+    "JUDGE_FLAGS",
     "PUSH_FLAGS",
     "REPRODUCE_WITH",
     "WORKSPACE_FLAGS",
@@ -184,6 +185,30 @@ READ_FLAGS = (
     *(flag for flags in FLAGS.values() for flag in flags if flag.name in ("repair", "skip_bad_rows")),
     Flag("json", "", "switch", "print it as JSON, as a manifest has it", fallback=False),
 )
+JUDGE_FLAGS = (
+    Flag("input_file", "", "paths", "mined rows with query, pos and neg, in any form that mine takes; their negatives are judged", "FILE"),
+    Flag("output_file", "", "text", "where to write the judgements, a JSON object on each line; replaced as a whole or not at all", "FILE"),
+    *(flag for flag in READ_FLAGS if flag.name in ("columns", "positive_labels", "encoding", "repair", "skip_bad_rows")),
+    Flag("judge_model", "", "text", "the name by which the server knows the model", "NAME"),
+    Flag("judge_server", "", "text", "address of a server that answers /v1/chat/completions, such as http://127.0.0.1:8000/v1", "ADDRESS"),
+    Flag("judge_key_variable", "", "text", "environment variable with the key of the server, such as OPENAI_API_KEY; its name ends with "
+         "_API_KEY, and the key is never stored", "NAME"),
+    *(flag for flag in SERVER_FLAGS if flag.name in ("server_concurrency", "server_timeout")),
+    Flag("prompt_file", "", "text", "another question than hnmine's, a text file with {query}, {positives} and {passage}", "FILE"),
+    Flag("relevant_from", "", "integer", "the lowest grade that counts as relevant, 1 to 3", "GRADE", fallback=2),
+    Flag("sample", "", "integer", "judge a random sample of so many pairs; default: all", "N"),
+    Flag("seed", "", "integer", "of the sample; the same seed gives the same pairs", "N", fallback=42),
+    Flag("max_calls", "", "integer", "ask nothing if more calls are needed", "N", fallback=2_000),
+    Flag("max_tokens", "", "integer", "stop when the server has counted so many tokens, of questions and answers; what was judged is kept. "
+         "Default: no limit", "N"),
+    Flag("ask_again", "", "switch", "ask again about pairs that got no usable grade before", fallback=False),
+    Flag("store", "", "text", "file that keeps the answers, so that nothing is asked twice; default: judgements.sqlite in HNMINE_HOME or "
+         "./workspace", "FILE"),
+    Flag("no_store", "", "switch", "keep no answers and ask everything again", fallback=False),
+    Flag("dry_run", "", "switch", "print the number of calls and tokens, and ask nothing", fallback=False),
+    Flag("json", "", "switch", "print the summary as JSON", fallback=False),
+    Flag("quiet", "", "switch", "show no progress", fallback=False),
+)  # fmt: skip
 CACHE_FLAGS = (
     Flag("store", "", "text", "the folder; default: vectors/ in HNMINE_HOME or ./workspace", "FOLDER"),
     Flag("limit", "", "size", "prune: keep at most this much, the most recently used", "SIZE"),
@@ -265,7 +290,8 @@ def settings_from(arguments: argparse.Namespace) -> MineSettings:
         if values["model"]["precision"] == "auto":
             values["model"]["precision"] = "fp32"
     servers = servers_of(arguments)
-    refuse_flags_of_loaded_models(arguments, servers, {flag.name: flag.default for flag in _SETTING_FLAGS})
+    if arguments.from_manifest is None:  # which has the names
+        refuse_flags_of_loaded_models(arguments, servers, {flag.name: flag.default for flag in _SETTING_FLAGS})
     shared = {name: values["model"][name] for name in SHARED}
     loaded = ModelSettings(**values["model"])
     values[""]["second_model"] = second_model_settings(loaded, values[""]["second_model"], servers.get("second_model"))

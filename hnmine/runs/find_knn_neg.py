@@ -121,8 +121,8 @@ def find_knn_neg(
 
     Source: the algorithm of FlagEmbedding's scripts/hn_mine.py, without its faults.
     """
-    if isinstance(model, (str, os.PathLike)):
-        model = ModelSettings(name_or_path=os.fspath(model))
+    if model is None or isinstance(model, (str, os.PathLike)):
+        model = ModelSettings(name_or_path=None if model is None else os.fspath(model))
     encoder = None if isinstance(model, ModelSettings) else as_encoder(model)
     if preset is not None and selection is not None:
         raise SettingsError(f"preset {preset!r} and selection are both given; a preset is a selection: leave one of them out")

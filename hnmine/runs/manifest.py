@@ -179,10 +179,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         words, flag, remedy = ROLES[role]
         before, now = getattr(self, role) or {}, description or {}
         if before.get("probe") is not None:
-            if not same_model(before, now):
+            if not same_model(before, dict(now)):
+                name = served_name(str(now.get("name")), now.get("address"))
                 raise ModelError(
-                    f"the {words} {served_name(str(now.get('name')), now.get('address'))} is not that of the manifest: it answers the same "
-                    f"texts otherwise; name the right one with {SERVER_FLAGS[role]} or {flag}"
+                    f"the {words} {name} is not that of the manifest: it gives other results for the texts of the probe; name the server "
+                    f"of the right one with {SERVER_FLAGS[role]}"
                 )
             return
         wanted, found = before.get("weights_sha256"), now.get("weights_sha256")

@@ -12,7 +12,6 @@ from hnmine.models import cards
 from hnmine.models.cards import ModelSettings
 from hnmine.models.served.names import served_name
 from pages.shared import dataset_figures, wording
-from pages.shared.printable import literal
 from pages.shared.widgets import metrics
 
 
@@ -31,12 +30,11 @@ def draw(data: resources.Data, read: Inputs, model: ModelSettings | None, depth:
     except HnmineError:  # said beside the choice of the model
         return
     _lengths(data, card)
-    by = ""
     if model is not None and model.server is not None:
-        by = f" with {literal(visible(served_name(cards.readable_name(card.name), model.server.address)))}"
+        st.text(visible(f"Model: {served_name(cards.readable_name(card.name), model.server.address)}"))
     deep = min(depth, corpus.n_candidates)
     st.markdown(
-        f"1. Encode {len(corpus.passages):,} passages and {len(corpus.queries):,} queries{by}. Encoded texts are stored and reused.\n"
+        f"1. Encode {len(corpus.passages):,} passages and {len(corpus.queries):,} queries. Encoded texts are stored and reused.\n"
         f"2. Rank the {deep:,} nearest passages of each query, and compare them with the positives.\n"
         "3. Select negatives by the settings on the left. You can change these at any time: only encoding takes long."
     )

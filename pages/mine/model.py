@@ -142,22 +142,22 @@ def _served(key: str, initial: ModelSettings) -> ModelSettings | None:
     if server is None:
         return None
     name = served.model_name(f"model-{key}", initial.name_or_path if initial.server is not None else None, server)
-    chosen = None
-    if name is not None:
-        before = initial if initial.server is not None and initial.name_or_path == name else ModelSettings(name_or_path=name, server=server)
-        usual = cards.describe(ModelSettings(name_or_path=name, server=server)).query_instruction or ""
-        instruction = st.text_input(
-            "Query instruction",
-            value=usual if before.query_instruction is None else before.query_instruction,
-            placeholder="none",
-            key=f"instruction-{key}-{name}",
-            max_chars=max(limits.ASKED, len(before.query_instruction or "")),
-            persist_state="session",
-            help="Prefix of each query, not of passages, or empty for none. Leave it empty if the server adds one.",
-        )
-        chosen = msgspec.structs.replace(before, server=server, query_instruction=None if instruction == usual else instruction)
-    served.check(f"model-{key}", server, name, served.ask_encoder(chosen or ModelSettings()))
-    return chosen
+    served.check(f"model-{key}", server, name, served.ask_encoder)
+    if name is None:
+        return None
+    alone = ModelSettings(name_or_path=name, server=server)
+    before = initial if initial.server is not None and initial.name_or_path == name else alone
+    usual = cards.describe(alone).query_instruction or ""
+    instruction = st.text_input(
+        "Query instruction",
+        value=usual if before.query_instruction is None else before.query_instruction,
+        placeholder="none",
+        key=f"instruction-{key}-{name}",
+        max_chars=max(limits.ASKED, len(before.query_instruction or "")),
+        persist_state="session",
+        help="Prefix of each query, not of passages, or empty for none. Leave it empty if the server adds one.",
+    )
+    return msgspec.structs.replace(before, server=server, query_instruction=None if instruction == usual else instruction)
 
 
 @st.cache_data(ttl=300, max_entries=32, show_spinner="Looking for the model on the Hugging Face Hub")

@@ -105,5 +105,5 @@ def _served(key: str, initial: ModelSettings | None, first: ModelSettings) -> Mo
         return UNUSABLE
     name = served.model_name(f"second-{key}", None if initial is None else initial.name_or_path, server)
     chosen = second_model_settings(first, name, server)
-    served.check(f"second-{key}", server, name, served.ask_encoder(chosen or first))
+    served.check(f"second-{key}", server, name, served.ask_encoder)
     return UNUSABLE if chosen is None else chosen

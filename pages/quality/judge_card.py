@@ -53,7 +53,7 @@ def draw(run: OpenRun, selection: Selection, audit: Audit | None) -> None:
         return
     if settings is None and not found.by_pair:
         st.write(
-            "An LLM can grade many pairs, and reviewers check a part of its grades. Grades help to find false negatives, and never count as "
+            "An LLM can grade many pairs, and reviewers check some of its grades. Grades help to find false negatives, and never count as "
             "verdicts."
         )
         judge_form.draw(None)
@@ -123,17 +123,15 @@ def _grades(found: judging.Graded, both: JudgeAgreement) -> None:
             {
                 "grade": [f"{grade}: {each}" for grade, each in enumerate(GRADES)],
                 "judged": counts,
-                "both": [each.judged for each in both.grades],
                 "relevant": [each.relevant for each in both.grades],
                 "not": [each.not_relevant for each in both.grades],
             }
         )[::-1],
         column_config={
-            "grade": st.column_config.TextColumn("Grade", width=190),
-            "judged": number("Pairs", format="localized", width=65, help="Pairs with this grade."),
-            "both": number("Reviewed", format="localized", width=80, help="Of these, pairs that reviewers have judged too."),
-            "relevant": number("Relevant", format="localized", width=80, help="Pairs that reviewers found relevant."),
-            "not": number("Not relevant", format="localized", width=95, help="Pairs that reviewers found not relevant, or junk."),
+            "grade": st.column_config.TextColumn("Grade", width=165),
+            "judged": number("Pairs", format="localized", width=55, help="Pairs with this grade."),
+            "relevant": number("Relevant", format="localized", width=70, help="Of these, pairs that reviewers found relevant."),
+            "not": number("Not", format="localized", width=45, help="Pairs that reviewers found not relevant, or junk."),
         },
         hide_index=True,
         height="content",

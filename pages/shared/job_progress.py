@@ -15,6 +15,7 @@ from hnmine.runs.job_records import DamagedRecord, JobRecord
 from hnmine.runs.jobs import Job
 from pages.shared import mining, state
 from pages.shared.widgets import failed
+from pages.shared.wording import BLANK
 
 __all__ = ["announce", "anything", "in_short", "show", "show_all"]
 
@@ -75,7 +76,7 @@ def _running() -> None:
     # In one line: in a narrow bar all of it moves to the next.
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content", wrap=False):
         more = f", {len(active) - 1} waiting" if active[1:] else ""
-        st.text(f"{_short_name(active[0])}: {in_short(active[0])}{more}", width="content")
+        st.text(f"{_short_name(active[0])}: {in_short(active[0])}{more}".replace(" ", BLANK), width="content")
         if st.button("Cancel", icon=":material/stop_circle:", type="tertiary", key=f"cancel-job-{active[0].id}"):
             resources.jobs().cancel(active[0].id)
             st.toast("Cancelling at the next batch.")

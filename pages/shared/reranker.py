@@ -90,12 +90,11 @@ def _served(key: str, initial: RerankerSettings | None) -> Choice:
         return Choice(None, usable=False)
     before = None if initial is None else initial.name_or_path
     name = served.model_name(f"reranker-{key}", before, server)
-    settings = None
-    if name is not None:
-        same = initial if initial is not None and name == before else RerankerSettings(name_or_path=name)
-        settings = msgspec.structs.replace(same, depth=None, server=server)
-    served.check(f"reranker-{key}", server, name, served.ask_reranker(settings or RerankerSettings(name_or_path="-")))
-    return Choice(settings, usable=settings is not None)
+    served.check(f"reranker-{key}", server, name, served.ask_reranker)
+    if name is None:
+        return Choice(None, usable=False)
+    same = initial if initial is not None and name == before else RerankerSettings(name_or_path=name)
+    return Choice(msgspec.structs.replace(same, depth=None, server=server))
 
 
 def tell(chosen: RerankerSettings | None, corpus: Corpus | None, depth: int) -> None:

@@ -5,15 +5,18 @@ Nothing is asked while the page is drawn. What a server says (names, errors) is 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import streamlit as st
 
-from hnmine.core.errors import HnmineError, SettingsError
-from hnmine.core.text import counted, visible
+from hnmine.core.errors import EncodeError, HnmineError, SettingsError
+from hnmine.core.text import visible
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import encode
 from hnmine.models.opening import load_encoder, load_reranker
@@ -25,6 +28,8 @@ from pages.shared.widgets import failed
 
 __all__ = ["SERVED", "ask_encoder", "ask_reranker", "check", "model_name", "server_choice"]
 
+T = TypeVar("T")
+
 SERVED = "Served by a server"
 _EMBEDDER_FORMS: dict[Api, str] = {"openai": "OpenAI: /v1/embeddings", "tei": "TEI: /embed"}
 _FORMS: dict[Api, str] = {
@@ -35,7 +40,11 @@ _FORMS: dict[Api, str] = {
 }
 # Seconds that a check waits for one answer.
 SECONDS = 20.0
+# Seconds that a check takes at most.
+WAIT = 45.0
 TEXT = "How do I end a ride?"
+# Returns lines that say what the model of a server and a name is.
+Ask = Callable[[Server, str], tuple[str, ...]]
 
 
 class Answer(NamedTuple):
@@ -178,10 +187,10 @@ def model_name(key: str, initial: str | None, server: Server) -> str | None:
     return (name or "").strip()[: limits.ADDRESS] or None
 
 
-def check(key: str, server: Server, name: str | None, ask: Callable[[Server], tuple[str, ...]]) -> None:
+def check(key: str, server: Server, name: str | None, ask: Ask) -> None:
     """Draw the button that asks the server, and what the last check of this server and name found.
 
-    `ask` returns lines that say what the model is; it is called with a server whose timeout is short, and not without a name.
+    `ask` returns lines that say what a model of this name is; the server that it gets has a short timeout.
     """
     if st.button("Check", icon=":material/network_check:", key=f"check-{key}", help="Asks the server once."):
         with st.spinner("Asking the server"):
@@ -204,55 +213,73 @@ def _last(key: str, server: Server) -> Answer | None:
     return answer if isinstance(answer, Answer) and answer.server == server else None
 
 
-def _answer(server: Server, name: str | None, ask: Callable[[Server], tuple[str, ...]]) -> Answer:
+def _answer(server: Server, name: str | None, ask: Ask) -> Answer:
     """Ask a server for its models, then the model; its only name is taken where none is chosen."""
     quick = msgspec.structs.replace(server, timeout=min(server.timeout, SECONDS))
     names: tuple[str, ...] = ()
     try:
         servers.require(server)
         names = offered_names(quick)
+        name = names[0] if name is None and len(names) == 1 else name
         if name is None:
             error = "" if names else "The server does not answer, or has no list of models. Enter the name of the model, and check again."
             return Answer(server, None, names=names, error=error)
-        lines = ask(quick)
+        lines = _in_time(lambda: ask(quick, name))
     except HnmineError as error:
         return Answer(server, name, names=names, error=str(error))
-    return Answer(server, name, (*lines, *([f"offers {counted(len(names), 'model')}"] if names else [])), names)
+    return Answer(server, name, lines, names)
 
 
-def ask_encoder(settings: ModelSettings) -> Callable[[Server], tuple[str, ...]]:
-    """Return what a check asks of an embedding model."""
+def _in_time(work: Callable[[], T]) -> T:
+    """Return what `work` returns; a busy server is asked again for minutes, and nobody waits for a check that long.
 
-    def ask(server: Server) -> tuple[str, ...]:
-        encoder = load_encoder(msgspec.structs.replace(settings, server=server))
-        encode(encoder, [TEXT], "passages")  # opens the connection
-        began = time.monotonic()
-        vectors = encode(encoder, [TEXT], "passages")
-        milliseconds = 1000 * (time.monotonic() - began)
-        found = encoder.describe()
-        longest = found.get("passage_max_length")
-        return (
-            f"model {visible(str(found.get('name')))}",
-            f"{vectors.shape[1]:,} dimensions",
-            f"{milliseconds:,.0f} ms for one text",
-            f"longer texts are cut at {longest:,} tokens" if isinstance(longest, int) else "the server does not say how long a text may be",
-        )
+    Raises:
+        EncodeError: it takes longer than WAIT; or what `work` raises.
+    """
+    future: Future[T] = Future()
 
-    return ask
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="hnmine-check", daemon=True).start()
+    try:
+        return future.result(WAIT)
+    except FutureTimeout:
+        if future.done():
+            raise
+        raise EncodeError(f"the server has not answered after {WAIT:.0f} seconds; it hangs, or is busy. Check again later") from None
 
 
-def ask_reranker(settings: RerankerSettings) -> Callable[[Server], tuple[str, ...]]:
-    """Return what a check asks of a reranker."""
+def ask_encoder(server: Server, name: str) -> tuple[str, ...]:
+    """Ask an embedding model for one text, and return what it is, in lines."""
+    encoder = load_encoder(ModelSettings(name_or_path=name, server=server))
+    began = time.monotonic()
+    vectors = encode(encoder, [TEXT], "passages")
+    milliseconds = 1000 * (time.monotonic() - began)
+    found = encoder.describe()
+    longest = found.get("passage_max_length")
+    return (
+        f"Model: {visible(str(found.get('name')))}",
+        f"Dimensions: {vectors.shape[1]:,}",
+        f"Time of one text: {milliseconds:,.0f} ms",
+        f"Longest text: {f'{longest:,} tokens' if isinstance(longest, int) else 'the server does not state it'}",
+    )
 
-    def ask(server: Server) -> tuple[str, ...]:
-        reranker = load_reranker(msgspec.structs.replace(settings, server=server))
-        began = time.monotonic()
-        (_, scores), *_ = reranker.score([(TEXT, TEXT)])
-        found = reranker.describe()
-        return (
-            f"model {visible(str(found.get('name')))}",
-            f"{1000 * (time.monotonic() - began):,.0f} ms for one pair",
-            f"score {float(scores[0]):.3f}",
-        )
 
-    return ask
+def ask_reranker(server: Server, name: str) -> tuple[str, ...]:
+    """Ask a reranker for one pair, and return what it is, in lines."""
+    reranker = load_reranker(RerankerSettings(name_or_path=name, server=server))
+    began = time.monotonic()
+    (_, scores), *_ = reranker.score([(TEXT, TEXT)])
+    milliseconds = 1000 * (time.monotonic() - began)
+    found = reranker.describe()
+    longest = found.get("max_length")
+    return (
+        f"Model: {visible(str(found.get('name')))}",
+        f"Time of one pair: {milliseconds:,.0f} ms",
+        f"Score of a text with itself: {float(scores[0]):.3f}",
+        f"Longest pair: {f'{longest:,} tokens' if isinstance(longest, int) else 'the server does not state it'}",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -137,9 +138,11 @@ def test_the_cost_is_known_before_and_corrected_by_what_the_server_counted(serve
     given = pairs_of(rows_of())
     plan = planned(*given, settings, store)
     assert (plan.pairs, plan.judged, plan.calls) == (20, 0, 20)
-    assert re.fullmatch(
-        r"20 pairs: 0 judged before, 20 calls, about 7,300 prompt and 1,200 answer tokens \(limit 2,000 calls, 50,000 tokens\)", str(plan)
-    )
+    shown = [(row.query, row.pos, text) for row in rows_of() for text in row.neg]
+    sizes = [len(messages(DEFAULT_PROMPT, *each)[0]["content"].encode()) for each in shown]
+    assert plan.prompt_tokens == sum(math.ceil(size / 4) for size in sizes)
+    limits = r"\(limit 2,000 calls, 50,000 tokens\)"
+    assert re.fullmatch(rf"20 pairs: 0 judged before, 20 calls, about \d,\d00 prompt and 1,200 answer tokens {limits}", str(plan))
     assert questions(server)["texts"] == 0
     corpus, queries, passages = given
     judge_pairs(corpus, queries[:8], passages[:8], settings, store)

@@ -1,8 +1,8 @@
 """The HTTP client of served models: bounded concurrency, retries, deadlines, and one clear error for each fault.
 
-A busy or failing server (408, 409, 429, 5xx, no connection) is asked again after a pause that doubles, or as long as it says; a request
-that hangs ends at its deadline. 400, 413 and 422 raise `Refused`, so that a caller can split or shorten what it asked. Requests run on an
-event loop in a thread of their own, so all of them end at once when the work is cancelled. A key never is in a message.
+A busy or failing server (408, 409, 429, 5xx, no connection) is asked again after a pause that doubles, and is at least as long as it asks
+for. A request that hangs ends at its deadline. 400, 413 and 422 raise `Refused`, so that a caller can split or shorten what it asked.
+Requests run on an event loop in a thread of their own, so all of them end at once when the work is cancelled. A key never is in a message.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Session:
                         raise EncodeError(f"{self._client.name}: {url} answered with what is no JSON: {self._shown(answer)!r}") from None
                 fault, wanted = self._fault(url, status, answer), _retry_after(headers)
             self._client.repeated += 1
-            wait_for = pause * random.uniform(0.75, 1.25) if wanted is None else wanted
+            wait_for = max(wanted or 0.0, pause * random.uniform(0.75, 1.25))  # "Retry-After: 0" for ever must end too
             if waited + wait_for > patience:
                 asked = f" and asks to wait {wanted:,.0f} s" if wanted is not None and wanted > patience else ""
                 raise EncodeError(

@@ -89,10 +89,11 @@ class Limits:
         Raises:
             Refused: an item alone is refused, whatever its length.
         """
-        try:
-            return list(await ask(items, self.alone)), 0
-        except Refused as error:
-            refusal = error
+        if len(items) <= self.texts:  # it may be fewer since these were put together
+            try:
+                return list(await ask(items, self.alone)), 0
+            except Refused as error:
+                refusal = error
         if len(items) > 1:
             half = (len(items) + 1) // 2
             answers, count = list[Answer](), 0
@@ -119,9 +120,8 @@ class Limits:
 
 
 def shortened_text(text: str, part: float) -> str | None:
-    """Return the beginning of a text, or None if less than a few characters would be left."""
-    length = int(len(text) * part)
-    return text[:length] if length >= _LEAST_CHARACTERS else None
+    """Return this part of a text, from its beginning, and not less than a few characters; None if it has no more."""
+    return text[: max(int(len(text) * part), _LEAST_CHARACTERS)] if len(text) > _LEAST_CHARACTERS else None
 
 
 def estimated_tokens(text: str) -> int:
