@@ -20,6 +20,7 @@ from hnmine.cluster.opening import opened
 from hnmine.cluster.settings import ClusterSettings
 from hnmine.core.paths import require_possible
 from hnmine.core.progress import OnProgress, ShouldStop, Stages, check_cancelled
+from hnmine.core.text import counted
 from hnmine.data.dataset import Inputs
 from hnmine.data.folders import Paths
 from hnmine.data.verdicts import Verdict, match_verdicts
@@ -206,7 +207,7 @@ def summary_of(ranked: Ranked, settings: MineSettings, reviewed: Reviewed, selec
     summary.index = ranked.index
     summary.judgements = reviewed.judge_counts(selection)
     if (elsewhere := reviewed.judged.elsewhere) and summary.judgements:
-        summary.notes.append(f"{elsewhere:,} judgements are on texts that are not in this data")
+        summary.notes.append(f"{counted(elsewhere, 'judgement is', 'judgements are')} on texts that are not in this data")
     if ranked.scorer is not None:
         summary.pairs = {"stored": ranked.scorer.stored, "scored": ranked.scorer.scored}
     return summary

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hnmine.analysis.fn_estimates import fn_rate
+from hnmine.core.text import counted
 from hnmine.data.dataset import Inputs
 from hnmine.export.flagembedding import stale_scores
 from hnmine.retrieval.ranking import Ranking
@@ -122,7 +123,7 @@ class Summary:
             lines.append("verdicts     " + ", ".join(f"{count:,} {name}" for name, count in self.verdicts.items()))
         if judged := self.judgements:
             done = [words.format(judged[name]) for name, words in RELABELLED.items() if name in judged]
-            said = f"{judged['pairs']:,} pairs judged, {judged['relevant']:,} candidates relevant by the judge"
+            said = f"{counted(judged['pairs'], 'pair')} judged, {judged['relevant']:,} relevant"
             lines.append("judge        " + ", ".join([said, *done]))
         if self.vectors:
             lines.append(f"vectors      {self.vectors['encoded']:,} encoded, {self.vectors['stored']:,} stored before")
