@@ -131,7 +131,7 @@ def test_progress_counts_pairs_and_a_cancel_ends_it(served: ServedModels) -> Non
 
 
 FAULTS = {
-    "nan": "answers with nan for the query 'query .*' and the passage 'passage .*scores that are finished are kept",
+    "nan": "answers with nan for the query 'query .*' and the passage '.*scores that are finished are kept",
     "not_json": "answered with what is no JSON",
     "fewer": r"answers \d+ pairs with \d+ scores, not with one score for each; scores that are finished are kept",
     "duplicated": r"answers \d+ pairs with \d+ scores, not with one score for each",
