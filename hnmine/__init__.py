@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from hnmine.models.reranker import Reranker, RerankerSettings
     from hnmine.models.served.server import Server
     from hnmine.review.judge_settings import JudgeSettings
+    from hnmine.review.judgements import Judgement, JudgementStore, read_judgements
     from hnmine.review.store import ReviewStore as VerdictStore
     from hnmine.runs.find_knn_neg import find_knn_neg
     from hnmine.runs.reproduce import reproduce
@@ -61,6 +62,8 @@ __all__ = [
     "HnmineError",
     "InputError",
     "JudgeSettings",
+    "Judgement",
+    "JudgementStore",
     "LabelsError",
     "LimitError",
     "ModelError",
@@ -85,6 +88,7 @@ __all__ = [
     "find_knn_neg",
     "rank",
     "read",
+    "read_judgements",
     "read_verdicts",
     "repair",
     "reproduce",
@@ -106,6 +110,8 @@ _HOMES = {
     "HnmineError": "core.errors",
     "InputError": "core.errors",
     "JudgeSettings": "review.judge_settings",
+    "Judgement": "review.judgements",
+    "JudgementStore": "review.judgements",
     "LabelsError": "core.errors",
     "LimitError": "core.errors",
     "ModelError": "core.errors",
@@ -130,6 +136,7 @@ _HOMES = {
     "find_knn_neg": "runs.find_knn_neg",
     "rank": "api.ranking",
     "read": "api.dataset",
+    "read_judgements": "review.judgements",
     "read_verdicts": "data.verdicts",
     "repair": "api.files",
     "reproduce": "runs.reproduce",

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from hnmine.analysis import fn_estimates, queries
+from hnmine.analysis import fn_estimates
 from hnmine.checks.check import check
 from hnmine.checks.kinds import Report
 from hnmine.core.cache import Cache
@@ -34,7 +34,6 @@ from hnmine.data.sanity import ACCEPT
 from hnmine.data.verdicts import VerdictPairs, verdict_lines
 from hnmine.export.formats import FORMATS, Written
 from hnmine.models import cards, reranker
-from hnmine.models.batching import token_counts
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import Encoder, encode
 from hnmine.models.opening import load_encoder, load_reranker
@@ -43,8 +42,9 @@ from hnmine.models.served.probe import same_model
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.rerank import Scorer
 from hnmine.retrieval.search import PassageIndex
+from hnmine.review.judgements import FILE as JUDGEMENTS
+from hnmine.review.judgements import JudgementStore
 from hnmine.review.store import ReviewStore
-from hnmine.runs.dataset_files import is_whole
 from hnmine.runs.jobs import JobRunner
 from hnmine.runs.manifest import of_export
 from hnmine.runs.opened import Data, OpenRun, as_json, cache_key
@@ -71,15 +71,13 @@ __all__ = [
     "files",
     "fn_probabilities",
     "inputs",
-    "is_as_uploaded",
     "jobs",
+    "judgements",
     "nearest",
     "open_run",
     "reviews",
     "scorer",
     "selection",
-    "text_duplicates",
-    "text_lengths",
     "verdict_file",
     "workspace",
 ]
@@ -149,6 +147,16 @@ def reviews() -> ReviewStore:
 
 
 @st.cache_resource(show_spinner=False)
+def judgements() -> JudgementStore:
+    """Return the server's store of LLM judges' grades, apart from the verdicts of people.
+
+    Raises:
+        WorkspaceError: it is damaged, or cannot be written.
+    """
+    return JudgementStore(workspace().root / JUDGEMENTS)
+
+
+@st.cache_resource(show_spinner=False)
 def jobs() -> JobRunner:
     """Return the server's job runner."""
     return JobRunner(workspace().root)
@@ -213,27 +221,6 @@ def inputs(read: Data, pool_mode: PoolMode) -> Inputs:
         InputError: a bad row is neither repaired nor skipped.
     """
     return gather(files(read), pool_mode=pool_mode)
-
-
-@cached()
-def is_as_uploaded(read: Data) -> bool:
-    """Return whether the files of a data set have the bytes that were uploaded; all are read."""
-    return is_whole(workspace().dataset_folder(read.dataset_id), workspace().dataset(read.dataset_id))
-
-
-@cached()
-def text_duplicates(read: Data) -> dict[str, int]:
-    """Return `queries.text_duplicates` of a data set with its pool."""
-    return queries.text_duplicates(inputs(read, "extend"))
-
-
-@cached()
-def text_lengths(read: Data, folder: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None:
-    """Return the token counts of a data set's queries and passages (samples), or None without a tokenizer in the folder."""
-    found = files(read)
-    of_queries = token_counts(folder, [row.query for row in found.training.items])
-    of_passages = token_counts(folder, found.passages)
-    return None if of_queries is None or of_passages is None else (of_queries, of_passages)
 
 
 @cached()

@@ -31,7 +31,8 @@ from hnmine.models.reranker import RerankerSettings
 from hnmine.retrieval.approximate import IndexName
 from hnmine.retrieval.retrievers import second_model_settings
 from hnmine.retrieval.search import gpu_count
-from hnmine.runs.find_knn_neg import changed_selection, verdicts_of
+from hnmine.review.relabelling import Relabel, judged_pairs
+from hnmine.runs.find_knn_neg import changed_selection, judgements_of, verdicts_of
 from hnmine.runs.mine import Ranked, rank_data
 from hnmine.runs.reviewed import apply_verdicts
 from hnmine.runs.workspace import vectors_folder
@@ -104,6 +105,9 @@ class Ranking(Shown):
         strategy: Literal["random", "hardest"] | None = None,
         seed: int = 42,
         verdicts: Any = None,
+        judgements: Any = None,
+        relabel: Relabel = "keep",
+        relevant_from: int = 2,
         **filters: Any,
     ) -> Selection:
         """Choose `n` negatives for every query.
@@ -116,11 +120,14 @@ class Ranking(Shown):
             strategy: "random" by `seed`, or "hardest".
             seed: any integer.
             verdicts: reviewers' verdicts: a path of JSON lines, `Verdict`s, or a `VerdictStore`.
+            judgements: a judge's grades: a path of JSON lines, `Judgement`s, or a `JudgementStore`.
+            relabel: what is done with candidates that the judge calls relevant, by a grade of at least `relevant_from`: "keep", "drop",
+                "promote" or "leave_out" (the row, when it is written); people's verdicts win.
             filters: as in `SelectionSettings`, such as max_positive_ratio=0.95.
 
         Raises:
             SettingsError: a setting is unknown, out of range, or needs a signal or depth that the ranking lacks.
-            InputError: the verdicts cannot be read.
+            InputError: the verdicts or judgements cannot be read.
         """
         for name in filters:
             if name not in FILTER_NAMES:
@@ -131,8 +138,12 @@ class Ranking(Shown):
                 )
         changes = {"negative_number": n, "seed": seed} | ({} if strategy is None else {"strategy": strategy}) | filters
         settings = changed_selection(SelectionSettings(), preset, changes, window, "window")
-        inputs = self._ranked.inputs
-        reviewed = apply_verdicts(inputs, self._ranked.ranking, match_verdicts(inputs.corpus, verdicts_of(verdicts)))
+        # Checked with the other settings of a run, as the command line checks them.
+        run = msgspec.structs.replace(self._ranked.settings, selection=settings, relabel=relabel, relevant_from=relevant_from)
+        inputs, judged = self._ranked.inputs, judged_pairs(self._ranked.inputs.corpus, judgements_of(judgements))
+        run.check_judged(judged)
+        reviewed = apply_verdicts(inputs, self._ranked.ranking, match_verdicts(inputs.corpus, verdicts_of(verdicts)), judged)
+        reviewed = reviewed.relabelled(relabel, relevant_from)
         return Selection(self._ranked, reviewed, reviewed.select(settings))
 
     def _facts(self) -> dict[str, str]:

@@ -113,9 +113,10 @@ class Selection(Shown):
         settings = self._run_settings(output_format=format, with_scores=scores is not None, score_source=scores or "model")
         mined = finish(self._ranked, settings, self._reviewed, self._arrays, stages=Stages(None))
         inputs = self._reviewed.inputs
-        part = ExportPart(rows=inputs.rows, corpus=inputs.corpus, selection=self._arrays, scores=mined.scores)
+        kept = ~self._reviewed.left_out(self._arrays)
+        part = ExportPart(rows=inputs.rows, corpus=inputs.corpus, selection=self._arrays, scores=mined.scores, queries=kept)
         if format == "flagembedding":
-            lines = flagembedding_lines(inputs.rows, inputs.corpus, self._arrays, scores=mined.scores)
+            lines = flagembedding_lines(inputs.rows, inputs.corpus, self._arrays, scores=mined.scores, queries=kept)
             return datasets.Dataset.from_list([msgspec.json.decode(line) for line in lines])
         shape = SHAPES[format.removeprefix("st-")]
         return datasets.Dataset(parquet.read_table(io.BytesIO(b"".join(as_parquet(shape, part)))))
@@ -205,7 +206,8 @@ class Selection(Shown):
             return outputs.write(finish(self._ranked, settings, self._reviewed, self._arrays, stages=stages, should_stop=should_stop))
 
     def _run_settings(self, **changes: Any) -> MineSettings:
-        return msgspec.structs.replace(self._ranked.settings, selection=self.settings, **changes)
+        judged = {"relabel": self._reviewed.relabel, "relevant_from": self._reviewed.relevant_from}
+        return msgspec.structs.replace(self._ranked.settings, selection=self.settings, **judged, **changes)
 
     def __len__(self) -> int:
         return int(self._arrays.counts.sum())

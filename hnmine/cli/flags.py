@@ -32,6 +32,7 @@ from hnmine.models.cards import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelS
 from hnmine.models.reranker import RERANKER_CLASSES, RerankerSettings
 from hnmine.retrieval.approximate import INDEXES
 from hnmine.retrieval.retrievers import RETRIEVERS, second_model_settings
+from hnmine.review.relabelling import RELABELS
 from hnmine.runs.settings import SCORE_SOURCES, MineSettings
 from hnmine.selection.filters import FILTERS
 from hnmine.selection.presets import PRESETS, with_preset
@@ -87,6 +88,12 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
              "reciprocal-rank fusion", "RETRIEVER", choices=RETRIEVERS),
         Flag("reviews", "", "text", "verdicts as the app exports them (JSON lines): passages to remove are never chosen, passages to "
              "add as positives join pos, confirmed negatives are chosen first", "FILE"),
+        Flag("judgements", "", "text", "grades of a judge as python -m hnmine judge writes them (JSON lines), for --judge_grade, --relabel "
+             "and the estimate", "FILE"),
+        Flag("relabel", "relabel", "text", "candidates that the judge calls relevant: keep changes nothing; drop: never a negative of the "
+             "query, others take their place; promote: added to pos; leave_out: rows with such a negative are not written. Verdicts of "
+             "people win", choices=RELABELS),
+        Flag("relevant_from", "relevant_from", "integer", "the lowest grade that counts as relevant, for --relabel", "GRADE"),
     ),
     "false-negative filters": (
         *(Flag(each.name, f"selection.{each.name}", "number", each.action, each.metavar) for each in (*FILTERS.values(), MAX_FN_RATE)),
@@ -318,6 +325,7 @@ def command_line(
     candidate_pool: Paths | None,
     output_file: str | os.PathLike[str],
     reviews: str | os.PathLike[str] | None = None,
+    judgements: str | os.PathLike[str] | None = None,
 ) -> list[str]:
     """Return the arguments, `python -m hnmine mine ...`, of a run with these settings; join them with `shlex.join`.
 
@@ -340,6 +348,8 @@ def command_line(
     add("output_file", os.fspath(output_file))
     if reviews is not None:
         add("reviews", os.fspath(reviews))
+    if judgements is not None:
+        add("judgements", os.fspath(judgements))
     for flag in _SETTING_FLAGS:
         value = value_of(settings, flag)
         if value == flag.default and flag.name not in _ALWAYS_SHOWN:

@@ -34,6 +34,7 @@ from hnmine.core.text import legible
 from hnmine.data.verdicts import read_verdicts
 from hnmine.export.hub_upload import push
 from hnmine.models.opening import load_encoder
+from hnmine.review.judgements import read_judgements
 from hnmine.runs.mine import mine_to_file
 from hnmine.runs.reproduce import reproduce
 from hnmine.runs.workspace import vectors_folder
@@ -100,6 +101,7 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
                 settings,
                 manifest=manifest,
                 verdicts=() if arguments.reviews is None else read_verdicts(arguments.reviews),
+                judgements=() if arguments.judgements is None else read_judgements(arguments.judgements),
                 **shared,
             )[0]
     if arguments.search_batch_size is not None:

@@ -23,6 +23,13 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
           (100_000_000, "10M<n<100M"), (1_000_000_000, "100M<n<1B"))  # fmt: skip
 
 
+_RELABELLED = {
+    "dropped": "{:,} of them dropped from the negatives",
+    "promoted": "{:,} of them added as positives",
+    "left_out": "{:,} rows with such negatives left out",
+}
+
+
 def size_category(rows: int) -> str:
     """Return the hub's name for a number of rows, such as "1K<n<10K"."""
     return next((name for limit, name in _SIZES if rows < limit), "n>1B")
@@ -104,6 +111,11 @@ def _counts(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield f"- mean similarity to the query: negatives {scores['negatives']:.3f}, positives {scores['positives']:.3f}"
     if verdicts := {name: count for name, count in summary["verdicts"].items() if count and name != "elsewhere"}:
         yield f"- verdicts of reviewers applied: {', '.join(f'{count:,} {name}' for name, count in verdicts.items())}"
+    if judged := summary.get("judgements"):
+        judges = sorted({each["judge"] for each in manifest.get("judgements", [])})
+        done = [words.format(judged[name]) for name, words in _RELABELLED.items() if name in judged]
+        said = f"{counted(judged['pairs'], 'pair')} graded by a judge ({', '.join(map(_name, judges))}), {judged['relevant']:,} relevant"
+        yield f"- {', '.join([said, *done])}"
     rate = summary["estimated_fn_rate"]
     if rate is None:
         yield "- estimated false-negative rate: not computed"

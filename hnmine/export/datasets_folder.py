@@ -56,7 +56,9 @@ def dataset_files(part: ExportPart, manifest: Mapping[str, Any]) -> dict[str, It
         manifest: of the run, for the card; may be empty.
     """
     schema = _schema(part)
-    splits: dict[str, Bools | None] = {"train": None} if part.dev is None else {"train": ~part.dev, "dev": part.dev}
+    splits: dict[str, Bools | None] = {"train": part.queries} if part.dev is None else {"train": ~part.dev, "dev": part.dev}
+    if part.dev is not None and part.queries is not None:
+        splits = {name: queries & part.queries for name, queries in splits.items() if queries is not None}
     counts: dict[str, int] = {}
     files: dict[str, Iterable[bytes]] = {"dataset_dict.json": [_json({"splits": list(splits)})]}
     for name, queries in splits.items():

@@ -119,7 +119,12 @@ class ExportPart:
         if ids and (own := _own_ids(self)):
             left_out.discard(own[0])
         found = []
-        if joined := len(self.rows) - len(self.corpus.queries):
+        of_rows = self.corpus.row_queries
+        if (
+            joined := len(of_rows) - len(self.corpus.queries)
+            if self.queries is None
+            else int(self.queries[of_rows].sum() - self.queries.sum())
+        ):
             rows = "row has" if joined == 1 else "rows have"
             found.append(f"{joined:,} {rows} the query of another row: they are joined, and each pair is written once")
         if left_out:
@@ -134,7 +139,9 @@ def listed(found: Sequence[str]) -> str:
 
 def merge_counts(parts: Sequence[ExportPart]) -> ExportPart:
     """Return all parts of one export as one part with their counts added up."""
-    whole = replace(parts[0], queries=None, counts=Counter(), written=sum(part.written for part in parts))
+    masks = [part.queries for part in parts if part.queries is not None]
+    queries = np.logical_or.reduce(masks) if len(masks) == len(parts) else None
+    whole = replace(parts[0], queries=queries, counts=Counter(), written=sum(part.written for part in parts))
     for part in parts:
         fewest = min((each.counts["fewest"] for each in (whole, part) if "fewest" in each.counts), default=None)
         whole.counts.update(part.counts)

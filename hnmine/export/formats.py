@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from hnmine.checks.kinds import OUTPUT_REPAIRS
 from hnmine.checks.repair import repaired
@@ -341,6 +343,7 @@ def write_export(
     dev_share: float = 0.0,
     seed: int = 42,
     repair_output: Iterable[str] = (),
+    left_out: npt.NDArray[np.bool_] | None = None,
     manifest: Mapping[str, Any] | None = None,
     accept: Callable[[list[str]], None] | None = None,
 ) -> list[Written]:
@@ -352,18 +355,22 @@ def write_export(
         scores: scores to write; None for none.
         dev_share: fraction of the queries in [0, 1) that becomes dev, drawn with `seed`.
         repair_output: faults to repair in the written file, keys of `checks.kinds.OUTPUT_REPAIRS`; FlagEmbedding format only.
+        left_out: (q,) bool, queries whose rows are not written; None for none. They count when a split is drawn.
         manifest: of the run, for the card of a folder; it affects no data file.
         accept: called with the SHA-256 of each output before any takes its place; if it raises, existing files are unchanged.
 
     Raises:
-        SettingsError: as `check_export`, or a split of one query, or a folder would replace other files.
+        SettingsError: as `check_export`, or a split of one query, or no row is left, or a folder would replace other files.
         OutputError: a file cannot be written; existing files are unchanged.
     """
     repair_output = tuple(repair_output)
     form = check_export(format_name, with_scores=scores is not None, dev_share=dev_share, repair_output=repair_output)
     path = Path(path)
     dev = dev_queries(corpus, dev_share, seed) if dev_share else None
-    whole = ExportPart(rows=rows, corpus=corpus, selection=selection, scores=scores)
+    kept = None if left_out is None or not left_out.any() else ~left_out
+    if kept is not None and not kept.any():
+        raise SettingsError("every row has a negative that the judge calls relevant, so none is left; drop or promote them instead")
+    whole = ExportPart(rows=rows, corpus=corpus, selection=selection, scores=scores, queries=kept)
     if form.folder is not None:
         check_replaceable(path)
         part = replace(whole, dev=dev)
@@ -375,8 +382,9 @@ def write_export(
     if dev is None or form.split == "inside":
         parts = [(path, "all", replace(whole, dev=dev))]
     else:
-        parts = [(path, "train", replace(whole, queries=~dev, counts=Counter()))]
-        parts.append((dev_path(path), "dev", replace(whole, queries=dev, counts=Counter())))
+        train, held_out = (~dev, dev) if kept is None else (~dev & kept, dev & kept)
+        parts = [(path, "train", replace(whole, queries=train, counts=Counter()))]
+        parts.append((dev_path(path), "dev", replace(whole, queries=held_out, counts=Counter())))
     files = [(target, _repaired(part, repair_output) if repair_output else form.write(part)) for target, _, part in parts]
     sizes = write_all(files, accept=None if accept is None else lambda found: accept([digest for _, digest in found]))
     notes = form.count_notes(merge_counts([part for _, _, part in parts]))

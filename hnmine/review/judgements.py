@@ -27,13 +27,14 @@ from hnmine.data.verdicts import Choice, pair_keys, pairs_of, parse_time
 from hnmine.review.batches import as_stored, as_text
 from hnmine.review.event_log import EventLog
 
-__all__ = ["FILE", "Call", "Judgement", "JudgementStore", "Usage", "judgement_lines", "matched", "read_judgements", "verdict_of"]
+__all__ = ["FILE", "FORMAT", "Call", "Judgement", "JudgementStore", "Usage", "judgement_lines", "matched", "read_judgements", "verdict_of"]
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
 # The file in the workspace.
 FILE = "judgements.sqlite"
+FORMAT = 1
 # As in the store of verdicts: versions of different files are never equal.
 _GENERATION = 1 << 40
 # Values of one question to SQLite.
@@ -91,7 +92,7 @@ class _Log(EventLog):
         "CREATE TRIGGER judgements_stay BEFORE UPDATE ON judgements BEGIN SELECT RAISE(ABORT, 'judgements are only ever added'); END",
         "CREATE TRIGGER judgements_keep BEFORE DELETE ON judgements BEGIN SELECT RAISE(ABORT, 'judgements are only ever added'); END",
     )
-    format = 1
+    format = FORMAT
 
 
 class JudgementStore:

@@ -36,9 +36,10 @@ Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 
-Source = Literal["chosen", "window", "nearest", "audit", "disagreements"]
-# Sources whose pairs the caller gives.
-_GIVEN = ("audit", "disagreements")
+Source = Literal["chosen", "window", "nearest", "audit", "disagreements", "judged", "judged_relevant", "judge_differs"]
+# Sources whose pairs the caller gives, and those whose pairs are shown whatever their state.
+_GIVEN = ("audit", "disagreements", "judged", "judged_relevant", "judge_differs")
+_DECIDED_AGAIN = ("disagreements", "judge_differs")
 
 # The states of a pair; `Queue.verdicts` holds indices into this.
 STATES = ("unreviewed", *CHOICES)
@@ -55,6 +56,8 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Attributes:
         source: "chosen": the negatives. "window": all candidates in the rank window. "nearest": those before the window. "audit": an
             audit sample, in the order in which it was drawn. "disagreements": pairs on which reviewers disagree, whatever their state.
+            "judged", "judged_relevant": pairs that an LLM has judged, or found relevant. "judge_differs": pairs on which it and people
+            disagree, whatever their state.
         order: "fn_probability": the estimate, highest first. "ratio": to the positive, highest first. "random". "query": the order of
             the file. "hubs": passages chosen for the most queries first.
         seed, sample: of the random order; `sample` limits the number of pairs.
@@ -133,7 +136,7 @@ class Queue:
         `overlap` is the percentage of shared pairs. With 100 two reviewers judge each pair, however many there are.
         """
         found = self.todo.copy()
-        if overlap and self.judged and "unreviewed" in self.settings.states and self.settings.source != "disagreements":
+        if overlap and self.judged and "unreviewed" in self.settings.states and self.settings.source not in _DECIDED_AGAIN:
             shared = (self.overlap < overlap) & (np.sum(list(self.judged.values()), axis=0, dtype=np.uint8) == 1)
             found |= shared & ~self.judged[who] if who in self.judged else shared
         return found
@@ -217,7 +220,8 @@ def build(
         settings: which pairs, and in which order.
         with_verdict: pairs with a verdict: queries, passages, and indices into STATES (`pairs_with_verdict`).
         estimator: for the order "fn_probability"; None where the run has no signals.
-        sample: the pairs of the sources "audit" (`audit_sample.different_pairs`) and "disagreements" (`agreement.unresolved_pairs`).
+        sample: the pairs of the sources that the caller gives, such as "audit" (`audit_sample.different_pairs`) and "disagreements"
+            (`agreement.unresolved_pairs`).
         judged: the pairs on which each reviewer has a verdict (`pairs_by_reviewer`).
 
     Raises:
@@ -227,7 +231,9 @@ def build(
         raise SettingsError(f"this run has no signal {settings.signal!r}; it has: {', '.join(ranking.signals) or 'none'}")
     if settings.source in _GIVEN:
         if sample is None:
-            raise SettingsError("this selection has no audit sample; draw one on the Quality screen")
+            raise SettingsError(
+                f"the pairs of the source {settings.source!r} are not given; an audit sample is drawn on the Quality screen"
+            )
         drawn = ranking.score_pairs(*sample)
         pairs, nearest_only = RankedPairs(*sample, drawn, ranks_of(ranking.ids, *sample)), None
     else:
@@ -236,7 +242,7 @@ def build(
     ratios = ratio_to_positive(pairs.scores, selection.positive[pairs.queries])
     matches = _matching(corpus, ranking, settings, pairs, ratios)
     wanted = np.isin(np.arange(len(STATES)), [STATES.index(state) for state in settings.states])
-    if settings.source == "disagreements":
+    if settings.source in _DECIDED_AGAIN:
         wanted[:] = True
     elif "unreviewed" not in settings.states:
         matches &= wanted[verdicts]

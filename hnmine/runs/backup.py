@@ -1,7 +1,7 @@
 """A backup of a workspace: one tar file with every file, and `backup.json`, the list of their sizes and SHA-256, at its end.
 
-It can be made while servers run: verdicts are copied by SQLite's own backup, files are replaced as a whole and never changed, and a run or
-data set that is deleted meanwhile is left out as a whole. `hnmine.runs.restore` reads it.
+It can be made while servers run: verdicts and judgements are copied by SQLite's own backup, files are replaced as a whole and never
+changed, and a run or data set that is deleted meanwhile is left out as a whole. `hnmine.runs.restore` reads it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["LIST", "Backup", "FileList", "Listed", "back_up", "bad_name", "descr
 
 LIST = "backup.json"
 PROGRESS_EVERY = 64
-_DATABASES = ("reviews.sqlite", "vectors/index.sqlite")
+_DATABASES = ("reviews.sqlite", "judgements.sqlite", "vectors/index.sqlite")
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -114,7 +114,7 @@ class _Filler:
         self._left_out: list[str] = []
 
     def fill(self, *, vectors: bool) -> tuple[dict[str, Listed], tuple[str, ...]]:
-        for name in _DATABASES if vectors else _DATABASES[:1]:
+        for name in _DATABASES if vectors else _DATABASES[:-1]:
             if (self._root / name).exists():
                 self._add_database(name)
         paths = [path for path in below(self._root) if self._wanted(path, vectors=vectors)]

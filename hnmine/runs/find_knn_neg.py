@@ -26,13 +26,15 @@ from hnmine.models.encoder import as_encoder
 from hnmine.models.opening import load_encoder
 from hnmine.models.reranker import RerankerSettings
 from hnmine.retrieval.approximate import IndexName
+from hnmine.review.judgements import Judgement, read_judgements
+from hnmine.review.relabelling import Relabel
 from hnmine.runs.mine import mine_to_file
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.summary import Summary
 from hnmine.selection.presets import with_preset
 from hnmine.selection.settings import SelectionSettings, parse_window
 
-__all__ = ["changed_selection", "columns_of", "find_knn_neg", "skips", "verdicts_of"]
+__all__ = ["changed_selection", "columns_of", "find_knn_neg", "judgements_of", "skips", "verdicts_of"]
 
 
 def find_knn_neg(
@@ -56,6 +58,9 @@ def find_knn_neg(
     repair: Iterable[str] = (),
     on_bad_rows: Literal["raise", "skip"] = "raise",
     verdicts: Any = None,
+    judgements: Any = None,
+    relabel: Relabel = "keep",
+    relevant_from: int = 2,
     with_scores: bool = False,
     store: str | os.PathLike[str] | None = None,
     cluster: str | ClusterSettings | None = None,
@@ -91,6 +96,9 @@ def find_knn_neg(
         repair: kinds of problems to repair when reading, or "all" (`hnmine.data.problems.REPAIRS`).
         on_bad_rows: "raise" refuses the file, "skip" leaves the rows out.
         verdicts: reviewers' verdicts: a path of JSON lines, `Verdict`s, or a `VerdictStore`.
+        judgements: a judge's grades, the signal "judge": a path of JSON lines, `Judgement`s, or a `JudgementStore`.
+        relabel: what is done with candidates that the judge calls relevant, by a grade of at least `relevant_from`: "keep", "drop",
+            "promote" or "leave_out" (the row); people's verdicts win.
         with_scores: write `pos_scores` and `neg_scores`, similarities of the model.
         store: folder where vectors and scores of pairs are kept, so that nothing is encoded twice and a killed run continues. Vectors of a
             loaded model are not kept: its weights are unknown.
@@ -132,6 +140,8 @@ def find_knn_neg(
         repair=tuple(sorted(repairs_from(repair))),
         skip_bad_rows=skips(on_bad_rows),
         with_scores=with_scores,
+        relabel=relabel,
+        relevant_from=relevant_from,
     )
     with progress_shown(on_progress) as shown:
         return mine_to_file(
@@ -142,6 +152,7 @@ def find_knn_neg(
             settings,
             manifest=manifest,
             verdicts=verdicts_of(verdicts),
+            judgements=judgements_of(judgements),
             store=store,
             cluster=cluster_settings(cluster),
             on_progress=shown,
@@ -204,4 +215,21 @@ def verdicts_of(given: Any) -> Sequence[Verdict]:
     found = list(given.verdicts() if hasattr(given, "verdicts") else given)
     if other := next((each for each in found if not isinstance(each, Verdict)), None):
         raise SettingsError(f"verdicts holds {other!r}; give a path, a VerdictStore, or a list of hnmine.Verdict")
+    return found
+
+
+def judgements_of(given: Any) -> Sequence[Judgement]:
+    """Return judgements given as a path of JSON lines, as a store, as `Judgement`s, or not at all (None).
+
+    Raises:
+        InputError: the file cannot be read.
+        SettingsError: an element is not a Judgement.
+    """
+    if given is None:
+        return ()
+    if isinstance(given, (str, os.PathLike)):
+        return read_judgements(given)
+    found = list(given.all() if hasattr(given, "all") else given)
+    if other := next((each for each in found if not isinstance(each, Judgement)), None):
+        raise SettingsError(f"judgements holds {other!r}; give a path, a JudgementStore, or a list of hnmine.Judgement")
     return found

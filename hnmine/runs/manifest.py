@@ -1,8 +1,9 @@
 """The manifest: all that is needed to reproduce an output, byte for byte.
 
-It holds the settings, the fingerprints of the input files and of the weights, how the files were understood, the applied verdicts (in full,
-because a review continues after the export), the versions, the counts, and the fingerprints of the output. Everything that decides a byte
-is in it or identified by its SHA-256; `hnmine.runs.reproduce` repeats the run and compares. Plain JSON. Paths are hints.
+It holds the settings, the fingerprints of the input files and of the weights, how the files were understood, the applied verdicts and the
+grades of a judge (in full, because a review continues after the export), the versions, the counts, and the fingerprints of the output.
+Everything that decides a byte is in it or identified by its SHA-256; `hnmine.runs.reproduce` repeats the run and compares. Plain JSON.
+Paths are hints.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from hnmine.data.verdicts import Verdict
 from hnmine.export.formats import Written
 from hnmine.models.served.names import served_name
 from hnmine.models.served.probe import same_model
+from hnmine.review.judgements import Judgement
 
 __all__ = [
     "Manifest",
@@ -105,7 +107,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         inputs: "input_file" and "candidate_pool", each with name, bytes, sha256 and, where it was a file, path, or paths of several.
         model: `describe()` of the encoder, with weights_sha256 and precision. second_model, reranker: the same, None without.
         outputs: name, bytes, sha256 and rows of each file written.
-        verdicts: those that were applied.
+        verdicts: those that were applied. judgements: a judge's, on this data.
         versions: of hnmine, Python and the packages that affect the bytes.
         audit: the audit of the negatives (`review.audit.AuditRecord`), or None; it affects no byte.
         folder: that of the manifest.
@@ -118,6 +120,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     reranker: dict[str, Any] | None = None
     outputs: list[dict[str, Any]] = []
     verdicts: list[Verdict] = []
+    judgements: list[Judgement] = []
     versions: dict[str, str] = {}
     audit: dict[str, Any] | None = None
     folder: str = ""
@@ -240,6 +243,7 @@ def compose(
     second_model: Mapping[str, Any] | None = None,
     reranker: Mapping[str, Any] | None = None,
     verdicts: Iterable[Verdict],
+    judgements: Iterable[Judgement] = (),
     summary: Any,
     read: Mapping[str, Any] | None = None,
     fn_model: Any = None,
@@ -258,6 +262,7 @@ def compose(
             "second_model": second_model,
             "reranker": reranker,
             "verdicts": list(verdicts),
+            "judgements": list(judgements) or None,
             "versions": versions(),
             "summary": summary,
             "fn_model": fn_model,
@@ -285,6 +290,7 @@ def of_export(
     settings: Any,
     names: Mapping[str, str | None],
     verdicts: Iterable[Verdict],
+    judgements: Iterable[Judgement] = (),
     summary: Any,
     fn_model: Any,
     outputs: Sequence[Mapping[str, Any]],
@@ -296,11 +302,12 @@ def of_export(
         run: the run's own manifest, with the model, the versions and the inputs as the workspace stores them.
         settings: `MineSettings` as they are now; summary: counted now.
         names: the names of "input_file" and "candidate_pool" before the workspace stored them.
-        verdicts, fn_model: as in `compose`.
+        verdicts, judgements, fn_model: as in `compose`.
         outputs: of `fingerprints`; audit: a `review.audit.AuditRecord`, or None.
     """
     inputs = {argument: {**file, "name": names.get(argument) or file["name"]} for argument, file in run.get("inputs", {}).items()}
     now = {"settings": settings, "inputs": inputs, "verdicts": list(verdicts), "summary": summary, "fn_model": fn_model}
+    now["judgements"] = list(judgements) or None
     return _plain({**run, **now, "outputs": outputs, "audit": audit})
 
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,9 +20,8 @@ from hnmine.cluster.opening import opened
 from hnmine.cluster.settings import ClusterSettings
 from hnmine.core.paths import require_possible
 from hnmine.core.progress import OnProgress, ShouldStop, Stages, check_cancelled
-from hnmine.data.dataset import Inputs, read_inputs
+from hnmine.data.dataset import Inputs
 from hnmine.data.folders import Paths
-from hnmine.data.objects import are_paths
 from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.export.formats import Written
 from hnmine.models import opening
@@ -32,14 +30,18 @@ from hnmine.models.encoder import Encoder
 from hnmine.models.reranker import Reranker
 from hnmine.retrieval.approximate import IndexedSearch
 from hnmine.retrieval.bm25 import LexicalIndex
+from hnmine.retrieval.judge_signal import SIGNAL as JUDGE
 from hnmine.retrieval.ranking import Ranking, rank
 from hnmine.retrieval.rerank import SIGNAL, Scorer, with_reranker
 from hnmine.retrieval.search import search_device
 from hnmine.retrieval.signals import with_signals
+from hnmine.review.judgements import Judgement
+from hnmine.review.relabelling import judged_pairs
 from hnmine.runs.manifest import Manifest, Role, compose
 from hnmine.runs.output import Mined, Outputs
 from hnmine.runs.plan import plan_key, planned
 from hnmine.runs.query_prompts import read_query_prompts
+from hnmine.runs.read_data import read_data
 from hnmine.runs.reviewed import Reviewed, apply_verdicts
 from hnmine.runs.settings import SCORE_SOURCES, MineSettings, ScoreSource
 from hnmine.runs.summary import Summary, summarise
@@ -88,32 +90,6 @@ class Ranked:
     stages: list[dict[str, Any]]
 
 
-def read_data(
-    input_file: Any, candidate_pool: Any, settings: MineSettings, *, stages: Stages, should_stop: ShouldStop | None = None
-) -> Inputs:
-    """Read the data as `settings` say, and add to the fingerprints the paths; arguments and errors as in `dataset.read_inputs`."""
-    _begin("reading the files", stages, should_stop)
-    inputs = read_inputs(
-        input_file,
-        candidate_pool,
-        pool_mode=settings.pool_mode,
-        columns=settings.columns,
-        repair=settings.repair,
-        skip_bad_rows=settings.skip_bad_rows,
-    )
-    for name, path in (("input_file", input_file), ("candidate_pool", candidate_pool)):
-        if isinstance(path, (str, os.PathLike)):
-            inputs.files[name]["path"] = _absolute(path)
-        elif name in inputs.files and are_paths(path, is_pool=name == "candidate_pool"):
-            inputs.files[name]["paths"] = [_absolute(each) for each in path]
-    return inputs
-
-
-def _absolute(path: str | os.PathLike[str]) -> str:
-    text = os.fspath(path)
-    return text if text.startswith("hf://") else str(Path(text).resolve())
-
-
 def rank_data(
     inputs: Inputs,
     settings: MineSettings,
@@ -148,7 +124,7 @@ def rank_data(
             expected.check_weights("reranker", reranker.describe())
         scorer = Scorer(reranker, inputs.corpus, store)
     scored = 0 if settings.reranker is None else settings.reranker.depth or settings.selection.window_end
-    with_more = signals or not set(settings.selection.signals) <= {SIGNAL}
+    with_more = signals or not set(settings.selection.signals) <= {SIGNAL, JUDGE}
     depth = max(depth or 0, settings.selection.window_end, scored, FN_DEPTH if with_more else 0)
     # The workers of a cluster look for GPUs of their own.
     on_gpu, note = (settings.use_gpu, None) if cluster is not None else search_device(settings.use_gpu, depth)
@@ -228,6 +204,9 @@ def summary_of(ranked: Ranked, settings: MineSettings, reviewed: Reviewed, selec
     summary.query_prompts = ranked.descriptions["model"].get("query_prompts", {})
     summary.vectors = ranked.vectors
     summary.index = ranked.index
+    summary.judgements = reviewed.judge_counts(selection)
+    if (elsewhere := reviewed.judged.elsewhere) and summary.judgements:
+        summary.notes.append(f"{elsewhere:,} judgements are on texts that are not in this data")
     if ranked.scorer is not None:
         summary.pairs = {"stored": ranked.scorer.stored, "scored": ranked.scorer.scored}
     return summary
@@ -267,6 +246,7 @@ def finish(
         second_model=ranked.descriptions.get("second_model"),
         reranker=ranked.descriptions.get("reranker"),
         verdicts=reviewed.verdict_pairs.applied,
+        judgements=reviewed.judged.judgements,
         fn_model=reviewed.fn_model if settings.selection.uses_fn_model else None,
         summary=summary,
         stages=[*ranked.stages, *stages.report()],
@@ -284,6 +264,7 @@ def mine(
     signals: bool = False,
     load_reranker: Callable[[], Reranker] | None = None,
     verdicts: Iterable[Verdict] = (),
+    judgements: Iterable[Judgement] = (),
     expected: Manifest | None = None,
     store: VectorStore | None = None,
     memory_budget: int | None = None,
@@ -300,7 +281,7 @@ def mine(
         depth: candidates to rank for each query, when more than the window's end is wanted (a slider may move there later).
         signals: compute the signals of every candidate even if these settings need none (a slider may ask for them later).
         load_reranker: returns the reranker when the settings name one; None loads it as they say.
-        verdicts: those on texts of this data are applied.
+        verdicts: those on texts of this data are applied. judgements: the same, the latest last.
         expected: a manifest whose inputs and weights these must be.
         store: where vectors and pairs' scores are kept between runs; with all of them there, neither torch nor a model is loaded.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
@@ -314,6 +295,8 @@ def mine(
     with _timed("read", timings):
         inputs = read_data(input_file, candidate_pool, settings, stages=stages, should_stop=should_stop)
     verdict_pairs = match_verdicts(inputs.corpus, verdicts)
+    judged = judged_pairs(inputs.corpus, judgements)
+    settings.check_judged(judged)
     if expected is not None:
         expected.check_inputs(inputs.files)
     ranked = rank_data(
@@ -333,7 +316,8 @@ def mine(
     stages = Stages(on_progress)
     _begin("selecting", stages, should_stop)
     with _timed("select", ranked.timings):
-        reviewed = apply_verdicts(inputs, ranked.ranking, verdict_pairs)
+        reviewed = apply_verdicts(inputs, ranked.ranking, verdict_pairs, judged)
+        reviewed = reviewed.relabelled(settings.relabel, settings.relevant_from)
         selection = reviewed.select(settings.selection)
     mined = finish(ranked, settings, reviewed, selection, stages=stages, should_stop=should_stop)
     mined.summary.timings = timings | mined.summary.timings
@@ -350,6 +334,7 @@ def mine_to_file(
     manifest: bool | str | os.PathLike[str] = True,
     load_reranker: Callable[[], Reranker] | None = None,
     verdicts: Iterable[Verdict] = (),
+    judgements: Iterable[Judgement] = (),
     expected: Manifest | None = None,
     store: str | os.PathLike[str] | None = None,
     memory_budget: int | None = None,
@@ -372,6 +357,7 @@ def mine_to_file(
         load_encoder,
         load_reranker=load_reranker,
         verdicts=verdicts,
+        judgements=judgements,
         expected=expected,
         store=None if store is None else VectorStore(store),
         memory_budget=memory_budget,

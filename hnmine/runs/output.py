@@ -77,6 +77,7 @@ def write_rows(
         dev_share=settings.dev_share,
         repair_output=settings.repair_output,
         seed=settings.selection.seed,
+        left_out=reviewed.left_out(selection),
         manifest=manifest,
         accept=accept,
     )

@@ -154,6 +154,7 @@ def reproduce(
             settings,
             manifest=new_manifest,
             verdicts=manifest.verdicts,
+            judgements=manifest.judgements,
             expected=manifest,
             store=store,
             memory_budget=memory_budget,

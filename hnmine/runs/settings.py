@@ -15,6 +15,7 @@ from hnmine.models.reranker import RerankerSettings
 from hnmine.retrieval.approximate import IndexName, chosen_index
 from hnmine.retrieval.rerank import SIGNAL
 from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, chosen_retrievers
+from hnmine.review.relabelling import RELABELS, JudgedPairs, Relabel
 from hnmine.selection.settings import SelectionSettings
 
 __all__ = ["SCORE_SOURCES", "MineSettings", "ScoreSource"]
@@ -45,6 +46,10 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         output_format: one of `hnmine.export.formats.FORMATS`.
         dev_share: part of the queries (0 to below 1) that goes to a dev file; drawn by the seed.
         repair_output: faults to repair in what is written (see `hnmine.checks.kinds.OUTPUT_REPAIRS`); sorted.
+        relabel: what is done with candidates that a judge calls relevant and no person has decided. "keep": nothing; "drop": they are never
+            negatives of the query, and others take their place; "promote": they are added to the positives of every row with the query;
+            "leave_out": rows with such a negative are not written.
+        relevant_from: the lowest grade that counts as relevant, 1 to 3.
     """
 
     selection: SelectionSettings = SelectionSettings()
@@ -64,6 +69,8 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     output_format: str = "flagembedding"
     dev_share: float = 0.0
     repair_output: tuple[str, ...] = ()
+    relabel: Relabel = "keep"
+    relevant_from: int = 2
 
     def __post_init__(self) -> None:
         check_export(self.output_format, with_scores=self.with_scores, dev_share=self.dev_share, repair_output=self.repair_output)
@@ -74,6 +81,10 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         msgspec.structs.force_setattr(self, "retrievers", chosen_retrievers(self.retrievers, second=second, window_end=end))
         if self.reranker is None and SIGNAL in self.selection.signals:
             raise SettingsError("reranker_margin needs a reranker, and there is none; name one, or leave the margin out")
+        if self.relabel not in RELABELS:
+            raise SettingsError(f"relabel is {self.relabel!r}; it is one of: {', '.join(RELABELS)}")
+        if isinstance(self.relevant_from, bool) or self.relevant_from not in (1, 2, 3):
+            raise SettingsError(f"relevant_from is {self.relevant_from!r}; it is the lowest grade that counts as relevant: 1, 2 or 3")
         if self.score_source not in SCORE_SOURCES:
             raise SettingsError(f"score_source is {self.score_source!r}; it is one of: {', '.join(SCORE_SOURCES)}")
         if self.score_source == "reranker" and (self.reranker is None or not self.with_scores):
@@ -81,3 +92,14 @@ class MineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 f"score_source is 'reranker', and {'there is no reranker' if self.reranker is None else 'no scores are written'}; "
                 f"{'name one' if self.reranker is None else 'set with_scores'}, or leave score_source out"
             )
+
+    def check_judged(self, judged: JudgedPairs) -> None:
+        """Refuse settings that need a judge's grades where no pair of the data has one.
+
+        Raises:
+            SettingsError: as said.
+        """
+        user = "judge_grade" if self.selection.judge_grade is not None else "relabel" if self.relabel != "keep" else ""
+        if user and not len(judged.queries):
+            found = f"none of the {judged.elsewhere:,} judgements is on this data" if judged.elsewhere else "there are none"
+            raise SettingsError(f"{user} needs judgements, and {found}; give those that python -m hnmine judge writes, or leave {user} out")

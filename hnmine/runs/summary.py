@@ -15,10 +15,16 @@ from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, retriever_names
 from hnmine.selection.fn_model import FNEstimator, FNModel, FNRate
 from hnmine.selection.select import Selection
 
-__all__ = ["Summary", "summarise"]
+__all__ = ["RELABELLED", "Summary", "summarise"]
 
 # With fewer queries, the true rate of judged sets was outside the range more often than with all: `similarity_z` compares queries.
 FEW_QUERIES = 100
+# What `relabel` did, by the name in `Summary.judgements`.
+RELABELLED = {
+    "dropped": "{:,} of them dropped",
+    "promoted": "{:,} of them added as positives",
+    "left_out": "{:,} rows with such negatives left out",
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +43,7 @@ class Summary:
         estimated_fn_rate: of the negatives from the window, with its range; None without signals. An audit measures the rate.
         problems: counts of input problems, "kind (resolution)".
         verdicts: counts of the applied verdicts, and of those "elsewhere", on texts that are not in this data; empty without any.
+        judgements: what a judge's grades are and did (`Reviewed.judge_counts`); empty without any on this data.
         vectors: how many were "stored" and how many had to be "encoded"; empty without a store.
         index: what an approximate index reports, by model: its settings and its measured recall; empty with exact search.
         pairs: the same of a reranker's scores, "stored" and "scored"; empty without a reranker.
@@ -63,6 +70,7 @@ class Summary:
     estimated_fn_rate: FNRate | None = None
     problems: dict[str, int] = field(default_factory=dict)
     verdicts: dict[str, int] = field(default_factory=dict)
+    judgements: dict[str, int] = field(default_factory=dict)
     vectors: dict[str, int] = field(default_factory=dict)
     pairs: dict[str, int] = field(default_factory=dict)
     index: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -112,6 +120,10 @@ class Summary:
             lines.append("input        " + ", ".join(f"{count:,} x {name}" for name, count in self.problems.items()))
         if self.verdicts:
             lines.append("verdicts     " + ", ".join(f"{count:,} {name}" for name, count in self.verdicts.items()))
+        if judged := self.judgements:
+            done = [words.format(judged[name]) for name, words in RELABELLED.items() if name in judged]
+            said = f"{judged['pairs']:,} pairs judged, {judged['relevant']:,} candidates relevant by the judge"
+            lines.append("judge        " + ", ".join([said, *done]))
         if self.vectors:
             lines.append(f"vectors      {self.vectors['encoded']:,} encoded, {self.vectors['stored']:,} stored before")
         if self.pairs:

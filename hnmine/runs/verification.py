@@ -18,10 +18,11 @@ from hnmine.core.errors import HnmineError, VersionError, WorkspaceError
 from hnmine.core.progress import OnProgress
 from hnmine.core.text import counted
 from hnmine.retrieval.ranking import Ranking
-from hnmine.review import log_check
+from hnmine.review import judgements, log_check
 from hnmine.review.audit_sample import Sample
+from hnmine.review.judge_settings import JudgeSettings
 from hnmine.review.migration import SCHEMA_VERSION
-from hnmine.runs import audit_samples, dataset_files, dataset_notes, drafts, exports, job_records, variants
+from hnmine.runs import audit_samples, dataset_files, dataset_notes, drafts, exports, job_records, judge_setup, variants
 from hnmine.runs.dataset_notes import DatasetNote
 from hnmine.runs.dataset_settings import SETTINGS, read_setting
 from hnmine.runs.descriptions import Run
@@ -80,7 +81,11 @@ _READERS: dict[str, dict[str, Reader]] = {
         "exported-*.json": _json(Exported, exports.REMEDY),
         "figures/*": _json(Figures, "remove the file; the Runs screen computes it again"),
     },
-    "": {"timings.json": _json(Timings, job_records.TIMINGS_REMEDY, older_timings), "jobs/*.json": _json(JobRecord, job_records.REMEDY)},
+    "": {
+        "timings.json": _json(Timings, job_records.TIMINGS_REMEDY, older_timings),
+        "jobs/*.json": _json(JobRecord, job_records.REMEDY),
+        judge_setup.FILE: _json(JudgeSettings, judge_setup.REMEDY),
+    },
 }
 
 
@@ -122,6 +127,7 @@ def verify(space: Workspace, *, on_progress: OnProgress | None = None) -> Verifi
     steps: list[Callable[[], Iterator[WorkspaceError]]] = [
         partial(_small_files, space),
         partial(_verdicts, space, read),
+        partial(_judgements, space, read),
         *(partial(_dataset, space, each.id) for each in datasets),
         *(partial(_run, space, each.id) for each in runs),
         partial(_vectors, space, read),
@@ -167,29 +173,51 @@ def _run(space: Workspace, run_id: str) -> Iterator[WorkspaceError]:
 
 
 def _verdicts(space: Workspace, read: list[str]) -> Iterator[WorkspaceError]:
-    path = space.root / "reviews.sqlite"
+    def check(db: sqlite3.Connection, version: int) -> list[str]:
+        if version not in (0, SCHEMA_VERSION):  # a file of an older format is converted when a server opens it
+            return []
+        found = list(log_check.faults(db))
+        (count,) = db.execute("SELECT count(*) FROM current WHERE decision IS NOT NULL").fetchone()
+        read.append(counted(count, "verdict"))
+        return found
+
+    yield from _database(space.root / "reviews.sqlite", "verdicts", SCHEMA_VERSION, check, "import your last download of the verdicts")
+
+
+def _judgements(space: Workspace, read: list[str]) -> Iterator[WorkspaceError]:
+    def check(db: sqlite3.Connection, version: int) -> list[str]:
+        (count,) = db.execute("SELECT count(*) FROM judgements").fetchone()
+        (wrong,) = db.execute(
+            "SELECT count(*) FROM judgements WHERE grade NOT BETWEEN 0 AND 3 OR typeof(query || passage) != 'text'"
+        ).fetchone()
+        read.append(counted(count, "judgement"))
+        return [f"{counted(wrong, 'grade is', 'grades are')} not 0 to 3"] if wrong else []
+
+    yield from _database(space.root / judgements.FILE, "judgements", judgements.FORMAT, check, "judge again")
+
+
+def _database(
+    path: Path, holds: str, newest: int, check: Callable[[sqlite3.Connection, int], list[str]], else_do: str
+) -> Iterator[WorkspaceError]:
+    """Yield what is wrong with an SQLite file; `check` reads its tables, of a format that this version knows."""
     if not path.exists() and not path.is_symlink():
         return
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             db.execute("BEGIN")  # servers may write meanwhile
-            if (version := db.execute("PRAGMA user_version").fetchone()[0]) > SCHEMA_VERSION:
-                yield VersionError(small_files.other_format(path, version, SCHEMA_VERSION))
+            if (version := db.execute("PRAGMA user_version").fetchone()[0]) > newest:
+                yield VersionError(small_files.other_format(path, version, newest))
                 return
             (state,) = db.execute("PRAGMA integrity_check(1)").fetchone()
-            found = [] if state == "ok" else [state]
-            if not found and version in (0, SCHEMA_VERSION):  # a file of an older format is converted when a server opens it
-                found = list(log_check.faults(db))
-                (count,) = db.execute("SELECT count(*) FROM current WHERE decision IS NOT NULL").fetchone()
-                read.append(counted(count, "verdict"))
+            found = check(db, version) if state == "ok" else [state]
     except sqlite3.Error as error:
         found = [str(error)]
     if found:
         more = [f"{len(found) - _NAMED:,} more"] if len(found) > _NAMED else []
         yield WorkspaceError(
-            f"the verdicts in {path} are damaged ({', '.join([*found[:_NAMED], *more])}); move it away together with the files ending in "
-            "-wal and -shm, then put the one of a backup in its place (python -m hnmine workspace restore, into a new folder), or import "
-            "your last download of the verdicts"
+            f"the {holds} in {path} are damaged ({', '.join([*found[:_NAMED], *more])}); move it away together with the files ending in "
+            f"-wal and -shm, then put the one of a backup in its place (python -m hnmine workspace restore, into a new folder), or "
+            f"{else_do}"
         )
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from hnmine.core.errors import SettingsError
 from hnmine.data.corpus import Corpus
+from hnmine.retrieval.judge_signal import SIGNAL as JUDGE
 from hnmine.retrieval.ranking import Ranking, ranks_of
 from hnmine.retrieval.signals import positive_similarity
 from hnmine.selection.filters import ScoreFilter
@@ -29,6 +30,13 @@ Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
+
+
+# What else a run can lack, and where it is from.
+_REMEDIES = {
+    "reranker": "mine with a reranker",
+    JUDGE: "give judgements of its pairs, which python -m hnmine judge writes, or leave the filter out",
+}
 
 
 class ActiveFilters:
@@ -50,7 +58,7 @@ class ActiveFilters:
         """
         if missing := [name for name in settings.signals if name not in ranking.signals]:
             users = [each.name for each, _ in settings.filters if set(each.signals) & set(missing)] or settings.targets
-            remedy = "mine with a reranker" if missing == ["reranker"] else "mine again to compute it"
+            remedy = _REMEDIES.get(missing[0], "mine again to compute it") if len(missing) == 1 else "mine again to compute it"
             raise SettingsError(f"{users[0]} needs the signal {missing[0]!r}, which this run does not have; {remedy}")
         self.settings, self.corpus, self.ranking = settings, corpus, ranking
         if not settings.uses_fn_model:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import SettingsError
+from hnmine.retrieval.judge_signal import SIGNAL as JUDGE
 from hnmine.selection.fn_model import FN_SIGNALS
 
 __all__ = [
@@ -324,6 +325,28 @@ class MaxFNProbability(Filter):
         return f"estimated false-negative probability above {100 * value:g}%"
 
 
+class JudgeGrade(Filter):
+    """A judge's opinion, where it was asked."""
+
+    name = "judge_grade"
+    label = "Judge's grade"
+    short = "judge's grade"
+    action = "reject candidates that a judge gave at least this grade (1: same subject, 2: part of an answer, 3: answers the query)"
+    note = "Candidates without a grade pass."
+    slider = Slider(1.0, 3.0, default=2.0, step=1.0, format="%.0f")
+    signals = (JUDGE,)
+    metavar = "GRADE"
+
+    def check(self, value: float) -> str:
+        return "" if value in (1, 2, 3) else "1, 2 or 3"
+
+    def reject(self, candidates: Candidates, value: float) -> Bools:
+        return candidates.signal(JUDGE) >= np.float32(value)
+
+    def explain(self, value: float) -> str:
+        return f"judge: grade {value:.0f} or higher" if value < 3 else "judge: grade 3"
+
+
 # In the order in which they are applied; the first that rejects a candidate is its reason.
 FILTERS: dict[str, Filter] = {
     each.name: each
@@ -337,6 +360,7 @@ FILTERS: dict[str, Filter] = {
         MaxOverlap(),
         RerankerMargin(),
         MaxFNProbability(),
+        JudgeGrade(),
     )
 }
 

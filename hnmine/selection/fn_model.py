@@ -4,7 +4,8 @@ A hierarchical logistic model of five features: each judged set that it was fitt
 distribution, whose mean and covariance are the model (`python -m benchmarks.fit_fn_model` writes fn_model.json). Slopes hardly differ
 between sets. The bias does, by a factor of several: data differ in how many right answers have no label. So the rate of a run is known
 within a range only. `refit` updates the distribution by verdicts, and the widest part, the bias, moves first. That people review suspicious
-pairs first does no harm: the model knows the features of a pair that it was picked by (ignorable selection).
+pairs first does no harm: the model knows the features of a pair that it was picked by (ignorable selection). The grades of a judge, which
+few pairs have, are a second step: `_with_judge`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from hnmine.core.arrays import row_blocks
 from hnmine.core.errors import SettingsError
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import VerdictPairs
+from hnmine.retrieval.judge_signal import SIGNAL as JUDGE
 from hnmine.retrieval.ranking import Ranking, ranks_of
 
 __all__ = ["FEATURES", "FN_DEPTH", "FN_SIGNALS", "FNEstimator", "FNModel", "FNRate", "default_fn_model", "posterior", "refit"]
@@ -35,7 +37,7 @@ FN_SIGNALS = ("bm25_rank", "bm25_ratio", "positive_similarity", "similarity_z")
 # The features of the default weights, in their order.
 FEATURES = ("positive_similarity", "positive", "similarity_z", "bm25_ratio", "bm25_rank")
 # Signals that get a weight from verdicts only.
-REFIT_ONLY = ("reranker", "second_model")
+REFIT_ONLY = ("reranker", "second_model", JUDGE)
 # Features whose lower values match the first text below.
 FALLING = {"positive", "bm25_rank"}
 # Features that are explained together, with the text for values that are typical of false negatives, and for other values.
@@ -46,6 +48,7 @@ EXPLANATIONS = (
     (("bm25_ratio", "bm25_rank"), "contains the query's words", "lacks the query's words"),
     (("second_model",), "near by the second model", "far by the second model"),
     (("reranker",), "relevant by the reranker", "not relevant by the reranker"),
+    ((JUDGE,), "relevant by the judge", "not relevant by the judge"),
 )
 # Candidates and verdicts have ranks below it.
 FN_DEPTH = 300
@@ -53,6 +56,10 @@ FN_DEPTH = 300
 RANGE = 2.0
 # Prior standard deviation of the weight of a REFIT_ONLY signal, in log-odds for one standard deviation of the signal.
 UNKNOWN_WEIGHT = 0.5
+# The grade of a judge that says nothing: halfway between those that mean not relevant (0, 1) and relevant (2, 3). Prior standard deviation
+# of the log-odds of one grade: wider than of other signals, because a judge that people agree with moves the odds a hundredfold.
+NO_GRADE = 1.5
+GRADE_WEIGHT = 1.0
 # Candidates whose probabilities `FNEstimator.keep` holds, 64 MB at most.
 KEPT = 2**24
 # Smaller log-odds are not explained: the feature is unknown, or has no weight.
@@ -67,7 +74,7 @@ class FNModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Attributes:
         features: FEATURES, and those of REFIT_ONLY that have a weight.
         weights: mean log-odds per unit of each feature.
-        centre: the mean of each feature; an unknown value counts as the mean.
+        centre: the mean of each feature, of a judge NO_GRADE; an unknown value counts as it, and adds nothing.
         bias: mean log-odds of a candidate whose features are all at their centre.
         covariance: of the weights and the bias, which is last: (features + 1) x (features + 1).
         fitted_on: names of the judged sets behind the default weights.
@@ -217,7 +224,7 @@ class FNEstimator:
                 found = np.log1p(self.ranking.signals[name][rows, ranks])
             case _:
                 found = np.asarray(self.ranking.signals[name][rows, ranks])
-        # Unknown values count as the mean.
+        # Unknown values count as the centre.
         return np.where(np.isnan(found), np.float32(self.model.centre[self.model.features.index(name)]), found)
 
 
@@ -231,7 +238,8 @@ def refit(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs, base: F
         base: the model to start from; None for the default one.
 
     Relevant verdicts together count at most as much as the negative ones. A report of false negatives alone does not say
-    how many candidates were seen, and each would raise the level.
+    how many candidates were seen, and each would raise the level. Verdicts on the grades of a judge that people reviewed most count less:
+    who reviews what the judge calls relevant finds false negatives, which say little of all other candidates.
 
     Returns:
         The base, if no negative verdict is on a ranked candidate, or the ranking has no signals.
@@ -244,35 +252,74 @@ def refit(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs, base: F
         return base
     ranks = ranks_of(ranking.ids[:, :FN_DEPTH], queries, np.concatenate([pairs[1] for pairs, _ in groups]))
     queries, outcomes, ranks = queries[ranks >= 0], outcomes[ranks >= 0], ranks[ranks >= 0]
-    false = int(outcomes.sum())
-    true = len(outcomes) - false
-    if not true:
+    if outcomes.all():
         return base
     wide = _with_signals(base, ranking)
     rows = _with_bias(FNEstimator(corpus, ranking, wide).features(queries, ranks) - np.array(wide.centre))
-    counts = np.where(outcomes == 1, min(1.0, true / max(1, false)), 1.0)
+    grades = np.asarray(ranking.signals[JUDGE][queries, ranks]) if JUDGE in ranking.signals else np.full(len(ranks), np.nan)
+    counts = _balanced(outcomes, _representative(grades, ranking))
     mean, covariance = posterior(rows, outcomes, counts, np.array([*wide.weights, wide.bias]), np.array(wide.covariance))
-    return msgspec.structs.replace(
+    fitted = msgspec.structs.replace(
         wide,
         weights=tuple(_rounded(value) for value in mean[:-1].tolist()),
         bias=_rounded(float(mean[-1])),
         covariance=tuple(tuple(_rounded(value) for value in line) for line in covariance.tolist()),
         verdicts=base.verdicts + len(rows),
     )
+    asked = ~np.isnan(grades)
+    return (
+        fitted if JUDGE in base.features or not asked.any() else _with_judge(fitted, (rows @ mean)[asked], grades[asked], outcomes[asked])
+    )
 
 
-def posterior(rows: Matrix, outcomes: npt.NDArray[Any], counts: Matrix, mean: Matrix, covariance: Matrix) -> tuple[Matrix, Matrix]:
+def _with_judge(model: FNModel, log_odds: Matrix, grades: npt.NDArray[Any], outcomes: npt.NDArray[Any]) -> FNModel:
+    """Return the model with a weight for the judge's grade, fitted to verdicts on pairs that have one; all other weights stay.
+
+    A weight that was fitted with the others would be wrong for the pairs that the judge was not asked about, which are most: they would
+    count as pairs with the mean grade, but the odds at the mean grade are not the mean odds. With one grade 3 among nine 0, a good judge
+    would make their estimate five times too low. So an unknown grade adds nothing: these pairs keep the estimate that they have
+    without a judge. A grade moves its own pair, from NO_GRADE, which does not depend on what else was asked.
+
+    Args:
+        log_odds: (p,), by the model. grades: (p,). outcomes: (p,), 1 for false negatives.
+    """
+    rows, counts = (grades - NO_GRADE).astype(np.float64)[:, None], _balanced(outcomes, np.ones(len(outcomes)))
+    (weight,), ((variance,),) = posterior(rows, outcomes, counts, np.zeros(1), np.array([[GRADE_WEIGHT**2]]), log_odds)
+    return _widened(model, JUDGE, _rounded(float(weight)), NO_GRADE, _rounded(float(variance)))
+
+
+def _balanced(outcomes: npt.NDArray[Any], counts: Matrix) -> Matrix:
+    """Return the counts of verdicts, (p,) each, with those of false negatives lowered until they sum to at most the others'."""
+    false = float(counts[outcomes == 1].sum())
+    return np.where(outcomes == 1, counts * min(1.0, float(counts[outcomes == 0].sum()) / (false or 1.0)), counts)
+
+
+def _representative(grades: npt.NDArray[Any], ranking: Ranking) -> Matrix:
+    """Return how much each verdict counts, at most 1: a grade's part of the verdicts is lowered to its part of what the judge graded."""
+    counts = np.ones(len(grades))
+    known = grades[~np.isnan(grades)]
+    if len(known):
+        given = np.asarray(ranking.signals[JUDGE][:, :FN_DEPTH])
+        given = given[~np.isnan(given)]
+        for grade in np.unique(known):
+            counts[grades == grade] = min(1.0, float(np.mean(given == grade) / np.mean(known == grade)))
+    return counts
+
+
+def posterior(
+    rows: Matrix, outcomes: npt.NDArray[Any], counts: Matrix, mean: Matrix, covariance: Matrix, log_odds: Matrix | float = 0.0
+) -> tuple[Matrix, Matrix]:
     """Return mode and covariance (Laplace's approximation) of the weights of a logistic model under a normal prior.
 
     Args:
-        rows: (n, w), features, and a last column of ones. outcomes: (n,), 0 or 1. counts: (n,), how often each row counts.
-        mean, covariance: of the prior, (w,) and (w, w).
+        rows: (n, w), features, and a last column of ones for a bias. outcomes: (n,), 0 or 1. counts: (n,), how often each row counts.
+        mean, covariance: of the prior, (w,) and (w, w). log_odds: (n,), what else is known of each row.
     """
     from scipy.optimize import minimize
 
     # In units of the prior: all weights have the same scale, and a weight without variance stays.
     root = np.linalg.cholesky(covariance)
-    scaled, start = rows @ root, rows @ mean
+    scaled, start = rows @ root, rows @ mean + log_odds
 
     def loss(z: Matrix) -> tuple[float, Matrix]:
         total = start + scaled @ z
@@ -289,24 +336,29 @@ def posterior(rows: Matrix, outcomes: npt.NDArray[Any], counts: Matrix, mean: Ma
 
 
 def _with_signals(base: FNModel, ranking: Ranking) -> FNModel:
-    """Return the model with the signals of REFIT_ONLY that the ranking has and the model lacks; their mean weight is 0."""
+    """Return the model with the signals of REFIT_ONLY that the ranking has and the model lacks, but a judge's; their mean weight is 0."""
     for name in REFIT_ONLY:
-        if name in base.features or name not in ranking.signals:
+        if name in (*base.features, JUDGE) or name not in ranking.signals:
             continue
         values = np.asarray(ranking.signals[name][:, :FN_DEPTH], dtype=np.float64)
         if not np.isfinite(values).any() or not (spread := float(np.nanstd(values))):
             continue
-        size = len(base.weights)
-        covariance = np.insert(np.insert(np.array(base.covariance), size, 0.0, axis=0), size, 0.0, axis=1)
-        covariance[size, size] = (UNKNOWN_WEIGHT / spread) ** 2
-        base = msgspec.structs.replace(
-            base,
-            features=(*base.features, name),
-            weights=(*base.weights, 0.0),
-            centre=(*base.centre, _rounded(float(np.nanmean(values)))),
-            covariance=tuple(map(tuple, covariance.tolist())),
-        )
+        base = _widened(base, name, 0.0, _rounded(float(np.nanmean(values))), (UNKNOWN_WEIGHT / spread) ** 2)
     return base
+
+
+def _widened(base: FNModel, name: str, weight: float, centre: float, variance: float) -> FNModel:
+    """Return the model with one more feature, independent of the others."""
+    size = len(base.weights)
+    covariance = np.insert(np.insert(np.array(base.covariance), size, 0.0, axis=0), size, 0.0, axis=1)
+    covariance[size, size] = variance
+    return msgspec.structs.replace(
+        base,
+        features=(*base.features, name),
+        weights=(*base.weights, weight),
+        centre=(*base.centre, centre),
+        covariance=tuple(map(tuple, covariance.tolist())),
+    )
 
 
 def _with_bias(rows: Matrix) -> Matrix:

@@ -46,7 +46,7 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             least as high as the last candidate of the window, or of all positives if none does; a mislabelled positive outside the window
             does not lower the bound. "mean", "min" and "max" are over all positives.
         max_score, min_score, max_positive_ratio, margin, max_positive_similarity, max_positive_similarity_ratio, max_overlap,
-            reranker_margin, max_fn_probability: the filters, documented by `FILTERS`; None is off.
+            reranker_margin, max_fn_probability, judge_grade: the filters, documented by `FILTERS`; None is off.
         max_fn_rate, hardness: see `MaxFNRate` and `Hardness`; one of them at most, with the strategy "hardest"; None is off.
     """
 
@@ -65,6 +65,7 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     max_overlap: float | None = None
     reranker_margin: float | None = None
     max_fn_probability: float | None = None
+    judge_grade: float | None = None
     max_fn_rate: float | None = None
     hardness: float | str | None = None
 

@@ -14,6 +14,7 @@ from hnmine.data.dataset import Inputs
 from hnmine.data.problems import Problem
 from hnmine.data.sanity import ACCEPT
 from hnmine.models import cards
+from pages.shared import dataset_figures
 from pages.shared.wording import percent
 
 __all__ = ["Lengths", "lengths_of", "strip"]
@@ -33,7 +34,7 @@ class Lengths:
     """The token counts of the texts, and the limits of the model."""
 
     model: str
-    counts: resources.Lengths
+    counts: dataset_figures.Lengths
     limits: tuple[int, int]
 
     @property
@@ -48,7 +49,7 @@ class Lengths:
 def lengths_of(data: resources.Data) -> Lengths | None:
     """Return the lengths of a data set's texts for the default model; None without a tokenizer or texts."""
     card = cards.describe(cards.ModelSettings())
-    counts = resources.text_lengths(data, card.folder) if card.folder and resources.files(data).training.items else None
+    counts = dataset_figures.text_lengths(data, card.folder) if card.folder and resources.files(data).training.items else None
     return (
         None
         if counts is None
@@ -61,7 +62,7 @@ def strip(data: resources.Data, read: Inputs | None, problems: Sequence[Problem]
     with st.grid(4, min_column_width=200):
         _errors(problems)
         _lengths(lengths)
-        _duplicates(resources.text_duplicates(data) if read else None)
+        _duplicates(dataset_figures.text_duplicates(data) if read else None)
         _suspicious(problems)
 
 

@@ -11,7 +11,7 @@ from hnmine.data.dataset import Inputs
 from hnmine.models import cards
 from hnmine.models.cards import ModelSettings
 from hnmine.models.served.names import served_name
-from pages.shared import wording
+from pages.shared import dataset_figures, wording
 from pages.shared.printable import literal
 from pages.shared.widgets import metrics
 
@@ -43,7 +43,7 @@ def draw(data: resources.Data, read: Inputs, model: ModelSettings | None, depth:
 
 
 def _lengths(data: resources.Data, card: cards.ModelCard) -> None:
-    lengths = None if card.folder is None else resources.text_lengths(data, card.folder)
+    lengths = None if card.folder is None else dataset_figures.text_lengths(data, card.folder)
     if lengths is None:
         return
     limits = (("queries", card.query_max_length), ("passages", card.passage_max_length))

@@ -464,10 +464,11 @@ class Desk {
     const found = [...unsaved, ...this.data.recent].slice(0, 20), seen = JSON.stringify(found);
     if (seen === this.seen) return;
     this.seen = seen;
-    this.at(".last").replaceChildren(...found.map(({ id, verdict, text }) => {
+    this.at(".last").replaceChildren(...found.map(({ id, verdict, text, judge }) => {
       const row = document.createElement("div"), button = Object.assign(document.createElement("button"), { type: "button", dir: "auto" });
       button.dataset.pair = id;
       button.append(Object.assign(document.createElement("b"), { textContent: `${verdict} ` }), text.replace(CONTROL, "\ufffd").slice(0, 120));
+      if (judge) button.append(Object.assign(document.createElement("i"), { textContent: ` ${judge}` }));
       row.append(button);
       return row;
     }));
@@ -517,6 +518,9 @@ class Desk {
     this.at(".failure span").textContent = unsaved ? `${unsaved} not saved: ${problem}` : problem;
     this.at("[data-do=discard]").hidden = !unsaved;
     this.at("[data-do=discard]").textContent = this.confirm ? `Discard ${unsaved} for good` : "Discard";
+    const judge = this.at(".judge"), said = this.pairs.get(this.current) && (this.pairs.get(this.current).judge || data.judged[this.current]);
+    judge.textContent = judge.title = said ? said.replace(CONTROL, "\ufffd") : "";
+    judge.hidden = !said;
     const taken = data.taken[this.current], message = this.at(".message");
     message.textContent = taken || this.local;
     message.hidden = !message.textContent;

@@ -22,13 +22,15 @@ from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import pairs_of
 from hnmine.review import audit_sample
 from hnmine.review.audit_plan import more_reviews
+from hnmine.review.judgements import Judgement
 from hnmine.review.queue import Source
 from hnmine.review.store import Action
 from pages.review import desk, pair
 from pages.review.desk import Box, Sent
-from pages.review.session import KEY, DeskState, Mode, ReviewSession, at_desk
+from pages.review.session import GRADES_FIRST, KEY, DeskState, Mode, ReviewSession, at_desk
 from pages.review.words import LABELS
-from pages.shared import access, audit
+from pages.shared import access, audit, judging
+from pages.shared.printable import printable
 from pages.shared.reviewers import desks, leases, reviewer, session_id
 
 AHEAD: dict[Mode, int] = {"pair": 50, "query": 120}  # pairs that a desk has ahead
@@ -42,6 +44,9 @@ WHAT: dict[Source, str] = {
     "nearest": "candidates above the rank range",
     "audit": "pairs of the audit sample",
     "disagreements": "disagreements",
+    "judged": "judged pairs",
+    "judged_relevant": "pairs judged relevant",
+    "judge_differs": "pairs on which the LLM and reviewers disagree",
 }
 GOAL_EVERY = 10  # reviews after which the goal is computed again, in 0.1 s
 
@@ -179,6 +184,7 @@ def answer(review: ReviewSession, mode: Mode, overlap: int) -> dict[str, Any]:
     found["order"], found["pairs"] = [names[numbers] for numbers in wanted], _described(review, new)
     found["taken"] = _taken(review, told, set(wanted))
     found["recent"] = _recent(review)
+    found["judged"] = {each["id"]: each["said"] for each in found["recent"] if each["said"]}
     if not wanted:
         left = int(np.count_nonzero(review.queue.open(here.who, overlap)))
         found["waiting"] = bool(left)
@@ -210,6 +216,7 @@ def _empty(review: ReviewSession, mode: Mode, here: DeskState) -> dict[str, Any]
         "order": [],
         "pairs": [],
         "recent": [],
+        "judged": {},
         "taken": {},
         "total": len(review.queue),
         "what": WHAT[review.queue.settings.source],
@@ -227,17 +234,33 @@ def _workspace_id() -> str:
 def _described(review: ReviewSession, pairs: list[tuple[int, int]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     room = MOST_BYTES
+    graded, who, first = judging.graded_or_none(review.run), at_desk().who, bool(st.session_state.get(GRADES_FIRST))
     for query, passage in dict.fromkeys(pairs):
         place = int(review.queue.places(np.array([query], np.int32), np.array([passage], np.int32))[0])
+        judgement = graded.by_pair.get((query, passage)) if graded else None
+        if judgement and not (first or _own(review, query, passage, who)):
+            judgement = None
         found.append(
             pair.described(
-                review.run, review.selection, review.common, query, passage, int(review.queue.verdicts[place]) if place >= 0 else 0
+                review.run,
+                review.selection,
+                review.common,
+                query,
+                passage,
+                int(review.queue.verdicts[place]) if place >= 0 else 0,
+                judgement,
             )
         )
         room -= sum(map(len, found[-1]["candidate"])) + sum(len(text) for each in found[-1]["positives"] for text in each["text"])
         if room < 0:
             break
     return found
+
+
+def _own(review: ReviewSession, query: int, passage: int, who: str) -> bool:
+    """Return whether a reviewer has a verdict on a pair."""
+    corpus = review.run.inputs.corpus
+    return any(each.who == who for each in resources.reviews().by_reviewer((corpus.queries[query], corpus.passages[passage])))
 
 
 def _taken(review: ReviewSession, told: Sent, wanted: set[tuple[int, int]]) -> dict[str, str]:
@@ -253,7 +276,9 @@ def _taken(review: ReviewSession, told: Sent, wanted: set[tuple[int, int]]) -> d
 
 def _recent(review: ReviewSession) -> list[dict[str, Any]]:
     """Return the last decisions on pairs of this data set, newest first."""
-    if review.recent is None or review.recent[0] != review.version:
+    graded, who = judging.graded_or_none(review.run), at_desk().who
+    key = (review.version, who, graded and graded.key)
+    if review.recent is None or review.recent[0] != key:
         found, corpus = resources.reviews().recent(LOOKED_AT), review.run.inputs.corpus
         pairs = pairs_of(corpus, [each.verdict.query for each in found], [each.verdict.passage for each in found])
         lines = [
@@ -261,12 +286,20 @@ def _recent(review: ReviewSession) -> list[dict[str, Any]]:
                 "id": review.id_of((query, passage)),
                 "verdict": each.verdict.verdict,
                 "text": f"{each.pairs:,} pairs" if each.pairs > 1 else f"{each.verdict.query[:60]} → {each.verdict.passage[:80]}",
+                **_graded(graded.by_pair.get((query, passage)) if graded and each.verdict.who == who else None),
             }
             for each, query, passage in zip(found, *(ids.tolist() for ids in pairs), strict=True)
             if query >= 0 and passage >= 0
         ]
-        review.recent = review.version, lines[:RECENT]
+        review.recent = key, lines[:RECENT]
     return review.recent[1]
+
+
+def _graded(judgement: Judgement | None) -> dict[str, str]:
+    """Return an LLM's grade in short and in words; both empty without one."""
+    if judgement is None:
+        return {"judge": "", "said": ""}
+    return {"judge": "LLM: no grade" if judgement.grade is None else f"LLM: {judgement.grade}", "said": printable(judging.said(judgement))}
 
 
 def _goal(review: ReviewSession) -> str:
@@ -291,6 +324,12 @@ def _end(review: ReviewSession, left: int) -> str:
     if left:
         return f"Other reviewers have the last pairs open.\n{counted(left, 'pair')} will appear here if nobody gives a verdict."
     source = review.queue.settings.source
+    if source == "judge_differs":
+        return (
+            "All of these pairs are reviewed again."
+            if len(review.queue)
+            else "The LLM and the reviewers do not disagree on any pair that matches."
+        )
     if source == "disagreements":
         return "All disagreements are settled." if len(review.queue) else "The reviewers do not disagree on any pair that matches."
     if not len(review.queue):

@@ -8,8 +8,9 @@ import streamlit as st
 
 from hnmine.review.queue import STATES, QueueSettings
 from pages.review import guidelines, session
+from pages.review.session import GRADES_FIRST
 from pages.review.words import LABELS
-from pages.shared import audit, limits, state, wording
+from pages.shared import audit, judging, limits, state, wording
 
 Mode = Literal["pair", "query", "table"]
 MODES: dict[Mode, str] = {"pair": "Pair", "query": "Query", "table": "Table"}
@@ -95,16 +96,27 @@ def _setup() -> int:
     )
     if chosen != kept:
         state.keep(f"overlap-{dataset_id}", lambda: guidelines.write_overlap(dataset_id, chosen))
+    if judging.any_graded():
+        st.toggle(
+            "Show the LLM's grade before my verdict",
+            key=GRADES_FIRST,
+            persist_state="session",
+            help="By default a grade shows after your verdict, so that your verdict does not depend on it. Otherwise the agreement of the "
+            "LLM with people is too high.",
+        )
     st.text("Your name: click it at the upper right of the desk.")
     return int(chosen)
 
 
 def _queue(sampled: bool) -> QueueSettings:
     """Draw the pairs, their order and the filters; return them as settings."""
+    judged = [*judging.SOURCES] if judging.any_graded() else []
+    if st.session_state.get("review-source") in judging.SOURCES and not judged:
+        st.session_state["review-source"] = "chosen"
     source = st.selectbox(
         "Pairs",
-        [name for name in SOURCES if sampled or name != "audit"],
-        format_func=SOURCES.__getitem__,
+        [name for name in SOURCES if sampled or name != "audit"] + judged,
+        format_func=(SOURCES | judging.SOURCES).__getitem__,
         key="review-source",
         persist_state="session",
         help="The chosen negatives, all candidates in the rank range, or those ranked above it, which are skipped because many "

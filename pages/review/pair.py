@@ -12,9 +12,10 @@ from hnmine.core.text import counted, shared
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import CHOICES, pair_key
 from hnmine.resources import OpenRun
+from hnmine.review.judgements import Judgement
 from hnmine.selection.select import Selection
 from pages.review.words import LABELS
-from pages.shared import wording
+from pages.shared import judging, wording
 from pages.shared.printable import printable
 
 SHOWN_POSITIVES = 10
@@ -38,8 +39,19 @@ def numbers_of(name: str, corpus: Corpus) -> tuple[int, int] | None:
     return pair if inside and pair_id(corpus, *pair) == name else None
 
 
-def described(run: OpenRun, selection: Selection, common: frozenset[str], query: int, passage: int, state: int = 0) -> dict[str, Any]:
-    """Return what the desk shows of a pair; `common` words are not highlighted, `state` is its verdict, an index into `queue.STATES`."""
+def described(
+    run: OpenRun,
+    selection: Selection,
+    common: frozenset[str],
+    query: int,
+    passage: int,
+    state: int = 0,
+    judgement: Judgement | None = None,
+) -> dict[str, Any]:
+    """Return what the desk shows of a pair; `common` words are not highlighted, `state` is its verdict, an index into `queue.STATES`.
+
+    An LLM's grade shows where it is given, and nowhere else: people's verdicts must not depend on it.
+    """
     corpus = run.inputs.corpus
     details = pair_details(corpus, run.ranking, selection, query, passage, resources.estimator(run))
     asked, text = corpus.queries[query], corpus.passages[passage]
@@ -63,6 +75,7 @@ def described(run: OpenRun, selection: Selection, common: frozenset[str], query:
         "facts": facts(details, float(selection.positive[query])),
         "scores": scores(details),
         "verdict": LABELS[CHOICES[state - 1]] if state else "",
+        "judge": "" if judgement is None else printable(judging.said(judgement)),
     }
 
 

@@ -29,10 +29,11 @@ from hnmine.selection.select import Selection
 from pages.review import pair
 from pages.review.desk import Sent
 from pages.review.words import LABELS
-from pages.shared import access, audit, state, statistics
+from pages.shared import access, audit, judging, state, statistics
 from pages.shared.reviewers import reviewer
 
 KEY = "review-session"
+GRADES_FIRST = "review-grades-first"  # whether a judge's grade shows before the verdict
 Mode = Literal["pair", "query"]
 
 GENERATION_BITS = 40  # of a version of the store, above which it tells one file from another
@@ -48,7 +49,7 @@ class ReviewSession:
         common: words too frequent to highlight. stamp: of the run and its data when the queue was built.
         others: the last verdicts of other reviewers since the queue was built, by pair.
         goal: number of reviews at which the reviews still needed were computed, and that number.
-        recent: the last decisions on this data set, at a version of the store.
+        recent: the last decisions on this data set, and what they were read from.
         ids, numbers: of pairs, because hashing their texts takes time.
     """
 
@@ -62,7 +63,7 @@ class ReviewSession:
     stamp: Stamp
     others: dict[tuple[int, int], Change] = field(default_factory=dict)
     goal: tuple[int, int | None] | None = None
-    recent: tuple[int, list[dict[str, Any]]] | None = None
+    recent: tuple[tuple[object, ...], list[dict[str, Any]]] | None = None
     ids: dict[tuple[int, int], str] = field(default_factory=dict)
     numbers: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -177,6 +178,8 @@ def open_session(settings: QueueSettings, mode: Mode) -> ReviewSession:
             drawn = audit.pairs(run, sample)
         elif settings.source == "disagreements":
             drawn = unresolved_pairs(corpus, resources.reviews().decisions())
+        elif settings.source in judging.SOURCES:
+            drawn = judging.source(run, settings.source)
         judged = queue.pairs_by_reviewer(corpus, resources.reviews().by_reviewer())
         pairs = queue.build(corpus, run.ranking, selection, settings, with_verdict, resources.estimator(run), drawn, judged)
         if mode == "query":

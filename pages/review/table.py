@@ -24,7 +24,7 @@ from hnmine.data.verdicts import CHOICES, Choice, Verdict, pair_key, pairs_of, v
 from hnmine.resources import OpenRun, cached
 from pages.review.session import at_desk
 from pages.review.words import BUTTONS
-from pages.shared import limits
+from pages.shared import judging, limits
 from pages.shared.widgets import failed
 
 PAGE = 200
@@ -222,6 +222,7 @@ def _editor(run: OpenRun, verdicts: Verdicts, found: Found) -> None:
     page = min(int(st.session_state.get(f"{KEY}-page-{found.turn}", 1)), last)
     shown = found.pairs[(page - 1) * PAGE : page * PAGE]
     current = [verdicts.current.get(pair) for pair in shown]
+    graded = judging.graded_or_none(run)
     key = f"{KEY}-rows-{found.turn}-{page}-{found.changes}"
     st.data_editor(
         pd.DataFrame(
@@ -232,6 +233,7 @@ def _editor(run: OpenRun, verdicts: Verdicts, found: Found) -> None:
                 "passage": [_cut(run.inputs.corpus.passages[passage]) for _, passage in shown],
                 "who": [_cut(visible(each.who)) if each else "" for each in current],
                 "when": [each.when[:16].replace("T", " ") if each else "" for each in current],
+                **({"judge": [_grade(graded, pair) for pair in shown]} if graded else {}),
                 "others": [
                     _cut(" · ".join(f"{visible(one.who)}: {one.verdict}" for one in verdicts.others.get(pair, ()))) for pair in shown
                 ],
@@ -246,9 +248,12 @@ def _editor(run: OpenRun, verdicts: Verdicts, found: Found) -> None:
             "passage": st.column_config.TextColumn("Passage", width=350),
             "who": st.column_config.TextColumn("Reviewer", width=90),
             "when": st.column_config.TextColumn("Time (UTC)", width=125),
+            "judge": st.column_config.NumberColumn(
+                "LLM's grade", format="%d", width=85, help="0 to 3, of the LLM that is chosen on Quality."
+            ),
             "others": st.column_config.TextColumn("Other reviewers", width=140),
         },
-        disabled=["query", "passage", "who", "when", "others"],
+        disabled=["query", "passage", "who", "when", "judge", "others"],
         hide_index=True,
         height=min(560, 40 + ROW * len(shown)),
         row_height=ROW,
@@ -262,6 +267,11 @@ def _editor(run: OpenRun, verdicts: Verdicts, found: Found) -> None:
             first = (page - 1) * PAGE
             st.text(f"{first + 1:,} to {first + len(shown):,} of {len(found.pairs):,}", width="content")
             st.pagination(last, key=f"{KEY}-page-{found.turn}")
+
+
+def _grade(graded: judging.Graded, pair: Pair) -> int | None:
+    judgement = graded.by_pair.get(pair)
+    return None if judgement is None else judgement.grade
 
 
 def _edited(run: OpenRun, key: str, shown: list[Pair]) -> None:

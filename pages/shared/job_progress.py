@@ -21,7 +21,7 @@ __all__ = ["announce", "anything", "in_short", "show", "show_all"]
 ENDS = {
     "done": ("Mining is done.", ":material/check_circle:"),
     "failed": ("Mining failed. Its page shows the reason.", ":material/error:"),
-    "cancelled": ("Mining is cancelled. What is encoded is stored.", ":material/stop_circle:"),
+    "cancelled": ("Mining is cancelled. What is finished is stored.", ":material/stop_circle:"),
 }
 
 
@@ -160,7 +160,8 @@ def _line() -> DeltaGenerator:
 
 def _short_name(job: Job) -> str:
     """Return what a job does; of which data set only where that is not the open one."""
-    return job.name.partition(" ")[0] if job.subject == st.session_state.dataset else shortened(job.name or "A job", 28)
+    same = job.subject.rpartition(" ")[2] == st.session_state.dataset  # "judging ID" of a judge
+    return job.name.partition(" ")[0] if same else shortened(job.name or "A job", 28)
 
 
 def in_short(job: Job) -> str:

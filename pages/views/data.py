@@ -15,7 +15,7 @@ from hnmine.runs.dataset_notes import note_of, note_use
 from pages.data import columns as pickers
 from pages.data import health, looks, open_data, questions, recent, rows, understood
 from pages.data import problems as findings
-from pages.shared import mining, state
+from pages.shared import dataset_figures, mining, state
 from pages.shared.widgets import failed
 
 current = state.dataset()
@@ -77,7 +77,7 @@ if files is None:
         understood.mapping(current, detected, columns)
         understood.facts(current, detected, columns, None, None)
     st.stop()
-if not resources.is_as_uploaded(data):
+if not dataset_figures.is_as_uploaded(data):
     st.warning(
         "The files of this data set have changed since they were uploaded. Runs that were mined before do not open. Upload the original "
         "files again to put them back, or the changed ones as a new data set.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from hnmine.core.errors import HnmineError
-from pages.quality import agreement, bands, diagnostics, health_card, rate_card, threshold_card
+from pages.quality import agreement, bands, diagnostics, health_card, judge_card, rate_card, threshold_card
 from pages.shared import audit as auditing
 from pages.shared import state
 from pages.shared.widgets import failed
@@ -29,6 +29,8 @@ with st.grid(3, min_column_width=260):
     with st.container(border=True, height="stretch"):
         st.subheader("Suggested threshold", anchor=False)
         threshold_card.draw(run, selection, audit)
+with st.container(border=True):
+    judge_card.draw(run, selection, audit)
 agreement.draw(run, selection)
 if audit is not None:
     details = st.expander("Audit in detail", icon=":material/verified:", key="quality-audit", on_change="rerun")

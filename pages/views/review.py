@@ -8,10 +8,10 @@ import streamlit as st
 from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted
 from hnmine.review.queue import QueueSettings
-from pages.review import desk, exchange, files, filters, guidelines, session, table
+from pages.review import desk, exchange, files, filters, guidelines, judging_queue, session, table
 from pages.review.session import Mode, ReviewSession
 from pages.review.words import BUTTONS
-from pages.shared import state
+from pages.shared import judging, state
 from pages.shared.widgets import failed
 
 MOST_AT_ONCE = 100_000
@@ -42,6 +42,7 @@ def screen(review: ReviewSession, mode: Mode, overlap: int) -> None:
             with st.container() if wide else st.expander("Guidelines", icon=":material/menu_book:"):
                 guidelines.draw(review.run.run.dataset_id)
             all_at_once(review)
+            judging_queue.draw(review)
             if fit := session.fit_size(review):
                 st.text(fit, width="stretch" if wide else "content", help=FIT_HELP)
         with st.popover("Download or import verdicts", icon=":material/description:", wrap=True, key="review-files"):
@@ -73,8 +74,8 @@ def finished(review: ReviewSession, waiting: bool) -> None:
     with st.container(horizontal=True, horizontal_alignment="center", vertical_alignment="center"):
         if waiting or not len(review.queue):
             st.button("Clear filters", icon=":material/filter_alt_off:", on_click=filters.clear, key="review-clear-end")
-        elif review.queue.settings.source == "audit":
-            st.page_link("pages/views/quality.py", label="See the rate on Quality", icon=":material/arrow_forward:")
+        elif review.queue.settings.source in ("audit", *judging.SOURCES):
+            st.page_link("pages/views/quality.py", label="See the result on Quality", icon=":material/arrow_forward:")
         elif review.queue.settings.source != "disagreements":
             counts = review.queue.counts
             if counts["relevant"] + counts["positive"] + counts["junk"]:

@@ -25,11 +25,15 @@ from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
+from hnmine.models.served.server import Server
 from hnmine.review import audit_sample
 from hnmine.review.audit_sample import AuditSettings
+from hnmine.review.judge_settings import JudgeSettings
+from hnmine.review.judgements import Judgement
 from hnmine.runs import audit_samples, dataset_notes, exports, variant_figures
 from hnmine.runs.drafts import Draft, write_draft
 from hnmine.runs.job_records import JobRecords, Request
+from hnmine.runs.judge_setup import write_judge
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.variants import save_variant
 from hnmine.runs.verification import verify
@@ -82,6 +86,9 @@ def build(root: Path) -> World:
         chosen = resources.selection(opened, settings.selection)
         query = opened.inputs.corpus.queries[0]
         space.reviews().decide([(query, opened.inputs.corpus.passages[int(chosen.negatives[0, 0])])], "relevant", "Ann")
+        judged = [Judgement(query, passage, 2, "it answers", "an LLM", "graded-1") for passage in list(opened.inputs.corpus.passages)[:5]]
+        resources.judgements().add(judged)
+        write_judge(root, JudgeSettings(model="an LLM", server=Server(address="http://127.0.0.1:9/v1")))
         sample = audit_sample.draw(opened.inputs.corpus, opened.ranking, chosen, AuditSettings(size=5))
         audit_samples.keep_sample(space, runs[0], sample)
         exported = {"variant": "mined", "file_name": "a.jsonl", "output_format": "flagembedding", "rows": 1, "bytes": 1, "sha256": "0"}

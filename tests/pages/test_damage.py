@@ -54,6 +54,7 @@ FILES = {
     "columns": ("datasets/{dataset}/columns.json", "remove the file"),
     "variant": ("runs/{run}/variants/*.json", "remove the file"),
     "sample": ("runs/{run}/audit-*.json", "remove the file"),
+    "judge": ("judge.json", "delete the file"),
 }
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from hnmine.core.errors import OutputError, VersionError, WorkspaceError
+from hnmine.review.judgements import JudgementStore
 from hnmine.runs import backup as backups
 from hnmine.runs.backup import LIST, back_up
+from hnmine.runs.judge_setup import read_judge
 from hnmine.runs.restore import restore, verify_backup
 from hnmine.runs.verification import verify
 from hnmine.runs.workspace import Workspace
@@ -64,6 +66,13 @@ def test_a_backup_holds_verdicts_that_are_given_while_it_is_made(made: World, tm
     back_up(space, tmp_path / "backup.tar")
     restore(tmp_path / "backup.tar", tmp_path / "home")
     assert Workspace(tmp_path / "home").reviews().verdict("while", "a server runs") is not None
+
+
+def test_a_backup_holds_the_grades_of_the_judge_and_its_settings(made: World, archive: Path, tmp_path: Path) -> None:
+    restore(archive, tmp_path / "home")
+    held, again = (JudgementStore(root / "judgements.sqlite").all() for root in (made.root, tmp_path / "home"))
+    assert held == again != []
+    assert read_judge(tmp_path / "home") == read_judge(made.root) is not None
 
 
 def test_a_run_that_is_deleted_meanwhile_is_left_out_as_a_whole(made: World, archive: Path, tmp_path: Path) -> None:
@@ -121,11 +130,12 @@ def test_files_that_are_not_in_the_list_of_a_backup_are_counted_and_not_written(
     assert list((tmp_path / "home").rglob("more")) == []
 
 
-def test_damaged_verdicts_are_not_backed_up_as_if_they_were_whole(archive: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["reviews", "judgements"])
+def test_damaged_verdicts_are_not_backed_up_as_if_they_were_whole(archive: Path, tmp_path: Path, name: str) -> None:
     restore(archive, tmp_path / "home")
-    (tmp_path / "home" / "reviews.sqlite").write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+    (tmp_path / "home" / f"{name}.sqlite").write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
     (tmp_path / "kept.tar").write_bytes(b"an older backup")
-    with pytest.raises(WorkspaceError, match=r"reviews\.sqlite cannot be backed up .*verify has the remedy"):
+    with pytest.raises(WorkspaceError, match=rf"{name}\.sqlite cannot be backed up .*verify has the remedy"):
         back_up(Workspace(tmp_path / "home"), tmp_path / "kept.tar")
     assert (tmp_path / "kept.tar").read_bytes() == b"an older backup"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "kept.tar"]

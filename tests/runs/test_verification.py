@@ -224,6 +224,17 @@ def test_verdicts_whose_tables_were_changed_are_damaged(world: World, statement:
     assert "move it away together with the files ending in -wal and -shm, then put the one of a backup in its place" in said
 
 
+@pytest.mark.parametrize("content", [b"\xff" * 5000, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_verify_names_a_damaged_file_of_grades(world: World, content: bytes) -> None:
+    assert "5 judgements" in verify(Workspace(world.root)).read
+    for path in world.root.glob("judgements.sqlite*"):
+        path.unlink()
+    (world.root / "judgements.sqlite").write_bytes(content)
+    (said,) = verify(Workspace(world.root)).damages
+    assert said.startswith(f"the judgements in {world.root / 'judgements.sqlite'} are damaged (")
+    assert said.endswith("or judge again")
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_verdicts_of_an_older_format_are_not_damaged(world: World, version: int) -> None:
     for path in world.root.glob("reviews.sqlite*"):
