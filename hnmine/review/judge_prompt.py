@@ -9,6 +9,7 @@ counted as a grade.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from typing import Any
 import msgspec
 
 from hnmine.core.errors import SettingsError
-from hnmine.core.paths import require_possible
+from hnmine.core.paths import open_input, require_possible
 from hnmine.core.text import shortened
 
 __all__ = ["DEFAULT_PROMPT", "GRADES", "SCHEMA", "JudgePrompt", "messages", "parsed", "read_prompt"]
@@ -118,9 +119,9 @@ def read_prompt(path: str | os.PathLike[str]) -> JudgePrompt:
     """
     require_possible("prompt_file", path)
     try:
-        with Path(path).open("rb") as file:
+        with io.BufferedReader(open_input(path)) as file:
             text = file.read(4 * LONGEST_PROMPT + 1).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"the prompt {path} cannot be read ({reason}); give a text file in UTF-8") from error
     return JudgePrompt(Path(path).stem, text)

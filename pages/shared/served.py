@@ -174,7 +174,7 @@ def model_name(key: str, initial: str | None, server: Server) -> str | None:
         list(dict.fromkeys([*([] if initial is None else [initial]), *names])),
         index=None if initial is None else 0,
         accept_new_options=True,
-        placeholder="enter the name, or check the server for a list",
+        placeholder="enter it, or press Check",
         format_func=visible,
         key=field,
         persist_state="session",

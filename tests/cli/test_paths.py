@@ -14,7 +14,8 @@ from hnmine.data.dataset import read_files
 from hnmine.models.encoder import FlagEncoder
 
 ROW = {"query": "what is a rank window", "pos": ["the slice of ranks that negatives come from"]}
-# A flag or argument -> the call, with @ in its place. GOOD and OUT are files that are there.
+JUDGE = ["--judge_model", "m", "--judge_server", "http://127.0.0.1:9"]
+# A flag or argument -> the call, with @ in its place. GOOD, MINED and OUT are files that are there.
 CALLS = {
     "read": ["read", "@"],
     "read, second": ["read", "GOOD", "@"],
@@ -30,8 +31,12 @@ CALLS = {
     "--store": ["mine", "--input_file", "GOOD", "--output_file", "OUT", "--store", "@"],
     "--from_manifest": ["mine", "--from_manifest", "@", "--output_file", "OUT"],
     "cache --store": ["cache", "--store", "@"],
+    "judge --input_file": ["judge", "--input_file", "@", "--output_file", "OUT", *JUDGE],
+    "judge --output_file": ["judge", "--input_file", "MINED", "--output_file", "@", *JUDGE],
+    "judge --prompt_file": ["judge", "--input_file", "MINED", "--output_file", "OUT", "--prompt_file", "@", *JUDGE],
+    "judge --store": ["judge", "--input_file", "MINED", "--output_file", "OUT", "--store", "@", *JUDGE],
 }
-WRITES = ("check --output_file", "--output_file", "--manifest_file", "--store")
+WRITES = ("check --output_file", "judge --output_file", "--output_file", "--manifest_file", "--store")
 IMPOSSIBLE = {"empty": "", "blank": " ", "dash": "-", "long": "x" * 300, "NUL": "a\0b", "deep": "a/" * 3_000, "loop": "loop"}
 
 
@@ -41,6 +46,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setenv("HNMINE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(FlagEncoder, "load", lambda *_, **__: pytest.fail("a model is loaded"))
     (tmp_path / "good.jsonl").write_text(json.dumps(ROW) + "\n")
+    (tmp_path / "mined.jsonl").write_text(json.dumps(ROW | {"neg": ["another passage"]}) + "\n")
     (tmp_path / "out.jsonl").write_text("the output of before\n")
     (tmp_path / "folder").mkdir()
     (tmp_path / "loop").symlink_to("loop")
@@ -49,7 +55,7 @@ def here(tmp_path, monkeypatch):
 
 
 def called(call: str, name: str) -> int:
-    return main([{"@": name, "GOOD": "good.jsonl", "OUT": "out.jsonl"}.get(each, each) for each in CALLS[call]])
+    return main([{"@": name, "GOOD": "good.jsonl", "MINED": "mined.jsonl", "OUT": "out.jsonl"}.get(each, each) for each in CALLS[call]])
 
 
 @pytest.mark.parametrize("call", CALLS)
