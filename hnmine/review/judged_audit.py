@@ -97,7 +97,7 @@ def judged_size(judged: npt.NDArray[np.bool_], size: int) -> int:
         size: draws that people review.
     """
     share = np.cumsum(judged) / np.arange(1, len(judged) + 1)
-    mostly = int(np.flatnonzero(share >= MOSTLY).max(initial=-1)) + 1
+    mostly = int(np.flatnonzero(judged & (share >= MOSTLY)).max(initial=-1)) + 1
     return 0 if np.count_nonzero(judged[:mostly]) < min(FEWEST_JUDGED, len(judged)) else max(mostly, min(size, len(judged)))
 
 
