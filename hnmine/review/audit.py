@@ -19,7 +19,19 @@ from hnmine.data.verdicts import CHOICES
 from hnmine.review.audit_sample import Measure, Sample
 from hnmine.review.intervals import LEVEL, rate_interval
 
-__all__ = ["FEWEST", "AuditRecord", "BandEstimate", "Estimate", "Rate", "counts", "estimate", "rate_of", "record"]
+__all__ = [
+    "FEWEST",
+    "AuditRecord",
+    "BandEstimate",
+    "Estimate",
+    "JudgeRecord",
+    "Rate",
+    "counts",
+    "estimate",
+    "left_after",
+    "rate_of",
+    "record",
+]
 
 Ints = npt.NDArray[np.int64]
 
@@ -28,6 +40,11 @@ FEWEST = 30
 METHOD = (
     "Negatives of rows, drawn at random without replacement within bands and reviewed by people; relevant passages count as false, junk "
     "does not. Interval: Clopper and Pearson's for weighted strata (after Fay and Feuer 1997), of a finite population."
+)
+JUDGED_METHOD = (
+    "Negatives of rows, drawn at random without replacement within bands, graded by a judge, and a random part of each band and label "
+    "reviewed by people, whose verdicts alone count as right; relevant passages count as false, junk does not. Two-phase sampling for "
+    "stratification (Neyman 1938). Interval: the limits of both phases, combined by MOVER (Zou and Donner 2008)."
 )
 
 _STATES = ("unreviewed", *CHOICES)  # `queue.STATES`
@@ -79,6 +96,31 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     bands: tuple[BandEstimate, ...]
     missing: int
 
+    def of_lowest(self, bands: int) -> Rate:
+        """Return the rate over the lowest bands."""
+        sizes, reviewed, false = (
+            np.array([getattr(band, name) for band in self.bands[:bands]]) for name in ("negatives", "reviewed", "false")
+        )
+        return rate_of(false, reviewed, sizes)
+
+
+class JudgeRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A judge that took part in an audit: the rate is corrected by people's verdicts on a random part.
+
+    Attributes:
+        judges: each model and version of its prompt.
+        relevant_from: the lowest grade that counts as relevant.
+        judged: draws with a usable grade. people: draws that people reviewed (`AuditRecord.reviewed`).
+        rate: what the judge alone says. agreement: with people, over all negatives (estimated); None if not known.
+    """
+
+    judges: tuple[tuple[str, str], ...]
+    relevant_from: int
+    judged: int
+    people: int
+    rate: float | None
+    agreement: float | None
+
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     """An audit in a manifest.
@@ -91,6 +133,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
         bands: the result of each.
         selection, exported: fingerprints of the audited and of the exported negatives; verdicts since the draw make them differ.
         left: `Estimate.left` if they differ, or None.
+        judge: the judge that took part, or None: people alone.
     """
 
     method: str
@@ -111,6 +154,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     selection: str
     exported: str
     left: Rate | None = None
+    judge: JudgeRecord | None = None
 
 
 def estimate(sample: Sample, states: npt.NDArray[np.integer[Any]]) -> Estimate:
@@ -141,7 +185,7 @@ def estimate(sample: Sample, states: npt.NDArray[np.integer[Any]]) -> Estimate:
         waiting=int(np.count_nonzero(~counted & (states > 0))),
         open=int(np.count_nonzero(states == 0)),
         rate=rate,
-        left=None if rate is None else _left(rate, int(false.sum()), junk, sample.negatives),
+        left=None if rate is None else left_after(rate, int(false.sum()), junk, sample.negatives),
         bands=tuple(
             BandEstimate(
                 low=band.low,
@@ -194,7 +238,7 @@ def rate_of(false: npt.ArrayLike, reviewed: npt.ArrayLike, sizes: npt.ArrayLike)
     return Rate(rate=float(rate), low=float(low), high=float(high))
 
 
-def _left(rate: Rate, false: int, junk: int, negatives: int) -> Rate | None:
+def left_after(rate: Rate, false: int, junk: int, negatives: int) -> Rate | None:
     """Return the rate after the false negatives and junk found are removed; None if nothing remains."""
     rest = negatives - false - junk
     if not rest:
@@ -203,12 +247,17 @@ def _left(rate: Rate, false: int, junk: int, negatives: int) -> Rate | None:
     return Rate(rate=estimate, low=low, high=high)
 
 
-def record(sample: Sample, found: Estimate, exported: str) -> AuditRecord | None:
-    """Return the audit for a manifest; None while there is no rate. `exported` is the fingerprint of the exported negatives."""
+def record(sample: Sample, found: Estimate, exported: str, judge: JudgeRecord | None = None) -> AuditRecord | None:
+    """Return the audit for a manifest; None while there is no rate.
+
+    Args:
+        exported: the fingerprint of the exported negatives.
+        judge: with the result of `judged_audit.judged_estimate`, the judge.
+    """
     if found.rate is None:
         return None
     return AuditRecord(
-        method=METHOD,
+        method=METHOD if judge is None else JUDGED_METHOD,
         level=LEVEL,
         by=sample.settings.by,
         seed=sample.settings.seed,
@@ -226,4 +275,5 @@ def record(sample: Sample, found: Estimate, exported: str) -> AuditRecord | None
         selection=sample.fingerprint,
         exported=exported,
         left=found.left if exported != sample.fingerprint else None,
+        judge=judge,
     )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import SettingsError
-from hnmine.review.audit import Estimate, Rate, counts, rate_of
+from hnmine.review.audit import Estimate, Rate, counts
 from hnmine.review.audit_sample import Sample
 from hnmine.review.intervals import rate_interval
 
@@ -86,13 +86,13 @@ def recommend(found: Estimate, wanted: float) -> Cut | Few | Literal["unneeded",
     for count in range(len(found.bands) - 1, 0, -1):
         bands, limit = found.bands[:count], found.bands[count - 1].high
         assert limit is not None  # only the last band has no upper bound
-        sizes, reviewed, false = (np.array([getattr(band, name) for band in bands]) for name in ("negatives", "reviewed", "false"))
-        rate = rate_of(false, reviewed, sizes)
+        size, reviewed = sum(band.negatives for band in bands), sum(band.reviewed for band in bands)
+        rate = found.of_lowest(count)
         if rate.rate > wanted:
             continue
-        if reviewed.sum() < (needed := min(FEWEST_FOR_CUT, int(sizes.sum()))):
-            few = few or Few(limit=limit, needed=needed, reviewed=int(reviewed.sum()))
+        if reviewed < (needed := min(FEWEST_FOR_CUT, size)):
+            few = few or Few(limit=limit, needed=needed, reviewed=reviewed)
             continue
-        similarity = sum(band.negatives * band.similarity for band in bands) / sizes.sum()
-        return Cut(limit=limit, rate=rate, reviewed=int(reviewed.sum()), similarity=float(similarity), fraction=float(sizes.sum() / total))
+        similarity = sum(band.negatives * band.similarity for band in bands) / size
+        return Cut(limit=limit, rate=rate, reviewed=reviewed, similarity=similarity, fraction=size / total)
     return few or "none"

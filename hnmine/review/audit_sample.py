@@ -25,7 +25,7 @@ from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
 
-__all__ = ["MOST", "AuditSettings", "Band", "Sample", "different_pairs", "draw", "fingerprint", "pairs_in"]
+__all__ = ["MOST", "AuditSettings", "Band", "Sample", "different_pairs", "draw", "fingerprint", "gain", "pairs_in"]
 
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int32]
@@ -258,15 +258,20 @@ def _lowest(pairs: Ints, random_keys: Hashes, copies: Ints, salt: int) -> Ints:
     return units[np.argsort(own, kind="stable")]
 
 
+def gain(weights: Floats, expected: Floats, taken: Ints) -> Floats:
+    """Return how much one more draw of each stratum narrows the interval, by weight, expected rate and draws so far; only its order means
+    anything."""
+    n = np.maximum(taken, 1)
+    return np.asarray(weights * np.sqrt((expected + 2 / n) / (n * (n + 1))))
+
+
 def _band_order(sizes: Ints, expected: Floats) -> list[int]:
     """Return the band of each draw: first FLOOR of each band, then the band where a draw narrows the interval most."""
     taken = np.zeros(len(sizes), dtype=np.int64)
     weights = sizes / sizes.sum()
     order: list[int] = []
     for _ in range(min(MOST, int(sizes.sum()))):
-        n = np.maximum(taken, 1)
-        worth = weights * np.sqrt((expected + 2 / n) / (n * (n + 1)))
-        worth = np.where(taken < FLOOR, 2.0 + FLOOR - taken, worth)
+        worth = np.where(taken < FLOOR, 2.0 + FLOOR - taken, gain(weights, expected, taken))
         order.append(int(np.argmax(np.where(taken < sizes, worth, -1.0))))
         taken[order[-1]] += 1
     return order

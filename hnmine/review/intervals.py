@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LEVEL", "rate_interval"]
+__all__ = ["LEVEL", "quantile", "rate_interval"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -72,14 +72,18 @@ def _moments(a: Floats, b: Floats, left: Floats, size: Floats) -> tuple[Floats, 
 
 def _rest(a: Floats, b: Floats, left: Floats, size: Floats, tails: Floats) -> Floats:
     """Return quantiles of the count among the items left in all strata, by a beta variable of the same mean and variance."""
+    means, variances = _moments(a, b, left, size)
+    return quantile(means.sum(axis=-1), variances.sum(axis=-1), left.sum(axis=-1), tails)
+
+
+def quantile(mean: Floats, variance: Floats, room: Floats, tails: Floats) -> Floats:
+    """Return quantiles of a beta variable from 0 to `room` with this mean and variance: (...,), 0 without room."""
     from scipy.special import betaincinv
 
-    room = left.sum(axis=-1)
-    means, variances = _moments(a, b, left, size)
     with np.errstate(divide="ignore", invalid="ignore"):
-        middle, variance = means.sum(axis=-1) / room, variances.sum(axis=-1) / room**2
-        strength = middle * (1 - middle) / variance - 1
-    spread_out = (room > 0) & (variance > 0) & (strength > 0)
+        middle, spread = mean / room, variance / room**2
+        strength = middle * (1 - middle) / spread - 1
+    spread_out = (room > 0) & (spread > 0) & (strength > 0)
     sure = np.where(room > 0, middle, 0.0)
     shape = np.where(spread_out, middle * strength, 1.0), np.where(spread_out, (1 - middle) * strength, 1.0)
     return np.asarray(np.where(spread_out, betaincinv(*shape, tails), sure) * room)

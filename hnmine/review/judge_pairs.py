@@ -17,6 +17,7 @@ from hnmine.data.corpus import Corpus
 from hnmine.data.rows import Row
 from hnmine.data.verdicts import pairs_of
 from hnmine.review.audit_sample import Sample, different_pairs, pairs_in
+from hnmine.review.judged_audit import to_judge
 from hnmine.selection.fn_model import FNEstimator
 from hnmine.selection.select import Selection
 
@@ -30,8 +31,11 @@ _PURPOSE = 6
 
 
 def audit_pairs(sample: Sample, corpus: Corpus) -> Pairs:
-    """Return the pairs to review of an audit's sample, in the order of their draws; texts that the corpus lacks are left out."""
-    return different_pairs(*pairs_in(sample, corpus))
+    """Return the pairs to judge of an audit's sample, in the order of their draws; texts that the corpus lacks are left out.
+
+    More than people review (`judged_audit.to_judge`): judging is cheap.
+    """
+    return different_pairs(*pairs_in(to_judge(sample), corpus))
 
 
 def chosen_pairs(selection: Selection) -> Pairs:

@@ -75,6 +75,12 @@ class JudgedPairs:
         """The names of the models, sorted."""
         return sorted({each.judge for each in self.judgements})
 
+    def of(self, query: int, passage: int) -> Judgement | None:
+        """Return the judgement of a pair, or None."""
+        first, end = np.searchsorted(self.queries, (query, query + 1)).tolist()
+        place = first + int(np.searchsorted(self.passages[first:end], passage))
+        return self.judgements[place] if place < end and self.passages[place] == passage else None
+
     def from_grade(self, grade: float) -> Pairs:
         """Return the pairs with at least this grade: queries and passages, (m,) int32 each."""
         high = self.grades >= grade

@@ -11,9 +11,12 @@ from hnmine.analysis.explanation import MIN_LOG_ODDS, pair_details, warnings
 from hnmine.analysis.queries import Candidates
 from hnmine.core import text as words
 from hnmine.resources import OpenRun
+from hnmine.retrieval.judge_signal import SIGNAL as JUDGE
+from hnmine.review.judge_prompt import GRADES
 from hnmine.selection.select import Selection
 from pages.inspect.passages import Line, parts_of
 from pages.shared import statistics
+from pages.shared.printable import printable
 from pages.shared.wording import percent, probability, signal
 
 Floats = npt.NDArray[np.float32]
@@ -99,9 +102,12 @@ def lines(run: OpenRun, found: Candidates, query: int, places: npt.NDArray[np.in
 def _more(run: OpenRun, found: Candidates, query: int, place: int) -> list[str]:
     """Return a candidate's signals, and the reasons for and against a false negative."""
     signals = {"positive_similarity": float(found.to_positive[place])}
-    signals |= {name: float(values[place]) for name, values in found.signals.items() if name not in signals}
+    signals |= {name: float(values[place]) for name, values in found.signals.items() if name not in (*signals, JUDGE)}
     said = [signal(name).said(value) for name, value in signals.items() if np.isfinite(value)]
     lines = [" · ".join([*said, f"in the data as {_source(run, found, place)}"])]
+    if (judged := run.judged.of(query, int(found.ids[place]))) is not None:
+        grade = "no grade" if judged.grade is None else f"grade {judged.grade}, {GRADES[judged.grade]}"
+        lines.append(printable(f"Judge {judged.judge}: {grade}. {judged.reason}").rstrip())
     estimator, rank = resources.estimator(run), int(found.ranks[place])
     if estimator is not None and rank >= 0:
         reasons = [

@@ -7,6 +7,7 @@ import streamlit as st
 from hnmine.analysis.count_charts import band_rates
 from hnmine.review.audit import BandEstimate
 from hnmine.review.audit_sample import Measure
+from hnmine.review.judged_audit import JudgedEstimate
 from pages.shared import wording
 from pages.shared.audit import Audit
 from pages.shared.drawing import draw as draw_chart
@@ -28,12 +29,25 @@ def band_name(band: BandEstimate, by: Measure) -> str:
     return wording.interval(band.low, band.high, 0) if by == "ratio" else f"{text(band.low)}-{text(band.high)}"
 
 
+def _judged(audit: Audit) -> dict[str, list[int]]:
+    """Return the columns of a judge's labels; none without a judge."""
+    found = audit.found
+    if not isinstance(found, JudgedEstimate):
+        return {}
+    relevant, other = (
+        [sum(cell.judged for cell in found.cells if (cell.band, cell.label) == (band, label)) for band in range(len(found.bands))]
+        for label in ("relevant", "not relevant")
+    )
+    return {"judged": [a + b for a, b in zip(relevant, other, strict=True)], "judged relevant": relevant}
+
+
 def draw(audit: Audit) -> None:
     """Draw the table and chart of the bands."""
     by, bands = audit.sample.settings.by, audit.found.bands
     title, names = f"By {BY[by]}", [band_name(band, by) for band in bands]
     rates = [band.rate for band in bands]
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    judged = _judged(audit)
     st.markdown(f"**{title}**")
     st.dataframe(
         {
@@ -41,6 +55,7 @@ def draw(audit: Audit) -> None:
             "negatives": [band.negatives for band in bands],
             "of all": [100 * band.negatives / audit.sample.negatives for band in bands],
             "similarity": [band.similarity for band in bands],
+            **judged,
             "reviewed": [band.reviewed for band in bands],
             "false": [band.false for band in bands],
             "rate": [None if rate is None else 100 * rate.rate for rate in rates],
@@ -58,7 +73,14 @@ def draw(audit: Audit) -> None:
                 format="localized", help="Reviewed draws of this range. Ranges with more expected false negatives get more draws."
             ),
             "false": number(format="localized", help=COUNTS),
-            "rate": number(format="%.1f%%", help="False divided by reviewed."),
+            "judged": number(format="localized", help="Draws with a grade of the judge."),
+            "judged relevant": number(format="localized", help="Draws that the judge found relevant. People review more of these."),
+            "rate": number(
+                format="%.1f%%",
+                help="Corrected by people: the judge's labels weight what people found in each."
+                if judged
+                else "False divided by reviewed.",
+            ),
             "95% interval": text(help="Confidence interval of this range. Wide with few reviews.", alignment="right"),
         },
         alt=f"{title}: negatives, reviewed, false, and the rate with its confidence interval",

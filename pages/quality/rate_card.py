@@ -10,17 +10,18 @@ from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted
 from hnmine.data.verdicts import CHOICES
 from hnmine.resources import OpenRun
-from hnmine.review.audit_plan import ASSUMED, more_reviews
+from hnmine.review.audit_plan import ASSUMED
 from hnmine.review.audit_sample import MOST
 from hnmine.review.intervals import rate_interval
+from hnmine.review.judged_audit import JudgedEstimate
 from hnmine.selection.select import Selection
 from pages.shared import audit as auditing
 from pages.shared import statistics, wording
 from pages.shared.audit import Audit
 from pages.shared.widgets import failed
 
-# Pairs that one press adds to a sample that is reviewed.
-MORE = 40
+# Pairs that one press adds to a sample that is reviewed, and to one that a judge has graded.
+MORE, MORE_JUDGED = 40, 20
 NOTHING = "–"
 
 
@@ -39,9 +40,10 @@ def draw(run: OpenRun, selection: Selection, audit: Audit | None) -> None:
         _first(run, selection)
         return
     if audit.found.rate is None:
-        st.write(f"{audit.found.reviewed:,} reviewed. A rate needs {counted(audit.found.missing, 'more review')}.")
+        st.write(f"{auditing.reviewed(audit.found)}. A rate needs {counted(audit.missing, 'more review')}.")
     else:
         _measured(audit)
+    _judge(audit)
     done = audit.pairs - audit.to_do
     st.progress(done / max(1, audit.pairs), text=f"{done:,} of {counted(audit.pairs, 'pair')} reviewed")
     _next(run, audit)
@@ -53,14 +55,30 @@ def _measured(audit: Audit) -> None:
     assert found.rate is not None
     if audit.changed and found.left is not None:
         st.markdown(
-            f"95% confidence interval **{wording.interval(found.left.low, found.left.high)}**, {found.reviewed:,} reviewed, "
+            f"95% confidence interval **{wording.interval(found.left.low, found.left.high)}**, {auditing.reviewed(found)}, "
             f"{found.false:,} false. Before these were removed, the rate was {wording.percent(found.rate.rate, 1)}. "
             "The negatives that replace them are not audited."
         )
     else:
         st.markdown(
-            f"95% confidence interval **{wording.interval(found.rate.low, found.rate.high)}**, {found.reviewed:,} reviewed, "
+            f"95% confidence interval **{wording.interval(found.rate.low, found.rate.high)}**, {auditing.reviewed(found)}, "
             f"{found.false:,} false."
+        )
+
+
+def _judge(audit: Audit) -> None:
+    """Say in grey what the judge alone says, which is not the rate, or what is missing before its grades count."""
+    found = audit.found
+    if not isinstance(found, JudgedEstimate):
+        if audit.judged is not None:
+            pairs = counted(audit.missing, "more pair is", "more pairs are")
+            st.caption(f"The grades of the judge count after {pairs} reviewed.")
+        return
+    if found.judge_rate is not None:
+        agrees = "" if found.agreement is None else f", and agrees with people on about {wording.percent(found.agreement)} of the negatives"
+        st.caption(
+            f"The judge alone finds {wording.percent(found.judge_rate, 1)} relevant{agrees}.",
+            help="Not the rate. The verdicts of people on a random part of the judged negatives correct it.",
         )
 
 
@@ -70,14 +88,19 @@ def _next(run: OpenRun, audit: Audit) -> None:
         if st.button(f"Review {audit.to_do:,} more", icon=":material/rate_review:", type="primary", key="audit-review"):
             auditing.review(["unreviewed"])
         return
-    size = len(audit.states)
-    most = min(len(audit.sample.draws), size + MORE)
+    size = _size(audit)
+    most = min(len(audit.sample.draws), size + (MORE if audit.judged is None else MORE_JUDGED))
     with st.container(horizontal=True):
         if most > size and st.button(f"Review {most - size:,} more", icon=":material/rate_review:", type="primary", key="audit-more"):
             auditing.enlarge(run, audit.sample, most)
             auditing.review(["unreviewed"])
         if st.button("See the reviewed pairs", type="tertiary", key="audit-review-again"):
             auditing.review(list(CHOICES))
+
+
+def _size(audit: Audit) -> int:
+    """Return the draws that people have reviewed or are to review."""
+    return max(audit.sample.settings.size, audit.counting)
 
 
 def _first(run: OpenRun, selection: Selection) -> None:
@@ -135,17 +158,22 @@ def plan(run: OpenRun, audit: Audit) -> None:
             width=190,
             help="Half the width of the 95% confidence interval. Halving it takes about four times as many reviews.",
         )
-        more = more_reviews(audit.sample, audit.states, wanted / 100)
-        size = 0 if more is None else audit.found.reviewed + audit.found.unsure + more
+        more = auditing.more_reviews(audit, wanted / 100)
+        size = 0 if more is None else audit.counting + more
         if more == 0:
             st.text("Reached.")
         elif more is None:
-            st.text(f"Needs more than the maximum of {len(audit.sample.draws):,} draws.")
+            draws = len(audit.sample.draws if audit.judged is None else audit.states)
+            st.text(
+                f"Needs more than the maximum of {draws:,} draws."
+                if audit.judged is None
+                else f"Needs more than the {draws:,} judged draws."
+            )
         else:
             rates = "the rates found so far" if audit.found.reviewed else f"an assumed rate of {wording.percent(ASSUMED)}"
             st.text(f"Needs about {counted(more, 'more review')} at {rates}.")
-            label = f"Add {size - len(audit.states):,} to the sample"
-            if size > len(audit.states) and st.button(label, icon=":material/add:", key="audit-enlarge"):
+            label = f"Add {size - _size(audit):,} to the sample"
+            if size > _size(audit) and st.button(label, icon=":material/add:", key="audit-enlarge"):
                 changed(lambda: auditing.enlarge(run, audit.sample, size))
                 st.rerun()
 
@@ -169,9 +197,11 @@ def notes(audit: Audit) -> str:
         written.append(f"{counted(found.junk, 'draw is', 'draws are')} junk.")
     if found.unsure:
         written.append(f"{counted(found.unsure, 'draw is', 'draws are')} unsure and left out.")
+    if isinstance(found, JudgedEstimate):
+        written.append("People review a random part of each range and label of the judge, more where it narrows the interval most.")
     if found.waiting:
         does = counted(found.waiting, "verdict does", "verdicts do")
         written.append(f"{does} not count yet, because earlier draws in the random order have none.")
-    if audit.pairs < len(audit.states):
+    if audit.judged is None and audit.pairs < len(audit.states):
         written.append("A pair on several rows can be drawn more than once.")
     return " ".join(written)

@@ -467,8 +467,9 @@ class Desk {
     this.at(".last").replaceChildren(...found.map(({ id, verdict, text, judge }) => {
       const row = document.createElement("div"), button = Object.assign(document.createElement("button"), { type: "button", dir: "auto" });
       button.dataset.pair = id;
-      button.append(Object.assign(document.createElement("b"), { textContent: `${verdict} ` }), text.replace(CONTROL, "\ufffd").slice(0, 120));
-      if (judge) button.append(Object.assign(document.createElement("i"), { textContent: ` ${judge}` }));
+      button.append(Object.assign(document.createElement("b"), { textContent: `${verdict} ` }));
+      if (judge) button.append(Object.assign(document.createElement("i"), { textContent: `${judge} ` }));
+      button.append(text.replace(CONTROL, "\ufffd").slice(0, 120));
       row.append(button);
       return row;
     }));

@@ -22,6 +22,7 @@ from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import pairs_of
 from hnmine.review import audit_sample
 from hnmine.review.audit_plan import more_reviews
+from hnmine.review.judged_audit import more_judged_reviews
 from hnmine.review.judgements import Judgement
 from hnmine.review.queue import Source
 from hnmine.review.store import Action
@@ -311,9 +312,14 @@ def _goal(review: ReviewSession) -> str:
         sample = audit.kept(review.run.run.id, review.selection.settings)
         if sample is None:
             return ""
-        places = review.queue.places(*audit_sample.pairs_in(sample, review.run.inputs.corpus))
+        judged = audit.judged_part(review.run, sample)
+        drawn = sample if judged is None else judged.sample
+        places = review.queue.places(*audit_sample.pairs_in(drawn, review.run.inputs.corpus))
         states = np.where(places >= 0, review.queue.verdicts[places], 0)
-        review.goal = done, more_reviews(sample, states, GOAL)
+        if judged is None:
+            review.goal = done, more_reviews(sample, states, GOAL)
+        else:
+            review.goal = done, more_judged_reviews(drawn, states, judged.grades, judged.relevant_from, GOAL)
     if review.goal[1] is None:
         return ""
     more = max(0, review.goal[1] - (done - review.goal[0]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,9 @@ from hnmine.core.text import counted, shared
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import CHOICES, pair_key
 from hnmine.resources import OpenRun
+from hnmine.retrieval.judge_signal import SIGNAL as JUDGE
 from hnmine.review.judgements import Judgement
+from hnmine.selection.fn_model import EXPLANATIONS
 from hnmine.selection.select import Selection
 from pages.review.words import LABELS
 from pages.shared import judging, wording
@@ -54,6 +58,8 @@ def described(
     """
     corpus = run.inputs.corpus
     details = pair_details(corpus, run.ranking, selection, query, passage, resources.estimator(run))
+    if judgement is None:
+        details = _without_judge(details)
     asked, text = corpus.queries[query], corpus.passages[passage]
     positives = [(corpus.passages[each], score, similarity) for each, score, similarity in details.positives[:SHOWN_POSITIVES]]
     given = [asked, *(each for each, _, _ in positives)]
@@ -77,6 +83,21 @@ def described(
         "verdict": LABELS[CHOICES[state - 1]] if state else "",
         "judge": "" if judgement is None else printable(judging.said(judgement)),
     }
+
+
+def _without_judge(details: PairDetails) -> PairDetails:
+    """Return the numbers of a pair as they are without an LLM's grade."""
+    words = {each for names, *said in EXPLANATIONS if JUDGE in names for each in said}
+    moved = sum(amount for said, amount in details.reasons if said in words)
+    estimate = details.estimate
+    if estimate is not None and moved and 0 < estimate < 1:
+        estimate = 1 / (1 + (1 - estimate) / estimate * math.exp(moved))
+    return replace(
+        details,
+        signals={name: value for name, value in details.signals.items() if name != JUDGE},
+        reasons=tuple(each for each in details.reasons if each[0] not in words),
+        estimate=estimate,
+    )
 
 
 def parts(text: str, others: list[str], common: frozenset[str]) -> list[str]:

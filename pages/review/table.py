@@ -248,8 +248,8 @@ def _editor(run: OpenRun, verdicts: Verdicts, found: Found) -> None:
             "passage": st.column_config.TextColumn("Passage", width=350),
             "who": st.column_config.TextColumn("Reviewer", width=90),
             "when": st.column_config.TextColumn("Time (UTC)", width=125),
-            "judge": st.column_config.NumberColumn(
-                "LLM's grade", format="%d", width=85, help="0 to 3, of the LLM that is chosen on Quality."
+            "judge": st.column_config.TextColumn(
+                "LLM's grade", alignment="right", width=85, help="0 to 3, of the LLM that is chosen on Quality."
             ),
             "others": st.column_config.TextColumn("Other reviewers", width=140),
         },
@@ -269,9 +269,9 @@ def _editor(run: OpenRun, verdicts: Verdicts, found: Found) -> None:
             st.pagination(last, key=f"{KEY}-page-{found.turn}")
 
 
-def _grade(graded: judging.Graded, pair: Pair) -> int | None:
+def _grade(graded: judging.Graded, pair: Pair) -> str:
     judgement = graded.by_pair.get(pair)
-    return None if judgement is None else judgement.grade
+    return "" if judgement is None or judgement.grade is None else str(judgement.grade)
 
 
 def _edited(run: OpenRun, key: str, shown: list[Pair]) -> None:

@@ -60,9 +60,10 @@ def _drawn(run_id: str, variant: Variant) -> str:
     """Return a value that changes with the audit sample of a variant, empty without one."""
     try:
         sample = auditing.kept(run_id, variant.settings)
+        judge = "" if sample is None else auditing.stamp()
     except HnmineError:  # the Quality screen says so
         return "damaged"
-    return "" if sample is None else f"{len(sample.reviewed_draws)} {sample.drawn} {sample.fingerprint}"
+    return "" if sample is None else f"{len(sample.reviewed_draws)} {sample.drawn} {sample.fingerprint} {judge}".rstrip()
 
 
 def _computed(run: OpenRun, variant: Variant, known_verdicts: int, sample: str) -> Figures:

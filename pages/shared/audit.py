@@ -1,7 +1,8 @@
 """The audit of the current selection: its sample, the states of the draws, and the estimate.
 
 A sample belongs to the settings of a selection (`runs.audit_samples`): another selection has no audit, and the sample returns with the
-settings. Changes that verdicts make to the selection are shown beside the estimate and never mixed into it.
+settings. Changes that verdicts make to the selection are shown beside the estimate and never mixed into it. Where a judge has graded the
+first draws of the sample, people review a part of those (`review.judged_audit`), and the size of the sample is that of their part.
 """
 
 from __future__ import annotations
@@ -14,20 +15,49 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError, WorkspaceError
+from hnmine.core.text import shortened
 from hnmine.resources import OpenRun
 from hnmine.review import audit as estimates
-from hnmine.review import audit_sample, queue
-from hnmine.review.audit import AuditRecord, Estimate, Rate
+from hnmine.review import audit_plan, audit_sample, judged_audit, queue
+from hnmine.review.audit import AuditRecord, Estimate, JudgeRecord, Rate
 from hnmine.review.audit_sample import AuditSettings, Sample
+from hnmine.review.judge_agreement import by_people
+from hnmine.review.judged_audit import JudgedEstimate
 from hnmine.runs import audit_samples
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
-from pages.shared import statistics, wording
+from pages.shared import judging, statistics, wording
 
 Ids = npt.NDArray[np.int32]
+States = npt.NDArray[np.int8]
 
 # Default size of a first sample.
 FIRST = 120
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """The draws of a sample that a judge has graded.
+
+    Attributes:
+        sample: with these draws. grades: (n,) float32, NaN for none. relevant_from: the lowest grade that counts as relevant.
+        judges: each model and version of its prompt.
+    """
+
+    sample: Sample
+    grades: npt.NDArray[np.float32]
+    relevant_from: int
+    judges: tuple[tuple[str, str], ...]
+
+    def estimate(self, states: States) -> JudgedEstimate:
+        """Return the estimate with people's states of the draws."""
+        return judged_audit.judged_estimate(self.sample, states, self.grades, self.relevant_from)
+
+    def part(self, states: States, size: int) -> npt.NDArray[np.int64]:
+        """Return the draws that people review: those with a verdict, then those that come next, until `size` verdicts count."""
+        most = max(0, size - _counting(self.estimate(states)))
+        more = judged_audit.people_order(self.sample, states, self.grades, self.relevant_from, most)
+        return np.concatenate([np.flatnonzero(states > 0), more])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,9 +65,13 @@ class Audit:
     """An audit.
 
     Attributes:
-        sample: the sample. states: of its draws, indices into `queue.STATES`.
-        found: the estimate. fingerprint: of the current negatives.
-        pairs: number of distinct pairs. to_do: number of those without a verdict.
+        sample: the sample of people. judged: what a judge graded of it, or None.
+        states: of its draws, with a judge of all judged draws: indices into `queue.STATES`.
+        found: the estimate, with a judge a `JudgedEstimate`, or of people alone while people have not reviewed enough of the judged draws.
+        fingerprint: of the current negatives.
+        pairs: number of distinct pairs that people review. to_do: number of those without a verdict.
+        missing: reviews that are missing for a rate, with the judge's grades if there are any.
+        counting: draws whose verdict counts, or is unsure.
     """
 
     sample: Sample
@@ -46,6 +80,9 @@ class Audit:
     fingerprint: str
     pairs: int
     to_do: int
+    missing: int
+    counting: int
+    judged: Judged | None = None
 
     @property
     def changed(self) -> bool:
@@ -82,37 +119,109 @@ def current(run: OpenRun, selection: Selection) -> Audit | None:
     sample = kept(run.run.id, selection.settings)
     if sample is None:
         return None
-    queries, passages = audit_sample.pairs_in(sample, run.inputs.corpus)
-    states = _states(run, queries, passages)
-    different = audit_sample.different_pairs(queries, passages)
+    judged = judged_part(run, sample)
+    drawn = sample if judged is None else judged.sample
+    states = _states(run, *audit_sample.pairs_in(drawn, run.inputs.corpus))
+    found = estimates.estimate(sample, states[: len(sample.reviewed_draws)])
+    both = found if judged is None else judged.estimate(states)
+    if both.rate is not None or found.rate is None:
+        found = both
+    different = _different(run, sample, judged, states)
     return Audit(
         sample=sample,
         states=states,
-        found=estimates.estimate(sample, states),
+        found=found,
         fingerprint=statistics.fingerprint(run, selection),
         pairs=len(different[0]),
         to_do=int(np.count_nonzero(_states(run, *different) == 0)),
+        missing=both.missing,
+        counting=_counting(both),
+        judged=judged,
     )
+
+
+def _counting(found: Estimate) -> int:
+    return found.reviewed + found.unsure
+
+
+def judged_part(run: OpenRun, sample: Sample) -> Judged | None:
+    """Return the draws of a sample that a judge has graded, or None where there are too few or the grades cannot be read.
+
+    The grades of the chosen judge, or of all judges where it has graded too few.
+    """
+    chosen = judging.graded_or_none(run)
+    if chosen is None:
+        return None
+    for graded in (chosen, judging.of_all_judges(run)):
+        grades, asked = _grades(run, sample, graded)
+        if size := judged_audit.judged_size(asked, sample.settings.size):
+            judges = sorted({(each.judge, each.prompt) for each in graded.judgements})
+            return Judged(sample.of_size(size), grades[:size], judging.relevant_from(), tuple(judges))
+    return None
+
+
+def _grades(run: OpenRun, sample: Sample, graded: judging.Graded) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Return the grade of each draw of a sample, NaN for none, and whether it was judged; texts that the corpus lacks count as judged."""
+    queries, passages = audit_sample.pairs_in(sample.of_size(len(sample.draws)), run.inputs.corpus)
+    found = [graded.by_pair.get(pair) for pair in zip(queries.tolist(), passages.tolist(), strict=True)]
+    grades = [np.nan if each is None or each.grade is None else each.grade for each in found]
+    judged = [each is not None for each in found]
+    return np.array(grades, np.float32), np.array(judged, dtype=bool) | (queries < 0) | (passages < 0)
+
+
+def _different(run: OpenRun, sample: Sample, judged: Judged | None, states: npt.NDArray[np.int8]) -> tuple[Ids, Ids]:
+    """Return the distinct pairs that people review, in their order."""
+    queries, passages = audit_sample.pairs_in(sample if judged is None else judged.sample, run.inputs.corpus)
+    if judged is not None:
+        part = judged.part(states, sample.settings.size)
+        queries, passages = queries[part], passages[part]
+    return audit_sample.different_pairs(queries, passages)
+
+
+def more_reviews(audit: Audit, half_width: float) -> int | None:
+    """Return how many more reviews give an interval of plus or minus `half_width`, or None if all draws are too few."""
+    judged = audit.judged
+    if judged is None:
+        return audit_plan.more_reviews(audit.sample, audit.states, half_width)
+    return judged_audit.more_judged_reviews(judged.sample, audit.states, judged.grades, judged.relevant_from, half_width)
+
+
+def stamp() -> str:
+    """Return a value that changes with all grades and with the choice of the judge."""
+    if not judging.any_graded():
+        return ""
+    chosen = judging.chosen()
+    names = "" if chosen is None else f"{chosen.model} {chosen.prompt.version} {chosen.relevant_from}"
+    return f"{resources.judgements().version()} {names}"
 
 
 def rate(run: OpenRun, selection: Selection) -> Rate | None:
     """Return the audited rate of a selection as it is now; None without one, also if the audit cannot be read."""
     found = current_or_none(run, selection)
-    return None if found is None else found[0]
+    return None if found is None else found.rate
 
 
-def current_or_none(run: OpenRun, selection: Selection) -> tuple[Rate, int] | None:
-    """Return the audited rate of a selection as it is now, and the number of draws reviewed; None as for `rate`."""
+def current_or_none(run: OpenRun, selection: Selection) -> Audit | None:
+    """Return the audit of a selection if it has a rate; None as for `rate`."""
     try:
         audit = current(run, selection)
     except WorkspaceError:  # the Quality screen says so
         return None
-    return None if audit is None or audit.rate is None else (audit.rate, audit.found.reviewed)
+    return None if audit is None or audit.rate is None else audit
+
+
+def reviewed(found: Estimate) -> str:
+    """Return how many draws people reviewed and a judge graded: "600 judged, 60 reviewed by people"."""
+    if isinstance(found, JudgedEstimate):
+        return f"{found.judged:,} judged, {found.reviewed:,} reviewed by people"
+    return f"{found.reviewed:,} reviewed"
 
 
 def pairs(run: OpenRun, sample: Sample) -> tuple[Ids, Ids]:
-    """Return the distinct pairs of a sample, in its order."""
-    return audit_sample.different_pairs(*audit_sample.pairs_in(sample, run.inputs.corpus))
+    """Return the distinct pairs of a sample that people review, in its order; with a judge, those with a verdict first."""
+    judged = judged_part(run, sample)
+    drawn = sample if judged is None else judged.sample
+    return _different(run, sample, judged, _states(run, *audit_sample.pairs_in(drawn, run.inputs.corpus)))
 
 
 def _states(run: OpenRun, queries: Ids, passages: Ids) -> npt.NDArray[np.int8]:
@@ -128,8 +237,16 @@ def _states(run: OpenRun, queries: Ids, passages: Ids) -> npt.NDArray[np.int8]:
 
 
 @resources.cached()
-def _with_verdict(run: OpenRun, version: int) -> tuple[Ids, Ids, npt.NDArray[np.int8]]:
-    return queue.pairs_with_verdict(run.inputs.corpus, run.verdict_pairs, resources.reviews().verdicts())
+def _with_verdict(run: OpenRun, version: int) -> tuple[Ids, Ids, States]:
+    """Return the pairs with a verdict and their states; positives that a judge found and a person added in bulk are unsure."""
+    corpus, verdicts = run.inputs.corpus, resources.reviews().verdicts()
+    queries, passages, states = queue.pairs_with_verdict(corpus, run.verdict_pairs, verdicts)
+    read = by_people(verdicts)
+    if len(read) < len(verdicts):
+        kept = queue.pairs_with_verdict(corpus, run.verdict_pairs, read)
+        own = np.isin(queries.astype(np.int64) << 32 | passages, kept[0].astype(np.int64) << 32 | kept[1])
+        states = np.where(own, states, queue.STATES.index("unsure")).astype(np.int8)
+    return queries, passages, states
 
 
 def draw(run: OpenRun, selection: Selection, size: int) -> None:
@@ -160,7 +277,7 @@ def summary(run: OpenRun, selection: Selection) -> AuditRecord | None:
         st.warning("The audit cannot be read", icon=":material/warning:")
         st.text(str(error))
         return None
-    record = None if found is None else estimates.record(found.sample, found.found, found.fingerprint)
+    record = None if found is None else estimates.record(found.sample, found.found, found.fingerprint, _judge(found))
     with st.container(horizontal=True, vertical_alignment="center"):
         if record is None:
             changed = found is None and earlier(run.run.id, selection.settings) is not None
@@ -168,15 +285,37 @@ def summary(run: OpenRun, selection: Selection) -> AuditRecord | None:
         else:
             rate = record if record.left is None else record.left
             which = "" if record.left is None else " after the review"
+            assert found is not None
             st.text(
                 f"Audited: {wording.percent(rate.rate, 1)} false negatives{which} "
-                f"(95% confidence interval {wording.interval(rate.low, rate.high)}, {record.reviewed:,} reviewed)."
+                f"(95% confidence interval {wording.interval(rate.low, rate.high)}, {reviewed(found.found)}).{_named(record.judge)}"
             )
         st.page_link("pages/views/quality.py", label="Quality", icon=":material/verified:", width="content")
     return record
 
 
+def _judge(audit: Audit) -> JudgeRecord | None:
+    """Return the judge that took part in an estimate, for the manifest."""
+    found, judged = audit.found, audit.judged
+    if judged is None or not isinstance(found, JudgedEstimate):
+        return None
+    return JudgeRecord(
+        judges=judged.judges,
+        relevant_from=judged.relevant_from,
+        judged=found.judged,
+        people=found.reviewed,
+        rate=found.judge_rate,
+        agreement=found.agreement,
+    )
+
+
+def _named(judge: JudgeRecord | None) -> str:
+    """Return the names of the judges of a record in a sentence."""
+    return "" if judge is None else f" Judge: {', '.join(shortened(model, 60) for model, _ in judge.judges)}."
+
+
 def review(states: list[str]) -> None:
     """Open the Review screen with the pairs of the sample in some states of `queue.STATES`."""
+    st.session_state.pop("review-session", None)  # with a judge, another part comes next
     st.session_state["review-audit"] = states
     st.switch_page("pages/views/review.py")

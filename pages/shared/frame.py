@@ -141,9 +141,8 @@ def _figures(run: Run, dataset_name: str, *, brief: bool) -> None:
     except HnmineError:  # the page says why
         return
     measured = audit.current_or_none(opened, selection)
-    if measured is not None:
-        rate = measured[0]
-        false = f"{wording.percent(rate.rate, 1)} ({wording.interval(rate.low, rate.high).rstrip('%')}), {measured[1]:,} reviewed"
+    if measured is not None and (rate := measured.rate) is not None:
+        false = f"{wording.percent(rate.rate, 1)} ({wording.interval(rate.low, rate.high).rstrip('%')}), {audit.reviewed(measured.found)}"
     else:
         false = f"est. {estimate}, not audited" if estimate else "not audited"
     short = shortened(readable_name(name), MODEL)

@@ -37,6 +37,7 @@ __all__ = [
     "graded",
     "graded_or_none",
     "latest",
+    "of_all_judges",
     "relevant_from",
     "said",
     "source",
@@ -91,6 +92,15 @@ def graded(run: OpenRun) -> Graded:
     settings = chosen()
     names = ("", "") if settings is None else (settings.model, settings.prompt.version)
     return _graded(run, _version(), *names)
+
+
+def of_all_judges(run: OpenRun) -> Graded:
+    """Return the grades of all judges, the last one of each pair.
+
+    Raises:
+        WorkspaceError: they cannot be read.
+    """
+    return _graded(run, _version(), "", "")
 
 
 def any_graded() -> bool:

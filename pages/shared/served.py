@@ -88,8 +88,8 @@ def _address(key: str, initial: Server | None) -> Server | None:
         key=f"key-variable-{key}",
         max_chars=limits.NAME,
         persist_state="session",
-        help="Name of the environment variable that holds the key, such as OPENAI_API_KEY. It must end with _API_KEY. Never enter the key "
-        "itself: it is not stored, shown or logged.",
+        help="Name of the environment variable that holds the key: it ends with _API_KEY, such as OPENAI_API_KEY. The key itself is never "
+        "stored, shown or logged.",
     ).strip()
     if not address:
         return None

@@ -32,6 +32,7 @@ from hnmine.models.reranker import RERANKER_CLASSES, RerankerSettings
 from hnmine.retrieval.approximate import INDEXES
 from hnmine.retrieval.fusion import FUSION_DEPTH
 from hnmine.retrieval.retrievers import RETRIEVERS, second_model_settings
+from hnmine.review.relabelling import RELABELS
 from hnmine.runs.mine import SCORE_SOURCES, MineSettings
 from hnmine.selection.settings import SelectionSettings
 
@@ -286,6 +287,8 @@ def any_settings(draw: st.DrawFn) -> MineSettings:
         with_scores=with_scores,
         score_source=draw(st.sampled_from(SCORE_SOURCES)) if with_scores and reranker else "model",
         repair_output=tuple(sorted(draw(st.sets(st.sampled_from(sorted(OUTPUT_REPAIRS)))))),
+        relabel=draw(st.sampled_from(RELABELS)),
+        relevant_from=draw(st.integers(1, 3)),
     )
     return msgspec.structs.replace(found, second_model=second_model_settings(found.model, second), retrievers=tuple(sorted(rankers)))
 
@@ -418,6 +421,30 @@ def test_success_is_0_and_writes_every_row(mined) -> None:
     assert all(len(row["neg"]) == 3 and not set(row["neg"]) & set(row["pos"]) for row in after)
     assert json.loads((folder / "manifest.json").read_text("utf-8"))["settings"]["selection"]["window_end"] == 9
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "out.jsonl", "train.jsonl"]
+
+
+def test_grades_of_a_judge_relabel_the_output_and_the_manifest_repeats_it(mined, tmp_path: Path, capsys) -> None:
+    folder, _ = mined
+    rows = [json.loads(line) for line in (folder / "out.jsonl").read_text("utf-8").splitlines()]
+    grades = tmp_path / "grades.jsonl"
+    lines = [{"query": row["query"], "passage": row["neg"][0], "grade": 3, "judge": "m"} for row in rows[:2]]
+    grades.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    out = tmp_path / "new.jsonl"
+    common = ["mine", "--input_file", str(folder / "train.jsonl"), "--output_file", str(out), "--range_for_sampling", "0-9", "--quiet"]
+    common += ["--negative_number", "3"]
+    assert main([*common, "--relabel", "drop"]) == 2
+    assert "relabel needs judgements, and there are none" in capsys.readouterr().err
+    assert main([*common, "--judgements", str(grades), "--relabel", "promote"]) == 0
+    assert "2 pairs judged, 2 relevant, 2 of them added as positives" in capsys.readouterr().out
+    after = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    for number, (row, before) in enumerate(zip(after, rows, strict=True)):
+        assert row["pos"] == before["pos"] + before["neg"][:1] * (number < 2)
+    again = tmp_path / "again.jsonl"
+    assert main(["mine", "--from_manifest", str(tmp_path / "new.manifest.json"), "--output_file", str(again), "--quiet"]) == 0
+    assert again.read_bytes() == out.read_bytes()
+    assert main([*common, "--judgements", str(grades), "--judge_grade", "2"]) == 0
+    after = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    assert all(line["passage"] not in row["neg"] for line, row in zip(lines, after, strict=False))
 
 
 def test_stdout_is_the_summary_alone(mined) -> None:

@@ -16,11 +16,12 @@ from hnmine.core.text import normalize_text
 from hnmine.data.verdicts import Verdict
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import encode
+from hnmine.review.judgements import Judgement
 from hnmine.review.store import ReviewStore
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
-from pages.inspect import verdicts
+from pages.inspect import candidates, verdicts
 from pages.inspect.query_list import SHOW, shown_by
 from tests.conftest import FakeEncoder, Mined, mine
 from tests.pages.conftest import open_app, press, texts
@@ -359,3 +360,24 @@ def test_a_choice_whose_count_has_changed_since_it_was_drawn_is_that_choice() ->
     assert [shown_by(f"{label} (7)") for label in SHOW.values()] == list(SHOW)
     assert [shown_by(name) for name in SHOW] == list(SHOW)
     assert shown_by("an option of before (7)") == "all"
+
+
+def test_a_judge_s_grade_is_beside_the_signals_in_words(run: str) -> None:
+    opened = resources.open_run(run)
+    corpus = opened.inputs.corpus
+    chosen = resources.selection(opened, opened.run.settings.selection).negatives
+    given = [(int(chosen[0, 0]), 2, "It is **half** of it."), (int(chosen[0, 1]), None, "no grade in the answer")]
+    resources.judgements().add(
+        [Judgement(corpus.queries[0], corpus.passages[passage], grade, reason, "m", "1") for passage, grade, reason in given]
+    )
+    expected = {
+        given[0][0]: "Judge m: grade 2, part of an answer. It is **half** of it.",
+        given[1][0]: "Judge m: no grade. no grade in the answer",
+    }
+    opened = resources.open_run(run)
+    found = candidates.details(opened, resources.selection(opened, opened.run.settings.selection), 0)
+    for passage in (*expected, int(chosen[0, 2])):
+        place = np.flatnonzero(found.ids == passage)
+        (line,) = candidates.lines(opened, found, 0, place, str(passage))
+        assert [text for text in line.more if text.startswith("Judge")] == [text for each, text in expected.items() if each == passage]
+        assert not any("judge's grade" in text for text in line.more), "it is said once"
