@@ -81,10 +81,10 @@ def missing(setting: Setting, held: Held) -> str:
 
 
 def _unavailable(held: Held) -> str:
-    """Return which filters are not offered, and why; empty if all are."""
+    """Return which filters are not offered, and why; empty if all are. Without a judge, which few runs have, its filter is not named."""
     reasons: dict[str, list[str]] = {}
     for each in FILTERS.values():
-        if reason := missing(each, held):
+        if each.name != "judge_grade" and (reason := missing(each, held)):
             reasons.setdefault(reason, []).append(each.label)
     return " ".join(f"Not available: {', '.join(labels)}. {reason}" for reason, labels in reasons.items())
 

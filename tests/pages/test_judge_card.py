@@ -17,11 +17,12 @@ from hnmine import resources
 from hnmine.models.served import client
 from hnmine.models.served.server import Server
 from hnmine.review.judge_agreement import by_people
-from hnmine.review.judge_pairs import uncertain_pairs
+from hnmine.review.judge_pairs import audit_pairs, uncertain_pairs
 from hnmine.review.judge_prompt import DEFAULT_PROMPT
 from hnmine.review.judge_settings import JudgeSettings
 from hnmine.review.judgements import Judgement
 from hnmine.review.store import ReviewStore
+from hnmine.runs.audit_samples import kept_sample
 from hnmine.runs.jobs import Job
 from hnmine.runs.judge_setup import read_judge, write_judge
 from hnmine.runs.workspace import Workspace
@@ -179,7 +180,11 @@ def test_the_cost_is_that_of_the_pairs_and_a_limit_refuses_before_the_first_call
     assert held.max_calls == 100
     go(press(at, "audit-draw"), "quality")
     at.segmented_control(key="judge-which").set_value("audit").run()
-    assert any(each.label.startswith("Judge 1") for each in at.button)
+    sample = kept_sample(space, run, space.run(run).settings.selection)
+    assert sample is not None
+    judged = len(audit_pairs(sample, resources.open_run(run).inputs.corpus)[0])
+    assert judged > 100
+    assert button(at, f"Judge {judged:,} pairs").disabled, "above the limit"
     assert served.asked == []
 
 
