@@ -46,7 +46,8 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
         "Mine with the model that you will train: its own errors are the hardest negatives. " + servers.refusal(),
     )
     if name == served.SERVED:
-        return _served(key, initial)
+        with st.container(border=True):
+            return _served(key, initial)
     if name is None and initial.server is not None:
         failed("The server of the last run cannot be chosen", servers.refusal())
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from hnmine.core.errors import HnmineError
 from hnmine.models import cards
@@ -30,8 +31,9 @@ class Retrievers(NamedTuple):
 def retrievers(key: str, initial: MineSettings, first: ModelSettings | None) -> Retrievers | None:
     """Draw the choice of the retrievers in addition to the model `first`; return None if it cannot be used."""
     left, right = st.columns(2)
+    below = st.container()
     with left:
-        second = _second_model(key, initial.second_model, first or ModelSettings())
+        second = _second_model(key, initial.second_model, first or ModelSettings(), below)
     with right:
         ranking = st.pills(
             "Retrievers",
@@ -59,8 +61,8 @@ UNUSABLE = ModelSettings(name_or_path="")
 NONE = "none"
 
 
-def _second_model(key: str, initial: ModelSettings | None, first: ModelSettings) -> ModelSettings | None:
-    """Draw the choice of the second model; return None for none, UNUSABLE for one that cannot be loaded."""
+def _second_model(key: str, initial: ModelSettings | None, first: ModelSettings, below: DeltaGenerator) -> ModelSettings | None:
+    """Draw the choice of the second model, and its server `below`; return None for none, UNUSABLE for one that cannot be used."""
     before = None if initial is None else initial.name_or_path or cards.PACKAGED_NAME
     before_server = None if initial is None else initial.server
     names = {NONE: None, model.PACKAGED: cards.PACKAGED_NAME, **{name: name for name in model.KNOWN}}
@@ -79,7 +81,8 @@ def _second_model(key: str, initial: ModelSettings | None, first: ModelSettings)
         "which takes additional time.",
     )
     if name == served.SERVED:
-        return _served(key, initial if before_server is not None else None, first)
+        with below.container(border=True):
+            return _served(key, initial if before_server is not None else None, first)
     if name is None and before_server is not None:
         failed("The server of the last run cannot be chosen", servers.refusal())
         return UNUSABLE

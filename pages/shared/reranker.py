@@ -63,7 +63,8 @@ def choice(key: str, initial: RerankerSettings | None, model: ModelSettings | No
         "of the server.",
     )
     if name == served.SERVED:
-        return _served(key, initial if was_served else None)
+        with st.container(border=True):
+            return _served(key, initial if was_served else None)
     if name is None and was_served:
         failed("The server of the last run cannot be chosen", servers.refusal())
         return Choice(None, usable=False)

@@ -32,12 +32,7 @@ T = TypeVar("T")
 
 SERVED = "Served by a server"
 _EMBEDDER_FORMS: dict[Api, str] = {"openai": "OpenAI: /v1/embeddings", "tei": "TEI: /embed"}
-_FORMS: dict[Api, str] = {
-    "openai": "OpenAI: /v1/chat/completions",
-    "tei": "TEI: /rerank",
-    "jina": "Jina, Cohere: /v1/rerank",
-    "vllm": "vLLM: /score",
-}
+_RERANKER_FORMS: dict[Api, str] = {"tei": "TEI: /rerank", "jina": "Jina, Cohere: /v1/rerank", "vllm": "vLLM: /score"}
 # Seconds that a check waits for one answer.
 SECONDS = 20.0
 # Seconds that a check takes at most.
@@ -124,25 +119,26 @@ def _listed(key: str, initial: Server | None) -> Server | None:
 
 def _form(key: str, initial: Server | None, apis: tuple[Api, ...], found: Server) -> Server | None:
     """Draw the form of the API and the dimensions; return the server with them, None while the form is not known."""
-    forms = _EMBEDDER_FORMS if apis == EMBEDDER_APIS else _FORMS
+    if len(apis) == 1:
+        return msgspec.structs.replace(initial or found, address=found.address, key_variable=found.key_variable)
+    forms = _EMBEDDER_FORMS if apis == EMBEDDER_APIS else _RERANKER_FORMS
     detected = _detected(found, apis)
-    api, dimensions = None, None
+    dimensions = None
     left, right = st.columns(2)
-    if len(apis) > 1:
-        known = initial.api if initial is not None and initial.address == found.address else None
-        api = left.selectbox(
-            "Form of the API",
-            list(apis),
-            index=None if known is None else apis.index(known),
-            format_func=forms.__getitem__,
-            placeholder="choose one" if detected is None else f"{forms[detected]} (detected)",
-            key=f"api-{key}-{found.address}",
-            persist_state="session",
-            help="Detected from the path of the address.",
-        )
-        if api is None and detected is None:
-            left.warning("Choose the form of the API.", icon=":material/warning:")
-            return None
+    known = initial.api if initial is not None and initial.address == found.address else None
+    api = left.selectbox(
+        "Form of the API",
+        list(apis),
+        index=apis.index(known) if known in apis else None,
+        format_func=forms.__getitem__,
+        placeholder="choose one" if detected is None else f"{forms[detected]} (detected)",
+        key=f"api-{key}-{found.address}",
+        persist_state="session",
+        help="Detected from the path of the address.",
+    )
+    if api is None and detected is None:
+        left.warning("Choose the form of the API.", icon=":material/warning:")
+        return None
     if apis == EMBEDDER_APIS:
         dimensions = right.number_input(
             "Dimensions",
@@ -178,7 +174,7 @@ def model_name(key: str, initial: str | None, server: Server) -> str | None:
         list(dict.fromkeys([*([] if initial is None else [initial]), *names])),
         index=None if initial is None else 0,
         accept_new_options=True,
-        placeholder="enter the name, or check the server for a list",
+        placeholder="enter it, or press Check",
         format_func=visible,
         key=field,
         persist_state="session",

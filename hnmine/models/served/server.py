@@ -60,8 +60,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise SettingsError(f"api is {self.api!r}; it is one of: {', '.join(APIS)}")
         if self.key_variable is not None and not _KEY_VARIABLE.fullmatch(self.key_variable):
             raise SettingsError(
-                f"key_variable is {self.key_variable!r}; it is the name of an environment variable that ends with _API_KEY, such as "
-                "OPENAI_API_KEY, and never the key itself"
+                "key_variable is not the name of an environment variable that ends with _API_KEY, such as OPENAI_API_KEY; give that name, "
+                "and never the key itself"
             )
         for name, least, most in (("dimensions", 1, 2**16), ("concurrency", 1, 256), ("timeout", 0.1, 3600.0)):
             value = getattr(self, name)
