@@ -306,7 +306,7 @@ def test_an_encoder_of_ones_own_is_checked_too(train, out, fake_encoder, monkeyp
     ("model", "error", "message"),
     [
         (object(), SettingsError, "`encode`"),
-        (None, SettingsError, "`encode`"),
+        (42, SettingsError, "`encode`"),
         ("./no/such/folder", ModelError, "model folder './no/such/folder' does not exist"),
         (EXAMPLE, ModelError, r"bikeshare has no config\.json"),
         (ModelSettings(name_or_path="/no/such/folder"), ModelError, "model folder .* does not exist"),
