@@ -18,11 +18,11 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup app demo test bench campaign audit screenshots clean
+.PHONY: help setup app demo demo-served test bench campaign audit screenshots clean
 
 help: ## Show this list
 	@echo "make TARGET, where TARGET is one of:"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
 
 setup: $(INSTALLED) ## Create .venv and install what the app and the command line need
 
@@ -33,6 +33,13 @@ demo: setup ## Mine the bundled example without a browser, into build/demo.jsonl
 	@mkdir -p build
 	$(PY) -m hnmine mine --input_file examples/bikeshare/train.jsonl --candidate_pool examples/bikeshare/pool.jsonl \
 		--output_file build/demo.jsonl
+
+demo-served: setup ## Mine the bundled example through a server of models on this machine, into build/demo-served.jsonl
+	@mkdir -p build && rm -f build/served.address
+	@$(PY) examples/served_models.py --port 0 > build/served.address & server=$$!; trap 'kill $$server' EXIT; \
+	until [ -s build/served.address ]; do kill -0 $$server || exit 1; sleep 0.2; done; \
+	$(PY) -m hnmine mine --input_file examples/bikeshare/train.jsonl --candidate_pool examples/bikeshare/pool.jsonl \
+		--embedder_server "$$(cat build/served.address)" --embedder_name_or_path all-MiniLM-L6-v2 --output_file build/demo-served.jsonl
 
 test: $(INSTALLED_DEV) ## Check style and types, and run all tests
 	$(PY) -m ruff check .

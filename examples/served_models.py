@@ -181,13 +181,17 @@ class ServedModels:
             return Counter(self._texts.get(path, {}))
 
     @property
-    def seen(self) -> dict[str, dict[str, int]]:
-        """By path, of what was answered: `texts`, `different` ones, and `repeated`, the different ones that were asked more than once."""
+    def seen(self) -> dict[str, dict[str, Any]]:
+        """By path, of what was answered: how many `texts`, and `different` ones; how many were `repeated`, and the first of these."""
         with self._lock:
-            return {
-                path: {"texts": texts.total(), "different": len(texts), "repeated": sum(count > 1 for count in texts.values())}
+            found = {
+                path: (texts.total(), len(texts), [text for text, count in texts.items() if count > 1])
                 for path, texts in self._texts.items()
             }
+        return {
+            path: {"texts": texts, "different": different, "repeated": len(again), "first_repeated": again[:100]}
+            for path, (texts, different, again) in found.items()
+        }
 
     def close(self) -> None:
         """End it, and what hangs in it."""

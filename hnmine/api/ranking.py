@@ -222,7 +222,7 @@ def rank(
     )
     folder = None if store is False else vectors_folder() if store is True else Path(store)
     with progress_shown(on_progress) as shown:
-        encoder = encoder or load_encoder(model, on_progress=shown)
+        encoder = encoder or load_encoder(model, on_progress=shown, should_stop=should_stop)
         devices = encoder.describe().get("devices") or ()
         if any(str(each).startswith("cuda") for each in devices) and gpu_count():
             settings = msgspec.structs.replace(settings, use_gpu=True)

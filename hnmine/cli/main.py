@@ -94,7 +94,7 @@ def _mine(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
             )
         else:
             summary = mine_to_file(
-                lambda: load_encoder(settings.model, on_progress=on_progress),
+                lambda: load_encoder(settings.model, on_progress=on_progress, should_stop=interrupts.should_stop),
                 paths_of(arguments.input_file),
                 arguments.candidate_pool and paths_of(arguments.candidate_pool),
                 arguments.output_file,

@@ -71,8 +71,8 @@ def find_knn_neg(
     """Mine hard negatives for every row of a training file and write the rows with them.
 
     Args:
-        model: a hub name or a folder, `ModelSettings`, a loaded FlagEmbedding model, anything with its `encode` / `encode_queries` /
-            `encode_corpus`, or an `Encoder`.
+        model: a hub name or a folder, `ModelSettings` (with `server` for a served model), a loaded FlagEmbedding model, anything with its
+            `encode` / `encode_queries` / `encode_corpus`, or an `Encoder`; None is the packaged all-MiniLM-L6-v2.
         input_file: training rows with `query`, `pos`, optional `neg`, and any other fields, in any of the shapes of docs/guide.md. A
             file, a list of files, a folder, a pattern such as "data/*.jsonl", or "hf://datasets/OWNER/NAME". Its corpus is the pool, if
             it has one, as BEIR does.
@@ -145,7 +145,7 @@ def find_knn_neg(
     )
     with progress_shown(on_progress) as shown:
         return mine_to_file(
-            lambda: encoder or load_encoder(model, on_progress=shown),
+            lambda: encoder or load_encoder(model, on_progress=shown, should_stop=should_stop),
             input_file,
             candidate_pool,
             output_file,

@@ -20,7 +20,7 @@ import msgspec
 
 from hnmine.cluster.settings import ClusterSettings
 from hnmine.core.errors import Cancelled, HnmineError
-from hnmine.core.progress import OnProgress, ShouldStop, unit_of
+from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled, unit_of
 from hnmine.core.time_left import Forecast, Work
 from hnmine.models.encoder import Encoder
 from hnmine.models.reranker import Reranker
@@ -213,21 +213,26 @@ def mine_dataset(
         workspace, dataset_id: where the files are.
         settings: model, pool mode, decisions about bad rows, and the first selection.
         depth: candidates to rank for each query, at least the window's end.
-        load_encoder: returns the encoder; called in the job's thread, so that imports block no screen. load_reranker: the same for
-            the reranker, when the settings name one.
+        load_encoder: returns the encoder; called in the job's thread, so that imports block no screen. Its progress ends it when the job is
+            stopped. load_reranker: the same for the reranker, when the settings name one.
         cluster: what encodes and searches; None is this process.
 
     Returns:
         The run's id.
     """
     graded = settings.selection.judge_grade is not None
+
+    def loading(done: int, total: int, note: str, /) -> None:
+        check_cancelled(should_stop)
+        on_progress(done, total, note)
+
     mined = mine(
         workspace.training_path(dataset_id),
         workspace.pool_path(dataset_id),
         settings,
-        lambda: load_encoder(on_progress),
+        lambda: load_encoder(loading),
         depth=depth,
-        load_reranker=None if load_reranker is None else lambda: load_reranker(on_progress),
+        load_reranker=None if load_reranker is None else lambda: load_reranker(loading),
         signals=True,
         judgements=JudgementStore(workspace.root / JUDGEMENTS).all() if graded else (),
         store=workspace.store(),

@@ -113,14 +113,15 @@ def rank_data(
     _begin("looking at the model", stages, should_stop)
     encoder = load_encoder()
     instructed = None if prompts is None else prompts.texts(encoder, inputs.corpus.queries)
-    second = None if settings.second_model is None else opening.load_encoder(settings.second_model, on_progress=stages)
+    calls: dict[str, Any] = {"on_progress": stages, "should_stop": should_stop}
+    second = None if settings.second_model is None else opening.load_encoder(settings.second_model, **calls)
     if expected is not None:
         expected.check_weights("model", encoder.describe())
         expected.check_weights("second_model", None if second is None else second.describe())
     scorer = reranker = None
     if settings.reranker is not None:
         _begin("looking at the reranker", stages, should_stop)
-        reranker = load_reranker() if load_reranker is not None else opening.load_reranker(settings.reranker, on_progress=stages)
+        reranker = load_reranker() if load_reranker is not None else opening.load_reranker(settings.reranker, **calls)
         if expected is not None:
             expected.check_weights("reranker", reranker.describe())
         scorer = Scorer(reranker, inputs.corpus, store)

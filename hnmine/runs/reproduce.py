@@ -147,7 +147,7 @@ def reproduce(
         if new_manifest is True and manifest_path(output_file).resolve() == Path(manifest_file).resolve():
             new_manifest = False  # the old one may hold an audit, and the fingerprint of the right bytes
         summary, _ = mine_to_file(
-            lambda: load_encoder(settings.model, on_progress=on_progress),
+            lambda: load_encoder(settings.model, on_progress=on_progress, should_stop=should_stop),
             training,
             manifest.locate("candidate_pool", candidate_pool),
             output_file,

@@ -10,7 +10,7 @@ import argparse
 import importlib
 import sys
 
-PARTS = ["readers", "slopes", "workspace", "kills", "disk", "hosts", "load", "floods"]
+PARTS = ["readers", "slopes", "workspace", "kills", "disk", "hosts", "load", "floods", "served_runs"]
 
 
 def main() -> int:

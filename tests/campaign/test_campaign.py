@@ -9,7 +9,7 @@ import pytest
 from tests.browser.server import CHROMIUM
 
 # Trials of each part in the suite.
-SMALL: dict[str, int] = {"readers": 250, "disk": 10, "kills": 4, "hosts": 80, "workspace": 8, "load": 3, "floods": 5}
+SMALL: dict[str, int] = {"readers": 250, "disk": 10, "kills": 4, "hosts": 80, "workspace": 8, "load": 3, "floods": 5, "served_runs": 15}
 BROWSER = pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
 
 

@@ -243,12 +243,13 @@ def test_the_lengths_of_the_settings_are_vllms(served: ServedModels) -> None:
 def test_progress_and_tokens_are_counted(served: ServedModels) -> None:
     steps: list[tuple[int, int, str]] = []
     encoder = load_encoder(model_of(served), on_progress=lambda *step: steps.append(step))
-    assert steps == [(0, 0, "asking the server of the model")]
+    assert set(steps) == {(0, 0, "asking the server of the model")}
+    steps.clear()
     passages(encoder, on_progress=lambda *step: steps.append(step))
-    done = [step[0] for step in steps[1:]]
+    done = [step[0] for step in steps]
     assert done == sorted(done)
     assert steps[-1][0] == steps[-1][1] > 0
-    assert {step[2] for step in steps[1:]} == {"encoding passages"}
+    assert {step[2] for step in steps} == {"encoding passages"}
     assert encoder.describe()["tokens"] > sum(len(text.split()) for text in TEXTS), "of the probes too"
 
 
@@ -261,12 +262,28 @@ def test_a_cancel_ends_it(served: ServedModels) -> None:
     assert passages(encoder, []).shape == (0, 0)
 
 
+def test_a_cancel_ends_the_first_question_too(served: ServedModels, tmp_path: Path) -> None:
+    served.fail("hang")
+    model = model_of(served, timeout=3_600.0)
+    with pytest.raises(Cancelled):
+        load_encoder(model, should_stop=lambda: len(served.headers) == 1)
+
+    def tell(*_: object) -> None:
+        if len(served.headers) == 2:
+            raise Cancelled("the job is stopped")
+
+    with pytest.raises(Cancelled, match="the job is stopped"):
+        load_encoder(model, on_progress=tell)
+    with pytest.raises(Cancelled):
+        mined(model, tmp_path, "out.jsonl", should_stop=lambda: len(served.headers) == 3)
+
+
 FAULTS = {
     "wrong_dimensions": "answers with 63 dimensions, and with 64 before; vectors that are finished are kept",
     "nan": "answers with NaN or infinity for passage 'text .*vectors that are finished are kept",
     "not_json": "answered with what is no JSON",
     "fewer": r"answers \d+ texts with \d+ vectors, not with one vector for each; vectors that are finished are kept",
-    "duplicated": r"answers \d+ texts with .*, not with one vector for each",
+    "duplicated": r"answers \d+ texts with vectors that are not numbered from 0, each once \(index\), so not with one",
     "swapped": "has changed in mid-run: the vector of '.*' has a cosine of .* with that of the start. Vectors that are finished are kept",
     "failing": r"answers 503 \(the engine has died\). Start it or wait, then run the same command again",
     "wrong_key": "refuses access with 401",

@@ -45,7 +45,7 @@ Work = tuple[Block, npt.NDArray[np.int64]]
 class ServedEncoder:
     """An embedding model that a server runs."""
 
-    def __init__(self, settings: ModelSettings) -> None:
+    def __init__(self, settings: ModelSettings, *, should_stop: ShouldStop | None = None) -> None:
         """Ask the server for its limits and for the vectors of the probe.
 
         Raises:
@@ -70,15 +70,21 @@ class ServedEncoder:
         self._counts: dict[Side, Counter[str]] = {}
         self._tokens = 0
         self._dimensions = settings.server.dimensions
-        first = self._client.answer(self._begin)
+        first = self._client.answer(self._begin, should_stop=should_stop)
         self._probes = first / np.linalg.norm(first, axis=1, keepdims=True)
 
     @classmethod
-    def load(cls, settings: ModelSettings, *, on_progress: OnProgress | None = None) -> ServedEncoder:
-        """Return the encoder; errors as above."""
-        if on_progress is not None:
-            on_progress(0, 0, "asking the server of the model")
-        return cls(settings)
+    def load(
+        cls, settings: ModelSettings, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
+    ) -> ServedEncoder:
+        """Return the encoder; errors as above, and Cancelled. Both are called while the server is waited for."""
+
+        def stopped() -> bool:
+            if on_progress is not None:
+                on_progress(0, 0, "asking the server of the model")
+            return should_stop is not None and should_stop()
+
+        return cls(settings, should_stop=stopped)
 
     def encode_batches(
         self, texts: Sequence[str], side: Side, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
@@ -255,9 +261,13 @@ class ServedEncoder:
             rows = answer if isinstance(answer, list) else []
         elif isinstance(answer, dict) and isinstance(answer.get("data"), list):
             data = [each for each in answer["data"] if isinstance(each, dict)]
-            numbered = {each.get("index", place): each.get("embedding") for place, each in enumerate(data)}
-            if sorted(map(str, numbered)) == sorted(map(str, range(len(data)))):
-                rows = [numbered[index] for index in range(len(data))]
+            places = [each.get("index", place) for place, each in enumerate(data)]
+            if not all(isinstance(place, int) for place in places) or sorted(places) != list(range(len(data))):
+                raise EncodeError(
+                    f"{self._client.name}: {self._url} answers {counted(len(texts), 'text')} with vectors that are not numbered from 0, "
+                    "each once (index), so not with one vector for each; vectors that are finished are kept. Check the server"
+                )
+            rows = [each.get("embedding") for _, each in sorted(zip(places, data, strict=True), key=lambda numbered: numbered[0])]
             usage = answer.get("usage")
             tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
             self._tokens += tokens if isinstance(tokens, int) else 0

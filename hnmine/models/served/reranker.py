@@ -38,7 +38,7 @@ Work = list[tuple[str, list[int]]]
 class ServedReranker:
     """A reranker that a server runs."""
 
-    def __init__(self, settings: RerankerSettings) -> None:
+    def __init__(self, settings: RerankerSettings, *, should_stop: ShouldStop | None = None) -> None:
         """Ask the server for its limits and for the scores of the probe.
 
         Raises:
@@ -55,14 +55,20 @@ class ServedReranker:
         self._client = Client(settings.server, f"the reranker {settings.name_or_path}")
         self._limits = Limits(settings.batch_size or BATCH_SIZE, probes=0)
         self._cut = self._tokens = 0
-        self._probes = self._client.answer(self._begin)
+        self._probes = self._client.answer(self._begin, should_stop=should_stop)
 
     @classmethod
-    def load(cls, settings: RerankerSettings, *, on_progress: OnProgress | None = None) -> ServedReranker:
-        """Return the reranker; errors as above."""
-        if on_progress is not None:
-            on_progress(0, 0, "asking the server of the reranker")
-        return cls(settings)
+    def load(
+        cls, settings: RerankerSettings, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
+    ) -> ServedReranker:
+        """Return the reranker; errors as above, and Cancelled. Both are called while the server is waited for."""
+
+        def stopped() -> bool:
+            if on_progress is not None:
+                on_progress(0, 0, "asking the server of the reranker")
+            return should_stop is not None and should_stop()
+
+        return cls(settings, should_stop=stopped)
 
     def score(
         self, pairs: Sequence[Pair], *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
@@ -204,7 +210,7 @@ class ServedReranker:
         tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
         self._tokens += tokens if isinstance(tokens, int) else 0
         results = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-        scores = {each.get("index"): each.get(name) for each in results}
+        scores = {each["index"]: each.get(name) for each in results if isinstance(each.get("index"), int)}
         if len(results) != len(passages) or set(scores) != set(range(len(passages))):
             got = f"{counted(len(scores), 'score')}" if results else f"{shortened(str(answer), 80)!r}"
             raise EncodeError(
