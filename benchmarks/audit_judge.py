@@ -23,7 +23,7 @@ from hnmine.review.judged_interval import judged_interval
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-SEED = 20_261_126
+SEED = 31_415
 AUDITS = 1_000
 RATIO, RISK = np.array([5_000, 4_000, 4_000, 3_000, 2_000, 1_600, 400]), np.array([10_000, 6_000, 3_000, 800, 200])
 # Sizes of the bands, their relative rates, and the rates expected when the sample is drawn.
@@ -31,6 +31,8 @@ POPULATIONS: dict[str, tuple[Ints, Floats, tuple[float, ...]]] = {
     "ratio, 20,000": (RATIO, np.array([0.2, 0.3, 1, 2, 4, 4, 4]), audit_sample.EXPECTED_BY_RATIO),
     "uninformative, 20,000": (RATIO, np.ones(7), audit_sample.EXPECTED_BY_RATIO),
     "one band, 50,000": (np.array([50_000]), np.ones(1), (0.02,)),
+    "one band, 5,000": (np.array([5_000]), np.ones(1), (0.02,)),
+    "one band, 2,000": (np.array([2_000]), np.ones(1), (0.02,)),
     "risk, 500": (RISK // 40, np.array([0.05, 0.3, 2, 8, 20]), audit_sample.EXPECTED_BY_RISK),
 }
 RATES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)

@@ -43,8 +43,8 @@ LABELS = ("not relevant", "relevant", "no grade")
 EXPECTED = (0.02, 0.2, 0.03)
 # A judge takes part from this number of judged draws on.
 FEWEST_JUDGED = FEWEST
-# Of the draws that count as judged at least this part has a judgement; the others have no grade.
-MOSTLY = 0.9
+# The sample goes on past a draw without a judgement if more than this number of judged ones follow; it has no grade then.
+WORTH = 10
 # Draws to judge: at least so many, or so many for each that people review. Judging is cheap, and more draws narrow the first phase.
 JUDGED, JUDGED_EACH = 600, 5
 # Numbers of reviews that a plan tries.
@@ -96,9 +96,9 @@ def judged_size(judged: npt.NDArray[np.bool_], size: int) -> int:
         judged: (n,), whether each draw of a sample has a judgement, with a grade or without.
         size: draws that people review.
     """
-    share = np.cumsum(judged) / np.arange(1, len(judged) + 1)
-    mostly = int(np.flatnonzero(judged & (share >= MOSTLY)).max(initial=-1)) + 1
-    return 0 if np.count_nonzero(judged[:mostly]) < min(FEWEST_JUDGED, len(judged)) else max(mostly, min(size, len(judged)))
+    gains = np.cumsum(np.where(judged, 1, -WORTH))
+    part = int(gains.argmax()) + 1 if len(gains) and gains.max() > 0 else 0
+    return 0 if np.count_nonzero(judged[:part]) < min(FEWEST_JUDGED, len(judged)) else max(part, min(size, len(judged)))
 
 
 def to_judge(sample: Sample) -> Sample:

@@ -16,6 +16,7 @@ import streamlit as st
 from hnmine import resources
 from hnmine.core.errors import HnmineError, WorkspaceError
 from hnmine.core.text import shortened
+from hnmine.data.verdicts import pairs_of
 from hnmine.resources import OpenRun
 from hnmine.review import audit as estimates
 from hnmine.review import audit_plan, audit_sample, judged_audit, queue
@@ -33,6 +34,9 @@ States = npt.NDArray[np.int8]
 
 # Default size of a first sample.
 FIRST = 120
+# The state of a pair that a judge found relevant and a person added as positive in bulk. Nobody has reviewed it. With the judge's grades it is
+# left out, as all others of its label were added too; without them the draws after it wait for its review.
+IN_BULK = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +126,8 @@ def current(run: OpenRun, selection: Selection) -> Audit | None:
     judged = judged_part(run, sample)
     drawn = sample if judged is None else judged.sample
     states = _states(run, *audit_sample.pairs_in(drawn, run.inputs.corpus))
-    found = estimates.estimate(sample, states[: len(sample.reviewed_draws)])
+    found = estimates.estimate(sample, np.maximum(states[: len(sample.reviewed_draws)], 0))
+    states = np.maximum(states, 0) if judged is None else np.where(states == IN_BULK, queue.STATES.index("unsure"), states)
     both = found if judged is None else judged.estimate(states)
     if both.rate is not None or found.rate is None:
         found = both
@@ -221,11 +226,12 @@ def pairs(run: OpenRun, sample: Sample) -> tuple[Ids, Ids]:
     """Return the distinct pairs of a sample that people review, in its order; with a judge, those with a verdict first."""
     judged = judged_part(run, sample)
     drawn = sample if judged is None else judged.sample
-    return _different(run, sample, judged, _states(run, *audit_sample.pairs_in(drawn, run.inputs.corpus)))
+    states = _states(run, *audit_sample.pairs_in(drawn, run.inputs.corpus))
+    return _different(run, sample, judged, np.where(states == IN_BULK, queue.STATES.index("unsure"), states))
 
 
 def _states(run: OpenRun, queries: Ids, passages: Ids) -> npt.NDArray[np.int8]:
-    """Return the states of pairs, indices into `queue.STATES`."""
+    """Return the states of pairs, indices into `queue.STATES` or IN_BULK."""
     known_pairs = _with_verdict(run, resources.reviews().version())
     known = known_pairs[0].astype(np.int64) << 32 | known_pairs[1]
     wanted = queries.astype(np.int64) << 32 | passages
@@ -238,14 +244,14 @@ def _states(run: OpenRun, queries: Ids, passages: Ids) -> npt.NDArray[np.int8]:
 
 @resources.cached()
 def _with_verdict(run: OpenRun, version: int) -> tuple[Ids, Ids, States]:
-    """Return the pairs with a verdict and their states; positives that a judge found and a person added in bulk are unsure."""
+    """Return the pairs with a verdict and their states; positives that a judge found and a person added in bulk are IN_BULK."""
     corpus, verdicts = run.inputs.corpus, resources.reviews().verdicts()
     queries, passages, states = queue.pairs_with_verdict(corpus, run.verdict_pairs, verdicts)
-    read = by_people(verdicts)
-    if len(read) < len(verdicts):
-        kept = queue.pairs_with_verdict(corpus, run.verdict_pairs, read)
-        own = np.isin(queries.astype(np.int64) << 32 | passages, kept[0].astype(np.int64) << 32 | kept[1])
-        states = np.where(own, states, queue.STATES.index("unsure")).astype(np.int8)
+    read = {id(each) for each in by_people(verdicts)}
+    if in_bulk := [each for each in verdicts if id(each) not in read]:
+        added = pairs_of(corpus, [each.query for each in in_bulk], [each.passage for each in in_bulk])
+        theirs = np.isin(queries.astype(np.int64) << 32 | passages, added[0].astype(np.int64) << 32 | added[1])
+        states = np.where(theirs, IN_BULK, states).astype(np.int8)
     return queries, passages, states
 
 

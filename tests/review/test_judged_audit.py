@@ -350,7 +350,9 @@ def test_the_plan_reaches_its_margin() -> None:
     ("judged", "size", "expected"),
     [
         ([True] * 300 + [False] * 700, 120, 300),
-        ([True] * 200 + [False] * 20 + [True] * 100 + [False] * 680, 120, 320),  # nine in ten
+        ([True] * 200 + [False] * 5 + [True] * 100 + [False] * 690, 120, 305),
+        ([True] * 200 + [False] * 20 + [True] * 100 + [False] * 680, 120, 200),
+        ([True] * 200 + ([False] * 12 + [True]) * 3, 120, 200),  # drawn once more for another row
         ([True] * 100 + [False] * 100 + [True] * 100, 120, 120),
         ([True] * 50 + [False] * 950, 120, 120),
         ([True] * 20 + [False] * 980, 120, 0),
