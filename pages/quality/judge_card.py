@@ -128,7 +128,7 @@ def _grades(found: judging.Graded, both: JudgeAgreement) -> None:
             }
         )[::-1],
         column_config={
-            "grade": st.column_config.TextColumn("Grade", width=165),
+            "grade": st.column_config.TextColumn("Grade", width=150),
             "judged": number("Pairs", format="localized", width=55, help="Pairs with this grade."),
             "relevant": number("Relevant", format="localized", width=70, help="Of these, pairs that reviewers found relevant."),
             "not": number("Not", format="localized", width=45, help="Pairs that reviewers found not relevant, or junk."),

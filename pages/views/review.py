@@ -75,7 +75,8 @@ def finished(review: ReviewSession, waiting: bool) -> None:
         if waiting or not len(review.queue):
             st.button("Clear filters", icon=":material/filter_alt_off:", on_click=filters.clear, key="review-clear-end")
         elif review.queue.settings.source in ("audit", *judging.SOURCES):
-            st.page_link("pages/views/quality.py", label="See the result on Quality", icon=":material/arrow_forward:")
+            what = "rate" if review.queue.settings.source == "audit" else "agreement"
+            st.page_link("pages/views/quality.py", label=f"See the {what} on Quality", icon=":material/arrow_forward:")
         elif review.queue.settings.source != "disagreements":
             counts = review.queue.counts
             if counts["relevant"] + counts["positive"] + counts["junk"]:
