@@ -15,7 +15,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError, WorkspaceError
-from hnmine.core.text import shortened
+from hnmine.core.text import shortened, visible
 from hnmine.data.verdicts import pairs_of
 from hnmine.resources import OpenRun
 from hnmine.review import audit as estimates
@@ -34,8 +34,8 @@ States = npt.NDArray[np.int8]
 
 # Default size of a first sample.
 FIRST = 120
-# The state of a pair that a judge found relevant and a person added as positive in bulk. Nobody has reviewed it. With the judge's grades it is
-# left out, as all others of its label were added too; without them the draws after it wait for its review.
+# The state of a pair that a judge found relevant and a person added as positive in bulk: nobody has reviewed it. With the judge's grades it
+# is left out, as all others of its label were added too. Without them the draws after it wait for its review.
 IN_BULK = -1
 
 
@@ -292,9 +292,10 @@ def summary(run: OpenRun, selection: Selection) -> AuditRecord | None:
             rate = record if record.left is None else record.left
             which = "" if record.left is None else " after the review"
             assert found is not None
+            judge = f" Judge: {name}." if (name := judge_name(found)) else ""
             st.text(
                 f"Audited: {wording.percent(rate.rate, 1)} false negatives{which} "
-                f"(95% confidence interval {wording.interval(rate.low, rate.high)}, {reviewed(found.found)}).{_named(record.judge)}"
+                f"(95% confidence interval {wording.interval(rate.low, rate.high)}, {reviewed(found.found)}).{judge}"
             )
         st.page_link("pages/views/quality.py", label="Quality", icon=":material/verified:", width="content")
     return record
@@ -315,9 +316,10 @@ def _judge(audit: Audit) -> JudgeRecord | None:
     )
 
 
-def _named(judge: JudgeRecord | None) -> str:
-    """Return the names of the judges of a record in a sentence."""
-    return "" if judge is None else f" Judge: {', '.join(shortened(model, 60) for model, _ in judge.judges)}."
+def judge_name(audit: Audit) -> str:
+    """Return the name of the judge that took part in the estimate, or empty."""
+    record = _judge(audit)
+    return "" if record is None else ", ".join(dict.fromkeys(visible(shortened(model, 60)) for model, _ in record.judges))
 
 
 def review(states: list[str]) -> None:

@@ -156,6 +156,8 @@ def _figures(run: Run, dataset_name: str, *, brief: bool) -> None:
             "Negatives": f"{negatives:,}",
             "False negatives": false,
         }
+        if measured is not None and (judge := audit.judge_name(measured)):
+            lines["Judge"] = judge
         st.text("\n".join(f"{line}: {value}" for line, value in lines.items()))
         about = "95% confidence interval of an audit." if measured is not None else "Review a random sample on Quality to measure the rate."
         st.text(about)

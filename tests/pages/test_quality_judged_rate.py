@@ -150,3 +150,4 @@ def test_bar_export_and_manifest_name_the_judge(run: str, space: Workspace, stor
     grade(pairs, tenth(judged, run))
     go(at, "export")
     assert re.search(r"Audited: 0\.0% false negatives .*600 judged, 120 reviewed by people\)\. Judge: rule-judge\.", texts(at))
+    assert "Judge: rule-judge" in texts(go(at, "inspect"))
