@@ -15,10 +15,11 @@ from hnmine.runs.job_records import DamagedRecord, JobRecord
 from hnmine.runs.jobs import Job
 from pages.shared import mining, state
 from pages.shared.widgets import failed
-from pages.shared.wording import BLANK
 
 __all__ = ["announce", "anything", "in_short", "show", "show_all"]
 
+# Pixels of the running job: its name, share, time left, and Cancel.
+RUNNING = 330
 ENDS = {
     "done": ("Mining is done.", ":material/check_circle:"),
     "failed": ("Mining failed. Its page shows the reason.", ":material/error:"),
@@ -60,7 +61,8 @@ def show_all(*, on_mine: bool) -> None:
     if on_mine and any(job.subject == st.session_state.dataset for job in active):
         return
     if active:
-        st.fragment(_running, run_every="1s")()
+        with st.container(width=RUNNING):  # in a narrow bar all of it moves to the next line, and nothing is cut
+            st.fragment(_running, run_every="1s")()
     elif finished is not None:
         _finished(finished, on_mine=on_mine)
     elif records := mining.interrupted():
@@ -73,10 +75,9 @@ def _running() -> None:
     active = resources.jobs().active()
     if any(not resources.jobs().get(number).active for number in st.session_state.watched) or not active:
         st.rerun()
-    # In one line: in a narrow bar all of it moves to the next.
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content", wrap=False):
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
         more = f", {len(active) - 1} waiting" if active[1:] else ""
-        st.text(f"{_short_name(active[0])}: {in_short(active[0])}{more}".replace(" ", BLANK), width="content")
+        st.text(f"{_short_name(active[0])}: {in_short(active[0])}{more}", width="content")
         if st.button("Cancel", icon=":material/stop_circle:", type="tertiary", key=f"cancel-job-{active[0].id}"):
             resources.jobs().cancel(active[0].id)
             st.toast("Cancelling at the next batch.")
