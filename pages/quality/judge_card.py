@@ -91,7 +91,7 @@ def _result(run: OpenRun, found: judging.Graded, settings: JudgeSettings | None)
     both = judging.agreement(run, found, relevant_from)
     relevant = int(np.count_nonzero(found.grades >= relevant_from))
     with st.container(horizontal=True):
-        st.metric("Judged", f"{len(found.by_pair):,}", help="Pairs of this data set that the LLM has judged.")
+        st.metric("Judged", f"{len(found.by_pair):,}", help="Pairs of this data set that the judge has graded.")
         st.metric("Judged relevant", f"{relevant:,}", help=f"Pairs with grade {relevant_from} or higher.")
         st.metric(
             "Agreement",

@@ -24,7 +24,7 @@ _TURN = "judge-form-turn"
 
 def draw(settings: JudgeSettings | None) -> None:
     """Draw the form in a popover."""
-    label = "Choose an LLM" if settings is None else "Change the LLM or the prompt"
+    label = "Choose an LLM" if settings is None else "Change the judge or the prompt"
     turn = st.session_state.get(_TURN, 0)  # a saved form closes
     with st.popover(label, icon=":material/tune:", key=f"judge-form-{turn}"):
         st.text("Any server with the OpenAI API /v1/chat/completions.")

@@ -42,7 +42,7 @@ def draw(run: OpenRun, found: judging.Graded, settings: JudgeSettings) -> bool:
             who = reviewer()
             st.text(
                 f"Adds {counted(number, 'passage')} as positives of their queries: verdicts of {visible(who)}, with a note that names the "
-                "LLM. Pairs that a reviewer has judged stay as they are. One undo reverts it."
+                "judge. Pairs that a reviewer has judged stay as they are. One undo reverts it."
             )
             st.button(f"Add {counted(number, 'positive')}", type="primary", key="judge-promote-go", on_click=_promote, args=(offered, who))
         if offered.common >= LEAST_COMMON:
@@ -70,7 +70,7 @@ def _reason(offered: Promotable, level: int) -> str:
     """Return why pairs cannot be promoted, or an empty text."""
     if offered.common < LEAST_COMMON:
         return (
-            f"Promotion needs verdicts of people on {LEAST_COMMON:,} judge-positive pairs, to know how often the LLM is right. "
+            f"Promotion needs verdicts of people on {LEAST_COMMON:,} judge-positive pairs, to know how often the judge is right. "
             f"There {'is' if offered.common == 1 else 'are'} {offered.common:,}."
         )
     if offered.agreement is None or offered.agreement < level / 100:

@@ -47,7 +47,7 @@ WHAT: dict[Source, str] = {
     "disagreements": "disagreements",
     "judged": "judged pairs",
     "judged_relevant": "pairs judged relevant",
-    "judge_differs": "pairs on which the LLM and reviewers disagree",
+    "judge_differs": "pairs on which the judge and reviewers disagree",
 }
 GOAL_EVERY = 10  # reviews after which the goal is computed again, in 0.1 s
 
@@ -297,10 +297,13 @@ def _recent(review: ReviewSession) -> list[dict[str, Any]]:
 
 
 def _graded(judgement: Judgement | None) -> dict[str, str]:
-    """Return an LLM's grade in short and in words; both empty without one."""
+    """Return a judge's grade in short and in words; both empty without one."""
     if judgement is None:
         return {"judge": "", "said": ""}
-    return {"judge": "LLM: no grade" if judgement.grade is None else f"LLM: {judgement.grade}", "said": printable(judging.said(judgement))}
+    return {
+        "judge": "judge: no grade" if judgement.grade is None else f"judge: {judgement.grade}",
+        "said": printable(judging.said(judgement)),
+    }
 
 
 def _goal(review: ReviewSession) -> str:
@@ -334,7 +337,7 @@ def _end(review: ReviewSession, left: int) -> str:
         return (
             "All of these pairs are reviewed again."
             if len(review.queue)
-            else "The LLM and the reviewers do not disagree on any pair that matches."
+            else "The judge and the reviewers do not disagree on any pair that matches."
         )
     if source == "disagreements":
         return "All disagreements are settled." if len(review.queue) else "The reviewers do not disagree on any pair that matches."

@@ -98,11 +98,11 @@ def _setup() -> int:
         state.keep(f"overlap-{dataset_id}", lambda: guidelines.write_overlap(dataset_id, chosen))
     if judging.any_graded():
         st.toggle(
-            "Show the LLM's grade before my verdict",
+            "Show the judge's grade before my verdict",
             key=GRADES_FIRST,
             persist_state="session",
             help="By default a grade shows after your verdict, so that your verdict does not depend on it. Otherwise the agreement of the "
-            "LLM with people is too high.",
+            "judge with people is too high.",
         )
     st.text("Your name: click it at the upper right of the desk.")
     return int(chosen)

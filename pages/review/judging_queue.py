@@ -24,7 +24,7 @@ def draw(review: ReviewSession) -> None:
         try:
             settings = judging.chosen()
         except HnmineError as error:
-            failed("The LLM cannot be read", error)
+            failed("The judge cannot be read", error)
             return
         if settings is None:
             st.text("Choose an LLM in the card Judge on Quality first.")
@@ -37,7 +37,7 @@ def draw(review: ReviewSession) -> None:
         judge_job.ended(job)
         judge_job.name(settings)
         choices = _choices(review)
-        which = st.radio("Pairs", list(choices), key="review-judge-which", help="The LLM's grade of a pair shows after your verdict.")
+        which = st.radio("Pairs", list(choices), key="review-judge-which", help="The judge's grade of a pair shows after your verdict.")
         judge_job.offer(review.run, choices[which], settings, "review-judge")
 
 

@@ -54,7 +54,7 @@ def described(
 ) -> dict[str, Any]:
     """Return what the desk shows of a pair; `common` words are not highlighted, `state` is its verdict, an index into `queue.STATES`.
 
-    An LLM's grade shows where it is given, and nowhere else: people's verdicts must not depend on it.
+    A judge's grade shows where it is given, and nowhere else: people's verdicts must not depend on it.
     """
     corpus = run.inputs.corpus
     details = pair_details(corpus, run.ranking, selection, query, passage, resources.estimator(run))
@@ -86,7 +86,7 @@ def described(
 
 
 def _without_judge(details: PairDetails) -> PairDetails:
-    """Return the numbers of a pair as they are without an LLM's grade."""
+    """Return the numbers of a pair as they are without a judge's grade."""
     words = {each for names, *said in EXPLANATIONS if JUDGE in names for each in said}
     moved = sum(amount for said, amount in details.reasons if said in words)
     estimate = details.estimate

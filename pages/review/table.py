@@ -249,7 +249,7 @@ def _editor(run: OpenRun, verdicts: Verdicts, found: Found) -> None:
             "who": st.column_config.TextColumn("Reviewer", width=90),
             "when": st.column_config.TextColumn("Time (UTC)", width=125),
             "judge": st.column_config.TextColumn(
-                "LLM's grade", alignment="right", width=85, help="0 to 3, of the LLM that is chosen on Quality."
+                "Judge's grade", alignment="right", width=85, help="0 to 3, of the judge that is chosen on Quality."
             ),
             "others": st.column_config.TextColumn("Other reviewers", width=140),
         },

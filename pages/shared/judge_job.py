@@ -67,7 +67,7 @@ def _text(job: Job) -> str:
     if job.state == "queued":
         return job.stage
     if not job.done:
-        return "Asking the LLM ..."
+        return "Asking the judge ..."
     left = job.seconds_left if job.seconds_left is not None else (job.total - job.done) / job.rate if job.rate else None
     parts = [f"{job.done:,} of {counted(job.total, 'pair')}", f"{job.rate:.1f} pairs/s"]
     parts += [f"{in_words(left)} left"] if left is not None else []

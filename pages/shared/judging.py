@@ -48,9 +48,9 @@ __all__ = [
 RELEVANT_FROM = 2  # where no judge is chosen
 # Sources of the review queue that need grades.
 SOURCES = {
-    "judged": "Judged by the LLM",
-    "judged_relevant": "Judged relevant by the LLM",
-    "judge_differs": "The LLM and reviewers disagree",
+    "judged": "Graded by the judge",
+    "judged_relevant": "Relevant by the judge",
+    "judge_differs": "Judge and reviewers disagree",
 }
 
 Ids = npt.NDArray[np.int32]

@@ -78,7 +78,7 @@ def test_an_llm_is_chosen_judges_and_its_grade_shows_after_the_verdict(
         assert NAME not in page.evaluate(f"() => {DESK}.textContent")
         reviewing.press(page, "k")
         reviewing.saved(page)
-        page.wait_for_function(f"() => /^negative LLM: \\d/.test({DESK}.querySelector('.last button')?.textContent)")
+        page.wait_for_function(f"() => /^negative judge: \\d/.test({DESK}.querySelector('.last button')?.textContent)")
         assert page.evaluate(f"() => {DESK}.querySelector('.judge').hidden"), "the next pair has no verdict"
         page.evaluate(f"() => {DESK}.querySelector('.last button').click()")
         page.wait_for_function(f"() => {DESK}.querySelector('.judge').textContent.startsWith('Judge ({NAME}): grade ')")

@@ -251,7 +251,7 @@ def test_judge_positive_pairs_are_promoted_where_people_agree_and_one_undo_rever
 ) -> None:
     found = grade(run, [3] * 30 + [2] * 5 + [0] * 5)
     at = open_app("quality", run=run, state={"reviewer": "Ann"})
-    assert "Promotion needs verdicts of people on 20 judge-positive pairs, to know how often the LLM is right. There are 0." in texts(at)
+    assert "Promotion needs verdicts of people on 20 judge-positive pairs, to know how often the judge is right. There are 0." in texts(at)
     store.decide(found[:17], "relevant", "Bob")
     store.decide(found[17:20], "negative", "Bob")
     at.run()

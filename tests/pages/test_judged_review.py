@@ -76,7 +76,7 @@ def test_a_grade_shows_after_the_reviewers_own_verdict_and_not_before(
     said = bob.answer["judged"][first]
     assert said.startswith("Judge (an LLM): grade ")
     assert said.endswith(REASON)
-    assert [each["judge"] for each in bob.answer["recent"] if each["id"] == first] in (["LLM: 3"], ["LLM: 0"])
+    assert [each["judge"] for each in bob.answer["recent"] if each["id"] == first] in (["judge: 3"], ["judge: 0"])
     assert [each["judge"] for each in bob.answer["recent"] if each["id"] != first] == [""], "of another reviewer"
     bob.pairs.clear()
     bob.wanted = first
