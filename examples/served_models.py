@@ -308,7 +308,7 @@ class ServedModels:
                 scores = np.array([self.models.scores(query, [passage])[0] for query, passage in pairs], dtype=np.float32)
         if fault == "swapped":
             scores = -scores - 1
-        if not tei or not body.get("raw_scores"):
+        if not (body.get("raw_scores") if tei else path == "/score" and body.get("use_activation") is False):
             scores = (1 / (1 + np.exp(-scores.astype(np.float64)))).astype(np.float32)
         numbered: list[tuple[int, float]] = list(enumerate(scores.tolist()))
         if path != "/score":

@@ -139,7 +139,7 @@ def _equal(trials: _Trials) -> None:
     logits = scores(RerankerSettings(name_or_path=str(trials.reranker), max_length=LENGTH, depth=10, **loaded))
     for path, api in RERANKERS.items():
         found = scores(RerankerSettings(name_or_path=NAME, depth=10, server=Server(address=trials.server.address + path)))
-        raw = api == "TEI"
+        raw = path != "/v1/rerank"  # the others are asked for logits
         wanted = logits if raw else (1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
         same = int((found == wanted).sum()) if found.shape == wanted.shape else 0
         said = f"{same:,} of {len(wanted):,} scores are equal ({'raw logits' if raw else 'probabilities'})"

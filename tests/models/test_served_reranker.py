@@ -50,8 +50,8 @@ def logits(pairs: Sequence[Pair] = PAIRS) -> np.ndarray:
 
 
 def expected(shape: str, pairs: Sequence[Pair] = PAIRS) -> np.ndarray:
-    """Raw logits of TEI, probabilities of the others."""
-    return logits(pairs) if shape == "/rerank" else (1 / (1 + np.exp(-logits(pairs).astype(np.float64)))).astype(np.float32)
+    """Raw logits of TEI and vLLM, which are asked for them, probabilities of the others."""
+    return logits(pairs) if shape != "/v1/rerank" else (1 / (1 + np.exp(-logits(pairs).astype(np.float64)))).astype(np.float32)
 
 
 def corpus_of(count: int) -> Corpus:
@@ -69,7 +69,7 @@ def test_every_api_gives_the_scores_of_the_model(served: ServedModels, shape: st
     assert scores(found).tobytes() == expected(shape).tobytes()
     assert asked_twice(served, shape) == []
     assert served.texts(shape)[PAIRS[0]] == 1
-    assert ("probabilities between 0 and 1, not raw logits" in notes(found)) == (shape != "/rerank")
+    assert ("probabilities between 0 and 1, not raw logits" in notes(found)) == (shape == "/v1/rerank")
     assert found.describe()["address"] == served.address + shape
 
 

@@ -202,7 +202,7 @@ class ServedReranker:
         elif self._api == "jina":
             body |= {"model": settings.name_or_path, "query": query, "documents": passages, "top_n": len(passages)}
         else:
-            body |= {"model": settings.name_or_path, "text_1": query, "text_2": passages}
+            body |= {"model": settings.name_or_path, "text_1": query, "text_2": passages, "use_activation": False}  # raw logits
         answer = await session.post(self._path, body)
         key, name = _SCORES[self._api]
         listed = answer.get(key) if key is not None and isinstance(answer, dict) else answer
