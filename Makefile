@@ -9,7 +9,7 @@ WORKERS ?= 4
 
 # Without training_gain and second_opinion, which take longer than all of them and need judged sets, without cluster, which starts Ray twenty
 # times, and without screens and review_desk, which need Chromium and the name of a workspace: make bench ONLY=training_gain
-BENCHMARKS := encode search select signals inspect verdicts rows mine time_left resume scale windows fit_fn_model quality audit cluster_simulation gpu_check
+BENCHMARKS := encode search select signals inspect verdicts rows mine time_left resume scale windows fit_fn_model quality audit audit_judge cluster_simulation gpu_check
 
 VENV := .venv
 PY := $(VENV)/bin/python

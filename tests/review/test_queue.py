@@ -123,8 +123,8 @@ def signalled() -> House:
 
 
 @pytest.mark.parametrize(
-    "source", [source for source in get_args(queue.Source) if source not in ("audit", "disagreements")]
-)  # their pairs are given
+    "source", [source for source in get_args(queue.Source) if source not in queue._GIVEN]
+)  # the pairs of the others are given
 def test_with_signals_the_most_suspicious_are_those_of_the_highest_estimate(signalled: House, source: queue.Source) -> None:
     house = signalled
     estimator = FNEstimator(house.corpus, house.ranking, default_fn_model())
