@@ -119,9 +119,11 @@ def test_flags_named_in_the_docs_exist(name: str) -> None:
     assert sorted(named - known_flags() - others) == []
 
 
-def test_commands_of_the_guide_can_be_parsed() -> None:
-    blocks = re.findall(r"^```bash\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
-    commands = [line for block in blocks for line in block.splitlines() if "-m hnmine" in line and "--help" not in line]
+@pytest.mark.parametrize("page", ["docs/guide.md", "docs/served.md"])
+def test_commands_of_a_page_can_be_parsed(page: str) -> None:
+    blocks = re.findall(r"^```bash\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    commands = [line for line in lines if "-m hnmine" in line and "--help" not in line]
     assert len(commands) >= 3
     for command in commands:
         words = shlex.split(command, comments=True)
