@@ -14,12 +14,13 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
-from hnmine.core.text import counted
+from hnmine.core.text import counted, shortened, visible
 from hnmine.resources import OpenRun
 from hnmine.review.judge_agreement import JudgeAgreement
 from hnmine.review.judge_pairs import audit_pairs, chosen_pairs, random_pairs, uncertain_pairs
 from hnmine.review.judge_prompt import GRADES
 from hnmine.review.judge_settings import JudgeSettings
+from hnmine.review.judged_audit import to_judge
 from hnmine.runs.judge_setup import write_judge
 from hnmine.selection.select import Selection
 from pages.quality import judge_form, promotion
@@ -89,6 +90,10 @@ def _result(run: OpenRun, found: judging.Graded, settings: JudgeSettings | None)
     """Draw the counts by grade and the agreement with people."""
     relevant_from = judging.relevant_from()
     both = judging.agreement(run, found, relevant_from)
+    if settings is None or found.judge != (settings.model, settings.prompt.version):
+        model, prompt = found.judge
+        other = "" if settings is None else " The chosen judge has judged no pair yet."
+        st.text(f"Grades of {visible(shortened(model, 60))}, prompt {prompt}, count.{other}")
     relevant = int(np.count_nonzero(found.grades >= relevant_from))
     with st.container(horizontal=True):
         st.metric("Judged", f"{len(found.by_pair):,}", help="Pairs of this data set that the judge has graded.")
@@ -97,7 +102,7 @@ def _result(run: OpenRun, found: judging.Graded, settings: JudgeSettings | None)
             "Agreement",
             NOTHING if both.raw is None else wording.percent(both.raw),
             help="Part of the pairs that both have judged on which they agree that the passage is relevant or not. Junk counts as not, "
-            "and unsure is left out.",
+            "and unsure is left out. It is not weighted, so it can differ from the agreement on all negatives beside the measured rate.",
         )
         st.metric(
             "Cohen's kappa",
@@ -177,9 +182,14 @@ def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: Jud
         key="judge-which",
         persist_state="session",
         wrap=True,
-        help="The audit sample helps to measure the rate. The most uncertain are negatives without a grade whose estimated false-negative "
+        help="The audit sample helps to measure the rate. The judge grades more of it than people review, because that narrows the "
+        "interval. The most uncertain are negatives without a grade whose estimated false-negative "
         "probability is nearest to 50%.",
     )
+    if which == "audit" and audit is not None:
+        draws = len(to_judge(audit.sample).reviewed_draws)
+        pairs = counted(len(choices[which][0]), "different pair")
+        st.text(f"{pairs} in {counted(draws, 'draw')}. The judge grades more than people review, because that narrows the interval.")
     limit = st.number_input(
         "Limit of calls",
         min_value=1,
