@@ -103,11 +103,8 @@ class Audit:
     @property
     def still(self) -> str:
         """How many of the audited negatives are still selected, in words."""
-        number, verb = (
-            f"{self.still_selected:,} of the {counted(len(self.states), 'audited negative')}",
-            "is" if self.still_selected == 1 else "are",
-        )
-        return f"{number} {verb} still selected."
+        verb = "is" if self.still_selected == 1 else "are"
+        return f"{self.still_selected:,} of the {counted(len(self.states), 'audited negative')} {verb} still selected."
 
     @property
     def changed(self) -> bool:
@@ -259,6 +256,11 @@ def pairs(run: OpenRun, sample: Sample) -> tuple[Ids, Ids]:
     drawn = sample if judged is None else judged.sample
     states = _states(run, *audit_sample.pairs_in(drawn, run.inputs.corpus))
     return _different(run, sample, judged, states)
+
+
+def in_bulk(run: OpenRun, queries: Ids, passages: Ids) -> npt.NDArray[np.bool_]:
+    """Return which pairs a person added as positives in bulk."""
+    return np.asarray(_states(run, queries, passages) == IN_BULK)
 
 
 def _states(run: OpenRun, queries: Ids, passages: Ids) -> npt.NDArray[np.int8]:
