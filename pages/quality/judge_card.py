@@ -6,6 +6,8 @@ on, the pairs that it found relevant can be added as positives: a decision of th
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +92,7 @@ def _result(run: OpenRun, found: judging.Graded, settings: JudgeSettings | None)
     """Draw the counts by grade and the agreement with people."""
     relevant_from = judging.relevant_from()
     both = judging.agreement(run, found, relevant_from)
-    if settings is None or found.judge != (settings.model, settings.prompt.version):
+    if not _of_chosen(found, settings):
         model, prompt = found.judge
         other = "" if settings is None else " The chosen judge has judged no pair yet."
         st.text(f"Grades of {visible(shortened(model, 60))}, prompt {prompt}, count.{other}")
@@ -118,6 +120,11 @@ def _result(run: OpenRun, found: judging.Graded, settings: JudgeSettings | None)
         relevant_label = f"Review {counted(relevant, 'pair')} judged relevant"
         if st.button(relevant_label, icon=":material/rate_review:", key="judge-review-relevant"):
             review("judged_relevant")
+
+
+def _of_chosen(found: judging.Graded, settings: JudgeSettings | None) -> bool:
+    """Return whether the grades that count are those of the chosen judge."""
+    return settings is not None and found.judge == (settings.model, settings.prompt.version)
 
 
 def _grades(found: judging.Graded, both: JudgeAgreement) -> None:
@@ -172,7 +179,7 @@ def review(source: str, sample: int | None = None) -> None:
 
 def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: JudgeSettings, found: judging.Graded) -> None:
     """Draw which pairs are judged next, and what it costs."""
-    choices = _choices(run, selection, audit, found)
+    choices = _choices(run, selection, audit, found.by_pair if _of_chosen(found, settings) else {})
     which = st.segmented_control(
         "Pairs to judge",
         list(choices),
@@ -209,9 +216,9 @@ def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: Jud
     judge_job.offer(run, choices[which], settings, "judge")
 
 
-def _choices(run: OpenRun, selection: Selection, audit: Audit | None, found: judging.Graded) -> dict[str, judging.Pairs]:
-    """Return the pairs that can be judged: of all negatives at most MOST, at random; of the uncertain ones those without a grade."""
-    corpus, estimator, judged = run.inputs.corpus, resources.estimator(run), found.by_pair
+def _choices(run: OpenRun, selection: Selection, audit: Audit | None, judged: Collection[tuple[int, int]]) -> dict[str, judging.Pairs]:
+    """Return the pairs that can be judged: of all negatives at most MOST, at random; of the uncertain ones those that are not `judged`."""
+    corpus, estimator = run.inputs.corpus, resources.estimator(run)
     chosen = chosen_pairs(selection)
     choices = {} if audit is None else {"audit": audit_pairs(audit.sample, corpus)}
     if estimator is not None:
