@@ -55,7 +55,7 @@ class JudgedPairs:
     Attributes:
         queries, passages: (p,) int32 each, sorted by query, then passage. grades: (p,) float32, NaN without a usable grade.
         judgements: the last one of each pair, in that order. elsewhere: number of judgements on texts that the corpus does not contain.
-        digest: 16 hexadecimal digits, equal for equal pairs and grades; empty without any.
+        digest: 16 hexadecimal digits, equal for equal pairs, grades and judges; empty without any.
     """
 
     queries: Ids
@@ -93,8 +93,9 @@ def judged_pairs(corpus: Corpus, judgements: Iterable[Judgement]) -> JudgedPairs
     queries, passages, grades = matched(corpus, given)
     owners = pairs_of(corpus, [each.query for each in given], [each.passage for each in given])
     last = dict(zip(zip(*(ids.tolist() for ids in owners), strict=True), given, strict=True))
-    digest = hashlib.blake2b(b"".join(each.tobytes() for each in (queries, passages, grades)), digest_size=8).hexdigest()
     kept = tuple(last[pair] for pair in zip(queries.tolist(), passages.tolist(), strict=True))
+    judges = repr(sorted({(each.judge, each.prompt) for each in kept})).encode()
+    digest = hashlib.blake2b(b"".join([*(each.tobytes() for each in (queries, passages, grades)), judges]), digest_size=8).hexdigest()
     return JudgedPairs(queries, passages, grades, kept, int(np.count_nonzero(owners[0] < 0)), digest if kept else "")
 
 

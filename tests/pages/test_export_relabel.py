@@ -79,7 +79,7 @@ def test_the_relabelled_file_is_what_the_command_writes(run: str, tmp_path: Path
     count = len(out.read_text("utf-8").splitlines())
     assert count == len(corpus.row_queries) - (rows if action == "leave_out" else 0)
     done = {"keep": "", "drop": ", 11 dropped", "promote": ", 11 added as positives", "leave_out": f", {rows} rows left out"}[action]
-    assert f"Judge: 18 pairs graded, 11 relevant{done}" in texts(at)
+    assert f"Judge: m, prompt 1: 18 pairs graded, 11 relevant candidates without a verdict{done}" in texts(at)
     snippet = next(str(each.value) for each in at.code if str(each.value).startswith("import hnmine"))
     assert ("relabel=" in snippet) == (action != "keep")
     assert "judgements=" in snippet
