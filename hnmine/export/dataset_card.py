@@ -100,7 +100,8 @@ def _counts(manifest: Mapping[str, Any]) -> Iterator[str]:
     if not summary:
         return
     yield from ("## Counts", "")
-    yield f"- {counted(summary['rows'], 'row')} with {counted(summary['queries'], 'different query', 'different queries')}"
+    left_out = f", {number:,} left out" if (number := summary.get("judgements", {}).get("left_out")) else ""
+    yield f"- {counted(summary['rows'], 'row')} with {counted(summary['queries'], 'different query', 'different queries')}{left_out}"
     yield f"- {counted(summary['candidates'], 'candidate passage')}"
     yield (
         f"- {counted(summary['negatives'], 'negative')}, {summary['random_filled']:,} of them filled at random, "

@@ -8,6 +8,7 @@ judge's. "unsure" has no effect, so there the judge's grade counts.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -15,6 +16,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from hnmine.core.text import counted, visible
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import Pairs, Verdict, VerdictPairs, pairs_of
 from hnmine.review.judge_agreement import by_people, decided
@@ -56,6 +58,8 @@ class JudgedPairs:
         queries, passages: (p,) int32 each, sorted by query, then passage. grades: (p,) float32, NaN without a usable grade.
         judgements: the last one of each pair, in that order. elsewhere: number of judgements on texts that the corpus does not contain.
         digest: 16 hexadecimal digits, equal for equal pairs and grades; empty without any.
+        given: (model, version of the prompt, number of pairs) of each judge, also where another judge's later grade counts; sorted.
+        differing: number of pairs on which the latest judgements of several judges differ.
     """
 
     queries: Ids
@@ -64,6 +68,8 @@ class JudgedPairs:
     judgements: tuple[Judgement, ...]
     elsewhere: int
     digest: str
+    given: tuple[tuple[str, str, int], ...] = ()
+    differing: int = 0
 
     @classmethod
     def none(cls) -> JudgedPairs:
@@ -74,6 +80,15 @@ class JudgedPairs:
     def judges(self) -> list[str]:
         """The names of the models, sorted."""
         return sorted({each.judge for each in self.judgements})
+
+    @property
+    def note(self) -> str:
+        """Which judges graded these pairs, where there are several, and which grade counts; empty with one."""
+        if len(self.given) < 2:
+            return ""
+        named = (f"{visible(judge)} (prompt {visible(prompt) or 'unknown'}) {number:,}" for judge, prompt, number in self.given)
+        differ = f"; {counted(self.differing, 'pair has', 'pairs have')} grades that differ" if self.differing else ""
+        return f"pairs graded by {len(self.given):,} judges: {', '.join(named)}{differ}; the latest grade of a pair counts"
 
     def of(self, query: int, passage: int) -> Judgement | None:
         """Return the judgement of a pair, or None."""
@@ -95,7 +110,21 @@ def judged_pairs(corpus: Corpus, judgements: Iterable[Judgement]) -> JudgedPairs
     last = dict(zip(zip(*(ids.tolist() for ids in owners), strict=True), given, strict=True))
     digest = hashlib.blake2b(b"".join(each.tobytes() for each in (queries, passages, grades)), digest_size=8).hexdigest()
     kept = tuple(last[pair] for pair in zip(queries.tolist(), passages.tolist(), strict=True))
-    return JudgedPairs(queries, passages, grades, kept, int(np.count_nonzero(owners[0] < 0)), digest if kept else "")
+    by_judge: dict[tuple[int, int], dict[tuple[str, str], int | None]] = {}
+    for *pair, each in zip(*(ids.tolist() for ids in owners), given, strict=True):
+        if min(pair) >= 0:
+            by_judge.setdefault((pair[0], pair[1]), {})[each.judge, each.prompt] = each.grade
+    numbers = Counter(judge for grades_of in by_judge.values() for judge in grades_of)
+    return JudgedPairs(
+        queries,
+        passages,
+        grades,
+        kept,
+        int(np.count_nonzero(owners[0] < 0)),
+        digest if kept else "",
+        tuple((*judge, number) for judge, number in sorted(numbers.items())),
+        sum(len(set(grades_of.values())) > 1 for grades_of in by_judge.values()),
+    )
 
 
 def judge_positives(corpus: Corpus, people: VerdictPairs, judged: JudgedPairs, grade: float) -> Pairs:
