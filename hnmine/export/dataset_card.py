@@ -24,7 +24,7 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 
 _RELABELLED = {
-    "dropped": "{:,} of them dropped from the negatives",
+    "dropped": "{:,} of them dropped from the candidates",
     "promoted": "{:,} of them added as positives",
     "left_out": "{:,} rows with such negatives left out",
 }

@@ -158,19 +158,21 @@ def holds(passages: Ids, pairs: Pairs) -> Bools:
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What the actions would do: `negatives` that the judge calls relevant, in `rows`; `positives` that "promote" adds, to `grown` rows."""
+    """What the actions would do: of all `pairs` that the judge calls relevant, which "promote" adds to `grown` rows, `negatives` are
+    negatives of the selection, in `rows`. Pairs count once, also where several rows have their query."""
 
+    pairs: int
+    grown: int
     negatives: int
     rows: int
-    positives: int
-    grown: int
 
 
 def effects(corpus: Corpus, negatives: Ids, judged: Pairs) -> Effects:
-    """Count what relabelling would do to a selection, (q, N) negatives, that is not relabelled; rows with one query count each."""
-    held = holds(negatives, judged).sum(axis=1)[corpus.row_queries]
-    added = np.bincount(judged[0], minlength=len(corpus.queries))[corpus.row_queries]
-    return Effects(int(held.sum()), int(np.count_nonzero(held)), int(added.sum()), int(np.count_nonzero(added)))
+    """Count what relabelling would do to a selection, (q, N) negatives, that is not relabelled."""
+    held = holds(negatives, judged).sum(axis=1)
+    added = np.bincount(judged[0], minlength=len(corpus.queries))
+    grown, rows = (int(np.count_nonzero(each[corpus.row_queries])) for each in (added, held))
+    return Effects(pairs=len(judged[0]), grown=grown, negatives=int(held.sum()), rows=rows)
 
 
 def read_by_people(pairs: VerdictPairs) -> VerdictPairs:

@@ -24,7 +24,7 @@ __all__ = ["RELABELLED", "Summary", "summarise"]
 FEW_QUERIES = 100
 # What `relabel` did, by the name in `Summary.judgements`.
 RELABELLED = {
-    "dropped": "{:,} of them dropped",
+    "dropped": "{:,} of them dropped from the candidates",
     "promoted": "{:,} of them added as positives",
     "left_out": "{:,} rows with such negatives left out",
 }
