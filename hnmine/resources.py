@@ -368,7 +368,8 @@ def _record(run: OpenRun, settings: MineSettings, chosen: Selection) -> dict[str
     """Return the manifest that the card of a folder is written from."""
     dataset = workspace().dataset(run.run.dataset_id)
     fn_model = run.fn_model if estimator(run) is not None else None
-    summary = summarise(run.inputs, run.ranking, chosen, with_scores=settings.with_scores, fn_model=fn_model)
+    left_out = run.left_out(chosen)
+    summary = summarise(run.inputs, run.ranking, chosen, with_scores=settings.with_scores, fn_model=fn_model, left_out=left_out)
     summary.judgements = run.judge_counts(chosen)
     return of_export(
         run.run.manifest,

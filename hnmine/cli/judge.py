@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import msgspec
 
 from hnmine.cli.flags import columns_of, paths_of
-from hnmine.core.errors import Cancelled, HnmineError, InputError, LimitError, SettingsError, WorkspaceError
+from hnmine.core.errors import Cancelled, EncodeError, HnmineError, InputError, LimitError, ModelError, SettingsError, WorkspaceError
 from hnmine.core.files import write_atomic
 from hnmine.core.paths import require_possible
 from hnmine.core.progress import OnProgress, ShouldStop
@@ -28,6 +29,18 @@ from hnmine.runs.workspace import home
 
 __all__ = ["judge_file"]
 
+# Flags by the library's names of what they set; and phrases of messages that can quote a server, which has such names too.
+_FLAGS = {"key_variable": "judge_key_variable", "concurrency": "server_concurrency", "timeout": "server_timeout"} | {
+    name: name for name in ("max_calls", "max_tokens", "relevant_from", "ask_again", "prompt_file")
+}
+_NAMES = re.compile(rf"(?<![\w./-])(?:{'|'.join(_FLAGS)})(?![\w./-]*[/\w-])")
+_PHRASES = {"with ask_again": "with --ask_again", "(key_variable)": "(--judge_key_variable)", "raise the timeout": "raise --server_timeout"}
+
+
+def _by_flags(text: str) -> str:
+    """Return a text of the library with the flags of this command in place of its settings."""
+    return _NAMES.sub(lambda found: f"--{_FLAGS[found[0]]}", text)
+
 
 def judge_file(arguments: argparse.Namespace, say: Callable[[str], None], on_progress: OnProgress, should_stop: ShouldStop) -> str:
     """Judge the negatives of a file, write the judgements, and return the text to print.
@@ -36,8 +49,22 @@ def judge_file(arguments: argparse.Namespace, say: Callable[[str], None], on_pro
         say: prints a line at once: the cost before the first call, and after an error what is kept.
 
     Raises:
-        HnmineError: as `judge_pairs`; or the file cannot be read or written, or flags contradict each other.
+        HnmineError: as `judge_pairs`; or no pair got a usable grade, the file cannot be read or written, or flags contradict each other.
     """
+    try:
+        return _judged(arguments, say, on_progress, should_stop)
+    except (SettingsError, LimitError) as error:
+        error.args = (_by_flags(str(error)),)
+        raise
+    except (EncodeError, ModelError) as error:
+        text = str(error)
+        for phrase, flag in _PHRASES.items():
+            text = text.replace(phrase, flag)
+        error.args = (text,)
+        raise
+
+
+def _judged(arguments: argparse.Namespace, say: Callable[[str], None], on_progress: OnProgress, should_stop: ShouldStop) -> str:
     settings = _settings(arguments)
     if arguments.no_store and arguments.store is not None:
         raise SettingsError(f"--no_store and --store {arguments.store} contradict each other; leave one of them out")
@@ -77,6 +104,13 @@ def judge_file(arguments: argparse.Namespace, say: Callable[[str], None], on_pro
         if done and store is not None:
             say(f"{counted(done, 'new judgement')} kept in {store.path}: the same command continues with them")
         raise
+    if judged.judgements and judged.ungraded == len(judged.judgements):
+        reason = judged.judgements[-1].reason.rstrip(". ")
+        raise EncodeError(
+            f"the judge {settings.model} gave no usable grade for any of {counted(judged.ungraded, 'pair')} (the last answer: {reason}), "
+            f"and {arguments.output_file} was not written; check that the model can answer with a grade, and the text of the prompt, then "
+            "ask about these pairs again with --ask_again"
+        )
     write_atomic(Path(arguments.output_file), judgement_lines(judged.judgements, settings.relevant_from))
     return _report(judged, settings, arguments)
 
@@ -126,6 +160,7 @@ def _report(judged: Judged, settings: JudgeSettings, arguments: argparse.Namespa
             "relevant_from": settings.relevant_from,
             "pairs": judged.plan.pairs,
             "judged_before": judged.plan.judged,
+            "judged_before_without_grade": judged.plan.without_grade,
             "calls": judged.calls,
             "grades": {str(grade): grades[grade] for grade in range(len(GRADES))},
             "ungraded": judged.ungraded,
@@ -135,7 +170,7 @@ def _report(judged: Judged, settings: JudgeSettings, arguments: argparse.Namespa
             "repeated": judged.repeated,
             "seconds": round(judged.seconds, 3),
             "output_file": arguments.output_file,
-            "notes": judged.notes,
+            "notes": [_by_flags(note) for note in judged.notes],
         }
         return msgspec.json.encode(found).decode()
     share = f" ({relevant / graded:.1%})" if graded else ""
@@ -143,13 +178,13 @@ def _report(judged: Judged, settings: JudgeSettings, arguments: argparse.Namespa
     repeated = f", {counted(judged.repeated, 'request')} repeated" if judged.repeated else ""
     lines = [
         f"judge      {settings.model}, prompt {settings.prompt.version}",
-        f"pairs      {judged.plan.pairs:,}: {judged.plan.judged:,} judged before, {counted(judged.calls, 'call')}",
+        f"pairs      {judged.plan.pairs:,}: {judged.plan.before}, {counted(judged.calls, 'call')}",
         *(f"grade {grade}    {grades[grade]:,} ({meaning})" for grade, meaning in enumerate(GRADES)),
         *([f"no grade   {judged.ungraded:,}; --ask_again asks about them again"] if judged.ungraded else []),
         f"relevant   {relevant:,} of {graded:,} graded{share}, from grade {settings.relevant_from}",
         f"tokens     {judged.prompt_tokens:,} of questions, {judged.completion_tokens:,} of answers",
         f"time       {judged.seconds:,.1f} s{rate}{repeated}",
-        *(f"note       {note}" for note in judged.notes),
+        *(f"note       {_by_flags(note)}" for note in judged.notes),
         f"written    {arguments.output_file}",
     ]
     return "\n".join(lines)

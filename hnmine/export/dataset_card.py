@@ -24,7 +24,7 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 
 _RELABELLED = {
-    "dropped": "{:,} of them dropped from the negatives",
+    "dropped": "{:,} of them dropped from the candidates",
     "promoted": "{:,} of them added as positives",
     "left_out": "{:,} rows with such negatives left out",
 }
@@ -100,7 +100,8 @@ def _counts(manifest: Mapping[str, Any]) -> Iterator[str]:
     if not summary:
         return
     yield from ("## Counts", "")
-    yield f"- {counted(summary['rows'], 'row')} with {counted(summary['queries'], 'different query', 'different queries')}"
+    left_out = f", {number:,} left out" if (number := summary.get("judgements", {}).get("left_out")) else ""
+    yield f"- {counted(summary['rows'], 'row')} with {counted(summary['queries'], 'different query', 'different queries')}{left_out}"
     yield f"- {counted(summary['candidates'], 'candidate passage')}"
     yield (
         f"- {counted(summary['negatives'], 'negative')}, {summary['random_filled']:,} of them filled at random, "

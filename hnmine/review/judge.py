@@ -28,7 +28,8 @@ from hnmine.core.time_left import Work
 from hnmine.data.corpus import Corpus
 from hnmine.models.served.client import Client, Refused, Session
 from hnmine.review.audit_sample import different_pairs
-from hnmine.review.judge_prompt import LONGEST_REASON, MOST_POSITIVES, SCHEMA, messages, parsed
+from hnmine.review.judge_prompt import LONGEST_REASON, MOST_POSITIVES, messages, parsed
+from hnmine.review.judge_request import PATH, THINKING_LIMIT, Form, reply_of
 from hnmine.review.judge_settings import JudgeSettings
 from hnmine.review.judgements import Call, Judgement, JudgementStore
 
@@ -36,12 +37,9 @@ __all__ = ["STAGE", "CallPlan", "Judged", "judge_pairs", "planned"]
 
 Ids = npt.NDArray[np.int32]
 
-PATH = "/v1/chat/completions"
 STAGE = "judging pairs"
 # Estimates until the server has counted: bytes of a question for each token, and tokens of an answer.
 BYTES_PER_TOKEN, ANSWER_TOKENS = 4, 60
-# Tokens that an answer may have; and after one was cut, because a model thinks before it answers.
-ANSWER_LIMIT, THINKING_LIMIT = 400, 4_000
 # Seconds of a call, for the time left before it is measured.
 CALL_SECONDS = 2.0
 
@@ -51,15 +49,18 @@ _OWN_FAULT = re.compile(
     r"(?:prompt|input|request) (?:is )?too (?:long|large)",
     re.IGNORECASE,
 )
-# So many refusals one after the other are a fault of the server or the settings, and end the run.
-REFUSALS = 20
+# So many answers without a usable grade one after the other are a fault of the server or the settings, and end the run.
+UNGRADED = 20
+# From this part of the pairs on without a grade, a run says so.
+UNGRADED_PART = 0.1
 
 
 class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a run of a judge takes, known before it begins; its text is the line that is shown.
 
     Attributes:
-        pairs: different pairs. judged: those that were judged before. calls: the others.
+        pairs: different pairs. judged: those that were judged before; without_grade: of them, those that got no usable grade.
+        calls: the others.
         prompt_tokens, completion_tokens: estimates for the calls: of four bytes each and 60 an answer, or by what the server counted for
             earlier calls with this model and prompt.
         max_calls, max_tokens: the limits of the settings.
@@ -72,14 +73,21 @@ class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens: int
     max_calls: int
     max_tokens: int | None = None
+    without_grade: int = 0
 
     def __str__(self) -> str:
-        before = f"{counted(self.pairs, 'pair')}: {self.judged:,} judged before, {counted(self.calls, 'call')}"
+        before = f"{counted(self.pairs, 'pair')}: {self.before}, {counted(self.calls, 'call')}"
         if not self.calls:
             return before
         limits = f"limit {counted(self.max_calls, 'call')}" + (f", {self.max_tokens:,} tokens" if self.max_tokens is not None else "")
         tokens = f"about {_rounded(self.prompt_tokens)} prompt and {_rounded(self.completion_tokens)} answer tokens"
         return f"{before}, {tokens} ({limits})"
+
+    @property
+    def before(self) -> str:
+        """How many pairs were judged before, and how many of them without a grade."""
+        graded = f"{self.judged - self.without_grade:,} judged before"
+        return graded + (f", {self.without_grade:,} judged before without a grade" if self.without_grade else "")
 
 
 def _rounded(number: int) -> str:
@@ -191,17 +199,23 @@ def judge_pairs(
             f"the judge {settings.model} has used {run.spent:,} tokens, and max_tokens is {settings.max_tokens or 0:,}: "
             f"{len(found):,} of {counted(plan.pairs, 'pair')} are judged. {kept} max_tokens and run it again"
         )
+    ungraded = sum(each.grade is None for each in found.values())
     return Judged(
         judgements=tuple(found[place] for place in range(plan.pairs)),
         plan=plan,
         calls=answered,
-        ungraded=sum(each.grade is None for each in found.values()),
+        ungraded=ungraded,
         prompt_tokens=run.prompt_tokens,
         completion_tokens=run.completion_tokens,
         repeated=run.repeated,
         seconds=time.monotonic() - began,
-        notes=tuple(run.notes()),
+        notes=(*run.notes(), *_ungraded_note(settings.model, ungraded, plan.pairs)),
     )
+
+
+def _ungraded_note(model: str, ungraded: int, pairs: int) -> Iterator[str]:
+    if ungraded > UNGRADED_PART * pairs:
+        yield f"the judge {model} gave no usable grade for {ungraded:,} of {counted(pairs, 'pair')}; ask_again asks about them again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +271,7 @@ class _Questions:
             completion_tokens=answers,
             max_calls=settings.max_calls,
             max_tokens=settings.max_tokens,
+            without_grade=sum(each.grade is None for each in self.before.values()),
         )
 
     def open(self, found: dict[int, Judgement], run: _Run) -> Iterator[_Question]:
@@ -287,39 +302,13 @@ class _Questions:
         return _Question(place, *texts, content, hashlib.blake2b(asked, digest_size=16).digest(), size)
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """What requests have beside the question: what the server is known to take."""
-
-    schema: bool = True
-    temperature: bool = True
-    limit: str = "max_tokens"
-    most: int = ANSWER_LIMIT
-
-    def body(self, model: str, content: list[dict[str, str]]) -> dict[str, Any]:
-        found: dict[str, Any] = {"model": model, "messages": content, self.limit: self.most}
-        if self.temperature:
-            found["temperature"] = 0
-        if self.schema:
-            schema = {"name": "judgement", "strict": True, "schema": SCHEMA}
-            found["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return found
-
-    def without(self, reason: str) -> _Form | None:
-        """Return the form that may be taken where this one was refused, or None."""
-        if "max_completion_tokens" in reason and self.limit == "max_tokens":
-            return replace(self, limit="max_completion_tokens", most=THINKING_LIMIT)  # of a model that thinks
-        if "temperature" in reason and self.temperature:
-            return replace(self, temperature=False)
-        return replace(self, schema=False) if self.schema else None
-
-
 class _Run:
     """Asks the questions of one run. `ask` runs on the client's event loop, all else in the caller's thread."""
 
     def __init__(self, settings: JudgeSettings) -> None:
-        self._settings, self._form = settings, _Form()
-        self.prompt_tokens = self.completion_tokens = self.repeated = self.spent = self._uncounted = self._refused = 0
+        self._settings, self._form = settings, Form()
+        self.prompt_tokens = self.completion_tokens = self.repeated = self.spent = self._uncounted = self._ungraded = 0
+        self._refused = False
 
     async def ask(self, session: Session, question: _Question) -> _Answer:
         prompts = completions = 0
@@ -351,14 +340,18 @@ class _Run:
         """Add what an answer took; an estimate where the server counts nothing.
 
         Raises:
-            EncodeError: it is the last of REFUSALS one after the other.
+            EncodeError: it is the last of UNGRADED without a grade one after the other.
         """
-        self._refused = self._refused + 1 if answer.refused else 0
-        if self._refused >= REFUSALS:
-            raise EncodeError(
-                f"the judge {self._settings.model} has refused {REFUSALS} pairs one after the other ({answer.reason}); check the model and "
-                "its limits, then run the same command again"
-            )
+        self._ungraded = self._ungraded + 1 if answer.grade is None else 0
+        self._refused = self._refused and answer.refused if self._ungraded > 1 else answer.refused
+        if self._ungraded >= UNGRADED:
+            name, reason = f"the judge {self._settings.model}", answer.reason.rstrip(". ")
+            if self._refused:
+                found = f"{name} has refused {UNGRADED} pairs one after the other ({reason}); check the model and its limits"
+            else:
+                found = f"{name} gave no usable grade for {UNGRADED} pairs one after the other (the last answer: {reason}); "
+                found += "check that the model can answer with a grade, and the text of the prompt"
+            raise EncodeError(f"{found}, then run the same command again; pairs without a grade are asked again with ask_again")
         if answer.refused:
             return
         self.prompt_tokens += answer.prompt_tokens
@@ -378,22 +371,12 @@ class _Run:
             yield f"{name} did not count the tokens of {counted(self._uncounted, 'call')}: max_tokens was compared with an estimate"
 
     def _read(self, reply: Any) -> tuple[str, str, tuple[int, int]]:
-        """Return the text of a reply, why it ends, and its tokens; of a refusal, its text."""
+        """Return what `reply_of` does; what is no chat completion has its message."""
         try:
-            choice = reply["choices"][0]
-            message = choice["message"]
-            content = message.get("content") or message.get("refusal") or ""
-            if isinstance(content, list):  # in parts
-                content = "".join(part.get("text") or "" for part in content)
-            if not isinstance(content, str):
-                raise TypeError
-        except (KeyError, IndexError, TypeError, AttributeError):
+            return reply_of(reply)
+        except ValueError:
             said = shortened(json.dumps(reply), 200)
             where = self._settings.server.url(PATH)
             raise EncodeError(
                 f"the judge {self._settings.model}: {where} answers with what is no chat completion: {said}. Check the address and its path"
             ) from None
-        used = reply.get("usage")
-        tokens = tuple(used.get(name) if isinstance(used, dict) else 0 for name in ("prompt_tokens", "completion_tokens"))
-        prompt, completion = (each if isinstance(each, int) and each > 0 else 0 for each in tokens)
-        return content, str(choice.get("finish_reason") or ""), (prompt, completion)

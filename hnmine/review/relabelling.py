@@ -8,6 +8,7 @@ judge's. "unsure" has no effect, so there the judge's grade counts.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -15,6 +16,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from hnmine.core.text import counted, visible
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import Pairs, Verdict, VerdictPairs, pairs_of
 from hnmine.review.judge_agreement import by_people, decided
@@ -56,6 +58,8 @@ class JudgedPairs:
         queries, passages: (p,) int32 each, sorted by query, then passage. grades: (p,) float32, NaN without a usable grade.
         judgements: the last one of each pair, in that order. elsewhere: number of judgements on texts that the corpus does not contain.
         digest: 16 hexadecimal digits, equal for equal pairs, grades and judges; empty without any.
+        given: (model, version of the prompt, number of pairs) of each judge, also where another judge's later grade counts; sorted.
+        differing: number of pairs on which the latest judgements of several judges differ.
     """
 
     queries: Ids
@@ -64,6 +68,8 @@ class JudgedPairs:
     judgements: tuple[Judgement, ...]
     elsewhere: int
     digest: str
+    given: tuple[tuple[str, str, int], ...] = ()
+    differing: int = 0
 
     @classmethod
     def none(cls) -> JudgedPairs:
@@ -74,6 +80,15 @@ class JudgedPairs:
     def judges(self) -> list[str]:
         """The names of the models, sorted."""
         return sorted({each.judge for each in self.judgements})
+
+    @property
+    def note(self) -> str:
+        """Which judges graded these pairs, where there are several, and which grade counts; empty with one."""
+        if len(self.given) < 2:
+            return ""
+        named = (f"{visible(judge)} (prompt {visible(prompt) or 'unknown'}) {number:,}" for judge, prompt, number in self.given)
+        differ = f"; {counted(self.differing, 'pair has', 'pairs have')} grades that differ" if self.differing else ""
+        return f"pairs graded by {len(self.given):,} judges: {', '.join(named)}{differ}; the latest grade of a pair counts"
 
     def of(self, query: int, passage: int) -> Judgement | None:
         """Return the judgement of a pair, or None."""
@@ -96,7 +111,21 @@ def judged_pairs(corpus: Corpus, judgements: Iterable[Judgement]) -> JudgedPairs
     kept = tuple(last[pair] for pair in zip(queries.tolist(), passages.tolist(), strict=True))
     judges = repr(sorted({(each.judge, each.prompt) for each in kept})).encode()
     digest = hashlib.blake2b(b"".join([*(each.tobytes() for each in (queries, passages, grades)), judges]), digest_size=8).hexdigest()
-    return JudgedPairs(queries, passages, grades, kept, int(np.count_nonzero(owners[0] < 0)), digest if kept else "")
+    by_judge: dict[tuple[int, int], dict[tuple[str, str], int | None]] = {}
+    for *pair, each in zip(*(ids.tolist() for ids in owners), given, strict=True):
+        if min(pair) >= 0:
+            by_judge.setdefault((pair[0], pair[1]), {})[each.judge, each.prompt] = each.grade
+    numbers = Counter(judge for grades_of in by_judge.values() for judge in grades_of)
+    return JudgedPairs(
+        queries,
+        passages,
+        grades,
+        kept,
+        int(np.count_nonzero(owners[0] < 0)),
+        digest if kept else "",
+        tuple((*judge, number) for judge, number in sorted(numbers.items())),
+        sum(len(set(grades_of.values())) > 1 for grades_of in by_judge.values()),
+    )
 
 
 def judge_positives(corpus: Corpus, people: VerdictPairs, judged: JudgedPairs, grade: float) -> Pairs:
@@ -130,19 +159,21 @@ def holds(passages: Ids, pairs: Pairs) -> Bools:
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What the actions would do: `negatives` that the judge calls relevant, in `rows`; `positives` that "promote" adds, to `grown` rows."""
+    """What the actions would do: of all `pairs` that the judge calls relevant, which "promote" adds to `grown` rows, `negatives` are
+    negatives of the selection, in `rows`. Pairs count once, also where several rows have their query."""
 
+    pairs: int
+    grown: int
     negatives: int
     rows: int
-    positives: int
-    grown: int
 
 
 def effects(corpus: Corpus, negatives: Ids, judged: Pairs) -> Effects:
-    """Count what relabelling would do to a selection, (q, N) negatives, that is not relabelled; rows with one query count each."""
-    held = holds(negatives, judged).sum(axis=1)[corpus.row_queries]
-    added = np.bincount(judged[0], minlength=len(corpus.queries))[corpus.row_queries]
-    return Effects(int(held.sum()), int(np.count_nonzero(held)), int(added.sum()), int(np.count_nonzero(added)))
+    """Count what relabelling would do to a selection, (q, N) negatives, that is not relabelled."""
+    held = holds(negatives, judged).sum(axis=1)
+    added = np.bincount(judged[0], minlength=len(corpus.queries))
+    grown, rows = (int(np.count_nonzero(each[corpus.row_queries])) for each in (added, held))
+    return Effects(pairs=len(judged[0]), grown=grown, negatives=int(held.sum()), rows=rows)
 
 
 def read_by_people(pairs: VerdictPairs) -> VerdictPairs:

@@ -198,7 +198,14 @@ def _notes(descriptions: dict[Role, dict[str, Any]], run: list[str], store: Vect
 def summary_of(ranked: Ranked, settings: MineSettings, reviewed: Reviewed, selection: Selection) -> Summary:
     """Count what was read, ranked and selected."""
     fn_model = reviewed.fn_model if can_estimate_fn(reviewed.ranking) else None
-    summary = summarise(reviewed.inputs, reviewed.ranking, selection, with_scores=settings.with_scores, fn_model=fn_model)
+    summary = summarise(
+        reviewed.inputs,
+        reviewed.ranking,
+        selection,
+        with_scores=settings.with_scores,
+        fn_model=fn_model,
+        left_out=reviewed.left_out(selection),
+    )
     summary.timings = dict(ranked.timings)
     summary.retrievers = settings.retrievers
     summary.notes += ranked.notes
@@ -207,6 +214,8 @@ def summary_of(ranked: Ranked, settings: MineSettings, reviewed: Reviewed, selec
     summary.vectors = ranked.vectors
     summary.index = ranked.index
     summary.judgements = reviewed.judge_counts(selection)
+    if reviewed.judged.note:
+        summary.notes.append(reviewed.judged.note)
     if (elsewhere := reviewed.judged.elsewhere) and summary.judgements:
         summary.notes.append(f"{counted(elsewhere, 'judgement is', 'judgements are')} on texts that are not in this data")
     if ranked.scorer is not None:

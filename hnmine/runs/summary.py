@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hnmine.analysis.fn_estimates import fn_rate
 from hnmine.core.text import counted
@@ -15,6 +16,7 @@ from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, retriever_names
 from hnmine.selection.fn_model import FNEstimator, FNModel, FNRate
 from hnmine.selection.select import Selection
+from hnmine.selection.settings import Reason
 
 __all__ = ["RELABELLED", "Summary", "summarise"]
 
@@ -22,7 +24,7 @@ __all__ = ["RELABELLED", "Summary", "summarise"]
 FEW_QUERIES = 100
 # What `relabel` did, by the name in `Summary.judgements`.
 RELABELLED = {
-    "dropped": "{:,} of them dropped",
+    "dropped": "{:,} of them dropped from the candidates",
     "promoted": "{:,} of them added as positives",
     "left_out": "{:,} rows with such negatives left out",
 }
@@ -32,11 +34,13 @@ RELABELLED = {
 class Summary:
     """Counts and averages of a run. Printing it gives the closing summary of the command line.
 
+    Rows that `relabel` leaves out are in no count of rows, queries and negatives, and in no average: "left_out" of `judgements`.
+
     Attributes:
         output_file: where the rows were written; None before that.
         rows, queries, passages, candidates: counts; rows with the same query count as one query.
         pool_mode: "extend", "replace", or None without a pool.
-        funnel: candidates left after each step, over all queries (`Selection.funnel`).
+        funnel: candidates left after each step, over all queries (`Selection.funnel`); "written" is last where rows are left out.
         negatives: negatives over all rows; random_filled: those filled at random; short_rows: rows with fewer than asked for.
         retrievers: what ranked the candidates. second_model: its name, or None.
         query_prompts: the "field" with the queries' instructions, how many of these are "different", and "rows_without"; empty without.
@@ -91,14 +95,17 @@ class Summary:
         steps = " -> ".join(  # filters and verdicts that removed nothing are left out
             f"{name.replace('_', ' ')} {count:,}"
             for (name, count), before in zip(self.funnel.items(), (0, *self.funnel.values()), strict=False)
-            if name in ("ranked", "in_window", "not_positive", "chosen") or (name.startswith(("past_", "not_removed")) and count != before)
+            if name in ("ranked", "in_window", "not_positive", "chosen", "written")
+            or (name.startswith(("past_", "not_removed")) and count != before)
         )
         pool = {None: "the rows' own passages", "extend": "the rows' own passages and the pool", "replace": "the pool alone"}[
             self.pool_mode
         ]
         above = self.scores["above_positive"]
         lines = [
-            f"rows         {self.rows:,} ({self.queries:,} different queries)" + (f" -> {self.output_file}" if self.output_file else ""),
+            f"rows         {self.rows:,} ({self.queries:,} different queries)"
+            + (f", {left_out:,} left out" if (left_out := self.judgements.get("left_out")) else "")
+            + (f" -> {self.output_file}" if self.output_file else ""),
             f"candidates   {self.candidates:,} passages: {pool}",
             f"window       ranks {self.window[0]}-{self.window[1] - 1}"
             + (f" {names}" if (names := retriever_names(self.retrievers)) else ""),
@@ -135,20 +142,37 @@ class Summary:
 
 
 def summarise(
-    inputs: Inputs, ranking: Ranking, selection: Selection, *, with_scores: bool = False, fn_model: FNModel | FNEstimator | None = None
+    inputs: Inputs,
+    ranking: Ranking,
+    selection: Selection,
+    *,
+    with_scores: bool = False,
+    fn_model: FNModel | FNEstimator | None = None,
+    left_out: npt.NDArray[np.bool_] | None = None,
 ) -> Summary:
-    """Count and average what a selection holds; `fn_model`, or its estimator for this ranking, estimates the rate, None leaves it out."""
+    """Count and average what a selection holds.
+
+    Args:
+        with_scores: whether scores are written.
+        fn_model: estimates the rate, or its estimator for this ranking; None leaves it out.
+        left_out: (q,) bool, queries whose rows are not written (`Reviewed.left_out`); None for none.
+    """
     corpus, settings, pairs = inputs.corpus, selection.settings, selection.verdict_pairs
-    row_counts = selection.counts[corpus.row_queries]
+    kept = np.ones(len(corpus.queries), bool) if left_out is None else ~left_out
+    rows = [row for row, query in zip(inputs.rows, corpus.row_queries.tolist(), strict=True) if kept[query]]
+    if len(rows) < len(inputs.rows):
+        selection = _of_queries(selection, kept)
+    row_counts = selection.counts[corpus.row_queries[kept[corpus.row_queries]]]
     held = selection.negatives >= 0
     scores = selection.scores[held]
     above = (selection.scores > selection.positive[:, None])[held]
+    positives = ranking.positive_scores[kept[corpus.positive_queries]]
     problems: dict[str, int] = {}
     for problem in inputs.problems:
         name = f"{problem.kind} ({problem.resolution})"
         problems[name] = problems.get(name, 0) + 1
     notes = [*inputs.notes]
-    if (stale := stale_scores(inputs.rows)) and not with_scores:
+    if (stale := stale_scores(rows)) and not with_scores:
         notes.append(f"{stale:,} rows had scores, and their negatives were replaced: the scores are left out (with_scores writes new ones)")
     if empty := int((row_counts == 0).sum()):
         notes.append(f"{empty:,} rows have no negative, because no candidate is left: FlagEmbedding's trainer stops on them")
@@ -158,12 +182,12 @@ def summarise(
     if fn_model is not None:
         estimator = fn_model if isinstance(fn_model, FNEstimator) else FNEstimator(corpus, ranking, fn_model)
         estimate = fn_rate(estimator, selection)
-        if estimate is not None and len(corpus.queries) < FEW_QUERIES:
+        if estimate is not None and kept.sum() < FEW_QUERIES:
             notes.append(f"fewer than {FEW_QUERIES} queries: the true false-negative rate can be outside the estimated range")
     return Summary(
         output_file=None,
-        rows=len(inputs.rows),
-        queries=len(corpus.queries),
+        rows=len(rows),
+        queries=int(kept.sum()),
         passages=len(corpus.passages),
         candidates=corpus.n_candidates,
         pool_mode=corpus.pool_mode,
@@ -175,7 +199,7 @@ def summarise(
         short_rows=int((row_counts < settings.negative_number).sum()),
         scores={
             "negatives": float(scores.mean(dtype=np.float64)) if len(scores) else None,
-            "positives": float(ranking.positive_scores.mean(dtype=np.float64)),
+            "positives": float(positives.mean(dtype=np.float64)) if len(positives) else None,
             "above_positive": float(above.mean()) if len(scores) else None,
         },
         estimated_fn_rate=estimate,
@@ -183,4 +207,17 @@ def summarise(
         verdicts=pairs.counts | {"elsewhere": pairs.elsewhere} if pairs.applied or pairs.elsewhere else {},
         out_of_reach=selection.out_of_reach,
         notes=notes,
+    )
+
+
+def _of_queries(selection: Selection, kept: npt.NDArray[np.bool_]) -> Selection:
+    """Return a selection with the negatives of some queries alone, (q,) bool."""
+    negatives = np.where(kept[:, None], selection.negatives, np.int32(-1))
+    return replace(
+        selection,
+        reasons=np.where(kept[:, None], selection.reasons, np.int8(Reason.REMOVED)),
+        negatives=negatives,
+        scores=np.where(kept[:, None], selection.scores, np.float32(np.nan)),
+        random_filled=selection.random_filled & kept[:, None],
+        funnel=selection.funnel | {"written": int((negatives >= 0).sum())},
     )

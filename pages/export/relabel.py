@@ -1,4 +1,4 @@
-"""What an export does with negatives that the judge calls relevant: the choice, with what each option would do to this selection."""
+"""What an export does with pairs that the judge calls relevant: the choice, with what each option would do to this selection."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ __all__ = ["LABELS", "choose", "done"]
 
 LABELS: dict[Relabel, str] = {"keep": "Keep", "drop": "Drop", "promote": "Promote", "leave_out": "Leave out the row"}
 _HELP = (
-    "Keep changes nothing. Drop removes them, and other candidates take their place. Promote adds what the judge calls relevant to the "
-    "positives of the query. Leave out the row omits each row with such a negative. Verdicts of reviewers win over the judge."
+    "What to do with queries and passages that the judge calls relevant. Keep changes nothing. Drop takes the passages out of the "
+    "candidates, and others take their place. Promote adds them to the positives of the query. Leave out the row omits each row with such "
+    "a negative. Verdicts of reviewers win over the judge."
 )
 
 
@@ -27,11 +28,11 @@ def choose(run: OpenRun, selection: Selection) -> Relabel:
     if not len(run.judged.queries):
         return "keep"
     options = {name: LABELS[name] for name in RELABELS}
-    chosen = choice("Judge-positive negatives", options, "export-relabel", run.run.settings.relabel, _HELP, wrap=True)
+    chosen = choice("Judge-positive pairs", options, "export-relabel", run.run.settings.relabel, _HELP, wrap=True)
     found = effects(run.inputs.corpus, selection.negatives, run.judge_positive)
     counts = {
-        "Drop": f"{counted(found.negatives, 'negative')} in {counted(found.rows, 'row')}",
-        "Promote": f"{counted(found.positives, 'positive')} added in {counted(found.grown, 'row')}",
+        "Drop": f"{counted(found.pairs, 'pair')}, {found.negatives:,} of them negatives, in {counted(found.rows, 'row')}",
+        "Promote": f"{counted(found.pairs, 'pair')}, in {counted(found.grown, 'row')}",
         "Leave out": counted(found.rows, "row"),
     }
     st.text(" · ".join(f"{name}: {count}" for name, count in counts.items()))
@@ -42,7 +43,7 @@ def done(counts: dict[str, int], judgements: Sequence[Judgement]) -> str:
     """Return what a relabelled selection has, from `Reviewed.judge_counts`, and the judge; empty without grades."""
     if not counts:
         return ""
-    words = {"dropped": "dropped", "promoted": "added as positives", "left_out": "rows left out"}
+    words = {"dropped": "pairs dropped from the candidates", "promoted": "pairs added as positives", "left_out": "rows left out"}
     said = [f"{counts[name]:,} {text}" for name, text in words.items() if name in counts]
     names = [
         f"{visible(shortened(model, 60))}, prompt {prompt}"

@@ -146,7 +146,7 @@ _SETTINGS = {
     "repair": "repairs of the data",
     "repair_output": "repairs of the file",
     "with_scores": "with scores",
-    "relabel": "judge-positive negatives",
+    "relabel": "judge-positive pairs",
     "relevant_from": "relevant from grade",
     "score_source": "source of the scores",
     "output_format": "format",

@@ -68,7 +68,8 @@ settings: MineSettings = msgspec.structs.replace(
 )
 with right:
     reranker.complete(shown, settings)
-summary = summarise(shown.inputs, shown.ranking, relabelled, with_scores=chosen.with_scores)
+left_out = shown.left_out(relabelled)
+summary = summarise(shown.inputs, shown.ranking, relabelled, with_scores=chosen.with_scores, left_out=left_out)
 summary.judgements = shown.judge_counts(relabelled)
 mined = run.run.manifest.get("summary") or {}
 summary.timings = mined.get("timings", {})

@@ -72,6 +72,12 @@ def judge(files: Path, server: ServedModels) -> Judge:
     return run
 
 
+def said_by(judge: Judge, capsys: pytest.CaptureFixture[str], *flags: str) -> pytest.CaptureResult[str]:
+    capsys.readouterr()
+    assert judge(*flags) == 0
+    return capsys.readouterr()
+
+
 def asked(server: ServedModels) -> int:
     return sum(path == CHAT for path, _ in server.asked)
 
@@ -90,9 +96,8 @@ def test_the_cost_is_said_before_and_grades_and_verdicts_are_written(
     assert {line["who"] for line in lines} == {f"judge {NAME} (prompt {lines[0]['prompt']})"}
     assert len({(line["query"], line["passage"]) for line in lines}) == 12
     assert "another good one" not in {line["passage"] for line in lines}  # a positive of the same query
-    assert read_judgements(files / "judged.jsonl") == sorted(
-        JudgementStore(files / "home" / "judgements.sqlite").all(), key=lambda x: x.when
-    )
+    stored = JudgementStore(files / "home" / "judgements.sqlite").all()
+    assert sorted(read_judgements(files / "judged.jsonl"), key=msgspec.structs.astuple) == sorted(stored, key=msgspec.structs.astuple)
     assert len(read_verdicts(files / "judged.jsonl", of_judges=True)) == 12
 
 
@@ -170,13 +175,16 @@ def test_a_prompt_of_ones_own_and_another_threshold(judge: Judge, files: Path, s
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--max_calls", "11"], "720 answer tokens (limit 11 calls): that is more than max_calls, and nothing was asked"),
-        (["--relevant_from", "4"], "relevant_from is 4"),
-        (["--judge_key_variable", "PATH"], "key_variable"),
+        (
+            ["--max_calls", "11"],
+            "720 answer tokens (limit 11 calls): that is more than --max_calls, and nothing was asked. Judge fewer",
+        ),
+        (["--relevant_from", "4"], "--relevant_from is 4"),
+        (["--judge_key_variable", "PATH"], "--judge_key_variable is not the name"),
         (["--judge_server", "127.0.0.1:80"], "the server's address"),
         (["--prompt_file", "missing.txt"], "the prompt missing.txt cannot be read"),
         (["--output_file", "none/there.jsonl"], "no folder"),
-        (["--max_tokens", "0"], "max_tokens is 0"),
+        (["--max_tokens", "0"], "--max_tokens is 0"),
         (["--sampel", "3"], "did you mean --sample?"),
     ],
 )
@@ -225,7 +233,7 @@ def test_a_fault_ends_it_with_one_message_and_a_line_of_what_is_kept(
 
 def test_a_run_that_reaches_its_tokens_keeps_what_it_has(judge: Judge, server: ServedModels, capsys: pytest.CaptureFixture[str]) -> None:
     assert judge("--quiet", "--max_tokens", "1000", "--server_concurrency", "1") == 1
-    assert "and max_tokens is 1,000: 4 of 12 pairs are judged. What was judged is kept" in capsys.readouterr().err
+    assert "and --max_tokens is 1,000: 4 of 12 pairs are judged. What was judged is kept: raise --max_tokens and" in capsys.readouterr().err
     assert asked(server) == 4
 
 
@@ -234,12 +242,39 @@ def test_pairs_without_a_grade_are_said_and_asked_again_on_request(
 ) -> None:
     server.fail("no_grade", times=2)
     assert judge("--quiet") == 0
-    assert "no grade   2; --ask_again asks about them again\nrelevant" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "no grade   2; --ask_again asks about them again\nrelevant" in out
+    assert f"note       the judge {NAME} gave no usable grade for 2 of 12 pairs; --ask_again asks about them again\n" in out
     unsure = [line for line in map(json.loads, (files / "judged.jsonl").read_text().splitlines()) if line["grade"] is None]
     assert [line["verdict"] for line in unsure] == ["unsure", "unsure"]
+    assert "12 pairs: 10 judged before, 2 judged before without a grade, 0 calls\n" in said_by(judge, capsys, "--dry_run").out
     assert judge("--quiet", "--ask_again") == 0
     assert "no grade" not in capsys.readouterr().out
     assert asked(server) == 14
+
+
+def test_one_pair_of_many_without_a_grade_needs_no_note(judge: Judge, server: ServedModels, capsys: pytest.CaptureFixture[str]) -> None:
+    server.fail("no_grade", times=1)
+    assert judge("--quiet") == 0
+    out = capsys.readouterr().out
+    assert "no grade   1; --ask_again" in out
+    assert "note " not in out
+
+
+def test_a_judge_that_never_gives_a_grade_is_a_failure_and_writes_nothing(
+    judge: Judge, files: Path, server: ServedModels, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.fail("no_grade")
+    for cost in ("0 judged before, 12 calls, about", "0 judged before, 12 judged before without a grade, 0 calls"):
+        assert judge("--quiet") == 1
+        said = capsys.readouterr().err.splitlines()
+        assert said[0].startswith(f"hnmine: 12 pairs: {cost}")
+        assert "gave no usable grade for any of 12 pairs (the last answer: It depends on what the person wants to know)" in said[-1]
+        assert "again with --ask_again" in said[-1]
+    assert asked(server) == 12
+    assert not (files / "judged.jsonl").exists()
+    server.heal()
+    assert judge("--quiet", "--ask_again") == 0
 
 
 def test_the_defaults_are_those_of_the_settings() -> None:

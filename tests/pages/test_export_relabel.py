@@ -1,4 +1,4 @@
-"""Judge-positive negatives on the Export screen: counted before the download, and relabelled as the command line does."""
+"""Judge-positive pairs on the Export screen: counted before the download, and relabelled as the command line does."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hnmine.cli.flags import settings_from
 from hnmine.cli.main import parse
 from hnmine.data.verdicts import read_verdicts
 from hnmine.review.judgements import Judgement, read_judgements
+from hnmine.review.relabelling import promotable
 from hnmine.runs.mine import mine_to_file
 from tests.conftest import EXAMPLE, FakeEncoder
 from tests.pages.conftest import command, open_app, texts
@@ -52,9 +53,8 @@ def test_the_relabelled_file_is_what_the_command_writes(run: str, tmp_path: Path
     resources.reviews().decide([(judged[0].query, judged[0].passage)], "negative", "Ann")  # a person wins
     at = open_app("export", run=run)
     rows = int(np.isin(corpus.row_queries, range(6)).sum())
-    first = int((corpus.row_queries == 0).sum())
-    assert f"Drop: {2 * rows - first} negatives in {rows} rows" in texts(at)
-    assert f"Promote: {2 * rows - first} positives added in {rows} rows" in texts(at)
+    assert f"Drop: 11 pairs, 11 of them negatives, in {rows} rows" in texts(at)
+    assert f"Promote: 11 pairs, in {rows} rows" in texts(at)
     assert f"Leave out: {rows} rows" in texts(at)
     at.segmented_control(key="export-relabel").set_value(action).run()
     assert not at.exception
@@ -78,8 +78,15 @@ def test_the_relabelled_file_is_what_the_command_writes(run: str, tmp_path: Path
     assert written.path.read_bytes() == out.read_bytes()
     count = len(out.read_text("utf-8").splitlines())
     assert count == len(corpus.row_queries) - (rows if action == "leave_out" else 0)
-    done = {"keep": "", "drop": ", 11 dropped", "promote": ", 11 added as positives", "leave_out": f", {rows} rows left out"}[action]
+    done = {
+        "keep": "",
+        "drop": ", 11 pairs dropped from the candidates",
+        "promote": ", 11 pairs added as positives",
+        "leave_out": f", {rows} rows left out",
+    }[action]
     assert f"Judge: m, prompt 1: 18 pairs graded, 11 relevant candidates without a verdict{done}" in texts(at)
+    kept = len(corpus.row_queries) - (rows if action == "leave_out" else 0)
+    assert f" in {kept} rows, {settings.selection.negative_number} per query" in texts(at), "what is written"
     snippet = next(str(each.value) for each in at.code if str(each.value).startswith("import hnmine"))
     assert ("relabel=" in snippet) == (action != "keep")
     assert "judgements=" in snippet
@@ -110,6 +117,17 @@ def test_other_formats_and_their_card_follow(run: str, family: str) -> None:
     if family == "datasets":
         card = (written.path / "README.md").read_text("utf-8")
         assert re.search(r"2 pairs graded by a judge \(`m`\), 2 relevant, \d+ rows with such negatives left out", card)
+        assert re.search(rf"- {written.rows:,} rows with \d+ different queries, \d+ left out", card)
+
+
+def test_the_pairs_are_as_many_as_quality_offers_to_promote(run: str) -> None:
+    """Also where none of them is a negative of the selection that is exported."""
+    judged = judge(run, (3, 2, 1))
+    found = resources.open_run(run).judged
+    offered = promotable(resources.open_run(run).inputs.corpus, judged, [], 2, 0.9)
+    at = open_app("export", run=run)
+    assert f"Promote: {len(offered.pairs)} pairs, in " in texts(at)
+    assert len(offered.pairs) == int((found.grades >= 2).sum()) == 12
 
 
 def test_the_filter_by_grade_is_offered_only_with_grades(run: str) -> None:

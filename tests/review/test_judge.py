@@ -294,6 +294,43 @@ def test_a_server_that_refuses_one_pair_after_the_other_ends_the_run(serve: Serv
     assert len([each for each in store.all() if each.grade is not None]) == 2
 
 
+@pytest.mark.parametrize("fault", ["no_grade", "refusal"])
+def test_a_judge_that_gives_no_grade_one_pair_after_the_other_ends_the_run(serve: Serve, store: JudgementStore, fault: str) -> None:
+    server = serve()
+    server.fail(fault, after=2)
+    last = {"no_grade": "It depends on what the person wants to know", "refusal": "I'm sorry, I can't help with that"}[fault]
+    message = rf"gave no usable grade for 20 pairs one after the other \(the last answer: {last}\); check that the model"
+    with pytest.raises(EncodeError, match=message):
+        judge(server, store, rows_of(20), concurrency=1)
+    assert len([each for each in store.all() if each.grade is not None]) == 2
+    plan = planned(*pairs_of(rows_of(20)), settings_for(server), store)
+    assert (plan.judged, plan.without_grade, plan.calls) == (22, 20, 58)
+    assert str(plan).startswith("80 pairs: 2 judged before, 20 judged before without a grade, 58 calls, ")
+    server.heal()
+    again = judge(server, store, rows_of(20), ask_again=True)
+    assert (again.calls, again.ungraded, again.notes) == (78, 0, ())
+
+
+def test_a_few_pairs_without_a_grade_among_others_do_not_end_a_run(serve: Serve, store: JudgementStore) -> None:
+    server = serve()
+    server.fail("no_grade", after=3, times=19)
+    result = judge(server, store, rows_of(20), concurrency=1)
+    assert (result.calls, result.ungraded) == (80, 19)
+    assert [each for each in result.notes if "no usable grade for 19 of 80 pairs; ask_again asks about them again" in each]
+
+
+@pytest.mark.parametrize("count", [10**30, 2**63, -5, True, 12.5, "12", None, float("inf")])
+def test_a_count_of_tokens_beyond_reason_is_unknown_and_loses_no_answer(serve: Serve, store: JudgementStore, count: Any) -> None:
+    def counting(body: dict[str, Any], fault: str = "") -> tuple[int, dict[str, Any]]:
+        status, answer = completion(body, fault)
+        return status, answer | {"usage": {"prompt_tokens": count, "completion_tokens": count}}
+
+    result = judge(serve(chat=counting), store)
+    assert (result.ungraded, result.prompt_tokens, result.completion_tokens) == (0, 0, 0)
+    assert len(store.all()) == 20
+    assert {each.tokens for each in store.all()} == {0}
+
+
 @pytest.mark.parametrize(
     ("fault", "error", "message"),
     [

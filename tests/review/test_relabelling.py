@@ -97,7 +97,7 @@ def test_the_effects_count_rows_that_share_a_query():
     negatives[1 - query, 0] = ids["x"]
     judged = np.array([query, query], np.int32), np.array(sorted([ids["x"], ids["z"]]), np.int32)
     found = effects(corpus, negatives, judged)
-    assert (found.negatives, found.rows, found.positives, found.grown) == (2, 2, 4, 2)
+    assert (found.pairs, found.grown, found.negatives, found.rows) == (2, 2, 1, 2)
     assert holds(negatives, judged).sum() == 1
 
 

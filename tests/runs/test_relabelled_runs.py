@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import hnmine
+from hnmine.analysis.fn_estimates import fn_probabilities
 from hnmine.core.errors import SettingsError
 from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.export.formats import FORMATS
@@ -282,3 +283,59 @@ def test_the_library_selects_and_writes_as_the_drop_in_does(train, pool, out, tm
         assert len(chosen.to_datasets("flagembedding")) == (8 if relabel == "leave_out" else 10)
     with pytest.raises(SettingsError, match="give a path, a JudgementStore, or a list"):
         ranking.select(judgements=["relevant"])
+
+
+# What the summary counts
+
+
+def test_the_summary_of_a_run_that_leaves_out_rows_counts_what_is_written(train, pool, out, tmp_path, hardest):
+    """As the summary of a run on the written rows alone, with the same candidates and positives."""
+    judged = [graded(f"question {number}", hardest[f"question {number}"][0]) for number in (1, 4, 5)]
+    summary = run(train, pool, out, judged, relabel="leave_out")
+    rows = written(out)
+    assert (summary.rows, summary.queries, summary.judgements["left_out"]) == (len(rows), 5, 4) == (6, 5, 4)
+    assert summary.negatives == sum(len(row["neg"]) for row in rows) == 18
+    assert summary.funnel["written"] == 15, "of the queries"
+    assert f"rows         6 (5 different queries), 4 left out -> {out}" in str(summary)
+    assert "negatives    18, 0 of them" in str(summary)
+    assert "chosen 24 -> written 15" in str(summary)
+    ranked = mine(train, pool, MineSettings(selection=SELECTION), FakeEncoder, signals=True)
+    corpus, selection = ranked.inputs.corpus, ranked.selection
+    kept = np.array([query not in ("question 1", "question 4", "question 5") for query in corpus.queries])
+    assert summary.hardness == pytest.approx(selection.scores[kept].mean())
+    assert summary.scores["positives"] == pytest.approx(ranked.ranking.positive_scores[kept[corpus.positive_queries]].mean())
+    found = json.loads((tmp_path / "out.manifest.json").read_bytes())["summary"]
+    assert (found["rows"], found["negatives"], found["judgements"]["left_out"]) == (6, 18, 4)
+    folder = tmp_path / "folder"
+    run(train, pool, folder, judged, relabel="leave_out", output_format="datasets")
+    card = (folder / "README.md").read_text("utf-8")
+    assert "- 6 rows with 5 different queries, 4 left out" in card
+    assert "- 18 negatives, 0 of them" in card
+
+
+def test_the_estimate_is_of_the_negatives_that_are_written(train, pool, hardest):
+    """Of one row that is left: as the estimates of its negatives."""
+    judged = [graded(query, passages[0]) for query, passages in hardest.items() if query != "question 3"]
+    settings = MineSettings(selection=SELECTION, relabel="leave_out")
+    mined = mine(train, pool, settings, FakeEncoder, signals=True, judgements=judged)
+    query = mined.inputs.corpus.queries.index("question 3")
+    expected = fn_probabilities(mined.reviewed.estimator(), mined.selection)[query]
+    assert mined.summary.estimated_fn_rate.estimate == pytest.approx(float(expected.mean()))
+    assert (mined.summary.rows, mined.summary.negatives) == (1, 3)
+
+
+def test_grades_of_several_judges_are_said_and_the_latest_counts(train, pool, out, hardest):
+    first, second = hardest["question 0"][:2]
+    judged = [
+        graded("question 0", first, 3),
+        graded("question 0", second, 0),
+        Judgement("question 0", first, 0, "because", "other", "strict-2"),
+        Judgement("of another", "data set", 0, "because", "third", "1"),
+    ]
+    summary = run(train, pool, out, judged, relabel="drop")
+    judges = "pairs graded by 2 judges: m (prompt 1) 2, other (prompt strict-2) 1"
+    note = f"{judges}; 1 pair has grades that differ; the latest grade of a pair counts"
+    assert note in summary.notes
+    assert f"note         {note}" in str(summary)
+    assert first in written(out)[0]["neg"]
+    assert not [each for each in run(train, pool, out, judged[:2], relabel="drop").notes if "judges" in each]
