@@ -175,7 +175,8 @@ def _killed(trials: _Trials) -> None:
     _, asked, repeated = trials.server.seen(path)
     stored, encoded = summary.vectors["stored"], summary.vectors["encoded"]
     _, wanted = trials.mine(trials.model(), "of OpenAI, vLLM", trials.all)
-    ok = found == wanted and stored > 0 and asked == encoded and repeated == 0
+    wrote = stored > 0 or part < FEW  # vectors are stored every 5 s, so a small run may have none when it is killed
+    ok = found == wanted and wrote and asked == encoded and repeated == 0
     trials.check(
         "started and run again", ok, f"{stored:,} vectors stored before, {encoded:,} encoded now, {asked:,} texts asked, {repeated} twice"
     )
@@ -190,7 +191,7 @@ def _faults(trials: _Trials) -> None:
         trials.server.ask("/faults", {"kind": kind, "after": 3, **more})
         said = "got over"
         store = trials.folder / f"store {kind}"
-        with mock.patch.multiple(client, FIRST_PAUSE=0.05, PATIENCE=5.0, MOST_BYTES=2**24):
+        with mock.patch.multiple(client, FIRST_PAUSE=0.05, PATIENCE=5.0, PATIENCE_BROKEN=5.0, MOST_BYTES=2**24):
             try:
                 trials.mine(settings, kind, trials.few, store=store)
             except HnmineError as error:

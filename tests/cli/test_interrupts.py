@@ -30,7 +30,7 @@ runpy.run_module("hnmine", run_name="__main__", alter_sys=True)
 MOMENTS = [
     ("hnmine.cli.main", "<module>", signal.SIGTERM),
     ("hnmine.data.dataset", "<module>", signal.SIGINT),
-    ("hnmine.cli.main", "parse", signal.SIGTERM),
+    ("hnmine.cli.parser", "parse", signal.SIGTERM),
     ("hnmine.data.formats.jsonl", "objects", signal.SIGINT),
     ("hnmine.checks.survey", "take", signal.SIGTERM),
     ("hnmine.core.files", "_write", signal.SIGINT),

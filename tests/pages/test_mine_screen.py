@@ -171,7 +171,7 @@ def test_every_step_of_the_funnel_has_a_label(run: str) -> None:
     assert funnel.keys() - FUNNEL.keys() == {"random_filled", "short_queries"}
 
 
-@pytest.mark.parametrize("setting", [name for name in FILTERS if name != "reranker_margin"])
+@pytest.mark.parametrize("setting", [name for name in FILTERS if name not in ("reranker_margin", "judge_grade")])
 def test_each_filter_is_added_shows_what_it_removes_and_is_removed(run: str, setting: str) -> None:
     at = choose(open_app("mine", run=run), run, "hn_mine")
     at.slider(key=f"window-{run}").set_range(0, 300).run()
