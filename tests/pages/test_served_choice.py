@@ -92,14 +92,18 @@ def test_nothing_is_asked_before_the_check_which_finds_name_dimensions_and_time(
     assert "The server answers." not in texts(at), "that was another server"
 
 
-def test_a_name_that_the_next_server_lacks_is_said(dataset: str, answering: ServedModels) -> None:
-    at = mine_screen(dataset, f"{answering.address}/v1")
-    at.selectbox(key=f"name-model-{dataset}").set_value("of another server").run()
+def test_a_name_that_the_next_server_lacks_is_said() -> None:
+    def screen() -> None:
+        from hnmine.models.served.server import Server
+        from pages.shared.served import model_name
+
+        model_name("it", "old", Server(address="http://127.0.0.1:9/v1"))
+
+    at = AppTest.from_function(screen).run()
     assert "lacks this name" not in texts(at), "its list is not known before the check"
-    press(at, f"check-model-{dataset}")
-    at.run()
-    assert "The server's list of models lacks this name." in texts(at)
-    at.selectbox(key=f"name-model-{dataset}").set_value("trigrams").run()
+    at.session_state["checked-it"] = served.Answer(Server(address="http://127.0.0.1:9/v1"), "old", names=("new", "newer"))
+    assert "The server's list of models lacks this name." in texts(at.run())
+    at.selectbox(key="name-it").set_value("new").run()
     assert "lacks this name" not in texts(at)
 
 

@@ -149,3 +149,14 @@ def test_judgements_are_matched_to_the_pairs_of_a_corpus_and_the_last_one_counts
     assert np.isnan(found[("another", "bad")])
     assert len(found) == 3
     assert [len(each) for each in matched(corpus, [])] == [0, 0, 0]
+
+
+def test_the_judge_that_counts_is_the_chosen_one_once_it_has_judged_or_the_last(tmp_path: Path) -> None:
+    store = JudgementStore(tmp_path / "judgements.sqlite")
+    assert store.counting(("m", "1")) is None
+    store.add([Judgement("q", "p", 3, judge="m", prompt="1"), Judgement("q", "p", 2, judge="m", prompt="2")])
+    store.add([Judgement("q", "p", 0, judge="other", prompt="1")])
+    assert store.counting(None) == store.counting(("m", "3")) == ("other", "1")
+    assert store.counting(("m", "1")) == ("m", "1")
+    assert [each.grade for each in store.all("m", "2")] == [2]
+    assert [each.grade for each in store.all(prompt="1")] == [3, 0]
