@@ -44,6 +44,7 @@ from hnmine.review.judgements import FILE as JUDGEMENTS
 from hnmine.review.judgements import JudgementStore
 from hnmine.review.relabelling import JudgedPairs, Relabel, read_by_people
 from hnmine.review.store import ReviewStore
+from hnmine.runs import judge_setup
 from hnmine.runs.jobs import JobRunner
 from hnmine.runs.manifest import of_export
 from hnmine.runs.opened import Data, OpenRun, as_json, cache_key
@@ -62,6 +63,7 @@ __all__ = [
     "OpenRun",
     "cached",
     "checked",
+    "counting_judge",
     "cross_encoder",
     "data",
     "encoder",
@@ -153,6 +155,11 @@ def judgements() -> JudgementStore:
         WorkspaceError: it is damaged, or cannot be written.
     """
     return JudgementStore(workspace().root / JUDGEMENTS)
+
+
+def counting_judge() -> tuple[str, str] | None:
+    """Return `judge_setup.counting_judge` of the server's workspace; the same errors."""
+    return judge_setup.counting_judge(workspace().root, judgements)
 
 
 @st.cache_resource(show_spinner=False)
@@ -257,8 +264,8 @@ def open_run(run_id: str) -> OpenRun:
     """
     verdicts = _verdicts(run_id, stamp := workspace().run_stamp(run_id))
     pairs = verdicts.pairs(reviews())
-    # A workspace without a judge gets no file for its grades.
-    judged = verdicts.judged(judgements()) if (workspace().root / JUDGEMENTS).exists() else JudgedPairs.none()
+    judge = counting_judge()
+    judged = JudgedPairs.none() if judge is None else verdicts.judged(judgements(), judge)
     # The pairs themselves are not cached by their digest: another reviewer may have given the same verdicts since.
     found = _reviewed(run_id, stamp, pairs, read := read_by_people(pairs), judged)
     run, key = _stored_run(run_id, stamp)[0], f"{run_id} {pairs.digest} {read.digest} {judged.digest}"

@@ -111,9 +111,12 @@ class JudgementStore:
         with self._log.connection() as db:
             return self._log.generation * _GENERATION + int(db.execute("SELECT max(id) FROM judgements").fetchone()[0] or 0)
 
-    def all(self, judge: str | None = None) -> list[Judgement]:
-        """Return the latest judgement of each model, prompt and pair, of one model or of all; the latest last."""
-        where, names = ("", ()) if judge is None else ("WHERE judge = ? ", (judge,))
+    def all(self, judge: str | None = None, prompt: str | None = None) -> list[Judgement]:
+        """Return the latest judgement of each model, prompt and pair, of one model or prompt or of all; the latest last."""
+        given = {"judge": judge, "prompt": prompt}
+        names = [each for each in given.values() if each is not None]
+        where = " AND ".join(f"{column} = ?" for column, each in given.items() if each is not None)
+        where = f"WHERE {where} " if where else ""
         with self._log.connection() as db:
             rows = db.execute(
                 f"SELECT {_COLUMNS} FROM judgements WHERE id IN (SELECT max(id) FROM judgements {where}GROUP BY judge, prompt, pair) "
@@ -127,6 +130,14 @@ class JudgementStore:
         with self._log.connection() as db:
             rows = db.execute("SELECT judge, prompt, count(DISTINCT pair) FROM judgements GROUP BY judge, prompt ORDER BY max(id)")
             return [(str(judge), str(prompt), int(count)) for judge, prompt, count in rows]
+
+    def counting(self, chosen: tuple[str, str] | None) -> tuple[str, str] | None:
+        """Return the model and the prompt whose grades count: the chosen ones if they have judged, else those that judged last, or None."""
+        with self._log.connection() as db:
+            if chosen is not None and db.execute("SELECT 1 FROM judgements WHERE judge = ? AND prompt = ? LIMIT 1", chosen).fetchone():
+                return chosen
+            row = db.execute("SELECT judge, prompt FROM judgements ORDER BY id DESC LIMIT 1").fetchone()
+        return None if row is None else (str(row[0]), str(row[1]))
 
     def held(self, keys: Iterable[bytes]) -> dict[bytes, Judgement]:
         """Return the latest judgement of each of these keys (`Call.key`) that has one."""

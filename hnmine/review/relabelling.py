@@ -57,7 +57,7 @@ class JudgedPairs:
     Attributes:
         queries, passages: (p,) int32 each, sorted by query, then passage. grades: (p,) float32, NaN without a usable grade.
         judgements: the last one of each pair, in that order. elsewhere: number of judgements on texts that the corpus does not contain.
-        digest: 16 hexadecimal digits, equal for equal pairs and grades; empty without any.
+        digest: 16 hexadecimal digits, equal for equal pairs, grades and judges; empty without any.
         given: (model, version of the prompt, number of pairs) of each judge, also where another judge's later grade counts; sorted.
         differing: number of pairs on which the latest judgements of several judges differ.
     """
@@ -108,8 +108,9 @@ def judged_pairs(corpus: Corpus, judgements: Iterable[Judgement]) -> JudgedPairs
     queries, passages, grades = matched(corpus, given)
     owners = pairs_of(corpus, [each.query for each in given], [each.passage for each in given])
     last = dict(zip(zip(*(ids.tolist() for ids in owners), strict=True), given, strict=True))
-    digest = hashlib.blake2b(b"".join(each.tobytes() for each in (queries, passages, grades)), digest_size=8).hexdigest()
     kept = tuple(last[pair] for pair in zip(queries.tolist(), passages.tolist(), strict=True))
+    judges = repr(sorted({(each.judge, each.prompt) for each in kept})).encode()
+    digest = hashlib.blake2b(b"".join([*(each.tobytes() for each in (queries, passages, grades)), judges]), digest_size=8).hexdigest()
     by_judge: dict[tuple[int, int], dict[tuple[str, str], int | None]] = {}
     for *pair, each in zip(*(ids.tolist() for ids in owners), given, strict=True):
         if min(pair) >= 0:

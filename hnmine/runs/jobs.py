@@ -26,8 +26,9 @@ from hnmine.models.encoder import Encoder
 from hnmine.models.reranker import Reranker
 from hnmine.retrieval.judge_signal import without_judge
 from hnmine.review.judgements import FILE as JUDGEMENTS
-from hnmine.review.judgements import JudgementStore
+from hnmine.review.judgements import Judgement, JudgementStore
 from hnmine.runs.job_records import JobRecord, JobRecords, Request
+from hnmine.runs.judge_setup import counting_judge
 from hnmine.runs.mine import mine
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.workspace import Workspace
@@ -234,7 +235,7 @@ def mine_dataset(
         depth=depth,
         load_reranker=None if load_reranker is None else lambda: load_reranker(loading),
         signals=True,
-        judgements=JudgementStore(workspace.root / JUDGEMENTS).all() if graded else (),
+        judgements=_judgements(workspace) if graded else (),
         store=workspace.store(),
         cluster=cluster,
         on_progress=on_progress,
@@ -244,3 +245,10 @@ def mine_dataset(
     workspace.dataset(dataset_id)  # deleted meanwhile, the run could not be opened
     # Grades are attached whenever the run is opened, with those that were given since.
     return workspace.save_run(dataset_id, settings, without_judge(mined.ranking), mined.manifest).id
+
+
+def _judgements(workspace: Workspace) -> list[Judgement]:
+    """Return the grades that count in this workspace."""
+    store = JudgementStore(workspace.root / JUDGEMENTS)
+    judge = counting_judge(workspace.root, lambda: store)
+    return [] if judge is None else store.all(*judge)

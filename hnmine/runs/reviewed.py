@@ -164,7 +164,7 @@ def _reviewed(
 
 @dataclass(slots=True)
 class RunVerdicts:
-    """The verdicts of people and the grades of judges on one ranking, kept up to date; safe to use from many threads.
+    """The verdicts of people and the grades of a judge on one ranking, kept up to date; safe to use from many threads.
 
     `inputs` and `ranking` are without both.
     """
@@ -177,7 +177,7 @@ class RunVerdicts:
     _elsewhere: set[bytes] = field(default_factory=set)
     _pairs: VerdictPairs | None = None
     _promoted: tuple[bytes, tuple[Corpus, Ranking]] | None = None
-    _judged: tuple[int, JudgedPairs] | None = None
+    _judged: tuple[tuple[int, tuple[str, str] | None], JudgedPairs] | None = None
     _graded: tuple[str, Ranking] | None = None
 
     def pairs(self, store: ReviewStore) -> VerdictPairs:
@@ -213,16 +213,16 @@ class RunVerdicts:
             else:
                 self._current[query, passage] = each
 
-    def judged(self, store: JudgementStore) -> JudgedPairs:
-        """Return the pairs that have a grade in the store now; after a new one all are read again.
+    def judged(self, store: JudgementStore, judge: tuple[str, str] | None) -> JudgedPairs:
+        """Return the pairs that have a grade of a model and prompt in the store now; after a new one all are read again.
 
         Raises:
             WorkspaceError: the store cannot be read.
         """
         with self._lock:
-            version = store.version()  # read first, so that grades after it are read once more
-            if self._judged is None or self._judged[0] != version:
-                self._judged = version, judged_pairs(self.inputs.corpus, store.all())
+            key = store.version(), judge  # read first, so that grades after it are read once more
+            if self._judged is None or self._judged[0] != key:
+                self._judged = key, judged_pairs(self.inputs.corpus, [] if judge is None else store.all(*judge))
             return self._judged[1]
 
     def apply(self, pairs: VerdictPairs, judged: JudgedPairs | None = None) -> Reviewed:

@@ -42,7 +42,7 @@ def draw(run: OpenRun, selection: Selection, summary: Summary) -> None:
         "Negatives": f"{summary.negatives:,} in {counted(summary.rows, 'row')}, {settings.negative_number:,} per query",
         "Verdicts": wording.verdicts_applied(run.verdict_pairs.counts).removeprefix("Verdicts applied: ").rstrip(".") or "none",
     }
-    if judged := relabel.done(summary.judgements):
+    if judged := relabel.done(summary.judgements, run.judged.judgements):
         facts["Judge"] = judged
     st.markdown("**Made of**")
     with st.container(gap="xxsmall"):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
-from hnmine.core.text import counted
+from hnmine.core.text import counted, shortened, visible
 from hnmine.resources import OpenRun
+from hnmine.review.judgements import Judgement
 from hnmine.review.relabelling import RELABELS, Relabel, effects
 from hnmine.selection.select import Selection
 from pages.shared.widgets import choice
@@ -36,10 +39,15 @@ def choose(run: OpenRun, selection: Selection) -> Relabel:
     return chosen
 
 
-def done(counts: dict[str, int]) -> str:
-    """Return what a relabelled selection has, from `Reviewed.judge_counts`; empty without grades."""
+def done(counts: dict[str, int], judgements: Sequence[Judgement]) -> str:
+    """Return what a relabelled selection has, from `Reviewed.judge_counts`, and the judge; empty without grades."""
     if not counts:
         return ""
     words = {"dropped": "pairs dropped from the candidates", "promoted": "pairs added as positives", "left_out": "rows left out"}
     said = [f"{counts[name]:,} {text}" for name, text in words.items() if name in counts]
-    return ", ".join([f"{counted(counts['pairs'], 'pair')} graded", f"{counts['relevant']:,} relevant", *said])
+    names = [
+        f"{visible(shortened(model, 60))}, prompt {prompt}"
+        for model, prompt in dict.fromkeys((each.judge, each.prompt) for each in judgements)
+    ]
+    graded = f"{counted(counts['pairs'], 'pair')} graded", f"{counts['relevant']:,} relevant candidates without a verdict"
+    return f"{'; '.join(names)}: " + ", ".join([*graded, *said])

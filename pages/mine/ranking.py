@@ -22,7 +22,7 @@ from pages.mine import cluster as clusters
 from pages.mine import model as controls
 from pages.mine.retrievers import Retrievers, retrievers
 from pages.shared import reranker as reranking
-from pages.shared import state
+from pages.shared import served, state
 from pages.shared.wording import POOL_MODES
 
 
@@ -66,6 +66,8 @@ class Ranking(NamedTuple):
 
 def ranking(dataset: Dataset, previous: MineSettings) -> Ranking:
     """Draw the choices; `previous` are the first values."""
+    keys = {"Model": f"model-{dataset.id}", "Second model": f"second-{dataset.id}", "Reranker": f"reranker-{dataset.id}"}
+    served.nothing_missing(*keys.values())
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"):
         line = st.container(width="stretch")
         with st.popover("Change", icon=":material/model_training:", help="Model, candidates, retrievers, search, reranker, cluster."):
@@ -82,9 +84,14 @@ def ranking(dataset: Dataset, previous: MineSettings) -> Ranking:
             reranker = reranking.choice(dataset.id, previous.reranker, model)
             cluster = clusters.choice(dataset.id)
     with line:
-        if model is None or ranked_by is None or not reranker.usable or not cluster.usable:
+        unusable = [name for name, fine in zip(keys, (model, ranked_by, reranker.usable), strict=True) if not fine]
+        missing = {name: text for name in unusable if (text := served.missing(keys[name]))}
+        if len(missing) < len(unusable) or not cluster.usable:
             st.error("A choice cannot be used. See Change.", icon=":material/error:")
+        elif missing:
+            st.info("\n\n".join(f"{name}: {text[0].lower()}{text[1:]}." for name, text in missing.items()), icon=":material/edit:")
         else:
+            assert model is not None and ranked_by is not None  # both are usable
             _line(model, ranked_by, index, pool_mode if dataset.pool_name else None, reranker, cluster)
     return Ranking(model, prompt_field, ranked_by, index, pool_mode, reranker, cluster, read, error)
 

@@ -6,6 +6,8 @@ on, the pairs that it found relevant can be added as positives: a decision of th
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +16,13 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
-from hnmine.core.text import counted
+from hnmine.core.text import counted, shortened, visible
 from hnmine.resources import OpenRun
 from hnmine.review.judge_agreement import JudgeAgreement
 from hnmine.review.judge_pairs import audit_pairs, chosen_pairs, random_pairs, uncertain_pairs
 from hnmine.review.judge_prompt import GRADES
 from hnmine.review.judge_settings import JudgeSettings
+from hnmine.review.judged_audit import to_judge
 from hnmine.runs.judge_setup import write_judge
 from hnmine.selection.select import Selection
 from pages.quality import judge_form, promotion
@@ -89,6 +92,10 @@ def _result(run: OpenRun, found: judging.Graded, settings: JudgeSettings | None)
     """Draw the counts by grade and the agreement with people."""
     relevant_from = judging.relevant_from()
     both = judging.agreement(run, found, relevant_from)
+    if not _of_chosen(found, settings):
+        model, prompt = found.judge
+        other = "" if settings is None else " The chosen judge has judged no pair yet."
+        st.text(f"Grades of {visible(shortened(model, 60))}, prompt {prompt}, count.{other}")
     relevant = int(np.count_nonzero(found.grades >= relevant_from))
     with st.container(horizontal=True):
         st.metric("Judged", f"{len(found.by_pair):,}", help="Pairs of this data set that the judge has graded.")
@@ -97,7 +104,7 @@ def _result(run: OpenRun, found: judging.Graded, settings: JudgeSettings | None)
             "Agreement",
             NOTHING if both.raw is None else wording.percent(both.raw),
             help="Part of the pairs that both have judged on which they agree that the passage is relevant or not. Junk counts as not, "
-            "and unsure is left out.",
+            "and unsure is left out. It is not weighted, so it can differ from the agreement on all negatives beside the measured rate.",
         )
         st.metric(
             "Cohen's kappa",
@@ -113,6 +120,11 @@ def _result(run: OpenRun, found: judging.Graded, settings: JudgeSettings | None)
         relevant_label = f"Review {counted(relevant, 'pair')} judged relevant"
         if st.button(relevant_label, icon=":material/rate_review:", key="judge-review-relevant"):
             review("judged_relevant")
+
+
+def _of_chosen(found: judging.Graded, settings: JudgeSettings | None) -> bool:
+    """Return whether the grades that count are those of the chosen judge."""
+    return settings is not None and found.judge == (settings.model, settings.prompt.version)
 
 
 def _grades(found: judging.Graded, both: JudgeAgreement) -> None:
@@ -167,7 +179,7 @@ def review(source: str, sample: int | None = None) -> None:
 
 def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: JudgeSettings, found: judging.Graded) -> None:
     """Draw which pairs are judged next, and what it costs."""
-    choices = _choices(run, selection, audit, found)
+    choices = _choices(run, selection, audit, found.by_pair if _of_chosen(found, settings) else {})
     which = st.segmented_control(
         "Pairs to judge",
         list(choices),
@@ -177,9 +189,14 @@ def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: Jud
         key="judge-which",
         persist_state="session",
         wrap=True,
-        help="The audit sample helps to measure the rate. The most uncertain are negatives without a grade whose estimated false-negative "
+        help="The audit sample helps to measure the rate. The judge grades more of it than people review, because that narrows the "
+        "interval. The most uncertain are negatives without a grade whose estimated false-negative "
         "probability is nearest to 50%.",
     )
+    if which == "audit" and audit is not None:
+        draws = len(to_judge(audit.sample).reviewed_draws)
+        pairs = counted(len(choices[which][0]), "different pair")
+        st.text(f"{pairs} in {counted(draws, 'draw')}. The judge grades more than people review, because that narrows the interval.")
     limit = st.number_input(
         "Limit of calls",
         min_value=1,
@@ -199,9 +216,9 @@ def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: Jud
     judge_job.offer(run, choices[which], settings, "judge")
 
 
-def _choices(run: OpenRun, selection: Selection, audit: Audit | None, found: judging.Graded) -> dict[str, judging.Pairs]:
-    """Return the pairs that can be judged: of all negatives at most MOST, at random; of the uncertain ones those without a grade."""
-    corpus, estimator, judged = run.inputs.corpus, resources.estimator(run), found.by_pair
+def _choices(run: OpenRun, selection: Selection, audit: Audit | None, judged: Collection[tuple[int, int]]) -> dict[str, judging.Pairs]:
+    """Return the pairs that can be judged: of all negatives at most MOST, at random; of the uncertain ones those that are not `judged`."""
+    corpus, estimator = run.inputs.corpus, resources.estimator(run)
     chosen = chosen_pairs(selection)
     choices = {} if audit is None else {"audit": audit_pairs(audit.sample, corpus)}
     if estimator is not None:

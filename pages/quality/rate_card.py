@@ -23,6 +23,7 @@ from pages.shared.widgets import failed
 # Pairs that one press adds to a sample that is reviewed, and to one that a judge has graded.
 MORE, MORE_JUDGED = 40, 20
 NOTHING = "–"
+DRAWS = "Draws of the sample. A pair on several rows can be drawn more than once, so the judge has fewer different pairs to grade."
 
 
 def draw(run: OpenRun, selection: Selection, audit: Audit | None) -> None:
@@ -43,6 +44,11 @@ def draw(run: OpenRun, selection: Selection, audit: Audit | None) -> None:
         st.write(f"{auditing.reviewed(audit.found)}. A rate needs {counted(audit.missing, 'more review')}.")
     else:
         _measured(audit)
+    if audit.changed and audit.found.reviewed:
+        if audit.gone:
+            st.warning(f"{audit.still} Draw a new sample in Audit in detail.", icon=":material/warning:")
+        else:
+            st.text(audit.still)
     _judge(audit)
     done = audit.pairs - audit.to_do
     st.progress(done / max(1, audit.pairs), text=f"{done:,} of {counted(audit.pairs, 'pair')} reviewed")
@@ -57,12 +63,14 @@ def _measured(audit: Audit) -> None:
         st.markdown(
             f"95% confidence interval **{wording.interval(found.left.low, found.left.high)}**, {auditing.reviewed(found)}, "
             f"{found.false:,} false. Before these were removed, the rate was {wording.percent(found.rate.rate, 1)}. "
-            "The negatives that replace them are not audited."
+            "The negatives that replace them are not audited.",
+            help=DRAWS,
         )
     else:
         st.markdown(
             f"95% confidence interval **{wording.interval(found.rate.low, found.rate.high)}**, {auditing.reviewed(found)}, "
-            f"{found.false:,} false."
+            f"{found.false:,} false.",
+            help=DRAWS,
         )
 
 
@@ -78,7 +86,8 @@ def _judge(audit: Audit) -> None:
         agrees = "" if found.agreement is None else f", and agrees with people on about {wording.percent(found.agreement)} of the negatives"
         st.caption(
             f"The judge alone finds {wording.percent(found.judge_rate, 1)} relevant{agrees}.",
-            help="Not the rate. The verdicts of people on a random part of the judged negatives correct it.",
+            help="Not the rate. The verdicts of people on a random part of the judged negatives correct it. This agreement is an "
+            "estimate for all negatives, so it differs from Agreement on the Judge card, which counts the pairs that both have judged.",
         )
 
 
@@ -86,7 +95,7 @@ def _next(run: OpenRun, audit: Audit) -> None:
     """Draw the button that opens the Review screen, with more pairs if all are reviewed."""
     if audit.to_do:
         if st.button(f"Review {audit.to_do:,} more", icon=":material/rate_review:", type="primary", key="audit-review"):
-            auditing.review(["unreviewed"])
+            auditing.review(["unreviewed", "positive"] if audit.judged is None and audit.in_bulk else ["unreviewed"])
         return
     size = _size(audit)
     most = min(len(audit.sample.draws), size + (MORE if audit.judged is None else MORE_JUDGED))
@@ -195,8 +204,11 @@ def notes(audit: Audit) -> str:
     found, written = audit.found, ["Relevant passages count as false negatives. Junk does not."]
     if found.junk:
         written.append(f"{counted(found.junk, 'draw is', 'draws are')} junk.")
-    if found.unsure:
-        written.append(f"{counted(found.unsure, 'draw is', 'draws are')} unsure and left out.")
+    in_bulk = audit.in_bulk if isinstance(found, JudgedEstimate) else 0
+    if unsure := max(0, found.unsure - in_bulk):
+        written.append(f"{counted(unsure, 'draw is', 'draws are')} unsure and left out.")
+    if in_bulk:
+        written.append(f"{counted(in_bulk, 'draw was', 'draws were')} promoted in bulk, not reviewed, and left out.")
     if isinstance(found, JudgedEstimate):
         written.append("People review a random part of each range and label of the judge, more where it narrows the interval most.")
     if found.waiting:

@@ -15,7 +15,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError, WorkspaceError
-from hnmine.core.text import shortened, visible
+from hnmine.core.text import counted, shortened, visible
 from hnmine.data.verdicts import pairs_of
 from hnmine.resources import OpenRun
 from hnmine.review import audit as estimates
@@ -45,7 +45,7 @@ class Judged:
 
     Attributes:
         sample: with these draws. grades: (n,) float32, NaN for none. relevant_from: the lowest grade that counts as relevant.
-        judges: each model and version of its prompt.
+        judges: the model and the version of its prompt, once.
     """
 
     sample: Sample
@@ -54,13 +54,16 @@ class Judged:
     judges: tuple[tuple[str, str], ...]
 
     def estimate(self, states: States) -> JudgedEstimate:
-        """Return the estimate with people's states of the draws."""
-        return judged_audit.judged_estimate(self.sample, states, self.grades, self.relevant_from)
+        """Return the estimate with people's states of the draws, also IN_BULK."""
+        return judged_audit.judged_estimate(self.sample, _left_out(states), self.grades, self.relevant_from)
 
     def part(self, states: States, size: int) -> npt.NDArray[np.int64]:
-        """Return the draws that people review: those with a verdict, then those that come next, until `size` verdicts count."""
-        most = max(0, size - _counting(self.estimate(states)))
-        more = judged_audit.people_order(self.sample, states, self.grades, self.relevant_from, most)
+        """Return the draws that people review: those with their verdict, then those that come next, until `size` verdicts count.
+
+        Draws that are IN_BULK are none of them.
+        """
+        most = max(0, size - _counting(self.estimate(states), states))
+        more = judged_audit.people_order(self.sample, _left_out(states), self.grades, self.relevant_from, most)
         return np.concatenate([np.flatnonzero(states > 0), more])
 
 
@@ -75,7 +78,9 @@ class Audit:
         fingerprint: of the current negatives.
         pairs: number of distinct pairs that people review. to_do: number of those without a verdict.
         missing: reviews that are missing for a rate, with the judge's grades if there are any.
-        counting: draws whose verdict counts, or is unsure.
+        counting: draws whose verdict of a person counts, or is unsure.
+        in_bulk: draws that a person added as positives in bulk. Nobody has reviewed them, and they count nowhere above.
+        still_selected: draws of `states` whose passage is still a negative of its query.
     """
 
     sample: Sample
@@ -86,7 +91,20 @@ class Audit:
     to_do: int
     missing: int
     counting: int
+    in_bulk: int
+    still_selected: int
     judged: Judged | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether less than half of the audited negatives are still selected."""
+        return 2 * self.still_selected < len(self.states)
+
+    @property
+    def still(self) -> str:
+        """How many of the audited negatives are still selected, in words."""
+        verb = "is" if self.still_selected == 1 else "are"
+        return f"{self.still_selected:,} of the {counted(len(self.states), 'audited negative')} {verb} still selected."
 
     @property
     def changed(self) -> bool:
@@ -125,44 +143,54 @@ def current(run: OpenRun, selection: Selection) -> Audit | None:
         return None
     judged = judged_part(run, sample)
     drawn = sample if judged is None else judged.sample
-    states = _states(run, *audit_sample.pairs_in(drawn, run.inputs.corpus))
+    draws = audit_sample.pairs_in(drawn, run.inputs.corpus)
+    states = _states(run, *draws)
     found = estimates.estimate(sample, np.maximum(states[: len(sample.reviewed_draws)], 0))
-    states = np.maximum(states, 0) if judged is None else np.where(states == IN_BULK, queue.STATES.index("unsure"), states)
     both = found if judged is None else judged.estimate(states)
     if both.rate is not None or found.rate is None:
         found = both
     different = _different(run, sample, judged, states)
     return Audit(
         sample=sample,
-        states=states,
+        states=np.maximum(states, 0) if judged is None else _left_out(states),
         found=found,
         fingerprint=statistics.fingerprint(run, selection),
         pairs=len(different[0]),
-        to_do=int(np.count_nonzero(_states(run, *different) == 0)),
+        to_do=int(np.count_nonzero(_states(run, *different) <= 0)),
         missing=both.missing,
-        counting=_counting(both),
+        counting=_counting(both, states),
+        in_bulk=int(np.count_nonzero(states == IN_BULK)),
+        still_selected=_still_selected(selection, *draws),
         judged=judged,
     )
 
 
-def _counting(found: Estimate) -> int:
-    return found.reviewed + found.unsure
+def _counting(found: Estimate, states: States) -> int:
+    """Return the draws whose verdict of a person counts, or is unsure; those IN_BULK were taken for unsure ones."""
+    return max(0, found.reviewed + found.unsure - (int(np.count_nonzero(states == IN_BULK)) if isinstance(found, JudgedEstimate) else 0))
+
+
+def _left_out(states: States) -> States:
+    """Return the states with those IN_BULK as unsure: their draws are done, and left out."""
+    return np.where(states == IN_BULK, queue.STATES.index("unsure"), states).astype(np.int8)
+
+
+def _still_selected(selection: Selection, queries: Ids, passages: Ids) -> int:
+    known = (queries >= 0) & (passages >= 0)
+    return int((selection.negatives[queries[known]] == passages[known, None]).any(axis=1).sum())
 
 
 def judged_part(run: OpenRun, sample: Sample) -> Judged | None:
     """Return the draws of a sample that a judge has graded, or None where there are too few or the grades cannot be read.
 
-    The grades of the chosen judge, or of all judges where it has graded too few.
+    Only the grades that count, of one judge.
     """
-    chosen = judging.graded_or_none(run)
-    if chosen is None:
+    graded = judging.graded_or_none(run)
+    if graded is None:
         return None
-    for graded in (chosen, judging.of_all_judges(run)):
-        grades, asked = _grades(run, sample, graded)
-        if size := judged_audit.judged_size(asked, sample.settings.size):
-            judges = sorted({(each.judge, each.prompt) for each in graded.judgements})
-            return Judged(sample.of_size(size), grades[:size], judging.relevant_from(), tuple(judges))
-    return None
+    grades, asked = _grades(run, sample, graded)
+    size = judged_audit.judged_size(asked, sample.settings.size)
+    return Judged(sample.of_size(size), grades[:size], judging.relevant_from(), (graded.judge,)) if size else None
 
 
 def _grades(run: OpenRun, sample: Sample, graded: judging.Graded) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
@@ -227,7 +255,12 @@ def pairs(run: OpenRun, sample: Sample) -> tuple[Ids, Ids]:
     judged = judged_part(run, sample)
     drawn = sample if judged is None else judged.sample
     states = _states(run, *audit_sample.pairs_in(drawn, run.inputs.corpus))
-    return _different(run, sample, judged, np.where(states == IN_BULK, queue.STATES.index("unsure"), states))
+    return _different(run, sample, judged, states)
+
+
+def in_bulk(run: OpenRun, queries: Ids, passages: Ids) -> npt.NDArray[np.bool_]:
+    """Return which pairs a person added as positives in bulk."""
+    return np.asarray(_states(run, queries, passages) == IN_BULK)
 
 
 def _states(run: OpenRun, queries: Ids, passages: Ids) -> npt.NDArray[np.int8]:
@@ -292,10 +325,11 @@ def summary(run: OpenRun, selection: Selection) -> AuditRecord | None:
             rate = record if record.left is None else record.left
             which = "" if record.left is None else " after the review"
             assert found is not None
+            gone = f" {found.still}" if found.changed and found.gone else ""
             judge = f" Judge: {name}." if (name := judge_name(found)) else ""
             st.text(
                 f"Audited: {wording.percent(rate.rate, 1)} false negatives{which} "
-                f"(95% confidence interval {wording.interval(rate.low, rate.high)}, {reviewed(found.found)}).{judge}"
+                f"(95% confidence interval {wording.interval(rate.low, rate.high)}, {reviewed(found.found)}).{judge}{gone}"
             )
         st.page_link("pages/views/quality.py", label="Quality", icon=":material/verified:", width="content")
     return record

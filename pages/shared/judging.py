@@ -37,7 +37,6 @@ __all__ = [
     "graded",
     "graded_or_none",
     "latest",
-    "of_all_judges",
     "relevant_from",
     "said",
     "source",
@@ -64,7 +63,7 @@ class Graded:
     Attributes:
         judgements: in the order of their times. pairs: their queries and passages, (p,) int32 each. grades: (p,) float32, NaN for none.
         by_pair: the judgement of each pair.
-        key: the version of the store when they were read, and the judge's model and prompt, "" for all.
+        key: the version of the store when they were read, and the judge's model and prompt, "" for none.
     """
 
     judgements: tuple[Judgement, ...]
@@ -72,6 +71,11 @@ class Graded:
     grades: npt.NDArray[np.float32]
     by_pair: dict[tuple[int, int], Judgement]
     key: tuple[int, str, str]
+
+    @property
+    def judge(self) -> tuple[str, str]:
+        """The model and the version of its prompt."""
+        return self.key[1:]
 
 
 def chosen() -> JudgeSettings | None:
@@ -84,23 +88,14 @@ def chosen() -> JudgeSettings | None:
 
 
 def graded(run: OpenRun) -> Graded:
-    """Return the grades of the chosen judge, or of all judges where none is chosen.
+    """Return the grades that count: those of one judge, `resources.counting_judge`.
 
     Raises:
-        WorkspaceError: they cannot be read.
+        WorkspaceError: they cannot be read, or the settings of the judge are damaged.
     """
-    settings = chosen()
-    names = ("", "") if settings is None else (settings.model, settings.prompt.version)
-    return _graded(run, _version(), *names)
-
-
-def of_all_judges(run: OpenRun) -> Graded:
-    """Return the grades of all judges, the last one of each pair.
-
-    Raises:
-        WorkspaceError: they cannot be read.
-    """
-    return _graded(run, _version(), "", "")
+    chosen()
+    judge = resources.counting_judge()
+    return _graded(run, 0, "", "") if judge is None else _graded(run, _version(), *judge)
 
 
 def any_graded() -> bool:
@@ -128,7 +123,7 @@ def _version() -> int:
 
 @resources.cached(by_verdicts=False)
 def _graded(run: OpenRun, version: int, judge: str, prompt: str) -> Graded:
-    given = [each for each in resources.judgements().all(judge or None) if prompt in ("", each.prompt)] if version else []
+    given = resources.judgements().all(judge, prompt) if version else []
     queries, passages = pairs_of(run.inputs.corpus, [each.query for each in given], [each.passage for each in given])
     by_pair: dict[tuple[int, int], Judgement] = {}
     for pair, each in zip(zip(queries.tolist(), passages.tolist(), strict=True), given, strict=True):

@@ -26,7 +26,7 @@ from hnmine.models.served.server import EMBEDDER_APIS, RERANKER_APIS, Api, Serve
 from pages.shared import limits, servers
 from pages.shared.widgets import failed
 
-__all__ = ["SERVED", "ask_encoder", "ask_reranker", "check", "model_name", "server_choice"]
+__all__ = ["SERVED", "ask_encoder", "ask_reranker", "check", "missing", "model_name", "nothing_missing", "server_choice"]
 
 T = TypeVar("T")
 
@@ -63,6 +63,7 @@ def server_choice(key: str, initial: Server | None, apis: tuple[Api, ...]) -> Se
     try:
         found = _address(key, initial) if servers.any_address() else _listed(key, initial)
         if found is None:
+            st.session_state[f"missing-{key}"] = "Enter the address of the server" if servers.any_address() else "Choose a server"
             return None
         return _form(key, initial, apis, found)
     except HnmineError as error:
@@ -138,6 +139,7 @@ def _form(key: str, initial: Server | None, apis: tuple[Api, ...], found: Server
     )
     if api is None and detected is None:
         left.warning("Choose the form of the API.", icon=":material/warning:")
+        st.session_state[f"missing-{key}"] = "Choose the form of the API"
         return None
     if apis == EMBEDDER_APIS:
         dimensions = right.number_input(
@@ -180,7 +182,23 @@ def model_name(key: str, initial: str | None, server: Server) -> str | None:
         persist_state="session",
         help="As the server knows the model. After a check, the names that the server offers can be chosen.",
     )
-    return (name or "").strip()[: limits.ADDRESS] or None
+    name = (name or "").strip()[: limits.ADDRESS]
+    if not name:
+        st.session_state[f"missing-{key}"] = "Enter the name of the model"
+    elif names and name not in names:
+        st.warning("The server's list of models lacks this name. Choose one of the list, unless the server knows it by another name.")
+    return name or None
+
+
+def nothing_missing(*keys: str) -> None:
+    """Forget what was missing; called before the choices are drawn."""
+    for key in keys:
+        st.session_state.pop(f"missing-{key}", None)
+
+
+def missing(key: str) -> str:
+    """Return what has to be entered before the chosen server can be used; empty if nothing is missing."""
+    return str(st.session_state.get(f"missing-{key}", ""))
 
 
 def check(key: str, server: Server, name: str | None, ask: Ask) -> None:

@@ -317,6 +317,13 @@ def test_a_fault_at_the_start_is_the_same_error(served: ServedModels, kind: str)
         load_encoder(model_of(served))
 
 
+@pytest.mark.parametrize("row", [[0.5, 0.5, 0.5], [True, True, True]])
+def test_a_model_that_answers_all_texts_alike_is_refused(served: ServedModels, row: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served.models, "vectors", lambda texts: np.array([row] * len(texts), dtype=np.float32))
+    with pytest.raises(EncodeError, match="answers different texts with the same vector"):
+        load_encoder(model_of(served))
+
+
 def test_what_cannot_be_asked_is_refused_before(served: ServedModels) -> None:
     with pytest.raises(SettingsError, match=r"has no name; set it \(--embedder_name_or_path\) as the server has it"):
         load_encoder(model_of(served, name_or_path=None))

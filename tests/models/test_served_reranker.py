@@ -134,7 +134,7 @@ FAULTS = {
     "nan": "answers with nan for the query 'query .*' and the passage '.*scores that are finished are kept",
     "not_json": "answered with what is no JSON",
     "fewer": r"answers \d+ pairs with \d+ scores, not with one score for each; scores that are finished are kept",
-    "duplicated": r"answers \d+ pairs with \d+ scores, not with one score for each",
+    "duplicated": r"answers \d+ pairs with \d+ scores that are not numbered from 0 on, not with one score for each",
     "swapped": "has changed in mid-run: it scores the same pairs .* instead of .*. Scores that are finished are kept",
     "failing": r"answers 503 \(the engine has died\). Start it or wait, then run the same command again",
     "wrong_key": "refuses access with 401",

@@ -84,7 +84,7 @@ def test_the_relabelled_file_is_what_the_command_writes(run: str, tmp_path: Path
         "promote": ", 11 pairs added as positives",
         "leave_out": f", {rows} rows left out",
     }[action]
-    assert f"Judge: 18 pairs graded, 11 relevant{done}" in texts(at)
+    assert f"Judge: m, prompt 1: 18 pairs graded, 11 relevant candidates without a verdict{done}" in texts(at)
     kept = len(corpus.row_queries) - (rows if action == "leave_out" else 0)
     assert f" in {kept} rows, {settings.selection.negative_number} per query" in texts(at), "what is written"
     snippet = next(str(each.value) for each in at.code if str(each.value).startswith("import hnmine"))

@@ -324,7 +324,13 @@ def test_another_prompt_has_its_own_grades(run: str, space: Workspace, settings:
     strict = msgspec.structs.replace(settings, prompt=type(DEFAULT_PROMPT)("strict", DEFAULT_PROMPT.text + " Be strict."))
     write_judge(space.root, strict)
     at = open_app("quality", run=run)
-    assert "Judged" not in metrics(at)
+    assert metrics(at)["Judged"] == "2"
+    assert f"Grades of {NAME}, prompt {DEFAULT_PROMPT.version}, count. The chosen judge has judged no pair yet." in texts(at)
+    (pair, *_) = pairs(run)
+    resources.judgements().add([Judgement(*pair, 1, "because", NAME, strict.prompt.version)])
+    at.run()
+    assert metrics(at)["Judged"] == "1", "from its first grade on, the chosen judge counts alone"
+    assert "count." not in texts(at)
     write_judge(space.root, settings)
     at.run()
     assert metrics(at)["Judged"] == "2"

@@ -209,4 +209,9 @@ def test_grades_of_another_prompt_are_not_those_of_the_chosen_judge(run: str, sp
     opened = resources.open_run(run)
     assert len(judging.graded(opened).by_pair) == 2
     write_judge(space.root, msgspec.structs.replace(settings, model="another"))
-    assert judging.graded(opened).by_pair == {}
+    assert judging.graded(opened).judge == (settings.model, settings.prompt.version), "until the chosen one has judged"
+    query, passage = pairs[0]
+    resources.judgements().add([Judgement(query, passage, 0, "because", "another", settings.prompt.version)])
+    found = judging.graded(opened)
+    assert found.judge == ("another", settings.prompt.version)
+    assert found.grades.tolist() == [0.0]

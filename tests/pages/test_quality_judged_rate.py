@@ -51,6 +51,18 @@ def measured(at: AppTest) -> str:
     return next(str(each.value) for each in at.metric if each.label == "Measured")
 
 
+def progress(at: AppTest) -> tuple[int, int]:
+    """The pairs that people reviewed, and those that they review."""
+    found = re.search(r"(\d+) of (\d+) pairs reviewed", "\n".join(str(each.proto) for each in at.get("progress")))
+    assert found is not None
+    return int(found[1]), int(found[2])
+
+
+def details(at: AppTest) -> str:
+    at.session_state["quality-audit"] = True
+    return texts(at.run())
+
+
 def queue_of(at: AppTest) -> list[tuple[int, int]]:
     queue = at.session_state["review-session"].queue
     return [queue.pair(place) for place in range(len(queue))]
@@ -141,6 +153,45 @@ def test_positives_added_in_bulk_are_no_reviews(run: str, space: Workspace, stor
     at.run()
     assert measured(at) == "0.0%"
     assert "600 judged, 120 reviewed by people, 0 false" in texts(at)
+
+
+def test_a_bulk_promotion_changes_no_count_of_reviews(run: str, space: Workspace, store: ReviewStore) -> None:
+    at, judged = sampled(run, space)
+    pairs = texts_of(judged, run)
+    relevant = tenth(judged, run)
+    grade(pairs, relevant)
+    store.decide(list(dict.fromkeys(pairs[:40])), "negative", "Ann")
+    before = progress(at.run())
+    store.decide(sorted(relevant - set(pairs[:40])), "positive", "Ann", note=f"judge {JUDGE}: grade 3")
+    after = progress(at.run())
+    assert after[0] == before[0], "people have reviewed as many as before"
+    assert abs(after[1] - before[1]) <= 6, "a pair on several rows counts for each draw"
+    press(at, "audit-review")
+    corpus = resources.open_run(run).inputs.corpus
+    asked = {(corpus.queries[q], corpus.passages[p]) for q, p in queue_of(at)}
+    assert len(asked) == after[1]
+    assert not asked & (relevant - set(pairs[:40])), "nobody is asked about what was promoted"
+    store.decide(sorted(asked), "negative", "Ann")
+    done, of = progress(go(at, "quality"))
+    assert done == of
+    assert f"{len(relevant - set(pairs[:40]))} draws were promoted in bulk" in texts(at) or "promoted in bulk" in details(at)
+
+
+def test_a_rate_of_negatives_that_are_gone_says_so(run: str, space: Workspace, store: ReviewStore) -> None:
+    at, _ = sampled(run, space)
+    sample = kept_sample(space, run, space.run(run).settings.selection)
+    assert sample is not None
+    pairs = list(dict.fromkeys(texts_of(sample, run)))
+    store.decide(pairs, "negative", "Ann")
+    assert "still selected" not in texts(at.run())
+    store.decide(pairs[:3], "relevant", "Ann")
+    assert re.search(r"^11\d of the 120 audited negatives are still selected\.$", texts(at.run()), re.MULTILINE)
+    assert not [each for each in at.warning if "still selected" in str(each.value)]
+    store.decide(pairs[:80], "relevant", "Ann")
+    at.run()
+    (warned,) = [str(each.value) for each in at.warning if "still selected" in str(each.value)]
+    assert re.match(r"[34]\d of the 120 audited negatives are still selected\. Draw a new sample", warned)
+    assert "of the 120 audited negatives are still selected." in texts(go(at, "export"))
 
 
 def test_bar_export_and_manifest_name_the_judge(run: str, space: Workspace, store: ReviewStore) -> None:

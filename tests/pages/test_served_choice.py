@@ -70,10 +70,13 @@ def test_nothing_is_asked_before_the_check_which_finds_name_dimensions_and_time(
     at = open_app("mine", dataset=dataset)
     at.selectbox(key=f"model-{dataset}").set_value(served.SERVED).run()
     assert at.button(key="mine").disabled
+    assert [str(each.value) for each in at.info] == ["Model: enter the address of the server."]
+    assert not at.error, "nothing was entered yet"
     at.text_input(key=f"address-model-{dataset}").set_value(f"{answering.address}/v1").run()
     at.run()
     assert answering.headers == []
     assert at.button(key="mine").disabled, "the name is missing"
+    assert "Model: enter the name of the model." in texts(at)
     press(at, f"check-model-{dataset}")
     at.run()
     assert "The server answers." in texts(at)
@@ -87,6 +90,23 @@ def test_nothing_is_asked_before_the_check_which_finds_name_dimensions_and_time(
     assert len(answering.headers) == asked, "not asked again by a rerun"
     at.text_input(key=f"address-model-{dataset}").set_value("http://127.0.0.1:9").run()
     assert "The server answers." not in texts(at), "that was another server"
+
+
+def test_a_name_that_the_next_server_lacks_is_said(dataset: str, answering: ServedModels) -> None:
+    at = mine_screen(dataset, f"{answering.address}/v1")
+    at.selectbox(key=f"name-model-{dataset}").set_value("of another server").run()
+    assert "lacks this name" not in texts(at), "its list is not known before the check"
+    press(at, f"check-model-{dataset}")
+    at.run()
+    assert "The server's list of models lacks this name." in texts(at)
+    at.selectbox(key=f"name-model-{dataset}").set_value("trigrams").run()
+    assert "lacks this name" not in texts(at)
+
+
+def test_one_choice_that_is_missing_does_not_hide_one_that_is_wrong(dataset: str) -> None:
+    at = mine_screen(dataset, "127.0.0.1:8000")
+    at.selectbox(key=f"reranker-{dataset}").set_value(served.SERVED).run()
+    assert "A choice cannot be used. See Change." in texts(at)
 
 
 def test_it_is_mined_with_and_shown_again_and_a_change_of_the_server_is_seen(dataset: str, answering: ServedModels, fresh: Path) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import datetime
 import email.utils
 import json
+import math
 import random
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
@@ -31,15 +32,15 @@ __all__ = ["Client", "Refused"]
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Seconds: the first pause, the longest, and all pauses of one request together; without a connection the last is shorter.
-FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, PATIENCE_UNREACHED = 0.5, 30.0, 300.0, 15.0
+# Seconds: the first pause, the longest, and all pauses of one request together: with a busy server, a broken one, and without a connection.
+FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, PATIENCE_BROKEN, PATIENCE_UNREACHED = 0.5, 30.0, 300.0, 30.0, 15.0
 CONNECT_SECONDS = 10.0
 POLL_SECONDS = 0.2
 # An answer may be as large as this.
 MOST_BYTES = 2**29
 # Characters of a server's own message in an error.
 MESSAGE = 300
-_AGAIN = (408, 409, 425, 429)
+_BUSY = (408, 409, 425, 429, 503)
 _END: Any = object()
 
 
@@ -107,7 +108,10 @@ class Session:
         headers = {"User-Agent": "hnmine", "Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         limits = httpx2.Limits(max_connections=client.server.concurrency)
         seconds = httpx2.Timeout(client.server.timeout, connect=min(CONNECT_SECONDS, client.server.timeout))
-        self._http = httpx2.AsyncClient(headers=headers, limits=limits, timeout=seconds, follow_redirects=False)
+        # A proxy of the environment is for other machines: it must not get what is meant for this one, nor its key.
+        self._http = httpx2.AsyncClient(
+            headers=headers, limits=limits, timeout=seconds, follow_redirects=False, trust_env=not client.server.is_local
+        )
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -129,7 +133,7 @@ class Session:
             ModelError: the key is wrong, or the server has no such path or model.
             EncodeError: the server cannot be reached, stays busy or broken, hangs, or its answer is no JSON.
         """
-        url, content = self._client.server.url(path), msgspec.json.encode(body)
+        url, content = self._client.server.url(path), _encoded(body)
         waited, pause, hung = 0.0, FIRST_PAUSE, False
         while True:
             wanted: float | None = None
@@ -153,6 +157,7 @@ class Session:
                     except ValueError:
                         raise EncodeError(f"{self._client.name}: {url} answered with what is no JSON: {self._shown(answer)!r}") from None
                 fault, wanted = self._fault(url, status, answer), _retry_after(headers)
+                patience = PATIENCE if status in _BUSY else PATIENCE_BROKEN
             self._client.repeated += 1
             wait_for = max(wanted or 0.0, pause * random.uniform(0.75, 1.25))  # "Retry-After: 0" for ever must end too
             if waited + wait_for > patience:
@@ -179,11 +184,11 @@ class Session:
         said = self._shown(answer)
         own = f" ({said})" if said else ""
         name, variable = self._client.name, self._client.server.key_variable
-        if status in _AGAIN or status >= 500:
+        if status in _BUSY or status >= 500:
             return f"answers {status}{own}"
         if status in (401, 403):
             remedy = (
-                f"check the key in the environment variable {variable}" if variable else "name the variable with its key (key_variable)"
+                f"check the key in the environment variable {variable}" if variable else "name the environment variable that holds its key"
             )
             raise ModelError(f"{name}: {url} refuses access with {status}{own}; {remedy}")
         if status in (404, 405):
@@ -192,7 +197,7 @@ class Session:
             raise Refused(f"{name}: {url} refuses a request with {status}{own}", status, said)
         if 300 <= status < 400:
             raise ModelError(f"{name}: {url} redirects elsewhere with {status}; give the address that it redirects to")
-        raise EncodeError(f"{name}: {url} answers {status}{own}")
+        raise EncodeError(f"{name}: {url} answers {status}{own}, where 200 and a body are expected; check the address and what runs there")
 
     def _shown(self, answer: bytes) -> str:
         """Return a server's own message, without the key."""
@@ -213,6 +218,13 @@ class Session:
 
 async def _awaited(ask: Callable[[Session, T], Awaitable[R]], session: Session, work: T) -> R:
     return await ask(session, work)
+
+
+def _encoded(body: Any) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can escape
+        return json.dumps(body).encode()
 
 
 def _decoded(body: bytes) -> Any:
@@ -242,7 +254,7 @@ def _retry_after(headers: httpx2.Headers) -> float | None:
                 seconds = (when - datetime.datetime.now(when.tzinfo or datetime.UTC)).total_seconds()
             except (TypeError, ValueError):
                 continue
-        if seconds == seconds:  # not NaN
+        if math.isfinite(seconds):
             return max(0.0, seconds)
     return None
 

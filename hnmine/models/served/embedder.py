@@ -203,6 +203,8 @@ class ServedEncoder:
             found = np.concatenate([await self._vectors(session, [text], "passages") for text in probe.TEXTS])
         if not np.isfinite(found).all() or not np.linalg.norm(found, axis=1).all():
             raise EncodeError(f"{self._client.name}: {self._url} answers a short text with NaN, infinity or zeros; check how it is run")
+        if probe.all_alike(found):
+            raise EncodeError(f"{self._client.name}: {self._url} answers different texts with the same vector; check which model it serves")
         if wanted is not None and found.shape[1] != wanted:
             raise EncodeError(
                 f"{self._client.name}: {self._url} was asked for {wanted:,} dimensions and answers with {found.shape[1]:,}; "
@@ -273,10 +275,12 @@ class ServedEncoder:
             self._tokens += tokens if isinstance(tokens, int) else 0
         try:
             found = np.array(rows, dtype=np.float32)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             found = np.zeros((0, 0), dtype=np.float32)
         if found.ndim != 2 or len(found) != len(texts) or not found.shape[1]:
             got = f"{counted(len(rows), 'vector')}" if rows else f"{shortened(str(answer), 80)!r}"
+            if len(rows) == len(texts):
+                got = "lists that are no vectors of one length"
             raise EncodeError(
                 f"{self._client.name}: {self._url} answers {counted(len(texts), 'text')} with {got}, not with one vector for each; "
                 "vectors that are finished are kept. Check the address and the form of its questions (api)"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from hnmine.core.hashing import splitmix64
 
-__all__ = ["PASSAGES", "QUERY", "SAME_COSINE", "TEXTS", "near", "same_model", "sketch"]
+__all__ = ["PASSAGES", "QUERY", "SAME_COSINE", "TEXTS", "all_alike", "near", "same_model", "sketch"]
 
 TEXTS = (
     "The library opens at nine in the morning.",
@@ -34,6 +34,8 @@ PASSAGES = (
 )
 # Vectors of one text by one model are at least so similar, in whatever precision.
 SAME_COSINE = 0.99
+# Texts on different subjects and in different languages are less similar by any model.
+ALIKE_COSINE = 0.999
 _PROJECTIONS, _DIGITS, _TOLERANCE = 16, 3, 0.02
 
 
@@ -44,6 +46,12 @@ def sketch(vectors: npt.NDArray[np.float32]) -> list[list[float]]:
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     found: list[list[float]] = np.round(vectors / np.where(lengths > 0, lengths, 1) @ signs, _DIGITS).tolist()
     return found
+
+
+def all_alike(vectors: npt.NDArray[np.float32]) -> bool:
+    """Return whether the vectors of TEXTS, (5, d), say nothing: each has nearly the direction of the first."""
+    unit = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return bool((unit[1:] @ unit[0] > ALIKE_COSINE).all())
 
 
 def near(one: Any, other: Any) -> bool:

@@ -29,6 +29,7 @@ __all__ = ["ServedReranker"]
 REQUESTS = 8
 _PATHS = {"tei": "/rerank", "jina": "/v1/rerank", "vllm": "/score"}
 _SCORES = {"tei": (None, "score"), "jina": ("results", "relevance_score"), "vllm": ("data", "score")}
+_LARGEST = float(np.finfo(np.float32).max)
 _UNUSED = ("model_class", "max_length", "devices", "trust_remote_code", "cache_dir")
 
 # Requests of one work: the query, and the places of its pairs.
@@ -212,7 +213,8 @@ class ServedReranker:
         results = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
         scores = {each["index"]: each.get(name) for each in results if isinstance(each.get("index"), int)}
         if len(results) != len(passages) or set(scores) != set(range(len(passages))):
-            got = f"{counted(len(scores), 'score')}" if results else f"{shortened(str(answer), 80)!r}"
+            got = f"{counted(len(results), 'score')} that are not numbered from 0 on" if len(results) == len(passages) else None
+            got = got or f"{counted(len(results), 'score')}" if results else f"{shortened(str(answer), 80)!r}"
             raise EncodeError(
                 f"{self._client.name}: {self._url} answers {counted(len(passages), 'pair')} with {got}, not with one score for each; "
                 "scores that are finished are kept. Check the address and the form of its questions (api)"
@@ -220,9 +222,11 @@ class ServedReranker:
         found: list[float] = []
         for place, passage in enumerate(passages):
             score = scores[place]
-            if isinstance(score, bool) or not isinstance(score, (int, float)) or not np.isfinite(score):
+            if isinstance(score, bool) or not isinstance(score, (int, float)) or not abs(score) <= _LARGEST:
+                is_large = isinstance(score, int) or (isinstance(score, float) and np.isfinite(score))
+                got = "a number beyond float32" if is_large and not isinstance(score, bool) else shortened(repr(score), 40)
                 raise EncodeError(
-                    f"{self._client.name}: {self._url} answers with {score!r} for the query {shortened(query, 80)!r} and the passage "
+                    f"{self._client.name}: {self._url} answers with {got} for the query {shortened(query, 80)!r} and the passage "
                     f"{shortened(passage, 80)!r}; scores that are finished are kept. Check how the server runs the model"
                 )
             found.append(float(score))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
+from contextlib import suppress
 from typing import Literal, get_args
 
 import httpx2
@@ -53,7 +55,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if url.userinfo or url.query or url.fragment:
             raise SettingsError(
                 "the server's address has a user name, a password or a query, which would be stored with the settings; leave them out, and "
-                "give a key by the name of an environment variable (key_variable)"
+                "give a key by the name of the environment variable that holds it"
             )
         msgspec.structs.force_setattr(self, "address", str(url).rstrip("/"))
         if self.api is not None and self.api not in APIS:
@@ -81,6 +83,14 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if own.endswith("/v1"):  # of paths that may or may not begin with it
             own = own.removesuffix("/v1")
         return root + own + path
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is on this machine."""
+        host = httpx2.URL(self.address).host
+        with suppress(ValueError):
+            return ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or host.endswith(".localhost")
 
     def key(self) -> str | None:
         """Return the key, or None without `key_variable`.
