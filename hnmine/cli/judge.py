@@ -31,15 +31,20 @@ __all__ = ["judge_file"]
 
 # Flags by the library's names of what they set; and phrases of messages that can quote a server, which has such names too.
 _FLAGS = {"key_variable": "judge_key_variable", "concurrency": "server_concurrency", "timeout": "server_timeout"} | {
-    name: name for name in ("max_calls", "max_tokens", "relevant_from", "ask_again", "prompt_file")
+    name: name for name in ("max_calls", "max_tokens", "relevant_from", "prompt_file")
 }
 _NAMES = re.compile(rf"(?<![\w./-])(?:{'|'.join(_FLAGS)})(?![\w./-]*[/\w-])")
-_PHRASES = {"with ask_again": "with --ask_again", "(key_variable)": "(--judge_key_variable)", "raise the timeout": "raise --server_timeout"}
+_PHRASES = {"(key_variable)": "(--judge_key_variable)", "raise the timeout": "raise --server_timeout"}
 
 
 def _by_flags(text: str) -> str:
     """Return a text of the library with the flags of this command in place of its settings."""
     return _NAMES.sub(lambda found: f"--{_FLAGS[found[0]]}", text)
+
+
+def _asking_again(text: str) -> str:
+    """Add to a text on pairs without a grade how they are asked again."""
+    return f"{text}; --ask_again asks about them again" if "no usable grade" in text or "has refused" in text else text
 
 
 def judge_file(arguments: argparse.Namespace, say: Callable[[str], None], on_progress: OnProgress, should_stop: ShouldStop) -> str:
@@ -60,7 +65,7 @@ def judge_file(arguments: argparse.Namespace, say: Callable[[str], None], on_pro
         text = str(error)
         for phrase, flag in _PHRASES.items():
             text = text.replace(phrase, flag)
-        error.args = (text,)
+        error.args = (_asking_again(text),)
         raise
 
 
@@ -108,8 +113,7 @@ def _judged(arguments: argparse.Namespace, say: Callable[[str], None], on_progre
         reason = judged.judgements[-1].reason.rstrip(". ")
         raise EncodeError(
             f"the judge {settings.model} gave no usable grade for any of {counted(judged.ungraded, 'pair')} (the last answer: {reason}), "
-            f"and {arguments.output_file} was not written; check that the model can answer with a grade, and the text of the prompt, then "
-            "ask about these pairs again with --ask_again"
+            f"and {arguments.output_file} was not written; check that the model can answer with a grade, and the text of the prompt"
         )
     write_atomic(Path(arguments.output_file), judgement_lines(judged.judgements, settings.relevant_from))
     return _report(judged, settings, arguments)
@@ -170,7 +174,7 @@ def _report(judged: Judged, settings: JudgeSettings, arguments: argparse.Namespa
             "repeated": judged.repeated,
             "seconds": round(judged.seconds, 3),
             "output_file": arguments.output_file,
-            "notes": [_by_flags(note) for note in judged.notes],
+            "notes": [_asking_again(_by_flags(note)) for note in judged.notes],
         }
         return msgspec.json.encode(found).decode()
     share = f" ({relevant / graded:.1%})" if graded else ""
@@ -184,7 +188,7 @@ def _report(judged: Judged, settings: JudgeSettings, arguments: argparse.Namespa
         f"relevant   {relevant:,} of {graded:,} graded{share}, from grade {settings.relevant_from}",
         f"tokens     {judged.prompt_tokens:,} of questions, {judged.completion_tokens:,} of answers",
         f"time       {judged.seconds:,.1f} s{rate}{repeated}",
-        *(f"note       {_by_flags(note)}" for note in judged.notes),
+        *(f"note       {_asking_again(_by_flags(note))}" for note in judged.notes),
         f"written    {arguments.output_file}",
     ]
     return "\n".join(lines)

@@ -215,7 +215,7 @@ def judge_pairs(
 
 def _ungraded_note(model: str, ungraded: int, pairs: int) -> Iterator[str]:
     if ungraded > UNGRADED_PART * pairs:
-        yield f"the judge {model} gave no usable grade for {ungraded:,} of {counted(pairs, 'pair')}; ask_again asks about them again"
+        yield f"the judge {model} gave no usable grade for {ungraded:,} of {counted(pairs, 'pair')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +351,7 @@ class _Run:
             else:
                 found = f"{name} gave no usable grade for {UNGRADED} pairs one after the other (the last answer: {reason}); "
                 found += "check that the model can answer with a grade, and the text of the prompt"
-            raise EncodeError(f"{found}, then run the same command again; pairs without a grade are asked again with ask_again")
+            raise EncodeError(f"{found}, then run the same command again")
         if answer.refused:
             return
         self.prompt_tokens += answer.prompt_tokens

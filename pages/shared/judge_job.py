@@ -36,7 +36,8 @@ def offer(run: OpenRun, pairs: judging.Pairs, settings: JudgeSettings, key: str)
         failed("The cost cannot be estimated", error)
         return
     if not plan.calls:
-        st.text(f"{counted(plan.pairs, 'pair is', 'pairs are')} judged already." if plan.pairs else "No pairs are left to judge.")
+        without = f", {plan.without_grade:,} of them without a grade" if plan.without_grade else ""
+        st.text(f"{counted(plan.pairs, 'pair is', 'pairs are')} judged already{without}." if plan.pairs else "No pairs are left to judge.")
         return
     st.text(str(plan))
     if over := plan.calls > settings.max_calls:
