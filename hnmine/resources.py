@@ -149,11 +149,7 @@ def reviews() -> ReviewStore:
 
 @st.cache_resource(show_spinner=False)
 def judgements() -> JudgementStore:
-    """Return the server's store of LLM judges' grades, apart from the verdicts of people.
-
-    Raises:
-        WorkspaceError: it is damaged, or cannot be written.
-    """
+    """Return the server's store of judges' grades, apart from the verdicts of people; errors as `reviews`."""
     return JudgementStore(workspace().root / JUDGEMENTS)
 
 
