@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import streamlit as st
+
 from hnmine import resources
 from hnmine.cluster.settings import ClusterSettings
 from hnmine.core.progress import OnProgress, ShouldStop
@@ -64,7 +66,10 @@ def start(dataset_id: str, settings: MineSettings, depth: int, cluster: ClusterS
         )
 
     request = Request(dataset_id=dataset_id, settings=settings, depth=depth, cluster=cluster)
-    return resources.jobs().submit(dataset_id, work, name=name, request=request)
+    job = resources.jobs().submit(dataset_id, work, name=name, request=request)
+    # Watched from now on: a job that is done before the next page is drawn is announced, and its result opened, all the same.
+    st.session_state.setdefault("watched", set()).add(job.id)
+    return job
 
 
 def interrupted() -> list[JobRecord]:

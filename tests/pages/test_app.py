@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pandas as pd
@@ -19,6 +20,7 @@ from hnmine.models.encoder import FlagEncoder
 from hnmine.runs import manifest
 from hnmine.runs.command_files import verdict_file
 from hnmine.runs.find_knn_neg import find_knn_neg
+from hnmine.runs.jobs import Job, JobRunner
 from hnmine.runs.mine import MineSettings
 from hnmine.runs.reproduce import reproduce
 from hnmine.runs.workspace import Workspace
@@ -315,3 +317,22 @@ def test_a_reviewed_export_is_made_again_from_its_manifest(fresh: Path, tmp_path
     assert summary.verdicts == {"negative": 3, "relevant": 3, "positive": 3, "junk": 0, "elsewhere": 0}
     assert (tmp_path / "again.jsonl").read_bytes() == next(each.path for each in written if each.part == "train").read_bytes()
     assert (tmp_path / "again.dev.jsonl").read_bytes() == next(each.path for each in written if each.part == "dev").read_bytes()
+
+
+def test_a_job_that_ends_before_the_next_screen_is_drawn_has_its_result_opened(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small data set is mined faster than a busy server draws a screen."""
+    submit = JobRunner.submit
+
+    def finished(runner: JobRunner, *given: Any, **more: Any) -> Job:
+        job = submit(runner, *given, **more)
+        while runner.get(job.id).active:
+            time.sleep(0.01)
+        return job
+
+    monkeypatch.setattr(JobRunner, "submit", finished)
+    monkeypatch.setattr(resources, "encoder", lambda *_: FakeEncoder())
+    at = open_app()
+    at.button(key="open-example").click().run()
+    at.button(key="mine-now").click().run()
+    assert not at.exception
+    assert "Sample queries" in texts(at)
