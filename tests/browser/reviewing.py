@@ -167,7 +167,7 @@ def through_failures(browser: Any, root: Path, run: str, serve: Any, keys: str, 
         elif harm == "cut":
             network.mend()
         pressed += stream(page, mine[half + 10 :], rate)
-    saved(page, 60)
+        saved(page, 60)  # a busy machine takes long to come back, and the desk has no more than the next 50 pairs
     counted = reviewed(page)
     page.context.close()
     network.close()

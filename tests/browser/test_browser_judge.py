@@ -67,7 +67,7 @@ def test_an_llm_is_chosen_judges_and_its_grade_shows_after_the_verdict(
         page.get_by_test_id("stMetricValue").filter(has_text=str(kept + 200)).wait_for(timeout=120_000)
         settled(page)
         assert len(JudgementStore(root / "judgements.sqlite").all()) == kept + 200
-        assert judge.seen["/v1/chat/completions"]["repeated"] == 0
+        assert judge.seen["/v1/chat/completions"]["repeated"] <= 4, "those under way at the cancel"
         page.get_by_test_id("stToast").first.wait_for(state="detached")  # Streamlit gives it no name
         assert violations(page) == []
 
