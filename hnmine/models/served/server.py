@@ -31,7 +31,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     Attributes:
         address: http or https, with or without the path of the question, such as http://127.0.0.1:8000/v1.
-        api: one of APIS; None is told by the path of the address.
+        api: one of APIS; None takes it from the path of the address.
         key_variable: the environment variable that holds the key, such as OPENAI_API_KEY; None sends no key.
         dimensions: asked of an embedding model that can shorten its vectors; None for its own.
         concurrency: requests at once.
