@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 import numpy.typing as npt
 
+from hnmine.core.decode import decode
 from hnmine.core.errors import ClusterError, HnmineError, SettingsError
 from hnmine.core.scratch import temporary_files
 from hnmine.core.small_files import DAMAGES
@@ -64,7 +65,7 @@ class SharedStore:
         with self._wrapped():
             self._files.invalidate_cache()
             try:
-                return msgspec.json.decode(self._files.cat_file(self._path(name + RECORD)), type=Shard)
+                return decode(self._files.cat_file(self._path(name + RECORD)), Shard)
             except (FileNotFoundError, IsADirectoryError, *DAMAGES):
                 return None
 

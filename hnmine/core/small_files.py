@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from hnmine.core.decode import convert as typed
 from hnmine.core.errors import OutputError, VersionError, WorkspaceError
 from hnmine.core.files import cannot_write, remove_left_overs, write_atomic
 from hnmine.core.version import __version__, newer
@@ -61,7 +62,7 @@ def find(path: Path, kind: type[T], *, remedy: str = REMEDY, convert: Convert | 
             raise ValueError(f"its format is {number!r}")
         if number > FORMAT:
             raise VersionError(other_format(path, number, FORMAT))
-        return msgspec.convert(value if convert is None else convert(value), type=kind)
+        return typed(value if convert is None else convert(value), kind)
     except VersionError:
         raise
     except DAMAGES as error:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from hnmine.core.decode import decoder
 from hnmine.core.text import counted
 from hnmine.data.columns import Columns
 from hnmine.data.formats.jsonl import Reader
@@ -40,8 +41,8 @@ _TEXTS = {*Passage.__struct_fields__} - {"title"}
 
 _text = msgspec.json.Decoder(str).decode
 _texts = msgspec.json.Decoder(list[str]).decode
-_mixed = msgspec.json.Decoder(list[str | Passage | None]).decode
-_one = msgspec.json.Decoder(Passage).decode
+_mixed = decoder(list[str | Passage | None])
+_one = decoder(Passage)
 
 
 def array(texts: Sequence[str]) -> msgspec.Raw:

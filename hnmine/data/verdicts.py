@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from hnmine.core.decode import convert, decoder
 from hnmine.core.errors import InputError
 from hnmine.core.paths import require_possible
 from hnmine.core.text import _folded, shortened
@@ -131,12 +132,12 @@ def read_verdicts(path: str | os.PathLike[str], *, of_judges: bool = False) -> l
     """
     require_possible("reviews", path, InputError)
     reader = LineReader(path)
-    decode = msgspec.json.Decoder(Verdict).decode
+    decode = decoder(Verdict)
     found: list[Verdict] = []
     for raw in reader.lines():
         try:
             # msgspec refuses an escaped lone surrogate, which JSON allows.
-            verdict = msgspec.convert(json.loads(raw), Verdict) if b"\\ud" in raw.lower() else decode(raw)
+            verdict = convert(json.loads(raw), Verdict) if b"\\ud" in raw.lower() else decode(raw)
             empty = next((name for name in ("query", "passage") if not getattr(verdict, name).strip()), None)
             if empty:
                 raise msgspec.ValidationError(f"`{empty}` is empty")

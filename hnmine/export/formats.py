@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from hnmine.checks.kinds import OUTPUT_REPAIRS
 from hnmine.checks.repair import repaired
+from hnmine.core.decode import decoder
 from hnmine.core.errors import SettingsError
 from hnmine.core.files import write_all, write_atomic, write_folder
 from hnmine.core.scratch import temporary_files
@@ -131,7 +132,7 @@ class _Query(msgspec.Struct):
     query: str
 
 
-_decode_query = msgspec.json.Decoder(_Query).decode
+_decode_query = decoder(_Query)
 
 
 def _flagembedding(part: ExportPart) -> Iterator[bytes]:

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from hnmine.core.decode import convert, decoder
 from hnmine.core.errors import InputError
 from hnmine.core.paths import require_possible
 from hnmine.data.corpus import Corpus
@@ -250,11 +251,11 @@ def read_judgements(path: str | os.PathLike[str]) -> list[Judgement]:
     """
     require_possible("judgements", path, InputError)
     reader = LineReader(path)
-    decode = msgspec.json.Decoder(_Line).decode
+    decode = decoder(_Line)
     found: list[Judgement] = []
     for raw in reader.lines():
         try:
-            line = msgspec.convert(json.loads(raw), _Line) if b"\\ud" in raw.lower() else decode(raw)
+            line = convert(json.loads(raw), _Line) if b"\\ud" in raw.lower() else decode(raw)
             if empty := next((name for name in ("query", "passage", "judge") if not getattr(line, name).strip()), None):
                 raise msgspec.ValidationError(f"`{empty}` is empty")
             if line.grade is not None and line.grade not in range(4):

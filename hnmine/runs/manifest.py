@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from hnmine.core.decode import convert, decode
 from hnmine.core.errors import InputError, ModelError, OutputError
 from hnmine.core.paths import open_input, require_possible
 from hnmine.core.version import __version__
@@ -96,7 +97,7 @@ def check_types(manifest: Mapping[str, Any]) -> None:
     Raises:
         ValidationError: one is wrong; of msgspec, with its place.
     """
-    msgspec.convert(manifest, _Outline)
+    convert(manifest, _Outline)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -333,7 +334,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     try:
         with open_input(path) as handle:
             content = handle.read()
-        found = msgspec.json.decode(content, type=Manifest)
+        found = decode(content, Manifest)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

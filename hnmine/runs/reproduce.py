@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from hnmine.cluster.settings import ClusterSettings
+from hnmine.core.decode import convert
 from hnmine.core.errors import HnmineError, InputError
 from hnmine.core.paths import require_possible, shown
 from hnmine.core.progress import OnProgress, ShouldStop
@@ -45,7 +46,7 @@ def settings_of(
             was loaded, or the manifest alone says to which address a key is sent.
     """
     try:
-        settings = msgspec.convert(manifest.settings, MineSettings)
+        settings = convert(manifest.settings, MineSettings)
     except msgspec.ValidationError as error:
         raise InputError(
             f"the manifest's settings cannot be used ({error}); install the version that wrote it, {manifest.versions.get('hnmine')}"

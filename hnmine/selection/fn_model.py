@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.arrays import row_blocks
+from hnmine.core.decode import decode
 from hnmine.core.errors import SettingsError
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import VerdictPairs
@@ -114,7 +115,7 @@ class FNRate(msgspec.Struct, frozen=True, kw_only=True):
 @functools.cache
 def default_fn_model() -> FNModel:
     """Return the packaged model."""
-    return msgspec.json.decode(files("hnmine.selection").joinpath("fn_model.json").read_bytes(), type=FNModel)
+    return decode(files("hnmine.selection").joinpath("fn_model.json").read_bytes(), FNModel)
 
 
 @dataclass(slots=True, eq=False)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import streamlit as st
 
+from hnmine.core.decode import convert
 from hnmine.data.verdicts import Choice
 from pages.shared import limits
 
@@ -82,7 +83,7 @@ def sent() -> Sent | None:
         msgspec.ValidationError: it is no message of a desk.
     """
     found = (st.session_state.get(KEY) or {}).get("sent")
-    return None if found is None else msgspec.convert(found, Sent)
+    return None if found is None else convert(found, Sent)
 
 
 def mount_leftovers(data: dict[str, Any], on_sent: Callable[[], None]) -> None:
@@ -96,4 +97,4 @@ def leftovers() -> tuple[Box, ...]:
     Raises:
         msgspec.ValidationError: it is no message of ours.
     """
-    return msgspec.convert((st.session_state.get(LEFTOVERS) or {}).get("sent") or (), tuple[Box, ...])
+    return convert((st.session_state.get(LEFTOVERS) or {}).get("sent") or (), tuple[Box, ...])

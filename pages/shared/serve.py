@@ -6,6 +6,7 @@ starts it, and it answers every request with the reason.
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 import sys
 from pathlib import Path
@@ -71,6 +72,7 @@ def _bad_port() -> str:
 
 
 if __name__ == "__main__":
+    faulthandler.enable()  # a crash of a compiled package leaves its place in the log
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background of a shell inherits that it is ignored
     try:
         cli.main(["run", APP, *checked(sys.argv[1:])], standalone_mode=False)

@@ -75,6 +75,9 @@ class Server:
                 time.sleep(0.2)
 
     def stop(self) -> None:
+        """End it; a server that has crashed before is a failure."""
+        ended = self.process.poll()
+        assert ended in (None, -signal.SIGKILL), f"the server ended by itself with {ended}: {self.log.read_text()[-6000:]}"
         self.process.terminate()
         self.process.wait(20)
 

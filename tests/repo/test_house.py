@@ -200,3 +200,33 @@ SILENT = [path for path in CORE if path.parent.name != "cli"]
 def test_the_library_never_prints_and_never_configures_logging(path):
     calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
     assert not {"print", "logging.basicConfig"} & set(calls)
+
+
+PLAIN = {"Any", "Fields", "None", "bool", "bytes", "dict", "float", "int", "list", "msgspec", "object", "str", "tuple"}
+
+
+def decoded_types(source: str) -> set[str]:
+    """The names in the types that a module gives msgspec; a type that it makes itself is nobody else's."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        if called in ("msgspec.convert", "msgspec.json.decode", "msgspec.json.Decoder"):
+            place = 0 if called.endswith("Decoder") else 1
+            given = [*node.args[place:], *(each.value for each in node.keywords if each.arg == "type")]
+            given = [each for each in given if not (isinstance(each, ast.Call) and ast.unparse(each.func) == "msgspec.defstruct")]
+            found |= {name.id for each in given for name in ast.walk(each) if isinstance(name, ast.Name)}
+    return found
+
+
+@pytest.mark.parametrize("path", [*CORE, *SCREEN], ids=ids([*CORE, *SCREEN]))
+def test_types_of_ours_are_decoded_where_threads_may_not_meet(path):
+    if path.name != "decode.py":
+        assert decoded_types(path.read_text("utf-8")) <= PLAIN, "read it with hnmine.core.decode: two threads at once would end the process"
+
+
+def test_a_type_of_ours_that_is_given_to_msgspec_is_found():
+    assert decoded_types("a = msgspec.json.Decoder(list[Mine]).decode\nb = msgspec.convert(c, type=Other)") == {"list", "Mine", "Other"}
+    assert decoded_types("msgspec.convert(given, Third)") == {"Third"}
+    assert decoded_types("msgspec.json.decode(a, type=dict[str, Any])") <= PLAIN
