@@ -30,7 +30,7 @@ from hnmine.runs.mine import Ranked, finish, summary_of
 from hnmine.runs.output import Outputs
 from hnmine.runs.reviewed import Reviewed
 from hnmine.runs.settings import MineSettings, ScoreSource
-from hnmine.runs.summary import Summary
+from hnmine.runs.summary import Summary, written
 from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.select import Selection as SelectionArrays
 from hnmine.selection.settings import SelectionSettings
@@ -44,7 +44,10 @@ __all__ = ["Selection", "query_number", "texts_of"]
 
 
 class Selection(Shown):
-    """The negatives of every query. Make it by `Ranking.select`."""
+    """The negatives of every query. Make it by `Ranking.select`.
+
+    What relabel="leave_out" leaves out is in no count and no row of `to_pandas`, as it is in no file; `explain` and `query_table` have it.
+    """
 
     def __init__(self, ranked: Ranked, reviewed: Reviewed, arrays: SelectionArrays) -> None:
         self._ranked, self._reviewed, self._arrays = ranked, reviewed, arrays
@@ -56,8 +59,8 @@ class Selection(Shown):
 
     @property
     def funnel(self) -> dict[str, int]:
-        """Candidates left after each step, over all queries."""
-        return self._arrays.funnel
+        """Candidates left after each step, over all queries; "written" is last where rows are left out."""
+        return self._written.funnel
 
     @cached_property
     def summary(self) -> Summary:
@@ -82,7 +85,7 @@ class Selection(Shown):
         """
         import pandas as pd
 
-        corpus, found = self._reviewed.inputs.corpus, self._arrays
+        corpus, found = self._reviewed.inputs.corpus, self._written
         at = np.nonzero(found.negatives >= 0)
         columns = {
             "query": texts_of(corpus.queries, at[0]),
@@ -209,14 +212,18 @@ class Selection(Shown):
         judged = {"relabel": self._reviewed.relabel, "relevant_from": self._reviewed.relevant_from}
         return msgspec.structs.replace(self._ranked.settings, selection=self.settings, **judged, **changes)
 
+    @cached_property
+    def _written(self) -> SelectionArrays:
+        return written(self._arrays, self._reviewed.left_out(self._arrays))
+
     def __len__(self) -> int:
-        return int(self._arrays.counts.sum())
+        return int(self._written.counts.sum())
 
     def _facts(self) -> dict[str, str]:
-        settings, counts = self.settings, self._arrays.counts
+        settings = self.settings
         rate = self.summary.estimated_fn_rate
         facts = {
-            "negatives": f"{len(self):,} for {len(counts):,} queries",
+            "negatives": f"{len(self):,} for {self.summary.queries:,} queries",
             "window": f"{settings.window_start}-{settings.window_end}",
             "strategy": settings.strategy,
             "hardness": "-" if self.summary.hardness is None else f"{self.summary.hardness:.3f}",

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from hnmine.core.text import normalize_text
 from hnmine.data.problems import InputFile, Problem
 from hnmine.data.rows import Row
 
@@ -20,12 +21,12 @@ def described(training: InputFile[Row], pool: InputFile[str] | None) -> dict[str
     """Return how the training file, and the pool if there is one, were understood.
 
     `input_file` and `candidate_pool` each have read_as (a sentence), encoding, columns (as in `Columns`), other_columns, counts, and
-    problems. Counts are `rows`, `queries`, `positives` and `old_negatives` of the training file, `passages` of the pool.
+    problems. Counts are `rows`, different `queries` (as the corpus counts them), `positives` and `old_negatives` of the training file, `passages` of the pool.
     """
     rows = training.items
     counts = {
         "rows": len(rows),
-        "queries": len({row.query for row in rows}),
+        "queries": len({normalize_text(row.query) for row in rows}),
         "positives": sum(len(row.pos) for row in rows),
         "old_negatives": sum(len(row.neg) for row in rows),
     }

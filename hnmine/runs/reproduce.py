@@ -43,7 +43,7 @@ def settings_of(
 
     Raises:
         InputError: a setting of another version of hnmine is unknown, there is no second model to name, a server is given for a model that
-            was loaded, or the manifest alone says to which address a key is sent.
+            was loaded, or the manifest alone says to which other machine texts, or to which address a key, is sent.
     """
     try:
         settings = convert(manifest.settings, MineSettings)
@@ -75,17 +75,19 @@ def settings_of(
 
 
 def _moved(role: Role, before: Server, now: Server | None) -> Server:
-    """Return the server of a manifest where it is now. A file must not decide where a key is sent, so then the address is given."""
+    """Return the server of a manifest where it is now. A file must not decide where texts and keys are sent, so the address is given, but
+    for a server of this machine without a key."""
     if now is not None:
         key = now.key_variable or before.key_variable
         changes = {"address": now.address, "key_variable": key, "concurrency": now.concurrency, "timeout": now.timeout}
         return msgspec.structs.replace(before, **changes)
-    if before.key_variable is not None:
-        raise InputError(
-            f"the manifest's {ROLES[role][0]} is served at {before.address}, which gets the key in {before.key_variable}. A file does not "
-            f"decide where a key is sent: if you trust this address, add {SERVER_FLAGS[role]} {shlex.quote(before.address)} to the command"
-        )
-    return before
+    if before.is_local and before.key_variable is None:
+        return before
+    sent = "the texts" if before.key_variable is None else f"the texts and the key in {before.key_variable}"
+    raise InputError(
+        f"the manifest's {ROLES[role][0]} is served at {before.address}, which gets {sent}. A file does not decide where they are sent: if "
+        f"you trust this address, add {SERVER_FLAGS[role]} {shlex.quote(before.address)} to the command"
+    )
 
 
 @contextmanager
@@ -125,7 +127,7 @@ def reproduce(
         output_file: where to write.
         input_file, candidate_pool: where the inputs are now; None: where they were, or beside the manifest.
         name_or_path, second_name_or_path, reranker_name_or_path, devices: where the models are now, and what they run on.
-        servers: where the served models are now. Of a server with a key, it must be given.
+        servers: where the served models are now; one with a key, or on another machine, must be given.
         new_manifest: True writes the manifest of this run beside the output, unless `manifest_file` itself is there; a path, there; False
             writes none.
         store, memory_budget, cluster, on_progress, should_stop: as in `find_knn_neg`.

@@ -18,7 +18,7 @@ from hnmine.selection.fn_model import FNEstimator, FNModel, FNRate
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import Reason
 
-__all__ = ["RELABELLED", "Summary", "summarise"]
+__all__ = ["RELABELLED", "Summary", "summarise", "written"]
 
 # With fewer queries, the true rate of judged sets was outside the range more often than with all: `similarity_z` compares queries.
 FEW_QUERIES = 100
@@ -160,8 +160,7 @@ def summarise(
     corpus, settings, pairs = inputs.corpus, selection.settings, selection.verdict_pairs
     kept = np.ones(len(corpus.queries), bool) if left_out is None else ~left_out
     rows = [row for row, query in zip(inputs.rows, corpus.row_queries.tolist(), strict=True) if kept[query]]
-    if len(rows) < len(inputs.rows):
-        selection = _of_queries(selection, kept)
+    selection = written(selection, ~kept)
     row_counts = selection.counts[corpus.row_queries[kept[corpus.row_queries]]]
     held = selection.negatives >= 0
     scores = selection.scores[held]
@@ -210,8 +209,11 @@ def summarise(
     )
 
 
-def _of_queries(selection: Selection, kept: npt.NDArray[np.bool_]) -> Selection:
-    """Return a selection with the negatives of some queries alone, (q,) bool."""
+def written(selection: Selection, left_out: npt.NDArray[np.bool_]) -> Selection:
+    """Return a selection without the negatives of the queries whose rows are not written, (q,) bool (`Reviewed.left_out`)."""
+    if not left_out.any():
+        return selection
+    kept = ~left_out
     negatives = np.where(kept[:, None], selection.negatives, np.int32(-1))
     return replace(
         selection,

@@ -55,7 +55,7 @@ class VectorStore:
     Attributes:
         limit_bytes: above this size the least recently used vectors are evicted, except those open in this process.
         notes: messages for the user, such as damage or a full disk, one sentence each.
-        found, encoded: numbers of texts found in the store and newly encoded by this object.
+        found, encoded: numbers of texts, of each call of `vectors`, that others had stored before, and that this object encoded.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, limit_bytes: int | None = None) -> None:
@@ -70,6 +70,7 @@ class VectorStore:
         self.root = Path(root).absolute()
         self.limit_bytes = limit_bytes
         self.found = self.encoded = 0
+        self._made: dict[str, npt.NDArray[np.uint64]] = {}  # first halves of the keys that this object encoded or adopted, by space
         self._shards = ShardSet(self.root, limit_bytes)
         self.notes = self._shards.notes
 
@@ -127,11 +128,8 @@ class VectorStore:
         check_cancelled(should_stop)
         keys, firsts, inverse = unique_keys(shards.text_keys(texts))
 
-        n_missing = 0
-
         def encoded(missing: Ids) -> Iterator[Made]:
-            nonlocal n_missing
-            n_missing = len(missing)
+            self._add_made(space, keys[missing])
             order = np.argsort(firsts[missing])  # texts in a file are read in its order
             wanted = take(texts, firsts[missing[order]])
             batches = encoder.encode_batches(wanted, side, on_progress=on_progress, should_stop=should_stop)
@@ -145,8 +143,9 @@ class VectorStore:
                     close()
 
         segments, places = self.rows(space, keys, encoded, lambda place: f"the {ONE[side]} {texts[firsts[place]][:80]!r}")
-        self.found += len(keys) - n_missing
-        self.encoded += n_missing
+        made = int(np.isin(keys[:, 0], self._made[space.id]).sum()) if space.id in self._made else 0
+        self.found += len(keys) - made
+        self.encoded += made
         return StoredVectors(segments, places[inverse])
 
     def rows(
@@ -189,7 +188,7 @@ class VectorStore:
         return np.flatnonzero(self._shards.find(space.id, keys)[1] < 0)
 
     def adopt(self, space: EncoderKey, shard: Shard) -> bool:
-        """Add a shard whose files another process encoded and put into the folder; its rows count as encoded.
+        """Add a shard whose files another process encoded and put into the folder; its rows count as encoded in `vectors`.
 
         Returns:
             False where the files are missing or damaged, which removes them.
@@ -200,14 +199,16 @@ class VectorStore:
         with self._wrap_errors():
             try:
                 rows = shards.open_vectors(self.root, shard)
+                self._add_made(space, shards.read_keys(self.root, shard))
             except DamagedShard:
                 shards.remove_files(self.root, shard.id)
                 return False
             with suppress(sqlite3.IntegrityError):  # another run of the same texts was first
                 self._shards.index.add(replace(space, dimension=rows.shape[1]), shard)
-        self.encoded += shard.rows
-        self.found -= shard.rows  # `vectors` will find them
         return True
+
+    def _add_made(self, space: EncoderKey, keys: Keys) -> None:
+        self._made[space.id] = np.concatenate([self._made.get(space.id, keys[:0, 0]), keys[:, 0]])
 
     def usage(self) -> list[SpaceUsage]:
         """Return what is stored, by model and settings, the last used first.

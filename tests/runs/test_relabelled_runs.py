@@ -281,6 +281,10 @@ def test_the_library_selects_and_writes_as_the_drop_in_does(train, pool, out, tm
             assert "removed: relevant by the judge" in statuses
             assert not any("reviewer" in status for status in statuses)
         assert len(chosen.to_datasets("flagembedding")) == (8 if relabel == "leave_out" else 10)
+        of_queries = {row["query"]: len(row["neg"]) for row in written(out)}
+        assert len(chosen) == len(chosen.to_pandas()) == sum(of_queries.values())
+        assert f"{len(chosen):,} for {len(of_queries):,} queries" in repr(chosen)
+        assert chosen.funnel == chosen.summary.funnel
     with pytest.raises(SettingsError, match="give a path, a JudgementStore, or a list"):
         ranking.select(judgements=["relevant"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,11 +114,35 @@ def test_what_decides_the_vectors_stays_and_where_they_come_from_may_change() ->
     )
     assert found.reranker is not None
     assert found.reranker.server == Server(address="http://c.example/score", key_variable=KEY), "the person gave the address"
-    other = {"reranker": Server(address="http://c.example/score", key_variable="OTHER_API_KEY")}
+    other = moved | {"reranker": Server(address="http://c.example/score", key_variable="OTHER_API_KEY")}
     found = settings_of(manifest_of(SERVED), None, None, other)  # type: ignore[arg-type]
     assert found.reranker is not None
     assert found.reranker.server is not None
     assert found.reranker.server.key_variable == "OTHER_API_KEY"
+
+
+@pytest.mark.parametrize(
+    ("address", "key", "sent"),
+    [
+        ("http://a.example/v1", None, "gets the texts. A file"),
+        ("http://10.0.0.7:8000", None, "gets the texts. A file"),
+        ("http://127.0.0.1:8000", KEY, f"gets the texts and the key in {KEY}. A file"),
+        ("http://127.0.0.1:8000/v1", None, ""),
+        ("http://[::1]:8000/v1", None, ""),
+        ("http://localhost:8000/v1", None, ""),
+    ],
+)
+def test_a_manifest_alone_sends_texts_to_this_machine_only(address: str, key: str | None, sent: str) -> None:
+    server = Server(address=address, key_variable=key)
+    manifest = manifest_of(MineSettings(model=ModelSettings(name_or_path="m", server=server)))
+    if sent:
+        with pytest.raises(InputError, match=rf"served at .*{sent}.*add --embedder_server '?{re.escape(address)}'? to the command"):
+            settings_of(manifest)
+    else:
+        assert settings_of(manifest).model == ModelSettings(name_or_path="m", server=server)
+    found = settings_of(manifest, None, None, {"model": Server(address=address)}).model
+    assert found is not None
+    assert found.server == server
 
 
 def test_a_server_for_a_model_that_was_loaded_is_refused() -> None:

@@ -110,6 +110,14 @@ def test_a_text_is_encoded_once_whatever_run_order_or_side_it_comes_in(store):
     assert other.notes == []
 
 
+def test_a_query_that_is_a_passage_too_was_not_stored_before(store):
+    encoder = Counting()
+    store.vectors(encoder, TEXTS, "passages")
+    store.vectors(encoder, [TEXTS[4], "new", TEXTS[7]], "queries")
+    assert sorted(encoder.asked) == sorted([*TEXTS, "new"])
+    assert (store.found, store.encoded) == (0, len(TEXTS) + 3)
+
+
 def test_a_model_is_not_asked_at_all_when_everything_is_stored(store):
     encode(store)
     silent = Counting()
