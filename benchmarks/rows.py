@@ -161,7 +161,7 @@ def our_training(path: Path) -> dict[str, Callable[[], Any]]:
     from hnmine.core.files import write_atomic
     from hnmine.data.corpus import build_corpus
     from hnmine.data.reading import read_training
-    from hnmine.export.flagembedding import flagembedding_lines
+    from hnmine.export.json_lines import flagembedding_lines
 
     held: dict[str, Any] = {}
 

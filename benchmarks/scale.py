@@ -118,7 +118,7 @@ def measure(size: int, queries: int) -> dict[str, Any]:
     from hnmine.core.scratch import scratch_folder
     from hnmine.data.dataset import gather, read_files
     from hnmine.data.verdicts import match_verdicts
-    from hnmine.export.flagembedding import flagembedding_lines
+    from hnmine.export.json_lines import flagembedding_lines
     from hnmine.runs.mine import MineSettings, finish, rank_data
     from hnmine.runs.reviewed import apply_verdicts
     from hnmine.vectors.store import VectorStore, vectors_of

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hnmine.api.dataset import Dataset, read
-    from hnmine.api.files import check, repair
+    from hnmine.api.dataset import Dataset, check, read, repair
     from hnmine.api.ranking import Ranking, rank
     from hnmine.api.selection import Selection
     from hnmine.cluster.settings import ClusterSettings

@@ -16,9 +16,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from hnmine.api.dataset import Dataset
+from hnmine.api.dataset import Dataset, Shown
 from hnmine.api.selection import Selection, query_number, texts_of
-from hnmine.api.shown import Shown
 from hnmine.cluster.settings import ClusterSettings, cluster_settings
 from hnmine.core.errors import SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, Stages

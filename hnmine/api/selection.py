@@ -17,14 +17,14 @@ from hnmine.analysis.compare import Side, compare
 from hnmine.analysis.fn_estimates import chosen_ranks, fn_probabilities
 from hnmine.analysis.histograms import score_histograms
 from hnmine.analysis.queries import candidates_of, query_table
-from hnmine.api.shown import Shown
+from hnmine.api.dataset import Shown
 from hnmine.core.errors import InputError, SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, Stages
 from hnmine.core.progress_bar import progress_shown
 from hnmine.data.corpus import Corpus, find
 from hnmine.export.examples import ExportPart
-from hnmine.export.flagembedding import flagembedding_lines
 from hnmine.export.formats import Written
+from hnmine.export.json_lines import flagembedding_lines
 from hnmine.export.sentence_transformers import SHAPES, as_parquet
 from hnmine.runs.mine import Ranked, finish, summary_of
 from hnmine.runs.output import Outputs

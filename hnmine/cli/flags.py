@@ -36,8 +36,7 @@ from hnmine.review.relabelling import RELABELS
 from hnmine.runs.settings import SCORE_SOURCES, MineSettings
 from hnmine.selection.filters import FILTERS
 from hnmine.selection.presets import PRESETS, with_preset
-from hnmine.selection.settings import POSITIVE_SCORES, SelectionSettings, parse_window
-from hnmine.selection.targets import HARDNESS, MAX_FN_RATE, TARGETS
+from hnmine.selection.settings import HARDNESS, MAX_FN_RATE, POSITIVE_SCORES, TARGETS, SelectionSettings, parse_window
 
 __all__ = [
     "CACHE_FLAGS",

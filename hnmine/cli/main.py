@@ -18,15 +18,13 @@ from typing import Any
 
 import msgspec
 
-from hnmine.cli.cache import cache_report
-from hnmine.cli.check import FAULTY, check_file
 from hnmine.cli.flags import paths_of, settings_from
 from hnmine.cli.judge import judge_file
 from hnmine.cli.parser import parse
-from hnmine.cli.read import read_report
+from hnmine.cli.reading import FAULTY, check_file, read_report
 from hnmine.cli.server_flags import servers_of
+from hnmine.cli.storage import cache_report, workspace_report
 from hnmine.cli.terminal import Interrupts
-from hnmine.cli.workspace import workspace_report
 from hnmine.cluster.settings import cluster_settings
 from hnmine.core.errors import Cancelled, HnmineError, SettingsError
 from hnmine.core.progress_bar import Progress

@@ -7,17 +7,20 @@ its store. Only the driver touches the index. Blocks of passages go to workers f
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from hnmine.cluster.encoding import Encoded, EncodeJob, EncodeProgress, EncodeTask, States, shard_groups, shard_name
+from hnmine.cluster.ray_workers import RayWorkers
 from hnmine.cluster.searching import Found, Merged, PassageBlock, block_rows, passage_blocks, query_blocks
+from hnmine.cluster.settings import LOCAL, ClusterSettings, ray_is_installed
 from hnmine.cluster.shared_store import SharedStore
-from hnmine.core.errors import ClusterError
+from hnmine.core.errors import ClusterError, SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.core.scratch import scratch_folder
 from hnmine.models.cards import ModelSettings
@@ -29,7 +32,7 @@ from hnmine.vectors.shard_set import Keys, unique_keys
 from hnmine.vectors.similarity import Floats, Ids, VectorRows
 from hnmine.vectors.store import VectorStore, space_of, vectors_of
 
-__all__ = ["Cluster", "Executor"]
+__all__ = ["Cluster", "Executor", "opened"]
 
 
 class Executor(Protocol):
@@ -240,3 +243,35 @@ def _plans(encoder: Encoder, texts: Sequence[str], side: Side, store: VectorStor
     for group in shard_groups(keys, store.missing(space, keys)):
         name = shard_name(space, keys[group])
         yield _Plan(name=name, side=side, space=space, keys=keys[group], every=texts, places=firsts[group])
+
+
+@contextmanager
+def opened(settings: ClusterSettings | None, model: ModelSettings | None, described: Mapping[str, Any]) -> Iterator[Cluster | None]:
+    """Yield the cluster of a run, or None for none; its workers start with the first work, and end with the block.
+
+    Args:
+        settings: the cluster that was asked for.
+        model: a worker of this machine for each of its devices, if they are named one by one ("cuda:0"). Several devices without
+            `settings` are workers too, if Ray is installed and hnmine drives the class of the model itself: FlagEmbedding runs the others
+            on several devices in a pool of its own.
+        described: `describe()` of the model.
+
+    Raises:
+        SettingsError: the model is served, so no worker can encode with it.
+    """
+    devices = (model.devices if model is not None else None) or ()
+    named = devices if len(devices) > 1 or ":" in "".join(devices) else ()
+    if settings is not None and str(described.get("class")).startswith("served"):
+        raise SettingsError(
+            f"the model is served by {described.get('address')}, which encodes; leave the cluster out (--cluster), or load the model"
+        )
+    if settings is not None:
+        workers = RayWorkers(settings.address, named if settings.address == LOCAL else ())
+        cluster = Cluster(workers, shared_store=settings.shared_store)
+    elif len(devices) > 1 and described.get("class") == "encoder-only-base" and ray_is_installed():
+        cluster = Cluster(RayWorkers(LOCAL, named), searches=False)
+    else:
+        yield None
+        return
+    with closing(cluster):
+        yield cluster

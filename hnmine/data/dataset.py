@@ -14,6 +14,7 @@ import msgspec
 from hnmine.core.errors import InputError, LabelsError
 from hnmine.core.paths import require_possible, shown
 from hnmine.core.scratch import temporary_files
+from hnmine.core.text import normalize_text
 from hnmine.data.beir import BeirFolder, beir_at
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import Corpus, PoolMode, build_corpus
@@ -23,13 +24,62 @@ from hnmine.data.joining import join_texts, require_texts, spelled_pool, wanted_
 from hnmine.data.objects import are_paths, is_dict_of_tables, path_of, split_of_tables, texts_of
 from hnmine.data.problems import InputFile, Problem, repairs_from, require_decided
 from hnmine.data.reading import combined, pool_of, read_pool, read_training, training_of
-from hnmine.data.report import described
 from hnmine.data.rows import Row
 from hnmine.data.sanity import ACCEPT, examine, outside_pool
 from hnmine.data.several import Reading, Sorted, decide_texts, in_words, sorted_files
 from hnmine.data.texts import Texts
 
-__all__ = ["Files", "Inputs", "gather", "read_files", "read_inputs"]
+__all__ = ["Files", "Inputs", "described", "gather", "read_files", "read_inputs"]
+
+
+def described(training: InputFile[Row], pool: InputFile[str] | None) -> dict[str, dict[str, Any]]:
+    """Return how the training file, and the pool if there is one, were understood.
+
+    `input_file` and `candidate_pool` each have read_as (a sentence), encoding, columns (as in `Columns`), other_columns, counts, and
+    problems, grouped by kind and resolution with the first of each. Counts are `rows`, different `queries` (as the corpus counts them),
+    `positives` and `old_negatives` of the training file, and `passages` of the pool.
+    """
+    rows = training.items
+    counts = {
+        "rows": len(rows),
+        "queries": len({normalize_text(row.query) for row in rows}),
+        "positives": sum(len(row.pos) for row in rows),
+        "old_negatives": sum(len(row.neg) for row in rows),
+    }
+    found = {"input_file": _file(training, counts)}
+    if pool is not None:
+        found["candidate_pool"] = _file(pool, {"passages": len(pool.items)})
+    return found
+
+
+def _file(file: InputFile[Any], counts: dict[str, int]) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for part, name in msgspec.to_builtins(file.columns).items():
+        if part in ("pos", "neg"):  # rows without old negatives have no such field
+            name = [each for each in name or () if each in file.names]
+        if name and part != "encoding":
+            columns[part] = name
+    named = [columns.get(part, ()) for part in ("query", "pos", "neg", "label", "text", "id")]
+    used = {each for name in named for each in ([name] if isinstance(name, str) else name)}
+    return {
+        "read_as": file.read_as,
+        "encoding": file.encoding or "utf-8",
+        "columns": columns,
+        "other_columns": [name for name in file.names if name not in used],
+        **counts,
+        "problems": _grouped(file.problems),
+    }
+
+
+def _grouped(problems: Iterable[Problem]) -> list[dict[str, Any]]:
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
+    for each in problems:
+        facts = {"kind": each.kind, "severity": each.severity, "resolution": each.resolution, "count": 0}
+        first = {"line": each.line, "path": each.path, "message": each.message, "remedy": each.remedy}
+        group = groups.setdefault((each.kind, each.resolution), facts | {"first": first})
+        group["count"] += 1
+    return list(groups.values())
+
 
 _PATH = (str, os.PathLike)
 
@@ -38,7 +88,7 @@ _PATH = (str, os.PathLike)
 class Inputs:
     """What was read: usable rows, the pool, the corpus built from them, all problems, and the files' fingerprints (name, bytes, sha256).
 
-    `notes` say how each file that is not plain JSON lines was read, `read` how every file was (`data.report`).
+    `notes` say how each file that is not plain JSON lines was read, `read` how every file was (`described`).
     """
 
     rows: Sequence[Row]

@@ -31,8 +31,7 @@ from hnmine.data.problems import repairs_from
 from hnmine.data.rows import Row
 from hnmine.export.datasets_folder import CARD, check_replaceable, dataset_files
 from hnmine.export.examples import ExportPart, dev_path, dev_queries, merge_counts
-from hnmine.export.flagembedding import flagembedding_lines
-from hnmine.export.ms_swift import ms_swift
+from hnmine.export.json_lines import flagembedding_lines, ms_swift
 from hnmine.export.notes import (
     list_notes,
     message_notes,

@@ -20,8 +20,7 @@ import numpy.typing as npt
 from hnmine.core.errors import EncodeError, HnmineError, SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.models.batching import MIN_ROWS, blocks, prefetch, run_batches, token_chunks
-from hnmine.models.encoder_only import EncoderOnly, pooled
-from hnmine.models.loading import reproducible_products
+from hnmine.models.loading import EncoderOnly, pooled, reproducible_products
 
 __all__ = ["ARITHMETIC", "TOKEN_BUDGET_CPU", "TOKEN_BUDGET_GPU", "FlagModelRunner", "PromptSpec", "model_threads", "padded", "run_model"]
 

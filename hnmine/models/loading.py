@@ -13,6 +13,7 @@ import os
 import platform
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from hnmine.core.errors import ModelError, SettingsError
 from hnmine.core.progress import OnProgress
 from hnmine.models import cards
 from hnmine.models.cards import ModelSettings
-from hnmine.models.encoder_only import POOLING_METHODS, EncoderOnly
 
 __all__ = [
+    "POOLING_METHODS",
+    "EncoderOnly",
     "LazyModel",
     "check_device",
     "cpu_flags",
@@ -32,9 +34,63 @@ __all__ = [
     "gpu_here",
     "in_words",
     "lazy_embedder",
+    "pooled",
     "precision_on",
     "reproducible_products",
 ]
+
+
+POOLING_METHODS = ("cls", "mean")
+
+
+@dataclass(slots=True, kw_only=True, eq=False, weakref_slot=True)
+class EncoderOnly:
+    """A tokenizer and a model of transformers, and how their output becomes a vector.
+
+    Attributes:
+        pooling_method: one of POOLING_METHODS.
+        normalize_embeddings: whether vectors are scaled to length 1.
+        target_devices: one device, such as "cpu".
+    """
+
+    model_name_or_path: str
+    tokenizer: Any
+    model: Any
+    pooling_method: str
+    normalize_embeddings: bool
+    target_devices: list[str]
+
+    @classmethod
+    def load(
+        cls, folder: str, *, pooling_method: str, normalize_embeddings: bool, device: str, precision: str, trust_remote_code: bool
+    ) -> EncoderOnly:
+        """Load a model folder in a precision: "fp32", "bf16" or "fp16"."""
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+
+        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+        return cls(
+            model_name_or_path=folder,
+            tokenizer=AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code),
+            model=AutoModel.from_pretrained(folder, trust_remote_code=trust_remote_code, dtype=dtype),
+            pooling_method=pooling_method,
+            normalize_embeddings=normalize_embeddings,
+            target_devices=[device],
+        )
+
+
+def pooled(hidden: Any, mask: Any, method: str) -> Any:
+    """Return one vector a text, (b, d), of the last hidden states (b, length, d) and the mask (b, length); as FlagEmbedding.
+
+    Raises:
+        ValueError: the pooling method is not one of POOLING_METHODS.
+    """
+    if method == "cls":
+        return hidden[:, 0]
+    if method == "mean":
+        return (hidden * mask.unsqueeze(-1).float()).sum(dim=1) / mask.sum(dim=1, keepdim=True).float()
+    raise ValueError(f"pooling method {method!r} is not one of {', '.join(POOLING_METHODS)}")
+
 
 _KINDS = ("cpu", "cuda", "mps", "npu", "musa", "xpu")
 # The driver of Linux, and of Linux inside Windows.

@@ -23,10 +23,11 @@ from hnmine.core.hashing import splitmix64
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.data.corpus import Corpus
 from hnmine.retrieval.bm25 import LexicalIndex
-from hnmine.retrieval.ranking import Ranking
+from hnmine.retrieval.ranking import Ranking, ranks_of
 from hnmine.vectors.similarity import pair_scores
 
-__all__ = ["BASIC", "positive_similarity", "scale_of", "with_positive_similarity", "with_signals"]
+__all__ = ["BASIC", "JUDGE", "positive_similarity", "scale_of", "with_judge", "with_positive_similarity", "with_signals", "without_judge"]
+
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
@@ -207,3 +208,36 @@ def _pairs(corpus: Corpus, queries: npt.NDArray[Any]) -> tuple[npt.NDArray[np.in
     owners = np.repeat(np.arange(len(queries)), counts)
     firsts = np.cumsum(counts) - counts
     return owners, corpus.positive_ids[np.repeat(starts - firsts, counts) + np.arange(len(owners))], firsts
+
+
+JUDGE = "judge"
+
+
+def with_judge(corpus: Corpus, ranking: Ranking, queries: Ids, passages: Ids, grades: npt.NDArray[np.float32]) -> Ranking:
+    """Return the ranking with the grades of some pairs as its signal "judge"; the same ranking if there are none.
+
+    Args:
+        queries, passages: (p,) int32, each pair once. grades: (p,) float32, NaN where the judge gave none.
+    """
+    if not len(queries):
+        return ranking
+    found = np.full(ranking.ids.shape, np.nan, np.float32)
+    ranks = ranks_of(ranking.ids, queries, passages)
+    ranked = ranks >= 0
+    found[queries[ranked], ranks[ranked]] = grades[ranked]
+    count = len(corpus.passages)
+    held = corpus.positive_queries.astype(np.int64) * count + corpus.positive_ids  # sorted
+    asked = queries.astype(np.int64) * count + passages
+    places = np.minimum(np.searchsorted(held, asked), len(held) - 1)
+    own = held[places] == asked
+    positives = np.full(len(held), np.nan, np.float32)
+    positives[places[own]] = grades[own]
+    return replace(ranking, signals=ranking.signals | {JUDGE: found}, positive_signals=ranking.positive_signals | {JUDGE: positives})
+
+
+def without_judge(ranking: Ranking) -> Ranking:
+    """Return the ranking without the signal "judge"."""
+    signals, positive = (
+        {name: values for name, values in each.items() if name != JUDGE} for each in (ranking.signals, ranking.positive_signals)
+    )
+    return replace(ranking, signals=signals, positive_signals=positive)

@@ -24,7 +24,7 @@ from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled, unit_o
 from hnmine.core.time_left import Forecast, Work
 from hnmine.models.encoder import Encoder
 from hnmine.models.reranker import Reranker
-from hnmine.retrieval.judge_signal import without_judge
+from hnmine.retrieval.signals import without_judge
 from hnmine.review.judgements import FILE as JUDGEMENTS
 from hnmine.review.judgements import Judgement, JudgementStore
 from hnmine.runs.job_records import JobRecord, JobRecords, Request

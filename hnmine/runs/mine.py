@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from hnmine.analysis.fn_estimates import can_estimate_fn
-from hnmine.cluster.opening import opened
+from hnmine.cluster.cluster import opened
 from hnmine.cluster.settings import ClusterSettings
 from hnmine.core.paths import require_possible
 from hnmine.core.progress import OnProgress, ShouldStop, Stages, check_cancelled
@@ -31,18 +31,15 @@ from hnmine.models.encoder import Encoder
 from hnmine.models.reranker import Reranker
 from hnmine.retrieval.approximate import IndexedSearch
 from hnmine.retrieval.bm25 import LexicalIndex
-from hnmine.retrieval.judge_signal import SIGNAL as JUDGE
 from hnmine.retrieval.ranking import Ranking, rank
 from hnmine.retrieval.rerank import SIGNAL, Scorer, with_reranker
 from hnmine.retrieval.search import search_device
-from hnmine.retrieval.signals import with_signals
+from hnmine.retrieval.signals import JUDGE, with_signals
 from hnmine.review.judgements import Judgement
 from hnmine.review.relabelling import judged_pairs
 from hnmine.runs.manifest import Manifest, Role, compose
 from hnmine.runs.output import Mined, Outputs
-from hnmine.runs.plan import plan_key, planned
-from hnmine.runs.query_prompts import read_query_prompts
-from hnmine.runs.read_data import read_data
+from hnmine.runs.preparation import plan_key, planned, read_data, read_query_prompts
 from hnmine.runs.reviewed import Reviewed, apply_verdicts
 from hnmine.runs.settings import SCORE_SOURCES, MineSettings, ScoreSource
 from hnmine.runs.summary import Summary, summarise

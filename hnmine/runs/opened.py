@@ -5,21 +5,26 @@ A key names ids and settings, never the content of arrays: it costs microseconds
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import hashlib
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from hnmine.core.files import keep_newest, write_atomic
 from hnmine.data.columns import Columns
-from hnmine.data.verdicts import VerdictPairs
+from hnmine.data.verdicts import VerdictPairs, verdict_lines
+from hnmine.review.judgements import judgement_lines
 from hnmine.review.relabelling import JudgedPairs
 from hnmine.runs.descriptions import Run
 from hnmine.runs.reviewed import Reviewed
 from hnmine.runs.uploads import Stamp
+from hnmine.runs.workspace import Workspace
 from hnmine.selection.select import Selection
 
-__all__ = ["Data", "OpenRun", "as_json", "cache_key"]
+__all__ = ["Data", "OpenRun", "as_json", "cache_key", "judgement_file", "verdict_file"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,3 +74,32 @@ def cache_key(value: Any, *, by_verdicts: bool) -> Hashable:
             return tuple(cache_key(each, by_verdicts=by_verdicts) for each in value)
     hash(value)
     return type(value), value
+
+
+# Files of each kind that stay.
+KEPT = 4
+
+
+def verdict_file(space: Workspace, run: OpenRun) -> Path | None:
+    """Write the applied verdicts of a run into its folder; None when there are none.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    return _written(space, run, "reviews", verdict_lines(run.verdict_pairs.applied))
+
+
+def judgement_file(space: Workspace, run: OpenRun, relevant_from: int) -> Path | None:
+    """Write the grades of a run's pairs into its folder, as `verdict_file` does the verdicts."""
+    return _written(space, run, "judgements", judgement_lines(run.judged.judgements, relevant_from))
+
+
+def _written(space: Workspace, run: OpenRun, name: str, lines: Iterable[bytes]) -> Path | None:
+    content = b"".join(lines)
+    if not content:
+        return None
+    path = space.run_folder(run.run.id) / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.jsonl"
+    if not path.exists():
+        keep_newest(path, name, KEPT)
+        write_atomic(path, [content])
+    return path

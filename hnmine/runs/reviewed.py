@@ -21,9 +21,9 @@ from hnmine.data.corpus import Corpus
 from hnmine.data.dataset import Inputs
 from hnmine.data.verdicts import Pairs, Verdict, VerdictPairs, pair_key, pairs_of, verdict_pairs
 from hnmine.export.scores import PairScores, model_scores, teacher_scores
-from hnmine.retrieval.judge_signal import with_judge
 from hnmine.retrieval.ranking import Ranking, ranks_of
 from hnmine.retrieval.rerank import Scorer
+from hnmine.retrieval.signals import with_judge
 from hnmine.review.judgements import JudgementStore
 from hnmine.review.relabelling import (
     JudgedPairs,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hnmine.analysis.fn_estimates import fn_rate
 from hnmine.core.text import counted
 from hnmine.data.dataset import Inputs
-from hnmine.export.flagembedding import stale_scores
+from hnmine.export.json_lines import stale_scores
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.retrievers import MODEL_ALONE, Retriever, retriever_names
 from hnmine.selection.fn_model import FNEstimator, FNModel, FNRate

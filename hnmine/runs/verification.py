@@ -20,17 +20,15 @@ from hnmine.core.text import counted
 from hnmine.retrieval.ranking import Ranking
 from hnmine.review import judgements, log_check
 from hnmine.review.audit_sample import Sample
+from hnmine.review.event_log import SCHEMA_VERSION
 from hnmine.review.judge_settings import JudgeSettings
-from hnmine.review.migration import SCHEMA_VERSION
-from hnmine.runs import audit_samples, dataset_files, dataset_notes, drafts, exports, job_records, judge_setup, variants
+from hnmine.runs import dataset_files, dataset_notes, job_records, judge_setup, selection_files, variants
 from hnmine.runs.dataset_notes import DatasetNote
-from hnmine.runs.dataset_settings import SETTINGS, read_setting
+from hnmine.runs.dataset_settings import SETTINGS, read_guidelines, read_overlap, read_setting
 from hnmine.runs.descriptions import Run
-from hnmine.runs.drafts import Draft
-from hnmine.runs.exports import Exported
 from hnmine.runs.job_records import JobRecord, Timings, older_timings
-from hnmine.runs.review_setup import read_guidelines, read_overlap
-from hnmine.runs.variant_figures import Figures
+from hnmine.runs.selection_files import Draft, Exported
+from hnmine.runs.variants import Figures
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from hnmine.vectors.index import ShardIndex
@@ -76,9 +74,9 @@ _READERS: dict[str, dict[str, Reader]] = {
         "notes/*": _TEXT,
         "selection.json": _json(SelectionSettings, "remove the file, and choose again"),
         "variants/*.json": _VARIANT,
-        "drafts/*.json": _json(Draft, drafts.REMEDY),
-        "audit-*.json": _json(Sample, audit_samples.REMEDY),
-        "exported-*.json": _json(Exported, exports.REMEDY),
+        "drafts/*.json": _json(Draft, selection_files.DRAFT_REMEDY),
+        "audit-*.json": _json(Sample, selection_files.SAMPLE_REMEDY),
+        "exported-*.json": _json(Exported, selection_files.EXPORT_REMEDY),
         "figures/*": _json(Figures, "remove the file; the Runs screen computes it again"),
     },
     "": {

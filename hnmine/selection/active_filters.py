@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from hnmine.core.errors import SettingsError
 from hnmine.data.corpus import Corpus
-from hnmine.retrieval.judge_signal import SIGNAL as JUDGE
 from hnmine.retrieval.ranking import Ranking, ranks_of
-from hnmine.retrieval.signals import positive_similarity
+from hnmine.retrieval.signals import JUDGE, positive_similarity
 from hnmine.selection.filters import ScoreFilter
 from hnmine.selection.fn_model import FNEstimator, FNModel, default_fn_model
 from hnmine.selection.positive_score import positive_score

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.errors import SettingsError
-from hnmine.retrieval.judge_signal import SIGNAL as JUDGE
+from hnmine.retrieval.signals import JUDGE
 from hnmine.selection.fn_model import FN_SIGNALS
 
 __all__ = [

@@ -25,8 +25,8 @@ from hnmine.core.decode import decode
 from hnmine.core.errors import SettingsError
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import VerdictPairs
-from hnmine.retrieval.judge_signal import SIGNAL as JUDGE
 from hnmine.retrieval.ranking import Ranking, ranks_of
+from hnmine.retrieval.signals import JUDGE
 
 __all__ = ["FEATURES", "FN_DEPTH", "FN_SIGNALS", "FNEstimator", "FNModel", "FNRate", "default_fn_model", "posterior", "refit"]
 

@@ -10,11 +10,11 @@ from hnmine.models.cards import readable_name
 from hnmine.models.served.names import served_name
 from hnmine.resources import OpenRun
 from hnmine.retrieval.retrievers import retriever_names
-from hnmine.runs import audit_samples
+from hnmine.runs import selection_files
 from hnmine.runs.summary import Summary
 from hnmine.selection.filters import FILTERS
 from hnmine.selection.select import Selection
-from hnmine.selection.targets import TARGETS
+from hnmine.selection.settings import TARGETS
 from pages.export import relabel
 from pages.shared import state, wording
 
@@ -54,5 +54,5 @@ def draw(run: OpenRun, selection: Selection, summary: Summary) -> None:
 
 def audited_elsewhere(run: OpenRun, selection: Selection) -> bool:
     """Return whether this run was audited, but with other settings than these."""
-    found = audit_samples.audited(resources.workspace(), run.run.id)
+    found = selection_files.audited(resources.workspace(), run.run.id)
     return bool(found) and selection.settings not in found

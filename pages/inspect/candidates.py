@@ -11,7 +11,7 @@ from hnmine.analysis.explanation import MIN_LOG_ODDS, pair_details, warnings
 from hnmine.analysis.queries import Candidates
 from hnmine.core import text as words
 from hnmine.resources import OpenRun
-from hnmine.retrieval.judge_signal import SIGNAL as JUDGE
+from hnmine.retrieval.signals import JUDGE
 from hnmine.review.judge_prompt import GRADES
 from hnmine.selection.select import Selection
 from pages.inspect.passages import Line, parts_of

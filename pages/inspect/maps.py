@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from hnmine.analysis import count_charts, map_charts
+from hnmine.analysis import count_charts, maps
 from hnmine.analysis.maps import Kind, Neighbourhood, neighbourhood
 from hnmine.analysis.queries import Candidates
 from hnmine.resources import OpenRun
@@ -35,7 +35,7 @@ def draw_neighbourhood(run: OpenRun, selection: Selection, candidates: Candidate
         for kind, place in zip(near.kinds[1:].tolist(), near.order[1:].tolist(), strict=True)
     ]
     words = in_words(near, statuses)
-    draw_chart(map_charts.neighbourhood_map(near, texts, statuses, f"Map of the query's neighbourhood. {words}"), "inspect-near")
+    draw_chart(maps.neighbourhood_map(near, texts, statuses, f"Map of the query's neighbourhood. {words}"), "inspect-near")
     st.text(f"{words} {explained(near.plane.explained)} Hover for text.")
 
 

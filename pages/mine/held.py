@@ -14,8 +14,7 @@ import streamlit as st
 
 from hnmine.selection.filters import FILTERS
 from hnmine.selection.presets import RECOMMENDED, preset_of, with_preset
-from hnmine.selection.settings import SelectionSettings
-from hnmine.selection.targets import HARDNESS, MAX_FN_RATE
+from hnmine.selection.settings import HARDNESS, MAX_FN_RATE, SelectionSettings
 from pages.shared import state
 
 __all__ = ["Held"]

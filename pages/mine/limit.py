@@ -7,8 +7,7 @@ import math
 import streamlit as st
 
 from hnmine.runs.summary import Summary
-from hnmine.selection.settings import SelectionSettings
-from hnmine.selection.targets import HARDNESS, MAX_FN_RATE
+from hnmine.selection.settings import HARDNESS, MAX_FN_RATE, SelectionSettings
 from pages.mine import filters
 from pages.mine.held import Held
 

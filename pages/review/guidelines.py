@@ -9,7 +9,7 @@ import streamlit as st
 from hnmine import resources
 from hnmine.core import small_files
 from hnmine.core.errors import HnmineError
-from hnmine.runs.review_setup import OVERLAPS, Setup, read_guidelines, read_overlap
+from hnmine.runs.dataset_settings import OVERLAPS, Setup, read_guidelines, read_overlap
 from pages.shared import limits
 from pages.shared.widgets import failed
 

@@ -14,7 +14,7 @@ from hnmine.core.text import counted, shared
 from hnmine.data.corpus import Corpus
 from hnmine.data.verdicts import CHOICES, pair_key
 from hnmine.resources import OpenRun
-from hnmine.retrieval.judge_signal import SIGNAL as JUDGE
+from hnmine.retrieval.signals import JUDGE
 from hnmine.review.judgements import Judgement
 from hnmine.selection.fn_model import EXPLANATIONS
 from hnmine.selection.select import Selection

@@ -16,7 +16,7 @@ from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted
 from hnmine.models.served.probe import same_model as same_weights
 from hnmine.resources import OpenRun
-from hnmine.runs.variant_figures import Figures
+from hnmine.runs.variants import Figures
 from hnmine.runs.workspace import Run
 from hnmine.selection.select import Selection
 from pages.runs import figures

@@ -8,8 +8,7 @@ from hnmine import resources
 from hnmine.analysis.histograms import mini_histogram
 from hnmine.core.errors import HnmineError
 from hnmine.resources import OpenRun
-from hnmine.runs.variant_figures import Figures, keep_figures, kept_figures
-from hnmine.runs.variants import Variant
+from hnmine.runs.variants import Figures, Variant, keep_figures, kept_figures
 from hnmine.runs.workspace import Run
 from hnmine.selection.select import Selection
 from pages.shared import audit as auditing

@@ -13,9 +13,8 @@ from hnmine.models.cards import readable_name
 from hnmine.models.served.names import served_name
 from hnmine.runs.dataset_notes import title
 from hnmine.runs.descriptions import Dataset, Run
-from hnmine.runs.exports import last_export
-from hnmine.runs.variant_figures import Figures, note
-from hnmine.runs.variants import MINED, Variant, all_variants
+from hnmine.runs.selection_files import last_export
+from hnmine.runs.variants import MINED, Figures, Variant, all_variants, note
 from pages.runs import figures
 from pages.shared import state, wording
 

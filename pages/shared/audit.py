@@ -1,6 +1,6 @@
 """The audit of the current selection: its sample, the states of the draws, and the estimate.
 
-A sample belongs to the settings of a selection (`runs.audit_samples`): another selection has no audit, and the sample returns with the
+A sample belongs to the settings of a selection (`runs.selection_files`): another selection has no audit, and the sample returns with the
 settings. Changes that verdicts make to the selection are shown beside the estimate and never mixed into it. Where a judge has graded the
 first draws of the sample, people review a part of those (`review.judged_audit`), and the size of the sample is that of their part.
 """
@@ -24,7 +24,7 @@ from hnmine.review.audit import AuditRecord, Estimate, JudgeRecord, Rate
 from hnmine.review.audit_sample import AuditSettings, Sample
 from hnmine.review.judge_agreement import by_people
 from hnmine.review.judged_audit import JudgedEstimate
-from hnmine.runs import audit_samples
+from hnmine.runs import selection_files
 from hnmine.selection.select import Selection
 from hnmine.selection.settings import SelectionSettings
 from pages.shared import judging, statistics, wording
@@ -123,12 +123,12 @@ def kept(run_id: str, selection: SelectionSettings) -> Sample | None:
     Raises:
         WorkspaceError: the sample is damaged.
     """
-    return audit_samples.kept_sample(resources.workspace(), run_id, selection)
+    return selection_files.kept_sample(resources.workspace(), run_id, selection)
 
 
 def earlier(run_id: str, selection: SelectionSettings) -> Sample | None:
     """Return the last audit sample of other settings of a run, or None: the settings have changed since that audit."""
-    samples = (sample for sample in audit_samples.kept_samples(resources.workspace(), run_id) if sample.selection != selection)
+    samples = (sample for sample in selection_files.kept_samples(resources.workspace(), run_id) if sample.selection != selection)
     return max(samples, key=lambda sample: sample.drawn, default=None)
 
 
@@ -296,7 +296,7 @@ def draw(run: OpenRun, selection: Selection, size: int) -> None:
         WorkspaceError: the sample cannot be stored.
     """
     sample = audit_sample.draw(run.inputs.corpus, run.ranking, selection, AuditSettings(size=size))
-    audit_samples.keep_sample(resources.workspace(), run.run.id, sample)
+    selection_files.keep_sample(resources.workspace(), run.run.id, sample)
 
 
 def enlarge(run: OpenRun, sample: Sample, size: int) -> None:
@@ -305,7 +305,7 @@ def enlarge(run: OpenRun, sample: Sample, size: int) -> None:
     Raises:
         WorkspaceError: the sample cannot be stored.
     """
-    audit_samples.keep_sample(resources.workspace(), run.run.id, sample.of_size(size))
+    selection_files.keep_sample(resources.workspace(), run.run.id, sample.of_size(size))
 
 
 def summary(run: OpenRun, selection: Selection) -> AuditRecord | None:

@@ -20,7 +20,7 @@ from hnmine.core.errors import HnmineError
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import Corpus
 from hnmine.runs import variants
-from hnmine.runs.drafts import Draft, delete_draft, new_id, read_draft, write_draft
+from hnmine.runs.selection_files import Draft, delete_draft, new_id, read_draft, write_draft
 from hnmine.runs.variants import MINED, Variant, all_variants, save_variant
 from hnmine.runs.workspace import Dataset, Run
 from hnmine.selection.select import Selection

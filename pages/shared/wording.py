@@ -11,7 +11,7 @@ from hnmine.data.corpus import PoolMode
 from hnmine.retrieval.fusion import FUSION_DEPTH
 from hnmine.review.audit import Rate
 from hnmine.selection.filters import FILTERS, NO_MEASUREMENT
-from hnmine.selection.targets import TARGETS
+from hnmine.selection.settings import TARGETS
 
 __all__ = [
     "COLUMNS",

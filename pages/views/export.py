@@ -20,9 +20,9 @@ from hnmine.export.examples import dev_path
 from hnmine.export.formats import Written
 from hnmine.export.preview import first_records
 from hnmine.runs import manifest
-from hnmine.runs.command_files import judgement_file, verdict_file
-from hnmine.runs.exports import Exported, record_export
 from hnmine.runs.mine import MineSettings
+from hnmine.runs.opened import judgement_file, verdict_file
+from hnmine.runs.selection_files import Exported, record_export
 from hnmine.runs.summary import summarise
 from pages.export import checks, formats, made_of, relabel, snippets
 from pages.shared import audit as auditing

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hnmine.analysis import charts, count_charts, map_charts
+from hnmine.analysis import charts, count_charts, maps
 from hnmine.analysis.compare import Side
 from hnmine.analysis.figure import COLOURS, GROUPS, TEXT
 from hnmine.analysis.histograms import overlay, run_bins, score_histograms
@@ -26,7 +26,7 @@ DETAILS = candidates_of(CORPUS, RANKING, SELECTION, 0)
 
 def near():
     found = neighbourhood(CORPUS, RANKING, SELECTION, DETAILS, 0)
-    return map_charts.neighbourhood_map(found, ["a text"] * len(found.kinds), ["a state"] * len(found.kinds), "words")
+    return maps.neighbourhood_map(found, ["a text"] * len(found.kinds), ["a state"] * len(found.kinds), "words")
 
 
 OTHER = select(CORPUS, RANKING, SelectionSettings(window_start=0, window_end=30, negative_number=3))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hnmine.runs.exports import last_export
+from hnmine.runs.selection_files import last_export
 from hnmine.runs.workspace import Workspace
 from tests.browser.server import Server, page_of, settled
 

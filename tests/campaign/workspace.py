@@ -30,12 +30,12 @@ from hnmine.review import audit_sample
 from hnmine.review.audit_sample import AuditSettings
 from hnmine.review.judge_settings import JudgeSettings
 from hnmine.review.judgements import Judgement
-from hnmine.runs import audit_samples, dataset_notes, exports, variant_figures
-from hnmine.runs.drafts import Draft, write_draft
+from hnmine.runs import dataset_notes, selection_files
 from hnmine.runs.job_records import JobRecords, Request
 from hnmine.runs.judge_setup import write_judge
 from hnmine.runs.mine import MineSettings
-from hnmine.runs.variants import save_variant
+from hnmine.runs.selection_files import Draft, write_draft
+from hnmine.runs.variants import save_note, save_variant
 from hnmine.runs.verification import verify
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
@@ -74,7 +74,7 @@ def build(root: Path) -> World:
     other = SelectionSettings(window_start=0, window_end=20, negative_number=4)
     variant = save_variant(space, runs[0], "harder", other)
     write_draft(space, runs[0], Draft(id="draft-01234567", variant=variant.id, settings=other))
-    variant_figures.save_note(space, runs[0], variant.id, "a note")
+    save_note(space, runs[0], variant.id, "a note")
     space.name_run(runs[0], "a name")
     dataset_notes.name_dataset(space, dataset.id, "a data set")
     records = JobRecords(root)
@@ -90,9 +90,9 @@ def build(root: Path) -> World:
         resources.judgements().add(judged)
         write_judge(root, JudgeSettings(model="an LLM", server=Server(address="http://127.0.0.1:9/v1")))
         sample = audit_sample.draw(opened.inputs.corpus, opened.ranking, chosen, AuditSettings(size=5))
-        audit_samples.keep_sample(space, runs[0], sample)
+        selection_files.keep_sample(space, runs[0], sample)
         exported = {"variant": "mined", "file_name": "a.jsonl", "output_format": "flagembedding", "rows": 1, "bytes": 1, "sha256": "0"}
-        exports.record_export(space, runs[0], exports.Exported(selection=settings.selection, **exported))
+        selection_files.record_export(space, runs[0], selection_files.Exported(selection=settings.selection, **exported))
         guidelines.write_guidelines(dataset.id, "Relevant: it answers.")
         guidelines.write_overlap(dataset.id, 10)
         open_app("runs", run=runs[0])  # computes the figures

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from hnmine.cluster import encoding, searching
 from hnmine.cluster import settings as cluster_options
-from hnmine.cluster.cluster import Cluster
+from hnmine.cluster.cluster import Cluster, opened
 from hnmine.cluster.encoding import EncodeProgress, ShardEncoder, shard_groups, shard_name
-from hnmine.cluster.opening import opened
 from hnmine.cluster.settings import ClusterSettings, cluster_settings, ray_is_installed
 from hnmine.cluster.shared_store import SharedStore
 from hnmine.core.errors import Cancelled, ClusterError, EncodeError, SettingsError

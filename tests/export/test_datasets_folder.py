@@ -12,8 +12,7 @@ import pytest
 
 from hnmine.core.errors import OutputError, SettingsError
 from hnmine.core.files import write_folder
-from hnmine.export.dataset_card import dataset_card, size_category
-from hnmine.export.datasets_folder import check_replaceable, zipped_folder
+from hnmine.export.datasets_folder import check_replaceable, dataset_card, size_category, zipped_folder
 
 datasets = pytest.importorskip("datasets")
 

@@ -21,7 +21,7 @@ from hnmine.data.corpus import build_corpus
 from hnmine.data.reading import read_training
 from hnmine.data.rows import Row
 from hnmine.data.verdicts import Verdict, match_verdicts
-from hnmine.export.flagembedding import flagembedding_lines, promoted_rows, stale_scores
+from hnmine.export.json_lines import flagembedding_lines, promoted_rows, stale_scores
 from hnmine.export.scores import model_scores
 from hnmine.retrieval.ranking import rank
 from hnmine.selection.promotions import apply_promotions

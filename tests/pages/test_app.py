@@ -18,10 +18,10 @@ from hnmine import resources
 from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import FlagEncoder
 from hnmine.runs import manifest
-from hnmine.runs.command_files import verdict_file
 from hnmine.runs.find_knn_neg import find_knn_neg
 from hnmine.runs.jobs import Job, JobRunner
 from hnmine.runs.mine import MineSettings
+from hnmine.runs.opened import verdict_file
 from hnmine.runs.reproduce import reproduce
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.presets import with_preset

@@ -11,8 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from hnmine.core.text import visible
 from hnmine.runs.dataset_notes import name_dataset
-from hnmine.runs.variant_figures import save_note
-from hnmine.runs.variants import save_variant
+from hnmine.runs.variants import save_note, save_variant
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.presets import with_preset
 from hnmine.selection.settings import SelectionSettings

@@ -22,9 +22,9 @@ from hnmine.review.judge_prompt import DEFAULT_PROMPT
 from hnmine.review.judge_settings import JudgeSettings
 from hnmine.review.judgements import Judgement
 from hnmine.review.store import ReviewStore
-from hnmine.runs.audit_samples import kept_sample
 from hnmine.runs.jobs import Job
 from hnmine.runs.judge_setup import read_judge, write_judge
+from hnmine.runs.selection_files import kept_sample
 from hnmine.runs.workspace import Workspace
 from pages.quality import judge_form
 from pages.shared import judging, servers

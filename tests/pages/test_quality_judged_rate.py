@@ -13,7 +13,7 @@ from hnmine.review.judge_prompt import DEFAULT_PROMPT
 from hnmine.review.judged_audit import to_judge
 from hnmine.review.judgements import Judgement
 from hnmine.review.store import ReviewStore
-from hnmine.runs.audit_samples import kept_sample
+from hnmine.runs.selection_files import kept_sample
 from hnmine.runs.workspace import Workspace
 from tests.pages.conftest import go, open_app, press, texts
 

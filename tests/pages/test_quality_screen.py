@@ -17,8 +17,8 @@ from hnmine.analysis import diagnostics
 from hnmine.models.cards import ModelSettings
 from hnmine.review.audit_sample import Sample, different_pairs, pairs_in
 from hnmine.review.store import ReviewStore
-from hnmine.runs.audit_samples import kept_sample
 from hnmine.runs.mine import MineSettings
+from hnmine.runs.selection_files import kept_sample
 from hnmine.runs.variants import save_variant, variant
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings

@@ -17,11 +17,10 @@ from hnmine import resources
 from hnmine.core.errors import WorkspaceError
 from hnmine.models.cards import ModelSettings
 from hnmine.runs.dataset_notes import name_dataset
-from hnmine.runs.exports import Exported, record_export
 from hnmine.runs.jobs import mine_dataset
 from hnmine.runs.mine import MineSettings
-from hnmine.runs.variant_figures import save_note
-from hnmine.runs.variants import MINED, all_variants, save_variant
+from hnmine.runs.selection_files import Exported, record_export
+from hnmine.runs.variants import MINED, all_variants, save_note, save_variant
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from pages.runs import figures

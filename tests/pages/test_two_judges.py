@@ -14,8 +14,8 @@ from hnmine.review.judge_settings import JudgeSettings
 from hnmine.review.judged_audit import to_judge
 from hnmine.review.judgements import Judgement
 from hnmine.review.store import ReviewStore
-from hnmine.runs.audit_samples import kept_sample
 from hnmine.runs.judge_setup import write_judge
+from hnmine.runs.selection_files import kept_sample
 from hnmine.runs.workspace import Workspace
 from pages.shared import audit, judging
 from tests.pages.conftest import go, open_app, press, texts

@@ -27,8 +27,8 @@ from hnmine.review.audit_plan import FEWEST_FOR_CUT, Cut, Few, more_reviews, rec
 from hnmine.review.audit_sample import AuditSettings, Band, Draw, Sample, different_pairs, draw, fingerprint, pairs_in
 from hnmine.review.intervals import rate_interval
 from hnmine.review.queue import STATES, QueueSettings, build, pairs_with_verdict
-from hnmine.runs.audit_samples import keep_sample, kept_sample
 from hnmine.runs.manifest import compose, encoded, of_export, read_manifest
+from hnmine.runs.selection_files import keep_sample, kept_sample
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.select import Selection, select

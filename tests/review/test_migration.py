@@ -72,7 +72,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkey
     with sqlite3.connect(path) as db:
         before = list(db.iterdump())
     with monkeypatch.context() as patch:
-        patch.setattr("hnmine.review.migration.INDEXES", ("CREATE INDEX nonsense ON nothing (at)",))
+        patch.setattr("hnmine.review.event_log.INDEXES", ("CREATE INDEX nonsense ON nothing (at)",))
         with pytest.raises(WorkspaceError, match="cannot be used"):
             ReviewStore(path)
     with sqlite3.connect(path) as db:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hnmine.core.errors import WorkspaceError
-from hnmine.runs.exports import Exported, last_export, record_export
+from hnmine.runs.selection_files import Exported, last_export, record_export
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings
 from tests.conftest import Mined

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from hnmine.core.errors import WorkspaceError
-from hnmine.runs.drafts import DRAFTS_KEPT, Draft, delete_draft, new_id, read_draft, write_draft
 from hnmine.runs.mine import MineSettings
+from hnmine.runs.selection_files import DRAFTS_KEPT, Draft, delete_draft, new_id, read_draft, write_draft
 from hnmine.runs.variants import MINED, all_variants, damaged, delete_variant, rename_variant, save_variant, variant
 from hnmine.runs.workspace import Workspace
 from hnmine.selection.settings import SelectionSettings

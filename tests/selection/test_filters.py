@@ -23,8 +23,7 @@ from hnmine.selection.fn_model import FN_SIGNALS, FNEstimator, default_fn_model
 from hnmine.selection.positive_score import positive_score as positive_score_of
 from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
-from hnmine.selection.settings import POSITIVE_SCORES, Reason, SelectionSettings
-from hnmine.selection.targets import TARGETS
+from hnmine.selection.settings import POSITIVE_SCORES, TARGETS, Reason, SelectionSettings
 from tests.worlds import toy
 
 NAN = float("nan")

@@ -16,8 +16,7 @@ from hnmine.selection import select as selecting
 from hnmine.selection.fn_model import FN_DEPTH
 from hnmine.selection.presets import PRESETS, with_preset
 from hnmine.selection.select import PENALTIES, select
-from hnmine.selection.settings import SelectionSettings
-from hnmine.selection.targets import HARDNESS
+from hnmine.selection.settings import HARDNESS, SelectionSettings
 from tests.selection.test_fn_rate import estimates, named, taken, tiny, totals
 from tests.worlds import world
 

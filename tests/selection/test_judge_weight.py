@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hnmine.data.verdicts import Verdict, match_verdicts
-from hnmine.retrieval.judge_signal import with_judge, without_judge
+from hnmine.retrieval.signals import with_judge, without_judge
 from hnmine.selection.fn_model import FNEstimator, default_fn_model, refit
 from tests.worlds import world
 

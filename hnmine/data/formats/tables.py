@@ -19,7 +19,8 @@ import msgspec
 
 from hnmine.core.errors import ColumnsError, InputError
 from hnmine.data.columns import Columns
-from hnmine.data.formats import arrow, documents, ipc, parquet, spreadsheet, turned
+from hnmine.data.formats import arrow, documents, spreadsheet, turned
+from hnmine.data.formats.arrow_files import opened_ipc, opened_parquet
 from hnmine.data.formats.cells import Again, delimited_records, report_titles
 from hnmine.data.formats.detect import Role, Source, detect, read_as, sheet
 from hnmine.data.formats.headers import doubt
@@ -305,7 +306,7 @@ class RecordReader(LineReader):
             if kind == "arrow" and self._opener is None:
                 handle.close()
                 handle = self._handle = pa.memory_map(str(self.path))
-            file = (parquet if kind == "parquet" else ipc).opened(handle, size, self.where)
+            file = (opened_parquet if kind == "parquet" else opened_ipc)(handle, size, self.where)
             names = tuple(file.schema.names)
             kept = arrow.texts_in(file.schema) if len({*names}) == len(names) else []
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:

@@ -1,26 +1,62 @@
-"""The instructions of a training file: a field of each row, such as `prompt`, that says what its query asks for.
-
-Train sets of instruction-tuned models (Qwen3-Embedding, BGE-ICL, E5-instruct) have one. Rows with equal queries are one query, so they must
-have one instruction: nothing is guessed where they differ. A row without the field has the model's own instruction.
-"""
+"""What a run does before it encodes: it reads the files and the instructions of the queries, and plans its stages for the time left."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
+from hnmine.cluster.settings import ClusterSettings
 from hnmine.core.errors import InputError, SettingsError
+from hnmine.core.progress import ShouldStop, Stages, check_cancelled
 from hnmine.core.text import counted, shortened
-from hnmine.data.dataset import Inputs
+from hnmine.core.time_left import Work
+from hnmine.data.corpus import Corpus
+from hnmine.data.dataset import Inputs, read_inputs
+from hnmine.data.objects import are_paths
 from hnmine.data.problems import Problem
 from hnmine.data.rows import Row
+from hnmine.data.texts import sizes_of
 from hnmine.models.encoder import Encoder, FlagEncoder
 from hnmine.models.served.embedder import ServedEncoder
+from hnmine.retrieval.approximate import BUILDING, IndexName, build_work
+from hnmine.runs.settings import MineSettings
 
-__all__ = ["QueryPrompts", "read_query_prompts"]
+__all__ = ["QueryPrompts", "plan_key", "planned", "read_data", "read_query_prompts"]
+
+
+def read_data(
+    input_file: Any, candidate_pool: Any, settings: MineSettings, *, stages: Stages, should_stop: ShouldStop | None = None
+) -> Inputs:
+    """Read the data as `settings` say, and add to the fingerprints the paths; arguments and errors as in `dataset.read_inputs`."""
+    check_cancelled(should_stop)
+    stages(0, 0, "reading the files")
+    inputs = read_inputs(
+        input_file,
+        candidate_pool,
+        pool_mode=settings.pool_mode,
+        columns=settings.columns,
+        repair=settings.repair,
+        skip_bad_rows=settings.skip_bad_rows,
+    )
+    for name, path in (("input_file", input_file), ("candidate_pool", candidate_pool)):
+        if isinstance(path, (str, os.PathLike)):
+            inputs.files[name]["path"] = _absolute(path)
+        elif name in inputs.files and are_paths(path, is_pool=name == "candidate_pool"):
+            inputs.files[name]["paths"] = [_absolute(each) for each in path]
+    return inputs
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    text = os.fspath(path)
+    return text if text.startswith("hf://") else str(Path(text).resolve())
+
 
 _decode = msgspec.json.Decoder(str).decode
 # Faults that a message lists; the others are counted.
@@ -128,3 +164,77 @@ def _fields(rows: Iterable[Row]) -> str:
 def _listed(head: str, faults: Iterable[str], count: int) -> str:
     lines = [head, *(f"  {each}" for each, _ in zip(faults, range(_SHOWN), strict=False))]
     return "\n".join([*lines, f"  ... and {count - _SHOWN:,} more"] if count > _SHOWN else lines)
+
+
+TOKEN = 1 / 8_000
+BYTES_OF_A_TOKEN, SPECIAL_TOKENS = 4.0, 2
+# A reranker reads query and passage together, and is often larger than the model that ranks.
+RERANKER = 4.0
+# Of a query and a passage; of a query and a ranked candidate.
+SEARCHED, RANKED = 1.5e-8, 1.5e-6
+# Part of the passages that an index compares with a query, until it is measured.
+INDEXED = 0.25
+COMPARED = 2e-6
+WORD_BYTE, MATCHED = 2e-7, 1e-7
+
+
+def planned(
+    corpus: Corpus,
+    model: dict[str, Any],
+    depth: int,
+    *,
+    second: dict[str, Any] | None = None,
+    lexical: bool = False,
+    signals: bool = False,
+    scored: int = 0,
+    index: IndexName = "exact",
+) -> Iterator[Work]:
+    """Yield the stages of `rank_data` in their order.
+
+    Args:
+        corpus: the texts.
+        model, second: the `describe()` of the models that encode.
+        depth: candidates of each query.
+        lexical: whether BM25 ranks too, which counts words first. signals: whether signals are computed.
+        scored: candidates of each query that a reranker scores.
+        index: how the model's vectors are searched.
+    """
+    queries, passages = len(corpus.queries), len(corpus.passages)
+    depth = min(depth, corpus.n_candidates)
+    sizes = {"passages": sizes_of(corpus.passages), "queries": sizes_of(corpus.queries)}
+    words = Work("counting words", passages, WORD_BYTE * float(sizes["passages"].sum()))
+    if lexical:
+        yield words
+    for prefix, each in (("", model), ("second model: ", second)):
+        if each is not None:
+            for side, of_side in sizes.items():
+                tokens = _tokens(of_side, each, side)
+                yield Work(f"{prefix}encoding {side}", tokens, tokens * TOKEN)
+    compared = float(corpus.n_candidates)
+    if index != "exact":
+        yield Work(BUILDING, compared, SEARCHED * build_work(index, corpus.n_candidates))
+        compared *= INDEXED
+    yield Work("searching", queries, queries * (SEARCHED * compared + RANKED * depth))
+    if signals:
+        yield Work("comparing with positives", queries, COMPARED * queries * depth)
+        if not lexical:
+            yield words
+        yield Work("comparing words", queries, MATCHED * queries * corpus.n_candidates)
+    if scored:
+        pairs = queries * min(scored, depth) + len(corpus.positive_ids)
+        tokens = sum(float(each.sum()) / max(1, len(each)) for each in sizes.values()) / BYTES_OF_A_TOKEN
+        yield Work("scoring pairs", pairs, pairs * tokens * TOKEN * RERANKER)
+
+
+def plan_key(descriptions: Iterable[dict[str, Any]], cluster: ClusterSettings | None = None) -> str:
+    """Return what throughput depends on: names, devices and precisions of the models, and the cluster."""
+    key = " + ".join(f"{each.get('name')} {each.get('devices')} {each.get('precision')}" for each in descriptions)
+    return key if cluster is None else f"{key} on {cluster.address}"
+
+
+def _tokens(sizes: npt.NDArray[np.int64], model: dict[str, Any], side: str) -> float:
+    """Return the expected tokens of texts of so many bytes, which are not tokenised yet."""
+    one = "query" if side == "queries" else "passage"
+    longest = model.get(f"{one}_max_length") or 512
+    extra = SPECIAL_TOKENS + len((model.get(f"{one}_instruction") or "").encode()) / BYTES_OF_A_TOKEN
+    return float(np.minimum(longest, extra + sizes / BYTES_OF_A_TOKEN).sum())

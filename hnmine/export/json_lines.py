@@ -1,13 +1,8 @@
-"""FlagEmbedding's training JSONL.
-
-Rows are written in their order with the original bytes of their fields; `neg` is replaced, hardest first, and comes last if
-a row had none. Positives added by reviewers go to the end of `pos`. `pos_scores` and `neg_scores` of the input are left out
-together: a trainer would pair the old ones with new passages, and FlagEmbedding needs both or none. With scores both are
-written anew. A row with 15 negatives takes about 15 µs, half of it memory access.
-"""
+"""The formats of JSON lines: the rows of FlagEmbedding, and those of ms-swift."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -17,10 +12,12 @@ import numpy.typing as npt
 from hnmine.data.corpus import Corpus
 from hnmine.data.formats.jsonl import spelled
 from hnmine.data.rows import Row, array
+from hnmine.export.examples import ExportPart
 from hnmine.export.scores import PairScores, numbers
 from hnmine.selection.select import Selection
 
-__all__ = ["flagembedding_lines", "promoted_rows", "stale_scores"]
+__all__ = ["flagembedding_lines", "ms_swift", "promoted_rows", "stale_scores"]
+
 
 _encode = msgspec.json.Encoder().encode
 
@@ -89,3 +86,22 @@ def promoted_rows(corpus: Corpus) -> dict[int, npt.NDArray[np.int32]]:
 def stale_scores(rows: Sequence[Row]) -> int:
     """Return the number of rows with scores of passages that are replaced."""
     return sum("pos_scores" in row.fields or "neg_scores" in row.fields for row in rows)
+
+
+_TAGS = re.compile("<(image|video|audio)>")
+
+
+def ms_swift(part: ExportPart) -> Iterator[bytes]:
+    """Yield one line for each positive: `messages`, `positive_messages` and `negative_messages`."""
+
+    def chat(text: str) -> bytes:
+        return b'[{"role": "user", "content": ' + _encode(text) + b"}]"
+
+    for example in part.examples():
+        part.counts["without"] += not example.negatives
+        part.counts["tags"] += sum(_TAGS.search(text) is not None for text in (example.text, *example.positives, *example.negatives))
+        head = b'{"messages": ' + chat(example.text) + b', "positive_messages": ['
+        tail = b', "negative_messages": [' + b", ".join(map(chat, example.negatives)) + b"]}\n" if example.negatives else b"}\n"
+        for positive in example.positives:
+            part.written += 1
+            yield head + chat(positive) + b"]" + tail
