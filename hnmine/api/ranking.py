@@ -20,8 +20,7 @@ from hnmine.api.dataset import Dataset, Shown
 from hnmine.api.selection import Selection, query_number, texts_of
 from hnmine.cluster.settings import ClusterSettings, cluster_settings
 from hnmine.core.errors import SettingsError
-from hnmine.core.progress import OnProgress, ShouldStop, Stages
-from hnmine.core.progress_bar import progress_shown
+from hnmine.core.progress import OnProgress, ShouldStop, Stages, progress_shown
 from hnmine.data.verdicts import match_verdicts
 from hnmine.models.cards import ModelSettings, Precision
 from hnmine.models.encoder import Encoder, as_encoder

@@ -19,8 +19,7 @@ from hnmine.analysis.histograms import score_histograms
 from hnmine.analysis.queries import candidates_of, query_table
 from hnmine.api.dataset import Shown
 from hnmine.core.errors import InputError, SettingsError
-from hnmine.core.progress import OnProgress, ShouldStop, Stages
-from hnmine.core.progress_bar import progress_shown
+from hnmine.core.progress import OnProgress, ShouldStop, Stages, progress_shown
 from hnmine.data.corpus import Corpus, find
 from hnmine.export.examples import ExportPart
 from hnmine.export.formats import Written

@@ -15,13 +15,17 @@ from typing import Any
 import msgspec
 
 from hnmine.checks.kinds import OUTPUT_REPAIRS, TRAINERS
-from hnmine.cli.flag import DEFAULTS, SHARED, Flag, unused, value_of
-from hnmine.cli.server_flags import (
+from hnmine.cli.flag import (
+    DEFAULTS,
     REPRODUCE_WITH_SERVERS,
     SERVER_FLAGS,
+    SHARED,
+    Flag,
     refuse_flags_of_loaded_models,
     server_words,
     servers_of,
+    unused,
+    value_of,
 )
 from hnmine.core.errors import SettingsError
 from hnmine.data.columns import Columns, columns_from

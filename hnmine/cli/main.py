@@ -18,16 +18,16 @@ from typing import Any
 
 import msgspec
 
+from hnmine.cli.flag import servers_of
 from hnmine.cli.flags import paths_of, settings_from
 from hnmine.cli.judge import judge_file
 from hnmine.cli.parser import parse
 from hnmine.cli.reading import FAULTY, check_file, read_report
-from hnmine.cli.server_flags import servers_of
 from hnmine.cli.storage import cache_report, workspace_report
 from hnmine.cli.terminal import Interrupts
 from hnmine.cluster.settings import cluster_settings
 from hnmine.core.errors import Cancelled, HnmineError, SettingsError
-from hnmine.core.progress_bar import Progress
+from hnmine.core.progress import Progress
 from hnmine.core.text import legible
 from hnmine.data.verdicts import read_verdicts
 from hnmine.export.hub_upload import push

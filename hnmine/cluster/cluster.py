@@ -15,11 +15,24 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from hnmine.cluster.encoding import Encoded, EncodeJob, EncodeProgress, EncodeTask, States, shard_groups, shard_name
 from hnmine.cluster.ray_workers import RayWorkers
-from hnmine.cluster.searching import Found, Merged, PassageBlock, block_rows, passage_blocks, query_blocks
 from hnmine.cluster.settings import LOCAL, ClusterSettings, ray_is_installed
 from hnmine.cluster.shared_store import SharedStore
+from hnmine.cluster.work import (
+    Encoded,
+    EncodeJob,
+    EncodeProgress,
+    EncodeTask,
+    Found,
+    Merged,
+    PassageBlock,
+    States,
+    block_rows,
+    passage_blocks,
+    query_blocks,
+    shard_groups,
+    shard_name,
+)
 from hnmine.core.errors import ClusterError, SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.core.scratch import scratch_folder

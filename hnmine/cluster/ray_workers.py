@@ -18,9 +18,8 @@ from typing import Any
 
 import msgspec
 
-from hnmine.cluster.encoding import Encoded, EncodeJob, EncodeTask, ShardEncoder, States
-from hnmine.cluster.searching import BlockSearcher, Found, PassageBlock
 from hnmine.cluster.settings import LOCAL
+from hnmine.cluster.work import BlockSearcher, Encoded, EncodeJob, EncodeTask, Found, PassageBlock, ShardEncoder, States
 from hnmine.core.errors import ClusterError, HnmineError
 from hnmine.core.files import available
 from hnmine.core.progress import ShouldStop, check_cancelled

@@ -19,7 +19,7 @@ from hnmine.data.beir import BeirFolder, beir_at
 from hnmine.data.columns import Columns
 from hnmine.data.corpus import Corpus, PoolMode, build_corpus
 from hnmine.data.folders import Folder, Part, Paths, files_at
-from hnmine.data.formats.net import unreadable_as_input_error
+from hnmine.data.formats.unreadable import unreadable_as_input_error
 from hnmine.data.joining import join_texts, require_texts, spelled_pool, wanted_ids, wanted_queries
 from hnmine.data.objects import are_paths, is_dict_of_tables, path_of, split_of_tables, texts_of
 from hnmine.data.problems import InputFile, Problem, repairs_from, require_decided

@@ -26,7 +26,7 @@ from hnmine.core.paths import require_possible
 from hnmine.core.text import _folded, shortened
 from hnmine.data.corpus import Corpus, find
 from hnmine.data.formats.lines import LineReader
-from hnmine.data.formats.net import reason_of
+from hnmine.data.formats.unreadable import reason_of
 
 __all__ = [
     "CHOICES",

@@ -1,8 +1,8 @@
 """What ranks the candidates: the model, BM25, a second model, or several of them.
 
 A passage that shares the query's rare words, or is near by another model, may be the harder negative for the model in training. So each
-retriever ranks its own FUSION_DEPTH nearest, and `fusion` makes one list of them. Scores stay the similarities of the run's model: filters,
-written scores and "hardest" mean the same for every retriever. A candidate's rank in each list is a signal, "rank_bm25" (from 0; NaN where
+retriever ranks its own FUSION_DEPTH nearest, and `fused` makes one list of them, by reciprocal ranks. Scores stay the similarities of the run's model:
+filters, written scores and "hardest" mean the same for every retriever. A candidate's rank in each list is a signal, "rank_bm25" (from 0; NaN where
 the list lacks it). Lists of 10,000 queries x 1,000 would take 80 MB each; only those of a block of queries are in memory.
 """
 
@@ -14,28 +14,114 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from hnmine.core.arrays import row_blocks
 from hnmine.core.errors import SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop
 from hnmine.data.corpus import Corpus
 from hnmine.models.cards import PACKAGED_NAME, ModelSettings
 from hnmine.models.served.server import Server
 from hnmine.retrieval.bm25 import LexicalIndex
-from hnmine.retrieval.fusion import FUSION_DEPTH, fused
 from hnmine.retrieval.search import top_k
 from hnmine.vectors.similarity import Floats, Ids, VectorRows, pair_scores
 
 __all__ = [
+    "FUSION_DEPTH",
     "MODEL_ALONE",
+    "RANK_CONSTANT",
     "RETRIEVERS",
     "Retriever",
     "Searcher",
     "Vectors",
     "chosen_retrievers",
     "fuse_retrievers",
+    "fused",
     "retriever_names",
     "second_model_settings",
     "similarities",
 ]
+
+
+Numbers = npt.NDArray[np.int64]
+Packed = npt.NDArray[np.uint64]
+
+RANK_CONSTANT = 60
+FUSION_DEPTH = 1_000
+
+# A key is a sum above a place in its row: three lists of FUSION_DEPTH have 3,000 places.
+MOST_LISTS = 3
+PLACE_BITS = 12
+SUM_BITS = 51
+# Sums are whole multiples of 2^-55, so that they do not depend on the order of adding up: 3 / 61 stays below 2^51 of them.
+SCALE = 2.0**55
+_NONE = np.uint64(2**32 - 1)
+_LAST = np.uint64(2**64 - 1)
+
+
+def fused(lists: Sequence[Ids], depth: int, *, behind: Ids | None = None) -> tuple[Ids, list[Ids]]:
+    """Return the head of the fused list of each query, and the rank of its passages in each list.
+
+    Args:
+        lists: each (q, w) int32, w at least 1, passage ids, best first and none twice in a row; -1 behind the last one.
+        depth: ranks wanted (k). The first k of a deeper call are the same.
+        behind: (q, w) int32, the list to continue with where the others hold fewer than `depth`; it adds nothing to the sums.
+
+    Returns:
+        ids: (q, k) int32, -1 where all lists together hold fewer; equal sums in ascending id, which is the order of the text hash.
+        ranks: for each of `lists` (q, k) int32, ranks from 0, -1 where the list does not hold the passage.
+    """
+    every = [*lists, *([] if behind is None else [behind])]
+    widths = [each.shape[1] for each in every]
+    places = sum(widths)
+    if places > 2**PLACE_BITS or len(lists) > MOST_LISTS:
+        raise ValueError(f"{len(lists)} lists, {places:,} ranks together, are too many to fuse; at most {MOST_LISTS}, {2**PLACE_BITS:,}")
+    owner = np.repeat(np.arange(len(every)), widths)
+    local = np.concatenate([np.arange(width) for width in widths]).astype(np.int32)
+    votes = np.rint(SCALE / (RANK_CONSTANT + 1 + local)).astype(np.int64)
+    votes[owner >= len(lists)] = 0
+    # Far below the least vote, so that it orders only passages without a vote.
+    turns = np.where(owner >= len(lists), places - local, 0).astype(np.int64)
+    ids = np.empty((len(every[0]), depth), dtype=np.int32)
+    ranks = [np.empty_like(ids) for _ in lists]
+    for first, stop in row_blocks(len(ids), max(1, places)):
+        rows = np.concatenate([each[first:stop] for each in every], axis=1).astype(np.uint32)  # -1 becomes the last of all
+        packed = rows.astype(np.uint64) << np.uint64(32) | np.arange(places, dtype=np.uint64)
+        packed.sort(axis=1)
+        passages, origin = packed >> np.uint64(32), (packed & _NONE).astype(np.int64)
+        columns, held = _best(passages, votes[origin], turns[origin], len(every), depth)
+        found = np.take_along_axis(passages, columns, 1)
+        ids[first:stop] = np.where(held, found, _NONE).astype(np.uint32).view(np.int32)
+        for number, each in enumerate(ranks):
+            each[first:stop] = -1
+            for step in range(len(every)):  # the same passage of other lists follows directly
+                there = np.minimum(columns + step, places - 1)
+                origins = np.take_along_axis(origin, there, 1)
+                same = held & (np.take_along_axis(passages, there, 1) == found) & (owner[origins] == number)
+                np.copyto(each[first:stop], local[origins], where=same)
+    return ids, ranks
+
+
+def _best(passages: Packed, votes: Numbers, turns: Numbers, lists: int, depth: int) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    """Return the places (r, depth) of the highest sums in rows sorted by passage, and which of them hold any.
+
+    `votes` and `turns` (r, w) are those of each place; a passage occurs at most `lists` times in a row, and counts at its
+    first place.
+    """
+    width = passages.shape[1]
+    sums = votes.copy()
+    for step in range(1, min(lists, width)):
+        sums[:, :-step] += votes[:, step:] * (passages[:, step:] == passages[:, :-step])
+    np.copyto(sums, turns, where=sums == 0)
+    keys = (np.int64(2**SUM_BITS) - sums).astype(np.uint64) << np.uint64(PLACE_BITS) | np.arange(width, dtype=np.uint64)
+    np.copyto(keys, _LAST, where=passages == _NONE)
+    np.copyto(keys[:, 1:], _LAST, where=passages[:, 1:] == passages[:, :-1])
+    if depth < width:
+        keys = np.partition(keys, depth - 1, axis=1)[:, :depth]
+    keys.sort(axis=1)
+    if depth > width:
+        keys = np.pad(keys, ((0, 0), (0, depth - width)), constant_values=_LAST)
+    held = keys != _LAST
+    return np.where(held, keys & np.uint64(2**PLACE_BITS - 1), 0).astype(np.int64), held
+
 
 Retriever = Literal["model", "bm25", "second_model"]
 RETRIEVERS: tuple[Retriever, ...] = get_args(Retriever)

@@ -23,7 +23,7 @@ from hnmine.core.errors import InputError
 from hnmine.core.paths import require_possible
 from hnmine.data.corpus import Corpus
 from hnmine.data.formats.lines import LineReader
-from hnmine.data.formats.net import reason_of
+from hnmine.data.formats.unreadable import reason_of
 from hnmine.data.verdicts import Choice, pair_keys, pairs_of, parse_time
 from hnmine.review.batches import as_stored, as_text
 from hnmine.review.event_log import EventLog

@@ -14,8 +14,7 @@ import numpy as np
 
 from hnmine.cluster.settings import ClusterSettings, cluster_settings
 from hnmine.core.errors import SettingsError
-from hnmine.core.progress import OnProgress, ShouldStop
-from hnmine.core.progress_bar import progress_shown
+from hnmine.core.progress import OnProgress, ShouldStop, progress_shown
 from hnmine.data.columns import Columns, columns_from
 from hnmine.data.corpus import PoolMode
 from hnmine.data.folders import Paths

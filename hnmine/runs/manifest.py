@@ -24,7 +24,7 @@ from hnmine.core.version import __version__
 from hnmine.data.folders import Paths
 from hnmine.data.verdicts import Verdict
 from hnmine.export.formats import Written
-from hnmine.models.served.names import served_name
+from hnmine.models.served.client import served_name
 from hnmine.models.served.probe import same_model
 from hnmine.review.judgements import Judgement
 

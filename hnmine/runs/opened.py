@@ -18,7 +18,7 @@ from hnmine.data.columns import Columns
 from hnmine.data.verdicts import VerdictPairs, verdict_lines
 from hnmine.review.judgements import judgement_lines
 from hnmine.review.relabelling import JudgedPairs
-from hnmine.runs.descriptions import Run
+from hnmine.runs.folders import Run
 from hnmine.runs.reviewed import Reviewed
 from hnmine.runs.uploads import Stamp
 from hnmine.runs.workspace import Workspace

@@ -16,7 +16,7 @@ from hnmine.data.columns import Columns
 from hnmine.data.folders import Folder, folder_of
 from hnmine.data.formats.detect import Role
 from hnmine.data.formats.jsonl import Reader
-from hnmine.data.formats.net import unreadable_as_input_error
+from hnmine.data.formats.unreadable import unreadable_as_input_error
 from hnmine.data.problems import helpful_repairs
 from hnmine.data.reading import pool_of, training_of
 from hnmine.data.several import Reading, Sorted, sorted_files

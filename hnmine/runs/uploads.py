@@ -25,8 +25,8 @@ from hnmine.data.columns import Columns
 from hnmine.data.folders import Folder, Part, files_at, folder_of
 from hnmine.data.formats.detect import Role, Source, read_as
 from hnmine.data.formats.jsonl import Reader
-from hnmine.data.formats.net import unreadable_as_input_error
 from hnmine.data.formats.tables import RecordReader
+from hnmine.data.formats.unreadable import unreadable_as_input_error
 from hnmine.data.labels import label_of
 from hnmine.data.reading import training_of
 from hnmine.data.rows import Row, training_rows

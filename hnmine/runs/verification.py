@@ -22,10 +22,10 @@ from hnmine.review import judgements, log_check
 from hnmine.review.audit_sample import Sample
 from hnmine.review.event_log import SCHEMA_VERSION
 from hnmine.review.judge_settings import JudgeSettings
-from hnmine.runs import dataset_files, dataset_notes, job_records, judge_setup, selection_files, variants
+from hnmine.runs import dataset_notes, folders, job_records, judge_setup, selection_files, variants
 from hnmine.runs.dataset_notes import DatasetNote
 from hnmine.runs.dataset_settings import SETTINGS, read_guidelines, read_overlap, read_setting
-from hnmine.runs.descriptions import Run
+from hnmine.runs.folders import Run
 from hnmine.runs.job_records import JobRecord, Timings, older_timings
 from hnmine.runs.selection_files import Draft, Exported
 from hnmine.runs.variants import Figures
@@ -143,7 +143,7 @@ def _dataset(space: Workspace, dataset_id: str) -> Iterator[WorkspaceError]:
     folder, dataset = space.dataset_folder(dataset_id), space.dataset(dataset_id)
     remedy = "put it back as it was, or upload the same files again"
     try:
-        names = dataset_files.changed(folder, dataset, (_inputs(run) for run in space.runs(dataset_id)))
+        names = folders.changed(folder, dataset, (_inputs(run) for run in space.runs(dataset_id)))
     except (OSError, HnmineError) as error:
         yield WorkspaceError(f"the data in {folder} cannot be read ({error}); {remedy}")
         return

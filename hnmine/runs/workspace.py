@@ -26,10 +26,9 @@ from hnmine.core.text import text_hash, visible
 from hnmine.data.columns import Columns
 from hnmine.retrieval.ranking import Ranking
 from hnmine.review.store import ReviewStore
-from hnmine.runs import dataset_files
-from hnmine.runs.dataset_files import OWN_CORPUS
+from hnmine.runs import folders
 from hnmine.runs.dataset_settings import SETTINGS, Decisions, read_setting
-from hnmine.runs.descriptions import REMEDIES, Dataset, Run, RunSize, older_run
+from hnmine.runs.folders import OWN_CORPUS, REMEDIES, Dataset, Run, RunSize, older_run
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.uploads import Stamp, Uploaded, below, list_files, stamp
 from hnmine.selection.settings import SelectionSettings
@@ -113,11 +112,11 @@ class Workspace:
             WorkspaceError: the disk is full, or a file cannot be read.
         """
         with self._new_folder(self.root / "datasets") as folder:
-            dataset = dataset_files.fill(folder, name, training, pool_name, pool)
+            dataset = folders.fill(folder, name, training, pool_name, pool)
             target = self._folder("datasets", dataset.id)
             held = _or_error(self.dataset, dataset.id)
             if target.exists() and not isinstance(held, VersionError):
-                if isinstance(held, Dataset) and dataset_files.is_whole(target, held):
+                if isinstance(held, Dataset) and folders.is_whole(target, held):
                     return held
                 for each in target.iterdir():  # what people chose and wrote; the files are those of before
                     if each.is_file() and not (folder / each.name).exists():

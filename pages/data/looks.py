@@ -11,7 +11,7 @@ from typing import Any
 from hnmine import resources
 from hnmine.data.columns import Columns
 from hnmine.data.formats.detect import Role
-from hnmine.data.shapes.collection import COLLECTION
+from hnmine.data.shapes.ids import COLLECTION
 from hnmine.runs import uploads as datasets
 from hnmine.runs.uploads import FileInfo, FirstRow, Stamp
 from hnmine.runs.workspace import Dataset

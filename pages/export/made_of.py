@@ -7,7 +7,7 @@ import streamlit as st
 from hnmine import resources
 from hnmine.core.text import counted, visible
 from hnmine.models.cards import readable_name
-from hnmine.models.served.names import served_name
+from hnmine.models.served.client import served_name
 from hnmine.resources import OpenRun
 from hnmine.retrieval.retrievers import retriever_names
 from hnmine.runs import selection_files

@@ -10,7 +10,7 @@ from hnmine.core.text import visible
 from hnmine.data.dataset import Inputs
 from hnmine.models import cards
 from hnmine.models.cards import ModelSettings
-from hnmine.models.served.names import served_name
+from hnmine.models.served.client import served_name
 from pages.shared import dataset_figures, wording
 from pages.shared.widgets import metrics
 

@@ -13,7 +13,7 @@ from hnmine.data.corpus import PoolMode
 from hnmine.data.dataset import Inputs
 from hnmine.models import cards, loading
 from hnmine.models.cards import ModelSettings
-from hnmine.models.served.names import served_name
+from hnmine.models.served.client import served_name
 from hnmine.retrieval.approximate import IndexName
 from hnmine.retrieval.retrievers import MODEL_ALONE, retriever_names
 from hnmine.runs.mine import MineSettings

@@ -11,8 +11,7 @@ from hnmine.core.errors import HnmineError
 from hnmine.models import cards
 from hnmine.models.cards import ModelSettings
 from hnmine.models.served.server import EMBEDDER_APIS
-from hnmine.retrieval.fusion import FUSION_DEPTH
-from hnmine.retrieval.retrievers import MODEL_ALONE, RETRIEVERS, Retriever, retriever_names, second_model_settings
+from hnmine.retrieval.retrievers import FUSION_DEPTH, MODEL_ALONE, RETRIEVERS, Retriever, retriever_names, second_model_settings
 from hnmine.runs.mine import MineSettings
 from pages.mine import model
 from pages.shared import served, servers

@@ -11,7 +11,7 @@ from hnmine.core.errors import HnmineError, WorkspaceError
 from hnmine.core.files import in_words
 from hnmine.core.text import counted
 from hnmine.runs.dataset_notes import title as dataset_title
-from hnmine.runs.descriptions import Dataset
+from hnmine.runs.folders import Dataset
 from hnmine.runs.variants import MINED, NOTE_LENGTH, forget, note, rename_variant, save_note
 from hnmine.runs.workspace import NAME_LENGTH
 from pages.runs.table import CHOSEN, Row

@@ -10,9 +10,9 @@ import streamlit as st
 from hnmine import resources
 from hnmine.core.text import visible
 from hnmine.models.cards import readable_name
-from hnmine.models.served.names import served_name
+from hnmine.models.served.client import served_name
 from hnmine.runs.dataset_notes import title
-from hnmine.runs.descriptions import Dataset, Run
+from hnmine.runs.folders import Dataset, Run
 from hnmine.runs.selection_files import last_export
 from hnmine.runs.variants import MINED, Figures, Variant, all_variants, note
 from pages.runs import figures

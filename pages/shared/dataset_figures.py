@@ -10,7 +10,7 @@ import numpy.typing as npt
 from hnmine import resources
 from hnmine.analysis import queries
 from hnmine.models.batching import token_counts
-from hnmine.runs.dataset_files import is_whole
+from hnmine.runs.folders import is_whole
 
 __all__ = ["Lengths", "is_as_uploaded", "text_duplicates", "text_lengths"]
 

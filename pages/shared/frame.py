@@ -16,9 +16,9 @@ from hnmine import resources
 from hnmine.core.errors import HnmineError
 from hnmine.core.text import counted, shortened, visible
 from hnmine.models.cards import readable_name
-from hnmine.models.served.names import served_name
+from hnmine.models.served.client import served_name
 from hnmine.runs import dataset_notes
-from hnmine.runs.descriptions import Dataset, Run
+from hnmine.runs.folders import Dataset, Run
 from hnmine.runs.variants import all_variants
 from pages.shared import access, audit, job_progress, sign_in, state, statistics, wording
 from pages.shared.printable import literal

@@ -21,7 +21,7 @@ from hnmine.models.cards import ModelSettings
 from hnmine.models.encoder import encode
 from hnmine.models.opening import load_encoder, load_reranker
 from hnmine.models.reranker import RerankerSettings
-from hnmine.models.served.names import offered_names
+from hnmine.models.served.client import offered_names
 from hnmine.models.served.server import EMBEDDER_APIS, RERANKER_APIS, Api, Server, embedder_api, reranker_api
 from pages.shared import limits, servers
 from pages.shared.widgets import failed

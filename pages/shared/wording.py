@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from hnmine.data.corpus import PoolMode
-from hnmine.retrieval.fusion import FUSION_DEPTH
+from hnmine.retrieval.retrievers import FUSION_DEPTH
 from hnmine.review.audit import Rate
 from hnmine.selection.filters import FILTERS, NO_MEASUREMENT
 from hnmine.selection.settings import TARGETS

@@ -22,16 +22,15 @@ import hnmine.runs.mine
 from hnmine.checks.kinds import OUTPUT_REPAIRS
 from hnmine.cli.flags import FLAGS, SHARED, command_line
 from hnmine.cli.main import main
-from hnmine.core import progress_bar
+from hnmine.core import progress as progress_of
 from hnmine.core.errors import HnmineError
-from hnmine.core.progress_bar import Progress, progress_shown
+from hnmine.core.progress import Progress, progress_shown
 from hnmine.data.columns import Columns
 from hnmine.data.problems import REPAIRS
 from hnmine.models.cards import MODEL_CLASSES, PACKAGED_NAME, PRECISIONS, ModelSettings
 from hnmine.models.reranker import RERANKER_CLASSES, RerankerSettings
 from hnmine.retrieval.approximate import INDEXES
-from hnmine.retrieval.fusion import FUSION_DEPTH
-from hnmine.retrieval.retrievers import RETRIEVERS, second_model_settings
+from hnmine.retrieval.retrievers import FUSION_DEPTH, RETRIEVERS, second_model_settings
 from hnmine.review.relabelling import RELABELS
 from hnmine.runs.mine import SCORE_SOURCES, MineSettings
 from hnmine.selection.settings import SelectionSettings
@@ -587,7 +586,7 @@ def test_progress_in_a_log_is_a_line_at_the_beginning_and_then_now_and_again(mon
     assert "/4.00k" in begun
     assert " tokens/s]" in begun
     assert selecting == "selecting"
-    monkeypatch.setattr(progress_bar, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(progress_of, "SECONDS_BETWEEN_LINES", 0.0)
     progress = Progress(log := io.StringIO())
     for done in (500, 1000, 2000):  # a stage that goes on where an earlier run stopped
         progress(done, 4000, "encoding passages")

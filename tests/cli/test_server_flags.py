@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hnmine.cli.flag import SERVER_FLAGS
 from hnmine.cli.flags import command_line, settings_from
 from hnmine.cli.main import main, parse
-from hnmine.cli.server_flags import SERVER_FLAGS
 from hnmine.core.errors import SettingsError
 from hnmine.models.cards import PACKAGED_NAME, ModelSettings
 from hnmine.models.reranker import RerankerSettings

@@ -6,8 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hnmine.cluster.encoding import Encoded, EncodeJob, EncodeTask, ShardEncoder, States
-from hnmine.cluster.searching import BlockSearcher, Found, PassageBlock
+from hnmine.cluster.work import BlockSearcher, Encoded, EncodeJob, EncodeTask, Found, PassageBlock, ShardEncoder, States
 from hnmine.core.progress import ShouldStop, check_cancelled
 from hnmine.models.cards import ModelSettings
 from tests.conftest import FakeEncoder

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hnmine.cluster import encoding, searching
 from hnmine.cluster import settings as cluster_options
+from hnmine.cluster import work
 from hnmine.cluster.cluster import Cluster, opened
-from hnmine.cluster.encoding import EncodeProgress, ShardEncoder, shard_groups, shard_name
 from hnmine.cluster.settings import ClusterSettings, cluster_settings, ray_is_installed
 from hnmine.cluster.shared_store import SharedStore
+from hnmine.cluster.work import EncodeProgress, ShardEncoder, shard_groups, shard_name
 from hnmine.core.errors import Cancelled, ClusterError, EncodeError, SettingsError
 from hnmine.models.cards import ModelSettings
 from hnmine.retrieval.search import top_k
@@ -30,7 +30,7 @@ SPACE = encoder_key("{}", "model", np.dtype(np.float32))
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "FEWEST_TEXTS", 20)
+    monkeypatch.setattr(work, "FEWEST_TEXTS", 20)
 
 
 def both(cluster: Cluster, store: VectorStore | None, **more: Any) -> list[np.ndarray]:
@@ -233,8 +233,8 @@ def test_the_search_in_blocks_is_the_search(data: st.DataObject, seed: int) -> N
     queries = rng.choice(np.array([-1, 0, 1, 0.3], np.float32), (data.draw(st.integers(0, 30)), 4))
     limit = data.draw(st.none() | st.integers(1, count))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searching, "BLOCK_BYTES", 16 * data.draw(st.integers(1, 50)))
-        patch.setattr(searching, "QUERIES", data.draw(st.integers(1, 10)))
+        patch.setattr(work, "BLOCK_BYTES", 16 * data.draw(st.integers(1, 50)))
+        patch.setattr(work, "QUERIES", data.draw(st.integers(1, 10)))
         scores, ids = Cluster(SerialWorkers(seed=seed)).top_k(queries, passages, k, count=limit)
     wanted, wanted_ids = top_k(queries, passages, k, count=limit)
     assert scores.tobytes() == wanted.tobytes()
@@ -248,7 +248,7 @@ def test_rows_in_another_order_than_their_ids_are_searched_alike(tmp_path: Path)
     queries = np.asarray(vectors_of(Trigrams(), TEXTS[:20], "queries", None))  # type: ignore[arg-type]
     (rows,) = Cluster(SerialWorkers(2)).vectors(Trigrams(), [(TEXTS, "passages")], store)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searching, "BLOCK_BYTES", 4 * 64 * 70)
+        patch.setattr(work, "BLOCK_BYTES", 4 * 64 * 70)
         found = Cluster(SerialWorkers(seed=3)).top_k(queries, rows, 50, count=500)
     wanted = top_k(queries, np.asarray(rows), 50, count=500)
     assert all(one.tobytes() == other.tobytes() for one, other in zip(found, wanted, strict=True))

@@ -15,7 +15,7 @@ from hnmine.analysis.count_charts import rank_curve
 from hnmine.analysis.queries import candidates_of, positive_ranks, query_table
 from hnmine.data.corpus import build_corpus
 from hnmine.data.verdicts import Verdict
-from hnmine.retrieval.fusion import FUSION_DEPTH, fused
+from hnmine.retrieval.retrievers import FUSION_DEPTH, fused
 from hnmine.selection.ordering import descends, hardest_first, order_keys
 from hnmine.selection.select import select
 from hnmine.selection.settings import SelectionSettings

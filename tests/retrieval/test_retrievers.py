@@ -23,9 +23,8 @@ from hnmine.models.cards import PACKAGED_NAME, packaged_folder
 from hnmine.models.encoder import encode
 from hnmine.models.loading import LazyModel
 from hnmine.retrieval.bm25 import LexicalIndex
-from hnmine.retrieval.fusion import FUSION_DEPTH, fused
 from hnmine.retrieval.ranking import Ranking, rank
-from hnmine.retrieval.retrievers import RETRIEVERS, chosen_retrievers, retriever_names, second_model_settings
+from hnmine.retrieval.retrievers import FUSION_DEPTH, RETRIEVERS, chosen_retrievers, fused, retriever_names, second_model_settings
 from hnmine.retrieval.search import top_k
 from hnmine.runs.mine import MineSettings, mine, mine_to_file
 from hnmine.runs.reproduce import reproduce

@@ -17,7 +17,7 @@ from hnmine import resources
 from hnmine.core import array_files
 from hnmine.core.errors import VersionError, WorkspaceError
 from hnmine.core.files import locked
-from hnmine.runs.descriptions import RunSize
+from hnmine.runs.folders import RunSize
 from hnmine.runs.job_records import JobRecords
 from hnmine.runs.uploads import below, list_files, stamp
 from hnmine.runs.verification import verify

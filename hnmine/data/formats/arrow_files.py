@@ -8,7 +8,7 @@ from typing import Any
 from hnmine.core.errors import InputError
 from hnmine.data.formats.arrow import BATCH_BYTES, Opened
 from hnmine.data.formats.streams import check_growth
-from hnmine.data.formats.unsupported import ARROW
+from hnmine.data.formats.unreadable import ARROW
 
 __all__ = ["opened_ipc", "opened_parquet"]
 

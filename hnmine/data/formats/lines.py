@@ -19,9 +19,8 @@ from typing import Any, BinaryIO, TypeVar
 from hnmine.core.errors import HnmineError, InputError
 from hnmine.core.paths import open_input, shown
 from hnmine.data.formats.encodings import encoding_named, encoding_of, transcoded
-from hnmine.data.formats.net import reason_of, unreadable_as_input_error
 from hnmine.data.formats.streams import BLOCK, Packing, packing_of, unpacked
-from hnmine.data.formats.unsupported import ARROW, unsupported
+from hnmine.data.formats.unreadable import ARROW, reason_of, unreadable_as_input_error, unsupported
 from hnmine.data.problems import InputFile, Problem, Resolution, Unit, repairs_from
 
 __all__ = ["MAX_LINE_BYTES", "SEEKABLE", "LineReader", "chained"]

@@ -27,7 +27,7 @@ from hnmine.data.formats.headers import doubt
 from hnmine.data.formats.lines import SEEKABLE, LineReader, chained
 from hnmine.data.formats.literals import list_in
 from hnmine.data.formats.streams import check_growth, single
-from hnmine.data.formats.unsupported import ARROW
+from hnmine.data.formats.unreadable import ARROW
 from hnmine.data.problems import InputFile
 from hnmine.data.questions import unknown_columns
 from hnmine.data.resolving import resolve

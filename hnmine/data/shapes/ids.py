@@ -1,9 +1,10 @@
-"""Rows that name passages, and perhaps the query, by id; the texts are in other files.
+"""Rows that name passages, and perhaps the query, by id; the texts are in other files, or in the same object (`queries`, `corpus`).
 
 Values are ids if none of the first records has a text there: numbers, words with a digit and without a blank, objects with
 an id and no text, or lists of these by source of negatives. A field named `..._id` needs no digit. Tables of ids without a
 header are triples or, with few small numbers in the last column, judgements. The ids stand in `query`, `pos` and `neg` until
-`data.joining` replaces them by texts; an id is never a passage.
+`data.joining` replaces them by texts; an id is never a passage. In the object of LlamaIndex and of sentence-transformers' evaluators
+(`queries`, `corpus`, `relevant_docs`, each by id) a query with relevant passages becomes a row, and the corpus is the pool.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import Any
 import msgspec
 
 from hnmine.data.columns import is_label
-from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, raw, value
+from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, joined, raw, value
 
-__all__ = ["IDS", "IDS_ONLY", "ID_TABLE", "JUDGED_OBJECT", "JUDGED_TABLE", "ids_in", "looks_like_id"]
+__all__ = ["COLLECTION", "IDS", "IDS_ONLY", "ID_TABLE", "JUDGED_OBJECT", "JUDGED_TABLE", "ids_in", "looks_like_id"]
+
 
 _QUERY = ("query", "question", "query_text", "anchor", "q")
 _QUERY_ID = ("query_id", "qid", "question_id", "query-id", "queryid", "topic_id", "topic")
@@ -224,4 +226,48 @@ IDS_ONLY = Shape(
     joins=True,
     query_ids=True,
     passage_ids=True,
+)
+
+
+_COLLECTED = ("queries", "corpus", "relevant_docs")
+
+
+def _fits_collection(records: Sequence[Record]) -> bool:
+    return len(records) == 1 and all(isinstance(records[0].get(part), dict) for part in _COLLECTED)
+
+
+def _collected_text(passage: Any) -> str:
+    """Return a passage: a text, or an object with `text` and perhaps `title`."""
+    if isinstance(passage, dict):
+        return joined(passage.get("title"), passage.get("text"))
+    if not isinstance(passage, str):
+        raise ShapeError
+    return passage
+
+
+def _collected_rows(fields: Fields) -> list[Fields]:
+    queries, corpus, relevant = (value(fields, part) for part in _COLLECTED)
+    rows: list[Fields] = []
+    for identity, found in relevant.items():
+        ids = [each for each, grade in found.items() if grade > 0] if isinstance(found, dict) else list(found)
+        if identity not in queries or not all(each in corpus for each in ids):
+            raise ShapeError
+        rows.append(
+            {"query": raw(queries[identity]), "pos": raw([_collected_text(corpus[each]) for each in ids]), "id": raw(identity)}
+            if ids
+            else {}
+        )
+    return rows
+
+
+def _collected_pool(fields: Fields) -> list[str]:
+    return [text for passage in value(fields, "corpus").values() if (text := _collected_text(passage)).strip()]
+
+
+COLLECTION = Shape(
+    name="queries, corpus and relevant passages",
+    fits=_fits_collection,
+    rows=_collected_rows,
+    pool=_collected_pool,
+    left_out="query without a relevant passage",
 )

@@ -1,7 +1,8 @@
-"""Rows within one object (`{"set": {...}}`, `{"set": ["query", "positive"]}`), texts as `[instruction, text]` pairs, and objects in fields.
+"""Rows within objects: of one object (`{"set": {...}}`), `[instruction, text]` pairs, objects in fields, SQuAD.
 
 The instruction of a query is kept as `prompt`. A query that is an object with a text is that text. Other objects are a
-question: their fields are listed by dotted names, such as `input.question`, and the user names those to read.
+question: their fields are listed by dotted names, such as `input.question`, and the user names those to read. In SQuAD the paragraph is
+the positive, not the answer. A question without an answer is left out and counted.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from hnmine.data.columns import Columns, query_among, training_columns
 from hnmine.data.shapes.judged import passage_in, passages_in
 from hnmine.data.shapes.shape import Fields, Record, Shape, ShapeError, inside_of, raw, text_in, value
 
-__all__ = ["FLATTENED", "INSTRUCTED", "OBJECTS", "WRAPPED", "WRAPPED_TEXTS", "dotted"]
+__all__ = ["FLATTENED", "INSTRUCTED", "OBJECTS", "SQUAD", "SQUAD_FLAT", "WRAPPED", "WRAPPED_TEXTS", "dotted"]
 
 
 def _inside(record: Record) -> Any:
@@ -153,3 +154,45 @@ FLATTENED = Shape(
 WRAPPED = Shape(name="rows within one object", fits=_fits, rows=_unwrapped)
 WRAPPED_TEXTS = Shape(name="lists of a query and its passages", fits=_fits_texts, rows=_from_texts)
 INSTRUCTED = Shape(name="texts with instructions", fits=_fits_pairs, rows=_from_pairs)
+
+
+def _fits_documents(records: Sequence[Record]) -> bool:
+    return all(
+        isinstance(each.get("paragraphs"), list) and all(isinstance(part, dict) and "qas" in part for part in each["paragraphs"])
+        for each in records
+    )
+
+
+def _questions(fields: Fields) -> list[Fields]:
+    rows: list[Fields] = []
+    for part in value(fields, "paragraphs"):
+        if not isinstance(part, dict) or not isinstance(part.get("qas"), list):
+            raise ShapeError
+        for asked in part["qas"]:
+            if not isinstance(asked, dict):
+                raise ShapeError
+            if asked.get("is_impossible") or not asked.get("answers", True):
+                rows.append({})  # left out
+                continue
+            row = {"query": raw(asked.get("question")), "pos": raw([part.get("context")])}
+            row |= {name: raw(asked[name]) for name in ("id", "answers") if name in asked}
+            rows.append(row | {name: fields[name] for name in ("title",) if name in fields})
+    return rows
+
+
+def _fits_flat(records: Sequence[Record]) -> bool:
+    return all("question" in each and isinstance(each.get("context"), str) and isinstance(each.get("answers"), dict) for each in records)
+
+
+def _question(fields: Fields) -> list[Fields]:
+    answers = value(fields, "answers")
+    if not isinstance(answers, dict):
+        raise ShapeError
+    if not answers.get("text"):
+        return [{}]
+    row = {"query": fields["question"], "pos": raw([value(fields, "context")])}
+    return [row | {name: kept for name, kept in fields.items() if name not in ("question", "context", "query", "pos", "neg")}]
+
+
+SQUAD = Shape(name="SQuAD documents", fits=_fits_documents, rows=_questions, left_out="question without an answer")
+SQUAD_FLAT = Shape(name="SQuAD rows", fits=_fits_flat, rows=_question, left_out="question without an answer")

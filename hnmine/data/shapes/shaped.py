@@ -19,16 +19,14 @@ from hnmine.data.labels import are_flags, contradicting
 from hnmine.data.problems import Problem
 from hnmine.data.shapes.annotated import ARGILLA, ARGILLA_FLAT, LABEL_STUDIO, PRODIGY, RANKER
 from hnmine.data.shapes.choices import CHOICES
-from hnmine.data.shapes.collection import COLLECTION
-from hnmine.data.shapes.ids import ID_TABLE, IDS, IDS_ONLY, JUDGED_OBJECT, JUDGED_TABLE, looks_like_id
+from hnmine.data.shapes.ids import COLLECTION, ID_TABLE, IDS, IDS_ONLY, JUDGED_OBJECT, JUDGED_TABLE, looks_like_id
 from hnmine.data.shapes.judged import JUDGED, JUDGED_IDS, judged, passages_in
 from hnmine.data.shapes.messages import CONVERSATION, MESSAGES
-from hnmine.data.shapes.nested import FLATTENED, INSTRUCTED, OBJECTS, WRAPPED, WRAPPED_TEXTS, dotted
+from hnmine.data.shapes.nested import FLATTENED, INSTRUCTED, OBJECTS, SQUAD, SQUAD_FLAT, WRAPPED, WRAPPED_TEXTS, dotted
 from hnmine.data.shapes.preferences import AB, ALPACA, KTO, NUMBERED, OPENAI, PREFERENCES
 from hnmine.data.shapes.published import COLUMNAR, DUPLICATES, MULTIHOP, QUESTIONS, SNIPPETS
 from hnmine.data.shapes.separated import SEPARATED, UNSEPARATED
 from hnmine.data.shapes.shape import Fields, Record, Shape, raw, text_in
-from hnmine.data.shapes.squad import SQUAD, SQUAD_FLAT
 
 __all__ = ["SHAPES", "Shaped", "recognised"]
 

@@ -1,10 +1,16 @@
-"""Files that hold no text that can be read here, recognised by their first bytes: each is one message with a remedy."""
+"""What cannot be read: formats by their first bytes, and whatever a reader raises, as an error with the file and the line."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Callable, Iterator
 
-__all__ = ["ARROW", "unsupported"]
+from hnmine.core.errors import HnmineError, InputError
+from hnmine.core.text import one_line
+
+__all__ = ["ARROW", "reason_of", "unreadable_as_input_error", "unsupported"]
+
 
 # First bytes of an Arrow file and an Arrow stream.
 ARROW = (b"ARROW1", b"\xff\xff\xff\xff")
@@ -51,3 +57,30 @@ def unsupported(head: bytes) -> str:
     if _XML.match(head[:4096]):
         return f"an XML document; {_TABLE}"
     return ""
+
+
+_LONGEST = 200  # characters of a reason
+
+
+def reason_of(error: Exception) -> str:
+    """Return an exception in a few words on one line."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    first = str(error).partition("\n")[0]
+    return one_line(f"{type(error).__name__}: {first}" if first else type(error).__name__, _LONGEST)
+
+
+@contextlib.contextmanager
+def unreadable_as_input_error(where: Callable[[], str]) -> Iterator[None]:
+    """Raise InputError in place of any exception of a parser; `where` returns the file, and the line where there is one.
+
+    Raises:
+        InputError: the code inside raised another exception.
+    """
+    try:
+        yield
+    except (HnmineError, MemoryError):
+        raise
+    except Exception as error:
+        remedy = "correct the file there, or write it again as JSON lines, CSV or Parquet"
+        raise InputError(f"{where()}: cannot be read ({reason_of(error)}); {remedy}") from error

@@ -1,8 +1,13 @@
-"""What the folder of a data set and that of a run say of themselves: dataset.json and manifest.json."""
+"""The folders of data sets and runs: what they say of themselves (dataset.json, manifest.json), and how that of a data set is filled.
+
+A data set has the uploaded files under names of their roles. Its id is a hash of their bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import datetime
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,14 +15,16 @@ from typing import Any
 import msgspec
 
 from hnmine.core import small_files
-from hnmine.core.array_files import Fingerprint
+from hnmine.core.array_files import Fingerprint, sync_folder
 from hnmine.core.errors import WorkspaceError
+from hnmine.core.files import write_atomic
 from hnmine.core.text import visible
 from hnmine.runs.manifest import check_types
 from hnmine.runs.settings import MineSettings
-from hnmine.runs.uploads import FileInfo
+from hnmine.runs.uploads import FileInfo, Uploaded, below, members, store
 
-__all__ = ["REMEDIES", "Dataset", "Run", "RunSize", "older_run"]
+__all__ = ["REMEDIES", "Dataset", "Run", "RunSize", "changed", "fill", "is_whole", "older_run"]
+
 
 # How to continue where what a folder says of itself is damaged. The folder stays: it may have the only copy of the data.
 REMEDIES = {
@@ -136,3 +143,78 @@ def older_run(value: Any) -> Any:
     if isinstance(manifest, dict):
         check_types(manifest)
     return value
+
+
+# The name of the pool of a BEIR data set.
+OWN_CORPUS = "its corpus"
+
+
+def fill(folder: Path, name: str, training: Uploaded, pool_name: str | None, pool: Uploaded | None) -> Dataset:
+    """Copy the files of a data set into an empty folder and describe them there; all is synced.
+
+    Raises:
+        OSError, OutputError: a file cannot be read, or the disk is full.
+    """
+    file_name, size, file_digest, training_look = store(training, name, "training", folder)
+    digests = [(file_name, file_digest)]
+    own_pool = training_look is not None and training_look.own_pool
+    pool_file, pool_look = None, None
+    if pool is not None:
+        pool_file, pool_size, pool_digest, pool_look = store(pool, pool_name or "", "pool", folder)
+        size += pool_size
+        digests.append((pool_file, pool_digest))
+    dataset = Dataset(
+        id=_dataset_id(digests),
+        name=name,
+        pool_name=pool_name if pool is not None else OWN_CORPUS if own_pool else None,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        bytes=size,
+        training_file=file_name,
+        pool_file=pool_file,
+        training_look=training_look,
+        pool_look=pool_look,
+    )
+    write_atomic(folder / "dataset.json", [small_files.encoded(dataset)])
+    for each in (*(path for path in below(folder) if path.is_dir()), folder):
+        sync_folder(each)
+    return dataset
+
+
+def changed(folder: Path, dataset: Dataset, known: Iterable[Sequence[str]] = ()) -> list[str]:
+    """Return the names of the files of a data set whose bytes are not those that it was stored with; all bytes are read.
+
+    The id is that of all files together. `known` has the SHA-256 of the files as runs were mined from them: where these give the id, they
+    say which file has changed. Else all files are returned.
+
+    Raises:
+        OSError: a file is missing or cannot be read.
+        InputError: a folder of several files cannot be read.
+    """
+    names = [name for name in (dataset.training_file, dataset.pool_file) if name is not None]
+    digests = [_sha256(folder / name) for name in names]
+    if _dataset_id(zip(names, digests, strict=True)) == dataset.id:
+        return []
+    for before in known:
+        if len(before) == len(names) and _dataset_id(zip(names, before, strict=True)) == dataset.id:
+            return [name for name, was, now in zip(names, before, digests, strict=True) if was != now]
+    return names
+
+
+def is_whole(folder: Path, dataset: Dataset) -> bool:
+    """Return whether the files of a data set are those that it was stored with."""
+    try:
+        return not changed(folder, dataset)
+    except (OSError, ValueError):  # InputError is one
+        return False
+
+
+def _dataset_id(digests: Iterable[tuple[str, str]]) -> str:
+    return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in digests).encode()).hexdigest()[:12]
+
+
+def _sha256(path: Path) -> str:
+    if path.is_dir():
+        lines = (f"{name} {_sha256(path / name)}\n" for name in members(path))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
