@@ -1,10 +1,7 @@
 """The type of each field as `datasets` loads it, where loading stops, and problems of `pos_scores` and `neg_scores`.
 
-The JSON loader of `datasets` 5.2 reads 10 MiB at a time: the first part decides the type of each field, and later parts are cast
-to it. Mixed types in the first part become a field of JSON values (older versions refuse it); later the cast fails, as for
-fractions after whole numbers and for new fields. A mixture is always reported, because the file could not be joined with
-others. FlagEmbedding with `--knowledge_distillation` needs both scores on every row, and looks them up by position. Two scales
-are reported only if every row is wholly within 0..1 or wholly outside -1..1, and both occur.
+The loader decides types by the first 10 MiB (docs/internals.md). FlagEmbedding with `--knowledge_distillation` needs both scores on every
+row, and looks them up by position. Two scales are reported only if every row is wholly within 0..1 or wholly outside -1..1, and both occur.
 """
 
 from __future__ import annotations

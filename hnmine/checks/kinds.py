@@ -1,10 +1,7 @@
 """Kinds of findings, trainers and repairs, and the report of a check.
 
-Three readers are simulated, each from its source and covered by tests. FlagEmbedding 1.4.2 (also with
-`--same_dataset_within_batch`): an empty `neg` divides by zero, a short one is repeated, a missing `prompt` becomes "None", `type`
-must be one per batch, scores are looked up by position. `datasets` 5.2: the first 10 MiB decide the type of each field (see
-`field_types`). N-tuples (sentence-transformers). ms-swift 4 has a form of its own (see `reader`). An "error" stops a trainer or
-teaches it something wrong, a "warning" wastes training, and a "note" is information: a good file has no findings.
+An "error" stops a trainer or teaches it something wrong, a "warning" wastes training, and a "note" is information: a good file has no
+findings. How each trainer reads a file, by its own source: docs/internals.md.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Reads a training file for the check: rows of `query`, `pos` and `neg`, or of ms-swift's `messages`.
 
-ms-swift 4 trains embeddings on `messages` (the query), `positive_messages` and optional `negative_messages` (lists of message
-lists), and an optional `label`. It drops a row without them, or with a message without role or content, and only logs that; it uses
-the first positive alone. A passage is the text of its messages without the system's, and the images, videos and audios that belong
-to it: two pictures are different passages.
+A passage of ms-swift is the text of its messages without the system's, and the images, videos and audios that belong to it: two pictures
+are different passages. How ms-swift reads a row: docs/internals.md.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""Many texts in a file, as a sequence of strings.
+"""Many texts in a file, as a sequence of strings; in memory are 8 bytes a text, for its end.
 
 The file has the UTF-8 of all texts, then where each ends, then their number. An Arrow file would hold the same in batches,
-which cannot be indexed as one array, and no half of a surrogate pair. Texts are read with `pread` where they are indexed, not
-mapped, because Linux counts mapped pages as memory of the process: a text costs 1.5 µs in any order, 0.3 µs in the order of
-the file. In memory are 8 bytes a text, for its end.
+which cannot be indexed as one array, and no half of a surrogate pair.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Files for retrieval toolkits (Tevatron, DPR, a BEIR data set) and delimited text (MS MARCO triples, CSV).
 
-A docid is the hash of the normalised text, the same in every export, so files can be joined; a query keeps its row's id if
-all have one. A docid has one text, the smallest original. BEIR's qrels hold positives only, because lines with score 0 would
-be human judgements; negatives are in `hard_negatives.jsonl`, in the layout of the published MS MARCO hard negatives. MS MARCO
-triples are unquoted, so tabs and line breaks become spaces. CSV cells that begin like a formula get an apostrophe, as OWASP
-advises: https://owasp.org/www-community/attacks/CSV_Injection
+A docid is the hash of the normalised text; a query keeps its row's id if all have one. A docid has one text, the smallest original. MS
+MARCO
+triples are unquoted, so tabs and line breaks become spaces. CSV cells that begin like a formula get an apostrophe, as OWASP advises:
+https://owasp.org/www-community/attacks/CSV_Injection
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Tables for sentence-transformers, as JSON lines or Parquet: triplet, n-tuple, labeled-pair and labeled-list.
 
-Names, columns and scores follow sentence-transformers' `mine_hard_negatives` (`output_format`, `output_scores`): the trainer
-takes columns in order as inputs of the loss, and label, labels, score or scores as its target. A query with several
-positives gives one triplet, tuple or list for each, an n-tuple needs all n negatives, and scores replace labels. Parquet is
-written in row groups of about 16 MB, compressed with Zstandard: a fifth of the size of JSON lines for triplets.
+Names, columns and scores follow sentence-transformers' `mine_hard_negatives` (`output_format`, `output_scores`). A query with several
+positives gives one triplet, tuple or list for each, an n-tuple needs all n negatives, and scores replace labels.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
 """Texts to batches of tokens, prepared in a background thread, and the threads that run a model on them.
 
-On a CPU a batch has texts of exactly one length in tokens. Nothing is padded, so the bits of a vector do not depend on the
-other texts: a resumed run, a subset and another order give the same bytes. In 13,000 batches in float32 none differed,
-except products of at most ten rows; so a batch has at least MIN_ROWS, with texts repeated if needed. MKL needs its
-reproducible mode as well (`loading.reproducible_products`). Batches of four texts, as Cranfield has, cost nothing. On a GPU
-texts of similar length are padded, and bits may depend on the batch. Longest texts come first, so lack of memory shows early.
+On a CPU a batch has texts of exactly one length in tokens and at least MIN_ROWS rows, so the bits of a vector do not depend on
+the other texts. On a GPU texts of similar length are padded, and bits may depend on the batch. Longest texts come first.
 """
 
 from __future__ import annotations

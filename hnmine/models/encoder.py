@@ -1,10 +1,8 @@
-"""Encoders: texts to vectors, through FlagEmbedding.
+"""Encoders: texts to vectors. `Encoder` is the plug point, a Protocol of three methods; `FlagEncoder` wraps FlagEmbedding's models.
 
-`Encoder` is the plug point, a Protocol of three methods. `FlagEncoder` wraps any FlagEmbedding model, or any object with the
-same `encode_queries` / `encode_corpus` / `encode` (including BGE-M3's dict output). On a CPU **a vector is a function of its
-text alone**, bit for bit, for an encoder-only model on one device (see `hnmine.models.batching`), so resumed runs, stored
-vectors and subsets give the same results. `identity` is everything that decides a vector, known before torch is imported;
-stored vectors are found by it.
+`FlagEncoder` takes any object with the same `encode_queries` / `encode_corpus` / `encode` too. On a CPU **a vector is a function of its
+text
+alone**, bit for bit, for an encoder-only model on one device (`hnmine.models.batching`).
 """
 
 from __future__ import annotations

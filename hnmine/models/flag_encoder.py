@@ -1,9 +1,7 @@
 """Running a loaded model: directly, or through FlagEmbedding's `encode`.
 
-An encoder-only model on one device is run through its tokenizer, network and pooling, in batches of a token budget
-(`hnmine.models.batching`). On a CPU each thread computes a batch of its own: where other work runs, threads that share a
-batch wait for each other at every layer, and that took 2 to 13 times as long (benchmarks/RESULTS.md). Other classes, and
-several devices, go through FlagEmbedding's `encode`, in shards.
+An encoder-only model on one device is run through its tokenizer, network and pooling, in batches of a token budget, on a CPU with a
+batch in each thread. Other classes, and several devices, go through FlagEmbedding's `encode`, in shards.
 """
 
 from __future__ import annotations

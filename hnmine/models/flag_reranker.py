@@ -1,10 +1,7 @@
 """FlagEmbedding rerankers as `Reranker`: loaded with the first pair, run in batches of a token budget.
 
-`FlagReranker.compute_score` tokenises each pair twice and returns all scores at the end, so an encoder-only reranker on one
-device is run like embedding models (`batching`), three times as fast on a CPU. There the bits of a score do not depend on
-other pairs: in float32 the head computes rows beyond a multiple of four differently, so rows are filled up to multiples of
-MIN_ROWS (no difference in 12,000 batches). Decoder-only rerankers and several devices use `compute_score`, in shards; on a
-CPU one pair at a time.
+On a CPU the bits of a score do not depend on other pairs, for which the rows of the head are filled up to multiples of MIN_ROWS.
+Decoder-only rerankers and several devices use `compute_score`, in shards; on a CPU one pair at a time.
 """
 
 from __future__ import annotations
@@ -255,7 +252,7 @@ class CrossEncoder:
 
 
 def _fill_rows(torch: Any, model: Any) -> None:
-    """Make each linear layer with one row per pair compute multiples of MIN_ROWS rows; see the module docstring."""
+    """Make each linear layer with one row per pair compute multiples of MIN_ROWS rows, on which its bits do not depend."""
     own = threading.local()  # rows without the filled ones; batches are computed in several threads
 
     def before(_: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:

@@ -1,9 +1,9 @@
 """Devices, precision, and models that are loaded when the first text needs them.
 
-Importing torch and transformers and reading the weights takes 4 to 10 s, and a run with stored vectors needs none of it. So
-`LazyModel` finds without torch everything that decides a vector: the fingerprint of the weights (1.5 GB/s), the device (from
-driver files and torch's version file) and the precision: fp16 on CUDA, bf16 on a CPU with bf16 instructions (1.7 times the
-speed of fp32 at a cosine of 0.9999), else fp32. Files that change before loading, and a device torch cannot use, are errors.
+Importing torch and transformers and reading the weights takes 4 to 10 s, and a run with stored vectors needs none of it. So `LazyModel`
+finds
+without torch everything that decides a vector: the fingerprint of the weights, the device and the precision (fp16 on CUDA, bf16 on a CPU
+with bf16 instructions, else fp32). Files that change before loading, and a device torch cannot use, are errors.
 """
 
 from __future__ import annotations

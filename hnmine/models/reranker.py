@@ -1,9 +1,7 @@
 """Rerankers: the plug point, their settings, and what is known about one before it is loaded.
 
-A cross-encoder reads a query and a passage together. It finds false negatives better than two vectors can, and takes as
-long for a pair as an embedding model for a text: 225 queries x 210 candidates are 47,000 pairs. `Reranker` is the plug point;
-`flag_reranker` implements it with FlagEmbedding. The folder is checked before the weights load, because transformers would
-give an embedding model a random head. Nothing here imports torch or FlagEmbedding.
+The folder is checked before the weights load, because transformers would give an embedding model a random head. Nothing here
+imports torch or FlagEmbedding.
 """
 
 from __future__ import annotations

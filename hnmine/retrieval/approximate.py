@@ -1,9 +1,8 @@
 """Approximate search with FAISS: an index scores a part of the passages, and its recall is measured on the run's own queries.
 
-The index finds k + SLACK candidates in float16, and their scores are computed as in exact search, so scores are the same bits and only
-candidates can be missing. The setting that trades time for recall is raised on one half of a sample of the queries until RECALL_GOAL is
-reached; the recall that is reported is that of the other half. Passages are added in the order of their ids, and FAISS builds both CPU
-indexes with the same bytes in any number of threads (1.15.1; its HNSW build was made deterministic in its pull request 5486).
+Scores are the same bits as in exact search; only candidates can be missing. The setting that trades time for recall is raised on one half
+of
+a sample of the queries until RECALL_GOAL is reached; the recall that is reported is that of the other half.
 """
 
 from __future__ import annotations

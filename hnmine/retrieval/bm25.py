@@ -1,9 +1,7 @@
-"""BM25 and word overlap: what the words of texts say, beside a model's similarity.
+"""BM25 and word overlap: what the words of texts say, beside a model's similarity; both depend on the texts alone.
 
-BM25 is Lucene's formula (k1 1.5, b 0.75; Kamphuis et al., ECIR 2020), bit for bit as bm25s 0.3 computes it, over words cut to
-their first PREFIX characters, which replaces a stemmer in any language that inflects at the end (McNamee and Mayfield 2004). The
-index is built in blocks of texts, because bm25s needs the words of all texts as lists: 34 GB for 10,000,000. Overlap is the exact
-Jaccard index of two texts' three-word runs (Broder 1997). Both depend on the texts alone, never on the number of candidates.
+BM25 is Lucene's formula (k1 1.5, b 0.75; Kamphuis et al., ECIR 2020) over words cut to their first PREFIX characters, built in blocks of
+texts. Overlap is the exact Jaccard index of two texts' three-word runs (Broder 1997).
 """
 
 from __future__ import annotations

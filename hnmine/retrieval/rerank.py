@@ -1,9 +1,7 @@
 """A cross-encoder's scores: a signal of the ranking, and teacher scores for what is written.
 
 The signal "reranker" holds raw logits of the first ranks of each query and of its positives. Written passages may be others (random fills,
-deeper ranks, positives that verdicts add), so `Scorer` scores any pairs, each once. Scores are stored like vectors of one number, by the
-reranker's identity and a 128-bit hash of both texts: a killed run loses seconds, and another window scores only new pairs. A pair takes 20
-bytes; looking up 1,000,000 takes about 1 s, in blocks of that many.
+deeper ranks, positives that verdicts add), so `Scorer` scores any pairs, each once, and stores the scores as vectors of one number.
 """
 
 from __future__ import annotations

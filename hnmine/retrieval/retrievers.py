@@ -1,9 +1,7 @@
-"""What ranks the candidates: the model, BM25, a second model, or several of them.
+"""What ranks the candidates: the model, BM25, a second model, or several of them, fused by reciprocal ranks.
 
-A passage that shares the query's rare words, or is near by another model, may be the harder negative for the model in training. So each
-retriever ranks its own FUSION_DEPTH nearest, and `fused` makes one list of them, by reciprocal ranks. Scores stay the similarities of the run's model:
-filters, written scores and "hardest" mean the same for every retriever. A candidate's rank in each list is a signal, "rank_bm25" (from 0; NaN where
-the list lacks it). Lists of 10,000 queries x 1,000 would take 80 MB each; only those of a block of queries are in memory.
+Scores stay the similarities of the run's model. A candidate's rank in each list is a signal, "rank_bm25" (from 0; NaN where the list lacks
+it).
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
 """FNModel: the estimated false-negative probability of each candidate, and how far its level can be wrong.
 
 A hierarchical logistic model of five features: each judged set that it was fitted on has its own weights, drawn from one normal
-distribution, whose mean and covariance are the model (`python -m benchmarks.fit_fn_model` writes fn_model.json). Slopes hardly differ
-between sets. The bias does, by a factor of several: data differ in how many right answers have no label. So the rate of a run is known
-within a range only. `refit` updates the distribution by verdicts, and the widest part, the bias, moves first. That people review suspicious
-pairs first does no harm: the model knows the features of a pair that it was picked by (ignorable selection). The grades of a judge, which
-few pairs have, are a second step: `_with_judge`.
+distribution, whose mean and covariance are the model (`python -m benchmarks.fit_fn_model` writes fn_model.json). `refit` updates the
+distribution by verdicts; the grades of a judge, which few pairs have, are a second step: `_with_judge`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""Order of candidates by hardness.
+"""Order of candidates by hardness: the similarity to the query by the run's model, ties by passage id.
 
-Hardness is the similarity to the query by the run's model, and ties are ordered by passage id, which is the order of text hashes. A ranking
-by one model is already in this order. A fused ranking (`fusion`) is not: its ranks are fused ranks. Whether ranks descend is checked on the
-data, which takes a hundredth of the time of a selection.
+A ranking by one model is already in this order. A fused one is not: its ranks are fused ranks.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Random fill: passages from outside the rank window for queries that have too few negatives.
 
 A filled passage is not a positive, the query itself, chosen, removed by a reviewer or rejected by a filter. Each query walks its own
-pseudo-random permutation of the corpus. Filters that reject most passages would make the walk score nearly the whole corpus (73 s for 200
-queries x 100,000 passages), so after two rounds a matrix product finds all passages that can pass (0.5 s). Confirmed passages come
-first, at any rank; passages before the window come last, because they are often unlabelled positives.
+pseudo-random permutation of the corpus; after two rounds a matrix product finds all passages that can pass. Confirmed passages come
+first, at any rank; passages before the window come last.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
 """The vector store: no text is encoded twice, and a killed run loses seconds.
 
 A vector is found by the encoder's identity (fingerprint of the weights, pooling, lengths, instruction, precision; never the
-model's name) and the exact text. While texts are encoded, vectors are stored every 5 s, in long runs every 2% of the time.
-Vectors of reduced precision are stored as float16, finer than the bfloat16 of the model and half the size; they are rounded
-in every case, so a cold run, a warm one and one without a store give the same bits. Looking up 1,000,000 texts takes 2 s,
-mostly for hashing.
+model's name) and the exact text. Vectors of reduced precision are float16, rounded whether they are stored or not.
 """
 
 from __future__ import annotations
