@@ -27,9 +27,87 @@ from hnmine.core.version import __version__
 
 __all__ = ["parse"]
 
-_REQUIRED = ("input_file", "output_file")
-# The first is not, where nothing is asked.
-_REQUIRED_BY_JUDGE = ("output_file", "input_file", "judge_model", "judge_server")
+# Of each command: its flags by the title of their group ("": each is a group of its own).
+_FLAGS_OF: dict[str, dict[str, tuple[Flag, ...]]] = {
+    "mine": FLAGS,
+    "cache": {"": CACHE_FLAGS},
+    "workspace": {"": WORKSPACE_FLAGS},
+    "check": {"": CHECK_FLAGS},
+    "read": {"": READ_FLAGS},
+    "judge": {"": JUDGE_FLAGS},
+    "push": {"": PUSH_FLAGS},
+}
+# Flags that must be given. The first is not required of a run that has a manifest, which names it, or of a judge that asks nothing.
+_REQUIRED = {
+    "mine": ("input_file", "output_file"),
+    "judge": ("output_file", "input_file", "judge_model", "judge_server"),
+}
+# What `add_parser` takes for each command, and `add_argument` for its words without a flag.
+_TEXTS: dict[str, dict[str, Any]] = {
+    "mine": {
+        "help": "mine hard negatives for a training file",
+        "description": "Mine hard negatives for every row of a training file. Accepts the flags of FlagEmbedding's scripts/hn_mine.py.",
+        "usage": "%(prog)s --input_file FILE [FILE ...] --output_file FILE [--candidate_pool FILE] [more flags]",
+        "epilog": "Flags may be written with dashes too: --input-file. Exit status: 0 success, 1 failure, 2 bad usage or bad input, "
+        "130 interrupted, 143 ended by SIGTERM. HNMINE_DEBUG=1 in the environment shows warnings and tracebacks.",
+    },
+    "cache": {
+        "help": "show, verify or prune the stored vectors",
+        "description": "Show, verify or prune the stored vectors, which avoid encoding a text twice.",
+    },
+    "workspace": {
+        "help": "back up, restore or verify the workspace folder",
+        "description": "Back up, restore or verify the workspace: the folder HNMINE_HOME, or ./workspace.",
+        "epilog": "Exit status: 0 success, 1 failure or, of verify, any damage, 2 bad usage.",
+    },
+    "check": {
+        "help": "check a training file for problems that trainers fail on",
+        "description": "Check a training file for problems that trainers fail on, and report counts, places and remedies.",
+        "epilog": "Exit status: 0 no errors (warnings are possible), 1 failure, 2 errors in the file, bad usage or an unreadable file.",
+    },
+    "read": {
+        "help": "show how training data is understood",
+        "description": "Read training data and a pool, and print how they are understood: format, fields, counts, first rows, problems.",
+        "epilog": "Exit status: 0 nothing is open, 1 failure, 2 a question or a problem is open, bad usage or an unreadable file.",
+    },
+    "judge": {
+        "help": "grade the negatives of a file with an LLM",
+        "description": "Ask an LLM behind an OpenAI-compatible address to grade the negatives of mined rows, 0 to 3, and write its grades "
+        "and verdicts. The number of calls and tokens is said before the first call. Answers are kept, so nothing is asked twice.",
+        "usage": "%(prog)s --input_file FILE --output_file FILE --judge_model NAME --judge_server ADDRESS [more flags]",
+        "epilog": "Exit status: 0 success, 1 failure or a limit that was reached, 2 bad usage or bad input, 130 interrupted.",
+    },
+    "push": {
+        "help": "upload an export to the Hugging Face hub",
+        "description": "Upload an exported file, or a folder of output_format datasets with its card, to a data set repository of the "
+        "Hugging Face hub. Uses the login of `hf auth login`, or HF_TOKEN.",
+    },
+}
+_WORDS: dict[str, dict[str, dict[str, Any]]] = {
+    "cache": {
+        "action": {
+            "nargs": "?",
+            "choices": ("show", "verify", "prune"),
+            "default": "show",
+            "help": "show: list the vectors by model (default); verify: read all and delete damaged ones; prune: delete the least "
+            "recently used",
+        }
+    },
+    "workspace": {
+        "action": {
+            "choices": ("backup", "restore", "verify"),
+            "help": "backup: write everything into one file, also while servers run; restore: make the workspace, which must be empty, "
+            "from that file; verify: read a workspace, or a backup, and list each damage with its remedy",
+        },
+        "file": {"nargs": "?", "metavar": "FILE", "help": "the backup, such as backup.tar; verify without it reads the workspace"},
+    },
+    "check": {"file": {"metavar": "FILE", "help": "training rows, in any format that mine takes"}},
+    "read": {"file": {"metavar": "FILE", "nargs": "+", "help": "training rows, in any form that mine takes"}},
+    "push": {
+        "path": {"metavar": "FILE_OR_FOLDER", "help": "what was exported"},
+        "repo_id": {"metavar": "OWNER/NAME", "help": "the data set repository; made if it does not exist"},
+    },
+}
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -117,124 +195,35 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="python -m hnmine", description="Mine hard negatives for text-embedding models.", **common)
     parser.add_argument("--version", action="version", version=f"hnmine {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    mine = commands.add_parser(
-        "mine",
-        help="mine hard negatives for a training file",
-        description="Mine hard negatives for every row of a training file. Accepts the flags of FlagEmbedding's scripts/hn_mine.py.",
-        usage="%(prog)s --input_file FILE [FILE ...] --output_file FILE [--candidate_pool FILE] [more flags]",
-        epilog="Flags may be written with dashes too: --input-file. Exit status: 0 success, 1 failure, 2 bad usage or bad input, "
-        "130 interrupted, 143 ended by SIGTERM. HNMINE_DEBUG=1 in the environment shows warnings and tracebacks.",
-        **common,
-    )
-    for title, flags in FLAGS.items():
-        group = mine.add_argument_group(title)
-        for flag in flags:
-            _add(group, flag)
-    cache = commands.add_parser(
-        "cache",
-        help="show, verify or prune the stored vectors",
-        description="Show, verify or prune the stored vectors, which avoid encoding a text twice.",
-        **common,
-    )
-    cache.add_argument(
-        "action",
-        nargs="?",
-        choices=("show", "verify", "prune"),
-        default="show",
-        help="show: list the vectors by model (default); verify: read all and delete damaged ones; prune: delete the least recently used",
-    )
-    for flag in CACHE_FLAGS:
-        _add(cache.add_argument_group(), flag)
-    workspace = commands.add_parser(
-        "workspace",
-        help="back up, restore or verify the workspace folder",
-        description="Back up, restore or verify the workspace: the folder HNMINE_HOME, or ./workspace.",
-        epilog="Exit status: 0 success, 1 failure or, of verify, any damage, 2 bad usage.",
-        **common,
-    )
-    workspace.add_argument(
-        "action",
-        choices=("backup", "restore", "verify"),
-        help="backup: write everything into one file, also while servers run; restore: make the workspace, which must be empty, from that "
-        "file; verify: read a workspace, or a backup, and list each damage with its remedy",
-    )
-    workspace.add_argument("file", nargs="?", metavar="FILE", help="the backup, such as backup.tar; verify without it reads the workspace")
-    for flag in WORKSPACE_FLAGS:
-        _add(workspace.add_argument_group(), flag)
-    check = commands.add_parser(
-        "check",
-        help="check a training file for problems that trainers fail on",
-        description="Check a training file for problems that trainers fail on, and report counts, places and remedies.",
-        epilog="Exit status: 0 no errors (warnings are possible), 1 failure, 2 errors in the file, bad usage or an unreadable file.",
-        **common,
-    )
-    check.add_argument("file", metavar="FILE", help="training rows, in any format that mine takes")
-    for flag in CHECK_FLAGS:
-        _add(check.add_argument_group(), flag)
-    read = commands.add_parser(
-        "read",
-        help="show how training data is understood",
-        description="Read training data and a pool, and print how they are understood: format, fields, counts, first rows, problems.",
-        epilog="Exit status: 0 nothing is open, 1 failure, 2 a question or a problem is open, bad usage or an unreadable file.",
-        **common,
-    )
-    read.add_argument("file", metavar="FILE", nargs="+", help="training rows, in any form that mine takes")
-    for flag in READ_FLAGS:
-        _add(read.add_argument_group(), flag)
-    judge = commands.add_parser(
-        "judge",
-        help="grade the negatives of a file with an LLM",
-        description="Ask an LLM behind an OpenAI-compatible address to grade the negatives of mined rows, 0 to 3, and write its grades and "
-        "verdicts. The number of calls and tokens is said before the first call. Answers are kept, so nothing is asked twice.",
-        usage="%(prog)s --input_file FILE --output_file FILE --judge_model NAME --judge_server ADDRESS [more flags]",
-        epilog="Exit status: 0 success, 1 failure or a limit that was reached, 2 bad usage or bad input, 130 interrupted.",
-        **common,
-    )
-    for flag in JUDGE_FLAGS:
-        _add(judge.add_argument_group(), flag)
-    upload = commands.add_parser(
-        "push",
-        help="upload an export to the Hugging Face hub",
-        description="Upload an exported file, or a folder of output_format datasets with its card, to a data set repository of the "
-        "Hugging Face hub. Uses the login of `hf auth login`, or HF_TOKEN.",
-        **common,
-    )
-    upload.add_argument("path", metavar="FILE_OR_FOLDER", help="what was exported")
-    upload.add_argument("repo_id", metavar="OWNER/NAME", help="the data set repository; made if it does not exist")
-    for flag in PUSH_FLAGS:
-        _add(upload.add_argument_group(), flag)
+    parsers: dict[str, _Parser] = {}
+    for name, tables in _FLAGS_OF.items():
+        used = parsers[name] = commands.add_parser(name, **_TEXTS[name], **common)
+        for word, options in _WORDS.get(name, {}).items():
+            used.add_argument(word, **options)
+        for title, flags in tables.items():
+            group = used.add_argument_group(title) if title else None
+            for flag in flags:
+                _add(group or used.add_argument_group(), flag)
     if argv and argv[0].startswith("--") and argv[0] not in ("--help", "--version"):
         parser.error(f"the command is missing; use python -m hnmine mine {argv[0]} ...")
     if argv and argv[0] == "workspace":  # argparse finds an optional FILE only before the flags, which take no values here
         argv = sorted(argv, key=lambda word: word.startswith("-"))
     arguments, unknown = parser.parse_known_args(argv)
-    if arguments.command == "mine" and arguments.preset is not None and arguments.from_manifest is None:
+    command, used = arguments.command, parsers[arguments.command]
+    known = [flag for flags in _FLAGS_OF[command].values() for flag in flags]
+    reproduces = command == "mine" and arguments.from_manifest is not None
+    if command == "mine" and arguments.preset is not None and not reproduces:
         defaults = preset_defaults(arguments.preset, by_hardness=arguments.hardness is not None)
-        mine.set_defaults(**defaults)  # parse again: flags override the preset
+        used.set_defaults(**defaults)  # parse again: flags override the preset
         arguments, unknown = parser.parse_known_args(argv)
-    if arguments.command == "mine" and not unknown:
-        known_file = arguments.from_manifest is not None  # the manifest has the input file
-        if missing := [f"--{name}" for name in _REQUIRED[known_file:] if getattr(arguments, name) is None]:
-            mine.error(f"the following arguments are required: {', '.join(missing)}")
-        given = [flag for flags in FLAGS.values() for flag in flags if getattr(arguments, flag.name) != flag.default]
-        if arguments.from_manifest is not None and (more := [flag.name for flag in given if flag.name not in REPRODUCE_WITH]):
-            mine.error(f"--{more[0]} cannot be combined with --from_manifest, which repeats the run unchanged; remove one of them")
-    if arguments.command == "judge" and not unknown:
-        required = _REQUIRED_BY_JUDGE[arguments.dry_run :]
-        if missing := [f"--{name}" for name in required if getattr(arguments, name) is None]:
-            judge.error(f"the following arguments are required: {', '.join(missing)}")
     if unknown:
-        others = {
-            "cache": (cache, CACHE_FLAGS),
-            "check": (check, CHECK_FLAGS),
-            "judge": (judge, JUDGE_FLAGS),
-            "read": (read, READ_FLAGS),
-            "push": (upload, PUSH_FLAGS),
-            "workspace": (workspace, WORKSPACE_FLAGS),
-        }
-        used, own = others.get(arguments.command, (mine, None))
-        table = FLAGS if own is None else {"": own}
-        known = [f"--{flag.name}" for flags in table.values() for flag in flags]
-        close = difflib.get_close_matches(unknown[0].partition("=")[0].replace("-", "_").replace("__", "--", 1), known, n=1)
+        names = [f"--{flag.name}" for flag in known]
+        close = difflib.get_close_matches(unknown[0].partition("=")[0].replace("-", "_").replace("__", "--", 1), names, n=1)
         used.error(f"unrecognized arguments: {' '.join(unknown)}" + (f" (did you mean {close[0]}?)" if close else ""))
+    required = _REQUIRED.get(command, ())[reproduces or (command == "judge" and arguments.dry_run) :]
+    if missing := [f"--{name}" for name in required if getattr(arguments, name) is None]:
+        used.error(f"the following arguments are required: {', '.join(missing)}")
+    given = [flag.name for flag in known if getattr(arguments, flag.name) != flag.default]
+    if reproduces and (more := [name for name in given if name not in REPRODUCE_WITH]):
+        used.error(f"--{more[0]} cannot be combined with --from_manifest, which repeats the run unchanged; remove one of them")
     return arguments

@@ -7,6 +7,7 @@ VersionError, and it is never overwritten.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,11 +19,12 @@ from hnmine.core.errors import OutputError, VersionError, WorkspaceError
 from hnmine.core.files import cannot_write, remove_left_overs, write_atomic
 from hnmine.core.version import __version__, newer
 
-__all__ = ["DAMAGES", "FORMAT", "REMEDY", "encoded", "find", "find_text", "other_format", "read", "write", "write_text"]
+__all__ = ["DAMAGES", "FORMAT", "REMEDY", "encoded", "find", "find_text", "now", "or_error", "other_format", "read", "write", "write_text"]
 
 FORMAT = 1
 REMEDY = "restore it from a backup (python -m hnmine workspace restore)"
 
+A = TypeVar("A")
 T = TypeVar("T")
 Convert = Callable[[Any], Any]
 
@@ -69,6 +71,19 @@ def find(path: Path, kind: type[T], *, remedy: str = REMEDY, convert: Convert | 
         if (version := _newer_version(value, error)) is not None:
             raise VersionError(f"{path} was written by another version of hnmine ({version}); update hnmine") from error
         raise WorkspaceError(f"{path} is damaged ({error}); {remedy}") from error
+
+
+def or_error(read_file: Callable[[A], T], argument: A) -> T | WorkspaceError:
+    """Return what `read_file` returns, or the WorkspaceError that it raises."""
+    try:
+        return read_file(argument)
+    except WorkspaceError as error:
+        return error
+
+
+def now(timespec: str = "seconds") -> str:
+    """Return the time as files have it, ISO 8601 in UTC; with "milliseconds" where two may be of one second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec=timespec)
 
 
 def find_text(path: Path, *, remedy: str) -> str | None:

@@ -13,7 +13,19 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["common_words", "counted", "legible", "normalize_text", "one_line", "shared", "shortened", "text_hash", "visible", "words_of"]
+__all__ = [
+    "common_words",
+    "counted",
+    "legible",
+    "line_of",
+    "normalize_text",
+    "one_line",
+    "shared",
+    "shortened",
+    "text_hash",
+    "visible",
+    "words_of",
+]
 
 SAMPLE = 1_000
 # A word is common if it occurs in more than this share of the sampled texts, and in at least so many of them.
@@ -150,6 +162,11 @@ def visible(name: str) -> str:
     Joiners (U+200C, U+200D) stay: Persian, Indic scripts and emoji need them.
     """
     return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", name)
+
+
+def line_of(text: str, longest: int) -> str:
+    """Return a name or note of a user as one visible line of at most so many characters, to be stored."""
+    return visible(" ".join(text.split()))[:longest].strip()
 
 
 def shortened(text: str, width: int = 90) -> str:

@@ -5,13 +5,11 @@ The name of a file is part of manifests and commands, so another name is kept be
 
 from __future__ import annotations
 
-import datetime
-
 import msgspec
 
 from hnmine.core import small_files
 from hnmine.core.errors import WorkspaceError
-from hnmine.core.text import visible
+from hnmine.core.text import line_of, visible
 from hnmine.runs.workspace import NAME_LENGTH, Dataset, Workspace
 
 __all__ = ["DatasetNote", "name_dataset", "note_of", "note_use", "title"]
@@ -57,7 +55,7 @@ def name_dataset(space: Workspace, dataset_id: str, name: str) -> str:
         WorkspaceError: there is no such data set, or the disk is full.
     """
     space.dataset(dataset_id)
-    kept = visible(" ".join(name.split()))[:NAME_LENGTH].strip()
+    kept = line_of(name, NAME_LENGTH)
     _write(space, dataset_id, msgspec.structs.replace(note_of(space, dataset_id), name=kept))
     return kept
 
@@ -69,8 +67,7 @@ def note_use(space: Workspace, dataset_id: str, *, rows: int, passages: int | No
         WorkspaceError: the disk is full, or the note is damaged: it stays, because its name may be read in it.
     """
     known = _read(space, dataset_id)
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    _write(space, dataset_id, msgspec.structs.replace(known, rows=rows, passages=passages, used=now))
+    _write(space, dataset_id, msgspec.structs.replace(known, rows=rows, passages=passages, used=small_files.now()))
 
 
 def _read(space: Workspace, dataset_id: str) -> DatasetNote:

@@ -5,7 +5,6 @@ A data set has the uploaded files under names of their roles. Its id is a hash o
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -167,7 +166,7 @@ def fill(folder: Path, name: str, training: Uploaded, pool_name: str | None, poo
         id=_dataset_id(digests),
         name=name,
         pool_name=pool_name if pool is not None else OWN_CORPUS if own_pool else None,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        created=small_files.now("milliseconds"),
         bytes=size,
         training_file=file_name,
         pool_file=pool_file,

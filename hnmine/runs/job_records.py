@@ -8,7 +8,6 @@ the factors of `core.time_left` by model and device, of the last TIMINGS_KEPT.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import os
 import secrets
 import shutil
@@ -87,8 +86,7 @@ class JobRecords:
 
     def begin(self, request: Request) -> JobRecord:
         """Write the record of a new job, locked until `end` or the end of the process."""
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        record = JobRecord(id=secrets.token_hex(6), request=request, started=now)
+        record = JobRecord(id=secrets.token_hex(6), request=request, started=small_files.now())
         with contextlib.suppress(OSError):
             self._folder.mkdir(exist_ok=True)
             self._locks[record.id] = contextlib.ExitStack()

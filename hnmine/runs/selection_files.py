@@ -7,7 +7,6 @@ again. The verdicts on a sample change the selection, so a sample cannot be draw
 
 from __future__ import annotations
 
-import datetime
 import secrets
 from contextlib import suppress
 
@@ -96,7 +95,7 @@ def keep_sample(space: Workspace, run_id: str, sample: Sample) -> Sample:
     """
     space.run(run_id)
     if not sample.drawn:
-        sample = msgspec.structs.replace(sample, drawn=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+        sample = msgspec.structs.replace(sample, drawn=small_files.now())
     path = space.selection_file(run_id, "audit", sample.selection)
     small_files.write(path, sample, f"the audit sample cannot be stored in the run {run_id}")
     return sample
@@ -156,7 +155,7 @@ def record_export(space: Workspace, run_id: str, export: Exported) -> Exported:
         WorkspaceError: there is no such run, or the disk is full.
     """
     space.run(run_id)
-    export = msgspec.structs.replace(export, exported=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+    export = msgspec.structs.replace(export, exported=small_files.now())
     path = space.selection_file(run_id, "exported", export.selection)
     small_files.write(path, export, f"the export cannot be recorded in the run {run_id}")
     return export

@@ -7,16 +7,17 @@ second to compute; they hold for the verdicts and the audit sample that they nam
 
 from __future__ import annotations
 
-import datetime
 import secrets
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from hnmine.core import small_files
 from hnmine.core.errors import WorkspaceError
-from hnmine.core.text import visible
+from hnmine.core.small_files import now, or_error
+from hnmine.core.text import line_of, visible
 from hnmine.review.audit import Rate
 from hnmine.runs.workspace import NAME_LENGTH, Workspace
 from hnmine.selection.fn_model import FNRate
@@ -105,7 +106,9 @@ def save_variant(space: Workspace, run_id: str, name: str, settings: SelectionSe
     known = all_variants(space, run_id)
     if (same := next((each for each in known if each.settings == settings), None)) is not None:
         return same
-    return _write(space, run_id, Variant(id=secrets.token_hex(4), name=_new_name(name, known), settings=settings, created=_now()))
+    return _write(
+        space, run_id, Variant(id=secrets.token_hex(4), name=_new_name(name, known), settings=settings, created=now("milliseconds"))
+    )
 
 
 def rename_variant(space: Workspace, run_id: str, variant_id: str, name: str) -> Variant:
@@ -148,15 +151,12 @@ def _migrate(space: Workspace, run_id: str) -> None:
     settings = _earlier(path)
     if isinstance(settings, SelectionSettings):
         if settings != space.run(run_id).settings.selection:
-            _write(space, run_id, Variant(id="earlier", name=EARLIER, settings=settings, created=_now()))
+            _write(space, run_id, Variant(id="earlier", name=EARLIER, settings=settings, created=now("milliseconds")))
         path.unlink(missing_ok=True)
 
 
 def _earlier(path: Path) -> SelectionSettings | WorkspaceError | None:
-    try:
-        return small_files.find(path, SelectionSettings, remedy="remove the file, and choose again")
-    except WorkspaceError as error:
-        return error
+    return or_error(partial(small_files.find, kind=SelectionSettings, remedy="remove the file, and choose again"), path)
 
 
 def _stored(space: Workspace, run_id: str) -> list[Variant | WorkspaceError]:
@@ -165,11 +165,8 @@ def _stored(space: Workspace, run_id: str) -> list[Variant | WorkspaceError]:
 
 
 def _read_or_error(path: Path) -> Variant | WorkspaceError:
-    try:
-        found = small_files.read(path, Variant, "the variant was deleted meanwhile", remedy=REMEDY)
-    except WorkspaceError as error:
-        return error
-    if found.id != path.stem:
+    found = or_error(partial(small_files.read, kind=Variant, missing="the variant was deleted meanwhile", remedy=REMEDY), path)
+    if isinstance(found, Variant) and found.id != path.stem:
         return WorkspaceError(
             f"{path} is damaged (it describes {found.id!r}); rename it back to {found.id}.json, or remove it if that exists"
         )
@@ -177,7 +174,7 @@ def _read_or_error(path: Path) -> Variant | WorkspaceError:
 
 
 def _new_name(name: str, known: list[Variant]) -> str:
-    kept = visible(" ".join(name.split()))[:NAME_LENGTH].strip()
+    kept = line_of(name, NAME_LENGTH)
     if not kept:
         raise WorkspaceError("a variant needs a name; enter one")
     if any(each.name.casefold() == kept.casefold() for each in known):
@@ -193,10 +190,6 @@ def _write(space: Workspace, run_id: str, variant: Variant) -> Variant:
 
 def _folder(space: Workspace, run_id: str) -> Path:
     return space.run_folder(run_id) / "variants"
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 NOTE_LENGTH = 200
@@ -242,7 +235,7 @@ def keep_figures(space: Workspace, run_id: str, variant_id: str, figures: Figure
 def note(space: Workspace, run_id: str, variant_id: str) -> str:
     """Return the note on a variant, or an empty string."""
     with suppress(WorkspaceError):
-        return _one_line(small_files.find_text(_path(space, "notes", run_id, variant_id), remedy="") or "")
+        return line_of(small_files.find_text(_path(space, "notes", run_id, variant_id), remedy="") or "", NOTE_LENGTH)
     return ""
 
 
@@ -253,7 +246,7 @@ def save_note(space: Workspace, run_id: str, variant_id: str, text: str) -> str:
         WorkspaceError: there is no such run, or the disk is full.
     """
     space.run(run_id)
-    kept, path = _one_line(text), _path(space, "notes", run_id, variant_id)
+    kept, path = line_of(text, NOTE_LENGTH), _path(space, "notes", run_id, variant_id)
     small_files.write_text(path, kept, f"the note cannot be stored in the run {run_id}", make_folder=True)
     return kept
 
@@ -268,10 +261,6 @@ def forget(space: Workspace, run_id: str, variant_id: str) -> None:
     for kind in ("figures", "notes"):
         with suppress(OSError):
             _path(space, kind, run_id, variant_id).unlink(missing_ok=True)
-
-
-def _one_line(text: str) -> str:
-    return visible(" ".join(text.split()))[:NOTE_LENGTH].strip()
 
 
 def _path(space: Workspace, kind: str, run_id: str, variant_id: str) -> Path:

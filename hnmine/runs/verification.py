@@ -16,6 +16,7 @@ from typing import Any
 from hnmine.core import small_files
 from hnmine.core.errors import HnmineError, VersionError, WorkspaceError
 from hnmine.core.progress import OnProgress
+from hnmine.core.small_files import or_error
 from hnmine.core.text import counted
 from hnmine.retrieval.ranking import Ranking
 from hnmine.review import judgements, log_check
@@ -97,9 +98,9 @@ def _small_files(space: Workspace) -> Iterator[WorkspaceError]:
         for folder in space.folders(kind) if kind else [space.root]:
             for pattern, reader in readers.items():
                 for path in _matching(folder, pattern):
-                    error = space.unless_changed(path, partial(_error, reader=reader), purpose="damage")
-                    if error is not None:
-                        yield error
+                    found = space.unless_changed(path, partial(or_error, reader), purpose="damage")
+                    if isinstance(found, WorkspaceError):
+                        yield found
 
 
 def _matching(folder: Path, pattern: str) -> Iterator[Path]:
@@ -108,14 +109,6 @@ def _matching(folder: Path, pattern: str) -> Iterator[Path]:
         return
     with suppress(OSError):
         yield from sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
-
-
-def _error(path: Path, reader: Reader) -> WorkspaceError | None:
-    try:
-        reader(path)
-    except WorkspaceError as error:
-        return error
-    return None
 
 
 def verify(space: Workspace, *, on_progress: OnProgress | None = None) -> Verified:

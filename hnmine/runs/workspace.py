@@ -13,6 +13,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +23,8 @@ from hnmine.core import small_files
 from hnmine.core.array_files import sync_folder
 from hnmine.core.errors import OutputError, VersionError, WorkspaceError
 from hnmine.core.files import cannot_write, remove_left_overs, write_atomic
-from hnmine.core.text import text_hash, visible
+from hnmine.core.small_files import now, or_error
+from hnmine.core.text import line_of, text_hash
 from hnmine.data.columns import Columns
 from hnmine.retrieval.ranking import Ranking
 from hnmine.review.store import ReviewStore
@@ -38,13 +40,8 @@ __all__ = ["OWN_CORPUS", "Dataset", "Run", "RunSize", "Workspace", "home", "vect
 
 NAME_LENGTH = 80
 
-A = TypeVar("A")
 D = TypeVar("D", Dataset, Run)
 T = TypeVar("T")
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")  # two runs may end in one second
 
 
 def home() -> Path:
@@ -114,7 +111,7 @@ class Workspace:
         with self._new_folder(self.root / "datasets") as folder:
             dataset = folders.fill(folder, name, training, pool_name, pool)
             target = self._folder("datasets", dataset.id)
-            held = _or_error(self.dataset, dataset.id)
+            held = or_error(self.dataset, dataset.id)
             if target.exists() and not isinstance(held, VersionError):
                 if isinstance(held, Dataset) and folders.is_whole(target, held):
                     return held
@@ -144,7 +141,7 @@ class Workspace:
         return sorted(found, key=lambda dataset: dataset.created, reverse=True)
 
     def _all_datasets(self) -> list[Dataset | WorkspaceError]:
-        read = lambda file: _or_error(self.dataset, file.parent.name)  # noqa: E731
+        read = lambda file: or_error(self.dataset, file.parent.name)  # noqa: E731
         return [self.unless_changed(path / "dataset.json", read) for path in self.folders("datasets")]
 
     def training_path(self, dataset_id: str) -> Path:
@@ -206,7 +203,9 @@ class Workspace:
             WorkspaceError: the disk is full.
         """
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-        run = Run(id=f"{stamp}-{secrets.token_hex(2)}", dataset_id=dataset_id, created=_now(), settings=settings, manifest=manifest)
+        run = Run(
+            id=f"{stamp}-{secrets.token_hex(2)}", dataset_id=dataset_id, created=now("milliseconds"), settings=settings, manifest=manifest
+        )
         with self._new_folder(self.root / "runs") as folder:
             run = msgspec.structs.replace(run, arrays=ranking.save(folder))
             write_atomic(folder / "manifest.json", [small_files.encoded(run)])
@@ -236,7 +235,7 @@ class Workspace:
     def damaged_settings(self, dataset_id: str) -> list[str]:
         """Return a message for each damaged settings file of a data set; defaults are used in their place."""
         paths = [self._folder("datasets", dataset_id) / name for name in SETTINGS]
-        return [str(found) for found in (_or_error(read_setting, path) for path in paths) if isinstance(found, WorkspaceError)]
+        return [str(found) for found in (or_error(read_setting, path) for path in paths) if isinstance(found, WorkspaceError)]
 
     def _all_runs(self) -> list[Run | WorkspaceError]:
         """Return each run, or the error of reading it; cached until the file changes."""
@@ -245,7 +244,7 @@ class Workspace:
             name, seen = folder.name, stamp(folder / "manifest.json")
             held = known.get(name)
             if held is None or held[0] != seen:
-                held = seen, _or_error(self.run, name)
+                held = seen, or_error(self.run, name)
             now[name] = held
         self._read_runs = now
         return [found for _, found in now.values()]
@@ -257,14 +256,15 @@ class Workspace:
             WorkspaceError: there is no such run, or the disk is full.
         """
         self.run(run_id)
-        kept = visible(" ".join(name.split()))[:NAME_LENGTH].strip()
+        kept = line_of(name, NAME_LENGTH)
         small_files.write_text(self._folder("runs", run_id) / "run-name", kept, f"the run {run_id} cannot be named")
         return kept
 
     def run_name(self, run_id: str) -> str:
         """Return the name of a run, or an empty string."""
-        name = _or_error(lambda path: small_files.find_text(path, remedy=""), self._folder("runs", run_id) / "run-name")
-        return visible(" ".join(name.split()))[:NAME_LENGTH] if isinstance(name, str) else ""
+        path = self._folder("runs", run_id) / "run-name"
+        name = or_error(partial(small_files.find_text, remedy=""), path)
+        return line_of(name, NAME_LENGTH) if isinstance(name, str) else ""
 
     def run_size(self, run_id: str) -> RunSize:
         """Return the disk space of a run. Vectors that the store holds too are the same bytes on the disk, and stay there."""
@@ -332,7 +332,7 @@ class Workspace:
 
     def _setting(self, path: Path) -> Any:
         """Return the settings in a file; None where it is missing or damaged: see `damaged_settings`."""
-        found = _or_error(read_setting, path)
+        found = or_error(read_setting, path)
         return None if isinstance(found, WorkspaceError) else found
 
     def _folder(self, kind: str, name: str) -> Path:
@@ -386,10 +386,3 @@ def _remove(folder: Path) -> None:
     folder.rename(folder.with_name(f".gone-{folder.name}-{secrets.token_hex(4)}"))
     for gone in folder.parent.glob(".gone-*"):
         shutil.rmtree(gone, ignore_errors=True)
-
-
-def _or_error(read_file: Callable[[A], T], argument: A) -> T | WorkspaceError:
-    try:
-        return read_file(argument)
-    except WorkspaceError as error:
-        return error

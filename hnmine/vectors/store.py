@@ -52,7 +52,7 @@ class VectorStore:
     Attributes:
         limit_bytes: above this size the least recently used vectors are evicted, except those open in this process.
         notes: messages for the user, such as damage or a full disk, one sentence each.
-        found, encoded: numbers of texts, of each call of `vectors`, that others had stored before, and that this object encoded.
+        found, encoded: numbers of different texts that were stored before, and that were encoded; a text of both sides counts once.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, limit_bytes: int | None = None) -> None:
@@ -67,7 +67,7 @@ class VectorStore:
         self.root = Path(root).absolute()
         self.limit_bytes = limit_bytes
         self.found = self.encoded = 0
-        self._made: dict[str, npt.NDArray[np.uint64]] = {}  # first halves of the keys that this object encoded or adopted, by space
+        self._counted: dict[str, npt.NDArray[np.uint64]] = {}  # first halves of the keys that are in these numbers, by space
         self._shards = ShardSet(self.root, limit_bytes)
         self.notes = self._shards.notes
 
@@ -125,8 +125,10 @@ class VectorStore:
         check_cancelled(should_stop)
         keys, firsts, inverse = unique_keys(shards.text_keys(texts))
 
+        missing_keys = np.zeros(len(keys), dtype=bool)
+
         def encoded(missing: Ids) -> Iterator[Made]:
-            self._add_made(space, keys[missing])
+            missing_keys[missing] = True
             order = np.argsort(firsts[missing])  # texts in a file are read in its order
             wanted = take(texts, firsts[missing[order]])
             batches = encoder.encode_batches(wanted, side, on_progress=on_progress, should_stop=should_stop)
@@ -140,9 +142,9 @@ class VectorStore:
                     close()
 
         segments, places = self.rows(space, keys, encoded, lambda place: f"the {ONE[side]} {texts[firsts[place]][:80]!r}")
-        made = int(np.isin(keys[:, 0], self._made[space.id]).sum()) if space.id in self._made else 0
-        self.found += len(keys) - made
-        self.encoded += made
+        new = self._count(space, keys)
+        self.found += int((new & ~missing_keys).sum())
+        self.encoded += int(missing_keys.sum())
         return StoredVectors(segments, places[inverse])
 
     def rows(
@@ -185,7 +187,7 @@ class VectorStore:
         return np.flatnonzero(self._shards.find(space.id, keys)[1] < 0)
 
     def adopt(self, space: EncoderKey, shard: Shard) -> bool:
-        """Add a shard whose files another process encoded and put into the folder; its rows count as encoded in `vectors`.
+        """Add a shard whose files another process encoded and put into the folder; its rows count as encoded.
 
         Returns:
             False where the files are missing or damaged, which removes them.
@@ -196,16 +198,21 @@ class VectorStore:
         with self._wrap_errors():
             try:
                 rows = shards.open_vectors(self.root, shard)
-                self._add_made(space, shards.read_keys(self.root, shard))
+                self._count(space, shards.read_keys(self.root, shard))
             except DamagedShard:
                 shards.remove_files(self.root, shard.id)
                 return False
             with suppress(sqlite3.IntegrityError):  # another run of the same texts was first
                 self._shards.index.add(replace(space, dimension=rows.shape[1]), shard)
+        self.encoded += shard.rows
         return True
 
-    def _add_made(self, space: EncoderKey, keys: Keys) -> None:
-        self._made[space.id] = np.concatenate([self._made.get(space.id, keys[:0, 0]), keys[:, 0]])
+    def _count(self, space: EncoderKey, keys: Keys) -> npt.NDArray[np.bool_]:
+        """Return which keys were not counted yet, (n,) bool; they are now."""
+        known = self._counted.get(space.id, keys[:0, 0])
+        new = ~np.isin(keys[:, 0], known)
+        self._counted[space.id] = np.concatenate([known, keys[new, 0]])
+        return new
 
     def usage(self) -> list[SpaceUsage]:
         """Return what is stored, by model and settings, the last used first.
