@@ -148,9 +148,7 @@ class FlagEncoder:
                 "give the model's name or folder, or leave query_prompt_field out"
             )
         own = self._prompt("queries")
-        template = own.template.replace("\\n", "\n")  # as FlagEmbedding reads it
-        chosen = (own.instruction if each is None else each or None for each in instructions)
-        return [text if each is None else template.format(each, text) for text, each in zip(queries, chosen, strict=True)]
+        return with_instructions(queries, instructions, own.instruction, own.template)
 
     def identity(self, side: Side) -> str | None:
         """Return canonical JSON that identifies the vectors, or None for a wrapped model, whose weights are unknown.
@@ -252,6 +250,13 @@ class FlagEncoder:
                 model = self._lazy.load()
                 self._runner = FlagModelRunner(model, batch_size=self._batch_size, precision=self._lazy.precision)
             return self._runner
+
+
+def with_instructions(queries: Sequence[str], instructions: Sequence[str | None], own: str | None, template: str) -> list[str]:
+    """Return queries with an instruction each, by a model's template; None is the model's `own` instruction, "" is none."""
+    template = template.replace("\\n", "\n")  # as FlagEmbedding reads it
+    chosen = (own if each is None else each or None for each in instructions)
+    return [text if each is None else template.format(each, text) for text, each in zip(queries, chosen, strict=True)]
 
 
 def as_encoder(model: Any) -> Encoder:

@@ -253,7 +253,7 @@ def compose(
 ) -> dict[str, Any]:
     """Return a run's manifest as plain JSON types.
 
-    `read` is how the files were understood (`data.report`), `fn_model` the false-negative model, where it was used.
+    `read` is how the files were understood (`data.dataset.described`), `fn_model` the false-negative model, where it was used.
     """
     return _plain(
         {

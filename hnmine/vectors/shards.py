@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-import mmap
 import os
 import secrets
 import weakref
@@ -23,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core import array_files
+from hnmine.vectors.similarity import release_pages
 
 __all__ = [
     "DamagedShard",
@@ -280,12 +280,5 @@ class StoredVectors:
                 part = slice(start, min(start + step, bounds[number + 1]))
                 rows[part] = self._arrays[number][places[part] - self._starts[number]]
                 if not self._resident:
-                    self._release_pages(int(number))
+                    release_pages(self._segments[number])
         return rows
-
-    def _release_pages(self, number: int) -> None:
-        """Release a segment's pages; they stay in the page cache, and are mapped again when read."""
-        base: object = self._segments[number].base
-        advice = getattr(mmap, "MADV_DONTNEED", None)
-        if advice is not None and isinstance(base, mmap.mmap):
-            base.madvise(advice)

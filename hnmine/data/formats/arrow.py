@@ -3,7 +3,7 @@
 Two kilobytes of Parquet can repeat one long text a million times, so lengths are checked in Arrow before any text is built, and a
 row beyond the limit is reported unbuilt. Rows are built a batch at a time, and one by one if a batch is large; this takes 10 of the
 40 µs for an ordinary row. Times become ISO 8601 texts with nanoseconds, which Python's types lack. Values without a text form are
-problems of their row. `parquet` and `ipc` make the batches.
+problems of their row. `arrow_files` makes the batches.
 """
 
 from __future__ import annotations

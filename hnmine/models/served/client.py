@@ -23,11 +23,11 @@ import httpx2
 import msgspec
 
 from hnmine.core.errors import EncodeError, ModelError
-from hnmine.core.progress import ShouldStop, check_cancelled
+from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.core.text import shortened
 from hnmine.models.served.server import Server
 
-__all__ = ["Client", "Refused", "offered_names", "served_name"]
+__all__ = ["Client", "Refused", "offered_names", "served_name", "stopped", "tokens_in"]
 
 
 T = TypeVar("T")
@@ -258,6 +258,24 @@ def _retry_after(headers: httpx2.Headers) -> float | None:
         if math.isfinite(seconds):
             return max(0.0, seconds)
     return None
+
+
+def stopped(note: str, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> ShouldStop:
+    """Return a `should_stop` that reports a stage each time it is asked, while a server is waited for."""
+
+    def asked() -> bool:
+        if on_progress is not None:
+            on_progress(0, 0, note)
+        return should_stop is not None and should_stop()
+
+    return asked
+
+
+def tokens_in(answer: Any) -> int:
+    """Return the tokens that a server counted for an answer; 0 where it states none."""
+    usage = answer.get("usage") if isinstance(answer, dict) else None
+    tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
+    return tokens if isinstance(tokens, int) else 0
 
 
 @contextmanager

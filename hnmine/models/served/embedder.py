@@ -22,9 +22,9 @@ from hnmine.core.text import counted, shortened
 from hnmine.models import cards
 from hnmine.models.batching import Block, blocks
 from hnmine.models.cards import ModelSettings
-from hnmine.models.encoder import ONE, Places, Side, Vectors
+from hnmine.models.encoder import ONE, Places, Side, Vectors, with_instructions
 from hnmine.models.served import probe
-from hnmine.models.served.client import Client, Refused, Session
+from hnmine.models.served.client import Client, Refused, Session, stopped, tokens_in
 from hnmine.models.served.limits import BATCH_SIZE, Limits, estimated_tokens, requests, shortened_text
 from hnmine.models.served.server import embedder_api
 
@@ -78,13 +78,7 @@ class ServedEncoder:
         cls, settings: ModelSettings, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
     ) -> ServedEncoder:
         """Return the encoder; errors as above, and Cancelled. Both are called while the server is waited for."""
-
-        def stopped() -> bool:
-            if on_progress is not None:
-                on_progress(0, 0, "asking the server of the model")
-            return should_stop is not None and should_stop()
-
-        return cls(settings, should_stop=stopped)
+        return cls(settings, should_stop=stopped("asking the server of the model", on_progress, should_stop))
 
     def encode_batches(
         self, texts: Sequence[str], side: Side, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
@@ -132,9 +126,7 @@ class ServedEncoder:
 
     def instructed(self, queries: Sequence[str], instructions: Sequence[str | None]) -> list[str]:
         """Return the texts of queries with an instruction each, in the model's format, as `FlagEncoder.instructed`."""
-        own, template = self._card.query_instruction, self._card.query_instruction_format.replace("\\n", "\n")
-        chosen = (own if each is None else each or None for each in instructions)
-        return [text if each is None else template.format(each, text) for text, each in zip(queries, chosen, strict=True)]
+        return with_instructions(queries, instructions, self._card.query_instruction, self._card.query_instruction_format)
 
     def identity(self, side: Side) -> str | None:
         """Return canonical JSON that identifies the vectors; its `probe` is a sketch, which is compared by `probe.near`."""
@@ -270,9 +262,7 @@ class ServedEncoder:
                     "each once (index), so not with one vector for each; vectors that are finished are kept. Check the server"
                 )
             rows = [each.get("embedding") for _, each in sorted(zip(places, data, strict=True), key=lambda numbered: numbered[0])]
-            usage = answer.get("usage")
-            tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
-            self._tokens += tokens if isinstance(tokens, int) else 0
+            self._tokens += tokens_in(answer)
         try:
             found = np.array(rows, dtype=np.float32)
         except (TypeError, ValueError, OverflowError):

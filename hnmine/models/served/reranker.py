@@ -19,7 +19,7 @@ from hnmine.core.text import counted, shortened
 from hnmine.models.flag_reranker import STAGE
 from hnmine.models.reranker import Pair, Places, RerankerSettings, Scores
 from hnmine.models.served import probe
-from hnmine.models.served.client import Client, Refused, Session
+from hnmine.models.served.client import Client, Refused, Session, stopped, tokens_in
 from hnmine.models.served.limits import BATCH_SIZE, Limits, estimated_tokens, requests, shortened_text
 from hnmine.models.served.server import reranker_api
 
@@ -63,13 +63,7 @@ class ServedReranker:
         cls, settings: RerankerSettings, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
     ) -> ServedReranker:
         """Return the reranker; errors as above, and Cancelled. Both are called while the server is waited for."""
-
-        def stopped() -> bool:
-            if on_progress is not None:
-                on_progress(0, 0, "asking the server of the reranker")
-            return should_stop is not None and should_stop()
-
-        return cls(settings, should_stop=stopped)
+        return cls(settings, should_stop=stopped("asking the server of the reranker", on_progress, should_stop))
 
     def score(
         self, pairs: Sequence[Pair], *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
@@ -207,9 +201,7 @@ class ServedReranker:
         answer = await session.post(self._path, body)
         key, name = _SCORES[self._api]
         listed = answer.get(key) if key is not None and isinstance(answer, dict) else answer
-        usage = answer.get("usage") if isinstance(answer, dict) else None
-        tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
-        self._tokens += tokens if isinstance(tokens, int) else 0
+        self._tokens += tokens_in(answer)
         results = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
         scores = {each["index"]: each.get(name) for each in results if isinstance(each.get("index"), int)}
         if len(results) != len(passages) or set(scores) != set(range(len(passages))):
