@@ -297,10 +297,10 @@ def _query_histogram(select: str | None) -> Spec:
     return spec(chart, "Candidates of this query", 240)
 
 
-def overlaid(found: Overlay, names: tuple[str, str] = ("A", "B")) -> Figure:
-    """Draw the chosen negatives of two selections as outlines, their means as ticks, and the candidates of the first one."""
+def overlaid(found: Overlay) -> Figure:
+    """Draw the chosen negatives of two selections, A and B, as outlines, their means as ticks, and the candidates of the first one."""
     ratio = found.ratios
-    groups = [f"negatives of {names[0]}", f"negatives of {names[1]}", f"candidates of {names[0]}"]
+    groups = ["negatives of A", "negatives of B", "candidates of A"]
     counts = [found.first, found.second, found.candidates]
     means = [(name, mean) for name, mean in zip(groups, found.means, strict=False) if not math.isnan(mean)]
     what, form = ("ratio to the positive (%)", ".1f") if ratio else ("similarity", ".3f")
@@ -346,14 +346,17 @@ def _overlaid(groups: tuple[str, ...], ratio: bool) -> Spec:
     return spec(alt.layer(*layers).add_params(*params), "Ratio to the positive" if ratio else "Similarity to the query", 260)
 
 
-def funnel(steps: Sequence[tuple[str, int]], *, title: str = "Candidates after each step") -> Figure:
+FUNNEL = "Candidates after each step"
+
+
+def funnel(steps: Sequence[tuple[str, int]]) -> Figure:
     """Draw the candidates left after each step as bars, each with its count and, after the first, its part of the first one."""
     names, counts = [name for name, _ in steps], np.array([count for _, count in steps], np.int64)
     shares = 100 * counts / max(1, int(counts[0]) if len(counts) else 1)
     words = ", ".join(f"{name} {count:,}" for name, count in zip(names, counts.tolist(), strict=True))
     return figure(
-        _funnel(title, len(names)),
-        f"{title}: {words}." + (f" {shares[-1]:.1f}% of all are left." if len(counts) > 1 else ""),
+        _funnel(len(names)),
+        f"{FUNNEL}: {words}." + (f" {shares[-1]:.1f}% of all are left." if len(counts) > 1 else ""),
         steps={
             "step": names,
             "count": counts,
@@ -372,7 +375,7 @@ def _percent(share: float) -> str:
 
 
 @functools.cache
-def _funnel(title: str, steps: int) -> Spec:
+def _funnel(steps: int) -> Spec:
     import altair as alt
 
     rows = alt.Chart(alt.NamedData("steps")).encode(
@@ -382,4 +385,4 @@ def _funnel(title: str, steps: int) -> Spec:
         tooltip=tooltip_lines("step", "count:,", "of all (%):.2f"),
     )
     bars = rows.mark_bar().encode(color=colour(GROUPS, None))
-    return spec(alt.layer(bars, rows.mark_text(**LABEL, align="left", dx=5).encode(text="label:N")), title, 8 + 24 * steps)
+    return spec(alt.layer(bars, rows.mark_text(**LABEL, align="left", dx=5).encode(text="label:N")), FUNNEL, 8 + 24 * steps)

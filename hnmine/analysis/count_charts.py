@@ -69,13 +69,9 @@ def length_histogram(counts: npt.NDArray[np.int32], limit: int, what: str, descr
     return _counted(whole, clipped, np.arange(first, last + step + 1, step), rules, description)
 
 
-def values_histogram(
-    values: npt.ArrayLike, description: str, edges: npt.ArrayLike | None = None, *, title: str, axis: str, what: str, form: str = ".2f"
-) -> Figure:
-    """Draw the histogram of values by `edges`, or in 40 bins around 0 with a rule at 0; `form` is a d3 number format."""
-    whole = _counts(title, axis, what, form, 220)
-    if edges is not None:
-        return _counted(whole, values, np.asarray(edges), {}, description)
+def values_histogram(values: npt.ArrayLike, description: str, *, title: str, axis: str, what: str) -> Figure:
+    """Draw the histogram of values in 40 bins around 0 with a rule at 0."""
+    whole = _counts(title, axis, what, ".2f", 220)
     reach = max(float(np.abs(values).max(initial=0.0)), 1e-3)
     return _counted(whole, values, np.linspace(-reach, reach, BINS + 1), {"": 0}, description)
 

@@ -29,9 +29,9 @@ GROUP = 8
 _STEPS = 0.01
 
 
-def _have(count: int, rows: int, of: str = "row") -> str:
+def _have(count: int, rows: int) -> str:
     """Return "1 row of 12 has", "3 of 12 rows have"."""
-    return f"{count:,} of {counted(rows, of)} {'has' if count == 1 else 'have'}"
+    return f"{count:,} of {counted(rows, 'row')} {'has' if count == 1 else 'have'}"
 
 
 def of_rows(survey: Survey) -> list[Finding]:

@@ -225,9 +225,9 @@ def run_batches(
                 answer.cancel()
 
 
-def prefetch(items: Iterator[Item], *, depth: int = 1) -> Generator[Item, None, None]:
-    """Yield from `items`, which a background thread reads `depth` ahead; closing the generator ends the thread."""
-    ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(depth)
+def prefetch(items: Iterator[Item]) -> Generator[Item, None, None]:
+    """Yield from `items`, which a background thread reads one ahead; closing the generator ends the thread."""
+    ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(1)
     closed = threading.Event()
 
     def put(item: Item | None, error: BaseException | None = None) -> None:
