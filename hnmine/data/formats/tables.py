@@ -72,10 +72,13 @@ class RecordReader(LineReader):
         columns: Columns | None = None,
         opener: Callable[[], BinaryIO] | None = None,
         name: str | None = None,
+        encoding: str | None = None,
     ) -> None:
-        self.given = columns or Columns()
-        super().__init__(path, repair, skip_bad_rows, opener=opener, name=name, encoding=self.given.encoding)
+        if encoding is None and columns is not None:
+            encoding = columns.encoding
+        super().__init__(path, repair, skip_bad_rows, opener=opener, name=name, encoding=encoding)
         self.role = role
+        self.given = columns or Columns()
         self.source = Source(format="jsonl")
         self.columns: Columns | None = None
         self.shape: Shape | None = None
