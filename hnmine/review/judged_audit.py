@@ -3,7 +3,7 @@
 The draws of each band fall into cells by the judge's label: relevant, not relevant, no grade. Within a cell, people review in the order
 of the draws, which is random. As in `audit`, a verdict counts only if all draws before it in its cell have one. So verdicts of an audit
 without a judge go on counting, and a judge that is often wrong makes the interval wider, not the estimate wrong. The rate of the judge
-alone is never part of it. Estimator and interval: `judged_interval`.
+alone is never part of it. Estimator and interval: `intervals.judged_interval`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hnmine.core.errors import SettingsError
 from hnmine.data.verdicts import CHOICES
 from hnmine.review.audit import FEWEST, BandEstimate, Estimate, Rate, left_after
 from hnmine.review.audit_sample import MOST, Sample, gain
-from hnmine.review.judged_interval import judged_interval
+from hnmine.review.intervals import judged_interval
 
 __all__ = [
     "FEWEST_JUDGED",

@@ -18,9 +18,8 @@ from hnmine.data.verdicts import CHOICES
 from hnmine.review.audit import FEWEST, AuditRecord, JudgeRecord, estimate, record
 from hnmine.review.audit_plan import recommend
 from hnmine.review.audit_sample import AuditSettings, Band, Draw, Sample
-from hnmine.review.intervals import rate_interval
+from hnmine.review.intervals import judged_interval, rate_interval
 from hnmine.review.judged_audit import judged_estimate, judged_size, more_judged_reviews, people_order, to_judge
-from hnmine.review.judged_interval import judged_interval
 from hnmine.review.queue import STATES
 from hnmine.selection.settings import SelectionSettings
 
