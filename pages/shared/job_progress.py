@@ -168,6 +168,8 @@ def _short_name(job: Job) -> str:
 
 def in_short(job: Job) -> str:
     """Return the share done and the time left of a job, over all its stages."""
+    if job.stopping:
+        return "stopping"
     if job.state == "queued":
         return "waiting"
     if job.share is None or job.seconds_left is None:
