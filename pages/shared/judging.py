@@ -224,12 +224,13 @@ def check(server: Server, model: str, prompt: JudgePrompt) -> tuple[str, ...]:
     done = judge_pairs(corpus, pair, pair + 1, JudgeSettings(model=model, server=server, prompt=prompt), None)
     (judgement,) = done.judgements
     if judgement.grade is None:
-        raise EncodeError(f"the judge {model} answers without a usable grade: {judgement.reason}")
+        raise EncodeError(
+            f"the judge {model} gave no usable grade (its answer: {judgement.reason.rstrip('. ')}); check the model and the prompt"
+        )
+    counts = f"{judgement.tokens:,} tokens" if judgement.tokens else "tokens not counted by the server"
     return (
         f"Model: {visible(model)}, prompt {prompt.version}",
-        f"Grade of a passage that answers its query: {judgement.grade} of 3",
-        f"Time of one pair: {done.seconds:,.1f} s",
-        f"Tokens of one pair: {f'{judgement.tokens:,}' if judgement.tokens else 'the server does not count them'}",
+        f"Grade of a passage that answers its query: {judgement.grade} ({done.seconds:,.1f} s, {counts})",
     )
 
 

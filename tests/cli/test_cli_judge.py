@@ -202,7 +202,7 @@ def test_a_key_that_is_not_set_is_found_first_and_a_dry_run_needs_none(
     judge: Judge, server: ServedModels, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert judge("--judge_key_variable", "MISTYPED_API_KEY") == 1
-    key = f"hnmine: the environment variable MISTYPED_API_KEY is not set; set it to the key of {server.address}\n"
+    key = f"hnmine: the environment variable MISTYPED_API_KEY is not set; set it to the key of {server.address}/v1\n"
     assert capsys.readouterr().err == key
     assert judge("--judge_key_variable", "MISTYPED_API_KEY", "--dry_run") == 0
     assert asked(server) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -209,21 +210,30 @@ def test_a_job_that_fails_says_why_once_and_keeps_what_was_judged(
     assert "Judging ended with an error" not in texts(at)
 
 
-def test_a_cancelled_job_keeps_what_was_judged(run: str, space: Workspace, served: ServedModels, settings: JudgeSettings) -> None:
-    write_judge(space.root, msgspec.structs.replace(settings, server=Server(address=served.address, timeout=20.0)))
-    served.fail("hang", after=8)
+def test_a_cancelled_job_stores_the_answers_under_way(run: str, space: Workspace, served: ServedModels, settings: JudgeSettings) -> None:
+    first, go_on = threading.Semaphore(8), threading.Event()
+
+    def held(body: dict[str, Any], fault: str) -> tuple[int, dict[str, Any]]:
+        if not first.acquire(blocking=False):
+            go_on.wait(WAIT)
+        return completion(body, fault)
+
+    served.chat = held
     at = press(open_app("quality", run=run), "judge-start")
     deadline = time.monotonic() + WAIT
-    while len(resources.judgements().all()) < 8:
+    while len(resources.judgements().all()) < 8 or len(served.asked) < 12:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     at.run()
     assert any("tokens so far" in str(each.proto.text) for each in at.get("progress"))
     press(at, next(each.key for each in at.button if str(each.key).startswith("judge-cancel")))
+    assert "Stopping. Nothing more is asked, and the answers under way are stored." in texts(at)
+    assert not [each for each in at.button if str(each.key).startswith("judge-cancel")]
+    go_on.set()
     assert ended(space, run).state == "cancelled"
     at.run()
     assert "Cancelled. What is judged is stored." in texts(at)
-    assert metrics(at)["Judged"] == "8"
+    assert (metrics(at)["Judged"], len(served.asked)) == ("12", 12)
 
 
 def test_pairs_without_a_grade_are_asked_about_again_on_request(
@@ -255,14 +265,14 @@ def test_a_check_asks_once_and_says_what_the_judge_answers(
     assert "The server answers." in texts(at)
     assert re.search(
         rf"Model: {NAME}, prompt {DEFAULT_PROMPT.version}\n"
-        r"Grade of a passage that answers its query: [23] of 3\nTime of one pair: \d+\.\d s\nTokens of one pair: \d+",
+        r"Grade of a passage that answers its query: [23] \(\d+\.\d s, \d+ tokens\)",
         texts(at),
     )
     assert served.seen["/v1/chat/completions"]["texts"] == 1
     assert not (space.root / "judgements.sqlite").exists() or resources.judgements().all() == []
     served.fail("no_grade")
     press(at, "check-judge")
-    assert f"the judge {NAME} answers without a usable grade: no grade, or several" in texts(at)
+    assert f"the judge {NAME} gave no usable grade (its answer: It depends on what the person wants to know)" in texts(at)
     served.heal()
     served.fail("wrong_key")
     press(at, "check-judge")

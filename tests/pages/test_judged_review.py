@@ -195,14 +195,14 @@ def test_the_table_has_the_grade_beside_the_verdict(run: str, store: ReviewStore
 def test_judging_from_the_queue_names_its_pairs_and_their_cost(
     run: str, space: Workspace, settings: JudgeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[tuple[judging.Pairs, JudgeSettings]] = []
-    monkeypatch.setattr(judging, "start", lambda run, pairs, settings: started.append((pairs, settings)))
+    started: list[tuple[judging.Pairs, JudgeSettings, bool]] = []
+    monkeypatch.setattr(judging, "start", lambda run, pairs, settings, *, ask_again: started.append((pairs, settings, ask_again)))
     at = open_app("review", run=run, state={"review-judge": True})
     assert "200 pairs: 0 judged before, 200 calls" in texts(at)
     press(at, "review-judge-start")
     review = at.session_state["review-session"]
-    ((pairs, given),) = started
-    assert given == settings
+    ((pairs, given, again),) = started
+    assert (given, again) == (settings, False)
     assert [*zip(*(ids.tolist() for ids in pairs), strict=True)] == [review.queue.pair(place) for place in range(200)]
 
 
