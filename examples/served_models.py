@@ -224,8 +224,10 @@ class ServedModels:
 
     def get(self, path: str) -> dict[str, Any]:
         if path == "/v1/models":
-            model = {"id": self.models.name, "object": "model", "owned_by": self.owned_by}
-            return {"object": "list", "data": [model | ({"max_model_len": self.models.max_tokens} if self.owned_by == "vllm" else {})]}
+            names = [self.models.name, *(["judge-by-rule"] if self.chat is not None else [])]
+            model: dict[str, Any] = {"object": "model", "owned_by": self.owned_by}
+            model |= {"max_model_len": self.models.max_tokens} if self.owned_by == "vllm" else {}
+            return {"object": "list", "data": [{"id": name} | model for name in names]}
         if path == "/info":
             limits = {"max_client_batch_size": self.max_batch, "max_input_length": self.models.max_tokens, "max_batch_tokens": 16_384}
             return {"model_id": self.models.name, "model_sha": self.sha, "model_dtype": "float32", "auto_truncate": False} | limits

@@ -44,8 +44,8 @@ from hnmine.review.judgements import FILE as JUDGEMENTS
 from hnmine.review.judgements import JudgementStore
 from hnmine.review.relabelling import JudgedPairs, Relabel, read_by_people
 from hnmine.review.store import ReviewStore
-from hnmine.runs import judge_setup
 from hnmine.runs.jobs import JobRunner
+from hnmine.runs.judge_setup import chosen_judge
 from hnmine.runs.manifest import of_export
 from hnmine.runs.opened import Data, OpenRun, as_json, cache_key
 from hnmine.runs.output import write_rows
@@ -63,16 +63,17 @@ __all__ = [
     "OpenRun",
     "cached",
     "checked",
-    "counting_judge",
     "cross_encoder",
     "data",
     "encoder",
     "estimator",
+    "estimator_without_judge",
     "export",
     "files",
     "fn_probabilities",
     "inputs",
     "jobs",
+    "judged",
     "judgements",
     "nearest",
     "open_run",
@@ -151,11 +152,6 @@ def reviews() -> ReviewStore:
 def judgements() -> JudgementStore:
     """Return the server's store of judges' grades, apart from the verdicts of people; errors as `reviews`."""
     return JudgementStore(workspace().root / JUDGEMENTS)
-
-
-def counting_judge() -> tuple[str, str] | None:
-    """Return `judge_setup.counting_judge` of the server's workspace; the same errors."""
-    return judge_setup.counting_judge(workspace().root, judgements)
 
 
 @st.cache_resource(show_spinner=False)
@@ -252,6 +248,17 @@ def _reviewed(run_id: str, stamp: Stamp, pairs: VerdictPairs, read: VerdictPairs
     return _verdicts(run_id, stamp).apply(pairs, judged)
 
 
+def judged(run_id: str) -> JudgedPairs:
+    """Return the pairs of a run's data that have a grade that counts (`judgements.counting`); errors as `open_run`.
+
+    The store is opened only where its file exists, so that a workspace that is only read stays as it is.
+    """
+    root = workspace().root
+    if not os.path.lexists(root / JUDGEMENTS):
+        return JudgedPairs.none()
+    return _verdicts(run_id, workspace().run_stamp(run_id)).judged(judgements(), chosen_judge(root))
+
+
 def open_run(run_id: str) -> OpenRun:
     """Open a run: map its ranking, read its files again, apply the newest verdicts and grades.
 
@@ -260,13 +267,12 @@ def open_run(run_id: str) -> OpenRun:
     """
     verdicts = _verdicts(run_id, stamp := workspace().run_stamp(run_id))
     pairs = verdicts.pairs(reviews())
-    judge = counting_judge()
-    judged = JudgedPairs.none() if judge is None else verdicts.judged(judgements(), judge)
+    grades = judged(run_id)
     # The pairs themselves are not cached by their digest: another reviewer may have given the same verdicts since.
-    found = _reviewed(run_id, stamp, pairs, read := read_by_people(pairs), judged)
-    run, key = _stored_run(run_id, stamp)[0], f"{run_id} {pairs.digest} {read.digest} {judged.digest}"
-    graded = found.judge_positive
-    return OpenRun(found.inputs, found.ranking, pairs, found.fn_model, run, key, judged=judged, judge_positive=graded)
+    found = _reviewed(run_id, stamp, pairs, read := read_by_people(pairs), grades)
+    run, key = _stored_run(run_id, stamp)[0], f"{run_id} {pairs.digest} {read.digest} {grades.digest}"
+    positive = found.judge_positive
+    return OpenRun(found.inputs, found.ranking, pairs, found.fn_model, run, key, judged=grades, judge_positive=positive)
 
 
 @cached()
@@ -298,6 +304,13 @@ def estimator(run: OpenRun) -> FNEstimator | None:
     """Return the estimator of false-negative probabilities of a run, or None where it has no signals."""
     found = run.estimator()
     return None if found is None else found.keep()
+
+
+@cached()
+def estimator_without_judge(run: OpenRun) -> FNEstimator | None:
+    """Return the estimator as if no pair had a grade, for what people see before their verdict; None where the run has no signals."""
+    found = estimator(run)
+    return None if found is None else found.without_judge()
 
 
 @cached()

@@ -71,6 +71,8 @@ def judge_file(arguments: argparse.Namespace, say: Callable[[str], None], on_pro
 
 def _judged(arguments: argparse.Namespace, say: Callable[[str], None], on_progress: OnProgress, should_stop: ShouldStop) -> str:
     settings = _settings(arguments)
+    if not arguments.dry_run:
+        settings.server.key()  # a variable that is not set is found before files are read
     if arguments.no_store and arguments.store is not None:
         raise SettingsError(f"--no_store and --store {arguments.store} contradict each other; leave one of them out")
     if arguments.output_file is not None:

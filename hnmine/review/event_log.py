@@ -183,7 +183,7 @@ class EventLog:
         if found == 0:
             for statement in self.tables:
                 db.execute(statement)
-        else:
+        elif found < self.format:
             migrate(db, found)
         db.execute(f"PRAGMA user_version = {self.format}")
         db.execute("COMMIT")

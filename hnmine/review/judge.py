@@ -1,8 +1,9 @@
 """An LLM as judge: what a run of it will take, and the run.
 
-Each answer is stored as it comes, so an error, a cancel or a kill loses only the answers that were under way. What a server refuses of the
-request (a schema, the temperature, `max_tokens`) is left out for the rest of the run, once one question has found it out. One pair that a
-server refuses for what its text says has no grade, as an answer without one; any other fault ends the run.
+Each answer is stored as it comes. After an error or a cancel nothing more is sent, and the answers under way are stored too, because they
+are paid for: only a kill loses them, at most as many as requests at once. What a server refuses of the request (a schema, the temperature,
+`max_tokens`) is left out for the rest of the run, once one question has found it out. One pair that a server refuses for what its text
+says has no grade, as an answer without one; any other fault ends the run.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,12 +77,17 @@ class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
     without_grade: int = 0
 
     def __str__(self) -> str:
-        before = f"{counted(self.pairs, 'pair')}: {self.before}, {counted(self.calls, 'call')}"
+        return f"{counted(self.pairs, 'pair')}: {self.before}, {self.cost}"
+
+    @property
+    def cost(self) -> str:
+        """The calls and their tokens, with the limits."""
+        calls = counted(self.calls, "call")
         if not self.calls:
-            return before
+            return calls
         limits = f"limit {counted(self.max_calls, 'call')}" + (f", {self.max_tokens:,} tokens" if self.max_tokens is not None else "")
         tokens = f"about {_rounded(self.prompt_tokens)} prompt and {_rounded(self.completion_tokens)} answer tokens"
-        return f"{before}, {tokens} ({limits})"
+        return f"{calls}, {tokens} ({limits})"
 
     @property
     def before(self) -> str:
@@ -154,10 +160,16 @@ def judge_pairs(
         SettingsError: more than `settings.max_calls` calls are needed; none was made.
         LimitError: `settings.max_tokens` was reached.
         ModelError, EncodeError: as `served.client`; or the server's answer is no chat completion.
-        WorkspaceError: the store cannot be read or written.
+        WorkspaceError: the store cannot be read or written; or another run of this model and prompt uses it, and nothing was asked.
         Cancelled: `should_stop` returned True.
     """
-    asked = _Questions(corpus, queries, passages, settings, store, ask_again)
+    with nullcontext() if store is None else store.one_run(settings.model, settings.prompt.version):
+        return _judge(_Questions(corpus, queries, passages, settings, store, ask_again), settings, store, on_progress, should_stop)
+
+
+def _judge(
+    asked: _Questions, settings: JudgeSettings, store: JudgementStore | None, on_progress: OnProgress | None, should_stop: ShouldStop | None
+) -> Judged:
     plan = asked.plan
     if plan.calls > settings.max_calls:
         raise SettingsError(
@@ -173,7 +185,8 @@ def judge_pairs(
         if on_progress is not None:
             on_progress(0, plan.calls, STAGE)
         # Closed at once where storing an answer fails, so that no further call is paid for.
-        with closing(client.answers(asked.open(found, run), run.ask, should_stop=should_stop)) as answers:
+        asking = client.answers(asked.open(run), run.ask, should_stop=should_stop, wait_for_answers=True)
+        with closing(asking) as answers:
             for question, answer in answers:
                 judgement = Judgement(
                     question.query,
@@ -245,15 +258,15 @@ class _Questions:
     def __init__(
         self, corpus: Corpus, queries: Ids, passages: Ids, settings: JudgeSettings, store: JudgementStore | None, ask_again: bool
     ) -> None:
-        self._corpus, self._settings, self._store, self._ask_again = corpus, settings, store, ask_again
+        self._corpus, self._settings = corpus, settings
         self._queries, self._passages = different_pairs(queries, passages)
         keys, sizes = [], []
         for place in range(len(self._queries)):
             question = self._question(place)
             keys.append(question.key)
             sizes.append(question.size)
-        held = {} if store is None else {key: each for key, each in store.held(keys).items() if self._counts(each)}
-        self.before = {place: held[key] for place, key in enumerate(keys) if key in held}
+        held = {} if store is None else store.held(keys)
+        self.before = {place: held[key] for place, key in enumerate(keys) if key in held and not (ask_again and held[key].grade is None)}
         self._open = [place for place in range(len(keys)) if place not in self.before]
         # The count of the server corrects the estimate, once there is one.
         usage = None if store is None else store.usage(settings.model, settings.prompt.version)
@@ -274,20 +287,12 @@ class _Questions:
             without_grade=sum(each.grade is None for each in self.before.values()),
         )
 
-    def open(self, found: dict[int, Judgement], run: _Run) -> Iterator[_Question]:
-        """Yield what is to be asked, until the limit of tokens is reached; what another run has judged meanwhile is put into `found`."""
+    def open(self, run: _Run) -> Iterator[_Question]:
+        """Yield what is to be asked, until the limit of tokens is reached."""
         for place in self._open:
             if self._settings.max_tokens is not None and run.spent >= self._settings.max_tokens:
                 return
-            question = self._question(place)
-            held = None if self._store is None else self._store.held([question.key]).get(question.key)
-            if held is not None and self._counts(held):
-                found[place] = held
-                continue
-            yield question
-
-    def _counts(self, held: Judgement) -> bool:
-        return held.grade is not None or not self._ask_again
+            yield self._question(place)
 
     def _question(self, place: int) -> _Question:
         corpus, query, passage = self._corpus, int(self._queries[place]), int(self._passages[place])

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hnmine.core.decode import convert, decoder
-from hnmine.core.errors import InputError
+from hnmine.core.errors import InputError, WorkspaceError
+from hnmine.core.files import cannot_write, locked
 from hnmine.core.paths import require_possible
+from hnmine.core.text import text_hash
 from hnmine.data.corpus import Corpus
 from hnmine.data.formats.lines import LineReader
 from hnmine.data.formats.unreadable import reason_of
@@ -28,7 +32,19 @@ from hnmine.data.verdicts import Choice, pair_keys, pairs_of, parse_time
 from hnmine.review.batches import as_stored, as_text
 from hnmine.review.event_log import EventLog
 
-__all__ = ["FILE", "FORMAT", "Call", "Judgement", "JudgementStore", "Usage", "judgement_lines", "matched", "read_judgements", "verdict_of"]
+__all__ = [
+    "FILE",
+    "FORMAT",
+    "Call",
+    "Judgement",
+    "JudgementStore",
+    "Usage",
+    "counting",
+    "judgement_lines",
+    "matched",
+    "read_judgements",
+    "verdict_of",
+]
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -132,14 +148,6 @@ class JudgementStore:
             rows = db.execute("SELECT judge, prompt, count(DISTINCT pair) FROM judgements GROUP BY judge, prompt ORDER BY max(id)")
             return [(str(judge), str(prompt), int(count)) for judge, prompt, count in rows]
 
-    def counting(self, chosen: tuple[str, str] | None) -> tuple[str, str] | None:
-        """Return the model and the prompt whose grades count: the chosen ones if they have judged, else those that judged last, or None."""
-        with self._log.connection() as db:
-            if chosen is not None and db.execute("SELECT 1 FROM judgements WHERE judge = ? AND prompt = ? LIMIT 1", chosen).fetchone():
-                return chosen
-            row = db.execute("SELECT judge, prompt FROM judgements ORDER BY id DESC LIMIT 1").fetchone()
-        return None if row is None else (str(row[0]), str(row[1]))
-
     def held(self, keys: Iterable[bytes]) -> dict[bytes, Judgement]:
         """Return the latest judgement of each of these keys (`Call.key`) that has one."""
         found: dict[bytes, Judgement] = {}
@@ -192,6 +200,27 @@ class JudgementStore:
                     for each, call, pair in zip(judgements, held, pairs, strict=True)
                 ),
             )
+
+    @contextmanager
+    def one_run(self, judge: str, prompt: str) -> Iterator[None]:
+        """Hold a lock by which one run at a time, of all processes, asks a model with one prompt: else two would ask the same pairs.
+
+        Raises:
+            WorkspaceError: another run has it; or its file cannot be written.
+        """
+        path = self.path.with_name(f"judge-{text_hash(f'{judge} {prompt}'):016x}.lock")
+        with ExitStack() as stack:
+            try:
+                if not stack.enter_context(locked(path, wait=False)):
+                    who = path.read_text("utf-8", "replace") or "another process"
+                    raise WorkspaceError(
+                        f"another run asks the judge {judge} with the prompt {prompt}, and keeps its answers in {self.path} ({who}); wait "
+                        "until it ends or cancel it, then judge again"
+                    )
+                path.write_text(f"process {os.getpid()} on {platform.node()}", "utf-8")
+            except OSError as error:
+                raise WorkspaceError(cannot_write(path, error)) from error
+            yield
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -281,3 +310,16 @@ def matched(corpus: Corpus, judgements: Iterable[Judgement]) -> tuple[Ids, Ids, 
     last = np.array([place for (_, passage), place in sorted(places.items()) if passage >= 0], dtype=np.int64)
     grades = [np.nan if (grade := given[place].grade) is None else grade for place in last.tolist()]
     return queries[last], passages[last], np.array(grades, dtype=np.float32)
+
+
+def counting(corpus: Corpus, judgements: Sequence[Judgement], chosen: tuple[str, str] | None) -> list[Judgement]:
+    """Return the judgements that count for a corpus, in their order: those of one model and prompt, so that two judges are never mixed.
+
+    Args:
+        judgements: the latest last (`JudgementStore.all`).
+        chosen: a model and a prompt, which count once they have judged a pair of the corpus; else those that judged one last.
+    """
+    _, passages = pairs_of(corpus, [each.query for each in judgements], [each.passage for each in judgements])
+    judges = [(judgements[place].judge, judgements[place].prompt) for place in np.flatnonzero(passages >= 0).tolist()]
+    judge = chosen if chosen in judges else judges[-1] if judges else None
+    return [each for each in judgements if (each.judge, each.prompt) == judge]

@@ -22,13 +22,14 @@ from hnmine.cluster.settings import ClusterSettings
 from hnmine.core.errors import Cancelled, HnmineError
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled, unit_of
 from hnmine.core.time_left import Forecast, Work
+from hnmine.data.corpus import Corpus
 from hnmine.models.encoder import Encoder
 from hnmine.models.reranker import Reranker
 from hnmine.retrieval.signals import without_judge
 from hnmine.review.judgements import FILE as JUDGEMENTS
-from hnmine.review.judgements import Judgement, JudgementStore
+from hnmine.review.judgements import Judgement, JudgementStore, counting
 from hnmine.runs.job_records import JobRecord, JobRecords, Request
-from hnmine.runs.judge_setup import counting_judge
+from hnmine.runs.judge_setup import chosen_judge
 from hnmine.runs.mine import mine
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.workspace import Workspace
@@ -53,7 +54,7 @@ class Job:
         left: estimated seconds until the end of the job, at the time `reported`; None until its work is known.
         started, stage_started, ended: of the job and of its stage, seconds of `time.monotonic`.
         result: what the work returned (the id of a run), once done.
-        error: the message of a failed job.
+        error: the message of a failed job. stopping: whether it was cancelled, and has not ended yet.
     """
 
     id: int
@@ -71,6 +72,7 @@ class Job:
     ended: float = 0.0
     result: str | None = None
     error: str | None = None
+    stopping: bool = False
 
     @property
     def active(self) -> bool:
@@ -163,6 +165,7 @@ class JobRunner:
     def cancel(self, job_id: int) -> None:
         """Stop a job at its next batch."""
         self._stops[job_id].set()
+        self._update(job_id, stopping=True)
 
     def _update(self, job_id: int, **changes: object) -> None:
         with self._lock:
@@ -235,7 +238,7 @@ def mine_dataset(
         depth=depth,
         load_reranker=None if load_reranker is None else lambda: load_reranker(loading),
         signals=True,
-        judgements=_judgements(workspace) if graded else (),
+        judgements=(lambda corpus: _judgements(workspace, corpus)) if graded else (),
         store=workspace.store(),
         cluster=cluster,
         on_progress=on_progress,
@@ -247,8 +250,6 @@ def mine_dataset(
     return workspace.save_run(dataset_id, settings, without_judge(mined.ranking), mined.manifest).id
 
 
-def _judgements(workspace: Workspace) -> list[Judgement]:
-    """Return the grades that count in this workspace."""
-    store = JudgementStore(workspace.root / JUDGEMENTS)
-    judge = counting_judge(workspace.root, lambda: store)
-    return [] if judge is None else store.all(*judge)
+def _judgements(workspace: Workspace, corpus: Corpus) -> list[Judgement]:
+    """Return the grades that count for a corpus in this workspace."""
+    return counting(corpus, JudgementStore(workspace.root / JUDGEMENTS).all(), chosen_judge(workspace.root))

@@ -21,6 +21,7 @@ from hnmine.cluster.settings import ClusterSettings
 from hnmine.core.paths import require_possible
 from hnmine.core.progress import OnProgress, ShouldStop, Stages, check_cancelled
 from hnmine.core.text import counted
+from hnmine.data.corpus import Corpus
 from hnmine.data.dataset import Inputs
 from hnmine.data.folders import Paths
 from hnmine.data.verdicts import Verdict, match_verdicts
@@ -272,7 +273,7 @@ def mine(
     signals: bool = False,
     load_reranker: Callable[[], Reranker] | None = None,
     verdicts: Iterable[Verdict] = (),
-    judgements: Iterable[Judgement] = (),
+    judgements: Iterable[Judgement] | Callable[[Corpus], Iterable[Judgement]] = (),
     expected: Manifest | None = None,
     store: VectorStore | None = None,
     memory_budget: int | None = None,
@@ -289,7 +290,7 @@ def mine(
         depth: candidates to rank for each query, when more than the window's end is wanted (a slider may move there later).
         signals: compute the signals of every candidate even if these settings need none (a slider may ask for them later).
         load_reranker: returns the reranker when the settings name one; None loads it as they say.
-        verdicts: those on texts of this data are applied. judgements: the same, the latest last.
+        verdicts: those on texts of this data are applied. judgements: the same, the latest last, or what returns them for the corpus.
         expected: a manifest whose inputs and weights these must be.
         store: where vectors and pairs' scores are kept between runs; with all of them there, neither torch nor a model is loaded.
         memory_budget: bytes for the search's working arrays; None takes a part of what is free.
@@ -303,7 +304,7 @@ def mine(
     with _timed("read", timings):
         inputs = read_data(input_file, candidate_pool, settings, stages=stages, should_stop=should_stop)
     verdict_pairs = match_verdicts(inputs.corpus, verdicts)
-    judged = judged_pairs(inputs.corpus, judgements)
+    judged = judged_pairs(inputs.corpus, judgements(inputs.corpus) if callable(judgements) else judgements)
     settings.check_judged(judged)
     if expected is not None:
         expected.check_inputs(inputs.files)

@@ -24,7 +24,7 @@ from hnmine.export.scores import PairScores, model_scores, teacher_scores
 from hnmine.retrieval.ranking import Ranking, ranks_of
 from hnmine.retrieval.rerank import Scorer
 from hnmine.retrieval.signals import with_judge, with_positive_similarity
-from hnmine.review.judgements import JudgementStore
+from hnmine.review.judgements import JudgementStore, counting
 from hnmine.review.relabelling import (
     JudgedPairs,
     Relabel,
@@ -246,16 +246,16 @@ class RunVerdicts:
             else:
                 self._current[query, passage] = each
 
-    def judged(self, store: JudgementStore, judge: tuple[str, str] | None) -> JudgedPairs:
-        """Return the pairs that have a grade of a model and prompt in the store now; after a new one all are read again.
+    def judged(self, store: JudgementStore, chosen: tuple[str, str] | None) -> JudgedPairs:
+        """Return the pairs that have a grade that counts (`judgements.counting`) in the store now; after a new one all are read again.
 
         Raises:
             WorkspaceError: the store cannot be read.
         """
         with self._lock:
-            key = store.version(), judge  # read first, so that grades after it are read once more
+            key = store.version(), chosen  # read first, so that grades after it are read once more
             if self._judged is None or self._judged[0] != key:
-                self._judged = key, judged_pairs(self.inputs.corpus, [] if judge is None else store.all(*judge))
+                self._judged = key, judged_pairs(self.inputs.corpus, counting(self.inputs.corpus, store.all(), chosen))
             return self._judged[1]
 
     def apply(self, pairs: VerdictPairs, judged: JudgedPairs | None = None) -> Reviewed:

@@ -150,6 +150,13 @@ class FNEstimator:
             self._kept = np.concatenate([self.block(slice(first, stop), slice(None)) for first, stop in blocks])
         return self
 
+    def without_judge(self) -> FNEstimator:
+        """Return the estimator as if no pair had a judge's grade: an unknown one adds nothing."""
+        if JUDGE not in self.model.features:
+            return self
+        weights = tuple(0.0 if name == JUDGE else each for name, each in zip(self.model.features, self.model.weights, strict=True))
+        return FNEstimator(self.corpus, self.ranking, msgspec.structs.replace(self.model, weights=weights))
+
     def block(self, queries: slice, ranks: slice) -> Floats:
         """Return the estimated false-negative probability of some ranks of some queries: (rows, width) float32, 0..1."""
         if self._kept is not None:

@@ -92,10 +92,9 @@ def _result(run: OpenRun, found: judging.Graded, settings: JudgeSettings | None)
     """Draw the counts by grade and the agreement with people."""
     relevant_from = judging.relevant_from()
     both = judging.agreement(run, found, relevant_from)
-    if not _of_chosen(found, settings):
-        model, prompt = found.judge
-        other = "" if settings is None else " The chosen judge has judged no pair yet."
-        st.text(f"Grades of {visible(shortened(model, 60))}, prompt {prompt}, count.{other}")
+    model, prompt = found.judge
+    other = "" if settings is None or _of_chosen(found, settings) else ", count. The chosen judge has judged no pair of this data set yet"
+    st.text(f"Grades of {visible(shortened(model, 60))}, prompt {prompt}{other}.")
     relevant = int(np.count_nonzero(found.grades >= relevant_from))
     with st.container(horizontal=True):
         st.metric("Judged", f"{len(found.by_pair):,}", help="Pairs of this data set that the judge has graded.")
@@ -112,8 +111,12 @@ def _result(run: OpenRun, found: judging.Graded, settings: JudgeSettings | None)
             help="Agreement beyond chance, at most 1. Not defined where both say the same of all pairs.",
         )
     _grades(found, both)
-    if none := int(np.isnan(found.grades).sum()):
-        st.text(f"{counted(none, 'pair has', 'pairs have')} no usable grade.")
+    none = np.isnan(found.grades)
+    if count := int(none.sum()):
+        st.text(f"{counted(count, 'pair has', 'pairs have')} no usable grade.")
+        job = judging.latest(run.run.dataset_id)
+        if settings is not None and _of_chosen(found, settings) and (job is None or not job.active):
+            judge_job.offer(run, (found.pairs[0][none], found.pairs[1][none]), settings, "judge-again", ask_again=True)
     if both.pairs < FEW:
         _check(found, both)
     if settings is not None and promotion.draw(run, found, settings) and both.pairs >= FEW:

@@ -11,8 +11,8 @@ from hnmine.models.served.server import Server
 from hnmine.review.judge_prompt import DEFAULT_PROMPT, GRADES, JudgePrompt
 from hnmine.review.judge_settings import JudgeSettings
 from hnmine.runs.judge_setup import write_judge
-from pages.shared import limits
-from pages.shared.served import model_name, server_choice
+from pages.shared import judging, limits
+from pages.shared.served import check, model_name, server_choice
 from pages.shared.widgets import failed
 
 __all__ = ["draw"]
@@ -39,6 +39,8 @@ def draw(settings: JudgeSettings | None) -> None:
             help="The lowest grade that counts as relevant. " + " ".join(f"{grade}: {each}." for grade, each in enumerate(GRADES)),
         )
         prompt = _prompt(DEFAULT_PROMPT if settings is None else settings.prompt)
+        if server and prompt:
+            check("judge", server, model, lambda asked, name: judging.check(asked, name, prompt))
         if st.button("Save", type="primary", icon=":material/save:", key="judge-save", disabled=not (server and model and prompt)):
             assert server and model and prompt  # the button is disabled
             _save(settings, server, model, prompt, int(relevant_from))

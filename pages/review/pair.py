@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,6 @@ from hnmine.data.verdicts import CHOICES, pair_key
 from hnmine.resources import OpenRun
 from hnmine.retrieval.signals import JUDGE
 from hnmine.review.judgements import Judgement
-from hnmine.selection.fn_model import EXPLANATIONS
 from hnmine.selection.select import Selection
 from pages.review.words import LABELS
 from pages.shared import judging, wording
@@ -57,9 +55,10 @@ def described(
     A judge's grade shows where it is given, and nowhere else: people's verdicts must not depend on it.
     """
     corpus = run.inputs.corpus
-    details = pair_details(corpus, run.ranking, selection, query, passage, resources.estimator(run))
+    estimator = resources.estimator_without_judge(run) if judgement is None else resources.estimator(run)
+    details = pair_details(corpus, run.ranking, selection, query, passage, estimator)
     if judgement is None:
-        details = _without_judge(details)
+        details = replace(details, signals={name: value for name, value in details.signals.items() if name != JUDGE})
     asked, text = corpus.queries[query], corpus.passages[passage]
     positives = [(corpus.passages[each], score, similarity) for each, score, similarity in details.positives[:SHOWN_POSITIVES]]
     given = [asked, *(each for each, _, _ in positives)]
@@ -83,21 +82,6 @@ def described(
         "verdict": LABELS[CHOICES[state - 1]] if state else "",
         "judge": "" if judgement is None else printable(judging.said(judgement)),
     }
-
-
-def _without_judge(details: PairDetails) -> PairDetails:
-    """Return the numbers of a pair as they are without a judge's grade."""
-    words = {each for names, *said in EXPLANATIONS if JUDGE in names for each in said}
-    moved = sum(amount for said, amount in details.reasons if said in words)
-    estimate = details.estimate
-    if estimate is not None and moved and 0 < estimate < 1:
-        estimate = 1 / (1 + (1 - estimate) / estimate * math.exp(moved))
-    return replace(
-        details,
-        signals={name: value for name, value in details.signals.items() if name != JUDGE},
-        reasons=tuple(each for each in details.reasons if each[0] not in words),
-        estimate=estimate,
-    )
 
 
 def parts(text: str, others: list[str], common: frozenset[str]) -> list[str]:

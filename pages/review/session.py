@@ -181,7 +181,9 @@ def open_session(settings: QueueSettings, mode: Mode) -> ReviewSession:
         elif settings.source in judging.SOURCES:
             drawn = judging.source(run, settings.source)
         judged = queue.pairs_by_reviewer(corpus, resources.reviews().by_reviewer())
-        pairs = queue.build(corpus, run.ranking, selection, settings, with_verdict, resources.estimator(run), drawn, judged)
+        # A place near the top must not hint at a judge's grade.
+        estimator = resources.estimator_without_judge(run)
+        pairs = queue.build(corpus, run.ranking, selection, settings, with_verdict, estimator, drawn, judged)
         if mode == "query":
             pairs = pairs.by_query()
         token = hashlib.sha256(f"{wanted} {version >> GENERATION_BITS}".encode()).hexdigest()[:16]

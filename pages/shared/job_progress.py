@@ -78,7 +78,8 @@ def _running() -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
         more = f", {len(active) - 1} waiting" if active[1:] else ""
         st.text(f"{_short_name(active[0])}: {in_short(active[0])}{more}", width="content")
-        if st.button("Cancel", icon=":material/stop_circle:", type="tertiary", key=f"cancel-job-{active[0].id}"):
+        stopping = active[0].stopping
+        if not stopping and st.button("Cancel", icon=":material/stop_circle:", type="tertiary", key=f"cancel-job-{active[0].id}"):
             resources.jobs().cancel(active[0].id)
             st.toast("Cancelling at the next batch.")
 
@@ -168,6 +169,8 @@ def _short_name(job: Job) -> str:
 
 def in_short(job: Job) -> str:
     """Return the share done and the time left of a job, over all its stages."""
+    if job.stopping:
+        return "stopping"
     if job.state == "queued":
         return "waiting"
     if job.share is None or job.seconds_left is None:

@@ -27,11 +27,11 @@ def name(settings: JudgeSettings) -> None:
     st.text(f"{shortened(settings.model, 60)} · served at {settings.server.address} · prompt {settings.prompt.version}")
 
 
-def offer(run: OpenRun, pairs: judging.Pairs, settings: JudgeSettings, key: str) -> None:
-    """Draw what judging pairs takes, and the button that begins it."""
+def offer(run: OpenRun, pairs: judging.Pairs, settings: JudgeSettings, key: str, *, ask_again: bool = False) -> None:
+    """Draw what judging pairs takes, and the button that begins it; `ask_again` asks about those again that got no usable grade."""
     try:
         with st.spinner("Counting tokens ...", show_time=False):
-            plan = judging.cost(run, pairs, settings)
+            plan = judging.cost(run, pairs, settings, ask_again=ask_again)
     except HnmineError as error:
         failed("The cost cannot be estimated", error)
         return
@@ -39,13 +39,14 @@ def offer(run: OpenRun, pairs: judging.Pairs, settings: JudgeSettings, key: str)
         without = f", {plan.without_grade:,} of them without a grade" if plan.without_grade else ""
         st.text(f"{counted(plan.pairs, 'pair is', 'pairs are')} judged already{without}." if plan.pairs else "No pairs are left to judge.")
         return
-    st.text(str(plan))
+    st.text(plan.cost if ask_again else str(plan))
     if over := plan.calls > settings.max_calls:
         st.text(f"More calls than the limit of {settings.max_calls:,}. Raise the limit, or choose fewer pairs.")
-    label = f"Judge {counted(plan.calls, 'pair')}"
-    if st.button(label, icon=":material/gavel:", type="primary", disabled=over, key=f"{key}-start"):
+    what = counted(plan.calls, "other pair" if plan.judged else "pair")
+    label = f"Ask again about {what}" if ask_again else f"Judge {what}"
+    if st.button(label, icon=":material/gavel:", type="secondary" if ask_again else "primary", disabled=over, key=f"{key}-start"):
         try:
-            judging.start(run, pairs, settings)
+            judging.start(run, pairs, settings, ask_again=ask_again)
         except HnmineError as error:
             failed("The pairs cannot be judged", error)
             return
@@ -59,9 +60,11 @@ def progress(job_id: int) -> None:
     if not job.active:
         st.rerun()
     st.progress(job.done / job.total if job.total else 0.0, text=_text(job))
-    if st.button("Cancel", icon=":material/stop_circle:", key=f"judge-cancel-{job_id}"):
+    if job.stopping:
+        st.text("Stopping. Nothing more is asked, and the answers under way are stored.")
+    elif st.button("Cancel", icon=":material/stop_circle:", key=f"judge-cancel-{job_id}"):
         resources.jobs().cancel(job_id)
-        st.text("Stopping. What is judged is stored.")
+        st.rerun()
 
 
 def _text(job: Job) -> str:
@@ -85,7 +88,7 @@ def ended(job: Job | None) -> None:
         if job.state == "failed":
             failed("Judging ended with an error. What was judged before is stored.", job.error)
         else:
-            st.text("Cancelled. What was judged before is stored." if job.state == "cancelled" else str(job.result))
+            st.text("Cancelled. What is judged is stored." if job.state == "cancelled" else str(job.result))
         if st.button("Dismiss", type="tertiary", key=f"judge-dismiss-{job.id}"):
             st.session_state[_SEEN] = job.id
             st.rerun()

@@ -13,14 +13,17 @@ import numpy.typing as npt
 import streamlit as st
 
 from hnmine import resources
-from hnmine.core.errors import HnmineError
+from hnmine.core.errors import EncodeError, HnmineError
 from hnmine.core.progress import OnProgress, ShouldStop
-from hnmine.core.text import shortened
+from hnmine.core.text import shortened, visible
+from hnmine.data.corpus import build_corpus
+from hnmine.data.rows import Row
 from hnmine.data.verdicts import pairs_of
+from hnmine.models.served.server import Server
 from hnmine.resources import OpenRun
 from hnmine.review.judge import CallPlan, judge_pairs, planned
 from hnmine.review.judge_agreement import JudgeAgreement, decided, judge_agreement
-from hnmine.review.judge_prompt import GRADES
+from hnmine.review.judge_prompt import GRADES, JudgePrompt
 from hnmine.review.judge_settings import JudgeSettings
 from hnmine.review.judgements import FILE, Judgement
 from hnmine.runs.jobs import Job
@@ -32,6 +35,7 @@ __all__ = [
     "Graded",
     "agreement",
     "any_graded",
+    "check",
     "chosen",
     "cost",
     "graded",
@@ -45,6 +49,12 @@ __all__ = [
 ]
 
 RELEVANT_FROM = 2  # where no judge is chosen
+# A query, its positive and a passage, for a check.
+EXAMPLE = (
+    "How do I end a ride?",
+    "To end a ride, lock the bike at a station. The light turns green when the ride has ended.",
+    "Lock the bike at any station to end a ride. When the light turns green, the ride has ended.",
+)
 # Sources of the review queue that need grades.
 SOURCES = {
     "judged": "Graded by the judge",
@@ -88,14 +98,14 @@ def chosen() -> JudgeSettings | None:
 
 
 def graded(run: OpenRun) -> Graded:
-    """Return the grades that count: those of one judge, `resources.counting_judge`.
+    """Return the grades that count: those of one judge (`resources.judged`).
 
     Raises:
         WorkspaceError: they cannot be read, or the settings of the judge are damaged.
     """
     chosen()
-    judge = resources.counting_judge()
-    return _graded(run, 0, "", "") if judge is None else _graded(run, _version(), *judge)
+    (judge, prompt, _), *_ = resources.judged(run.run.id).given or [("", "", 0)]
+    return _graded(run, _version() if judge else 0, judge, prompt)
 
 
 def any_graded() -> bool:
@@ -188,21 +198,44 @@ def said(judgement: Judgement) -> str:
 # The job
 
 
-def cost(run: OpenRun, pairs: Pairs, settings: JudgeSettings) -> CallPlan:
-    """Return what judging pairs takes; nothing is asked.
+def cost(run: OpenRun, pairs: Pairs, settings: JudgeSettings, *, ask_again: bool = False) -> CallPlan:
+    """Return what judging pairs takes; nothing is asked. `ask_again` as in `judge_pairs`.
 
     Raises:
         WorkspaceError: the grades cannot be read.
     """
-    known: tuple[object, CallPlan] | None = st.session_state.get("judge-cost")
+    name = f"judge-cost-{ask_again}"
+    known: tuple[object, CallPlan] | None = st.session_state.get(name)
     key = (run.key, *(each.tobytes() for each in pairs), settings, resources.judgements().version())
     if known is None or known[0] != key:
-        known = st.session_state["judge-cost"] = key, planned(run.inputs.corpus, *pairs, settings, resources.judgements())
+        plan = planned(run.inputs.corpus, *pairs, settings, resources.judgements(), ask_again=ask_again)
+        known = st.session_state[name] = key, plan
     return known[1]
 
 
-def start(run: OpenRun, pairs: Pairs, settings: JudgeSettings) -> Job:
-    """Queue the judging of pairs.
+def check(server: Server, model: str, prompt: JudgePrompt) -> tuple[str, ...]:
+    """Ask an LLM about one fixed pair, and return what it answers, in lines; nothing is stored.
+
+    Raises:
+        As `judge_pairs`; or the answer has no usable grade (EncodeError).
+    """
+    query, positive, passage = EXAMPLE
+    corpus, pair = build_corpus([Row(0, query, [positive], [passage], {})]), np.zeros(1, np.int32)
+    done = judge_pairs(corpus, pair, pair + 1, JudgeSettings(model=model, server=server, prompt=prompt), None)
+    (judgement,) = done.judgements
+    if judgement.grade is None:
+        raise EncodeError(
+            f"the judge {model} gave no usable grade (its answer: {judgement.reason.rstrip('. ')}); check the model and the prompt"
+        )
+    counts = f"{judgement.tokens:,} tokens" if judgement.tokens else "tokens not counted by the server"
+    return (
+        f"Model: {visible(model)}, prompt {prompt.version}",
+        f"Grade of a passage that answers its query: {judgement.grade} ({done.seconds:,.1f} s, {counts})",
+    )
+
+
+def start(run: OpenRun, pairs: Pairs, settings: JudgeSettings, *, ask_again: bool = False) -> Job:
+    """Queue the judging of pairs. `ask_again` as in `judge_pairs`.
 
     Raises:
         AccessError: the address may not be asked here.
@@ -213,7 +246,7 @@ def start(run: OpenRun, pairs: Pairs, settings: JudgeSettings) -> Job:
     name = f"Judging {resources.workspace().dataset(run.run.dataset_id).name}"
 
     def work(on_progress: OnProgress, should_stop: ShouldStop) -> str:
-        done = judge_pairs(corpus, *pairs, settings, store, on_progress=on_progress, should_stop=should_stop)
+        done = judge_pairs(corpus, *pairs, settings, store, ask_again=ask_again, on_progress=on_progress, should_stop=should_stop)
         return "\n".join(done.notes)
 
     before = store.usage(settings.model, settings.prompt.version)

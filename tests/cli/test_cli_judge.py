@@ -198,6 +198,16 @@ def test_what_cannot_work_is_refused_before_the_first_call(
     assert asked(server) == 0
 
 
+def test_a_key_that_is_not_set_is_found_first_and_a_dry_run_needs_none(
+    judge: Judge, server: ServedModels, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert judge("--judge_key_variable", "MISTYPED_API_KEY") == 1
+    key = f"hnmine: the environment variable MISTYPED_API_KEY is not set; set it to the key of {server.address}/v1\n"
+    assert capsys.readouterr().err == key
+    assert judge("--judge_key_variable", "MISTYPED_API_KEY", "--dry_run") == 0
+    assert asked(server) == 0
+
+
 def test_missing_flags_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["judge", "--input_file", "a.jsonl"]) == 2
     assert "the following arguments are required: --output_file, --judge_model, --judge_server" in capsys.readouterr().err
@@ -284,21 +294,27 @@ def test_the_defaults_are_those_of_the_settings() -> None:
         assert named[name] == defaults[name]
 
 
-def test_ctrl_c_ends_it_soon_and_keeps_what_was_judged(files: Path, server: ServedModels) -> None:
+def test_ctrl_c_waits_for_the_answers_under_way_and_pressed_again_it_ends_at_once(files: Path, server: ServedModels) -> None:
     server.fail("hang", after=6)
     command = [sys.executable, "-m", "hnmine", "judge", "--input_file", str(files / "mined.jsonl"), "--output_file",
                str(files / "out.jsonl"), "--judge_model", NAME, "--judge_server", server.address, "--quiet",
                "--server_timeout", "600"]  # fmt: skip
     process = subprocess.Popen(command, cwd=ROOT, env=dict(os.environ), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    store = files / "home" / "judgements.sqlite"
     end = time.monotonic() + WAIT
-    while server.seen.get(CHAT, {}).get("texts", 0) < 6:
+    while not store.exists() or len(JudgementStore(store).all()) < 6:
         assert time.monotonic() < end
         assert process.poll() is None
-        time.sleep(0.01)
-    time.sleep(0.3)  # the last of them is on its way
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    while "press again to stop immediately" not in process.stderr.readline():
+        assert process.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1.0)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=WAIT)[1]
     assert process.returncode == 130
     assert "no output was written. Judgements are kept: the same command continues with them" in said
-    assert len(JudgementStore(files / "home" / "judgements.sqlite").all()) >= 5
+    assert len(JudgementStore(store).all()) == 6
     assert not (files / "out.jsonl").exists()

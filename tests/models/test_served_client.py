@@ -57,10 +57,10 @@ def test_a_busy_server_is_asked_again(served: ServedModels) -> None:
 def test_the_pause_is_at_least_what_the_server_asks_for(served: ServedModels, header: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
 
-    async def sleep(seconds: float) -> None:
+    async def pause(_: Session, seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr(client_module.asyncio, "sleep", sleep)
+    monkeypatch.setattr(Session, "pause", pause)
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=200)
     served.fail("busy", times=1, **{header: {"seconds": 60, "milliseconds": 60_000, "date": email.utils.format_datetime(later)}[header]})
     assert client_of(served).answer(embed) == 1

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -16,8 +19,9 @@ from examples.served_models import ServedModels
 from hnmine import resources
 from hnmine.models.served import client
 from hnmine.models.served.server import Server
+from hnmine.review.judge import judge_pairs
 from hnmine.review.judge_agreement import by_people
-from hnmine.review.judge_pairs import audit_pairs, uncertain_pairs
+from hnmine.review.judge_pairs import audit_pairs, chosen_pairs, uncertain_pairs
 from hnmine.review.judge_prompt import DEFAULT_PROMPT
 from hnmine.review.judge_settings import JudgeSettings
 from hnmine.review.judgements import Judgement
@@ -206,20 +210,85 @@ def test_a_job_that_fails_says_why_once_and_keeps_what_was_judged(
     assert "Judging ended with an error" not in texts(at)
 
 
-def test_a_cancelled_job_keeps_what_was_judged(run: str, space: Workspace, served: ServedModels, settings: JudgeSettings) -> None:
-    served.fail("hang", after=8)
+def test_a_cancelled_job_stores_the_answers_under_way(run: str, space: Workspace, served: ServedModels, settings: JudgeSettings) -> None:
+    first, go_on = threading.Semaphore(8), threading.Event()
+
+    def held(body: dict[str, Any], fault: str) -> tuple[int, dict[str, Any]]:
+        if not first.acquire(blocking=False):
+            go_on.wait(WAIT)
+        return completion(body, fault)
+
+    served.chat = held
     at = press(open_app("quality", run=run), "judge-start")
     deadline = time.monotonic() + WAIT
-    while len(resources.judgements().all()) < 8:
+    while len(resources.judgements().all()) < 8 or len(served.asked) < 12:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     at.run()
     assert any("tokens so far" in str(each.proto.text) for each in at.get("progress"))
     press(at, next(each.key for each in at.button if str(each.key).startswith("judge-cancel")))
+    assert "Stopping. Nothing more is asked, and the answers under way are stored." in texts(at)
+    assert not [each for each in at.button if str(each.key).startswith("judge-cancel")]
+    go_on.set()
     assert ended(space, run).state == "cancelled"
     at.run()
-    assert "Cancelled. What was judged before is stored." in texts(at)
-    assert metrics(at)["Judged"] == "8"
+    assert "Cancelled. What is judged is stored." in texts(at)
+    assert (metrics(at)["Judged"], len(served.asked)) == ("12", 12)
+
+
+def test_pairs_without_a_grade_are_asked_about_again_on_request(
+    run: str, space: Workspace, served: ServedModels, settings: JudgeSettings
+) -> None:
+    corpus = resources.open_run(run).inputs.corpus
+    three = np.arange(3, dtype=np.int32), np.full(3, len(corpus.passages) - 1, np.int32)
+    served.fail("no_grade", times=3)
+    judge_pairs(corpus, *three, settings, resources.judgements())
+    grade(run, [3, 0])
+    at = open_app("quality", run=run)
+    assert metrics(at)["Judged"] == "5"
+    assert "3 pairs have no usable grade." in texts(at)
+    assert re.search(r"(?<!before, )3 calls, about [\d,]+ prompt and [\d,]+ answer tokens", texts(at))
+    assert button(at, "Ask again").label == "Ask again about 3 pairs"
+    press(at, "judge-again-start")
+    assert ended(space, run).state == "done"
+    at.run()
+    assert metrics(at)["Judged"] == "5"
+    assert "no usable grade" not in texts(at)
+    assert not [each for each in at.button if each.label.startswith("Ask again")]
+    assert served.seen["/v1/chat/completions"]["texts"] == 6
+
+
+def test_a_check_asks_once_and_says_what_the_judge_answers(
+    run: str, space: Workspace, served: ServedModels, settings: JudgeSettings
+) -> None:
+    at = press(open_app("quality", run=run), "check-judge")
+    assert "The server answers." in texts(at)
+    assert re.search(
+        rf"Model: {NAME}, prompt {DEFAULT_PROMPT.version}\n"
+        r"Grade of a passage that answers its query: [23] \(\d+\.\d s, \d+ tokens\)",
+        texts(at),
+    )
+    assert served.seen["/v1/chat/completions"]["texts"] == 1
+    assert not (space.root / "judgements.sqlite").exists() or resources.judgements().all() == []
+    served.fail("no_grade")
+    press(at, "check-judge")
+    assert f"the judge {NAME} gave no usable grade (its answer: It depends on what the person wants to know)" in texts(at)
+    served.heal()
+    served.fail("wrong_key")
+    press(at, "check-judge")
+    assert "refuses access with 401" in texts(at)
+
+
+def test_the_others_of_pairs_that_are_judged_in_part_are_offered(run: str, space: Workspace, settings: JudgeSettings) -> None:
+    opened = resources.open_run(run)
+    queries, passages = chosen_pairs(resources.selection(opened, space.run(run).settings.selection))
+    with ServedModels(NoModels(), chat=completion) as other:  # type: ignore[arg-type]
+        there = msgspec.structs.replace(settings, server=Server(address=other.address))
+        judge_pairs(opened.inputs.corpus, queries[:15], passages[:15], there, resources.judgements())
+    at = open_app("quality", run=run)
+    at.segmented_control(key="judge-which").set_value("chosen").run()
+    assert "1,815 pairs: 15 judged before, 1,800 calls" in texts(at)
+    assert button(at, "Judge ").label == "Judge 1,800 other pairs"
 
 
 def test_agreement_is_that_with_people_and_20_at_random_are_offered_until_there_are_20(
@@ -325,12 +394,13 @@ def test_another_prompt_has_its_own_grades(run: str, space: Workspace, settings:
     write_judge(space.root, strict)
     at = open_app("quality", run=run)
     assert metrics(at)["Judged"] == "2"
-    assert f"Grades of {NAME}, prompt {DEFAULT_PROMPT.version}, count. The chosen judge has judged no pair yet." in texts(at)
+    assert f"Grades of {NAME}, prompt {DEFAULT_PROMPT.version}, count. The chosen judge has judged no pair of this data" in texts(at)
     (pair, *_) = pairs(run)
     resources.judgements().add([Judgement(*pair, 1, "because", NAME, strict.prompt.version)])
     at.run()
     assert metrics(at)["Judged"] == "1", "from its first grade on, the chosen judge counts alone"
     assert "count." not in texts(at)
+    assert f"Grades of {NAME}, prompt {strict.prompt.version}." in texts(at)
     write_judge(space.root, settings)
     at.run()
     assert metrics(at)["Judged"] == "2"

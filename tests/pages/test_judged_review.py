@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 
 import msgspec
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from hnmine import resources
 from hnmine.models.served.server import Server
+from hnmine.retrieval.ranking import ranks_of
 from hnmine.review.judge_prompt import DEFAULT_PROMPT
 from hnmine.review.judge_settings import JudgeSettings
 from hnmine.review.judgements import Judgement
@@ -130,13 +133,30 @@ def test_without_the_grade_the_estimate_is_that_of_the_other_signals(run: str, s
     with_grade = pair.pair_details(corpus, opened.ranking, selection, *place, resources.estimator(opened))
     moved = sum(amount for words, amount in with_grade.reasons if "by the judge" in words)
     assert moved < -0.5, "the judge has a weight"
-    hidden = pair._without_judge(with_grade)
+    hidden = pair.pair_details(corpus, opened.ranking, selection, *place, resources.estimator_without_judge(opened))
     assert hidden.estimate is not None
     assert with_grade.estimate is not None
     odds = [each / (1 - each) for each in (hidden.estimate, with_grade.estimate)]
-    assert odds[0] > 1.5 * odds[1]
-    assert "judge" not in json.dumps(pair.scores(hidden))
+    assert odds[0] == pytest.approx(odds[1] * math.exp(-moved), rel=1e-3)
+    shown = pair.described(opened, selection, frozenset(), *place)
+    assert pair.facts(hidden, float(selection.positive[place[0]])) == shown["facts"]
+    assert "judge" not in json.dumps(shown["scores"])
     assert any("judge" in each for each in pair.scores(with_grade))
+
+
+def test_the_order_of_review_is_that_without_the_grades(run: str, store: ReviewStore, settings: JudgeSettings) -> None:
+    pairs = chosen(run, 60)
+    grade(pairs, *[3] * 20 + [0] * 20 + [3] * 20)
+    store.decide(pairs[:20], "relevant", "Ann")
+    store.decide(pairs[20:40], "negative", "Ann")
+    review = open_app("review", run=run).session_state["review-session"]
+    known, blind = resources.estimator(review.run), resources.estimator_without_judge(review.run)
+    assert known is not None
+    assert blind is not None
+    queries, passages = review.queue.queries, review.queue.passages
+    at = queries, ranks_of(review.run.ranking.ids, queries, passages)
+    assert np.all(np.diff(blind.pairs(*at)) <= 0)
+    assert not np.all(np.diff(known.pairs(*at)) <= 0), "the judge has a weight"
 
 
 @pytest.mark.parametrize(("source", "wanted"), [("judged", [0, 1, 2, 3, 4]), ("judged_relevant", [0, 1, 2]), ("judge_differs", [1, 3])])
@@ -175,14 +195,14 @@ def test_the_table_has_the_grade_beside_the_verdict(run: str, store: ReviewStore
 def test_judging_from_the_queue_names_its_pairs_and_their_cost(
     run: str, space: Workspace, settings: JudgeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[tuple[judging.Pairs, JudgeSettings]] = []
-    monkeypatch.setattr(judging, "start", lambda run, pairs, settings: started.append((pairs, settings)))
+    started: list[tuple[judging.Pairs, JudgeSettings, bool]] = []
+    monkeypatch.setattr(judging, "start", lambda run, pairs, settings, *, ask_again: started.append((pairs, settings, ask_again)))
     at = open_app("review", run=run, state={"review-judge": True})
     assert "200 pairs: 0 judged before, 200 calls" in texts(at)
     press(at, "review-judge-start")
     review = at.session_state["review-session"]
-    ((pairs, given),) = started
-    assert given == settings
+    ((pairs, given, again),) = started
+    assert (given, again) == (settings, False)
     assert [*zip(*(ids.tolist() for ids in pairs), strict=True)] == [review.queue.pair(place) for place in range(200)]
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from examples.served_judge import NAME, completion, grade
 from examples.served_models import CHAT, ServedModels
-from hnmine.core.errors import Cancelled, EncodeError, LimitError, ModelError, SettingsError
+from hnmine.core.errors import Cancelled, EncodeError, LimitError, ModelError, SettingsError, WorkspaceError
 from hnmine.data.corpus import Corpus, build_corpus
 from hnmine.data.rows import Row
 from hnmine.models.served import client
@@ -385,32 +385,70 @@ def test_a_wrong_model_a_wrong_address_and_a_key_that_is_not_set_have_their_mess
     assert b"secret-of-a-person" not in store.path.read_bytes()
 
 
-def test_a_cancel_ends_the_calls_under_way_and_keeps_what_was_judged(serve: Serve, store: JudgementStore) -> None:
+def test_a_cancel_sends_nothing_more_and_keeps_the_answers_under_way(serve: Serve, store: JudgementStore) -> None:
+    first, stop = threading.Semaphore(4), threading.Event()
+
+    def held(body: dict[str, Any], fault: str) -> tuple[int, dict[str, Any]]:
+        if not first.acquire(blocking=False):
+            assert stop.wait(WAIT)
+            time.sleep(0.3)  # until after the cancel
+        return completion(body, fault)
+
+    server = serve(chat=held)
+    with pytest.raises(Cancelled):
+        judge(server, store, concurrency=2, on_progress=lambda done, *_: done == 4 and stop.set(), should_stop=stop.is_set)
+    assert len(store.all()) == questions(server)["texts"] == len(server.asked)
+    assert 4 <= len(server.asked) <= 6
+    judge(server, store)
+    assert (questions(server)["texts"], questions(server)["repeated"]) == (20, 0)
+
+
+def test_a_cancel_waits_for_a_call_that_hangs_until_its_deadline_and_does_not_ask_again(serve: Serve, store: JudgementStore) -> None:
     server = serve()
     server.fail("hang", after=4)
     stop = threading.Event()
-
-    def on_progress(done: int, total: int, note: str) -> None:
-        if done == 4:
-            stop.set()
-
     with pytest.raises(Cancelled):
-        judge(server, store, concurrency=2, timeout=500.0, on_progress=on_progress, should_stop=stop.is_set)
+        judge(server, store, concurrency=2, timeout=2.0, on_progress=lambda done, *_: done == 4 and stop.set(), should_stop=stop.is_set)
     assert len(store.all()) == 4
+    assert len(server.asked) == 4, "what hangs is asked once"
 
 
-def test_two_runs_at_once_store_whole_answers(serve: Serve, store: JudgementStore) -> None:
-    server = serve()
+@pytest.mark.parametrize("fault", ["wrong_key", "busy"])
+def test_answers_under_way_at_an_error_or_in_a_pause_before_another_try_are_kept_too(
+    serve: Serve, store: JudgementStore, fault: str
+) -> None:
+    server = serve(chat=lambda body, fault: (time.sleep(0.2), completion(body, fault))[1])
+    server.fail(fault, after=3, times=1)
+    stop = threading.Event()
+    with pytest.raises(ModelError if fault == "wrong_key" else Cancelled):
+        judge(server, store, concurrency=4, on_progress=lambda done, *_: done == 3 and stop.set(), should_stop=stop.is_set)
+    server.heal()
+    judge(server, store)
+    assert (questions(server)["texts"], questions(server)["repeated"]) == (20, 0)
+
+
+def test_of_two_runs_at_once_one_asks_and_the_other_says_who_does(serve: Serve, store: JudgementStore) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def held(body: dict[str, Any], fault: str) -> tuple[int, dict[str, Any]]:
+        begun.set()
+        assert go_on.wait(WAIT)
+        return completion(body, fault)
+
+    server = serve(chat=held)
     results: list[Judged] = []
-    threads = [threading.Thread(target=lambda: results.append(judge(server, JudgementStore(store.path), rows_of(12)))) for _ in range(2)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    grades = [[each.grade for each in result.judgements] for result in results]
-    assert grades[0] == grades[1]
-    assert len(store.all()) == 48
-    assert judge(server, store, rows_of(12)).calls == 0
+    thread = threading.Thread(target=lambda: results.append(judge(server, JudgementStore(store.path), rows_of(12))))
+    thread.start()
+    assert begun.wait(WAIT)
+    with pytest.raises(WorkspaceError, match=f"another run asks the judge {NAME} with the prompt .* \\(process {os.getpid()} on .*; wait"):
+        judge(server, store, rows_of(12))
+    go_on.set()
+    judge(server, store, model=f"{NAME}-2")  # another judge
+    assert judge(server, None, rows_of(2)).calls == 8, "without a store nothing is shared"
+    thread.join()
+    again = judge(server, store, rows_of(12))
+    assert (again.calls, again.judgements) == (0, results[0].judgements)
+    assert [each.judge for each in store.all()].count(NAME) == 48
 
 
 CLIENT = """

@@ -14,7 +14,8 @@ from hnmine.core.errors import InputError, WorkspaceError
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
 from hnmine.data.verdicts import read_verdicts
-from hnmine.review.judgements import Call, Judgement, JudgementStore, judgement_lines, matched, read_judgements
+from hnmine.review import event_log
+from hnmine.review.judgements import Call, Judgement, JudgementStore, counting, judgement_lines, matched, read_judgements
 
 
 @pytest.fixture
@@ -73,6 +74,13 @@ def test_several_threads_and_stores_write_into_one_file(store: JudgementStore) -
     for each in threads:
         each.join()
     assert len(store.all()) == 40
+
+
+def test_a_file_that_another_process_creates_meanwhile_is_used(store: JudgementStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add([judged("q", "p", 1)])
+    real, seen = event_log._version, [0]  # at first there was none
+    monkeypatch.setattr(event_log, "_version", lambda db: seen.pop() if seen else real(db))
+    assert len(JudgementStore(store.path).all()) == 1
 
 
 def test_a_damaged_file_and_one_of_a_newer_version_have_their_own_message(tmp_path: Path) -> None:
@@ -151,12 +159,19 @@ def test_judgements_are_matched_to_the_pairs_of_a_corpus_and_the_last_one_counts
     assert [len(each) for each in matched(corpus, [])] == [0, 0, 0]
 
 
-def test_the_judge_that_counts_is_the_chosen_one_once_it_has_judged_or_the_last(tmp_path: Path) -> None:
-    store = JudgementStore(tmp_path / "judgements.sqlite")
-    assert store.counting(("m", "1")) is None
-    store.add([Judgement("q", "p", 3, judge="m", prompt="1"), Judgement("q", "p", 2, judge="m", prompt="2")])
-    store.add([Judgement("q", "p", 0, judge="other", prompt="1")])
-    assert store.counting(None) == store.counting(("m", "3")) == ("other", "1")
-    assert store.counting(("m", "1")) == ("m", "1")
-    assert [each.grade for each in store.all("m", "2")] == [2]
-    assert [each.grade for each in store.all(prompt="1")] == [3, 0]
+def test_the_judge_that_counts_is_the_chosen_one_once_it_has_judged_this_data_or_the_last_that_has(store: JudgementStore) -> None:
+    corpus = build_corpus([Row(1, "q", ["good"], ["p"], {})])
+    assert counting(corpus, store.all(), ("m", "1")) == []
+    store.add([Judgement("q", "p", 3, judge="m", prompt="1"), Judgement("q", "good", 2, judge="m", prompt="2")])
+    store.add([Judgement("q", "p", 0, judge="other", prompt="1"), Judgement("elsewhere", "p", 1, judge="third", prompt="1")])
+
+    def grades(chosen: tuple[str, str] | None) -> list[int | None]:
+        return [each.grade for each in counting(corpus, store.all(), chosen)]
+
+    assert grades(None) == [0], "the last one has judged other data alone"
+    assert grades(("third", "1")) == grades(("m", "3")) == [0]
+    assert grades(("m", "1")) == [3]
+    store.add([Judgement("elsewhere", "p", 1, judge="m", prompt="2")])
+    assert grades(None) == [0], "what it judged elsewhere is later, and does not count here"
+    assert [each.grade for each in store.all("m", "2")] == [2, 1]
+    assert [each.grade for each in store.all(prompt="1")] == [3, 0, 1]

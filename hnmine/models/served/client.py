@@ -2,7 +2,8 @@
 
 A busy or failing server (408, 409, 429, 5xx, no connection) is asked again after a pause that doubles, and is at least as long as it asks
 for. A request that hangs ends at its deadline. 400, 413 and 422 raise `Refused`, so that a caller can split or shorten what it asked.
-Requests run on an event loop in a thread of their own, so all of them end at once when the work is cancelled. A key never is in a message.
+Requests run on an event loop in a thread of their own, so all of them can end at once when the work is cancelled. A key never is in a
+message.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import random
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import httpx2
 import msgspec
 
-from hnmine.core.errors import EncodeError, ModelError
+from hnmine.core.errors import Cancelled, EncodeError, ModelError
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.core.text import shortened
 from hnmine.models.served.server import Server
@@ -66,27 +67,46 @@ class Client:
         self._key = server.key()
 
     def answers(
-        self, works: Iterable[T], ask: Callable[[Session, T], Awaitable[R]], *, should_stop: ShouldStop | None = None
+        self,
+        works: Iterable[T],
+        ask: Callable[[Session, T], Awaitable[R]],
+        *,
+        should_stop: ShouldStop | None = None,
+        wait_for_answers: bool = False,
     ) -> Generator[tuple[T, R], None, None]:
         """Yield each work with its answer, in any order, at most `concurrency` at once; works are taken as they can begin.
 
+        Args:
+            wait_for_answers: before it raises, yield the answers to all requests that are under way, each until its deadline; nothing
+                more is sent. Without, other requests end.
+
         Raises:
-            What `ask` raises, after the answers that are there have been yielded; other requests end.
+            What `ask` raises, after the answers that are there have been yielded.
             Cancelled: `should_stop` returned True.
         """
         waiting, pending = iter(works), dict[Future[R], T]()
+        failure: BaseException | None = None
         with _loop() as loop:
             session = Session(self, self._key)
             try:
                 while True:
-                    check_cancelled(should_stop)
-                    while len(pending) < self.server.concurrency and (work := next(waiting, _END)) is not _END:
+                    try:
+                        check_cancelled(should_stop)
+                    except Cancelled as stopped:
+                        failure = failure or stopped
+                    if failure is not None:
+                        if not (pending and wait_for_answers):
+                            raise failure
+                        loop.call_soon_threadsafe(session.ending.set)
+                    while failure is None and len(pending) < self.server.concurrency and (work := next(waiting, _END)) is not _END:
                         pending[asyncio.run_coroutine_threadsafe(_awaited(ask, session, work), loop)] = work
                     if not pending:
                         return
-                    done = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done
-                    for each in sorted(done, key=lambda future: future.exception() is not None):  # what is finished is kept
-                        yield pending.pop(each), each.result()
+                    for each in wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done:
+                        work, error = pending.pop(each), each.exception()
+                        if error is None:
+                            yield work, each.result()
+                        failure = failure or error
             finally:
                 for each in pending:
                     each.cancel()
@@ -102,10 +122,10 @@ class Client:
 
 
 class Session:
-    """The connections of one `Client.answers`."""
+    """The connections of one `Client.answers`; once `ending` is set, nothing more is sent."""
 
     def __init__(self, client: Client, key: str | None) -> None:
-        self._client, self._key = client, key
+        self._client, self._key, self.ending = client, key, asyncio.Event()
         headers = {"User-Agent": "hnmine", "Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         limits = httpx2.Limits(max_connections=client.server.concurrency)
         seconds = httpx2.Timeout(client.server.timeout, connect=min(CONNECT_SECONDS, client.server.timeout))
@@ -133,10 +153,12 @@ class Session:
             Refused: 400, 413 or 422.
             ModelError: the key is wrong, or the server has no such path or model.
             EncodeError: the server cannot be reached, stays busy or broken, hangs, or its answer is no JSON.
+            Cancelled: `ending` is set before it is sent, for the first time or again.
         """
         url, content = self._client.server.url(path), _encoded(body)
         waited, pause, hung = 0.0, FIRST_PAUSE, False
         while True:
+            check_cancelled(self.ending.is_set)
             wanted: float | None = None
             cause: Exception | None = None
             patience = PATIENCE
@@ -166,8 +188,13 @@ class Session:
                 raise EncodeError(
                     f"{self._client.name}: {url} {fault}{asked}. Start it or wait, then run the same command again"
                 ) from cause
-            await asyncio.sleep(wait_for)
+            await self.pause(wait_for)
             waited, pause = waited + wait_for, min(2 * pause, LONGEST_PAUSE)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait before another try, until `ending` is set at most."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.ending.wait(), seconds)
 
     async def _once(self, method: str, url: str, content: bytes | None) -> tuple[int, httpx2.Headers, bytes]:
         headers = {} if content is None else {"Content-Type": "application/json"}
