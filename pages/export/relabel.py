@@ -28,7 +28,7 @@ def choose(run: OpenRun, selection: Selection) -> Relabel:
     if not len(run.judged.queries):
         return "keep"
     options = {name: LABELS[name] for name in RELABELS}
-    chosen = choice("Judge-positive pairs", options, "export-relabel", run.run.settings.relabel, _HELP, wrap=True)
+    chosen = choice("Judge-positive pairs", options, "export-relabel", run.run.settings.relabel, _HELP)
     found = effects(run.inputs.corpus, selection.negatives, run.judge_positive)
     counts = {
         "Drop": f"{counted(found.pairs, 'pair')}, {found.negatives:,} of them negatives, in {counted(found.rows, 'row')}",

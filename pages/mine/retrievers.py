@@ -35,15 +35,13 @@ def retrievers(key: str, initial: MineSettings, first: ModelSettings | None) -> 
     with left:
         second = _second_model(key, initial.second_model, first or ModelSettings(), below)
     with right:
-        ranking = st.pills(
+        ranking = st.multiselect(
             "Retrievers",
             RETRIEVERS,
-            selection_mode="multi",
             default=initial.retrievers,
             format_func=LABELS.__getitem__,
             key=f"retrievers-{key}",
             persist_state="session",
-            wrap=True,
             help=f"Each retriever ranks its {FUSION_DEPTH:,} best candidates, and reciprocal-rank fusion combines the lists. Similarities, "
             "filters and the strategy 'hardest first' always use the model.",
         )
