@@ -41,8 +41,8 @@ def draw(run: OpenRun, found: judging.Graded, settings: JudgeSettings) -> bool:
         with st.popover(label, icon=":material/add_circle:", disabled=bool(reason), key="judge-promote"):
             who = reviewer()
             st.text(
-                f"Adds {counted(number, 'passage')} as positives of their queries: verdicts of {visible(who)}, with a note that names the "
-                "judge. Pairs that a reviewer has judged stay as they are. One undo reverts it."
+                f"Adds {counted(number, 'passage')} as positives of their queries. These become verdicts of {visible(who)}, with a note "
+                "that names the judge. Pairs that a reviewer has judged stay as they are. One undo reverts it."
             )
             st.button(f"Add {counted(number, 'positive')}", type="primary", key="judge-promote-go", on_click=_promote, args=(offered, who))
         if offered.common >= LEAST_COMMON:
