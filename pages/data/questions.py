@@ -65,15 +65,14 @@ def labels(dataset_id: str, question: LabelsError, columns: Columns) -> None:
             chosen = (f">={least:g}",)
         else:
             ordered = sorted(question.counts, key=lambda label: (-float(label) if _is_number(label) else 0.0, label))
-            picked = st.pills(
+            picked = st.multiselect(
                 "Positive labels",
                 ordered,
-                default=ordered[0] if _is_number(ordered[0]) else None,
-                selection_mode="multi",
+                default=ordered[:1] if _is_number(ordered[0]) else None,
                 format_func=lambda label: f"{label} ({question.counts[label]:,} rows)",
                 key="labels-positive",
             )
-            chosen = tuple(picked or ())
+            chosen = tuple(picked)
         with st.container(horizontal=True):
             if st.button("Use these labels", type="primary", disabled=not chosen, icon=":material/check:", key="labels-use"):
                 _choose(dataset_id, msgspec.structs.replace(columns, positive_labels=chosen))

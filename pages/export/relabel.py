@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import streamlit as st
-
 from hnmine.core.text import counted, shortened, visible
 from hnmine.resources import OpenRun
 from hnmine.review.judgements import Judgement
@@ -18,25 +16,25 @@ __all__ = ["LABELS", "choose", "done"]
 LABELS: dict[Relabel, str] = {"keep": "Keep", "drop": "Drop", "promote": "Promote", "leave_out": "Leave out the row"}
 _HELP = (
     "What to do with queries and passages that the judge calls relevant. Keep changes nothing. Drop takes the passages out of the "
-    "candidates, and others take their place. Promote adds them to the positives of the query. Leave out the row omits each row with such "
-    "a negative. Verdicts of reviewers win over the judge."
+    "candidates, and others take the place of those that are selected. Promote adds them to the positives of the query. Leave out the row "
+    "omits each row with such a negative. Verdicts of reviewers win over the judge."
 )
 
 
 def choose(run: OpenRun, selection: Selection) -> Relabel:
-    """Draw the choice, and below it the counts of each option; "keep", and nothing drawn, where the run has no grades."""
+    """Draw the choice, with what each option would do; "keep", and nothing drawn, where the run has no grades."""
     if not len(run.judged.queries):
         return "keep"
     options = {name: LABELS[name] for name in RELABELS}
-    chosen = choice("Judge-positive pairs", options, "export-relabel", run.run.settings.relabel, _HELP, wrap=True)
     found = effects(run.inputs.corpus, selection.negatives, run.judge_positive)
-    counts = {
-        "Drop": f"{counted(found.pairs, 'pair')}, {found.negatives:,} of them negatives, in {counted(found.rows, 'row')}",
-        "Promote": f"{counted(found.pairs, 'pair')}, in {counted(found.grown, 'row')}",
-        "Leave out": counted(found.rows, "row"),
+    counts: dict[Relabel, str] = {
+        "keep": "no change",
+        "drop": f"{counted(found.pairs, 'pair')}, {found.negatives:,} selected in {counted(found.rows, 'row')}",
+        "promote": f"{counted(found.pairs, 'pair')} in {counted(found.grown, 'row')}",
+        "leave_out": counted(found.rows, "row"),
     }
-    st.text(" · ".join(f"{name}: {count}" for name, count in counts.items()))
-    return chosen
+    captions = [counts[name] for name in options]
+    return choice("Judge-positive pairs", options, "export-relabel", run.run.settings.relabel, _HELP, captions=captions)
 
 
 def done(counts: dict[str, int], judgements: Sequence[Judgement]) -> str:

@@ -8,7 +8,8 @@ import streamlit as st
 
 from hnmine.cluster.ray_workers import nodes_in_words
 from hnmine.cluster.settings import LOCAL, ClusterSettings, cluster_settings
-from hnmine.core.errors import HnmineError
+from hnmine.core.errors import HnmineError, SettingsError
+from hnmine.models.cards import ModelSettings
 from pages.shared import limits
 from pages.shared.widgets import failed
 
@@ -22,8 +23,8 @@ class Choice(NamedTuple):
     usable: bool = True
 
 
-def choice(key: str) -> Choice:
-    """Draw the address of the cluster, and the shared store of one with several machines."""
+def choice(key: str, model: ModelSettings | None) -> Choice:
+    """Draw the address of the cluster, and the shared store of one with several machines; no cluster encodes with a served `model`."""
     address = st.text_input(
         "Cluster",
         placeholder="none: this server encodes and searches",
@@ -49,6 +50,8 @@ def choice(key: str) -> Choice:
         settings = cluster_settings(address or None, shared or None)
         if settings is None:
             return Choice(None)
+        if model is not None and model.server is not None:
+            raise SettingsError("The model is served, so its server encodes. Remove the cluster, or choose a model that is loaded.")
         with answer:
             st.text("Several processes of this server." if address == LOCAL else f"The cluster has {_seen(address)}.")
     except HnmineError as error:

@@ -23,14 +23,13 @@ def limit(held: Held, settings: SelectionSettings, summary: Summary | None) -> N
         return
     key, state = f"limit-{held.key}", st.session_state
     state[key] = settings.targets[0] if settings.targets else NOTHING
-    st.segmented_control(
+    st.radio(
         "Limit",
         list(LIMITS),
-        required=True,
         format_func=LIMITS.__getitem__,
         key=key,
         on_change=lambda: _choose(held, state[key]),
-        width="stretch",
+        horizontal=True,
         help="Take the hardest negatives up to an estimated false-negative rate, those with the lowest rate at a difficulty, or simply the "
         "highest similarities.",
     )

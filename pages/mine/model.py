@@ -139,13 +139,10 @@ def model(key: str, initial: ModelSettings) -> ModelSettings | None:
 
 def _served(key: str, initial: ModelSettings) -> ModelSettings | None:
     """Draw the server of the model, its name and its instruction; return None while one is missing."""
-    server = served.server_choice(f"model-{key}", initial.server, EMBEDDER_APIS)
-    if server is None:
+    found = served.box(f"model-{key}", "model", initial, EMBEDDER_APIS, served.ask_encoder)
+    if found is None:
         return None
-    name = served.model_name(f"model-{key}", initial.name_or_path if initial.server is not None else None, server)
-    served.check(f"model-{key}", server, name, served.ask_encoder)
-    if name is None:
-        return None
+    server, name = found
     alone = ModelSettings(name_or_path=name, server=server)
     before = initial if initial.server is not None and initial.name_or_path == name else alone
     usual = cards.describe(alone).query_instruction or ""

@@ -82,7 +82,7 @@ def ranking(dataset: Dataset, previous: MineSettings) -> Ranking:
             ranked_by = retrievers(dataset.id, previous, model)
             index = controls.search_index(dataset.id, previous.index)
             reranker = reranking.choice(dataset.id, previous.reranker, model)
-            cluster = clusters.choice(dataset.id)
+            cluster = clusters.choice(dataset.id, model)
     with line:
         unusable = [name for name, fine in zip(keys, (model, ranked_by, reranker.usable), strict=True) if not fine]
         missing = {name: text for name in unusable if (text := served.missing(keys[name]))}

@@ -34,15 +34,13 @@ def retrievers(key: str, initial: MineSettings, first: ModelSettings | None) -> 
     with left:
         second = _second_model(key, initial.second_model, first or ModelSettings(), below)
     with right:
-        ranking = st.pills(
+        ranking = st.multiselect(
             "Retrievers",
             RETRIEVERS,
-            selection_mode="multi",
             default=initial.retrievers,
             format_func=LABELS.__getitem__,
             key=f"retrievers-{key}",
             persist_state="session",
-            wrap=True,
             help=f"Each retriever ranks its {FUSION_DEPTH:,} best candidates, and reciprocal-rank fusion combines the lists. Similarities, "
             "filters and the strategy 'hardest first' always use the model.",
         )
@@ -81,7 +79,9 @@ def _second_model(key: str, initial: ModelSettings | None, first: ModelSettings,
     )
     if name == served.SERVED:
         with below.container(border=True):
-            return _served(key, initial if before_server is not None else None, first)
+            found = served.box(f"second-{key}", "second model", initial, EMBEDDER_APIS, served.ask_encoder)
+        chosen = None if found is None else second_model_settings(first, found[1], found[0])
+        return UNUSABLE if chosen is None else chosen
     if name is None and before_server is not None:
         failed("The server of the last run cannot be chosen", servers.refusal())
         return UNUSABLE
@@ -98,14 +98,3 @@ def _second_model(key: str, initial: ModelSettings | None, first: ModelSettings,
     text = f"pooling {card.pooling_method} · {card.passage_max_length} tokens"
     st.text(text if card.folder is not None else f"{text} · downloaded from the hub when you mine")
     return chosen
-
-
-def _served(key: str, initial: ModelSettings | None, first: ModelSettings) -> ModelSettings:
-    """Draw the server of the second model and its name; return UNUSABLE while one is missing."""
-    server = served.server_choice(f"second-{key}", None if initial is None else initial.server, EMBEDDER_APIS)
-    if server is None:
-        return UNUSABLE
-    name = served.model_name(f"second-{key}", None if initial is None else initial.name_or_path, server)
-    chosen = second_model_settings(first, name, server)
-    served.check(f"second-{key}", server, name, served.ask_encoder)
-    return UNUSABLE if chosen is None else chosen

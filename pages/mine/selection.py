@@ -123,10 +123,10 @@ def _advanced(held: Held, chosen: SelectionSettings) -> None:
     strategy, seed, score = (f"{name}-{held.key}" for name in ("strategy", "seed", "positive_score"))
     state[strategy], state[score] = chosen.strategy, chosen.positive_score
     with st.expander("Advanced", icon=":material/tune:", key=f"advanced-{held.key}"):
-        st.segmented_control(
+        st.radio(
             "Sampling",
             list(STRATEGIES),
-            required=True,
+            horizontal=True,
             format_func=lambda name: STRATEGIES[name].capitalize(),
             key=strategy,
             on_change=lambda: _sample(held, state[strategy]),

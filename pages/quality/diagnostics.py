@@ -29,7 +29,7 @@ number, text = st.column_config.NumberColumn, st.column_config.TextColumn
 
 def draw(run: OpenRun, selection: Selection) -> None:
     """Draw one of the views."""
-    view = choice("Show", VIEWS, "quality-view", "positives", "Which part of the data to look at.", wrap=True)
+    view = choice("Show", VIEWS, "quality-view", "positives", "Which part of the data to look at.")
     {"positives": _positives, "hubs": _hubs, "lengths": figures.lengths, "scores": figures.scores, "short": _short}[view](run, selection)
 
 
@@ -42,7 +42,7 @@ def _positives(run: OpenRun, selection: Selection) -> None:
         "elsewhere": found.elsewhere > 0,
     }
     labels = {name: f"{label}: {int(masks[name].sum()):,}" for name, label in WHICH.items()}
-    which = choice("Positives", labels, "quality-positives", "low", WRONG_LABELS, wrap=True)
+    which = choice("Positives", labels, "quality-positives", "low", WRONG_LABELS)
     places = np.flatnonzero(masks[which])
     places = places[np.lexsort((found.scores[places], -found.above[places], -found.ranks[places]))]
     if outside := int((~found.candidate).sum()):

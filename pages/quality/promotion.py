@@ -12,7 +12,7 @@ from hnmine.review.judge_settings import JudgeSettings
 from hnmine.review.relabelling import LEAST_COMMON, Promotable, promotable, promote
 from pages.shared import judging, wording
 from pages.shared.reviewers import reviewer
-from pages.shared.widgets import failed
+from pages.shared.widgets import choice, failed
 
 __all__ = ["draw"]
 
@@ -41,8 +41,8 @@ def draw(run: OpenRun, found: judging.Graded, settings: JudgeSettings) -> bool:
         with st.popover(label, icon=":material/add_circle:", disabled=bool(reason), key="judge-promote"):
             who = reviewer()
             st.text(
-                f"Adds {counted(number, 'passage')} as positives of their queries: verdicts of {visible(who)}, with a note that names the "
-                "judge. Pairs that a reviewer has judged stay as they are. One undo reverts it."
+                f"Adds {counted(number, 'passage')} as positives of their queries. These become verdicts of {visible(who)}, with a note "
+                "that names the judge. Pairs that a reviewer has judged stay as they are. One undo reverts it."
             )
             st.button(f"Add {counted(number, 'positive')}", type="primary", key="judge-promote-go", on_click=_promote, args=(offered, who))
         if offered.common >= LEAST_COMMON:
@@ -54,15 +54,13 @@ def draw(run: OpenRun, found: judging.Graded, settings: JudgeSettings) -> bool:
 
 def _level() -> None:
     """Draw the choice of the agreement that a promotion needs."""
-    st.segmented_control(
+    options = {each: f"{each}%" for each in LEVELS}
+    choice(
         "Agreement needed",
-        LEVELS,
-        default=LEVELS[1],
-        required=True,
-        format_func=lambda each: f"{each}%",
-        key="judge-level",
-        persist_state="session",
-        help="Of the judge-positive pairs that people judged too, this part must be relevant.",
+        options,
+        "judge-level",
+        LEVELS[1],
+        "Of the judge-positive pairs that people judged too, this part must be relevant.",
     )
 
 

@@ -11,6 +11,7 @@ from pages.review import guidelines, session
 from pages.review.session import GRADES_FIRST
 from pages.review.words import LABELS
 from pages.shared import audit, judging, limits, state, wording
+from pages.shared.widgets import choice
 
 Mode = Literal["pair", "query", "table"]
 MODES: dict[Mode, str] = {"pair": "Pair", "query": "Query", "table": "Table"}
@@ -42,17 +43,7 @@ def controls() -> tuple[Mode, QueueSettings, int]:
     sampled = audit.kept(memory.run, state.selection_settings(memory.run)) is not None
     _from_quality(sampled)
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        mode: Mode = st.segmented_control(
-            "Mode",
-            list(MODES),
-            default="pair",
-            required=True,
-            format_func=MODES.__getitem__,
-            key="review-mode",
-            persist_state="session",
-            label_visibility="collapsed",
-            width="content",
-        )
+        mode: Mode = choice("Mode", MODES, "review-mode", "pair", labelled=False)
         count = active()
         with st.popover(f"Filters ({count})" if count else "Filters", key="review-filters"):
             settings = _queue(sampled)
@@ -85,15 +76,9 @@ def _setup() -> int:
     """Draw the overlap of the data set; return it in percent."""
     dataset_id = st.session_state.dataset
     kept = guidelines.overlap(dataset_id)
-    chosen = st.segmented_control(
-        "Overlap",
-        guidelines.OVERLAPS,
-        default=kept,
-        required=True,
-        format_func=lambda each: f"{each}%",
-        key=f"review-overlap-{dataset_id}",
-        help="Percentage of the pairs that a second reviewer judges too, to measure agreement.",
-    )
+    options = {each: f"{each}%" for each in guidelines.OVERLAPS}
+    about = "Percentage of the pairs that a second reviewer judges too, to measure agreement."
+    chosen = choice("Overlap", options, f"review-overlap-{dataset_id}", kept, about)
     if chosen != kept:
         state.keep(f"overlap-{dataset_id}", lambda: guidelines.write_overlap(dataset_id, chosen))
     if judging.any_graded():
@@ -157,10 +142,9 @@ def _from_quality(sampled: bool) -> None:
 def filters(source: str, order: str) -> dict[str, object]:
     """Draw the filters; return them as settings."""
     chosen: dict[str, object] = {}
-    states = st.pills(
+    states = st.multiselect(
         "Verdict",
         list(STATES),
-        selection_mode="multi",
         default=None if "review-states" in st.session_state else ["unreviewed"],  # otherwise set by the Quality screen
         format_func=STATE_NAMES.__getitem__,
         key="review-states",

@@ -64,7 +64,12 @@ def choice(key: str, initial: RerankerSettings | None, model: ModelSettings | No
     )
     if name == served.SERVED:
         with st.container(border=True):
-            return _served(key, initial if was_served else None)
+            found = served.box(f"reranker-{key}", "reranker", initial, RERANKER_APIS, served.ask_reranker)
+        if found is None:
+            return Choice(None, usable=False)
+        server, path = found
+        same = initial if initial is not None and was_served and path == before else RerankerSettings(name_or_path=path)
+        return Choice(msgspec.structs.replace(same, depth=None, server=server))
     if name is None and was_served:
         failed("The server of the last run cannot be chosen", servers.refusal())
         return Choice(None, usable=False)
@@ -82,20 +87,6 @@ def choice(key: str, initial: RerankerSettings | None, model: ModelSettings | No
     text = f"{card.max_length:,} tokens per pair"
     st.write(text if card.folder is not None else f"{text} · not downloaded yet, fetched from Hugging Face when you mine")
     return Choice(settings)
-
-
-def _served(key: str, initial: RerankerSettings | None) -> Choice:
-    """Draw the server of the reranker and its name."""
-    server = served.server_choice(f"reranker-{key}", None if initial is None else initial.server, RERANKER_APIS)
-    if server is None:
-        return Choice(None, usable=False)
-    before = None if initial is None else initial.name_or_path
-    name = served.model_name(f"reranker-{key}", before, server)
-    served.check(f"reranker-{key}", server, name, served.ask_reranker)
-    if name is None:
-        return Choice(None, usable=False)
-    same = initial if initial is not None and name == before else RerankerSettings(name_or_path=name)
-    return Choice(msgspec.structs.replace(same, depth=None, server=server))
 
 
 def tell(chosen: RerankerSettings | None, corpus: Corpus | None, depth: int) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import streamlit as st
@@ -26,7 +26,7 @@ from hnmine.models.served.server import EMBEDDER_APIS, RERANKER_APIS, Api, Serve
 from pages.shared import limits, servers
 from pages.shared.widgets import failed
 
-__all__ = ["SERVED", "ask_encoder", "ask_reranker", "check", "missing", "model_name", "nothing_missing", "server_choice"]
+__all__ = ["SERVED", "ask_encoder", "ask_reranker", "box", "missing", "model_name", "nothing_missing", "server_choice"]
 
 T = TypeVar("T")
 
@@ -52,29 +52,47 @@ class Answer(NamedTuple):
     error: str = ""
 
 
-def server_choice(key: str, initial: Server | None, apis: tuple[Api, ...]) -> Server | None:
+def box(
+    key: str, whose: str, before: ModelSettings | RerankerSettings | None, apis: tuple[Api, ...], ask: Ask
+) -> tuple[Server, str] | None:
+    """Draw the server and the name of a model, with a check that asks by `ask`; return both, None while one is missing.
+
+    Args:
+        whose: the model in words: labels name it, because several such boxes can be open.
+        before: the model of the last run, the first choice if it is served.
+    """
+    held = None if before is None else before.server
+    server = server_choice(key, held, apis, f" ({whose})")
+    if server is None:
+        return None
+    name = model_name(key, None if before is None or held is None else before.name_or_path, server, f"Name of the {whose}")
+    _check(key, whose, server, name, ask)
+    return None if name is None else (server, name)
+
+
+def server_choice(key: str, initial: Server | None, apis: tuple[Api, ...], of: str = "") -> Server | None:
     """Draw the address of a server, the form of its API (one of `apis`), its key variable and, for embeddings, dimensions.
 
-    Returns None while there is no valid address, and where no server may be chosen, with the reason.
+    Each label ends with `of`. Returns None while there is no valid address, and where no server may be chosen, with the reason.
     """
     if reason := servers.refusal():
         st.text(reason)
         return None
     try:
-        found = _address(key, initial) if servers.any_address() else _listed(key, initial)
+        found = _address(key, initial, of) if servers.any_address() else _listed(key, initial, of)
         if found is None:
             st.session_state[f"missing-{key}"] = "Enter the address of the server" if servers.any_address() else "Choose a server"
             return None
-        return _form(key, initial, apis, found)
+        return _form(key, initial, apis, found, of)
     except HnmineError as error:
         failed("Cannot use this server", error)
         return None
 
 
-def _address(key: str, initial: Server | None) -> Server | None:
+def _address(key: str, initial: Server | None, of: str) -> Server | None:
     """Draw the address and the key variable as they are entered."""
     address = st.text_input(
-        "Address of the server",
+        f"Address of the server{of}",
         value="" if initial is None else initial.address,
         placeholder="http://127.0.0.1:8000/v1",
         key=f"address-{key}",
@@ -83,7 +101,7 @@ def _address(key: str, initial: Server | None) -> Server | None:
         help="With or without the path of the request. This server asks it, not your browser.",
     ).strip()
     variable = st.text_input(
-        "Variable with the key",
+        f"Variable with the key{of}",
         value=(initial.key_variable if initial is not None else None) or "",
         placeholder="none",
         key=f"key-variable-{key}",
@@ -99,13 +117,13 @@ def _address(key: str, initial: Server | None) -> Server | None:
     return found
 
 
-def _listed(key: str, initial: Server | None) -> Server | None:
+def _listed(key: str, initial: Server | None, of: str) -> Server | None:
     """Draw the choice of the addresses in HNMINE_SERVERS."""
     options = {f"{each.address}{f' (key in {each.key_variable})' if each.key_variable else ''}": each for each in servers.listed()}
     before = None if initial is None else (initial.address, initial.key_variable)
     places = [place for place, each in enumerate(options.values()) if (each.address, each.key_variable) == before]
     chosen = st.selectbox(
-        "Address of the server",
+        f"Address of the server{of}",
         list(options),
         index=places[0] if places else None,
         placeholder="choose one of the listed servers",
@@ -118,7 +136,7 @@ def _listed(key: str, initial: Server | None) -> Server | None:
     return options.get(chosen or "")
 
 
-def _form(key: str, initial: Server | None, apis: tuple[Api, ...], found: Server) -> Server | None:
+def _form(key: str, initial: Server | None, apis: tuple[Api, ...], found: Server, of: str) -> Server | None:
     """Draw the form of the API and the dimensions; return the server with them, None while the form is not known."""
     if len(apis) == 1:
         return msgspec.structs.replace(initial or found, address=found.address, key_variable=found.key_variable)
@@ -128,7 +146,7 @@ def _form(key: str, initial: Server | None, apis: tuple[Api, ...], found: Server
     left, right = st.columns(2)
     known = initial.api if initial is not None and initial.address == found.address else None
     api = left.selectbox(
-        "Form of the API",
+        f"Form of the API{of}",
         list(apis),
         index=apis.index(known) if known in apis else None,
         format_func=forms.__getitem__,
@@ -143,7 +161,7 @@ def _form(key: str, initial: Server | None, apis: tuple[Api, ...], found: Server
         return None
     if apis == EMBEDDER_APIS:
         dimensions = right.number_input(
-            "Dimensions",
+            f"Dimensions{of}",
             min_value=1,
             max_value=65_536,
             value=None if initial is None else initial.dimensions,
@@ -164,7 +182,7 @@ def _detected(server: Server, apis: tuple[Api, ...]) -> Api | None:
         return None
 
 
-def model_name(key: str, initial: str | None, server: Server) -> str | None:
+def model_name(key: str, initial: str | None, server: Server, label: str = "Name of the model") -> str | None:
     """Draw the name of the model, with those that the last check found on offer; return None until there is one."""
     answer = _last(key, server)
     names = () if answer is None else answer.names
@@ -172,7 +190,7 @@ def model_name(key: str, initial: str | None, server: Server) -> str | None:
     if len(names) == 1 and initial is None and st.session_state.get(field) is None:
         st.session_state[field] = names[0]
     name = st.selectbox(
-        "Name of the model",
+        label,
         list(dict.fromkeys([*([] if initial is None else [initial]), *names])),
         index=None if initial is None else 0,
         accept_new_options=True,
@@ -201,12 +219,12 @@ def missing(key: str) -> str:
     return str(st.session_state.get(f"missing-{key}", ""))
 
 
-def check(key: str, server: Server, name: str | None, ask: Ask) -> None:
+def _check(key: str, whose: str, server: Server, name: str | None, ask: Ask) -> None:
     """Draw the button that asks the server, and what the last check of this server and name found.
 
     `ask` returns lines that say what a model of this name is; the server that it gets has a short timeout.
     """
-    if st.button("Check", icon=":material/network_check:", key=f"check-{key}", help="Asks the server once."):
+    if st.button(f"Check the {whose}", icon=":material/network_check:", key=f"check-{key}", help="Asks the server once."):
         with st.spinner("Asking the server"):
             st.session_state[f"checked-{key}"] = _answer(server, name, ask)
         st.rerun()
@@ -271,16 +289,8 @@ def ask_encoder(server: Server, name: str) -> tuple[str, ...]:
     """Ask an embedding model for one text, and return what it is, in lines."""
     encoder = load_encoder(ModelSettings(name_or_path=name, server=server))
     began = time.monotonic()
-    vectors = encode(encoder, [TEXT], "passages")
-    milliseconds = 1000 * (time.monotonic() - began)
-    found = encoder.describe()
-    longest = found.get("passage_max_length")
-    return (
-        f"Model: {visible(str(found.get('name')))}",
-        f"Dimensions: {vectors.shape[1]:,}",
-        f"Time of one text: {milliseconds:,.0f} ms",
-        f"Longest text: {f'{longest:,} tokens' if isinstance(longest, int) else 'the server does not state it'}",
-    )
+    dimensions = encode(encoder, [TEXT], "passages").shape[1]
+    return _lines(encoder.describe(), "text", began, "passage_max_length", f"Dimensions: {dimensions:,}")
 
 
 def ask_reranker(server: Server, name: str) -> tuple[str, ...]:
@@ -288,12 +298,15 @@ def ask_reranker(server: Server, name: str) -> tuple[str, ...]:
     reranker = load_reranker(RerankerSettings(name_or_path=name, server=server))
     began = time.monotonic()
     (_, scores), *_ = reranker.score([(TEXT, TEXT)])
-    milliseconds = 1000 * (time.monotonic() - began)
-    found = reranker.describe()
-    longest = found.get("max_length")
+    return _lines(reranker.describe(), "pair", began, "max_length", f"Score of a text with itself: {float(scores[0]):.3f}")
+
+
+def _lines(found: Mapping[str, Any], what: str, began: float, length: str, more: str) -> tuple[str, ...]:
+    """Return what a model is: `length` names the field of `found` with its maximum, `more` is a line of its own."""
+    milliseconds, longest = 1000 * (time.monotonic() - began), found.get(length)
     return (
         f"Model: {visible(str(found.get('name')))}",
-        f"Time of one pair: {milliseconds:,.0f} ms",
-        f"Score of a text with itself: {float(scores[0]):.3f}",
-        f"Longest pair: {f'{longest:,} tokens' if isinstance(longest, int) else 'the server does not state it'}",
+        more,
+        f"Time of one {what}: {milliseconds:,.0f} ms",
+        f"Longest {what}: {f'{longest:,} tokens' if isinstance(longest, int) else 'the server does not state it'}",
     )

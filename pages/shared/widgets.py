@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import streamlit as st
@@ -24,17 +24,30 @@ def metrics(*figures: tuple[str, str, str | None]) -> None:
         st.metric(label, value, border=True, help=help_text)
 
 
-def choice(label: str, options: Mapping[T, str], key: str, default: T, help_text: str | None = None, *, wrap: bool = False) -> T:
-    """Draw options with their labels; return the chosen one, which the session keeps."""
-    chosen: T | None = st.segmented_control(
+def choice(
+    label: str,
+    options: Mapping[T, str],
+    key: str,
+    default: T,
+    help_text: str | None = None,
+    *,
+    captions: Sequence[str] | None = None,
+    labelled: bool = True,
+) -> T:
+    """Draw options with their labels in a line, and a caption below each; return the chosen one, which the session keeps.
+
+    Radio buttons: a segmented control writes the chosen option in the accent, and no accent has 4.5:1 on dark and under white.
+    """
+    chosen: T = st.radio(
         label,
         list(options),
-        default=default,
-        required=True,
+        index=list(options).index(default),
         format_func=options.__getitem__,
         key=key,
+        captions=captions,
+        horizontal=True,
         persist_state="session",
-        wrap=wrap,
+        label_visibility="visible" if labelled else "collapsed",
         help=help_text,
     )
-    return default if chosen is None else chosen
+    return chosen

@@ -58,7 +58,7 @@ def all_at_once(review: ReviewSession) -> None:
         if review.queue.settings == QueueSettings(order=review.queue.settings.order):
             st.warning("No filters are set. This applies to all pairs.", icon=":material/warning:")
         names = {**BUTTONS, "remove": "Remove the verdict"}
-        choice = st.segmented_control("Verdict", list(names), format_func=names.__getitem__, key="review-all-choice")
+        choice = st.radio("Verdict", list(names), index=None, format_func=names.__getitem__, key="review-all-choice")
         if choice is not None:
             st.button(
                 f"{names[choice]} ({counted(left, 'pair')})",

@@ -15,26 +15,15 @@ pytestmark = pytest.mark.browser
 
 SCREENS = ["", "mine", "inspect", "review", "quality", "runs", "export"]
 
-# Faults that cannot be mended here: the rule, what it says, and why.
-KNOWN = [
-    (
-        "color-contrast",
-        "foreground color: #11857a",
-        "Streamlit writes the chosen part of a segmented control and the numbers of a slider in the accent, and white on the same accent "
-        "(buttons). No colour has 4.5:1 with both white and a dark background.",
-    ),
-]
-
 
 def violations(page: Any) -> list[str]:
     """What axe-core calls serious or critical on a page: "rule: element (what is wrong)"."""
-    found = [
-        (rule["id"], f"{node['html'][:300]} ({node['failureSummary'].splitlines()[1].strip()})")
+    return [
+        f"{rule['id']}: {node['html'][:300]} ({node['failureSummary'].splitlines()[1].strip()})"
         for rule in Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
         if rule["impact"] in ("serious", "critical")
         for node in rule["nodes"]
     ]
-    return [f"{rule}: {said}" for rule, said in found if not any(rule == name and part in said for name, part, _ in KNOWN)]
 
 
 def opened(browser: Any, url: str, scheme: str = "light") -> Any:

@@ -159,14 +159,14 @@ SCREENS = [
     Screen(
         "overlap",
         "review",
-        lambda at, world: at.segmented_control(key=f"review-overlap-{world.dataset}").set_value(10).run(),
-        kept=lambda at, world: at.segmented_control(key=f"review-overlap-{world.dataset}").value == 10,
+        lambda at, world: at.radio(key=f"review-overlap-{world.dataset}").set_value(10).run(),
+        kept=lambda at, world: at.radio(key=f"review-overlap-{world.dataset}").value == 10,
     ),
     Screen(
         "verdicts",
         "review",
         lambda at, world: next(each for each in at.button if str(each.key).startswith("review-all-")).click().run(),
-        lambda at, world: at.segmented_control(key="review-all-choice").set_value("junk").run(),
+        lambda at, world: at.radio(key="review-all-choice").set_value("junk").run(),
     ),
     Screen(
         "import verdicts",

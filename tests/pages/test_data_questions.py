@@ -28,7 +28,7 @@ def test_grades_are_asked_with_their_counts_used_and_asked_again(graded: str, fr
     at = open_app(dataset=graded)
     assert "Which labels are positive?" in texts(at)
     assert "Label column: column_3" in texts(at)
-    assert at.button_group(key="labels-positive").value == ["4"]  # the highest is suggested
+    assert at.multiselect(key="labels-positive").value == ["4"]  # the highest is suggested
     assert not [button for button in at.button if button.key == "mine-now"]
     at.button(key="labels-use").click().run()
     assert not at.exception

@@ -35,7 +35,7 @@ def judge(run: str, grades: tuple[int, ...], *, queries: int = 6) -> list[Judgem
 
 
 def has_control(at: AppTest) -> bool:
-    return any(each.key == "export-relabel" for each in at.segmented_control)
+    return any(each.key == "export-relabel" for each in at.radio)
 
 
 def test_without_grades_there_is_nothing_to_choose(run: str) -> None:
@@ -53,10 +53,9 @@ def test_the_relabelled_file_is_what_the_command_writes(run: str, tmp_path: Path
     resources.reviews().decide([(judged[0].query, judged[0].passage)], "negative", "Ann")  # a person wins
     at = open_app("export", run=run)
     rows = int(np.isin(corpus.row_queries, range(6)).sum())
-    assert f"Drop: 11 pairs, 11 of them negatives, in {rows} rows" in texts(at)
-    assert f"Promote: 11 pairs, in {rows} rows" in texts(at)
-    assert f"Leave out: {rows} rows" in texts(at)
-    at.segmented_control(key="export-relabel").set_value(action).run()
+    shown = at.radio(key="export-relabel").proto.captions
+    assert list(shown) == ["no change", f"11 pairs, 11 selected in {rows} rows", f"11 pairs in {rows} rows", f"{rows} rows"]
+    at.radio(key="export-relabel").set_value(action).run()
     assert not at.exception
     words = command(at)
     assert ("--relabel" in words) == (action != "keep")
@@ -108,7 +107,7 @@ def test_other_formats_and_their_card_follow(run: str, family: str) -> None:
     judged = judge(run, (3,), queries=2)
     at = open_app("export", run=run)
     at.radio(key="export-format").set_value(family).run()
-    at.segmented_control(key="export-relabel").set_value("leave_out").run()
+    at.radio(key="export-relabel").set_value("leave_out").run()
     assert not at.exception
     settings = settings_from(parse(command(at)[3:]))
     (written,) = resources.export(resources.open_run(run), settings)
@@ -126,7 +125,7 @@ def test_the_pairs_are_as_many_as_quality_offers_to_promote(run: str) -> None:
     found = resources.open_run(run).judged
     offered = promotable(resources.open_run(run).inputs.corpus, judged, [], 2, 0.9)
     at = open_app("export", run=run)
-    assert f"Promote: {len(offered.pairs)} pairs, in " in texts(at)
+    assert at.radio(key="export-relabel").proto.captions[2].startswith(f"{len(offered.pairs)} pairs in ")
     assert len(offered.pairs) == int((found.grades >= 2).sum()) == 12
 
 

@@ -67,7 +67,7 @@ def test_every_format_can_be_chosen_and_is_what_the_command_writes(run: str, fam
     form = FORMATS[family]
     assert form.description.replace("`", "") in texts(at)
     if f"{family}-parquet" in FORMATS:
-        at.segmented_control(key="export-encoding").set_value("Parquet").run()
+        at.radio(key="export-encoding").set_value("Parquet").run()
         assert not at.exception
         form = FORMATS[f"{family}-parquet"]
     assert bool(form.scores) == any(each.key == "export-scores" for each in at.toggle)

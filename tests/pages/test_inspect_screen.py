@@ -291,7 +291,7 @@ def test_random_filled_negatives_have_no_rank(run: str) -> None:
 
 def test_the_map_says_in_words_what_it_shows(run: str) -> None:
     at = open_tab(open_app("inspect", run=run), "Charts")
-    at.segmented_control(key="inspect-figure").set_value("near").run()
+    at.radio(key="inspect-figure").set_value("near").run()
     assert not at.exception
     (words,) = [each.value for each in at.text if "of the variance" in each.value]
     assert "of 5 chosen negatives are more similar to a positive than the query is" in words
@@ -348,7 +348,7 @@ def test_corpus_text_is_shown_literally(run: str, space: Workspace, tmp_path: Pa
     added = mine(space, dataset.id, settings, 8, Encoder())
     space.name_run(added, nasty)
     at = open_tab(open_app("inspect", run=added), "Charts")
-    at.segmented_control(key="inspect-figure").set_value("near").run()
+    at.radio(key="inspect-figure").set_value("near").run()
     for page in ("inspect", "runs"):
         at.switch_page(f"pages/views/{page}.py").run()
         assert not at.exception

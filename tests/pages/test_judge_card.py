@@ -328,9 +328,9 @@ def test_judge_positive_pairs_are_promoted_where_people_agree_and_one_undo_rever
     assert "People agree with 85% of the 20 judge-positive pairs they judged. Promotion needs 90%." in texts(at)
     before = {(each.query, each.passage): each.verdict for each in store.verdicts()}
     agreement = metrics(at)["Agreement"]
-    at.segmented_control(key="judge-level").set_value(80).run()
+    at.radio(key="judge-level").set_value(80).run()
     assert "Promotion needs" not in texts(at)
-    assert "Adds 15 passages as positives of their queries: verdicts of Ann" in texts(at)
+    assert "Adds 15 passages as positives of their queries. These become verdicts of Ann" in texts(at)
 
     press(at, "judge-promote-go")
     assert "15 pairs added as positives." in texts(at)

@@ -72,7 +72,7 @@ def test_a_preset_is_chosen_in_one_click_and_keeps_number_and_seed(run: str, nam
     at = open_app("mine", run=run)
     depth = resources.open_run(run).ranking.depth
     at.number_input(key=f"number-{run}").set_value(7).run()
-    at.segmented_control(key=f"strategy-{run}").set_value("random").run()
+    at.radio(key=f"strategy-{run}").set_value("random").run()
     at.number_input(key=f"seed-{run}").set_value(5).run()
     add_filter(at, run, "max_score")
     assert at.radio(key=f"preset-{run}").value is None
@@ -99,7 +99,7 @@ def test_a_new_data_set_starts_with_the_recommended_preset_and_the_command_line_
     fresh = space.add_dataset("again.jsonl", EXAMPLE / "train.jsonl")
     at = open_app("mine", dataset=fresh.id)
     assert at.radio(key=f"preset-{fresh.id}").value == "balanced"
-    assert at.segmented_control(key=f"limit-{fresh.id}").value == "max_fn_rate"
+    assert at.radio(key=f"limit-{fresh.id}").value == "max_fn_rate"
     assert at.slider(key=f"max_fn_rate-{fresh.id}").value == 1.0
     assert at.slider(key=f"window-{fresh.id}").value[0] == 0
     assert SelectionSettings().strategy == "random"
@@ -124,11 +124,11 @@ def test_the_pool_alone_keeps_the_preset_and_ends_the_window_at_it(run: str, spa
     at = open_app("mine", dataset=dataset.id)
     end = at.slider(key=f"window-{dataset.id}").value[1]
     assert end > 50
-    at.segmented_control(key=f"pool-{dataset.id}").set_value("replace").run()
+    at.radio(key=f"pool-{dataset.id}").set_value("replace").run()
     assert not at.exception
     assert at.slider(key=f"window-{dataset.id}").value == (0, 50)
     assert at.radio(key=f"preset-{dataset.id}").value == "balanced"
-    at.segmented_control(key=f"pool-{dataset.id}").set_value("extend").run()
+    at.radio(key=f"pool-{dataset.id}").set_value("extend").run()
     assert at.slider(key=f"window-{dataset.id}").value == (0, end)
 
 
@@ -219,7 +219,7 @@ def test_a_run_of_an_earlier_version_says_what_it_lacks(run: str, monkeypatch: p
     assert "Balanced (recommended): this run has no signals. Mine again to compute them." in texts(at)
     assert len(at.radio(key=f"preset-{run}").options) == len(PRESETS) - 1
     assert not [each for each in at.metric if "False negatives" in each.label]
-    at.segmented_control(key=f"strategy-{run}").set_value("hardest").run()
+    at.radio(key=f"strategy-{run}").set_value("hardest").run()
     assert not at.exception
     assert "No limit: takes the highest similarities. This run has no signals." in texts(at)
     assert settings_of(run).targets == ()
@@ -241,9 +241,9 @@ def test_the_estimate_is_shown_as_one_and_follows_the_rate(run: str) -> None:
         assert metric(at, "False negatives, est.") == str(rate)
     assert "An estimate. To measure the rate, run an audit on Quality." in texts(at)
     assert at.radio(key=f"preset-{run}").value is None
-    at.segmented_control(key=f"strategy-{run}").set_value("random").run()
+    at.radio(key=f"strategy-{run}").set_value("random").run()
     assert settings_of(run).max_fn_rate is None
-    at.segmented_control(key=f"strategy-{run}").set_value("hardest").run()
+    at.radio(key=f"strategy-{run}").set_value("hardest").run()
     assert settings_of(run).max_fn_rate == 0.05, "switching to and fro forgets nothing"
 
 
@@ -271,7 +271,7 @@ def test_a_difficulty_limits_the_negatives_live_and_is_kept(run: str) -> None:
     rate = highest(metric(at, "False negatives"))
     choose(at, run, "balanced")
     easier = metric(at, "Difficulty")
-    at.segmented_control(key=f"limit-{run}").set_value("hardness").run()
+    at.radio(key=f"limit-{run}").set_value("hardness").run()
     assert at.selectbox(key=f"hardness-of-{run}").value == "percpos"
     assert (settings_of(run).hardness, settings_of(run).max_fn_rate) == ("percpos", None)
     assert 0 <= float(metric(at, "Difficulty")) - float(wanted) < 0.005 < abs(float(easier) - float(wanted))
@@ -287,11 +287,11 @@ def test_a_difficulty_limits_the_negatives_live_and_is_kept(run: str) -> None:
     assert at.slider(key=f"hardness-{run}").value == 0.3, "another screen in between loses nothing"
     at.slider(key=f"hardness-{run}").set_value(0.99).run()
     assert "A mean similarity of 0.9900 is out of reach: the hardest possible negatives have 0." in texts(at)
-    at.segmented_control(key=f"limit-{run}").set_value("nothing").run()
+    at.radio(key=f"limit-{run}").set_value("nothing").run()
     assert settings_of(run).targets == ()
     assert "out of reach" not in texts(at)
     choose(at, run, "balanced")
-    assert at.segmented_control(key=f"limit-{run}").value == "max_fn_rate"
+    assert at.radio(key=f"limit-{run}").value == "max_fn_rate"
     assert settings_of(run).max_fn_rate == 0.01
 
 
@@ -365,7 +365,7 @@ def test_samples_stay_while_the_settings_change_and_mark_what_is_new(run: str) -
 
 def test_those_above_their_positive_are_one_click_away(run: str) -> None:
     at = choose(open_app("mine", run=run), run, "percpos")
-    at.segmented_control(key=f"limit-{run}").set_value("nothing").run()
+    at.radio(key=f"limit-{run}").set_value("nothing").run()
     for name, _ in settings_of(run).filters:
         press(at, f"remove-{name.name}-{run}")
     share = metric(at, "Above positive")

@@ -261,7 +261,7 @@ def test_the_health_of_the_data_leads_to_its_queries_and_pairs(run: str) -> None
     at = press(open_app("quality", run=run), "health-hubs")
     assert (at.session_state["review-source"], at.session_state["review-order"]) == ("chosen", "hubs")
     at = press(open_app("quality", run=run), "health-lengths")
-    assert at.segmented_control(key="quality-view").value == "lengths"
+    assert at.radio(key="quality-view").value == "lengths"
 
 
 def detailed(run: str, **state: object) -> AppTest:
@@ -279,14 +279,14 @@ def test_the_details_show_what_the_counts_say(run: str) -> None:
     shown = [500 if rank == "500+" else int(rank) for rank in table["rank"]]
     assert shown == sorted(shown, reverse=True)
     assert min(shown) >= diagnostics.LOW_RANK
-    at.segmented_control(key="quality-positives").set_value("below").run()
+    at.radio(key="quality-positives").set_value("below").run()
     assert len(at.dataframe[0].value) == min(50, int((positives.above > 0).sum()))
-    at.segmented_control(key="quality-view").set_value("hubs").run()
+    at.radio(key="quality-view").set_value("hubs").run()
     counts = at.dataframe[0].value["chosen for"].tolist()
     assert counts == sorted(counts, reverse=True)
     assert len(counts) == 50
     for view in ("lengths", "scores", "short"):
-        at.segmented_control(key="quality-view").set_value(view).run()
+        at.radio(key="quality-view").set_value(view).run()
         assert not at.exception
     assert "0 queries have fewer than 15 negatives" in texts(at)
 
@@ -309,7 +309,7 @@ def test_a_selection_without_negatives_says_so(run: str, space: Workspace) -> No
     assert "This selection has no negatives" in texts(at)
     assert "too few negatives" in texts(at)
     for view in ("positives", "hubs", "lengths", "scores", "short"):
-        at.segmented_control(key="quality-view").set_value(view).run()
+        at.radio(key="quality-view").set_value(view).run()
         assert not at.exception, view
 
 
@@ -327,7 +327,7 @@ def test_corpus_text_is_shown_literally(space: Workspace, tmp_path: Path) -> Non
     at.session_state["quality-details"] = True
     at.run()
     for view in ("positives", "hubs", "short"):
-        at.segmented_control(key="quality-view").set_value(view).run()
+        at.radio(key="quality-view").set_value(view).run()
         assert not at.exception
         rendered = [str(each.value) for kind in (at.markdown, at.caption, at.subheader) for each in kind]
         assert not any("stars" in each for each in rendered)

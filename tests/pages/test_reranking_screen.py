@@ -122,7 +122,7 @@ def test_without_a_reranker_the_export_offers_none(dataset) -> None:
     at = open_app("export", run=mined_with(dataset, None))
     at.toggle(key="export-scores").set_value(True).run()
     assert not at.exception
-    assert not any("Scores of" in str(each.label) for each in at.segmented_control)
+    assert not any("Scores of" in str(each.label) for each in at.radio)
 
 
 def test_teacher_scores_are_written_once_all_are_there_and_the_command_writes_the_same(dataset, fake, tmp_path: Path) -> None:
@@ -130,8 +130,8 @@ def test_teacher_scores_are_written_once_all_are_there_and_the_command_writes_th
     run_id = mined_with(dataset, fake)
     at = open_app("export", run=run_id)
     at.toggle(key="export-scores").set_value(True).run()
-    assert at.segmented_control(key="export-source").value == "model"
-    at.segmented_control(key="export-source").set_value("reranker").run()
+    assert at.radio(key="export-source").value == "model"
+    at.radio(key="export-source").set_value("reranker").run()
     assert not at.exception
     assert at.get("download_button"), "everything that was chosen lies within what was scored"
     assert not has(at, "button", "score")
@@ -144,7 +144,7 @@ def test_teacher_scores_are_written_once_all_are_there_and_the_command_writes_th
     resources.reviews().decide([(opened.inputs.corpus.queries[0], far)], "positive", "ann")
     at = open_app("export", run=run_id, variant=variant.id)
     at.toggle(key="export-scores").set_value(True).run()
-    at.segmented_control(key="export-source").set_value("reranker").run()
+    at.radio(key="export-source").set_value("reranker").run()
     assert not at.exception
     assert "have no reranker score yet" in texts(at)
     assert not at.get("download_button")
@@ -184,7 +184,7 @@ def test_other_weights_than_the_runs_are_refused(dataset, fake) -> None:
     fake.weights = "ee" * 32
     at = open_variant(dataset[0], run_id, "export", SelectionSettings(window_start=6, window_end=20, negative_number=9))
     at.toggle(key="export-scores").set_value(True).run()
-    at.segmented_control(key="export-source").set_value("reranker").run()
+    at.radio(key="export-source").set_value("reranker").run()
     assert not at.exception
     assert "the reranker's weights have changed since this run was mined" in texts(at)
     assert not has(at, "button", "score")

@@ -333,11 +333,11 @@ def test_guidelines_and_overlap_are_kept_with_the_data_set(run: str, space: Work
     dataset_id = at.session_state["dataset"]
     at.text_area(key=f"review-guidelines-{dataset_id}").set_value("Relevant: **answers** the question.").run()
     press(at, "Save guidelines")
-    at.segmented_control(key=f"review-overlap-{dataset_id}").set_value(10).run()
+    at.radio(key=f"review-overlap-{dataset_id}").set_value(10).run()
     assert (space.dataset_folder(dataset_id) / "guidelines.md").read_text("utf-8") == "Relevant: **answers** the question."
     other = open_app("review", run=run)
     assert "Relevant: **answers** the question." in texts(other)
-    assert other.segmented_control(key=f"review-overlap-{dataset_id}").value == 10
+    assert other.radio(key=f"review-overlap-{dataset_id}").value == 10
     for name in ("guidelines.md", "review.json"):
         (space.dataset_folder(dataset_id) / name).write_bytes(b"\xff\xfe{")
     for read in (guidelines.guidelines, guidelines.overlap):
@@ -365,7 +365,7 @@ def test_filters_are_counted_and_cleared(run: str, store: ReviewStore) -> None:
 def test_one_verdict_goes_to_all_of_a_queue_and_new_pairs_come_in(run: str, store: ReviewStore) -> None:
     at = open_app("review", run=run, state={"review-query": "helmet"})
     matching = len(queue_of(at))
-    at.segmented_control(key="review-all-choice").set_value("relevant").run()
+    at.radio(key="review-all-choice").set_value("relevant").run()
     press(at, f"Relevant: remove ({matching} pairs)")
     assert {each.verdict for each in store.verdicts()} == {"relevant"}
     assert len(store.verdicts()) == matching
@@ -383,9 +383,9 @@ def test_judged_pairs_can_be_reviewed_again(run: str, store: ReviewStore, bob: D
     store.decide([bob.text(bob.answer["order"][0])], "relevant", "Ann")
     monkeypatch.undo()
     at = open_app("review", run=run)
-    at.pills(key="review-states").set_value(["relevant"]).run()
+    at.multiselect(key="review-states").set_value(["relevant"]).run()
     assert len(queue_of(at)) == queue_of(at).todo.sum() == 1
-    at.pills(key="review-states").set_value([]).run()  # nothing chosen: what is not reviewed
+    at.multiselect(key="review-states").set_value([]).run()  # nothing chosen: what is not reviewed
     assert queue_of(at).todo.sum() == 1_815
 
 

@@ -18,6 +18,7 @@ from hnmine.models.reranker import RerankerSettings
 from hnmine.models.served.server import Server
 from hnmine.runs.settings import MineSettings
 from hnmine.runs.workspace import Workspace
+from pages.mine import cluster
 from pages.shared import mining, served, servers
 from pages.shared.access import AccessError
 from tests.pages.conftest import open_app, press, texts
@@ -90,6 +91,33 @@ def test_nothing_is_asked_before_the_check_which_finds_name_dimensions_and_time(
     assert len(answering.headers) == asked, "not asked again by a rerun"
     at.text_input(key=f"address-model-{dataset}").set_value("http://127.0.0.1:9").run()
     assert "The server answers." not in texts(at), "that was another server"
+
+
+def test_the_fields_of_three_servers_have_names_of_their_own(dataset: str) -> None:
+    at = open_app("mine", dataset=dataset)
+    for kind in ("model", "second-model", "reranker"):
+        at.selectbox(key=f"{kind}-{dataset}").set_value(served.SERVED).run()
+    for kind in ("model", "second", "reranker"):
+        at.text_input(key=f"address-{kind}-{dataset}").set_value(f"http://127.0.0.1:9/{'rerank' if kind == 'reranker' else 'v1'}").run()
+    named = labels(at)
+    assert {"Address of the server (second model)", "Name of the second model", "Form of the API (reranker)", "Check the model"} <= set(
+        named
+    )
+    assert sorted(named) == sorted(set(named))
+
+
+def test_a_cluster_is_refused_beside_a_served_model(dataset: str, answering: ServedModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "nodes_in_words", lambda address: "2 nodes, 16 CPUs, 4 GPUs")
+    at = mine_screen(dataset, f"{answering.address}/v1")
+    press(at, f"check-model-{dataset}")
+    at.run()
+    assert not at.button(key="mine").disabled
+    at.text_input(key=f"cluster-{dataset}").set_value("10.0.0.5:6379").run()
+    assert "Cannot use this cluster" in texts(at)
+    assert "Remove the cluster, or choose a model that is loaded." in texts(at)
+    assert at.button(key="mine").disabled
+    at.text_input(key=f"cluster-{dataset}").set_value("").run()
+    assert not at.button(key="mine").disabled
 
 
 def test_a_name_that_the_next_server_lacks_is_said() -> None:

@@ -164,6 +164,7 @@ def test_colours_have_enough_contrast(mode: str) -> None:
         assert contrast(theme["primaryColor"], surface) >= 3
         assert min(contrast(colour, surface) for colour in theme["chartCategoricalColors"]) >= 3
     assert contrast(theme["primaryColor"], "#ffffff") >= 4.5  # the label of a button
+    assert contrast(theme["primaryColor"], theme["backgroundColor"]) >= 4.5  # the open tab, the numbers of a slider
     assert len(theme["chartSequentialColors"]) == len(theme["chartDivergingColors"]) == 10
 
 

@@ -399,7 +399,7 @@ def test_the_app_writes_the_bytes_of_the_command_line(files, fresh: Path, tmp_pa
     shutil.copytree(store, fresh / "vectors")  # what was encoded above
     dataset = Workspace(fresh).add_dataset(NAMES[0], files[0], NAMES[1], files[1]).id
     at = open_app("mine", dataset=dataset)
-    at.button_group(key=f"retrievers-{dataset}").set_value(list(ALL)).run()
+    at.multiselect(key=f"retrievers-{dataset}").set_value(list(ALL)).run()
     assert "Choose a second model" in texts(at)
     assert at.button(key="mine").disabled
     at.selectbox(key=f"second-model-{dataset}").set_value(str(other)).run()
