@@ -45,7 +45,7 @@ test: $(INSTALLED_DEV) ## Check style and types, and run all tests
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest -n auto --maxprocesses $(WORKERS) --dist worksteal --durations=10
+	PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n auto --maxprocesses $(WORKERS) --dist worksteal --durations=10
 
 bench: $(INSTALLED_DEV) ## Run every benchmark, or one: make bench ONLY=search; figures go to build/bench (half an hour in all)
 	@for each in $(or $(ONLY),$(BENCHMARKS)); do echo "== $$each"; $(PY) -m benchmarks.$$each || exit 1; done

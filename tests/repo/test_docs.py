@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 import shlex
@@ -26,22 +27,18 @@ SCREENS = re.findall(r'st\.Page\(\s*"pages/views/\w+\.py",\s*title="(\w+)"', (RO
 
 def strings_of(path: Path) -> list[str]:
     """The texts of a module, without its docstrings; those with values in them in one piece, {} for a value."""
-    tree = ast.parse(path.read_text("utf-8"))
-    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    found = [
-        node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings | parts
-    ]
-    joined = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    joined = [node for node in nodes if isinstance(node, ast.JoinedStr)]
+    others = {id(node.value) for node in nodes if isinstance(node, ast.Expr)} | {id(part) for node in joined for part in node.values}
+    found = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in others]
     return found + ["".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values) for node in joined]
 
 
-# What a reader can see on the screens.
-SHOWN = "\n".join(
-    text for path in [ROOT / "app.py", *(ROOT / "pages").rglob("*.py"), *(ROOT / "hnmine").rglob("*.py")] for text in strings_of(path)
-)
+@functools.cache
+def shown() -> str:
+    """What a reader can see on the screens."""
+    paths = [ROOT / "app.py", *(ROOT / "pages").rglob("*.py"), *(ROOT / "hnmine").rglob("*.py")]
+    return "\n".join(text for path in paths for text in strings_of(path))
 
 
 def text_of(name: str) -> str:
@@ -103,7 +100,7 @@ def test_every_heading_of_the_guide_is_in_its_contents() -> None:
 def test_controls_named_in_bold_are_on_the_screens() -> None:
     named = set(re.findall(r"\*\*([^*\n]+)\*\*", prose(GUIDE)))
     assert len(named) > 20
-    assert sorted(name for name in named if name not in SHOWN and name not in SCREENS) == []
+    assert sorted(name for name in named if name not in shown() and name not in SCREENS) == []
 
 
 def known_flags() -> set[str]:
