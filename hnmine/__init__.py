@@ -112,7 +112,7 @@ _NAMES = {
     "models.served.server": ("Server",),
     "review.judge_settings": ("JudgeSettings",),
     "review.judgements": ("Judgement", "JudgementStore", "read_judgements"),
-    "review.store": ("ReviewStore",),
+    "review.store": ("VerdictStore",),
     "runs.find_knn_neg": ("find_knn_neg",),
     "runs.reproduce": ("reproduce",),
     "runs.summary": ("Summary",),
@@ -123,11 +123,11 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
+    if name in _HOMES:
         import importlib
 
         there = {"VerdictStore": "ReviewStore"}.get(name, name)
-        return getattr(importlib.import_module(f"hnmine.{_HOMES[there]}"), there)
+        return getattr(importlib.import_module(f"hnmine.{_HOMES[name]}"), there)
     raise AttributeError(f"module 'hnmine' has no attribute {name!r}")
 
 
