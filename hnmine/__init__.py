@@ -93,61 +93,41 @@ __all__ = [
     "reproduce",
 ]
 
-# name -> its module, and its name there where that differs.
-_HOMES = {
-    "PRESETS": "selection.presets",
-    "Cancelled": "core.errors",
-    "ClusterError": "core.errors",
-    "ClusterSettings": "cluster.settings",
-    "Columns": "data.columns",
-    "ColumnsError": "core.errors",
-    "Dataset": "api.dataset",
-    "EncodeError": "core.errors",
-    "Encoder": "models.encoder",
-    "EncodingError": "core.errors",
-    "FlagEncoder": "models.encoder",
-    "HnmineError": "core.errors",
-    "InputError": "core.errors",
-    "JudgeSettings": "review.judge_settings",
-    "Judgement": "review.judgements",
-    "JudgementStore": "review.judgements",
-    "LabelsError": "core.errors",
-    "LimitError": "core.errors",
-    "ModelError": "core.errors",
-    "ModelSettings": "models.cards",
-    "OutputError": "core.errors",
-    "QuestionError": "core.errors",
-    "Ranking": "api.ranking",
-    "Reranker": "models.reranker",
-    "RerankerSettings": "models.reranker",
-    "Selection": "api.selection",
-    "SelectionSettings": "selection.settings",
-    "Server": "models.served.server",
-    "SettingsError": "core.errors",
-    "Summary": "runs.summary",
-    "TextsError": "core.errors",
-    "VersionError": "core.errors",
-    "Verdict": "data.verdicts",
-    "VerdictStore": "review.store:ReviewStore",
-    "WorkspaceError": "core.errors",
-    "__version__": "core.version",
-    "check": "api.files",
-    "find_knn_neg": "runs.find_knn_neg",
-    "rank": "api.ranking",
-    "read": "api.dataset",
-    "read_judgements": "review.judgements",
-    "read_verdicts": "data.verdicts",
-    "repair": "api.files",
-    "reproduce": "runs.reproduce",
+# module -> the names that it has.
+_NAMES = {
+    "api.dataset": ("Dataset", "check", "read", "repair"),
+    "api.ranking": ("Ranking", "rank"),
+    "api.selection": ("Selection",),
+    "cluster.settings": ("ClusterSettings",),
+    "core.errors": (
+        *("HnmineError", "SettingsError", "InputError", "QuestionError", "ColumnsError", "LabelsError", "TextsError", "EncodingError"),
+        *("ModelError", "EncodeError", "LimitError", "ClusterError", "OutputError", "WorkspaceError", "VersionError", "Cancelled"),
+    ),
+    "core.version": ("__version__",),
+    "data.columns": ("Columns",),
+    "data.verdicts": ("Verdict", "read_verdicts"),
+    "models.cards": ("ModelSettings",),
+    "models.encoder": ("Encoder", "FlagEncoder"),
+    "models.reranker": ("Reranker", "RerankerSettings"),
+    "models.served.server": ("Server",),
+    "review.judge_settings": ("JudgeSettings",),
+    "review.judgements": ("Judgement", "JudgementStore", "read_judgements"),
+    "review.store": ("VerdictStore",),
+    "runs.find_knn_neg": ("find_knn_neg",),
+    "runs.reproduce": ("reproduce",),
+    "runs.summary": ("Summary",),
+    "selection.presets": ("PRESETS",),
+    "selection.settings": ("SelectionSettings",),
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         import importlib
 
-        module, _, other = _HOMES[name].partition(":")
-        return getattr(importlib.import_module(f"hnmine.{module}"), other or name)
+        there = {"VerdictStore": "ReviewStore"}.get(name, name)
+        return getattr(importlib.import_module(f"hnmine.{_HOMES[name]}"), there)
     raise AttributeError(f"module 'hnmine' has no attribute {name!r}")
 
 

@@ -755,7 +755,7 @@ def test_no_vectors_can_be_saved_too(store, tmp_path):
 
 
 def test_without_what_only_posix_has_nothing_crashes(store, monkeypatch):
-    monkeypatch.delattr(shards.mmap, "MADV_DONTNEED", raising=False)
+    monkeypatch.delattr("mmap.MADV_DONTNEED", raising=False)
     open_file = os.open
 
     def on_windows(path, *rest, **more):
