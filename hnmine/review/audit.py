@@ -8,6 +8,7 @@ FEWEST reviews, or while a band has none, there is no rate.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -26,14 +27,17 @@ __all__ = [
     "Estimate",
     "JudgeRecord",
     "Rate",
+    "counted",
     "counts",
     "estimate",
-    "left_after",
     "rate_of",
     "record",
+    "tabulated",
 ]
 
+Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+States = npt.NDArray[np.integer[Any]]
 
 # Below this number of reviews there is no rate.
 FEWEST = 30
@@ -44,7 +48,8 @@ METHOD = (
 JUDGED_METHOD = (
     "Negatives of rows, drawn at random without replacement within bands, graded by a judge, and a random part of each band and label "
     "reviewed by people, whose verdicts alone count as right; relevant passages count as false, junk does not. Two-phase sampling for "
-    "stratification (Neyman 1938). Interval: the limits of both phases, combined by MOVER (Zou and Donner 2008)."
+    "stratification (Neyman 1938). Interval: Clopper and Pearson's for weighted strata (after Fay and Feuer 1997), of a finite population, "
+    "with half a draw more in place of one where other labels vary."
 )
 
 _STATES = ("unreviewed", *CHOICES)  # `queue.STATES`
@@ -157,7 +162,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     judge: JudgeRecord | None = None
 
 
-def estimate(sample: Sample, states: npt.NDArray[np.integer[Any]]) -> Estimate:
+def estimate(sample: Sample, states: States) -> Estimate:
     """Estimate the rate of false negatives from the verdicts on a sample.
 
     Args:
@@ -167,25 +172,45 @@ def estimate(sample: Sample, states: npt.NDArray[np.integer[Any]]) -> Estimate:
     Raises:
         SettingsError: the numbers of states and draws differ.
     """
-    counted = _counted(sample, states)
     reviewed, false = counts(sample, states)
     sizes = np.array([band.negatives for band in sample.bands], dtype=np.int64)
-    whole = int(reviewed.sum()) == sample.negatives
     empty = int(np.count_nonzero((reviewed == 0) & (sizes > 0)))
-    missing = 0 if whole else max(FEWEST - int(reviewed.sum()), empty)
-    missing = min(missing, sample.negatives - int(reviewed.sum()))
+    return tabulated(
+        sample,
+        states,
+        counted(_bands(sample, states), states),
+        reviewed,
+        false,
+        empty,
+        lambda part: rate_of(false[part], reviewed[part], sizes[part]),
+    )
+
+
+def tabulated(
+    sample: Sample, states: States, counted: Flags, reviewed: Ints, false: Ints, empty: int, rate: Callable[[slice], Rate]
+) -> Estimate:
+    """Return the estimate from what counts.
+
+    Args:
+        states, counted: (n,), the state of each draw, and whether it counts.
+        reviewed, false: (h,), reviewed draws of each band that count, and false negatives among them.
+        empty: bands, or parts of them, that need a review.
+        rate: returns the rate over a slice of the bands; NaN if it is not known.
+    """
+    people, found = int(reviewed.sum()), int(false.sum())
+    missing = min(max(FEWEST - people, empty), sample.negatives - people)
     junk = int(np.count_nonzero(counted & (states == _JUNK)))
-    rate = None if missing else rate_of(false, reviewed, sizes)
-    rates, lows, highs = rate_interval(false[:, None], reviewed[:, None], sizes[:, None])  # one band each
+    total = None if missing else rate(slice(None))
+    rates = [rate(slice(place, place + 1)) if n else None for place, n in enumerate(reviewed)]
     return Estimate(
-        reviewed=int(reviewed.sum()),
-        false=int(false.sum()),
+        reviewed=people,
+        false=found,
         junk=junk,
         unsure=int(np.count_nonzero(counted & (states == _UNSURE))),
         waiting=int(np.count_nonzero(~counted & (states > 0))),
         open=int(np.count_nonzero(states == 0)),
-        rate=rate,
-        left=None if rate is None else left_after(rate, int(false.sum()), junk, sample.negatives),
+        rate=total,
+        left=None if total is None else _left_after(total, found, junk, sample.negatives),
         bands=tuple(
             BandEstimate(
                 low=band.low,
@@ -194,42 +219,42 @@ def estimate(sample: Sample, states: npt.NDArray[np.integer[Any]]) -> Estimate:
                 similarity=band.similarity,
                 reviewed=int(n),
                 false=int(x),
-                rate=Rate(rate=float(rates[place]), low=float(lows[place]), high=float(highs[place])) if n else None,
+                rate=None if own is None or np.isnan(own.rate) else own,
             )
-            for place, (band, n, x) in enumerate(zip(sample.bands, reviewed, false, strict=True))
+            for band, n, x, own in zip(sample.bands, reviewed, false, rates, strict=True)
         ),
         missing=missing,
     )
 
 
-def counts(sample: Sample, states: npt.NDArray[np.integer[Any]]) -> tuple[Ints, Ints]:
+def counts(sample: Sample, states: States) -> tuple[Ints, Ints]:
     """Return the number of reviewed draws in each band, and of false negatives among them: (h,) int64 each; only draws that count.
 
     Raises:
         SettingsError: the numbers of states and draws differ.
     """
-    reviewed = _counted(sample, states) & (states != _UNSURE)
-    bands = _bands(sample)
+    bands = _bands(sample, states)
+    reviewed = counted(bands, states) & (states != _UNSURE)
     return (
         np.bincount(bands[reviewed], minlength=len(sample.bands)).astype(np.int64),
         np.bincount(bands[reviewed & np.isin(states, _FALSE)], minlength=len(sample.bands)).astype(np.int64),
     )
 
 
-def _counted(sample: Sample, states: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
-    """Return which draws count: in each band those before the first without a verdict."""
-    bands = _bands(sample)
+def counted(groups: Ints, states: States) -> Flags:
+    """Return which draws count: in each group those before the first without a verdict. (n,) each, in the order of the draws."""
+    found = np.zeros(len(groups), dtype=bool)
+    for group in np.unique(groups):
+        own = np.flatnonzero(groups == group)
+        found[own[np.logical_and.accumulate(states[own] > 0)]] = True
+    return found
+
+
+def _bands(sample: Sample, states: States) -> Ints:
+    bands = np.array([each.band for each in sample.reviewed_draws], dtype=np.int64)
     if len(states) != len(bands):
         raise SettingsError(f"there are {len(states):,} states for a sample of {len(bands):,} draws; give one for each draw")
-    counted = np.zeros(len(bands), dtype=bool)
-    for band in range(len(sample.bands)):
-        own = np.flatnonzero(bands == band)
-        counted[own[np.logical_and.accumulate(states[own] > 0)]] = True
-    return counted
-
-
-def _bands(sample: Sample) -> Ints:
-    return np.array([each.band for each in sample.reviewed_draws], dtype=np.int64)
+    return bands
 
 
 def rate_of(false: npt.ArrayLike, reviewed: npt.ArrayLike, sizes: npt.ArrayLike) -> Rate:
@@ -238,7 +263,7 @@ def rate_of(false: npt.ArrayLike, reviewed: npt.ArrayLike, sizes: npt.ArrayLike)
     return Rate(rate=float(rate), low=float(low), high=float(high))
 
 
-def left_after(rate: Rate, false: int, junk: int, negatives: int) -> Rate | None:
+def _left_after(rate: Rate, false: int, junk: int, negatives: int) -> Rate | None:
     """Return the rate after the false negatives and junk found are removed; None if nothing remains."""
     rest = negatives - false - junk
     if not rest:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from hnmine.core.errors import SettingsError
 from hnmine.data.verdicts import CHOICES
-from hnmine.review.audit import FEWEST, BandEstimate, Estimate, Rate, left_after
+from hnmine.review.audit import FEWEST, Estimate, Rate, counted, tabulated
 from hnmine.review.audit_sample import MOST, Sample, gain
 from hnmine.review.intervals import judged_interval
 
@@ -32,6 +32,7 @@ __all__ = [
     "to_judge",
 ]
 
+Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Grades = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -52,7 +53,7 @@ STEPS = 200
 
 _STATES = ("unreviewed", *CHOICES)
 _FALSE = [_STATES.index("relevant"), _STATES.index("positive")]
-_JUNK, _UNSURE = _STATES.index("junk"), _STATES.index("unsure")
+_UNSURE = _STATES.index("unsure")
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +90,7 @@ class JudgedEstimate(Estimate, frozen=True, kw_only=True):
         return _rate(table[0], table[1], table[2], np.array([band.negatives for band in self.bands[:bands]]))
 
 
-def judged_size(judged: npt.NDArray[np.bool_], size: int) -> int:
+def judged_size(judged: Flags, size: int) -> int:
     """Return how many of the first draws make the sample of an audit with a judge, 0 where too few are judged.
 
     Args:
@@ -119,39 +120,22 @@ def judged_estimate(sample: Sample, states: States, grades: Grades, relevant_fro
         SettingsError: the numbers of states, grades and draws differ.
     """
     cells = _cells(sample, grades, relevant_from, states)
-    counted = _counted(cells, states)
-    false, reviewed, judged = _counts(sample, cells, counted, states)
+    known = counted(cells, states)
+    false, reviewed, judged = _counts(sample, cells, known, states)
     sizes = np.array([band.negatives for band in sample.bands], dtype=np.int64)
-    people = int(reviewed.sum())
     empty = int(np.count_nonzero((judged > 0) & (reviewed == 0)) + np.count_nonzero((judged.sum(axis=1) == 0) & (sizes > 0)))
-    missing = 0 if people == sample.negatives else min(max(FEWEST - people, empty), sample.negatives - people)
-    rate = None if missing else _rate(false, reviewed, judged, sizes)
-    junk = int(np.count_nonzero(counted & (states == _JUNK)))
-    by_band = [_rate(false[[place]], reviewed[[place]], judged[[place]], sizes[[place]]) for place in range(len(sizes))]
-    graded = ~np.isnan(grades)
+    found = tabulated(
+        sample,
+        states,
+        known,
+        reviewed.sum(axis=1),
+        false.sum(axis=1),
+        empty,
+        lambda part: _rate(false[part], reviewed[part], judged[part], sizes[part]),
+    )
     return JudgedEstimate(
-        reviewed=people,
-        false=int(false.sum()),
-        junk=junk,
-        unsure=int(np.count_nonzero(counted & (states == _UNSURE))),
-        waiting=int(np.count_nonzero(~counted & (states > 0))),
-        open=int(np.count_nonzero(states == 0)),
-        rate=rate,
-        left=None if rate is None else left_after(rate, int(false.sum()), junk, sample.negatives),
-        bands=tuple(
-            BandEstimate(
-                low=band.low,
-                high=band.high,
-                negatives=band.negatives,
-                similarity=band.similarity,
-                reviewed=int(reviewed[place].sum()),
-                false=int(false[place].sum()),
-                rate=None if np.isnan(by_band[place].rate) else by_band[place],
-            )
-            for place, band in enumerate(sample.bands)
-        ),
-        missing=missing,
-        judged=int(np.count_nonzero(graded)),
+        **msgspec.structs.asdict(found),
+        judged=int(np.count_nonzero(~np.isnan(grades))),
         judge_rate=_judge_rate(judged, sizes),
         agreement=_agreement(false, reviewed, judged, sizes),
         cells=tuple(
@@ -177,7 +161,7 @@ def people_order(sample: Sample, states: States, grades: Grades, relevant_from: 
     was reviewed. Arguments as for `judged_estimate`.
     """
     cells = _cells(sample, grades, relevant_from, states)
-    table = _counts(sample, cells, _counted(cells, states), states)
+    table = _counts(sample, cells, counted(cells, states), states)
     taken, judged = table[1].ravel(), table[2].ravel()
     own = [np.flatnonzero(cells == cell) for cell in range(len(taken))]
     open_draws = [iter(draws[np.asarray(states)[draws] == 0].tolist()) for draws in own]
@@ -206,7 +190,7 @@ def more_judged_reviews(sample: Sample, states: States, grades: Grades, relevant
     if not half_width > 0:
         raise SettingsError(f"half_width is {half_width!r}; it must be above 0, such as 0.01")
     cells = _cells(sample, grades, relevant_from, states)
-    false, reviewed, judged = _counts(sample, cells, _counted(cells, states), states)
+    false, reviewed, judged = _counts(sample, cells, counted(cells, states), states)
     part = _weights(judged, sample)
     with np.errstate(invalid="ignore", divide="ignore"):
         seen = np.where(reviewed > 0, part, 0.0)
@@ -236,27 +220,18 @@ def _cells(sample: Sample, grades: Grades, relevant_from: int, states: States) -
     return bands * len(LABELS) + label.astype(np.int64)
 
 
-def _counted(cells: Ints, states: States) -> npt.NDArray[np.bool_]:
-    """Return which draws count: in each cell those before the first without a verdict."""
-    counted = np.zeros(len(cells), dtype=bool)
-    for cell in np.unique(cells):
-        own = np.flatnonzero(cells == cell)
-        counted[own[np.logical_and.accumulate(np.asarray(states)[own] > 0)]] = True
-    return counted
-
-
-def _counts(sample: Sample, cells: Ints, counted: npt.NDArray[np.bool_], states: States) -> tuple[Ints, Ints, Ints]:
+def _counts(sample: Sample, cells: Ints, known: Flags, states: States) -> tuple[Ints, Ints, Ints]:
     """Return false, reviewed and judged draws of each band and label: (h, l) each.
 
     Unsure draws stay in their cell, without a review. Where all draws of a band or a cell are done, they are left out of it.
     """
     shape = len(sample.bands), len(LABELS)
 
-    def table(where: npt.NDArray[np.bool_]) -> Ints:
+    def table(where: Flags) -> Ints:
         return np.bincount(cells[where], minlength=shape[0] * shape[1]).reshape(shape).astype(np.int64)
 
-    decided = counted & (states != _UNSURE)
-    reviewed, judged, done = table(decided), table(np.ones(len(cells), dtype=bool)), table(counted)
+    decided = known & (states != _UNSURE)
+    reviewed, judged, done = table(decided), table(np.ones(len(cells), dtype=bool)), table(known)
     whole = done.sum(axis=1, keepdims=True) == judged.sum(axis=1, keepdims=True)
     judged = np.where(whole | ((done == judged) & (reviewed == 0)), reviewed, judged)
     return table(decided & np.isin(states, _FALSE)), reviewed, judged

@@ -6,8 +6,8 @@ More settings than these (other formats, retrievers, a split): `hnmine.read`, `r
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -34,6 +34,8 @@ from hnmine.selection.presets import with_preset
 from hnmine.selection.settings import SelectionSettings, parse_window
 
 __all__ = ["changed_selection", "columns_of", "find_knn_neg", "judgements_of", "skips", "verdicts_of"]
+
+T = TypeVar("T")
 
 
 def find_knn_neg(
@@ -207,14 +209,7 @@ def verdicts_of(given: Any) -> Sequence[Verdict]:
         InputError: the file cannot be read.
         SettingsError: an element is not a Verdict.
     """
-    if given is None:
-        return ()
-    if isinstance(given, (str, os.PathLike)):
-        return read_verdicts(given)
-    found = list(given.verdicts() if hasattr(given, "verdicts") else given)
-    if other := next((each for each in found if not isinstance(each, Verdict)), None):
-        raise SettingsError(f"verdicts holds {other!r}; give a path, a VerdictStore, or a list of hnmine.Verdict")
-    return found
+    return _given(given, Verdict, read_verdicts, "verdicts")
 
 
 def judgements_of(given: Any) -> Sequence[Judgement]:
@@ -224,11 +219,17 @@ def judgements_of(given: Any) -> Sequence[Judgement]:
         InputError: the file cannot be read.
         SettingsError: an element is not a Judgement.
     """
+    return _given(given, Judgement, read_judgements, "all")
+
+
+def _given(given: Any, kind: type[T], read: Callable[[Any], Sequence[T]], of_store: str) -> Sequence[T]:
+    """Return what is given as a path, as a store with a method `of_store`, as a list, or not at all."""
     if given is None:
         return ()
     if isinstance(given, (str, os.PathLike)):
-        return read_judgements(given)
-    found = list(given.all() if hasattr(given, "all") else given)
-    if other := next((each for each in found if not isinstance(each, Judgement)), None):
-        raise SettingsError(f"judgements holds {other!r}; give a path, a JudgementStore, or a list of hnmine.Judgement")
+        return read(given)
+    found = list(getattr(given, of_store)() if hasattr(given, of_store) else given)
+    if other := next((each for each in found if not isinstance(each, kind)), None):
+        name = kind.__name__
+        raise SettingsError(f"{name.lower()}s holds {other!r}; give a path, a {name}Store, or a list of hnmine.{name}")
     return found

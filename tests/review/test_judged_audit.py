@@ -176,7 +176,7 @@ def test_one_more_false_negative_never_lowers_the_rate(given: tuple[npt.NDArray[
     assert all(float(b) >= float(a) - 1e-9 for a, b in zip(before[:2], after[:2], strict=True))
 
 
-@pytest.mark.parametrize(("rate", "misses", "inventions"), [(0.05, 0.1, 0.1), (0.02, 0.25, 0.0), (0.3, 0.0, 0.2), (0.005, 0.2, 0.2)])
+@pytest.mark.parametrize(("rate", "misses", "inventions"), [(0.05, 0.1, 0.1), (0.02, 0.25, 0.0), (0.3, 0.0, 0.2), (0.005, 0.2, 0.2), (0.1, 0.5, 0.5)])
 def test_the_interval_covers_in_simulated_audits(rate: float, misses: float, inventions: float) -> None:
     sizes, audits = np.array([8_000, 6_000, 2_000]), 400
     rng = np.random.default_rng(11)
@@ -194,13 +194,14 @@ def test_the_interval_covers_in_simulated_audits(rate: float, misses: float, inv
     assert np.mean((low <= truth) & (truth <= high)) >= 0.93
 
 
-def test_a_good_judge_halves_the_reviews() -> None:
-    """At 20%, 10% wrong either way: 200 of 2,000 judged draws give what 400 reviews by people alone give."""
-    judged = np.array([[1_440 + 40, 160 + 360]])
-    part = np.array([[120, 80]])
-    found = part * np.array([[40 / 1_480, 360 / 520]])
-    (_, low, high), (_, first, last) = judged_interval(found, part, judged, [50_000]), rate_interval([80], [400], [50_000])
-    assert high - low < last - first
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.2])
+def test_a_good_judge_halves_the_reviews(rate: float) -> None:
+    """With a judge that is wrong on 10% either way, 200 of 2,000 judged draws give what 400 reviews by people alone give."""
+    false, judged = rate * np.array([0.1, 0.9]), np.array([0.9 - 0.8 * rate, 0.1 + 0.8 * rate])
+    part = np.array([[130, 70]])
+    found = judged_interval(part * false / judged, part, 2_000 * judged[None], [50_000])
+    alone = rate_interval([400 * rate], [400], [50_000])
+    assert found[2] - found[1] < alone[2] - alone[1]
 
 
 # What counts
