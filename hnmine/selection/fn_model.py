@@ -10,6 +10,7 @@ few pairs have, are a second step: `_with_judge`.
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from dataclasses import dataclass, field
@@ -158,7 +159,9 @@ class FNEstimator:
         if JUDGE not in self.model.features:
             return self
         weights = tuple(0.0 if name == JUDGE else each for name, each in zip(self.model.features, self.model.weights, strict=True))
-        return FNEstimator(self.corpus, self.ranking, msgspec.structs.replace(self.model, weights=weights))
+        found = copy.copy(self)
+        found.model, found._kept = msgspec.structs.replace(self.model, weights=weights), None
+        return found
 
     def block(self, queries: slice, ranks: slice) -> Floats:
         """Return the estimated false-negative probability of some ranks of some queries: (rows, width) float32, 0..1."""
