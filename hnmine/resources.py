@@ -67,7 +67,6 @@ __all__ = [
     "data",
     "encoder",
     "estimator",
-    "estimator_without_judge",
     "export",
     "files",
     "fn_probabilities",
@@ -249,12 +248,9 @@ def _reviewed(run_id: str, stamp: Stamp, pairs: VerdictPairs, read: VerdictPairs
 
 
 def judged(run_id: str) -> JudgedPairs:
-    """Return the pairs of a run's data that have a grade that counts (`judgements.counting`); errors as `open_run`.
-
-    The store is opened only where its file exists, so that a workspace that is only read stays as it is.
-    """
+    """Return the pairs of a run's data that have a grade that counts (`judgements.counting`); errors as `open_run`."""
     root = workspace().root
-    if not os.path.lexists(root / JUDGEMENTS):
+    if not os.path.lexists(root / JUDGEMENTS):  # a workspace that is only read stays as it is
         return JudgedPairs.none()
     return _verdicts(run_id, workspace().run_stamp(run_id)).judged(judgements(), chosen_judge(root))
 
@@ -304,13 +300,6 @@ def estimator(run: OpenRun) -> FNEstimator | None:
     """Return the estimator of false-negative probabilities of a run, or None where it has no signals."""
     found = run.estimator()
     return None if found is None else found.keep()
-
-
-@cached()
-def estimator_without_judge(run: OpenRun) -> FNEstimator | None:
-    """Return the estimator as if no pair had a grade, for what people see before their verdict; None where the run has no signals."""
-    found = estimator(run)
-    return None if found is None else found.without_judge()
 
 
 @cached()

@@ -7,6 +7,7 @@ distribution by verdicts; the grades of a judge, which few pairs have, are a sec
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from dataclasses import dataclass, field
@@ -155,7 +156,9 @@ class FNEstimator:
         if JUDGE not in self.model.features:
             return self
         weights = tuple(0.0 if name == JUDGE else each for name, each in zip(self.model.features, self.model.weights, strict=True))
-        return FNEstimator(self.corpus, self.ranking, msgspec.structs.replace(self.model, weights=weights))
+        found = copy.copy(self)
+        found.model, found._kept = msgspec.structs.replace(self.model, weights=weights), None
+        return found
 
     def block(self, queries: slice, ranks: slice) -> Floats:
         """Return the estimated false-negative probability of some ranks of some queries: (rows, width) float32, 0..1."""

@@ -15,6 +15,7 @@ from hnmine.data.verdicts import CHOICES, pair_key
 from hnmine.resources import OpenRun
 from hnmine.retrieval.signals import JUDGE
 from hnmine.review.judgements import Judgement
+from hnmine.selection.fn_model import FNEstimator
 from hnmine.selection.select import Selection
 from pages.review.words import LABELS
 from pages.shared import judging, wording
@@ -41,6 +42,12 @@ def numbers_of(name: str, corpus: Corpus) -> tuple[int, int] | None:
     return pair if inside and pair_id(corpus, *pair) == name else None
 
 
+def estimator_without_judge(run: OpenRun) -> FNEstimator | None:
+    """Return the run's estimator as if no pair had a judge's grade, for what people see before their verdict."""
+    found = resources.estimator(run)
+    return None if found is None else found.without_judge()
+
+
 def described(
     run: OpenRun,
     selection: Selection,
@@ -55,7 +62,7 @@ def described(
     A judge's grade shows where it is given, and nowhere else: people's verdicts must not depend on it.
     """
     corpus = run.inputs.corpus
-    estimator = resources.estimator_without_judge(run) if judgement is None else resources.estimator(run)
+    estimator = estimator_without_judge(run) if judgement is None else resources.estimator(run)
     details = pair_details(corpus, run.ranking, selection, query, passage, estimator)
     if judgement is None:
         details = replace(details, signals={name: value for name, value in details.signals.items() if name != JUDGE})

@@ -181,8 +181,7 @@ def open_session(settings: QueueSettings, mode: Mode) -> ReviewSession:
         elif settings.source in judging.SOURCES:
             drawn = judging.source(run, settings.source)
         judged = queue.pairs_by_reviewer(corpus, resources.reviews().by_reviewer())
-        # A place near the top must not hint at a judge's grade.
-        estimator = resources.estimator_without_judge(run)
+        estimator = pair.estimator_without_judge(run)  # a place near the top must not hint at a grade
         pairs = queue.build(corpus, run.ranking, selection, settings, with_verdict, estimator, drawn, judged)
         if mode == "query":
             pairs = pairs.by_query()

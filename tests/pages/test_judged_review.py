@@ -133,7 +133,7 @@ def test_without_the_grade_the_estimate_is_that_of_the_other_signals(run: str, s
     with_grade = pair.pair_details(corpus, opened.ranking, selection, *place, resources.estimator(opened))
     moved = sum(amount for words, amount in with_grade.reasons if "by the judge" in words)
     assert moved < -0.5, "the judge has a weight"
-    hidden = pair.pair_details(corpus, opened.ranking, selection, *place, resources.estimator_without_judge(opened))
+    hidden = pair.pair_details(corpus, opened.ranking, selection, *place, pair.estimator_without_judge(opened))
     assert hidden.estimate is not None
     assert with_grade.estimate is not None
     odds = [each / (1 - each) for each in (hidden.estimate, with_grade.estimate)]
@@ -150,7 +150,7 @@ def test_the_order_of_review_is_that_without_the_grades(run: str, store: ReviewS
     store.decide(pairs[:20], "relevant", "Ann")
     store.decide(pairs[20:40], "negative", "Ann")
     review = open_app("review", run=run).session_state["review-session"]
-    known, blind = resources.estimator(review.run), resources.estimator_without_judge(review.run)
+    known, blind = resources.estimator(review.run), pair.estimator_without_judge(review.run)
     assert known is not None
     assert blind is not None
     queries, passages = review.queue.queries, review.queue.passages
