@@ -6,7 +6,7 @@ import msgspec
 import streamlit as st
 
 from hnmine.core.errors import EncodingError, LabelsError, TextsError
-from hnmine.core.text import visible
+from hnmine.core.text import counted, visible
 from hnmine.data.columns import Columns
 from pages.shared import state
 
@@ -69,7 +69,7 @@ def labels(dataset_id: str, question: LabelsError, columns: Columns) -> None:
                 "Positive labels",
                 ordered,
                 default=ordered[:1] if _is_number(ordered[0]) else None,
-                format_func=lambda label: f"{label} ({question.counts[label]:,} rows)",
+                format_func=lambda label: f"{label} ({counted(question.counts[label], 'row')})",
                 key="labels-positive",
             )
             chosen = tuple(picked)

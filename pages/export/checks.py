@@ -86,7 +86,7 @@ def draw(run: OpenRun, settings: MineSettings, form: Format, summary: Summary, b
             *summary.notes,
             *(finding.message for finding in found if finding.severity == "note"),
         ]:
-            mark("note", note)
+            mark("note", note[:1].upper() + note[1:])
     return tuple(sorted(repair for repair, chosen in offered.items() if chosen))
 
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from hnmine import resources
 from hnmine.core.errors import HnmineError
-from hnmine.core.text import visible
+from hnmine.core.text import counted, visible
 from hnmine.data.dataset import Inputs
 from hnmine.models import cards
 from hnmine.models.cards import ModelSettings
@@ -33,8 +33,9 @@ def draw(data: resources.Data, read: Inputs, model: ModelSettings | None, depth:
     if model is not None and model.server is not None:
         st.text(visible(f"Model: {served_name(cards.readable_name(card.name), model.server.address)}"))
     deep = min(depth, corpus.n_candidates)
+    passages, queries = counted(len(corpus.passages), "passage"), counted(len(corpus.queries), "query", "queries")
     st.markdown(
-        f"1. Encode {len(corpus.passages):,} passages and {len(corpus.queries):,} queries. Encoded texts are stored and reused.\n"
+        f"1. Encode {passages} and {queries}. Encoded texts are stored and reused.\n"
         f"2. Rank the {deep:,} nearest passages of each query, and compare them with the positives.\n"
         "3. Select negatives by the settings on the left. You can change these at any time: only encoding takes long."
     )

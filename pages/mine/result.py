@@ -61,7 +61,7 @@ def draw(run: OpenRun, selection: Selection) -> None:
     turn_key = f"samples-{run.run.id}"
     turn = st.session_state.setdefault(turn_key, 0)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.markdown(f"**Sample queries** with the first {samples.NEGATIVES} of {settings.negative_number} negatives", width="content")
+        st.markdown(f"**Sample queries** with their first {samples.NEGATIVES} negatives", width="content")
         if st.button("Other examples", icon=":material/shuffle:", type="tertiary", key="other-examples"):
             st.session_state[turn_key] = turn = turn + 1
     samples.draw(samples.samples(run, selection, before, turn), "mine-samples", _inspect)
@@ -107,7 +107,7 @@ def _deltas(run: OpenRun, selection: Selection, now: Summary, then: Summary | No
         about = "Negatives that score above their positive. Likely false negatives, or a wrong positive."
         _metric("Above positive", "–" if above is None else wording.percent(above, 1), change, "{:+.1f} points", about, "inverse")
         change = None if then is None else now.short_rows - then.short_rows
-        filled = f" {now.random_filled:,} negatives are random fill." if now.random_filled else ""
+        filled = f" Random fill: {counted(now.random_filled, 'negative')}." if now.random_filled else ""
         _metric("Incomplete rows", f"{now.short_rows:,}", change, "{:+,}", f"Rows with too few negatives.{filled}", "inverse")
 
 

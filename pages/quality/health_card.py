@@ -25,7 +25,7 @@ def draw(run: OpenRun, selection: Selection) -> None:
     few = int((selection.short | selection.random_filled.any(axis=1)).sum())
     _finding(
         counted(low, "positive is", "positives are") + f" not in the top {LOW_RANK}",
-        "The label can be wrong, and filters compare with its score.",
+        "The label can be wrong, and filters compare with its score." if low else "Nothing to do.",
         ("Inspect", "health-low", lambda: _inspect("low")) if low else None,
     )
     _finding(
@@ -37,7 +37,7 @@ def draw(run: OpenRun, selection: Selection) -> None:
         ratio = lengths.chosen[0] / lengths.positives[0]
         unlike = not 1 / UNLIKE < ratio < UNLIKE
         _finding(
-            f"Negatives are {ratio:.2f} times as long as positives",
+            f"Negatives are {ratio:,.{2 if ratio < 10 else 0}f} times as long as positives",
             "A model can learn length instead of meaning." if unlike else "Length does not tell them apart.",
             ("Compare", "health-lengths", None),
         )

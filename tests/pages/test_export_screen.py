@@ -113,7 +113,7 @@ def test_the_checks_show_problems_and_text_of_the_data_literally(run: str) -> No
     # Other trainers' formats have no prompt to miss.
     at.radio(key="export-format").set_value("st-triplet").run()
     assert not at.checkbox
-    assert "these fields have no place in this format" in texts(at).replace("&#44;", ",")
+    assert "These fields have no place in this format" in texts(at).replace("&#44;", ",")
 
 
 def test_a_repair_is_chosen_and_in_the_file_the_command_and_the_manifest(run: str) -> None:
