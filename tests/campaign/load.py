@@ -1,7 +1,8 @@
 """Twenty browsers at once: what a slider step takes beside idle and beside active sessions, and what the server holds afterwards.
 
-`size` is the number of seconds; under a minute two browsers use the example, without a limit on times. The large workspace has 10,500
-queries x 300 with vectors made from hashes; CAMPAIGN_WORKSPACE=FOLDER=RUN takes another one. Nothing may fail in a page or in the log.
+`size` is the number of seconds; under a minute two browsers use the example, both active, without a limit on times. The large workspace
+has 10,500 queries x 300 with vectors made from hashes; CAMPAIGN_WORKSPACE=FOLDER=RUN takes another one. Nothing may fail in a page or in
+the log.
 """
 
 from __future__ import annotations
@@ -193,7 +194,8 @@ async def place(name: str, folder: Path, run_id: str, sessions: int, seconds: fl
     watcher = asyncio.create_task(watch())
     try:
         async with async_playwright() as play:
-            for beside, active, part in (("idle", 1, 0.3), ("active", sessions, 0.7)):
+            parts = [("idle", 1, 0.3), ("active", sessions, 0.7)]
+            for beside, active, part in parts if sessions == SESSIONS else parts[1:]:
                 browsers, people = await opened(play, server, run_id, sessions, seed, outcome)
                 before, until = sum(process.cpu_times()[:2]), time.monotonic() + seconds * part
                 works = [(person.slide, person.inspect, person.review, person.runs)[number % 4] for number, person in enumerate(people)]
