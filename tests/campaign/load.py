@@ -33,6 +33,7 @@ SESSIONS, PROCESSES = 20, 4
 SCREENS = ("mine", "inspect", "review", "runs")
 QUERIES, DEPTH = 10_500, 300
 STEP_LIMIT = 1.0  # seconds of a slider step, of 95%, beside idle sessions
+LEAST = 2  # actions of each browser, however busy the machine is
 TTL = 5  # seconds that the server keeps a session whose browser has left
 READY = "document.querySelector('[data-test-script-state]')?.dataset.testScriptState === 'notRunning'"
 
@@ -104,7 +105,7 @@ class Session:
             async for seconds in work():
                 self.outcome.tried += 1
                 self.steps.append(seconds)
-                if time.monotonic() > until:
+                if time.monotonic() > until and len(self.steps) >= LEAST:
                     break
                 await asyncio.sleep(self.random.uniform(0.3, 1.2))
             if await self.page.get_by_test_id("stException").count():
