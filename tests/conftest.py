@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -38,13 +39,17 @@ ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "bikeshare"
 
 
+@functools.cache
+def hash_of(trigram: str) -> int:
+    return int.from_bytes(hashlib.blake2b(trigram.encode("utf-8", "surrogatepass"), digest_size=4).digest(), "little")
+
+
 def trigram_vector(text: str, dimension: int = 64) -> np.ndarray:
     """A unit vector from the hashed character trigrams of a text: like texts are near, and nothing is random."""
     vector = np.zeros(dimension, dtype=np.float32)
     padded = f"  {text} "
     for start in range(len(padded) - 2):
-        digest = hashlib.blake2b(padded[start : start + 3].encode("utf-8", "surrogatepass"), digest_size=4).digest()
-        value = int.from_bytes(digest, "little")
+        value = hash_of(padded[start : start + 3])
         vector[value % dimension] += 1 if value >> 31 else -1
     length = float(np.linalg.norm(vector))
     return vector / np.float32(length) if length else vector

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,9 +22,11 @@ from hnmine.core.errors import InputError, SettingsError
 from hnmine.data.verdicts import Verdict, verdict_lines
 from hnmine.models.cards import packaged_folder
 from hnmine.runs.reproduce import reproduce
+from hnmine.runs.settings import MineSettings
+from hnmine.runs.workspace import Workspace
 from hnmine.selection.filters import FILTERS
 from hnmine.selection.settings import SelectionSettings
-from tests.conftest import FakeEncoder, trigram_vector
+from tests.conftest import FakeEncoder, Mined, add_example, mine, trigram_vector
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "bikeshare"
@@ -392,13 +395,21 @@ def bikeshare() -> hnmine.Ranking:
     return hnmine.rank(data, model=str(packaged_folder()), precision="fp32")
 
 
+@pytest.fixture(scope="module")
+def mined_in_app(tmp_path_factory) -> Mined:
+    """A workspace of the app, which has encoded the example itself. Copy it to write to it."""
+    space = Workspace(tmp_path_factory.mktemp("app") / "workspace")
+    settings = MineSettings(model=hnmine.ModelSettings(name_or_path=str(packaged_folder()), precision="fp32"))
+    dataset = add_example(space)
+    return Mined(space.root, dataset, mine(space, dataset, settings, encoder=hnmine.FlagEncoder.load(settings.model)))
+
+
 @pytest.mark.parametrize(("preset", "hardness"), [("balanced", None), ("hn_mine", None), ("balanced", "percpos")])
-def test_library_function_command_line_and_app_write_the_same_bytes(bikeshare, tmp_path, monkeypatch, preset, hardness) -> None:
+def test_library_function_command_line_and_app_write_the_same_bytes(
+    bikeshare, mined_in_app, tmp_path, monkeypatch, preset, hardness
+) -> None:
     """With verdicts that change what is chosen: one negative removed, one added as a positive, one confirmed."""
     from hnmine import resources
-    from hnmine.runs.jobs import mine_dataset
-    from hnmine.runs.mine import MineSettings
-    from hnmine.runs.workspace import Workspace
 
     found = bikeshare.select(preset, n=6, hardness=hardness).to_pandas().groupby("query", sort=False).negative.agg(list)
     pairs = [(query, negatives[2]) for query, negatives in found.items()][:60]
@@ -425,10 +436,8 @@ def test_library_function_command_line_and_app_write_the_same_bytes(bikeshare, t
     assert main(["mine", *map(str, flags), "--store", store]) == 0
     assert (tmp_path / "line.jsonl").read_bytes() == wanted
 
-    space = Workspace(tmp_path / "workspace")
-    dataset = space.add_dataset("train.jsonl", files[0], "pool.jsonl", files[1])
-    settings = MineSettings(model=model)
-    run = mine_dataset(space, dataset.id, settings, 500, lambda tell: hnmine.FlagEncoder.load(model), lambda *step: None, lambda: False)
+    space = Workspace(Path(shutil.copytree(mined_in_app.root, tmp_path / "workspace")))
+    run, settings = mined_in_app.run, space.run(mined_in_app.run).settings
     store_of_reviews = space.reviews()
     for each in verdicts:
         store_of_reviews.decide([(each.query, each.passage)], each.verdict, "Ana")

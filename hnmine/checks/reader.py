@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -76,8 +77,12 @@ class RawReader(Reader):
         return super().admit(found)
 
     def rows(self) -> Iterator[Row]:
-        """Yield the usable rows one at a time."""
-        self.open()
+        """Yield the usable rows one at a time, and close the file."""
+        with closing(self):
+            self.open()
+            yield from self._rows_of_either_form()
+
+    def _rows_of_either_form(self) -> Iterator[Row]:
         if not self.messages:
             yield from training_rows(self)
             return

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -119,12 +120,17 @@ def read_training(
 
 
 def training_of(readers: list[Reader], where: str) -> InputFile[Row]:
-    """Read the rows of one or several files, which are one training set; `where` names it.
+    """Read the rows of one or several files, which are one training set, and close them; `where` names the set.
 
     Raises:
         InputError: a file cannot be read, or its columns are others than those of the first.
         ColumnsError: the columns must be named.
     """
+    with closing(readers[0]):  # the others are read to their end, but a question of the first leaves its file open
+        return _training_of(readers, where)
+
+
+def _training_of(readers: list[Reader], where: str) -> InputFile[Row]:
     first = readers[0]
     first.open()
     found = first.columns or Columns()
@@ -179,6 +185,7 @@ def _opened_like(first: Reader, reader: Reader) -> Reader:
         try:
             found.open()
         except InputError as error:
+            found.close()
             problem = problem or error
             continue
         if _way(found) == _way(first):
@@ -251,16 +258,17 @@ def pool_of(readers: Sequence[Reader], where: str, *, wanted: Collection[str] | 
     found_by = _Texts(wanted)
     texts = TextWriter()
     for reader in readers:
-        reader.open()
-        with reader.net():
-            for text, title, fields in _passages(reader, whole=wanted is not None):
-                if title is not None:
-                    while len(titles) < len(texts):
-                        titles.append("")
-                    titles.append(title)
-                texts.append(text)
-                if wanted is not None:
-                    found_by.add(fields, text, reader)
+        with closing(reader):
+            reader.open()
+            with reader.net():
+                for text, title, fields in _passages(reader, whole=wanted is not None):
+                    if title is not None:
+                        while len(titles) < len(texts):
+                            titles.append("")
+                        titles.append(title)
+                    texts.append(text)
+                    if wanted is not None:
+                        found_by.add(fields, text, reader)
     by_id = found_by.best()
     file = _together(readers, texts.texts(), where)
     if any(read := titles.texts()):

@@ -25,6 +25,8 @@ FLAGS = [
     "--disable-sync",
 ]
 
+WAIT = 540_000  # milliseconds of a wait for mining: a busy machine loads the model in minutes
+
 OUTSIDE: list[str] = []  # what pages asked of other hosts
 
 
@@ -61,10 +63,10 @@ class Server:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while True:
             try:
-                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:
+                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=30) as answer:
                     assert answer.read() == b"ok"
                     return
             except OSError as error:
@@ -79,19 +81,19 @@ class Server:
         ended = self.process.poll()
         assert ended in (None, -signal.SIGKILL), f"the server ended by itself with {ended}: {self.log.read_text()[-6000:]}"
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(120)
 
     def kill(self) -> None:
         """End it as a power cut would: without a chance to write anything."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(20)
+        self.process.wait(120)
 
 
 def page_of(browser: Any, url: str) -> Any:
     """Open an address in a browser window of its own."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(180_000)  # a busy machine is slow, and nothing is missing
     page.on("request", lambda request: OUTSIDE.append(request.url) if "127.0.0.1" not in request.url and "://" in request.url else None)
     page.goto(url)
     return page

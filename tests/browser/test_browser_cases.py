@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.browser.server import Server, page_of, settled
+from tests.browser.server import WAIT, Server, page_of, settled
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
-WAIT = 300_000  # milliseconds: a busy machine loads the model in minutes
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not beside the checkout")]
 

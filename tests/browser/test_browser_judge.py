@@ -15,7 +15,7 @@ from examples.served_models import ServedModels
 from hnmine.review.judgements import JudgementStore
 from tests.browser import reviewing
 from tests.browser.reviewing import DESK
-from tests.browser.server import Server, page_of, settled
+from tests.browser.server import WAIT, Server, page_of, settled
 from tests.browser.test_browser_accessibility import violations
 
 pytestmark = pytest.mark.browser
@@ -76,7 +76,7 @@ def test_an_llm_is_chosen_judges_and_its_grade_shows_after_the_verdict(
         assert 20 < kept <= 24, "with those that were under way"
 
         page.get_by_role("button", name="Judge 200 pairs").click()  # the next 200 without a grade
-        page.get_by_test_id("stMetricValue").filter(has_text=str(kept + 200)).wait_for(timeout=120_000)
+        page.get_by_test_id("stMetricValue").filter(has_text=str(kept + 200)).wait_for(timeout=WAIT)
         settled(page)
         assert len(JudgementStore(root / "judgements.sqlite").all()) == kept + 200
         assert judge.seen["/v1/chat/completions"]["repeated"] == 0

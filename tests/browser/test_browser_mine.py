@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.browser.server import Server, page_of, settled
+from tests.browser.server import WAIT, Server, page_of, settled
 from tests.conftest import Mined
 
 pytestmark = pytest.mark.browser
 
-WAIT = 60_000
 CHART = "[data-testid=stVegaLiteChart]"
 
 

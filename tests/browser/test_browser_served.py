@@ -12,13 +12,11 @@ from hnmine.models.cards import ModelSettings
 from hnmine.models.served.server import Server as Address
 from hnmine.runs.workspace import Workspace
 from pages.shared.served import SERVED
-from tests.browser.server import Server, page_of, settled
+from tests.browser.server import WAIT, Server, page_of, settled
 from tests.conftest import add_example
 from tests.served import fake_server
 
 pytestmark = pytest.mark.browser
-
-WAIT = 180_000
 
 
 def test_a_served_model_is_chosen_checked_and_mined_with(browser: Any, serve: Callable[..., Server], tmp_path: Path) -> None:

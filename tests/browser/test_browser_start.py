@@ -11,9 +11,8 @@ import pytest
 
 from hnmine.runs.selection_files import last_export
 from hnmine.runs.workspace import Workspace
-from tests.browser.server import Server, page_of, settled
+from tests.browser.server import WAIT, Server, page_of, settled
 
-WAIT = 540_000  # milliseconds: a busy machine loads the model in minutes
 FOLD = 900
 CLICKS = 6
 

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.server import Server, page_of, settled
+from tests.browser.server import WAIT, Server, page_of, settled
 from tests.conftest import Mined
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "bikeshare"
-WAIT = 300_000  # milliseconds: a busy machine loads the model in minutes
 
 pytestmark = pytest.mark.browser
 Serve = Callable[..., Server]

@@ -23,7 +23,7 @@ class Client:
 
     def __init__(self, port: int, *, slow: bool = False) -> None:
         self.port = port
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
         connection.request("GET", "/_stcore/health")
         answer = connection.getresponse()
         answer.read()
@@ -36,7 +36,7 @@ class Client:
             additional_headers={"Cookie": cookie},
             max_size=None,
             max_queue=limit,
-            open_timeout=60,
+            open_timeout=300,
             legacy=True,
         )
         self.session = ""
@@ -80,7 +80,7 @@ class Client:
 
     def abandon(self, name: str) -> None:
         """Leave in the middle of an upload."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         connection.putrequest("PUT", f"/_stcore/upload_file/{self.session}/{name}")
         for header in (*self._upload_headers().items(), ("Content-Length", "50000000")):
             connection.putheader(*header)

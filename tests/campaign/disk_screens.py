@@ -102,7 +102,7 @@ def job(at: AppTest, world: World) -> None:
     """Mine, and wait for the end of the job."""
     button(at, "mine").click().run()
     found = resources.jobs().latest(world.dataset)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while found is not None and resources.jobs().get(found.id).active and time.monotonic() < deadline:
         time.sleep(0.05)
     at.run()
@@ -201,7 +201,7 @@ def server(root: Path) -> Iterator[None]:
 def trial(screen: Screen, root: Path, world: World, failing: Callable[[], Any]) -> str:
     """Do an action while writes fail (`failing` is a context); return what is wrong, or an empty text."""
     with server(root):
-        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
         if screen.opened:
             name = "run" if screen.opened == "run" else "dataset"
             at.query_params[name] = getattr(world, screen.opened)

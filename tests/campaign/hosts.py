@@ -166,7 +166,7 @@ class Place:
         try:
             sock.send(asked.SerializeToString())
             while True:
-                data = sock.recv(timeout=20 if not fragment else 0.3)
+                data = sock.recv(timeout=60 if not fragment else 0.3)
                 message = ForwardMsg.FromString(data)  # type: ignore[arg-type]
                 self.messages.append(message)
                 found += data  # type: ignore[operator]
@@ -179,9 +179,9 @@ class Place:
     def ask(self, path: str, headers: list[tuple[str, str]], *, method: str = "GET", version: str = "1.1") -> tuple[int, bytes]:
         """Send one request as it is written, and return status and body; 0 if the server only hung up."""
         lines = [f"{method} {path} HTTP/{version}", *(f"{name}: {value}" for name, value in headers), "Connection: close", "", ""]
-        with socket.create_connection(("127.0.0.1", self.port), 20) as sock:
+        with socket.create_connection(("127.0.0.1", self.port), 60) as sock:
             sock.sendall("\r\n".join(lines).encode("utf-8", "surrogateescape"))
-            sock.settimeout(20)
+            sock.settimeout(60)
             answer = b""
             try:
                 while data := sock.recv(65_536):

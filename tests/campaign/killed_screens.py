@@ -34,7 +34,7 @@ def acts(job: dict[str, Any], begin: Callable[[], None]) -> int:
         begin()
         for name in job["acts"]:
             screen = next(each for each in SCREENS if each.name == name)
-            at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+            at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
             if screen.opened:
                 at.query_params["run" if screen.opened == "run" else "dataset"] = getattr(world, screen.opened)
             at.run()
@@ -89,7 +89,7 @@ def after(job: dict[str, Any], begin: Callable[[], None]) -> int:
         ended = [resources.jobs().get(each.id) for each in resumed]
         found["failed"] = [each.error for each in ended if each.error]
         found["arrays"] = [_arrays(space.run_folder(str(each.result))) for each in ended]
-        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
         for page in ("data", "mine", "inspect", "review", "quality", "runs", "export"):
             at.query_params["run"] = world.run
             at.switch_page(f"pages/views/{page}.py").run()

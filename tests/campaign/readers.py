@@ -44,7 +44,7 @@ LONGEST = 4_000  # characters of a message
 # CPU seconds that a trial may take, and that it may take for each MiB. Valid files take 0.02 s a MiB,
 # and a screen reads a file several times.
 SECONDS, SECONDS_A_MIB = 4.0, 3.0
-PATIENCE = 60  # seconds until a trial that waits, such as for a pipe, is stopped
+PATIENCE = 300  # seconds until a trial that waits, such as for a pipe, is stopped
 OTHERS = ("good.jsonl", "good-pool.jsonl", "folder", "README.md", "state.json")  # files of a trial beside the bad one
 OLD = b"the output of before\n"
 

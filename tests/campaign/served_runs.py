@@ -71,8 +71,8 @@ class _Process:
         return found["texts"], found["different"] - len(probe.TEXTS), found["repeated"] - probes
 
     def end(self, number: int = signal.SIGTERM) -> None:
-        self.process.send_signal(number)
-        self.process.wait(PATIENT)
+        with self.process:  # which waits for it, and closes its output
+            self.process.send_signal(number)
 
 
 class _Trials:

@@ -507,7 +507,7 @@ def interrupted(files: list[str], command: list[str], when: str, *signals: int) 
         for each in signals:
             process.send_signal(each)
             time.sleep(0.3)
-        out, rest = process.communicate(timeout=60)
+        out, rest = process.communicate(timeout=300)
     finally:
         process.kill()
     assert out == ""
@@ -552,7 +552,7 @@ def test_summary_into_a_closed_pipe_is_no_failure(files: list[str]) -> None:
     os.close(reading)
     try:
         command = [*slow(step=0.0), *files, "--range_for_sampling", "0-2", "--negative_number", "1"]
-        ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=60, check=False)
+        ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=300, check=False)
     finally:
         os.close(writing)
     assert (ended.returncode, "Error" in ended.stderr) == (0, False), ended.stderr
@@ -561,7 +561,7 @@ def test_summary_into_a_closed_pipe_is_no_failure(files: list[str]) -> None:
 
 def test_quiet_leaves_stderr_empty(files: list[str]) -> None:
     command = [*slow(step=0.0), *files, "--range_for_sampling", "0-2", "--negative_number", "1", "--quiet"]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")  # no bar and no warning of a library either
     assert ended.stdout.startswith("rows         1 ")
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hnmine.checks.check import check
 from hnmine.core.errors import InputError, SettingsError
 from hnmine.data.columns import Columns, columns_from, in_words, pool_columns, training_columns
 from hnmine.data.reading import read_pool, read_training
@@ -198,3 +200,16 @@ def test_a_pool_under_another_name(write_jsonl):
     assert file.items == ["one"]
     assert [(each.line, each.path, each.kind) for each in file.problems] == [(2, "$.contents", "blank-passage")]
     assert read_pool(write_jsonl([{"a": "x", "b": "y"}], "pool.jsonl"), columns=Columns(text="b")).items == ["y"]
+
+
+@pytest.mark.parametrize("read", [read_training, read_pool, check])
+def test_a_file_with_a_question_is_closed_when_it_is_asked(tmp_path, read):
+    """Windows would not let it be renamed or removed, and a server would collect open files."""
+    table = pytest.importorskip("openpyxl").Workbook()
+    for row in (["alpha", "beta"], *([f"left {n}", f"right {n}"] for n in range(5))):
+        table.active.append(row)
+    table.save(tmp_path / "asks.xlsx")
+    with pytest.raises(InputError) as asked:
+        read(tmp_path / "asks.xlsx")
+    assert [file.path for file in psutil.Process().open_files() if file.path.endswith("asks.xlsx")] == []
+    assert "alpha" in str(asked.value)

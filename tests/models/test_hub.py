@@ -70,7 +70,7 @@ def test_without_a_network_the_wait_is_short(monkeypatch: pytest.MonkeyPatch, tm
     began = time.monotonic()
     with pytest.raises(ModelError, match="cannot be reached"):
         available("some/model", cache_dir=str(tmp_path), seconds=0.5)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25
 
 
 def test_a_model_in_the_cache_asks_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

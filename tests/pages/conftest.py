@@ -57,7 +57,7 @@ def store(run: str, space: Workspace) -> ReviewStore:
 
 def open_app(page: str | None = None, /, *, state: dict[str, object] | None = None, **query: str) -> AppTest:
     """Open a screen, by default the first one, at an address and with what a session has in memory."""
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     for name, value in query.items():
         at.query_params[name] = value
     at.run()

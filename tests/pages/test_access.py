@@ -153,7 +153,7 @@ def test_a_server_that_must_not_serve_does_not_start(tmp_path: Path, options: li
     broken = tmp_path / "broken.toml"
     broken.write_text("[auth", "utf-8")
     command = [sys.executable, "-m", "pages.shared.serve", *(str(broken) if each == "BROKEN" else each for each in options)]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 1
     assert done.stderr.startswith("hnmine does not start. ")
     assert message in done.stderr
@@ -173,7 +173,7 @@ def test_what_is_no_address_is_no_public_url(monkeypatch: pytest.MonkeyPatch, ad
 def test_the_start_names_the_address_that_people_open_and_ctrl_c_ends_it_quietly(tmp_path: Path) -> None:
     server = Server(tmp_path / "workspace", HNMINE_PUBLIC_URL="https://hn.example/mine", HNMINE_OPEN_TO_NETWORK="1")
     server.process.send_signal(signal.SIGINT)
-    assert server.process.wait(20) == 130
+    assert server.process.wait(120) == 130
     said = server.log.read_text()
     assert "People open https://hn.example/mine\n" in said
     assert "http://" not in said and "Aborted" not in said and "Traceback" not in said
@@ -182,7 +182,7 @@ def test_the_start_names_the_address_that_people_open_and_ctrl_c_ends_it_quietly
 def test_streamlit_run_answers_with_the_reason_and_only_to_its_own_names(tmp_path: Path) -> None:
     def answer(server: Server, **headers: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(urllib.request.Request(server.url, headers=headers), timeout=20) as found:
+            with urllib.request.urlopen(urllib.request.Request(server.url, headers=headers), timeout=120) as found:
                 return found.status, found.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -46,5 +46,5 @@ def test_a_job_encodes_on_the_chosen_cluster_and_the_screen_says_what_it_has(fre
     at.text_input(key=f"shared-store-{dataset}").set_value("s3://bucket/shards").run()
     assert "The cluster has 2 nodes, 16 CPUs, 4 GPUs." in texts(at)
     press(at, "Mine 121 queries")
-    assert began.wait(30)
+    assert began.wait(120)
     assert asked["cluster"] == ClusterSettings(address="10.0.0.5:6379", shared_store="s3://bucket/shards")

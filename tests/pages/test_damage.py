@@ -58,19 +58,30 @@ FILES = {
 }
 
 
+# Damaged together: those of the last group are all read where the run and its data set are whole.
+GROUPS = [("manifest",), ("dataset",), ("decisions", "columns", "variant", "sample", "judge")]
+
+
 @pytest.mark.parametrize("damage", JSON)
-@pytest.mark.parametrize("file", FILES)
-def test_a_damaged_small_file_is_shown_and_fails_nothing_else(served: World, file: str, damage: str) -> None:
+@pytest.mark.parametrize("files", GROUPS, ids=" ".join)
+def test_damaged_small_files_are_shown_and_fail_nothing_else(served: World, files: tuple[str, ...], damage: str) -> None:
     space, dataset, (run, other) = served
-    pattern, remedy = FILES[file]
-    (path,) = space.root.glob(pattern.format(run=run, dataset=dataset))
-    path.write_bytes(JSON[damage](path.read_bytes()))
+    paths = {}
+    for file in files:
+        (path,) = space.root.glob(FILES[file][0].format(run=run, dataset=dataset))
+        path.write_bytes(JSON[damage](path.read_bytes()))
+        paths[path.name] = FILES[file][1]
     said = screens_of(open_app(run=run))
-    assert path.name in said, "it is named"
-    assert any(path.name in line and (remedy in line or "update hnmine" in line) for line in said.splitlines()), "with the remedy"
-    if file != "dataset":  # without which none of its runs can be opened
+    for name, remedy in paths.items():
+        assert name in said, "it is named"
+        assert any(name in line and (remedy in line or "update hnmine" in line) for line in said.splitlines()), "with the remedy"
+    if files != ("dataset",):  # without which none of its runs can be opened
         assert resources.open_run(other).run.id == other
         assert "cannot be opened" not in texts(open_app(run=other))
+
+
+def test_every_small_file_is_in_one_group() -> None:
+    assert sorted(file for files in GROUPS for file in files) == sorted(FILES)
 
 
 @pytest.mark.parametrize("key", ["inputs", "model", "summary", "versions", "reranker"])

@@ -72,7 +72,7 @@ def test_a_job_of_another_data_set_is_shown_and_can_be_cancelled(run: str, monke
         return "no run"
 
     resources.jobs().submit("another", work, name="Mining other.jsonl")
-    assert seen.wait(10)
+    assert seen.wait(120)
     at = open_app("inspect", run=run)
     assert "Mining other.jsonl" in texts(at)
     press(at, "Cancel")
@@ -85,7 +85,7 @@ def test_a_job_of_another_data_set_is_shown_and_can_be_cancelled(run: str, monke
 
 def test_the_end_of_a_job_is_said_and_its_result_is_offered(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
-    resources.jobs().submit(resources.workspace().run(run).dataset_id, lambda *given: str(go.wait(20) and run), name="Mining train.jsonl")
+    resources.jobs().submit(resources.workspace().run(run).dataset_id, lambda *given: str(go.wait(120) and run), name="Mining train.jsonl")
     at = open_app("data", dataset=resources.workspace().run(run).dataset_id)
     at.session_state.run = None
     at.run()
@@ -162,7 +162,7 @@ def test_links_name_the_public_address(run: str, monkeypatch: pytest.MonkeyPatch
 def test_a_queued_job_waits(run: str) -> None:
     go = threading.Event()
     for name in ("Mining a.jsonl", "Mining b.jsonl"):
-        resources.jobs().submit("another", lambda *given: str(go.wait(20)), name=name)
+        resources.jobs().submit("another", lambda *given: str(go.wait(120)), name=name)
     running, queued = resources.jobs().active()
     assert job_progress.in_short(queued) == "waiting"
     at = open_app(run=run)

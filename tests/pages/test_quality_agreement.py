@@ -22,7 +22,7 @@ def section() -> None:
 
 
 def opened(run: str) -> AppTest:
-    at = AppTest.from_function(section, default_timeout=60)
+    at = AppTest.from_function(section, default_timeout=300)
     at.session_state["run"] = run
     at.run()
     assert not at.exception, [each.value for each in at.exception]

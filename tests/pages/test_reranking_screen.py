@@ -55,7 +55,7 @@ def mined_with(dataset: tuple[Workspace, str], fake: FakeReranker | None) -> str
 
 
 def finished(subject: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while resources.jobs().latest(subject).active and time.monotonic() < deadline:  # type: ignore[union-attr]
         time.sleep(0.02)
     assert resources.jobs().latest(subject).state == "done", resources.jobs().latest(subject)  # type: ignore[union-attr]

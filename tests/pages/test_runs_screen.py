@@ -314,7 +314,7 @@ def test_a_data_set_that_somebody_else_deleted_is_let_go(world: World, page: str
 
 def test_a_data_set_that_is_being_mined_is_not_deleted(world: World) -> None:
     dataset_id, go = world.ids["three"], threading.Event()
-    resources.jobs().submit(dataset_id, lambda on_progress, should_stop: str(go.wait(20)))
+    resources.jobs().submit(dataset_id, lambda on_progress, should_stop: str(go.wait(120)))
     try:
         at = press(press(open_app("runs"), f"delete-{dataset_id}"), "delete-confirmed")
         assert "being mined" in texts(at)

@@ -418,7 +418,7 @@ def test_a_killed_writer_has_lost_nothing_that_it_reported(tmp_path: Path) -> No
     process.send_signal(signal.SIGKILL)
     reported = 20 + len(process.stdout.read().splitlines())
     process.stdout.close()
-    process.wait(20)
+    process.wait(120)
     store = ReviewStore(path)
     found = len(store.verdicts())
     assert found >= 5 * reported
@@ -480,14 +480,14 @@ def test_a_file_that_another_process_has_put_in_place_is_used_and_left_whole(sto
     store.decide([("q", "old")], "relevant", "Ann")
     moved_away(store.path)
     process = start(
-        "store.decide([('q', 'theirs')], 'relevant', 'Bob')\nprint('written', flush=True)\nimport time; time.sleep(60)", store.path
+        "store.decide([('q', 'theirs')], 'relevant', 'Bob')\nprint('written', flush=True)\nimport time; time.sleep(600)", store.path
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "written\n"
     assert state(store) == {("q", "theirs"): ("relevant", "Bob")}
     store.decide([("q", "ours")], "negative", "Ann")
     process.kill()
-    process.wait(20)
+    process.wait(120)
     process.stdout.close()
     assert set(state(ReviewStore(store.path))) == {("q", "theirs"), ("q", "ours")}
 

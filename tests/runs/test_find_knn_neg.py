@@ -501,7 +501,7 @@ def test_hn_mine_back_fill_depends_on_pythonhashseed(train, pool, tmp_path):
     for seed in ("0", "1", "31337"):
         path = tmp_path / f"{seed}.jsonl"
         environment = {**os.environ, "PYTHONHASHSEED": seed}
-        subprocess.run([sys.executable, "-c", SCRIPT, train, pool, path], check=True, env=environment, cwd=ROOT, timeout=60)
+        subprocess.run([sys.executable, "-c", SCRIPT, train, pool, path], check=True, env=environment, cwd=ROOT, timeout=300)
         written.append(path.read_bytes())
     assert written[0] == written[1] == written[2]
     assert all(len(json.loads(line)["neg"]) == 25 for line in written[0].splitlines())

@@ -296,7 +296,7 @@ def test_killed_at_any_moment_what_was_finished_is_served_and_the_result_is_the_
 def test_two_processes_at_once_are_both_right(tmp_path):
     both = [writer(tmp_path / "store", count=120, pause=0.002, merged=4) for _ in range(2)]
     for process in both:
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
         assert output.split()[1:] and output.split("\n")[1].isdigit(), f"notes: {output}"
     store = VectorStore(tmp_path / "store")
