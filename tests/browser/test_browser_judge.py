@@ -20,8 +20,6 @@ from tests.browser.test_browser_accessibility import violations
 
 pytestmark = pytest.mark.browser
 
-WAIT = 120.0
-
 
 class NoModels:
     """For a server that is a judge alone."""
@@ -38,7 +36,7 @@ def test_an_llm_is_chosen_judges_and_its_grade_shows_after_the_verdict(
     def held(body: dict[str, Any], fault: str) -> tuple[int, dict[str, Any]]:
         """Answer 20 questions; the others until the test goes on."""
         if not first.acquire(blocking=False):
-            go_on.wait(WAIT)
+            go_on.wait(WAIT / 1000)
         return completion(body, fault)
 
     with ServedModels(NoModels(), chat=held) as judge:  # type: ignore[arg-type]
