@@ -24,9 +24,9 @@ from benchmarks.judged import made_up
 from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.turns import SETS, Turn, opened, turns_of
 from hnmine.analysis.fn_estimates import fn_probabilities, fn_rate
-from hnmine.runs.reviewed import apply_promotions
 from hnmine.selection.fn_model import FNEstimator, FNModel, FNRate, refit
 from hnmine.selection.presets import PRESETS, RECOMMENDED, with_preset
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import SelectionSettings
 

@@ -35,9 +35,9 @@ from hnmine.analysis.fn_estimates import fn_probabilities
 from hnmine.data.corpus import Corpus
 from hnmine.data.dataset import read_inputs
 from hnmine.data.verdicts import VerdictPairs
-from hnmine.runs.reviewed import apply_promotions
 from hnmine.selection.fn_model import FNEstimator, FNModel, default_fn_model, refit
 from hnmine.selection.presets import RECOMMENDED, with_preset
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import SelectionSettings
 

@@ -23,10 +23,10 @@ from benchmarks.judged import made_up
 from benchmarks.measure import DATA, OUT, arguments, report
 from benchmarks.turns import SEEDS, SETS, Turn, opened, turns_of
 from hnmine.analysis.fn_estimates import fn_probabilities
-from hnmine.runs.reviewed import apply_promotions
 from hnmine.selection.fn_model import FNEstimator, FNModel, refit
 from hnmine.selection.positive_score import ratio_to_positive
 from hnmine.selection.presets import RECOMMENDED, with_preset
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import SelectionSettings
 

@@ -23,7 +23,7 @@ from hnmine.data.verdicts import Pairs, Verdict, VerdictPairs, pair_key, pairs_o
 from hnmine.export.scores import PairScores, model_scores, teacher_scores
 from hnmine.retrieval.ranking import Ranking, ranks_of
 from hnmine.retrieval.rerank import Scorer
-from hnmine.retrieval.signals import with_judge, with_positive_similarity
+from hnmine.retrieval.signals import with_judge
 from hnmine.review.judgements import JudgementStore, counting
 from hnmine.review.relabelling import (
     JudgedPairs,
@@ -37,44 +37,11 @@ from hnmine.review.relabelling import (
 )
 from hnmine.review.store import ReviewStore
 from hnmine.selection.fn_model import FNEstimator, FNModel, refit
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import SelectionSettings
 
-__all__ = ["Reviewed", "RunVerdicts", "apply_promotions", "apply_verdicts"]
-
-
-def apply_promotions(corpus: Corpus, ranking: Ranking, verdict_pairs: VerdictPairs) -> tuple[Corpus, Ranking]:
-    """Return a corpus and ranking with these passages as positives of their queries; do not change the given ones.
-
-    The signal `positive_similarity` is computed again for queries that get a positive; `overlap` is not.
-    """
-    queries, passages = verdict_pairs.positive
-    if not len(queries):
-        return corpus, ranking
-    count = len(corpus.passages)
-    held = corpus.positive_queries.astype(np.int64) * count + corpus.positive_ids
-    wanted = queries.astype(np.int64) * count + passages
-    places = np.searchsorted(held, wanted)
-    new = (places == len(held)) | (held[np.minimum(places, len(held) - 1)] != wanted)
-    places, scores = places[new], ranking.score_pairs(queries[new], passages[new])
-    bounds = np.arange(len(corpus.queries) + 1, dtype=np.int64)
-    amended = replace(
-        corpus,
-        positive_starts=corpus.positive_starts + np.searchsorted(queries[new], bounds),
-        positive_ids=np.insert(corpus.positive_ids, places, passages[new]),
-        promoted_starts=np.searchsorted(queries, bounds).astype(np.int64),
-        promoted_ids=passages,
-    )
-    ranked = ranks_of(ranking.ids, queries[new], passages[new])
-    known = {  # the passage was a candidate, if it is ranked
-        name: np.insert(held, places, np.where(ranked >= 0, ranking.signals[name][queries[new], ranked], np.float32(np.nan)))
-        for name, held in ranking.positive_signals.items()
-    }
-    ranking = replace(ranking, positive_scores=np.insert(ranking.positive_scores, places, scores), positive_signals=known)
-    if "positive_similarity" in ranking.signals:
-        ranking = with_positive_similarity(amended, ranking, np.unique(queries[new]))
-    return amended, ranking
-
+__all__ = ["Reviewed", "RunVerdicts", "apply_verdicts"]
 
 # With more new events than this, all verdicts are read again.
 MOST_CHANGES = 2_000

@@ -18,7 +18,7 @@ from hnmine.data.rows import Row
 from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
-from hnmine.runs.reviewed import apply_promotions
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, SelectionSettings, select
 
 

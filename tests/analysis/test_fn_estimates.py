@@ -14,8 +14,8 @@ from hnmine.data.rows import Row
 from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.retrieval.ranking import rank
 from hnmine.retrieval.signals import with_signals
-from hnmine.runs.reviewed import apply_promotions
 from hnmine.selection.fn_model import FNEstimator, FNRate, default_fn_model
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import SelectionSettings
 from tests.conftest import FakeEncoder

@@ -14,9 +14,9 @@ from hnmine.data.rows import Row
 from hnmine.data.verdicts import DECIDED, Verdict, match_verdicts
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
-from hnmine.runs.reviewed import apply_promotions
 from hnmine.selection.filters import FILTERS
 from hnmine.selection.positive_score import positive_score
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import Reason, SelectionSettings
 

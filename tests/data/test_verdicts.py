@@ -11,7 +11,7 @@ from hnmine.data.rows import Row
 from hnmine.data.verdicts import Verdict, match_verdicts, pair_key, read_verdicts, verdict_lines
 from hnmine.retrieval.ranking import rank
 from hnmine.runs.mine import MineSettings, mine
-from hnmine.runs.reviewed import apply_promotions
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.settings import SelectionSettings
 
 

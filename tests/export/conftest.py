@@ -13,7 +13,7 @@ from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.export.formats import FORMATS, write_export
 from hnmine.export.scores import model_scores
 from hnmine.retrieval.ranking import rank
-from hnmine.runs.reviewed import apply_promotions
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import SelectionSettings
 

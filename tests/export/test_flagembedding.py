@@ -24,7 +24,7 @@ from hnmine.data.verdicts import Verdict, match_verdicts
 from hnmine.export.json_lines import flagembedding_lines, promoted_rows, stale_scores
 from hnmine.export.scores import model_scores
 from hnmine.retrieval.ranking import rank
-from hnmine.runs.reviewed import apply_promotions
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import SelectionSettings
 

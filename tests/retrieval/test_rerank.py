@@ -33,8 +33,8 @@ from hnmine.retrieval.rerank import SIGNAL, Scorer, with_reranker
 from hnmine.runs.manifest import read_manifest
 from hnmine.runs.mine import Mined, MineSettings, mine, mine_to_file
 from hnmine.runs.reproduce import reproduce, settings_of
-from hnmine.runs.reviewed import apply_promotions
 from hnmine.selection.filters import FILTERS
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import Reason, SelectionSettings
 from hnmine.vectors.store import VectorStore

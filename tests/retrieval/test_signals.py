@@ -16,7 +16,7 @@ from hnmine.retrieval import signals
 from hnmine.retrieval.bm25 import LexicalIndex
 from hnmine.retrieval.ranking import Ranking, rank
 from hnmine.retrieval.signals import BASIC, NEAR, RANDOM_QUERIES, scale_of, with_positive_similarity, with_signals
-from hnmine.runs.reviewed import apply_promotions
+from hnmine.selection.promotions import apply_promotions
 from tests.conftest import FakeEncoder
 from tests.worlds import world
 

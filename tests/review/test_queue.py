@@ -23,8 +23,8 @@ from hnmine.retrieval.ranking import Ranking, rank, ranks_of
 from hnmine.retrieval.signals import positive_similarity, with_signals
 from hnmine.review import queue
 from hnmine.review.queue import STATES, Queue, QueueSettings
-from hnmine.runs.reviewed import apply_promotions
 from hnmine.selection.fn_model import FNEstimator, default_fn_model
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import Reason, SelectionSettings
 from tests.conftest import FakeEncoder

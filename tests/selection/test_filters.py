@@ -17,11 +17,11 @@ from hnmine.core.errors import SettingsError
 from hnmine.data.corpus import build_corpus
 from hnmine.data.rows import Row
 from hnmine.data.verdicts import CHOICES, Verdict, match_verdicts
-from hnmine.runs.reviewed import apply_promotions
 from hnmine.selection.active_filters import ActiveFilters
 from hnmine.selection.filters import FILTERS, ScoreFilter, filter_of
 from hnmine.selection.fn_model import FN_SIGNALS, FNEstimator, default_fn_model
 from hnmine.selection.positive_score import positive_score as positive_score_of
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import POSITIVE_SCORES, TARGETS, Reason, SelectionSettings
 from tests.worlds import toy

@@ -16,8 +16,8 @@ from hnmine.retrieval.ranking import Ranking
 from hnmine.review import queue
 from hnmine.review.audit_sample import AuditSettings, draw, pairs_in
 from hnmine.review.queue import QueueSettings
-from hnmine.runs.reviewed import apply_promotions
 from hnmine.selection.positive_score import ratio_to_positive
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import Selection, select
 from hnmine.selection.settings import POSITIVE_SCORES, PositiveScore, SelectionSettings
 from tests.worlds import world

@@ -20,9 +20,9 @@ from hnmine.data.rows import Row
 from hnmine.data.verdicts import CHOICES, Verdict, match_verdicts, pair_key
 from hnmine.retrieval.ranking import Ranking
 from hnmine.retrieval.search import pair_scores, top_k
-from hnmine.runs.reviewed import apply_promotions
 from hnmine.selection.filters import FILTERS
 from hnmine.selection.positive_score import positive_score
+from hnmine.selection.promotions import apply_promotions
 from hnmine.selection.select import select
 from hnmine.selection.settings import Reason, SelectionSettings, parse_window
 
