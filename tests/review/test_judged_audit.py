@@ -176,7 +176,9 @@ def test_one_more_false_negative_never_lowers_the_rate(given: tuple[npt.NDArray[
     assert all(float(b) >= float(a) - 1e-9 for a, b in zip(before[:2], after[:2], strict=True))
 
 
-@pytest.mark.parametrize(("rate", "misses", "inventions"), [(0.05, 0.1, 0.1), (0.02, 0.25, 0.0), (0.3, 0.0, 0.2), (0.005, 0.2, 0.2), (0.1, 0.5, 0.5)])
+@pytest.mark.parametrize(
+    ("rate", "misses", "inventions"), [(0.05, 0.1, 0.1), (0.02, 0.25, 0.0), (0.3, 0.0, 0.2), (0.005, 0.2, 0.2), (0.1, 0.5, 0.5)]
+)
 def test_the_interval_covers_in_simulated_audits(rate: float, misses: float, inventions: float) -> None:
     sizes, audits = np.array([8_000, 6_000, 2_000]), 400
     rng = np.random.default_rng(11)
