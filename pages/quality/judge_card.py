@@ -28,7 +28,7 @@ from hnmine.selection.select import Selection
 from pages.quality import judge_form, promotion
 from pages.shared import judge_job, judging, wording
 from pages.shared.audit import Audit
-from pages.shared.widgets import failed
+from pages.shared.widgets import choice, failed
 
 Ids = npt.NDArray[np.int32]
 
@@ -183,16 +183,12 @@ def review(source: str, sample: int | None = None) -> None:
 def _next(run: OpenRun, selection: Selection, audit: Audit | None, settings: JudgeSettings, found: judging.Graded) -> None:
     """Draw which pairs are judged next, and what it costs."""
     choices = _choices(run, selection, audit, found.by_pair if _of_chosen(found, settings) else {})
-    which = st.segmented_control(
+    which = choice(
         "Pairs to judge",
-        list(choices),
-        default=next(iter(choices)),
-        required=True,
-        format_func=lambda name: f"{NAMES[name]} ({len(choices[name][0]):,})",
-        key="judge-which",
-        persist_state="session",
-        wrap=True,
-        help="The audit sample helps to measure the rate. The judge grades more of it than people review, because that narrows the "
+        {name: f"{NAMES[name]} ({len(pairs[0]):,})" for name, pairs in choices.items()},
+        "judge-which",
+        next(iter(choices)),
+        "The audit sample helps to measure the rate. The judge grades more of it than people review, because that narrows the "
         "interval. The most uncertain are negatives without a grade whose estimated false-negative "
         "probability is nearest to 50%.",
     )

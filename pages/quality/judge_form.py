@@ -13,7 +13,7 @@ from hnmine.review.judge_settings import JudgeSettings
 from hnmine.runs.judge_setup import write_judge
 from pages.shared import judging, limits
 from pages.shared.served import check, model_name, server_choice
-from pages.shared.widgets import failed
+from pages.shared.widgets import choice, failed
 
 __all__ = ["draw"]
 
@@ -30,20 +30,19 @@ def draw(settings: JudgeSettings | None) -> None:
         st.text("Any server with the OpenAI API /v1/chat/completions.")
         server = server_choice("judge", None if settings is None else settings.server, ("openai",))
         model = None if server is None else model_name("judge", None if settings is None else settings.model, server)
-        relevant_from = st.segmented_control(
+        relevant_from = choice(
             "Relevant from grade",
-            range(1, len(GRADES)),
-            default=2 if settings is None else settings.relevant_from,
-            required=True,
-            key="judge-relevant-from",
-            help="The lowest grade that counts as relevant. " + " ".join(f"{grade}: {each}." for grade, each in enumerate(GRADES)),
+            {grade: str(grade) for grade in range(1, len(GRADES))},
+            "judge-relevant-from",
+            2 if settings is None else settings.relevant_from,
+            "The lowest grade that counts as relevant. " + " ".join(f"{grade}: {each}." for grade, each in enumerate(GRADES)),
         )
         prompt = _prompt(DEFAULT_PROMPT if settings is None else settings.prompt)
         if server and prompt:
-            check("judge", server, model, lambda asked, name: judging.check(asked, name, prompt))
+            check("judge", "judge", server, model, lambda asked, name: judging.check(asked, name, prompt))
         if st.button("Save", type="primary", icon=":material/save:", key="judge-save", disabled=not (server and model and prompt)):
             assert server and model and prompt  # the button is disabled
-            _save(settings, server, model, prompt, int(relevant_from))
+            _save(settings, server, model, prompt, relevant_from)
 
 
 def _prompt(held: JudgePrompt) -> JudgePrompt | None:

@@ -26,7 +26,7 @@ from hnmine.models.served.server import EMBEDDER_APIS, RERANKER_APIS, Api, Serve
 from pages.shared import limits, servers
 from pages.shared.widgets import failed
 
-__all__ = ["SERVED", "ask_encoder", "ask_reranker", "box", "missing", "model_name", "nothing_missing", "server_choice"]
+__all__ = ["SERVED", "ask_encoder", "ask_reranker", "box", "check", "missing", "model_name", "nothing_missing", "server_choice"]
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ def box(
     if server is None:
         return None
     name = model_name(key, None if before is None or held is None else before.name_or_path, server, f"Name of the {whose}")
-    _check(key, whose, server, name, ask)
+    check(key, whose, server, name, ask)
     return None if name is None else (server, name)
 
 
@@ -219,7 +219,7 @@ def missing(key: str) -> str:
     return str(st.session_state.get(f"missing-{key}", ""))
 
 
-def _check(key: str, whose: str, server: Server, name: str | None, ask: Ask) -> None:
+def check(key: str, whose: str, server: Server, name: str | None, ask: Ask) -> None:
     """Draw the button that asks the server, and what the last check of this server and name found.
 
     `ask` returns lines that say what a model of this name is; the server that it gets has a short timeout.

@@ -175,7 +175,7 @@ def test_the_cost_is_that_of_the_pairs_and_a_limit_refuses_before_the_first_call
     run: str, space: Workspace, served: ServedModels, settings: JudgeSettings
 ) -> None:
     at = open_app("quality", run=run)
-    at.segmented_control(key="judge-which").set_value("chosen").run()
+    at.radio(key="judge-which").set_value("chosen").run()
     assert "1,815 pairs: 0 judged before, 1,815 calls" in texts(at)
     at.number_input(key="judge-limit").set_value(100).run()
     assert "More calls than the limit of 100. Raise the limit, or choose fewer pairs." in texts(at)
@@ -184,7 +184,7 @@ def test_the_cost_is_that_of_the_pairs_and_a_limit_refuses_before_the_first_call
     assert held is not None
     assert held.max_calls == 100
     go(press(at, "audit-draw"), "quality")
-    at.segmented_control(key="judge-which").set_value("audit").run()
+    at.radio(key="judge-which").set_value("audit").run()
     sample = kept_sample(space, run, space.run(run).settings.selection)
     assert sample is not None
     judged = len(audit_pairs(sample, resources.open_run(run).inputs.corpus)[0])
@@ -286,7 +286,7 @@ def test_the_others_of_pairs_that_are_judged_in_part_are_offered(run: str, space
         there = msgspec.structs.replace(settings, server=Server(address=other.address))
         judge_pairs(opened.inputs.corpus, queries[:15], passages[:15], there, resources.judgements())
     at = open_app("quality", run=run)
-    at.segmented_control(key="judge-which").set_value("chosen").run()
+    at.radio(key="judge-which").set_value("chosen").run()
     assert "1,815 pairs: 15 judged before, 1,800 calls" in texts(at)
     assert button(at, "Judge ").label == "Judge 1,800 other pairs"
 
