@@ -1,8 +1,7 @@
 """Encoders: texts to vectors. `Encoder` is the plug point, a Protocol of three methods; `FlagEncoder` wraps FlagEmbedding's models.
 
-`FlagEncoder` takes any object with the same `encode_queries` / `encode_corpus` / `encode` too. On a CPU **a vector is a function of its
-text
-alone**, bit for bit, for an encoder-only model on one device (`hnmine.models.batching`).
+`FlagEncoder` takes any object with the same `encode_queries` / `encode_corpus` / `encode` too. On a CPU **a vector is a function of
+its text alone**, bit for bit, for an encoder-only model on one device (`hnmine.models.batching`).
 """
 
 from __future__ import annotations

@@ -81,6 +81,8 @@ def test_the_api_is_told_by_the_setting_or_the_path(served: ServedModels, shape:
         load_reranker(reranker_of(served, "/v1"))
     with pytest.raises(SettingsError, match="is 'openai', which is no reranker's"):
         load_reranker(reranker_of(served, api="openai"))
+    with pytest.raises(ModelError, match=r"refuses a request with 422 .* has the form jina: .* set --reranker_api to tei, vllm"):
+        load_reranker(reranker_of(served, "/rerank", api="jina"))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

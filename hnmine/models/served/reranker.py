@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from hnmine.core.errors import EncodeError, SettingsError
+from hnmine.core.errors import EncodeError, ModelError, SettingsError
 from hnmine.core.progress import OnProgress, ShouldStop, check_cancelled
 from hnmine.core.text import counted, shortened
 from hnmine.models.flag_reranker import STAGE
@@ -21,7 +21,7 @@ from hnmine.models.reranker import Pair, Places, RerankerSettings, Scores
 from hnmine.models.served import probe
 from hnmine.models.served.client import Client, Refused, Session, stopped, tokens_in
 from hnmine.models.served.limits import BATCH_SIZE, Limits, estimated_tokens, requests, shortened_text
-from hnmine.models.served.server import reranker_api
+from hnmine.models.served.server import RERANKER_APIS, reranker_api
 
 __all__ = ["ServedReranker"]
 
@@ -44,7 +44,7 @@ class ServedReranker:
 
         Raises:
             SettingsError: the settings name no server, or the form of its questions is unknown.
-            ModelError: the key is missing or wrong, or the server has no such path or model.
+            ModelError: the key is missing or wrong, the server has no such path or model, or it refuses the form of the request.
             EncodeError: it cannot be reached, or does not answer with one score for each pair.
         """
         if settings.server is None:
@@ -163,7 +163,13 @@ class ServedReranker:
         try:
             return await self._scores(session, probe.QUERY, probe.PASSAGES)
         except Refused:  # a server that takes fewer texts; what else it refuses, it refuses again
-            return [(await self._scores(session, probe.QUERY, [each]))[0] for each in probe.PASSAGES]
+            try:
+                return [(await self._scores(session, probe.QUERY, [each]))[0] for each in probe.PASSAGES]
+            except Refused as error:
+                others = ", ".join(each for each in RERANKER_APIS if each != self._api)
+                raise ModelError(
+                    f"{error}; the request has the form {self._api}: if the server expects another one, set --reranker_api to {others}"
+                ) from error
 
     async def _fitted(self, session: Session, query: str, passages: Sequence[str]) -> list[float]:
         async def ask(part: Sequence[str], _: bool) -> list[float]:
