@@ -1,8 +1,7 @@
 """Unique queries, unique passages, and which passages are positives of which query.
 
 Texts with one normal form (`core.text.normalize_text`) are one passage, spelled as the original with the smallest code points. Everything
-is
-in *canonical order*, by a 64-bit hash of the normal form, so ids depend on the set of texts alone.
+is in *canonical order*, by a 64-bit hash of the normal form, so ids depend on the set of texts alone.
 """
 
 from __future__ import annotations

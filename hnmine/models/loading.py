@@ -1,9 +1,8 @@
 """Devices, precision, and models that are loaded when the first text needs them.
 
 Importing torch and transformers and reading the weights takes 4 to 10 s, and a run with stored vectors needs none of it. So `LazyModel`
-finds
-without torch everything that decides a vector: the fingerprint of the weights, the device and the precision (fp16 on CUDA, bf16 on a CPU
-with bf16 instructions, else fp32). Files that change before loading, and a device torch cannot use, are errors.
+finds without torch everything that decides a vector: the fingerprint of the weights, the device and the precision (fp16 on CUDA, bf16 on
+a CPU with bf16 instructions, else fp32). Files that change before loading, and a device torch cannot use, are errors.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Approximate search with FAISS: an index scores a part of the passages, and its recall is measured on the run's own queries.
 
 Scores are the same bits as in exact search; only candidates can be missing. The setting that trades time for recall is raised on one half
-of
-a sample of the queries until RECALL_GOAL is reached; the recall that is reported is that of the other half.
+of a sample of the queries until RECALL_GOAL is reached; the recall that is reported is that of the other half.
 """
 
 from __future__ import annotations
