@@ -124,13 +124,18 @@ class Selection(Shown):
         return datasets.Dataset(parquet.read_table(io.BytesIO(b"".join(as_parquet(shape, part)))))
 
     def query_table(self) -> pd.DataFrame:
-        """Return one row a query: the positive's score, the hardest negative's, their margin and ratio, the positive's rank, and counts."""
+        """Return one row a query: the positive's score, the hardest negative's, their margin and ratio, the positive's rank, and counts.
+
+        Where `relabel` leaves queries out of the files, `left_out` says which.
+        """
         import pandas as pd
 
         corpus = self._reviewed.inputs.corpus
         table = query_table(corpus, self._reviewed.ranking, self._arrays, self.fn_probabilities)
         values = {each.name: getattr(table, each.name) for each in fields(table) if each.name != "verdicts"}
         values |= {f"{verdict}_verdicts": counts for verdict, counts in table.verdicts.items()}
+        if (left_out := self._reviewed.left_out(self._arrays)).any():
+            values["left_out"] = left_out
         return pd.DataFrame({"query": corpus.queries} | {name: value for name, value in values.items() if value is not None})
 
     def explain(self, query: str | int) -> pd.DataFrame:

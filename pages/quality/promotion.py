@@ -10,7 +10,7 @@ from hnmine.core.text import counted, visible
 from hnmine.resources import OpenRun
 from hnmine.review.judge_settings import JudgeSettings
 from hnmine.review.relabelling import LEAST_COMMON, Promotable, promotable, promote
-from pages.shared import judging, wording
+from pages.shared import access, judging, wording
 from pages.shared.reviewers import reviewer
 from pages.shared.widgets import choice, failed
 
@@ -39,9 +39,9 @@ def draw(run: OpenRun, found: judging.Graded, settings: JudgeSettings) -> bool:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         label = f"Promote {counted(number, 'judge-positive pair')}"
         with st.popover(label, icon=":material/add_circle:", disabled=bool(reason), key="judge-promote"):
-            who = reviewer()
+            who = access.person() or _name()
             st.text(
-                f"Adds {counted(number, 'passage')} as positives of their queries. These become verdicts of {visible(who)}, with a note "
+                f"Adds {counted(number, 'passage')} as positives of their queries. These become verdicts of {who}, with a note "
                 "that names the judge. Pairs that a reviewer has judged stay as they are. One undo reverts it."
             )
             st.button(f"Add {counted(number, 'positive')}", type="primary", key="judge-promote-go", on_click=_promote, args=(offered, who))
@@ -50,6 +50,12 @@ def draw(run: OpenRun, found: judging.Graded, settings: JudgeSettings) -> bool:
     if reason:
         st.text(reason)
     return offered.common < LEAST_COMMON
+
+
+def _name() -> str:
+    """Draw the field of the reviewer's name, and return it: the name that the browser remembers is known once Review was open."""
+    own = reviewer()
+    return visible(st.text_input("Your name", value=own, max_chars=60, key=f"judge-promote-name-{own}").strip()) or own
 
 
 def _level() -> None:

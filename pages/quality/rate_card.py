@@ -93,16 +93,17 @@ def _judge(audit: Audit) -> None:
 
 def _next(run: OpenRun, audit: Audit) -> None:
     """Draw the button that opens the Review screen, with more pairs if all are reviewed."""
+    wanted = ["unreviewed", "positive"] if audit.in_bulk else ["unreviewed"]  # what was promoted in bulk is reviewed too
     if audit.to_do:
         if st.button(f"Review {audit.to_do:,} more", icon=":material/rate_review:", type="primary", key="audit-review"):
-            auditing.review(["unreviewed", "positive"] if audit.judged is None and audit.in_bulk else ["unreviewed"])
+            auditing.review(wanted)
         return
     size = _size(audit)
     most = min(len(audit.sample.draws), size + (MORE if audit.judged is None else MORE_JUDGED))
     with st.container(horizontal=True):
         if most > size and st.button(f"Review {most - size:,} more", icon=":material/rate_review:", type="primary", key="audit-more"):
             auditing.enlarge(run, audit.sample, most)
-            auditing.review(["unreviewed"])
+            auditing.review(wanted)
         if st.button("See the reviewed pairs", type="tertiary", key="audit-review-again"):
             auditing.review(list(CHOICES))
 
@@ -204,11 +205,10 @@ def notes(audit: Audit) -> str:
     found, written = audit.found, ["Relevant passages count as false negatives. Junk does not."]
     if found.junk:
         written.append(f"{counted(found.junk, 'draw is', 'draws are')} junk.")
-    in_bulk = audit.in_bulk if isinstance(found, JudgedEstimate) else 0
-    if unsure := max(0, found.unsure - in_bulk):
-        written.append(f"{counted(unsure, 'draw is', 'draws are')} unsure and left out.")
-    if in_bulk:
-        written.append(f"{counted(in_bulk, 'draw was', 'draws were')} promoted in bulk, not reviewed, and left out.")
+    if found.unsure:
+        written.append(f"{counted(found.unsure, 'draw is', 'draws are')} unsure and left out.")
+    if audit.in_bulk:
+        written.append(f"{counted(audit.in_bulk, 'draw was', 'draws were')} promoted in bulk, and not reviewed.")
     if isinstance(found, JudgedEstimate):
         written.append("People review a random part of each range and label of the judge, more where it narrows the interval most.")
     if found.waiting:

@@ -24,7 +24,7 @@ from hnmine.review import audit_sample
 from hnmine.review.audit_plan import more_reviews
 from hnmine.review.judged_audit import more_judged_reviews
 from hnmine.review.judgements import Judgement
-from hnmine.review.queue import STATES, Source
+from hnmine.review.queue import Source
 from hnmine.review.store import Action
 from pages.review import desk, pair
 from pages.review.desk import Box, Sent
@@ -320,8 +320,7 @@ def _goal(review: ReviewSession) -> str:
         draws = audit_sample.pairs_in(drawn, review.run.inputs.corpus)
         places = review.queue.places(*draws)
         states = np.where(places >= 0, review.queue.verdicts[places], 0)
-        # Without a judge those wait for a review; with one they are left out.
-        states[(places < 0) & audit.in_bulk(review.run, *draws)] = 0 if judged is None else STATES.index("unsure")
+        states[audit.in_bulk(review.run, *draws)] = 0
         if judged is None:
             review.goal = done, more_reviews(sample, states, GOAL)
         else:

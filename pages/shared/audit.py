@@ -34,8 +34,8 @@ States = npt.NDArray[np.int8]
 
 # Default size of a first sample.
 FIRST = 120
-# The state of a pair that a judge found relevant and a person added as positive in bulk: nobody has reviewed it. With the judge's grades it
-# is left out, as all others of its label were added too. Without them the draws after it wait for its review.
+# The state of a pair that a judge found relevant and a person added as positive in bulk: nobody has reviewed it, so the draws after it
+# wait. If it were passed over, verdicts on pairs that somebody chose would count as a random part.
 IN_BULK = -1
 
 
@@ -54,16 +54,13 @@ class Judged:
     judges: tuple[tuple[str, str], ...]
 
     def estimate(self, states: States) -> JudgedEstimate:
-        """Return the estimate with people's states of the draws, also IN_BULK."""
-        return judged_audit.judged_estimate(self.sample, _left_out(states), self.grades, self.relevant_from)
+        """Return the estimate with people's states of the draws."""
+        return judged_audit.judged_estimate(self.sample, states, self.grades, self.relevant_from)
 
     def part(self, states: States, size: int) -> npt.NDArray[np.int64]:
-        """Return the draws that people review: those with their verdict, then those that come next, until `size` verdicts count.
-
-        Draws that are IN_BULK are none of them.
-        """
-        most = max(0, size - _counting(self.estimate(states), states))
-        more = judged_audit.people_order(self.sample, _left_out(states), self.grades, self.relevant_from, most)
+        """Return the draws that people review: those with their verdict, then those that come next, until `size` verdicts count."""
+        most = max(0, size - _counting(self.estimate(states)))
+        more = judged_audit.people_order(self.sample, states, self.grades, self.relevant_from, most)
         return np.concatenate([np.flatnonzero(states > 0), more])
 
 
@@ -73,13 +70,13 @@ class Audit:
 
     Attributes:
         sample: the sample of people. judged: what a judge graded of it, or None.
-        states: of its draws, with a judge of all judged draws: indices into `queue.STATES`.
+        states: of its draws, with a judge of all judged draws: indices into `queue.STATES`, 0 for those IN_BULK.
         found: the estimate, with a judge a `JudgedEstimate`, or of people alone while people have not reviewed enough of the judged draws.
         fingerprint: of the current negatives.
         pairs: number of distinct pairs that people review. to_do: number of those without a verdict.
         missing: reviews that are missing for a rate, with the judge's grades if there are any.
         counting: draws whose verdict of a person counts, or is unsure.
-        in_bulk: draws that a person added as positives in bulk. Nobody has reviewed them, and they count nowhere above.
+        in_bulk: draws that a person added as positives in bulk. Nobody has reviewed them.
         still_selected: draws of `states` whose passage is still a negative of its query.
     """
 
@@ -144,35 +141,30 @@ def current(run: OpenRun, selection: Selection) -> Audit | None:
     judged = judged_part(run, sample)
     drawn = sample if judged is None else judged.sample
     draws = audit_sample.pairs_in(drawn, run.inputs.corpus)
-    states = _states(run, *draws)
-    found = estimates.estimate(sample, np.maximum(states[: len(sample.reviewed_draws)], 0))
+    states, added = _reviewed(run, *draws), in_bulk(run, *draws)
+    found = estimates.estimate(sample, states[: len(sample.reviewed_draws)])
     both = found if judged is None else judged.estimate(states)
     if both.rate is not None or found.rate is None:
         found = both
     different = _different(run, sample, judged, states)
     return Audit(
         sample=sample,
-        states=np.maximum(states, 0) if judged is None else _left_out(states),
+        states=states,
         found=found,
         fingerprint=statistics.fingerprint(run, selection),
         pairs=len(different[0]),
-        to_do=int(np.count_nonzero(_states(run, *different) <= 0)),
+        to_do=int(np.count_nonzero(_reviewed(run, *different) == 0)),
         missing=both.missing,
-        counting=_counting(both, states),
-        in_bulk=int(np.count_nonzero(states == IN_BULK)),
+        counting=_counting(both),
+        in_bulk=int(added.sum()),
         still_selected=_still_selected(selection, *draws),
         judged=judged,
     )
 
 
-def _counting(found: Estimate, states: States) -> int:
-    """Return the draws whose verdict of a person counts, or is unsure; those IN_BULK were taken for unsure ones."""
-    return max(0, found.reviewed + found.unsure - (int(np.count_nonzero(states == IN_BULK)) if isinstance(found, JudgedEstimate) else 0))
-
-
-def _left_out(states: States) -> States:
-    """Return the states with those IN_BULK as unsure: their draws are done, and left out."""
-    return np.where(states == IN_BULK, queue.STATES.index("unsure"), states).astype(np.int8)
+def _counting(found: Estimate) -> int:
+    """Return the draws whose verdict of a person counts, or is unsure."""
+    return found.reviewed + found.unsure
 
 
 def _still_selected(selection: Selection, queries: Ids, passages: Ids) -> int:
@@ -229,18 +221,18 @@ def stamp() -> str:
 
 
 def rate(run: OpenRun, selection: Selection) -> Rate | None:
-    """Return the audited rate of a selection as it is now; None without one, also if the audit cannot be read."""
+    """Return the audited rate of a selection as it is now; None without one that describes it, also if the audit cannot be read."""
     found = current_or_none(run, selection)
     return None if found is None else found.rate
 
 
 def current_or_none(run: OpenRun, selection: Selection) -> Audit | None:
-    """Return the audit of a selection if it has a rate; None as for `rate`."""
+    """Return the audit of a selection if it has a rate, and half of its negatives are still selected; None as for `rate`."""
     try:
         audit = current(run, selection)
     except WorkspaceError:  # the Quality screen says so
         return None
-    return None if audit is None or audit.rate is None else audit
+    return None if audit is None or audit.rate is None or audit.gone else audit
 
 
 def reviewed(found: Estimate) -> str:
@@ -254,13 +246,18 @@ def pairs(run: OpenRun, sample: Sample) -> tuple[Ids, Ids]:
     """Return the distinct pairs of a sample that people review, in its order; with a judge, those with a verdict first."""
     judged = judged_part(run, sample)
     drawn = sample if judged is None else judged.sample
-    states = _states(run, *audit_sample.pairs_in(drawn, run.inputs.corpus))
+    states = _reviewed(run, *audit_sample.pairs_in(drawn, run.inputs.corpus))
     return _different(run, sample, judged, states)
 
 
 def in_bulk(run: OpenRun, queries: Ids, passages: Ids) -> npt.NDArray[np.bool_]:
     """Return which pairs a person added as positives in bulk."""
     return np.asarray(_states(run, queries, passages) == IN_BULK)
+
+
+def _reviewed(run: OpenRun, queries: Ids, passages: Ids) -> States:
+    """Return the states of pairs as people reviewed them, indices into `queue.STATES`."""
+    return np.maximum(_states(run, queries, passages), 0).astype(np.int8)
 
 
 def _states(run: OpenRun, queries: Ids, passages: Ids) -> npt.NDArray[np.int8]:

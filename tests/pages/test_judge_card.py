@@ -350,8 +350,11 @@ def test_an_undo_of_a_promotion_never_reverts_another_decision(
 ) -> None:
     found = grade(run, [3] * 25)
     store.decide(found[:20], "relevant", "Bob")
-    at = press(open_app("quality", run=run, state={"reviewer": "Ann"}), "judge-promote-go")
-    store.decide([("another", "pair")], "junk", "Ann")
+    at = open_app("quality", run=run, state={"reviewer": "Ann"})
+    at.text_input(key="judge-promote-name-Ann").set_value("Grace").run()
+    press(at, "judge-promote-go")
+    assert {each.who for each in store.verdicts() if each.verdict == "positive"} == {"Grace"}
+    store.decide([("another", "pair")], "junk", "Grace")
     press(at, "judge-promote-undo")
     assert "Other decisions followed." in texts(at)
     assert len(store.verdicts()) == 26

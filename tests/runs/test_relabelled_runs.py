@@ -285,6 +285,9 @@ def test_the_library_selects_and_writes_as_the_drop_in_does(train, pool, out, tm
         assert len(chosen) == len(chosen.to_pandas()) == sum(of_queries.values())
         assert f"{len(chosen):,} for {len(of_queries):,} queries" in repr(chosen)
         assert chosen.funnel == chosen.summary.funnel
+        if relabel == "leave_out":
+            table = chosen.query_table()
+            assert table["query"][table["left_out"]].tolist() == ["question 0"]
     with pytest.raises(SettingsError, match="give a path, a JudgementStore, or a list"):
         ranking.select(judgements=["relevant"])
 
