@@ -30,11 +30,11 @@ from hnmine.runs.workspace import home
 __all__ = ["judge_file"]
 
 # Flags by the library's names of what they set; and phrases of messages that can quote a server, which has such names too.
-_FLAGS = {"key_variable": "judge_key_variable", "concurrency": "server_concurrency", "timeout": "server_timeout"} | {
+_FLAGS = {"the variable with the key": "judge_key_variable", "concurrency": "server_concurrency", "timeout": "server_timeout"} | {
     name: name for name in ("max_calls", "max_tokens", "relevant_from", "prompt_file")
 }
 _NAMES = re.compile(rf"(?<![\w./-])(?:{'|'.join(_FLAGS)})(?![\w./-]*[/\w-])")
-_PHRASES = {"(key_variable)": "(--judge_key_variable)", "raise the timeout": "raise --server_timeout"}
+_PHRASES = {"raise the timeout": "raise --server_timeout"}
 
 
 def _by_flags(text: str) -> str:

@@ -116,12 +116,13 @@ def _check(arguments: argparse.Namespace, interrupts: Interrupts) -> int:
 
 def _judge(arguments: argparse.Namespace, interrupts: Interrupts) -> None:
     def on_progress(done: int, total: int, note: str) -> None:
-        interrupts.batches_began = True
+        interrupts.batches_began, interrupts.lost = True, ". Answers under way are lost"
         if done and not arguments.no_store:
-            interrupts.kept = ". Judgements are kept: the same command continues with them"
+            interrupts.kept = ". What was answered is kept: the same command continues with it"
         if progress is not None:
             progress(done, total, note)
 
+    interrupts.waits = f"stopping; the answers under way are waited for{'' if arguments.no_store else ' and kept'}"
     with _progress(not arguments.quiet) as progress:
         text = judge_file(arguments, _print_error, on_progress, interrupts.should_stop)
     _print(text)

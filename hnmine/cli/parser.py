@@ -75,7 +75,8 @@ _TEXTS: dict[str, dict[str, Any]] = {
         "description": "Ask an LLM behind an OpenAI-compatible address to grade the negatives of mined rows, 0 to 3, and write its grades "
         "and verdicts. The number of calls and tokens is said before the first call. Answers are kept, so nothing is asked twice.",
         "usage": "%(prog)s --input_file FILE --output_file FILE --judge_model NAME --judge_server ADDRESS [more flags]",
-        "epilog": "Exit status: 0 success, 1 failure or a limit that was reached, 2 bad usage or bad input, 130 interrupted.",
+        "epilog": "Exit status: 0 success, 1 failure or --max_tokens was reached, 2 bad usage, bad input or more calls than --max_calls, "
+        "130 interrupted.",
     },
     "push": {
         "help": "upload an export to the Hugging Face hub",

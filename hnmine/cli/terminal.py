@@ -25,13 +25,16 @@ class Interrupts:
         batches_began: whether a signal waits for the end of a batch.
         worked: whether the output may be written next, so that a stop at once may come in the middle of it.
         kept: what is kept of the work, as the end of a message.
+        lost: what a stop at once loses, as the end of a message.
+        waits: what the first Ctrl-C says.
     """
 
     def __init__(self) -> None:
         self.asked = False
         self.batches_began = False
         self.worked = False
-        self.kept = ""
+        self.kept = self.lost = ""
+        self.waits = "stopping after this batch"
         self._signal: int = signal.SIGINT
 
     @property
@@ -46,7 +49,7 @@ class Interrupts:
     def message(self, *, at_once: bool) -> str:
         """Return what is said at the end; `at_once`: no batch was waited for."""
         outcome = "an output file is whole or unchanged" if at_once and self.worked else "no output was written"
-        return f"stopped on request; {outcome}{self.kept}"
+        return f"stopped on request; {outcome}{self.kept}{self.lost if at_once else ''}"
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         again, self.asked, self._signal = self.asked, True, number
@@ -55,7 +58,7 @@ class Interrupts:
         if number == signal.SIGINT:
             # Not print(): the signal may interrupt another print().
             with contextlib.suppress(OSError):
-                os.write(2, b"\nhnmine: stopping after this batch; press again to stop immediately\n")
+                os.write(2, f"\nhnmine: {self.waits}; press again to stop immediately\n".encode())
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:

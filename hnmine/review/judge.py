@@ -28,6 +28,7 @@ from hnmine.core.text import counted, shortened
 from hnmine.core.time_left import Work
 from hnmine.data.corpus import Corpus
 from hnmine.models.served.client import Client, Refused, Session
+from hnmine.models.served.server import require_path
 from hnmine.review.audit_sample import different_pairs
 from hnmine.review.judge_prompt import LONGEST_REASON, MOST_POSITIVES, messages, parsed
 from hnmine.review.judge_request import PATH, THINKING_LIMIT, Form, reply_of
@@ -157,7 +158,8 @@ def judge_pairs(
         on_progress: calls done, of all.
 
     Raises:
-        SettingsError: more than `settings.max_calls` calls are needed; none was made.
+        SettingsError: more than `settings.max_calls` calls are needed, or the address is that of an embedding model or a reranker; no call
+            was made.
         LimitError: `settings.max_tokens` was reached.
         ModelError, EncodeError: as `served.client`; or the server's answer is no chat completion.
         WorkspaceError: the store cannot be read or written; or another run of this model and prompt uses it, and nothing was asked.
@@ -210,7 +212,7 @@ def _judge(
         kept = "What was judged is kept: raise" if store is not None else "No store keeps them: raise"
         raise LimitError(
             f"the judge {settings.model} has used {run.spent:,} tokens, and max_tokens is {settings.max_tokens or 0:,}: "
-            f"{len(found):,} of {counted(plan.pairs, 'pair')} are judged. {kept} max_tokens and run it again"
+            f"{len(found):,} of {counted(plan.pairs, 'pair')} are judged. {kept} max_tokens and run again"
         )
     ungraded = sum(each.grade is None for each in found.values())
     return Judged(
@@ -258,6 +260,7 @@ class _Questions:
     def __init__(
         self, corpus: Corpus, queries: Ids, passages: Ids, settings: JudgeSettings, store: JudgementStore | None, ask_again: bool
     ) -> None:
+        require_path(settings.server, "a judge")
         self._corpus, self._settings = corpus, settings
         self._queries, self._passages = different_pairs(queries, passages)
         keys, sizes = [], []
@@ -356,7 +359,7 @@ class _Run:
             else:
                 found = f"{name} gave no usable grade for {UNGRADED} pairs one after the other (the last answer: {reason}); "
                 found += "check that the model can answer with a grade, and the text of the prompt"
-            raise EncodeError(f"{found}, then run the same command again")
+            raise EncodeError(f"{found}, then run again")
         if answer.refused:
             return
         self.prompt_tokens += answer.prompt_tokens

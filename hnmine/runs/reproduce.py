@@ -42,15 +42,15 @@ def settings_of(
     """Return the settings of a manifest, with the precision that was used; the models may have moved, to other `names` and `servers`.
 
     Raises:
-        InputError: a setting of another version of hnmine is unknown, there is no second model to name, a server is given for a model that
-            was loaded, or the manifest alone says to which other machine texts, or to which address a key, is sent.
+        InputError: a setting of another version of hnmine is unknown, or one is not valid; there is no second model to name, a server is
+            given for a model that was loaded, or the manifest alone says to which other machine texts, or to which address a key, is sent.
     """
     try:
         settings = convert(manifest.settings, MineSettings)
     except msgspec.ValidationError as error:
-        raise InputError(
-            f"the manifest's settings cannot be used ({error}); install the version that wrote it, {manifest.versions.get('hnmine')}"
-        ) from error
+        unknown = "unknown field" in str(error)  # a setting of another version
+        remedy = f"install the version that wrote it, {manifest.versions.get('hnmine')}" if unknown else "correct the file"
+        raise InputError(f"the manifest's settings cannot be used ({error}); {remedy}") from error
     names = names or {}
     if names.get("second_model") is not None and settings.second_model is None:
         raise InputError(f"the manifest's run had no second model, and {names['second_model']} would change it; leave it out")
@@ -86,7 +86,8 @@ def _moved(role: Role, before: Server, now: Server | None) -> Server:
     sent = "the texts" if before.key_variable is None else f"the texts and the key in {before.key_variable}"
     raise InputError(
         f"the manifest's {ROLES[role][0]} is served at {before.address}, which gets {sent}. A file does not decide where they are sent: if "
-        f"you trust this address, add {SERVER_FLAGS[role]} {shlex.quote(before.address)} to the command"
+        f"you trust this address, add {SERVER_FLAGS[role]} {shlex.quote(before.address)} to the command, or "
+        f'servers={{"{role}": Server(address="{before.address}")}} in Python'
     )
 
 

@@ -22,7 +22,7 @@ from hnmine.models.encoder import encode
 from hnmine.models.opening import load_encoder, load_reranker
 from hnmine.models.reranker import RerankerSettings
 from hnmine.models.served.client import offered_names
-from hnmine.models.served.server import EMBEDDER_APIS, RERANKER_APIS, Api, Server, embedder_api, reranker_api
+from hnmine.models.served.server import EMBEDDER_APIS, RERANKER_APIS, Api, Server, embedder_api, require_path, reranker_api
 from pages.shared import limits, servers
 from pages.shared.widgets import failed
 
@@ -31,6 +31,7 @@ __all__ = ["SERVED", "ask_encoder", "ask_reranker", "box", "check", "missing", "
 T = TypeVar("T")
 
 SERVED = "Served by a server"
+_KINDS = {EMBEDDER_APIS: "an embedding model", RERANKER_APIS: "a reranker"}
 _EMBEDDER_FORMS: dict[Api, str] = {"openai": "OpenAI: /v1/embeddings", "tei": "TEI: /embed"}
 _RERANKER_FORMS: dict[Api, str] = {"tei": "TEI: /rerank", "jina": "Jina, Cohere: /v1/rerank", "vllm": "vLLM: /score"}
 # Seconds that a check waits for one answer.
@@ -138,6 +139,7 @@ def _listed(key: str, initial: Server | None, of: str) -> Server | None:
 
 def _form(key: str, initial: Server | None, apis: tuple[Api, ...], found: Server, of: str) -> Server | None:
     """Draw the form of the API and the dimensions; return the server with them, None while the form is not known."""
+    require_path(found, _KINDS.get(apis, "a judge"))
     if len(apis) == 1:
         return msgspec.structs.replace(initial or found, address=found.address, key_variable=found.key_variable)
     forms = _EMBEDDER_FORMS if apis == EMBEDDER_APIS else _RERANKER_FORMS
@@ -232,7 +234,7 @@ def check(key: str, whose: str, server: Server, name: str | None, ask: Ask) -> N
     if answer is None or (answer.name != name and (answer.error or answer.lines)):
         return
     if answer.error:
-        failed("The server cannot be used", answer.error)
+        failed("The check failed", answer.error)
     elif answer.lines:
         st.success("The server answers.", icon=":material/check_circle:")
         st.text("\n".join(answer.lines))

@@ -169,7 +169,7 @@ def _killed(trials: _Trials) -> None:
         said = str(error)
     ended.set()
     killer.join()
-    trials.check("killed in mid-run", "cannot be reached" in said and "run the same command again" in said, said)
+    trials.check("killed in mid-run", "cannot be reached" in said and "Start it or wait, then run again" in said, said)
     trials.server = _Process(trials.reranker, server.port)
     summary, found = trials.mine(settings, "killed", trials.all, store=store)
     _, asked, repeated = trials.server.seen(path)

@@ -180,8 +180,9 @@ def test_a_prompt_of_ones_own_and_another_threshold(judge: Judge, files: Path, s
             "720 answer tokens (limit 11 calls): that is more than --max_calls, and nothing was asked. Judge fewer",
         ),
         (["--relevant_from", "4"], "--relevant_from is 4"),
-        (["--judge_key_variable", "PATH"], "--judge_key_variable is not the name"),
+        (["--judge_key_variable", "PATH"], "--judge_key_variable must be the name"),
         (["--judge_server", "127.0.0.1:80"], "the server's address"),
+        (["--judge_server", "http://127.0.0.1:80/v1/embeddings"], "for a judge, and this is the path of an embedding model"),
         (["--prompt_file", "missing.txt"], "the prompt missing.txt cannot be read"),
         (["--output_file", "none/there.jsonl"], "no folder"),
         (["--max_tokens", "0"], "--max_tokens is 0"),
@@ -308,13 +309,13 @@ def test_ctrl_c_waits_for_the_answers_under_way_and_pressed_again_it_ends_at_onc
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    while "press again to stop immediately" not in process.stderr.readline():
+    while "the answers under way are waited for and kept; press again to stop immediately" not in process.stderr.readline():
         assert process.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(1.0)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=WAIT)[1]
     assert process.returncode == 130
-    assert "no output was written. Judgements are kept: the same command continues with them" in said
+    assert "no output was written. What was answered is kept: the same command continues with it. Answers under way are lost" in said
     assert len(JudgementStore(store).all()) == 6
     assert not (files / "out.jsonl").exists()

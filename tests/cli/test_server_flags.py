@@ -74,7 +74,7 @@ NAMED = ("--embedder_server", ADDRESS, "--embedder_name_or_path", "m")
             ("--reranker_server", ADDRESS, "--reranker_name_or_path", "r", "--reranker_model_class", "encoder-only-base"),
             "--reranker_model_class is for a model that is loaded here, and --reranker_server",
         ),
-        ((*NAMED, "--embedder_key_variable", "sk-12345"), "never the key itself"),
+        ((*NAMED, "--embedder_key_variable", "sk-12345"), "the variable with the key must be the name of"),
         (("--embedder_name_or_path", "m", "--embedder_server", "127.0.0.1:8000"), "no http:// or no host"),
         ((*NAMED, "--server_concurrency", "0"), "concurrency is 0"),
     ],

@@ -70,7 +70,7 @@ def test_the_pause_is_at_least_what_the_server_asks_for(served: ServedModels, he
 def test_a_server_that_asks_to_wait_too_long_is_an_error(served: ServedModels) -> None:
     served.fail("busy", seconds=3_600)
     with pytest.raises(
-        EncodeError, match=r"answers 429 \(Model is overloaded\) and asks to wait 3,600 s. Start it or wait, then run the same"
+        EncodeError, match=r"answers 429 \(Model is overloaded\) and asks to wait 3,600 s. Start it or wait, then run again$"
     ):
         client_of(served).answer(embed)
 

@@ -285,7 +285,7 @@ FAULTS = {
     "fewer": r"answers \d+ texts with \d+ vectors, not with one vector for each; vectors that are finished are kept",
     "duplicated": r"answers \d+ texts with vectors that are not numbered from 0, each once \(index\), so not with one",
     "swapped": "has changed in mid-run: the vector of '.*' has a cosine of .* with that of the start. Vectors that are finished are kept",
-    "failing": r"answers 503 \(the engine has died\). Start it or wait, then run the same command again",
+    "failing": r"answers 503 \(the engine has died\). Start it or wait, then run again$",
     "wrong_key": "refuses access with 401",
 }
 
@@ -328,6 +328,10 @@ def test_what_cannot_be_asked_is_refused_before(served: ServedModels) -> None:
     with pytest.raises(SettingsError, match=r"has no name; set it \(--embedder_name_or_path\) as the server has it"):
         load_encoder(model_of(served, name_or_path=None))
     assert load_encoder(model_of(served, "/embed", name_or_path=None)).describe()["name"] == "trigrams", "as /info has it"
+    with pytest.raises(
+        SettingsError, match=r"for an embedding model, and this is the path of a reranker; end it with /embeddings or /embed"
+    ):
+        load_encoder(model_of(served, "/rerank"))
     with pytest.raises(SettingsError, match="is 'vllm', which is a reranker's; set openai or tei"):
         load_encoder(model_of(served, api="vllm"))
     with pytest.raises(ModelError, match=r"answers 404 .*does not exist.*the name of the model"):

@@ -79,9 +79,11 @@ def test_the_api_is_told_by_the_setting_or_the_path(served: ServedModels, shape:
     assert load_reranker(reranker_of(served, "/v1", api=api)).describe()["class"] == f"served ({api})"
     with pytest.raises(SettingsError, match=r"end it with /rerank, /v1/rerank or /score, or set --reranker_api to tei, jina, vllm"):
         load_reranker(reranker_of(served, "/v1"))
+    with pytest.raises(SettingsError, match=r"for a reranker, and this is the path of an embedding model; end it with /rerank or /score"):
+        load_reranker(reranker_of(served, "/v1/embeddings", api=api))
     with pytest.raises(SettingsError, match="is 'openai', which is no reranker's"):
         load_reranker(reranker_of(served, api="openai"))
-    with pytest.raises(ModelError, match=r"refuses a request with 422 .* has the form jina: .* set --reranker_api to tei, vllm"):
+    with pytest.raises(ModelError, match=r"refuses a request with 422 .* has the form jina: .* set --reranker_api to tei or vllm"):
         load_reranker(reranker_of(served, "/rerank", api="jina"))
 
 
@@ -138,7 +140,7 @@ FAULTS = {
     "fewer": r"answers \d+ pairs with \d+ scores, not with one score for each; scores that are finished are kept",
     "duplicated": r"answers \d+ pairs with \d+ scores that are not numbered from 0 on, not with one score for each",
     "swapped": "has changed in mid-run: it scores the same pairs .* instead of .*. Scores that are finished are kept",
-    "failing": r"answers 503 \(the engine has died\). Start it or wait, then run the same command again",
+    "failing": r"answers 503 \(the engine has died\). Start it or wait, then run again$",
     "wrong_key": "refuses access with 401",
 }
 

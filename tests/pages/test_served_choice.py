@@ -184,7 +184,7 @@ def test_a_check_that_fails_says_the_one_reason_and_mining_stays_possible(datase
     press(at, f"check-model-{dataset}")
     answering.fail(fault)
     press(at, f"check-model-{dataset}")
-    assert "The server cannot be used" in texts(at)
+    assert "The check failed" in texts(at)
     assert FAULTS[fault].lower() in texts(at).lower()
     assert "The server answers." not in texts(at)
     assert not at.button(key="mine").disabled
@@ -194,11 +194,14 @@ def test_an_address_that_is_none_and_a_variable_that_is_not_set_are_said_at_once
     at = mine_screen(dataset, "127.0.0.1:8000")
     assert "Cannot use this server" in texts(at)
     assert "no http://" in texts(at)
+    at.text_input(key=f"address-model-{dataset}").set_value("http://127.0.0.1:8000/rerank").run()
+    assert "Cannot use this server" in texts(at)
+    assert "this is the path of a reranker" in texts(at)
     at.text_input(key=f"address-model-{dataset}").set_value("http://127.0.0.1:8000").run()
     at.text_input(key=f"key-variable-model-{dataset}").set_value(KEY).run()
     assert f"the environment variable {KEY} is not set" in texts(at)
     at.text_input(key=f"key-variable-model-{dataset}").set_value("HOME").run()
-    assert "never the key itself" in texts(at)
+    assert "the variable with the key must be the name of an environment variable" in texts(at)
     assert at.button(key="mine").disabled
     monkeypatch.setenv(KEY, SECRET)
     at.text_input(key=f"key-variable-model-{dataset}").set_value(KEY).run()
@@ -215,7 +218,7 @@ def test_a_key_is_sent_and_nowhere_shown(dataset: str, monkeypatch: pytest.Monke
         assert any(SECRET in str(each) for each in answering.headers)
         answering.fail("wrong_key")
         press(at, f"check-model-{dataset}")
-    assert "The server cannot be used" in texts(at)
+    assert "The check failed" in texts(at)
     sent = b"".join(each.proto.SerializeToString() for each in at if getattr(each, "proto", None) is not None)  # type: ignore[attr-defined]
     assert SECRET.encode() not in sent
     assert SECRET not in repr(at.session_state)

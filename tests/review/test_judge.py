@@ -334,7 +334,7 @@ def test_a_count_of_tokens_beyond_reason_is_unknown_and_loses_no_answer(serve: S
 @pytest.mark.parametrize(
     ("fault", "error", "message"),
     [
-        ({"kind": "failing"}, EncodeError, r"/v1/chat/completions answers 503 \(the engine has died\).*run the same command again"),
+        ({"kind": "failing"}, EncodeError, r"/v1/chat/completions answers 503 \(the engine has died\). Start it or wait, then run again$"),
         ({"kind": "busy", "seconds": 9_999}, EncodeError, r"answers 429 .* asks to wait 9,999 s"),
         ({"kind": "wrong_key"}, ModelError, "refuses access with 401"),
         ({"kind": "not_json"}, EncodeError, "answered with what is no JSON"),

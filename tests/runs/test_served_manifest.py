@@ -136,13 +136,22 @@ def test_a_manifest_alone_sends_texts_to_this_machine_only(address: str, key: st
     server = Server(address=address, key_variable=key)
     manifest = manifest_of(MineSettings(model=ModelSettings(name_or_path="m", server=server)))
     if sent:
-        with pytest.raises(InputError, match=rf"served at .*{sent}.*add --embedder_server '?{re.escape(address)}'? to the command"):
+        given = re.escape(address)
+        both = rf"""add --embedder_server '?{given}'? to the command, or servers={{"model": Server\(address="{given}"\)}} in Python"""
+        with pytest.raises(InputError, match=rf"served at .*{sent}.*{both}"):
             settings_of(manifest)
     else:
         assert settings_of(manifest).model == ModelSettings(name_or_path="m", server=server)
     found = settings_of(manifest, None, None, {"model": Server(address=address)}).model
     assert found is not None
     assert found.server == server
+
+
+def test_settings_that_are_not_valid_are_named_and_no_version_is() -> None:
+    manifest = manifest_of(SERVED)
+    manifest.settings["model"]["server"]["address"] = "http://127.0.0.1:7997@10.9.8.7/"
+    with pytest.raises(InputError, match=r"cannot be used \(the server's address has a user name.*model.server`\); correct the file$"):
+        settings_of(manifest)
 
 
 def test_a_server_for_a_model_that_was_loaded_is_refused() -> None:

@@ -185,9 +185,7 @@ class Session:
             wait_for = max(wanted or 0.0, pause * random.uniform(0.75, 1.25))  # "Retry-After: 0" for ever must end too
             if waited + wait_for > patience:
                 asked = f" and asks to wait {wanted:,.0f} s" if wanted is not None and wanted > patience else ""
-                raise EncodeError(
-                    f"{self._client.name}: {url} {fault}{asked}. Start it or wait, then run the same command again"
-                ) from cause
+                raise EncodeError(f"{self._client.name}: {url} {fault}{asked}. Start it or wait, then run again") from cause
             await self.pause(wait_for)
             waited, pause = waited + wait_for, min(2 * pause, LONGEST_PAUSE)
 

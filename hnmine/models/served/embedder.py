@@ -217,7 +217,7 @@ class ServedEncoder:
         if rows.shape[1] != self._dimensions:
             raise EncodeError(
                 f"{self._client.name}: {self._url} answers with {rows.shape[1]:,} dimensions, and with {self._dimensions:,} before; "
-                "vectors that are finished are kept. Check what the server runs, and run the same command again"
+                "vectors that are finished are kept. Check what the server runs, and run again"
             )
         finite = np.isfinite(np.vstack([rows, own])).all(axis=1)
         if not finite.all():
@@ -231,8 +231,8 @@ class ServedEncoder:
         if not cosine >= probe.SAME_COSINE:
             raise EncodeError(
                 f"{self._client.name}: the model behind {self._url} has changed in mid-run: the vector of {probe.TEXTS[number]!r} has a "
-                f"cosine of {cosine:.3f} with that of the start. Vectors that are finished are kept. Serve the first model and run the "
-                "same command again, or run it with the new one, which encodes all texts"
+                f"cosine of {cosine:.3f} with that of the start. Vectors that are finished are kept. Serve the first model and run "
+                "again, or run with the new one, which encodes all texts"
             )
         return list(rows)
 

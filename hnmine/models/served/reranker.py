@@ -166,7 +166,7 @@ class ServedReranker:
             try:
                 return [(await self._scores(session, probe.QUERY, [each]))[0] for each in probe.PASSAGES]
             except Refused as error:
-                others = ", ".join(each for each in RERANKER_APIS if each != self._api)
+                others = " or ".join(each for each in RERANKER_APIS if each != self._api)
                 raise ModelError(
                     f"{error}; the request has the form {self._api}: if the server expects another one, set --reranker_api to {others}"
                 ) from error
@@ -184,8 +184,8 @@ class ServedReranker:
         if not probe.near(again, self._probes):
             raise EncodeError(
                 f"{self._client.name}: the model behind {self._url} has changed in mid-run: it scores the same pairs {_listed(again)} "
-                f"instead of {_listed(self._probes)}. Scores that are finished are kept. Serve the first model and run the same command "
-                "again, or run it with the new one, which scores all pairs"
+                f"instead of {_listed(self._probes)}. Scores that are finished are kept. Serve the first model and run again, or "
+                "run with the new one, which scores all pairs"
             )
 
     async def _scores(self, session: Session, query: str, passages: Sequence[str]) -> list[float]:

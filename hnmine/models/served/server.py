@@ -13,7 +13,7 @@ import msgspec
 
 from hnmine.core.errors import ModelError, SettingsError
 
-__all__ = ["APIS", "EMBEDDER_APIS", "RERANKER_APIS", "Api", "Server", "embedder_api", "reranker_api"]
+__all__ = ["APIS", "EMBEDDER_APIS", "RERANKER_APIS", "Api", "Server", "embedder_api", "require_path", "reranker_api"]
 
 # The forms of request: OpenAI's /v1/embeddings and /v1/chat/completions; /embed and /rerank of Text Embeddings Inference; /v1/rerank of
 # Jina and Cohere; /score of vLLM.
@@ -62,8 +62,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise SettingsError(f"api is {self.api!r}; it is one of: {', '.join(APIS)}")
         if self.key_variable is not None and not _KEY_VARIABLE.fullmatch(self.key_variable):
             raise SettingsError(
-                "key_variable is not the name of an environment variable that ends with _API_KEY, such as OPENAI_API_KEY; give that name, "
-                "and never the key itself"
+                "the variable with the key must be the name of an environment variable that ends with _API_KEY, such as OPENAI_API_KEY; "
+                "give that name, and never the key itself"
             )
         for name, least, most in (("dimensions", 1, 2**16), ("concurrency", 1, 256), ("timeout", 0.1, 3600.0)):
             value = getattr(self, name)
@@ -112,12 +112,31 @@ _EXAMPLE = "http://127.0.0.1:8000/v1"
 _ENDS = ("/v1/embeddings", "/embeddings", "/embed", "/v1/rerank", "/rerank", "/score", "/v1/chat/completions", "/chat/completions")
 
 
+# The ends of an address by the kind of the model that is asked there.
+_PATHS = {"an embedding model": ("/embeddings", "/embed"), "a reranker": ("/rerank", "/score"), "a judge": ("/chat/completions",)}
+
+
+def require_path(server: Server, kind: str) -> None:
+    """Check the path of the address of "an embedding model", "a reranker" or "a judge".
+
+    Raises:
+        SettingsError: it is the path of another kind.
+    """
+    for other, ends in _PATHS.items():
+        if other != kind and server.address.endswith(ends):
+            raise SettingsError(
+                f"the address {server.address} is given for {kind}, and this is the path of {other}; end it with "
+                f"{' or '.join(_PATHS[kind])}, or leave the path out"
+            )
+
+
 def embedder_api(server: Server) -> Api:
     """Return the form of an embedder's questions: as set, else as the address ends, else "openai".
 
     Raises:
-        SettingsError: no embedder has the form that is set.
+        SettingsError: no embedder has the form that is set, or the path of the address.
     """
+    require_path(server, "an embedding model")
     api = server.api or ("tei" if server.address.endswith("/embed") else "openai")
     if api not in EMBEDDER_APIS:
         raise SettingsError(f"the api of the embedding model's server is {api!r}, which is a reranker's; set {' or '.join(EMBEDDER_APIS)}")
@@ -128,8 +147,9 @@ def reranker_api(server: Server) -> Api:
     """Return the form of a reranker's questions: as set, else as the address ends.
 
     Raises:
-        SettingsError: neither, or no reranker has the form that is set.
+        SettingsError: neither, or no reranker has the form that is set, or the path of the address.
     """
+    require_path(server, "a reranker")
     ends: tuple[tuple[str, Api], ...] = (("/v1/rerank", "jina"), ("/v2/rerank", "jina"), ("/rerank", "tei"), ("/score", "vllm"))
     api = server.api or next((found for end, found in ends if server.address.endswith(end)), None)
     if api is None:
